@@ -1,0 +1,235 @@
+"""How a card is partitioned into isolated instances (NVIDIA Multi-Instance GPU), as data.
+
+An A100 has 7 compute slices and 8 memory slices. An instance has a *profile*, which fixes how many
+of each it takes, and a *start index*, the first of the memory slices that it occupies; each profile
+may start only at some indexes. A board without MIG has one profile, ``full``.
+Source: the NVIDIA MIG User Guide, table ``gpu_partitions``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from types import MappingProxyType
+
+from hardware_models.errors import pick
+from hardware_models.tables import load_table
+
+Instance = tuple[str, int]
+"""A profile's name and the index of the first memory slice that the instance occupies."""
+
+Layout = tuple[Instance, ...]
+"""The instances on one card, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A kind of instance that a board can be cut into.
+
+    Attributes:
+        board: The board, such as ``"A100-40GB"``.
+        name: The profile, such as ``"3g.20gb"``.
+        compute_slices: Compute slices that an instance takes.
+        compute_fraction: Those over the board's total.
+        memory_slices: Memory slices whose capacity and bandwidth it gets.
+        memory_bytes: Its nominal memory, in bytes (nominal GB times 10^9).
+        start_indexes: Memory slices at which it may start.
+        size: Consecutive memory slices that it occupies from its start.
+        max_instances: Most instances of the profile on one card.
+    """
+
+    board: str
+    name: str
+    compute_slices: int
+    compute_fraction: float
+    memory_slices: int
+    memory_bytes: int
+    start_indexes: tuple[int, ...]
+    size: int
+    max_instances: int
+
+
+@cache
+def _boards() -> dict[str, MappingProxyType[str, Profile]]:
+    result = {}
+    table = load_table("gpu_partitions")
+    for (board,), rows in table.group_by("board", maintain_order=True):
+        # The largest profile is the whole card, so it holds all the compute slices.
+        total = max(rows["compute_slices"])
+        result[str(board)] = MappingProxyType(
+            {
+                row["profile"]: Profile(
+                    board=row["board"],
+                    name=row["profile"],
+                    compute_slices=row["compute_slices"],
+                    compute_fraction=row["compute_slices"] / total,
+                    memory_slices=row["memory_slices"],
+                    memory_bytes=round(row["memory_gb"] * 10**9),
+                    start_indexes=tuple(map(int, row["start_indexes"].split())),
+                    size=row["size_memory_slices"],
+                    max_instances=row["max_instances"],
+                )
+                for row in rows.iter_rows(named=True)
+            }
+        )
+    return result
+
+
+def boards() -> tuple[str, ...]:
+    """Name the boards whose partitions are known."""
+    return tuple(_boards())
+
+
+def _board(board: str) -> MappingProxyType[str, Profile]:
+    pick("gpu", board, _boards())
+    return _boards()[board]
+
+
+def profiles(board: str) -> dict[str, Profile]:
+    """List the profiles of a board, by name, in the order of the table.
+
+    Raises:
+        UnknownNameError: The board is not known.
+    """
+    return dict(_board(board))
+
+
+def _profile(board: str, name: str) -> Profile:
+    known = _board(board)
+    pick(f"profile of {board}", name, known)
+    return known[name]
+
+
+def _slices(size: int, start: int) -> int:
+    """Mark the occupied memory slices as bits."""
+    return ((1 << size) - 1) << start
+
+
+@lru_cache(maxsize=1 << 18)
+def _legal_starts(board: str, instances: Layout, name: str) -> tuple[int, ...]:
+    profile = _profile(board, name)
+    placed = [_profile(board, other) for other, _ in instances]
+    total = max(each.compute_slices for each in _board(board).values())
+    if sum(each.compute_slices for each in placed) + profile.compute_slices > total:
+        return ()
+    # One media-extension (+me) instance a card: its profile's own limit is 1, so no rule is needed.
+    if placed.count(profile) >= profile.max_instances:
+        return ()
+    taken = 0
+    for each, (_, start) in zip(placed, instances, strict=True):
+        taken |= _slices(each.size, start)
+    return tuple(s for s in profile.start_indexes if not taken & _slices(profile.size, s))
+
+
+def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]:
+    """List the starts at which one more instance can be created beside the existing ones.
+
+    Args:
+        board: The board.
+        instances: The instances on the card, a legal layout.
+        profile: The profile to add.
+
+    Returns:
+        Start indexes, ascending: no memory slice is taken twice, the compute slices suffice, and
+        the profile stays within its largest number of instances. Empty if there is none.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+    """
+    return _legal_starts(board, instances, profile)
+
+
+def _add(instances: Layout, instance: Instance) -> Layout:
+    return tuple(sorted((*instances, instance)))
+
+
+@lru_cache(maxsize=1 << 18)
+def _choose_start(board: str, instances: Layout, profile: str) -> int | None:
+    def still_open(start: int) -> int:
+        layout = _add(instances, (profile, start))
+        return sum(len(_legal_starts(board, layout, name)) for name in _board(board))
+
+    # `max` keeps the first of equals, and starts ascend: ties go to the lowest start.
+    return max(_legal_starts(board, instances, profile), key=still_open, default=None)
+
+
+def choose_start(board: str, instances: Layout, profile: str) -> int | None:
+    """Choose where to create one more instance so that the most can still follow.
+
+    Of the legal starts it takes the one after which the greatest number of placements, counted as
+    pairs of a profile and a legal start over all profiles of the board, remain possible; of equals
+    the lowest. It is greedy: it does not know what will be asked for next.
+
+    Args:
+        board: The board.
+        instances: The instances on the card, a legal layout.
+        profile: The profile to add.
+
+    Returns:
+        The start index, or None if the instance fits nowhere.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+    """
+    return _choose_start(board, instances, profile)
+
+
+def check_layout(board: str, instances: Iterable[Instance]) -> None:
+    """Check that instances can exist on one card together.
+
+    Args:
+        board: The board.
+        instances: The instances, in any order; legality does not depend on it.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+        ValueError: An instance has an illegal start, overlaps another, or exceeds the compute
+            slices or the number of instances allowed.
+    """
+    placed: Layout = ()
+    _board(board)
+    for name, start in instances:
+        legal = _legal_starts(board, placed, name)
+        if start not in legal:
+            beside = " ".join(f"{other}@{at}" for other, at in placed) or "nothing"
+            allowed = f"start at one of {legal}" if legal else "no start is free"
+            raise ValueError(f"cannot place {name}@{start} on {board} beside {beside}: {allowed}")
+        placed = _add(placed, (name, start))
+
+
+@cache
+def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[Layout]:
+    seen: set[Layout] = {()}
+    maximal = set()
+    frontier: list[Layout] = [()]
+    while frontier:
+        layout = frontier.pop()
+        larger = {
+            _add(layout, (name, start))
+            for name in names
+            for start in _legal_starts(board, layout, name)
+        }
+        if not larger:
+            maximal.add(layout)
+        frontier.extend(larger - seen)
+        seen |= larger
+    return frozenset(maximal)
+
+
+def maximal_layouts(board: str, profile_names: Iterable[str] | None = None) -> frozenset[Layout]:
+    """List the layouts to which no instance can be added.
+
+    Args:
+        board: The board.
+        profile_names: The profiles to build them from; all of the board's by default.
+
+    Returns:
+        The layouts, each sorted by profile name and start. An A100 without ``+me`` and the
+        1g profile of double memory has 19.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+    """
+    names = tuple(_board(board) if profile_names is None else profile_names)
+    for name in names:
+        _profile(board, name)
+    return _maximal_layouts(board, names)

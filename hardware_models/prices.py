@@ -1,0 +1,119 @@
+"""Dated prices of rented cloud machines, and the part of them that pays for the GPUs.
+
+Source: Google Cloud prices of 2026-07-30 and, for the price of an A100 alone, the SkyPilot
+catalogue; table ``prices``.
+"""
+
+from functools import cache
+from typing import Any
+
+from hardware_models.errors import pick
+from hardware_models.tables import load_table
+
+_ON_DEMAND = "on-demand"
+_REGION = "us-central1"
+
+
+@cache
+def _prices() -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
+    """Rows by item, then by region and way to purchase."""
+    result: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for row in load_table("prices").iter_rows(named=True):
+        result.setdefault(row["item"], {})[row["region"], row["purchase"]] = row
+    return result
+
+
+@cache
+def machines() -> tuple[str, ...]:
+    """Name the machine types that have a price."""
+    # What has no CPU is a GPU to be attached, not a machine.
+    return tuple(item for item, offers in _prices().items() if _any(offers)["vcpus"])
+
+
+def _any(offers: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    return next(iter(offers.values()))
+
+
+def _offers(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
+    pick("machine", machine, machines())
+    return _prices()[machine]
+
+
+def machine_price_usd_per_hour(
+    machine: str, purchase: str = _ON_DEMAND, region: str = _REGION
+) -> float:
+    """Look up the price of a whole machine, in USD per hour.
+
+    Args:
+        machine: Its type, such as ``"g2-standard-4"``.
+        purchase: ``"on-demand"``, ``"spot"``, ``"1-year commit"`` or ``"3-year commit"``; not
+            every machine and region has all.
+        region: The cloud region.
+
+    Raises:
+        UnknownNameError: There is no such machine, or no such offer of it.
+    """
+    offers = _offers(machine)
+    pick(f"region of {machine}", region, dict.fromkeys(where for where, _ in offers))
+    pick(
+        f"purchase of {machine} in {region}",
+        purchase,
+        [how for where, how in offers if where == region],
+    )
+    return float(offers[region, purchase]["price_usd_per_hour"])
+
+
+def machine_vcpus(machine: str) -> int:
+    """Count the virtual CPUs of a machine.
+
+    Raises:
+        UnknownNameError: The machine is not in the table.
+    """
+    return int(_any(_offers(machine))["vcpus"])
+
+
+def machine_gpus(machine: str) -> int:
+    """Count the GPUs of a machine.
+
+    Raises:
+        UnknownNameError: The machine is not in the table.
+    """
+    return int(_any(_offers(machine))["gpus"])
+
+
+def machine_gpu_board(machine: str) -> str | None:
+    """Name the GPU board of a machine, as `mig.boards` does, or None if it has no GPU.
+
+    Raises:
+        UnknownNameError: The machine is not in the table.
+    """
+    board: str | None = _any(_offers(machine))["gpu"]
+    return board
+
+
+@cache
+def _vcpu_usd_per_hour(board: str) -> float:
+    """Price of a virtual CPU, with its memory, in machines that hold a board."""
+    if not board.startswith("A100"):
+        return machine_price_usd_per_hour("n1-standard-1")
+    (alone,) = _prices()["A100-40GB attached GPU"].values()
+    host = machine_price_usd_per_hour("a2-highgpu-1g") - float(alone["price_usd_per_hour"])
+    return host / machine_vcpus("a2-highgpu-1g")
+
+
+def gpu_share_of_price(machine: str) -> float:
+    """Fraction of a machine's price that its GPUs account for.
+
+    Derived, from on-demand prices in us-central1: 1 - vCPUs x price of a vCPU / price of the
+    machine. The price of a vCPU is that of n1-standard-1 for L4 machines; for A100 machines it is
+    what a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The host of an
+    A100-80GB has twice the memory and a local SSD, which this counts towards the GPU.
+
+    Raises:
+        UnknownNameError: The machine is not in the table.
+    """
+    board = machine_gpu_board(machine)
+    if board is None:
+        return 0.0
+    host = machine_vcpus(machine) * _vcpu_usd_per_hour(board)
+    return 1 - host / machine_price_usd_per_hour(machine)

@@ -1,0 +1,127 @@
+"""When queries arrive: a Poisson process, or the replay of a trace."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+SHIPPED_TRACES = ("azure_llm_2023_code", "azure_llm_2023_conversation")
+TIME_COLUMNS = ("arrival_s", "TIMESTAMP")
+
+
+class ArrivalProcess(ABC):
+    """Where the arrival times of queries come from; subclass it to bring another."""
+
+    @abstractmethod
+    def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
+        """Return all arrival times in [0, horizon_s), increasing, in seconds.
+
+        Args:
+            rate: mean arrivals per second.
+            horizon_s: end of the simulation in seconds.
+            rng: the stream of this process.
+        """
+
+
+@dataclass(frozen=True)
+class Poisson(ArrivalProcess):
+    """Independent arrivals at a constant rate."""
+
+    def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
+        """Return a sample path, shape (n,)."""
+        if rate == 0:
+            return np.empty(0)
+        times: list[Floats] = []
+        last = 0.0
+        while last < horizon_s:
+            block = last + np.cumsum(rng.exponential(1 / rate, size=256))
+            times.append(block)
+            last = float(block[-1])
+        path = np.concatenate(times)
+        return path[path < horizon_s]
+
+
+@dataclass(frozen=True)
+class TraceReplay(ArrivalProcess):
+    """The timestamps of a trace, stretched or squeezed in time to the wanted mean rate.
+
+    Stretching keeps the order and the burstiness of arrivals. The trace starts over when it ends
+    before the horizon. To replay it as it was recorded, ask for its own rate: ``rate_per_s()``.
+
+    Args:
+        path: name of a shipped trace, or a CSV file with a column ``arrival_s`` (seconds) or
+            ``TIMESTAMP`` (date and time).
+    """
+
+    path: str
+
+    def _offsets_s(self) -> Floats:
+        """Return the trace's arrivals in seconds since its first, sorted, shape (n,).
+
+        Raises:
+            ValueError: the file is missing, unreadable, or has no usable column of times.
+        """
+        complaint = f"workload.arrivals.path={self.path!r}: "
+        if self.path in SHIPPED_TRACES:
+            with as_file(files("scenarios").joinpath("traces", f"{self.path}.csv")) as shipped:
+                frame = pl.read_csv(shipped)
+        else:
+            if not Path(self.path).is_file():
+                raise ValueError(
+                    f"{complaint}no such file; give a CSV file with a column "
+                    f"{' or '.join(TIME_COLUMNS)}, or one of {', '.join(SHIPPED_TRACES)}"
+                )
+            try:
+                frame = pl.read_csv(self.path)
+            except (pl.exceptions.PolarsError, OSError) as error:
+                reason = str(error).splitlines()[0]
+                raise ValueError(f"{complaint}not readable as CSV ({reason})") from None
+        column = next((name for name in TIME_COLUMNS if name in frame.columns), None)
+        if column is None:
+            raise ValueError(
+                f"{complaint}has the columns {', '.join(frame.columns)}; one of "
+                f"{', '.join(TIME_COLUMNS)} is needed"
+            )
+        try:
+            if frame.schema[column] == pl.String:
+                stamps = frame[column].str.to_datetime(time_unit="ns")
+                times = stamps.cast(pl.Int64).to_numpy() / 1e9
+            else:
+                times = frame[column].cast(pl.Float64).to_numpy()
+        except pl.exceptions.PolarsError:
+            raise ValueError(
+                f"{complaint}column {column} does not hold times; give seconds or "
+                "'YYYY-MM-DD HH:MM:SS.fff'"
+            ) from None
+        if len(times) < 2 or not np.isfinite(times).all() or times.max() == times.min():
+            raise ValueError(f"{complaint}needs at least two different times in column {column}")
+        return np.sort(times - times.min())
+
+    def rate_per_s(self) -> float:
+        """Return the mean arrival rate of the trace as recorded."""
+        return _mean_rate(self._offsets_s())
+
+    def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
+        """Return the replayed arrival times, shape (n,); the stream is not used.
+
+        Raises:
+            ValueError: the trace cannot be read.
+        """
+        offsets = self._offsets_s()
+        if rate == 0:
+            return np.empty(0)
+        stretched = offsets * (_mean_rate(offsets) / rate)
+        period = len(offsets) / rate
+        rounds = int(np.ceil(horizon_s / period))
+        path = np.concatenate([stretched + i * period for i in range(rounds)])
+        return path[path < horizon_s]
+
+
+def _mean_rate(offsets: Floats) -> float:
+    """Return arrivals per second: n arrivals span n - 1 gaps."""
+    return float((len(offsets) - 1) / offsets[-1])

@@ -1,0 +1,170 @@
+"""Cluster layouts: devices, then nodes tier by tier, each a pool of machines of one type."""
+
+from dataclasses import dataclass, field
+
+from hardware_models.mig import profiles
+from hardware_models.prices import (
+    gpu_share_of_price,
+    machine_gpu_board,
+    machine_gpus,
+    machine_price_usd_per_hour,
+    machine_vcpus,
+)
+
+DEVICE = "device"
+
+
+@dataclass
+class Node:
+    """A pool of machines of one type at one tier; the cluster picks the machine, a plan the node.
+
+    Args:
+        tier: ``edge`` or ``cloud``; data move from devices through the edge to the cloud.
+        machine: a machine of the price table, which gives its cores, its GPUs and its price.
+        count: machines in the pool.
+        standby: machines that are rented all the time; the others are rented while in use.
+        purchase: ``on-demand``, ``spot``, ``1-year commit`` or ``3-year commit``.
+        region: region of the price.
+        cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
+        boot_s: seconds from renting a machine to its first use.
+    """
+
+    tier: str = "cloud"
+    machine: str = "a2-highgpu-1g"
+    count: int = 1
+    standby: int = 0
+    purchase: str = "on-demand"
+    region: str = "us-central1"
+    cpu_relative_speed: float = 13.203
+    boot_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.tier not in ("edge", "cloud"):
+            raise ValueError(f"tier={self.tier!r}: choose edge or cloud")
+        if self.count < 1:
+            raise ValueError(f"count={self.count}: a node needs 1 machine or more")
+        if not 0 <= self.standby <= self.count:
+            raise ValueError(
+                f"standby={self.standby}: must lie between 0 and the node's count, {self.count}"
+            )
+        if self.cpu_relative_speed <= 0:
+            raise ValueError(f"cpu_relative_speed={self.cpu_relative_speed}: must be above 0")
+        if self.boot_s < 0:
+            raise ValueError(f"boot_s={self.boot_s}: must be 0 s or more")
+        self.price_usd_per_hour  # noqa: B018  (an unknown machine, purchase or region raises here)
+
+    @property
+    def price_usd_per_hour(self) -> float:
+        """Price of one whole machine."""
+        return machine_price_usd_per_hour(self.machine, self.purchase, self.region)
+
+    @property
+    def cores(self) -> int:
+        """CPU cores of one machine, a vCPU counted as a core."""
+        return machine_vcpus(self.machine)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one machine."""
+        return machine_gpus(self.machine)
+
+    @property
+    def gpu_board(self) -> str | None:
+        """Board of the machine's GPUs, or None."""
+        return machine_gpu_board(self.machine)
+
+    @property
+    def gpu_profiles(self) -> tuple[str, ...]:
+        """Partition profiles that plans may ask for, smallest first; media extensions left out."""
+        if self.gpu_board is None:
+            return ()
+        return tuple(name for name in profiles(self.gpu_board) if not name.endswith("+me"))
+
+    @property
+    def core_price_usd_per_hour(self) -> float:
+        """Share of the machine's price that one core carries."""
+        return self.price_usd_per_hour * (1 - gpu_share_of_price(self.machine)) / self.cores
+
+    def slice_price_usd_per_hour(self, profile: str) -> float:
+        """Return the share of the machine's price that a GPU instance of this profile carries.
+
+        The GPU's share of the price is divided by compute slices; a card cut so that compute
+        slices remain unused leaves their share unattributed.
+        """
+        assert self.gpu_board is not None
+        gpu_price = self.price_usd_per_hour * gpu_share_of_price(self.machine) / self.gpus
+        return gpu_price * profiles(self.gpu_board)[profile].compute_fraction
+
+
+@dataclass
+class Profiling:
+    """The machines on which planners profile, apart from those that serve.
+
+    Args:
+        lanes: searches that can profile at the same time; the others wait, first come first served.
+        workers: workers of a lane, each a core and a whole A100; n samples take ceil(n / workers)
+            times the time of one sample.
+    """
+
+    lanes: int = 4
+    workers: int = 16
+
+    def __post_init__(self) -> None:
+        for key in ("lanes", "workers"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key}={getattr(self, key)}: must be 1 or more")
+
+
+@dataclass
+class Cluster:
+    """All machines but the users' own.
+
+    Args:
+        nodes: pools by name, in the order in which data may move.
+        profiling: the profiling machines.
+        max_utilisation: a station accepts queries until their declared load reaches this share
+            of its capacity.
+        load_bytes_per_s: rate at which a machine loads model weights (an assumption: local SSD).
+        mig_create_s: seconds to create a GPU instance. No citable figure for a bare card was
+            found; through a Kubernetes operator, single runs took 41 to 46 s.
+        drain_timeout_s: how long a replaced deployment may take to finish what it holds.
+        tick_s: period of telemetry, and of all control that depends on data.
+    """
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    profiling: Profiling = field(default_factory=Profiling)
+    max_utilisation: float = 0.8
+    load_bytes_per_s: float = 2e9
+    mig_create_s: float = 1.0
+    drain_timeout_s: float = 30.0
+    tick_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            raise ValueError(
+                "cluster.nodes={}: an empty cluster can run nothing; name at least one node with "
+                "tier, machine and count"
+            )
+        if DEVICE in self.nodes:
+            raise ValueError("cluster.nodes.device: this name is taken by the users' own devices")
+        tiers = [node.tier for node in self.nodes.values()]
+        if tiers != sorted(tiers, key=("edge", "cloud").index):
+            raise ValueError(
+                f"cluster.nodes={list(self.nodes)}: name edge nodes before cloud nodes, "
+                "as data move"
+            )
+        if not 0 < self.max_utilisation < 1:
+            raise ValueError(
+                f"cluster.max_utilisation={self.max_utilisation}: must lie between 0 and 1"
+            )
+        for key in ("load_bytes_per_s", "tick_s"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"cluster.{key}={getattr(self, key)}: must be above 0")
+        for key in ("mig_create_s", "drain_timeout_s"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"cluster.{key}={getattr(self, key)}: must be 0 s or more")
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where an operator can be placed, in the order in which data move up."""
+        return (DEVICE, *self.nodes)

@@ -1,0 +1,77 @@
+"""Distributions with mean 1, by which requests of one kind differ from each other."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Variability(ABC):
+    """A non-negative factor of mean 1; multiply a mean by it to get one request's value."""
+
+    @property
+    @abstractmethod
+    def cv(self) -> float:
+        """Coefficient of variation: standard deviation over mean."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return the next ``count`` factors of a stream, shape (count,)."""
+
+
+@dataclass(frozen=True)
+class Constant(Variability):
+    """Every request is like the mean one."""
+
+    @property
+    def cv(self) -> float:
+        """Zero: there is no variation."""
+        return 0.0
+
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return ones, shape (count,); the stream is not advanced."""
+        return np.ones(count)
+
+
+@dataclass(frozen=True)
+class Exponential(Variability):
+    """Memoryless: Poisson arrivals, or the service times of an M/M/c queue."""
+
+    @property
+    def cv(self) -> float:
+        """One, as of every exponential."""
+        return 1.0
+
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return exponential factors of mean 1, shape (count,)."""
+        return rng.standard_exponential(count)
+
+
+@dataclass(frozen=True)
+class LogNormal(Variability):
+    """Skewed sizes, such as lengths of utterances.
+
+    Args:
+        spread: coefficient of variation.
+    """
+
+    spread: float
+
+    def __post_init__(self) -> None:
+        if not self.spread > 0:
+            raise ValueError(f"spread={self.spread}: a log-normal needs a spread above 0")
+
+    @property
+    def cv(self) -> float:
+        """The given spread."""
+        return self.spread
+
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return log-normal factors of mean 1, shape (count,)."""
+        log_variance = np.log1p(self.spread**2)
+        normals = rng.standard_normal(count)
+        factors: Floats = np.exp(normals * np.sqrt(log_variance) - log_variance / 2)
+        return factors

@@ -1,0 +1,56 @@
+"""Drift: what changes in the world while queries run. Planners are not told."""
+
+from dataclasses import dataclass, field
+
+KINDS = ("device_slowdown", "link_degradation", "content_shift", "machine_failure")
+
+
+@dataclass
+class DriftEvent:
+    """One change at one time.
+
+    Args:
+        kind: ``device_slowdown`` (devices compute ``factor`` times as fast),
+            ``link_degradation`` (access links carry ``factor`` times as much),
+            ``content_shift`` (content moves by ``factor`` towards its hardest stratum), or
+            ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work).
+        at_s: when, in seconds.
+        factor: how strong, see ``kind``; between 0 and 1.
+        share: share of queries that the event befalls, drawn per query.
+        node: node of the failing machine.
+        machine: number of the failing machine, from 0.
+        duration_s: how long the machine stays away.
+    """
+
+    kind: str = "device_slowdown"
+    at_s: float = 0.0
+    factor: float = 0.5
+    share: float = 1.0
+    node: str | None = None
+    machine: int = 0
+    duration_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"drift.events.kind={self.kind!r}: choose one of {', '.join(KINDS)}")
+        if self.at_s < 0:
+            raise ValueError(f"drift.events.at_s={self.at_s}: must be 0 s or more")
+        if not 0 < self.factor <= 1:
+            raise ValueError(f"drift.events.factor={self.factor}: must lie in (0, 1]")
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"drift.events.share={self.share}: must lie in [0, 1]")
+        if self.kind == "machine_failure" and self.node is None:
+            raise ValueError("drift.events.node=null: a machine_failure needs the node's name")
+        if self.duration_s <= 0:
+            raise ValueError(f"drift.events.duration_s={self.duration_s}: must be above 0 s")
+
+
+@dataclass
+class Drift:
+    """All changes of a run.
+
+    Args:
+        events: the changes, in any order.
+    """
+
+    events: list[DriftEvent] = field(default_factory=list)

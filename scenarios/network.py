@@ -1,0 +1,40 @@
+"""Networks: the access link of each device, and the shared backhaul from the edge to the cloud."""
+
+from dataclasses import dataclass, field
+
+from hardware_models.links import link_model
+
+
+@dataclass
+class Network:
+    """How devices reach the edge site, and how the site reaches the cloud.
+
+    Args:
+        technologies: relative share of queries by access technology.
+        autocorrelation: lag-1 autocorrelation of log capacity at steps of 1 s (an assumption: the
+            published percentiles do not hold it).
+        backhaul_bps: capacity of the site's shared link in either direction, bits per second.
+        backhaul_rtt_s: round trip between the edge site and the cloud region, or None for the
+            difference that the measurements show between near and far servers.
+    """
+
+    technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
+    autocorrelation: float = 0.9
+    backhaul_bps: float = 1e9
+    backhaul_rtt_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.technologies or sum(self.technologies.values()) <= 0:
+            raise ValueError(
+                "network.technologies: name at least one access technology with a weight above 0"
+            )
+        for name, weight in self.technologies.items():
+            link_model(name)
+            if weight < 0:
+                raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
+        if not 0 <= self.autocorrelation < 1:
+            raise ValueError(f"network.autocorrelation={self.autocorrelation}: must lie in [0, 1)")
+        if self.backhaul_bps < 8:
+            raise ValueError(f"network.backhaul_bps={self.backhaul_bps}: must be 8 bit/s or more")
+        if self.backhaul_rtt_s is not None and self.backhaul_rtt_s < 0:
+            raise ValueError(f"network.backhaul_rtt_s={self.backhaul_rtt_s}: must be 0 s or more")

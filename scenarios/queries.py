@@ -1,0 +1,158 @@
+"""Where a query is born: what it declares to all, and the truth that only the world knows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_models.devices import DeviceModel, hidden_log_sd, phones
+from hardware_models.links import capacity_series_bps, link_model
+from scenarios.random_streams import stream
+from scenarios.scenario import Scenario
+from scenarios.slo import SLO
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One user's stream, as it introduces itself; planners see this and no more.
+
+    Args:
+        id: number in order of arrival, from 0.
+        application: name of the application.
+        dataset: data set that its content belongs to.
+        tier: class of service.
+        slo: what it is promised.
+        device: model of its device, with the model's nominal speed.
+        technology: access technology of its device.
+        arrival_s: time of arrival in seconds.
+        requests_per_s: declared mean rate of its source.
+    """
+
+    id: int
+    application: str
+    dataset: str
+    tier: str
+    slo: SLO
+    device: DeviceModel
+    technology: str
+    arrival_s: float
+    requests_per_s: float
+
+
+@dataclass(frozen=True)
+class QueryTruth:
+    """What the world knows of a query and no planner does.
+
+    Args:
+        departure_s: end of its life in seconds.
+        device_factor: speed of its device over the nominal speed of the model.
+        slowdowns: (time in seconds, factor) at which the device's speed changes, in time order;
+            factors multiply.
+        uplink_bytes_per_s: capacity at steps of 1 s from the arrival on, shape (n,).
+        downlink_bytes_per_s: likewise.
+        access_rtt_s: round trip between device and edge site in seconds.
+        content: (time in seconds, weights over strata of shape (S,)) from which each mixture
+            holds, in time order, the first at the arrival.
+    """
+
+    departure_s: float
+    device_factor: float
+    slowdowns: tuple[tuple[float, float], ...]
+    uplink_bytes_per_s: Integers
+    downlink_bytes_per_s: Integers
+    access_rtt_s: float
+    content: tuple[tuple[float, Floats], ...]
+
+
+def births(scenario: Scenario, seed: int) -> Iterator[tuple[Query, QueryTruth]]:
+    """Yield every query of a run in order of arrival.
+
+    Each property of query i has its own stream, keyed by (seed, i, property).
+    """
+    workload = scenario.workload
+    arrivals_s = workload.arrivals.times_s(
+        workload.rate, scenario.horizon_s, stream(seed, "query arrivals")
+    )
+    for number, arrival_s in enumerate(arrivals_s):
+        yield _birth(scenario, seed, number, float(arrival_s))
+
+
+def _birth(
+    scenario: Scenario, seed: int, number: int, arrival_s: float
+) -> tuple[Query, QueryTruth]:
+    def of(purpose: str) -> np.random.Generator:
+        return stream(seed, "query", number, purpose)
+
+    application, workload = scenario.application, scenario.workload
+    shares = workload.datasets or dict.fromkeys(application.datasets, 1.0)
+    dataset = application.datasets[_pick(of("data set"), shares)]
+    tier = _pick(of("tier"), {name: tier.weight for name, tier in workload.tiers.items()})
+    technology = _pick(of("technology"), scenario.network.technologies)
+    models = phones()
+    device = models[int(of("device").integers(len(models)))]
+    lifetime_s = workload.lifetime_min_s + of("lifetime").exponential(
+        workload.lifetime_mean_s - workload.lifetime_min_s
+    )
+    weights = of("content").dirichlet(workload.content_concentration * dataset.stratum_weights)
+
+    content = [(arrival_s, weights)]
+    slowdowns: list[tuple[float, float]] = []
+    degradations: list[tuple[float, float]] = []
+    hardest = int(dataset.accuracy.mean(axis=0).argmin())
+    events = sorted(enumerate(scenario.drift.events), key=lambda pair: (pair[1].at_s, pair[0]))
+    for index, event in events:
+        befallen = stream(seed, "query", number, "drift", index).random() < event.share
+        if event.kind == "machine_failure" or not befallen:
+            continue
+        if event.kind == "device_slowdown":
+            slowdowns.append((event.at_s, event.factor))
+        elif event.kind == "link_degradation":
+            degradations.append((event.at_s, event.factor))
+        else:
+            shifted = (1 - event.factor) * content[-1][1]
+            shifted[hardest] += event.factor
+            content.append((max(event.at_s, arrival_s), shifted))
+
+    link = link_model(technology)
+    seconds = int(np.ceil(lifetime_s)) + 1
+    scale = np.ones(seconds)
+    for at_s, factor in degradations:
+        scale[max(0, round(at_s - arrival_s)) :] *= factor
+
+    def capacity(direction: str, nominal_bps: float, log_sd: float) -> Integers:
+        normals = of(direction).standard_normal(seconds + 1)
+        bps = capacity_series_bps(nominal_bps, log_sd, normals, scenario.network.autocorrelation)
+        return np.maximum(1, np.rint(bps * scale / 8)).astype(np.int64)
+
+    truth = QueryTruth(
+        departure_s=arrival_s + lifetime_s,
+        device_factor=float(np.exp(of("device factor").standard_normal() * hidden_log_sd())),
+        slowdowns=tuple(slowdowns),
+        uplink_bytes_per_s=capacity("uplink", link.nominal_uplink_bps, link.log_sd_uplink),
+        downlink_bytes_per_s=capacity("downlink", link.nominal_downlink_bps, link.log_sd_downlink),
+        access_rtt_s=link.rtt_s * float(np.exp(of("rtt").standard_normal() * link.rtt_log_sd)),
+        content=tuple(content),
+    )
+    best = float(dataset.expected_accuracy(weights).max())
+    query = Query(
+        id=number,
+        application=application.name,
+        dataset=dataset.name,
+        tier=tier,
+        slo=workload.tiers[tier].slo(best),
+        device=device,
+        technology=technology,
+        arrival_s=arrival_s,
+        requests_per_s=application.requests_per_s,
+    )
+    return query, truth
+
+
+def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    """Draw a name with probability proportional to its weight."""
+    edges = np.cumsum(list(weights.values()))
+    return list(weights)[int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))]

@@ -1,0 +1,66 @@
+"""The source of a query's requests, which no plan changes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.application import Application
+from scenarios.queries import Query
+from scenarios.random_streams import stream
+
+BLOCK = 256
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class RequestBlock:
+    """Consecutive requests of one query.
+
+    Args:
+        arrival_ns: birth of each request in int64 nanoseconds, strictly increasing, shape (n,).
+        size: size of each over the mean, shape (n,).
+        variability: factor of each on its service time at each operator, shape (n, operators).
+    """
+
+    arrival_ns: NDArray[np.int64]
+    size: NDArray[np.float64]
+    variability: NDArray[np.float64]
+
+
+def request_blocks(application: Application, query: Query, seed: int) -> Iterator[RequestBlock]:
+    """Yield a query's requests without end, block by block.
+
+    Request i of a query is the same for every planner: its birth, its size and its factors are
+    element i of streams keyed by (seed, query, purpose).
+    """
+
+    def of(purpose: str) -> np.random.Generator:
+        return stream(seed, "query", query.id, "request", purpose)
+
+    size = application.datasets[query.dataset].request_size
+    gaps, sizes = of("interarrival"), of("size")
+    factors = [of(f"service {operator.name}") for operator in application.operators]
+    # The first gap starts at a random phase, so that periodic sources are not in step.
+    mean_gap_ns = NS_PER_S / query.requests_per_s
+    last_ns = round(query.arrival_s * NS_PER_S) - round(of("phase").random() * mean_gap_ns)
+    born_ns = round(query.arrival_s * NS_PER_S)
+    while True:
+        gap_ns = np.rint(application.interarrival.draw(gaps, BLOCK) * mean_gap_ns)
+        arrival_ns = last_ns + np.cumsum(np.maximum(1, gap_ns.astype(np.int64)))
+        block = RequestBlock(
+            arrival_ns,
+            size.draw(sizes, BLOCK),
+            np.column_stack(
+                [
+                    operator.variability.draw(rng, BLOCK)
+                    for operator, rng in zip(application.operators, factors, strict=True)
+                ]
+            ),
+        )
+        last_ns = int(arrival_ns[-1])
+        if arrival_ns[0] < born_ns:
+            living = arrival_ns >= born_ns
+            block = RequestBlock(arrival_ns[living], block.size[living], block.variability[living])
+        yield block

@@ -1,0 +1,60 @@
+"""A scenario: everything about a run but its seed and its planner."""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from scenarios.application import Application
+from scenarios.cluster import Cluster
+from scenarios.drift import Drift
+from scenarios.network import Network
+from scenarios.workload import Workload
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a run simulates.
+
+    Args:
+        application: the application that all queries use.
+        cluster: the machines.
+        network: the links.
+        workload: the queries.
+        drift: what changes meanwhile.
+        horizon_s: length of the run in simulated seconds.
+
+    Raises:
+        ValueError: the parts do not fit together.
+    """
+
+    application: Application
+    cluster: Cluster
+    network: Network = field(default_factory=Network)
+    workload: Workload = field(default_factory=Workload)
+    drift: Drift = field(default_factory=Drift)
+    horizon_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if self.horizon_s <= 0:
+            raise ValueError(f"horizon_s={self.horizon_s}: must be above 0 s")
+        for name in self.workload.datasets:
+            if name not in self.application.datasets:
+                known = ", ".join(self.application.datasets)
+                near = get_close_matches(name, self.application.datasets, 1, 0)
+                raise ValueError(
+                    f"workload.datasets.{name}: {self.application.name} has no such data set; "
+                    f"choose from {known} (nearest: {near[0]})"
+                )
+        for event in self.drift.events:
+            if event.kind != "machine_failure":
+                continue
+            node = self.cluster.nodes.get(str(event.node))
+            if node is None:
+                raise ValueError(
+                    f"drift.events.node={event.node!r}: the cluster has the nodes "
+                    f"{', '.join(self.cluster.nodes)}"
+                )
+            if not 0 <= event.machine < node.count:
+                raise ValueError(
+                    f"drift.events.machine={event.machine}: node {event.node} has the machines "
+                    f"0 to {node.count - 1}"
+                )

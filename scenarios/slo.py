@@ -1,0 +1,52 @@
+"""Service-level objectives, and the tiers that they are drawn from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SLO:
+    """What a query is promised; an absent part is None and always holds.
+
+    Args:
+        latency_s: bound on a request's sojourn, from its birth to the answer's return.
+        latency_quantile: share of the requests of a window that must keep the bound.
+        accuracy: least request-weighted expected accuracy of what is served.
+        cost_usd_per_hour: most that the query may cost.
+    """
+
+    latency_s: float | None = None
+    latency_quantile: float = 0.95
+    accuracy: float | None = None
+    cost_usd_per_hour: float | None = None
+
+
+@dataclass
+class Tier:
+    """A class of service that queries are drawn from.
+
+    Args:
+        weight: relative share of queries; weights need not sum to 1.
+        latency_s: latency bound in seconds, or None.
+        accuracy_of_best: accuracy floor as a fraction of the best accuracy that any configuration
+            reaches on the query's own content, or None. Relative, because content decides what can
+            be reached at all: a floor that suits clean speech is out of reach in a noisy room.
+        cost_usd_per_hour: cost ceiling in dollars per hour, or None.
+    """
+
+    weight: float = 1.0
+    latency_s: float | None = None
+    accuracy_of_best: float | None = None
+    cost_usd_per_hour: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight={self.weight}: a tier's weight must be 0 or more")
+        for key in ("latency_s", "accuracy_of_best", "cost_usd_per_hour"):
+            value = getattr(self, key)
+            if value is not None and value <= 0:
+                raise ValueError(f"{key}={value}: must be above 0, or null for no such bound")
+
+    def slo(self, best_accuracy: float) -> SLO:
+        """Return this tier's SLO for content on which ``best_accuracy`` is the best reachable."""
+        floor = None if self.accuracy_of_best is None else self.accuracy_of_best * best_accuracy
+        return SLO(self.latency_s, accuracy=floor, cost_usd_per_hour=self.cost_usd_per_hour)

@@ -1,0 +1,49 @@
+"""The workload: how many queries come, for how long, with what content and which SLO."""
+
+from dataclasses import dataclass, field
+
+from scenarios.arrivals import ArrivalProcess, Poisson
+from scenarios.slo import Tier
+
+
+@dataclass
+class Workload:
+    """What queries are drawn from.
+
+    Args:
+        rate: query arrivals per second.
+        arrivals: when queries arrive.
+        lifetime_mean_s: mean lifetime of a query; lifetimes are exponential.
+        lifetime_min_s: shortest lifetime, added to the exponential part.
+        tiers: classes of service by name.
+        datasets: relative share of queries by data set of their content; empty for equal shares.
+        content_concentration: how alike the content of queries is: the sum of the parameters of
+            the Dirichlet distribution around the data set's own mixture of strata.
+    """
+
+    rate: float = 0.1
+    arrivals: ArrivalProcess = field(default_factory=Poisson)
+    lifetime_mean_s: float = 600.0
+    lifetime_min_s: float = 60.0
+    tiers: dict[str, Tier] = field(default_factory=lambda: {"standard": Tier(latency_s=2.0)})
+    datasets: dict[str, float] = field(default_factory=dict)
+    content_concentration: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(
+                f"workload.rate={self.rate}: must be 0 or more query arrivals per second"
+            )
+        if self.lifetime_mean_s <= self.lifetime_min_s or self.lifetime_min_s < 0:
+            raise ValueError(
+                f"workload.lifetime_mean_s={self.lifetime_mean_s}: must be above "
+                f"workload.lifetime_min_s, {self.lifetime_min_s}, which must be 0 or more"
+            )
+        if not self.tiers or sum(tier.weight for tier in self.tiers.values()) <= 0:
+            raise ValueError("workload.tiers: name at least one tier with a weight above 0")
+        if any(weight < 0 for weight in self.datasets.values()):
+            raise ValueError(f"workload.datasets={self.datasets}: weights must be 0 or more")
+        if self.content_concentration <= 0:
+            raise ValueError(
+                f"workload.content_concentration={self.content_concentration}: must be above 0"
+            )

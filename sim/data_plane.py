@@ -1,0 +1,169 @@
+"""What the control plane asks of a data plane, whichever way that moves requests.
+
+A data plane has a clock of its own. The control plane tells it, with a time, what is to happen;
+``advance`` then moves all requests up to a cut, and reports every one that ended to the recorder.
+At one timestamp, what the control plane ordered comes first, then arrivals, then dispatch.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scenarios.requests import RequestBlock
+from sim.rate_profile import RateProfile
+
+COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT = (
+    "completed",
+    "unserved",
+    "lost",
+    "dropped",
+    "in_flight",
+)
+OUTCOMES = (COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT)
+
+
+@dataclass(frozen=True)
+class StationSpec:
+    """One operator of one application on one allocation.
+
+    Args:
+        id: unique in the run.
+        servers: replicas that share the queue.
+        max_batch: most requests that a server takes at once.
+        max_wait_ns: longest that a free server waits for a batch to fill.
+        batch_factor: time of a batch of 1, 2, ... requests over that of one request.
+        speed: speed of the servers in time, in millionths of nominal.
+        capacity: most requests that may wait; more are dropped. None for no bound.
+    """
+
+    id: int
+    servers: int = 1
+    max_batch: int = 1
+    max_wait_ns: int = 0
+    batch_factor: tuple[float, ...] = (1.0,)
+    speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
+    capacity: int | None = None
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """One direction of a link.
+
+    Args:
+        id: unique in the run.
+        capacity: bytes per second in time.
+        propagation_ns: delay after the last byte was sent.
+    """
+
+    id: int
+    capacity: RateProfile
+    propagation_ns: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stop of a route: a link to cross, or a station to be served at.
+
+    Args:
+        operator: the operator that the message is for, or that serves it; the number of operators
+            for the answer on its way back.
+        station: id of the station, or None for a link.
+        link: id of the link, or None for a station.
+        mean: mean service time in nanoseconds at nominal speed, or mean message size in bytes; a
+            request multiplies it by its size.
+    """
+
+    operator: int
+    station: int | None
+    link: int | None
+    mean: float
+
+
+@dataclass(frozen=True)
+class Route:
+    """The stops of every request of a deployment, in order.
+
+    Args:
+        deployment: number of the deployment.
+        visits: the stops.
+    """
+
+    deployment: int
+    visits: tuple[Visit, ...]
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """How a request ended.
+
+    Args:
+        query: id of its query.
+        arrival_ns: its birth.
+        deployment: deployment that it kept since its birth, or None.
+        outcome: one of ``OUTCOMES``.
+        ended_ns: when it ended; for one in flight, the horizon.
+        queueing_ns: per operator, waiting while all servers were busy.
+        batching_ns: per operator, waiting for a batch to fill.
+        compute_ns: per operator, being served.
+        transfer_ns: per operator, on links towards it, and last on those of the answer.
+    """
+
+    query: int
+    arrival_ns: int
+    deployment: int | None
+    outcome: str
+    ended_ns: int
+    queueing_ns: Sequence[int]
+    batching_ns: Sequence[int]
+    compute_ns: Sequence[int]
+    transfer_ns: Sequence[int]
+
+
+class Recorder(Protocol):
+    """Who is told of requests: the window book."""
+
+    def born(self, query: int, arrival_ns: int) -> None:
+        """Count a request's birth."""
+
+    def ended(self, record: RequestRecord) -> None:
+        """Count a request's end."""
+
+
+class DataPlane(Protocol):
+    """Moves requests between two cuts. Times given must not lie before the last cut."""
+
+    def add_station(self, spec: StationSpec) -> None:
+        """Make a station known; routes may then name it."""
+
+    def add_link(self, spec: LinkSpec) -> None:
+        """Make a link known; routes may then name it."""
+
+    def remove_station(self, station: int) -> None:
+        """Forget a station that holds no request."""
+
+    def remove_link(self, link: int) -> None:
+        """Forget a link that no route names any longer, once it is empty."""
+
+    def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
+        """Let a query's requests be born from ``at_ns`` on."""
+
+    def close_source(self, at_ns: int, query: int) -> None:
+        """Let no request of a query be born at ``at_ns`` or later."""
+
+    def route(self, at_ns: int, query: int, route: Route | None) -> None:
+        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
+
+    def fail_station(self, at_ns: int, station: int) -> None:
+        """Lose what a station holds, and all that reaches it afterwards."""
+
+    def abort(self, at_ns: int, deployment: int) -> None:
+        """Drop what a deployment still has in flight."""
+
+    def in_flight(self, deployment: int) -> int:
+        """Return how many requests of a deployment are under way, as of the last cut."""
+
+    def advance(self, until_ns: int) -> None:
+        """Move requests through every event before ``until_ns``, which becomes the clock."""
+
+    def finish(self) -> None:
+        """Report all that is under way at the horizon as in flight."""

@@ -1,0 +1,69 @@
+"""Prices: look-ups, and how much of a price pays for the GPUs."""
+
+import pytest
+
+from hardware_models import mig, prices
+from hardware_models.errors import UnknownNameError
+
+
+def test_prices_by_machine_purchase_and_region():
+    price = prices.machine_price_usd_per_hour
+    assert price("a2-highgpu-1g") == 3.67339
+    assert price("a2-highgpu-1g", "spot") == 1.92802
+    assert price("g2-standard-4", "3-year commit") == 0.31807
+    assert price("g2-standard-8", region="asia-northeast1") == 1.09622
+
+
+@pytest.mark.parametrize("machine", prices.machines())
+def test_commitments_and_spot_are_cheaper(machine):
+    on_demand = prices.machine_price_usd_per_hour(machine)
+    for purchase in ("spot", "1-year commit", "3-year commit"):
+        try:
+            other = prices.machine_price_usd_per_hour(machine, purchase)
+        except UnknownNameError:
+            continue
+        assert other < on_demand
+
+
+def test_machines_have_boards_that_can_be_partitioned():
+    assert prices.machines() == (
+        "a2-highgpu-1g",
+        "a2-highgpu-8g",
+        "a2-ultragpu-1g",
+        "g2-standard-4",
+        "g2-standard-8",
+        "n1-standard-1",
+    )
+    for machine in prices.machines():
+        board = prices.machine_gpu_board(machine)
+        assert (board is None) == (prices.machine_gpus(machine) == 0)
+        assert board is None or board in mig.boards()
+    assert prices.machine_vcpus("a2-highgpu-8g") == 96
+    assert prices.machine_gpus("a2-highgpu-8g") == 8
+    assert prices.machine_gpu_board("a2-ultragpu-1g") == "A100-80GB"
+
+
+@pytest.mark.parametrize(
+    ("machine", "share"),
+    [
+        ("a2-highgpu-1g", 2.934 / 3.67339),
+        ("a2-highgpu-8g", 8 * 2.934 / 29.38708),
+        ("a2-ultragpu-1g", 1 - (3.67339 - 2.934) / 5.0688),
+        ("g2-standard-4", 1 - 4 * 0.0475 / 0.70683),
+        ("g2-standard-8", 1 - 8 * 0.0475 / 0.85362),
+        ("n1-standard-1", 0.0),
+    ],
+)
+def test_share_of_the_gpus(machine, share):
+    assert prices.gpu_share_of_price(machine) == pytest.approx(share, rel=1e-5)
+
+
+def test_unknown_names_give_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"did you mean 'a2-highgpu-1g'\?"):
+        prices.machine_vcpus("a2-highgpu-2g")
+    with pytest.raises(UnknownNameError, match=r"did you mean 'europe-west4'\?"):
+        prices.machine_price_usd_per_hour("g2-standard-4", region="europe-west1")
+    with pytest.raises(UnknownNameError, match=r"choose one of 'on-demand', 'spot'"):
+        prices.machine_price_usd_per_hour("a2-ultragpu-1g", "1-year commit")
+    with pytest.raises(UnknownNameError, match="unknown machine 'A100-40GB attached GPU'"):
+        prices.machine_price_usd_per_hour("A100-40GB attached GPU")
