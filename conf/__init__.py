@@ -1,0 +1,1 @@
+"""Hydra groups that name everything a run is composed of; data only."""

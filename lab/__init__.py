@@ -1,0 +1,1 @@
+"""The commands, reports and comparisons on top of the simulator."""

@@ -1,0 +1,8 @@
+"""Query planners: policies on the planning desk.
+
+They import the planning interface (``sim``) and nothing else of the world.
+"""
+
+from planners.cheapest_feasible import CheapestFeasible
+
+__all__ = ["CheapestFeasible"]

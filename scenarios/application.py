@@ -118,48 +118,16 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Application:
-    """A pipeline of operators and all that configurations and content decide.
+class Pipeline:
+    """What everybody may know of an application: its operators and how they can be configured.
 
     Args:
         name: name of the application.
         operators: the pipeline, in the order in which data flow.
-        datasets: what the content of queries is drawn from, by name.
-        model_bytes: weights to load before an operator can serve, by the value of its knob; an
-            operator whose knobs are not listed loads nothing.
-        requests_per_s: mean rate of one query's source of requests.
-        interarrival: spacing of requests around its mean; exponential for a Poisson source.
-        answer_bytes: size of the answer that returns to the device.
-        window_s: length of an evaluation window, long enough to expect 20 requests.
     """
 
     name: str
     operators: tuple[Operator, ...]
-    datasets: Mapping[str, Dataset]
-    model_bytes: Mapping[KnobValue, int] = field(default_factory=dict)
-    requests_per_s: float = 0.5
-    interarrival: Variability = Exponential()
-    answer_bytes: float = 1000.0
-    window_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if self.requests_per_s <= 0:
-            raise ValueError(
-                f"application.requests_per_s={self.requests_per_s}: must be above 0 requests/s"
-            )
-        if self.window_s * self.requests_per_s < 20:
-            raise ValueError(
-                f"application.window_s={self.window_s}: too short to judge a query by; at "
-                f"{self.requests_per_s} requests/s, 20 requests need "
-                f"{20 / self.requests_per_s:g} s or more"
-            )
-        shape = (len(self.configurations), len(self.operators))
-        for data in self.datasets.values():
-            if data.service_time_s.shape != shape or data.message_bytes.shape != shape:
-                raise ValueError(
-                    f"application {self.name!r}, data set {data.name!r}: service times and message "
-                    f"sizes must have shape {shape} (configurations, operators)"
-                )
 
     @cached_property
     def knobs(self) -> tuple[Knob, ...]:
@@ -186,12 +154,6 @@ class Application:
         """
         return configuration.values[: self.upstream_knobs[operator]]
 
-    def load_bytes(self, operator: int, configuration: Configuration) -> int:
-        """Return the bytes of model weights that the operator loads before it can serve."""
-        first = self.upstream_knobs[operator] - len(self.operators[operator].knobs)
-        own = configuration.values[first : self.upstream_knobs[operator]]
-        return sum(self.model_bytes.get(value, 0) for value in own)
-
     def configuration(self, **values: KnobValue) -> Configuration:
         """Return the configuration with these knob values, one for every knob.
 
@@ -206,3 +168,67 @@ class Application:
             if configuration.values == wanted:
                 return configuration
         raise KeyError(f"{self.name} has no configuration {wanted}")
+
+
+@dataclass(frozen=True)
+class Application:
+    """A pipeline, and all that its configurations and its content decide.
+
+    Args:
+        pipeline: the operators and their knobs.
+        datasets: what the content of queries is drawn from, by name.
+        model_bytes: weights to load before an operator can serve, by the value of its knob; an
+            operator whose knobs are not listed loads nothing.
+        requests_per_s: mean rate of one query's source of requests.
+        interarrival: spacing of requests around its mean; exponential for a Poisson source.
+        answer_bytes: size of the answer that returns to the device.
+        window_s: length of an evaluation window, long enough to expect 20 requests.
+
+    Raises:
+        ValueError: a figure is out of range, or the data sets do not fit the pipeline.
+    """
+
+    pipeline: Pipeline
+    datasets: Mapping[str, Dataset]
+    model_bytes: Mapping[KnobValue, int] = field(default_factory=dict)
+    requests_per_s: float = 0.5
+    interarrival: Variability = Exponential()
+    answer_bytes: float = 1000.0
+    window_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.requests_per_s <= 0:
+            raise ValueError(
+                f"application.requests_per_s={self.requests_per_s}: must be above 0 requests/s"
+            )
+        if self.window_s * self.requests_per_s < 20:
+            raise ValueError(
+                f"application.window_s={self.window_s}: too short to judge a query by; at "
+                f"{self.requests_per_s} requests/s, 20 requests need "
+                f"{20 / self.requests_per_s:g} s or more"
+            )
+        if self.answer_bytes < 0:
+            raise ValueError(f"application.answer_bytes={self.answer_bytes}: must be 0 or more")
+        shape = (len(self.pipeline.configurations), len(self.pipeline.operators))
+        for data in self.datasets.values():
+            if data.service_time_s.shape != shape or data.message_bytes.shape != shape:
+                raise ValueError(
+                    f"application {self.name!r}, data set {data.name!r}: service times and message "
+                    f"sizes must have shape {shape} (configurations, operators)"
+                )
+
+    @property
+    def name(self) -> str:
+        """Name of the application."""
+        return self.pipeline.name
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The operators, in the order in which data flow."""
+        return self.pipeline.operators
+
+    def load_bytes(self, operator: int, configuration: Configuration) -> int:
+        """Return the bytes of model weights that the operator loads before it can serve."""
+        last = self.pipeline.upstream_knobs[operator]
+        own = configuration.values[last - len(self.operators[operator].knobs) : last]
+        return sum(self.model_bytes.get(value, 0) for value in own)

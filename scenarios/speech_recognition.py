@@ -27,7 +27,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from hardware_models.compute import model_weight_bytes
-from scenarios.application import Application, Dataset, Knob, Operator
+from scenarios.application import Application, Dataset, Knob, Operator, Pipeline
 from scenarios.distributions import LogNormal
 
 Floats = NDArray[np.float64]
@@ -66,12 +66,14 @@ class SpeechRecognition(Application):
         spread = {name: _clip_size_cv(profile, name) for name in ("LibriSpeech", "TED-LIUM")}
         spread[STRATIFIED] = float(np.mean(list(spread.values())))
         super().__init__(
-            name="speech_recognition",
-            operators=(
-                Operator("audio_sampler", "cpu", (SAMPLE_RATE,)),
-                Operator("noise_reduction", "cpu", (FREQUENCY_MASK,)),
-                Operator("wave_to_text", "gpu", (MODEL,)),
-                Operator("decoder", "cpu"),
+            Pipeline(
+                "speech_recognition",
+                (
+                    Operator("audio_sampler", "cpu", (SAMPLE_RATE,)),
+                    Operator("noise_reduction", "cpu", (FREQUENCY_MASK,)),
+                    Operator("wave_to_text", "gpu", (MODEL,)),
+                    Operator("decoder", "cpu"),
+                ),
             ),
             datasets={name: _dataset(name, cv, profile, strata) for name, cv in spread.items()},
             model_bytes={str(model): model_weight_bytes(str(model)) for model in MODEL.choices},
@@ -86,7 +88,7 @@ def _read(name: str) -> pl.DataFrame:
 
 
 def _in_configuration_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows as ``Application.configurations`` lists them: every knob's richest value first."""
+    """Sort rows as ``Pipeline.configurations`` lists them: every knob's richest value first."""
     ranks = [
         pl.col(knob.name).replace_strict(list(knob.choices), list(range(len(knob.choices))))
         for knob in KNOBS

@@ -1,6 +1,22 @@
 """Simulated time: int64 nanoseconds inside, seconds at the edges."""
 
-from scenarios.requests import NS_PER_S
+from simpy import Environment
+
+NS_PER_S = 1_000_000_000
+
+
+class Clock(Environment):
+    """A SimPy environment whose time is whole nanoseconds, from 0."""
+
+    _now: int
+
+    def __init__(self) -> None:
+        super().__init__(initial_time=0)
+
+    @property
+    def now(self) -> int:
+        """The simulated time in nanoseconds."""
+        return self._now
 
 
 def ns(seconds: float) -> int:

@@ -5,7 +5,7 @@ A data plane has a clock of its own. The control plane tells it, with a time, wh
 At one timestamp, what the control plane ordered comes first, then arrivals, then dispatch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -92,7 +92,7 @@ class Route:
     visits: tuple[Visit, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RequestRecord:
     """How a request ended.
 
@@ -113,10 +113,10 @@ class RequestRecord:
     deployment: int | None
     outcome: str
     ended_ns: int
-    queueing_ns: Sequence[int]
-    batching_ns: Sequence[int]
-    compute_ns: Sequence[int]
-    transfer_ns: Sequence[int]
+    queueing_ns: list[int]
+    batching_ns: list[int]
+    compute_ns: list[int]
+    transfer_ns: list[int]
 
 
 class Recorder(Protocol):

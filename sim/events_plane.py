@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from heapq import heapify, heappop, heappush
 
-from simpy import Environment, Event, Interrupt, Process
-from simpy.events import NORMAL, URGENT
+from simpy import Event, Interrupt, Process
+from simpy.events import NORMAL, URGENT, EventPriority
 
-from scenarios.requests import NS_PER_S, RequestBlock
+from scenarios.requests import RequestBlock
+from sim.clock import NS_PER_S, Clock
 from sim.data_plane import (
     COMPLETED,
     DROPPED,
@@ -32,13 +33,13 @@ from sim.data_plane import (
 )
 from sim.rate_profile import NOMINAL
 
-LOW = NORMAL + 1
+LOW = EventPriority(NORMAL + 1)
 
 
 class Moment(Event):
     """An event that is known to happen, at a time that is decided later."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Clock) -> None:
         super().__init__(env)
         self._ok = True
         self._value = None
@@ -73,7 +74,7 @@ class Request(RequestRecord):
 class Station:
     """A queue that the replicas of one operator share."""
 
-    def __init__(self, env: Environment, spec: StationSpec) -> None:
+    def __init__(self, env: Clock, spec: StationSpec) -> None:
         self.env = env
         self.spec = spec
         self.waiting: list[tuple[int, int, int, Request, int, int, Moment]] = []
@@ -169,7 +170,7 @@ class Station:
 class Link:
     """One direction of a link: bytes leave one after the other, then propagate."""
 
-    def __init__(self, env: Environment, spec: LinkSpec) -> None:
+    def __init__(self, env: Clock, spec: LinkSpec) -> None:
         self.env = env
         self.spec = spec
         self.free_at_ns = 0
@@ -192,7 +193,7 @@ class Link:
         """Line up the messages that came at this moment; FIFO makes their departures certain."""
         now, spec = self.env.now, self.spec
         self.arriving.sort()
-        for _, _, request, operator, size_bytes, arrived in self.arriving:
+        for _query, _number, request, operator, size_bytes, arrived in self.arriving:
             start_ns = max(now, self.free_at_ns)
             self.free_at_ns = spec.capacity.finish_ns(start_ns, size_bytes * NS_PER_S)
             delay_ns = self.free_at_ns + spec.propagation_ns - now
@@ -212,7 +213,7 @@ class EventsPlane:
     """
 
     def __init__(self, recorder: Recorder) -> None:
-        self.env = Environment(initial_time=0)
+        self.env = Clock()
         self.recorder = recorder
         self.stations: dict[int, Station] = {}
         self.links: dict[int, Link] = {}

@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Application, Configuration
+from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 
 Floats = NDArray[np.float64]
@@ -64,15 +64,15 @@ class PlanSpace:
     ``layout[i]``.
 
     Args:
-        application: whose configurations.
+        pipeline: whose configurations.
         cluster: whose nodes and partition profiles.
     """
 
-    def __init__(self, application: Application, cluster: Cluster) -> None:
-        self._application = application
+    def __init__(self, pipeline: Pipeline, cluster: Cluster) -> None:
+        self._pipeline = pipeline
         self._made: dict[int, Plan] = {}
-        self.layouts = tuple(_layouts(application, cluster))
-        configurations, layouts = len(application.configurations), len(self.layouts)
+        self.layouts = tuple(_layouts(pipeline, cluster))
+        configurations, layouts = len(pipeline.configurations), len(self.layouts)
         self.configuration: Integers = np.tile(np.arange(configurations), layouts)
         self.layout: Integers = np.repeat(np.arange(layouts), configurations)
         prices = [list_price_usd_per_hour(cluster, *layout) for layout in self.layouts]
@@ -87,7 +87,7 @@ class PlanSpace:
         plan = self._made.get(index)
         if plan is None:
             placement, allocation = self.layouts[self.layout[index]]
-            configuration = self._application.configurations[self.configuration[index]]
+            configuration = self._pipeline.configurations[self.configuration[index]]
             plan = self._made[index] = Plan(configuration, placement, allocation)
         return plan
 
@@ -111,13 +111,13 @@ class PlanSpace:
 
 
 def _layouts(
-    application: Application, cluster: Cluster
+    pipeline: Pipeline, cluster: Cluster
 ) -> Iterator[tuple[tuple[str, ...], tuple[Allocation, ...]]]:
     """Yield every placement that moves up, with every allocation that its nodes offer."""
     places = cluster.places
-    for placement in combinations_with_replacement(places, len(application.operators)):
-        choices = []
-        for operator, place in zip(application.operators, placement, strict=True):
+    for placement in combinations_with_replacement(places, len(pipeline.operators)):
+        choices: list[tuple[Allocation, ...]] = []
+        for operator, place in zip(pipeline.operators, placement, strict=True):
             if place == DEVICE:
                 choices.append((Allocation(DEVICE),))
             elif operator.kind == "cpu":

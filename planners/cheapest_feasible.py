@@ -1,0 +1,38 @@
+"""The teaching example: deploy the cheapest plan that looks feasible."""
+
+from sim import Desk, Planner
+
+
+class CheapestFeasible(Planner):
+    """Walk through all plans from the cheapest up and deploy the first that meets the SLO and fits.
+
+    Greedy, one query after the other, in order of arrival. It looks at a plan alone, without
+    queueing, and never revises a decision. Among plans of one price it tries the richest
+    configuration first.
+
+    Choose it to see how a planner is written, or as the bar that a better one has to clear.
+
+    Args:
+        samples: items profiled for each configuration; fewer let it look at more configurations
+            within its budget, and misjudge more of them.
+        budget_s: planning seconds for each query.
+    """
+
+    def __init__(self, samples: int = 50, budget_s: float = 5.0) -> None:
+        self.samples = samples
+        self.budget_s = budget_s
+
+    def plan(self, desk: Desk) -> None:
+        """Serve each waiting query, unless an earlier search found nothing for it."""
+        for query in desk.waiting:
+            if desk.recall(("hopeless", query.id)):
+                continue
+            feasible = False
+            for plan in desk.candidates(query, order="cost"):
+                if desk.profile(query, plan, self.samples).meets(query.slo):
+                    feasible = True
+                    if desk.fits(query, plan):
+                        desk.deploy(query, plan)
+                        break
+            if not feasible:
+                desk.remember(("hopeless", query.id), True, query)

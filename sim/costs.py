@@ -1,0 +1,69 @@
+"""Money: whole rented machines are billed; slots attribute the bill to queries; the rest is idle.
+
+The bill of a machine runs while it is rented. Each slot carries a fixed share of the machine's
+price, which its station's members split by their declared load. Free slots are idle cost, worked
+out from what is free and not from what is left over, so that the two must add up to the bill.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from hardware_models.mig import profiles
+from hardware_models.prices import gpu_share_of_price
+from sim.clock import NS_PER_S
+from sim.machines import Machine, Machines
+
+NS_PER_HOUR = 3600 * NS_PER_S
+
+
+@dataclass
+class Ledger:
+    """Who owes what, up to the moment of the last settlement.
+
+    Call ``settle`` before anything changes that the bill depends on.
+
+    Args:
+        machines: the machines.
+    """
+
+    machines: Machines
+    bill_usd: float = field(default=0.0, init=False)
+    idle_usd: float = field(default=0.0, init=False)
+    attributed_usd: defaultdict[int, float] = field(
+        default_factory=lambda: defaultdict(float), init=False
+    )
+    _settled_ns: int = field(default=0, init=False)
+
+    def settle(self, now_ns: int) -> None:
+        """Charge everything since the last settlement."""
+        hours = (now_ns - self._settled_ns) / NS_PER_HOUR
+        self._settled_ns = now_ns
+        if hours == 0:
+            return
+        for machine in self.machines.all():
+            if machine.rented:
+                self.bill_usd += hours * machine.node.price_usd_per_hour
+                self.idle_usd += hours * idle_usd_per_hour(machine)
+                self._attribute(machine, hours)
+
+    def _attribute(self, machine: Machine, hours: float) -> None:
+        for slot, station in machine.slots.items():
+            price = hours * slot.price_usd_per_hour
+            total = station.work
+            for member in station.members.values():
+                share = member.work / total if total else 1 / len(station.members)
+                self.attributed_usd[member.query] += price * share
+
+
+def idle_usd_per_hour(machine: Machine) -> float:
+    """Return the price of what nobody uses on a rented machine, in dollars per hour."""
+    node = machine.node
+    idle = machine.free_cores * node.core_price_usd_per_hour
+    if node.gpu_board is not None:
+        known = profiles(node.gpu_board)
+        card_price = node.price_usd_per_hour * gpu_share_of_price(node.machine) / node.gpus
+        for layout in machine.cards:
+            used = sum(known[profile].compute_slices for profile, _ in layout)
+            whole = max(profile.compute_slices for profile in known.values())
+            idle += card_price * (whole - used) / whole
+    return idle

@@ -1,0 +1,423 @@
+"""The planning desk: all that a planner sees of the world, and all that it can do to it.
+
+The desk shows what a deployed planner could know: the catalogue, its own profiling results and
+telemetry. It never shows a device's or a link's true speed, the content of a query, or the future.
+What it does for a planner is charged to the clock of the query's search, by one cost model for all.
+"""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from scenarios.application import Configuration, Pipeline
+from scenarios.cluster import DEVICE, Cluster
+from scenarios.queries import Query
+from sim.clock import seconds
+from sim.office import Office
+from sim.plan import CORE, Plan, list_price_usd_per_hour
+from sim.prediction import Prediction, sojourn
+from sim.profiling import Estimate, Measurement, ProfilingBench
+from sim.search import CHARGES_S, Search
+from sim.telemetry import WindowReport
+
+MOST_CALLS = 1_000_000
+"""Desk calls that one call of ``plan`` may make before it is taken to run for ever."""
+
+
+class PlannerError(Exception):
+    """A planner asked the desk for something that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a planner ordered.
+
+    Args:
+        query: id of the query.
+        plan: the plan to deploy, or None to release the query's deployment.
+        search: the search that ordered it, at its clock.
+        at_ns: that clock.
+    """
+
+    query: int
+    plan: Plan | None
+    search: Search
+    at_ns: int
+
+
+class Desk:
+    """The desk of one planning call; it is of no use afterwards.
+
+    Args:
+        office: what lies behind the desk.
+        trigger: why the planner is called: ``arrival``, ``departure``, ``refusal``, ``failure``,
+            ``recovery`` or ``tick``.
+        now_ns: time of the trigger.
+        budget_s: planning seconds of each search.
+    """
+
+    def __init__(self, office: Office, trigger: str, now_ns: int, budget_s: float) -> None:
+        self._office = office
+        self._now_ns = now_ns
+        self._budget_s = budget_s
+        self._calls = 0
+        self._searches: dict[int, Search] = {}
+        self._orders: dict[int, Order] = {}
+        self.trigger = trigger
+
+    # What is known
+
+    @property
+    def now_s(self) -> float:
+        """Time of the trigger in seconds."""
+        return seconds(self._now_ns)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The application's operators, knobs and configurations."""
+        return self._office.application.pipeline
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data sets that content comes from."""
+        return tuple(self._office.application.datasets)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The nodes, their machines and prices."""
+        return self._office.cluster
+
+    @property
+    def waiting(self) -> tuple[Query, ...]:
+        """Queries that need a plan, in order of arrival."""
+        return self._office.board.waiting
+
+    @property
+    def searching(self) -> tuple[Query, ...]:
+        """Queries whose search of an earlier call is still under way; leave them alone."""
+        return self._office.board.searching
+
+    @property
+    def running(self) -> tuple[Query, ...]:
+        """Queries that have a deployment, in order of arrival."""
+        return self._office.board.running
+
+    @property
+    def departed(self) -> tuple[Query, ...]:
+        """The last 1,000 queries that have left."""
+        return tuple(self._office.board.departed)
+
+    def plan_of(self, query: Query) -> Plan | None:
+        """Return the plan that serves a query, or that is on its way to."""
+        state = self._office.board.living.get(query.id)
+        return None if state is None else state.plan
+
+    def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
+        """Return the last windows of a living query that were judged, the latest last."""
+        state = self._office.board.living.get(query.id)
+        return () if state is None else tuple(state.reports)
+
+    def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
+        """Yield every plan that the cluster offers, with one replica and no batching.
+
+        Args:
+            query: the query; the space is the same for all queries of an application.
+            order: ``"cost"`` for the lowest list price first and, among equals, the richest
+                configuration first; ``"enumeration"`` for the order of the space.
+        """
+        self._called()
+        return self._office.plan_space.ordered(order)
+
+    def list_price_usd_per_hour(self, plan: Plan) -> float:
+        """Return what a plan costs if no other query shares its stations."""
+        return list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation)
+
+    def free_cores(self, node: str) -> int:
+        """Return the free cores of a node's machines."""
+        pool = self._office.machines.pools[node]
+        return sum(machine.free_cores for machine in pool if machine.up)
+
+    def free_instances(self, node: str, profile: str) -> int:
+        """Return how many more GPU instances of a profile a node could create."""
+        return sum(machine.room_for(profile) for machine in self._office.machines.pools[node])
+
+    # What planning does, and is charged for
+
+    def remaining(self, query: Query) -> float:
+        """Return the planning seconds that the query's search has left."""
+        return self._search(query).remaining_s
+
+    def think(self, query: Query, operation: str = "step", count: int = 1) -> None:
+        """Charge a planner's own computing to a query's search.
+
+        Args:
+            query: the query.
+            operation: a name of the cost model, ``sim.search.CHARGES_S``.
+            count: how often.
+        """
+        if operation not in CHARGES_S:
+            raise PlannerError(f"think({operation!r}): choose one of {', '.join(CHARGES_S)}")
+        self._search(query).charge(count * CHARGES_S[operation])
+
+    def profile(self, query: Query, what: Plan | Configuration, samples: int) -> Estimate:
+        """Measure a configuration on the query's first ``samples`` items of data.
+
+        Only what was not measured before runs, and is charged: n items on w workers take
+        ceil(n / w) times one item's time, from the first operator on whose knobs or upstream knobs
+        differ from all earlier runs. If the budget does not suffice, fewer items are measured,
+        perhaps none; ``count`` tells.
+
+        Args:
+            query: a waiting or running query.
+            what: a plan, or a configuration alone.
+            samples: items that the estimate is to rest on.
+
+        Returns:
+            The estimate on at least so many items, budget permitting.
+        """
+        search = self._search(query)
+        plan = what if isinstance(what, Plan) else None
+        configuration = what.configuration if isinstance(what, Plan) else what
+        bench = self._office.bench(query)
+        measurement, reused = self._measure(
+            bench, self._known(configuration), samples, search, query.id, query.dataset
+        )
+        if plan is None:
+            return Estimate(measurement, reused, query.slo.latency_quantile)
+        figures = self._office.figures(query, self._valid(plan))
+        return Estimate(
+            measurement,
+            reused,
+            query.slo.latency_quantile,
+            figures.latency_factors,
+            figures.fixed_s,
+            sum(figures.access_s) + figures.backhaul_s,
+            figures.list_price_usd_per_hour,
+        )
+
+    def profile_offline(self, dataset: str, configuration: Configuration, samples: int) -> Estimate:
+        """Measure a configuration on a data set's own mixture of content, ahead of all queries.
+
+        Offline profiling costs device time but no response time. Each data set has one budget of
+        ``budget_s`` for it, and a lane of its own.
+
+        Args:
+            dataset: name of the data set.
+            configuration: the configuration.
+            samples: items that the estimate is to rest on.
+        """
+        self._called()
+        if dataset not in self.datasets:
+            raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(self.datasets)}")
+        bench, search = self._office.offline(dataset, self._budget_s)
+        return Estimate(
+            *self._measure(bench, self._known(configuration), samples, search, None, dataset)
+        )
+
+    def predict(self, query: Query, plan: Plan, estimate: Estimate | None = None) -> Prediction:
+        """Predict what a plan would do for a query under the present load; see ``sim.prediction``.
+
+        Args:
+            query: a waiting or running query.
+            plan: the plan.
+            estimate: what is believed of the plan's configuration, such as an offline profile; by
+                default what was profiled for this query.
+
+        Raises:
+            PlannerError: nothing is known of the configuration.
+        """
+        search = self._search(query)
+        measurement = (
+            self._office.bench(query).known(plan.configuration)
+            if estimate is None
+            else estimate.measurement
+        )
+        if measurement is None or measurement.count == 0:
+            raise PlannerError(f"predict query {query.id}: profile {plan.configuration} first")
+        search.charge(CHARGES_S["predict"])
+        figures = self._office.figures(query, self._valid(plan))
+        mean_s, quantile_s, utilisation = sojourn(
+            query.requests_per_s,
+            [
+                float(time_s) * factor
+                for time_s, factor in zip(
+                    measurement.operator_mean_s, figures.latency_factors, strict=True
+                )
+            ],
+            [
+                self._office.machines.load_for(demand, query.id)
+                for demand in self._office.demands(query, plan)
+            ],
+            figures.access_s,
+            figures.backhaul_s,
+            figures.fixed_s,
+            measurement.time_cv,
+            query.slo.latency_quantile,
+        )
+        return Prediction(
+            mean_s,
+            quantile_s,
+            utilisation,
+            measurement.accuracy_mean,
+            figures.list_price_usd_per_hour,
+        )
+
+    def fits(self, query: Query, plan: Plan) -> bool:
+        """Tell whether the cluster could deploy a plan for a query now."""
+        self._search(query).charge(CHARGES_S["fits"])
+        return self._office.machines.fits(self._office.demands(query, self._valid(plan)))
+
+    def deploy(self, query: Query, plan: Plan) -> None:
+        """Deploy a plan when the search's clock is reached; the last order for a query counts.
+
+        The cluster checks then whether it fits. If it does not, the deployment is refused, which
+        triggers another call.
+        """
+        self._order(query, self._valid(plan))
+
+    def release(self, query: Query) -> None:
+        """Take a query's deployment out of force when the search's clock is reached."""
+        self._order(query, None)
+
+    # What planners remember
+
+    def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
+        """Write a record into the planner's memory.
+
+        Args:
+            key: what it is about.
+            value: what was learned; do not change it afterwards.
+            query: the query whose search learned it, at whose clock it becomes visible to others;
+                by default it is visible from the trigger on.
+        """
+        self._called()
+        if query is None:
+            self._office.memory.write(key, value, self._now_ns, 0)
+        else:
+            search = self._search(query)
+            self._office.memory.write(key, value, search.clock_ns, search.number)
+
+    def recall(self, key: Hashable, query: Query | None = None) -> Any | None:
+        """Return the latest visible record of a key, or None.
+
+        Args:
+            key: what it is about.
+            query: the query whose search asks; it also sees what it wrote itself.
+        """
+        self._called()
+        author = 0 if query is None else self._search(query).number
+        return self._office.memory.read(key, self._now_ns, author)
+
+    # Behind the desk
+
+    def _called(self) -> None:
+        self._calls += 1
+        if self._calls > MOST_CALLS:
+            raise PlannerError(f"more than {MOST_CALLS:,} desk calls in one call of plan")
+
+    def _search(self, query: Query) -> Search:
+        """Return the query's search in this call; it begins with the first operation."""
+        self._called()
+        search = self._searches.get(query.id)
+        if search is None:
+            state = self._office.board.living.get(query.id)
+            if state is None or state.query is not query:
+                raise PlannerError(f"query {query.id}: not on the board; see waiting and running")
+            if state.searching:
+                raise PlannerError(f"query {query.id}: an earlier search is still under way")
+            search = self._office.new_search(self._now_ns, self._budget_s)
+            self._searches[query.id] = search
+        return search
+
+    def _measure(
+        self,
+        bench: ProfilingBench,
+        configuration: Configuration,
+        samples: int,
+        search: Search,
+        query: int | None,
+        dataset: str,
+    ) -> tuple[Measurement, int]:
+        """Measure as many of the samples as the budget allows; return also the prefix reused."""
+        known = bench.known(configuration)
+        if known is not None and known.count >= min(samples, bench.items):
+            return known, len(self.pipeline.operators)
+        workers = self.cluster.profiling.workers
+        run = bench.run(configuration, samples, workers)
+        while run.samples > 0 and run.charged_s + CHARGES_S["profile"] > search.remaining_s:
+            # A round of all workers fewer; what is affordable is within a few rounds.
+            run = bench.run(configuration, -(-run.samples // workers) * workers - workers, workers)
+        have = 0 if known is None else known.count
+        if run.samples <= have:
+            return bench.measure(configuration, have), len(self.pipeline.operators)
+        charged_s = run.charged_s + CHARGES_S["profile"]
+        if query is None:
+            search.charge(charged_s)
+        else:
+            self._office.lanes.charge(search, charged_s)
+        search.device_s += run.device_s
+        measurement = bench.measure(configuration, run.samples)
+        self._office.note_profiling(
+            {
+                "query": query,
+                "dataset": dataset,
+                "at_s": seconds(search.clock_ns),
+                "configuration": str(configuration),
+                "samples": run.samples,
+                "prefix_reused": run.prefix_reused,
+                "charged_s": charged_s,
+                "device_s": run.device_s,
+                "accuracy_mean": measurement.accuracy_mean,
+                "accuracy_variance": measurement.accuracy_variance,
+                "true_accuracy": bench.true_accuracy(configuration),
+            }
+        )
+        return measurement, run.prefix_reused
+
+    def _known(self, configuration: Configuration) -> Configuration:
+        known = self.pipeline.configurations
+        index = getattr(configuration, "index", -1)
+        if not 0 <= index < len(known) or known[index] != configuration:
+            raise PlannerError(f"{configuration!r} is no configuration of {self.pipeline.name}")
+        return configuration
+
+    def _valid(self, plan: Plan) -> Plan:
+        """Refuse a plan that no cluster of this kind could ever run."""
+        if plan in self._office.valid_plans:
+            return plan
+        if not isinstance(plan, Plan):
+            raise PlannerError(f"{plan!r} is no Plan")
+        self._known(plan.configuration)
+        places, operators = self.cluster.places, self.pipeline.operators
+        if len(plan.placement) != len(operators) or len(plan.allocation) != len(operators):
+            raise PlannerError(f"{plan}: needs a place and an allocation for each operator")
+        for place in plan.placement:
+            if place not in places:
+                near = get_close_matches(str(place), places, 1, 0)[0]
+                raise PlannerError(
+                    f"{plan}: no node {place!r}; choose from {', '.join(places)} (nearest: {near})"
+                )
+        order = [places.index(place) for place in plan.placement]
+        if order != sorted(order):
+            raise PlannerError(f"{plan}: data move up only, in the order {', '.join(places)}")
+        for operator, place, share in zip(operators, plan.placement, plan.allocation, strict=True):
+            if place == DEVICE:
+                allowed: tuple[str, ...] = (DEVICE,)
+            elif operator.kind == "cpu":
+                allowed = (CORE,)
+            else:
+                allowed = self.cluster.nodes[place].gpu_profiles
+            if share.profile not in allowed:
+                raise PlannerError(
+                    f"{plan}: {operator.name} on {place} can get {', '.join(allowed) or 'nothing'}"
+                    f", not {share.profile!r}"
+                )
+            if share.replicas < 1 or share.max_batch < 1 or share.max_wait_s < 0:
+                raise PlannerError(f"{plan}: {operator.name} needs replicas and max_batch of 1 up")
+        self._office.valid_plans.add(plan)
+        return plan
+
+    def _order(self, query: Query, plan: Plan | None) -> None:
+        search = self._search(query)
+        self._orders[query.id] = Order(query.id, plan, search, search.clock_ns)

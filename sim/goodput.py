@@ -1,0 +1,348 @@
+"""Where goodput is counted: requests by window, the verdict on each window, service goodput.
+
+Windows are aligned to multiples of the application's window length. A request belongs to the window
+of its birth; it is good if it was completed within the latency bound, and bad if it came late or
+was dropped, lost or unserved. A window is judged once its last request had its full bound of time:
+
+    latency   good >= quantile x born
+    accuracy  mean expected accuracy of what was served >= floor
+    cost      attributed cost over the deployed time <= ceiling
+
+A window without requests repeats the previous verdict and is flagged. A request in flight at the
+horizon with time left counts neither way. Service goodput at a moment is the number of queries with
+a deployment in force whose window at that moment meets every part of the SLO.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil, inf
+
+from scenarios.queries import Query
+from sim.clock import NS_PER_S, ns, seconds
+from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES, RequestRecord
+
+NS_PER_HOUR = 3600 * NS_PER_S
+
+
+@dataclass
+class Window:
+    """Requests of one query that were born in one window, and how they fared so far.
+
+    Args:
+        born: requests born.
+        good: completed within the bound.
+        undecided: in flight at the horizon, with time left.
+        outcomes: requests by how they ended.
+        completed: records of the completed ones.
+        active_ns: time of the window in which the query lived.
+        deployed_ns: time of it in which a deployment was in force.
+        cost_usd: cost attributed to the query.
+    """
+
+    born: int = 0
+    good: int = 0
+    undecided: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    completed: list[RequestRecord] = field(default_factory=list)
+    active_ns: int = 0
+    deployed_ns: int = 0
+    cost_usd: float = 0.0
+
+    @property
+    def counted(self) -> int:
+        """Requests that the verdict rests on."""
+        return self.born - self.undecided
+
+    def latency_quantile_s(self, probability: float) -> float:
+        """Return a quantile of latency; requests that never completed count as infinitely late.
+
+        Nearest rank: the smallest latency that ``probability`` of the counted requests kept.
+        """
+        rank = ceil(probability * self.counted)
+        if self.counted == 0 or rank > len(self.completed):
+            return inf
+        ranked = sorted(record.ended_ns - record.arrival_ns for record in self.completed)
+        return seconds(ranked[max(0, rank - 1)])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A window that was judged.
+
+    Args:
+        query: the query.
+        index: number of the window, from 0 at the start of the run.
+        window: its requests.
+        accuracy: mean expected accuracy of what was served; nan if nothing was.
+        met: whether every part of the SLO held.
+        latency_met: whether the latency part held.
+        accuracy_met: whether the accuracy part held.
+        cost_met: whether the cost part held.
+        repeated: whether ``met`` is the previous verdict, for lack of requests.
+        final: False if the horizon cut the window or its latency bound short.
+    """
+
+    query: Query
+    index: int
+    window: Window
+    accuracy: float
+    met: bool
+    latency_met: bool
+    accuracy_met: bool
+    cost_met: bool
+    repeated: bool
+    final: bool
+
+
+@dataclass
+class Trial:
+    """A deployment's first requests, one window's length of them, by which it is judged.
+
+    Args:
+        query: the query.
+        until_ns: end of the trial.
+        born: requests born in the trial.
+        good: completed within the bound.
+        served: completed.
+        accuracy_sum: summed expected accuracy of what was served.
+    """
+
+    query: Query
+    until_ns: int
+    born: int = 0
+    good: int = 0
+    served: int = 0
+    accuracy_sum: float = 0.0
+
+    @property
+    def met(self) -> bool | None:
+        """Whether latency and accuracy held; None if the deployment saw no request."""
+        slo = self.query.slo
+        if self.born == 0:
+            return None
+        accurate = slo.accuracy is None or (
+            self.served > 0 and self.accuracy_sum / self.served >= slo.accuracy
+        )
+        return accurate and self.good >= slo.latency_quantile * self.born
+
+
+@dataclass
+class Account:
+    """What is counted for one query.
+
+    Args:
+        query: the query.
+        bound_ns: its latency bound; without one, a window's length, within which to complete.
+        window_ns: length of a window.
+        noted_ns: up to when its time was spread over windows.
+    """
+
+    query: Query
+    bound_ns: int
+    window_ns: int
+    noted_ns: int
+    next_index: int = 0
+    departed: bool = False
+    trial: Trial | None = None
+    last_met: bool = False
+    windows: dict[int, Window] = field(default_factory=dict)
+    born: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+
+    def window(self, index: int) -> Window:
+        """Return an open window."""
+        if index not in self.windows:
+            self.windows[index] = Window()
+        return self.windows[index]
+
+    def note(self, now_ns: int) -> None:
+        """Spread the time since the last note over windows, as active and as deployed."""
+        while not self.departed and self.noted_ns < now_ns:
+            index = self.noted_ns // self.window_ns
+            end_ns = min(now_ns, (index + 1) * self.window_ns)
+            window = self.window(index)
+            window.active_ns += end_ns - self.noted_ns
+            if self.trial is not None:
+                window.deployed_ns += end_ns - self.noted_ns
+            self.noted_ns = end_ns
+
+    def due(self, now_ns: int) -> bool:
+        """Tell whether the next window can be judged for good."""
+        return (self.next_index + 1) * self.window_ns + self.bound_ns <= now_ns
+
+    @property
+    def judged(self) -> bool:
+        """Whether the query is gone and its last window was judged."""
+        return self.departed and self.next_index * self.window_ns >= self.noted_ns
+
+    @property
+    def closed(self) -> bool:
+        """Whether, besides, every request has ended."""
+        return self.judged and sum(self.outcomes.values()) == self.born
+
+
+class GoodputBook:
+    """Counts requests, and judges windows and deployments; the data plane's recorder.
+
+    Args:
+        window_s: length of a window in seconds.
+        accuracy: (query, deployment, birth in ns) -> expected accuracy of a request served.
+        on_verdict: is called with each window that was judged.
+        on_close: is called with each account when its last window is judged and its last
+            request has ended, or the run ends.
+    """
+
+    def __init__(
+        self,
+        window_s: float,
+        accuracy: Callable[[int, int, int], float],
+        on_verdict: Callable[[Verdict], None],
+        on_close: Callable[[Account], None],
+    ) -> None:
+        self.window_ns = ns(window_s)
+        self._accuracy = accuracy
+        self._on_verdict = on_verdict
+        self._on_close = on_close
+        self._accounts: dict[int, Account] = {}
+        self._trials: dict[int, Trial] = {}
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        self.born_total = 0
+        self.goodput_ns = 0
+        self.active_ns = 0
+
+    # The control plane calls these
+
+    def arrive(self, query: Query, now_ns: int) -> None:
+        """Begin to count a query."""
+        bound_s = query.slo.latency_s
+        bound_ns = self.window_ns if bound_s is None else ns(bound_s)
+        first = now_ns // self.window_ns
+        self._accounts[query.id] = Account(query, bound_ns, self.window_ns, now_ns, first)
+
+    def deploy(self, query: int, deployment: int | None, now_ns: int) -> None:
+        """Note that a deployment, or none, is in force for a query from now on."""
+        account = self._accounts[query]
+        account.note(now_ns)
+        account.trial = None
+        if deployment is not None:
+            account.trial = Trial(account.query, now_ns + self.window_ns)
+            self._trials[deployment] = account.trial
+
+    def depart(self, query: int, now_ns: int) -> None:
+        """End a query's life; its last windows are judged when they are due."""
+        self.deploy(query, None, now_ns)
+        self._accounts[query].departed = True
+
+    def add_cost(self, query: int, at_ns: int, usd: float) -> None:
+        """Add cost that was attributed since the last call to the window that ends at ``at_ns``.
+
+        What a departed query still owes, for a deployment that drains, is part of the bill but of
+        no window.
+        """
+        account = self._accounts.get(query)
+        if account is None:
+            return
+        account.note(at_ns)
+        index = max(0, at_ns - 1) // self.window_ns
+        if index >= account.next_index and index * self.window_ns < account.noted_ns:
+            account.window(index).cost_usd += usd
+
+    # The data plane calls these
+
+    def born(self, query: int, arrival_ns: int) -> None:
+        """Count a request's birth."""
+        self.born_total += 1
+        account = self._accounts[query]
+        account.born += 1
+        account.window(arrival_ns // self.window_ns).born += 1
+        if account.trial is not None and arrival_ns < account.trial.until_ns:
+            account.trial.born += 1
+
+    def ended(self, record: RequestRecord) -> None:
+        """Count a request's end."""
+        self.outcomes[record.outcome] += 1
+        account = self._accounts[record.query]
+        account.outcomes[record.outcome] += 1
+        latency_ns = record.ended_ns - record.arrival_ns
+        completed = record.outcome == COMPLETED
+        good = completed and latency_ns <= account.bound_ns
+        undecided = record.outcome == IN_FLIGHT and latency_ns < account.bound_ns
+        if record.deployment is not None:
+            trial = self._trials[record.deployment]
+            if record.arrival_ns < trial.until_ns:
+                trial.good += good
+                trial.born -= undecided
+                if completed:
+                    trial.served += 1
+                    trial.accuracy_sum += self._accuracy(
+                        record.query, record.deployment, record.arrival_ns
+                    )
+        index = record.arrival_ns // self.window_ns
+        if index < account.next_index:
+            return  # The window was judged, with this request counted as late.
+        window = account.windows[index]
+        window.outcomes[record.outcome] += 1
+        window.good += good
+        window.undecided += undecided
+        if completed:
+            window.completed.append(record)
+
+    # Verdicts
+
+    def judge(self, now_ns: int, horizon: bool = False) -> None:
+        """Judge every window that is due; at the horizon, all that are left.
+
+        Args:
+            now_ns: up to when requests were moved.
+            horizon: whether the run ends here.
+        """
+        for account in list(self._accounts.values()):
+            if not (horizon or account.due(now_ns)):
+                continue
+            account.note(now_ns)
+            while account.due(now_ns) and not account.judged:
+                self._judge(account, final=True)
+            while horizon and account.next_index * self.window_ns < account.noted_ns:
+                self._judge(account, final=False)
+            if account.closed or horizon:
+                del self._accounts[account.query.id]
+                self._on_close(account)
+
+    def _judge(self, account: Account, final: bool) -> None:
+        slo, index = account.query.slo, account.next_index
+        window = account.windows.pop(index, None) or Window()
+        account.next_index += 1
+        served = len(window.completed)
+        accuracies = [
+            self._accuracy(record.query, record.deployment or 0, record.arrival_ns)
+            for record in window.completed
+        ]
+        accuracy = sum(accuracies) / served if served else float("nan")
+        hours = window.deployed_ns / NS_PER_HOUR
+        latency_met = window.good >= slo.latency_quantile * window.counted
+        accuracy_met = slo.accuracy is None or accuracy >= slo.accuracy
+        ceiling = slo.cost_usd_per_hour
+        cost_met = ceiling is None or window.cost_usd <= ceiling * hours
+        repeated = window.counted == 0
+        if not repeated:
+            account.last_met = latency_met and accuracy_met and cost_met
+        self.active_ns += window.active_ns
+        self.goodput_ns += window.deployed_ns * account.last_met
+        self._on_verdict(
+            Verdict(
+                account.query,
+                index,
+                window,
+                accuracy,
+                account.last_met,
+                latency_met,
+                accuracy_met,
+                cost_met,
+                repeated,
+                final,
+            )
+        )
+
+    def trial(self, deployment: int) -> Trial | None:
+        """Return the trial of a deployment, or None if it never came into force."""
+        return self._trials.get(deployment)

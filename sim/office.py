@@ -1,0 +1,139 @@
+"""What lies behind the planning desk: the catalogue, the profiling benches, the planner's memory.
+
+It outlives the single call. Planners never hold it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from scenarios.queries import Query
+from scenarios.scenario import Scenario
+from sim.clock import ns
+from sim.machines import Demand, Machines, Member
+from sim.memory import Memory
+from sim.nominal import ACCESS, UP, Nominal
+from sim.plan import Plan, PlanSpace, list_price_usd_per_hour
+from sim.profiling import ProfilingBench
+from sim.query_board import QueryBoard
+from sim.results import Tables
+from sim.search import Lanes, Search
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFigures:
+    """Nominal figures of a plan for a query.
+
+    Args:
+        latency_factors: time of each operator over that on the profiling hardware.
+        access_s: transmission time of each message on the access uplink, for the mean size.
+        backhaul_s: transmission time of all messages on the backhaul and of the answer.
+        fixed_s: propagation delays, and the longest batching waits.
+        list_price_usd_per_hour: price if no other query shares the plan's stations.
+    """
+
+    latency_factors: tuple[float, ...]
+    access_s: tuple[float, ...]
+    backhaul_s: float
+    fixed_s: float
+    list_price_usd_per_hour: float
+
+
+class Office:
+    """The planning side of one run.
+
+    Args:
+        scenario: what is simulated.
+        seed: seed of the run.
+        machines: the machines and stations.
+        board: where every query stands.
+        tables: where profiling runs are noted.
+    """
+
+    def __init__(
+        self, scenario: Scenario, seed: int, machines: Machines, board: QueryBoard, tables: Tables
+    ) -> None:
+        self.application = scenario.application
+        self.cluster = scenario.cluster
+        self.nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
+        self.plan_space = PlanSpace(scenario.application.pipeline, scenario.cluster)
+        self.machines = machines
+        self.board = board
+        self.tables = tables
+        self.lanes = Lanes(scenario.cluster.profiling.lanes)
+        self.memory = Memory()
+        self.valid_plans: set[Plan] = set()
+        self.planning_charged_s = 0.0
+        self.profiling_device_s = 0.0
+        self._seed = seed
+        self._searches = 0
+        self._benches: dict[int, ProfilingBench] = {}
+        self._offline: dict[str, tuple[ProfilingBench, Search]] = {}
+
+    def new_search(self, now_ns: int, budget_s: float) -> Search:
+        """Start the clock of a search."""
+        self._searches += 1
+        return Search(self._searches, now_ns, ns(budget_s))
+
+    def bench(self, query: Query) -> ProfilingBench:
+        """Return the bench with a query's own data: those of its content at its arrival."""
+        if query.id not in self._benches:
+            weights = self.board.living[query.id].truth.content[0][1]
+            dataset = self.application.datasets[query.dataset]
+            self._benches[query.id] = ProfilingBench(
+                self.application, dataset, weights, ("query", query.id), self._seed
+            )
+        return self._benches[query.id]
+
+    def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, Search]:
+        """Return the bench with a data set's own mixture, and the search that profiles it."""
+        if dataset not in self._offline:
+            data = self.application.datasets[dataset]
+            bench = ProfilingBench(
+                self.application, data, data.stratum_weights, ("data set", dataset), self._seed
+            )
+            self._offline[dataset] = bench, self.new_search(0, budget_s)
+        return self._offline[dataset]
+
+    def forget(self, query: int) -> None:
+        """Drop the bench of a departed query."""
+        self._benches.pop(query, None)
+
+    def figures(self, query: Query, plan: Plan) -> PlanFigures:
+        """Return the nominal figures of a plan for a query."""
+        nominal = self.nominal
+        access_s, backhaul_s = [], 0.0
+        fixed_s = sum(share.max_wait_s for share in plan.allocation)
+        for crossing in nominal.crossings(query, plan):
+            sent_s = 8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
+            fixed_s += nominal.propagation_s(query, crossing)
+            if crossing.link == ACCESS and crossing.direction == UP:
+                access_s.append(sent_s)
+            else:
+                backhaul_s += sent_s
+        return PlanFigures(
+            nominal.latency_factors(query, plan),
+            tuple(access_s),
+            backhaul_s,
+            fixed_s,
+            list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
+        )
+
+    def demands(self, query: Query, plan: Plan) -> list[Demand]:
+        """Return what each operator of a plan asks of the machines, at nominal speed."""
+        pipeline, configuration = self.application.pipeline, plan.configuration
+        times = self.application.datasets[query.dataset].service_time_s[configuration.index]
+        factors = self.nominal.latency_factors(query, plan)
+        return [
+            Demand(
+                (operator, pipeline.operator_key(operator, configuration), place, allocation),
+                Member(query.id, query.requests_per_s, query.requests_per_s * time_s * factor),
+            )
+            for operator, (place, allocation, time_s, factor) in enumerate(
+                zip(plan.placement, plan.allocation, times.tolist(), factors, strict=True)
+            )
+        ]
+
+    def note_profiling(self, row: dict[str, Any]) -> None:
+        """Note a profiling run in the results."""
+        self.profiling_device_s += row["device_s"]
+        self.tables.add("profiling", row)

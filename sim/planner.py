@@ -1,0 +1,45 @@
+"""The contract of planners."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.desk import Desk
+
+
+class Planner(ABC):
+    """Decides which plan serves which query. Subclass it and write ``plan``; that is all.
+
+    A planner is its parameters and nothing else: ``__init__`` stores its keyword arguments under
+    their own names, unchanged, and nothing is kept on the object between calls. What a planner
+    learns goes into ``desk.memory``; the world may put a fresh copy of the planner in between any
+    two calls.
+
+    Class attributes, which a subclass may set or take as parameters:
+        budget_s: most planning seconds that one search for one query may use. When they are spent,
+            profiling returns what is known already, and ``deploy`` still works.
+        replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
+            arrivals, departures, refusals and failures only.
+    """
+
+    budget_s: float = 5.0
+    replan_every_s: float | None = None
+
+    @abstractmethod
+    def plan(self, desk: "Desk") -> None:
+        """Look at the world through the desk, and deploy plans.
+
+        Called at every trigger. The call is atomic: the world stands still, while the clock of
+        each query's search runs by what the desk charges for.
+
+        Args:
+            desk: the planning desk, valid during this call only.
+        """
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that make an equal planner, by name."""
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{key}={value!r}" for key, value in self.parameters().items())
+        return f"{type(self).__name__}({values})"

@@ -1,0 +1,130 @@
+"""The queueing approximation that all planners share: what a plan's latency would be under load.
+
+Each station is taken as an M/G/c queue that many queries feed: with s the mean service time, cv its
+coefficient of variation, c servers and utilisation rho, the mean wait is
+
+    W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
+
+(Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho, and then
+exponentially long. The private access link is such a queue too; on the shared backhaul only the own
+transmission counts. Service and transmission of one request grow with one size, so their variances
+add up as those of one factor; waits are independent of it. The sum is fitted by a shifted
+log-normal with the same mean and variance, whose quantile is the prediction.
+
+Left out: batching (a plan's longest batching wait is added in full), dependence between stations,
+and variation of link capacity in time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf, log, log1p, sqrt
+from statistics import NormalDist
+
+from scenarios.slo import SLO
+
+NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class StationLoad:
+    """What others already ask of the station that an operator would join or get.
+
+    Args:
+        servers: replicas of the station.
+        rate: requests per second of the other members.
+        work: their load in servers: sum of rate times mean service time.
+    """
+
+    servers: int
+    rate: float = 0.0
+    work: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a plan is believed to do for a query under the present load.
+
+    Args:
+        latency_mean_s: mean sojourn in seconds; infinite if a station would be overloaded.
+        latency_quantile_s: the SLO's quantile of it.
+        utilisation: that of each operator's station, the query included.
+        accuracy_mean: mean accuracy of the configuration as profiled.
+        cost_usd_per_hour: list price of the plan.
+    """
+
+    latency_mean_s: float
+    latency_quantile_s: float
+    utilisation: tuple[float, ...]
+    accuracy_mean: float
+    cost_usd_per_hour: float
+
+    def meets(self, slo: SLO) -> bool:
+        """Tell whether every part of an SLO would be met."""
+        return (
+            (slo.latency_s is None or self.latency_quantile_s <= slo.latency_s)
+            and (slo.accuracy is None or self.accuracy_mean >= slo.accuracy)
+            and (slo.cost_usd_per_hour is None or self.cost_usd_per_hour <= slo.cost_usd_per_hour)
+        )
+
+
+def mean_wait_s(service_s: float, cv: float, servers: int, utilisation: float) -> float:
+    """Return the mean wait of an M/G/c queue in seconds, infinite from a utilisation of 1 on."""
+    if utilisation >= 1:
+        return inf
+    congestion = utilisation ** (sqrt(2 * (servers + 1)) - 1) / (servers * (1 - utilisation))
+    return float(service_s * (1 + cv**2) / 2 * congestion)
+
+
+def sojourn(
+    rate: float,
+    service_s: Sequence[float],
+    stations: Sequence[StationLoad],
+    access_s: Sequence[float],
+    backhaul_s: float,
+    fixed_s: float,
+    cv: float,
+    quantile: float,
+) -> tuple[float, float, tuple[float, ...]]:
+    """Predict the sojourn of a query's requests.
+
+    Args:
+        rate: requests per second of the query.
+        service_s: mean service time at each operator, in seconds.
+        stations: what others ask of each operator's station.
+        access_s: transmission time of each message on the access uplink, in seconds.
+        backhaul_s: transmission time of all messages on the backhaul, in seconds.
+        fixed_s: propagation delays and batching waits, in seconds.
+        cv: coefficient of variation of request sizes.
+        quantile: the quantile of latency that is asked for.
+
+    Returns:
+        Mean and quantile of the sojourn in seconds, and the utilisation of each station.
+    """
+    mean, variance = 0.0, 0.0
+    queues = [
+        (
+            (load.work + rate * own) / (load.rate + rate),
+            load.servers,
+            (load.work + rate * own) / load.servers,
+        )
+        for own, load in zip(service_s, stations, strict=True)
+    ]
+    utilisation = [queue[2] for queue in queues]
+    sent_s = sum(access_s)
+    if sent_s:
+        queues.append((sent_s, 1, rate * sent_s))
+    for service, servers, busy in queues:
+        if busy >= 1:
+            return inf, inf, tuple(utilisation)
+        wait = mean_wait_s(service, cv, servers, busy)
+        mean += wait
+        # Waits with probability `busy`, then exponentially: second moment 2 wait^2 / busy.
+        variance += 2 * wait**2 / busy - wait**2 if busy else 0.0
+    moving = sum(service_s) + sent_s + backhaul_s
+    mean += moving
+    variance += (cv * moving) ** 2
+    if variance == 0:
+        return fixed_s + mean, fixed_s + mean, tuple(utilisation)
+    log_variance = log1p(variance / mean**2)
+    tail = exp(log(mean) - log_variance / 2 + NORMAL.inv_cdf(quantile) * sqrt(log_variance))
+    return fixed_s + mean, fixed_s + tail, tuple(utilisation)

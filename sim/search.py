@@ -1,0 +1,75 @@
+"""Searches: the clock of each query's planning, and the profiling lanes that they hold.
+
+A search starts at its trigger and is charged as it goes. At its first profiling it is granted the
+lane that is free first, and waits for it if need be; waiting is response time but not budget. A
+lane serves one charge after the other.
+"""
+
+from dataclasses import dataclass
+
+from sim.clock import ns, seconds
+
+CHARGES_S = {
+    "profile": 1e-3,
+    "predict": 20e-6,
+    "fits": 10e-6,
+    "step": 1e-6,
+}
+"""Declared cost of the desk's primitives, and of one elementary step of a planner's own.
+
+Assumptions, of the order of what these operations take on one core of a current server: a profiling
+run is started by a message to its workers, a prediction is some hundred arithmetic operations.
+"""
+
+
+@dataclass
+class Search:
+    """The planning of one query at one trigger.
+
+    Args:
+        number: unique in the run.
+        started_ns: time of the trigger.
+        budget_ns: most time that it may be charged.
+    """
+
+    number: int
+    started_ns: int
+    budget_ns: int
+    charged_ns: int = 0
+    waited_ns: int = 0
+    lane: int | None = None
+    device_s: float = 0.0
+
+    @property
+    def clock_ns(self) -> int:
+        """The moment in simulated time that the search has reached."""
+        return self.started_ns + self.waited_ns + self.charged_ns
+
+    @property
+    def remaining_s(self) -> float:
+        """Planning seconds left."""
+        return seconds(self.budget_ns - self.charged_ns)
+
+    def charge(self, duration_s: float) -> None:
+        """Advance the clock, but not beyond the budget."""
+        self.charged_ns = min(self.budget_ns, self.charged_ns + ns(duration_s))
+
+
+class Lanes:
+    """The profiling lanes that searches share, first come first served.
+
+    Args:
+        count: number of lanes.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free_ns = [0] * count
+
+    def charge(self, search: Search, duration_s: float) -> None:
+        """Run a profiling of this duration in the search's lane, which it is granted if need be."""
+        if search.lane is None:
+            search.lane = min(range(len(self._free_ns)), key=self._free_ns.__getitem__)
+        start_ns = max(search.clock_ns, self._free_ns[search.lane])
+        search.waited_ns += start_ns - search.clock_ns
+        search.charge(duration_s)
+        self._free_ns[search.lane] = search.clock_ns

@@ -1,0 +1,468 @@
+"""The control plane: queries come and go, planners are called, plans come into force, things drift.
+
+All of it runs on one SimPy clock. It tells the data plane what changes and when; what depends on
+requests (telemetry, verdicts, draining) happens at ticks only, after the data plane was advanced.
+"""
+
+from collections.abc import Callable, Generator
+from time import perf_counter
+
+from simpy import Event
+
+from hardware_models.compute import batch_latency_factor
+from scenarios.cluster import DEVICE
+from scenarios.drift import DriftEvent
+from scenarios.queries import Query, QueryTruth, births
+from scenarios.requests import request_blocks
+from scenarios.scenario import Scenario
+from sim.clock import NS_PER_S, Clock, ns, seconds
+from sim.costs import Ledger
+from sim.data_plane import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit
+from sim.desk import Desk, Order
+from sim.goodput import Account, GoodputBook, Verdict
+from sim.machines import Machines, Station
+from sim.nominal import ACCESS, BACKHAUL, DOWN, UP
+from sim.office import Office
+from sim.plan import Allocation, list_price_usd_per_hour
+from sim.planner import Planner
+from sim.query_board import Deployment, QueryBoard, QueryState
+from sim.rate_profile import RateProfile, constant, stepwise
+from sim.result_rows import decision_row, operator_rows, query_row, window_row
+from sim.results import Tables
+from sim.telemetry import report
+
+LinkName = tuple[str, str, int | None]
+
+
+class World:
+    """One simulated run.
+
+    Args:
+        scenario: what is simulated.
+        planner: who decides.
+        seed: seed of all random streams.
+        data_plane: makes the data plane, given the recorder that it reports to.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        planner: Planner,
+        seed: int,
+        data_plane: Callable[[Recorder], DataPlane],
+    ) -> None:
+        self.scenario = scenario
+        self.planner = planner
+        self.seed = seed
+        self.tables = Tables()
+        self.board = QueryBoard()
+        self.machines = Machines(scenario.cluster)
+        self.ledger = Ledger(self.machines)
+        self.office = Office(scenario, seed, self.machines, self.board, self.tables)
+        self.book = GoodputBook(
+            scenario.application.window_s, self._accuracy, self._on_verdict, self._on_close
+        )
+        self.data = data_plane(self.book)
+        self.env = Clock()
+        self.planner_errors: list[str] = []
+        self.planning_wall_s = 0.0
+        self._deployments = 0
+        self._draining: list[Deployment] = []
+        self._accuracies: dict[int, tuple[tuple[int, float], ...]] = {}
+        self._costs_noted: dict[int, float] = {}
+        self._closing: dict[int, QueryState] = {}
+        self._links: dict[LinkName, int] = {}
+        self._links_made = 0
+        self._horizon_ns = ns(scenario.horizon_s)
+        self._add_backhaul()
+        self.env.process(self._arrivals())
+        self.env.process(self._ticks())
+        for event in scenario.drift.events:
+            if event.kind == "machine_failure":
+                self.env.process(self._machine_failure(event))
+
+    # Running
+
+    @property
+    def now_s(self) -> float:
+        """The simulated time in seconds."""
+        return seconds(self.env.now)
+
+    def run(self, until_s: float) -> None:
+        """Advance to a time in seconds, at most to the horizon, where the run is closed."""
+        until_ns = min(ns(until_s), self._horizon_ns)
+        if until_ns > self.env.now:
+            self.env.run(until=until_ns)
+            if until_ns == self._horizon_ns:
+                self._close()
+
+    def _close(self) -> None:
+        """Bring everything to account at the horizon."""
+        now = self.env.now
+        self.data.advance(now)
+        self._note_costs(now)
+        self.data.finish()
+        self.book.judge(now, horizon=True)
+
+    # Queries
+
+    def _arrivals(self) -> Generator[Event, None, None]:
+        """Let every query arrive at its time."""
+        for query, truth in births(self.scenario, self.seed):
+            at_ns = ns(query.arrival_s)
+            if at_ns > self.env.now:
+                yield self.env.timeout(at_ns - self.env.now)
+            self._arrive(query, truth)
+
+    def _arrive(self, query: Query, truth: QueryTruth) -> None:
+        now = self.env.now
+        state = QueryState(query, truth)
+        self.board.arrive(state)
+        self._closing[query.id] = state
+        self.book.arrive(query, now)
+        self._add_access_link(query.id, truth, now)
+        self.data.open_source(
+            now, query.id, request_blocks(self.scenario.application, query, self.seed)
+        )
+        self.env.process(self._life(state))
+        self._call_planner("arrival")
+
+    def _life(self, state: QueryState) -> Generator[Event, None, None]:
+        """Wait until a query departs, and see it off."""
+        yield self.env.timeout(max(1, ns(state.truth.departure_s) - self.env.now))
+        now, query = self.env.now, state.query.id
+        self.board.depart(query)
+        self.office.forget(query)
+        self.data.close_source(now, query)
+        self.book.depart(query, now)
+        self._withdraw(state)
+        self._call_planner("departure")
+
+    def _withdraw(self, state: QueryState) -> None:
+        """Take a query's deployments out of force; what is in flight may finish."""
+        if state.coming is not None:
+            self._leave(state.coming)
+            state.coming = None
+        if state.in_force is not None:
+            self._drain(state.in_force)
+            state.in_force = None
+
+    # Planning
+
+    def _call_planner(self, trigger: str) -> None:
+        """Call the planner on the world as it is, and see to what it ordered."""
+        desk = Desk(self.office, trigger, self.env.now, self.planner.budget_s)
+        started = perf_counter()
+        try:
+            self.planner.plan(desk)
+            orders = list(desk._orders.values())
+        except Exception as error:  # A planner's fault must not end the run.
+            orders = []
+            self._note_error(trigger, error)
+        self.planning_wall_s += perf_counter() - started
+        ordered = {order.query for order in orders}
+        for query, search in desk._searches.items():
+            self.office.planning_charged_s += seconds(search.charged_ns)
+            state = self.board.living[query]
+            state.planning_s += seconds(search.charged_ns)
+            state.profiling_device_s += search.device_s
+            if search.clock_ns > self.env.now and query not in ordered:
+                self.env.process(self._search_in_vain(state, search.clock_ns))
+        for order in sorted(orders, key=lambda order: (order.at_ns, order.query)):
+            self.env.process(self._carry_out(order, trigger))
+
+    def _note_error(self, trigger: str, error: Exception) -> None:
+        reason = " ".join(str(error).split()) or "no message"
+        line = f"{type(self.planner).__name__} failed: {type(error).__name__}: {reason}"
+        self.planner_errors.append(f"at {self.now_s:.3f} s, on {trigger}: {line}")
+        self.tables.add(
+            "decisions",
+            {
+                "trigger": trigger,
+                "triggered_s": self.now_s,
+                "decided_s": self.now_s,
+                "outcome": "error",
+                "reason": line,
+            },
+        )
+
+    def _search_in_vain(self, state: QueryState, until_ns: int) -> Generator[Event, None, None]:
+        state.searching = True
+        yield self.env.timeout(until_ns - self.env.now)
+        state.searching = False
+
+    def _carry_out(self, order: Order, trigger: str) -> Generator[Event, None, None]:
+        """Wait for the clock of the order's search, then deploy its plan if it still fits."""
+        state = self.board.living[order.query]
+        triggered_ns = self.env.now
+        if order.at_ns > triggered_ns:
+            state.searching = True
+            yield self.env.timeout(order.at_ns - triggered_ns)
+            state.searching = False
+        if state.departed:
+            return
+        row = decision_row(order, trigger, triggered_ns)
+        if order.plan is None:
+            self._release(state)
+            self.tables.add("decisions", row | {"outcome": "released"})
+            return
+        row |= {
+            "list_price_usd_per_hour": list_price_usd_per_hour(
+                self.scenario.cluster, order.plan.placement, order.plan.allocation
+            )
+        }
+        deployment = self._reserve(state, order)
+        if isinstance(deployment, str):
+            self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
+            self._call_planner("refusal")
+            return
+        self.tables.add(
+            "decisions",
+            row
+            | {
+                "deployment": deployment.number,
+                "outcome": "deployed",
+                "in_force_s": seconds(deployment.in_force_ns),
+            },
+        )
+        yield from self._bring_into_force(state, deployment)
+
+    def _release(self, state: QueryState) -> None:
+        self._withdraw(state)
+        self.data.route(self.env.now, state.query.id, None)
+        self.book.deploy(state.query.id, None, self.env.now)
+
+    # Deployments
+
+    def _reserve(self, state: QueryState, order: Order) -> Deployment | str:
+        """Take the resources of a plan; return the deployment, or the reason of a refusal."""
+        assert order.plan is not None
+        now, plan, cluster = self.env.now, order.plan, self.scenario.cluster
+        self.ledger.settle(now)
+        unrented = {machine for machine in self.machines.all() if not machine.rented}
+        demands = self.office.demands(state.query, plan)
+        got = self.machines.join(self._deployments, demands)
+        if isinstance(got, str):
+            return got
+        for operator, (station, new) in enumerate(got):
+            if not new:
+                continue
+            ready_s = 0.0
+            for machine in {slot.machine for slot in station.slots} & unrented:
+                ready_s = max(ready_s, machine.node.boot_s)
+            if station.slots and station.slots[0].gpu is not None:
+                ready_s += cluster.mig_create_s
+            if station.slots:
+                weights = self.scenario.application.load_bytes(operator, plan.configuration)
+                ready_s += weights / cluster.load_bytes_per_s
+            station.ready_ns = now + ns(ready_s)
+            self._add_station(state, operator, station, plan.allocation[operator])
+        deployment = Deployment(
+            self._deployments,
+            state.query.id,
+            plan,
+            demands,
+            [station for station, _ in got],
+            max(now, *(station.ready_ns for station, _ in got)),
+        )
+        self._deployments += 1
+        dataset = self.scenario.application.datasets[state.query.dataset]
+        self._accuracies[deployment.number] = tuple(
+            (ns(at_s), float(dataset.expected_accuracy(weights)[plan.configuration.index]))
+            for at_s, weights in state.truth.content
+        )
+        return deployment
+
+    def _bring_into_force(
+        self, state: QueryState, deployment: Deployment
+    ) -> Generator[Event, None, None]:
+        """Wait until a deployment's models are loaded, then let it replace the one in force."""
+        if state.coming is not None:
+            self._leave(state.coming)
+        state.coming = deployment
+        if deployment.in_force_ns > self.env.now:
+            yield self.env.timeout(deployment.in_force_ns - self.env.now)
+        if state.coming is not deployment:
+            return  # The query departed, or a machine failed, or another plan overtook this one.
+        now = self.env.now
+        if state.in_force is not None:
+            self._drain(state.in_force)
+        state.coming, state.in_force = None, deployment
+        state.in_force_since_ns[deployment.number] = now
+        if state.first_deployed_ns is None:
+            state.first_deployed_ns = now
+        self.book.deploy(state.query.id, deployment.number, now)
+        self.data.route(now, state.query.id, self._route(state, deployment))
+
+    def _drain(self, deployment: Deployment) -> None:
+        """Let a replaced deployment finish what it holds; it is billed until then."""
+        deployment.drain_until_ns = self.env.now + ns(self.scenario.cluster.drain_timeout_s)
+        self._draining.append(deployment)
+
+    def _leave(self, deployment: Deployment) -> None:
+        """Give back what a deployment holds."""
+        self.ledger.settle(self.env.now)
+        for station in self.machines.leave(deployment.number, deployment.stations):
+            self.data.remove_station(station.id)
+
+    def _end_draining(self, now: int) -> None:
+        """Give back what drained deployments held, and cut short those that take too long."""
+        still = []
+        for deployment in self._draining:
+            if self.data.in_flight(deployment.number) == 0:
+                self._leave(deployment)
+                continue
+            assert deployment.drain_until_ns is not None
+            if now >= deployment.drain_until_ns:
+                self.data.abort(now, deployment.number)
+            still.append(deployment)
+        self._draining = still
+
+    # What the data plane is told
+
+    def _add_backhaul(self) -> None:
+        nominal = self.office.nominal
+        for direction in (UP, DOWN):
+            self._add_link(
+                (BACKHAUL, direction, None),
+                constant(round(nominal.backhaul_bps / 8)),
+                nominal.backhaul_rtt_s / 2,
+            )
+
+    def _add_access_link(self, query: int, truth: QueryTruth, now: int) -> None:
+        for direction, capacity in (
+            (UP, truth.uplink_bytes_per_s),
+            (DOWN, truth.downlink_bytes_per_s),
+        ):
+            starts = tuple(now + i * NS_PER_S for i in range(len(capacity)))
+            profile = RateProfile(starts, tuple(capacity.tolist()))
+            self._add_link((ACCESS, direction, query), profile, truth.access_rtt_s / 2)
+
+    def _add_link(self, name: LinkName, capacity: RateProfile, propagation_s: float) -> None:
+        link = self._links[name] = self._links_made
+        self._links_made += 1
+        self.data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
+
+    def _add_station(
+        self, state: QueryState, operator: int, station: Station, allocation: Allocation
+    ) -> None:
+        speed = constant()
+        if not station.slots:
+            speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
+        kind = self.scenario.application.operators[operator].kind
+        self.data.add_station(
+            StationSpec(
+                station.id,
+                allocation.replicas,
+                allocation.max_batch,
+                ns(allocation.max_wait_s),
+                tuple(
+                    batch_latency_factor(size) if kind == "gpu" else float(size)
+                    for size in range(1, allocation.max_batch + 1)
+                ),
+                speed,
+            )
+        )
+
+    def _route(self, state: QueryState, deployment: Deployment) -> Route:
+        """Lay out the stops of a deployment's requests, at the true speed of the device."""
+        query, plan = state.query, deployment.plan
+        dataset = self.scenario.application.datasets[query.dataset]
+        times_s = dataset.service_time_s[plan.configuration.index].tolist()
+        factors = self.office.nominal.latency_factors(query, plan)
+        visits = []
+        crossings = list(self.office.nominal.crossings(query, plan))
+        operators = len(plan.placement)
+        for operator in range(operators + 1):
+            for crossing in crossings:
+                if crossing.operator == operator:
+                    owner = query.id if crossing.link == ACCESS else None
+                    link = self._links[crossing.link, crossing.direction, owner]
+                    visits.append(Visit(operator, None, link, crossing.mean_bytes))
+            if operator < operators:
+                time_s = times_s[operator] * factors[operator]
+                if plan.placement[operator] == DEVICE:
+                    time_s /= state.truth.device_factor
+                station = deployment.stations[operator].id
+                visits.append(Visit(operator, station, None, time_s * NS_PER_S))
+        return Route(deployment.number, tuple(visits))
+
+    # What is learned at ticks
+
+    def _ticks(self) -> Generator[Event, None, None]:
+        """Advance the data plane tick by tick, and act on what it shows."""
+        tick_ns = ns(self.scenario.cluster.tick_s)
+        period_s = self.planner.replan_every_s
+        next_replan_ns = 0
+        while True:
+            yield self.env.timeout(tick_ns)
+            now = self.env.now
+            self.data.advance(now)
+            if now // self.book.window_ns != (now - tick_ns) // self.book.window_ns:
+                self._note_costs(now)
+            self.book.judge(now)
+            self._end_draining(now)
+            if period_s is not None and now >= next_replan_ns:
+                next_replan_ns = now + ns(period_s)
+                self._call_planner("tick")
+
+    def _note_costs(self, now: int) -> None:
+        """Put what each query owes since the last note into the window that ends now."""
+        self.ledger.settle(now)
+        for query, usd in self.ledger.attributed_usd.items():
+            self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
+            self._costs_noted[query] = usd
+
+    def _accuracy(self, query: int, deployment: int, at_ns: int) -> float:
+        """Return the expected accuracy of a request, by the content at its birth."""
+        accuracy = 0.0
+        for from_ns, value in self._accuracies[deployment]:
+            if from_ns > at_ns:
+                break
+            accuracy = value
+        return accuracy
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        state = self._closing[verdict.query.id]
+        state.reports.append(report(verdict, self.book.window_ns))
+        self.tables.add("windows", window_row(verdict, self.book.window_ns))
+        for row in operator_rows(verdict, self.scenario.application.pipeline):
+            self.tables.add("operators", row)
+
+    def _on_close(self, account: Account) -> None:
+        """Write the row of a query of which nothing more will be heard."""
+        state = self._closing.pop(account.query.id)
+        for direction in (UP, DOWN):
+            self.data.remove_link(self._links.pop((ACCESS, direction, account.query.id)))
+        trials = [
+            (self.book.trial(number), since_ns)
+            for number, since_ns in state.in_force_since_ns.items()
+        ]
+        self.tables.add(
+            "queries",
+            query_row(state, account, trials, self.scenario.horizon_s, self.scenario.application),
+        )
+
+    # Failures
+
+    def _machine_failure(self, event: DriftEvent) -> Generator[Event, None, None]:
+        """Fail a machine at its time, and bring it back."""
+        if event.at_s > 0:
+            yield self.env.timeout(ns(event.at_s))
+        assert event.node is not None
+        now = self.env.now
+        machine = self.machines.pools[event.node][event.machine]
+        if not machine.up:
+            return  # It is down already, by another event.
+        self.ledger.settle(now)
+        dead = self.machines.fail(machine)
+        for station in dead:
+            self.data.fail_station(now, station.id)
+        for state in self.board.living.values():
+            for deployment in (state.in_force, state.coming):
+                if deployment is not None and set(deployment.stations) & set(dead):
+                    self._release(state)
+        self._call_planner("failure")
+        yield self.env.timeout(ns(event.duration_s))
+        machine.up = True
+        self._call_planner("recovery")
