@@ -2,7 +2,7 @@
 
 from simpy import Environment
 
-NS_PER_S = 1_000_000_000
+from scenarios.requests import NS_PER_S as NS_PER_S
 
 
 class Clock(Environment):
