@@ -2,7 +2,9 @@
 
 from simpy import Environment
 
-from scenarios.requests import NS_PER_S as NS_PER_S
+from scenarios.requests import NS_PER_S
+
+__all__ = ["NS_PER_S", "Clock", "ns", "seconds"]
 
 
 class Clock(Environment):
