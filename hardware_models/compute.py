@@ -34,6 +34,7 @@ def slice_exponent() -> float:
     return math.log(gmean(list(_ratios("latency_1g_over_full").values()))) / math.log(slices)
 
 
+@cache
 def gpu_latency_factor(board: str, profile: str) -> float:
     """Factor from a GPU time on the reference hardware to one on an instance of a board.
 
@@ -69,6 +70,7 @@ def _checked_speed(relative_speed: float) -> float:
     return relative_speed
 
 
+@cache
 def cpu_latency_factor(relative_speed: float) -> float:
     """Factor from a CPU time on the reference hardware to one on another CPU.
 
@@ -101,6 +103,7 @@ def raspberry_pi_over_gpu() -> float:
     return float(gmean((table["Raspberry Pi 5"] / table["V100"]).to_numpy()))
 
 
+@cache
 def gpu_work_on_cpu_factor(relative_speed: float) -> float:
     """Factor from a GPU time on the reference hardware to one on a phone's or board's CPU.
 

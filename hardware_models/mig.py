@@ -6,7 +6,7 @@ may start only at some indexes. A board without MIG has one profile, ``full``.
 Source: the NVIDIA MIG User Guide, table ``gpu_partitions``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import MappingProxyType
@@ -84,13 +84,13 @@ def _board(board: str) -> MappingProxyType[str, Profile]:
     return _boards()[board]
 
 
-def profiles(board: str) -> dict[str, Profile]:
+def profiles(board: str) -> Mapping[str, Profile]:
     """List the profiles of a board, by name, in the order of the table.
 
     Raises:
         UnknownNameError: The board is not known.
     """
-    return dict(_board(board))
+    return _board(board)
 
 
 def _profile(board: str, name: str) -> Profile:

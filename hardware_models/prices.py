@@ -39,6 +39,7 @@ def _offers(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
     return _prices()[machine]
 
 
+@cache
 def machine_price_usd_per_hour(
     machine: str, purchase: str = _ON_DEMAND, region: str = _REGION
 ) -> float:
@@ -63,6 +64,7 @@ def machine_price_usd_per_hour(
     return float(offers[region, purchase]["price_usd_per_hour"])
 
 
+@cache
 def machine_vcpus(machine: str) -> int:
     """Count the virtual CPUs of a machine.
 
@@ -72,6 +74,7 @@ def machine_vcpus(machine: str) -> int:
     return int(_any(_offers(machine))["vcpus"])
 
 
+@cache
 def machine_gpus(machine: str) -> int:
     """Count the GPUs of a machine.
 
@@ -81,6 +84,7 @@ def machine_gpus(machine: str) -> int:
     return int(_any(_offers(machine))["gpus"])
 
 
+@cache
 def machine_gpu_board(machine: str) -> str | None:
     """Name the GPU board of a machine, as `mig.boards` does, or None if it has no GPU.
 
@@ -101,6 +105,7 @@ def _vcpu_usd_per_hour(board: str) -> float:
     return host / machine_vcpus("a2-highgpu-1g")
 
 
+@cache
 def gpu_share_of_price(machine: str) -> float:
     """Fraction of a machine's price that its GPUs account for.
 

@@ -28,8 +28,14 @@ class CheapestFeasible(Planner):
             if desk.recall(("hopeless", query.id)):
                 continue
             feasible = False
+            too_inaccurate = set()
             for plan in desk.candidates(query, order="cost"):
-                if desk.profile(query, plan, self.samples).meets(query.slo):
+                if plan.configuration in too_inaccurate:
+                    continue
+                estimate = desk.profile(query, plan, self.samples)
+                if not estimate.accurate_enough(query.slo):
+                    too_inaccurate.add(plan.configuration)
+                elif estimate.meets(query.slo):
                     feasible = True
                     if desk.fits(query, plan):
                         desk.deploy(query, plan)

@@ -3,10 +3,20 @@
 A planner needs only the names below; everything else in this package is the world's own.
 """
 
+from sim.check_planner import PlannerCheckError, check_planner
 from sim.desk import Desk
 from sim.plan import Allocation, Plan
 from sim.planner import Planner
 from sim.prediction import Prediction
 from sim.profiling import Estimate
 
-__all__ = ["Allocation", "Desk", "Estimate", "Plan", "Planner", "Prediction"]
+__all__ = [
+    "Allocation",
+    "Desk",
+    "Estimate",
+    "Plan",
+    "Planner",
+    "PlannerCheckError",
+    "Prediction",
+    "check_planner",
+]

@@ -17,7 +17,7 @@ from sim.clock import seconds
 from sim.office import Office
 from sim.plan import CORE, Plan, list_price_usd_per_hour
 from sim.prediction import Prediction, sojourn
-from sim.profiling import Estimate, Measurement, ProfilingBench
+from sim.profiling import Estimate, Measurement, ProfilingBench, ProfilingRun
 from sim.search import CHARGES_S, Search
 from sim.telemetry import WindowReport
 
@@ -343,13 +343,12 @@ class Desk:
         known = bench.known(configuration)
         if known is not None and known.count >= min(samples, bench.items):
             return known, len(self.pipeline.operators)
-        workers = self.cluster.profiling.workers
-        run = bench.run(configuration, samples, workers)
-        while run.samples > 0 and run.charged_s + CHARGES_S["profile"] > search.remaining_s:
-            # A round of all workers fewer; what is affordable is within a few rounds.
-            run = bench.run(configuration, -(-run.samples // workers) * workers - workers, workers)
         have = 0 if known is None else known.count
-        if run.samples <= have:
+        if search.denied.get(configuration.index) == bench.runs:
+            return bench.measure(configuration, have), len(self.pipeline.operators)
+        run = self._affordable(bench, configuration, samples, have, search)
+        if run is None:
+            search.denied[configuration.index] = bench.runs
             return bench.measure(configuration, have), len(self.pipeline.operators)
         charged_s = run.charged_s + CHARGES_S["profile"]
         if query is None:
@@ -374,6 +373,26 @@ class Desk:
             }
         )
         return measurement, run.prefix_reused
+
+    def _affordable(
+        self,
+        bench: ProfilingBench,
+        configuration: Configuration,
+        samples: int,
+        have: int,
+        search: Search,
+    ) -> ProfilingRun | None:
+        """Return the run on the most samples that the search can pay for, or None."""
+        workers = self.cluster.profiling.workers
+        budget_s = search.remaining_s - CHARGES_S["profile"]
+        if bench.run(configuration, min(samples, have + 1), workers).charged_s > budget_s:
+            return None
+        while samples > have:
+            run = bench.run(configuration, samples, workers)
+            if run.charged_s <= budget_s:
+                return run
+            samples = -(-samples // workers) * workers - workers  # a round of workers fewer
+        return None
 
     def _known(self, configuration: Configuration) -> Configuration:
         known = self.pipeline.configurations

@@ -62,6 +62,7 @@ class Office:
         self.lanes = Lanes(scenario.cluster.profiling.lanes)
         self.memory = Memory()
         self.valid_plans: set[Plan] = set()
+        self._figures: dict[tuple[str, str, str], dict[Plan, PlanFigures]] = {}
         self.planning_charged_s = 0.0
         self.profiling_device_s = 0.0
         self._seed = seed
@@ -99,7 +100,14 @@ class Office:
         self._benches.pop(query, None)
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
-        """Return the nominal figures of a plan for a query."""
+        """Return the nominal figures of a plan for a query, by what of the query they depend on."""
+        kind = query.device.name, query.technology, query.dataset
+        known = self._figures.setdefault(kind, {})
+        if plan not in known:
+            known[plan] = self._work_out(query, plan)
+        return known[plan]
+
+    def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
         nominal = self.nominal
         access_s, backhaul_s = [], 0.0
         fixed_s = sum(share.max_wait_s for share in plan.allocation)

@@ -1,7 +1,7 @@
 """Plans: a configuration, a placement and an allocation; and the space of all of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
 
 import numpy as np
@@ -36,7 +36,7 @@ class Allocation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a query is served.
+    """How a query is served. Plans are compared by value; their hash is worked out once.
 
     Args:
         configuration: all knobs chosen.
@@ -47,6 +47,14 @@ class Plan:
     configuration: Configuration
     placement: tuple[str, ...]
     allocation: tuple[Allocation, ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = (self.configuration, self.placement, self.allocation)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
         where = " > ".join(

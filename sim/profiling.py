@@ -121,11 +121,13 @@ class Estimate:
         """The SLO's quantile of latency over the items in seconds."""
         return float(np.quantile(self.latency_s, self.latency_quantile))
 
+    def accurate_enough(self, slo: SLO) -> bool:
+        """Tell whether the accuracy part of an SLO looks met; False when nothing was measured."""
+        return self.count > 0 and (slo.accuracy is None or self.accuracy_mean >= slo.accuracy)
+
     def meets(self, slo: SLO) -> bool:
         """Tell whether every part of an SLO looks met; False when nothing was measured."""
-        if self.count == 0:
-            return False
-        if slo.accuracy is not None and self.accuracy_mean < slo.accuracy:
+        if not self.accurate_enough(slo):
             return False
         if self.latency_factors is None:
             return True
@@ -193,6 +195,7 @@ class ProfilingBench:
             ]
         )
         self._measured: dict[int, Measurement] = {}
+        self.runs = 0
         self._prefixes: dict[tuple[int, tuple[KnobValue, ...]], int] = {}
 
     @property
@@ -231,6 +234,7 @@ class ProfilingBench:
         for operator in range(len(self._application.operators)):
             key = (operator, self._application.pipeline.operator_key(operator, configuration))
             self._prefixes[key] = max(samples, self._prefixes.get(key, 0))
+        self.runs += 1
         index, first = configuration.index, slice(0, samples)
         size = self._sizes[first]
         measurement = Measurement(

@@ -5,7 +5,7 @@ lane that is free first, and waits for it if need be; waiting is response time b
 lane serves one charge after the other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sim.clock import ns, seconds
 
@@ -30,6 +30,13 @@ class Search:
         number: unique in the run.
         started_ns: time of the trigger.
         budget_ns: most time that it may be charged.
+        charged_ns: time charged so far.
+        waited_ns: time waited for a lane so far.
+        lane: the lane that it holds, if any.
+        device_s: seconds of profiling devices used.
+        denied: configurations that the budget did not suffice for, with the number of profiling
+            runs by then; until there was another, which may have left results to reuse, asking
+            again is in vain.
     """
 
     number: int
@@ -39,6 +46,7 @@ class Search:
     waited_ns: int = 0
     lane: int | None = None
     device_s: float = 0.0
+    denied: dict[int, int] = field(default_factory=dict)
 
     @property
     def clock_ns(self) -> int:

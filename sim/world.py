@@ -151,7 +151,7 @@ class World:
 
     def _call_planner(self, trigger: str) -> None:
         """Call the planner on the world as it is, and see to what it ordered."""
-        desk = Desk(self.office, trigger, self.env.now, self.planner.budget_s)
+        desk = self._desk(trigger)
         started = perf_counter()
         try:
             self.planner.plan(desk)
@@ -170,6 +170,9 @@ class World:
                 self.env.process(self._search_in_vain(state, search.clock_ns))
         for order in sorted(orders, key=lambda order: (order.at_ns, order.query)):
             self.env.process(self._carry_out(order, trigger))
+
+    def _desk(self, trigger: str) -> Desk:
+        return Desk(self.office, trigger, self.env.now, self.planner.budget_s)
 
     def _note_error(self, trigger: str, error: Exception) -> None:
         reason = " ".join(str(error).split()) or "no message"
