@@ -235,6 +235,11 @@ class Desk:
         )
         if measurement is None or measurement.count == 0:
             raise PlannerError(f"predict query {query.id}: profile {plan.configuration} first")
+        if measurement.configuration != plan.configuration:
+            raise PlannerError(
+                f"predict query {query.id}: the estimate is of {measurement.configuration}, the "
+                f"plan has {plan.configuration}"
+            )
         search.charge(CHARGES_S["predict"])
         figures = self._office.figures(query, self._valid(plan))
         mean_s, quantile_s, utilisation = sojourn(
@@ -272,7 +277,7 @@ class Desk:
         """Deploy a plan when the search's clock is reached; the last order for a query counts.
 
         The cluster checks then whether it fits. If it does not, the deployment is refused, which
-        triggers another call.
+        triggers another call at the next tick.
         """
         self._order(query, self._valid(plan))
 

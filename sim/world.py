@@ -67,6 +67,7 @@ class World:
         self.planner_errors: list[str] = []
         self.planning_wall_s = 0.0
         self._deployments = 0
+        self._refused = False
         self._draining: list[Deployment] = []
         self._accuracies: dict[int, tuple[tuple[int, float], ...]] = {}
         self._costs_noted: dict[int, float] = {}
@@ -217,7 +218,7 @@ class World:
         deployment = self._reserve(state, order)
         if isinstance(deployment, str):
             self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
-            self._call_planner("refusal")
+            self._refused = True
             return
         self.tables.add(
             "decisions",
@@ -405,6 +406,10 @@ class World:
                 self._note_costs(now)
             self.book.judge(now)
             self._end_draining(now)
+            if self._refused:
+                # Told at ticks, or a planner that insists would keep the clock from moving on.
+                self._refused = False
+                self._call_planner("refusal")
             if period_s is not None and now >= next_replan_ns:
                 next_replan_ns = now + ns(period_s)
                 self._call_planner("tick")
