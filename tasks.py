@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The project's commands; each makes its own environment, and needs nothing but Python 3.11 to 3.13.
+"""The project's commands; each makes its own environment. They need Python 3.11 to 3.13 alone.
 
     python3 tasks.py run [OVERRIDE ...]    set up, and simulate (compass-sim with the overrides)
     python3 tasks.py test [PYTEST ARG ...] set up, and run the tests
