@@ -7,15 +7,16 @@ What it does for a planner is charged to the clock of the query's search, by one
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from scenarios.application import Configuration, Pipeline
-from scenarios.cluster import DEVICE, Cluster
+from scenarios.cluster import Cluster
 from scenarios.queries import Query
 from sim.clock import seconds
 from sim.office import Office
-from sim.plan import CORE, Plan, list_price_usd_per_hour
+from sim.plan import Plan, list_price_usd_per_hour
+from sim.plan_rules import check_configuration, check_plan
+from sim.planner import PlannerError
 from sim.prediction import Prediction, sojourn
 from sim.profiling import Estimate, Measurement, ProfilingBench, ProfilingRun
 from sim.search import CHARGES_S, Search
@@ -23,10 +24,6 @@ from sim.telemetry import WindowReport
 
 MOST_CALLS = 1_000_000
 """Desk calls that one call of ``plan`` may make before it is taken to run for ever."""
-
-
-class PlannerError(Exception):
-    """A planner asked the desk for something that makes no sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,46 +397,13 @@ class Desk:
         return None
 
     def _known(self, configuration: Configuration) -> Configuration:
-        known = self.pipeline.configurations
-        index = getattr(configuration, "index", -1)
-        if not 0 <= index < len(known) or known[index] != configuration:
-            raise PlannerError(f"{configuration!r} is no configuration of {self.pipeline.name}")
+        check_configuration(configuration, self.pipeline)
         return configuration
 
     def _valid(self, plan: Plan) -> Plan:
-        """Refuse a plan that no cluster of this kind could ever run."""
-        if plan in self._office.valid_plans:
-            return plan
-        if not isinstance(plan, Plan):
-            raise PlannerError(f"{plan!r} is no Plan")
-        self._known(plan.configuration)
-        places, operators = self.cluster.places, self.pipeline.operators
-        if len(plan.placement) != len(operators) or len(plan.allocation) != len(operators):
-            raise PlannerError(f"{plan}: needs a place and an allocation for each operator")
-        for place in plan.placement:
-            if place not in places:
-                near = get_close_matches(str(place), places, 1, 0)[0]
-                raise PlannerError(
-                    f"{plan}: no node {place!r}; choose from {', '.join(places)} (nearest: {near})"
-                )
-        order = [places.index(place) for place in plan.placement]
-        if order != sorted(order):
-            raise PlannerError(f"{plan}: data move up only, in the order {', '.join(places)}")
-        for operator, place, share in zip(operators, plan.placement, plan.allocation, strict=True):
-            if place == DEVICE:
-                allowed: tuple[str, ...] = (DEVICE,)
-            elif operator.kind == "cpu":
-                allowed = (CORE,)
-            else:
-                allowed = self.cluster.nodes[place].gpu_profiles
-            if share.profile not in allowed:
-                raise PlannerError(
-                    f"{plan}: {operator.name} on {place} can get {', '.join(allowed) or 'nothing'}"
-                    f", not {share.profile!r}"
-                )
-            if share.replicas < 1 or share.max_batch < 1 or share.max_wait_s < 0:
-                raise PlannerError(f"{plan}: {operator.name} needs replicas and max_batch of 1 up")
-        self._office.valid_plans.add(plan)
+        if plan not in self._office.valid_plans:
+            check_plan(plan, self.pipeline, self.cluster)
+            self._office.valid_plans.add(plan)
         return plan
 
     def _order(self, query: Query, plan: Plan | None) -> None:

@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from sim.desk import Desk
 
 
+class PlannerError(Exception):
+    """A planner asked the desk for something that makes no sense."""
+
+
 class Planner(ABC):
     """Decides which plan serves which query. Subclass it and write ``plan``; that is all.
 

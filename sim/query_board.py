@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from scenarios.queries import Query, QueryTruth
-from sim.machines import Demand, Station
+from sim.machines import Station
 from sim.plan import Plan
 from sim.telemetry import WindowReport
 
@@ -19,7 +19,6 @@ class Deployment:
         number: unique in the run.
         query: id of its query.
         plan: the plan.
-        demands: what each operator asks for.
         stations: what each operator got.
         in_force_ns: when it comes into force.
         drain_until_ns: when draining is cut short; None unless replaced.
@@ -28,7 +27,6 @@ class Deployment:
     number: int
     query: int
     plan: Plan
-    demands: list[Demand]
     stations: list[Station]
     in_force_ns: int
     drain_until_ns: int | None = None
@@ -41,6 +39,14 @@ class QueryState:
     Args:
         query: what it declares.
         truth: what only the world knows.
+        in_force: the deployment that serves it.
+        coming: a deployment whose models are being loaded.
+        searching: whether a search for it is under way in simulated time.
+        departed: whether it is gone.
+        in_force_since_ns: when each of its deployments came into force, by number.
+        reports: its last judged windows.
+        planning_s: planning seconds charged.
+        profiling_device_s: seconds of profiling devices used.
     """
 
     query: Query
@@ -49,8 +55,6 @@ class QueryState:
     coming: Deployment | None = None
     searching: bool = False
     departed: bool = False
-    deployments: list[int] = field(default_factory=list)
-    first_deployed_ns: int | None = None
     in_force_since_ns: dict[int, int] = field(default_factory=dict)
     reports: deque[WindowReport] = field(default_factory=lambda: deque(maxlen=REPORTS_KEPT))
     planning_s: float = 0.0

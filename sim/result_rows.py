@@ -116,9 +116,7 @@ def query_row(
         "slo_cost_usd_per_hour": query.slo.cost_usd_per_hour,
         "arrival_s": query.arrival_s,
         "departure_s": end_s,
-        "first_deployed_s": (
-            None if state.first_deployed_ns is None else seconds(state.first_deployed_ns)
-        ),
+        "first_deployed_s": seconds(trials[0][1]) if trials else None,
         "response_time_s": response_s,
         "censored_after_s": None if met else end_s - query.arrival_s,
         "deployments": len(trials),

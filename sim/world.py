@@ -9,29 +9,25 @@ from time import perf_counter
 
 from simpy import Event
 
-from hardware_models.compute import batch_latency_factor
-from scenarios.cluster import DEVICE
 from scenarios.drift import DriftEvent
 from scenarios.queries import Query, QueryTruth, births
 from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
-from sim.clock import NS_PER_S, Clock, ns, seconds
+from sim.clock import Clock, ns, seconds
 from sim.costs import Ledger
-from sim.data_plane import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit
+from sim.data_plane import DataPlane, Recorder
+from sim.deployments import Deployments
 from sim.desk import Desk, Order
 from sim.goodput import Account, GoodputBook, Verdict
-from sim.machines import Machines, Station
-from sim.nominal import ACCESS, BACKHAUL, DOWN, UP
+from sim.machines import Machines
 from sim.office import Office
-from sim.plan import Allocation, list_price_usd_per_hour
+from sim.plan import list_price_usd_per_hour
 from sim.planner import Planner
 from sim.query_board import Deployment, QueryBoard, QueryState
-from sim.rate_profile import RateProfile, constant, stepwise
 from sim.result_rows import decision_row, operator_rows, query_row, window_row
 from sim.results import Tables
 from sim.telemetry import report
-
-LinkName = tuple[str, str, int | None]
+from sim.wiring import Wiring
 
 
 class World:
@@ -64,18 +60,23 @@ class World:
         )
         self.data = data_plane(self.book)
         self.env = Clock()
+        self._wiring = Wiring(self.data, scenario.application, self.office.nominal)
+        self._deployments = Deployments(
+            self.env,
+            scenario.application,
+            scenario.cluster,
+            self.machines,
+            self.ledger,
+            self._wiring,
+            self.data,
+        )
         self.planner_errors: list[str] = []
         self.planning_wall_s = 0.0
-        self._deployments = 0
         self._refused = False
-        self._draining: list[Deployment] = []
         self._accuracies: dict[int, tuple[tuple[int, float], ...]] = {}
         self._costs_noted: dict[int, float] = {}
         self._closing: dict[int, QueryState] = {}
-        self._links: dict[LinkName, int] = {}
-        self._links_made = 0
         self._horizon_ns = ns(scenario.horizon_s)
-        self._add_backhaul()
         self.env.process(self._arrivals())
         self.env.process(self._ticks())
         for event in scenario.drift.events:
@@ -121,7 +122,7 @@ class World:
         self.board.arrive(state)
         self._closing[query.id] = state
         self.book.arrive(query, now)
-        self._add_access_link(query.id, truth, now)
+        self._wiring.add_access_link(query.id, truth, now)
         self.data.open_source(
             now, query.id, request_blocks(self.scenario.application, query, self.seed)
         )
@@ -138,15 +139,6 @@ class World:
         self.book.depart(query, now)
         self._withdraw(state)
         self._call_planner("departure")
-
-    def _withdraw(self, state: QueryState) -> None:
-        """Take a query's deployments out of force; what is in flight may finish."""
-        if state.coming is not None:
-            self._leave(state.coming)
-            state.coming = None
-        if state.in_force is not None:
-            self._drain(state.in_force)
-            state.in_force = None
 
     # Planning
 
@@ -215,11 +207,14 @@ class World:
                 self.scenario.cluster, order.plan.placement, order.plan.allocation
             )
         }
-        deployment = self._reserve(state, order)
+        deployment = self._deployments.reserve(
+            state, order.plan, self.office.demands(state.query, order.plan)
+        )
         if isinstance(deployment, str):
             self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
             self._refused = True
             return
+        self._note_accuracy(state, deployment)
         self.tables.add(
             "decisions",
             row
@@ -231,58 +226,14 @@ class World:
         )
         yield from self._bring_into_force(state, deployment)
 
-    def _release(self, state: QueryState) -> None:
-        self._withdraw(state)
-        self.data.route(self.env.now, state.query.id, None)
-        self.book.deploy(state.query.id, None, self.env.now)
-
     # Deployments
-
-    def _reserve(self, state: QueryState, order: Order) -> Deployment | str:
-        """Take the resources of a plan; return the deployment, or the reason of a refusal."""
-        assert order.plan is not None
-        now, plan, cluster = self.env.now, order.plan, self.scenario.cluster
-        self.ledger.settle(now)
-        unrented = {machine for machine in self.machines.all() if not machine.rented}
-        demands = self.office.demands(state.query, plan)
-        got = self.machines.join(self._deployments, demands)
-        if isinstance(got, str):
-            return got
-        for operator, (station, new) in enumerate(got):
-            if not new:
-                continue
-            ready_s = 0.0
-            for machine in {slot.machine for slot in station.slots} & unrented:
-                ready_s = max(ready_s, machine.node.boot_s)
-            if station.slots and station.slots[0].gpu is not None:
-                ready_s += cluster.mig_create_s
-            if station.slots:
-                weights = self.scenario.application.load_bytes(operator, plan.configuration)
-                ready_s += weights / cluster.load_bytes_per_s
-            station.ready_ns = now + ns(ready_s)
-            self._add_station(state, operator, station, plan.allocation[operator])
-        deployment = Deployment(
-            self._deployments,
-            state.query.id,
-            plan,
-            demands,
-            [station for station, _ in got],
-            max(now, *(station.ready_ns for station, _ in got)),
-        )
-        self._deployments += 1
-        dataset = self.scenario.application.datasets[state.query.dataset]
-        self._accuracies[deployment.number] = tuple(
-            (ns(at_s), float(dataset.expected_accuracy(weights)[plan.configuration.index]))
-            for at_s, weights in state.truth.content
-        )
-        return deployment
 
     def _bring_into_force(
         self, state: QueryState, deployment: Deployment
     ) -> Generator[Event, None, None]:
         """Wait until a deployment's models are loaded, then let it replace the one in force."""
         if state.coming is not None:
-            self._leave(state.coming)
+            self._deployments.leave(state.coming)
         state.coming = deployment
         if deployment.in_force_ns > self.env.now:
             yield self.env.timeout(deployment.in_force_ns - self.env.now)
@@ -290,106 +241,26 @@ class World:
             return  # The query departed, or a machine failed, or another plan overtook this one.
         now = self.env.now
         if state.in_force is not None:
-            self._drain(state.in_force)
+            self._deployments.drain(state.in_force)
         state.coming, state.in_force = None, deployment
         state.in_force_since_ns[deployment.number] = now
-        if state.first_deployed_ns is None:
-            state.first_deployed_ns = now
         self.book.deploy(state.query.id, deployment.number, now)
-        self.data.route(now, state.query.id, self._route(state, deployment))
+        self.data.route(now, state.query.id, self._wiring.route(state, deployment))
 
-    def _drain(self, deployment: Deployment) -> None:
-        """Let a replaced deployment finish what it holds; it is billed until then."""
-        deployment.drain_until_ns = self.env.now + ns(self.scenario.cluster.drain_timeout_s)
-        self._draining.append(deployment)
+    def _withdraw(self, state: QueryState) -> None:
+        """Take a query's deployments out of force; what is in flight may finish."""
+        if state.coming is not None:
+            self._deployments.leave(state.coming)
+            state.coming = None
+        if state.in_force is not None:
+            self._deployments.drain(state.in_force)
+            state.in_force = None
 
-    def _leave(self, deployment: Deployment) -> None:
-        """Give back what a deployment holds."""
-        self.ledger.settle(self.env.now)
-        for station in self.machines.leave(deployment.number, deployment.stations):
-            self.data.remove_station(station.id)
-
-    def _end_draining(self, now: int) -> None:
-        """Give back what drained deployments held, and cut short those that take too long."""
-        still = []
-        for deployment in self._draining:
-            if self.data.in_flight(deployment.number) == 0:
-                self._leave(deployment)
-                continue
-            assert deployment.drain_until_ns is not None
-            if now >= deployment.drain_until_ns:
-                self.data.abort(now, deployment.number)
-            still.append(deployment)
-        self._draining = still
-
-    # What the data plane is told
-
-    def _add_backhaul(self) -> None:
-        nominal = self.office.nominal
-        for direction in (UP, DOWN):
-            self._add_link(
-                (BACKHAUL, direction, None),
-                constant(round(nominal.backhaul_bps / 8)),
-                nominal.backhaul_rtt_s / 2,
-            )
-
-    def _add_access_link(self, query: int, truth: QueryTruth, now: int) -> None:
-        for direction, capacity in (
-            (UP, truth.uplink_bytes_per_s),
-            (DOWN, truth.downlink_bytes_per_s),
-        ):
-            starts = tuple(now + i * NS_PER_S for i in range(len(capacity)))
-            profile = RateProfile(starts, tuple(capacity.tolist()))
-            self._add_link((ACCESS, direction, query), profile, truth.access_rtt_s / 2)
-
-    def _add_link(self, name: LinkName, capacity: RateProfile, propagation_s: float) -> None:
-        link = self._links[name] = self._links_made
-        self._links_made += 1
-        self.data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
-
-    def _add_station(
-        self, state: QueryState, operator: int, station: Station, allocation: Allocation
-    ) -> None:
-        speed = constant()
-        if not station.slots:
-            speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
-        kind = self.scenario.application.operators[operator].kind
-        self.data.add_station(
-            StationSpec(
-                station.id,
-                allocation.replicas,
-                allocation.max_batch,
-                ns(allocation.max_wait_s),
-                tuple(
-                    batch_latency_factor(size) if kind == "gpu" else float(size)
-                    for size in range(1, allocation.max_batch + 1)
-                ),
-                speed,
-            )
-        )
-
-    def _route(self, state: QueryState, deployment: Deployment) -> Route:
-        """Lay out the stops of a deployment's requests, at the true speed of the device."""
-        query, plan = state.query, deployment.plan
-        dataset = self.scenario.application.datasets[query.dataset]
-        times_s = dataset.service_time_s[plan.configuration.index].tolist()
-        factors = self.office.nominal.latency_factors(query, plan)
-        visits = []
-        crossings = list(self.office.nominal.crossings(query, plan))
-        operators = len(plan.placement)
-        for operator in range(operators + 1):
-            for crossing in crossings:
-                if crossing.operator == operator:
-                    owner = query.id if crossing.link == ACCESS else None
-                    link = self._links[crossing.link, crossing.direction, owner]
-                    visits.append(Visit(operator, None, link, crossing.mean_bytes))
-            if operator < operators:
-                time_s = times_s[operator] * factors[operator]
-                if plan.placement[operator] == DEVICE:
-                    time_s /= state.truth.device_factor
-                station = deployment.stations[operator].id
-                visits.append(Visit(operator, station, None, time_s * NS_PER_S))
-        return Route(deployment.number, tuple(visits))
+    def _release(self, state: QueryState) -> None:
+        """Take a living query's deployments out of force; its requests are unserved from now on."""
+        self._withdraw(state)
+        self.data.route(self.env.now, state.query.id, None)
+        self.book.deploy(state.query.id, None, self.env.now)
 
     # What is learned at ticks
 
@@ -405,7 +276,7 @@ class World:
             if now // self.book.window_ns != (now - tick_ns) // self.book.window_ns:
                 self._note_costs(now)
             self.book.judge(now)
-            self._end_draining(now)
+            self._deployments.end_draining()
             if self._refused:
                 # Told at ticks, or a planner that insists would keep the clock from moving on.
                 self._refused = False
@@ -420,6 +291,15 @@ class World:
         for query, usd in self.ledger.attributed_usd.items():
             self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
             self._costs_noted[query] = usd
+
+    def _note_accuracy(self, state: QueryState, deployment: Deployment) -> None:
+        """Work out the accuracy that a deployment is expected to have, for each mixture."""
+        dataset = self.scenario.application.datasets[state.query.dataset]
+        configuration = deployment.plan.configuration.index
+        self._accuracies[deployment.number] = tuple(
+            (ns(at_s), float(dataset.expected_accuracy(weights)[configuration]))
+            for at_s, weights in state.truth.content
+        )
 
     def _accuracy(self, query: int, deployment: int, at_ns: int) -> float:
         """Return the expected accuracy of a request, by the content at its birth."""
@@ -440,8 +320,7 @@ class World:
     def _on_close(self, account: Account) -> None:
         """Write the row of a query of which nothing more will be heard."""
         state = self._closing.pop(account.query.id)
-        for direction in (UP, DOWN):
-            self.data.remove_link(self._links.pop((ACCESS, direction, account.query.id)))
+        self._wiring.remove_access_link(account.query.id)
         trials = [
             (self.book.trial(number), since_ns)
             for number, since_ns in state.in_force_since_ns.items()

@@ -1,0 +1,102 @@
+"""The life of deployments: reserved, loading, in force, draining, gone."""
+
+from scenarios.application import Application
+from scenarios.cluster import Cluster
+from sim.clock import Clock, ns
+from sim.costs import Ledger
+from sim.data_plane import DataPlane
+from sim.machines import Demand, Machine, Machines, Station
+from sim.plan import Plan
+from sim.query_board import Deployment, QueryState
+from sim.wiring import Wiring
+
+
+class Deployments:
+    """All deployments of a run, and the resources that they hold.
+
+    Args:
+        clock: the control plane's clock.
+        application: what is deployed.
+        cluster: the layout.
+        machines: where.
+        ledger: who pays.
+        wiring: how the data plane is told.
+        data: the data plane.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        application: Application,
+        cluster: Cluster,
+        machines: Machines,
+        ledger: Ledger,
+        wiring: Wiring,
+        data: DataPlane,
+    ) -> None:
+        self._clock = clock
+        self._application = application
+        self._cluster = cluster
+        self._machines = machines
+        self._ledger = ledger
+        self._wiring = wiring
+        self._data = data
+        self._made = 0
+        self._draining: list[Deployment] = []
+
+    def reserve(self, state: QueryState, plan: Plan, demands: list[Demand]) -> Deployment | str:
+        """Take the resources of a plan.
+
+        Returns:
+            The deployment, which comes into force when its models are loaded, or the reason why it
+            is refused.
+        """
+        now = self._clock.now
+        self._ledger.settle(now)
+        unrented = {machine for machine in self._machines.all() if not machine.rented}
+        got = self._machines.join(self._made, demands)
+        if isinstance(got, str):
+            return got
+        for station, new in got:
+            if new:
+                station.ready_ns = now + ns(self._loading_s(station, plan, unrented))
+                self._wiring.add_station(state, station)
+        stations = [station for station, _ in got]
+        ready_ns = max(now, *(station.ready_ns for station in stations))
+        deployment = Deployment(self._made, state.query.id, plan, stations, ready_ns)
+        self._made += 1
+        return deployment
+
+    def _loading_s(self, station: Station, plan: Plan, unrented: set[Machine]) -> float:
+        """Return how long a new station takes: booting, cutting the card, loading the weights."""
+        if not station.slots:
+            return 0.0
+        booting = {slot.machine for slot in station.slots} & unrented
+        boot_s = max((machine.node.boot_s for machine in booting), default=0.0)
+        cut_s = 0.0 if station.slots[0].gpu is None else self._cluster.mig_create_s
+        weights = self._application.load_bytes(station.key[0], plan.configuration)
+        return boot_s + cut_s + weights / self._cluster.load_bytes_per_s
+
+    def drain(self, deployment: Deployment) -> None:
+        """Let a replaced deployment finish what it holds; it is billed until then."""
+        deployment.drain_until_ns = self._clock.now + ns(self._cluster.drain_timeout_s)
+        self._draining.append(deployment)
+
+    def leave(self, deployment: Deployment) -> None:
+        """Give back what a deployment holds."""
+        self._ledger.settle(self._clock.now)
+        for station in self._machines.leave(deployment.number, deployment.stations):
+            self._data.remove_station(station.id)
+
+    def end_draining(self) -> None:
+        """Give back what drained deployments held, and cut short those that take too long."""
+        now, still = self._clock.now, []
+        for deployment in self._draining:
+            if self._data.in_flight(deployment.number) == 0:
+                self.leave(deployment)
+                continue
+            assert deployment.drain_until_ns is not None
+            if now >= deployment.drain_until_ns:
+                self._data.abort(now, deployment.number)
+            still.append(deployment)
+        self._draining = still

@@ -1,0 +1,61 @@
+"""What makes a plan one that some cluster of this layout could run, whatever is free."""
+
+from difflib import get_close_matches
+
+from scenarios.application import Configuration, Pipeline
+from scenarios.cluster import DEVICE, Cluster
+from sim.plan import CORE, Plan
+from sim.planner import PlannerError
+
+
+def check_configuration(configuration: Configuration, pipeline: Pipeline) -> None:
+    """Refuse what is no configuration of a pipeline.
+
+    Raises:
+        PlannerError: it is not.
+    """
+    known = pipeline.configurations
+    index = getattr(configuration, "index", -1)
+    if not 0 <= index < len(known) or known[index] != configuration:
+        raise PlannerError(f"{configuration!r} is no configuration of {pipeline.name}")
+
+
+def check_plan(plan: Plan, pipeline: Pipeline, cluster: Cluster) -> None:
+    """Refuse a plan that could not run even on the empty cluster.
+
+    Raises:
+        PlannerError: it has an unknown node, moves data down, asks for what a node does not have,
+            or is no plan at all.
+    """
+    if not isinstance(plan, Plan):
+        raise PlannerError(f"{plan!r} is no Plan")
+    check_configuration(plan.configuration, pipeline)
+    places, operators = cluster.places, pipeline.operators
+    if len(plan.placement) != len(operators) or len(plan.allocation) != len(operators):
+        raise PlannerError(f"{plan}: needs a place and an allocation for each operator")
+    for place in plan.placement:
+        if place not in places:
+            near = get_close_matches(str(place), places, 1, 0)[0]
+            raise PlannerError(
+                f"{plan}: no node {place!r}; choose from {', '.join(places)} (nearest: {near})"
+            )
+    order = [places.index(place) for place in plan.placement]
+    if order != sorted(order):
+        raise PlannerError(f"{plan}: data move up only, in the order {', '.join(places)}")
+    for operator, place, share in zip(operators, plan.placement, plan.allocation, strict=True):
+        if place == DEVICE:
+            allowed: tuple[str, ...] = (DEVICE,)
+        elif operator.kind == "cpu":
+            allowed = (CORE,)
+        else:
+            allowed = cluster.nodes[place].gpu_profiles
+        if share.profile not in allowed:
+            raise PlannerError(
+                f"{plan}: {operator.name} on {place} can get {', '.join(allowed) or 'nothing'}, "
+                f"not {share.profile!r}"
+            )
+        if share.replicas < 1 or share.max_batch < 1 or share.max_wait_s < 0:
+            raise PlannerError(
+                f"{plan}: {operator.name} needs replicas and max_batch of 1 or more, and a "
+                "max_wait_s of 0 or more"
+            )

@@ -1,0 +1,101 @@
+"""What the data plane is told: links, stations and routes, at their true speeds."""
+
+from hardware_models.compute import batch_latency_factor
+from scenarios.application import Application
+from scenarios.cluster import DEVICE
+from scenarios.queries import QueryTruth
+from sim.clock import NS_PER_S, ns
+from sim.data_plane import DataPlane, LinkSpec, Route, StationSpec, Visit
+from sim.machines import Station
+from sim.nominal import ACCESS, BACKHAUL, DOWN, UP, Nominal
+from sim.query_board import Deployment, QueryState
+from sim.rate_profile import RateProfile, constant, stepwise
+
+LinkName = tuple[str, str, int | None]
+
+
+class Wiring:
+    """Links, stations and routes of a run.
+
+    Args:
+        data: the data plane.
+        application: whose requests.
+        nominal: the catalogue.
+    """
+
+    def __init__(self, data: DataPlane, application: Application, nominal: Nominal) -> None:
+        self._data = data
+        self._application = application
+        self._nominal = nominal
+        self._links: dict[LinkName, int] = {}
+        self._links_made = 0
+        for direction in (UP, DOWN):
+            self._add_link(
+                (BACKHAUL, direction, None),
+                constant(round(nominal.backhaul_bps / 8)),
+                nominal.backhaul_rtt_s / 2,
+            )
+
+    def add_access_link(self, query: int, truth: QueryTruth, now_ns: int) -> None:
+        """Add a new query's private link, both directions."""
+        for direction, capacity in (
+            (UP, truth.uplink_bytes_per_s),
+            (DOWN, truth.downlink_bytes_per_s),
+        ):
+            starts = tuple(now_ns + i * NS_PER_S for i in range(len(capacity)))
+            profile = RateProfile(starts, tuple(capacity.tolist()))
+            self._add_link((ACCESS, direction, query), profile, truth.access_rtt_s / 2)
+
+    def remove_access_link(self, query: int) -> None:
+        """Remove the link of a query that has nothing under way any more."""
+        for direction in (UP, DOWN):
+            self._data.remove_link(self._links.pop((ACCESS, direction, query)))
+
+    def _add_link(self, name: LinkName, capacity: RateProfile, propagation_s: float) -> None:
+        link = self._links[name] = self._links_made
+        self._links_made += 1
+        self._data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
+
+    def add_station(self, state: QueryState, station: Station) -> None:
+        """Add a new station; one on a device slows down as the device does."""
+        operator, _, _, allocation = station.key
+        speed = constant()
+        if not station.slots:
+            speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
+        on_gpu = self._application.operators[operator].kind == "gpu"
+        self._data.add_station(
+            StationSpec(
+                station.id,
+                allocation.replicas,
+                allocation.max_batch,
+                ns(allocation.max_wait_s),
+                tuple(
+                    batch_latency_factor(size) if on_gpu else float(size)
+                    for size in range(1, allocation.max_batch + 1)
+                ),
+                speed,
+            )
+        )
+
+    def route(self, state: QueryState, deployment: Deployment) -> Route:
+        """Lay out the stops of a deployment's requests."""
+        query, plan = state.query, deployment.plan
+        dataset = self._application.datasets[query.dataset]
+        times_s = dataset.service_time_s[plan.configuration.index].tolist()
+        factors = self._nominal.latency_factors(query, plan)
+        crossings = list(self._nominal.crossings(query, plan))
+        operators = len(plan.placement)
+        visits = []
+        for operator in range(operators + 1):
+            for crossing in crossings:
+                if crossing.operator == operator:
+                    owner = query.id if crossing.link == ACCESS else None
+                    link = self._links[crossing.link, crossing.direction, owner]
+                    visits.append(Visit(operator, None, link, crossing.mean_bytes))
+            if operator < operators:
+                time_s = times_s[operator] * factors[operator]
+                if plan.placement[operator] == DEVICE:
+                    time_s /= state.truth.device_factor
+                station = deployment.stations[operator].id
+                visits.append(Visit(operator, station, None, time_s * NS_PER_S))
+        return Route(deployment.number, tuple(visits))
