@@ -1,0 +1,231 @@
+"""From overrides to a configuration, and from a configuration to what a run needs."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lab.errors import InputError, choices, composition_sentence, one_line
+from lab.schemas import Settings, register
+from lab.targets import build, find_class, parameters
+from scenarios.application import Application
+from scenarios.arrivals import ArrivalProcess
+from scenarios.random_streams import stream
+from scenarios.scenario import Scenario
+from sim.data_plane import DataPlane, Recorder
+from sim.planner import Planner
+
+VERSION_BASE = "1.3"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a run needs.
+
+    Args:
+        config: the whole configuration, resolved.
+        seed: seed of all random streams.
+        flush_every_s: simulated seconds between two writings of results.
+        planners: the planners, by name; several are run one after the other.
+        data_plane: makes a data plane.
+    """
+
+    config: DictConfig
+    seed: int
+    flush_every_s: float
+    planners: Mapping[str, Planner]
+    data_plane: Callable[[Recorder], DataPlane]
+
+    def scenario(self) -> Scenario:
+        """Return the scenario, made anew, so that no run can touch another's."""
+        return _scenario(self.config)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the configuration names one planner, not several to compare."""
+        return self.config.planner.get("_target_") is not None
+
+    def config_of(self, planner: str) -> DictConfig:
+        """Return the configuration that runs one of the planners alone."""
+        config = self.config.copy()
+        if not self.alone:
+            config.planner = config.planner.compare[planner]
+        return config
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """Return the configuration that overrides lead to, as the command line would compose it.
+
+    Raises:
+        InputError: an override is wrong.
+    """
+    register()
+    try:
+        with initialize_config_module("conf", version_base=VERSION_BASE):
+            config = hydra_compose("config", list(overrides))
+    except Exception as error:
+        raise InputError(composition_sentence(error, overrides)) from None
+    return config
+
+
+def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None = None) -> Setup:
+    """Turn a configuration into objects, each checked.
+
+    Args:
+        config: what Hydra composed.
+        overrides: what was overridden on the way.
+        planner: a planner to use in place of those that the configuration names.
+
+    Raises:
+        InputError: something in the configuration is wrong.
+    """
+    config = config.copy()
+    OmegaConf.set_struct(config, False)
+    _empty_what_was_emptied(config, overrides)
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise InputError(composition_sentence(error, overrides)) from None
+    _check_keys(config)
+    if planner is None and config.planner.get("_target_") is not None:
+        config.planner.pop("compare", None)
+    _check_numbers(config, "")
+    for key in ("horizon_s", "flush_every_s"):
+        if config[key] < 1:
+            raise InputError(f"{key}={config[key]}: must be 1 s or more")
+    planners = {type(planner).__name__: planner} if planner else _planners(config.planner)
+    for one in planners.values():
+        _check_times(one)
+    scenario = _scenario(config)
+    _check_arrivals(scenario, config.seed)
+    node: Any = OmegaConf.to_container(config.data_plane)
+    plane = find_class(node.get("_target_"), "data_plane", DataPlane)
+    arguments = parameters(node, "data_plane", plane)
+    if planner is not None:
+        config.planner = {
+            "_target_": f"{type(planner).__module__}.{type(planner).__qualname__}",
+            **{name: _plain(value) for name, value in planner.parameters().items()},
+        }
+    return Setup(config, config.seed, config.flush_every_s, planners, partial(plane, **arguments))
+
+
+def _scenario(config: DictConfig) -> Scenario:
+    application = build(_mapping(config.application), "application", Application)
+    workload = _typed(config.workload, "workload")
+    if workload.datasets and sum(workload.datasets.values()) <= 0:
+        raise InputError("workload.datasets: name at least one data set with a weight above 0")
+    workload.arrivals = build(workload.arrivals, "workload.arrivals", ArrivalProcess)
+    parts = {name: _typed(config[name], name) for name in ("cluster", "network", "drift")}
+    try:
+        return Scenario(
+            application=application, workload=workload, horizon_s=config.horizon_s, **parts
+        )
+    except ValueError as error:
+        raise InputError(one_line(error)) from None
+
+
+def _check_arrivals(scenario: Scenario, seed: int) -> None:
+    """Draw the arrivals once: a trace is read when the run starts, too late to refuse it."""
+    workload = scenario.workload
+    try:
+        workload.arrivals.times_s(workload.rate, scenario.horizon_s, stream(seed, "check"))
+    except Exception as error:  # An arrival process of a stranger may raise anything.
+        message = one_line(error)
+        prefix = "" if message.startswith("workload.arrivals") else "workload.arrivals: "
+        raise InputError(f"{prefix}{message}") from None
+
+
+def _planners(node: DictConfig) -> dict[str, Planner]:
+    if node.get("_target_") is not None:
+        planner = build(_mapping(node), "planner", Planner)
+        return {type(planner).__name__: planner}
+    compared = node.get("compare")
+    if not isinstance(compared, DictConfig) or not compared:
+        raise InputError(
+            "planner._target_=null: name a planner class as package.module.Class, or planners to "
+            "compare under planner.compare"
+        )
+    return {
+        str(name): build(_mapping(one), f"planner.compare.{name!s}", Planner)
+        for name, one in compared.items()
+    }
+
+
+def _check_times(planner: Planner) -> None:
+    """Refuse what the world cannot work with, whatever class the planner is of."""
+    name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
+    if not budget_s >= 0:
+        raise InputError(f"planner.budget_s={budget_s}: must be 0 s or more (of {name})")
+    if period_s is not None and not period_s > 0:
+        raise InputError(
+            f"planner.replan_every_s={period_s}: must be above 0 s, or null for no such calls "
+            f"(of {name})"
+        )
+
+
+def _mapping(node: Any) -> dict[str, Any]:
+    container = OmegaConf.to_container(node) if isinstance(node, DictConfig) else None
+    return container if isinstance(container, dict) else {}  # type: ignore[return-value]
+
+
+def _typed(node: Any, key: str) -> Any:
+    """Return the dataclass object of a typed node; complaints name the whole key."""
+    for name, child in _children(node):
+        _typed(child, f"{key}.{name}")  # From the inside out, to know where a complaint belongs.
+    if not is_dataclass(OmegaConf.get_type(node)):
+        return None
+    try:
+        return OmegaConf.to_object(node)
+    except OmegaConfBaseException as error:
+        raise InputError(composition_sentence(error)) from None
+    except (ValueError, TypeError) as error:
+        message, group = one_line(error), key.partition(".")[0]
+        if not message.startswith(f"{group}."):
+            field, given, _ = message.partition("=")
+            message = f"{key}.{message}" if given and " " not in field else f"{key}: {message}"
+        raise InputError(message) from None
+
+
+def _children(node: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(node, DictConfig) and not node._is_none():
+        yield from ((name, node[name]) for name in node)
+    elif isinstance(node, ListConfig) and not node._is_none():
+        yield from enumerate(node)
+
+
+def _empty_what_was_emptied(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Apply overrides such as ``cluster.nodes={}``, which Hydra merges and so ignores."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if override.value() == {} and OmegaConf.select(config, key) is not None:
+            OmegaConf.update(config, key, {}, merge=False)
+
+
+def _check_keys(config: DictConfig) -> None:
+    """Refuse keys that nobody reads, and the lack of one that is needed."""
+    known = [one.name for one in fields(Settings)]
+    for key in map(str, config):
+        if key not in known:
+            raise InputError(f"{key}: there is no such key; {choices(key, known)}")
+    for key in known:
+        if config.get(key) is None:
+            raise InputError(f"{key}: is missing; it must not be deleted or null")
+
+
+def _check_numbers(node: Any, key: str) -> None:
+    for name, child in _children(node):
+        path = f"{key}.{name}" if key else str(name)
+        if isinstance(child, float) and not math.isfinite(child):
+            raise InputError(f"{path}={child}: must be a finite number")
+        _check_numbers(child, path)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | bool | None) else repr(value)

@@ -1,0 +1,137 @@
+"""What the terminal shows: progress while a run goes on, and a table at its end."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PIPE_WIDTH = 10_000  # wide enough that no table is cut where nobody sees a margin
+Report = Mapping[str, Any]
+
+
+def console() -> Console:
+    """Return the console of standard output, without control codes unless it is a terminal."""
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout)
+    return Console(
+        file=sys.stdout, force_terminal=False, no_color=True, color_system=None, width=PIPE_WIDTH
+    )
+
+
+def warn(sentence: str) -> None:
+    """Print one sentence that does not stop the run."""
+    print(f"compass-sim: warning: {sentence}", file=sys.stderr)
+
+
+def complain(sentence: str) -> None:
+    """Print one sentence about what stopped a run."""
+    print(f"compass-sim: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def live_progress(planner: str, horizon_s: float) -> Iterator[Any]:
+    """Show a bar while a run goes on; yield what is to be told the simulated time.
+
+    Nothing is shown where standard output is not a terminal.
+    """
+    screen = console()
+    if not screen.is_terminal:
+        yield lambda _: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} s simulated"),
+        TextColumn("{task.fields[rate]:,.0f} s per second"),
+        TextColumn("to go"),
+        TimeRemainingColumn(),
+    )
+    started = perf_counter()
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task(planner, total=horizon_s, rate=0.0)
+
+        def advance(now_s: float) -> None:
+            wall_s = max(perf_counter() - started, 1e-9)
+            bar.update(task, completed=now_s, rate=now_s / wall_s)
+
+        yield advance
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "not reached" if value is None else f"{value:,.{digits}f}"
+
+
+def _rows(one: Report) -> dict[str, str]:
+    """Return what the table shows of a summary, by its label."""
+    met = one["slo_met_fraction"]
+    unfinished = {key: one[key] for key in ("unserved", "dropped", "lost", "in_flight")}
+    return {
+        "service goodput, queries": f"{_number(one['service_goodput_mean'])} of "
+        f"{_number(one['active_queries_mean'])} active",
+        "SLO met, share of time": "no queries" if met is None else f"{100 * met:.1f} %",
+        "queries": f"{one['queries']:,}",
+        "response time, median": _number(one["response_time_p50_s"])
+        + (" s" if one["response_time_p50_s"] is not None else ""),
+        "never well served": f"{one['response_censored']:,}",
+        "false acceptances": f"{one['false_acceptances']:,}",
+        "requests": f"{one['requests']:,}",
+        "completed": f"{one['completed']:,}",
+        **{name.replace("_", " "): f"{count:,}" for name, count in unfinished.items()},
+        "profiling, device-hours": _number(one["planning_device_hours"], 3),
+        "planning, charged": f"{_number(one['planning_charged_s'], 1)} s",
+        "planning, wall": f"{_number(one['planning_wall_s'], 1)} s",
+        "cost": f"${_number(one['deployment_cost_usd'])}",
+        "of it idle": f"${_number(one['idle_cost_usd'])}",
+        "planner errors": f"{one['planner_errors']:,}",
+        "wall time": f"{_number(one['wall_s'], 1)} s",
+    }
+
+
+def show_table(summaries: Sequence[Report], title: str) -> None:
+    """Print a table with one column for each planner's summary.
+
+    Args:
+        summaries: the summaries.
+        title: what stands over the labels.
+    """
+    table = Table()
+    table.add_column(title, overflow="fold")
+    for one in summaries:
+        table.add_column(str(one["planner"]), justify="right", overflow="fold")
+    columns = [_rows(one) for one in summaries]
+    for label in columns[0]:
+        table.add_row(label, *(column[label] for column in columns))
+    console().print(table)
+
+
+def times(count: int) -> str:
+    """Return how often, in words."""
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def show_errors(summaries: Sequence[Report]) -> None:
+    """Print one line for each planner that raised."""
+    for one in summaries:
+        if one["planner_errors"]:
+            often = times(one["planner_errors"])
+            warn(f"planner {one['planner']} raised {often}, first {one['planner_error_first']}")
+
+
+def say(line: str) -> None:
+    """Print a line as it is."""
+    console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def in_short(one: Report) -> str:
+    """Return a summary in one line."""
+    met = one["slo_met_fraction"]
+    share = "no queries" if met is None else f"SLO met {100 * met:.1f} % of the time"
+    return (
+        f"{one['planner']}: goodput {_number(one['service_goodput_mean'])} queries, {share}, "
+        f"cost ${_number(one['deployment_cost_usd'])}, {_number(one['wall_s'], 1)} s of wall time"
+    )

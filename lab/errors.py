@@ -1,0 +1,161 @@
+"""Errors that end in one sentence: the key, the value, what is allowed, the nearest name."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from lab.options import groups
+
+TYPE_NAMES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
+
+
+class InputError(ValueError):
+    """Something in the input is wrong; the message is one sentence for the user."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; the nearest is 'x'"`` for the likeliest of the known names, or nothing."""
+
+    def likeness(other: str) -> float:
+        return SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
+
+    best = max(known, key=likeness, default="")
+    return f"; the nearest is {best!r}" if best else ""
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """Return the known names as a clause, with the nearest one."""
+    names = list(known)
+    return f"choose one of {', '.join(names)}{nearest(name, names)}"
+
+
+def one_line(error: object) -> str:
+    """Return a message without line breaks and without a full stop at its end."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def shown(value: object) -> str:
+    """Return a value as YAML writes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
+    """Turn what Hydra or OmegaConf raised into one sentence.
+
+    Args:
+        error: the exception, with its causes.
+        overrides: what the user wrote, to be shown as written.
+    """
+    for cause in _chain(error):
+        if sentence := _sentence(cause, overrides):
+            return sentence
+    first = str(error).partition("\n")[0]
+    if "--multirun" in str(error):
+        return f"{first}: add -m to run every value"
+    if first.startswith("Config group override must be"):
+        return _no_option(overrides)
+    interpolated = [one for one in overrides if "${" in one]
+    return f"{interpolated[0]}: {one_line(error)}" if interpolated else one_line(error)
+
+
+def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
+    """Return what one exception says of the input, or None if it does not name a key."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(cause, InputError):
+        return str(cause)
+    if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+        return _missing_file(str(cause.missing_cfg_file), cause.options or [])
+    if isinstance(cause, OverrideParseException):
+        reason = str(cause).split("\nSee ", maxsplit=1)[0]
+        reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
+        return f"{cause.override}: not a valid override ({reason}); write key=value"
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return _wrong_key(cause, overrides)
+    return None
+
+
+def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
+    """Say what is wrong with a key or its value, from an exception of OmegaConf's."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
+
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        parent = cause.parent_node
+        known = [str(key) for key in parent] if parent is not None else []
+        return _unknown_key(str(cause.full_key), str(cause.key), known, overrides)
+    if isinstance(cause, ValidationError):
+        written = f"{cause.full_key}={shown(cause.value)}"
+        if cause.value is None and "is not Optional" not in str(cause.msg):
+            written = _written(str(cause.full_key), overrides)
+        return f"{written}: {_wanted(str(cause.msg))}"
+    return f"{cause.full_key}: {one_line(str(cause.msg).splitlines()[0])}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what led to it."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _missing_file(path: str, options: Iterable[str]) -> str:
+    group, _, name = path.rpartition("/")
+    return f"{group}={name}: there is no such {group}; {choices(name, options)}"
+
+
+def _no_option(overrides: Sequence[str]) -> str:
+    """Find the group that was set to something else than a name."""
+    for override in overrides:
+        group, _, value = override.lstrip("+").partition("=")
+        names = groups().get(group, [])
+        if names and value not in names:
+            return f"{group}={value}: must be a name; {choices(value, names)}"
+    return "a group of the configuration must be set to a name, such as cluster=small"
+
+
+def _unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
+    parent = full_key.rpartition(".")[0]
+    if "horizon_s" in known:  # the top of the tree
+        known = [*(name for name in known if name != "hydra"), "experiment"]
+    names = [name for name in known if not name.startswith("_")]
+    where = f"{parent} has" if parent else "there are"
+    allowed = f"{where} {', '.join(names)}" if names else f"{parent} has no keys"
+    hint = ""
+    if parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
+        hint = f"; to pass a parameter of your own class, write +{full_key}=..."
+    elif parent.endswith(("nodes", "tiers", "datasets", "technologies")):
+        hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
+    written = _written(full_key, overrides)
+    return f"{written}: there is no key {full_key}; {allowed}{nearest(key, names)}{hint}"
+
+
+def _written(full_key: str, overrides: Sequence[str]) -> str:
+    """Return the override that speaks of a key, as the user wrote it, or else the key."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key == full_key or key.startswith(f"{full_key}.") or key.endswith(f".{full_key}"):
+            return override
+        if f"{full_key}:" in override:
+            return override
+    return full_key
+
+
+def _wanted(message: str) -> str:
+    """Say what is allowed, from OmegaConf's complaint."""
+    first = message.splitlines()[0]
+    for name, words in TYPE_NAMES.items():
+        if first.endswith(f"could not be converted to {name}"):
+            return f"must be {words}"
+    if "is not Optional" in first:
+        return "must not be null"
+    if "is not a ListConfig" in first:
+        return "must be a list, such as []"
+    if first.startswith("Cannot assign"):
+        return f"must be a mapping, such as {{key: value}} ({one_line(first)})"
+    if "is not a subclass" in first:
+        return "to add an entry, override the mapping above it: '+cluster.nodes={lab: {...}}'"
+    return one_line(first)

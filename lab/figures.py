@@ -1,0 +1,618 @@
+"""Figures of a run, and of several planners on the same scenario and seed.
+
+Tables are aggregated by polars, and seaborn gets plain columns. Every figure stands by itself: it
+belongs to no ``pyplot`` state, so that drawing in a notebook or a sweep leaves nothing open.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
+from scipy import stats
+
+from lab.frames import scan
+
+Runs = Mapping[str, Path]
+Columns = Mapping[str, Any]
+
+WIDTH_IN = 7.2
+DPI = 150
+MOST_POINTS = 2000
+MOST_BANDS = 5
+# In characters, as they come out at this width and size of letters.
+LEGEND_WIDTH = 88
+LEGEND_HANDLE = 9
+GREY = "0.45"
+# Linestyles and hatches tell apart what colours cannot in a grey print.
+DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2))
+HATCHES = ("", "///", "...", "xxx")
+PARTS = ("queueing", "batching", "compute", "transfer")
+
+
+def draw_run(directory: Path, planner: str) -> list[Path]:
+    """Draw the figures of one run into ``figures/`` of its directory.
+
+    Args:
+        directory: directory of the run.
+        planner: name of its planner, for the titles.
+
+    Returns:
+        Paths of the pictures: ``goodput.png``, ``latency.png``, ``cost.png`` and
+        ``latency_parts.png``.
+    """
+    return _draw(directory, {planner: directory}, (goodput, latency, cost, latency_parts))
+
+
+def draw_comparison(directory: Path, planners: Sequence[str]) -> list[Path]:
+    """Draw several planners' runs together into ``figures/`` of the directory that holds them.
+
+    Args:
+        directory: directory with one run directory for each planner, named as the planner.
+        planners: their names, in the order of the legends.
+
+    Returns:
+        Paths of the pictures: those of ``draw_run``, and ``response.png``.
+    """
+    runs = {planner: Path(directory) / planner for planner in planners}
+    return _draw(directory, runs, (goodput, latency, cost, latency_parts, response))
+
+
+def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure]]) -> list[Path]:
+    folder = Path(directory) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for figure in figures:
+        path = folder / f"{figure.__name__}.png"
+        with _style():
+            # The name of the software would make bytes depend on its version.
+            figure(runs).savefig(path, dpi=DPI, metadata={"Software": None})
+        paths.append(path)
+    return paths
+
+
+# The figures
+
+
+def goodput(runs: Runs) -> Figure:
+    """Draw how many queries meet their SLO over time, against how many are active."""
+    figure = Figure((WIDTH_IN, 4.1 + _legend_in(["active", *runs])), layout="constrained")
+    axes = figure.subplots()
+    windows = {name: _by_window(directory) for name, directory in runs.items()}
+    windows = {name: frame for name, frame in windows.items() if frame.height}
+    axes.set_title(_titled("Service goodput: queries that meet their whole SLO", runs))
+    axes.set_ylabel("queries (mean of each window)")
+    if not windows:
+        return _no_data(figure, axes)
+    # Common randomness: the same queries live under every planner.
+    longest = max(windows.values(), key=lambda frame: frame["end_s"][-1])
+    per, unit = _time_unit(longest["end_s"][-1])
+    _steps(axes, longest, "active", per, label="active", color=GREY, lw=1.4)
+    if len(runs) == 1:
+        (frame,) = windows.values()
+        (color,) = sns.color_palette("colorblind", 1)
+        _steps(axes, frame, "deployed", per, label="deployed", color=GREY, ls=(0, (4, 1.5)), lw=1.4)
+        _steps(axes, frame, "goodput", per, label="meets its SLO (goodput)", color=color, lw=2.2)
+        edges = _edges(frame, "goodput")
+        axes.fill_between(edges[0] / per, edges[1], step="post", color=color, alpha=0.15, lw=0)
+    else:
+        for name, color, dashes in _looks(runs):
+            if name in windows:
+                ls = (0, dashes) if dashes else "-"
+                _steps(axes, windows[name], "goodput", per, label=name, color=color, ls=ls, lw=2)
+    axes.set(xlabel=f"simulated time ({unit})", xlim=(0, longest["end_s"][-1] / per))
+    _from_zero(axes)
+    _legend(figure, axes)
+    return figure
+
+
+def latency(runs: Runs) -> Figure:
+    """Draw the windows' 95th percentile of latency against its bound, by tier or by planner.
+
+    A window in which more than one request in twenty was never completed has an infinite
+    percentile. It stays in the distribution, which then does not reach 100 %, and in the bars.
+    """
+    groups = _latency_ratios(runs)
+    figure, above, below = _lines_over_bars(groups)
+    figure.suptitle(_titled("Latency against its SLO, window by window", runs))
+    above.set(xlabel="p95 latency / latency bound", ylabel="share of windows")
+    below.set_xlabel("share of windows")
+    if not groups:
+        _no_data(figure, below)
+        return _no_data(figure, above)
+    finite = np.concatenate([ratios[np.isfinite(ratios)] for ratios in groups.values()])
+    left, right = min([0.5, *finite]) / 1.3, max([2.0, *finite]) * 1.3
+    for name, color, dashes in _looks(groups if len(runs) == 1 else runs):
+        if name not in groups:
+            continue
+        x, y = _distribution(groups[name], left, right)
+        sns.lineplot(
+            {"x": x, "y": y},
+            x="x",
+            y="y",
+            ax=above,
+            label=name,
+            color=color,
+            dashes=dashes or (None, None),
+            lw=1.8,
+            drawstyle="steps-post",
+            estimator=None,
+            sort=False,
+            legend=False,
+        )
+    above.set(xscale="log", xlim=(left, right), ylim=(-0.02, 1.02))
+    above.set_xlabel("p95 latency / latency bound (log scale)")
+    above.set_ylabel("share of windows\nat or below")
+    _log_ticks(above, left, right)
+    above.yaxis.set_major_formatter(PercentFormatter(1))
+    above.axvline(1, color="black", lw=1.2)
+    above.annotate(
+        "bound",
+        (1, 1),
+        (0, 3),
+        xycoords=above.get_xaxis_transform(),
+        textcoords="offset points",
+        ha="center",
+    )
+    shares = {
+        "p95 within the bound": [float(np.mean(ratios <= 1)) for ratios in groups.values()],
+        "p95 late": [
+            float(np.mean((ratios > 1) & np.isfinite(ratios))) for ratios in groups.values()
+        ],
+        "p95 infinite: over 5 % not completed": [
+            float(np.mean(np.isinf(ratios))) for ratios in groups.values()
+        ],
+    }
+    names = [f"{_wrapped(name)} (n = {len(ratios)})" for name, ratios in groups.items()]
+    _stacked_bars(below, names, shares, lambda share: f"{share:.0%}")
+    below.set(xlim=(0, 1), xlabel="share of the n windows that had requests")
+    below.xaxis.set_major_formatter(PercentFormatter(1))
+    _legend(above.figure, above)
+    _legend(below.figure, below)
+    return figure
+
+
+def cost(runs: Runs) -> Figure:
+    """Draw the cost attributed to queries over time, and the whole bill at the end."""
+    figure, above, below = _lines_over_bars(runs)
+    figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
+    below.set_xlabel("bill at the end of the run (USD)")
+    windows = {name: _by_window(directory) for name, directory in runs.items()}
+    windows = {name: frame for name, frame in windows.items() if frame.height}
+    bills = {name: bill for name in runs if (bill := _bill(runs[name])) is not None}
+    if windows:
+        end_s = max(frame["end_s"][-1] for frame in windows.values())
+        per, unit = _time_unit(end_s)
+        for name, color, dashes in _looks(runs):
+            if name not in windows:
+                continue
+            frame = windows[name]
+            sns.lineplot(
+                {
+                    "t": [0.0, *(frame["end_s"] / per)],
+                    "usd": [0.0, *frame["cost_usd"].cum_sum()],
+                },
+                x="t",
+                y="usd",
+                ax=above,
+                label="attributed to queries" if len(runs) == 1 else name,
+                color=color,
+                dashes=dashes or (None, None),
+                lw=1.8,
+                estimator=None,
+                legend=False,
+            )
+        if len(runs) == 1 and bills:
+            (bill,) = bills.values()
+            above.axhline(
+                sum(bill), color="black", lw=1.4, ls=(0, (4, 1.5)), label="bill at the end"
+            )
+        above.set(xlabel=f"simulated time ({unit})", xlim=(0, end_s / per))
+        _from_zero(above)
+        above.set_ylabel("cumulated cost (USD)")
+        if len(runs) > 1:
+            above.set_ylabel("attributed to queries,\ncumulated (USD)")
+        _legend(above.figure, above)
+    else:
+        _no_data(figure, above)
+    if bills:
+        parts = {
+            "attributed to queries": [bill[0] for bill in bills.values()],
+            "idle: rented, used by nobody": [bill[1] for bill in bills.values()],
+        }
+        _stacked_bars(below, [_wrapped(name) for name in bills], parts, lambda usd: f"{usd:,.2f}")
+        below.set_xlim(0, 1.04 * max(map(sum, bills.values())) or 1)
+        _legend(below.figure, below)
+    else:
+        _no_data(figure, below)
+    return figure
+
+
+def latency_parts(runs: Runs) -> Figure:
+    """Draw the mean time that a completed request spent at each operator, by what it did there."""
+    means = {name: _part_means(directory) for name, directory in runs.items()}
+    operators = max((frame.height for frame in means.values()), default=0)
+    columns = min(3, len(runs))
+    rows = -(-len(runs) // columns)
+    figure = Figure((WIDTH_IN, 1.3 + rows * (1.2 + 0.4 * max(3, operators))), layout="constrained")
+    figure.suptitle(_titled("Where latency goes: means over completed requests", runs))
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    longest = max(
+        (frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0 for frame in means.values()),
+    )
+    per, unit = (1e-3, "ms") if longest < 10 else (1.0, "s")
+    drawn: Axes | None = None
+    for axes, (name, frame) in zip(grid.flat, means.items(), strict=False):
+        latency = float(frame.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0) / per
+        title = f"{latency:,.4g} {unit} in all"
+        axes.set_title(title if len(runs) == 1 else f"{_wrapped(name)}\n{title}", fontsize="medium")
+        if not frame.height:
+            axes.set_title(_wrapped(name) if len(runs) > 1 else "", fontsize="medium")
+            _say_no_data(axes)
+            continue
+        drawn = axes
+        _part_bars(axes, frame, per)
+    for axes in grid.flat[len(runs) :]:
+        axes.set_visible(False)
+    if drawn is None:
+        grid[0, 0].set(xticks=[], yticks=[])
+        return figure
+    # The bars' totals stand to the right of them.
+    drawn.set_xlim(0, (1.15, 1.35, 1.55)[columns - 1] * longest / per or 1)
+    grid[0, 0].invert_yaxis()
+    for axes in grid.flat[max(0, len(runs) - columns) : len(runs)]:
+        axes.tick_params("x", labelbottom=True)
+        axes.set_xlabel(f"mean time ({unit})")
+    _legend(figure, drawn)
+    return figure
+
+
+def response(runs: Runs) -> Figure:
+    """Draw the share of queries that a truly feasible plan serves within a time of their arrival.
+
+    The estimate of Kaplan and Meier (1958) with its 95 % band: queries that left or were cut by the
+    horizon before such a plan count as unserved for as long as they waited.
+    """
+    figure = Figure((WIDTH_IN, 4.1 + _legend_in([*runs, "", ""])), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(_titled("Response time: queries served by a truly feasible plan", runs))
+    axes.set(xlabel="time since arrival (s)", ylabel="share of queries served\n(Kaplan-Meier)")
+    times = {name: _response_times(directory) for name, directory in runs.items()}
+    times = {name: both for name, both in times.items() if sum(map(len, both))}
+    if not times:
+        return _no_data(figure, axes)
+    every = np.concatenate([np.concatenate(both) for both in times.values()])
+    served = np.concatenate([both[0] for both in times.values()])
+    right = max(every.max(), 1e-3) * 1.05
+    left = min(served[served > 0], default=right / 100) / 1.5
+    for name, color, dashes in _looks(runs):
+        if name not in times:
+            continue
+        uncensored, censored = times[name]
+        cdf = stats.ecdf(stats.CensoredData(uncensored, right=censored)).cdf
+        end = max(map(max, filter(len, times[name])))
+        x = np.concatenate([[left], cdf.quantiles[cdf.quantiles > left], [max(end, left)]])
+        y = cdf.evaluate(x)
+        axes.step(
+            x,
+            y,
+            where="post",
+            color=color,
+            lw=2,
+            ls=(0, dashes) if dashes else "-",
+            label=f"{name} ({len(uncensored)} of {len(uncensored) + len(censored)} served)",
+        )
+        if len(uncensored) and len(runs) <= MOST_BANDS:
+            with warnings.catch_warnings():
+                # Once all were served, or none was, the band has no width that the formula knows.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                band = cdf.confidence_interval(0.95, method="log-log")
+            low, high = band.low.evaluate(x), band.high.evaluate(x)
+            axes.fill_between(x, low, high, step="post", color=color, alpha=0.15, lw=0)
+        marks = censored[censored >= left]
+        axes.plot(marks, cdf.evaluate(marks), "|", color=color, ms=6, mew=1)
+    axes.set(xscale="log", xlim=(left, right), ylim=(-0.02, 1.02))
+    axes.set_xlabel("time since arrival (s, log scale)")
+    _log_ticks(axes, left, right)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.plot([], [], "|", color=GREY, ms=6, mew=1, label="censored: left, or the run ended")
+    if len(runs) <= MOST_BANDS:
+        axes.fill_between([], [], color=GREY, alpha=0.25, lw=0, label="95 % interval")
+    _legend(figure, axes)
+    return figure
+
+
+# What is drawn
+
+
+def _by_window(directory: Path) -> pl.DataFrame:
+    """Return goodput, deployed and active queries and attributed cost, window by window.
+
+    Windows in which no query lived have no rows in the table; here they are zero.
+    """
+    sums = (
+        scan(directory, "windows")
+        .group_by("window")
+        .agg(
+            pl.col("start_s").first(),
+            pl.col("end_s").first(),
+            (pl.col("met") * pl.col("deployed_s")).sum().alias("goodput"),
+            pl.col("deployed_s").sum().alias("deployed"),
+            pl.col("active_s").sum().alias("active"),
+            pl.col("cost_usd").sum(),
+            pl.col("final").all(),
+        )
+        .sort("window")
+        .collect()
+    )
+    if not sums.height:
+        return sums
+    length_s = sums["end_s"][0] - sums["start_s"][0]
+    every = pl.DataFrame({"window": pl.int_range(sums["window"][-1] + 1, eager=True)})
+    filled = every.join(sums, on="window", how="left").with_columns(
+        (pl.col("window") * length_s).alias("start_s"),
+        ((pl.col("window") + 1) * length_s).alias("end_s"),
+        pl.col("goodput", "deployed", "active", "cost_usd").fill_null(0.0),
+    )
+    if not sums["final"][-1]:
+        filled = _cut(directory, filled)
+    observed_s = pl.col("end_s") - pl.col("start_s")
+    return filled.with_columns(pl.col("goodput", "deployed", "active") / observed_s)
+
+
+def _cut(directory: Path, windows: pl.DataFrame) -> pl.DataFrame:
+    """Let the last window end where the horizon cut it, as far as the queries show that."""
+    last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
+    if last_s is None or last_s <= windows["start_s"][-1]:
+        return windows
+    return windows.with_columns(pl.col("end_s").clip(upper_bound=last_s))
+
+
+def _latency_ratios(runs: Runs) -> dict[str, np.ndarray]:
+    """Return p95 over bound of each judged window with requests and a bound, by tier or planner."""
+    ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
+    frames = {
+        name: scan(directory, "windows")
+        .filter(~pl.col("repeated") & pl.col("slo_latency_s").is_not_null())
+        .select("tier", "slo_latency_s", ratio)
+        .collect()
+        for name, directory in runs.items()
+    }
+    if len(runs) > 1:
+        groups = {name: frame["ratio"] for name, frame in frames.items()}
+    else:
+        (frame,) = frames.values()
+        strictest_first = frame.sort("slo_latency_s")["tier"].unique(maintain_order=True)
+        groups = {tier: frame.filter(tier=tier)["ratio"] for tier in strictest_first}
+    return {name: ratios.to_numpy() for name, ratios in groups.items() if len(ratios)}
+
+
+def _part_means(directory: Path) -> pl.DataFrame:
+    """Return the mean time at each operator over completed requests, by part."""
+    weight = pl.col("completed")
+    return (
+        scan(directory, "operators")
+        .join(
+            scan(directory, "windows").select("query", "window", "completed"),
+            on=["query", "window"],
+            maintain_order="left",
+        )
+        .group_by("operator", maintain_order=True)
+        .agg(((pl.col(f"{part}_s") * weight).sum() / weight.sum()).alias(part) for part in PARTS)
+        .collect()
+    )
+
+
+def _response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the response times of the queries served, and how long the others were watched."""
+    frame = scan(directory, "queries").select("response_time_s", "censored_after_s").collect()
+    served = frame["response_time_s"].drop_nulls().to_numpy()
+    censored = frame.filter(pl.col("response_time_s").is_null())["censored_after_s"]
+    return served, censored.drop_nulls().to_numpy()
+
+
+def _bill(directory: Path) -> tuple[float, float] | None:
+    """Return the attributed and the idle part of a finished run's bill."""
+    path = Path(directory) / "summary.json"
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    parts = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
+    return None if None in parts else (float(parts[0]), float(parts[1]))
+
+
+def _distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the empirical distribution function between two points, infinite values counted."""
+    finite = np.sort(values[np.isfinite(values)])
+    share = np.arange(1, len(finite) + 1) / len(values)
+    if len(finite) > MOST_POINTS:
+        kept = np.linspace(0, len(finite) - 1, MOST_POINTS).astype(int)
+        finite, share = finite[kept], share[kept]
+    reached = len(values[np.isfinite(values)]) / len(values)
+    return np.array([left, *finite, right]), np.array([0.0, *share, reached])
+
+
+# How it is drawn
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Set the look of figures, and take it back."""
+    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.25):
+        yield
+
+
+def _titled(title: str, runs: Runs) -> str:
+    """Name the planner in the title of its own figure; in a comparison the legend names it."""
+    return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
+
+
+def _looks(names: Mapping[str, Any]) -> Iterator[tuple[str, Any, tuple[float, ...]]]:
+    """Yield each name with its colour and its dashes, the same in every figure."""
+    count = len(names)
+    colors = sns.color_palette("colorblind", count)
+    return zip(names, colors, islice(cycle(DASHES), count), strict=True)
+
+
+def _time_unit(end_s: float) -> tuple[float, str]:
+    """Return the seconds in a readable unit of time, and the unit."""
+    if end_s > 4 * 3600:
+        return 3600.0, "h"
+    return (60.0, "min") if end_s > 600 else (1.0, "s")
+
+
+def _edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the steps of a column begin and the last one ends, and their heights."""
+    return (
+        np.append(frame["start_s"].to_numpy(), frame["end_s"][-1]),
+        np.append(frame[column].to_numpy(), frame[column][-1]),
+    )
+
+
+def _steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
+    times, values = _edges(frame, column)
+    sns.lineplot(
+        {"t": times / per, "n": values},
+        x="t",
+        y="n",
+        ax=axes,
+        drawstyle="steps-post",
+        estimator=None,
+        legend=False,
+        **look,
+    )
+
+
+def _from_zero(axes: Axes) -> None:
+    """Let the y axis begin at 0, with a line at 0 in full sight."""
+    top = axes.dataLim.ymax * 1.05 or 1
+    axes.set_ylim(-0.02 * top, top)
+
+
+def _log_ticks(axes: Axes, left: float, right: float) -> None:
+    """Label a logarithmic x axis with plain numbers, and enough of them."""
+    steps = (1, 2, 5) if right < 300 * left else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter("")
+
+
+def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:
+    """Return a figure with room for named lines above, and for bars of these names below."""
+    bars = list(bars)
+    upper_in = 3.4 + _legend_in(bars)
+    lower_in = 1.3 + max(0.4, sum(0.2 + 0.2 * len(_wrapped(name).splitlines()) for name in bars))
+    figure = Figure((WIDTH_IN, upper_in + lower_in), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=[upper_in, lower_in])
+    return figure, halves[0].subplots(), halves[1].subplots()
+
+
+def _part_bars(axes: Axes, means: pl.DataFrame, per: float) -> None:
+    """Draw one horizontal bar for each operator, with its total at the end."""
+    left = np.zeros(means.height)
+    colors = sns.color_palette("colorblind")
+    for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False):
+        lengths = means[part].to_numpy() / per
+        axes.barh(
+            means["operator"].to_list(),
+            lengths,
+            left=left,
+            color=color,
+            hatch=hatch,
+            edgecolor="white",
+            lw=0.5,
+            height=0.7,
+            label=part,
+        )
+        left += lengths
+    for operator, total in zip(means["operator"], left, strict=True):
+        text = f"{total:,.0f}" if total >= 10 else f"{total:.1f}"
+        axes.annotate(text, (total, operator), (4, 0), textcoords="offset points", va="center")
+    axes.grid(axis="y", visible=False)
+
+
+def _stacked_bars(
+    axes: Axes,
+    names: Sequence[str],
+    parts: Mapping[str, Sequence[float]],
+    text: Callable[[float], str],
+) -> None:
+    """Draw one horizontal bar for each name, with its parts labelled where there is room."""
+    left = np.zeros(len(names))
+    longest = max(sum(column) for column in zip(*parts.values(), strict=True)) or 1.0
+    # Pale enough for black figures on them.
+    colors = sns.color_palette("pastel")
+    for (label, lengths), color, hatch in zip(
+        parts.items(), (colors[0], colors[1], colors[7]), HATCHES, strict=False
+    ):
+        axes.barh(
+            names,
+            lengths,
+            left=left,
+            color=color,
+            hatch=hatch,
+            edgecolor="0.3",
+            height=0.65,
+            label=label,
+        )
+        for y, length in enumerate(lengths):
+            if length > 0.08 * longest:
+                axes.text(
+                    left[y] + length / 2,
+                    y,
+                    text(length),
+                    ha="center",
+                    va="center",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+                )
+        left += lengths
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+
+
+def _wrapped(name: str) -> str:
+    """Break a long name of a planner into lines."""
+    return "\n".join(wrap(name.replace("(", " (", 1), 24)).replace(" (", "(")
+
+
+def _legend(figure: Any, axes: Axes) -> None:
+    """Put a legend below the axes, outside, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=_legend_columns(labels), frameon=False
+    )
+
+
+def _legend_in(labels: Sequence[str]) -> float:
+    """Return about how many inches high a legend is."""
+    return 0.25 * -(-len(labels) // _legend_columns(labels)) if labels else 0.0
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """Return how many columns of a legend, filled as matplotlib does, fit into a figure."""
+    for columns in range(len(labels), 1, -1):
+        widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
+        if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:
+            return columns
+    return 1
+
+
+def _no_data(figure: Figure, axes: Axes) -> Figure:
+    """Say that there is nothing to see, and leave it at that."""
+    _say_no_data(axes)
+    axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def _say_no_data(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)

@@ -1,0 +1,88 @@
+"""The directory of one planner's run: complete at every moment."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from omegaconf import DictConfig, OmegaConf
+
+from lab.errors import InputError
+
+SUMMARY = "summary.json"
+CONFIG = "config.yaml"
+ERROR = "error.txt"
+
+
+def write_aside(path: Path, text: str) -> None:
+    """Write a text file so that nobody ever sees half of it."""
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def write_summary(directory: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``summary.json``."""
+    write_aside(directory / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def read_summary(directory: Path) -> dict[str, Any]:
+    """Read ``summary.json``."""
+    summary: dict[str, Any] = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    return summary
+
+
+def claim(directory: Path) -> None:
+    """Make a directory for new results.
+
+    Raises:
+        InputError: it holds results already.
+    """
+    if (directory / SUMMARY).exists():
+        raise InputError(
+            f"hydra.run.dir={directory}: holds results already; name another directory or "
+            "remove this one"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ERROR).unlink(missing_ok=True)
+
+
+class RunDirectory:
+    """Writes a run's tables part by part, and its summary after each.
+
+    Args:
+        path: the directory; made if need be.
+        config: what was run.
+    """
+
+    def __init__(self, path: Path, config: DictConfig) -> None:
+        self.path = path
+        self._parts: Counter[str] = Counter()
+        path.mkdir(parents=True, exist_ok=True)
+        write_aside(path / CONFIG, OmegaConf.to_yaml(config))
+
+    def add(self, frames: Mapping[str, pl.DataFrame], summary: Mapping[str, Any]) -> None:
+        """Write the next part of every table that has new rows, then the summary."""
+        for name, frame in frames.items():
+            if self._parts[name] and frame.is_empty():
+                continue  # The first part is written even when empty: it holds the columns.
+            table = self.path / name
+            table.mkdir(exist_ok=True)
+            part = table / f"part-{self._parts[name]:05d}.parquet"
+            aside = part.with_name(f".{part.name}.tmp")
+            frame.write_parquet(aside)
+            os.replace(aside, part)
+            self._parts[name] += 1
+        write_summary(self.path, summary)
+
+
+def planner_directories(directory: Path) -> dict[str, Path]:
+    """Return the run directories below or at a directory, by their path relative to it."""
+    found = {}
+    for summary in sorted(directory.rglob(SUMMARY)):
+        if (summary.parent / "queries").is_dir():
+            found[str(summary.parent.relative_to(directory))] = summary.parent
+    return found

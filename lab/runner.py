@@ -1,0 +1,69 @@
+"""Runs one planner on one scenario, in steps, and hands out results on the way."""
+
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import polars as pl
+
+from lab.compose import Setup
+from lab.summary import Tally, summarise
+from sim.planner import Planner
+from sim.world import World
+
+STEP_S = 10.0
+
+Sink = Callable[[Mapping[str, pl.DataFrame], Mapping[str, Any]], None]
+Progress = Callable[[float], None]
+
+
+def simulate(
+    setup: Setup,
+    name: str,
+    planner: Planner,
+    sinks: Sequence[Sink],
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """Simulate one planner to the horizon.
+
+    Args:
+        setup: what is run.
+        name: the planner's name.
+        planner: the planner.
+        sinks: get the new rows of every table and the summary so far, at every flush.
+        progress: is told the simulated time in seconds.
+
+    Returns:
+        The summary.
+    """
+    scenario = setup.scenario()
+    started = perf_counter()
+    world = World(scenario, planner, setup.seed, setup.data_plane)
+    tally = Tally()
+    summary: dict[str, Any] = {}
+
+    def flush(status: str) -> None:
+        nonlocal summary
+        frames = world.tables.take()
+        tally.add(frames)
+        if status == "finished" and world.planner_errors and not tally.deployed:
+            status = "failed"  # The planner did nothing but raise.
+        summary = summarise(world, tally, name, status, perf_counter() - started)
+        for sink in sinks:
+            sink(frames, summary)
+
+    reached_s, next_flush_s, horizon_s = 0.0, setup.flush_every_s, scenario.horizon_s
+    try:
+        flush("running")
+        while reached_s < horizon_s:
+            reached_s = min(reached_s + STEP_S, next_flush_s, horizon_s)
+            world.run(reached_s)
+            progress(reached_s)
+            if reached_s == next_flush_s < horizon_s:
+                next_flush_s += setup.flush_every_s
+                flush("running")
+        flush("finished")
+    except BaseException:
+        flush("failed")
+        raise
+    return summary

@@ -1,0 +1,78 @@
+"""The types of every key of the configuration; Hydra checks values against them.
+
+The dataclasses of ``scenarios`` are the schemas. Parts that name a class by ``_target_`` are open:
+their keys are the parameters of that class, which are checked when it is called.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from scenarios.cluster import Cluster
+from scenarios.drift import Drift
+from scenarios.network import Network
+from scenarios.workload import Workload
+
+Open = dict[str, Any]
+
+
+@dataclass
+class WorkloadSchema(Workload):
+    """A workload whose arrivals are still a class and its parameters, as OmegaConf needs it."""
+
+    arrivals: Open = field(default_factory=dict)  # type: ignore[assignment]
+
+
+@dataclass
+class Settings:
+    """A whole configuration.
+
+    Args:
+        seed: seed of all random streams.
+        horizon_s: length of the run in simulated seconds.
+        flush_every_s: simulated seconds between two writings of results.
+        figures: whether to draw figures at the end.
+        application: the application, by class and parameters.
+        cluster: the machines.
+        network: the links.
+        workload: the queries.
+        drift: what changes meanwhile.
+        data_plane: the data plane, by class and parameters.
+        planner: the planner, by class and parameters; without a class, those to compare, by name.
+    """
+
+    seed: int = 0
+    horizon_s: float = 3600.0
+    flush_every_s: float = 600.0
+    figures: bool = True
+    application: Open = field(default_factory=dict)
+    cluster: Any = None
+    network: Any = None
+    workload: Any = None
+    drift: Any = None
+    data_plane: Open = field(default_factory=dict)
+    planner: Open = field(default_factory=dict)
+
+
+def settings_schema() -> DictConfig:
+    """Return the typed tree that the files of all groups are merged into."""
+    schema: DictConfig = OmegaConf.structured(Settings)
+    for name, part in (
+        ("cluster", Cluster),
+        ("network", Network),
+        ("workload", WorkloadSchema),
+        ("drift", Drift),
+    ):
+        schema[name] = OmegaConf.structured(part)
+    # Mappings are merged key by key: defaults in them would mix with what a file lists.
+    schema.network.technologies = {}
+    schema.workload.tiers = {}
+    return schema
+
+
+def register() -> None:
+    """Make the schema and the resolvers known to Hydra; doing so twice does no harm."""
+    ConfigStore.instance().store(name="schema", node=settings_schema(), provider="compass-sim")
+    OmegaConf.register_new_resolver("half", lambda value: value / 2, replace=True)

@@ -1,0 +1,254 @@
+"""The command ``compass-sim``: compose, simulate every planner on one seed, report.
+
+What is heavy is imported where it is needed, so that ``compass-sim --help`` is quick.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+HELP = """\
+compass-sim simulates compound-AI serving and compares planners.
+
+usage: compass-sim [KEY=VALUE ...]        one run
+       compass-sim -m [KEY=A,B,C ...]     a sweep: one run for each combination of values
+
+examples:
+  compass-sim                                         the default: an hour, two planners compared
+  compass-sim experiment=speech_small                 ten simulated minutes
+  compass-sim planner=videostorm workload.rate=0.2 drift=device_slowdown
+  compass-sim planner._target_=my_pkg.MyPlanner       a planner of your own
+  compass-sim -m experiment=speech_small 'seed=range(10)'
+
+choices:
+{groups}
+
+keys that are often set:
+  seed                 seed of all random streams (0)
+  horizon_s            length of the run in simulated seconds (3600)
+  workload.rate        query arrivals per second (0.1)
+  flush_every_s        simulated seconds between two writings of results (600)
+  figures              false to draw none; compass-lab report DIR draws them later (true)
+  hydra.run.dir        where results go (outputs/DATE/TIME); hydra.sweep.dir for sweeps
+
+options:
+  --cfg job            print the whole configuration, every key, and do not run
+  --hydra-help         options of Hydra, which composes the configuration
+
+exit status: 0 done; 1 something failed, results were kept; 2 bad input, nothing ran.
+Other tools: compass-lab --help
+"""
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(), end="")
+        return OK
+    # Hydra's parser wants options first; `compass-sim seed=0,1 -m` is as clear to a person.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    # A console script lacks what `python -m` has: modules of the current directory.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Exceptions come here, instead of to Hydra's printer.
+
+    from hydra import main as hydra_main
+    from hydra._internal.utils import get_args_parser
+
+    from lab.compose import VERSION_BASE
+    from lab.console import complain
+    from lab.errors import InputError, composition_sentence
+    from lab.schemas import register
+    from lab.sweep import SweepDirectory
+
+    register()
+    SweepDirectory.path = SweepDirectory.job_status = None
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(f"{message}; compass-sim --help lists what there is")
+
+    options = get_args_parser()
+    options.error = refuse  # type: ignore[method-assign]
+    overrides: list[str] = []
+    try:
+        overrides = options.parse_args().overrides
+        hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
+    except KeyboardInterrupt:
+        complain("interrupted; what was written until then is complete")
+        return INTERRUPTED
+    except Exception as error:
+        _drop_if_empty(SweepDirectory.path)
+        if _raised_by_hydra(error):  # asked first: some of Hydra's own are OSErrors
+            complain(composition_sentence(error, overrides))
+        elif isinstance(error, OSError):
+            complain(f"hydra.run.dir: cannot be written: {error.strerror}: {error.filename}")
+        else:
+            raise
+        return REFUSED
+    if SweepDirectory.path is not None:
+        return _sweep_status(SweepDirectory.path)
+    return SweepDirectory.job_status or OK
+
+
+def help_text() -> str:
+    """Return what ``--help`` prints, with the options of every group."""
+    from lab.options import listing
+
+    return HELP.format(groups=listing())
+
+
+def job(config: Any) -> int:
+    """Do one job of Hydra's, a single run or one of a sweep; return its exit status."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from lab.console import complain
+    from lab.errors import InputError, one_line
+    from lab.run_directory import ERROR, claim, write_aside
+
+    hydra = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    sweeping = hydra.mode == RunMode.MULTIRUN
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    label = f"job {hydra.job.num} ({', '.join(overrides)}): " if sweeping else ""
+    try:
+        claim(directory)
+        failure = simulate_all(config, overrides, directory, label)
+        status = FAILED if failure else OK
+    except InputError as error:
+        failure, status = str(error), REFUSED
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
+    if failure:
+        complain(f"{label}{failure}")
+        if sweeping or status == FAILED:
+            write_aside(directory / ERROR, f"{failure}\n")
+        _drop_if_empty(directory)
+    return status
+
+
+def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
+    """Simulate every planner of a configuration, and report.
+
+    Args:
+        config: what Hydra composed.
+        overrides: what was overridden on the way.
+        directory: where results go.
+        label: what every line begins with; a table is shown where there is none.
+
+    Returns:
+        One sentence on what failed, or an empty text.
+    """
+    from omegaconf import OmegaConf
+
+    from lab import console, unreachable
+    from lab.compose import set_up
+    from lab.run_directory import CONFIG, RunDirectory, write_aside, write_summary
+    from lab.runner import simulate
+
+    setup = set_up(config, overrides)
+    for sentence in unreachable.warnings(setup.scenario()):
+        console.warn(f"{label}{sentence}")
+    if not setup.alone:
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+    summaries: dict[str, Any] = {}
+
+    def note(_: Any, summary: Any) -> None:
+        summaries[summary["planner"]] = summary
+        if not setup.alone:
+            write_summary(directory, summaries)
+
+    for name, planner in setup.planners.items():
+        place = directory if setup.alone else directory / name
+        run = RunDirectory(place, setup.config_of(name))
+        with console.live_progress(name, setup.config.horizon_s) as progress:
+            simulate(setup, name, planner, [run.add, note], progress)
+    if setup.config.figures:
+        draw(directory, list(summaries), setup.alone)
+    if label:
+        for one in summaries.values():
+            console.say(f"{label}{console.in_short(one)}")
+    else:
+        console.show_table(list(summaries.values()), f"seed {setup.seed}")
+        console.say(f"results: {_shown(directory)}")
+    failed = [one for one in summaries.values() if one["status"] == "failed"]
+    console.show_errors([one for one in summaries.values() if one not in failed])
+    return "; ".join(
+        f"planner {one['planner']} never deployed anything and raised "
+        f"{console.times(one['planner_errors'])}, first {one['planner_error_first']}; "
+        "results were kept"
+        for one in failed
+    )
+
+
+def draw(directory: Path, planners: list[str], alone: bool) -> None:
+    """Draw the figures of a directory of results; what cannot be drawn is a warning."""
+    from lab.console import warn
+    from lab.errors import one_line
+
+    try:
+        from lab.figures import draw_comparison, draw_run
+
+        for planner in planners:
+            draw_run(directory if alone else directory / planner, planner)
+        if not alone:
+            draw_comparison(directory, planners)
+    except Exception as error:  # Whatever goes wrong here, the results stand.
+        warn(f"figures could not be drawn ({type(error).__name__}: {one_line(error)})")
+
+
+def _shown(directory: Path) -> Path:
+    """Return a path as the user would type it here."""
+    here = Path.cwd()
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Tell whether an exception speaks of the configuration, not of a fault of ours."""
+    from lab.errors import InputError
+
+    modules = ("hydra", "omegaconf", "antlr4")
+    if isinstance(error, InputError) or type(error).__module__.startswith(modules):
+        return True
+    # Hydra also raises plain ValueErrors, such as for a group set to a number.
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(modules)
+
+
+def _drop_if_empty(directory: Path | None) -> None:
+    """Remove a directory below this one in which nothing was written, and emptied parents."""
+    here = Path.cwd()
+    while directory is not None and directory.is_dir() and here in directory.absolute().parents:
+        (directory / "multirun.yaml").unlink(missing_ok=True)
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+        directory = directory.parent
+
+
+def _sweep_status(directory: Path) -> int:
+    """Return the exit status of a sweep, by what its jobs left behind."""
+    from lab.console import complain, say
+    from lab.run_directory import ERROR, SUMMARY
+
+    say(f"results: {_shown(directory.absolute())}")
+    failed = sorted(path.parent.name for path in directory.glob(f"*/{ERROR}"))
+    if not failed:
+        return OK
+    complain(f"jobs failed: {', '.join(failed)}; each has its {ERROR}")
+    return FAILED if any(directory.glob(f"*/{SUMMARY}")) else REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The figures that sum up a run."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from lab.errors import one_line
+from sim.clock import NS_PER_S, ns
+from sim.world import World
+
+
+class Tally:
+    """What the tables of a run say so far, counted part by part as they are written."""
+
+    def __init__(self) -> None:
+        self.response_s: list[float] = []
+        self.censored_s: list[float] = []
+        self.false_acceptances = 0
+        self.queries = 0
+        self.deployed = 0
+        self.refused = 0
+
+    def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """Count new rows."""
+        queries, decisions = frames["queries"], frames["decisions"]
+        self.queries += queries.height
+        self.response_s += queries["response_time_s"].drop_nulls().to_list()
+        self.censored_s += queries["censored_after_s"].drop_nulls().to_list()
+        self.false_acceptances += int(queries["false_acceptances"].sum())
+        self.deployed += decisions.filter(pl.col("outcome") == "deployed").height
+        self.refused += decisions.filter(pl.col("outcome") == "refused").height
+
+
+def median_response_s(response_s: list[float], censored_s: list[float]) -> float | None:
+    """Return the Kaplan-Meier median of response times, or None where it is not reached.
+
+    Args:
+        response_s: response times of the queries that were served.
+        censored_s: how long the others waited in vain.
+    """
+    if not response_s:
+        return None
+    from scipy.stats import CensoredData, ecdf
+
+    survival = ecdf(CensoredData(uncensored=response_s, right=censored_s)).sf
+    # Half of the queries were served at the first time at which half or fewer still wait.
+    below = survival.probabilities <= 0.5 + 1e-12
+    return float(survival.quantiles[below][0]) if below.any() else None
+
+
+def summarise(
+    world: World, tally: Tally, planner: str, status: str, wall_s: float
+) -> dict[str, Any]:
+    """Return the summary of a run as it stands, fit for JSON.
+
+    Args:
+        world: the run's world.
+        tally: what its tables say.
+        planner: the planner's name in the comparison.
+        status: ``running``, ``finished`` or ``failed``.
+        wall_s: seconds of the wall since the run began.
+    """
+    book, ledger, office, now_s = world.book, world.ledger, world.office, world.now_s
+    elapsed_ns = now_s * NS_PER_S
+    errors = world.planner_errors
+    # Rows are written when queries close, at the latest at the horizon.
+    living = len(world.board.living) if world.env.now < ns(world.scenario.horizon_s) else 0
+    summary: dict[str, Any] = {
+        "planner": planner,
+        "planner_class": f"{type(world.planner).__module__}.{type(world.planner).__qualname__}",
+        "planner_parameters": plain(world.planner.parameters()),
+        "seed": world.seed,
+        "status": status,
+        "horizon_s": world.scenario.horizon_s,
+        "simulated_s": now_s,
+        "service_goodput_mean": book.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
+        "slo_met_fraction": book.goodput_ns / book.active_ns if book.active_ns else None,
+        "queries": tally.queries + living,
+        "active_queries_mean": book.active_ns / elapsed_ns if elapsed_ns else 0.0,
+        "response_time_p50_s": median_response_s(tally.response_s, tally.censored_s),
+        "response_censored": len(tally.censored_s),
+        "false_acceptances": tally.false_acceptances,
+        "deployments": tally.deployed,
+        "deployments_refused": tally.refused,
+        "requests": book.born_total,
+        **book.outcomes,
+        "planning_device_hours": office.profiling_device_s / 3600,
+        "planning_charged_s": office.planning_charged_s,
+        "planning_wall_s": world.planning_wall_s,
+        "deployment_cost_usd": ledger.bill_usd,
+        "attributed_cost_usd": sum(ledger.attributed_usd.values()),
+        "idle_cost_usd": ledger.idle_usd,
+        "planner_errors": len(errors),
+        "planner_error_first": errors[0] if errors else None,
+        "wall_s": wall_s,
+    }
+    return {key: plain(value) for key, value in summary.items()}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: no NaN, no infinity, no objects."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str | int | bool | None):
+        return value
+    return one_line(repr(value))

@@ -1,0 +1,105 @@
+"""The command ``compass-lab``: all tools but the simulation itself."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+OK, FAILED, REFUSED = 0, 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one tool; return its exit status."""
+    options = _parser().parse_args(arguments)
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # A console script does not see the current directory.
+    from lab.errors import InputError
+
+    try:
+        return int(options.tool(options))
+    except InputError as error:
+        print(f"compass-lab: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("compass-lab", description="Tools around compass-sim.")
+    tools = parser.add_subparsers(title="tools", required=True, metavar="TOOL")
+    check = tools.add_parser("check-planner", help="check that a planner keeps its contract")
+    check.add_argument("target", help="the planner's class, such as my_pkg.MyPlanner")
+    check.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="its parameters")
+    check.set_defaults(tool=check_planner)
+    report_ = tools.add_parser("report", help="draw the figures and print the tables of results")
+    report_.add_argument("directory", type=Path, help="directory of a run or of a sweep")
+    report_.set_defaults(tool=report)
+    list_ = tools.add_parser("list", help="list what the configuration can be composed of")
+    list_.set_defaults(tool=list_options)
+    return parser
+
+
+def check_planner(options: argparse.Namespace) -> int:
+    """Check a planner; print one sentence on what is wrong, or that nothing is."""
+    from omegaconf import OmegaConf
+
+    from lab.errors import InputError
+    from lab.targets import build
+    from sim.check_planner import PlannerCheckError
+    from sim.check_planner import check_planner as check
+    from sim.planner import Planner
+
+    for pair in options.parameters:
+        if "=" not in pair:
+            raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
+    node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(options.parameters))
+    planner = build({**node, "_target_": options.target}, "planner", Planner)
+    try:
+        check(planner)
+    except PlannerCheckError as error:
+        print(f"compass-lab: {error}", file=sys.stderr)
+        return FAILED
+    print(f"{options.target} keeps the contract of planners")
+    return OK
+
+
+def report(options: argparse.Namespace) -> int:
+    """Draw the figures of every run below a directory, and print one table for each."""
+    from lab.console import show_errors, show_table
+    from lab.errors import InputError
+    from lab.run_directory import SUMMARY, planner_directories, read_summary
+    from lab.simulate import draw
+
+    directory: Path = options.directory
+    if not directory.is_dir():
+        raise InputError(f"DIR={directory}: no such directory")
+    runs = planner_directories(directory)
+    if not runs:
+        raise InputError(f"DIR={directory}: holds no results; name the directory of a run or sweep")
+    # Runs that were compared share a parent which has a summary of its own.
+    together: dict[Path, list[Path]] = {}
+    for path in runs.values():
+        compared = path != directory and (path.parent / SUMMARY).is_file()
+        together.setdefault(path.parent if compared else path, []).append(path)
+    for parent, paths in together.items():
+        alone = paths == [parent]
+        if not alone:  # in the order in which they were compared
+            order = list(read_summary(parent))
+            paths.sort(key=lambda path: order.index(path.name) if path.name in order else -1)
+        summaries = [read_summary(path) for path in paths]
+        names = [one["planner"] for one in summaries]
+        draw(parent, names, alone)
+        show_table(summaries, f"{parent}, seed {summaries[0]['seed']}")
+        show_errors(summaries)
+    return OK
+
+
+def list_options(_: argparse.Namespace) -> int:
+    """Print the options of each group of the configuration."""
+    from lab.options import listing
+
+    print(listing())
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

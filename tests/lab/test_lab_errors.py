@@ -1,0 +1,174 @@
+"""Every wrong input ends in one sentence: the key, the value, what is allowed, the nearest name."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.simulate import main
+
+SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
+
+WRONG = [
+    (["planner=vidostorm"], ["planner=vidostorm", "cheapest_feasible", "nearest is 'videostorm'"]),
+    (["drift=slowdown"], ["drift=slowdown", "none", "nearest is 'device_slowdown'"]),
+    (["workload.rat=3"], ["workload.rat=3", "rate", "nearest is 'rate'"]),
+    (["plannr=videostorm"], ["plannr=videostorm", "nearest is 'planner'"]),
+    (["+horizn_s=3"], ["horizn_s", "nearest is 'horizon_s'"]),
+    (["workload.rate=abc"], ["workload.rate=abc", "a number"]),
+    (["seed=x"], ["seed=x", "a whole number"]),
+    (["seed=null"], ["seed=null", "must not be null"]),
+    (["workload.rate=nan"], ["workload.rate=nan", "finite"]),
+    (["workload.rate=-1"], ["workload.rate=-1", "0 or more"]),
+    (["horizon_s=0"], ["horizon_s=0", "1 s or more"]),
+    (["cluster.nodes={}"], ["cluster.nodes={}", "at least one node"]),
+    (["cluster.nodes.edge.count=0"], ["cluster.nodes.edge.count=0", "1 machine or more"]),
+    (["cluster.nodes.edge.machine=g2"], ["cluster.nodes.edge", "'g2'", "g2-standard-4"]),
+    (["cluster.nodes.egde.count=2"], ["cluster.nodes.egde", "edge, cloud", "nearest is 'edge'"]),
+    (["workload.tiers.premium.weight=-1"], ["workload.tiers.premium.weight=-1", "0 or more"]),
+    (["drift.events=[{kind: slow}]"], ["drift.events.kind='slow'", "device_slowdown"]),
+    (
+        ["workload=azure_code", "workload.arrivals.path=nope.csv"],
+        ["workload.arrivals.path='nope.csv'", "no such file", "azure_llm_2023_code"],
+    ),
+    (["+cluster.nodes.lab={tier: cloud}"], ["cluster.nodes.lab", "'+cluster.nodes={lab: {...}}'"]),
+    (["workload.datasets={LibriSpeech: 0, TED-LIUM: 0, VOiCES: 0}"], ["workload.datasets"]),
+    (["planner=cheapest_feasible", "planner.budget_s=-1"], ["planner.budget_s=-1", "0 s or more"]),
+    (["hydra.run.dir=/proc/nowhere"], ["hydra.run.dir", "/proc/nowhere"]),
+    (["workload.rate"], ["workload.rate", "key=value"]),
+    (["workload=3"], ["workload=3", "poisson", "nearest is"]),
+    (["seed=0,1"], ["seed=0,1", "-m"]),
+    (["seed=${nothing}"], ["seed=${nothing}", "not found"]),
+    (["--fast"], ["--fast", "--help"]),
+    (["planner._target_=nope"], ["planner._target_=nope", "my_pkg.MyPlanner"]),
+    (["planner._target_=nope.Nope"], ["planner._target_=nope.Nope", "No module named 'nope'"]),
+    (
+        ["planner._target_=planners.CheapestFeasable"],
+        ["planners.CheapestFeasable", "nearest is 'CheapestFeasible'"],
+    ),
+    (["planner._target_=subprocess.Popen"], ["subprocess.Popen", "sim.planner.Planner"]),
+    (["planner._target_=sim.planner.Planner"], ["planner", "abstract"]),
+    (["data_plane._target_=sim.world.World"], ["data_plane._target_=sim.world.World"]),
+    (
+        ["workload.arrivals._target_=scenarios.arrivals.Poison"],
+        ["workload.arrivals._target_=scenarios.arrivals.Poison", "nearest is 'Poisson'"],
+    ),
+    (["application.window_s=1"], ["application.window_s=1", "40 s or more"]),
+    (["planner=cheapest_feasible", "planner.samples=few"], ["planner.samples=few", "whole number"]),
+    (
+        ["planner=cheapest_feasible", "+planner.sampels=3"],
+        ["planner.sampels=3", "CheapestFeasible", "nearest is 'samples'"],
+    ),
+    (
+        ["planner=cheapest_feasible", "planner.sampels=3"],
+        ["planner.sampels=3", "nearest is 'samples'", "+planner.sampels"],
+    ),
+]
+
+
+@pytest.fixture
+def compass(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *SHORT, *arguments])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(("overrides", "parts"), WRONG, ids=lambda value: value[0])
+def test_wrong_input_is_one_sentence(compass, tmp_path, overrides, parts):
+    status, out, err = compass(*overrides)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("compass-sim: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    for part in parts:
+        assert part in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("values", ["seed=0,x", "planner=videostorm,vulcn", "workload.rat=1,2"])
+def test_a_sweep_with_a_job_that_cannot_be_composed_does_not_start(compass, tmp_path, values):
+    status, out, err = compass("-m", values)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_constructor_that_refuses_its_arguments(compass):
+    Path("refusing_pkg.py").write_text(
+        "from sim import Planner\n"
+        "class Picky(Planner):\n"
+        "    def __init__(self, margin: float = 0.1):\n"
+        "        if margin > 1: raise ValueError('margin is a share.\\nAt most 1')\n"
+        "    def plan(self, desk): pass\n"
+    )
+    status, _, err = compass("planner._target_=refusing_pkg.Picky", "+planner.margin=2")
+    assert status == 2
+    assert err == (
+        "compass-sim: planner: Picky(margin=2) is refused: margin is a share. At most 1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("workload.tiers.premium.latency_s=0.0001", "the fastest configuration"),
+        ("workload.tiers.premium.accuracy_of_best=1.5", "better than the best"),
+    ],
+)
+def test_an_slo_that_nothing_can_meet_is_a_warning(compass, override, reason):
+    status, out, err = compass("planner=cheapest_feasible", override, "hydra.run.dir=here")
+    assert status == 0
+    assert err.startswith(f"compass-sim: warning: {override}: nothing can meet this; ")
+    assert reason in err
+    assert err.count("\n") == 1
+    assert "results: here" in out
+    assert Path("here/summary.json").is_file()
+
+
+RAISING = """
+from planners import CheapestFeasible
+class Raises(CheapestFeasible):
+    def plan(self, desk):
+        raise RuntimeError("first line\\nsecond line")
+class RaisesOnDeparture(CheapestFeasible):
+    def plan(self, desk):
+        super().plan(desk)
+        if desk.trigger == "departure" or len(desk.running) > 0:
+            raise RuntimeError("too many")
+"""
+
+
+def test_a_planner_that_only_raises_fails_and_its_results_are_kept(compass):
+    Path("raising_a.py").write_text(RAISING)
+    status, out, err = compass("planner._target_=raising_a.Raises", "hydra.run.dir=here")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "Raises never deployed anything and raised" in err
+    assert "RuntimeError: first line second line" in err
+    assert "results: here" in out
+    assert Path("here/summary.json").read_text().count('"status": "failed"') == 1
+    assert Path("here/error.txt").read_text().count("\n") == 1
+
+
+def test_a_planner_that_raises_now_and_then_is_a_warning(compass):
+    Path("raising_b.py").write_text(RAISING)
+    status, _, err = compass("planner._target_=raising_b.RaisesOnDeparture", "horizon_s=120")
+    assert status == 0
+    assert err.count("\n") == 1
+    assert "warning: planner RaisesOnDeparture raised" in err
+
+
+def test_a_directory_with_results_is_not_written_over(compass):
+    assert compass("planner=cheapest_feasible", "hydra.run.dir=here")[0] == 0
+    before = Path("here/summary.json").read_bytes()
+    status, _, err = compass("planner=cheapest_feasible", "hydra.run.dir=here")
+    assert status == 2
+    assert "holds results already" in err
+    assert Path("here/summary.json").read_bytes() == before

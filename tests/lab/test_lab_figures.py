@@ -1,0 +1,166 @@
+"""Figures: the numbers behind them, and that each renders whatever a run wrote."""
+
+import json
+from math import inf
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab import figures
+from lab.figures import draw_comparison, draw_run
+from lab.frames import scan
+from sim.results import SCHEMAS
+
+RUN = ["goodput.png", "latency.png", "cost.png", "latency_parts.png"]
+PNG = b"\x89PNG"
+
+
+def write(directory, table, rows, part=0):
+    (directory / table).mkdir(parents=True, exist_ok=True)
+    pl.DataFrame(rows, schema=dict(SCHEMAS[table])).write_parquet(
+        directory / table / f"part-{part:05}.parquet"
+    )
+
+
+def window(query, index, **values):
+    row = {
+        "query": query,
+        "tier": "standard",
+        "window": index,
+        "start_s": 60.0 * index,
+        "end_s": 60.0 * (index + 1),
+        "active_s": 60.0,
+        "deployed_s": 60.0,
+        "met": True,
+        "repeated": False,
+        "final": True,
+        "requests": 20,
+        "completed": 20,
+        "latency_p95_s": 1.0,
+        "slo_latency_s": 2.0,
+        "cost_usd": 0.5,
+    }
+    return row | values
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two queries, with a window without any and a last one cut by the horizon."""
+    directory = tmp_path / "A"
+    write(directory, "windows", [window(0, 0), window(1, 0, met=False, completed=60)])
+    cut = {"final": False, "active_s": 30.0, "deployed_s": 15.0, "latency_p95_s": inf}
+    write(directory, "windows", [window(0, 2, **cut), window(1, 2, **cut, tier="gold")], part=1)
+    write(
+        directory,
+        "queries",
+        [
+            {"query": 0, "departure_s": 150.0, "response_time_s": 5.0},
+            {"query": 1, "departure_s": 140.0, "censored_after_s": 140.0},
+        ],
+    )
+    parts = {"window": 0, "batching_s": 0.0, "compute_s": 0.0, "transfer_s": 0.0}
+    write(
+        directory,
+        "operators",
+        [
+            {"query": q, "operator": operator, "queueing_s": queueing, **parts}
+            for q, operator, queueing in ((0, "z", 1.0), (0, "a", 2.0), (1, "z", 5.0))
+        ],
+    )
+    money = {"attributed_cost_usd": 2.0, "idle_cost_usd": 1.0, "deployment_cost_usd": 3.0}
+    (directory / "summary.json").write_text(json.dumps(money))
+    return directory
+
+
+def test_scan_reads_all_parts_and_a_table_without_parts(run, tmp_path):
+    assert scan(run, "windows").collect().height == 4
+    for table, schema in SCHEMAS.items():
+        empty = scan(tmp_path / "nowhere", table).collect()
+        assert empty.height == 0
+        assert empty.schema == schema
+    with pytest.raises(ValueError, match=r"table='wndows'.*windows"):
+        scan(run, "wndows")
+
+
+def test_goodput_is_weighted_by_deployed_time_and_observed_length(run):
+    frame = figures._by_window(run)
+    # Of the last window the horizon at 150 s leaves 30 s, of which both were deployed for 15.
+    assert frame["end_s"].to_list() == [60, 120, 150]
+    assert frame["goodput"].to_list() == [1, 0, 1]
+    assert frame["active"].to_list() == [2, 0, 2]
+    assert frame["cost_usd"].to_list() == [1, 0, 1]
+
+
+def test_latency_parts_are_weighted_by_requests_in_order_of_the_pipeline(run):
+    frame = figures._part_means(run)
+    assert frame["operator"].to_list() == ["z", "a"]
+    assert frame["queueing"].to_list() == [(1.0 * 20 + 5.0 * 60) / 80, 2.0]
+
+
+def test_infinite_latency_stays_and_idle_windows_do_not(run):
+    write(run, "windows", [window(0, 1, repeated=True, latency_p95_s=inf)], part=2)
+    write(run, "windows", [window(0, 1, slo_latency_s=None)], part=3)
+    ratios = figures._latency_ratios({"A": run})
+    assert ratios["standard"].tolist() == [0.5, 0.5, inf]
+    assert ratios["gold"].tolist() == [inf]
+    x, y = figures._distribution(ratios["standard"], 0.1, 10)
+    assert x.tolist() == [0.1, 0.5, 0.5, 10]
+    assert y == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3])
+
+
+def test_a_long_distribution_is_thinned_and_keeps_its_ends():
+    values = np.append(np.linspace(1, 2, 10_000), inf)
+    x, y = figures._distribution(values, 0.5, 4)
+    assert len(x) == figures.MOST_POINTS + 2
+    assert (x[1], x[-2]) == (1, 2)
+    assert y[-1] == y[-2] == pytest.approx(10_000 / 10_001)
+
+
+def test_every_figure_of_a_run(run):
+    paths = draw_run(run, "A")
+    assert [path.name for path in paths] == RUN
+    assert all(path.parent == run / "figures" for path in paths)
+    assert all(path.read_bytes().startswith(PNG) for path in paths)
+
+
+def test_every_figure_of_a_comparison_with_a_planner_that_left_nothing(run):
+    paths = draw_comparison(run.parent, ["B", "A", "a planner(with=a, long=name, of_many=words)"])
+    assert [path.name for path in paths] == [*RUN, "response.png"]
+    assert all(path.read_bytes().startswith(PNG) for path in paths)
+
+
+def test_nothing_at_all_is_said_and_not_raised(tmp_path):
+    assert len(draw_run(tmp_path, "A")) == 4
+    assert len(draw_comparison(tmp_path, ["A", "B"])) == 5
+    for figure in (figures.goodput, figures.latency, figures.cost, figures.latency_parts):
+        texts = [t.get_text() for axes in figure({"A": tmp_path}).axes for t in axes.texts]
+        assert "no data" in texts
+
+
+@pytest.mark.parametrize("response_s", [None, 0.0, 3.0])
+def test_a_single_query(tmp_path, response_s):
+    censored_s = 9.0 if response_s is None else None
+    row = {"query": 0, "response_time_s": response_s, "censored_after_s": censored_s}
+    write(tmp_path / "A", "queries", [row | {"departure_s": 9.0}])
+    never = {"met": False, "latency_p95_s": inf, "completed": 0, "cost_usd": 0.0}
+    write(tmp_path / "A", "windows", [window(0, 0, **never)])
+    assert len(draw_comparison(tmp_path, ["A"])) == 5
+
+
+def test_response_curve_keeps_the_censored(run):
+    (axes,) = figures.response({"A": run}).axes
+    curve = axes.lines[0]
+    assert curve.get_ydata()[-1] == 0.5
+    assert "1 of 2 served" in curve.get_label()
+
+
+def test_figures_leave_no_state_behind(run):
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    before = dict(mpl.rcParams)
+    first = [path.read_bytes() for path in draw_run(run, "A")]
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+    assert [path.read_bytes() for path in draw_run(run, "A")] == first

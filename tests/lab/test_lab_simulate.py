@@ -1,0 +1,275 @@
+"""The command, the run directory and the Python interface."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from omegaconf import OmegaConf
+from polars.testing import assert_frame_equal
+
+from lab import run
+from lab.errors import InputError
+from lab.frames import scan
+from lab.run_directory import planner_directories
+from lab.simulate import main
+from planners import CheapestFeasible
+from sim.results import SCHEMAS
+
+SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
+GREEDY = "planner=cheapest_feasible"
+HEAVY = ("scipy", "sklearn", "seaborn", "polars", "matplotlib", "hydra", "rich")
+
+
+@pytest.fixture
+def compass(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+    def start(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *SHORT, *arguments])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return start
+
+
+def tables(directory: Path) -> dict[str, bytes]:
+    """Return the bytes of every Parquet file, by its path."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*.parquet"))
+    }
+
+
+def start_process(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from lab.simulate import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *SHORT, *arguments],
+        cwd=directory,
+        env=os.environ | {"PYTHONHASHSEED": "random"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_loads_nothing_heavy_and_names_every_option():
+    code = (
+        "import sys; sys.argv = ['compass-sim', '--help']; from lab.simulate import main; "
+        f"assert main() == 0; print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+    for name in ("speech_small", "cheapest_feasible", "azure_code", "edge_only", "mmwave"):
+        assert name in done.stdout
+
+
+def test_a_run_directory_is_complete(compass):
+    status, out, err = compass(
+        *(GREEDY, "horizon_s=120", "flush_every_s=40", "seed=1"),
+        *("figures=true", "hydra.run.dir=here"),
+    )
+    assert (status, err) == (0, "")
+    assert "\x1b" not in out
+    assert "results: here" in out
+    here = Path("here")
+    assert {path.name for path in here.iterdir()} == {
+        "config.yaml",
+        "summary.json",
+        "figures",
+        *SCHEMAS,
+    }
+    assert [path for path in here.rglob("*") if path.name.startswith(".")] == []
+    for name, schema in SCHEMAS.items():
+        assert dict(scan(here, name).collect_schema()) == dict(schema)
+    assert len(list((here / "windows").iterdir())) > 1
+    summary = json.loads((here / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    queries = scan(here, "queries").collect()
+    assert summary["queries"] == queries.height
+    assert summary["requests"] == queries["requests"].sum()
+    ends = ("completed", "unserved", "lost", "dropped", "in_flight")
+    assert summary["requests"] == sum(summary[end] for end in ends)
+    assert summary["deployment_cost_usd"] == pytest.approx(
+        summary["attributed_cost_usd"] + summary["idle_cost_usd"]
+    )
+    config = OmegaConf.load(here / "config.yaml")
+    assert config.horizon_s == 120
+    assert config.planner._target_ == "planners.cheapest_feasible.CheapestFeasible"
+    assert str(here.absolute()) not in (here / "config.yaml").read_text()
+
+
+def test_results_are_complete_at_every_flush(tmp_path):
+    seen = []
+
+    class Watching(CheapestFeasible):
+        def plan(self, desk):
+            summary = json.loads((tmp_path / "here" / "summary.json").read_text())
+            seen.append((summary["status"], summary["simulated_s"]))
+            for name in SCHEMAS:
+                scan(tmp_path / "here", name).collect()
+            super().plan(desk)
+
+    overrides = [*SHORT, "horizon_s=120", "flush_every_s=30", "seed=1"]
+    result = run(overrides, Watching(), tmp_path / "here")
+    assert {status for status, _ in seen} == {"running"}
+    assert len({at_s for _, at_s in seen}) > 1
+    assert result.summary["status"] == "finished"
+    assert_frame_equal(scan(tmp_path / "here", "windows").collect(), result.windows)
+
+
+def test_flushing_does_not_change_the_results():
+    often = run([*SHORT, "flush_every_s=7", "seed=1"])
+    once = run([*SHORT, "seed=1"])
+    for name in SCHEMAS:
+        assert_frame_equal(getattr(often, name), getattr(once, name))
+
+
+def test_same_seed_same_bytes_twice_in_a_process_and_in_two_processes(compass, tmp_path):
+    for name in ("a", "b"):
+        assert compass(GREEDY, f"hydra.run.dir={name}")[0] == 0
+    for name in ("c", "d"):
+        done = start_process(tmp_path, GREEDY, f"hydra.run.dir={name}")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "\x1b" not in done.stdout
+    expected = tables(tmp_path / "a")
+    assert len(expected) >= len(SCHEMAS)
+    for name in "bcd":
+        assert tables(tmp_path / name) == expected
+    assert (tmp_path / "a/config.yaml").read_bytes() == (tmp_path / "c/config.yaml").read_bytes()
+
+
+def test_another_planner_on_the_same_seed_meets_the_same_world():
+    one = run([*SHORT, "horizon_s=120"], CheapestFeasible(samples=5))
+    other = run([*SHORT, "horizon_s=120"], CheapestFeasible(samples=100, budget_s=15.0))
+    columns = [
+        *("query", "tier", "dataset", "device", "technology", "arrival_s", "departure_s"),
+        *("slo_latency_s", "slo_accuracy", "slo_cost_usd_per_hour", "requests"),
+        *(name for name in SCHEMAS["queries"] if name.startswith("true_")),
+    ]
+    assert_frame_equal(one.queries.select(columns), other.queries.select(columns))
+    assert one.decisions.height
+    assert not one.decisions.equals(other.decisions)
+
+
+def test_planners_are_compared_side_by_side(compass):
+    more = "+planner@planner.compare.patient=cheapest_feasible_15s"
+    status, out, err = compass(more, "~planner.compare.videostorm", "hydra.run.dir=here")
+    assert (status, err) == (0, "")
+    assert "cheapest_feasible" in out
+    assert "patient" in out
+    summaries = json.loads(Path("here/summary.json").read_text())
+    assert list(summaries) == ["cheapest_feasible", "patient"]
+    assert summaries["patient"]["planner_parameters"]["budget_s"] == 15
+    assert list(planner_directories(Path("here"))) == ["cheapest_feasible", "patient"]
+    assert "compare" not in Path("here/patient/config.yaml").read_text()
+    worlds = [
+        scan(Path("here", name), "queries").select("arrival_s", "device", "true_device_factor")
+        for name in summaries
+    ]
+    assert_frame_equal(*pl.collect_all(worlds))
+
+
+def test_a_sweep_goes_on_past_a_failing_job(compass):
+    Path("fragile_pkg.py").write_text(
+        "from planners import CheapestFeasible\n"
+        "class Fragile(CheapestFeasible):\n"
+        "    def __init__(self, weakness: int = 0):\n"
+        "        if weakness == 1: raise ValueError('weak')\n"
+        "        self.weakness, self.samples = weakness, 10\n"
+    )
+    status, out, err = compass(
+        "-m",
+        "planner._target_=fragile_pkg.Fragile",
+        "+planner.weakness=1,2",
+        "seed=0,1",
+        "hydra.sweep.dir=sweep",
+    )
+    assert status == 1
+    refused = "planner: Fragile(weakness=1) is refused: weak\n"
+    assert [Path("sweep", job, "error.txt").read_text() for job in "01"] == [refused, refused]
+    for job, seed in (("2", 0), ("3", 1)):
+        summary = json.loads(Path("sweep", job, "summary.json").read_text())
+        assert (summary["status"], summary["seed"]) == ("finished", seed)
+    assert not Path("sweep/multirun.yaml").exists()
+    assert out.count("job ") == 2
+    assert "jobs failed: 0, 1;" in err
+    assert err.count("\n") == 3
+
+
+def test_a_planner_of_the_current_directory_runs(compass):
+    Path("cwd_pkg.py").write_text(
+        "from sim import Planner\n"
+        "class Idle(Planner):\n"
+        "    def __init__(self, margin: float = 0.1):\n"
+        "        self.margin = margin\n"
+        "    def plan(self, desk):\n"
+        "        pass\n"
+    )
+    target = "planner._target_=cwd_pkg.Idle"
+    status, _, err = compass(target, "+planner.margin=0.2", "hydra.run.dir=here")
+    assert (status, err) == (0, "")
+    summary = json.loads(Path("here/summary.json").read_text())
+    assert summary["planner"] == "Idle"
+    assert summary["planner_parameters"] == {"margin": 0.2}
+    assert summary["service_goodput_mean"] == 0
+    assert summary["response_time_p50_s"] is None
+    assert summary["response_censored"] == summary["queries"] > 0
+
+
+def test_no_query_at_all_is_a_run_like_any_other(compass):
+    status, _, err = compass(GREEDY, "workload.rate=0", "hydra.run.dir=here")
+    assert (status, err) == (0, "")
+    summary = json.loads(Path("here/summary.json").read_text())
+    assert summary["queries"] == 0
+    assert summary["slo_met_fraction"] is None
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["cluster=large", "network=lte", "drift=content_shift"],
+        ["cluster=cloud_only", "network=mmwave", "workload=azure_code"],
+        ["cluster=edge_only", "workload=azure_conversation", "drift=device_slowdown"],
+        ["drift=machine_failure"],
+        ["drift=link_degradation"],
+        ["experiment=speech_small", "horizon_s=60"],
+        ["planner=videostorm"],
+        ["planner=videostorm_15s"],
+        ["planner=videostorm_max_min"],
+        ["planner=cheapest_feasible_15s"],
+    ],
+    ids=" ".join,
+)
+def test_every_option_of_every_group_runs(overrides):
+    result = run([*SHORT, *overrides])
+    assert result.summary["status"] == "finished"
+    assert result.summary["planner_errors"] == 0
+    for event in result.scenario.drift.events:
+        assert event.at_s == 30
+
+
+def test_run_refuses_in_one_sentence():
+    for overrides, part in (
+        (["workload.rat=1"], "nearest is 'rate'"),
+        (["planner=comparison"], "lab.compare"),
+        ("seed=1", "must be a list"),
+    ):
+        with pytest.raises(InputError, match=part) as raised:
+            run(overrides)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match="derives from"):
+        run(SHORT, planner=CheapestFeasible)
+
+
+def test_runs_in_one_process_do_not_touch_each_other():
+    first = run([*SHORT, "seed=3"])
+    run([*SHORT, "seed=4", "cluster=large", "drift=device_slowdown"])
+    again = run([*SHORT, "seed=3"])
+    for name in SCHEMAS:
+        assert_frame_equal(getattr(first, name), getattr(again, name))
