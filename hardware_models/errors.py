@@ -30,9 +30,8 @@ def pick(kind: str, name: str, known: Iterable[str]) -> None:
     def likeness(other: str) -> float:
         return difflib.SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
 
-    nearest = max(names, key=likeness, default="")
-    # A low bar, since short names such as 'A10' are prefixes of what was meant.
-    hint = f"; did you mean {nearest!r}?" if likeness(nearest) >= 0.4 else ""
+    nearest = max(names, key=likeness, default=None)
+    hint = "" if nearest is None else f"; the nearest is {nearest!r}"
     raise UnknownNameError(
         f"unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}{hint}"
     )

@@ -119,8 +119,6 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
 def _scenario(config: DictConfig) -> Scenario:
     application = build(_mapping(config.application), "application", Application)
     workload = _typed(config.workload, "workload")
-    if workload.datasets and sum(workload.datasets.values()) <= 0:
-        raise InputError("workload.datasets: name at least one data set with a weight above 0")
     workload.arrivals = build(workload.arrivals, "workload.arrivals", ArrivalProcess)
     parts = {name: _typed(config[name], name) for name in ("cluster", "network", "drift")}
     try:

@@ -4,5 +4,6 @@ They import the planning interface (``sim``) and nothing else of the world.
 """
 
 from planners.cheapest_feasible import CheapestFeasible
+from planners.videostorm import VideoStorm
 
-__all__ = ["CheapestFeasible"]
+__all__ = ["CheapestFeasible", "VideoStorm"]

@@ -16,9 +16,14 @@ class CheapestFeasible(Planner):
         samples: items profiled for each configuration; fewer let it look at more configurations
             within its budget, and misjudge more of them.
         budget_s: planning seconds for each query.
+
+    Raises:
+        ValueError: there are no samples to profile.
     """
 
     def __init__(self, samples: int = 50, budget_s: float = 5.0) -> None:
+        if samples < 1:
+            raise ValueError(f"samples={samples}: must be 1 or more")
         self.samples = samples
         self.budget_s = budget_s
 

@@ -29,7 +29,10 @@ class Network:
                 "network.technologies: name at least one access technology with a weight above 0"
             )
         for name, weight in self.technologies.items():
-            link_model(name)
+            try:
+                link_model(name)
+            except ValueError as error:
+                raise ValueError(f"network.technologies.{name}: {error}") from None
             if weight < 0:
                 raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
         if not 0 <= self.autocorrelation < 1:

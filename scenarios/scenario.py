@@ -36,6 +36,12 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.horizon_s <= 0:
             raise ValueError(f"horizon_s={self.horizon_s}: must be above 0 s")
+        windows = self.application.window_s / self.cluster.tick_s
+        if windows != round(windows):
+            raise ValueError(
+                f"cluster.tick_s={self.cluster.tick_s}: must divide application.window_s, "
+                f"{self.application.window_s}"
+            )
         for name in self.workload.datasets:
             if name not in self.application.datasets:
                 known = ", ".join(self.application.datasets)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from scenarios.arrivals import ArrivalProcess, Poisson
 from scenarios.slo import Tier
 
+MOST_ARRIVALS_PER_S = 10_000
+"""A bound beyond which a rate is taken for a slip; it would fill memory before the first event."""
+
 
 @dataclass
 class Workload:
@@ -30,9 +33,10 @@ class Workload:
     content_concentration: float = 20.0
 
     def __post_init__(self) -> None:
-        if self.rate < 0:
+        if not 0 <= self.rate <= MOST_ARRIVALS_PER_S:
             raise ValueError(
-                f"workload.rate={self.rate}: must be 0 or more query arrivals per second"
+                f"workload.rate={self.rate}: must lie between 0 and {MOST_ARRIVALS_PER_S} query "
+                "arrivals per second"
             )
         if self.lifetime_mean_s <= self.lifetime_min_s or self.lifetime_min_s < 0:
             raise ValueError(
@@ -41,8 +45,11 @@ class Workload:
             )
         if not self.tiers or sum(tier.weight for tier in self.tiers.values()) <= 0:
             raise ValueError("workload.tiers: name at least one tier with a weight above 0")
-        if any(weight < 0 for weight in self.datasets.values()):
-            raise ValueError(f"workload.datasets={self.datasets}: weights must be 0 or more")
+        weights = self.datasets.values()
+        if any(weight < 0 for weight in weights) or (weights and sum(weights) == 0):
+            raise ValueError(
+                f"workload.datasets={self.datasets}: weights must be 0 or more, and one above 0"
+            )
         if self.content_concentration <= 0:
             raise ValueError(
                 f"workload.content_concentration={self.content_concentration}: must be above 0"

@@ -49,7 +49,7 @@ class Ledger:
     def _attribute(self, machine: Machine, hours: float) -> None:
         for slot, station in machine.slots.items():
             price = hours * slot.price_usd_per_hour
-            total = station.work
+            total = station.load.work
             for member in station.members.values():
                 share = member.work / total if total else 1 / len(station.members)
                 self.attributed_usd[member.query] += price * share

@@ -1,5 +1,7 @@
 """The life of deployments: reserved, loading, in force, draining, gone."""
 
+from collections.abc import Sequence
+
 from scenarios.application import Application
 from scenarios.cluster import Cluster
 from sim.clock import Clock, ns
@@ -44,7 +46,7 @@ class Deployments:
         self._made = 0
         self._draining: list[Deployment] = []
 
-    def reserve(self, state: QueryState, plan: Plan, demands: list[Demand]) -> Deployment | str:
+    def reserve(self, state: QueryState, plan: Plan, demands: Sequence[Demand]) -> Deployment | str:
         """Take the resources of a plan.
 
         Returns:
@@ -54,7 +56,7 @@ class Deployments:
         now = self._clock.now
         self._ledger.settle(now)
         unrented = {machine for machine in self._machines.all() if not machine.rented}
-        got = self._machines.join(self._made, demands)
+        got = self._machines.join(self._made, state.query.id, demands)
         if isinstance(got, str):
             return got
         for station, new in got:

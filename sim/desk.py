@@ -130,6 +130,10 @@ class Desk:
         """Return what a plan costs if no other query shares its stations."""
         return list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation)
 
+    def latency_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
+        """Return the nominal time of each operator under a plan over that on profiling hardware."""
+        return self._office.figures(query, self._valid(plan)).latency_factors
+
     def free_cores(self, node: str) -> int:
         """Return the free cores of a node's machines."""
         pool = self._office.machines.pools[node]
@@ -247,10 +251,7 @@ class Desk:
                     measurement.operator_mean_s, figures.latency_factors, strict=True
                 )
             ],
-            [
-                self._office.machines.load_for(demand, query.id)
-                for demand in self._office.demands(query, plan)
-            ],
+            [self._office.machines.load_for(demand, query.id) for demand in figures.demands],
             figures.access_s,
             figures.backhaul_s,
             figures.fixed_s,
@@ -268,7 +269,8 @@ class Desk:
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan for a query now."""
         self._search(query).charge(CHARGES_S["fits"])
-        return self._office.machines.fits(self._office.demands(query, self._valid(plan)))
+        figures = self._office.figures(query, self._valid(plan))
+        return self._office.machines.fits(figures.demands)
 
     def deploy(self, query: Query, plan: Plan) -> None:
         """Deploy a plan when the search's clock is reached; the last order for a query counts.

@@ -87,14 +87,13 @@ class Station:
         """Queue a request; the returned moment comes when its service ends."""
         served = Moment(self.env)
         if self.failed:
-            _interrupt(request, LOST)
-            return served
+            raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         work_ns = max(1, round(mean_ns * request.size * request.variability[operator]))
         heappush(
             self.waiting,
             (self.env.now, request.query, request.number, request, operator, work_ns, served),
         )
-        if self.free_since:
+        if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
             self._dispatch_at(self.env.now)
         return served
 
@@ -251,7 +250,9 @@ class EventsPlane:
         """Let no request of a query be born at ``at_ns`` or later."""
 
         def stop() -> None:
-            self.sources.pop(query).interrupt()
+            source = self.sources.pop(query)
+            if source.is_alive:
+                source.interrupt()
             self.routes.pop(query, None)
 
         self._order(at_ns, stop)
@@ -365,4 +366,5 @@ class EventsPlane:
 def _interrupt(request: Request, outcome: str) -> None:
     """End a request where it is; its process wakes at once and takes note of the outcome."""
     assert request.process is not None
-    request.process.interrupt(outcome)
+    if request.process.is_alive:  # One that was aborted is served to the end all the same.
+        request.process.interrupt(outcome)

@@ -6,7 +6,7 @@ was dropped, lost or unserved. A window is judged once its last request had its 
 
     latency   good >= quantile x born
     accuracy  mean expected accuracy of what was served >= floor
-    cost      attributed cost over the deployed time <= ceiling
+    cost      attributed cost over the time that the query lived <= ceiling
 
 A window without requests repeats the previous verdict and is flagged. A request in flight at the
 horizon with time left counts neither way. Service goodput at a moment is the number of queries with
@@ -22,6 +22,18 @@ from sim.clock import NS_PER_S, ns, seconds
 from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES, RequestRecord
 
 NS_PER_HOUR = 3600 * NS_PER_S
+SLACK = 1e-9
+"""Relative slack of comparisons, so that the rounding of sums and products decides no verdict."""
+
+
+def share_of(probability: float, count: int) -> int:
+    """Return the least number of ``count`` requests that makes up a share of them."""
+    return ceil(probability * count * (1 - SLACK))
+
+
+def reaches(value: float, floor: float | None) -> bool:
+    """Tell whether a value is no less than a floor, if there is one; nan reaches none."""
+    return floor is None or value >= floor - SLACK * abs(floor)
 
 
 @dataclass
@@ -58,7 +70,7 @@ class Window:
 
         Nearest rank: the smallest latency that ``probability`` of the counted requests kept.
         """
-        rank = ceil(probability * self.counted)
+        rank = share_of(probability, self.counted)
         if self.counted == 0 or rank > len(self.completed):
             return inf
         ranked = sorted(record.ended_ns - record.arrival_ns for record in self.completed)
@@ -120,10 +132,9 @@ class Trial:
         slo = self.query.slo
         if self.born == 0:
             return None
-        accurate = slo.accuracy is None or (
-            self.served > 0 and self.accuracy_sum / self.served >= slo.accuracy
-        )
-        return accurate and self.good >= slo.latency_quantile * self.born
+        accuracy = self.accuracy_sum / self.served if self.served else float("nan")
+        in_time = self.good >= share_of(slo.latency_quantile, self.born)
+        return in_time and reaches(accuracy, slo.accuracy)
 
 
 @dataclass
@@ -318,11 +329,11 @@ class GoodputBook:
             for record in window.completed
         ]
         accuracy = sum(accuracies) / served if served else float("nan")
-        hours = window.deployed_ns / NS_PER_HOUR
-        latency_met = window.good >= slo.latency_quantile * window.counted
-        accuracy_met = slo.accuracy is None or accuracy >= slo.accuracy
+        hours = window.active_ns / NS_PER_HOUR
+        latency_met = window.good >= share_of(slo.latency_quantile, window.counted)
+        accuracy_met = reaches(accuracy, slo.accuracy)
         ceiling = slo.cost_usd_per_hour
-        cost_met = ceiling is None or window.cost_usd <= ceiling * hours
+        cost_met = ceiling is None or window.cost_usd <= ceiling * hours * (1 + SLACK)
         repeated = window.counted == 0
         if not repeated:
             account.last_met = latency_met and accuracy_met and cost_met

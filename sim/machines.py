@@ -5,7 +5,7 @@ deployments that use it are its members, each with a declared load. The world ke
 slots never exceed a machine, and a card's instances are always a legal MIG layout.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hardware_models.mig import choose_start
@@ -134,46 +134,64 @@ class Station:
         key: what members must agree on to share the station.
         slots: one per replica; none on a device.
         ready_ns: when its weights are loaded.
-        members: by deployment.
+        members: by deployment; change them by ``join`` and ``leave`` only.
+        load: what all members ask of it together.
     """
 
     id: int
     key: StationKey
     slots: tuple[Slot, ...]
     ready_ns: int = 0
-    members: dict[int, Member] = field(default_factory=dict)
+    members: dict[int, Member] = field(default_factory=dict, init=False)
+    load: StationLoad = field(init=False)
+    _queries: set[int] = field(default_factory=set, init=False)
 
-    @property
-    def servers(self) -> int:
-        """Replicas."""
-        return self.key[3].replicas
+    def __post_init__(self) -> None:
+        self.load = StationLoad(self.key[3].replicas)
 
-    @property
-    def work(self) -> float:
-        """Declared load of all members, in servers."""
-        return sum(member.work for member in self.members.values())
+    def join(self, deployment: int, member: Member) -> None:
+        """Add a deployment."""
+        self.members[deployment] = member
+        self._sum_up()
+
+    def leave(self, deployment: int) -> None:
+        """Take a deployment off, if it is a member."""
+        if self.members.pop(deployment, None) is not None:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        # Summed anew at every change, so that rounding cannot pile up; it is asked far more often.
+        members = self.members.values()
+        self._queries = {member.query for member in members}
+        self.load = self._load(members)
+
+    def _load(self, members: Collection[Member]) -> StationLoad:
+        return StationLoad(
+            self.load.servers,
+            sum(member.rate for member in members),
+            sum(member.work for member in members),
+        )
 
     def load_without(self, query: int) -> StationLoad:
         """Return what the members that serve other queries ask of the station."""
-        others = [member for member in self.members.values() if member.query != query]
-        return StationLoad(
-            self.servers,
-            sum(member.rate for member in others),
-            sum(member.work for member in others),
-        )
+        if query not in self._queries:
+            return self.load
+        return self._load([member for member in self.members.values() if member.query != query])
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one operator of a deployment asks for.
+    """What one operator of a plan asks for.
 
     Args:
         key: operator, its knob values, node and allocation.
-        member: the load that it would declare.
+        rate: requests per second.
+        work: load in servers, at nominal speed.
     """
 
     key: StationKey
-    member: Member
+    rate: float
+    work: float
 
     @property
     def place(self) -> str:
@@ -215,9 +233,9 @@ class Machines:
         fitting = [
             station
             for station in self.stations.get(demand.key, ())
-            if station.work + demand.member.work <= limit * station.servers
+            if station.load.work + demand.work <= limit * station.load.servers
         ]
-        return max(fitting, key=lambda station: station.work, default=None)
+        return max(fitting, key=lambda station: station.load.work, default=None)
 
     def load_for(self, demand: Demand, query: int) -> StationLoad:
         """Return the load by others of the station that a query's demand would meet."""
@@ -226,11 +244,14 @@ class Machines:
             return StationLoad(demand.allocation.replicas)
         return station.load_without(query)
 
-    def join(self, deployment: int, demands: list[Demand]) -> list[tuple[Station, bool]] | str:
+    def join(
+        self, deployment: int, query: int, demands: Sequence[Demand]
+    ) -> list[tuple[Station, bool]] | str:
         """Give a deployment its stations, all of them or none.
 
         Args:
             deployment: number of the deployment.
+            query: id of the query that it serves.
             demands: one per operator.
 
         Returns:
@@ -247,12 +268,12 @@ class Machines:
                     self.leave(deployment, [station for station, _ in got])
                     return made
                 got.append((made, True))
-            got[-1][0].members[deployment] = demand.member
+            got[-1][0].join(deployment, Member(query, demand.rate, demand.work))
         return got
 
-    def fits(self, demands: list[Demand]) -> bool:
+    def fits(self, demands: Sequence[Demand]) -> bool:
         """Tell whether ``join`` would succeed now, by trying it."""
-        got = self.join(-1, demands)
+        got = self.join(-1, -1, demands)
         if isinstance(got, str):
             return False
         self.leave(-1, [station for station, _ in got])
@@ -262,9 +283,10 @@ class Machines:
         """Take a deployment off its stations; return those that are gone for lack of members."""
         gone = []
         for station in stations:
-            station.members.pop(deployment, None)
-            if not station.members and station in self.stations.get(station.key, ()):
-                self._destroy(station)
+            station.leave(deployment)
+            if not station.members:
+                if station in self.stations.get(station.key, ()):  # Else its machine failed.
+                    self._destroy(station)
                 gone.append(station)
         return gone
 
@@ -272,9 +294,9 @@ class Machines:
         allocation = demand.allocation
         if demand.place != DEVICE:
             limit = self._cluster.max_utilisation
-            if demand.member.work > limit * allocation.replicas:
+            if demand.work > limit * allocation.replicas:
                 return (
-                    f"{demand.place}:{allocation.profile} would be {demand.member.work:.2f} busy, "
+                    f"{demand.place}:{allocation.profile} would be {demand.work:.2f} busy, "
                     f"above {limit * allocation.replicas:.2f}"
                 )
         slots: list[Slot] = []

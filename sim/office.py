@@ -3,13 +3,14 @@
 It outlives the single call. Planners never hold it.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.clock import ns
-from sim.machines import Demand, Machines, Member
+from sim.machines import Demand, Machines
 from sim.memory import Memory
 from sim.nominal import ACCESS, UP, Nominal
 from sim.plan import Plan, PlanSpace, list_price_usd_per_hour
@@ -29,6 +30,7 @@ class PlanFigures:
         backhaul_s: transmission time of all messages on the backhaul and of the answer.
         fixed_s: propagation delays, and the longest batching waits.
         list_price_usd_per_hour: price if no other query shares the plan's stations.
+        demands: what each operator asks of the machines.
     """
 
     latency_factors: tuple[float, ...]
@@ -36,6 +38,7 @@ class PlanFigures:
     backhaul_s: float
     fixed_s: float
     list_price_usd_per_hour: float
+    demands: tuple[Demand, ...]
 
 
 class Office:
@@ -62,7 +65,7 @@ class Office:
         self.lanes = Lanes(scenario.cluster.profiling.lanes)
         self.memory = Memory()
         self.valid_plans: set[Plan] = set()
-        self._figures: dict[tuple[str, str, str], dict[Plan, PlanFigures]] = {}
+        self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
         self.planning_charged_s = 0.0
         self.profiling_device_s = 0.0
         self._seed = seed
@@ -101,7 +104,7 @@ class Office:
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
         """Return the nominal figures of a plan for a query, by what of the query they depend on."""
-        kind = query.device.name, query.technology, query.dataset
+        kind = query.device.name, query.technology, query.dataset, query.requests_per_s
         known = self._figures.setdefault(kind, {})
         if plan not in known:
             known[plan] = self._work_out(query, plan)
@@ -118,28 +121,29 @@ class Office:
                 access_s.append(sent_s)
             else:
                 backhaul_s += sent_s
+        factors = nominal.latency_factors(query, plan)
         return PlanFigures(
-            nominal.latency_factors(query, plan),
+            factors,
             tuple(access_s),
             backhaul_s,
             fixed_s,
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
+            tuple(self._demands(query, plan, factors)),
         )
 
-    def demands(self, query: Query, plan: Plan) -> list[Demand]:
-        """Return what each operator of a plan asks of the machines, at nominal speed."""
+    def _demands(self, query: Query, plan: Plan, factors: Sequence[float]) -> Iterator[Demand]:
+        """Yield what each operator of a plan asks of the machines, at nominal speed."""
         pipeline, configuration = self.application.pipeline, plan.configuration
-        times = self.application.datasets[query.dataset].service_time_s[configuration.index]
-        factors = self.nominal.latency_factors(query, plan)
-        return [
-            Demand(
-                (operator, pipeline.operator_key(operator, configuration), place, allocation),
-                Member(query.id, query.requests_per_s, query.requests_per_s * time_s * factor),
+        times_s = self.application.datasets[query.dataset].service_time_s[configuration.index]
+        for operator, (place, allocation, time_s, factor) in enumerate(
+            zip(plan.placement, plan.allocation, times_s.tolist(), factors, strict=True)
+        ):
+            knobs = pipeline.operator_key(operator, configuration)
+            yield Demand(
+                (operator, knobs, place, allocation),
+                query.requests_per_s,
+                query.requests_per_s * time_s * factor,
             )
-            for operator, (place, allocation, time_s, factor) in enumerate(
-                zip(plan.placement, plan.allocation, times.tolist(), factors, strict=True)
-            )
-        ]
 
     def note_profiling(self, row: dict[str, Any]) -> None:
         """Note a profiling run in the results."""

@@ -15,7 +15,7 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
         PlannerError: it is not.
     """
     known = pipeline.configurations
-    index = getattr(configuration, "index", -1)
+    index = configuration.index if isinstance(configuration, Configuration) else -1
     if not 0 <= index < len(known) or known[index] != configuration:
         raise PlannerError(f"{configuration!r} is no configuration of {pipeline.name}")
 

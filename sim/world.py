@@ -160,8 +160,10 @@ class World:
             state.planning_s += seconds(search.charged_ns)
             state.profiling_device_s += search.device_s
             if search.clock_ns > self.env.now and query not in ordered:
+                state.searching = True
                 self.env.process(self._search_in_vain(state, search.clock_ns))
         for order in sorted(orders, key=lambda order: (order.at_ns, order.query)):
+            self.board.living[order.query].searching = True
             self.env.process(self._carry_out(order, trigger))
 
     def _desk(self, trigger: str) -> Desk:
@@ -183,7 +185,6 @@ class World:
         )
 
     def _search_in_vain(self, state: QueryState, until_ns: int) -> Generator[Event, None, None]:
-        state.searching = True
         yield self.env.timeout(until_ns - self.env.now)
         state.searching = False
 
@@ -192,9 +193,8 @@ class World:
         state = self.board.living[order.query]
         triggered_ns = self.env.now
         if order.at_ns > triggered_ns:
-            state.searching = True
             yield self.env.timeout(order.at_ns - triggered_ns)
-            state.searching = False
+        state.searching = False
         if state.departed:
             return
         row = decision_row(order, trigger, triggered_ns)
@@ -208,7 +208,7 @@ class World:
             )
         }
         deployment = self._deployments.reserve(
-            state, order.plan, self.office.demands(state.query, order.plan)
+            state, order.plan, self.office.figures(state.query, order.plan).demands
         )
         if isinstance(deployment, str):
             self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
@@ -351,5 +351,6 @@ class World:
                     self._release(state)
         self._call_planner("failure")
         yield self.env.timeout(ns(event.duration_s))
+        self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
         machine.up = True
         self._call_planner("recovery")

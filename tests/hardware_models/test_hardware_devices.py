@@ -38,5 +38,5 @@ def test_the_hidden_spread_is_that_of_five_boards_with_one_chip():
 
 
 def test_unknown_device_gives_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"did you mean 'Snapdragon 888'\?"):
+    with pytest.raises(UnknownNameError, match=r"the nearest is 'Snapdragon 888'"):
         devices.relative_speed("snapdragon 88")

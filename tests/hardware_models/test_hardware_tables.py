@@ -80,7 +80,7 @@ def test_duplicate_key_names_the_later_row():
 
 
 def test_unknown_table_gives_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown table 'link'.*did you mean 'links'\?"):
+    with pytest.raises(UnknownNameError, match=r"unknown table 'link'.*the nearest is 'links'"):
         load_table("link")
 
 
@@ -91,9 +91,9 @@ def test_unknown_name_lists_what_is_known_and_the_nearest():
         pick("gpu", "a100-40", boards)
     assert str(error.value) == (
         "unknown gpu 'a100-40': choose one of 'A100-40GB', 'A100-80GB', 'L4'; "
-        "did you mean 'A100-40GB'?"
+        "the nearest is 'A100-40GB'"
     )
-    with pytest.raises(UnknownNameError, match=r"'A10'.*did you mean 'A100-40GB'\?"):
+    with pytest.raises(UnknownNameError, match=r"'A10'.*the nearest is 'A100-40GB'"):
         pick("gpu", "A10", boards)
-    with pytest.raises(UnknownNameError, match=r"'A100-40GB', 'A100-80GB', 'L4'$"):
+    with pytest.raises(UnknownNameError, match=r"'xyz'.*the nearest is"):
         pick("gpu", "xyz", boards)

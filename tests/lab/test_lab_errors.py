@@ -19,7 +19,7 @@ WRONG = [
     (["seed=x"], ["seed=x", "a whole number"]),
     (["seed=null"], ["seed=null", "must not be null"]),
     (["workload.rate=nan"], ["workload.rate=nan", "finite"]),
-    (["workload.rate=-1"], ["workload.rate=-1", "0 or more"]),
+    (["workload.rate=-1"], ["workload.rate=-1", "between 0 and"]),
     (["horizon_s=0"], ["horizon_s=0", "1 s or more"]),
     (["cluster.nodes={}"], ["cluster.nodes={}", "at least one node"]),
     (["cluster.nodes.edge.count=0"], ["cluster.nodes.edge.count=0", "1 machine or more"]),

@@ -1,0 +1,123 @@
+"""Requests per second of one core that the event data plane moves, against plain SimPy.
+
+A request crosses four stations and five links, at loads that make it queue. Its own SimPy events
+are 20: two for each of the nine stops, and the start and end of its process. Its birth is one more,
+of the source. Plain SimPy is bounded by a program whose requests do nothing but wait 20 times.
+"""
+
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import simpy
+
+from scenarios.requests import BLOCK, RequestBlock
+from sim.clock import NS_PER_S
+from sim.data_plane import COMPLETED, LinkSpec, RequestRecord, Route, StationSpec, Visit
+from sim.events_plane import EventsPlane
+from sim.rate_profile import RateProfile
+
+REQUESTS = 100_000
+RUNS = 5
+STATIONS = 4
+EVENTS = 20
+GAP_NS = 1_000_000
+SERVICE_NS = 600_000.0
+MESSAGE_BYTES = 500.0
+LINK = RateProfile((0,), (1_000_000,))  # half a millisecond for a mean message
+TEN_SECONDS_NS = 10 * NS_PER_S
+
+
+class Counting:
+    """A recorder that only counts."""
+
+    def __init__(self) -> None:
+        self.births = 0
+        self.completed = 0
+
+    def born(self, query: int, arrival_ns: int) -> None:
+        self.births += 1
+
+    def ended(self, record: RequestRecord) -> None:
+        self.completed += record.outcome == COMPLETED
+
+
+def source(seed: int) -> Iterator[RequestBlock]:
+    """Yield Poisson arrivals whose sizes and service times vary."""
+    rng, last_ns = np.random.default_rng(seed), 0
+    for done in range(0, REQUESTS, BLOCK):
+        count = min(BLOCK, REQUESTS - done)
+        gaps = np.maximum(1, np.rint(rng.exponential(GAP_NS, count)).astype(np.int64))
+        arrival_ns = last_ns + np.cumsum(gaps)
+        last_ns = int(arrival_ns[-1])
+        yield RequestBlock(
+            arrival_ns,
+            rng.uniform(0.5, 1.5, count),
+            rng.exponential(1.0, (count, STATIONS)),
+        )
+
+
+def one_run(seed: int) -> tuple[float, float]:
+    """Return requests per second and events per request of one run."""
+    recorder = Counting()
+    plane = EventsPlane(recorder)
+    visits = []
+    for operator in range(STATIONS):
+        plane.add_link(LinkSpec(operator, LINK, 1000))
+        plane.add_station(StationSpec(operator))
+        visits.append(Visit(operator, None, operator, MESSAGE_BYTES))
+        visits.append(Visit(operator, operator, None, SERVICE_NS))
+    plane.add_link(LinkSpec(STATIONS, LINK, 1000))
+    visits.append(Visit(STATIONS, None, STATIONS, MESSAGE_BYTES))
+    plane.open_source(0, 0, source(seed))
+    plane.route(0, 0, Route(0, tuple(visits)))
+    events = next(plane.env._eid)
+    started = perf_counter()
+    until_ns = 0
+    while recorder.completed < REQUESTS:
+        until_ns += TEN_SECONDS_NS
+        plane.advance(until_ns)
+    wall_s = perf_counter() - started
+    assert recorder.births == REQUESTS
+    return REQUESTS / wall_s, (next(plane.env._eid) - events) / REQUESTS
+
+
+def plain_simpy() -> float:
+    """Return requests per second of processes that wait 20 times and do nothing else."""
+    env = simpy.Environment(initial_time=0)
+
+    def request() -> Iterator[simpy.Event]:
+        for _ in range(EVENTS):
+            yield env.timeout(450_000)
+
+    def births() -> Iterator[simpy.Event]:
+        for _ in range(REQUESTS):
+            yield env.timeout(GAP_NS)
+            env.process(request())
+
+    env.process(births())
+    started = perf_counter()
+    env.run()
+    return REQUESTS / (perf_counter() - started)
+
+
+def measure() -> dict[str, Any]:
+    """Return the figures; runs of both programs alternate, so that a busy machine hurts both."""
+    runs, bounds = [], []
+    for seed in range(RUNS):
+        runs.append(one_run(seed))
+        bounds.append(plain_simpy())
+        print(f"{runs[-1][0]:,.0f} requests/s; plain SimPy {bounds[-1]:,.0f}", flush=True)
+    requests_per_s = median(rate for rate, _ in runs)
+    return {
+        "benchmark": "event_plane",
+        "requests_per_s": round(requests_per_s),
+        "requests_per_s_runs": [round(rate) for rate, _ in runs],
+        "events_per_request": round(median(events for _, events in runs), 3),
+        "plain_simpy_requests_per_s": round(median(bounds)),
+        "ratio_to_plain_simpy": round(requests_per_s / median(bounds), 3),
+        "requests_per_run": REQUESTS,
+        "runs": RUNS,
+    }

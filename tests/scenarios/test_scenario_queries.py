@@ -1,0 +1,214 @@
+"""What queries are drawn from: content, service levels, shares, drift."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from worlds import scenario
+
+from hardware_models.links import link_model
+from scenarios.cluster import Cluster, Node
+from scenarios.drift import Drift, DriftEvent
+from scenarios.network import Network
+from scenarios.queries import births
+from scenarios.scenario import Scenario
+from scenarios.slo import SLO, Tier
+from scenarios.speech_recognition import SpeechRecognition
+from scenarios.workload import Workload
+
+TIERS = {
+    "premium": Tier(1.0, latency_s=1.0, accuracy_of_best=0.95),
+    "standard": Tier(2.0, latency_s=2.0),
+    "economy": Tier(1.0, cost_usd_per_hour=0.5),
+}
+
+
+def drawn(*events, count=1500, seed=1, network=None, **changes):
+    workload = Workload(rate=1.0, tiers=TIERS, **changes)
+    made = scenario(float(count), workload=workload, drift=Drift(list(events)))
+    return list(births(made if network is None else replace(made, network=network), seed))
+
+
+@pytest.fixture(scope="module")
+def calm():
+    return drawn()
+
+
+def shares(values, count):
+    """Return each value's share, and four standard deviations of it."""
+    names, counts = np.unique(values, return_counts=True)
+    return dict(zip(names.tolist(), counts / count, strict=True))
+
+
+def near(share, expected, count):
+    return abs(share - expected) <= 4 * np.sqrt(expected * (1 - expected) / count)
+
+
+def test_queries_are_numbered_in_order_of_arrival(calm):
+    assert [query.id for query, _ in calm] == list(range(len(calm)))
+    arrivals = [query.arrival_s for query, _ in calm]
+    assert arrivals == sorted(arrivals)
+
+
+def test_content_is_a_mixture_of_strata_around_the_data_sets_own(calm):
+    datasets = SpeechRecognition().datasets
+    for name, dataset in datasets.items():
+        weights = np.array([truth.content[0][1] for query, truth in calm if query.dataset == name])
+        assert weights.shape[1] == len(dataset.stratum_weights)
+        assert (weights >= 0).all()
+        assert weights.sum(axis=1) == pytest.approx(1)
+        assert weights.mean(axis=0) == pytest.approx(dataset.stratum_weights, abs=0.03)
+
+
+def test_concentration_makes_content_alike():
+    def spread(concentration):
+        queries = drawn(count=400, content_concentration=concentration, datasets={"VOiCES": 1.0})
+        return np.std([truth.content[0][1] for _, truth in queries], axis=0).sum()
+
+    assert spread(2.0) > 2 * spread(50.0)
+
+
+def test_shares_of_tiers_data_sets_and_devices_are_as_wanted(calm):
+    count = len(calm)
+    tiers = shares([query.tier for query, _ in calm], count)
+    assert near(tiers["standard"], 0.5, count)
+    assert near(tiers["premium"], 0.25, count)
+    datasets = shares([query.dataset for query, _ in calm], count)
+    assert len(datasets) == 3
+    assert all(near(share, 1 / 3, count) for share in datasets.values())
+    devices = shares([query.device.name for query, _ in calm], count)
+    assert len(devices) == 14
+    assert all(near(share, 1 / 14, count) for share in devices.values())
+    weighted = drawn(datasets={"VOiCES": 3.0, "TED-LIUM": 1.0})
+    voices = shares([query.dataset for query, _ in weighted], len(weighted))
+    assert set(voices) == {"VOiCES", "TED-LIUM"}
+    assert near(voices["VOiCES"], 0.75, len(weighted))
+
+
+def test_lifetimes_have_their_mean_and_minimum(calm):
+    lives = np.array([truth.departure_s - query.arrival_s for query, truth in calm])
+    assert lives.min() >= 60
+    assert abs(lives.mean() - 600) < 4 * 540 / np.sqrt(len(lives))
+
+
+def test_slo_comes_from_the_tier_and_its_floor_from_what_the_content_allows(calm):
+    datasets = SpeechRecognition().datasets
+    for query, truth in calm[:300]:
+        best = datasets[query.dataset].expected_accuracy(truth.content[0][1]).max()
+        expected = {
+            "premium": SLO(latency_s=1.0, accuracy=0.95 * best),
+            "standard": SLO(latency_s=2.0),
+            "economy": SLO(cost_usd_per_hour=0.5),
+        }[query.tier]
+        assert query.slo == expected
+
+
+def test_hidden_speeds_are_spread_around_nominal(calm):
+    factors = np.log([truth.device_factor for _, truth in calm])
+    assert abs(factors.mean()) < 4 * factors.std() / np.sqrt(len(factors))
+    assert factors.std() > 0
+    link = link_model("4G-LTE")
+    medians = [np.median(truth.uplink_bytes_per_s) * 8 for _, truth in calm]
+    assert np.median(medians) == pytest.approx(link.nominal_uplink_bps, rel=0.1)
+    assert min(truth.uplink_bytes_per_s.min() for _, truth in calm) >= 1
+
+
+# Drift
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_drift_befalls_its_share_of_queries(share):
+    queries = drawn(DriftEvent("device_slowdown", at_s=5.0, factor=0.5, share=share))
+    hit = sum(truth.slowdowns == ((5.0, 0.5),) for _, truth in queries)
+    assert sum(truth.slowdowns != () for _, truth in queries) == hit
+    assert near(hit / len(queries), share, len(queries))
+
+
+def test_two_events_befall_queries_independently():
+    events = [DriftEvent("device_slowdown", at_s=5.0 + i, factor=0.5, share=0.5) for i in range(2)]
+    queries = drawn(*events)
+    both = sum(len(truth.slowdowns) == 2 for _, truth in queries)
+    assert near(both / len(queries), 0.25, len(queries))
+    assert all(list(t.slowdowns) == sorted(t.slowdowns) for _, t in queries)
+
+
+def test_link_degradation_scales_capacity_from_its_time_on():
+    calm = drawn(count=300)
+    worse = drawn(DriftEvent("link_degradation", at_s=200.0, factor=0.25), count=300)
+    for (query, before), (_, after) in zip(calm, worse, strict=True):
+        from_step = max(0, round(200.0 - query.arrival_s))
+        for name in ("uplink_bytes_per_s", "downlink_bytes_per_s"):
+            old, new = getattr(before, name), getattr(after, name)
+            assert (old[:from_step] == new[:from_step]).all()
+            assert np.abs(new[from_step:] - old[from_step:] * 0.25).max(initial=0) <= 1
+
+
+def test_content_shift_moves_towards_the_hardest_stratum_and_stays_a_mixture():
+    shift = DriftEvent("content_shift", at_s=100.0, factor=0.4)
+    application = SpeechRecognition()
+    for query, truth in drawn(shift, count=300, datasets={"VOiCES": 1.0}):
+        dataset = application.datasets[query.dataset]
+        hardest = dataset.accuracy.mean(axis=0).argmin()
+        (_, before), (at_s, after) = truth.content
+        assert at_s == max(100.0, query.arrival_s)
+        assert after.sum() == pytest.approx(1)
+        assert (after >= 0).all()
+        assert after[hardest] == pytest.approx(0.6 * before[hardest] + 0.4)
+        assert (dataset.expected_accuracy(after) <= dataset.expected_accuracy(before) + 0.2).all()
+        assert dataset.expected_accuracy(after).mean() < dataset.expected_accuracy(before).mean()
+
+
+def test_machine_failure_leaves_queries_alone(calm):
+    failing = drawn(DriftEvent("machine_failure", at_s=5.0, node="edge"))
+    assert [query for query, _ in failing] == [query for query, _ in calm]
+    assert all(truth.slowdowns == () and len(truth.content) == 1 for _, truth in failing)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Workload(rate=-1), r"workload.rate=-1: must lie between 0 and"),
+        (lambda: Workload(lifetime_mean_s=10), "workload.lifetime_mean_s=10: must be above"),
+        (lambda: Workload(tiers={}), "workload.tiers: name at least one tier"),
+        (lambda: Workload(content_concentration=0), "workload.content_concentration=0"),
+        (lambda: Workload(datasets={"VOiCES": -1}), "weights must be 0 or more"),
+        (lambda: Tier(latency_s=0), "latency_s=0: must be above 0"),
+        (lambda: Tier(weight=-1), "weight=-1"),
+        (lambda: Cluster({}), "an empty cluster can run nothing"),
+        (lambda: Cluster({"device": Node()}), "this name is taken"),
+        (lambda: Cluster({"a": Node("cloud"), "b": Node("edge")}), "edge nodes before cloud"),
+        (lambda: Node(count=0), "count=0: a node needs 1 machine or more"),
+        (lambda: Node("fog"), "tier='fog': choose edge or cloud"),
+        (lambda: Node(machine="a2-highgpu-1"), "the nearest is 'a2-highgpu-1g'"),
+        (lambda: Node(standby=2), "standby=2: must lie between 0 and the node's count, 1"),
+        (lambda: DriftEvent("flood"), "drift.events.kind='flood': choose one of"),
+        (lambda: DriftEvent(factor=0), r"drift.events.factor=0: must lie in \(0, 1\]"),
+        (lambda: DriftEvent("machine_failure"), "needs the node's name"),
+        (lambda: Network({}), "network.technologies: name at least one"),
+        (lambda: Network({"4G": 1.0}), "the nearest is"),
+        (lambda: SpeechRecognition(requests_per_s=0), "application.requests_per_s=0"),
+        (lambda: SpeechRecognition(window_s=10), "too short to judge a query by"),
+        (lambda: scenario(-1.0), "horizon_s=-1.0: must be above 0"),
+        (lambda: scenario(workload=Workload(datasets={"Voices": 1.0})), r"nearest: VOiCES"),
+        (
+            lambda: scenario(drift=Drift([DriftEvent("machine_failure", node="moon")])),
+            "drift.events.node='moon': the cluster has the nodes edge, cloud",
+        ),
+        (
+            lambda: scenario(drift=Drift([DriftEvent("machine_failure", node="edge", machine=1)])),
+            "drift.events.machine=1: node edge has the machines 0 to 0",
+        ),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(make, reason):
+    with pytest.raises(ValueError, match=reason) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_scenario_defaults_run():
+    made = Scenario(SpeechRecognition(), Cluster({"cloud": Node()}))
+    assert made.horizon_s == 3600

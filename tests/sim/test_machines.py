@@ -1,0 +1,275 @@
+"""Capacity and money of machines, without requests: joining, leaving, failing, billing."""
+
+import re
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from hardware_models.mig import check_layout, maximal_layouts, profiles
+from hardware_models.tables import load_table
+from scenarios.cluster import DEVICE, Cluster, Node
+from sim.clock import NS_PER_S
+from sim.costs import Ledger
+from sim.machines import Demand, Machines
+from sim.plan import CORE, Allocation
+
+BOARD = "A100-40GB"
+STANDARD = {"1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"}
+HOUR_NS = 3600 * NS_PER_S
+
+
+def cluster():
+    return Cluster(
+        {
+            "edge": Node("edge", "g2-standard-4", count=2, standby=1),
+            "cloud": Node("cloud", "a2-highgpu-1g", count=2),
+        }
+    )
+
+
+def demand(place, profile, work=0.1, operator=0, value=0, replicas=1):
+    key = (operator, (value,), place, Allocation(profile, replicas))
+    return Demand(key, 1.0, work)
+
+
+def check_capacity(machines):
+    """Check everything that the world must never lose hold of."""
+    listed = [station for group in machines.stations.values() for station in group]
+    for machine in machines.all():
+        node = machine.node
+        cores = [slot for slot in machine.slots if slot.gpu is None]
+        assert 0 <= machine.free_cores == node.cores - len(cores)
+        for gpu, layout in enumerate(machine.cards):
+            check_layout(node.gpu_board, layout)
+            held = [(slot.profile, slot.start) for slot in machine.slots if slot.gpu == gpu]
+            assert sorted(held) == sorted(layout)
+        assert machine.up or not machine.slots
+        assert all(station in listed for station in machine.slots.values())
+    for station in listed:
+        assert station.members
+        if station.key[2] == DEVICE:
+            assert station.slots == ()
+            continue
+        assert len(station.slots) == station.load.servers
+        assert {slot.machine.node_name for slot in station.slots} == {station.key[2]}
+        assert station.load.work <= 0.8 * station.load.servers + 1e-9
+
+
+def state(machines):
+    """Describe who holds what."""
+    return (
+        [(machine.free_cores, machine.cards, list(machine.slots)) for machine in machines.all()],
+        {key: [(s.id, dict(s.members)) for s in group] for key, group in machines.stations.items()},
+    )
+
+
+PLACES = st.one_of(
+    st.just((DEVICE, DEVICE)),
+    st.sampled_from([("edge", CORE), ("edge", "full"), ("cloud", CORE)]),
+    st.sampled_from(sorted(profiles(BOARD))).map(lambda profile: ("cloud", profile)),
+)
+
+
+class CapacityMachine(RuleBasedStateMachine):
+    """Invariant 4, under any order of joining, leaving, failing and recovering."""
+
+    def __init__(self):
+        super().__init__()
+        self.machines = Machines(cluster())
+        self.deployments = {}
+        self.made = 0
+
+    @rule(
+        places=st.lists(PLACES, min_size=1, max_size=3),
+        work=st.sampled_from((0.05, 0.3, 0.7, 0.9)),
+        value=st.integers(0, 1),
+        replicas=st.integers(1, 3),
+    )
+    def join(self, places, work, value, replicas):
+        demands = [
+            demand(place, profile, work, number, value, replicas)
+            for number, (place, profile) in enumerate(places)
+        ]
+        before = state(self.machines)
+        fits = self.machines.fits(demands)
+        assert state(self.machines) == before, "asking changes nothing"
+        got = self.machines.join(self.made, self.made, demands)
+        assert fits == (not isinstance(got, str))
+        if isinstance(got, str):
+            assert state(self.machines) == before, "all or nothing"
+        else:
+            self.deployments[self.made] = [station for station, _ in got]
+        self.made += 1
+
+    @rule(data=st.data())
+    def leave(self, data):
+        if not self.deployments:
+            return
+        deployment = data.draw(st.sampled_from(sorted(self.deployments)))
+        stations = self.deployments.pop(deployment)
+        others = {s for held in self.deployments.values() for s in held}
+        kept = {slot for m in self.machines.all() for slot, s in m.slots.items() if s in others}
+        for station in self.machines.leave(deployment, stations):
+            assert station not in others
+        now = {slot for machine in self.machines.all() for slot in machine.slots}
+        assert kept == now, "neighbours keep their slots, and nobody else has one"
+
+    @rule(number=st.integers(0, 3))
+    def fail_or_recover(self, number):
+        machine = list(self.machines.all())[number]
+        if not machine.up:
+            machine.up = True
+            return
+        victims = set(machine.slots.values())
+        assert set(self.machines.fail(machine)) == victims
+        assert not machine.rented
+        assert machine.take(CORE) is None
+        assert machine.room_for(machine.node.gpu_profiles[0]) == 0
+
+    @invariant()
+    def capacity(self):
+        check_capacity(self.machines)
+
+    @invariant()
+    def money(self):
+        ledger = Ledger(self.machines)
+        ledger.settle(HOUR_NS)
+        rented = [machine for machine in self.machines.all() if machine.rented]
+        assert ledger.bill_usd == pytest.approx(sum(m.node.price_usd_per_hour for m in rented))
+        total = ledger.idle_usd + sum(ledger.attributed_usd.values())
+        assert total == pytest.approx(ledger.bill_usd, rel=1e-9, abs=1e-12)
+
+
+CapacityMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
+TestInvariantCapacity = CapacityMachine.TestCase
+
+
+def test_invariant_capacity_filling_a_card_in_all_ways_ends_in_one_of_the_19_layouts():
+    """Every order of asking for standard profiles, on a card of one machine, until none fits."""
+    names = {int(name[0]): name for name in STANDARD}
+    published = {
+        tuple(sorted((names[int(g)], int(at)) for g, at in re.findall(r"(\d)g@(\d)", text)))
+        for text in load_table("mig_layouts_a100")["layout"]
+    }
+    assert len(published) == 19
+    ends, seen, frontier = set(), set(), [()]
+    while frontier:
+        asked = frontier.pop()
+        machines = Machines(Cluster({"cloud": Node("cloud", "a2-highgpu-1g")}))
+        for number, profile in enumerate(asked):
+            assert not isinstance(
+                machines.join(number, 0, [demand("cloud", profile, value=number)]), str
+            )
+        (machine,) = machines.all()
+        layout = machine.cards[0]
+        check_layout(BOARD, layout)
+        if layout in seen:
+            continue
+        seen.add(layout)
+        more = [name for name in STANDARD if machine.room_for(name)]
+        refused = [name for name in STANDARD if name not in more]
+        for profile in refused:
+            assert isinstance(machines.join(99, 0, [demand("cloud", profile, value=99)]), str)
+        frontier += [(*asked, profile) for profile in more]
+        if not more:
+            ends.add(layout)
+    assert ends <= published == maximal_layouts(BOARD, STANDARD)
+    mixes = {tuple(sorted(name for name, _ in layout)) for layout in published}
+    assert {tuple(sorted(name for name, _ in layout)) for layout in ends} == mixes
+
+
+def test_stations_are_shared_up_to_the_utilisation_limit_fullest_first():
+    machines = Machines(cluster())
+    (first, new), *_ = machines.join(0, 0, [demand("cloud", "1g.5gb", work=0.5)])
+    (second, also_new), *_ = machines.join(1, 1, [demand("cloud", "1g.5gb", work=0.4)])
+    assert new
+    assert also_new
+    assert second is not first, "together they would be above 0.8"
+    (third, not_new), *_ = machines.join(2, 2, [demand("cloud", "1g.5gb", work=0.3)])
+    assert (third, not_new) == (first, False)
+    (fourth, _), *_ = machines.join(3, 3, [demand("cloud", "1g.5gb", work=0.3)])
+    assert fourth is second
+    load = machines.load_for(demand("cloud", "1g.5gb", work=0.0), query=0)
+    assert (load.servers, load.rate, load.work) == (1, 1.0, pytest.approx(0.3))
+    assert machines.leave(0, [first]) == []
+    assert machines.leave(2, [first]) == [first]
+
+
+def test_devices_are_never_shared_or_full():
+    machines = Machines(cluster())
+    (first, _), *_ = machines.join(0, 0, [demand(DEVICE, DEVICE, work=5.0)])
+    (second, new), *_ = machines.join(1, 1, [demand(DEVICE, DEVICE, work=5.0)])
+    assert new
+    assert second is not first
+
+
+def test_refusals_say_why():
+    machines = Machines(Cluster({"cloud": Node("cloud", "a2-highgpu-1g")}))
+    assert machines.join(0, 0, [demand("cloud", "1g.5gb", work=0.9)]) == (
+        "cloud:1g.5gb would be 0.90 busy, above 0.80"
+    )
+    machines.join(1, 0, [demand("cloud", "7g.40gb")])
+    assert machines.join(2, 0, [demand("cloud", "1g.5gb", value=1)]) == "cloud has no 1g.5gb left"
+
+
+def test_rented_machines_are_filled_before_others_are_rented():
+    machines = Machines(cluster())
+    for number in range(5):
+        machines.join(number, 0, [demand("edge", CORE, work=0.7, value=number)])
+    assert [len(machine.slots) for machine in machines.pools["edge"]] == [4, 1]
+
+
+# Money
+
+
+def settle(machines, hours=1):
+    ledger = Ledger(machines)
+    ledger.settle(hours * HOUR_NS)
+    return ledger
+
+
+def test_invariant_money_only_standby_and_used_machines_are_billed():
+    machines = Machines(cluster())
+    edge, cloud = (pool[0].node.price_usd_per_hour for pool in machines.pools.values())
+    assert settle(machines).bill_usd == pytest.approx(edge)
+    assert settle(machines).idle_usd == pytest.approx(edge)
+    (station, _), *_ = machines.join(0, 7, [demand("cloud", CORE)])
+    ledger = settle(machines, hours=2)
+    assert ledger.bill_usd == pytest.approx(2 * (edge + cloud))
+    core = machines.pools["cloud"][0].node.core_price_usd_per_hour
+    assert ledger.attributed_usd == {7: pytest.approx(2 * core)}
+    machines.leave(0, [station])
+    assert settle(machines).bill_usd == pytest.approx(edge)
+    machines.fail(machines.pools["edge"][0])
+    assert settle(machines).bill_usd == 0.0
+
+
+def test_invariant_money_members_split_a_slot_by_their_declared_load():
+    machines = Machines(cluster())
+    machines.join(0, 1, [demand("cloud", "2g.10gb", work=0.1)])
+    machines.join(1, 2, [demand("cloud", "2g.10gb", work=0.3)])
+    shares = settle(machines).attributed_usd
+    whole = machines.pools["cloud"][0].node.slice_price_usd_per_hour("2g.10gb")
+    assert shares == {1: pytest.approx(whole / 4), 2: pytest.approx(3 * whole / 4)}
+
+
+def test_invariant_money_a_whole_card_and_all_cores_leave_nothing_idle():
+    machines = Machines(Cluster({"cloud": Node("cloud", "a2-highgpu-1g")}))
+    cores = machines.pools["cloud"][0].node.cores
+    machines.join(0, 0, [demand("cloud", "7g.40gb"), demand("cloud", CORE, replicas=cores)])
+    ledger = settle(machines)
+    assert ledger.idle_usd == pytest.approx(0.0, abs=1e-12)
+    assert ledger.attributed_usd == {0: pytest.approx(ledger.bill_usd)}
+
+
+def test_invariant_money_settling_often_is_settling_once():
+    machines = Machines(cluster())
+    machines.join(0, 0, [demand("cloud", "3g.20gb"), demand("edge", CORE)])
+    often = Ledger(machines)
+    for at_ns in range(0, HOUR_NS + 1, HOUR_NS // 1000):
+        often.settle(at_ns)
+    once = settle(machines)
+    assert often.bill_usd == pytest.approx(once.bill_usd, rel=1e-9)
+    assert often.attributed_usd[0] == pytest.approx(once.attributed_usd[0], rel=1e-9)

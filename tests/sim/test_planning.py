@@ -1,0 +1,437 @@
+"""Planning is charged, bounded, contained, and sees no more than a deployed planner could."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from worlds import At, Does, run, scenario
+
+import planners
+from planners import CheapestFeasible
+from scenarios.application import Application, Dataset
+from scenarios.cluster import Profiling
+from scenarios.queries import QueryTruth
+from scenarios.slo import Tier
+from scenarios.speech_recognition import SpeechRecognition
+from scenarios.workload import Workload
+from sim.machines import Machine, Machines
+from sim.office import Office
+from sim.planner import Planner
+from sim.profiling import ProfilingBench
+from sim.query_board import QueryBoard, QueryState
+from sim.search import CHARGES_S
+from sim.world import World
+
+APPLICATION = SpeechRecognition()
+CONFIGURATIONS = APPLICATION.pipeline.configurations
+
+
+def workload(*times):
+    return Workload(
+        arrivals=At(times),
+        lifetime_mean_s=1000.0,
+        lifetime_min_s=500.0,
+        tiers={"any": Tier(latency_s=4.0)},
+        datasets={"VOiCES": 1.0},
+    )
+
+
+def plan_once(action, *times, budget_s=5.0, horizon_s=60.0, **cluster):
+    """Run a world in which ``action(desk, query)`` plans each waiting query; return it."""
+
+    def act(desk):
+        for query in desk.waiting:
+            action(desk, query)
+
+    made = run(scenario(horizon_s, workload=workload(*times), **cluster), Does(act, budget_s))
+    assert made.planner_errors == []
+    made.frames = made.tables.take()
+    return made
+
+
+def on_device(desk, query):
+    """Return the plan that keeps everything on the device, where nothing has to be loaded."""
+    return next(p for p in desk.candidates(query) if set(p.placement) == {"device"})
+
+
+def spent(desk, query, act):
+    """Return what an act takes of the budget, in seconds."""
+    before = desk.remaining(query)
+    result = act()
+    return before - desk.remaining(query), result
+
+
+def rounds_s(configuration, samples, workers, first=0):
+    """Return ceil(n / w) times the time of one sample, from one operator on."""
+    times = APPLICATION.datasets["VOiCES"].service_time_s[configuration.index, first:]
+    return -(-samples // workers) * float(times.sum())
+
+
+# Charging
+
+
+def test_invariant_planning_is_charged_and_plans_take_effect_at_the_clock_of_the_search():
+    def act(desk, query):
+        desk.profile(query, CONFIGURATIONS[0], 20)
+        desk.think(query, count=500_000)
+        desk.deploy(query, on_device(desk, query))
+
+    made = plan_once(act, 5.0)
+    (row,) = made.frames["decisions"].rows(named=True)
+    charged_s = CHARGES_S["profile"] + rounds_s(CONFIGURATIONS[0], 20, 16) + 0.5
+    assert row["charged_s"] == pytest.approx(charged_s, abs=1e-8)
+    assert row["decided_s"] == pytest.approx(5.0 + charged_s, abs=1e-8)
+    assert row["in_force_s"] == row["decided_s"]
+    (query,) = made.frames["queries"].rows(named=True)
+    assert query["first_deployed_s"] == row["in_force_s"]
+    assert query["planning_s"] == pytest.approx(charged_s, abs=1e-8)
+    # Requests before that moment are unserved, and none after it.
+    window = made.frames["windows"].filter(pl.col("window") == 0).rows(named=True)[0]
+    assert window["deployed_s"] == pytest.approx(40 - row["in_force_s"])
+    assert made.book.outcomes["unserved"] == query["unserved"]
+
+
+@pytest.mark.parametrize(("samples", "workers"), [(1, 16), (16, 16), (17, 16), (50, 4), (5, 1)])
+def test_invariant_planning_samples_on_workers_take_rounds(samples, workers):
+    charges = []
+
+    def act(desk, query):
+        charges.append(spent(desk, query, lambda: desk.profile(query, CONFIGURATIONS[7], samples)))
+        desk.deploy(query, on_device(desk, query))
+
+    made = plan_once(act, 1.0, budget_s=1e3, profiling=Profiling(workers=workers))
+    ((charged_s, estimate),) = charges
+    expected_s = rounds_s(CONFIGURATIONS[7], samples, workers)
+    assert charged_s == pytest.approx(CHARGES_S["profile"] + expected_s, abs=1e-7)
+    assert estimate.count == samples
+    device_s = made.frames["profiling"]["device_s"].item()
+    assert device_s == pytest.approx(samples * rounds_s(CONFIGURATIONS[7], 1, 1))
+
+
+def test_invariant_planning_a_reused_prefix_is_not_charged_again():
+    """Configurations 0 and 1 differ in the model, the knob of the third operator, alone."""
+    charges = []
+
+    def act(desk, query):
+        for configuration in (CONFIGURATIONS[0], CONFIGURATIONS[0], CONFIGURATIONS[1]):
+            charges.append(spent(desk, query, lambda c=configuration: desk.profile(query, c, 10)))
+        # More items of a known configuration: only the new ones run.
+        charges.append(spent(desk, query, lambda: desk.profile(query, CONFIGURATIONS[0], 16)))
+        charges.append(spent(desk, query, lambda: desk.profile(query, CONFIGURATIONS[0], 12)))
+        desk.deploy(query, on_device(desk, query))
+
+    plan_once(act, 1.0, profiling=Profiling(workers=2))
+    (first, again, other, more, known) = charges
+    assert first[0] == pytest.approx(1e-3 + rounds_s(CONFIGURATIONS[0], 10, 2), abs=1e-7)
+    assert first[1].prefix_reused == 0
+    assert again[0] == 0.0
+    assert again[1].prefix_reused == 4
+    assert other[0] == pytest.approx(1e-3 + rounds_s(CONFIGURATIONS[1], 10, 2, first=2), abs=1e-7)
+    assert other[1].prefix_reused == 2
+    assert more[0] == pytest.approx(1e-3 + rounds_s(CONFIGURATIONS[0], 6, 2), abs=1e-7)
+    assert (known[0], known[1].count) == (0.0, 16)
+
+
+def test_invariant_planning_the_first_items_are_the_same_for_every_configuration():
+    seen = {}
+
+    def act(desk, query):
+        few = desk.profile(query, CONFIGURATIONS[3], 10).measurement
+        many = desk.profile(query, CONFIGURATIONS[3], 30).measurement
+        assert (many.accuracy[:10] == few.accuracy).all()
+        other = desk.profile(query, CONFIGURATIONS[90], 30).measurement
+        assert (other.size == many.size).all()
+        seen[desk.now_s] = many.size
+        desk.deploy(query, on_device(desk, query))
+
+    plan_once(act, 1.0, 2.0)
+    first, second = seen.values()
+    assert (first != second).all(), "another query has other items"
+
+
+def test_invariant_planning_the_budget_is_never_exceeded_and_deploy_still_works():
+    counts = []
+
+    def act(desk, query):
+        for configuration in CONFIGURATIONS:
+            counts.append(desk.profile(query, configuration, 400).count)
+            assert desk.remaining(query) >= 0
+        desk.think(query, count=10**9)
+        assert desk.remaining(query) == 0
+        assert desk.profile(query, CONFIGURATIONS[-1], 999).count == counts[-1]
+        desk.deploy(query, on_device(desk, query))
+
+    made = plan_once(act, 1.0, budget_s=2.0)
+    assert counts[0] < 400
+    assert counts[0] > 0
+    assert min(counts) == 0, "what cannot be paid for is not measured"
+    (row,) = made.frames["decisions"].rows(named=True)
+    assert row["charged_s"] == 2.0
+    assert row["decided_s"] == pytest.approx(3.0)
+    assert made.frames["profiling"]["charged_s"].sum() <= 2.0 + 1e-9
+
+
+def test_invariant_planning_lanes_are_granted_first_come_first_served_and_waiting_counts():
+    def act(desk, query):
+        desk.profile(query, CONFIGURATIONS[0], 160)
+        desk.deploy(query, on_device(desk, query))
+
+    takes_s = CHARGES_S["profile"] + rounds_s(CONFIGURATIONS[0], 160, 16)
+    assert takes_s > 0.5
+
+    def clocks(lanes):
+        made = plan_once(act, 1.0, 1.1, 1.2, profiling=Profiling(lanes=lanes))
+        rows = made.frames["decisions"].sort("query")
+        assert rows["charged_s"].to_list() == pytest.approx([takes_s] * 3, abs=1e-7)
+        return rows["decided_s"].to_list(), rows["waited_s"].to_list()
+
+    decided, waited = clocks(lanes=1)
+    assert decided == pytest.approx([1 + takes_s, 1 + 2 * takes_s, 1 + 3 * takes_s], abs=1e-6)
+    assert waited == pytest.approx([0, takes_s - 0.1, 2 * takes_s - 0.2], abs=1e-6)
+    decided, waited = clocks(lanes=2)
+    assert decided == pytest.approx([1 + takes_s, 1.1 + takes_s, 1 + 2 * takes_s], abs=1e-6)
+    decided, waited = clocks(lanes=3)
+    assert waited == [0, 0, 0]
+
+
+def test_invariant_planning_primitives_charge_themselves():
+    def act(desk, query):
+        plan = on_device(desk, query)
+        desk.profile(query, plan, 10)
+        assert spent(desk, query, lambda: desk.fits(query, plan))[0] == pytest.approx(
+            CHARGES_S["fits"]
+        )
+        assert spent(desk, query, lambda: desk.predict(query, plan))[0] == pytest.approx(
+            CHARGES_S["predict"]
+        )
+        assert spent(desk, query, lambda: desk.think(query, "step", 1000))[0] == pytest.approx(
+            1000 * CHARGES_S["step"]
+        )
+        desk.deploy(query, plan)
+
+    plan_once(act, 1.0)
+
+
+def test_invariant_planning_offline_profiles_cost_device_time_and_no_response_time():
+    def act(desk, query):
+        charged_s, estimate = spent(
+            desk, query, lambda: desk.profile_offline("VOiCES", CONFIGURATIONS[5], 32)
+        )
+        assert charged_s == 0
+        assert estimate.count == 32
+        desk.deploy(query, on_device(desk, query))
+
+    made = plan_once(act, 1.0, 2.0)
+    (row,) = made.frames["profiling"].rows(named=True)
+    assert row["query"] is None
+    assert row["device_s"] == pytest.approx(32 * rounds_s(CONFIGURATIONS[5], 1, 1))
+    assert made.frames["decisions"]["decided_s"].to_list() == [1.0, 2.0]
+
+
+# Searches under way, refusals, contained faults
+
+
+def test_query_is_searching_until_its_clock_and_can_wait_for_it():
+    seen = []
+
+    def act(desk):
+        seen.append((desk.now_s, [q.id for q in desk.waiting], [q.id for q in desk.searching]))
+        for query in desk.waiting:
+            desk.think(query, count=2_000_000)
+            desk.deploy(query, on_device(desk, query))
+
+    made = run(scenario(20, workload=workload(1.0, 2.0, 4.5)), Does(act))
+    assert made.planner_errors == []
+    assert seen == [(1.0, [0], []), (2.0, [1], [0]), (4.5, [2], [])]
+
+
+def test_search_that_orders_nothing_keeps_its_query_searching_too():
+    seen = []
+
+    def act(desk):
+        seen.append([query.id for query in desk.searching])
+        for query in desk.waiting:
+            desk.think(query, count=2_000_000)
+
+    run(scenario(20, workload=workload(1.0, 2.0, 3.5)), Does(act))
+    assert seen == [[], [0], [1]]
+
+
+def test_two_calls_at_one_tick_see_the_searches_of_each_other():
+    """A refusal and the period fall on one tick; the second call must leave the query alone."""
+    calls = []
+
+    def act(desk):
+        ids = [query.id for query in desk.waiting]
+        calls.append((desk.trigger, desk.now_s, ids, [query.id for query in desk.searching]))
+        for query in desk.waiting:
+            full = [p for p in desk.candidates(query) if p.allocation[2].profile == "7g.40gb"]
+            desk.think(query, count=10_000)
+            desk.deploy(query, full[query.id])
+
+    planner = Does(act)
+    planner.replan_every_s = 1.0
+    # Two A100s for three queries whose configurations differ: the third is refused for ever.
+    made = run(scenario(5.0, workload=workload(1.25, 1.26, 1.27)), planner)
+    assert made.planner_errors == []
+    assert [call for call in calls if call[1] == 2.0] == [
+        ("refusal", 2.0, [2], []),
+        ("tick", 2.0, [], [2]),
+    ]
+
+
+def test_world_contains_a_planner_that_raises():
+    def act(desk):
+        if desk.trigger == "arrival" and desk.now_s == 2.0:
+            raise ValueError("of no\nimportance")
+        for query in desk.waiting:
+            desk.deploy(query, on_device(desk, query))
+
+    made = run(scenario(20, workload=workload(1.0, 2.0, 3.0)), Does(act))
+    (error,) = made.planner_errors
+    assert error == "at 2.000 s, on arrival: Does failed: ValueError: of no importance"
+    decisions = made.tables.take()["decisions"]
+    assert decisions["outcome"].to_list() == ["deployed", "error", "deployed", "deployed"]
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (lambda desk, query: desk.think(query, "dream"), r"think\('dream'\): choose one of"),
+        (lambda desk, query: desk.deploy(query, "plan"), "'plan'"),
+        (lambda desk, query: desk.profile(query, "x", 3), "'x'"),
+        (lambda desk, query: desk.predict(query, on_device(desk, query)), "profile .* first"),
+        (lambda desk, query: [desk.remaining(query) for _ in iter(int, 1)], "1,?000,?000"),
+        (lambda desk, query: desk.profile_offline("x", CONFIGURATIONS[0], 3), "data set 'x'"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(act, reason):
+    def plan(desk):
+        for query in desk.waiting:
+            act(desk, query)
+
+    made = run(scenario(5.0, workload=workload(1.0)), Does(plan))
+    (error,) = made.planner_errors
+    assert "\n" not in error
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(error)
+
+
+def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
+    seen = []
+
+    def act(desk):
+        seen.append((desk.now_s, desk.recall("lesson")))
+        for query in desk.waiting:
+            desk.think(query, count=2_000_000)
+            desk.remember("lesson", query.id, query)
+            desk.deploy(query, on_device(desk, query))
+
+    run(scenario(20, workload=workload(1.0, 2.0, 3.5, 6.0)), Does(act))
+    assert seen == [(1.0, None), (2.0, None), (3.5, 0), (6.0, 2)]
+
+
+# The oracle boundary
+
+HIDDEN = (
+    *(QueryTruth, QueryState, QueryBoard, Dataset, Application),
+    *(World, Office, ProfilingBench, Machines, Machine),
+)
+OURS = ("sim", "scenarios", "planners", "hardware_models")
+PLAIN = (int, float, str, bytes, bool, type(None), np.ndarray, np.generic, Enum)
+
+
+@dataclass
+class Walk:
+    """Everything that can be reached from an object by public names."""
+
+    seen: dict
+
+    def visit(self, thing, path):
+        if isinstance(thing, PLAIN) or id(thing) in self.seen or callable(thing):
+            return
+        self.seen[id(thing)] = thing, path
+        assert not isinstance(thing, HIDDEN), f"{path} is a {type(thing).__name__}"
+        if isinstance(thing, Mapping):
+            for key, value in thing.items():
+                self.visit(key, f"{path} key")
+                self.visit(value, f"{path}[{key!r}]")
+        elif isinstance(thing, (tuple, list, set, frozenset)):
+            for number, value in enumerate(thing):
+                self.visit(value, f"{path}[{number}]")
+        elif type(thing).__module__.partition(".")[0] in OURS:
+            for name in dir(thing):
+                if name.startswith("_"):
+                    continue
+                try:
+                    value = getattr(thing, name)
+                except (ValueError, AttributeError):
+                    continue  # A configuration alone has no latency.
+                self.visit(value, f"{path}.{name}")
+
+
+class Curious(Planner):
+    """Deploys, and looks at all that the desk shows and returns."""
+
+    replan_every_s = 10.0
+
+    def __init__(self, walk):
+        self.walk = walk
+
+    def plan(self, desk):
+        self.walk.visit(desk, "desk")
+        for query in (*desk.waiting, *desk.running, *desk.departed):
+            self.walk.visit(query, "query")
+            self.walk.visit(desk.telemetry(query), "telemetry")
+            self.walk.visit(desk.plan_of(query), "plan_of")
+        for query in desk.waiting:
+            for plan in islice(desk.candidates(query), 0, 2000, 100):
+                self.walk.visit(plan, "candidate")
+                self.walk.visit(desk.profile(query, plan, 2), "estimate")
+                self.walk.visit(desk.predict(query, plan), "prediction")
+                desk.fits(query, plan)
+            self.walk.visit(desk.profile(query, CONFIGURATIONS[0], 2), "estimate alone")
+            self.walk.visit(desk.profile_offline("VOiCES", CONFIGURATIONS[0], 2), "offline")
+            desk.deploy(query, on_device(desk, query))
+
+
+def test_invariant_oracle_boundary_no_public_name_leads_to_the_truth():
+    walk = Walk({})
+    made = run(scenario(120, rate=0.1), Curious(walk))
+    assert made.planner_errors == []
+    kinds = {type(thing).__name__ for thing, _ in walk.seen.values()}
+    assert {"Desk", "Query", "Estimate", "Prediction", "WindowReport", "Plan", "Node"} <= kinds
+
+
+def test_invariant_oracle_boundary_what_a_query_declares_is_nominal():
+    """Nothing that a planner sees of a query depends on the hidden draws of its world."""
+    made = run(scenario(120, rate=0.1), CheapestFeasible())
+    for state in made._closing.values():
+        shown = repr(state.query)
+        assert str(state.truth.device_factor) not in shown
+        assert str(state.truth.departure_s) not in shown
+        assert str(state.truth.access_rtt_s) not in shown
+
+
+def test_invariant_oracle_boundary_planners_import_the_planning_interface_only():
+    """Of the world, planners may import ``sim`` itself and its public vocabulary, no more."""
+    allowed = {"sim", "sim.search", "sim.plan", "sim.planner", "sim.desk", "sim.prediction"}
+    allowed |= {"sim.profiling", "sim.telemetry"}
+    for file in Path(planners.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                assert name.partition(".")[0] != "sim" or name in allowed, f"{file}: {name}"
+                assert name != "scenarios.queries" or all(
+                    alias.name in ("Query",) for alias in node.names
+                ), f"{file} imports the truth"

@@ -1,0 +1,108 @@
+"""The planners' queueing approximation: exact where it says so, and close to the event plane."""
+
+from math import inf, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import Recording, pipeline
+
+from scenarios.requests import RequestBlock
+from scenarios.slo import SLO
+from sim.data_plane import StationSpec
+from sim.events_plane import EventsPlane
+from sim.prediction import Prediction, StationLoad, mean_wait_s, sojourn
+
+LOADS = st.floats(0.01, 0.98)
+SERVICES = st.floats(1e-4, 10)
+
+
+@given(load=LOADS, service_s=SERVICES)
+def test_mean_wait_is_exact_for_m_m_1(load, service_s):
+    assert mean_wait_s(service_s, 1.0, 1, load) == pytest.approx(service_s * load / (1 - load))
+
+
+@given(load=LOADS, service_s=SERVICES, cv=st.floats(0, 3))
+def test_mean_wait_is_exact_for_m_g_1(load, service_s, cv):
+    """Pollaczek and Khinchine: arrival rate times second moment over 2 (1 - load)."""
+    rate = load / service_s
+    expected = rate * service_s**2 * (1 + cv**2) / (2 * (1 - load))
+    assert mean_wait_s(service_s, cv, 1, load) == pytest.approx(expected)
+
+
+def test_mean_wait_for_several_servers_is_within_a_tenth_of_erlang():
+    assert mean_wait_s(1.0, 1.0, 2, 0.5) == pytest.approx(1 / 3, rel=0.1)
+    assert mean_wait_s(1.0, 1.0, 4, 0.7) == pytest.approx(0.35721, rel=0.1)
+
+
+def test_overload_is_infinitely_slow():
+    assert mean_wait_s(1.0, 0.0, 1, 1.0) == inf
+    mean, tail, (busy,) = sojourn(0.6, [1.0], [StationLoad(1, 0.5, 0.5)], [], 0, 0, 0.0, 0.95)
+    assert mean == tail == inf
+    assert busy == pytest.approx(1.1)
+    mean, tail, _ = sojourn(2.0, [0.1], [StationLoad(1)], [0.6], 0, 0, 0.0, 0.95)
+    assert mean == tail == inf, "the access link is a queue too"
+
+
+def test_without_load_or_variation_the_prediction_is_the_sum_of_the_parts():
+    mean, tail, busy = sojourn(
+        1e-12, [0.2, 0.3], [StationLoad(1), StationLoad(2)], [0.05], 0.01, 0.5, 0.0, 0.95
+    )
+    assert mean == pytest.approx(1.06)
+    assert tail == pytest.approx(1.06, rel=1e-3)
+    assert busy == pytest.approx((0.0, 0.0), abs=1e-9)
+
+
+@given(rate=st.floats(0.1, 2), more=st.floats(1.01, 2), cv=st.floats(0.1, 1))
+def test_more_load_is_never_predicted_to_be_faster(rate, more, cv):
+    def predict(others):
+        return sojourn(rate, [0.1], [StationLoad(1, others, others * 0.1)], [], 0, 0, cv, 0.95)
+
+    assert predict(more)[0] >= predict(1.0)[0]
+    assert predict(more)[1] >= predict(1.0)[1]
+
+
+def test_an_slo_is_met_part_by_part():
+    prediction = Prediction(0.5, 0.9, (0.1,), 0.8, 1.0)
+    assert prediction.meets(SLO())
+    assert prediction.meets(SLO(latency_s=0.9, accuracy=0.8, cost_usd_per_hour=1.0))
+    assert not prediction.meets(SLO(latency_s=0.89))
+    assert not prediction.meets(SLO(accuracy=0.81))
+    assert not prediction.meets(SLO(cost_usd_per_hour=0.99))
+
+
+def simulate(own_rate, others_rate, service_s, spread, count, seed):
+    """Return the sojourns in seconds of a query on a tandem whose first station it shares."""
+    rng = np.random.default_rng([31, seed])
+    recording = Recording()
+    plane = EventsPlane(recording)
+    for station in range(2):
+        plane.add_station(StationSpec(station))
+    log_variance = np.log1p(spread**2)
+    last_ns = 0
+    for query, rate in enumerate((own_rate, others_rate)):
+        size = round(count * rate / own_rate)
+        gaps = np.maximum(1, np.rint(rng.exponential(1e9 / rate, size))).astype(np.int64)
+        sizes = np.exp(rng.normal(-log_variance / 2, sqrt(log_variance), size))
+        block = RequestBlock(np.cumsum(gaps), sizes, np.ones((size, 2)))
+        last_ns = max(last_ns, int(block.arrival_ns[-1]))
+        plane.open_source(0, query, iter([block]))
+        stops = [("station", 0, service_s[0] * 1e9)]
+        if query == 0:
+            stops.append(("station", 1, service_s[1] * 1e9))
+        plane.route(0, query, pipeline(query, *stops))
+    plane.advance(last_ns + 10**12)
+    return np.array([(r.ended_ns - r.arrival_ns) / 1e9 for r in recording.records if r.query == 0])
+
+
+@pytest.mark.parametrize("others", [1.0, 4.0])
+def test_prediction_is_within_a_twentieth_of_the_event_plane_on_a_tandem_with_shared_load(others):
+    """Size decides the service of one request at both stations, as in the approximation."""
+    own, service_s, spread = 2.0, (0.1, 0.15), 0.6
+    seen = simulate(own, others, service_s, spread, 40_000, seed=1)
+    loads = [StationLoad(1, others, others * service_s[0]), StationLoad(1)]
+    mean, tail, busy = sojourn(own, service_s, loads, [], 0.0, 0.0, spread, 0.95)
+    assert busy == pytest.approx(((own + others) * service_s[0], own * service_s[1]))
+    assert mean == pytest.approx(seen.mean(), rel=0.05)
+    assert tail == pytest.approx(np.quantile(seen, 0.95), rel=0.05)

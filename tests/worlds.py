@@ -1,0 +1,215 @@
+"""Small worlds and data planes that several tests build."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+
+from scenarios.arrivals import ArrivalProcess
+from scenarios.cluster import DEVICE, Cluster, Node
+from scenarios.drift import Drift
+from scenarios.queries import Query
+from scenarios.random_streams import stream
+from scenarios.requests import RequestBlock
+from scenarios.scenario import Scenario
+from scenarios.slo import Tier
+from scenarios.speech_recognition import SpeechRecognition
+from scenarios.workload import Workload
+from sim.data_plane import RequestRecord, Route, StationSpec, Visit
+from sim.desk import Desk
+from sim.events_plane import EventsPlane
+from sim.plan import Plan
+from sim.planner import Planner
+from sim.rate_profile import RateProfile
+from sim.world import World
+
+FAST_LINK = RateProfile((0,), (10**9,))  # 1 byte per nanosecond
+
+
+@dataclass
+class Recording:
+    """A recorder that keeps everything, in the order in which it was told."""
+
+    births: list[tuple[int, int]] = field(default_factory=list)
+    records: list[RequestRecord] = field(default_factory=list)
+
+    def born(self, query: int, arrival_ns: int) -> None:
+        self.births.append((query, arrival_ns))
+
+    def ended(self, record: RequestRecord) -> None:
+        self.records.append(record)
+
+    def ends(self, query: int = 0) -> list[tuple[int, str, int]]:
+        """List (birth, outcome, end) of a query's requests, by birth."""
+        return sorted(
+            (each.arrival_ns, each.outcome, each.ended_ns)
+            for each in self.records
+            if each.query == query
+        )
+
+
+def flat(record: RequestRecord) -> tuple:
+    """Return all that a record holds, comparable."""
+    return (
+        record.query,
+        record.arrival_ns,
+        record.deployment,
+        record.outcome,
+        record.ended_ns,
+        tuple(record.queueing_ns),
+        tuple(record.batching_ns),
+        tuple(record.compute_ns),
+        tuple(record.transfer_ns),
+    )
+
+
+def requests(
+    arrival_ns: Sequence[int], size: Sequence[float] | None = None, operators: int = 1
+) -> Iterator[RequestBlock]:
+    """Return a source of these requests, in one block; sizes are 1 unless given."""
+    count = len(arrival_ns)
+    return iter(
+        [
+            RequestBlock(
+                np.array(arrival_ns, dtype=np.int64),
+                np.ones(count) if size is None else np.array(size, dtype=float),
+                np.ones((count, operators)),
+            )
+        ]
+    )
+
+
+def pipeline(deployment: int, *stops: tuple[str, int, float]) -> Route:
+    """Lay out a route of stops ("link" or "station", id, mean); a station ends an operator."""
+    visits, operator = [], 0
+    for kind, number, mean in stops:
+        if kind == "station":
+            visits.append(Visit(operator, number, None, mean))
+            operator += 1
+        else:
+            visits.append(Visit(operator, None, number, mean))
+    return Route(deployment, tuple(visits))
+
+
+def one_station(
+    spec: StationSpec, arrival_ns: Sequence[int], service_ns: float, size: Sequence[float] | None
+) -> tuple[EventsPlane, Recording]:
+    """Return a plane with one query whose requests visit one station, ready to advance."""
+    recording = Recording()
+    plane = EventsPlane(recording)
+    plane.add_station(spec)
+    plane.open_source(0, 0, requests(arrival_ns, size))
+    plane.route(0, 0, pipeline(0, ("station", spec.id, service_ns)))
+    return plane, recording
+
+
+def scenario(
+    horizon_s: float = 120.0,
+    rate: float = 0.1,
+    drift: Drift | None = None,
+    nodes: dict[str, Node] | None = None,
+    workload: Workload | None = None,
+    **cluster: object,
+) -> Scenario:
+    """Return a small scenario: an edge machine and two cloud machines with an A100 each."""
+    return Scenario(
+        SpeechRecognition(window_s=40.0),
+        Cluster(
+            nodes
+            or {
+                "edge": Node("edge", "g2-standard-8", standby=1),
+                "cloud": Node("cloud", "a2-highgpu-1g", count=2),
+            },
+            **cluster,
+        ),
+        workload=workload
+        or Workload(
+            rate=rate,
+            lifetime_mean_s=80.0,
+            lifetime_min_s=20.0,
+            tiers={
+                "premium": Tier(1.0, latency_s=1.0, accuracy_of_best=0.95),
+                "economy": Tier(1.0, latency_s=4.0, cost_usd_per_hour=1.0),
+            },
+        ),
+        drift=drift or Drift(),
+        horizon_s=horizon_s,
+    )
+
+
+def run(a_scenario: Scenario, planner: Planner, seed: int = 1, world: type[World] = World) -> World:
+    """Run a world to its horizon and return it, its tables not yet taken."""
+    made = world(a_scenario, planner, seed, EventsPlane)
+    made.run(a_scenario.horizon_s)
+    return made
+
+
+def finish_step_by_step(profile: RateProfile, start_ns: int, work: int) -> int:
+    """Return when work is done, nanosecond by nanosecond: slow, and plain to see."""
+    now = start_ns
+    while work > 0 or now == start_ns:
+        rate = profile.rates[0]
+        for begins, each in zip(profile.starts_ns, profile.rates, strict=True):
+            if begins <= now:
+                rate = each
+        work -= rate
+        now += 1
+    return now
+
+
+@dataclass(frozen=True)
+class At(ArrivalProcess):
+    """Queries that arrive at given times, whatever the rate."""
+
+    times: tuple[float, ...]
+
+    def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> np.ndarray:
+        return np.array([each for each in self.times if each < horizon_s])
+
+
+class Does(Planner):
+    """A planner that does what a test says; it keeps state, which no other planner may."""
+
+    def __init__(self, action: Callable[[Desk], None], budget_s: float = 5.0) -> None:
+        self.action = action
+        self.budget_s = budget_s
+
+    def plan(self, desk: Desk) -> None:
+        self.action(desk)
+
+
+class Restless(Planner):
+    """Deploys and releases plans at random, with replicas and batches: capacity is never at rest.
+
+    Args:
+        seed: of its own draws.
+        replan_every_s: how often it changes its mind.
+    """
+
+    def __init__(self, seed: int = 0, replan_every_s: float = 5.0) -> None:
+        self.seed = seed
+        self.replan_every_s = replan_every_s
+
+    def plan(self, desk: Desk) -> None:
+        for query in (*desk.waiting, *desk.running):
+            rng = stream(self.seed, "restless", query.id, desk.trigger, round(1e3 * desk.now_s))
+            choice = rng.random()
+            if choice < 0.1 and query in desk.running:
+                desk.release(query)
+            elif choice < 0.7 or query in desk.waiting:
+                if rng.random() < 0.5:
+                    desk.think(query, count=int(rng.integers(1, 2_000_000)))
+                desk.deploy(query, self.draw(desk, query, rng))
+
+    def draw(self, desk: Desk, query: Query, rng: np.random.Generator) -> Plan:
+        plans = list(islice(desk.candidates(query, "enumeration"), 20_000))
+        plan = plans[int(rng.integers(len(plans)))]
+        batches = [int(rng.integers(1, 5)) for _ in plan.allocation]
+        allocation = tuple(
+            share
+            if place == DEVICE
+            else replace(share, replicas=int(rng.integers(1, 3)), max_batch=batch, max_wait_s=0.05)
+            for place, share, batch in zip(plan.placement, plan.allocation, batches, strict=True)
+        )
+        return Plan(plan.configuration, plan.placement, allocation)
