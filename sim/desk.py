@@ -178,16 +178,21 @@ class Desk:
             The estimate on at least so many items, budget permitting.
         """
         search = self._search(query)
-        plan = what if isinstance(what, Plan) else None
-        configuration = what.configuration if isinstance(what, Plan) else what
         bench = self._office.bench(query)
+        plan = what if isinstance(what, Plan) else None
+        known = None if plan is None else bench.estimate(plan)
+        if known is not None and (
+            known.count >= samples or self._denied(known.measurement.configuration, bench, search)
+        ):
+            return known
+        configuration = what.configuration if isinstance(what, Plan) else what
         measurement, reused = self._measure(
             bench, self._known(configuration), samples, search, query.id, query.dataset
         )
         if plan is None:
             return Estimate(measurement, reused, query.slo.latency_quantile)
         figures = self._office.figures(query, self._valid(plan))
-        return Estimate(
+        estimate = Estimate(
             measurement,
             reused,
             query.slo.latency_quantile,
@@ -196,6 +201,9 @@ class Desk:
             sum(figures.access_s) + figures.backhaul_s,
             figures.list_price_usd_per_hour,
         )
+        if reused == len(self.pipeline.operators):
+            bench.keep(plan, estimate)  # Asked again, it would be the same.
+        return estimate
 
     def profile_offline(self, dataset: str, configuration: Configuration, samples: int) -> Estimate:
         """Measure a configuration on a data set's own mixture of content, ahead of all queries.
@@ -348,7 +356,7 @@ class Desk:
         if known is not None and known.count >= min(samples, bench.items):
             return known, len(self.pipeline.operators)
         have = 0 if known is None else known.count
-        if search.denied.get(configuration.index) == bench.runs:
+        if self._denied(configuration, bench, search):
             return bench.measure(configuration, have), len(self.pipeline.operators)
         run = self._affordable(bench, configuration, samples, have, search)
         if run is None:
@@ -377,6 +385,10 @@ class Desk:
             }
         )
         return measurement, run.prefix_reused
+
+    def _denied(self, configuration: Configuration, bench: ProfilingBench, search: Search) -> bool:
+        """Tell whether the budget did not suffice before, and nothing changed since."""
+        return search.denied.get(configuration.index) == bench.runs
 
     def _affordable(
         self,

@@ -16,7 +16,9 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
     """
     known = pipeline.configurations
     index = configuration.index if isinstance(configuration, Configuration) else -1
-    if not 0 <= index < len(known) or known[index] != configuration:
+    if not 0 <= index < len(known) or (
+        known[index] is not configuration and known[index] != configuration
+    ):
         raise PlannerError(f"{configuration!r} is no configuration of {pipeline.name}")
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scenarios.application import Application, Configuration, Dataset, KnobValue
 from scenarios.random_streams import stream
 from scenarios.slo import SLO
+from sim.plan import Plan
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -195,8 +196,22 @@ class ProfilingBench:
             ]
         )
         self._measured: dict[int, Measurement] = {}
+        self._estimates: dict[Plan, Estimate] = {}
         self.runs = 0
         self._prefixes: dict[tuple[int, tuple[KnobValue, ...]], int] = {}
+
+    def estimate(self, plan: Plan) -> Estimate | None:
+        """Return the kept estimate of a plan, unless there are newer results."""
+        estimate = self._estimates.get(plan)
+        if estimate is None:
+            return None
+        measurement = estimate.measurement
+        newest = self._measured.get(measurement.configuration.index)
+        return estimate if newest is measurement else None
+
+    def keep(self, plan: Plan, estimate: Estimate) -> None:
+        """Keep the estimate of a plan."""
+        self._estimates[plan] = estimate
 
     @property
     def items(self) -> int:

@@ -1,0 +1,75 @@
+"""The README's examples: they run, and print what the README says."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+OUTPUTS = [text for language, text in BLOCKS if language == "text"]
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for language, text in BLOCKS
+    if language == ""
+    for line in text.splitlines()
+    if line.startswith("compass-")
+]
+WALL = ("planning, wall", "wall time")
+
+
+def call(monkeypatch, command):
+    from lab import simulate, tools
+
+    words = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", words)
+    try:
+        status = (simulate if words[0] == "compass-sim" else tools).main()
+    except SystemExit as end:  # argparse leaves this way after --help
+        status = end.code
+    assert not status, command
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def without_wall(text):
+    return [line for line in text.splitlines() if not any(word in line for word in WALL)]
+
+
+def test_the_small_experiment_prints_the_table(folder, monkeypatch, capsys):
+    call(monkeypatch, "compass-sim experiment=speech_small figures=false")
+    printed = capsys.readouterr().out.partition("results:")[0]
+    assert without_wall(printed) == without_wall(OUTPUTS[0])
+
+
+def test_the_python_example_prints_what_follows_it(folder, capsys):
+    exec(compile(PYTHON[0], "README", "exec"), {})
+    assert capsys.readouterr().out == OUTPUTS[1]
+
+
+def test_the_planner_example_runs_and_keeps_the_contract(folder, monkeypatch, capsys):
+    assert len(PYTHON[1].splitlines()) < 20
+    (folder / "my_pkg.py").write_text(PYTHON[1], encoding="utf-8")
+    own = [command for command in COMMANDS if "my_pkg" in command]
+    assert len(own) == 2
+    for command in own:
+        quiet = " figures=false" if command.startswith("compass-sim") else ""
+        call(monkeypatch, command + quiet)
+    assert "Offload" in capsys.readouterr().out
+
+
+def test_every_other_command_runs(folder, monkeypatch, capsys):
+    quick = "horizon_s=60 figures=false"
+    for command in COMMANDS:
+        if "my_pkg" in command:
+            continue
+        heavy = "--help" not in command and command.startswith("compass-sim")
+        call(monkeypatch, f"{command} {quick}" if heavy else command)
