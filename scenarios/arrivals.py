@@ -89,7 +89,8 @@ class TraceReplay(ArrivalProcess):
             )
         try:
             if frame.schema[column] == pl.String:
-                stamps = frame[column].str.to_datetime(time_unit="ns")
+                stamps = frame[column].str.replace("T", " ").str.strip_suffix("Z")
+                stamps = stamps.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="ns")
                 times = stamps.cast(pl.Int64).to_numpy() / 1e9
             else:
                 times = frame[column].cast(pl.Float64).to_numpy()
