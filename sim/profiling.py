@@ -189,6 +189,7 @@ class ProfilingBench:
         )
         self._ranks = of("rank").random(count)
         self._sizes = dataset.request_size.draw(of("size"), count)
+        self._sizes.setflags(write=False)
         self._factors = np.column_stack(
             [
                 operator.variability.draw(of(f"service {operator.name}"), count)
@@ -258,5 +259,8 @@ class ProfilingBench:
             self._dataset.service_time_s[index] * size[:, None] * self._factors[first],
             size,
         )
+        # Planners get the very arrays that later estimates are made from.
+        measurement.accuracy.setflags(write=False)
+        measurement.operator_time_s.setflags(write=False)
         self._measured[index] = measurement
         return measurement
