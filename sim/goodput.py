@@ -357,3 +357,7 @@ class GoodputBook:
     def trial(self, deployment: int) -> Trial | None:
         """Return the trial of a deployment, or None if it never came into force."""
         return self._trials.get(deployment)
+
+    def forget(self, deployment: int) -> None:
+        """Drop the trial of a deployment whose query is closed."""
+        self._trials.pop(deployment, None)

@@ -214,7 +214,6 @@ class World:
             self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
             self._refused = True
             return
-        self._note_accuracy(state, deployment)
         self.tables.add(
             "decisions",
             row
@@ -244,6 +243,7 @@ class World:
             self._deployments.drain(state.in_force)
         state.coming, state.in_force = None, deployment
         state.in_force_since_ns[deployment.number] = now
+        self._note_accuracy(state, deployment)
         self.book.deploy(state.query.id, deployment.number, now)
         self.data.route(now, state.query.id, self._wiring.route(state, deployment))
 
@@ -288,7 +288,8 @@ class World:
     def _note_costs(self, now: int) -> None:
         """Put what each query owes since the last note into the window that ends now."""
         self.ledger.settle(now)
-        for query, usd in self.ledger.attributed_usd.items():
+        for query in self._closing:
+            usd = self.ledger.attributed_usd.get(query, 0.0)
             self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
             self._costs_noted[query] = usd
 
@@ -325,6 +326,10 @@ class World:
             (self.book.trial(number), since_ns)
             for number, since_ns in state.in_force_since_ns.items()
         ]
+        for number in state.in_force_since_ns:
+            self.book.forget(number)
+            del self._accuracies[number]
+        self._costs_noted.pop(account.query.id, None)
         self.tables.add(
             "queries",
             query_row(state, account, trials, self.scenario.horizon_s, self.scenario.application),
