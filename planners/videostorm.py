@@ -83,7 +83,7 @@ class VideoStorm(Planner):
         starts_seed: seed of the random starts of the climb.
 
     Raises:
-        ValueError: the objective is unknown.
+        ValueError: the objective is unknown, or there are no samples or starts.
     """
 
     def __init__(
@@ -103,6 +103,10 @@ class VideoStorm(Planner):
     ) -> None:
         if objective not in ("max_sum", "max_min"):
             raise ValueError(f"objective={objective!r}: choose max_sum or max_min")
+        if samples < 1:
+            raise ValueError(f"samples={samples}: must be 1 or more")
+        if starts < 1:
+            raise ValueError(f"starts={starts}: must be 1 or more")
         self.objective = objective
         self.budget_s = budget_s
         self.samples = samples

@@ -3,20 +3,25 @@
 A planner needs only the names below; everything else in this package is the world's own.
 """
 
+from scenarios.queries import Query
+from scenarios.slo import SLO
 from sim.check_planner import PlannerCheckError, check_planner
 from sim.desk import Desk
 from sim.plan import Allocation, Plan
-from sim.planner import Planner
+from sim.planner import Planner, PlannerError
 from sim.prediction import Prediction
 from sim.profiling import Estimate
 
 __all__ = [
+    "SLO",
     "Allocation",
     "Desk",
     "Estimate",
     "Plan",
     "Planner",
     "PlannerCheckError",
+    "PlannerError",
     "Prediction",
+    "Query",
     "check_planner",
 ]

@@ -40,7 +40,8 @@ class GuardedDesk(Desk):
 
     def __getattribute__(self, name: str) -> Any:
         caller = str(sys._getframe(1).f_globals.get("__name__"))
-        if name.startswith("_") and not name.startswith("__") and not caller.startswith("sim."):
+        private = name == "__dict__" or (name.startswith("_") and not name.startswith("__"))
+        if private and not caller.startswith("sim."):
             raise PlannerCheckError(
                 f"{caller} reads desk.{name}: planners see the public desk only; what lies behind "
                 "it, a deployed planner could not know"
@@ -89,6 +90,8 @@ def check_planner(planner: Planner) -> None:
     if not isinstance(planner, Planner):
         raise PlannerCheckError(f"{planner!r} is no Planner: derive its class from sim.Planner")
     name = type(planner).__name__
+    if not planner.budget_s >= 0:
+        raise PlannerCheckError(f"{name}.budget_s={planner.budget_s}: must be 0 s or more")
     _check_parameters(planner, name)
     before = pickle.dumps(planner.parameters())
     random_states = _random_states()

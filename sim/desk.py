@@ -7,6 +7,7 @@ What it does for a planner is charged to the clock of the query's search, by one
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
 from scenarios.application import Configuration, Pipeline
@@ -24,6 +25,9 @@ from sim.telemetry import WindowReport
 
 MOST_CALLS = 1_000_000
 """Desk calls that one call of ``plan`` may make before it is taken to run for ever."""
+
+MOST_CALLS_PER_SEARCH = 50_000
+"""Likewise for one query: several times what asking everything of every candidate takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Desk:
         self._now_ns = now_ns
         self._budget_s = budget_s
         self._calls = 0
+        self._closed = False
         self._searches: dict[int, Search] = {}
         self._orders: dict[int, Order] = {}
         self.trigger = trigger
@@ -178,6 +183,7 @@ class Desk:
             The estimate on at least so many items, budget permitting.
         """
         search = self._search(query)
+        _check_samples(samples)
         bench = self._office.bench(query)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
@@ -198,7 +204,7 @@ class Desk:
             query.slo.latency_quantile,
             figures.latency_factors,
             figures.fixed_s,
-            sum(figures.access_s) + figures.backhaul_s,
+            fsum(figures.access_s) + figures.backhaul_s,
             figures.list_price_usd_per_hour,
         )
         if reused == len(self.pipeline.operators):
@@ -217,6 +223,7 @@ class Desk:
             samples: items that the estimate is to rest on.
         """
         self._called()
+        _check_samples(samples)
         if dataset not in self.datasets:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(self.datasets)}")
         bench, search = self._office.offline(dataset, self._budget_s)
@@ -323,7 +330,13 @@ class Desk:
 
     # Behind the desk
 
+    def close(self) -> None:
+        """End the call that the desk is for; the world does."""
+        self._closed = True
+
     def _called(self) -> None:
+        if self._closed:
+            raise PlannerError("this desk's call is over: a planner must not keep the desk")
         self._calls += 1
         if self._calls > MOST_CALLS:
             raise PlannerError(f"more than {MOST_CALLS:,} desk calls in one call of plan")
@@ -340,6 +353,13 @@ class Desk:
                 raise PlannerError(f"query {query.id}: an earlier search is still under way")
             search = self._office.new_search(self._now_ns, self._budget_s)
             self._searches[query.id] = search
+        search.calls += 1
+        if search.calls > MOST_CALLS_PER_SEARCH:
+            raise PlannerError(
+                f"query {query.id}: more than {MOST_CALLS_PER_SEARCH:,} desk calls in one search, "
+                f"with {search.remaining_s:.3g} s of its budget left; stop when "
+                "desk.remaining(query) is 0, or when every candidate was looked at"
+            )
         return search
 
     def _measure(
@@ -423,3 +443,8 @@ class Desk:
     def _order(self, query: Query, plan: Plan | None) -> None:
         search = self._search(query)
         self._orders[query.id] = Order(query.id, plan, search, search.clock_ns)
+
+
+def _check_samples(samples: int) -> None:
+    if not isinstance(samples, int) or samples < 0:
+        raise PlannerError(f"samples={samples!r}: must be a whole number of 0 or more")

@@ -15,7 +15,7 @@ a deployment in force whose window at that moment meets every part of the SLO.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil, inf
+from math import ceil, fsum, inf
 
 from scenarios.queries import Query
 from sim.clock import NS_PER_S, ns, seconds
@@ -328,7 +328,7 @@ class GoodputBook:
             self._accuracy(record.query, record.deployment or 0, record.arrival_ns)
             for record in window.completed
         ]
-        accuracy = sum(accuracies) / served if served else float("nan")
+        accuracy = fsum(accuracies) / served if served else float("nan")
         hours = window.active_ns / NS_PER_HOUR
         latency_met = window.good >= share_of(slo.latency_quantile, window.counted)
         accuracy_met = reaches(accuracy, slo.accuracy)

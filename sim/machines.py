@@ -7,6 +7,7 @@ slots never exceed a machine, and a card's instances are always a legal MIG layo
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 
 from hardware_models.mig import choose_start
 from scenarios.application import KnobValue
@@ -168,8 +169,8 @@ class Station:
     def _load(self, members: Collection[Member]) -> StationLoad:
         return StationLoad(
             self.load.servers,
-            sum(member.rate for member in members),
-            sum(member.work for member in members),
+            fsum(member.rate for member in members),
+            fsum(member.work for member in members),
         )
 
     def load_without(self, query: int) -> StationLoad:

@@ -5,6 +5,7 @@ It outlives the single call. Planners never hold it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Any
 
 from scenarios.queries import Query
@@ -113,7 +114,7 @@ class Office:
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
         nominal = self.nominal
         access_s, backhaul_s = [], 0.0
-        fixed_s = sum(share.max_wait_s for share in plan.allocation)
+        fixed_s = fsum(share.max_wait_s for share in plan.allocation)
         for crossing in nominal.crossings(query, plan):
             sent_s = 8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
             fixed_s += nominal.propagation_s(query, crossing)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
+from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class Plan:
     def __str__(self) -> str:
         where = " > ".join(
             f"{node}:{allocation.profile}"
-            for node, allocation in zip(self.placement, self.allocation, strict=True)
+            for node, allocation in zip(self.placement, self.allocation, strict=False)
         )
         return f"{self.configuration} @ {where}"
 
@@ -141,7 +142,7 @@ def list_price_usd_per_hour(
     cluster: Cluster, placement: Sequence[str], allocation: Sequence[Allocation]
 ) -> float:
     """Return what a plan costs when no other query shares its stations, in dollars per hour."""
-    return sum(
+    return fsum(
         operator_price_usd_per_hour(cluster, node, share)
         for node, share in zip(placement, allocation, strict=True)
     )

@@ -34,7 +34,10 @@ def check_plan(plan: Plan, pipeline: Pipeline, cluster: Cluster) -> None:
     check_configuration(plan.configuration, pipeline)
     places, operators = cluster.places, pipeline.operators
     if len(plan.placement) != len(operators) or len(plan.allocation) != len(operators):
-        raise PlannerError(f"{plan}: needs a place and an allocation for each operator")
+        raise PlannerError(
+            f"{plan}: has {len(plan.placement)} places and {len(plan.allocation)} allocations for "
+            f"{len(operators)} operators"
+        )
     for place in plan.placement:
         if place not in places:
             near = get_close_matches(str(place), places, 1, 0)[0]

@@ -16,8 +16,8 @@ class Planner(ABC):
 
     A planner is its parameters and nothing else: ``__init__`` stores its keyword arguments under
     their own names, unchanged, and nothing is kept on the object between calls. What a planner
-    learns goes into ``desk.memory``; the world may put a fresh copy of the planner in between any
-    two calls.
+    learns goes through ``desk.remember`` and ``desk.recall``; the world may put a fresh copy of the
+    planner in between any two calls.
 
     Class attributes, which a subclass may set or take as parameters:
         budget_s: most planning seconds that one search for one query may use. When they are spent,

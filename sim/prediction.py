@@ -17,7 +17,7 @@ and variation of link capacity in time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, log, log1p, sqrt
+from math import exp, fsum, inf, log, log1p, sqrt
 from statistics import NormalDist
 
 from scenarios.slo import SLO
@@ -110,7 +110,7 @@ def sojourn(
         for own, load in zip(service_s, stations, strict=True)
     ]
     utilisation = [queue[2] for queue in queues]
-    sent_s = sum(access_s)
+    sent_s = fsum(access_s)
     if sent_s:
         queues.append((sent_s, 1, rate * sent_s))
     for service, servers, busy in queues:
@@ -120,7 +120,7 @@ def sojourn(
         mean += wait
         # Waits with probability `busy`, then exponentially: second moment 2 wait^2 / busy.
         variance += 2 * wait**2 / busy - wait**2 if busy else 0.0
-    moving = sum(service_s) + sent_s + backhaul_s
+    moving = fsum(service_s) + sent_s + backhaul_s
     mean += moving
     variance += (cv * moving) ** 2
     if variance == 0:

@@ -34,6 +34,7 @@ class Search:
         waited_ns: time waited for a lane so far.
         lane: the lane that it holds, if any.
         device_s: seconds of profiling devices used.
+        calls: desk calls made for it.
         denied: configurations that the budget did not suffice for, with the number of profiling
             runs by then; until there was another, which may have left results to reuse, asking
             again is in vain.
@@ -46,6 +47,7 @@ class Search:
     waited_ns: int = 0
     lane: int | None = None
     device_s: float = 0.0
+    calls: int = 0
     denied: dict[int, int] = field(default_factory=dict)
 
     @property

@@ -5,7 +5,9 @@ requests (telemetry, verdicts, draining) happens at ticks only, after the data p
 """
 
 from collections.abc import Callable, Generator
+from pathlib import Path
 from time import perf_counter
+from traceback import extract_tb
 
 from simpy import Event
 
@@ -152,6 +154,7 @@ class World:
         except Exception as error:  # A planner's fault must not end the run.
             orders = []
             self._note_error(trigger, error)
+        desk.close()
         self.planning_wall_s += perf_counter() - started
         ordered = {order.query for order in orders}
         for query, search in desk._searches.items():
@@ -171,7 +174,7 @@ class World:
 
     def _note_error(self, trigger: str, error: Exception) -> None:
         reason = " ".join(str(error).split()) or "no message"
-        line = f"{type(self.planner).__name__} failed: {type(error).__name__}: {reason}"
+        line = f"{type(error).__name__} in {_origin(error)}: {reason}"
         self.planner_errors.append(f"at {self.now_s:.3f} s, on {trigger}: {line}")
         self.tables.add(
             "decisions",
@@ -359,3 +362,14 @@ class World:
         self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
         machine.up = True
         self._call_planner("recovery")
+
+
+def _origin(error: Exception) -> str:
+    """Return the file and line of the planner's own code at which an exception came up."""
+    here = Path(__file__).parent
+    frames = [
+        frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).parent != here
+    ]
+    return (
+        f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "no code of its own"
+    )

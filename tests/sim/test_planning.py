@@ -1,6 +1,7 @@
 """Planning is charged, bounded, contained, and sees no more than a deployed planner could."""
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -295,7 +296,9 @@ def test_world_contains_a_planner_that_raises():
 
     made = run(scenario(20, workload=workload(1.0, 2.0, 3.0)), Does(act))
     (error,) = made.planner_errors
-    assert error == "at 2.000 s, on arrival: Does failed: ValueError: of no importance"
+    assert re.fullmatch(
+        r"at 2.000 s, on arrival: ValueError in test_planning.py:\d+: of no importance", error
+    )
     decisions = made.tables.take()["decisions"]
     assert decisions["outcome"].to_list() == ["deployed", "error", "deployed", "deployed"]
 
@@ -307,7 +310,9 @@ def test_world_contains_a_planner_that_raises():
         (lambda desk, query: desk.deploy(query, "plan"), "'plan'"),
         (lambda desk, query: desk.profile(query, "x", 3), "'x'"),
         (lambda desk, query: desk.predict(query, on_device(desk, query)), "profile .* first"),
-        (lambda desk, query: [desk.remaining(query) for _ in iter(int, 1)], "1,?000,?000"),
+        (lambda desk, query: [desk.remaining(query) for _ in iter(int, 1)], "50,000 desk calls"),
+        (lambda desk, query: [desk.recall(1) for _ in iter(int, 1)], "1,000,000 desk calls"),
+        (lambda desk, query: desk.profile(query, CONFIGURATIONS[0], -5), "samples=-5"),
         (lambda desk, query: desk.profile_offline("x", CONFIGURATIONS[0], 3), "data set 'x'"),
     ],
 )
@@ -435,3 +440,16 @@ def test_invariant_oracle_boundary_planners_import_the_planning_interface_only()
                 assert name != "scenarios.queries" or all(
                     alias.name in ("Query",) for alias in node.names
                 ), f"{file} imports the truth"
+
+
+def test_a_desk_is_of_no_use_after_its_call():
+    kept = []
+
+    def keep(desk):
+        if kept:
+            kept[0].remaining(desk.waiting[0])
+        kept.append(desk)
+
+    made = run(scenario(5, workload=workload(1.0, 2.0)), Does(keep))
+    (error,) = made.planner_errors
+    assert "must not keep the desk" in error
