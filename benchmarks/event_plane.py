@@ -37,7 +37,7 @@ class Counting:
         self.births = 0
         self.completed = 0
 
-    def born(self, query: int, arrival_ns: int) -> None:
+    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
         self.births += 1
 
     def ended(self, record: RequestRecord) -> None:

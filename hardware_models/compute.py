@@ -146,6 +146,12 @@ def batch_latency_factor(batch: int) -> float:
 
 
 @cache
+def largest_batch() -> int:
+    """Largest batch that was measured; beyond it, `batch_latency_factor` raises."""
+    return int(load_table("batch_latency")["batch"].to_numpy().max())
+
+
+@cache
 def _weights() -> dict[str, int]:
     table = load_table("model_sizes")
     return dict(zip(table["model"], table["weight_bytes"], strict=True))

@@ -1,14 +1,18 @@
 """Simulations from Python: ``run`` returns a summary and every table."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from lab import unreachable
 from lab.compose import compose, set_up
-from lab.errors import InputError
+from lab.console import times
+from lab.errors import InputError, key_of
 from lab.run_directory import RunDirectory, claim
 from lab.runner import simulate
 from scenarios.scenario import Scenario
@@ -41,11 +45,14 @@ class Result:
 
 
 def run(
-    overrides: Sequence[str] = (), planner: Planner | None = None, directory: Path | None = None
+    overrides: Sequence[str] = (),
+    planner: Planner | None = None,
+    directory: str | PathLike[str] | None = None,
 ) -> Result:
     """Simulate one planner.
 
-    Runs do not touch each other, however many one process makes.
+    Runs do not touch each other, however many one process makes. What the command would warn of, a
+    planner that raised or an SLO that nothing can meet, is a ``UserWarning``.
 
     Args:
         overrides: overrides as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
@@ -55,15 +62,19 @@ def run(
     Raises:
         InputError: something in the input is wrong; the message is one sentence.
     """
-    if isinstance(overrides, str):
-        raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
+    overrides = _checked(overrides)
+    if not isinstance(directory, str | PathLike | None):
+        raise InputError(f"directory={directory!r}: must be a path")
     if planner is not None and not isinstance(planner, Planner):
         raise InputError(
             f"planner={planner!r}: must be an object of a class that derives from sim.Planner"
         )
-    overrides = list(overrides)
-    named = ("planner=", "planner._target_=")
-    if not any(override.startswith(named) for override in overrides):
+    for override in overrides:
+        if planner is not None and key_of(override).split(".")[0] == "planner":
+            raise InputError(
+                f"{override}: a planner is given as an object already; give it its parameters there"
+            )
+    if not {"planner", "planner._target_"} & set(map(key_of, overrides)):
         overrides.insert(0, "planner=cheapest_feasible")
     setup = set_up(compose(overrides), overrides, planner)
     if len(setup.planners) > 1:
@@ -72,11 +83,38 @@ def run(
             "planner=NAME, or use lab.compare"
         )
     [(name, chosen)] = setup.planners.items()
+    for sentence in unreachable.warnings(setup.scenario()):
+        warnings.warn(sentence, stacklevel=2)
     parts: list[Mapping[str, pl.DataFrame]] = []
     sinks: list[Any] = [lambda frames, _: parts.append(frames)]
     if directory is not None:
-        claim(Path(directory))
-        sinks.append(RunDirectory(Path(directory), setup.config_of(name)).add)
+        try:
+            claim(Path(directory), "directory")
+            sinks.append(RunDirectory(Path(directory), setup.config_of(name)).add)
+        except OSError as error:
+            raise InputError(
+                f"directory={directory}: cannot be written: {error.strerror}"
+            ) from None
     summary = simulate(setup, name, chosen, sinks)
+    if summary["planner_errors"]:
+        often, first = times(summary["planner_errors"]), summary["planner_error_first"]
+        warnings.warn(f"planner {name} raised {often}, first {first}", stacklevel=2)
     tables = {table: pl.concat([part[table] for part in parts]) for table in parts[0]}
     return Result(summary, **tables, scenario=setup.scenario(), seed=setup.seed)
+
+
+def _checked(overrides: Sequence[str]) -> list[str]:
+    """Return overrides as a list, refusing what would be ignored or not understood."""
+    if isinstance(overrides, str):
+        raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
+    if not isinstance(overrides, Sequence):
+        raise InputError(f"overrides={overrides!r}: must be a list of texts KEY=VALUE")
+    for override in overrides:
+        if not isinstance(override, str):
+            raise InputError(f"overrides: {override!r} must be a text KEY=VALUE")
+        if key_of(override).startswith(("hydra.", "hydra/")):
+            raise InputError(
+                f"{override}: Hydra's own keys are for the command line; to write results, give "
+                "directory"
+            )
+    return list(overrides)

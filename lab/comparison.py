@@ -6,7 +6,7 @@ themselves vary by.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from textwrap import wrap
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy import stats
 
+from lab.errors import InputError, key_of
 from sim.planner import Planner
 
 CONFIDENCE = 0.95
@@ -92,6 +93,10 @@ class Comparison:
     differences: pl.DataFrame
 
     def __str__(self) -> str:
+        return "\n".join([*_report(self), *_others(self)])
+
+    def tables(self) -> str:
+        """Return the tables of the headline metrics, without a word on the others."""
         return "\n".join(_report(self))
 
 
@@ -115,13 +120,17 @@ def compare(
 
     Returns:
         The comparison.
+
+    Raises:
+        InputError: something in the input is wrong; the message is one sentence.
     """
-    named = dict(planners) if isinstance(planners, Mapping) else _named(planners)
-    if not named:
-        raise ValueError("planners: name at least one planner")
-    listed = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not listed or len(set(listed)) < len(listed):
-        raise ValueError(f"seeds={seeds!r}: must be a number above 0, or different seeds")
+    named = _named(planners)
+    listed = _listed(seeds)
+    if isinstance(overrides, str):
+        raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
+    for override in overrides:
+        if isinstance(override, str) and (argument := _argument(key_of(override))):
+            raise InputError(f"{override}: a comparison takes this by its argument {argument}")
     run = run or _runner()
     rows = []
     for seed, name in _watched([(seed, name) for seed in listed for name in named]):
@@ -256,15 +265,63 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
 # Names and values
 
 
-def _named(planners: Sequence[Planner]) -> dict[str, Planner]:
-    """Name planners by their class and, within one class, by the parameters that differ."""
-    named: dict[str, Planner] = {}
-    for planner in planners:
-        kind = type(planner).__name__
-        alike = [other.parameters() for other in planners if type(other).__name__ == kind]
+def _named(planners: Sequence[Planner] | Mapping[str, Planner]) -> dict[str, Planner]:
+    """Check planners, and name those without a name."""
+    if isinstance(planners, str) or not isinstance(planners, Sequence | Mapping):
+        raise InputError(f"planners={planners!r}: must be a list of planners, or planners by name")
+    listed = list(planners.values() if isinstance(planners, Mapping) else planners)
+    if not listed:
+        raise InputError("planners: name at least one planner")
+    for planner in listed:
+        if not isinstance(planner, Planner):
+            raise InputError(
+                f"planners: {planner!r} must be an object of a class that derives from "
+                "sim.Planner, such as planners.CheapestFeasible()"
+            )
+    if isinstance(planners, Mapping):
+        return dict(planners)
+    names = distinct_names([(type(one).__name__, one.parameters()) for one in listed])
+    return dict(zip(names, listed, strict=True))
+
+
+def _listed(seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds, checked."""
+    given: Any = seeds
+    if _is_whole(given):
+        given = range(given)
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else []
+    fit = all(_is_whole(seed) and seed >= 0 for seed in listed)
+    if not listed or not fit or len(set(listed)) < len(listed):
+        raise InputError(
+            f"seeds={seeds!r}: must be a whole number above 0, or different whole numbers of 0 or "
+            "more"
+        )
+    return listed
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _argument(key: str) -> str | None:
+    """Return the argument of ``compare`` that decides what an override would set."""
+    return {"seed": "seeds", "planner": "planners", "experiment": "scenario"}.get(
+        key.partition(".")[0]
+    )
+
+
+def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Name planners by their class and, within one class, by the parameters that differ.
+
+    Args:
+        planners: class and parameters of each.
+    """
+    named: list[str] = []
+    for kind, parameters in planners:
+        alike = [others for other, others in planners if other == kind]
         differing = {
             key: value
-            for key, value in planner.parameters().items()
+            for key, value in parameters.items()
             if any(key not in other or repr(other[key]) != repr(value) for other in alike)
         }
         given = ", ".join(f"{key}={value!r}" for key, value in differing.items())
@@ -273,7 +330,7 @@ def _named(planners: Sequence[Planner]) -> dict[str, Planner]:
         while unique in named:
             count += 1
             unique = f"{name} #{count}"
-        named[unique] = planner
+        named.append(unique)
     return named
 
 
@@ -318,8 +375,7 @@ def _watched(jobs: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
 def _report(comparison: Comparison) -> Iterator[str]:
     """Yield the lines of a plain-text report."""
     means, differences = comparison.means, comparison.differences
-    metrics = means["metric"].unique(maintain_order=True).to_list()
-    shown = [metric for metric in HEADLINES if metric in metrics] or metrics
+    shown, _ = _shown_and_others(comparison)
     planners = comparison.runs["planner"].n_unique()
     seeds = comparison.runs["seed"].n_unique()
     yield (
@@ -342,10 +398,29 @@ def _report(comparison: Comparison) -> Iterator[str]:
         yield ""
         yield "n counts the seeds with a value, in differences for both planners; other seeds are"
         yield "left out. A median response time is missing where under half were ever served."
-    if len(shown) < len(metrics):
+    if "planner_errors" in comparison.runs.columns:
+        raised = comparison.runs.group_by("planner", maintain_order=True).agg(
+            pl.col("planner_errors").sum(), (pl.col("planner_errors") > 0).sum().alias("runs")
+        )
+        for planner, errors, runs in raised.filter(pl.col("runs") > 0).iter_rows():
+            yield ""
+            often = "once" if errors == 1 else f"{errors:,.0f} times"
+            yield f"Planner {planner} raised {often}, in {runs} of {seeds} seeds."
+
+
+def _others(comparison: Comparison) -> Iterator[str]:
+    """Yield lines that name the metrics which the report does not show."""
+    _, others = _shown_and_others(comparison)
+    if others:
         yield ""
-        others = ", ".join(metric for metric in metrics if metric not in shown)
-        yield from wrap(f"Also in .means and .differences: {others}", 100)
+        yield from wrap(f"Also in .means and .differences: {', '.join(others)}", 100)
+
+
+def _shown_and_others(comparison: Comparison) -> tuple[list[str], list[str]]:
+    """Return the metrics that the report shows, and the others."""
+    metrics = comparison.means["metric"].unique(maintain_order=True).to_list()
+    shown = [metric for metric in HEADLINES if metric in metrics] or metrics
+    return shown, [metric for metric in metrics if metric not in shown]
 
 
 def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]:

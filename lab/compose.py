@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -12,7 +13,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lab.errors import InputError, choices, composition_sentence, one_line
+from lab.errors import (
+    OF_COMPARED,
+    InputError,
+    choices,
+    composition_sentence,
+    one_line,
+    shown,
+    unknown_key,
+)
 from lab.schemas import Settings, register
 from lab.targets import build, find_class, parameters
 from scenarios.application import Application
@@ -23,6 +32,9 @@ from sim.data_plane import DataPlane, Recorder
 from sim.planner import Planner
 
 VERSION_BASE = "1.3"
+# More than that is a slip of the pen: a run holds every machine, and its clock counts int64 ns.
+MOST_HORIZON_S = 1e9
+MOST_MACHINES = 100_000
 
 
 @dataclass(frozen=True)
@@ -94,12 +106,19 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     except OmegaConfBaseException as error:
         raise InputError(composition_sentence(error, overrides)) from None
     _check_keys(config)
+    for name in ("cluster", "network", "workload", "drift"):
+        _check_typed_keys(config[name], name, overrides)
     if planner is None and config.planner.get("_target_") is not None:
         config.planner.pop("compare", None)
     _check_numbers(config, "")
     for key in ("horizon_s", "flush_every_s"):
         if config[key] < 1:
             raise InputError(f"{key}={config[key]}: must be 1 s or more")
+    if config.horizon_s > MOST_HORIZON_S:
+        raise InputError(f"horizon_s={config.horizon_s:g}: must be {MOST_HORIZON_S:g} s or less")
+    if config.seed < 0:
+        raise InputError(f"seed={config.seed}: must be 0 or more")
+    _check_machines(config.cluster)
     planners = {type(planner).__name__: planner} if planner else _planners(config.planner)
     for one in planners.values():
         _check_times(one)
@@ -136,6 +155,9 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
         workload.arrivals.times_s(workload.rate, scenario.horizon_s, stream(seed, "check"))
     except Exception as error:  # An arrival process of a stranger may raise anything.
         message = one_line(error)
+        path = getattr(workload.arrivals, "path", None)
+        if isinstance(path, str) and Path(path).is_dir():
+            message = f"workload.arrivals.path={path}: is a directory; give a CSV file"
         prefix = "" if message.startswith("workload.arrivals") else "workload.arrivals: "
         raise InputError(f"{prefix}{message}") from None
 
@@ -150,6 +172,9 @@ def _planners(node: DictConfig) -> dict[str, Planner]:
             "planner._target_=null: name a planner class as package.module.Class, or planners to "
             "compare under planner.compare"
         )
+    for name in node:
+        if name not in ("_target_", "compare"):
+            raise InputError(f"planner.{name!s}={shown(node[name])}: {OF_COMPARED}")
     return {
         str(name): build(_mapping(one), f"planner.compare.{name!s}", Planner)
         for name, one in compared.items()
@@ -215,6 +240,28 @@ def _check_keys(config: DictConfig) -> None:
     for key in known:
         if config.get(key) is None:
             raise InputError(f"{key}: is missing; it must not be deleted or null")
+
+
+def _check_typed_keys(node: Any, key: str, overrides: Sequence[str]) -> None:
+    """Refuse keys that a plus added to a node whose keys are fixed."""
+    kind = OmegaConf.get_type(node)
+    known = [one.name for one in fields(kind)] if is_dataclass(kind) else None
+    for name, child in _children(node):
+        path = f"{key}.{name}"
+        if known is not None and name not in known:
+            raise InputError(unknown_key(path, str(name), known, overrides))
+        _check_typed_keys(child, path, overrides)
+
+
+def _check_machines(cluster: DictConfig) -> None:
+    """Refuse more machines than a run can hold, before it tries to make them."""
+    counts = {name: node.count for name, node in cluster.nodes.items()}
+    if sum(counts.values()) > MOST_MACHINES:
+        name = max(counts, key=lambda name: counts[name])
+        raise InputError(
+            f"cluster.nodes.{name}.count={counts[name]}: a cluster may have {MOST_MACHINES:,} "
+            f"machines or fewer, and this makes {sum(counts.values()):,}"
+        )
 
 
 def _check_numbers(node: Any, key: str) -> None:

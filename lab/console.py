@@ -71,6 +71,8 @@ def _rows(one: Report) -> dict[str, str]:
     met = one["slo_met_fraction"]
     unfinished = {key: one[key] for key in ("unserved", "dropped", "lost", "in_flight")}
     return {
+        "status": one["status"],
+        "simulated": f"{one['simulated_s']:,.0f} of {one['horizon_s']:,.0f} s",
         "service goodput, queries": f"{_number(one['service_goodput_mean'])} of "
         f"{_number(one['active_queries_mean'])} active",
         "SLO met, share of time": "no queries" if met is None else f"{100 * met:.1f} %",

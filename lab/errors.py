@@ -1,12 +1,17 @@
 """Errors that end in one sentence: the key, the value, what is allowed, the nearest name."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
 from lab.options import groups
 
-TYPE_NAMES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
+OF_COMPARED = (
+    "several planners are compared, whose own keys are under planner.compare.NAME; write "
+    "planner.compare.NAME.KEY=VALUE, or choose one planner by planner=NAME"
+)
+TYPE_NAMES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 
 
 class InputError(ValueError):
@@ -85,7 +90,7 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         parent = cause.parent_node
         known = [str(key) for key in parent] if parent is not None else []
-        return _unknown_key(str(cause.full_key), str(cause.key), known, overrides)
+        return unknown_key(str(cause.full_key), str(cause.key), known, overrides)
     if isinstance(cause, ValidationError):
         written = f"{cause.full_key}={shown(cause.value)}"
         if cause.value is None and "is not Optional" not in str(cause.msg):
@@ -117,7 +122,8 @@ def _no_option(overrides: Sequence[str]) -> str:
     return "a group of the configuration must be set to a name, such as cluster=small"
 
 
-def _unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
+def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
+    """Say that there is no such key, and which there are."""
     parent = full_key.rpartition(".")[0]
     if "horizon_s" in known:  # the top of the tree
         known = [*(name for name in known if name != "hydra"), "experiment"]
@@ -125,12 +131,19 @@ def _unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[
     where = f"{parent} has" if parent else "there are"
     allowed = f"{where} {', '.join(names)}" if names else f"{parent} has no keys"
     hint = ""
+    if parent == "planner" and "compare" in names:
+        return f"{_written(full_key, overrides)}: {OF_COMPARED}"
     if parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
         hint = f"; to pass a parameter of your own class, write +{full_key}=..."
     elif parent.endswith(("nodes", "tiers", "datasets", "technologies")):
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
     written = _written(full_key, overrides)
     return f"{written}: there is no key {full_key}; {allowed}{nearest(key, names)}{hint}"
+
+
+def key_of(override: str) -> str:
+    """Return the key that an override speaks of."""
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
 def _written(full_key: str, overrides: Sequence[str]) -> str:
@@ -148,7 +161,7 @@ def _wanted(message: str) -> str:
     """Say what is allowed, from OmegaConf's complaint."""
     first = message.splitlines()[0]
     for name, words in TYPE_NAMES.items():
-        if first.endswith(f"could not be converted to {name}"):
+        if re.search(rf"could not be converted to {name}$|is not a valid {name} ", first):
             return f"must be {words}"
     if "is not Optional" in first:
         return "must not be null"

@@ -19,15 +19,18 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
+from omegaconf import OmegaConf
 from scipy import stats
 
 from lab.frames import scan
+from lab.run_directory import CONFIG
 
 Runs = Mapping[str, Path]
 Columns = Mapping[str, Any]
 
 WIDTH_IN = 7.2
 DPI = 150
+EVENT_COLOR = "firebrick"
 MOST_POINTS = 2000
 MOST_BANDS = 5
 # In characters, as they come out at this width and size of letters.
@@ -86,7 +89,9 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
 
 def goodput(runs: Runs) -> Figure:
     """Draw how many queries meet their SLO over time, against how many are active."""
-    figure = Figure((WIDTH_IN, 4.1 + _legend_in(["active", *runs])), layout="constrained")
+    events = _events(next(iter(runs.values())))  # Runs that are compared share their drift.
+    labels = ["active", *runs, *dict(events)]
+    figure = Figure((WIDTH_IN, 4.1 + _legend_in(labels)), layout="constrained")
     axes = figure.subplots()
     windows = {name: _by_window(directory) for name, directory in runs.items()}
     windows = {name: frame for name, frame in windows.items() if frame.height}
@@ -110,6 +115,7 @@ def goodput(runs: Runs) -> Figure:
             if name in windows:
                 ls = (0, dashes) if dashes else "-"
                 _steps(axes, windows[name], "goodput", per, label=name, color=color, ls=ls, lw=2)
+    _mark_events(axes, events, longest["end_s"][-1], per)
     axes.set(xlabel=f"simulated time ({unit})", xlim=(0, longest["end_s"][-1] / per))
     _from_zero(axes)
     _legend(figure, axes)
@@ -251,17 +257,20 @@ def latency_parts(runs: Runs) -> Figure:
         (frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0 for frame in means.values()),
     )
     per, unit = (1e-3, "ms") if longest < 10 else (1.0, "s")
+    # Planners that never batch need no legend for it; the other parts are always there.
+    batches = any(frame["batching"].max() for frame in means.values() if frame.height)
+    shown = [part for part in PARTS if part != "batching" or batches]
     drawn: Axes | None = None
     for axes, (name, frame) in zip(grid.flat, means.items(), strict=False):
         latency = float(frame.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0) / per
-        title = f"{latency:,.4g} {unit} in all"
+        title = f"{_total(latency)} {unit} in all"
         axes.set_title(title if len(runs) == 1 else f"{_wrapped(name)}\n{title}", fontsize="medium")
         if not frame.height:
             axes.set_title(_wrapped(name) if len(runs) > 1 else "", fontsize="medium")
             _say_no_data(axes)
             continue
         drawn = axes
-        _part_bars(axes, frame, per)
+        _part_bars(axes, frame, per, shown)
     for axes in grid.flat[len(runs) :]:
         axes.set_visible(False)
     if drawn is None:
@@ -431,6 +440,13 @@ def _bill(directory: Path) -> tuple[float, float] | None:
     return None if None in parts else (float(parts[0]), float(parts[1]))
 
 
+def _events(directory: Path) -> list[tuple[str, float]]:
+    """Return the kind of each drift event of a run, and when it happens in seconds."""
+    path = Path(directory) / CONFIG
+    events = OmegaConf.select(OmegaConf.load(path), "drift.events") if path.is_file() else None
+    return [(str(event.kind), float(event.at_s)) for event in events or ()]
+
+
 def _distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the empirical distribution function between two points, infinite values counted."""
     finite = np.sort(values[np.isfinite(values)])
@@ -493,6 +509,18 @@ def _steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any
     )
 
 
+def _mark_events(axes: Axes, events: Sequence[tuple[str, float]], end_s: float, per: float) -> None:
+    """Mark the events until an end by vertical lines, dashed in another way for each kind."""
+    seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
+    kinds = list(dict.fromkeys(kind for kind, _ in seen))
+    labelled: set[str] = set()
+    for kind, at_s in seen:
+        dashes = DASHES[1 + kinds.index(kind) % (len(DASHES) - 1)]
+        label = None if kind in labelled else kind
+        axes.axvline(at_s / per, color=EVENT_COLOR, lw=1.4, ls=(0, dashes), label=label)
+        labelled.add(kind)
+
+
 def _from_zero(axes: Axes) -> None:
     """Let the y axis begin at 0, with a line at 0 in full sight."""
     top = axes.dataLim.ymax * 1.05 or 1
@@ -517,11 +545,13 @@ def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:
     return figure, halves[0].subplots(), halves[1].subplots()
 
 
-def _part_bars(axes: Axes, means: pl.DataFrame, per: float) -> None:
+def _part_bars(axes: Axes, means: pl.DataFrame, per: float, parts: Sequence[str]) -> None:
     """Draw one horizontal bar for each operator, with its total at the end."""
     left = np.zeros(means.height)
     colors = sns.color_palette("colorblind")
     for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False):
+        if part not in parts:
+            continue
         lengths = means[part].to_numpy() / per
         axes.barh(
             means["operator"].to_list(),
@@ -536,9 +566,15 @@ def _part_bars(axes: Axes, means: pl.DataFrame, per: float) -> None:
         )
         left += lengths
     for operator, total in zip(means["operator"], left, strict=True):
-        text = f"{total:,.0f}" if total >= 10 else f"{total:.1f}"
-        axes.annotate(text, (total, operator), (4, 0), textcoords="offset points", va="center")
+        axes.annotate(
+            _total(total), (total, operator), (4, 0), textcoords="offset points", va="center"
+        )
     axes.grid(axis="y", visible=False)
+
+
+def _total(time: float) -> str:
+    """Return a time as text, the same way for one operator and for all."""
+    return f"{time:,.0f}" if time >= 10 else f"{time:.1f}"
 
 
 def _stacked_bars(

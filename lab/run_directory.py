@@ -35,16 +35,19 @@ def read_summary(directory: Path) -> dict[str, Any]:
     return summary
 
 
-def claim(directory: Path) -> None:
+def claim(directory: Path, key: str = "hydra.run.dir") -> None:
     """Make a directory for new results.
+
+    Args:
+        directory: the directory.
+        key: what the user named it by.
 
     Raises:
         InputError: it holds results already.
     """
     if (directory / SUMMARY).exists():
         raise InputError(
-            f"hydra.run.dir={directory}: holds results already; name another directory or "
-            "remove this one"
+            f"{key}={directory}: holds results already; name another directory or remove this one"
         )
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ERROR).unlink(missing_ok=True)
@@ -77,6 +80,18 @@ class RunDirectory:
             os.replace(aside, part)
             self._parts[name] += 1
         write_summary(self.path, summary)
+
+
+def never_ran(directory: Path) -> str:
+    """Return one sentence on the planners of a comparison without results, or an empty text."""
+    config = directory / CONFIG
+    compared = (
+        OmegaConf.select(OmegaConf.load(config), "planner.compare") if config.exists() else {}
+    )
+    names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
+    if not names:
+        return ""
+    return f"planner{'s' * (len(names) > 1)} {', '.join(names)} of the comparison never ran"
 
 
 def planner_directories(directory: Path) -> dict[str, Path]:

@@ -63,6 +63,9 @@ def simulate(
                 next_flush_s += setup.flush_every_s
                 flush("running")
         flush("finished")
+    except KeyboardInterrupt:
+        flush("interrupted")
+        raise
     except BaseException:
         flush("failed")
         raise

@@ -38,7 +38,8 @@ options:
   --cfg job            print the whole configuration, every key, and do not run
   --hydra-help         options of Hydra, which composes the configuration
 
-exit status: 0 done; 1 something failed, results were kept; 2 bad input, nothing ran.
+exit status: 0 done; 1 something failed, results were kept; 2 bad input, nothing ran;
+             130 interrupted, results were kept.
 Other tools: compass-lab --help
 """
 
@@ -65,7 +66,7 @@ def main() -> int:
     from lab.sweep import SweepDirectory
 
     register()
-    SweepDirectory.path = SweepDirectory.job_status = None
+    SweepDirectory.path = SweepDirectory.job_path = SweepDirectory.job_status = None
 
     def refuse(message: str) -> NoReturn:
         raise InputError(f"{message}; compass-sim --help lists what there is")
@@ -77,7 +78,7 @@ def main() -> int:
         overrides = options.parse_args().overrides
         hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
-        complain("interrupted; what was written until then is complete")
+        complain(_interrupted(SweepDirectory.path, SweepDirectory.job_path))
         return INTERRUPTED
     except Exception as error:
         _drop_if_empty(SweepDirectory.path)
@@ -223,6 +224,22 @@ def _raised_by_hydra(error: BaseException) -> bool:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(modules)
+
+
+def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
+    """Say where the results of what was interrupted are, and what is not among them."""
+    from lab.run_directory import SUMMARY, never_ran
+
+    if job_directory is None or not (job_directory / SUMMARY).is_file():
+        _drop_if_empty(job_directory)
+    missing = never_ran(job_directory) if job_directory is not None else ""
+    directory = sweep or job_directory
+    if sweep is not None:  # Hydra's own record, which holds absolute paths
+        (sweep / "multirun.yaml").unlink(missing_ok=True)
+    if directory is None or not directory.is_dir():
+        return "interrupted before there were any results"
+    where = _shown(directory.absolute())
+    return f"interrupted; {missing + '; ' if missing else ''}what was written is kept in {where}"
 
 
 def _drop_if_empty(directory: Path | None) -> None:

@@ -59,14 +59,19 @@ def summarise(
         world: the run's world.
         tally: what its tables say.
         planner: the planner's name in the comparison.
-        status: ``running``, ``finished`` or ``failed``.
+        status: ``running``, ``finished``, ``interrupted`` or ``failed``.
         wall_s: seconds of the wall since the run began.
     """
     book, ledger, office, now_s = world.book, world.ledger, world.office, world.now_s
     elapsed_ns = now_s * NS_PER_S
     errors = world.planner_errors
     # Rows are written when queries close, at the latest at the horizon.
-    living = len(world.board.living) if world.env.now < ns(world.scenario.horizon_s) else 0
+    closed = world.env.now >= ns(world.scenario.horizon_s)
+    living = 0 if closed else len(world.board.living)
+    outcomes = dict(book.outcomes)
+    if not closed:  # The book calls a request in flight only once the horizon has cut it.
+        ended = sum(count for end, count in outcomes.items() if end != "in_flight")
+        outcomes["in_flight"] = book.born_total - ended
     summary: dict[str, Any] = {
         "planner": planner,
         "planner_class": f"{type(world.planner).__module__}.{type(world.planner).__qualname__}",
@@ -85,12 +90,12 @@ def summarise(
         "deployments": tally.deployed,
         "deployments_refused": tally.refused,
         "requests": book.born_total,
-        **book.outcomes,
+        **outcomes,
         "planning_device_hours": office.profiling_device_s / 3600,
         "planning_charged_s": office.planning_charged_s,
         "planning_wall_s": world.planning_wall_s,
         "deployment_cost_usd": ledger.bill_usd,
-        "attributed_cost_usd": sum(ledger.attributed_usd.values()),
+        "attributed_cost_usd": math.fsum(ledger.attributed_usd.values()),
         "idle_cost_usd": ledger.idle_usd,
         "planner_errors": len(errors),
         "planner_error_first": errors[0] if errors else None,

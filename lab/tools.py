@@ -6,12 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-OK, FAILED, REFUSED = 0, 1, 2
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+TOOLS = ("check-planner", "report", "list")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one tool; return its exit status."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and not words[0].startswith("-") and words[0] not in TOOLS:
+        from lab.errors import choices
+
+        print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], TOOLS)}", file=sys.stderr)
+        return REFUSED
+    options = _parser().parse_args(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script does not see the current directory.
     from lab.errors import InputError
@@ -21,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"compass-lab: {error}", file=sys.stderr)
         return REFUSED
+    except KeyboardInterrupt:
+        print("compass-lab: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,11 +73,12 @@ def check_planner(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Draw the figures of every run below a directory, and print one table for each."""
-    from lab.console import show_errors, show_table
+    """Draw the figures of every run below a directory; print a table, or those of a sweep."""
+    from lab.console import say, show_errors, show_table, warn
     from lab.errors import InputError
-    from lab.run_directory import SUMMARY, planner_directories, read_summary
+    from lab.run_directory import SUMMARY, never_ran, planner_directories, read_summary
     from lab.simulate import draw
+    from lab.sweep_report import sweep_report
 
     directory: Path = options.directory
     if not directory.is_dir():
@@ -80,6 +91,9 @@ def report(options: argparse.Namespace) -> int:
     for path in runs.values():
         compared = path != directory and (path.parent / SUMMARY).is_file()
         together.setdefault(path.parent if compared else path, []).append(path)
+    if len(together) > 1:
+        for part in sweep_report(directory, runs.values()):
+            say(f"{part}\n")
     for parent, paths in together.items():
         alone = paths == [parent]
         if not alone:  # in the order in which they were compared
@@ -87,9 +101,12 @@ def report(options: argparse.Namespace) -> int:
             paths.sort(key=lambda path: order.index(path.name) if path.name in order else -1)
         summaries = [read_summary(path) for path in paths]
         names = [one["planner"] for one in summaries]
+        if len(together) == 1:
+            show_table(summaries, f"{parent}, seed {summaries[0]['seed']}")
+            show_errors(summaries)
+        if missing := never_ran(parent):
+            warn(f"{parent}: {missing}")
         draw(parent, names, alone)
-        show_table(summaries, f"{parent}, seed {summaries[0]['seed']}")
-        show_errors(summaries)
     return OK
 
 

@@ -1,4 +1,4 @@
-"""SLOs that nothing can meet: worth a warning, since the run would only show zeros."""
+"""SLOs that nothing can meet, and drift that nobody will see: worth a warning before the run."""
 
 from collections.abc import Iterator
 
@@ -14,6 +14,17 @@ from scenarios.scenario import Scenario
 
 
 def warnings(scenario: Scenario) -> Iterator[str]:
+    """Yield one sentence for each bound that no plan can keep, and each event out of reach."""
+    yield from _bounds(scenario)
+    for i, event in enumerate(scenario.drift.events):
+        if event.at_s >= scenario.horizon_s:
+            yield (
+                f"drift.events.{i}.at_s={event.at_s:g}: this {event.kind} changes nothing; the run "
+                f"ends at horizon_s={scenario.horizon_s:g}"
+            )
+
+
+def _bounds(scenario: Scenario) -> Iterator[str]:
     """Yield one sentence for each tier's bound that no plan can keep on any data set."""
     shares = scenario.workload.datasets or dict.fromkeys(scenario.application.datasets, 1.0)
     names = [name for name, share in shares.items() if share > 0]

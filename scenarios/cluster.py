@@ -157,9 +157,10 @@ class Cluster:
             raise ValueError(
                 f"cluster.max_utilisation={self.max_utilisation}: must lie between 0 and 1"
             )
-        for key in ("load_bytes_per_s", "tick_s"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"cluster.{key}={getattr(self, key)}: must be above 0")
+        if self.load_bytes_per_s <= 0:
+            raise ValueError(f"cluster.load_bytes_per_s={self.load_bytes_per_s}: must be above 0")
+        if self.tick_s < 1e-3:
+            raise ValueError(f"cluster.tick_s={self.tick_s}: must be 0.001 s or more")
         for key in ("mig_create_s", "drain_timeout_s"):
             if getattr(self, key) < 0:
                 raise ValueError(f"cluster.{key}={getattr(self, key)}: must be 0 s or more")

@@ -115,7 +115,10 @@ def _birth(
         else:
             shifted = (1 - event.factor) * content[-1][1]
             shifted[hardest] += event.factor
-            content.append((max(event.at_s, arrival_s), shifted))
+            if event.at_s <= arrival_s:
+                content = [(arrival_s, shifted)]  # The query never had another mixture.
+            else:
+                content.append((event.at_s, shifted))
 
     link = link_model(technology)
     seconds = int(np.ceil(lifetime_s)) + 1
@@ -137,7 +140,7 @@ def _birth(
         access_rtt_s=link.rtt_s * float(np.exp(of("rtt").standard_normal() * link.rtt_log_sd)),
         content=tuple(content),
     )
-    best = float(dataset.expected_accuracy(weights).max())
+    best = float(dataset.expected_accuracy(content[0][1]).max())
     query = Query(
         id=number,
         application=application.name,

@@ -154,12 +154,12 @@ def _check_parameters(planner: Planner, name: str) -> None:
 
 def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFrame]:
     """Run a world, check what holds in any, and return its tables."""
-    cluster = repr(scenario.cluster)
     world = GuardedWorld(scenario, planner, SEED, EventsPlane)
+    cluster = repr(world.office.cluster)
     world.run(scenario.horizon_s)
     if world.planner_errors:
         raise PlannerCheckError(f"{name} {world.planner_errors[0]}")
-    if repr(scenario.cluster) != cluster:
+    if repr(world.office.cluster) != cluster:
         raise PlannerCheckError(f"{name} changes desk.cluster: it is there to be read")
     tables = world.tables.take()
     if tables["decisions"].filter(pl.col("charged_s") > planner.budget_s + 1e-9).height:

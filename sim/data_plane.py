@@ -122,8 +122,8 @@ class RequestRecord:
 class Recorder(Protocol):
     """Who is told of requests: the window book."""
 
-    def born(self, query: int, arrival_ns: int) -> None:
-        """Count a request's birth."""
+    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
+        """Count a request's birth, under the deployment that it keeps, or under none."""
 
     def ended(self, record: RequestRecord) -> None:
         """Count a request's end."""

@@ -7,7 +7,7 @@ from scenarios.cluster import Cluster
 from sim.clock import Clock, ns
 from sim.costs import Ledger
 from sim.data_plane import DataPlane
-from sim.machines import Demand, Machine, Machines, Station
+from sim.machines import Demand, Machines, Station
 from sim.plan import Plan
 from sim.query_board import Deployment, QueryState
 from sim.wiring import Wiring
@@ -55,13 +55,17 @@ class Deployments:
         """
         now = self._clock.now
         self._ledger.settle(now)
-        unrented = {machine for machine in self._machines.all() if not machine.rented}
+        unrented = [machine for machine in self._machines.all() if not machine.rented]
         got = self._machines.join(self._made, state.query.id, demands)
         if isinstance(got, str):
             return got
+        for machine in unrented:
+            if machine.rented:
+                machine.ready_ns = now + ns(machine.node.boot_s)
         for station, new in got:
             if new:
-                station.ready_ns = now + ns(self._loading_s(station, plan, unrented))
+                booted_ns = max([now, *(slot.machine.ready_ns for slot in station.slots)])
+                station.ready_ns = booted_ns + ns(self._loading_s(station, plan))
                 self._wiring.add_station(state, station)
         stations = [station for station, _ in got]
         ready_ns = max(now, *(station.ready_ns for station in stations))
@@ -69,15 +73,13 @@ class Deployments:
         self._made += 1
         return deployment
 
-    def _loading_s(self, station: Station, plan: Plan, unrented: set[Machine]) -> float:
-        """Return how long a new station takes: booting, cutting the card, loading the weights."""
+    def _loading_s(self, station: Station, plan: Plan) -> float:
+        """Return how long a new station takes on a booted machine: cutting, loading weights."""
         if not station.slots:
             return 0.0
-        booting = {slot.machine for slot in station.slots} & unrented
-        boot_s = max((machine.node.boot_s for machine in booting), default=0.0)
         cut_s = 0.0 if station.slots[0].gpu is None else self._cluster.mig_create_s
         weights = self._application.load_bytes(station.key[0], plan.configuration)
-        return boot_s + cut_s + weights / self._cluster.load_bytes_per_s
+        return cut_s + weights / self._cluster.load_bytes_per_s
 
     def drain(self, deployment: Deployment) -> None:
         """Let a replaced deployment finish what it holds; it is billed until then."""

@@ -164,6 +164,8 @@ class Desk:
         """
         if operation not in CHARGES_S:
             raise PlannerError(f"think({operation!r}): choose one of {', '.join(CHARGES_S)}")
+        if not isinstance(count, int) or count < 0:
+            raise PlannerError(f"think(count={count!r}): must be a whole number of 0 or more")
         self._search(query).charge(count * CHARGES_S[operation])
 
     def profile(self, query: Query, what: Plan | Configuration, samples: int) -> Estimate:
@@ -184,7 +186,7 @@ class Desk:
         """
         search = self._search(query)
         _check_samples(samples)
-        bench = self._office.bench(query)
+        bench = self._office.bench(query, self._now_ns)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
         if known is not None and (
@@ -245,7 +247,7 @@ class Desk:
         """
         search = self._search(query)
         measurement = (
-            self._office.bench(query).known(plan.configuration)
+            self._office.bench(query, self._now_ns).known(plan.configuration)
             if estimate is None
             else estimate.measurement
         )
@@ -312,10 +314,10 @@ class Desk:
         """
         self._called()
         if query is None:
-            self._office.memory.write(key, value, self._now_ns, 0)
+            self._office.memory.write(key, value, self._now_ns, 0, self._now_ns)
         else:
             search = self._search(query)
-            self._office.memory.write(key, value, search.clock_ns, search.number)
+            self._office.memory.write(key, value, search.clock_ns, search.number, self._now_ns)
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:
         """Return the latest visible record of a key, or None.
@@ -419,6 +421,7 @@ class Desk:
         search: Search,
     ) -> ProfilingRun | None:
         """Return the run on the most samples that the search can pay for, or None."""
+        samples = min(samples, bench.items)
         workers = self.cluster.profiling.workers
         budget_s = search.remaining_s - CHARGES_S["profile"]
         if bench.run(configuration, min(samples, have + 1), workers).charged_s > budget_s:

@@ -312,7 +312,6 @@ class EventsPlane:
                 ):
                     if arrival_ns > env.now:
                         yield env.timeout(arrival_ns - env.now)
-                    self.recorder.born(query, arrival_ns)
                     request = Request(query, number, arrival_ns, size, variability)
                     number += 1
                     self._admit(request)
@@ -323,9 +322,11 @@ class EventsPlane:
         """Send a new request on its way, or end it at once if nothing serves its query."""
         route = self.routes.get(request.query)
         if route is None:
+            self.recorder.born(request.query, request.arrival_ns, None)
             self._end(request, UNSERVED)
             return
         request.deployment, stops = route
+        self.recorder.born(request.query, request.arrival_ns, request.deployment)
         self.under_way.setdefault(request.deployment, {})[request] = None
         request.process = self.env.process(self._travel(request, stops))
 
@@ -337,7 +338,10 @@ class EventsPlane:
             outcome = COMPLETED
         except Interrupt as interrupt:
             outcome = str(interrupt.cause)
-        del self.under_way[request.deployment][request]  # type: ignore[index]
+        fellows = self.under_way[request.deployment]  # type: ignore[index]
+        del fellows[request]
+        if not fellows:
+            del self.under_way[request.deployment]  # type: ignore[arg-type]
         self._end(request, outcome)
 
     def _end(self, request: Request, outcome: str) -> None:

@@ -114,6 +114,7 @@ class Trial:
         query: the query.
         until_ns: end of the trial.
         born: requests born in the trial.
+        void: whether a failing machine, not the plan, decided the trial.
         good: completed within the bound.
         served: completed.
         accuracy_sum: summed expected accuracy of what was served.
@@ -125,12 +126,13 @@ class Trial:
     good: int = 0
     served: int = 0
     accuracy_sum: float = 0.0
+    void: bool = False
 
     @property
     def met(self) -> bool | None:
-        """Whether latency and accuracy held; None if the deployment saw no request."""
+        """Whether latency and accuracy held; None if void, or if there was no request."""
         slo = self.query.slo
-        if self.born == 0:
+        if self.void or self.born == 0:
             return None
         accuracy = self.accuracy_sum / self.served if self.served else float("nan")
         in_time = self.good >= share_of(slo.latency_quantile, self.born)
@@ -260,14 +262,19 @@ class GoodputBook:
 
     # The data plane calls these
 
-    def born(self, query: int, arrival_ns: int) -> None:
-        """Count a request's birth."""
+    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
+        """Count a request's birth, under the deployment that it keeps, or under none.
+
+        The data plane follows the control plane by up to a tick, so the deployment in force here
+        may be a later one already.
+        """
         self.born_total += 1
         account = self._accounts[query]
         account.born += 1
         account.window(arrival_ns // self.window_ns).born += 1
-        if account.trial is not None and arrival_ns < account.trial.until_ns:
-            account.trial.born += 1
+        if deployment is not None:
+            trial = self._trials[deployment]
+            trial.born += arrival_ns < trial.until_ns
 
     def ended(self, record: RequestRecord) -> None:
         """Count a request's end."""
@@ -357,6 +364,12 @@ class GoodputBook:
     def trial(self, deployment: int) -> Trial | None:
         """Return the trial of a deployment, or None if it never came into force."""
         return self._trials.get(deployment)
+
+    def void_trial(self, deployment: int, now_ns: int) -> None:
+        """Void the trial of a deployment that a failing machine ended before the trial was over."""
+        trial = self._trials.get(deployment)
+        if trial is not None and now_ns < trial.until_ns:
+            trial.void = True
 
     def forget(self, deployment: int) -> None:
         """Drop the trial of a deployment whose query is closed."""

@@ -51,6 +51,12 @@ class Machine:
         node_name: name of its node.
         node: what the machines of the node are like.
         number: number within the node, from 0.
+        free_cores: cores that no station holds.
+        cards: GPU instances on each card.
+        up: whether it works.
+        ready_ns: when it has booted, or will have.
+        down_until_ns: when it comes back, if it is down.
+        slots: what stations hold.
     """
 
     node_name: str
@@ -59,6 +65,8 @@ class Machine:
     free_cores: int = field(init=False)
     cards: list[tuple[tuple[str, int], ...]] = field(init=False)
     up: bool = field(default=True, init=False)
+    ready_ns: int = field(default=0, init=False)
+    down_until_ns: int = field(default=0, init=False)
     slots: dict[Slot, "Station"] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -173,6 +181,10 @@ class Station:
             fsum(member.work for member in members),
         )
 
+    def serves(self, query: int) -> bool:
+        """Tell whether a deployment of a query is a member."""
+        return query in self._queries
+
     def load_without(self, query: int) -> StationLoad:
         """Return what the members that serve other queries ask of the station."""
         if query not in self._queries:
@@ -240,10 +252,11 @@ class Machines:
 
     def load_for(self, demand: Demand, query: int) -> StationLoad:
         """Return the load by others of the station that a query's demand would meet."""
-        station = self.find(demand)
-        if station is None:
-            return StationLoad(demand.allocation.replicas)
-        return station.load_without(query)
+        for station in self.stations.get(demand.key, ()):
+            if station.serves(query):
+                return station.load_without(query)
+        found = self.find(demand)
+        return StationLoad(demand.allocation.replicas) if found is None else found.load
 
     def join(
         self, deployment: int, query: int, demands: Sequence[Demand]

@@ -1,6 +1,6 @@
 """What planners remember: records that become visible at the time at which they were learned."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Any
 
 
@@ -15,16 +15,21 @@ class Memory:
     def __init__(self) -> None:
         self._records: dict[Hashable, list[tuple[int, int, Any]]] = {}
 
-    def write(self, key: Hashable, value: Any, at_ns: int, author: int) -> None:
-        """Add a record.
+    def write(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
+        """Add a record, and drop those that it or another visible one supersedes.
 
         Args:
             key: what it is about.
             value: what was learned.
             at_ns: when it was learned.
             author: number of the search that learned it.
+            now_ns: time of the call; records up to then are visible to everybody.
         """
-        self._records.setdefault(key, []).append((at_ns, author, value))
+        records = self._records.setdefault(key, [])
+        visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= now_ns]
+        if visible:
+            del records[: visible[-1]]
+        records.append((at_ns, author, value))
 
     def read(self, key: Hashable, now_ns: int, author: int | None) -> Any | None:
         """Return the latest visible value of a key, or None."""
@@ -32,9 +37,3 @@ class Memory:
             if at_ns <= now_ns or writer == author:
                 return value
         return None
-
-    def keys(self, now_ns: int, author: int | None) -> Iterator[Hashable]:
-        """Yield the keys that have a visible value, in the order in which they were first used."""
-        for key in self._records:
-            if self.read(key, now_ns, author) is not None:
-                yield key

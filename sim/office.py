@@ -4,6 +4,7 @@ It outlives the single call. Planners never hold it.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from math import fsum
 from typing import Any
@@ -57,7 +58,8 @@ class Office:
         self, scenario: Scenario, seed: int, machines: Machines, board: QueryBoard, tables: Tables
     ) -> None:
         self.application = scenario.application
-        self.cluster = scenario.cluster
+        # A copy, since planners can reach it; the world has its own.
+        self.cluster = deepcopy(scenario.cluster)
         self.nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
         self.plan_space = PlanSpace(scenario.application.pipeline, scenario.cluster)
         self.machines = machines
@@ -71,7 +73,7 @@ class Office:
         self.profiling_device_s = 0.0
         self._seed = seed
         self._searches = 0
-        self._benches: dict[int, ProfilingBench] = {}
+        self._benches: dict[int, tuple[int, ProfilingBench]] = {}
         self._offline: dict[str, tuple[ProfilingBench, Search]] = {}
 
     def new_search(self, now_ns: int, budget_s: float) -> Search:
@@ -79,15 +81,21 @@ class Office:
         self._searches += 1
         return Search(self._searches, now_ns, ns(budget_s))
 
-    def bench(self, query: Query) -> ProfilingBench:
-        """Return the bench with a query's own data: those of its content at its arrival."""
-        if query.id not in self._benches:
-            weights = self.board.living[query.id].truth.content[0][1]
+    def bench(self, query: Query, now_ns: int) -> ProfilingBench:
+        """Return the bench with a query's own data, as its content is now.
+
+        When content shifts, there are new data, on which nothing was profiled yet.
+        """
+        content = self.board.living[query.id].truth.content
+        shift = max(i for i, (at_s, _) in enumerate(content) if i == 0 or ns(at_s) <= now_ns)
+        known = self._benches.get(query.id)
+        if known is None or known[0] != shift:
             dataset = self.application.datasets[query.dataset]
-            self._benches[query.id] = ProfilingBench(
-                self.application, dataset, weights, ("query", query.id), self._seed
+            bench = ProfilingBench(
+                self.application, dataset, content[shift][1], ("query", query.id), self._seed
             )
-        return self._benches[query.id]
+            known = self._benches[query.id] = shift, bench
+        return known[1]
 
     def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, Search]:
         """Return the bench with a data set's own mixture, and the search that profiles it."""

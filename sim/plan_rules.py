@@ -2,10 +2,14 @@
 
 from difflib import get_close_matches
 
-from scenarios.application import Configuration, Pipeline
+from hardware_models.compute import largest_batch
+from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
-from sim.plan import CORE, Plan
+from sim.plan import CORE, Allocation, Plan
 from sim.planner import PlannerError
+
+MOST_REPLICAS = 1000
+MOST_WAIT_S = 3600.0
 
 
 def check_configuration(configuration: Configuration, pipeline: Pipeline) -> None:
@@ -48,19 +52,26 @@ def check_plan(plan: Plan, pipeline: Pipeline, cluster: Cluster) -> None:
     if order != sorted(order):
         raise PlannerError(f"{plan}: data move up only, in the order {', '.join(places)}")
     for operator, place, share in zip(operators, plan.placement, plan.allocation, strict=True):
-        if place == DEVICE:
-            allowed: tuple[str, ...] = (DEVICE,)
-        elif operator.kind == "cpu":
-            allowed = (CORE,)
-        else:
-            allowed = cluster.nodes[place].gpu_profiles
-        if share.profile not in allowed:
-            raise PlannerError(
-                f"{plan}: {operator.name} on {place} can get {', '.join(allowed) or 'nothing'}, "
-                f"not {share.profile!r}"
-            )
-        if share.replicas < 1 or share.max_batch < 1 or share.max_wait_s < 0:
-            raise PlannerError(
-                f"{plan}: {operator.name} needs replicas and max_batch of 1 or more, and a "
-                "max_wait_s of 0 or more"
-            )
+        try:
+            _check_allocation(operator, place, share, cluster)
+        except PlannerError as error:
+            raise PlannerError(f"{plan}: {operator.name} on {place} {error}") from None
+
+
+def _check_allocation(operator: Operator, place: str, share: Allocation, cluster: Cluster) -> None:
+    if place == DEVICE:
+        allowed: tuple[str, ...] = (DEVICE,)
+    elif operator.kind == "cpu":
+        allowed = (CORE,)
+    else:
+        allowed = cluster.nodes[place].gpu_profiles
+    if share.profile not in allowed:
+        raise PlannerError(f"can get {', '.join(allowed) or 'nothing'}, not {share.profile!r}")
+    for name, value, most in (
+        ("replicas", share.replicas, 1 if place == DEVICE else MOST_REPLICAS),
+        ("max_batch", share.max_batch, largest_batch()),
+    ):
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise PlannerError(f"has {name}={value!r}; it can be a whole number from 1 to {most}")
+    if not 0 <= share.max_wait_s <= MOST_WAIT_S:
+        raise PlannerError(f"has max_wait_s={share.max_wait_s!r}; it can be 0 to {MOST_WAIT_S:g}")

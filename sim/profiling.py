@@ -57,7 +57,9 @@ class Measurement:
     @cached_property
     def operator_mean_s(self) -> Floats:
         """Mean time of each operator, shape (N,)."""
-        return np.asarray(self.operator_time_s.mean(axis=0))
+        means = np.asarray(self.operator_time_s.mean(axis=0))
+        means.setflags(write=False)
+        return means
 
     @cached_property
     def time_cv(self) -> float:
@@ -110,7 +112,9 @@ class Estimate:
         if self.latency_factors is None:
             raise ValueError("a configuration alone has no latency; profile a plan")
         compute = self.measurement.operator_time_s @ np.array(self.latency_factors)
-        return np.asarray(self.fixed_s + compute + self.transfer_s * self.measurement.size)
+        latency = np.asarray(self.fixed_s + compute + self.transfer_s * self.measurement.size)
+        latency.setflags(write=False)
+        return latency
 
     @property
     def latency_mean_s(self) -> float:
@@ -250,7 +254,7 @@ class ProfilingBench:
         for operator in range(len(self._application.operators)):
             key = (operator, self._application.pipeline.operator_key(operator, configuration))
             self._prefixes[key] = max(samples, self._prefixes.get(key, 0))
-        self.runs += 1
+        self.runs += samples > 0
         index, first = configuration.index, slice(0, samples)
         size = self._sizes[first]
         measurement = Measurement(

@@ -62,6 +62,7 @@ class Search:
 
     def charge(self, duration_s: float) -> None:
         """Advance the clock, but not beyond the budget."""
+        assert duration_s >= 0, "time charged is never given back"
         self.charged_ns = min(self.budget_ns, self.charged_ns + ns(duration_s))
 
 

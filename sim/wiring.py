@@ -58,11 +58,11 @@ class Wiring:
 
     def add_station(self, state: QueryState, station: Station) -> None:
         """Add a new station; one on a device slows down as the device does."""
-        operator, _, _, allocation = station.key
+        allocation = station.key[3]
         speed = constant()
         if not station.slots:
             speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
-        on_gpu = self._application.operators[operator].kind == "gpu"
+        on_gpu = bool(station.slots) and station.slots[0].gpu is not None
         self._data.add_station(
             StationSpec(
                 station.id,

@@ -5,6 +5,7 @@ requests (telemetry, verdicts, draining) happens at ticks only, after the data p
 """
 
 from collections.abc import Callable, Generator
+from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
 from traceback import extract_tb
@@ -75,6 +76,7 @@ class World:
         self.planner_errors: list[str] = []
         self.planning_wall_s = 0.0
         self._refused = False
+        self._due: dict[int, list[tuple[int, Order, str, int]]] = {}
         self._accuracies: dict[int, tuple[tuple[int, float], ...]] = {}
         self._costs_noted: dict[int, float] = {}
         self._closing: dict[int, QueryState] = {}
@@ -151,7 +153,7 @@ class World:
         try:
             self.planner.plan(desk)
             orders = list(desk._orders.values())
-        except Exception as error:  # A planner's fault must not end the run.
+        except (Exception, SystemExit) as error:  # A planner's fault must not end the run.
             orders = []
             self._note_error(trigger, error)
         desk.close()
@@ -165,14 +167,17 @@ class World:
             if search.clock_ns > self.env.now and query not in ordered:
                 state.searching = True
                 self.env.process(self._search_in_vain(state, search.clock_ns))
-        for order in sorted(orders, key=lambda order: (order.at_ns, order.query)):
+        for order in orders:
             self.board.living[order.query].searching = True
-            self.env.process(self._carry_out(order, trigger))
+            due = self._due.setdefault(order.at_ns, [])
+            due.append((order.query, order, trigger, self.env.now))
+            if len(due) == 1:
+                self.env.process(self._when_due(order.at_ns))
 
     def _desk(self, trigger: str) -> Desk:
         return Desk(self.office, trigger, self.env.now, self.planner.budget_s)
 
-    def _note_error(self, trigger: str, error: Exception) -> None:
+    def _note_error(self, trigger: str, error: BaseException) -> None:
         reason = " ".join(str(error).split()) or "no message"
         line = f"{type(error).__name__} in {_origin(error)}: {reason}"
         self.planner_errors.append(f"at {self.now_s:.3f} s, on {trigger}: {line}")
@@ -191,18 +196,26 @@ class World:
         yield self.env.timeout(until_ns - self.env.now)
         state.searching = False
 
-    def _carry_out(self, order: Order, trigger: str) -> Generator[Event, None, None]:
-        """Wait for the clock of the order's search, then deploy its plan if it still fits."""
-        state = self.board.living[order.query]
-        triggered_ns = self.env.now
-        if order.at_ns > triggered_ns:
-            yield self.env.timeout(order.at_ns - triggered_ns)
-        state.searching = False
+    def _when_due(self, at_ns: int) -> Generator[Event, None, None]:
+        """Wait for a moment at which orders are due, then carry them out by query."""
+        if at_ns > self.env.now:
+            yield self.env.timeout(at_ns - self.env.now)
+        for query, order, trigger, triggered_ns in sorted(self._due.pop(at_ns), key=itemgetter(0)):
+            state = self.board.living.get(query)
+            if state is not None:
+                state.searching = False
+                self.env.process(self._carry_out(state, order, trigger, triggered_ns))
+
+    def _carry_out(
+        self, state: QueryState, order: Order, trigger: str, triggered_ns: int
+    ) -> Generator[Event, None, None]:
+        """Deploy the plan of an order if it still fits, and wait until it is in force."""
         if state.departed:
             return
         row = decision_row(order, trigger, triggered_ns)
         if order.plan is None:
-            self._release(state)
+            self._take_out_of_force(state)
+            self._withdraw(state)
             self.tables.add("decisions", row | {"outcome": "released"})
             return
         row |= {
@@ -259,11 +272,13 @@ class World:
             self._deployments.drain(state.in_force)
             state.in_force = None
 
-    def _release(self, state: QueryState) -> None:
-        """Take a living query's deployments out of force; its requests are unserved from now on."""
-        self._withdraw(state)
-        self.data.route(self.env.now, state.query.id, None)
-        self.book.deploy(state.query.id, None, self.env.now)
+    def _take_out_of_force(self, state: QueryState) -> None:
+        """Take a living query's deployment out of force; its requests are unserved from now on."""
+        if state.in_force is not None:
+            self._deployments.drain(state.in_force)
+            state.in_force = None
+            self.data.route(self.env.now, state.query.id, None)
+            self.book.deploy(state.query.id, None, self.env.now)
 
     # What is learned at ticks
 
@@ -285,7 +300,7 @@ class World:
                 self._refused = False
                 self._call_planner("refusal")
             if period_s is not None and now >= next_replan_ns:
-                next_replan_ns = now + ns(period_s)
+                next_replan_ns = (now // ns(period_s) + 1) * ns(period_s)
                 self._call_planner("tick")
 
     def _note_costs(self, now: int) -> None:
@@ -347,24 +362,30 @@ class World:
         assert event.node is not None
         now = self.env.now
         machine = self.machines.pools[event.node][event.machine]
+        machine.down_until_ns = max(machine.down_until_ns, now + ns(event.duration_s))
         if not machine.up:
-            return  # It is down already, by another event.
+            return  # Another event took it down already; this one can only keep it away longer.
         self.ledger.settle(now)
-        dead = self.machines.fail(machine)
-        for station in dead:
+        dead = set(self.machines.fail(machine))
+        for station in sorted(dead, key=lambda station: station.id):
             self.data.fail_station(now, station.id)
         for state in self.board.living.values():
-            for deployment in (state.in_force, state.coming):
-                if deployment is not None and set(deployment.stations) & set(dead):
-                    self._release(state)
+            if state.coming is not None and not dead.isdisjoint(state.coming.stations):
+                self._deployments.leave(state.coming)
+                state.coming = None
+            if state.in_force is not None and not dead.isdisjoint(state.in_force.stations):
+                self.book.void_trial(state.in_force.number, now)
+                self._take_out_of_force(state)
         self._call_planner("failure")
-        yield self.env.timeout(ns(event.duration_s))
+        while self.env.now < machine.down_until_ns:
+            yield self.env.timeout(machine.down_until_ns - self.env.now)
         self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
         machine.up = True
+        machine.ready_ns = self.env.now + ns(machine.node.boot_s)
         self._call_planner("recovery")
 
 
-def _origin(error: Exception) -> str:
+def _origin(error: BaseException) -> str:
     """Return the file and line of the planner's own code at which an exception came up."""
     here = Path(__file__).parent
     frames = [

@@ -34,7 +34,7 @@ class Recording:
     births: list[tuple[int, int]] = field(default_factory=list)
     records: list[RequestRecord] = field(default_factory=list)
 
-    def born(self, query: int, arrival_ns: int) -> None:
+    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
         self.births.append((query, arrival_ns))
 
     def ended(self, record: RequestRecord) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lab.comparison import compare, estimate, from_runs, holm
+from lab.errors import InputError
 from planners import CheapestFeasible
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -233,15 +234,49 @@ def test_one_planner_alone_has_no_differences():
     assert "speech_small: 1 planner, 2 seeds" in str(comparison)
 
 
-@pytest.mark.parametrize("seeds", [0, [], [1, 1]])
+@pytest.mark.parametrize("seeds", [0, [], [1, 1], 2.5, True, [0, -1], [0.5], "3"])
 def test_seeds_that_cannot_be(seeds):
     with pytest.raises(ValueError, match="seeds="):
         compare([CheapestFeasible()], seeds=seeds, run=Recorder())
 
 
-def test_no_planner_is_refused():
-    with pytest.raises(ValueError, match="planners"):
-        compare([], run=Recorder())
+@pytest.mark.parametrize(
+    "planners", [[], {}, "x", ["cheapest_feasible"], {"a": 3}, CheapestFeasible(), [Recorder]]
+)
+def test_planners_that_cannot_be(planners):
+    with pytest.raises(InputError, match=r"^planners"):
+        compare(planners, run=Recorder())
+
+
+@pytest.mark.parametrize(
+    ("override", "argument"),
+    [
+        ("seed=3", "seeds"),
+        ("planner=videostorm", "planners"),
+        ("+planner.samples=3", "planners"),
+        ("experiment=speech_hour", "scenario"),
+    ],
+)
+def test_overrides_of_what_a_comparison_sets_itself(override, argument):
+    with pytest.raises(InputError, match=f"by its argument {argument}$"):
+        compare([CheapestFeasible()], overrides=[override], run=Recorder())
+
+
+def test_overrides_are_a_list():
+    with pytest.raises(InputError, match="must be a list"):
+        compare([CheapestFeasible()], overrides="horizon_s=60", run=Recorder())
+
+
+def test_planners_that_raised_are_named():
+    table = [
+        {"seed": seed, "planner": planner, "planner_errors": errors}
+        for planner, both in (("a", (0, 0)), ("b", (2, 0)), ("c", (0, 1)))
+        for seed, errors in enumerate(both)
+    ]
+    text = str(from_runs("s", table))
+    assert "Planner a" not in text
+    assert "Planner b raised 2 times, in 1 of 2 seeds." in text
+    assert "Planner c raised once, in 1 of 2 seeds." in text
 
 
 def test_report_reads_as_a_table():

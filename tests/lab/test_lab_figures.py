@@ -155,6 +155,35 @@ def test_response_curve_keeps_the_censored(run):
     assert "1 of 2 served" in curve.get_label()
 
 
+def test_drift_within_the_run_is_marked_and_named_once(run):
+    times = ("link_degradation", 30), ("machine_failure", 60)
+    later = ("link_degradation", 90), ("content_shift", 150)
+    events = "".join(f"{{kind: {kind}, at_s: {at_s}}}, " for kind, at_s in (*times, *later))
+    (run / "config.yaml").write_text(f"drift: {{events: [{events}]}}\n")
+    figure = figures.goodput({"A": run})
+    lines = [
+        (line.get_xdata()[0], line.get_label())
+        for line in figure.axes[0].lines
+        if line.get_color() == figures.EVENT_COLOR
+    ]
+    assert [at_s for at_s, _ in lines] == [30, 60, 90]
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels[-2:] == ["link_degradation", "machine_failure"]
+
+
+def test_batching_is_in_the_legend_only_where_there_is_some(run):
+    def labels():
+        (legend,) = figures.latency_parts({"A": run}).legends
+        return [text.get_text() for text in legend.get_texts()]
+
+    assert labels() == ["queueing", "compute", "transfer"]
+    row = {"query": 0, "window": 0, "operator": "z", "batching_s": 1.0}
+    rest = dict.fromkeys(("queueing_s", "compute_s", "transfer_s"), 0.0)
+    write(run, "operators", [row | rest], part=1)
+    assert labels() == ["queueing", "batching", "compute", "transfer"]
+
+
 def test_figures_leave_no_state_behind(run):
     import matplotlib as mpl
     from matplotlib import pyplot as plt

@@ -12,14 +12,17 @@ from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 
 from lab import run
+from lab.compose import compose, set_up
 from lab.errors import InputError
 from lab.frames import scan
 from lab.run_directory import planner_directories
+from lab.runner import simulate
 from lab.simulate import main
 from planners import CheapestFeasible
 from sim.results import SCHEMAS
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
+ENDS = ("completed", "unserved", "lost", "dropped", "in_flight")
 GREEDY = "planner=cheapest_feasible"
 HEAVY = ("scipy", "sklearn", "seaborn", "polars", "matplotlib", "hydra", "rich")
 
@@ -93,8 +96,7 @@ def test_a_run_directory_is_complete(compass):
     queries = scan(here, "queries").collect()
     assert summary["queries"] == queries.height
     assert summary["requests"] == queries["requests"].sum()
-    ends = ("completed", "unserved", "lost", "dropped", "in_flight")
-    assert summary["requests"] == sum(summary[end] for end in ends)
+    assert summary["requests"] == sum(summary[end] for end in ENDS)
     assert summary["deployment_cost_usd"] == pytest.approx(
         summary["attributed_cost_usd"] + summary["idle_cost_usd"]
     )
@@ -121,6 +123,53 @@ def test_results_are_complete_at_every_flush(tmp_path):
     assert len({at_s for _, at_s in seen}) > 1
     assert result.summary["status"] == "finished"
     assert_frame_equal(scan(tmp_path / "here", "windows").collect(), result.windows)
+
+
+INTERRUPTING = """
+from planners import CheapestFeasible
+class Interrupted(CheapestFeasible):
+    def plan(self, desk):
+        if desk.now_s > 30:
+            raise KeyboardInterrupt
+        super().plan(desk)
+"""
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_an_interrupt_keeps_what_adds_up_and_says_where(compass, sweep):
+    Path("interrupting_pkg.py").write_text(INTERRUPTING)
+    status, _, err = compass(
+        *(["-m", "hydra.sweep.dir=here"] if sweep else ["hydra.run.dir=here"]),
+        "planner.compare.cheapest_feasible._target_=interrupting_pkg.Interrupted",
+        "horizon_s=120",
+    )
+    assert status == 130
+    assert err == (
+        "compass-sim: interrupted; planner videostorm of the comparison never ran; what was "
+        "written is kept in here\n"
+    )
+    directory = Path("here/0" if sweep else "here")
+    summary = json.loads((directory / "cheapest_feasible/summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert 30 < summary["simulated_s"] < 120
+    assert summary["in_flight"] > 0
+    assert summary["requests"] == sum(summary[end] for end in ENDS)
+    assert list(json.loads((directory / "summary.json").read_text())) == ["cheapest_feasible"]
+    assert not Path("here/multirun.yaml").exists()
+
+
+def test_requests_add_up_at_every_flush():
+    seen = []
+
+    def look(_, summary):
+        seen.append((summary["requests"], sum(summary[end] for end in ENDS)))
+
+    overrides = ["planner=cheapest_feasible", *SHORT, "flush_every_s=7"]
+    setup = set_up(compose(overrides), overrides)
+    [(name, planner)] = setup.planners.items()
+    simulate(setup, name, planner, [look])
+    assert len(seen) == 10
+    assert all(born == ended for born, ended in seen)
 
 
 def test_flushing_does_not_change_the_results():
@@ -259,12 +308,34 @@ def test_run_refuses_in_one_sentence():
         (["workload.rat=1"], "nearest is 'rate'"),
         (["planner=comparison"], "lab.compare"),
         ("seed=1", "must be a list"),
+        (3, "must be a list"),
+        ([3], "3 must be a text KEY=VALUE"),
+        (["hydra.run.dir=x"], "for the command line"),
     ):
         with pytest.raises(InputError, match=part) as raised:
             run(overrides)
         assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match="derives from"):
         run(SHORT, planner=CheapestFeasible)
+    for override in ("planner=videostorm", "planner.samples=3", "+planner.x=1"):
+        with pytest.raises(InputError, match="given as an object already"):
+            run([*SHORT, override], planner=CheapestFeasible())
+    for directory in ("/proc/nowhere", __file__, 3):
+        with pytest.raises(InputError, match=f"^directory={directory}: "):
+            run(SHORT, directory=directory)
+
+
+def test_run_warns_of_what_the_command_warns_of():
+    class Weak(CheapestFeasible):
+        def plan(self, desk):
+            super().plan(desk)
+            if desk.trigger == "arrival":
+                raise RuntimeError("weak")
+
+    with pytest.warns(UserWarning, match=r"^planner Weak raised \d+ times, first .*weak"):
+        run(SHORT, Weak())
+    with pytest.warns(UserWarning, match="accuracy_of_best=1.5: nothing can meet this"):
+        run([*SHORT, "workload.tiers.premium.accuracy_of_best=1.5"])
 
 
 def test_runs_in_one_process_do_not_touch_each_other():

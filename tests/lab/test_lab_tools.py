@@ -1,16 +1,20 @@
 """The subcommands of ``compass-lab``, and the parts that the commands share."""
 
 import math
+import re
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from lab.api import run
 from lab.errors import InputError, nearest
+from lab.run_directory import read_summary, write_summary
 from lab.summary import median_response_s, plain
 from lab.targets import build
 from lab.tools import main
+from planners import CheapestFeasible
 from sim.planner import Planner
 
 
@@ -27,6 +31,63 @@ def test_report_draws_and_prints(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 0
     assert "CheapestFeasible" in capsys.readouterr().out
     assert list((tmp_path / "run" / "figures").glob("*.png"))
+
+
+def test_report_of_a_sweep_compares_planners_setting_by_setting(tmp_path, capsys):
+    for number, (rate, samples, seed) in enumerate(product((0.05, 0.1), (5, 10), (0, 1))):
+        overrides = ["horizon_s=30", f"workload.rate={rate}", f"seed={seed}"]
+        run(overrides, CheapestFeasible(samples), tmp_path / str(number))
+    cut = read_summary(tmp_path / "7") | {"simulated_s": 20.0, "status": "interrupted"}
+    write_summary(tmp_path / "7", cut)
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8" / "error.txt").write_text("planner: is refused\n")
+    assert main(["report", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("means with 95 % t-intervals") == 2
+    assert f"{tmp_path}: workload.rate=0.05: 2 planners, 2 seeds" in out
+    assert f"{tmp_path}: workload.rate=0.1: 2 planners, 2 seeds" in out
+    assert out.count("CheapestFeasible(samples=5) - CheapestFeasible(samples=10)") == 2
+    assert "Left out, since they are not finished: 7 (interrupted at 20 of 30 s)." in out
+    assert "Jobs without results: 8; each has its error.txt." in out
+    assert list((tmp_path / "0" / "figures").glob("*.png"))
+
+
+def test_report_of_a_sweep_tells_drift_apart(tmp_path, capsys):
+    for drift in ("none", "machine_failure"):
+        run(["horizon_s=30", "workload.rate=0.05", f"drift={drift}"], directory=tmp_path / drift)
+    assert main(["report", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert f"{tmp_path}: drift.events=[]: 1 planner, 1 seed" in out
+    assert f"{tmp_path}: drift.events=[{{kind: machine_failure, at_s: 15.0, " in out
+    assert "null" not in out
+
+
+def test_report_names_planners_that_never_ran(tmp_path, capsys):
+    run(["horizon_s=30"], directory=tmp_path / "first")
+    write_summary(tmp_path, {"first": read_summary(tmp_path / "first")})
+    (tmp_path / "config.yaml").write_text("planner: {compare: {first: {}, second: {}}}\n")
+    assert main(["report", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"status .* finished", out)
+    assert re.search(r"simulated .* 30 of 30 s", out)
+    assert "planner second of the comparison never ran" in err
+
+
+def test_a_misspelt_tool(capsys):
+    assert main(["reprot", "here"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("compass-lab: reprot: no such tool; choose one of check-planner, ")
+    assert err.endswith("; the nearest is 'report'\n")
+
+
+def test_an_interrupted_tool_ends_in_one_sentence(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lab.options.listing", interrupt)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "compass-lab: interrupted\n"
 
 
 @pytest.mark.parametrize("name", ["", "nowhere"])

@@ -146,11 +146,16 @@ def test_link_degradation_scales_capacity_from_its_time_on():
 def test_content_shift_moves_towards_the_hardest_stratum_and_stays_a_mixture():
     shift = DriftEvent("content_shift", at_s=100.0, factor=0.4)
     application = SpeechRecognition()
-    for query, truth in drawn(shift, count=300, datasets={"VOiCES": 1.0}):
+    calm = drawn(count=300, datasets={"VOiCES": 1.0})
+    shifted = drawn(shift, count=300, datasets={"VOiCES": 1.0})
+    assert any(query.arrival_s > 100 for query, _ in calm)
+    for (query, old), (_, truth) in zip(calm, shifted, strict=True):
         dataset = application.datasets[query.dataset]
         hardest = dataset.accuracy.mean(axis=0).argmin()
-        (_, before), (at_s, after) = truth.content
+        ((_, before),) = old.content
+        at_s, after = truth.content[-1]
         assert at_s == max(100.0, query.arrival_s)
+        assert len(truth.content) == (2 if query.arrival_s < 100.0 else 1)
         assert after.sum() == pytest.approx(1)
         assert (after >= 0).all()
         assert after[hardest] == pytest.approx(0.6 * before[hardest] + 0.4)

@@ -32,7 +32,7 @@ class Sums:
     waits: list[int] = field(default_factory=list)
     sojourns: list[int] = field(default_factory=list)
 
-    def born(self, query, arrival_ns):
+    def born(self, query, arrival_ns, deployment):
         pass
 
     def ended(self, record):

@@ -29,9 +29,9 @@ class Case:
         self.book.deploy(0, deployment, ns(at_s))
 
     def request(self, born_s, took_s, outcome=COMPLETED, deployment=0):
-        self.book.born(0, ns(born_s))
         if outcome == UNSERVED:
             deployment = None
+        self.book.born(0, ns(born_s), deployment)
         self.end(born_s, took_s, outcome, deployment)
 
     def end(self, born_s, took_s, outcome=COMPLETED, deployment=0):
@@ -99,7 +99,7 @@ def test_what_is_not_completed_is_bad_however_soon_it_ended(outcome):
 
 def test_request_that_comes_after_the_verdict_was_counted_as_late():
     case = served(SLO(latency_s=1.0), [0.5] * 10)
-    case.book.born(0, ns(9))
+    case.book.born(0, ns(9), 0)
     (verdict,) = case.judged(11)
     assert (verdict.window.born, verdict.window.good, verdict.met) == (11, 10, False)
     case.end(9, 3.0)
@@ -189,7 +189,7 @@ def test_query_without_a_deployment_adds_no_goodput_even_if_its_requests_were_go
 def test_account_closes_when_the_last_request_has_ended():
     case = Case(SLO(latency_s=1.0))
     case.deploy(0)
-    case.book.born(0, ns(4))
+    case.book.born(0, ns(4), 0)
     case.book.depart(0, ns(5))
     case.judged(11)
     assert case.closed == []
@@ -241,3 +241,21 @@ def test_rounding_of_sums_decides_no_verdict():
     (verdict,) = case.judged(20)[:1]
     assert verdict.window.cost_usd > 0.3 * 10 / 3600
     assert verdict.met
+
+
+def test_trial_counts_only_requests_that_keep_its_deployment():
+    """The data plane follows by a tick: births of before a deployment are reported after it."""
+    case = Case(SLO(latency_s=1.0))
+    case.deploy(5)
+    case.request(4.5, 0.0, UNSERVED)
+    case.request(6, 0.5)
+    trial = case.book.trial(0)
+    assert (trial.born, trial.good, trial.met) == (1, 1, True)
+
+
+def test_a_trial_that_a_failing_machine_ended_is_void():
+    case = Case(SLO(latency_s=1.0))
+    case.deploy(5)
+    case.request(6, 0.5, LOST)
+    case.book.void_trial(0, ns(7))
+    assert case.book.trial(0).met is None

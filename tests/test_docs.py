@@ -1,0 +1,161 @@
+"""The pages on results and planning: their examples run, and they leave nothing out."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab import run
+from lab.run_directory import planner_directories, read_summary
+from sim import Desk
+from sim.results import SCHEMAS
+from sim.search import CHARGES_S
+
+DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
+PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
+
+
+def blocks(page, language):
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M)
+    return [text for kind, text in found if kind == language]
+
+
+def commands(page):
+    return [
+        line
+        for text in blocks(page, "")
+        for line in text.replace("\\\n", " ").splitlines()
+        if line.startswith("compass-")
+    ]
+
+
+def call(monkeypatch, command):
+    from lab import simulate, tools
+
+    words = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", words)
+    assert not (simulate if words[0] == "compass-sim" else tools).main(), command
+
+
+def section(page, title):
+    return re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", page, re.S | re.M)[1]
+
+
+def first_cells(text):
+    """Return what stands in backticks in the first column of the tables of a text."""
+    cells = re.findall(r"^\|([^|]*)\|", text, re.M)
+    return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("my_pkg", None)
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_results_list_every_column(table):
+    assert sorted(first_cells(section(RESULTS, table))) == sorted(SCHEMAS[table])
+
+
+def test_results_list_every_key_of_a_summary():
+    summary = run(["experiment=speech_small", "horizon_s=30"]).summary
+    assert sorted(first_cells(section(RESULTS, "summary.json"))) == sorted(summary)
+
+
+def test_rows_on_the_screen_are_named_as_in_results():
+    from lab.console import _rows
+
+    labels = _rows(run(["experiment=speech_small", "horizon_s=30"]).summary)
+    lines = section(RESULTS, "summary.json").splitlines()
+    shown = {line.split("|")[4].strip() for line in lines if line.startswith("| `")}
+    for label in labels.keys() - {"service goodput, queries", "simulated"}:
+        assert label in shown
+
+
+def test_the_sweep_of_the_results_page_can_be_read(folder, monkeypatch, capsys):
+    [command] = commands(RESULTS)
+    call(monkeypatch, f"{command} figures=false")
+    names = {}
+    [code] = blocks(RESULTS, "python")
+    exec(compile(code, "results.md", "exec"), names)
+    sweep = folder / "multirun" / "example"
+    expected = sorted(
+        (one["planner"], one["seed"], one["service_goodput_mean"])
+        for one in map(read_summary, planner_directories(sweep).values())
+    )
+    assert len(expected) == 4
+    for row, (planner, seed, goodput) in zip(names["by_run"].rows(), expected, strict=True):
+        assert row[:2] == (planner, seed)
+        assert row[2] == pytest.approx(goodput)
+
+
+def test_parts_of_latency_add_up_as_the_results_page_says():
+    result = run(["experiment=speech_small", "horizon_s=120", "planner=videostorm"])
+    parts = pl.sum_horizontal("queueing_s", "batching_s", "compute_s", "transfer_s")
+    sums = result.operators.group_by("query", "window").agg(parts.sum().alias("sum"))
+    both = sums.join(result.windows, on=["query", "window"])
+    assert both.height == result.windows.filter(pl.col("latency_mean_s").is_not_nan()).height > 0
+    assert both["sum"].to_list() == pytest.approx(both["latency_mean_s"].to_list())
+
+
+def test_planning_names_everything_on_the_desk():
+    names = {*(name for name in dir(Desk) if not name.startswith("_")), "trigger"} - {"close"}
+    for name in names:
+        assert re.search(rf"`(desk\.)?{name}\b", PLANNING), name
+
+
+def test_planning_names_every_charge():
+    text = section(PLANNING, "What planning costs")
+    for name, charge_s in CHARGES_S.items():
+        assert re.search(rf"^\| `{name}` \| {charge_s * 1e6:,.0f} µs \|", text, re.M), name
+
+
+def test_planning_names_every_field_that_planners_see():
+    from dataclasses import fields
+
+    from scenarios.application import Configuration
+    from scenarios.queries import Query
+    from scenarios.slo import SLO
+    from sim import Allocation, Estimate, Plan, Prediction
+    from sim.telemetry import WindowReport
+
+    for kind in (Query, SLO, Plan, Allocation, Configuration, Estimate, Prediction, WindowReport):
+        for field in fields(kind):
+            if not field.name.startswith("_"):
+                assert f"`{field.name}`" in PLANNING, f"{kind.__name__}.{field.name}"
+
+
+def test_the_counts_of_candidates_hold():
+    from sim.plan import PlanSpace
+
+    scenario = run(["experiment=speech_small", "horizon_s=30"]).scenario
+    space = PlanSpace(scenario.application.pipeline, scenario.cluster)
+    assert f"{len(space):,} candidates" in PLANNING
+    assert f"{len(space.layouts)} layouts" in PLANNING
+    assert int((space.list_price_usd_per_hour == 0).sum()) == 125
+
+
+def test_the_planner_of_the_planning_page_runs_and_keeps_the_contract(folder, monkeypatch, capsys):
+    planner, *rest = blocks(PLANNING, "python")
+    (folder / "my_pkg.py").write_text(planner, encoding="utf-8")
+    names = {}
+    for code in rest:
+        exec(compile(code, "planning.md", "exec"), names)
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(tests) == 1  # a check_planner in a test of one's own
+    tests[0]()
+    result = names["result"]
+    assert result.summary["planner_errors"] == 0
+    assert result.summary["horizon_s"] == 120
+    assert result.summary["service_goodput_mean"] > 0
+    for command in commands(PLANNING):
+        quick = " horizon_s=60 figures=false" if command.startswith("compass-sim") else ""
+        call(monkeypatch, command + quick)
+    assert "Foresight" in capsys.readouterr().out
