@@ -1,0 +1,224 @@
+"""Moments at which a world is easily wrong: booting, failing while loading, shifts, ties, abuse."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from scenarios.cluster import Node
+from scenarios.drift import Drift, DriftEvent
+from scenarios.slo import Tier
+from scenarios.workload import Workload
+from sim import Allocation
+from tests.worlds import At, Does, run, scenario
+
+
+def queries_at(*times, dataset="LibriSpeech"):
+    return Workload(
+        arrivals=At(times),
+        lifetime_mean_s=1000.0,
+        lifetime_min_s=900.0,
+        tiers={"any": Tier(latency_s=4.0)},
+        datasets={dataset: 1.0},
+    )
+
+
+def plan_in(desk, query, node, configuration=0):
+    """Return the plan that runs everything on a node, in a configuration."""
+    return next(
+        plan
+        for plan in desk.candidates(query)
+        if set(plan.placement) == {node} and plan.configuration.index == configuration
+    )
+
+
+def decisions(world, outcome="deployed"):
+    rows = world.tables.take()["decisions"]
+    return rows.filter(rows["outcome"] == outcome).to_dicts()
+
+
+def test_every_deployment_waits_for_a_machine_that_boots():
+    nodes = {"cloud": Node("cloud", "a2-highgpu-1g", boot_s=40.0)}
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, plan_in(desk, query, "cloud", configuration=5 * query.id))
+
+    made = run(scenario(100.0, nodes=nodes, workload=queries_at(1.0, 2.0)), Does(act))
+    first, second = decisions(made)
+    assert first["in_force_s"] >= 41.0
+    assert second["in_force_s"] >= 41.0
+
+
+def test_a_machine_that_recovers_boots_again():
+    nodes = {"cloud": Node("cloud", "a2-highgpu-1g", boot_s=40.0, standby=1)}
+    drift = Drift([DriftEvent("machine_failure", at_s=10.0, node="cloud", duration_s=10.0)])
+
+    def act(desk):
+        for query in desk.waiting:
+            if desk.trigger == "recovery":
+                desk.deploy(query, plan_in(desk, query, "cloud"))
+
+    made = run(scenario(100.0, nodes=nodes, workload=queries_at(1.0), drift=drift), Does(act))
+    (row,) = decisions(made)
+    assert row["decided_s"] == 20.0
+    assert row["in_force_s"] >= 60.0
+
+
+def test_a_machine_that_fails_again_stays_away_until_the_later_end():
+    nodes = {"cloud": Node("cloud", "a2-highgpu-1g", standby=1)}
+    events = [
+        DriftEvent("machine_failure", at_s=10.0, node="cloud", duration_s=10.0),
+        DriftEvent("machine_failure", at_s=15.0, node="cloud", duration_s=30.0),
+    ]
+    seen = []
+    made = scenario(100.0, nodes=nodes, workload=queries_at(1.0), drift=Drift(events))
+    run(made, Does(lambda desk: seen.append((desk.trigger, desk.now_s))))
+    assert [at for trigger, at in seen if trigger == "recovery"] == [45.0]
+
+
+def test_a_failure_of_the_machine_that_loads_leaves_the_deployment_in_force_alone():
+    drift = Drift([DriftEvent("machine_failure", at_s=10.5, node="cloud", duration_s=30.0)])
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, plan_in(desk, query, "edge"))
+        for query in desk.running:
+            if desk.trigger == "arrival" and desk.now_s == 9.0 and query.id == 0:
+                desk.deploy(query, plan_in(desk, query, "cloud"))
+
+    nodes = {
+        "edge": Node("edge", "g2-standard-8", standby=1),
+        "cloud": Node("cloud", "a2-highgpu-1g", boot_s=20.0),
+    }
+    made = run(scenario(60.0, nodes=nodes, workload=queries_at(1.0, 9.0), drift=drift), Does(act))
+    state = made.board.living[0]
+    assert state.in_force is not None
+    assert set(state.in_force.plan.placement) == {"edge"}
+    assert state.coming is None
+
+
+def test_a_query_born_after_a_shift_is_profiled_and_judged_on_the_shifted_content():
+    drift = Drift([DriftEvent("content_shift", at_s=5.0, factor=0.9)])
+    seen = {}
+
+    def act(desk):
+        for query in desk.waiting:
+            estimate = desk.profile(query, desk.pipeline.configurations[0], 400)
+            seen[query.id] = (query, estimate)
+            desk.deploy(query, plan_in(desk, query, "edge"))
+
+    a_scenario = scenario(120.0, workload=queries_at(10.0, dataset="VOiCES"), drift=drift)
+    made = run(a_scenario, Does(act, budget_s=100.0))
+    _, estimate = seen[0]
+    tables = made.tables.take()
+    served = tables["windows"].drop_nans("accuracy")["accuracy"].mean()
+    assert estimate.accuracy_mean == pytest.approx(served, abs=0.06)
+    assert tables["profiling"]["true_accuracy"][0] == pytest.approx(served)
+
+
+def test_profiling_after_a_shift_sees_the_new_content():
+    drift = Drift([DriftEvent("content_shift", at_s=30.0, factor=0.9)])
+    means = []
+
+    def act(desk):
+        for query in desk.waiting:
+            means.append(desk.profile(query, desk.pipeline.configurations[0], 400).accuracy_mean)
+
+    a_scenario = scenario(60.0, workload=queries_at(1.0, 40.0, dataset="VOiCES"), drift=drift)
+    run(a_scenario, Does(act, budget_s=100.0))
+    assert means[1] < means[0] - 0.05
+
+
+def test_prediction_for_a_running_query_is_about_the_station_that_it_uses():
+    utilisation = {}
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, plan_in(desk, query, "edge"))
+        for query in desk.running:
+            desk.profile(query, desk.plan_of(query), 50)
+            utilisation[query.id] = desk.predict(query, desk.plan_of(query)).utilisation
+
+    run(scenario(60.0, workload=queries_at(1.0, 2.0, 3.0, 30.0)), Does(act))
+    ours, theirs = utilisation[0], utilisation[1]
+    assert ours == pytest.approx(theirs, rel=0.5), "one station, one load"
+    alone = 0.5 * 0.15
+    assert max(ours) > 2 * alone
+
+
+def test_orders_that_are_due_together_are_carried_out_by_query():
+    """Query 1 orders first, for the moment at which query 0 orders at once; query 0 gets it."""
+    nodes = {"edge": Node("edge", "g2-standard-8", standby=1)}
+
+    def act(desk):
+        if desk.trigger == "arrival":
+            return
+        for query in desk.waiting:
+            late = query.id == 1 and desk.now_s == 3.0
+            prompt = query.id == 0 and desk.now_s == 4.0
+            if late:
+                desk.think(query, "step", 1_000_000)  # one second
+            if late or prompt:
+                desk.deploy(query, plan_in(desk, query, "edge", configuration=5 * query.id))
+
+    planner = Does(act)
+    planner.replan_every_s = 1.0
+    made = run(scenario(20.0, nodes=nodes, workload=queries_at(1.0, 1.5)), planner)
+    rows = made.tables.take()["decisions"]
+    assert rows.select("query", "decided_s", "outcome").rows() == [
+        (0, 4.0, "deployed"),
+        (1, 4.0, "refused"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"max_batch": 1000}, "max_batch=1000; it can be a whole number from 1 to"),
+        ({"max_wait_s": float("inf")}, "max_wait_s=inf"),
+        ({"max_wait_s": float("nan")}, "max_wait_s=nan"),
+        ({"replicas": 1.5}, "replicas=1.5"),
+        ({"replicas": 0}, "replicas=0"),
+    ],
+)
+def test_an_impossible_allocation_is_contained(change, reason):
+    def act(desk):
+        for query in desk.waiting:
+            plan = plan_in(desk, query, "edge")
+            first = replace(plan.allocation[0], **change)
+            desk.deploy(query, replace(plan, allocation=(first, *plan.allocation[1:])))
+
+    made = run(scenario(5.0, workload=queries_at(1.0)), Does(act))
+    assert reason in made.planner_errors[0]
+
+
+def test_a_device_has_no_replicas():
+    def act(desk):
+        for query in desk.waiting:
+            plan = plan_in(desk, query, "device")
+            many = (Allocation("device", replicas=64),) * 4
+            desk.deploy(query, replace(plan, allocation=many))
+
+    made = run(scenario(5.0, workload=queries_at(1.0)), Does(act))
+    assert (
+        "on device has replicas=64; it can be a whole number from 1 to 1"
+        in (made.planner_errors[0])
+    )
+
+
+@pytest.mark.parametrize("act", [lambda d, q: d.think(q, count=-5), lambda d, q: sys.exit(3)])
+def test_charges_are_never_given_back_and_exits_are_contained(act):
+    made = run(
+        scenario(5.0, workload=queries_at(1.0)),
+        Does(lambda desk: [act(desk, query) for query in desk.waiting]),
+    )
+    assert len(made.planner_errors) >= 1
+
+
+def test_what_planners_reach_of_the_cluster_is_a_copy():
+    def act(desk):
+        desk.cluster.nodes["edge"].standby = 0
+
+    made = run(scenario(20.0, workload=queries_at(1.0)), Does(act))
+    assert made.ledger.bill_usd > 0
