@@ -6,10 +6,10 @@ coefficient of variation, c servers and utilisation rho, the mean wait is
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho (too high for
-several servers), and then exponentially long. The private access link is such a queue too; on the shared backhaul only the own
-transmission counts. Service and transmission of one request grow with one size, so their variances
-add up as those of one factor; waits are independent of it. The sum is fitted by a shifted
-log-normal with the same mean and variance, whose quantile is the prediction.
+several servers), and then exponentially long. The private access link is such a queue too; on the
+shared backhaul only the own transmission counts. Service and transmission of one request grow with
+one size, so their variances add up as those of one factor; waits are independent of it. The sum is
+fitted by a shifted log-normal with the same mean and variance, whose quantile is the prediction.
 
 Left out: batching (a plan's longest batching wait is added in full), dependence between stations,
 and variation of link capacity in time.
