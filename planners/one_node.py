@@ -28,10 +28,10 @@ class Partition:
 
 
 def home_node(desk: Desk) -> str | None:
-    """Return the node that serves all: the highest that has a GPU, if an operator needs one."""
+    """Return the node that serves all: the highest that works, with a GPU if one is needed."""
     needs_gpu = any(operator.kind == "gpu" for operator in desk.pipeline.operators)
     for name, node in reversed(desk.cluster.nodes.items()):
-        if node.gpu_profiles or not needs_gpu:
+        if (node.gpu_profiles or not needs_gpu) and desk.machines_up(name):
             return name
     return None
 
@@ -89,8 +89,9 @@ def plan_on(
         partition.profile,
         [max(1, ceil(count)) for count in servers],
     )
-    gpu_share = partition.fraction / max(1, pool.gpus * pool.count)
-    core_share = 1 / (pool.cores * pool.count)
+    machines = max(1, desk.machines_up(node))
+    gpu_share = partition.fraction / max(1, pool.gpus * machines)
+    core_share = 1 / (pool.cores * machines)
     uses = []
     for number, (operator, count) in enumerate(zip(desk.pipeline.operators, servers, strict=True)):
         knobs = desk.pipeline.operator_key(number, plan.configuration)

@@ -229,8 +229,11 @@ class VideoStorm(Planner):
             if target is None:
                 if current.utility < utility - self.migrate_gain:
                     desk.release(query)
-            elif target.dominant_share < current.dominant_share and desk.fits(query, target.plan):
-                self._order(desk, query, target)
+            elif target.dominant_share < current.dominant_share:
+                if desk.fits(query, target.plan):
+                    self._order(desk, query, target)
+                else:
+                    desk.release(query)  # It holds the very room that its smaller plan needs.
 
     def _order(self, desk: Desk, query: Query, option: Option) -> None:
         desk.deploy(query, option.plan)
@@ -249,9 +252,9 @@ def _fingerprint(desk: Desk, node: str) -> Hashable:
     for query in desk.running:
         reports = desk.telemetry(query)
         running.append((query.id, reports[-1].end_s if reports else None))
-    free: tuple[int, ...] = ()
+    free: tuple[int, ...] = (desk.machines_up(node),)
     if waiting:  # What drains becomes free some time after the departure.
         profiles = desk.cluster.nodes[node].gpu_profiles
         instances = (desk.free_instances(node, profile) for profile in profiles)
-        free = desk.free_cores(node), *instances
+        free = desk.machines_up(node), desk.free_cores(node), *instances
     return waiting, tuple(running), free

@@ -144,6 +144,10 @@ class Desk:
         pool = self._office.machines.pools[node]
         return sum(machine.free_cores for machine in pool if machine.up)
 
+    def machines_up(self, node: str) -> int:
+        """Return how many of a node's machines work."""
+        return sum(machine.up for machine in self._office.machines.pools[node])
+
     def free_instances(self, node: str, profile: str) -> int:
         """Return how many more GPU instances of a profile a node could create."""
         return sum(machine.room_for(profile) for machine in self._office.machines.pools[node])

@@ -12,6 +12,7 @@ from planners import VideoStorm
 from planners.hill_climbing import demand_s, neighbours, pareto_set
 from planners.ladders import Option, Pool, Use, allocate, concave_ladder
 from scenarios.cluster import Node
+from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier
 from scenarios.speech_recognition import SpeechRecognition
 from scenarios.workload import Workload
@@ -243,3 +244,12 @@ def test_it_replans_when_told_to_and_rests_when_nothing_changed():
     run(scenario(horizon_s=400.0, workload=workload), Counted())
     assert calls.count("tick") >= 399
     assert rounds.count("tick") < 60
+
+
+def test_when_a_machine_fails_the_others_take_its_queries_on():
+    """Even if a whole card is held by few: what is held beyond a target is given back."""
+    failure = DriftEvent("machine_failure", at_s=80.0, node="cloud", duration_s=120.0)
+    made = run(scenario(200.0, rate=0.3, drift=Drift([failure])), VideoStorm())
+    windows = made.tables.take()["windows"].filter(pl.col("start_s") >= 120.0)
+    assert windows["deployed_s"].sum() > 0.9 * windows["active_s"].sum()
+    assert made.machines.pools["cloud"][1].slots

@@ -4,13 +4,13 @@ import sys
 from dataclasses import replace
 
 import pytest
+from worlds import At, Does, run, scenario
 
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Allocation
-from tests.worlds import At, Does, run, scenario
 
 
 def queries_at(*times, dataset="LibriSpeech"):
