@@ -7,8 +7,9 @@ from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim.check_planner import PlannerCheckError, check_planner
 from sim.desk import Desk
+from sim.errors import PlannerError
 from sim.plan import Allocation, Plan
-from sim.planner import Planner, PlannerError
+from sim.planner import Planner
 from sim.prediction import Prediction
 from sim.profiling import Estimate
 

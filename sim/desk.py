@@ -14,10 +14,10 @@ from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
 from scenarios.queries import Query
 from sim.clock import seconds
+from sim.errors import PlannerError
 from sim.office import Office
 from sim.plan import Plan, list_price_usd_per_hour
 from sim.plan_rules import check_configuration, check_plan
-from sim.planner import PlannerError
 from sim.prediction import Prediction, sojourn
 from sim.profiling import Estimate, Measurement, ProfilingBench, ProfilingRun
 from sim.search import CHARGES_S, Search

@@ -5,8 +5,8 @@ from difflib import get_close_matches
 from hardware_models.compute import largest_batch
 from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
+from sim.errors import PlannerError
 from sim.plan import CORE, Allocation, Plan
-from sim.planner import PlannerError
 
 MOST_REPLICAS = 1000
 MOST_WAIT_S = 3600.0

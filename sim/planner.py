@@ -1,14 +1,9 @@
 """The contract of planners."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sim.desk import Desk
-
-
-class PlannerError(Exception):
-    """A planner asked the desk for something that makes no sense."""
+from sim.desk import Desk
 
 
 class Planner(ABC):
@@ -30,7 +25,7 @@ class Planner(ABC):
     replan_every_s: float | None = None
 
     @abstractmethod
-    def plan(self, desk: "Desk") -> None:
+    def plan(self, desk: Desk) -> None:
         """Look at the world through the desk, and deploy plans.
 
         Called at every trigger. The call is atomic: the world stands still, while the clock of

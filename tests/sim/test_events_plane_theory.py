@@ -79,8 +79,8 @@ def erlang_wait(load, servers):
 SYSTEMS = {
     "M/M/1": (0.5, 1, "exponential", 1, 0.5 / 0.5, 7_000, 6),
     "M/D/1": (0.6, 1, "deterministic", 1, 0.6 / (2 * 0.4), 4_000, 4),
-    "M/M/2": (0.6, 2, "exponential", 1, erlang_wait(0.6, 2), 9_000, 5),
-    "M/M/4": (0.7, 4, "exponential", 1, erlang_wait(0.7, 4), 9_500, 12),
+    "M/M/2": (0.6, 2, "exponential", 1, erlang_wait(0.6, 2), 9_000, 7),
+    "M/M/4": (0.7, 4, "exponential", 1, erlang_wait(0.7, 4), 9_500, 17),
     "tandem": (0.5, 1, "exponential", 2, 2 * 0.5 / 0.5, 6_000, 3),
 }
 
