@@ -4,7 +4,6 @@ Tables are aggregated by polars, and seaborn gets plain columns. Every figure st
 belongs to no ``pyplot`` state, so that drawing in a notebook or a sweep leaves nothing open.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,19 +18,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
-from omegaconf import OmegaConf
 from scipy import stats
 
-from lab.frames import scan
-from lab.run_directory import CONFIG
+from lab import figure_data
+from lab.figure_data import Runs
 
-Runs = Mapping[str, Path]
 Columns = Mapping[str, Any]
 
 WIDTH_IN = 7.2
 DPI = 150
 EVENT_COLOR = "firebrick"
-MOST_POINTS = 2000
 MOST_BANDS = 5
 # In characters, as they come out at this width and size of letters.
 LEGEND_WIDTH = 88
@@ -40,7 +36,6 @@ GREY = "0.45"
 # Linestyles and hatches tell apart what colours cannot in a grey print.
 DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2))
 HATCHES = ("", "///", "...", "xxx")
-PARTS = ("queueing", "batching", "compute", "transfer")
 
 
 def draw_run(directory: Path, planner: str) -> list[Path]:
@@ -89,11 +84,13 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
 
 def goodput(runs: Runs) -> Figure:
     """Draw how many queries meet their SLO over time, against how many are active."""
-    events = _events(next(iter(runs.values())))  # Runs that are compared share their drift.
+    events = figure_data.events(
+        next(iter(runs.values()))
+    )  # Runs that are compared share their drift.
     labels = ["active", *runs, *dict(events)]
     figure = Figure((WIDTH_IN, 4.1 + _legend_in(labels)), layout="constrained")
     axes = figure.subplots()
-    windows = {name: _by_window(directory) for name, directory in runs.items()}
+    windows = {name: figure_data.by_window(directory) for name, directory in runs.items()}
     windows = {name: frame for name, frame in windows.items() if frame.height}
     axes.set_title(_titled("Service goodput: queries that meet their whole SLO", runs))
     axes.set_ylabel("queries (mean of each window)")
@@ -128,7 +125,7 @@ def latency(runs: Runs) -> Figure:
     A window in which more than one request in twenty was never completed has an infinite
     percentile. It stays in the distribution, which then does not reach 100 %, and in the bars.
     """
-    groups = _latency_ratios(runs)
+    groups = figure_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
     figure.suptitle(_titled("Latency against its SLO, window by window", runs))
     above.set(xlabel="p95 latency / latency bound", ylabel="share of windows")
@@ -141,7 +138,7 @@ def latency(runs: Runs) -> Figure:
     for name, color, dashes in _looks(groups if len(runs) == 1 else runs):
         if name not in groups:
             continue
-        x, y = _distribution(groups[name], left, right)
+        x, y = figure_data.distribution(groups[name], left, right)
         sns.lineplot(
             {"x": x, "y": y},
             x="x",
@@ -193,9 +190,9 @@ def cost(runs: Runs) -> Figure:
     figure, above, below = _lines_over_bars(runs)
     figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
     below.set_xlabel("bill at the end of the run (USD)")
-    windows = {name: _by_window(directory) for name, directory in runs.items()}
+    windows = {name: figure_data.by_window(directory) for name, directory in runs.items()}
     windows = {name: frame for name, frame in windows.items() if frame.height}
-    bills = {name: bill for name in runs if (bill := _bill(runs[name])) is not None}
+    bills = {name: bill for name in runs if (bill := figure_data.bill(runs[name])) is not None}
     if windows:
         end_s = max(frame["end_s"][-1] for frame in windows.values())
         per, unit = _time_unit(end_s)
@@ -246,7 +243,7 @@ def cost(runs: Runs) -> Figure:
 
 def latency_parts(runs: Runs) -> Figure:
     """Draw the mean time that a completed request spent at each operator, by what it did there."""
-    means = {name: _part_means(directory) for name, directory in runs.items()}
+    means = {name: figure_data.part_means(directory) for name, directory in runs.items()}
     operators = max((frame.height for frame in means.values()), default=0)
     columns = min(3, len(runs))
     rows = -(-len(runs) // columns)
@@ -254,15 +251,20 @@ def latency_parts(runs: Runs) -> Figure:
     figure.suptitle(_titled("Where latency goes: means over completed requests", runs))
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     longest = max(
-        (frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0 for frame in means.values()),
+        (
+            frame.select(pl.sum_horizontal(figure_data.PARTS).max()).item() or 0.0
+            for frame in means.values()
+        ),
     )
     per, unit = (1e-3, "ms") if longest < 10 else (1.0, "s")
     # Planners that never batch need no legend for it; the other parts are always there.
     batches = any(frame["batching"].max() for frame in means.values() if frame.height)
-    shown = [part for part in PARTS if part != "batching" or batches]
+    shown = [part for part in figure_data.PARTS if part != "batching" or batches]
     drawn: Axes | None = None
     for axes, (name, frame) in zip(grid.flat, means.items(), strict=False):
-        latency = float(frame.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0) / per
+        latency = (
+            float(frame.select(pl.sum_horizontal(figure_data.PARTS).sum()).item() or 0.0) / per
+        )
         title = f"{_total(latency)} {unit} in all"
         axes.set_title(title if len(runs) == 1 else f"{_wrapped(name)}\n{title}", fontsize="medium")
         if not frame.height:
@@ -296,7 +298,7 @@ def response(runs: Runs) -> Figure:
     axes = figure.subplots()
     axes.set_title(_titled("Response time: queries served by a truly feasible plan", runs))
     axes.set(xlabel="time since arrival (s)", ylabel="share of queries served\n(Kaplan-Meier)")
-    times = {name: _response_times(directory) for name, directory in runs.items()}
+    times = {name: figure_data.response_times(directory) for name, directory in runs.items()}
     times = {name: both for name, both in times.items() if sum(map(len, both))}
     if not times:
         return _no_data(figure, axes)
@@ -339,123 +341,6 @@ def response(runs: Runs) -> Figure:
         axes.fill_between([], [], color=GREY, alpha=0.25, lw=0, label="95 % interval")
     _legend(figure, axes)
     return figure
-
-
-# What is drawn
-
-
-def _by_window(directory: Path) -> pl.DataFrame:
-    """Return goodput, deployed and active queries and attributed cost, window by window.
-
-    Windows in which no query lived have no rows in the table; here they are zero.
-    """
-    sums = (
-        scan(directory, "windows")
-        .group_by("window")
-        .agg(
-            pl.col("start_s").first(),
-            pl.col("end_s").first(),
-            (pl.col("met") * pl.col("deployed_s")).sum().alias("goodput"),
-            pl.col("deployed_s").sum().alias("deployed"),
-            pl.col("active_s").sum().alias("active"),
-            pl.col("cost_usd").sum(),
-            pl.col("final").all(),
-        )
-        .sort("window")
-        .collect()
-    )
-    if not sums.height:
-        return sums
-    length_s = sums["end_s"][0] - sums["start_s"][0]
-    every = pl.DataFrame({"window": pl.int_range(sums["window"][-1] + 1, eager=True)})
-    filled = every.join(sums, on="window", how="left").with_columns(
-        (pl.col("window") * length_s).alias("start_s"),
-        ((pl.col("window") + 1) * length_s).alias("end_s"),
-        pl.col("goodput", "deployed", "active", "cost_usd").fill_null(0.0),
-    )
-    if not sums["final"][-1]:
-        filled = _cut(directory, filled)
-    observed_s = pl.col("end_s") - pl.col("start_s")
-    return filled.with_columns(pl.col("goodput", "deployed", "active") / observed_s)
-
-
-def _cut(directory: Path, windows: pl.DataFrame) -> pl.DataFrame:
-    """Let the last window end where the horizon cut it, as far as the queries show that."""
-    last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
-    if last_s is None or last_s <= windows["start_s"][-1]:
-        return windows
-    return windows.with_columns(pl.col("end_s").clip(upper_bound=last_s))
-
-
-def _latency_ratios(runs: Runs) -> dict[str, np.ndarray]:
-    """Return p95 over bound of each judged window with requests and a bound, by tier or planner."""
-    ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
-    frames = {
-        name: scan(directory, "windows")
-        .filter(~pl.col("repeated") & pl.col("slo_latency_s").is_not_null())
-        .select("tier", "slo_latency_s", ratio)
-        .collect()
-        for name, directory in runs.items()
-    }
-    if len(runs) > 1:
-        groups = {name: frame["ratio"] for name, frame in frames.items()}
-    else:
-        (frame,) = frames.values()
-        strictest_first = frame.sort("slo_latency_s")["tier"].unique(maintain_order=True)
-        groups = {tier: frame.filter(tier=tier)["ratio"] for tier in strictest_first}
-    return {name: ratios.to_numpy() for name, ratios in groups.items() if len(ratios)}
-
-
-def _part_means(directory: Path) -> pl.DataFrame:
-    """Return the mean time at each operator over completed requests, by part."""
-    weight = pl.col("completed")
-    return (
-        scan(directory, "operators")
-        .join(
-            scan(directory, "windows").select("query", "window", "completed"),
-            on=["query", "window"],
-            maintain_order="left",
-        )
-        .group_by("operator", maintain_order=True)
-        .agg(((pl.col(f"{part}_s") * weight).sum() / weight.sum()).alias(part) for part in PARTS)
-        .collect()
-    )
-
-
-def _response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the response times of the queries served, and how long the others were watched."""
-    frame = scan(directory, "queries").select("response_time_s", "censored_after_s").collect()
-    served = frame["response_time_s"].drop_nulls().to_numpy()
-    censored = frame.filter(pl.col("response_time_s").is_null())["censored_after_s"]
-    return served, censored.drop_nulls().to_numpy()
-
-
-def _bill(directory: Path) -> tuple[float, float] | None:
-    """Return the attributed and the idle part of a finished run's bill."""
-    path = Path(directory) / "summary.json"
-    if not path.is_file():
-        return None
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    parts = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
-    return None if None in parts else (float(parts[0]), float(parts[1]))
-
-
-def _events(directory: Path) -> list[tuple[str, float]]:
-    """Return the kind of each drift event of a run, and when it happens in seconds."""
-    path = Path(directory) / CONFIG
-    events = OmegaConf.select(OmegaConf.load(path), "drift.events") if path.is_file() else None
-    return [(str(event.kind), float(event.at_s)) for event in events or ()]
-
-
-def _distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the empirical distribution function between two points, infinite values counted."""
-    finite = np.sort(values[np.isfinite(values)])
-    share = np.arange(1, len(finite) + 1) / len(values)
-    if len(finite) > MOST_POINTS:
-        kept = np.linspace(0, len(finite) - 1, MOST_POINTS).astype(int)
-        finite, share = finite[kept], share[kept]
-    reached = len(values[np.isfinite(values)]) / len(values)
-    return np.array([left, *finite, right]), np.array([0.0, *share, reached])
 
 
 # How it is drawn
@@ -549,7 +434,7 @@ def _part_bars(axes: Axes, means: pl.DataFrame, per: float, parts: Sequence[str]
     """Draw one horizontal bar for each operator, with its total at the end."""
     left = np.zeros(means.height)
     colors = sns.color_palette("colorblind")
-    for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False):
+    for part, color, hatch in zip(figure_data.PARTS, colors, HATCHES, strict=False):
         if part not in parts:
             continue
         lengths = means[part].to_numpy() / per

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lab import figures
+from lab import figure_data, figures
 from lab.figures import draw_comparison, draw_run
 from lab.frames import scan
 from sim.results import SCHEMAS
@@ -84,7 +84,7 @@ def test_scan_reads_all_parts_and_a_table_without_parts(run, tmp_path):
 
 
 def test_goodput_is_weighted_by_deployed_time_and_observed_length(run):
-    frame = figures._by_window(run)
+    frame = figure_data.by_window(run)
     # Of the last window the horizon at 150 s leaves 30 s, of which both were deployed for 15.
     assert frame["end_s"].to_list() == [60, 120, 150]
     assert frame["goodput"].to_list() == [1, 0, 1]
@@ -93,7 +93,7 @@ def test_goodput_is_weighted_by_deployed_time_and_observed_length(run):
 
 
 def test_latency_parts_are_weighted_by_requests_in_order_of_the_pipeline(run):
-    frame = figures._part_means(run)
+    frame = figure_data.part_means(run)
     assert frame["operator"].to_list() == ["z", "a"]
     assert frame["queueing"].to_list() == [(1.0 * 20 + 5.0 * 60) / 80, 2.0]
 
@@ -101,18 +101,18 @@ def test_latency_parts_are_weighted_by_requests_in_order_of_the_pipeline(run):
 def test_infinite_latency_stays_and_idle_windows_do_not(run):
     write(run, "windows", [window(0, 1, repeated=True, latency_p95_s=inf)], part=2)
     write(run, "windows", [window(0, 1, slo_latency_s=None)], part=3)
-    ratios = figures._latency_ratios({"A": run})
+    ratios = figure_data.latency_ratios({"A": run})
     assert ratios["standard"].tolist() == [0.5, 0.5, inf]
     assert ratios["gold"].tolist() == [inf]
-    x, y = figures._distribution(ratios["standard"], 0.1, 10)
+    x, y = figure_data.distribution(ratios["standard"], 0.1, 10)
     assert x.tolist() == [0.1, 0.5, 0.5, 10]
     assert y == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3])
 
 
 def test_a_long_distribution_is_thinned_and_keeps_its_ends():
     values = np.append(np.linspace(1, 2, 10_000), inf)
-    x, y = figures._distribution(values, 0.5, 4)
-    assert len(x) == figures.MOST_POINTS + 2
+    x, y = figure_data.distribution(values, 0.5, 4)
+    assert len(x) == figure_data.MOST_POINTS + 2
     assert (x[1], x[-2]) == (1, 2)
     assert y[-1] == y[-2] == pytest.approx(10_000 / 10_001)
 
