@@ -12,6 +12,15 @@ class TableError(ValueError):
     """A table that does not keep to its schema."""
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like another, whatever its case; None if there is none."""
+
+    def likeness(other: str) -> float:
+        return difflib.SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
+
+    return max(known, key=likeness, default=None)
+
+
 def pick(kind: str, name: str, known: Iterable[str]) -> None:
     """Check that a name is among the known ones.
 
@@ -27,11 +36,8 @@ def pick(kind: str, name: str, known: Iterable[str]) -> None:
     if name in names:
         return
 
-    def likeness(other: str) -> float:
-        return difflib.SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
-
-    nearest = max(names, key=likeness, default=None)
-    hint = "" if nearest is None else f"; the nearest is {nearest!r}"
+    near = nearest(name, names)
+    hint = "" if near is None else f"; the nearest is {near!r}"
     raise UnknownNameError(
         f"unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}{hint}"
     )

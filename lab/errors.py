@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import SequenceMatcher
 from typing import Any
 
+from hardware_models.errors import nearest
 from lab.options import groups
 
 OF_COMPARED = (
@@ -18,20 +18,16 @@ class InputError(ValueError):
     """Something in the input is wrong; the message is one sentence for the user."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest_clause(name: str, known: Iterable[str]) -> str:
     """Return ``"; the nearest is 'x'"`` for the likeliest of the known names, or nothing."""
-
-    def likeness(other: str) -> float:
-        return SequenceMatcher(None, str(name).lower(), other.lower()).ratio()
-
-    best = max(known, key=likeness, default="")
-    return f"; the nearest is {best!r}" if best else ""
+    best = nearest(name, known)
+    return f"; the nearest is {best!r}" if best is not None else ""
 
 
 def choices(name: str, known: Iterable[str]) -> str:
     """Return the known names as a clause, with the nearest one."""
     names = list(known)
-    return f"choose one of {', '.join(names)}{nearest(name, names)}"
+    return f"choose one of {', '.join(names)}{nearest_clause(name, names)}"
 
 
 def one_line(error: object) -> str:
@@ -138,7 +134,7 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
     elif parent.endswith(("nodes", "tiers", "datasets", "technologies")):
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
     written = _written(full_key, overrides)
-    return f"{written}: there is no key {full_key}; {allowed}{nearest(key, names)}{hint}"
+    return f"{written}: there is no key {full_key}; {allowed}{nearest_clause(key, names)}{hint}"
 
 
 def key_of(override: str) -> str:

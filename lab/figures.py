@@ -23,8 +23,6 @@ from scipy import stats
 from lab import figure_data
 from lab.figure_data import Runs
 
-Columns = Mapping[str, Any]
-
 WIDTH_IN = 7.2
 DPI = 150
 EVENT_COLOR = "firebrick"

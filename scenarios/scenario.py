@@ -1,8 +1,8 @@
 """A scenario: everything about a run but its seed and its planner."""
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
+from hardware_models.errors import nearest
 from scenarios.application import Application
 from scenarios.cluster import Cluster
 from scenarios.drift import Drift
@@ -45,10 +45,10 @@ class Scenario:
         for name in self.workload.datasets:
             if name not in self.application.datasets:
                 known = ", ".join(self.application.datasets)
-                near = get_close_matches(name, self.application.datasets, 1, 0)
+                near = nearest(name, self.application.datasets)
                 raise ValueError(
                     f"workload.datasets.{name}: {self.application.name} has no such data set; "
-                    f"choose from {known} (nearest: {near[0]})"
+                    f"choose from {known} (nearest: {near})"
                 )
         for event in self.drift.events:
             if event.kind != "machine_failure":

@@ -4,7 +4,9 @@ from simpy import Environment
 
 from scenarios.requests import NS_PER_S
 
-__all__ = ["NS_PER_S", "Clock", "ns", "seconds"]
+__all__ = ["NS_PER_HOUR", "NS_PER_S", "Clock", "ns", "seconds"]
+
+NS_PER_HOUR = 3600 * NS_PER_S
 
 
 class Clock(Environment):

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 
 from hardware_models.mig import profiles
 from hardware_models.prices import gpu_share_of_price
-from sim.clock import NS_PER_S
+from sim.clock import NS_PER_HOUR
 from sim.machines import Machine, Machines
-
-NS_PER_HOUR = 3600 * NS_PER_S
 
 
 @dataclass

@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from math import ceil, fsum, inf
 
 from scenarios.queries import Query
-from sim.clock import NS_PER_S, ns, seconds
+from sim.clock import NS_PER_HOUR, ns, seconds
 from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES, RequestRecord
 
-NS_PER_HOUR = 3600 * NS_PER_S
 SLACK = 1e-9
 """Relative slack of comparisons, so that the rounding of sums and products decides no verdict."""
 

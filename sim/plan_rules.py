@@ -1,8 +1,7 @@
 """What makes a plan one that some cluster of this layout could run, whatever is free."""
 
-from difflib import get_close_matches
-
 from hardware_models.compute import largest_batch
+from hardware_models.errors import nearest
 from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from sim.errors import PlannerError
@@ -44,7 +43,7 @@ def check_plan(plan: Plan, pipeline: Pipeline, cluster: Cluster) -> None:
         )
     for place in plan.placement:
         if place not in places:
-            near = get_close_matches(str(place), places, 1, 0)[0]
+            near = nearest(str(place), places)
             raise PlannerError(
                 f"{plan}: no node {place!r}; choose from {', '.join(places)} (nearest: {near})"
             )

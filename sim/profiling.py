@@ -148,14 +148,12 @@ class ProfilingRun:
 
     Args:
         samples: items measured after the run.
-        operator_runs: executions of each operator, shape (N,).
         charged_s: seconds on the search's clock.
         device_s: seconds of profiling devices.
         prefix_reused: leading operators that need not run at all.
     """
 
     samples: int
-    operator_runs: tuple[int, ...]
     charged_s: float
     device_s: float
     prefix_reused: int
@@ -230,16 +228,15 @@ class ProfilingBench:
     def run(self, configuration: Configuration, samples: int, workers: int) -> ProfilingRun:
         """Return what measuring up to ``samples`` items takes, with so many workers."""
         samples = min(samples, self.items)
-        runs, charged_s, device_s, reused = [], 0.0, 0.0, 0
+        charged_s, device_s, reused = 0.0, 0.0, 0
         times = self._dataset.service_time_s[configuration.index]
         for operator, time_s in enumerate(times.tolist()):
             key = self._application.pipeline.operator_key(operator, configuration)
             count = max(0, samples - self._prefixes.get((operator, key), 0))
             reused += count == 0 and reused == operator
-            runs.append(count)
             charged_s += -(-count // workers) * time_s
             device_s += count * time_s
-        return ProfilingRun(samples, tuple(runs), charged_s, device_s, reused)
+        return ProfilingRun(samples, charged_s, device_s, reused)
 
     def true_accuracy(self, configuration: Configuration) -> float:
         """Return the expected accuracy of a configuration, for the record only."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.api import run
-from lab.errors import InputError, nearest
+from lab.errors import InputError
 from lab.run_directory import read_summary, write_summary
 from lab.summary import median_response_s, plain
 from lab.targets import build
@@ -132,8 +132,8 @@ def test_plain_values_are_fit_for_json():
 
 
 def test_the_nearest_name():
-    assert nearest("vidostorm", ["ilp", "videostorm"]) == "; the nearest is 'videostorm'"
-    assert nearest("x", []) == ""
+    assert nearest_clause("vidostorm", ["ilp", "videostorm"]) == "; the nearest is 'videostorm'"
+    assert nearest_clause("x", []) == ""
 
 
 class Profiler:
