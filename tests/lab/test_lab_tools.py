@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.api import run
-from lab.errors import InputError
+from lab.errors import InputError, nearest_clause
 from lab.run_directory import read_summary, write_summary
 from lab.summary import median_response_s, plain
 from lab.targets import build
