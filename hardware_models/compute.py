@@ -5,7 +5,6 @@ name. What stands for them is declared in table ``compute_ratios``, in rows of k
 """
 
 import math
-from functools import cache
 
 import numpy as np
 import polars as pl
@@ -13,16 +12,16 @@ from scipy.stats import gmean
 
 from hardware_models import devices, mig
 from hardware_models.errors import pick
-from hardware_models.tables import load_table
+from hardware_models.tables import load_table, table_cache
 
 
-@cache
+@table_cache
 def _ratios(quantity: str) -> dict[str, float]:
     table = load_table("compute_ratios").filter(pl.col("quantity") == quantity)
     return dict(zip(table["item"], table["value"], strict=True))
 
 
-@cache
+@table_cache
 def slice_exponent() -> float:
     """Exponent k of the power law by which latency grows as a slice shrinks.
 
@@ -34,7 +33,7 @@ def slice_exponent() -> float:
     return math.log(gmean(list(_ratios("latency_1g_over_full").values()))) / math.log(slices)
 
 
-@cache
+@table_cache
 def gpu_latency_factor(board: str, profile: str) -> float:
     """Factor from a GPU time on the reference hardware to one on an instance of a board.
 
@@ -70,7 +69,7 @@ def _checked_speed(relative_speed: float) -> float:
     return relative_speed
 
 
-@cache
+@table_cache
 def cpu_latency_factor(relative_speed: float) -> float:
     """Factor from a CPU time on the reference hardware to one on another CPU.
 
@@ -90,7 +89,7 @@ def cpu_latency_factor(relative_speed: float) -> float:
     return reference / _checked_speed(relative_speed)
 
 
-@cache
+@table_cache
 def raspberry_pi_over_gpu() -> float:
     """Time of a neural operator on a Raspberry Pi 5 CPU over that on a V100-class GPU.
 
@@ -103,7 +102,7 @@ def raspberry_pi_over_gpu() -> float:
     return float(gmean((table["Raspberry Pi 5"] / table["V100"]).to_numpy()))
 
 
-@cache
+@table_cache
 def gpu_work_on_cpu_factor(relative_speed: float) -> float:
     """Factor from a GPU time on the reference hardware to one on a phone's or board's CPU.
 
@@ -145,13 +144,13 @@ def batch_latency_factor(batch: int) -> float:
     return float(np.interp(batch, sizes, times) / times[0])
 
 
-@cache
+@table_cache
 def largest_batch() -> int:
     """Largest batch that was measured; beyond it, `batch_latency_factor` raises."""
     return int(load_table("batch_latency")["batch"].to_numpy().max())
 
 
-@cache
+@table_cache
 def _weights() -> dict[str, int]:
     table = load_table("model_sizes")
     return dict(zip(table["model"], table["weight_bytes"], strict=True))

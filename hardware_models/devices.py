@@ -7,13 +7,12 @@ benchmark list, table ``device_speeds``.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import polars as pl
 
 from hardware_models.errors import pick
-from hardware_models.tables import load_table
+from hardware_models.tables import load_table, table_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +28,13 @@ class DeviceModel:
     relative_speed: float
 
 
-@cache
+@table_cache
 def _devices() -> dict[str, float]:
     table = load_table("device_speeds")
     return dict(zip(table["name"], table["relative_speed"], strict=True))
 
 
-@cache
+@table_cache
 def phones() -> tuple[DeviceModel, ...]:
     """List the 14 phone chips whose speeds the published percentiles summarise, fastest first.
 
@@ -56,7 +55,7 @@ def relative_speed(name: str) -> float:
     return _devices()[name]
 
 
-@cache
+@table_cache
 def hidden_log_sd() -> float:
     """Spread of a device's true speed around its model's nominal one: sd of its logarithm.
 

@@ -6,7 +6,6 @@ technologies; FCC and Norway HSDPA traces for how much of the spread lies betwee
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from hardware_models.errors import pick
-from hardware_models.tables import load_table
+from hardware_models.tables import load_table, table_cache
 
 _NEAR_RTT = "RTT servers < 100 km"
 _ALL_RTT = "RTT all servers"
@@ -47,7 +46,7 @@ class LinkModel:
     rtt_log_sd: float
 
 
-@cache
+@table_cache
 def _speed_tests() -> dict[str, dict[str, dict[str, Any]]]:
     """Rows of the speed tests by technology and metric."""
     result: dict[str, dict[str, dict[str, Any]]] = {}
@@ -67,7 +66,7 @@ def _log_sd(row: dict[str, Any]) -> float:
     return float(math.log(row["p95"] / row["p5"]) / (2 * norm.ppf(0.95)))
 
 
-@cache
+@table_cache
 def _link_model(technology: str) -> LinkModel:
     rows = _speed_tests()[technology]
     up, down, rtt = rows["uplink"], rows["downlink"], rows[_NEAR_RTT]
@@ -96,7 +95,7 @@ def link_model(technology: str) -> LinkModel:
     return _link_model(technology)
 
 
-@cache
+@table_cache
 def between_link_share() -> float:
     """Share of the variance of log capacity that lies between links and is constant in time.
 
@@ -153,7 +152,7 @@ def capacity_series_bps(
     return np.asarray(nominal_bps * np.exp(log_sd * log_ratio), dtype=np.float64)
 
 
-@cache
+@table_cache
 def wide_area_rtt_s() -> float:
     """Extra round trip, in seconds, from an edge site near the user to a cloud region.
 

@@ -8,11 +8,10 @@ Source: the NVIDIA MIG User Guide, table ``gpu_partitions``.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from types import MappingProxyType
 
 from hardware_models.errors import pick
-from hardware_models.tables import load_table
+from hardware_models.tables import load_table, table_cache
 
 Instance = tuple[str, int]
 """A profile's name and the index of the first memory slice that the instance occupies."""
@@ -48,7 +47,7 @@ class Profile:
     max_instances: int
 
 
-@cache
+@table_cache
 def _boards() -> dict[str, MappingProxyType[str, Profile]]:
     result = {}
     table = load_table("gpu_partitions")
@@ -104,7 +103,7 @@ def _slices(size: int, start: int) -> int:
     return ((1 << size) - 1) << start
 
 
-@lru_cache(maxsize=1 << 18)
+@table_cache
 def _legal_starts(board: str, instances: Layout, name: str) -> tuple[int, ...]:
     profile = _profile(board, name)
     placed = [_profile(board, other) for other, _ in instances]
@@ -142,7 +141,7 @@ def _add(instances: Layout, instance: Instance) -> Layout:
     return tuple(sorted((*instances, instance)))
 
 
-@lru_cache(maxsize=1 << 18)
+@table_cache
 def _choose_start(board: str, instances: Layout, profile: str) -> int | None:
     def still_open(start: int) -> int:
         layout = _add(instances, (profile, start))
@@ -196,7 +195,7 @@ def check_layout(board: str, instances: Iterable[Instance]) -> None:
         placed = _add(placed, (name, start))
 
 
-@cache
+@table_cache
 def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[Layout]:
     seen: set[Layout] = {()}
     maximal = set()

@@ -4,17 +4,16 @@ Source: Google Cloud prices of 2026-07-30 and, for the price of an A100 alone, t
 catalogue; table ``prices``.
 """
 
-from functools import cache
 from typing import Any
 
 from hardware_models.errors import pick
-from hardware_models.tables import load_table
+from hardware_models.tables import load_table, table_cache
 
 _ON_DEMAND = "on-demand"
 _REGION = "us-central1"
 
 
-@cache
+@table_cache
 def _prices() -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
     """Rows by item, then by region and way to purchase."""
     result: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
@@ -23,7 +22,7 @@ def _prices() -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
     return result
 
 
-@cache
+@table_cache
 def machines() -> tuple[str, ...]:
     """Name the machine types that have a price."""
     # What has no CPU is a GPU to be attached, not a machine.
@@ -39,7 +38,7 @@ def _offers(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
     return _prices()[machine]
 
 
-@cache
+@table_cache
 def machine_price_usd_per_hour(
     machine: str, purchase: str = _ON_DEMAND, region: str = _REGION
 ) -> float:
@@ -64,7 +63,7 @@ def machine_price_usd_per_hour(
     return float(offers[region, purchase]["price_usd_per_hour"])
 
 
-@cache
+@table_cache
 def machine_vcpus(machine: str) -> int:
     """Count the virtual CPUs of a machine.
 
@@ -74,7 +73,7 @@ def machine_vcpus(machine: str) -> int:
     return int(_any(_offers(machine))["vcpus"])
 
 
-@cache
+@table_cache
 def machine_gpus(machine: str) -> int:
     """Count the GPUs of a machine.
 
@@ -84,7 +83,7 @@ def machine_gpus(machine: str) -> int:
     return int(_any(_offers(machine))["gpus"])
 
 
-@cache
+@table_cache
 def machine_gpu_board(machine: str) -> str | None:
     """Name the GPU board of a machine, as `mig.boards` does, or None if it has no GPU.
 
@@ -95,7 +94,7 @@ def machine_gpu_board(machine: str) -> str | None:
     return board
 
 
-@cache
+@table_cache
 def _vcpu_usd_per_hour(board: str) -> float:
     """Price of a virtual CPU, with its memory, in machines that hold a board."""
     if not board.startswith("A100"):
@@ -105,7 +104,7 @@ def _vcpu_usd_per_hour(board: str) -> float:
     return host / machine_vcpus("a2-highgpu-1g")
 
 
-@cache
+@table_cache
 def gpu_share_of_price(machine: str) -> float:
     """Fraction of a machine's price that its GPUs account for.
 

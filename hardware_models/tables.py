@@ -1,126 +1,24 @@
-"""Load the measured tables and hold them to their declared schemas."""
+"""Load the measured tables, a user's own among them, and hold them to their declared schemas."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, wraps
 from importlib.resources import files
+from pathlib import Path
+from typing import Literal, ParamSpec, TypeVar
 
 import polars as pl
 
 from hardware_models.errors import TableError, pick
+from hardware_models.schemas import SCHEMAS, Column, Schema
 
-KINDS = ("measured", "published", "derived", "assumption")
-"""How firm a row is: run by someone, a specification or price, computed, or merely declared."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _FIRST_ROW_LINE = 2  # Line 1 of a file is its header.
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """What one column may hold.
-
-    Attributes:
-        dtype: The Polars type of the column.
-        low: Smallest allowed number.
-        high: Largest allowed number.
-        allowed: The only allowed values; empty allows any.
-        pattern: Regular expression that a text must match; empty allows any.
-        nullable: Whether a value may be missing.
-    """
-
-    dtype: type[pl.DataType] = pl.String
-    low: float = -math.inf
-    high: float = math.inf
-    allowed: tuple[str, ...] = ()
-    pattern: str = ""
-    nullable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The columns of a table and the ones that together identify a row."""
-
-    columns: Mapping[str, Column]
-    key: tuple[str, ...]
-
-
-_TEXT = Column()
-_POSITIVE = Column(pl.Float64, low=1e-9)
-_COUNT = Column(pl.Int64, low=1)
-_PROVENANCE = {
-    "unit": _TEXT,
-    "kind": Column(allowed=KINDS),
-    "source": _TEXT,
-    "source_url": Column(pattern="^https://"),
-    "note": Column(nullable=True),
-}
-
-
-def _schema(key: tuple[str, ...], **columns: Column) -> Schema:
-    return Schema({**dict.fromkeys(key, _TEXT), **columns, **_PROVENANCE}, key)
-
-
-SCHEMAS: Mapping[str, Schema] = {
-    "gpu_partitions": _schema(
-        ("board", "profile"),
-        compute_slices=_COUNT,
-        memory_slices=_COUNT,
-        memory_gb=Column(pl.Float64, low=1, high=1e3),
-        start_indexes=Column(pattern=r"^\d+( \d+)*$"),
-        size_memory_slices=_COUNT,
-        max_instances=_COUNT,
-    ),
-    "mig_layouts_a100": _schema(
-        ("config_id",),
-        config_id=_COUNT,
-        layout=_TEXT,
-        multiset=_TEXT,
-        n_instances=Column(pl.Int64, low=1, high=7),
-        compute_slices_used=Column(pl.Int64, low=1, high=7),
-        memory_slices_used=Column(pl.Int64, low=1, high=8),
-    ),
-    "compute_ratios": _schema(("quantity", "item"), value=_POSITIVE),
-    "asr_encode_latency": _schema(
-        ("model", "hardware"),
-        engine=_TEXT,
-        precision=_TEXT,
-        threads=_COUNT,
-        encode_window_ms=_POSITIVE,
-    ),
-    "batch_latency": _schema(
-        ("batch",),
-        model=_TEXT,
-        gpu=_TEXT,
-        mig_gpcs=_COUNT,
-        batch=_COUNT,
-        mps_procs=_COUNT,
-        batch_latency_ms=_POSITIVE,
-    ),
-    "model_sizes": _schema(("model",), parameters=_COUNT, weight_bytes=_COUNT),
-    "device_speeds": _schema(
-        ("name",),
-        group=Column(allowed=("phone", "rk3588", "board")),
-        device=_TEXT,
-        relative_speed=Column(pl.Float64, low=1e-3, high=1e3),
-        n_models=_COUNT,
-    ),
-    "links": _schema(
-        ("dataset", "technology", "metric"),
-        n=_COUNT,
-        **dict.fromkeys(("mean", "cv", "p5", "p10", "p25", "p50", "p75", "p90", "p95"), _POSITIVE),
-    ),
-    "prices": _schema(
-        ("item", "purchase", "region"),
-        date=_TEXT,
-        gpu=Column(nullable=True),
-        gpus=Column(pl.Int64, low=0),
-        vcpus=Column(pl.Int64, low=0),
-        ram_gb=Column(pl.Float64, low=0, nullable=True),
-        price_usd_per_hour=Column(pl.Float64, low=1e-3, high=1e3),
-    ),
-}
-"""The schema of every table in ``data``."""
 
 
 def _cast(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
@@ -202,9 +100,76 @@ def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
     return table
 
 
-@cache
+@dataclass(frozen=True, slots=True)
+class UserTable:
+    """A table of the user's own, with the columns of one of ours.
+
+    Attributes:
+        path: Its file, CSV or Parquet.
+        how: ``"merge"`` adds its rows to ours, and takes the place of ours with the same key;
+            ``"replace"`` uses it alone.
+    """
+
+    path: str
+    how: Literal["merge", "replace"] = "merge"
+
+
+@dataclass(frozen=True, eq=False)
+class TableSet:
+    """The tables that are in use: ours, but for those of the user.
+
+    What is worked out from tables is kept with them, see `table_cache`.
+
+    Attributes:
+        user: The user's tables, by the name of ours.
+    """
+
+    user: Mapping[str, UserTable] = field(default_factory=dict)
+    _worked_out: dict[object, Callable[..., object]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for name in self.user:
+            pick("table", name, SCHEMAS)
+
+
+_in_use: ContextVar[TableSet] = ContextVar("tables in use", default=TableSet())  # noqa: B039
+
+
+@contextmanager
+def using_tables(tables: TableSet) -> Iterator[None]:
+    """Use a set of tables within a ``with`` block, in this thread or task alone.
+
+    Every table of the user is read and checked at the entry.
+
+    Raises:
+        TableError: A file cannot be read, or does not keep to its schema.
+    """
+    token = _in_use.set(tables)
+    try:
+        for name in tables.user:
+            load_table(name)
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def table_cache(function: Callable[P, R]) -> Callable[P, R]:
+    """Cache a function of hashable arguments that follows from tables, for each set of them."""
+
+    @wraps(function)
+    def cached(*args: P.args, **kwargs: P.kwargs) -> R:
+        worked_out = _in_use.get()._worked_out
+        known = worked_out.get(function)
+        if known is None:
+            known = worked_out[function] = cache(function)
+        return known(*args, **kwargs)  # type: ignore[arg-type, return-value]
+
+    return cached
+
+
+@table_cache
 def load_table(name: str) -> pl.DataFrame:
-    """Read and validate one of the tables that come with the package.
+    """Read and validate a table: one that comes with the package, and the user's if there is one.
 
     Args:
         name: A name in `SCHEMAS`, such as ``"links"``.
@@ -214,10 +179,40 @@ def load_table(name: str) -> pl.DataFrame:
 
     Raises:
         UnknownNameError: There is no such table.
-        TableError: The file does not keep to its schema.
+        TableError: A file cannot be read or does not keep to the schema.
     """
     pick("table", name, SCHEMAS)
+    schema, user = SCHEMAS[name], _in_use.get().user.get(name)
+    theirs = None if user is None else validate(read_file(user.path), schema, user.path)
+    if user is not None and theirs is not None and user.how == "replace":
+        return theirs
+    ours = _shipped_table(name)
+    if theirs is None:
+        return ours
+    return pl.concat([ours.join(theirs, on=schema.key, how="anti", nulls_equal=True), theirs])
+
+
+@cache
+def _shipped_table(name: str) -> pl.DataFrame:
     file = f"{name}.csv"
     # Read as text: the schema alone decides types, so a bad value is reported with its row.
     frame = pl.read_csv((files("hardware_models") / "data" / file).read_bytes(), infer_schema=False)
     return validate(frame, SCHEMAS[name], file)
+
+
+def read_file(path: str | Path) -> pl.DataFrame:
+    """Read a CSV (all columns as text) or Parquet file.
+
+    Raises:
+        TableError: There is no such file, or it is neither.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(f"{path}: no such file; name a CSV or Parquet file")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pl.read_parquet(path)
+        return pl.read_csv(path.read_bytes(), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise TableError(f"{path}: is no CSV or Parquet file ({reason})") from None

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from hardware_models.errors import TableError, UnknownNameError, pick
-from hardware_models.tables import KINDS, SCHEMAS, load_table, validate
+from hardware_models.schemas import KINDS, SCHEMAS
+from hardware_models.tables import load_table, validate
 
 
 def as_text(name):
