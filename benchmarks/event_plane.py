@@ -37,7 +37,7 @@ class Counting:
         self.births = 0
         self.completed = 0
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
+    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
         self.births += 1
 
     def ended(self, record: RequestRecord) -> None:
@@ -55,6 +55,8 @@ def source(seed: int) -> Iterator[RequestBlock]:
         yield RequestBlock(
             arrival_ns,
             rng.uniform(0.5, 1.5, count),
+            np.ones(count),
+            np.ones(count),
             rng.exponential(1.0, (count, STATIONS)),
         )
 

@@ -1,9 +1,10 @@
-"""Speeds of phones and boards, as multiples of the Raspberry Pi 4 CPU.
+"""Models of user devices: speed as a multiple of the Raspberry Pi 4 CPU, memory, accelerator.
 
-The ncnn project lists milliseconds of five small vision networks on many devices; a device's
-relative speed is the geometric mean of (Raspberry Pi 4 ms / device ms) at its best CPU setting.
-The phones are device *models*, not users: no market share weighs them. Source: Tencent/ncnn
-benchmark list, table ``device_speeds``.
+The ncnn project lists milliseconds of small vision networks on many devices; a device's relative
+speed is the geometric mean over five networks of (Raspberry Pi 4 ms / device ms) at its best CPU
+setting. The devices are *models*, not users: no market share weighs them. Source: Tencent/ncnn
+benchmark list, table ``device_models``; memory as published or, where several configurations are
+sold, one of them by assumption (each row says which).
 """
 
 from dataclasses import dataclass
@@ -22,37 +23,69 @@ class DeviceModel:
     Attributes:
         name: Its name, such as ``"Snapdragon 888"``.
         relative_speed: Nominal CPU speed, in multiples of the Raspberry Pi 4 CPU.
+        family: Its family, such as ``"phone"`` or ``"jetson"``.
+        memory_bytes: Main memory, in bytes.
+        accelerator: The board that its GPU is, as `boards.boards` names it, such as
+            ``"Jetson AGX Xavier"``; None if it has none, or none that was measured there.
     """
 
     name: str
     relative_speed: float
+    family: str
+    memory_bytes: int
+    accelerator: str | None = None
 
 
 @table_cache
-def _devices() -> dict[str, float]:
-    table = load_table("device_speeds")
-    return dict(zip(table["name"], table["relative_speed"], strict=True))
+def _devices() -> dict[str, DeviceModel]:
+    """All devices by name, fastest first."""
+    columns = ("name", "relative_speed", "family", "memory_bytes", "accelerator")
+    table = load_table("device_models").sort("relative_speed", descending=True, maintain_order=True)
+    return {row["name"]: DeviceModel(**row) for row in table.select(columns).iter_rows(named=True)}
 
 
 @table_cache
+def families() -> tuple[str, ...]:
+    """Name the families of devices."""
+    return tuple(load_table("device_models")["family"].unique(maintain_order=True))
+
+
+@table_cache
+def devices(family: str) -> tuple[DeviceModel, ...]:
+    """List the devices of a family, fastest first.
+
+    Raises:
+        UnknownNameError: There is no such family.
+    """
+    pick("device family", family, families())
+    return tuple(each for each in _devices().values() if each.family == family)
+
+
 def phones() -> tuple[DeviceModel, ...]:
     """List the 14 phone chips whose speeds the published percentiles summarise, fastest first.
 
     One of them, the Snapdragon X Elite, is a laptop chip that those percentiles count as a phone.
     """
-    table = load_table("device_speeds").filter(pl.col("group") == "phone")
-    names = table.sort("relative_speed", descending=True)["name"]
-    return tuple(DeviceModel(name, _devices()[name]) for name in names)
+    return devices("phone")
 
 
-def relative_speed(name: str) -> float:
-    """Look up the nominal CPU speed of a phone or board, in multiples of the Raspberry Pi 4 CPU.
+def device(name: str) -> DeviceModel:
+    """Look up a device.
 
     Raises:
         UnknownNameError: The device is not in the table.
     """
     pick("device", name, _devices())
     return _devices()[name]
+
+
+def relative_speed(name: str) -> float:
+    """Look up the nominal CPU speed of a device, in multiples of the Raspberry Pi 4 CPU.
+
+    Raises:
+        UnknownNameError: The device is not in the table.
+    """
+    return device(name).relative_speed
 
 
 @table_cache
@@ -63,5 +96,5 @@ def hidden_log_sd() -> float:
     with one and the same chip (RK3588 or RK3588S), which differ in board, cooling and software as
     phones of one model do in use.
     """
-    table = load_table("device_speeds").filter(pl.col("group") == "rk3588")
+    table = load_table("device_models").filter(pl.col("chip") == "RK3588")
     return float(np.std(np.log(table["relative_speed"].to_numpy()), ddof=1))

@@ -1,97 +1,180 @@
-"""Access links by technology: nominal capacity, spread, round trip, and capacity in time.
+"""Access links by technology: capacity and round trip as published, and capacity in time.
 
-Sources, table ``links``: Ookla speed tests of "A Variegated Look at 5G" (SIGCOMM 2021) for the
-technologies; FCC and Norway HSDPA traces for how much of the spread lies between links.
+A quantity of a technology has the quantiles of a row of table ``links``; table
+``link_technologies`` says which row, and which of them stand in for what nobody measured. How fast
+capacity changes is in table ``link_autocorrelation``. Main source: Ookla speed tests of "A
+Variegated Look at 5G" (SIGCOMM 2021).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.interpolate import PchipInterpolator
 from scipy.signal import lfilter
 from scipy.stats import norm
 
-from hardware_models.errors import pick
+from hardware_models.errors import TableError, pick
 from hardware_models.tables import load_table, table_cache
 
-_NEAR_RTT = "RTT servers < 100 km"
-_ALL_RTT = "RTT all servers"
 _BPS_PER_MBPS = 1e6
-_MS_PER_S = 1e3
+_S_PER_MS = 1e-3
+_PERCENTILES = {
+    "p5": 0.05,
+    "p10": 0.1,
+    "p25": 0.25,
+    "p50": 0.5,
+    "p75": 0.75,
+    "p90": 0.9,
+    "p95": 0.95,
+}
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """The distribution of a positive quantity, through its published percentiles.
+
+    Attributes:
+        values: The 5th, 10th, 25th, 50th, 75th, 90th and 95th percentile, ascending.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The 50th percentile."""
+        return self.values[3]
+
+    @cached_property
+    def _between(self) -> PchipInterpolator:
+        return PchipInterpolator(norm.ppf(list(_PERCENTILES.values())), np.log(self.values))
+
+    def at(self, normals: Floats | float) -> Floats:
+        """Map standard normals to values that have this distribution.
+
+        The logarithm of the value is a monotone cubic through the percentiles (PCHIP: Fritsch and
+        Butland, 1984) as a function of the normal; beyond p5 and p95 it is a line whose slope is
+        that of the log-normal distribution with the distance from p5 to p95.
+
+        Args:
+            normals: Any shape.
+
+        Returns:
+            The same shape: greater normals have greater or equal values.
+        """
+        z = np.asarray(normals, dtype=np.float64)
+        edge = float(norm.ppf(0.95))
+        slope = math.log(self.values[-1] / self.values[0]) / (2 * edge)
+        inside = np.clip(z, -edge, edge)
+        return np.asarray(np.exp(self._between(inside) + slope * (z - inside)), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class LinkModel:
-    """An access technology, as log-normal quantities with the published median.
+    """An access technology.
 
     Attributes:
         technology: Its name, such as ``"4G-LTE"``.
-        nominal_uplink_bps: Median uplink capacity, in bits per second.
-        nominal_downlink_bps: Median downlink capacity, in bits per second.
-        log_sd_uplink: Standard deviation of the logarithm of uplink capacity.
-        log_sd_downlink: Standard deviation of the logarithm of downlink capacity.
-        rtt_s: Median round trip to a server within 100 km, in seconds.
-        rtt_log_sd: Standard deviation of the logarithm of that round trip.
+        uplink_bps: Uplink capacity over links and times, in bits per second.
+        downlink_bps: Downlink capacity likewise.
+        round_trip_s: Round trip to a nearby server over links, in seconds.
+        autocorrelation: Correlation of capacity at successive seconds within a link.
     """
 
     technology: str
-    nominal_uplink_bps: float
-    nominal_downlink_bps: float
-    log_sd_uplink: float
-    log_sd_downlink: float
-    rtt_s: float
-    rtt_log_sd: float
+    uplink_bps: Marginal
+    downlink_bps: Marginal
+    round_trip_s: Marginal
+    autocorrelation: float
+
+    @property
+    def nominal_uplink_bps(self) -> float:
+        """Median uplink capacity, in bits per second."""
+        return self.uplink_bps.median
+
+    @property
+    def nominal_downlink_bps(self) -> float:
+        """Median downlink capacity, in bits per second."""
+        return self.downlink_bps.median
+
+    @property
+    def rtt_s(self) -> float:
+        """Median round trip to a nearby server, in seconds."""
+        return self.round_trip_s.median
 
 
 @table_cache
-def _speed_tests() -> dict[str, dict[str, dict[str, Any]]]:
-    """Rows of the speed tests by technology and metric."""
+def _rows() -> Mapping[str, Mapping[str, dict[str, Any]]]:
+    """Rows of table ``links`` by technology and quantity."""
+    chosen = load_table("link_technologies").select(
+        "quantity", "dataset", "metric", "measured_technology", named="technology"
+    )
+    found = chosen.join(
+        load_table("links"),
+        left_on=("dataset", "measured_technology", "metric"),
+        right_on=("dataset", "technology", "metric"),
+        how="left",
+        maintain_order="left",
+    )
     result: dict[str, dict[str, dict[str, Any]]] = {}
-    tests = load_table("links").filter(pl.col("dataset").str.starts_with("SIGCOMM21-5G"))
-    for row in tests.iter_rows(named=True):
-        result.setdefault(row["technology"], {})[row["metric"]] = row
+    for row in found.iter_rows(named=True):
+        result.setdefault(row["named"], {})[row["quantity"]] = row
     return result
 
 
 def technologies() -> tuple[str, ...]:
     """Name the access technologies."""
-    return tuple(_speed_tests())
+    return tuple(_rows())
 
 
-def _log_sd(row: dict[str, Any]) -> float:
-    """Fit a log-normal's spread to the distance between p5 and p95."""
-    return float(math.log(row["p95"] / row["p5"]) / (2 * norm.ppf(0.95)))
+def _marginal(technology: str, quantity: str, unit: float) -> Marginal:
+    rows = _rows()[technology]
+    pick(f"quantity of {technology} in table link_technologies", quantity, rows)
+    row = rows[quantity]
+    values = tuple(row[name] for name in _PERCENTILES)
+    named = f"{row['dataset']}, {row['measured_technology']}, {row['metric']}"
+    if None in values:
+        raise TableError(
+            f"link_technologies: the {quantity} of {technology} is that of {named}, "
+            f"a row that table links does not have"
+        )
+    if values[0] <= 0 or list(values) != sorted(values):
+        raise TableError(
+            f"links: the percentiles p5 to p95 of {named} must be above 0 and not descend"
+        )
+    return Marginal(tuple(value * unit for value in values))
 
 
 @table_cache
 def _link_model(technology: str) -> LinkModel:
-    rows = _speed_tests()[technology]
-    up, down, rtt = rows["uplink"], rows["downlink"], rows[_NEAR_RTT]
+    correlations = load_table("link_autocorrelation")
+    known = dict(zip(correlations["technology"], correlations["lag1"], strict=True))
+    pick("technology of table link_autocorrelation", technology, known)
     return LinkModel(
         technology=technology,
-        nominal_uplink_bps=up["p50"] * _BPS_PER_MBPS,
-        nominal_downlink_bps=down["p50"] * _BPS_PER_MBPS,
-        log_sd_uplink=_log_sd(up),
-        log_sd_downlink=_log_sd(down),
-        rtt_s=rtt["p50"] / _MS_PER_S,
-        rtt_log_sd=_log_sd(rtt),
+        uplink_bps=_marginal(technology, "uplink", _BPS_PER_MBPS),
+        downlink_bps=_marginal(technology, "downlink", _BPS_PER_MBPS),
+        round_trip_s=_marginal(technology, "rtt", _S_PER_MS),
+        autocorrelation=known[technology],
     )
 
 
 def link_model(technology: str) -> LinkModel:
     """Describe an access technology.
 
-    Each quantity keeps its published median (p50); its spread is ln(p95/p5) / (2 x 1.6449). The
-    fit is therefore wrong at p5 and p95 by one and the same factor where the data are skewed: at
-    most 1.28 for uplinks, 1.89 for downlinks (5G-NSA-mmWave) and 1.18 for round trips.
-
     Raises:
-        UnknownNameError: The technology is not in the table.
+        UnknownNameError: The technology, or a quantity of it, is not in the tables.
+        TableError: A quantity refers to a row that is missing, or has percentiles that are 0 or
+            descend.
     """
-    pick("link technology", technology, _speed_tests())
+    pick("link technology", technology, _rows())
     return _link_model(technology)
 
 
@@ -101,32 +184,27 @@ def between_link_share() -> float:
 
     Derived: the mean over FCC broadband and Norway HSDPA of (coefficient of variation of the
     per-trace means / that of all samples)^2, where the squared coefficient stands for the variance
-    of the logarithm. Those links are slower and older than the technologies it is used with.
+    of the logarithm. Most links that it is used with are faster and newer than those.
     """
     table = load_table("links").filter(pl.col("metric").str.starts_with("downlink throughput"))
-    wide = table.pivot("metric", index="dataset", values="cv")
+    wide = table.pivot("metric", index=("dataset", "technology"), values="cv").drop_nulls()
     ratio = wide["downlink throughput, per-trace mean"] / wide["downlink throughput samples"]
     return float((ratio.to_numpy() ** 2).mean())
 
 
-def capacity_series_bps(
-    nominal_bps: float,
-    log_sd: float,
-    normals: npt.NDArray[np.float64],
-    autocorrelation: float,
-) -> npt.NDArray[np.float64]:
+def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:
     """Generate a link's capacity, second by second.
 
-    Log capacity is a level of the link, constant in time, plus a stationary AR(1) process; the
-    level has `between_link_share` of the variance. Over links and times, the capacity is
-    log-normal with median ``nominal_bps`` and ``log_sd``.
+    A Gaussian process drives it: a level of the link, constant in time, with `between_link_share`
+    of the variance, plus a stationary AR(1) process with the rest. Over links and times it is
+    standard normal; `Marginal.at` turns it into capacity (a Gaussian copula), so capacity has the
+    published percentiles over links and times.
 
     Args:
-        nominal_bps: Median capacity, in bits per second.
-        log_sd: Standard deviation of the logarithm of capacity, over links and times.
+        marginal: The distribution of capacity over links and times, in bits per second.
         normals: n + 1 independent standard normals: the link's level, then one for each second.
-        autocorrelation: Correlation of log capacity at successive seconds within a link, at least
-            0 and below 1. The table does not hold it: it is an assumption of the scenario.
+        autocorrelation: Correlation of the process at successive seconds within a link, at least
+            0 and below 1.
 
     Returns:
         The n capacities, in bits per second.
@@ -134,10 +212,6 @@ def capacity_series_bps(
     Raises:
         ValueError: A number is out of its range, or there are fewer than two normals.
     """
-    if not (math.isfinite(nominal_bps) and nominal_bps > 0):
-        raise ValueError(f"nominal_bps is {nominal_bps!r}: give a positive number of bits/s")
-    if not (math.isfinite(log_sd) and log_sd >= 0):
-        raise ValueError(f"log_sd is {log_sd!r}: give a number of at least 0")
     if not 0 <= autocorrelation < 1:
         raise ValueError(
             f"autocorrelation is {autocorrelation!r}: give a number of at least 0 and below 1"
@@ -148,8 +222,7 @@ def capacity_series_bps(
     shocks = normals[1:] * math.sqrt(1 - autocorrelation**2)
     shocks[0] = normals[1]  # Start in the stationary distribution, not at its mean.
     within = lfilter([1.0], [1.0, -autocorrelation], shocks)
-    log_ratio = math.sqrt(share) * normals[0] + math.sqrt(1 - share) * within
-    return np.asarray(nominal_bps * np.exp(log_sd * log_ratio), dtype=np.float64)
+    return marginal.at(math.sqrt(share) * normals[0] + math.sqrt(1 - share) * within)
 
 
 @table_cache
@@ -157,7 +230,12 @@ def wide_area_rtt_s() -> float:
     """Extra round trip, in seconds, from an edge site near the user to a cloud region.
 
     Derived: median over the technologies of the median round trip to all servers of the speed
-    tests (far ones included on purpose) less that to servers within 100 km.
+    tests (far ones included on purpose) less that to servers within 100 km. The published figures
+    know near and far only: they permit no fit of the round trip by distance.
     """
-    extra = [rows[_ALL_RTT]["p50"] - rows[_NEAR_RTT]["p50"] for rows in _speed_tests().values()]
-    return float(np.median(extra)) / _MS_PER_S
+    extra = [
+        rows["rtt_far"]["p50"] - rows["rtt"]["p50"]
+        for rows in _rows().values()
+        if "rtt_far" in rows
+    ]
+    return float(np.median(extra)) * _S_PER_MS

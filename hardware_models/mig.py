@@ -1,9 +1,11 @@
-"""How a card is partitioned into isolated instances (NVIDIA Multi-Instance GPU), as data.
+"""How a card is partitioned into isolated instances, as data.
 
-An A100 has 7 compute slices and 8 memory slices. An instance has a *profile*, which fixes how many
-of each it takes, and a *start index*, the first of the memory slices that it occupies; each profile
-may start only at some indexes. A board without MIG has one profile, ``full``.
-Source: the NVIDIA MIG User Guide, table ``gpu_partitions``.
+A card has compute and memory slices: 7 and 8 on an A100 (NVIDIA Multi-Instance GPU), 8 and 8 on an
+MI300X (AMD compute partitions). An instance has a *profile*, which fixes how many of each it takes,
+and a *start index*, the first of the memory slices that it occupies; each profile may start only at
+some indexes, and belongs to a *mode*, which all instances on one card share. A board that cannot be
+partitioned has one profile, ``full``.
+Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table ``gpu_partitions``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,6 +29,7 @@ class Profile:
     Attributes:
         board: The board, such as ``"A100-40GB"``.
         name: The profile, such as ``"3g.20gb"``.
+        mode: The partition mode that it belongs to, such as ``"mig"`` or ``"CPX"``.
         compute_slices: Compute slices that an instance takes.
         compute_fraction: Those over the board's total.
         memory_slices: Memory slices whose capacity and bandwidth it gets.
@@ -34,10 +37,12 @@ class Profile:
         start_indexes: Memory slices at which it may start.
         size: Consecutive memory slices that it occupies from its start.
         max_instances: Most instances of the profile on one card.
+        media_extensions: Whether it takes the card's media extensions, which only one can have.
     """
 
     board: str
     name: str
+    mode: str
     compute_slices: int
     compute_fraction: float
     memory_slices: int
@@ -45,6 +50,7 @@ class Profile:
     start_indexes: tuple[int, ...]
     size: int
     max_instances: int
+    media_extensions: bool
 
 
 @table_cache
@@ -59,6 +65,7 @@ def _boards() -> dict[str, MappingProxyType[str, Profile]]:
                 row["profile"]: Profile(
                     board=row["board"],
                     name=row["profile"],
+                    mode=row["mode"],
                     compute_slices=row["compute_slices"],
                     compute_fraction=row["compute_slices"] / total,
                     memory_slices=row["memory_slices"],
@@ -66,6 +73,7 @@ def _boards() -> dict[str, MappingProxyType[str, Profile]]:
                     start_indexes=tuple(map(int, row["start_indexes"].split())),
                     size=row["size_memory_slices"],
                     max_instances=row["max_instances"],
+                    media_extensions=bool(row["media_extensions"]),
                 )
                 for row in rows.iter_rows(named=True)
             }
@@ -107,10 +115,13 @@ def _slices(size: int, start: int) -> int:
 def _legal_starts(board: str, instances: Layout, name: str) -> tuple[int, ...]:
     profile = _profile(board, name)
     placed = [_profile(board, other) for other, _ in instances]
+    if any(each.mode != profile.mode for each in placed):
+        return ()
+    if profile.media_extensions and any(each.media_extensions for each in placed):
+        return ()
     total = max(each.compute_slices for each in _board(board).values())
     if sum(each.compute_slices for each in placed) + profile.compute_slices > total:
         return ()
-    # One media-extension (+me) instance a card: its profile's own limit is 1, so no rule is needed.
     if placed.count(profile) >= profile.max_instances:
         return ()
     taken = 0
@@ -128,8 +139,9 @@ def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]
         profile: The profile to add.
 
     Returns:
-        Start indexes, ascending: no memory slice is taken twice, the compute slices suffice, and
-        the profile stays within its largest number of instances. Empty if there is none.
+        Start indexes, ascending: no memory slice is taken twice, the compute slices suffice, the
+        profile stays within its largest number of instances, all instances are of one mode, and
+        one at most has the media extensions. Empty if there is none.
 
     Raises:
         UnknownNameError: The board or a profile is not known.
@@ -181,8 +193,8 @@ def check_layout(board: str, instances: Iterable[Instance]) -> None:
 
     Raises:
         UnknownNameError: The board or a profile is not known.
-        ValueError: An instance has an illegal start, overlaps another, or exceeds the compute
-            slices or the number of instances allowed.
+        ValueError: An instance has an illegal start, overlaps another, is of another partition
+            mode, or exceeds the compute slices or the number of instances allowed.
     """
     placed: Layout = ()
     _board(board)
@@ -190,7 +202,11 @@ def check_layout(board: str, instances: Iterable[Instance]) -> None:
         legal = _legal_starts(board, placed, name)
         if start not in legal:
             beside = " ".join(f"{other}@{at}" for other, at in placed) or "nothing"
-            allowed = f"start at one of {legal}" if legal else "no start is free"
+            modes = {_profile(board, other).mode for other, _ in placed}
+            if modes and _profile(board, name).mode not in modes:
+                allowed = f"the card is in mode {modes.pop()}, which all its instances must be of"
+            else:
+                allowed = f"start at one of {legal}" if legal else "no start is free"
             raise ValueError(f"cannot place {name}@{start} on {board} beside {beside}: {allowed}")
         placed = _add(placed, (name, start))
 

@@ -1,10 +1,12 @@
-"""Dated prices of rented cloud machines, and the part of them that pays for the GPUs.
+"""Dated prices of rented cloud machines and of egress, and the part that pays for the GPUs.
 
-Source: Google Cloud prices of 2026-07-30 and, for the price of an A100 alone, the SkyPilot
-catalogue; table ``prices``.
+Source: Google Cloud prices of 2026-07-30 and, for the price of a GPU alone, the SkyPilot
+catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``.
 """
 
 from typing import Any
+
+import polars as pl
 
 from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
@@ -97,11 +99,20 @@ def machine_gpu_board(machine: str) -> str | None:
 @table_cache
 def _vcpu_usd_per_hour(board: str) -> float:
     """Price of a virtual CPU, with its memory, in machines that hold a board."""
-    if not board.startswith("A100"):
-        return machine_price_usd_per_hour("n1-standard-1")
-    (alone,) = _prices()["A100-40GB attached GPU"].values()
-    host = machine_price_usd_per_hour("a2-highgpu-1g") - float(alone["price_usd_per_hour"])
-    return host / machine_vcpus("a2-highgpu-1g")
+    hosts = load_table("gpu_hosts")
+    known = dict(zip(hosts["board"], hosts["host"], strict=True))
+    pick("gpu of table gpu_hosts", board, known)
+    host = known[board]
+    price = machine_price_usd_per_hour(host)
+    gpu = machine_gpu_board(host)
+    if gpu is not None:
+        alone = next(
+            offer
+            for (_, how), offer in _prices()[f"{gpu} attached GPU"].items()
+            if how == _ON_DEMAND
+        )
+        price -= machine_gpus(host) * float(alone["price_usd_per_hour"])
+    return price / machine_vcpus(host)
 
 
 @table_cache
@@ -109,15 +120,40 @@ def gpu_share_of_price(machine: str) -> float:
     """Fraction of a machine's price that its GPUs account for.
 
     Derived, from on-demand prices in us-central1: 1 - vCPUs x price of a vCPU / price of the
-    machine. The price of a vCPU is that of n1-standard-1 for L4 machines; for A100 machines it is
-    what a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The host of an
-    A100-80GB has twice the memory and a local SSD, which this counts towards the GPU.
+    machine. The price of a vCPU is that of the machine that table ``gpu_hosts`` names for the
+    board: n1-standard-1 for an L4, T4 or V100, c3-standard-4 for an H100 (an assumption: another
+    machine with processors of that family); for an A100 it is what a2-highgpu-1g costs beyond an
+    A100-40GB alone (2.934 USD/h), per vCPU. The host of an A100-80GB has twice the memory and a
+    local SSD, and that of an H100 more memory per vCPU and local SSDs, which this counts towards
+    the GPU.
 
     Raises:
-        UnknownNameError: The machine is not in the table.
+        UnknownNameError: The machine, or a host for its board, is not in the tables.
     """
     board = machine_gpu_board(machine)
     if board is None:
         return 0.0
     host = machine_vcpus(machine) * _vcpu_usd_per_hour(board)
     return 1 - host / machine_price_usd_per_hour(machine)
+
+
+@table_cache
+def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -> float:
+    """Look up the price of a byte that leaves the cloud for the Internet, in USD.
+
+    It is that of the dearest tier, the first TiB of a month, and is billed by the GiB (2^30 bytes).
+
+    Args:
+        region: The cloud region that the byte leaves.
+        destination: ``"worldwide"``, or a part of the world that has a price of its own,
+            ``"australia"`` or ``"china"``.
+
+    Raises:
+        UnknownNameError: There is no price of the region or the destination.
+    """
+    table = load_table("egress_prices").filter(pl.col("from_tib_per_month") == 0)
+    pick("region of egress", region, dict.fromkeys(table["region"]))
+    there = table.filter(pl.col("region") == region)
+    pick(f"destination of egress from {region}", destination, there["destination"].to_list())
+    price = there.filter(pl.col("destination") == destination)["price_usd_per_gib"].item()
+    return float(price) / 2**30

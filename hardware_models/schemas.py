@@ -42,29 +42,41 @@ class Schema:
 _TEXT = Column()
 _POSITIVE = Column(pl.Float64, low=1e-9)
 _COUNT = Column(pl.Int64, low=1)
-_PROVENANCE = {
+PROVENANCE = {
     "unit": _TEXT,
     "kind": Column(allowed=KINDS),
     "source": _TEXT,
     "source_url": Column(pattern="^https://"),
     "note": Column(nullable=True),
 }
+"""The columns that say of each row of each table where it comes from."""
 
 
 def _schema(key: tuple[str, ...], **columns: Column) -> Schema:
-    return Schema({**dict.fromkeys(key, _TEXT), **columns, **_PROVENANCE}, key)
+    return Schema({**dict.fromkeys(key, _TEXT), **columns, **PROVENANCE}, key)
 
+
+_FIT = _schema(("group", "coefficient"), value=Column(pl.Float64))
+_FIT_ERRORS = _schema(
+    ("group", "scheme"),
+    n=_COUNT,
+    **dict.fromkeys(("median_pct", "p90_pct", "worst_pct"), Column(pl.Float64, low=0)),
+    worst_cell=_TEXT,
+)
 
 SCHEMAS: Mapping[str, Schema] = {
     "gpu_partitions": _schema(
         ("board", "profile"),
+        mode=_TEXT,
         compute_slices=_COUNT,
         memory_slices=_COUNT,
         memory_gb=Column(pl.Float64, low=1, high=1e3),
         start_indexes=Column(pattern=r"^\d+( \d+)*$"),
         size_memory_slices=_COUNT,
         max_instances=_COUNT,
+        media_extensions=Column(pl.Int64, low=0, high=1),
     ),
+    "mig_reconfiguration": _schema(("gpu", "operation"), value=_POSITIVE),
     "mig_layouts_a100": _schema(
         ("config_id",),
         config_id=_COUNT,
@@ -92,17 +104,127 @@ SCHEMAS: Mapping[str, Schema] = {
         batch_latency_ms=_POSITIVE,
     ),
     "model_sizes": _schema(("model",), parameters=_COUNT, weight_bytes=_COUNT),
-    "device_speeds": _schema(
+    "device_models": _schema(
         ("name",),
-        group=Column(allowed=("phone", "rk3588", "board")),
+        family=_TEXT,
+        chip=Column(nullable=True),
         device=_TEXT,
         relative_speed=Column(pl.Float64, low=1e-3, high=1e3),
         n_models=_COUNT,
+        memory_bytes=_COUNT,
+        accelerator=Column(nullable=True),
+    ),
+    "device_latency": _schema(
+        ("device", "model", "backend", "threads", "gpu_device"),
+        threads=_COUNT,
+        gpu_device=Column(pl.Int64, low=-1),
+        **dict.fromkeys(("min_ms", "max_ms", "avg_ms"), _POSITIVE),
+    ),
+    "device_speed_percentiles": _schema(
+        ("population", "percentile"),
+        percentile=Column(pl.Float64, low=0, high=100),
+        relative_speed=Column(pl.Float64, low=1e-3, high=1e3),
+        n=_COUNT,
     ),
     "links": _schema(
         ("dataset", "technology", "metric"),
         n=_COUNT,
-        **dict.fromkeys(("mean", "cv", "p5", "p10", "p25", "p50", "p75", "p90", "p95"), _POSITIVE),
+        **dict.fromkeys(
+            ("mean", "cv", "p5", "p10", "p25", "p50", "p75", "p90", "p95"),
+            Column(pl.Float64, low=0),
+        ),
+    ),
+    "link_technologies": _schema(
+        ("technology", "quantity"),
+        quantity=Column(allowed=("uplink", "downlink", "rtt", "rtt_far")),
+        dataset=_TEXT,
+        measured_technology=_TEXT,
+        metric=_TEXT,
+    ),
+    "link_autocorrelation": _schema(
+        ("technology",),
+        dataset=_TEXT,
+        lag1=Column(pl.Float64, low=0, high=0.999),
+        n=_COUNT,
+    ),
+    "llm_iteration": _schema(
+        ("model", "gpu", "tensor_parallel", "prompt_tokens", "batch", "output_tokens"),
+        **dict.fromkeys(("tensor_parallel", "prompt_tokens", "batch", "output_tokens"), _COUNT),
+        ttft_ms=_POSITIVE,
+        tpot_ms=_POSITIVE,
+        e2e_ms=_POSITIVE,
+        n_runs=_COUNT,
+    ),
+    "llm_speed": _schema(
+        (
+            *("model", "precision", "gpu", "n_gpus", "engine"),
+            *("input_tokens", "output_tokens", "batch"),
+        ),
+        n_gpus=Column(pl.Int64, low=0),
+        batch=_COUNT,
+        **dict.fromkeys(("input_tokens", "output_tokens"), Column(pl.Int64, low=1, nullable=True)),
+        decode_tokens_per_s=_POSITIVE,
+        gpu_memory_gb=Column(pl.Float64, low=0, nullable=True),
+    ),
+    "llm_layer_times": _schema(
+        ("model", "gpu", "phase", "batch_or_tokens"),
+        phase=Column(allowed=("decode", "prompt")),
+        batch_or_tokens=_COUNT,
+        time_ms_per_layer=_POSITIVE,
+    ),
+    "llm_mlp_times": _schema(
+        ("model", "gpu", "tensor_parallel", "num_tokens"),
+        **dict.fromkeys(("tensor_parallel", "num_tokens", "n_embd"), _COUNT),
+        linear_ms_per_layer=_POSITIVE,
+        other_ms_per_layer=_POSITIVE,
+    ),
+    "llm_models": _schema(
+        ("model",),
+        **dict.fromkeys(
+            (
+                *("layers", "hidden_size", "heads", "kv_heads", "head_dim", "intermediate_size"),
+                *("mlp_matrices", "vocabulary", "embedding_matrices", "context_tokens"),
+            ),
+            _COUNT,
+        ),
+        vision_parameters=Column(pl.Int64, low=0),
+        aliases=Column(nullable=True),
+    ),
+    "llm_weights": _schema(("model", "precision"), weight_bytes=_COUNT, layer_bytes=_COUNT),
+    "llm_boards": _schema(("board",), memory_gb_per_s=_POSITIVE, tensor_tflops=_POSITIVE),
+    "llm_slice_scaling": _schema(
+        ("part",),
+        part=Column(allowed=("decode", "prefill", "fixed")),
+        exponent=Column(pl.Float64, low=0, high=2),
+    ),
+    "whisper_models": _schema(
+        ("model",), encoder_parameters=_COUNT, decoder_parameters=_COUNT, parameters=_COUNT
+    ),
+    "whisper_latency": _schema(
+        ("model", "hardware", "engine", "precision", "threads", "metric"),
+        precision=Column(nullable=True),
+        threads=Column(pl.Int64, low=1, nullable=True),
+        value=_POSITIVE,
+    ),
+    "detection_latency": _schema(
+        ("model", "input_px", "hardware", "precision", "batch", "metric"),
+        precision=Column(nullable=True),
+        **dict.fromkeys(("input_px", "batch"), _COUNT),
+        value=_POSITIVE,
+        **dict.fromkeys(("params_m", "flops_g"), Column(pl.Float64, low=0, nullable=True)),
+    ),
+    "detection_map": _schema(
+        ("model", "input_px", "metric"),
+        input_px=_COUNT,
+        value=Column(pl.Float64, low=0, high=100),
+        **dict.fromkeys(("params_m", "flops_g"), Column(pl.Float64, low=0, nullable=True)),
+    ),
+    "detection_resolution": _schema(
+        ("model", "input_px", "hardware", "precision"),
+        input_px=_COUNT,
+        **dict.fromkeys(("map50_95", "map50"), Column(pl.Float64, low=0, high=100, nullable=True)),
+        fps=_POSITIVE,
+        bflops=Column(pl.Float64, low=0, nullable=True),
     ),
     "prices": _schema(
         ("item", "purchase", "region"),
@@ -113,5 +235,53 @@ SCHEMAS: Mapping[str, Schema] = {
         ram_gb=Column(pl.Float64, low=0, nullable=True),
         price_usd_per_hour=Column(pl.Float64, low=1e-3, high=1e3),
     ),
+    "gpu_hosts": _schema(("board",), host=_TEXT),
+    "egress_prices": _schema(
+        ("region", "destination", "from_tib_per_month"),
+        from_tib_per_month=Column(pl.Float64, low=0),
+        date=_TEXT,
+        price_usd_per_gib=_POSITIVE,
+    ),
+    "gpu_latency": _schema(
+        ("model", "gpu", "mig_gpcs", "batch", "mps_procs"),
+        mig_gpcs=Column(pl.Int64, low=1, high=7),
+        batch=Column(pl.Int64, low=1, high=4096),
+        mps_procs=Column(pl.Int64, low=1, high=48),
+        batch_latency_ms=_POSITIVE,
+    ),
+    "accelerator_relative_speed": _schema(
+        ("round", "system", "benchmark", "metric"),
+        metric=Column(
+            allowed=(
+                "batch-1 mean latency / A100-SXM-80GB",
+                "offline throughput / A100-SXM-80GB",
+            )
+        ),
+        value=_POSITIVE,
+    ),
+    "accelerator_systems": _schema(("system",), board=_TEXT),
+    "board_assumptions": _schema(("quantity",), value=_POSITIVE),
+    "mps_interference": _schema(
+        ("section", "model", "gpu", "batch", "mps_active_thread_pct", "n_colocated", "metric"),
+        batch=Column(pl.Int64, low=1, nullable=True),
+        mps_active_thread_pct=Column(pl.Float64, low=1, high=100, nullable=True),
+        n_colocated=_COUNT,
+        value=Column(pl.Float64),
+    ),
+    "mig_mlperf_ratios": _schema(("round", "gpu", "benchmark", "metric"), value=_POSITIVE),
+    "fit_gpu_latency": _FIT,
+    "fit_gpu_latency_errors": _FIT_ERRORS,
+    "fit_mps": _FIT,
+    "fit_mps_errors": _FIT_ERRORS,
+    "fit_llm_iteration": _FIT,
+    "fit_llm_iteration_errors": _FIT_ERRORS,
+    "fit_llm_layers": _FIT,
+    "fit_llm_layers_errors": _FIT_ERRORS,
+    "fit_llm": _FIT,
+    "fit_llm_errors": _FIT_ERRORS,
+    "fit_whisper": _FIT,
+    "fit_whisper_errors": _FIT_ERRORS,
+    "fit_detection": _FIT,
+    "fit_detection_errors": _FIT_ERRORS,
 }
 """The schema of every table in ``data``."""

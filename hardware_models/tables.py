@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import polars as pl
 
@@ -57,38 +57,65 @@ def _allowed(series: pl.Series, rule: Column) -> pl.Series:
     return series.is_finite() & series.is_between(rule.low, rule.high)
 
 
-def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
-    """Check a table against its schema and give its columns their types.
+def _judged(given: pl.Series, rule: Column) -> tuple[pl.Series, pl.Series]:
+    """Give a column its type, and mark the values that a rule allows."""
+    typed = _cast(given, rule.dtype)
+    fine = _allowed(typed, rule).fill_null(False)
+    return typed, fine | given.is_null() if rule.nullable else fine
+
+
+def keeping_rows(frame: pl.DataFrame, columns: Mapping[str, Column]) -> pl.Series:
+    """Mark the rows of which every value is allowed; the frame must have the columns."""
+    kept = [_judged(frame[name], rule)[1].alias(name) for name, rule in columns.items()]
+    return pl.DataFrame(kept).select(pl.all_horizontal(pl.all())).to_series()
+
+
+def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: str) -> pl.DataFrame:
+    """Check columns, and give them their types.
 
     Args:
-        frame: The table, typed or all text. Columns that the schema lacks are left out.
-        schema: What the table must hold.
+        frame: The table, typed or all text. Columns that nobody asks for are left out.
+        columns: What each column must hold.
         source: The file it came from, for messages. Row numbers in them are line numbers of that
             file, its header being line 1.
 
     Returns:
-        The table with the columns of the schema, in its order and types.
+        The table with the columns asked for, in their order and types.
 
     Raises:
-        TableError: A column is missing, a value is missing, of the wrong type or out of range, or
-            a key occurs twice; the message names file, row and column.
+        TableError: A column is missing, a value is missing, of the wrong type or out of range; the
+            message names file, row and column.
     """
     typed = {}
-    for name, rule in schema.columns.items():
+    for name, rule in columns.items():
         if name not in frame.columns:
             raise TableError(f"{source}: column {name!r} is missing; it has {frame.columns}")
         given = frame[name]
-        typed[name] = _cast(given, rule.dtype)
-        fine = _allowed(typed[name], rule).fill_null(False)
-        if rule.nullable:
-            fine |= given.is_null()
+        typed[name], fine = _judged(given, rule)
         if not fine.all():
             row = (~fine).arg_true()[0]
             raise TableError(
                 f"{source}, row {row + _FIRST_ROW_LINE}, column {name!r}: "
                 f"{given[row]!r} is not allowed; give {_complaint(rule)}"
             )
-    table = pl.DataFrame(typed)
+    return pl.DataFrame(typed)
+
+
+def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
+    """Check a table against its schema and give its columns their types.
+
+    Args:
+        frame: The table, typed or all text. Columns that the schema lacks are left out.
+        schema: What the table must hold.
+        source: The file it came from, for messages, as for `typed_columns`.
+
+    Returns:
+        The table with the columns of the schema, in its order and types.
+
+    Raises:
+        TableError: As `typed_columns` does, or a key occurs twice.
+    """
+    table = typed_columns(frame, schema.columns, source)
     repeated = ~table.select(pl.struct(schema.key).is_first_distinct()).to_series()
     if repeated.any():
         row = repeated.arg_true()[0]
@@ -111,7 +138,11 @@ class UserTable:
     """
 
     path: str
-    how: Literal["merge", "replace"] = "merge"
+    how: str = "merge"
+
+    def __post_init__(self) -> None:
+        if self.how not in ("merge", "replace"):
+            raise ValueError(f"how={self.how!r}: choose merge or replace")
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +214,7 @@ def load_table(name: str) -> pl.DataFrame:
     """
     pick("table", name, SCHEMAS)
     schema, user = SCHEMAS[name], _in_use.get().user.get(name)
-    theirs = None if user is None else validate(read_file(user.path), schema, user.path)
+    theirs = None if user is None else user_table(read_file(user.path), name, user.path)
     if user is not None and theirs is not None and user.how == "replace":
         return theirs
     ours = _shipped_table(name)
@@ -198,6 +229,32 @@ def _shipped_table(name: str) -> pl.DataFrame:
     # Read as text: the schema alone decides types, so a bad value is reported with its row.
     frame = pl.read_csv((files("hardware_models") / "data" / file).read_bytes(), infer_schema=False)
     return validate(frame, SCHEMAS[name], file)
+
+
+def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFrame:
+    """Validate a table of the user's own.
+
+    Columns that may be empty may be left out, and so may provenance: where it is silent, a row has
+    no unit and no address, is taken as measured, and its source is the name of the file.
+
+    Args:
+        frame: The table, typed or all text.
+        name: The name of the table of ours whose columns it has.
+        source: The file it came from.
+
+    Raises:
+        TableError: The table does not keep to the schema.
+    """
+    schema = SCHEMAS[name]
+    address = replace(schema.columns["source_url"], nullable=True)
+    theirs = Schema({**schema.columns, "source_url": address}, schema.key)
+    silent = {"unit": "", "kind": "measured", "source": Path(source).name}
+    for column, rule in theirs.columns.items():
+        if column not in frame.columns and (rule.nullable or column in silent):
+            frame = frame.with_columns(pl.lit(None, pl.String).alias(column))
+        if column in silent:
+            frame = frame.with_columns(pl.col(column).cast(pl.String).fill_null(silent[column]))
+    return validate(frame, theirs, str(source))
 
 
 def read_file(path: str | Path) -> pl.DataFrame:

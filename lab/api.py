@@ -83,7 +83,7 @@ def run(
             "planner=NAME, or use lab.compare"
         )
     [(name, chosen)] = setup.planners.items()
-    for sentence in unreachable.warnings(setup.scenario()):
+    for sentence in unreachable.warnings(setup):
         warnings.warn(sentence, stacklevel=2)
     parts: list[Mapping[str, pl.DataFrame]] = []
     sinks: list[Any] = [lambda frames, _: parts.append(frames)]

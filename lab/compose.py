@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hardware_models.tables import TableSet, UserTable, using_tables
 from lab.errors import (
     OF_COMPARED,
     InputError,
@@ -45,6 +46,7 @@ class Setup:
         config: the whole configuration, resolved.
         seed: seed of all random streams.
         flush_every_s: simulated seconds between two writings of results.
+        tables: the hardware tables in use.
         planners: the planners, by name; several are run one after the other.
         data_plane: makes a data plane.
     """
@@ -52,12 +54,14 @@ class Setup:
     config: DictConfig
     seed: int
     flush_every_s: float
+    tables: TableSet
     planners: Mapping[str, Planner]
     data_plane: Callable[[Recorder], DataPlane]
 
     def scenario(self) -> Scenario:
         """Return the scenario, made anew, so that no run can touch another's."""
-        return _scenario(self.config)
+        with using_tables(self.tables):
+            return _scenario(self.config)
 
     @property
     def alone(self) -> bool:
@@ -118,6 +122,13 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
         raise InputError(f"horizon_s={config.horizon_s:g}: must be {MOST_HORIZON_S:g} s or less")
     if config.seed < 0:
         raise InputError(f"seed={config.seed}: must be 0 or more")
+    tables = _tables(config.tables)
+    with using_tables(tables):
+        return _objects(config, tables, planner)
+
+
+def _objects(config: DictConfig, tables: TableSet, planner: Planner | None) -> Setup:
+    """Make what a checked configuration describes; its parts check themselves."""
     _check_machines(config.cluster)
     planners = {type(planner).__name__: planner} if planner else _planners(config.planner)
     for one in planners.values():
@@ -132,7 +143,34 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
             "_target_": f"{type(planner).__module__}.{type(planner).__qualname__}",
             **{name: _plain(value) for name, value in planner.parameters().items()},
         }
-    return Setup(config, config.seed, config.flush_every_s, planners, partial(plane, **arguments))
+    return Setup(
+        config, config.seed, config.flush_every_s, tables, planners, partial(plane, **arguments)
+    )
+
+
+def _tables(node: DictConfig) -> TableSet:
+    """Return our tables with the user's, each of which is a path, or a path and how it is used."""
+    user = {}
+    for name, value in node.items():
+        if value is None:
+            continue
+        given = {"path": value} if isinstance(value, str) else _mapping(value)
+        key = f"tables.{name!s}"
+        for word in given:
+            if word not in ("path", "how"):
+                raise InputError(f"{key}.{word}: no such key; {choices(word, ('path', 'how'))}")
+        if not isinstance(given.get("path"), str):
+            raise InputError(f"{key}={shown(value)}: give the path of a CSV or Parquet file")
+        try:
+            user[str(name)] = UserTable(**given)
+        except ValueError as error:
+            raise InputError(f"{key}.{error}") from None
+    try:
+        tables = TableSet(user)
+        with using_tables(tables):
+            return tables
+    except ValueError as error:
+        raise InputError(f"tables: {one_line(error)}") from None
 
 
 def _scenario(config: DictConfig) -> Scenario:

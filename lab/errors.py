@@ -131,7 +131,7 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
         return f"{_written(full_key, overrides)}: {OF_COMPARED}"
     if parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
         hint = f"; to pass a parameter of your own class, write +{full_key}=..."
-    elif parent.endswith(("nodes", "tiers", "datasets", "technologies")):
+    elif parent.endswith(("nodes", "tiers", "datasets", "devices", "technologies", "traces")):
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
     written = _written(full_key, overrides)
     return f"{written}: there is no key {full_key}; {allowed}{nearest_clause(key, names)}{hint}"

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from hardware_models.schemas import SCHEMAS as TABLES
 from scenarios.cluster import Cluster
 from scenarios.drift import Drift
 from scenarios.network import Network
@@ -39,6 +40,8 @@ class Settings:
         network: the links.
         workload: the queries.
         drift: what changes meanwhile.
+        tables: tables of the user's own, by the name of the one that each is merged into or
+            replaces.
         data_plane: the data plane, by class and parameters.
         planner: the planner, by class and parameters; without a class, those to compare, by name.
     """
@@ -52,6 +55,7 @@ class Settings:
     network: Any = None
     workload: Any = None
     drift: Any = None
+    tables: Open = field(default_factory=dict)
     data_plane: Open = field(default_factory=dict)
     planner: Open = field(default_factory=dict)
 
@@ -67,8 +71,10 @@ def settings_schema() -> DictConfig:
     ):
         schema[name] = OmegaConf.structured(part)
     # Mappings are merged key by key: defaults in them would mix with what a file lists.
+    schema.tables = dict.fromkeys(TABLES)  # so that each can be set, and a slip is told
     schema.network.technologies = {}
     schema.workload.tiers = {}
+    schema.workload.devices = {}
     return schema
 
 

@@ -156,7 +156,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     from lab.runner import simulate
 
     setup = set_up(config, overrides)
-    for sentence in unreachable.warnings(setup.scenario()):
+    for sentence in unreachable.warnings(setup):
         console.warn(f"{label}{sentence}")
     if not setup.alone:
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))

@@ -1,6 +1,7 @@
 """The figures that sum up a run."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ class Tally:
         self.queries = 0
         self.deployed = 0
         self.refused = 0
+        self.on_basis: Counter[str] = Counter()
 
     def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Count new rows."""
@@ -29,7 +31,9 @@ class Tally:
         self.response_s += queries["response_time_s"].drop_nulls().to_list()
         self.censored_s += queries["censored_after_s"].drop_nulls().to_list()
         self.false_acceptances += int(queries["false_acceptances"].sum())
-        self.deployed += decisions.filter(pl.col("outcome") == "deployed").height
+        deployed = decisions.filter(pl.col("outcome") == "deployed")
+        self.deployed += deployed.height
+        self.on_basis.update(deployed["latency_basis"].to_list())
         self.refused += decisions.filter(pl.col("outcome") == "refused").height
 
 
@@ -89,6 +93,8 @@ def summarise(
         "false_acceptances": tally.false_acceptances,
         "deployments": tally.deployed,
         "deployments_refused": tally.refused,
+        "deployments_assumed": tally.on_basis["assumed"],
+        "deployments_extrapolated": tally.on_basis["extrapolated"],
         "requests": book.born_total,
         **outcomes,
         "planning_device_hours": office.profiling_device_s / 3600,

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lab import table_tools
+
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-TOOLS = ("check-planner", "report", "list")
+TOOLS = ("check-planner", "report", "list", *table_tools.TOOLS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,11 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script does not see the current directory.
+    from hardware_models.errors import TableError, UnknownNameError
     from lab.errors import InputError
 
     try:
         return int(options.tool(options))
-    except InputError as error:
+    except (InputError, TableError, UnknownNameError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
@@ -45,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     report_.set_defaults(tool=report)
     list_ = tools.add_parser("list", help="list what the configuration can be composed of")
     list_.set_defaults(tool=list_options)
+    table_tools.add_parsers(tools)
     return parser
 
 

@@ -1,20 +1,27 @@
 """SLOs that nothing can meet, and drift that nobody will see: worth a warning before the run."""
 
 from collections.abc import Iterator
+from math import inf
 
-from hardware_models.compute import (
-    cpu_latency_factor,
-    gpu_latency_factor,
-    gpu_work_on_cpu_factor,
-)
-from hardware_models.devices import phones
-from scenarios.application import Operator
-from scenarios.cluster import Cluster
+import numpy as np
+
+from hardware_models.devices import devices
+from hardware_models.tables import using_tables
+from lab.compose import Setup
+from scenarios.application import Configuration
 from scenarios.scenario import Scenario
+from sim.nominal import Nominal
+from sim.plan import CORE, Allocation
+from sim.service import RefusalError
 
 
-def warnings(scenario: Scenario) -> Iterator[str]:
-    """Yield one sentence for each bound that no plan can keep, and each event out of reach."""
+def warnings(setup: Setup) -> list[str]:
+    """Return one sentence for each bound that no plan can keep, and each event out of reach."""
+    with using_tables(setup.tables):
+        return list(_warnings(setup.scenario()))
+
+
+def _warnings(scenario: Scenario) -> Iterator[str]:
     yield from _bounds(scenario)
     for i, event in enumerate(scenario.drift.events):
         if event.at_s >= scenario.horizon_s:
@@ -28,9 +35,14 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
     """Yield one sentence for each tier's bound that no plan can keep on any data set."""
     shares = scenario.workload.datasets or dict.fromkeys(scenario.application.datasets, 1.0)
     names = [name for name, share in shares.items() if share > 0]
-    fastest_s = min(_fastest_s(scenario, name) for name in names)
-    for name, tier in scenario.workload.tiers.items():
-        key = f"workload.tiers.{name}"
+    fastest_s = min(_fastest_s(scenario, names), default=inf)
+    if fastest_s == inf:
+        yield (
+            f"cluster: no configuration of {scenario.application.name} can run on these machines, "
+            "so the goodput will be 0"
+        )
+    for name, tier in scenario.tiers.items():
+        key = f"{'workload' if scenario.workload.tiers else 'application'}.tiers.{name}"
         if tier.latency_s is not None and tier.latency_s < fastest_s:
             yield (
                 f"{key}.latency_s={tier.latency_s}: nothing can meet this; the fastest "
@@ -44,28 +56,41 @@ def _bounds(scenario: Scenario) -> Iterator[str]:
             )
 
 
-def _fastest_s(scenario: Scenario, dataset: str) -> float:
-    """Return the least compute time of a mean request: every operator where it is fastest."""
-    factors = [
-        _least_factor(operator, scenario.cluster) for operator in scenario.application.operators
-    ]
-    times = scenario.application.datasets[dataset].service_time_s @ factors
-    return float(times.min())
-
-
-def _least_factor(operator: Operator, cluster: Cluster) -> float:
-    speed = max(phone.relative_speed for phone in phones())
-    if operator.kind == "cpu":
-        speeds = [speed, *(node.cpu_relative_speed for node in cluster.nodes.values())]
-        return min(cpu_latency_factor(one) for one in speeds)
-    return min(
+def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
+    """Yield, by data set, the least compute time of a mean request: all where it is fastest."""
+    nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
+    pipeline = scenario.application.pipeline
+    factors = np.array(
         [
-            gpu_work_on_cpu_factor(speed),
-            *(
-                gpu_latency_factor(node.gpu_board, profile)
-                for node in cluster.nodes.values()
-                if node.gpu_board is not None
-                for profile in node.gpu_profiles
-            ),
+            [
+                _least_factor(nominal, scenario, operator, configuration)
+                for operator in range(len(pipeline.operators))
+            ]
+            for configuration in pipeline.configurations
         ]
     )
+    for name in names:
+        times_s = scenario.application.datasets[name].service_time_s
+        yield float(np.where(factors < inf, times_s * factors, inf).sum(axis=1).min())
+
+
+def _least_factor(
+    nominal: Nominal, scenario: Scenario, operator: int, configuration: Configuration
+) -> float:
+    """Return the least latency factor of an operator; infinite if it can run nowhere."""
+    least = inf
+    for family in scenario.workload.devices:
+        for device in devices(family):
+            try:
+                least = min(least, nominal.on_device(operator, configuration, device).factor)
+            except RefusalError:
+                continue
+    kind = nominal.application.operators[operator].kind
+    for name, node in scenario.cluster.nodes.items():
+        for profile in (CORE,) if kind == "cpu" else node.gpu_profiles:
+            at_once = scenario.cluster.llm_sequences if kind == "llm" else 1
+            allocation = Allocation(profile, max_batch=at_once)
+            if nominal.runs_on_node(operator, configuration, name, allocation):
+                service = nominal.on_node(operator, configuration, name, allocation)
+                least = min(least, service.factor)
+    return least

@@ -14,47 +14,39 @@ CORE = "core"
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """What GPU operators may get on the home node, and how fast everything runs there.
+    """What GPU operators may get on the home node.
 
     Args:
         profile: name of the GPU partition profile; empty if no operator needs a GPU.
         fraction: its share of a whole GPU.
-        latency_factors: time of each operator there over that on the profiling hardware.
     """
 
     profile: str
     fraction: float
-    latency_factors: tuple[float, ...]
 
 
 def home_node(desk: Desk) -> str | None:
     """Return the node that serves all: the highest that works, with a GPU if one is needed."""
-    needs_gpu = any(operator.kind == "gpu" for operator in desk.pipeline.operators)
+    needs_gpu = _needs_gpu(desk)
     for name, node in reversed(desk.cluster.nodes.items()):
         if (node.gpu_profiles or not needs_gpu) and desk.machines_up(name):
             return name
     return None
 
 
-def partitions(desk: Desk, node: str, query: Query) -> tuple[Partition, ...]:
-    """Return the GPU partitions of the home node that differ in speed, smallest first."""
-    key = "videostorm partitions", node
-    known: tuple[Partition, ...] | None = desk.recall(key)
-    if known is None:
-        pool, found = desk.cluster.nodes[node], {}
-        needs_gpu = any(operator.kind == "gpu" for operator in desk.pipeline.operators)
-        whole = max((pool.slice_price_usd_per_hour(each) for each in pool.gpu_profiles), default=1)
-        for profile in pool.gpu_profiles if needs_gpu else ("",):
-            # The price of an instance is its share of the GPU's, by compute slices.
-            fraction = pool.slice_price_usd_per_hour(profile) / whole if needs_gpu else 0.0
-            if fraction not in found:
-                replicas = [1] * len(desk.pipeline.operators)
-                plan = _plan(desk, node, desk.pipeline.configurations[0], profile, replicas)
-                factors = desk.latency_factors(query, plan)
-                found[fraction] = Partition(profile, fraction, factors)
-        known = tuple(found[fraction] for fraction in sorted(found))
-        desk.remember(key, known)
-    return known
+def _needs_gpu(desk: Desk) -> bool:
+    return any(operator.kind != "cpu" for operator in desk.pipeline.operators)
+
+
+def partitions(desk: Desk, node: str) -> tuple[Partition, ...]:
+    """Return the GPU partitions of the home node, smallest first."""
+    if not _needs_gpu(desk):
+        return (Partition("", 0.0),)
+    pool = desk.cluster.nodes[node]
+    # The price of an instance is its share of the GPU's, by compute slices.
+    prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
+    whole = max(prices.values())
+    return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))  # type: ignore[arg-type]
 
 
 def _plan(
@@ -65,7 +57,11 @@ def _plan(
         configuration,
         (node,) * len(replicas),
         tuple(
-            Allocation(CORE if operator.kind == "cpu" else profile, count)
+            Allocation(
+                CORE if operator.kind == "cpu" else profile,
+                count,
+                desk.cluster.llm_sequences if operator.kind == "llm" else 1,
+            )
             for operator, count in zip(desk.pipeline.operators, replicas, strict=True)
         ),
     )
@@ -73,30 +69,34 @@ def _plan(
 
 def plan_on(
     desk: Desk, node: str, query: Query, estimate: Estimate, partition: Partition
-) -> tuple[Plan, tuple[Use, ...]]:
-    """Return the plan on a partition, and what it takes of the node's GPUs (0) and cores (1)."""
+) -> tuple[Plan, tuple[Use, ...]] | None:
+    """Return the plan on a partition, and what it takes of the node's GPUs (0) and cores (1).
+
+    None if it cannot run there, for lack of memory for instance.
+    """
     pool, limit = desk.cluster.nodes[node], desk.cluster.max_utilisation
+    configuration, operators = estimate.measurement.configuration, desk.pipeline.operators
+    least = _plan(desk, node, configuration, partition.profile, [1] * len(operators))
+    if desk.refusal(query, least) is not None:
+        return None
     servers = [
         query.requests_per_s * time_s * factor / limit
         for time_s, factor in zip(
-            estimate.measurement.operator_mean_s.tolist(), partition.latency_factors, strict=True
+            estimate.measurement.operator_mean_s.tolist(),
+            desk.capacity_factors(query, least),
+            strict=True,
         )
     ]
-    plan = _plan(
-        desk,
-        node,
-        estimate.measurement.configuration,
-        partition.profile,
-        [max(1, ceil(count)) for count in servers],
-    )
+    replicas = [max(1, ceil(count)) for count in servers]
+    plan = _plan(desk, node, configuration, partition.profile, replicas)
     machines = max(1, desk.machines_up(node))
     gpu_share = partition.fraction / max(1, pool.gpus * machines)
     core_share = 1 / (pool.cores * machines)
     uses = []
-    for number, (operator, count) in enumerate(zip(desk.pipeline.operators, servers, strict=True)):
+    for number, (operator, count) in enumerate(zip(operators, servers, strict=True)):
         knobs = desk.pipeline.operator_key(number, plan.configuration)
         allocation = plan.allocation[number]
-        on_gpu = operator.kind == "gpu"
+        on_gpu = operator.kind != "cpu"
         share = gpu_share if on_gpu else core_share
         station = number, knobs, allocation.profile, allocation.replicas
         filled = count / allocation.replicas

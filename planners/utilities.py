@@ -46,7 +46,7 @@ class Valuation:
         self._current: dict[int, Option | None] = {}
         self._options: dict[tuple[int, int], list[Option]] = {}
         self._lag_ratios: dict[int, float] = {}
-        self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]]] = {}
+        self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]] | None] = {}
 
     def wish(self, query: Query, migrate_gain: float) -> Option | None:
         """Return what a query would get if it were alone: most utility, and of equals the least.
@@ -85,10 +85,11 @@ class Valuation:
             estimate = None if plan is None else self._believed(query, plan)
             if plan is not None and estimate is not None:
                 profiles = {each.profile for each in plan.allocation}
-                for partition in partitions(self._desk, self._node, query):
+                for partition in partitions(self._desk, self._node):
                     if partition.profile in profiles or not partition.profile:
-                        _, uses = self._plan_on(query, estimate, partition)
-                        option = self._value(query, plan, estimate, uses)[0]
+                        found = self._plan_on(query, estimate, partition)
+                        if found is not None:
+                            option = self._value(query, plan, estimate, found[1])[0]
             self._current[query.id] = option
         return self._current[query.id]
 
@@ -108,8 +109,11 @@ class Valuation:
 
     def _plan_on(
         self, query: Query, estimate: Estimate, partition: Partition
-    ) -> tuple[Plan, tuple[Use, ...]]:
-        """Return the plan on a partition and what it takes, the same for all queries alike."""
+    ) -> tuple[Plan, tuple[Use, ...]] | None:
+        """Return the plan on a partition and what it takes, the same for all queries alike.
+
+        None if the configuration cannot run there.
+        """
         configuration = estimate.measurement.configuration
         key = query.dataset, configuration.index, partition.profile, query.requests_per_s
         if key not in self._plans:
@@ -126,8 +130,11 @@ class Valuation:
 
     def _climb_partitions(self, query: Query, estimate: Estimate) -> Iterator[Option]:
         ceiling = query.slo.cost_usd_per_hour
-        for partition in partitions(self._desk, self._node, query):
-            plan, uses = self._plan_on(query, estimate, partition)
+        for partition in partitions(self._desk, self._node):
+            found = self._plan_on(query, estimate, partition)
+            if found is None:
+                continue
+            plan, uses = found
             if ceiling is not None and self._desk.list_price_usd_per_hour(plan) > ceiling:
                 return
             option, late_s = self._value(query, plan, estimate, uses)

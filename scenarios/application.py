@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware_models.llm import iteration_times, weight_bytes
 from scenarios.distributions import Constant, Exponential, Variability
+from scenarios.slo import Tier
 
 Floats = NDArray[np.float64]
 KnobValue = int | str
@@ -35,16 +37,62 @@ class Operator:
 
     Args:
         name: unique within the application.
-        kind: ``"cpu"`` for classical code, ``"gpu"`` for a neural network. A device without an
-            accelerator runs both on its processor.
+        kind: ``"cpu"`` for classical code, ``"gpu"`` for a neural network, ``"llm"`` for a language
+            model that generates token by token. A device without an accelerator runs the first two
+            on its processor, and cannot run the last.
         knobs: the knobs that belong to this operator.
-        variability: how service times of requests of equal size differ, independently per operator.
+        variability: how service times of requests of equal size differ, independently per operator;
+            for a language model, how numbers of generated tokens differ.
     """
 
     name: str
-    kind: Literal["cpu", "gpu"]
+    kind: Literal["cpu", "gpu", "llm"]
     knobs: tuple[Knob, ...] = ()
     variability: Variability = Constant()
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralNetwork:
+    """What a ``gpu`` operator runs, and which measured surfaces its times follow elsewhere.
+
+    Args:
+        name: name of the network; its weights are loaded once for all that use them.
+        weight_bytes: size of its weights.
+        like: model of table ``gpu_latency`` by which its time grows with batch size, with smaller
+            slices and with processes that share one.
+        benchmark: benchmark of MLPerf Inference by which its time differs between boards.
+        like_items: items of that model that one request weighs: the ratio of their operations.
+        device_ratio: its time on the CPU of a Raspberry Pi 5 over that on the reference GPU; None
+            if it cannot run on a CPU.
+    """
+
+    name: str
+    weight_bytes: int
+    like: str
+    benchmark: str
+    like_items: float = 1.0
+    device_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """What an ``llm`` operator runs.
+
+    Args:
+        name: a model of ``hardware_models.llm``.
+        precision: how its weights are stored, such as ``"BF16"`` or ``"AWQ"``.
+    """
+
+    name: str
+    precision: str
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of its weights."""
+        return weight_bytes(self.name, self.precision)
+
+
+Model = NeuralNetwork | LanguageModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +111,21 @@ class Configuration:
         return "/".join(str(value) for value in self.values)
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a language model does for a mean request.
+
+    Args:
+        prompt: tokens that it reads.
+        output: tokens that each of its sequences generates.
+        sequences: sequences that it generates at once from the prompt.
+    """
+
+    prompt: float
+    output: float
+    sequences: int = 1
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A population of content, and what was measured on it for every configuration.
@@ -78,7 +141,11 @@ class Dataset:
         accuracy_quantiles: accuracy of one item by stratum at ``quantile_grid``, shape (C, S, Q);
             its mean over the piecewise-linear inverse CDF equals ``accuracy``.
         quantile_grid: increasing probabilities from 0 to 1, shape (C, S, Q).
-        request_size: how requests differ in size; scales service times and messages alike.
+        request_size: how requests differ in size; scales service times, messages and prompts alike.
+        prompt_tokens: mean tokens that a language model reads, shape (C, N); 0 for other operators.
+        output_tokens: mean tokens that each sequence of it generates, shape (C, N).
+        sequences: sequences that it generates at once from one prompt, shape (C, N).
+        output_length: how requests differ in the length of their output; scales output tokens.
     """
 
     name: str
@@ -89,6 +156,23 @@ class Dataset:
     accuracy_quantiles: Floats
     quantile_grid: Floats
     request_size: Variability
+    prompt_tokens: Floats | None = None
+    output_tokens: Floats | None = None
+    sequences: NDArray[np.int64] | None = None
+    output_length: Variability = Constant()
+
+    def tokens(self, configuration: int, operator: int) -> "Tokens":
+        """Return what a language model reads and generates for a mean request.
+
+        Raises:
+            ValueError: the data set was not declared with tokens.
+        """
+        if self.prompt_tokens is None or self.output_tokens is None or self.sequences is None:
+            raise ValueError(f"data set {self.name!r} declares no tokens")
+        at = configuration, operator
+        return Tokens(
+            float(self.prompt_tokens[at]), float(self.output_tokens[at]), int(self.sequences[at])
+        )
 
     def expected_accuracy(self, weights: Floats) -> Floats:
         """Return the accuracy of every configuration on a mixture of strata, shape (C,)."""
@@ -170,6 +254,10 @@ class Pipeline:
         raise KeyError(f"{self.name} has no configuration {wanted}")
 
 
+REFERENCE_BOARD, REFERENCE_PROFILE = "A100-80GB", "7g.80gb"
+"""The GPU that service times of operators are stated for, and that planners profile on."""
+
+
 @dataclass(frozen=True)
 class Application:
     """A pipeline, and all that its configurations and its content decide.
@@ -177,12 +265,16 @@ class Application:
     Args:
         pipeline: the operators and their knobs.
         datasets: what the content of queries is drawn from, by name.
-        model_bytes: weights to load before an operator can serve, by the value of its knob; an
-            operator whose knobs are not listed loads nothing.
+        models: what operators run, by the operator's name and the values of its own and upstream
+            knobs, see ``Pipeline.operator_key``; operators of kind ``cpu`` run none.
+        tiers: classes of service that queries are drawn from, unless the workload names others.
         requests_per_s: mean rate of one query's source of requests.
         interarrival: spacing of requests around its mean; exponential for a Poisson source.
         answer_bytes: size of the answer that returns to the device.
         window_s: length of an evaluation window, long enough to expect 20 requests.
+        latency_per: what a latency bound speaks of: ``"request"``, or ``"output_length"``, where a
+            request may take longer in proportion to the length of its output, so that the bound
+            is that of a request of mean length.
 
     Raises:
         ValueError: a figure is out of range, or the data sets do not fit the pipeline.
@@ -190,11 +282,13 @@ class Application:
 
     pipeline: Pipeline
     datasets: Mapping[str, Dataset]
-    model_bytes: Mapping[KnobValue, int] = field(default_factory=dict)
+    models: Mapping[tuple[str, tuple[KnobValue, ...]], Model] = field(default_factory=dict)
+    tiers: Mapping[str, Tier] = field(default_factory=dict)
     requests_per_s: float = 0.5
     interarrival: Variability = Exponential()
     answer_bytes: float = 1000.0
     window_s: float = 60.0
+    latency_per: Literal["request", "output_length"] = "request"
 
     def __post_init__(self) -> None:
         if self.requests_per_s <= 0:
@@ -209,6 +303,10 @@ class Application:
             )
         if self.answer_bytes < 0:
             raise ValueError(f"application.answer_bytes={self.answer_bytes}: must be 0 or more")
+        if self.latency_per not in ("request", "output_length"):
+            raise ValueError(
+                f"application.latency_per={self.latency_per!r}: choose request or output_length"
+            )
         shape = (len(self.pipeline.configurations), len(self.pipeline.operators))
         for data in self.datasets.values():
             if data.service_time_s.shape != shape or data.message_bytes.shape != shape:
@@ -216,6 +314,15 @@ class Application:
                     f"application {self.name!r}, data set {data.name!r}: service times and message "
                     f"sizes must have shape {shape} (configurations, operators)"
                 )
+        for number, operator in enumerate(self.operators):
+            for configuration in self.pipeline.configurations:
+                key = operator.name, self.pipeline.operator_key(number, configuration)
+                wanted = {"gpu": NeuralNetwork, "llm": LanguageModel}.get(operator.kind)
+                if wanted is not None and not isinstance(self.models.get(key), wanted):
+                    raise ValueError(
+                        f"application {self.name!r}: operator {operator.name!r} of kind "
+                        f"{operator.kind} names no model for {configuration}"
+                    )
 
     @property
     def name(self) -> str:
@@ -227,8 +334,57 @@ class Application:
         """The operators, in the order in which data flow."""
         return self.pipeline.operators
 
-    def load_bytes(self, operator: int, configuration: Configuration) -> int:
-        """Return the bytes of model weights that the operator loads before it can serve."""
-        last = self.pipeline.upstream_knobs[operator]
-        own = configuration.values[last - len(self.operators[operator].knobs) : last]
-        return sum(self.model_bytes.get(value, 0) for value in own)
+    def model(self, operator: int, configuration: Configuration) -> Model | None:
+        """Return what an operator runs, or None for classical code."""
+        key = self.pipeline.operator_key(operator, configuration)
+        return self.models.get((self.operators[operator].name, key))
+
+    def item_times_s(
+        self,
+        dataset: Dataset,
+        configuration: Configuration,
+        operator: int,
+        size: Floats,
+        length: Floats,
+        variability: Floats,
+    ) -> Floats:
+        """Return the time of single requests, served alone on the reference hardware.
+
+        Args:
+            dataset: the data set that they belong to.
+            configuration: how the operator is configured.
+            operator: index of the operator.
+            size: size of each over the mean, shape (n,).
+            length: length of the output of each over the mean, shape (n,).
+            variability: factor of each at this operator, shape (n,).
+
+        Returns:
+            Times in seconds, shape (n,).
+        """
+        mean_s = float(dataset.service_time_s[configuration.index, operator])
+        model = self.model(operator, configuration)
+        if not isinstance(model, LanguageModel):
+            times: Floats = mean_s * size * variability
+            return times
+        tokens = dataset.tokens(configuration.index, operator)
+        return reference_generation_s(
+            model,
+            np.maximum(1, np.rint(tokens.prompt * size)),
+            np.maximum(1, np.rint(tokens.output * length * variability)),
+            tokens.sequences,
+        )
+
+
+def reference_generation_s(
+    model: LanguageModel, prompt_tokens: Floats, output_tokens: Floats, sequences: int
+) -> Floats:
+    """Return how long a language model takes for requests alone on the reference GPU, in seconds.
+
+    The first token comes with the prompt's prefill, each other one from a decoding iteration.
+    """
+    times = iteration_times(model.name, model.precision, REFERENCE_BOARD, REFERENCE_PROFILE)
+    prefill_s = np.array([times.prefill_s([tokens]) for tokens in prompt_tokens.tolist()])
+    context = prompt_tokens + sequences * output_tokens / 2
+    decode_s = np.array([times.decode_s(sequences, tokens) for tokens in context.tolist()])
+    generation: Floats = prefill_s + (output_tokens - 1) * decode_s
+    return generation

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from hardware_models.mig import profiles
 from hardware_models.prices import (
+    egress_usd_per_byte,
     gpu_share_of_price,
     machine_gpu_board,
     machine_gpus,
@@ -85,6 +86,11 @@ class Node:
         """Share of the machine's price that one core carries."""
         return self.price_usd_per_hour * (1 - gpu_share_of_price(self.machine)) / self.cores
 
+    @property
+    def egress_usd_per_byte(self) -> float:
+        """Price of a byte that leaves the region for a user's device."""
+        return egress_usd_per_byte(self.region)
+
     def slice_price_usd_per_hour(self, profile: str) -> float:
         """Return the share of the machine's price that a GPU instance of this profile carries.
 
@@ -102,7 +108,7 @@ class Profiling:
 
     Args:
         lanes: searches that can profile at the same time; the others wait, first come first served.
-        workers: workers of a lane, each a core and a whole A100; n samples take ceil(n / workers)
+        workers: workers of a lane, each a core and a whole A100-80GB; n samples take ceil(n / workers)
             times the time of one sample.
     """
 
@@ -125,8 +131,12 @@ class Cluster:
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.
         load_bytes_per_s: rate at which a machine loads model weights (an assumption: local SSD).
-        mig_create_s: seconds to create a GPU instance. No citable figure for a bare card was
-            found; through a Kubernetes operator, single runs took 41 to 46 s.
+        mig_create_s: seconds to create a GPU instance: an assumption, as no citable figure for a
+            bare card was found. Through a Kubernetes operator, single runs took 41 to 46 s for a
+            whole layout (``hardware_models.reconfiguration``); set it so to simulate that path.
+        mig_destroy_s: seconds to destroy an idle one, likewise.
+        llm_sequences: most sequences that an engine of a language model generates at once, in the
+            plans that the desk offers; a planner may name plans with others.
         drain_timeout_s: how long a replaced deployment may take to finish what it holds.
         tick_s: period of telemetry, and of all control that depends on data.
     """
@@ -136,6 +146,8 @@ class Cluster:
     max_utilisation: float = 0.8
     load_bytes_per_s: float = 2e9
     mig_create_s: float = 1.0
+    mig_destroy_s: float = 1.0
+    llm_sequences: int = 16
     drain_timeout_s: float = 30.0
     tick_s: float = 1.0
 
@@ -161,7 +173,9 @@ class Cluster:
             raise ValueError(f"cluster.load_bytes_per_s={self.load_bytes_per_s}: must be above 0")
         if self.tick_s < 1e-3:
             raise ValueError(f"cluster.tick_s={self.tick_s}: must be 0.001 s or more")
-        for key in ("mig_create_s", "drain_timeout_s"):
+        if not 1 <= self.llm_sequences <= 1024:
+            raise ValueError(f"cluster.llm_sequences={self.llm_sequences}: must be 1 to 1024")
+        for key in ("mig_create_s", "mig_destroy_s", "drain_timeout_s"):
             if getattr(self, key) < 0:
                 raise ValueError(f"cluster.{key}={getattr(self, key)}: must be 0 s or more")
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-KINDS = ("device_slowdown", "link_degradation", "content_shift", "machine_failure")
+KINDS = ("device_slowdown", "link_degradation", "content_shift", "machine_failure", "mps_fault")
+AT_MACHINE = ("machine_failure", "mps_fault")
+"""Kinds that befall a machine, not queries."""
 
 
 @dataclass
@@ -12,13 +14,15 @@ class DriftEvent:
     Args:
         kind: ``device_slowdown`` (devices compute ``factor`` times as fast),
             ``link_degradation`` (access links carry ``factor`` times as much),
-            ``content_shift`` (content moves by ``factor`` towards its hardest stratum), or
-            ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work).
+            ``content_shift`` (content moves by ``factor`` towards its hardest stratum),
+            ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work),
+            or ``mps_fault`` (a client of an instance shared by MPS fails fatally, which ends all
+            clients of the instance; of the machine's, the one that most clients share).
         at_s: when, in seconds.
         factor: how strong, see ``kind``; between 0 and 1.
         share: share of queries that the event befalls, drawn per query.
-        node: node of the failing machine.
-        machine: number of the failing machine, from 0.
+        node: node of the machine.
+        machine: number of the machine, from 0.
         duration_s: how long the machine stays away.
     """
 
@@ -39,8 +43,8 @@ class DriftEvent:
             raise ValueError(f"drift.events.factor={self.factor}: must lie in (0, 1]")
         if not 0 <= self.share <= 1:
             raise ValueError(f"drift.events.share={self.share}: must lie in [0, 1]")
-        if self.kind == "machine_failure" and self.node is None:
-            raise ValueError("drift.events.node=null: a machine_failure needs the node's name")
+        if self.kind in AT_MACHINE and self.node is None:
+            raise ValueError(f"drift.events.node=null: a {self.kind} needs the node's name")
         if self.duration_s <= 0:
             raise ValueError(f"drift.events.duration_s={self.duration_s}: must be above 0 s")
 

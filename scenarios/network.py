@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from hardware_models.links import link_model
+from hardware_models.errors import pick
+from hardware_models.links import LinkModel, link_model, technologies
+from scenarios.link_traces import LinkTrace, Recording, recording
 
 
 @dataclass
@@ -10,16 +12,18 @@ class Network:
     """How devices reach the edge site, and how the site reaches the cloud.
 
     Args:
-        technologies: relative share of queries by access technology.
-        autocorrelation: lag-1 autocorrelation of log capacity at steps of 1 s (an assumption: the
-            published percentiles do not hold it).
+        technologies: relative share of queries by access technology or by name of a trace.
+        autocorrelation: lag-1 autocorrelation of capacity at steps of 1 s within a link, or None
+            for what was measured of each technology.
+        traces: recorded links by a name of your own.
         backhaul_bps: capacity of the site's shared link in either direction, bits per second.
         backhaul_rtt_s: round trip between the edge site and the cloud region, or None for the
             difference that the measurements show between near and far servers.
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
-    autocorrelation: float = 0.9
+    autocorrelation: float | None = None
+    traces: dict[str, LinkTrace] = field(default_factory=dict)
     backhaul_bps: float = 1e9
     backhaul_rtt_s: float | None = None
 
@@ -28,16 +32,40 @@ class Network:
             raise ValueError(
                 "network.technologies: name at least one access technology with a weight above 0"
             )
+        self._recordings: dict[str, Recording] = {}
+        for name, trace in self.traces.items():
+            if name in technologies():
+                raise ValueError(
+                    f"network.traces.{name}: this name is taken by an access technology"
+                )
+            try:
+                self._recordings[name] = recording(trace)
+            except ValueError as error:
+                raise ValueError(f"network.traces.{name}: {error}") from None
         for name, weight in self.technologies.items():
             try:
-                link_model(name)
+                self.link(name)
             except ValueError as error:
                 raise ValueError(f"network.technologies.{name}: {error}") from None
             if weight < 0:
                 raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
-        if not 0 <= self.autocorrelation < 1:
+        if self.autocorrelation is not None and not 0 <= self.autocorrelation < 1:
             raise ValueError(f"network.autocorrelation={self.autocorrelation}: must lie in [0, 1)")
         if self.backhaul_bps < 8:
             raise ValueError(f"network.backhaul_bps={self.backhaul_bps}: must be 8 bit/s or more")
         if self.backhaul_rtt_s is not None and self.backhaul_rtt_s < 0:
             raise ValueError(f"network.backhaul_rtt_s={self.backhaul_rtt_s}: must be 0 s or more")
+
+    def link(self, technology: str) -> LinkModel | Recording:
+        """Look up an access technology or a trace.
+
+        Both kinds have ``nominal_uplink_bps``, ``nominal_downlink_bps`` and ``rtt_s``, which are
+        known to all.
+
+        Raises:
+            UnknownNameError: there is neither of this name.
+        """
+        if technology in self._recordings:
+            return self._recordings[technology]
+        pick("link technology", technology, (*technologies(), *self._recordings))
+        return link_model(technology)

@@ -1,13 +1,15 @@
 """Where a query is born: what it declares to all, and the truth that only the world knows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_models.devices import DeviceModel, hidden_log_sd, phones
-from hardware_models.links import capacity_series_bps, link_model
+from hardware_models.devices import DeviceModel, devices, hidden_log_sd
+from hardware_models.links import Marginal, capacity_series_bps
+from scenarios.drift import AT_MACHINE
+from scenarios.link_traces import Recording
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO
@@ -90,9 +92,9 @@ def _birth(
     application, workload = scenario.application, scenario.workload
     shares = workload.datasets or dict.fromkeys(application.datasets, 1.0)
     dataset = application.datasets[_pick(of("data set"), shares)]
-    tier = _pick(of("tier"), {name: tier.weight for name, tier in workload.tiers.items()})
+    tier = _pick(of("tier"), {name: tier.weight for name, tier in scenario.tiers.items()})
     technology = _pick(of("technology"), scenario.network.technologies)
-    models = phones()
+    models = devices(_pick(of("device family"), workload.devices))
     device = models[int(of("device").integers(len(models)))]
     lifetime_s = workload.lifetime_min_s + of("lifetime").exponential(
         workload.lifetime_mean_s - workload.lifetime_min_s
@@ -106,7 +108,7 @@ def _birth(
     events = sorted(enumerate(scenario.drift.events), key=lambda pair: (pair[1].at_s, pair[0]))
     for index, event in events:
         befallen = stream(seed, "query", number, "drift", index).random() < event.share
-        if event.kind == "machine_failure" or not befallen:
+        if event.kind in AT_MACHINE or not befallen:
             continue
         if event.kind == "device_slowdown":
             slowdowns.append((event.at_s, event.factor))
@@ -120,24 +122,19 @@ def _birth(
             else:
                 content.append((event.at_s, shifted))
 
-    link = link_model(technology)
     seconds = int(np.ceil(lifetime_s)) + 1
     scale = np.ones(seconds)
     for at_s, factor in degradations:
         scale[max(0, round(at_s - arrival_s)) :] *= factor
-
-    def capacity(direction: str, nominal_bps: float, log_sd: float) -> Integers:
-        normals = of(direction).standard_normal(seconds + 1)
-        bps = capacity_series_bps(nominal_bps, log_sd, normals, scenario.network.autocorrelation)
-        return np.maximum(1, np.rint(bps * scale / 8)).astype(np.int64)
+    uplink_bps, downlink_bps, rtt_s = _link(scenario, technology, seconds, of)
 
     truth = QueryTruth(
         departure_s=arrival_s + lifetime_s,
         device_factor=float(np.exp(of("device factor").standard_normal() * hidden_log_sd())),
         slowdowns=tuple(slowdowns),
-        uplink_bytes_per_s=capacity("uplink", link.nominal_uplink_bps, link.log_sd_uplink),
-        downlink_bytes_per_s=capacity("downlink", link.nominal_downlink_bps, link.log_sd_downlink),
-        access_rtt_s=link.rtt_s * float(np.exp(of("rtt").standard_normal() * link.rtt_log_sd)),
+        uplink_bytes_per_s=_bytes_per_s(uplink_bps * scale),
+        downlink_bytes_per_s=_bytes_per_s(downlink_bps * scale),
+        access_rtt_s=rtt_s,
         content=tuple(content),
     )
     best = float(dataset.expected_accuracy(content[0][1]).max())
@@ -146,13 +143,38 @@ def _birth(
         application=application.name,
         dataset=dataset.name,
         tier=tier,
-        slo=workload.tiers[tier].slo(best),
+        slo=scenario.tiers[tier].slo(best),
         device=device,
         technology=technology,
         arrival_s=arrival_s,
         requests_per_s=application.requests_per_s,
     )
     return query, truth
+
+
+def _link(
+    scenario: Scenario, technology: str, seconds: int, of: Callable[[str], np.random.Generator]
+) -> tuple[Floats, Floats, float]:
+    """Draw a query's link: both capacities in bits per second, shape (seconds,), and round trip."""
+    link = scenario.network.link(technology)
+    if isinstance(link, Recording):
+        return *link.replay_bps(seconds, of("trace offset").random()), link.rtt_s
+    given = scenario.network.autocorrelation
+    autocorrelation = link.autocorrelation if given is None else given
+
+    def capacity(direction: str, marginal: Marginal) -> Floats:
+        normals = of(direction).standard_normal(seconds + 1)
+        return capacity_series_bps(marginal, normals, autocorrelation)
+
+    return (
+        capacity("uplink", link.uplink_bps),
+        capacity("downlink", link.downlink_bps),
+        float(link.round_trip_s.at(of("rtt").standard_normal())),
+    )
+
+
+def _bytes_per_s(bps: Floats) -> Integers:
+    return np.maximum(1, np.rint(bps / 8)).astype(np.int64)
 
 
 def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:

@@ -21,11 +21,16 @@ class RequestBlock:
     Args:
         arrival_ns: birth of each request in int64 nanoseconds, strictly increasing, shape (n,).
         size: size of each over the mean, shape (n,).
+        length: length of the output of each over the mean, shape (n,).
+        allowance: how many times the latency bound each may take, shape (n,): its length if the
+            application states latency per output length, or else 1.
         variability: factor of each on its service time at each operator, shape (n, operators).
     """
 
     arrival_ns: NDArray[np.int64]
     size: NDArray[np.float64]
+    length: NDArray[np.float64]
+    allowance: NDArray[np.float64]
     variability: NDArray[np.float64]
 
 
@@ -39,19 +44,23 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
     def of(purpose: str) -> np.random.Generator:
         return stream(seed, "query", query.id, "request", purpose)
 
-    size = application.datasets[query.dataset].request_size
-    gaps, sizes = of("interarrival"), of("size")
+    dataset = application.datasets[query.dataset]
+    gaps, sizes, lengths = of("interarrival"), of("size"), of("length")
     factors = [of(f"service {operator.name}") for operator in application.operators]
     # The first gap starts at a random phase, so that periodic sources are not in step.
     mean_gap_ns = NS_PER_S / query.requests_per_s
     last_ns = round(query.arrival_s * NS_PER_S) - round(of("phase").random() * mean_gap_ns)
     born_ns = round(query.arrival_s * NS_PER_S)
+    normalised = application.latency_per == "output_length"
     while True:
         gap_ns = np.rint(application.interarrival.draw(gaps, BLOCK) * mean_gap_ns)
         arrival_ns = last_ns + np.cumsum(np.maximum(1, gap_ns.astype(np.int64)))
+        length = dataset.output_length.draw(lengths, BLOCK)
         block = RequestBlock(
             arrival_ns,
-            size.draw(sizes, BLOCK),
+            dataset.request_size.draw(sizes, BLOCK),
+            length,
+            length if normalised else np.ones(BLOCK),
             np.column_stack(
                 [
                     operator.variability.draw(rng, BLOCK)
@@ -62,5 +71,11 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
         last_ns = int(arrival_ns[-1])
         if arrival_ns[0] < born_ns:
             living = arrival_ns >= born_ns
-            block = RequestBlock(arrival_ns[living], block.size[living], block.variability[living])
+            block = RequestBlock(
+                arrival_ns[living],
+                block.size[living],
+                block.length[living],
+                block.allowance[living],
+                block.variability[living],
+            )
         yield block

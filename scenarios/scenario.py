@@ -1,12 +1,14 @@
 """A scenario: everything about a run but its seed and its planner."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hardware_models.errors import nearest
 from scenarios.application import Application
 from scenarios.cluster import Cluster
-from scenarios.drift import Drift
+from scenarios.drift import AT_MACHINE, Drift
 from scenarios.network import Network
+from scenarios.slo import Tier
 from scenarios.workload import Workload
 
 
@@ -42,6 +44,11 @@ class Scenario:
                 f"cluster.tick_s={self.cluster.tick_s}: must divide application.window_s, "
                 f"{self.application.window_s}"
             )
+        if not self.tiers:
+            raise ValueError(
+                f"workload.tiers: {self.application.name} names no classes of service; name at "
+                "least one"
+            )
         for name in self.workload.datasets:
             if name not in self.application.datasets:
                 known = ", ".join(self.application.datasets)
@@ -51,7 +58,7 @@ class Scenario:
                     f"choose from {known} (nearest: {near})"
                 )
         for event in self.drift.events:
-            if event.kind != "machine_failure":
+            if event.kind not in AT_MACHINE:
                 continue
             node = self.cluster.nodes.get(str(event.node))
             if node is None:
@@ -64,3 +71,8 @@ class Scenario:
                     f"drift.events.machine={event.machine}: node {event.node} has the machines "
                     f"0 to {node.count - 1}"
                 )
+
+    @property
+    def tiers(self) -> Mapping[str, Tier]:
+        """Classes of service: the workload's, or else the application's."""
+        return self.workload.tiers or self.application.tiers

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from hardware_models.devices import families
+from hardware_models.errors import pick
 from scenarios.arrivals import ArrivalProcess, Poisson
 from scenarios.slo import Tier
 
@@ -18,8 +20,10 @@ class Workload:
         arrivals: when queries arrive.
         lifetime_mean_s: mean lifetime of a query; lifetimes are exponential.
         lifetime_min_s: shortest lifetime, added to the exponential part.
-        tiers: classes of service by name.
+        tiers: classes of service by name; empty for those of the application.
         datasets: relative share of queries by data set of their content; empty for equal shares.
+        devices: relative share of queries by family of their device, empty for phones alone;
+            within a family all models are equally frequent.
         content_concentration: how alike the content of queries is: the sum of the parameters of
             the Dirichlet distribution around the data set's own mixture of strata.
     """
@@ -28,8 +32,9 @@ class Workload:
     arrivals: ArrivalProcess = field(default_factory=Poisson)
     lifetime_mean_s: float = 600.0
     lifetime_min_s: float = 60.0
-    tiers: dict[str, Tier] = field(default_factory=lambda: {"standard": Tier(latency_s=2.0)})
+    tiers: dict[str, Tier] = field(default_factory=dict)
     datasets: dict[str, float] = field(default_factory=dict)
+    devices: dict[str, float] = field(default_factory=lambda: {"phone": 1.0})
     content_concentration: float = 20.0
 
     def __post_init__(self) -> None:
@@ -43,12 +48,23 @@ class Workload:
                 f"workload.lifetime_mean_s={self.lifetime_mean_s}: must be above "
                 f"workload.lifetime_min_s, {self.lifetime_min_s}, which must be 0 or more"
             )
-        if not self.tiers or sum(tier.weight for tier in self.tiers.values()) <= 0:
+        if self.tiers and sum(tier.weight for tier in self.tiers.values()) <= 0:
             raise ValueError("workload.tiers: name at least one tier with a weight above 0")
         weights = self.datasets.values()
         if any(weight < 0 for weight in weights) or (weights and sum(weights) == 0):
             raise ValueError(
                 f"workload.datasets={self.datasets}: weights must be 0 or more, and one above 0"
+            )
+        self.devices = self.devices or {"phone": 1.0}
+        for name in self.devices:
+            try:
+                pick("device family", name, families())
+            except ValueError as error:
+                raise ValueError(f"workload.devices.{name}: {error}") from None
+        shares = self.devices.values()
+        if any(share < 0 for share in shares) or not sum(shares) > 0:
+            raise ValueError(
+                f"workload.devices={self.devices}: weights must be 0 or more, and one above 0"
             )
         if self.content_concentration <= 0:
             raise ValueError(

@@ -19,8 +19,8 @@ import polars as pl
 from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
+from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
-from scenarios.speech_recognition import SpeechRecognition
 from scenarios.workload import Workload
 from sim.desk import Desk
 from sim.events_plane import EventsPlane
@@ -175,7 +175,7 @@ def _scenario(rate: float, horizon_s: float = 120.0, failure: bool = False) -> S
     """Return a small world: one edge machine, two A100s, two tiers of service."""
     events = [DriftEvent("machine_failure", at_s=60.0, node="edge", duration_s=30.0)]
     return Scenario(
-        SpeechRecognition(window_s=40.0),
+        shipped_application("speech_recognition", window_s=40.0),
         Cluster(
             {
                 "edge": Node(tier="edge", machine="g2-standard-4", standby=1),

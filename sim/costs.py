@@ -1,7 +1,8 @@
 """Money: whole rented machines are billed; slots attribute the bill to queries; the rest is idle.
 
 The bill of a machine runs while it is rented. Each slot carries a fixed share of the machine's
-price, which its station's members split by their declared load. Free slots are idle cost, worked
+price, which its station's members split by their declared load. Answers that leave a cloud region
+are charged as egress, to the query. Free slots are idle cost, worked
 out from what is free and not from what is left over, so that the two must add up to the bill.
 """
 
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field
 from hardware_models.mig import profiles
 from hardware_models.prices import gpu_share_of_price
 from sim.clock import NS_PER_HOUR
-from sim.machines import Machine, Machines
+from sim.machine import Machine
+from sim.machines import Machines
 
 
 @dataclass
@@ -44,6 +46,11 @@ class Ledger:
                 self.idle_usd += hours * idle_usd_per_hour(machine)
                 self._attribute(machine, hours)
 
+    def charge(self, query: int, usd: float) -> None:
+        """Charge a query for something beside machines, such as egress."""
+        self.bill_usd += usd
+        self.attributed_usd[query] += usd
+
     def _attribute(self, machine: Machine, hours: float) -> None:
         for slot, station in machine.slots.items():
             price = hours * slot.price_usd_per_hour
@@ -58,10 +65,8 @@ def idle_usd_per_hour(machine: Machine) -> float:
     node = machine.node
     idle = machine.free_cores * node.core_price_usd_per_hour
     if node.gpu_board is not None:
-        known = profiles(node.gpu_board)
+        whole = max(profile.compute_slices for profile in profiles(node.gpu_board).values())
         card_price = node.price_usd_per_hour * gpu_share_of_price(node.machine) / node.gpus
-        for layout in machine.cards:
-            used = sum(known[profile].compute_slices for profile, _ in layout)
-            whole = max(profile.compute_slices for profile in known.values())
-            idle += card_price * (whole - used) / whole
+        for gpu in range(node.gpus):
+            idle += card_price * machine.idle_slices(gpu) / whole
     return idle

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from scenarios.application import Tokens
 from scenarios.requests import RequestBlock
 from sim.rate_profile import RateProfile
 
@@ -23,17 +24,50 @@ OUTCOMES = (COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT)
 
 
 @dataclass(frozen=True)
+class Iterations:
+    """How an engine generates tokens: iteration by iteration, with continuous batching.
+
+    At each iteration boundary the engine admits requests in the order of their arrival, as long as
+    their sequences find a place and their tokens memory. An iteration then lasts the prefill of
+    those it admitted, which brings their first tokens, plus one decoding step of the sequences that
+    were active before, which brings one token to each.
+
+    Args:
+        prefill_fixed_ns: prefill of any requests, beside what their prompts take.
+        prefill_ns_per_token: that of each token of a prompt.
+        prefill_ns_per_token2: that of each pair of tokens of a prompt (attention).
+        decode_ns: one decoding step of 1, 2, ... active sequences; as many as may be active.
+        kv_tokens: tokens whose keys and values fit in memory. A request reserves room for its
+            prompt and all its output when it is admitted, so that none is ever preempted.
+    """
+
+    prefill_fixed_ns: int
+    prefill_ns_per_token: float
+    prefill_ns_per_token2: float
+    decode_ns: tuple[int, ...]
+    kv_tokens: int
+
+    def prompt_ns(self, tokens: int) -> int:
+        """Return the prefill of one prompt, without the fixed part."""
+        return max(
+            1, round(tokens * (self.prefill_ns_per_token + tokens * self.prefill_ns_per_token2))
+        )
+
+
+@dataclass(frozen=True)
 class StationSpec:
     """One operator of one application on one allocation.
 
     Args:
         id: unique in the run.
-        servers: replicas that share the queue.
+        servers: replicas that share the queue; engines, if there are iterations.
         max_batch: most requests that a server takes at once.
         max_wait_ns: longest that a free server waits for a batch to fill.
         batch_factor: time of a batch of 1, 2, ... requests over that of one request.
         speed: speed of the servers in time, in millionths of nominal.
         capacity: most requests that may wait; more are dropped. None for no bound.
+        iterations: how a language model generates; None for all other operators, which serve
+            whole batches.
     """
 
     id: int
@@ -43,6 +77,7 @@ class StationSpec:
     batch_factor: tuple[float, ...] = (1.0,)
     speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
     capacity: int | None = None
+    iterations: Iterations | None = None
 
 
 @dataclass(frozen=True)
@@ -70,13 +105,13 @@ class Visit:
         station: id of the station, or None for a link.
         link: id of the link, or None for a station.
         mean: mean service time in nanoseconds at nominal speed, or mean message size in bytes; a
-            request multiplies it by its size.
+            request multiplies it by its size. For a language model, its tokens instead.
     """
 
     operator: int
     station: int | None
     link: int | None
-    mean: float
+    mean: float | Tokens
 
 
 @dataclass(frozen=True)
@@ -102,6 +137,7 @@ class RequestRecord:
         deployment: deployment that it kept since its birth, or None.
         outcome: one of ``OUTCOMES``.
         ended_ns: when it ended; for one in flight, the horizon.
+        allowance: how much longer than a mean request it may take, see ``RequestBlock``.
         queueing_ns: per operator, waiting while all servers were busy.
         batching_ns: per operator, waiting for a batch to fill.
         compute_ns: per operator, being served.
@@ -113,6 +149,7 @@ class RequestRecord:
     deployment: int | None
     outcome: str
     ended_ns: int
+    allowance: float
     queueing_ns: list[int]
     batching_ns: list[int]
     compute_ns: list[int]
@@ -122,7 +159,7 @@ class RequestRecord:
 class Recorder(Protocol):
     """Who is told of requests: the window book."""
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
+    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
         """Count a request's birth, under the deployment that it keeps, or under none."""
 
     def ended(self, record: RequestRecord) -> None:
@@ -155,6 +192,15 @@ class DataPlane(Protocol):
 
     def fail_station(self, at_ns: int, station: int) -> None:
         """Lose what a station holds, and all that reaches it afterwards."""
+
+    def slow_down(self, at_ns: int, station: int, factor: float) -> None:
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long.
+
+        For what begins then only, so that a batch in service keeps the end that is known of it.
+        """
+
+    def busy_ns(self, station: int) -> int:
+        """Return the service time that a station began so far, summed over servers."""
 
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from scenarios.application import Application
 from scenarios.cluster import Cluster
 from sim.clock import Clock, ns
 from sim.costs import Ledger
@@ -18,7 +17,6 @@ class Deployments:
 
     Args:
         clock: the control plane's clock.
-        application: what is deployed.
         cluster: the layout.
         machines: where.
         ledger: who pays.
@@ -29,7 +27,6 @@ class Deployments:
     def __init__(
         self,
         clock: Clock,
-        application: Application,
         cluster: Cluster,
         machines: Machines,
         ledger: Ledger,
@@ -37,7 +34,6 @@ class Deployments:
         data: DataPlane,
     ) -> None:
         self._clock = clock
-        self._application = application
         self._cluster = cluster
         self._machines = machines
         self._ledger = ledger
@@ -65,21 +61,26 @@ class Deployments:
         for station, new in got:
             if new:
                 booted_ns = max([now, *(slot.machine.ready_ns for slot in station.slots)])
-                station.ready_ns = booted_ns + ns(self._loading_s(station, plan))
-                self._wiring.add_station(state, station)
+                station.ready_ns = booted_ns + ns(self._preparing_s(station))
+                self._wiring.add_station(state, station, plan)
         stations = [station for station, _ in got]
         ready_ns = max(now, *(station.ready_ns for station in stations))
         deployment = Deployment(self._made, state.query.id, plan, stations, ready_ns)
         self._made += 1
         return deployment
 
-    def _loading_s(self, station: Station, plan: Plan) -> float:
+    def _preparing_s(self, station: Station) -> float:
         """Return how long a new station takes on a booted machine: cutting, loading weights."""
-        if not station.slots:
-            return 0.0
-        cut_s = 0.0 if station.slots[0].gpu is None else self._cluster.mig_create_s
-        weights = self._application.load_bytes(station.key[0], plan.configuration)
-        return cut_s + weights / self._cluster.load_bytes_per_s
+        cluster = self._cluster
+        return max(
+            (
+                slot.destroyed * cluster.mig_destroy_s
+                + slot.created * cluster.mig_create_s
+                + slot.load_bytes / cluster.load_bytes_per_s
+                for slot in station.slots
+            ),
+            default=0.0,
+        )
 
     def drain(self, deployment: Deployment) -> None:
         """Let a replaced deployment finish what it holds; it is billed until then."""

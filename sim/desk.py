@@ -15,12 +15,13 @@ from scenarios.cluster import Cluster
 from scenarios.queries import Query
 from sim.clock import seconds
 from sim.errors import PlannerError
-from sim.office import Office
+from sim.office import Office, PlanFigures
 from sim.plan import Plan, list_price_usd_per_hour
 from sim.plan_rules import check_configuration, check_plan
 from sim.prediction import Prediction, sojourn
 from sim.profiling import Estimate, Measurement, ProfilingBench, ProfilingRun
 from sim.search import CHARGES_S, Search
+from sim.service import RefusalError
 from sim.telemetry import WindowReport
 
 MOST_CALLS = 1_000_000
@@ -121,15 +122,17 @@ class Desk:
         return () if state is None else tuple(state.reports)
 
     def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
-        """Yield every plan that the cluster offers, with one replica and no batching.
+        """Yield every plan that the cluster and the query's device offer; see ``sim.plan_space``.
+
+        All have one replica per operator and no batching, but for language models.
 
         Args:
-            query: the query; the space is the same for all queries of an application.
+            query: the query; of its device, what it can run decides which plans there are.
             order: ``"cost"`` for the lowest list price first and, among equals, the richest
                 configuration first; ``"enumeration"`` for the order of the space.
         """
         self._called()
-        return self._office.plan_space.ordered(order)
+        return self._office.plan_space.ordered(order, query.device)
 
     def list_price_usd_per_hour(self, plan: Plan) -> float:
         """Return what a plan costs if no other query shares its stations."""
@@ -137,7 +140,28 @@ class Desk:
 
     def latency_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
         """Return the nominal time of each operator under a plan over that on profiling hardware."""
-        return self._office.figures(query, self._valid(plan)).latency_factors
+        return self._figures(query, plan).latency_factors
+
+    def capacity_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
+        """Return what a request takes of each operator's servers, over its profiled time.
+
+        The nominal latency factor, but for language models, which serve several requests at once.
+        """
+        services = self._figures(query, plan).services
+        return tuple(service.factor * service.work_factor for service in services)
+
+    def refusal(self, query: Query, plan: Plan) -> str | None:
+        """Return why no machines could serve a query by a plan, or None if some could.
+
+        A plan may need more memory than there is, or times that no table holds. All that
+        `candidates` yields can be served.
+        """
+        self._called()
+        try:
+            self._figures(query, plan)
+        except PlannerError as error:
+            return str(error)
+        return None
 
     def free_cores(self, node: str) -> int:
         """Return the free cores of a node's machines."""
@@ -203,7 +227,7 @@ class Desk:
         )
         if plan is None:
             return Estimate(measurement, reused, query.slo.latency_quantile)
-        figures = self._office.figures(query, self._valid(plan))
+        figures = self._figures(query, plan)
         estimate = Estimate(
             measurement,
             reused,
@@ -263,13 +287,13 @@ class Desk:
                 f"plan has {plan.configuration}"
             )
         search.charge(CHARGES_S["predict"])
-        figures = self._office.figures(query, self._valid(plan))
+        figures = self._figures(query, plan)
         mean_s, quantile_s, utilisation = sojourn(
             query.requests_per_s,
             [
-                float(time_s) * factor
-                for time_s, factor in zip(
-                    measurement.operator_mean_s, figures.latency_factors, strict=True
+                float(time_s) * service.factor
+                for time_s, service in zip(
+                    measurement.operator_mean_s, figures.services, strict=True
                 )
             ],
             [self._office.machines.load_for(demand, query.id) for demand in figures.demands],
@@ -278,6 +302,7 @@ class Desk:
             figures.fixed_s,
             measurement.time_cv,
             query.slo.latency_quantile,
+            [(service.work_factor, service.crowded_factor) for service in figures.services],
         )
         return Prediction(
             mean_s,
@@ -290,7 +315,7 @@ class Desk:
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan for a query now."""
         self._search(query).charge(CHARGES_S["fits"])
-        figures = self._office.figures(query, self._valid(plan))
+        figures = self._figures(query, plan)
         return self._office.machines.fits(figures.demands)
 
     def deploy(self, query: Query, plan: Plan) -> None:
@@ -299,7 +324,8 @@ class Desk:
         The cluster checks then whether it fits. If it does not, the deployment is refused, which
         triggers another call at the next tick.
         """
-        self._order(query, self._valid(plan))
+        self._figures(query, plan)
+        self._order(query, plan)
 
     def release(self, query: Query) -> None:
         """Take a query's deployment out of force when the search's clock is reached."""
@@ -441,11 +467,15 @@ class Desk:
         check_configuration(configuration, self.pipeline)
         return configuration
 
-    def _valid(self, plan: Plan) -> Plan:
+    def _figures(self, query: Query, plan: Plan) -> PlanFigures:
+        """Return the figures of a plan, once it is found to be one that could run."""
         if plan not in self._office.valid_plans:
-            check_plan(plan, self.pipeline, self.cluster)
+            check_plan(plan, self._office.nominal)
             self._office.valid_plans.add(plan)
-        return plan
+        try:
+            return self._office.figures(query, plan)
+        except RefusalError as refusal:
+            raise PlannerError(f"query {query.id}: {plan}: {refusal}") from None
 
     def _order(self, query: Query, plan: Plan | None) -> None:
         search = self._search(query)

@@ -10,198 +10,30 @@ then everything that arrives (NORMAL), then dispatch (LOW): a server that picks 
 sees all that have arrived by then, ordered by (arrival, query, request).
 """
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from heapq import heapify, heappop, heappush
+from typing import Any
 
 from simpy import Event, Interrupt, Process
-from simpy.events import NORMAL, URGENT, EventPriority
+from simpy.events import URGENT
 
+from scenarios.application import Tokens
 from scenarios.requests import RequestBlock
-from sim.clock import NS_PER_S, Clock
+from sim.clock import Clock
 from sim.data_plane import (
     COMPLETED,
     DROPPED,
     IN_FLIGHT,
-    LOST,
     UNSERVED,
     LinkSpec,
     Recorder,
-    RequestRecord,
     Route,
     StationSpec,
 )
-from sim.rate_profile import NOMINAL
+from sim.events_generation import GenerationStation
+from sim.events_request import Moment, Request, interrupt
+from sim.events_station import Link, Station
 
-LOW = EventPriority(NORMAL + 1)
-
-
-class Moment(Event):
-    """An event that is known to happen, at a time that is decided later."""
-
-    def __init__(self, env: Clock) -> None:
-        super().__init__(env)
-        self._ok = True
-        self._value = None
-
-
-class Request(RequestRecord):
-    """A request under way: its record, and what decides its service times."""
-
-    __slots__ = ("number", "process", "size", "variability")
-
-    def __init__(
-        self, query: int, number: int, arrival_ns: int, size: float, variability: list[float]
-    ) -> None:
-        zeros = [0] * len(variability)
-        super().__init__(
-            query,
-            arrival_ns,
-            None,
-            IN_FLIGHT,
-            arrival_ns,
-            zeros,
-            zeros.copy(),
-            zeros.copy(),
-            [*zeros, 0],
-        )
-        self.number = number
-        self.size = size
-        self.variability = variability
-        self.process: Process | None = None
-
-
-class Station:
-    """A queue that the replicas of one operator share."""
-
-    def __init__(self, env: Clock, spec: StationSpec) -> None:
-        self.env = env
-        self.spec = spec
-        self.waiting: list[tuple[int, int, int, Request, int, int, Moment]] = []
-        self.serving: dict[Moment, list[Request]] = {}
-        self.free_since = deque([env.now] * spec.servers)
-        self.failed = False
-        self._next_dispatch_ns: int | None = None
-
-    def enter(self, request: Request, operator: int, mean_ns: float) -> Moment:
-        """Queue a request; the returned moment comes when its service ends."""
-        served = Moment(self.env)
-        if self.failed:
-            raise Interrupt(LOST)  # In the process of the request itself, which calls this.
-        work_ns = max(1, round(mean_ns * request.size * request.variability[operator]))
-        heappush(
-            self.waiting,
-            (self.env.now, request.query, request.number, request, operator, work_ns, served),
-        )
-        if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
-            self._dispatch_at(self.env.now)
-        return served
-
-    def _dispatch_at(self, when_ns: int) -> None:
-        if self._next_dispatch_ns is None or when_ns < self._next_dispatch_ns:
-            self._next_dispatch_ns = when_ns
-            dispatch = Moment(self.env)
-            dispatch.callbacks.append(self._dispatch)
-            self.env.schedule(dispatch, LOW, when_ns - self.env.now)
-
-    def _dispatch(self, _: Event) -> None:
-        """Give work to every free server, unless a batch is still filling."""
-        now, spec = self.env.now, self.spec
-        self._next_dispatch_ns = None
-        excess = len(self.waiting) - (spec.capacity or 0) - len(self.free_since) * spec.max_batch
-        if spec.capacity is not None and excess > 0:
-            self._drop_last(excess)
-        while self.free_since and self.waiting:
-            full_ns = self.waiting[0][0] + spec.max_wait_ns
-            if len(self.waiting) < spec.max_batch and now < full_ns:
-                self._dispatch_at(full_ns)
-                return
-            self._serve(now)
-
-    def _serve(self, now: int) -> None:
-        """Start a batch on the server that has been free longest."""
-        freed_ns = self.free_since.popleft()
-        count = min(len(self.waiting), self.spec.max_batch)
-        batch = [heappop(self.waiting) for _ in range(count)]
-        work_ns = max(member[5] for member in batch)
-        if count > 1:
-            work_ns = round(work_ns * self.spec.batch_factor[count - 1])
-        finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
-        for entered_ns, _, _, request, operator, _, served in batch:
-            request.queueing_ns[operator] = max(0, freed_ns - entered_ns)
-            request.batching_ns[operator] = now - max(entered_ns, freed_ns)
-            request.compute_ns[operator] = finish_ns - now
-            self.env.schedule(served, NORMAL, finish_ns - now)
-        last = batch[-1][6]
-        self.serving[last] = [member[3] for member in batch]
-        last.callbacks.append(self._release)
-
-    def _release(self, served: Event) -> None:
-        """Free the server of a batch that is done."""
-        del self.serving[served]  # type: ignore[arg-type]
-        self.free_since.append(self.env.now)
-        if self.waiting:
-            self._dispatch_at(self.env.now)
-
-    def _drop_last(self, count: int) -> None:
-        self.waiting.sort()
-        for member in self.waiting[-count:]:
-            _interrupt(member[3], DROPPED)
-        del self.waiting[-count:]
-
-    def withdraw(self, request: Request) -> None:
-        """Take a request out of the queue, if it waits here."""
-        kept = [member for member in self.waiting if member[3] is not request]
-        if len(kept) < len(self.waiting):
-            heapify(kept)
-            self.waiting = kept
-
-    def fail(self) -> None:
-        """Lose everything that waits or is served here, now and from now on."""
-        self.failed = True
-        lost = [member[3] for member in sorted(self.waiting, key=lambda member: member[:3])]
-        lost += [request for batch in self.serving.values() for request in batch]
-        self.waiting.clear()
-        for request in lost:
-            _interrupt(request, LOST)
-
-
-class Link:
-    """One direction of a link: bytes leave one after the other, then propagate."""
-
-    def __init__(self, env: Clock, spec: LinkSpec) -> None:
-        self.env = env
-        self.spec = spec
-        self.free_at_ns = 0
-        self.arriving: list[tuple[int, int, Request, int, int, Moment]] = []
-
-    def enter(self, request: Request, operator: int, mean_bytes: float) -> Moment:
-        """Send a message; the returned moment comes when all of it has arrived."""
-        arrived = Moment(self.env)
-        size_bytes = max(1, round(mean_bytes * request.size))
-        self.arriving.append(
-            (request.query, request.number, request, operator, size_bytes, arrived)
-        )
-        if len(self.arriving) == 1:
-            admit = Moment(self.env)
-            admit.callbacks.append(self._admit)
-            self.env.schedule(admit, LOW)
-        return arrived
-
-    def _admit(self, _: Event) -> None:
-        """Line up the messages that came at this moment; FIFO makes their departures certain."""
-        now, spec = self.env.now, self.spec
-        self.arriving.sort()
-        for _query, _number, request, operator, size_bytes, arrived in self.arriving:
-            start_ns = max(now, self.free_at_ns)
-            self.free_at_ns = spec.capacity.finish_ns(start_ns, size_bytes * NS_PER_S)
-            delay_ns = self.free_at_ns + spec.propagation_ns - now
-            request.transfer_ns[operator] += delay_ns
-            self.env.schedule(arrived, NORMAL, delay_ns)
-        self.arriving.clear()
-
-
-Stop = tuple[Callable[[Request, int, float], Moment], int, float]
+Stop = tuple[Callable[[Request, int, Any], Moment], int, float | Tokens]
 
 
 class EventsPlane:
@@ -214,7 +46,7 @@ class EventsPlane:
     def __init__(self, recorder: Recorder) -> None:
         self.env = Clock()
         self.recorder = recorder
-        self.stations: dict[int, Station] = {}
+        self.stations: dict[int, Station | GenerationStation] = {}
         self.links: dict[int, Link] = {}
         self.sources: dict[int, Process] = {}
         self.routes: dict[int, tuple[int, list[Stop]]] = {}
@@ -224,7 +56,10 @@ class EventsPlane:
 
     def add_station(self, spec: StationSpec) -> None:
         """Make a station known."""
-        self.stations[spec.id] = Station(self.env, spec)
+        if spec.iterations is None:
+            self.stations[spec.id] = Station(self.env, spec)
+        else:
+            self.stations[spec.id] = GenerationStation(self.env, spec)
 
     def add_link(self, spec: LinkSpec) -> None:
         """Make a link known."""
@@ -272,6 +107,18 @@ class EventsPlane:
         """Lose what a station holds, and all that reaches it afterwards."""
         self._order(at_ns, self.stations[station].fail)
 
+    def slow_down(self, at_ns: int, station: int, factor: float) -> None:
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
+
+        def change() -> None:
+            self.stations[station].slowdown = factor
+
+        self._order(at_ns, change)
+
+    def busy_ns(self, station: int) -> int:
+        """Return the service time that a station began so far, summed over servers."""
+        return self.stations[station].busy_ns
+
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""
 
@@ -279,7 +126,7 @@ class EventsPlane:
             for request in self.under_way.get(deployment, ()):
                 for station in self.stations.values():
                     station.withdraw(request)
-                _interrupt(request, DROPPED)
+                interrupt(request, DROPPED)
 
         self._order(at_ns, drop)
 
@@ -291,7 +138,7 @@ class EventsPlane:
     def _stops(self, route: Route) -> list[Stop]:
         stops: list[Stop] = []
         for visit in route.visits:
-            place: Station | Link = (
+            place: Station | GenerationStation | Link = (
                 self.links[visit.link] if visit.link is not None else self.stations[visit.station]  # type: ignore[index]
             )
             stops.append((place.enter, visit.operator, visit.mean))
@@ -304,15 +151,19 @@ class EventsPlane:
         env, number = self.env, 0
         try:
             for block in blocks:
-                for arrival_ns, size, variability in zip(
+                for arrival_ns, size, length, allowance, variability in zip(
                     block.arrival_ns.tolist(),
                     block.size.tolist(),
+                    block.length.tolist(),
+                    block.allowance.tolist(),
                     block.variability.tolist(),
                     strict=True,
                 ):
                     if arrival_ns > env.now:
                         yield env.timeout(arrival_ns - env.now)
-                    request = Request(query, number, arrival_ns, size, variability)
+                    request = Request(
+                        query, number, arrival_ns, size, length, allowance, variability
+                    )
                     number += 1
                     self._admit(request)
         except Interrupt:
@@ -322,11 +173,11 @@ class EventsPlane:
         """Send a new request on its way, or end it at once if nothing serves its query."""
         route = self.routes.get(request.query)
         if route is None:
-            self.recorder.born(request.query, request.arrival_ns, None)
+            self.recorder.born(request.query, request.arrival_ns, None, request.allowance)
             self._end(request, UNSERVED)
             return
         request.deployment, stops = route
-        self.recorder.born(request.query, request.arrival_ns, request.deployment)
+        self.recorder.born(request.query, request.arrival_ns, request.deployment, request.allowance)
         self.under_way.setdefault(request.deployment, {})[request] = None
         request.process = self.env.process(self._travel(request, stops))
 
@@ -365,10 +216,3 @@ class EventsPlane:
         for requests in self.under_way.values():
             for request in requests:
                 self._end(request, IN_FLIGHT)
-
-
-def _interrupt(request: Request, outcome: str) -> None:
-    """End a request where it is; its process wakes at once and takes note of the outcome."""
-    assert request.process is not None
-    if request.process.is_alive:  # One that was aborted is served to the end all the same.
-        request.process.interrupt(outcome)

@@ -8,6 +8,9 @@ was dropped, lost or unserved. A window is judged once its last request had its 
     accuracy  mean expected accuracy of what was served >= floor
     cost      attributed cost over the time that the query lived <= ceiling
 
+The bound of a request is the SLO's times its *allowance*: the length of its output over the mean in
+applications that state latency per output length, otherwise 1. Latencies are reported over it.
+
 A window without requests repeats the previous verdict and is flagged. A request in flight at the
 horizon with time left counts neither way. Service goodput at a moment is the number of queries with
 a deployment in force whose window at that moment meets every part of the SLO.
@@ -35,6 +38,11 @@ def reaches(value: float, floor: float | None) -> bool:
     return floor is None or value >= floor - SLACK * abs(floor)
 
 
+def latency_s(record: RequestRecord) -> float:
+    """Return the sojourn of a request that ended, over its allowance, in seconds."""
+    return seconds(record.ended_ns - record.arrival_ns) / record.allowance
+
+
 @dataclass
 class Window:
     """Requests of one query that were born in one window, and how they fared so far.
@@ -45,6 +53,7 @@ class Window:
         undecided: in flight at the horizon, with time left.
         outcomes: requests by how they ended.
         completed: records of the completed ones.
+        allowance: the largest of its requests.
         active_ns: time of the window in which the query lived.
         deployed_ns: time of it in which a deployment was in force.
         cost_usd: cost attributed to the query.
@@ -55,6 +64,7 @@ class Window:
     undecided: int = 0
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     completed: list[RequestRecord] = field(default_factory=list)
+    allowance: float = 1.0
     active_ns: int = 0
     deployed_ns: int = 0
     cost_usd: float = 0.0
@@ -72,8 +82,8 @@ class Window:
         rank = share_of(probability, self.counted)
         if self.counted == 0 or rank > len(self.completed):
             return inf
-        ranked = sorted(record.ended_ns - record.arrival_ns for record in self.completed)
-        return seconds(ranked[max(0, rank - 1)])
+        ranked = sorted(map(latency_s, self.completed))
+        return ranked[max(0, rank - 1)]
 
 
 @dataclass(frozen=True)
@@ -180,7 +190,13 @@ class Account:
 
     def due(self, now_ns: int) -> bool:
         """Tell whether the next window can be judged for good."""
-        return (self.next_index + 1) * self.window_ns + self.bound_ns <= now_ns
+        window = self.windows.get(self.next_index)
+        bound_ns = self.bound_of(1.0 if window is None else window.allowance)
+        return (self.next_index + 1) * self.window_ns + bound_ns <= now_ns
+
+    def bound_of(self, allowance: float) -> int:
+        """Return the latency bound of a request with this allowance, in nanoseconds."""
+        return self.bound_ns if allowance == 1.0 else max(1, round(self.bound_ns * allowance))
 
     @property
     def judged(self) -> bool:
@@ -217,6 +233,7 @@ class GoodputBook:
         self._on_close = on_close
         self._accounts: dict[int, Account] = {}
         self._trials: dict[int, Trial] = {}
+        self._served: dict[int, int] = {}
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.born_total = 0
         self.goodput_ns = 0
@@ -261,7 +278,7 @@ class GoodputBook:
 
     # The data plane calls these
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
+    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
         """Count a request's birth, under the deployment that it keeps, or under none.
 
         The data plane follows the control plane by up to a tick, so the deployment in force here
@@ -270,7 +287,9 @@ class GoodputBook:
         self.born_total += 1
         account = self._accounts[query]
         account.born += 1
-        account.window(arrival_ns // self.window_ns).born += 1
+        window = account.window(arrival_ns // self.window_ns)
+        window.born += 1
+        window.allowance = max(window.allowance, allowance)
         if deployment is not None:
             trial = self._trials[deployment]
             trial.born += arrival_ns < trial.until_ns
@@ -281,10 +300,12 @@ class GoodputBook:
         account = self._accounts[record.query]
         account.outcomes[record.outcome] += 1
         latency_ns = record.ended_ns - record.arrival_ns
+        bound_ns = account.bound_of(record.allowance)
         completed = record.outcome == COMPLETED
-        good = completed and latency_ns <= account.bound_ns
-        undecided = record.outcome == IN_FLIGHT and latency_ns < account.bound_ns
+        good = completed and latency_ns <= bound_ns
+        undecided = record.outcome == IN_FLIGHT and latency_ns < bound_ns
         if record.deployment is not None:
+            self._served[record.deployment] = self.served(record.deployment) + completed
             trial = self._trials[record.deployment]
             if record.arrival_ns < trial.until_ns:
                 trial.good += good
@@ -364,6 +385,10 @@ class GoodputBook:
         """Return the trial of a deployment, or None if it never came into force."""
         return self._trials.get(deployment)
 
+    def served(self, deployment: int) -> int:
+        """Return how many requests of a deployment were completed so far."""
+        return self._served.get(deployment, 0)
+
     def void_trial(self, deployment: int, now_ns: int) -> None:
         """Void the trial of a deployment that a failing machine ended before the trial was over."""
         trial = self._trials.get(deployment)
@@ -373,3 +398,4 @@ class GoodputBook:
     def forget(self, deployment: int) -> None:
         """Drop the trial of a deployment whose query is closed."""
         self._trials.pop(deployment, None)
+        self._served.pop(deployment, None)

@@ -1,122 +1,20 @@
-"""Machines: which cores and GPU slices are taken, which stations run on them, who uses those.
+"""All machines of a cluster, which stations run on them, and who uses those.
 
-A *slot* is one core or one GPU instance of one machine. A station owns one slot per replica; the
-deployments that use it are its members, each with a declared load. The world keeps capacity here:
-slots never exceed a machine, and a card's instances are always a legal MIG layout.
+A station owns one slot of a machine per replica; the deployments that use it are its members, each
+with a declared load.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
-from hardware_models.mig import choose_start
-from scenarios.application import KnobValue
-from scenarios.cluster import DEVICE, Cluster, Node
-from sim.plan import CORE, Allocation
+from scenarios.application import KnobValue, Model
+from scenarios.cluster import DEVICE, Cluster
+from sim.machine import Instance, Machine, Need, Slot
+from sim.plan import Allocation
 from sim.prediction import StationLoad
 
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slot:
-    """One core, or one GPU instance, of one machine.
-
-    Args:
-        machine: the machine.
-        gpu: number of the card in the machine, or None for a core.
-        profile: partition profile of the instance, or ``"core"``.
-        start: first memory slice of the instance; 0 for a core.
-    """
-
-    machine: "Machine"
-    gpu: int | None
-    profile: str
-    start: int = 0
-
-    @property
-    def price_usd_per_hour(self) -> float:
-        """Share of the machine's price that the slot carries."""
-        node = self.machine.node
-        if self.gpu is None:
-            return node.core_price_usd_per_hour
-        return node.slice_price_usd_per_hour(self.profile)
-
-
-@dataclass(eq=False)
-class Machine:
-    """One machine of a node.
-
-    Args:
-        node_name: name of its node.
-        node: what the machines of the node are like.
-        number: number within the node, from 0.
-        free_cores: cores that no station holds.
-        cards: GPU instances on each card.
-        up: whether it works.
-        ready_ns: when it has booted, or will have.
-        down_until_ns: when it comes back, if it is down.
-        slots: what stations hold.
-    """
-
-    node_name: str
-    node: Node
-    number: int
-    free_cores: int = field(init=False)
-    cards: list[tuple[tuple[str, int], ...]] = field(init=False)
-    up: bool = field(default=True, init=False)
-    ready_ns: int = field(default=0, init=False)
-    down_until_ns: int = field(default=0, init=False)
-    slots: dict[Slot, "Station"] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        self.free_cores = self.node.cores
-        self.cards = [() for _ in range(self.node.gpus)]
-
-    @property
-    def rented(self) -> bool:
-        """Whether the machine is paid for: on standby, or in use."""
-        return self.up and (self.number < self.node.standby or bool(self.slots))
-
-    def take(self, profile: str) -> Slot | None:
-        """Take a core, or create a GPU instance; None if there is no room."""
-        if not self.up:
-            return None
-        if profile == CORE:
-            if self.free_cores == 0:
-                return None
-            self.free_cores -= 1
-            return Slot(self, None, CORE)
-        assert self.node.gpu_board is not None
-        for gpu, layout in enumerate(self.cards):
-            start = choose_start(self.node.gpu_board, layout, profile)
-            if start is not None:
-                self.cards[gpu] = tuple(sorted((*layout, (profile, start))))
-                return Slot(self, gpu, profile, start)
-        return None
-
-    def room_for(self, profile: str) -> int:
-        """Return how many more GPU instances of a profile could be created one after the other."""
-        board = self.node.gpu_board
-        if not self.up or board is None:
-            return 0
-        count = 0
-        for layout in self.cards:
-            start = choose_start(board, layout, profile)
-            while start is not None:
-                count += 1
-                layout = tuple(sorted((*layout, (profile, start))))  # noqa: PLW2901
-                start = choose_start(board, layout, profile)
-        return count
-
-    def give_back(self, slot: Slot) -> None:
-        """Return a core, or destroy a GPU instance; its neighbours keep running."""
-        if slot.gpu is None:
-            self.free_cores += 1
-        else:
-            layout = list(self.cards[slot.gpu])
-            layout.remove((slot.profile, slot.start))
-            self.cards[slot.gpu] = tuple(layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +40,7 @@ class Station:
         id: unique in the run.
         key: what members must agree on to share the station.
         slots: one per replica; none on a device.
+        at_once: requests that a server serves at the same time.
         ready_ns: when its weights are loaded.
         members: by deployment; change them by ``join`` and ``leave`` only.
         load: what all members ask of it together.
@@ -150,13 +49,14 @@ class Station:
     id: int
     key: StationKey
     slots: tuple[Slot, ...]
+    at_once: int = 1
     ready_ns: int = 0
     members: dict[int, Member] = field(default_factory=dict, init=False)
     load: StationLoad = field(init=False)
     _queries: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.load = StationLoad(self.key[3].replicas)
+        self.load = StationLoad(self.key[3].servers, at_once=self.at_once)
 
     def join(self, deployment: int, member: Member) -> None:
         """Add a deployment."""
@@ -179,6 +79,7 @@ class Station:
             self.load.servers,
             fsum(member.rate for member in members),
             fsum(member.work for member in members),
+            self.at_once,
         )
 
     def serves(self, query: int) -> bool:
@@ -200,11 +101,17 @@ class Demand:
         key: operator, its knob values, node and allocation.
         rate: requests per second.
         work: load in servers, at nominal speed.
+        at_once: requests that a server serves at the same time.
+        model: what each replica loads; None for classical code.
+        memory_bytes: memory that each replica takes.
     """
 
     key: StationKey
     rate: float
     work: float
+    at_once: int = 1
+    model: Model | None = None
+    memory_bytes: int = 0
 
     @property
     def place(self) -> str:
@@ -256,7 +163,9 @@ class Machines:
             if station.serves(query):
                 return station.load_without(query)
         found = self.find(demand)
-        return StationLoad(demand.allocation.replicas) if found is None else found.load
+        if found is not None:
+            return found.load
+        return StationLoad(demand.allocation.servers, at_once=demand.at_once)
 
     def join(
         self, deployment: int, query: int, demands: Sequence[Demand]
@@ -271,27 +180,43 @@ class Machines:
         Returns:
             Each operator's station and whether it is new, or the reason of the refusal.
         """
+        got, undo = self._join(deployment, query, demands)
+        if isinstance(got, str):
+            undo()
+        return got
+
+    def _join(
+        self, deployment: int, query: int, demands: Sequence[Demand]
+    ) -> tuple[list[tuple[Station, bool]] | str, Callable[[], None]]:
+        """Join, and return also what undoes as much of it as succeeded."""
         got: list[tuple[Station, bool]] = []
+        undoing: list[Callable[[], None]] = []
+
+        def undo() -> None:
+            for station, _ in got:
+                station.leave(deployment)
+            for each in reversed(undoing):
+                each()
+
         for demand in demands:
             station = self.find(demand)
             if station is not None:
                 got.append((station, False))
             else:
-                made = self._create(demand)
+                made = self._create(demand, undoing)
                 if isinstance(made, str):
-                    self.leave(deployment, [station for station, _ in got])
-                    return made
+                    return made, undo
                 got.append((made, True))
             got[-1][0].join(deployment, Member(query, demand.rate, demand.work))
-        return got
+        return got, undo
 
     def fits(self, demands: Sequence[Demand]) -> bool:
         """Tell whether ``join`` would succeed now, by trying it."""
-        got = self.join(-1, -1, demands)
-        if isinstance(got, str):
-            return False
-        self.leave(-1, [station for station, _ in got])
-        return True
+        made = self._made
+        got, undo = self._join(-1, -1, demands)
+        undo()
+        self._made = made
+        return not isinstance(got, str)
 
     def leave(self, deployment: int, stations: list[Station]) -> list[Station]:
         """Take a deployment off its stations; return those that are gone for lack of members."""
@@ -304,39 +229,48 @@ class Machines:
                 gone.append(station)
         return gone
 
-    def _create(self, demand: Demand) -> Station | str:
+    def _create(self, demand: Demand, undoing: list[Callable[[], None]]) -> Station | str:
         allocation = demand.allocation
-        if demand.place != DEVICE:
-            limit = self._cluster.max_utilisation
-            if demand.work > limit * allocation.replicas:
-                return (
-                    f"{demand.place}:{allocation.profile} would be {demand.work:.2f} busy, "
-                    f"above {limit * allocation.replicas:.2f}"
-                )
         slots: list[Slot] = []
         if demand.place != DEVICE:
+            limit = self._cluster.max_utilisation * allocation.servers
+            if demand.work > limit:
+                return (
+                    f"{demand.place}:{allocation.profile} would be {demand.work:.2f} busy, "
+                    f"above {limit:.2f}"
+                )
+            need = Need(
+                allocation.profile, allocation.thread_percent, demand.model, demand.memory_bytes
+            )
             for _ in range(allocation.replicas):
-                slot = self._take(demand.place, allocation.profile)
-                if slot is None:
-                    for taken in slots:
-                        taken.machine.give_back(taken)
+                taken = self._take(demand.place, need)
+                if taken is None:
                     return f"{demand.place} has no {allocation.profile} left"
-                slots.append(slot)
-        station = Station(self._made, demand.key, tuple(slots))
+                slots.append(taken[0])
+                undoing.append(taken[1])
+        station = Station(self._made, demand.key, tuple(slots), demand.at_once)
         self._made += 1
         self.stations.setdefault(demand.key, []).append(station)
         for slot in slots:
             slot.machine.slots[slot] = station
+        undoing.append(lambda: self._forget(station))
         return station
 
-    def _take(self, node: str, profile: str) -> Slot | None:
+    def _take(self, node: str, need: Need) -> tuple[Slot, Callable[[], None]] | None:
         """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
         pool = self.pools[node]
         for machine in sorted(pool, key=lambda machine: not machine.rented):  # stable
-            slot = machine.take(profile)
-            if slot is not None:
-                return slot
+            taken = machine.take(need)
+            if taken is not None:
+                return taken
         return None
+
+    def sharing(self) -> Iterator[Instance]:
+        """Yield every instance that several stations share."""
+        for machine in self.all():
+            for instance in machine.instances:
+                if len(instance.slots) > 1:
+                    yield instance
 
     def fail(self, machine: Machine) -> list[Station]:
         """Take a machine down; return the stations that die with it."""
@@ -344,12 +278,25 @@ class Machines:
         for station in dead:
             self._destroy(station)
         machine.up = False
+        machine.instances.clear()
+        return dead
+
+    def fail_instance(self, machine: Machine, instance: Instance) -> list[Station]:
+        """End all clients of one instance, whose neighbours live on; return their stations."""
+        dead = list(dict.fromkeys(machine.slots[slot] for slot in instance.slots))
+        for station in dead:
+            self._destroy(station)
+        instance.left.clear()
         return dead
 
     def _destroy(self, station: Station) -> None:
+        self._forget(station)
+        for slot in station.slots:
+            slot.machine.give_back(slot)
+
+    def _forget(self, station: Station) -> None:
         self.stations[station.key].remove(station)
         if not self.stations[station.key]:
             del self.stations[station.key]
         for slot in station.slots:
             del slot.machine.slots[slot]
-            slot.machine.give_back(slot)

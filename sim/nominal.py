@@ -4,20 +4,17 @@ Latency factors multiply service times measured on the reference hardware. A dev
 nominal speed of its model and a link at the median of its technology; the true ones are hidden.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hardware_models.compute import (
-    cpu_latency_factor,
-    gpu_latency_factor,
-    gpu_work_on_cpu_factor,
-)
-from hardware_models.links import link_model, wide_area_rtt_s
-from scenarios.application import Application
+from hardware_models.devices import DeviceModel
+from hardware_models.links import wide_area_rtt_s
+from scenarios.application import Application, Configuration
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.network import Network
 from scenarios.queries import Query
 from sim.plan import Allocation, Plan
+from sim.service import RefusalError, Service, device_service, node_service
 
 TIERS = ("device", "edge", "cloud")
 ACCESS, BACKHAUL = "access", "backhaul"
@@ -53,6 +50,8 @@ class Nominal:
     def __init__(self, application: Application, cluster: Cluster, network: Network) -> None:
         self.application = application
         self.cluster = cluster
+        self._network = network
+        self._services: dict[Hashable, Service | RefusalError] = {}
         self.backhaul_bps = network.backhaul_bps
         self.backhaul_rtt_s = (
             wide_area_rtt_s() if network.backhaul_rtt_s is None else network.backhaul_rtt_s
@@ -61,28 +60,107 @@ class Nominal:
             name: TIERS.index(node.tier) for name, node in cluster.nodes.items()
         }
 
-    def latency_factor(
-        self, query: Query, operator: int, place: str, allocation: Allocation
-    ) -> float:
-        """Return service time at a place, on an allocation, over that on reference hardware."""
-        kind = self.application.operators[operator].kind
-        if place == DEVICE:
-            speed = query.device.relative_speed
-            return cpu_latency_factor(speed) if kind == "cpu" else gpu_work_on_cpu_factor(speed)
-        node = self.cluster.nodes[place]
-        if kind == "cpu":
-            return cpu_latency_factor(node.cpu_relative_speed)
-        assert node.gpu_board is not None
-        return gpu_latency_factor(node.gpu_board, allocation.profile)
+    def service(
+        self,
+        device: DeviceModel,
+        operator: int,
+        configuration: Configuration,
+        place: str,
+        allocation: Allocation,
+    ) -> Service:
+        """Return how an operator is served at a place, on an allocation.
 
-    def latency_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
-        """Return the latency factor of every operator under a plan."""
+        Raises:
+            RefusalError: it cannot run there.
+        """
+        if place != DEVICE:
+            return self.on_node(operator, configuration, place, allocation)
+        return self.on_device(operator, configuration, device)
+
+    def on_node(
+        self, operator: int, configuration: Configuration, node: str, allocation: Allocation
+    ) -> Service:
+        """Return how an operator is served on an allocation of a node.
+
+        Raises:
+            RefusalError: it cannot run there.
+        """
+        knobs = self.application.pipeline.operator_key(operator, configuration)
+        return self._once(
+            (operator, knobs, node, allocation),
+            lambda: node_service(
+                self.application, operator, configuration, self.cluster.nodes[node], allocation
+            ),
+        )
+
+    def on_device(
+        self, operator: int, configuration: Configuration, device: DeviceModel
+    ) -> Service:
+        """Return how an operator is served on a user's device.
+
+        Raises:
+            RefusalError: it cannot run there.
+        """
+        knobs = self.application.pipeline.operator_key(operator, configuration)
+        return self._once(
+            (operator, knobs, device),
+            lambda: device_service(self.application, operator, configuration, device),
+        )
+
+    def _once(self, key: Hashable, work_out: Callable[[], Service]) -> Service:
+        """Return what was worked out for a key, a refusal included."""
+        known = self._services.get(key)
+        if known is None:
+            try:
+                known = work_out()
+            except RefusalError as refusal:
+                known = refusal
+            self._services[key] = known
+        if isinstance(known, RefusalError):
+            raise RefusalError(str(known))
+        return known
+
+    def services(self, query: Query, plan: Plan) -> tuple[Service, ...]:
+        """Return how every operator is served under a plan.
+
+        Raises:
+            RefusalError: an operator cannot run where the plan puts it.
+        """
+        here = [operator for operator, place in enumerate(plan.placement) if place == DEVICE]
+        self.check_device(here, plan.configuration, query.device)
         return tuple(
-            self.latency_factor(query, operator, place, allocation)
+            self.service(query.device, operator, plan.configuration, place, allocation)
             for operator, (place, allocation) in enumerate(
                 zip(plan.placement, plan.allocation, strict=True)
             )
         )
+
+    def check_device(
+        self, operators: Sequence[int], configuration: Configuration, device: DeviceModel
+    ) -> None:
+        """Check that a device can run some operators, all at the same time.
+
+        Raises:
+            RefusalError: it cannot run one, or its memory does not hold them all.
+        """
+        need = sum(
+            self.on_device(operator, configuration, device).memory_bytes for operator in operators
+        )
+        if need > device.memory_bytes:
+            raise RefusalError(
+                f"device: the models need {need / 1e9:.1f} GB of memory together, a {device.name} "
+                f"has {device.memory_bytes / 1e9:.1f} GB"
+            )
+
+    def runs_on_node(
+        self, operator: int, configuration: Configuration, node: str, allocation: Allocation
+    ) -> bool:
+        """Tell whether an operator can run on an allocation of a node."""
+        try:
+            self.on_node(operator, configuration, node, allocation)
+        except RefusalError:
+            return False
+        return True
 
     def crossings(self, query: Query, plan: Plan) -> Iterator[Crossing]:
         """Yield the links that a request crosses, in order, its answer's way back included."""
@@ -106,12 +184,14 @@ class Nominal:
         """Return the nominal capacity of a link in bits per second."""
         if crossing.link == BACKHAUL:
             return self.backhaul_bps
-        model = link_model(query.technology)
+        model = self._network.link(query.technology)
         return model.nominal_uplink_bps if crossing.direction == UP else model.nominal_downlink_bps
 
     def propagation_s(self, query: Query, crossing: Crossing) -> float:
         """Return the nominal one-way delay of a link: half its round trip."""
         round_trip = (
-            self.backhaul_rtt_s if crossing.link == BACKHAUL else link_model(query.technology).rtt_s
+            self.backhaul_rtt_s
+            if crossing.link == BACKHAUL
+            else self._network.link(query.technology).rtt_s
         )
         return round_trip / 2

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Any
 
+from hardware_models.basis import Basis, worst
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.clock import ns
 from sim.machines import Demand, Machines
 from sim.memory import Memory
 from sim.nominal import ACCESS, UP, Nominal
-from sim.plan import Plan, PlanSpace, list_price_usd_per_hour
+from sim.plan import Plan, list_price_usd_per_hour
+from sim.plan_space import PlanSpace
 from sim.profiling import ProfilingBench
 from sim.query_board import QueryBoard
 from sim.results import Tables
 from sim.search import Lanes, Search
+from sim.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class PlanFigures:
     """Nominal figures of a plan for a query.
 
     Args:
-        latency_factors: time of each operator over that on the profiling hardware.
+        services: how each operator is served.
         access_s: transmission time of each message on the access uplink, for the mean size.
         backhaul_s: transmission time of all messages on the backhaul and of the answer.
         fixed_s: propagation delays, and the longest batching waits.
@@ -35,12 +38,22 @@ class PlanFigures:
         demands: what each operator asks of the machines.
     """
 
-    latency_factors: tuple[float, ...]
+    services: tuple[Service, ...]
     access_s: tuple[float, ...]
     backhaul_s: float
     fixed_s: float
     list_price_usd_per_hour: float
     demands: tuple[Demand, ...]
+
+    @property
+    def latency_factors(self) -> tuple[float, ...]:
+        """Time of each operator, served alone, over that on the profiling hardware."""
+        return tuple(service.factor for service in self.services)
+
+    @property
+    def basis(self) -> Basis:
+        """What the weakest of the service times rests on."""
+        return worst(*(service.basis for service in self.services))
 
 
 class Office:
@@ -61,7 +74,7 @@ class Office:
         # A copy, since planners can reach it; the world has its own.
         self.cluster = deepcopy(scenario.cluster)
         self.nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
-        self.plan_space = PlanSpace(scenario.application.pipeline, scenario.cluster)
+        self.plan_space = PlanSpace(self.nominal)
         self.machines = machines
         self.board = board
         self.tables = tables
@@ -130,28 +143,31 @@ class Office:
                 access_s.append(sent_s)
             else:
                 backhaul_s += sent_s
-        factors = nominal.latency_factors(query, plan)
+        services = nominal.services(query, plan)
         return PlanFigures(
-            factors,
+            services,
             tuple(access_s),
             backhaul_s,
             fixed_s,
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
-            tuple(self._demands(query, plan, factors)),
+            tuple(self._demands(query, plan, services)),
         )
 
-    def _demands(self, query: Query, plan: Plan, factors: Sequence[float]) -> Iterator[Demand]:
+    def _demands(self, query: Query, plan: Plan, services: Sequence[Service]) -> Iterator[Demand]:
         """Yield what each operator of a plan asks of the machines, at nominal speed."""
         pipeline, configuration = self.application.pipeline, plan.configuration
         times_s = self.application.datasets[query.dataset].service_time_s[configuration.index]
-        for operator, (place, allocation, time_s, factor) in enumerate(
-            zip(plan.placement, plan.allocation, times_s.tolist(), factors, strict=True)
+        for operator, (place, allocation, time_s, service) in enumerate(
+            zip(plan.placement, plan.allocation, times_s.tolist(), services, strict=True)
         ):
             knobs = pipeline.operator_key(operator, configuration)
             yield Demand(
                 (operator, knobs, place, allocation),
                 query.requests_per_s,
-                query.requests_per_s * time_s * factor,
+                query.requests_per_s * time_s * service.factor * service.work_factor,
+                service.at_once,
+                self.application.model(operator, configuration),
+                service.memory_bytes,
             )
 
     def note_profiling(self, row: dict[str, Any]) -> None:

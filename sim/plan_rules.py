@@ -1,13 +1,17 @@
 """What makes a plan one that some cluster of this layout could run, whatever is free."""
 
-from hardware_models.compute import largest_batch
 from hardware_models.errors import nearest
 from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from sim.errors import PlannerError
+from sim.nominal import Nominal
 from sim.plan import CORE, Allocation, Plan
+from sim.service import RefusalError
 
 MOST_REPLICAS = 1000
+MOST_BATCH = 1024
+MOST_PROCESSES = 48
+"""Clients that an MPS server can have (NVIDIA Multi-Process Service documentation)."""
 MOST_WAIT_S = 3600.0
 
 
@@ -25,7 +29,7 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
         raise PlannerError(f"{configuration!r} is no configuration of {pipeline.name}")
 
 
-def check_plan(plan: Plan, pipeline: Pipeline, cluster: Cluster) -> None:
+def check_plan(plan: Plan, nominal: Nominal) -> None:
     """Refuse a plan that could not run even on the empty cluster.
 
     Raises:
@@ -34,6 +38,7 @@ def check_plan(plan: Plan, pipeline: Pipeline, cluster: Cluster) -> None:
     """
     if not isinstance(plan, Plan):
         raise PlannerError(f"{plan!r} is no Plan")
+    pipeline, cluster = nominal.application.pipeline, nominal.cluster
     check_configuration(plan.configuration, pipeline)
     places, operators = cluster.places, pipeline.operators
     if len(plan.placement) != len(operators) or len(plan.allocation) != len(operators):
@@ -55,6 +60,12 @@ def check_plan(plan: Plan, pipeline: Pipeline, cluster: Cluster) -> None:
             _check_allocation(operator, place, share, cluster)
         except PlannerError as error:
             raise PlannerError(f"{plan}: {operator.name} on {place} {error}") from None
+    for number, (place, share) in enumerate(zip(plan.placement, plan.allocation, strict=True)):
+        if place != DEVICE:
+            try:
+                nominal.on_node(number, plan.configuration, place, share)
+            except RefusalError as refusal:
+                raise PlannerError(f"{plan}: {refusal}") from None
 
 
 def _check_allocation(operator: Operator, place: str, share: Allocation, cluster: Cluster) -> None:
@@ -66,9 +77,12 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
         allowed = cluster.nodes[place].gpu_profiles
     if share.profile not in allowed:
         raise PlannerError(f"can get {', '.join(allowed) or 'nothing'}, not {share.profile!r}")
+    shared = None if place == DEVICE or operator.kind == "cpu" else share.profile
     for name, value, most in (
         ("replicas", share.replicas, 1 if place == DEVICE else MOST_REPLICAS),
-        ("max_batch", share.max_batch, largest_batch()),
+        ("max_batch", share.max_batch, MOST_BATCH),
+        ("processes", share.processes, 1 if shared is None else MOST_PROCESSES),
+        ("thread_percent", share.thread_percent, 100),
     ):
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             raise PlannerError(f"has {name}={value!r}; it can be a whole number from 1 to {most}")

@@ -7,7 +7,9 @@ coefficient of variation, c servers and utilisation rho, the mean wait is
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho (too high for
 several servers), and then exponentially long. The private access link is such a queue too; on the
-shared backhaul only the own transmission counts. Service and transmission of one request grow with
+shared backhaul only the own transmission counts. A language model serves several requests at once:
+its servers count as so many each, and a request's service grows, linearly with utilisation, from
+its time alone to its time in a full engine. Service and transmission of one request grow with
 one size, so their variances add up as those of one factor; waits are independent of it. The sum is
 fitted by a shifted log-normal with the same mean and variance, whose quantile is the prediction.
 
@@ -33,11 +35,13 @@ class StationLoad:
         servers: replicas of the station.
         rate: requests per second of the other members.
         work: their load in servers: sum of rate times mean service time.
+        at_once: requests that a server serves at the same time; above 1 for language models.
     """
 
     servers: int
     rate: float = 0.0
     work: float = 0.0
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +88,34 @@ def sojourn(
     fixed_s: float,
     cv: float,
     quantile: float,
+    crowding: Sequence[tuple[float, float]] | None = None,
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict the sojourn of a query's requests.
 
     Args:
         rate: requests per second of the query.
-        service_s: mean service time at each operator, in seconds.
+        service_s: mean service time at each operator, served alone, in seconds.
         stations: what others ask of each operator's station.
         access_s: transmission time of each message on the access uplink, in seconds.
         backhaul_s: transmission time of all messages on the backhaul, in seconds.
         fixed_s: propagation delays and batching waits, in seconds.
         cv: coefficient of variation of request sizes.
         quantile: the quantile of latency that is asked for.
+        crowding: per operator, a request's share of a server's capacity and its time on a full
+            server, both over its service time alone; by default all servers serve one at a time.
 
     Returns:
         Mean and quantile of the sojourn in seconds, and the utilisation of each station.
     """
     mean, variance = 0.0, 0.0
-    queues = [
-        (
-            (load.work + rate * own) / (load.rate + rate),
-            load.servers,
-            (load.work + rate * own) / load.servers,
-        )
-        for own, load in zip(service_s, stations, strict=True)
-    ]
+    queues, crowded_s = [], []
+    crowding = crowding or [(1.0, 1.0)] * len(service_s)
+    for alone, (share, crowded), load in zip(service_s, crowding, stations, strict=True):
+        work = load.work + rate * alone * share
+        busy = work / load.servers
+        crowded_s.append(alone * (1 + (crowded - 1) * min(1.0, busy)))
+        service = crowded_s[-1] if load.at_once > 1 else work / (load.rate + rate)
+        queues.append((service, load.servers * load.at_once, busy))
     utilisation = [queue[2] for queue in queues]
     sent_s = fsum(access_s)
     if sent_s:
@@ -120,7 +127,7 @@ def sojourn(
         mean += wait
         # Waits with probability `busy`, then exponentially: second moment 2 wait^2 / busy.
         variance += 2 * wait**2 / busy - wait**2 if busy else 0.0
-    moving = fsum(service_s) + sent_s + backhaul_s
+    moving = fsum(crowded_s) + sent_s + backhaul_s
     mean += moving
     variance += (cv * moving) ** 2
     if variance == 0:

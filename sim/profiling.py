@@ -1,6 +1,6 @@
 """Profiling: what planners may measure, with which noise, at which price.
 
-Profiling runs on hardware of its own, a reference core and a whole A100 for each worker, without
+Profiling runs on hardware of its own, a reference core and a whole A100-80GB for each worker, without
 queueing. Item i of a query's data is the same item for every planner and configuration: it has one
 stratum, one rank in it, one size. An operator runs again on an item only if its own knobs or those
 upstream differ from all earlier runs on that item (prefix reuse).
@@ -192,6 +192,7 @@ class ProfilingBench:
         self._ranks = of("rank").random(count)
         self._sizes = dataset.request_size.draw(of("size"), count)
         self._sizes.setflags(write=False)
+        self._lengths = dataset.output_length.draw(of("length"), count)
         self._factors = np.column_stack(
             [
                 operator.variability.draw(of(f"service {operator.name}"), count)
@@ -238,6 +239,22 @@ class ProfilingBench:
             device_s += count * time_s
         return ProfilingRun(samples, charged_s, device_s, reused)
 
+    def _times_s(self, configuration: Configuration, first: slice) -> Floats:
+        """Return the time of each operator on the first items, shape (n, N)."""
+        return np.column_stack(
+            [
+                self._application.item_times_s(
+                    self._dataset,
+                    configuration,
+                    operator,
+                    self._sizes[first],
+                    self._lengths[first],
+                    self._factors[first, operator],
+                )
+                for operator in range(len(self._application.operators))
+            ]
+        )
+
     def true_accuracy(self, configuration: Configuration) -> float:
         """Return the expected accuracy of a configuration, for the record only."""
         return float(self._dataset.expected_accuracy(self._weights)[configuration.index])
@@ -257,7 +274,7 @@ class ProfilingBench:
         measurement = Measurement(
             configuration,
             self._dataset.item_accuracy(index, self._strata[first], self._ranks[first]),
-            self._dataset.service_time_s[index] * size[:, None] * self._factors[first],
+            self._times_s(configuration, first),
             size,
         )
         # Planners get the very arrays that later estimates are made from.

@@ -44,6 +44,8 @@ class QueryState:
         searching: whether a search for it is under way in simulated time.
         departed: whether it is gone.
         in_force_since_ns: when each of its deployments came into force, by number.
+        egress_usd: what an answer costs that leaves the cloud, by deployment.
+        egress_charged: answers charged so far, by deployment.
         reports: its last judged windows.
         planning_s: planning seconds charged.
         profiling_device_s: seconds of profiling devices used.
@@ -56,6 +58,8 @@ class QueryState:
     searching: bool = False
     departed: bool = False
     in_force_since_ns: dict[int, int] = field(default_factory=dict)
+    egress_usd: dict[int, float] = field(default_factory=dict)
+    egress_charged: dict[int, int] = field(default_factory=dict)
     reports: deque[WindowReport] = field(default_factory=lambda: deque(maxlen=REPORTS_KEPT))
     planning_s: float = 0.0
     profiling_device_s: float = 0.0

@@ -90,6 +90,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
         "configuration": pl.String,
         "placement": pl.String,
         "list_price_usd_per_hour": pl.Float64,
+        "latency_basis": pl.String,
         "charged_s": pl.Float64,
         "waited_s": pl.Float64,
     },

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from sim.clock import seconds
 from sim.data_plane import RequestRecord
-from sim.goodput import Verdict
+from sim.goodput import Verdict, latency_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ def report(verdict: Verdict, window_ns: int) -> WindowReport:
 
 
 def mean_latency_s(records: Sequence[RequestRecord]) -> float:
-    """Return the mean sojourn in seconds; nan if there are no records."""
+    """Return the mean sojourn over its allowance in seconds; nan if there are no records."""
     if not records:
         return float("nan")
-    return seconds(sum(record.ended_ns - record.arrival_ns for record in records)) / len(records)
+    return fsum(map(latency_s, records)) / len(records)
 
 
 def mean_parts_s(records: Sequence[RequestRecord]) -> tuple[list[float], ...]:

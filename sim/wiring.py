@@ -1,13 +1,13 @@
 """What the data plane is told: links, stations and routes, at their true speeds."""
 
-from hardware_models.compute import batch_latency_factor
-from scenarios.application import Application
+from scenarios.application import Application, LanguageModel, Tokens
 from scenarios.cluster import DEVICE
 from scenarios.queries import QueryTruth
 from sim.clock import NS_PER_S, ns
 from sim.data_plane import DataPlane, LinkSpec, Route, StationSpec, Visit
 from sim.machines import Station
 from sim.nominal import ACCESS, BACKHAUL, DOWN, UP, Nominal
+from sim.plan import Plan
 from sim.query_board import Deployment, QueryState
 from sim.rate_profile import RateProfile, constant, stepwise
 
@@ -56,24 +56,27 @@ class Wiring:
         self._links_made += 1
         self._data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
 
-    def add_station(self, state: QueryState, station: Station) -> None:
-        """Add a new station; one on a device slows down as the device does."""
-        allocation = station.key[3]
+    def add_station(self, state: QueryState, station: Station, plan: Plan) -> None:
+        """Add a new station, of a plan; one on a device slows down as the device does."""
+        operator, _, place, allocation = station.key
+        service = self._nominal.service(
+            state.query.device, operator, plan.configuration, place, allocation
+        )
         speed = constant()
         if not station.slots:
             speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
-        on_gpu = bool(station.slots) and station.slots[0].gpu is not None
+        on_gpu = bool(station.slots) and station.slots[0].instance is not None
         self._data.add_station(
             StationSpec(
                 station.id,
-                allocation.replicas,
+                allocation.servers,
                 allocation.max_batch,
                 ns(allocation.max_wait_s),
-                tuple(
-                    batch_latency_factor(size) if on_gpu else float(size)
-                    for size in range(1, allocation.max_batch + 1)
-                ),
+                service.batch_factor
+                if on_gpu  # A processor works through a batch one by one.
+                else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
                 speed,
+                iterations=service.iterations,
             )
         )
 
@@ -82,7 +85,7 @@ class Wiring:
         query, plan = state.query, deployment.plan
         dataset = self._application.datasets[query.dataset]
         times_s = dataset.service_time_s[plan.configuration.index].tolist()
-        factors = self._nominal.latency_factors(query, plan)
+        services = self._nominal.services(query, plan)
         crossings = list(self._nominal.crossings(query, plan))
         operators = len(plan.placement)
         visits = []
@@ -93,9 +96,14 @@ class Wiring:
                     link = self._links[crossing.link, crossing.direction, owner]
                     visits.append(Visit(operator, None, link, crossing.mean_bytes))
             if operator < operators:
-                time_s = times_s[operator] * factors[operator]
-                if plan.placement[operator] == DEVICE:
-                    time_s /= state.truth.device_factor
                 station = deployment.stations[operator].id
-                visits.append(Visit(operator, station, None, time_s * NS_PER_S))
+                work: float | Tokens
+                if isinstance(self._application.model(operator, plan.configuration), LanguageModel):
+                    work = dataset.tokens(plan.configuration.index, operator)
+                else:
+                    time_s = times_s[operator] * services[operator].factor
+                    if plan.placement[operator] == DEVICE:
+                        time_s /= state.truth.device_factor
+                    work = time_s * NS_PER_S
+                visits.append(Visit(operator, station, None, work))
         return Route(deployment.number, tuple(visits))

@@ -22,9 +22,9 @@ from sim.data_plane import DataPlane, Recorder
 from sim.deployments import Deployments
 from sim.desk import Desk, Order
 from sim.goodput import Account, GoodputBook, Verdict
-from sim.machines import Machines
+from sim.interference import Interference
+from sim.machines import Machines, Station
 from sim.office import Office
-from sim.plan import list_price_usd_per_hour
 from sim.planner import Planner
 from sim.query_board import Deployment, QueryBoard, QueryState
 from sim.result_rows import decision_row, operator_rows, query_row, window_row
@@ -66,13 +66,13 @@ class World:
         self._wiring = Wiring(self.data, scenario.application, self.office.nominal)
         self._deployments = Deployments(
             self.env,
-            scenario.application,
             scenario.cluster,
             self.machines,
             self.ledger,
             self._wiring,
             self.data,
         )
+        self._interference = Interference(self.machines, self.data)
         self.planner_errors: list[str] = []
         self.planning_wall_s = 0.0
         self._refused = False
@@ -86,6 +86,8 @@ class World:
         for event in scenario.drift.events:
             if event.kind == "machine_failure":
                 self.env.process(self._machine_failure(event))
+            elif event.kind == "mps_fault":
+                self.env.process(self._mps_fault(event))
 
     # Running
 
@@ -218,14 +220,12 @@ class World:
             self._withdraw(state)
             self.tables.add("decisions", row | {"outcome": "released"})
             return
+        figures = self.office.figures(state.query, order.plan)
         row |= {
-            "list_price_usd_per_hour": list_price_usd_per_hour(
-                self.scenario.cluster, order.plan.placement, order.plan.allocation
-            )
+            "list_price_usd_per_hour": figures.list_price_usd_per_hour,
+            "latency_basis": figures.basis,
         }
-        deployment = self._deployments.reserve(
-            state, order.plan, self.office.figures(state.query, order.plan).demands
-        )
+        deployment = self._deployments.reserve(state, order.plan, figures.demands)
         if isinstance(deployment, str):
             self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
             self._refused = True
@@ -260,6 +260,10 @@ class World:
         state.coming, state.in_force = None, deployment
         state.in_force_since_ns[deployment.number] = now
         self._note_accuracy(state, deployment)
+        node = self.scenario.cluster.nodes.get(deployment.plan.placement[-1])
+        if node is not None and node.tier == "cloud":
+            usd_per_answer = self.scenario.application.answer_bytes * node.egress_usd_per_byte
+            state.egress_usd[deployment.number] = usd_per_answer
         self.book.deploy(state.query.id, deployment.number, now)
         self.data.route(now, state.query.id, self._wiring.route(state, deployment))
 
@@ -294,6 +298,7 @@ class World:
             if now // self.book.window_ns != (now - tick_ns) // self.book.window_ns:
                 self._note_costs(now)
             self.book.judge(now)
+            self._interference.update(now)
             self._deployments.end_draining()
             if self._refused:
                 # Told at ticks, or a planner that insists would keep the clock from moving on.
@@ -306,10 +311,19 @@ class World:
     def _note_costs(self, now: int) -> None:
         """Put what each query owes since the last note into the window that ends now."""
         self.ledger.settle(now)
-        for query in self._closing:
+        for query, state in self._closing.items():
+            self._charge_egress(state)
             usd = self.ledger.attributed_usd.get(query, 0.0)
             self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
             self._costs_noted[query] = usd
+
+    def _charge_egress(self, state: QueryState) -> None:
+        """Charge the answers that have left a cloud region since the last call."""
+        for number, usd_per_answer in state.egress_usd.items():
+            served = self.book.served(number)
+            usd = usd_per_answer * (served - state.egress_charged.get(number, 0))
+            state.egress_charged[number] = served
+            self.ledger.charge(state.query.id, usd)
 
     def _note_accuracy(self, state: QueryState, deployment: Deployment) -> None:
         """Work out the accuracy that a deployment is expected to have, for each mixture."""
@@ -339,6 +353,7 @@ class World:
     def _on_close(self, account: Account) -> None:
         """Write the row of a query of which nothing more will be heard."""
         state = self._closing.pop(account.query.id)
+        self._charge_egress(state)
         self._wiring.remove_access_link(account.query.id)
         trials = [
             (self.book.trial(number), since_ns)
@@ -366,7 +381,30 @@ class World:
         if not machine.up:
             return  # Another event took it down already; this one can only keep it away longer.
         self.ledger.settle(now)
-        dead = set(self.machines.fail(machine))
+        self._lose(self.machines.fail(machine))
+        while self.env.now < machine.down_until_ns:
+            yield self.env.timeout(machine.down_until_ns - self.env.now)
+        self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
+        machine.up = True
+        machine.ready_ns = self.env.now + ns(machine.node.boot_s)
+        self._call_planner("recovery")
+
+    def _mps_fault(self, event: DriftEvent) -> Generator[Event, None, None]:
+        """End all clients of the instance that the most of them share, if any is shared."""
+        if event.at_s > 0:
+            yield self.env.timeout(ns(event.at_s))
+        assert event.node is not None
+        machine = self.machines.pools[event.node][event.machine]
+        shared = [each for each in machine.instances if len(each.slots) > 1]
+        if not shared:
+            return
+        self.ledger.settle(self.env.now)
+        instance = max(shared, key=lambda each: len(each.slots))  # of equals, the first
+        self._lose(self.machines.fail_instance(machine, instance))
+
+    def _lose(self, stations: list[Station]) -> None:
+        """Lose what stations held that are gone, end their deployments, and tell the planner."""
+        now, dead = self.env.now, set(stations)
         for station in sorted(dead, key=lambda station: station.id):
             self.data.fail_station(now, station.id)
         for state in self.board.living.values():
@@ -377,12 +415,6 @@ class World:
                 self.book.void_trial(state.in_force.number, now)
                 self._take_out_of_force(state)
         self._call_planner("failure")
-        while self.env.now < machine.down_until_ns:
-            yield self.env.timeout(machine.down_until_ns - self.env.now)
-        self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
-        machine.up = True
-        machine.ready_ns = self.env.now + ns(machine.node.boot_s)
-        self._call_planner("recovery")
 
 
 def _origin(error: BaseException) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
 
 import numpy as np
 
+from scenarios.application import Application
 from scenarios.arrivals import ArrivalProcess
 from scenarios.cluster import DEVICE, Cluster, Node
 from scenarios.drift import Drift
@@ -13,8 +15,8 @@ from scenarios.queries import Query
 from scenarios.random_streams import stream
 from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario
+from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
-from scenarios.speech_recognition import SpeechRecognition
 from scenarios.workload import Workload
 from sim.data_plane import RequestRecord, Route, StationSpec, Visit
 from sim.desk import Desk
@@ -34,7 +36,7 @@ class Recording:
     births: list[tuple[int, int]] = field(default_factory=list)
     records: list[RequestRecord] = field(default_factory=list)
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None) -> None:
+    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
         self.births.append((query, arrival_ns))
 
     def ended(self, record: RequestRecord) -> None:
@@ -65,15 +67,20 @@ def flat(record: RequestRecord) -> tuple:
 
 
 def requests(
-    arrival_ns: Sequence[int], size: Sequence[float] | None = None, operators: int = 1
+    arrival_ns: Sequence[int],
+    size: Sequence[float] | None = None,
+    operators: int = 1,
+    length: Sequence[float] | None = None,
 ) -> Iterator[RequestBlock]:
-    """Return a source of these requests, in one block; sizes are 1 unless given."""
+    """Return a source of these requests, in one block; sizes and lengths are 1 unless given."""
     count = len(arrival_ns)
     return iter(
         [
             RequestBlock(
                 np.array(arrival_ns, dtype=np.int64),
                 np.ones(count) if size is None else np.array(size, dtype=float),
+                np.ones(count) if length is None else np.array(length, dtype=float),
+                np.ones(count),
                 np.ones((count, operators)),
             )
         ]
@@ -104,6 +111,12 @@ def one_station(
     return plane, recording
 
 
+@cache
+def declared(name: str, **changes: object) -> Application:
+    """Return one of the applications that come with the package; made once, as it is slow."""
+    return shipped_application(name, **changes)
+
+
 def scenario(
     horizon_s: float = 120.0,
     rate: float = 0.1,
@@ -114,7 +127,7 @@ def scenario(
 ) -> Scenario:
     """Return a small scenario: an edge machine and two cloud machines with an A100 each."""
     return Scenario(
-        SpeechRecognition(window_s=40.0),
+        declared("speech_recognition", window_s=40.0),
         Cluster(
             nodes
             or {

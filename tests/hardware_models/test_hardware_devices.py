@@ -1,17 +1,24 @@
-"""Devices: the population behind the published percentiles, and the hidden spread."""
+"""Devices: the population behind the published percentiles, the hidden spread, and predictions."""
 
 import numpy as np
+import polars as pl
 import pytest
 
-from hardware_models import devices
+from hardware_models import boards, device_latency, devices
+from hardware_models.device_predictors import PREDICTORS
 from hardware_models.errors import UnknownNameError
+from hardware_models.tables import load_table
 
 
 def test_the_phones_reproduce_the_published_percentiles():
     speeds = [phone.relative_speed for phone in devices.phones()]
     assert len(speeds) == 14
-    assert np.percentile(speeds, [5, 10, 25, 50, 75, 90, 95]) == pytest.approx(
-        [0.791, 1.004, 1.579, 2.142, 9.999, 14.719, 16.98], abs=0.0006
+    published = load_table("device_speed_percentiles").filter(
+        pl.col("population").str.starts_with("phone SoCs")
+    )
+    assert published["percentile"].to_list() == [5, 10, 25, 50, 75, 90, 95]
+    assert np.percentile(speeds, published["percentile"].to_numpy()) == pytest.approx(
+        published["relative_speed"].to_numpy(), abs=0.0006
     )
 
 
@@ -40,3 +47,103 @@ def test_the_hidden_spread_is_that_of_five_boards_with_one_chip():
 def test_unknown_device_gives_the_nearest():
     with pytest.raises(UnknownNameError, match=r"the nearest is 'Snapdragon 888'"):
         devices.relative_speed("snapdragon 88")
+
+
+def test_families_have_devices_fastest_first():
+    assert devices.families() == ("phone", "board", "jetson", "raspberry_pi", "laptop")
+    listed = [each for family in devices.families() for each in devices.devices(family)]
+    assert len({each.name for each in listed}) == len(listed) == 49
+    for family in devices.families():
+        speeds = [each.relative_speed for each in devices.devices(family)]
+        assert speeds == sorted(speeds, reverse=True)
+        assert {each.family for each in devices.devices(family)} == {family}
+    with pytest.raises(UnknownNameError, match="the nearest is 'raspberry_pi'"):
+        devices.devices("raspberry")
+
+
+def test_devices_carry_memory_and_accelerator():
+    assert devices.device("Jetson Nano").memory_bytes == 4 * 2**30
+    assert devices.device("Raspberry Pi Zero 2 W").memory_bytes == 2**29
+    jetsons = devices.devices("jetson")
+    measured = {each.name: each.accelerator for each in jetsons if each.accelerator}
+    assert set(measured) == {"Jetson AGX Orin", "Jetson AGX Xavier"}
+    assert set(measured.values()) <= set(boards.boards())
+    assert devices.device("Snapdragon 888").accelerator is None
+
+
+# Times of networks
+
+
+def test_measured_times_are_given_as_they_are():
+    pi = device_latency.source_name("Raspberry Pi 4")
+    table = load_table("device_latency").filter(pl.col("device") == pi)
+    for row in table.iter_rows(named=True):
+        predicted = device_latency.predict_latency_ms("Raspberry Pi 4", row["model"])
+        assert predicted == row["avg_ms"]
+
+
+def test_times_that_were_not_measured_follow_the_speed_of_the_device():
+    listed = load_table("device_latency")
+    slow, fast = "Raspberry Pi 3", "Jetson AGX Orin"
+    checked = 0
+    for network in device_latency.networks():
+        for name in (slow, fast):
+            row = (pl.col("device") == device_latency.source_name(name)) & (
+                pl.col("model") == network
+            )
+            if listed.filter(row).is_empty():
+                checked += 1
+                predicted = device_latency.predict_latency_ms(name, network)
+                pi = device_latency.predict_latency_ms("Raspberry Pi 4", network)
+                # Two-way medians stand against the mean over five networks: within a factor 2.5.
+                assert 0.4 < predicted * devices.relative_speed(name) / pi < 2.5
+    assert checked
+
+
+def test_factors_are_recovered_from_times_that_factor():
+    rng = np.random.default_rng(3)
+    names = [device_latency.source_name(name) for name in ("Raspberry Pi 4", "Jetson Nano")]
+    typical = dict(zip("abcdefg", np.exp(rng.normal(3, 1, 7)), strict=True))
+    speeds = {(names[0], 4): 1.0, (names[1], 4): 1.7, (names[1], 2): 0.9}
+    table = pl.DataFrame(
+        [
+            {"device": device, "threads": threads, "model": model, "avg_ms": ms / speed}
+            for (device, threads), speed in speeds.items()
+            for model, ms in typical.items()
+        ]
+    )
+    found, settings = device_latency.factors(table)
+    assert dict(found.iter_rows()) == pytest.approx({m: np.log(v) for m, v in typical.items()})
+    for device, threads, log_speed in settings.iter_rows():
+        assert np.exp(log_speed) == pytest.approx(speeds[device, threads])
+
+
+def test_the_cross_validated_error_is_as_documented():
+    (predictor,) = PREDICTORS
+    table = predictor.cross_validated()
+    errors = (table["predicted"] / table["avg_ms"] - 1).abs().drop_nulls()
+    assert len(errors) > 0.99 * load_table("device_latency").height
+    assert errors.median() == pytest.approx(0.09, abs=0.01)
+    assert errors.quantile(0.9) == pytest.approx(0.29, abs=0.01)
+
+
+def test_the_predictor_speaks_of_cpu_rows_and_refuses_unknown_settings():
+    (predictor,) = PREDICTORS
+    pi = device_latency.source_name("Raspberry Pi 4")
+    rows = pl.DataFrame(
+        {
+            "device": [pi, pi, "abacus"],
+            "model": ["resnet18", "no such network", "resnet18"],
+            "threads": [4, 4, 4],
+            "backend": ["cpu", "cpu", "gpu(vulkan)"],
+        }
+    )
+    assert predictor.rows(rows).to_list() == [True, True, False]
+    predicted = predictor.predict(rows)
+    assert predicted[0] == 123.12
+    assert np.isnan(predicted[1:]).all()
+
+
+def test_unknown_networks_give_the_nearest():
+    with pytest.raises(UnknownNameError, match="the nearest is 'resnet18'"):
+        device_latency.predict_latency_ms("Raspberry Pi 4", "resnet_18")

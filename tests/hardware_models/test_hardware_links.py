@@ -1,4 +1,4 @@
-"""Links: fits against the published percentiles, and the series that follow from them."""
+"""Links: the published percentiles, and the series that follow from them."""
 
 import math
 
@@ -7,58 +7,77 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, qmc
 
 from hardware_models import links
 from hardware_models.errors import UnknownNameError
-from hardware_models.tables import load_table
+from hardware_models.links import Marginal
+from hardware_models.schemas import SCHEMAS
+from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
-Z95 = 1.6448536269514722
-
-
-def published(technology, metric):
-    return (
-        load_table("links")
-        .filter(pl.col("technology") == technology, pl.col("metric") == metric)
-        .row(0, named=True)
-    )
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+NORMALS = norm.ppf(LEVELS)
+LOG_NORMAL = Marginal(tuple(2e7 * np.exp(0.5 * NORMALS)))
 
 
-def fits(technology):
+def published(dataset, technology, metric):
+    chosen = (pl.col("dataset") == dataset, pl.col("technology") == technology)
+    row = load_table("links").filter(*chosen, pl.col("metric") == metric).row(0, named=True)
+    return [row[name] for name in ("p5", "p10", "p25", "p50", "p75", "p90", "p95")]
+
+
+def quantities(technology):
     model = links.link_model(technology)
     return {
-        "uplink": (model.nominal_uplink_bps / 1e6, model.log_sd_uplink),
-        "downlink": (model.nominal_downlink_bps / 1e6, model.log_sd_downlink),
-        "RTT servers < 100 km": (model.rtt_s * 1e3, model.rtt_log_sd),
+        "uplink": (model.uplink_bps, 1e6),
+        "downlink": (model.downlink_bps, 1e6),
+        "rtt": (model.round_trip_s, 1e-3),
     }
 
 
 def test_technologies():
-    assert links.technologies() == (
+    assert {
         "4G-LTE",
         "5G-NSA-Low-Band",
         "5G-NSA-mmWave",
         "5G-SA-Low-Band",
-    )
+        "WiFi",
+        "broadband",
+    } <= set(links.technologies())
 
 
 @pytest.mark.parametrize("technology", links.technologies())
-def test_fits_keep_the_median_and_the_distance_from_p5_to_p95(technology):
-    for metric, (median, log_sd) in fits(technology).items():
-        row = published(technology, metric)
-        assert median == pytest.approx(row["p50"])
-        assert math.exp(2 * Z95 * log_sd) == pytest.approx(row["p95"] / row["p5"])
+def test_quantities_have_the_published_percentiles(technology):
+    chosen = load_table("link_technologies").filter(pl.col("technology") == technology)
+    for row in chosen.iter_rows(named=True):
+        if row["quantity"] == "rtt_far":
+            continue
+        marginal, unit = quantities(technology)[row["quantity"]]
+        wanted = published(row["dataset"], row["measured_technology"], row["metric"])
+        assert marginal.at(NORMALS) / unit == pytest.approx(wanted)
 
 
-def test_fits_miss_p5_and_p95_by_no_more_than_the_stated_factors():
-    worst = {}
-    for technology in links.technologies():
-        for metric, (median, log_sd) in fits(technology).items():
-            row = published(technology, metric)
-            for percentile, z in (("p5", -Z95), ("p95", Z95)):
-                miss = abs(math.log(median * math.exp(z * log_sd) / row[percentile]))
-                worst[metric] = max(worst.get(metric, 0), math.exp(miss))
-    stated = {"uplink": 1.28, "downlink": 1.89, "RTT servers < 100 km": 1.18}
-    assert worst == pytest.approx(stated, abs=0.01)
+def test_nominal_figures_are_medians():
+    model = links.link_model("4G-LTE")
+    assert model.nominal_uplink_bps == 31.155e6
+    assert model.nominal_downlink_bps == 117.2e6
+    assert model.rtt_s == pytest.approx(0.022)
+
+
+def test_the_log_normal_is_reproduced_with_its_tails():
+    z = np.linspace(-5, 5, 101)
+    assert LOG_NORMAL.at(z) == pytest.approx(2e7 * np.exp(0.5 * z))
+
+
+@given(
+    st.lists(st.floats(1e-3, 1e3), min_size=7, max_size=7),
+    st.lists(st.floats(-8, 8), min_size=2, max_size=9),
+)
+def test_marginals_are_monotone_and_positive(values, normals):
+    marginal = Marginal(tuple(sorted(values)))
+    drawn = marginal.at(np.sort(normals))
+    assert (drawn > 0).all()
+    assert (np.diff(drawn) >= -1e-12 * drawn[1:]).all()
 
 
 def test_derived_figures():
@@ -67,35 +86,60 @@ def test_derived_figures():
     assert links.wide_area_rtt_s() == pytest.approx(0.0435)  # Of 3, 42, 45 and 67 ms.
 
 
-def series(count, seconds, autocorrelation=0.8, log_sd=0.5, nominal=2e7):
+def series(count, seconds, autocorrelation=0.8, marginal=LOG_NORMAL):
     normals = np.random.default_rng(7).standard_normal((count, seconds + 1))
-    logs = [
-        np.log(links.capacity_series_bps(nominal, log_sd, row, autocorrelation)) for row in normals
-    ]
-    return np.array(logs) - math.log(nominal)
+    return np.array([links.capacity_series_bps(marginal, row, autocorrelation) for row in normals])
 
 
-def test_series_have_the_marginal_spread_at_every_second():
-    logs = series(count=20_000, seconds=4)
-    # The standard error of a standard deviation over 20,000 links is 0.5 %.
-    assert logs.std(axis=0) == pytest.approx(np.full(4, 0.5), rel=0.02)
-    assert logs.mean(axis=0) == pytest.approx(np.zeros(4), abs=0.02)
+@pytest.mark.parametrize("technology", ["4G-LTE", "5G-NSA-mmWave", "WiFi", "broadband"])
+def test_series_have_the_published_percentiles_over_links(technology):
+    model = links.link_model(technology)
+    # Spread evenly: the 5th percentile of so few independent draws would be off by some per cent.
+    normals = norm.ppf(qmc.Sobol(3, rng=np.random.default_rng(7)).random(4096))
+    for marginal in (model.uplink_bps, model.downlink_bps):
+        drawn = [
+            links.capacity_series_bps(marginal, row, model.autocorrelation)[-1] for row in normals
+        ]
+        for level, at in ((5, 0), (50, 3), (95, 6)):
+            assert np.percentile(drawn, level) == pytest.approx(marginal.values[at], rel=0.05)
 
 
 def test_series_have_the_share_between_links():
-    logs = series(count=2_000, seconds=400)
+    logs = np.log(series(count=2_000, seconds=400))
     between = logs.mean(axis=1).var() / logs.var()
     assert between == pytest.approx(links.between_link_share(), abs=0.03)
 
 
+def lag1(values):
+    about = values - values.mean()
+    return (about[1:] * about[:-1]).mean() / about.var()
+
+
 @pytest.mark.parametrize("autocorrelation", [0.0, 0.5, 0.95])
 def test_series_have_the_autocorrelation_within_a_link(autocorrelation):
-    (logs,) = series(count=1, seconds=200_000, autocorrelation=autocorrelation)
-    within = logs - logs.mean()
-    measured = (within[1:] * within[:-1]).mean() / within.var()
-    assert measured == pytest.approx(autocorrelation, abs=0.01)
+    logs = np.log(series(count=1, seconds=200_000, autocorrelation=autocorrelation)[0])
+    assert lag1(logs) == pytest.approx(autocorrelation, abs=0.01)
     spread = 0.5 * math.sqrt(1 - links.between_link_share())
-    assert within.std() == pytest.approx(spread, rel=0.05)
+    assert logs.std() == pytest.approx(spread, rel=0.05)
+
+
+def traced():
+    """List the technologies whose autocorrelation comes from a trace of their own kind."""
+    table = load_table("link_autocorrelation").filter(pl.col("kind") == "derived")
+    return [
+        pytest.param(
+            row["technology"], row["lag1"], "uplink" in row["dataset"], id=row["technology"]
+        )
+        for row in table.iter_rows(named=True)
+    ]
+
+
+@pytest.mark.parametrize(("technology", "measured", "up"), traced())
+def test_capacity_is_as_autocorrelated_as_the_real_trace(technology, measured, up):
+    model = links.link_model(technology)
+    marginal = model.uplink_bps if up else model.downlink_bps
+    drawn = series(150, 300, model.autocorrelation, marginal)
+    assert np.mean([lag1(each) for each in drawn]) == pytest.approx(measured, abs=0.1)
 
 
 @settings(max_examples=25)
@@ -103,21 +147,19 @@ def test_series_have_the_autocorrelation_within_a_link(autocorrelation):
 def test_series_are_causal_positive_and_leave_their_input_alone(size, autocorrelation, seed):
     normals = np.random.default_rng(seed).standard_normal(size)
     kept = normals.copy()
-    whole = links.capacity_series_bps(1e6, 0.4, normals, autocorrelation)
+    whole = links.capacity_series_bps(LOG_NORMAL, normals, autocorrelation)
     assert whole.shape == (size - 1,)
     assert (whole > 0).all()
     assert np.array_equal(normals, kept)
     # A longer trace begins with the shorter one: the horizon changes nothing before it.
     half = max(2, size // 2)
-    prefix = links.capacity_series_bps(1e6, 0.4, normals[:half], autocorrelation)
+    prefix = links.capacity_series_bps(LOG_NORMAL, normals[:half], autocorrelation)
     assert np.array_equal(prefix, whole[: half - 1])
 
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        ({"nominal_bps": 0.0}, "nominal_bps"),
-        ({"log_sd": -0.1}, "log_sd"),
         ({"autocorrelation": 1.0}, "autocorrelation"),
         ({"autocorrelation": math.nan}, "autocorrelation"),
         ({"normals": np.zeros(1)}, "normals"),
@@ -125,7 +167,7 @@ def test_series_are_causal_positive_and_leave_their_input_alone(size, autocorrel
     ],
 )
 def test_bad_input_is_named(arguments, name):
-    good = {"nominal_bps": 1e6, "log_sd": 0.4, "normals": np.zeros(3), "autocorrelation": 0.5}
+    good = {"marginal": LOG_NORMAL, "normals": np.zeros(3), "autocorrelation": 0.5}
     with pytest.raises(ValueError, match=f"^{name} "):
         links.capacity_series_bps(**{**good, **arguments})
 
@@ -133,3 +175,30 @@ def test_bad_input_is_named(arguments, name):
 def test_unknown_technology_gives_the_nearest():
     with pytest.raises(UnknownNameError, match=r"the nearest is '5G-NSA-mmWave'"):
         links.link_model("5G-mmWave")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "reason"),
+    [
+        ("links", "p10", 1e4, "of Zhuge.* office WiFi, .* must be above 0 and not"),
+        ("link_technologies", "metric", "rate", "uplink of WiFi is that of .* does not have"),
+        ("link_autocorrelation", "technology", "X", "technology of table link_autocorrelation"),
+    ],
+)
+def test_tables_that_do_not_fit_together_are_refused(tmp_path, table, column, value, reason):
+    changed = load_table(table).with_columns(
+        pl.when(pl.col("dataset").str.contains("(?i)zhuge"))
+        .then(pl.lit(value))
+        .otherwise(pl.col(column))
+        .alias(column)
+    )
+    if table != "links":
+        changed = changed.unique(SCHEMAS[table].key, keep="first", maintain_order=True)
+    path = tmp_path / "changed.csv"
+    changed.write_csv(path)
+    with (
+        using_tables(TableSet({table: UserTable(str(path), "replace")})),
+        pytest.raises(ValueError, match=reason) as caught,
+    ):
+        links.link_model("WiFi")
+    assert "\n" not in str(caught.value)

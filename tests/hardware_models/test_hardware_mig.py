@@ -95,6 +95,7 @@ def test_choose_start_keeps_most_open_and_then_takes_the_lowest():
         ([("4g.20gb", 0), ("2g.10gb", 2)], r"2g.10gb@2 .* beside 4g.20gb@0: start at one of"),
         ([("4g.20gb", 0), ("3g.20gb", 4), ("1g.5gb", 6)], "no start is free"),
         ([("1g.5gb+me", 0), ("1g.5gb+me", 1)], "no start is free"),
+        ([("3g.20gb", 1)], r"cannot place 3g.20gb@1 .* start at one of \(0, 4\)"),
     ],
 )
 def test_illegal_layouts_are_refused(layout, reason):
@@ -111,7 +112,8 @@ def test_compute_slices_bind_where_memory_would_not():
 
 
 def test_profiles_carry_their_figures():
-    assert mig.boards() == ("A100-40GB", "A100-80GB", "L4")
+    cut = {"A100-40GB", "A100-80GB", "H100-80GB", "A30", "MI300X"}
+    assert set(mig.boards()) == cut | {"L4", "A10", "T4", "V100"}
     half = mig.profiles("A100-80GB")["3g.40gb"]
     assert (half.compute_slices, half.memory_slices, half.size) == (3, 4, 4)
     assert half.compute_fraction == pytest.approx(3 / 7)
@@ -123,11 +125,74 @@ def test_profiles_carry_their_figures():
 
 
 def test_unknown_names_give_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"unknown gpu 'A10'.*the nearest is 'A100-40GB'"):
-        mig.profiles("A10")
+    with pytest.raises(UnknownNameError, match=r"unknown gpu 'A40'.*the nearest is 'A30'"):
+        mig.profiles("A40")
     with pytest.raises(UnknownNameError, match=r"'3g.40gb'.*the nearest is '3g.20gb'"):
         mig.legal_starts("A100-40GB", (), "3g.40gb")
     with pytest.raises(UnknownNameError, match=r"the nearest is 'A100-80GB'"):
         mig.check_layout("A100-80", [])
     with pytest.raises(UnknownNameError, match=r"the nearest is 'full'"):
         mig.maximal_layouts("L4", ["ful"])
+
+
+# Beside the code: what a legal layout is, said once more and by brute force.
+
+
+def is_legal(board, layout):
+    known = mig.profiles(board)
+    placed = [(known[name], start) for name, start in layout]
+    taken = [slice_ for each, start in placed for slice_ in range(start, start + each.size)]
+    return (
+        all(start in each.start_indexes for each, start in placed)
+        and len(taken) == len(set(taken))
+        and sum(each.compute_slices for each, _ in placed)
+        <= max(each.compute_slices for each in known.values())
+        and all(
+            sum(name == wanted for name, _ in layout) <= profile.max_instances
+            for wanted, profile in known.items()
+        )
+        and len({each.mode for each, _ in placed}) <= 1
+        and sum(each.media_extensions for each, _ in placed) <= 1
+    )
+
+
+@given(data=st.data(), board=BOARDS)
+def test_invariant_capacity_layouts_are_accepted_if_and_only_if_legal(data, board):
+    instance = st.tuples(st.sampled_from(list(mig.profiles(board))), st.integers(0, 8))
+    # Starting from a legal layout, so that both outcomes are frequent.
+    legal = data.draw(st.sampled_from(sorted(mig.maximal_layouts(board))))
+    kept = data.draw(st.lists(st.sampled_from(legal), unique=True))
+    layout = data.draw(st.permutations(kept + data.draw(st.lists(instance, max_size=2))))
+    if is_legal(board, layout):
+        mig.check_layout(board, layout)
+    else:
+        with pytest.raises(ValueError, match=f"^cannot place .* on {board} beside"):
+            mig.check_layout(board, layout)
+
+
+def test_a_card_has_one_partition_mode():
+    modes = {name: profile.mode for name, profile in mig.profiles("MI300X").items()}
+    assert modes == {
+        "spx.192gb": "SPX",
+        "dpx.96gb": "DPX",
+        "qpx.48gb": "QPX",
+        "cpx.24gb": "CPX",
+    }
+    with pytest.raises(ValueError, match="the card is in mode DPX, which all its instances"):
+        mig.check_layout("MI300X", [("dpx.96gb", 0), ("cpx.24gb", 4)])
+    layouts = mig.maximal_layouts("MI300X")
+    assert sorted(len(layout) for layout in layouts) == [1, 2, 4, 8]
+    assert all(len({modes[name] for name, _ in layout}) == 1 for layout in layouts)
+
+
+def test_one_instance_of_a_card_has_the_media_extensions():
+    mig.check_layout("A30", [("1g.6gb+me", 0), ("2g.12gb", 2)])
+    with pytest.raises(ValueError, match="no start is free"):
+        mig.check_layout("A30", [("1g.6gb+me", 0), ("2g.12gb+me", 2)])
+
+
+@pytest.mark.parametrize(
+    ("board", "profile", "most"), [("A30", "1g.6gb", 4), ("H100-80GB", "1g.10gb", 7)]
+)
+def test_the_smallest_profile_fills_the_card(board, profile, most):
+    assert max(len(layout) for layout in mig.maximal_layouts(board, [profile])) == most

@@ -15,6 +15,11 @@ def test_prices_by_machine_purchase_and_region():
 
 
 @pytest.mark.parametrize("machine", prices.machines())
+def test_every_machine_has_a_spot_price(machine):
+    assert prices.machine_price_usd_per_hour(machine, "spot") > 0
+
+
+@pytest.mark.parametrize("machine", prices.machines())
 def test_commitments_and_spot_are_cheaper(machine):
     on_demand = prices.machine_price_usd_per_hour(machine)
     for purchase in ("spot", "1-year commit", "3-year commit"):
@@ -26,14 +31,24 @@ def test_commitments_and_spot_are_cheaper(machine):
 
 
 def test_machines_have_boards_that_can_be_partitioned():
-    assert prices.machines() == (
+    assert set(prices.machines()) == {
         "a2-highgpu-1g",
         "a2-highgpu-8g",
         "a2-ultragpu-1g",
+        "a3-highgpu-1g",
+        "a3-highgpu-8g",
         "g2-standard-4",
         "g2-standard-8",
+        "g2-standard-48",
+        "n1-standard-4+T4",
+        "n1-standard-8+V100",
         "n1-standard-1",
-    )
+        "n1-standard-4",
+        "n1-standard-8",
+        "n2-standard-4",
+        "n2-standard-8",
+        "c3-standard-4",
+    }
     for machine in prices.machines():
         board = prices.machine_gpu_board(machine)
         assert (board is None) == (prices.machine_gpus(machine) == 0)
@@ -51,6 +66,10 @@ def test_machines_have_boards_that_can_be_partitioned():
         ("a2-ultragpu-1g", 1 - (3.67339 - 2.934) / 5.0688),
         ("g2-standard-4", 1 - 4 * 0.0475 / 0.70683),
         ("g2-standard-8", 1 - 8 * 0.0475 / 0.85362),
+        ("a3-highgpu-1g", 1 - 26 * 0.20161 / 4 / 11.06125),
+        ("a3-highgpu-8g", 1 - 208 * 0.20161 / 4 / 88.49),
+        ("n1-standard-4+T4", 0.35 / 0.54),
+        ("n1-standard-8+V100", 2.48 / 2.86),
         ("n1-standard-1", 0.0),
     ],
 )
@@ -67,3 +86,12 @@ def test_unknown_names_give_the_nearest():
         prices.machine_price_usd_per_hour("a2-ultragpu-1g", "1-year commit")
     with pytest.raises(UnknownNameError, match="unknown machine 'A100-40GB attached GPU'"):
         prices.machine_price_usd_per_hour("A100-40GB attached GPU")
+
+
+def test_egress_is_billed_by_the_gib():
+    assert prices.egress_usd_per_byte() * 2**30 == pytest.approx(0.12)
+    assert prices.egress_usd_per_byte(destination="china") * 2**30 == pytest.approx(0.23)
+    with pytest.raises(UnknownNameError, match="unknown region of egress 'us-central'"):
+        prices.egress_usd_per_byte("us-central")
+    with pytest.raises(UnknownNameError, match="the nearest is 'worldwide'"):
+        prices.egress_usd_per_byte(destination="worldwid")

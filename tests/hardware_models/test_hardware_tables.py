@@ -46,7 +46,7 @@ def test_validation_is_idempotent_and_independent_of_given_types(name):
         ("links", "p50", "nan", "a finite number"),
         ("links", "p50", "inf", "a finite number"),
         ("links", "p50", None, "a finite number"),
-        ("device_speeds", "relative_speed", "1001", "at most 1000"),
+        ("device_models", "relative_speed", "1001", "at most 1000"),
         ("gpu_partitions", "compute_slices", "1.5", "a whole number at least 1"),
         ("gpu_partitions", "start_indexes", "0,2", "text that matches"),
         ("prices", "kind", "guess", "measured, published, derived, assumption"),

@@ -13,12 +13,12 @@ from planners.hill_climbing import demand_s, neighbours, pareto_set
 from planners.ladders import Option, Pool, Use, allocate, concave_ladder
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
+from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
-from scenarios.speech_recognition import SpeechRecognition
 from scenarios.workload import Workload
 from sim import Allocation, Desk, Plan, check_planner
 
-PIPELINE = SpeechRecognition().pipeline
+PIPELINE = shipped_application("speech_recognition").pipeline
 PLAN = Plan(PIPELINE.configurations[0], ("cloud",) * 4, (Allocation("core"),) * 4)
 CROWD = Workload(
     0.5,

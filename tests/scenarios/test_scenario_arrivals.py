@@ -14,11 +14,11 @@ from scenarios.distributions import Constant, Exponential, LogNormal
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from scenarios.requests import NS_PER_S, request_blocks
+from scenarios.shipped import shipped_application
 from scenarios.slo import SLO
-from scenarios.speech_recognition import SpeechRecognition
 
 RECORDED = {"azure_llm_2023_code": 8819, "azure_llm_2023_conversation": 19366}
-APPLICATION = SpeechRecognition(requests_per_s=2.0)
+APPLICATION = shipped_application("speech_recognition", requests_per_s=2.0)
 
 
 def rng():

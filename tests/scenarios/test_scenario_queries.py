@@ -12,8 +12,8 @@ from scenarios.drift import Drift, DriftEvent
 from scenarios.network import Network
 from scenarios.queries import births
 from scenarios.scenario import Scenario
+from scenarios.shipped import shipped_application
 from scenarios.slo import SLO, Tier
-from scenarios.speech_recognition import SpeechRecognition
 from scenarios.workload import Workload
 
 TIERS = {
@@ -51,7 +51,7 @@ def test_queries_are_numbered_in_order_of_arrival(calm):
 
 
 def test_content_is_a_mixture_of_strata_around_the_data_sets_own(calm):
-    datasets = SpeechRecognition().datasets
+    datasets = shipped_application("speech_recognition").datasets
     for name, dataset in datasets.items():
         weights = np.array([truth.content[0][1] for query, truth in calm if query.dataset == name])
         assert weights.shape[1] == len(dataset.stratum_weights)
@@ -85,6 +85,18 @@ def test_shares_of_tiers_data_sets_and_devices_are_as_wanted(calm):
     assert near(voices["VOiCES"], 0.75, len(weighted))
 
 
+def test_families_of_devices_are_drawn_by_their_shares_and_leave_the_rest_alone(calm):
+    mixed = drawn(devices={"phone": 1.0, "jetson": 3.0})
+    count = len(mixed)
+    families = shares([query.device.family for query, _ in mixed], count)
+    assert near(families["jetson"], 0.75, count)
+    for (query, truth), (same, expected) in zip(mixed, calm, strict=True):
+        if query.device.family == "phone":
+            assert query == same
+        assert truth.device_factor == expected.device_factor
+        assert truth.access_rtt_s == expected.access_rtt_s
+
+
 def test_lifetimes_have_their_mean_and_minimum(calm):
     lives = np.array([truth.departure_s - query.arrival_s for query, truth in calm])
     assert lives.min() >= 60
@@ -92,7 +104,7 @@ def test_lifetimes_have_their_mean_and_minimum(calm):
 
 
 def test_slo_comes_from_the_tier_and_its_floor_from_what_the_content_allows(calm):
-    datasets = SpeechRecognition().datasets
+    datasets = shipped_application("speech_recognition").datasets
     for query, truth in calm[:300]:
         best = datasets[query.dataset].expected_accuracy(truth.content[0][1]).max()
         expected = {
@@ -145,7 +157,7 @@ def test_link_degradation_scales_capacity_from_its_time_on():
 
 def test_content_shift_moves_towards_the_hardest_stratum_and_stays_a_mixture():
     shift = DriftEvent("content_shift", at_s=100.0, factor=0.4)
-    application = SpeechRecognition()
+    application = shipped_application("speech_recognition")
     calm = drawn(count=300, datasets={"VOiCES": 1.0})
     shifted = drawn(shift, count=300, datasets={"VOiCES": 1.0})
     assert any(query.arrival_s > 100 for query, _ in calm)
@@ -180,6 +192,12 @@ def test_machine_failure_leaves_queries_alone(calm):
         (lambda: Workload(tiers={}), "workload.tiers: name at least one tier"),
         (lambda: Workload(content_concentration=0), "workload.content_concentration=0"),
         (lambda: Workload(datasets={"VOiCES": -1}), "weights must be 0 or more"),
+        (lambda: Workload(devices={"phones": 1}), "workload.devices.phones: .*nearest is 'phone'"),
+        (lambda: Workload(devices={"phone": -1}), "workload.devices=.*: weights must be 0 or more"),
+        (
+            lambda: Network(autocorrelation=1.0),
+            r"network.autocorrelation=1.0: must lie in \[0, 1\)",
+        ),
         (lambda: Tier(latency_s=0), "latency_s=0: must be above 0"),
         (lambda: Tier(weight=-1), "weight=-1"),
         (lambda: Cluster({}), "an empty cluster can run nothing"),
@@ -194,8 +212,14 @@ def test_machine_failure_leaves_queries_alone(calm):
         (lambda: DriftEvent("machine_failure"), "needs the node's name"),
         (lambda: Network({}), "network.technologies: name at least one"),
         (lambda: Network({"4G": 1.0}), "the nearest is"),
-        (lambda: SpeechRecognition(requests_per_s=0), "application.requests_per_s=0"),
-        (lambda: SpeechRecognition(window_s=10), "too short to judge a query by"),
+        (
+            lambda: shipped_application("speech_recognition", requests_per_s=0),
+            "application.requests_per_s=0",
+        ),
+        (
+            lambda: shipped_application("speech_recognition", window_s=10),
+            "too short to judge a query by",
+        ),
         (lambda: scenario(-1.0), "horizon_s=-1.0: must be above 0"),
         (lambda: scenario(workload=Workload(datasets={"Voices": 1.0})), r"nearest: VOiCES"),
         (
@@ -215,5 +239,5 @@ def test_nonsense_is_refused_in_one_sentence(make, reason):
 
 
 def test_scenario_defaults_run():
-    made = Scenario(SpeechRecognition(), Cluster({"cloud": Node()}))
+    made = Scenario(shipped_application("speech_recognition"), Cluster({"cloud": Node()}))
     assert made.horizon_s == 3600

@@ -6,19 +6,30 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scenarios.speech_recognition import KNOBS, OPERATORS, SpeechRecognition
+from hardware_models.compute import raspberry_pi_over_gpu
+from hardware_models.tables import load_table
+from scenarios.application import NeuralNetwork
+from scenarios.shipped import shipped_application
 
-APPLICATION = SpeechRecognition()
+APPLICATION = shipped_application("speech_recognition")
+OPERATORS = ("audio_sampler", "noise_reduction", "wave_to_text", "decoder")
 NAMES = ("LibriSpeech", "TED-LIUM", "VOiCES")
-LETTERS = files("scenarios").joinpath("data")
-PROFILE = pl.read_csv(LETTERS.joinpath("asr_pipeline_profile.csv").read_bytes())
-STRATA = pl.read_csv(LETTERS.joinpath("asr_wer_strata.csv").read_bytes())
+RAW = files("scenarios").joinpath("data", "raw")
+PROFILE = pl.read_csv(RAW.joinpath("asr_pipeline_profile.csv").read_bytes())
+STRATA = pl.read_csv(RAW.joinpath("asr_wer_strata.csv").read_bytes())
 
 
 def index(row):
     """Return the configuration of a row, found by its values."""
-    values = {knob.name: row[knob.name] for knob in KNOBS}
+    values = {knob.name: row[knob.name] for knob in APPLICATION.pipeline.knobs}
     return APPLICATION.pipeline.configuration(**values).index
+
+
+def test_operators_and_knobs_are_those_of_the_profile():
+    assert tuple(operator.name for operator in APPLICATION.operators) == OPERATORS
+    assert [operator.kind for operator in APPLICATION.operators] == ["cpu", "cpu", "gpu", "cpu"]
+    for knob in APPLICATION.pipeline.knobs:
+        assert set(knob.choices) == set(PROFILE[knob.name].unique())
 
 
 def test_tables_hold_every_configuration_of_every_data_set_once():
@@ -56,8 +67,25 @@ def test_strata_of_voices_are_the_tables():
     total = sum(counts.values())
     assert dataset.stratum_weights == pytest.approx([counts[label] / total for label in labels])
     for row in rows.iter_rows(named=True):
-        value = dataset.accuracy[index(row), labels.index(row["stratum"])]
-        assert value == pytest.approx(1 - row["wer_mean"])
+        at = index(row)
+        stratum = labels.index(row["stratum"])
+        assert dataset.accuracy[at, stratum] == pytest.approx(1 - row["wer_mean"])
+
+
+def test_quantiles_of_voices_are_the_tables_but_for_one_scale():
+    dataset = APPLICATION.datasets["VOiCES"]
+    rows = STRATA.filter(pl.col("strata") == "hidden_kmeans_8")
+    labels = sorted(rows["stratum"].unique())
+    for row in rows.iter_rows(named=True):
+        at = index(row), labels.index(row["stratum"])
+        measured = {p: row[f"p{p}"] for p in (25, 50, 75, 95) if p / 100 > row["frac_zero"]}
+        fitted = {
+            p: 1 - np.interp(1 - p / 100, dataset.quantile_grid[at], dataset.accuracy_quantiles[at])
+            for p in measured
+        }
+        scales = [fitted[p] / wer for p, wer in measured.items() if wer > 0]
+        assert scales == pytest.approx([scales[0]] * len(scales), rel=1e-9)
+        assert 0.5 < scales[0] <= 1 + 1e-9, "scaled down, and only where the mean demands it"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,11 +121,17 @@ def test_spread_of_request_sizes_is_that_of_clips():
     assert cvs["VOiCES"] == pytest.approx((cvs["LibriSpeech"] + cvs["TED-LIUM"]) / 2)
 
 
-def test_only_the_network_loads_weights():
+def test_only_the_network_is_a_model_and_its_size_and_ratio_are_the_tables():
+    table = load_table("model_sizes")
+    sizes = dict(zip(table["model"], table["weight_bytes"], strict=True))
     for configuration in APPLICATION.pipeline.configurations[::13]:
-        loads = [APPLICATION.load_bytes(i, configuration) for i in range(4)]
-        assert loads[0] == loads[1] == loads[3] == 0
-        assert loads[2] > 10**8
+        models = [APPLICATION.model(i, configuration) for i in range(4)]
+        assert models[0] is models[1] is models[3] is None
+        network = models[2]
+        assert isinstance(network, NeuralNetwork)
+        assert network.name == configuration.values[-1]
+        assert network.weight_bytes == sizes[network.name]
+        assert network.device_ratio == pytest.approx(raspberry_pi_over_gpu())
 
 
 def test_operator_keys_are_prefixes_of_knobs():
@@ -108,3 +142,8 @@ def test_operator_keys_are_prefixes_of_knobs():
     assert all(configuration.values[: len(key)] == key for key in keys)
     with pytest.raises(KeyError, match="has the knobs"):
         pipeline.configuration(model="hubert-large")
+
+
+def test_keys_of_the_declaration_can_be_set_one_by_one():
+    changed = shipped_application("speech_recognition", requests_per_s=1.0, window_s=20.0)
+    assert (changed.requests_per_s, changed.window_s) == (1.0, 20.0)

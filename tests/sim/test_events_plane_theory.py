@@ -32,7 +32,7 @@ class Sums:
     waits: list[int] = field(default_factory=list)
     sojourns: list[int] = field(default_factory=list)
 
-    def born(self, query, arrival_ns, deployment):
+    def born(self, query, arrival_ns, deployment, allowance):
         pass
 
     def ended(self, record):
@@ -59,7 +59,7 @@ def replicate(seed, load, servers, service, count, stations=1):
     plane = EventsPlane(sums)
     for number in range(stations):
         plane.add_station(StationSpec(number, servers))
-    plane.open_source(0, 0, iter([RequestBlock(arrivals, np.ones(count), factors)]))
+    plane.open_source(0, 0, iter([RequestBlock(arrivals, *np.ones((3, count)), factors)]))
     plane.route(0, 0, pipeline(0, *(("station", i, SERVICE_NS) for i in range(stations))))
     plane.advance(int(arrivals[-1] + 10_000 * SERVICE_NS))
     assert len(sums.sojourns) == count - WARM_UP

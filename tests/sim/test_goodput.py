@@ -28,16 +28,18 @@ class Case:
     def deploy(self, at_s, deployment=0):
         self.book.deploy(0, deployment, ns(at_s))
 
-    def request(self, born_s, took_s, outcome=COMPLETED, deployment=0):
+    def request(self, born_s, took_s, outcome=COMPLETED, deployment=0, allowance=1.0):
         if outcome == UNSERVED:
             deployment = None
-        self.book.born(0, ns(born_s), deployment)
-        self.end(born_s, took_s, outcome, deployment)
+        self.book.born(0, ns(born_s), deployment, allowance)
+        self.end(born_s, took_s, outcome, deployment, allowance)
 
-    def end(self, born_s, took_s, outcome=COMPLETED, deployment=0):
+    def end(self, born_s, took_s, outcome=COMPLETED, deployment=0, allowance=1.0):
         zeros = [[0], [0], [0], [0, 0]]
         end_ns = ns(born_s) + ns(took_s)
-        self.book.ended(RequestRecord(0, ns(born_s), deployment, outcome, end_ns, *zeros))
+        self.book.ended(
+            RequestRecord(0, ns(born_s), deployment, outcome, end_ns, allowance, *zeros)
+        )
 
     def judged(self, at_s, horizon=False):
         self.book.judge(ns(at_s), horizon)
@@ -99,7 +101,7 @@ def test_what_is_not_completed_is_bad_however_soon_it_ended(outcome):
 
 def test_request_that_comes_after_the_verdict_was_counted_as_late():
     case = served(SLO(latency_s=1.0), [0.5] * 10)
-    case.book.born(0, ns(9), 0)
+    case.book.born(0, ns(9), 0, 1.0)
     (verdict,) = case.judged(11)
     assert (verdict.window.born, verdict.window.good, verdict.met) == (11, 10, False)
     case.end(9, 3.0)
@@ -189,7 +191,7 @@ def test_query_without_a_deployment_adds_no_goodput_even_if_its_requests_were_go
 def test_account_closes_when_the_last_request_has_ended():
     case = Case(SLO(latency_s=1.0))
     case.deploy(0)
-    case.book.born(0, ns(4), 0)
+    case.book.born(0, ns(4), 0, 1.0)
     case.book.depart(0, ns(5))
     case.judged(11)
     assert case.closed == []

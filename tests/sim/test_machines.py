@@ -39,12 +39,15 @@ def check_capacity(machines):
     listed = [station for group in machines.stations.values() for station in group]
     for machine in machines.all():
         node = machine.node
-        cores = [slot for slot in machine.slots if slot.gpu is None]
+        cores = [slot for slot in machine.slots if slot.instance is None]
         assert 0 <= machine.free_cores == node.cores - len(cores)
-        for gpu, layout in enumerate(machine.cards):
-            check_layout(node.gpu_board, layout)
-            held = [(slot.profile, slot.start) for slot in machine.slots if slot.gpu == gpu]
-            assert sorted(held) == sorted(layout)
+        for gpu in range(node.gpus):
+            check_layout(node.gpu_board, machine.layout(gpu))
+        for instance in machine.instances:
+            assert instance.slots == [slot for slot in machine.slots if slot.instance is instance]
+            assert instance.thread_percent <= 100
+            held = [slot.need.memory_bytes for slot in instance.slots]
+            assert sum(held) + sum(instance.left.values()) <= instance.memory_bytes
         assert machine.up or not machine.slots
         assert all(station in listed for station in machine.slots.values())
     for station in listed:
@@ -60,7 +63,14 @@ def check_capacity(machines):
 def state(machines):
     """Describe who holds what."""
     return (
-        [(machine.free_cores, machine.cards, list(machine.slots)) for machine in machines.all()],
+        [
+            (
+                machine.free_cores,
+                [(each, list(each.slots), dict(each.left)) for each in machine.instances],
+                list(machine.slots),
+            )
+            for machine in machines.all()
+        ],
         {key: [(s.id, dict(s.members)) for s in group] for key, group in machines.stations.items()},
     )
 
@@ -163,7 +173,7 @@ def test_invariant_capacity_filling_a_card_in_all_ways_ends_in_one_of_the_19_lay
                 machines.join(number, 0, [demand("cloud", profile, value=number)]), str
             )
         (machine,) = machines.all()
-        layout = machine.cards[0]
+        layout = machine.layout(0)
         check_layout(BOARD, layout)
         if layout in seen:
             continue

@@ -17,8 +17,8 @@ import planners
 from scenarios.application import Application, Dataset
 from scenarios.cluster import Profiling
 from scenarios.queries import QueryTruth, births
+from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
-from scenarios.speech_recognition import SpeechRecognition
 from scenarios.workload import Workload
 from sim.machines import Machine, Machines
 from sim.office import Office
@@ -28,7 +28,7 @@ from sim.query_board import QueryBoard, QueryState
 from sim.search import CHARGES_S
 from sim.world import World
 
-APPLICATION = SpeechRecognition()
+APPLICATION = shipped_application("speech_recognition")
 CONFIGURATIONS = APPLICATION.pipeline.configurations
 
 

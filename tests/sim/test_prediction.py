@@ -85,7 +85,7 @@ def simulate(own_rate, others_rate, service_s, spread, count, seed):
         size = round(count * rate / own_rate)
         gaps = np.maximum(1, np.rint(rng.exponential(1e9 / rate, size))).astype(np.int64)
         sizes = np.exp(rng.normal(-log_variance / 2, sqrt(log_variance), size))
-        block = RequestBlock(np.cumsum(gaps), sizes, np.ones((size, 2)))
+        block = RequestBlock(np.cumsum(gaps), sizes, *np.ones((2, size)), np.ones((size, 2)))
         last_ns = max(last_ns, int(block.arrival_ns[-1]))
         plane.open_source(0, query, iter([block]))
         stops = [("station", 0, service_s[0] * 1e9)]

@@ -175,7 +175,7 @@ def test_orders_that_are_due_together_are_carried_out_by_query():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"max_batch": 1000}, "max_batch=1000; it can be a whole number from 1 to"),
+        ({"max_batch": 2000}, "max_batch=2000; it can be a whole number from 1 to"),
         ({"max_wait_s": float("inf")}, "max_wait_s=inf"),
         ({"max_wait_s": float("nan")}, "max_wait_s=nan"),
         ({"replicas": 1.5}, "replicas=1.5"),
@@ -196,7 +196,7 @@ def test_an_impossible_allocation_is_contained(change, reason):
 def test_a_device_has_no_replicas():
     def act(desk):
         for query in desk.waiting:
-            plan = plan_in(desk, query, "device")
+            plan = plan_in(desk, query, "device", configuration=4)
             many = (Allocation("device", replicas=64),) * 4
             desk.deploy(query, replace(plan, allocation=many))
 

@@ -53,9 +53,9 @@ class Witness(World):
     def _tap(self, book):
         born, ended = book.born, book.ended
 
-        def tap_born(query, arrival_ns, deployment):
+        def tap_born(query, arrival_ns, deployment, allowance):
             self.births.append((query, arrival_ns))
-            born(query, arrival_ns, deployment)
+            born(query, arrival_ns, deployment, allowance)
 
         def tap_ended(record):
             self.records.append(record)
@@ -160,7 +160,8 @@ def test_invariant_capacity_all_is_given_back_when_all_have_gone(drift):
     for machine in made.machines.all():
         assert machine.slots == {}
         assert machine.free_cores == machine.node.cores
-        assert set(machine.cards) == {()}
+        assert all(not instance.slots for instance in machine.instances)
+        assert machine.rented or machine.instances == []
     assert made.data.stations == {}
     assert len(made.data.links) == 2, "the backhaul"
 
@@ -369,9 +370,12 @@ def test_invariant_money_a_used_machine_is_billed_whole_from_reservation_to_rele
     assert departure_s < 150
     first, second = made.machines.pools["cloud"]
     (edge,) = made.machines.pools["edge"]
-    rented_s = (made.ledger.bill_usd - usd(edge, 200)) / usd(first, 1)
+    answers = made.scenario.application.answer_bytes * made.book.outcomes["completed"]
+    egress = answers * first.node.egress_usd_per_byte
+    assert egress > 0
+    rented_s = (made.ledger.bill_usd - egress - usd(edge, 200)) / usd(first, 1)
     assert departure_s - 5.0 < rented_s < departure_s - 5.0 + 5.0
     slots = 3 * first.node.core_price_usd_per_hour + first.node.slice_price_usd_per_hour("7g.40gb")
-    assert made.ledger.attributed_usd == {0: pytest.approx(slots * rented_s / 3600)}
+    assert made.ledger.attributed_usd == {0: pytest.approx(slots * rented_s / 3600 + egress)}
     assert not second.rented
     assert not first.rented

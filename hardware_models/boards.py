@@ -1,0 +1,138 @@
+"""Accelerator boards by speed: time on a board over time on an A100-80GB.
+
+Sources: MLPerf Inference closed division, ratios to the A100-SXM-80GB of the same round (of round
+v0.7, to the A100-SXM-40GB, which is within 2 % of it); for the V100, which MLPerf lacks, layer
+times of language models against an A100-40GB (Helix, ASPLOS 2025). Tables
+``accelerator_relative_speed`` and ``accelerator_systems``; the latter says which board a system
+has.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from hardware_models.basis import Ratio, worst
+from hardware_models.errors import pick
+from hardware_models.tables import load_table, table_cache
+
+REFERENCE = "A100-80GB"
+"""The board whose time is 1."""
+
+BATCH_1 = "batch-1 mean latency / A100-SXM-80GB"
+OFFLINE = "offline throughput / A100-SXM-80GB"
+
+
+def _geometric_mean(values: Iterable[float]) -> float:
+    logs = [math.log(value) for value in values]
+    return math.exp(math.fsum(logs) / len(logs))
+
+
+Times = Mapping[str, Mapping[str, float]]
+"""Times of a board over those of the reference, by metric and benchmark."""
+
+
+def with_boards(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add the board of each row's system, null if the system is not known."""
+    systems = load_table("accelerator_systems").select("system", "board")
+    return rows.join(systems, on="system", how="left", maintain_order="left")
+
+
+def times(rows: pl.DataFrame) -> dict[str, Times]:
+    """Average rows of relative speed, geometrically over rounds and systems, by board.
+
+    Args:
+        rows: Rows of table ``accelerator_relative_speed`` with their boards, see `with_boards`.
+    """
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for (board, metric, benchmark), group in rows.drop_nulls("board").group_by(
+        "board", "metric", "benchmark", maintain_order=True
+    ):
+        ratio = _geometric_mean(group["value"])
+        by_metric = result.setdefault(str(board), {})
+        time = ratio if metric == BATCH_1 else 1 / ratio
+        by_metric.setdefault(str(metric), {})[str(benchmark)] = time
+    return dict(result)
+
+
+@table_cache
+def _times() -> dict[str, Times]:
+    return times(with_boards(load_table("accelerator_relative_speed")))
+
+
+@table_cache
+def boards() -> tuple[str, ...]:
+    """Name the boards with a measured speed, the reference first, the others by name."""
+    return (REFERENCE, *sorted(set(_times()) - {REFERENCE}))
+
+
+def _board(board: str) -> Times:
+    pick("gpu", board, boards())
+    return _times().get(board, {})
+
+
+@table_cache
+def _all_benchmarks() -> tuple[str, ...]:
+    return tuple(load_table("accelerator_relative_speed")["benchmark"].unique().sort())
+
+
+@table_cache
+def benchmarks(board: str) -> tuple[str, ...]:
+    """Name the benchmarks in which a board was measured, at any batch.
+
+    Raises:
+        UnknownNameError: The board is not known.
+    """
+    return tuple(sorted({name for known in _board(board).values() for name in known}))
+
+
+def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
+    """Time at one of the two ends, batch 1 or the offline rate, from those of the board."""
+    # A board that lacks one end altogether, as the H100 does batch 1, is taken by its other.
+    at_this_end = known.get(metric) or next(iter(known.values()))
+    if benchmark in at_this_end:
+        return Ratio(at_this_end[benchmark], "scaled" if metric in known else "assumed")
+    return Ratio(_geometric_mean(at_this_end.values()), "assumed")
+
+
+@table_cache
+def offline_batch() -> float:
+    """Batch from which a board is taken to run at its offline rate, an assumption."""
+    table = load_table("board_assumptions").filter(pl.col("quantity") == "offline_batch")
+    return float(table["value"].item())
+
+
+@table_cache
+def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
+    """Time of a batch on a whole board over that on a whole A100-80GB.
+
+    At batch 1 it is the ratio of single-stream latencies; from `offline_batch` on, the inverse of
+    that of offline throughputs; in between, its logarithm is linear in the logarithm of the batch,
+    an assumption. Each end is the geometric mean over rounds and systems. A benchmark that the
+    board lacks at an end takes the geometric mean over those that it has there; an end that the
+    board lacks takes the other.
+
+    Args:
+        board: A name in `boards`.
+        benchmark: An MLPerf benchmark, such as ``"resnet50"``, or a language model of the V100.
+        batch: Requests in the batch.
+
+    Returns:
+        The ratio. Its basis is ``"measured"`` for the reference itself, ``"scaled"`` at an end
+        that was measured, else ``"assumed"``.
+
+    Raises:
+        UnknownNameError: The board or the benchmark is not known.
+        ValueError: The batch is below 1.
+    """
+    known = _board(board)
+    pick("benchmark", benchmark, _all_benchmarks())
+    if batch < 1:
+        raise ValueError(f"batch is {batch!r}: give a whole number of at least 1")
+    if board == REFERENCE:
+        return Ratio(1.0, "measured")
+    share = min(1.0, math.log(batch) / math.log(offline_batch()))
+    one, offline = (end_point(known, benchmark, metric) for metric in (BATCH_1, OFFLINE))
+    if share in {0.0, 1.0}:
+        return offline if share else one
+    return Ratio(one.value ** (1 - share) * offline.value**share, worst("assumed", one.basis))

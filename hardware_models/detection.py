@@ -1,0 +1,322 @@
+"""Object detectors: accuracy and latency by model, hardware and size of the input.
+
+Sources: the READMEs of the models, tables ``detection_latency`` (by hardware and precision, at the
+model's own size) and ``detection_map`` (COCO val); and of two Darknet ports, table
+``detection_resolution``, accuracy and frame rate by input size. Each hardware and precision there
+is a stack of its own: TensorRT, NCNN, ONNX and so on, as its name says.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+from hardware_models.basis import Basis, Latency
+from hardware_models.errors import pick
+from hardware_models.gaussian_process import Array, Coordinates, Kernel
+from hardware_models.surfaces import (
+    Coefficients,
+    Form,
+    Surface,
+    coefficients,
+    features,
+    log_sum,
+    lookup,
+    predict,
+)
+from hardware_models.tables import load_table, table_cache
+
+MAP_METRIC = "mAP50-95 COCO val"
+
+_REFERENCE_PX = 608.0
+_PX_RANGE = (288, 640)  # Input sizes between which mAP by resolution was measured.
+_MAP_SOURCE_PX = 640.0  # FLOPs of all models but those of 416 px are quoted at this size.
+_SMALL_PX = 416
+_MS_PER_S = 1e3
+_NOT_NAMED = "not named"
+_LATENCIES = ("latency", "latency per image")
+_FAMILY = r"^(YOLOX|YOLOv?\d+)"
+
+
+def _labels(name: str, frame: pl.DataFrame, *columns: str) -> list[str]:
+    rows = frame.select(pl.col(columns).cast(pl.String).fill_null(_NOT_NAMED)).iter_rows()
+    return [f"{name} {' '.join(row)}" for row in rows]
+
+
+@table_cache
+def _gflops() -> dict[str, float]:
+    """Billions of operations of a model on an image of 640 px, by model."""
+    known = {}
+    for table in ("detection_latency", "detection_map"):
+        rows = load_table(table).filter(pl.col("flops_g") > 0)
+        for model, px, flops in rows.select("model", "input_px", "flops_g").iter_rows():
+            quoted = float(px) if px <= _SMALL_PX else _MAP_SOURCE_PX
+            known[model] = flops * (_MAP_SOURCE_PX / quoted) ** 2
+    return known
+
+
+def _log_gflops(frame: pl.DataFrame) -> Array:
+    flops = np.array([_gflops().get(model, np.nan) for model in frame["model"]])
+    result: Array = np.log(flops) + 2 * np.log(frame["input_px"].to_numpy() / _MAP_SOURCE_PX)
+    return result
+
+
+_STACK = ("hardware", "precision")
+
+
+def _latency_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+    groups = np.array(_labels("latency", frame, *_STACK, "batch"))
+    times, work = frame["value"].to_numpy(), np.exp(_log_gflops(frame))
+    start = {}
+    for group in sorted(set(groups.tolist())):
+        of = groups == group
+        start[group, "log_floor_ms"] = float(np.log(times[of].min() / 2))
+        start[group, "log_ms_per_gflop"] = float(np.log(np.median(times[of] / work[of]) / 2))
+    return start
+
+
+def _latency_form(frame: pl.DataFrame) -> Form:
+    """A floor, and the operations at a speed."""
+    groups, work = _labels("latency", frame, *_STACK, "batch"), _log_gflops(frame)
+
+    def form(values: Coefficients) -> Array:
+        floor = lookup(values, groups, "log_floor_ms")
+        return log_sum(floor, lookup(values, groups, "log_ms_per_gflop") + work)
+
+    return form
+
+
+def _latency_coordinates(frame: pl.DataFrame) -> Coordinates:
+    known = load_table("detection_latency")
+    family = known["model"].str.extract(_FAMILY).fill_null("").unique().sort().to_list()
+    codes = [
+        *(
+            features(known[name].fill_null(_NOT_NAMED).unique().sort().to_list())(
+                frame[name].fill_null(_NOT_NAMED)
+            )
+            for name in _STACK
+        ),
+        features(family)(frame["model"].str.extract(_FAMILY).fill_null("")),
+    ]
+    return Coordinates(_log_gflops(frame)[:, None], np.column_stack(codes))
+
+
+LATENCY = Surface(
+    fit="detection",
+    name="latency",
+    table="detection_latency",
+    target="value",
+    key=("model", "input_px", "hardware", "precision", "batch", "metric"),
+    start=_latency_start,
+    form=_latency_form,
+    coordinates=_latency_coordinates,
+    kernel=Kernel((0.5,), 0.1, 0.1, 0.6, 0.03),
+    rows=lambda frame: (
+        pl.Series(np.isfinite(_log_gflops(frame)), dtype=pl.Boolean)
+        & frame["metric"].is_in(_LATENCIES)
+    ),
+)
+"""Milliseconds of an image (of a batch's share of it, where the batch is larger than 1)."""
+
+
+def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinates]:
+    def coordinates(frame: pl.DataFrame) -> Coordinates:
+        known = load_table("detection_resolution")
+        codes = [features(known[name].unique().sort().to_list())(frame[name]) for name in columns]
+        points = np.log2(frame["input_px"].to_numpy().astype(float))[:, None]
+        return Coordinates(points, np.column_stack(codes))
+
+    return coordinates
+
+
+def _log_px(frame: pl.DataFrame) -> Array:
+    result: Array = np.log(frame["input_px"].to_numpy() / _REFERENCE_PX)
+    return result
+
+
+def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+    start = {(group, "log_floor_ms"): 1.5 for group in sorted(set(_labels("fps", frame, *_STACK)))}
+    start |= {(group, "log_speed"): 0.0 for group, _ in list(start)}
+    level = float(np.log(_MS_PER_S / frame["fps"].to_numpy()).mean())
+    models = sorted(set(_labels("fps", frame, "model")))
+    return start | {(model, "log_work_ms"): level for model in models}
+
+
+def _fps_form(frame: pl.DataFrame) -> Form:
+    """A floor by hardware, and work by model that goes with pixels and the hardware's speed."""
+    stacks, models = _labels("fps", frame, *_STACK), _labels("fps", frame, "model")
+    pixels = 2 * _log_px(frame)
+
+    def form(values: Coefficients) -> Array:
+        work = lookup(values, models, "log_work_ms") - lookup(values, stacks, "log_speed") + pixels
+        floor = lookup(values, stacks, "log_floor_ms")
+        frames: Array = np.log(_MS_PER_S) - log_sum(floor, work)
+        return frames
+
+    return form
+
+
+FPS = Surface(
+    fit="detection",
+    name="fps",
+    table="detection_resolution",
+    target="fps",
+    key=("model", "input_px", "hardware", "precision"),
+    start=_fps_start,
+    form=_fps_form,
+    coordinates=_resolution_coordinates("model", "hardware", "precision"),
+    kernel=Kernel((1.0,), 0.02, 0.1, 0.5, 0.03),
+)
+"""Frames a second."""
+
+
+def _map_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+    groups = np.array(_labels("map", frame, "model"))
+    accuracy = frame["map50_95"].to_numpy()
+    start = {("map", "growth"): 0.2}
+    return start | {
+        (group, "log_map_608"): float(np.log(accuracy[groups == group].max()))
+        for group in sorted(set(groups.tolist()))
+    }
+
+
+def _map_form(frame: pl.DataFrame) -> Form:
+    """mAP(s) = m608 + g ln(s / 608), with g the same share of each model's m608."""
+    groups, px = _labels("map", frame, "model"), _log_px(frame)
+
+    def form(values: Coefficients) -> Array:
+        growth = np.log(np.maximum(1 + values["map", "growth"] * px, 1e-3))
+        result: Array = lookup(values, groups, "log_map_608") + growth
+        return result
+
+    return form
+
+
+MAP = Surface(
+    fit="detection",
+    name="map",
+    table="detection_resolution",
+    target="map50_95",
+    key=("model", "input_px", "hardware", "precision"),
+    start=_map_start,
+    form=_map_form,
+    coordinates=_resolution_coordinates("model"),
+    kernel=Kernel((1.0,), 0.03, 0.03, 0.3, 0.02),
+    rows=lambda frame: frame["map50_95"].is_not_null(),
+)
+"""mAP50-95 on COCO, in percent."""
+
+
+def models() -> tuple[str, ...]:
+    """Name the detectors whose accuracy is known."""
+    published = load_table("detection_map").filter(pl.col("metric") == MAP_METRIC)["model"]
+    by_size = MAP.measured()["model"]
+    return tuple(dict.fromkeys([*published, *by_size]))
+
+
+def hardware() -> tuple[str, ...]:
+    """Name the hardware with measured latencies."""
+    return tuple(LATENCY.measured()["hardware"].unique(maintain_order=True))
+
+
+def _check_px(px: int) -> None:
+    if px < 1:
+        raise ValueError(f"px is {px!r}: give the side of the input in pixels, at least 1")
+
+
+@table_cache
+def map_at_resolution(model: str, px: int) -> tuple[float, Basis]:
+    """Give a detector's mAP50-95 on COCO val at an input size.
+
+    As measured, where a table has the size; elsewhere mAP(s) = m608 + g ln(s / 608), with g the
+    share of m608 fitted on table ``detection_resolution``. A model of which one size is known is
+    scaled from it by that form.
+
+    Args:
+        model: One of `models`.
+        px: Side of the square input, in pixels.
+
+    Returns:
+        The accuracy in percent, and its basis: ``"extrapolated"`` outside 288 to 640 px.
+
+    Raises:
+        UnknownNameError: The model is not known.
+        ValueError: The size is not positive.
+    """
+    pick("detector", model, models())
+    _check_px(px)
+    published = load_table("detection_map").filter(
+        (pl.col("metric") == MAP_METRIC) & (pl.col("model") == model)
+    )
+    exact = published.filter(pl.col("input_px") == px)["value"]
+    if len(exact):
+        return float(exact[0]), "measured"
+    inside = _PX_RANGE[0] <= px <= _PX_RANGE[1]
+    if len(published):
+        nearest = published.sort((pl.col("input_px") - px).abs()).row(0, named=True)
+        growth = coefficients("detection")["map", "growth"]
+        sizes = np.maximum(1 + growth * np.log(np.array([px, nearest["input_px"]]) / 608.0), 1e-3)
+        scaled = nearest["value"] * sizes[0] / sizes[1]
+        return float(scaled), "scaled" if inside else "extrapolated"
+    rows = MAP.measured().filter(pl.col("model") == model)
+    same = rows.filter(pl.col("input_px") == px)["map50_95"]
+    if len(same):
+        return float(same[0]), "measured"
+    asked = rows[:1].with_columns(input_px=pl.lit(px, dtype=pl.Int64))
+    figure = float(predict(MAP, asked)[0][0])
+    return figure, "interpolated" if inside else "extrapolated"
+
+
+@table_cache
+def _precision(on: str) -> str:
+    """The precision to expect on a hardware: half if there is one, of those the fastest."""
+    rows = LATENCY.measured().filter((pl.col("hardware") == on) & (pl.col("batch") == 1))
+    named = rows.with_columns(pl.col("precision").fill_null(_NOT_NAMED))
+    median = named.group_by("precision").agg(pl.col("value").median())
+    return str(median.sort(~pl.col("precision").str.contains("fp16"), "value")["precision"][0])
+
+
+@table_cache
+def latency_s(model: str, board: str, px: int, precision: str | None = None) -> Latency:
+    """Give the time of one image on a hardware.
+
+    As measured where table ``detection_latency`` has it. At other sizes a model's measured time
+    scales by the form of that hardware, a floor and operations that go with pixels; models without
+    a measured time there are interpolated over operations.
+
+    Args:
+        model: A detector with known operations, such as ``"YOLOv8n"``.
+        board: One of `hardware`, such as ``"A100"`` or ``"Raspberry Pi 5"``.
+        px: Side of the square input, in pixels.
+        precision: A precision of that hardware, such as ``"fp16 TensorRT"``; by default half
+            precision if there is any, and of those the fastest.
+
+    Raises:
+        UnknownNameError: The model, hardware or precision is not known.
+        ValueError: The size is not positive.
+    """
+    pick("detector", model, _gflops())
+    pick("hardware", board, hardware())
+    _check_px(px)
+    stack = _precision(board) if precision is None else precision
+    rows = LATENCY.measured().filter(pl.col("hardware") == board)
+    named = pl.col("precision").fill_null(_NOT_NAMED)
+    pick(f"precision on {board}", stack, rows.select(named.unique().sort()).to_series())
+    rows = rows.filter((named == stack) & (pl.col("batch") == 1))
+    own = rows.filter(pl.col("model") == model)
+    template = (own if own.height else rows).sort((pl.col("input_px") - px).abs())[:1]
+    asked = template.with_columns(model=pl.lit(model), input_px=pl.lit(px, dtype=pl.Int64))
+    figures, exact = predict(LATENCY, asked)
+    if exact[0]:
+        return Latency(float(figures[0]) / _MS_PER_S, "measured")
+    basis: Basis = "interpolated"
+    if own.height:
+        values = coefficients("detection")
+        forms = [float(np.exp(_latency_form(frame)(values)[0])) for frame in (asked, template)]
+        figure = template["value"][0] * forms[0] / forms[1]
+    else:
+        figure = float(figures[0])
+        work = np.exp(_log_gflops(rows))
+        if not work.min() <= np.exp(_log_gflops(asked))[0] <= work.max():
+            basis = "extrapolated"
+    return Latency(float(figure) / _MS_PER_S, basis)

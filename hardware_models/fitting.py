@@ -1,0 +1,129 @@
+"""Fit the models of hardware behaviour to the tables, and write what came out to data files.
+
+A simulation never fits: it reads the coefficients, tables ``fit_<name>``. How well each fit
+predicts rows that it has not seen is in tables ``fit_<name>_errors``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import polars as pl
+import polars.selectors as cs
+
+from hardware_models.errors import pick
+
+_DIGITS = 6  # More would only show how machines differ.
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What fitting one table gave.
+
+    Attributes:
+        name: Its name in `FITS`.
+        coefficients: Columns ``group``, ``coefficient``, ``value``.
+        errors: Columns ``group``, ``scheme`` (how rows were held out), ``n`` (rows predicted),
+            ``median_pct``, ``p90_pct``, ``worst_pct`` (absolute errors, in percent of the measured
+            value) and ``worst_cell`` (the row with the worst).
+        source: What it was fitted to, for the provenance of the rows.
+        source_url: Where that is published.
+    """
+
+    name: str
+    coefficients: pl.DataFrame
+    errors: pl.DataFrame
+    source: str
+    source_url: str
+
+
+def _later(module: str) -> Callable[[], Fit]:
+    """Name a module's ``fit`` without importing it: what fits need is slow to load."""
+
+    def fit() -> Fit:
+        result: Fit = import_module(f"hardware_models.{module}").fit()
+        return result
+
+    return fit
+
+
+FITS: Mapping[str, Callable[[], Fit]] = {
+    "gpu_latency": _later("gpu_latency_fit"),
+    "mps": _later("mps_fit"),
+    "llm_iteration": _later("llm_iteration_fit"),
+    "llm_layers": _later("llm_layers_fit"),
+    "llm": _later("llm_fit"),
+    "whisper": _later("whisper_fit"),
+    "detection": _later("detection_fit"),
+}
+"""Every fit, by name."""
+
+
+def error_rows(frame: pl.DataFrame, scheme: str, group_by: str, target: str) -> pl.DataFrame:
+    """Sum up how far predictions of unseen rows are off, for each group and for all.
+
+    Args:
+        frame: Columns ``predicted``, ``cell`` (a name for the row), the group and the target.
+        scheme: How rows were held out.
+        group_by: The column that names the group.
+        target: The measured column.
+
+    Returns:
+        Rows as in `Fit.errors`, first of group ``all``.
+    """
+    error = 100 * (pl.col("predicted") / pl.col(target) - 1).abs()
+    with_error = frame.select(group=pl.col(group_by), cell="cell", error=error)
+    return (
+        pl.concat([with_error.with_columns(group=pl.lit("all")), with_error])
+        .group_by("group", maintain_order=True)
+        .agg(
+            scheme=pl.lit(scheme),
+            n=pl.len().cast(pl.Int64),
+            median_pct=pl.col("error").median(),
+            p90_pct=pl.col("error").quantile(0.9, "linear"),
+            worst_pct=pl.col("error").max(),
+            worst_cell=pl.col("cell").get(pl.col("error").arg_max()),
+        )
+    )
+
+
+def _with_provenance(frame: pl.DataFrame, fit: Fit, unit: str) -> pl.DataFrame:
+    return frame.with_columns(
+        unit=pl.lit(unit),
+        kind=pl.lit("derived"),
+        source=pl.lit(fit.source),
+        source_url=pl.lit(fit.source_url),
+        note=pl.lit(f"written by `compass-lab fit {fit.name}`"),
+    )
+
+
+def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
+    """Fit, and write the coefficients and the errors as tables.
+
+    Args:
+        directory: Where to write ``fit_<name>.csv`` and ``fit_<name>_errors.csv``; it is made if
+            need be.
+        names: The fits; all of them by default.
+
+    Returns:
+        The files written, in the order of the names, coefficients before errors.
+
+    Raises:
+        UnknownNameError: There is no such fit.
+    """
+    chosen = tuple(names) or tuple(FITS)
+    for name in chosen:
+        pick("fit", name, FITS)
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in chosen:
+        fit = FITS[name]()
+        for path, frame, unit in (
+            (directory / f"fit_{name}.csv", fit.coefficients, "as the name says"),
+            (directory / f"fit_{name}_errors.csv", fit.errors, "percent"),
+        ):
+            rounded = frame.with_columns(cs.float().round_sig_figs(_DIGITS))
+            _with_provenance(rounded, fit, unit).write_csv(path)
+            written.append(path)
+    return written

@@ -1,0 +1,154 @@
+"""Gaussian processes on what a physical form leaves over, for points in groups that are alike.
+
+Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006): Matern 5/2 kernel (4.17),
+prediction by Cholesky factors (algorithm 2.1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+from scipy.spatial.distance import cdist
+
+Array = npt.NDArray[np.float64]
+
+_ROUNDING = 1e-10  # Added to variances, so that equal points do not make a matrix singular.
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinates:
+    """Where some figures lie.
+
+    Attributes:
+        points: Inputs in which a figure varies smoothly, (rows, inputs).
+        groups: Features of the group that a row belongs to, (rows, features); groups differ by the
+            sum of absolute differences of their features.
+    """
+
+    points: Array
+    groups: Array
+
+    def __getitem__(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> "Coordinates":
+        return Coordinates(self.points[rows], self.groups[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How alike the residuals of two rows are: one part all groups share, one is a group's own.
+
+    Attributes:
+        lengths: Distance in each input over which a residual changes.
+        shared_sd: Standard deviation of the part that all groups share.
+        group_sd: Standard deviation of the part that groups share the less, the more they differ.
+        likeness: Correlation of that part between groups that differ by 1.
+        noise_sd: Standard deviation of what no smooth function explains.
+    """
+
+    lengths: tuple[float, ...]
+    shared_sd: float
+    group_sd: float
+    likeness: float
+    noise_sd: float
+
+    def covariance(self, one: Coordinates, other: Coordinates) -> Array:
+        """Covariance of residuals, (rows of one, rows of the other), without the noise."""
+        distance = np.sqrt(5) * cdist(one.points / self.lengths, other.points / self.lengths)
+        matern = (1 + distance + distance**2 / 3) * np.exp(-distance)
+        difference = cdist(one.groups, other.groups, "cityblock")
+        covariance: Array = matern * (
+            self.shared_sd**2 + self.group_sd**2 * self.likeness**difference
+        )
+        return covariance
+
+    def values(self) -> dict[str, float]:
+        """Its parameters by name, for a table of coefficients."""
+        lengths = {f"length_{index}": length for index, length in enumerate(self.lengths)}
+        others = ("shared_sd", "group_sd", "likeness", "noise_sd")
+        return lengths | {name: getattr(self, name) for name in others}
+
+    @classmethod
+    def from_values(cls, values: dict[str, float]) -> "Kernel":
+        """Undo `values`."""
+        count = sum(name.startswith("length_") for name in values)
+        return cls(
+            tuple(values[f"length_{index}"] for index in range(count)),
+            **{name: values[name] for name in ("shared_sd", "group_sd", "likeness", "noise_sd")},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A Gaussian process of zero mean, given what was seen.
+
+    Attributes:
+        kernel: Its covariance.
+        seen: Where the residuals that it was given lie.
+        weights: What each of them counts for, (rows,).
+    """
+
+    kernel: Kernel
+    seen: Coordinates
+    weights: Array
+
+    @classmethod
+    def given(
+        cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
+    ) -> "Process":
+        """Condition on residuals, (rows,), each with a noise of its own beside the kernel's."""
+        factor, _ = _factor(kernel, seen, noise_sd)
+        return cls(kernel, seen, cho_solve(factor, residuals))
+
+    def mean(self, asked: Coordinates) -> Array:
+        """Expected residuals, (rows,)."""
+        result: Array = self.kernel.covariance(asked, self.seen) @ self.weights
+        return result
+
+
+def _factor(kernel: Kernel, seen: Coordinates, noise_sd: Array) -> tuple[tuple[Array, bool], Array]:
+    covariance = kernel.covariance(seen, seen)
+    variances = kernel.noise_sd**2 + noise_sd**2 + _ROUNDING
+    covariance[np.diag_indices_from(covariance)] += variances
+    factor = cho_factor(covariance, lower=True)
+    return factor, np.diag(factor[0])
+
+
+def fit_kernel(
+    guess: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array, trust: float = 0.5
+) -> Kernel:
+    """Choose the kernel's parameters by their posterior mode.
+
+    Args:
+        guess: Where to start, and the median of a log-normal prior on each parameter but
+            ``likeness``, whose odds have one.
+        seen: Where the residuals lie.
+        residuals: What the physical form leaves over, (rows,).
+        noise_sd: Noise of each row beside the kernel's, (rows,).
+        trust: One over the standard deviation of those priors.
+    """
+    from scipy.optimize import minimize  # noqa: PLC0415 - no simulation needs it
+
+    def unpack(free: Sequence[float]) -> Kernel:
+        *lengths, shared, group, odds, noise = np.exp(free).tolist()
+        return Kernel(tuple(lengths), shared, group, odds / (1 + odds), noise)
+
+    start = np.log(
+        [
+            *(*guess.lengths, guess.shared_sd, guess.group_sd),
+            *(guess.likeness / (1 - guess.likeness), guess.noise_sd),
+        ]
+    )
+
+    def loss(free: Array) -> float:
+        try:
+            factor, diagonal = _factor(unpack(free.tolist()), seen, noise_sd)
+        except np.linalg.LinAlgError:
+            return 1e9
+        evidence = residuals @ cho_solve(factor, residuals) / 2 + np.log(diagonal).sum()
+        return float(evidence + (trust**2) * ((free - start) ** 2).sum() / 2)
+
+    bounds = [(value - 5, value + 5) for value in start]
+    best = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    # Rounded, for the last digits depend on the machine.
+    return unpack([float(f"{value:.4f}") for value in best.x])

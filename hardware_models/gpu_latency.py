@@ -1,0 +1,267 @@
+"""Latency of a batch on an A100-80GB or a MIG slice of it, shared or not by MPS.
+
+The measured value where table ``gpu_latency`` has the point; elsewhere the surface of
+`hardware_models.gpu_surface`, which has seen every row of that table and whose coefficients are in
+table ``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11 models. Rows of a user count like
+the rest, as points and in the surface; a model that the fit lacks is fitted when it is first asked
+for. Table ``fit_gpu_latency_errors`` says how well rows are predicted that it has not seen.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.spatial import Delaunay
+
+from hardware_models import gpu_surface
+from hardware_models.basis import Latency
+from hardware_models.errors import pick
+from hardware_models.gpu_surface import FORM, KERNEL, Floats, Ints, Kernel, Points, Surface
+from hardware_models.tables import load_table, table_cache
+
+BOARD = "A100-80GB"
+"""The board that was measured; rows of other boards are left out."""
+
+SLICES = 7
+"""Compute slices of the whole board."""
+
+_MS_PER_S = 1e3
+
+
+@table_cache
+def _table() -> pl.DataFrame:
+    return load_table("gpu_latency").filter(pl.col("gpu") == BOARD)
+
+
+@table_cache
+def models() -> tuple[str, ...]:
+    """Name the models that were measured, in alphabetical order."""
+    return tuple(_table()["model"].unique().sort())
+
+
+@table_cache
+def _rows(model: str) -> pl.DataFrame:
+    pick("model", model, models())
+    return _table().filter(pl.col("model") == model)
+
+
+@table_cache
+def largest_batch(model: str) -> int:
+    """Largest batch of a model that was measured.
+
+    Raises:
+        UnknownNameError: The model is not known.
+    """
+    return int(_rows(model)["batch"].to_numpy().max())
+
+
+@table_cache
+def largest_processes(model: str) -> int:
+    """Largest number of processes of a model that were measured to share an instance.
+
+    Raises:
+        UnknownNameError: The model is not known.
+    """
+    return int(_rows(model)["mps_procs"].to_numpy().max())
+
+
+def points_of(table: pl.DataFrame, names: tuple[str, ...]) -> Points:
+    """Read points off the columns of table ``gpu_latency``; names gives models their indexes."""
+    index = {name: at for at, name in enumerate(names)}
+    return Points(
+        np.array([index[name] for name in table["model"]], dtype=np.int64),
+        *(table[name].to_numpy().astype(np.float64) for name in ("mig_gpcs", "batch", "mps_procs")),
+    )
+
+
+@table_cache
+def _forms() -> Floats:
+    groups: dict[str, dict[str, float]] = {}
+    for row in load_table("fit_gpu_latency").iter_rows(named=True):
+        groups.setdefault(row["group"], {})[row["coefficient"]] = row["value"]
+    return np.array(
+        [
+            gpu_surface.as_rows(groups[name], FORM) if name in groups else _new_form(name)
+            for name in models()
+        ]
+    )
+
+
+def _new_form(model: str) -> Floats:
+    # Fitting is for the models of a user's table alone, so its module waits until then.
+    from hardware_models.gpu_latency_fit import fit_form  # noqa: PLC0415
+
+    rows = _rows(model)
+    return fit_form(points_of(rows, (model,)), np.log(rows["batch_latency_ms"].to_numpy()))
+
+
+@table_cache
+def kernel() -> Kernel:
+    """Give the covariance of what the forms leave over, as fitted."""
+    fitted = load_table("fit_gpu_latency").filter(pl.col("group") == "kernel")
+    logs = dict(zip(fitted["coefficient"], fitted["value"], strict=True))
+    return Kernel(gpu_surface.as_rows(logs, KERNEL))
+
+
+@table_cache
+def _surface() -> Surface:
+    table = _table()
+    log_ms = np.log(table["batch_latency_ms"].to_numpy())
+    return gpu_surface.condition(_forms(), kernel(), points_of(table, models()), log_ms)
+
+
+def surface_latencies_s(table: pl.DataFrame) -> Floats:
+    """Predict from the surface alone, also where there is a measured value.
+
+    Args:
+        table: Rows with the columns of table ``gpu_latency``, of known models.
+
+    Returns:
+        Seconds, one a row.
+    """
+    return np.asarray(np.exp(_surface().predict_log_ms(points_of(table, models()))) / _MS_PER_S)
+
+
+@table_cache
+def _measured(model: str) -> dict[tuple[int, int, int], float]:
+    return {
+        (row["mig_gpcs"], row["batch"], row["mps_procs"]): row["batch_latency_ms"] / _MS_PER_S
+        for row in _rows(model).iter_rows(named=True)
+    }
+
+
+class _Hull:
+    """The convex hull of points, which may all lie in a plane, in a line or in one place."""
+
+    def __init__(self, points: Floats):
+        self._origin = points.mean(axis=0)
+        _, sizes, axes = np.linalg.svd(points - self._origin, full_matrices=False)
+        self._axes = axes[sizes > 1e-9 * max(1.0, sizes[0])]
+        flat = self._flatten(points)
+        self._low, self._high = flat.min(axis=0), flat.max(axis=0)
+        self._simplices = Delaunay(flat) if flat.shape[1] > 1 else None
+
+    def _flatten(self, points: Floats) -> Floats:
+        return np.asarray((points - self._origin) @ self._axes.T)
+
+    def contains(self, point: Floats) -> bool:
+        flat, tolerance = self._flatten(point), 1e-9
+        if not np.allclose(self._origin + flat @ self._axes, point, atol=tolerance):
+            return False
+        if self._simplices is not None:
+            return bool(self._simplices.find_simplex(flat, tol=tolerance) >= 0)
+        return bool(np.all((self._low - tolerance <= flat) & (flat <= self._high + tolerance)))
+
+
+@table_cache
+def _hull(model: str) -> _Hull:
+    return _Hull(points_of(_rows(model), (model,)).coordinates())
+
+
+def _refusal(model: str, name: str, value: int) -> str:
+    highest = {
+        "compute_slices": SLICES,
+        "batch": largest_batch(model),
+        "processes": largest_processes(model),
+    }[name]
+    why = f"an {BOARD} has" if name == "compute_slices" else f"{model} was measured with"
+    return f"{name} is {value!r}: {why} 1 to {highest}"
+
+
+def _check(model: str, compute_slices: int, batch: int, processes: int) -> None:
+    given = {"compute_slices": compute_slices, "batch": batch, "processes": processes}
+    highest = (SLICES, largest_batch(model), largest_processes(model))
+    for (name, value), high in zip(given.items(), highest, strict=True):
+        if not 1 <= value <= high:
+            raise ValueError(_refusal(model, name, value))
+
+
+@table_cache
+def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: int = 1) -> Latency:
+    """Time of a batch in one of some processes that run one model on an instance side by side.
+
+    Args:
+        model: A name in `models`.
+        compute_slices: Compute slices of the instance, 1 to 7.
+        batch: Requests in the batch, 1 to `largest_batch`.
+        processes: Processes that share the instance by MPS, 1 to `largest_processes`; all of them
+            run the model at this batch.
+
+    Returns:
+        The time. Its basis is ``"measured"`` where the table has the point, ``"interpolated"`` in
+        the convex hull of the model's points (in logarithms), else ``"extrapolated"``.
+
+    Raises:
+        UnknownNameError: The model is not known.
+        ValueError: A number is out of its range.
+    """
+    pick("model", model, models())
+    _check(model, compute_slices, batch, processes)
+    known = _measured(model).get((compute_slices, batch, processes))
+    if known is not None:
+        return Latency(known, "measured")
+    point = Points(
+        np.array([models().index(model)]),
+        *(np.array([float(value)]) for value in (compute_slices, batch, processes)),
+    )
+    seconds = float(np.exp(_surface().predict_log_ms(point).item())) / _MS_PER_S
+    inside = _hull(model).contains(point.coordinates()[0])
+    return Latency(seconds, "interpolated" if inside else "extrapolated")
+
+
+@table_cache
+def _dense(model: str) -> Floats:
+    """Every latency of a model, in seconds, by slices - 1, batch - 1 and processes - 1."""
+    shape = (SLICES, largest_batch(model), largest_processes(model))
+    index = models().index(model)
+    result = np.empty(shape)
+    for at in range(SLICES):
+        batch, processes = (each.ravel() + 1.0 for each in np.indices(shape[1:]))
+        points = Points(np.full(batch.size, index), np.full(batch.size, at + 1.0), batch, processes)
+        result[at] = np.exp(_surface().predict_log_ms(points)).reshape(shape[1:]) / _MS_PER_S
+    for (slices, b, p), seconds in _measured(model).items():
+        result[slices - 1, b - 1, p - 1] = seconds
+    result.setflags(write=False)
+    return result
+
+
+def batch_latencies_s(
+    model: Ints, compute_slices: Ints, batch: Ints, processes: Ints
+) -> npt.NDArray[np.float64]:
+    """Look up many times at once; the first call of a model works out its whole table.
+
+    Args:
+        model: Indexes into `models`, n of them.
+        compute_slices: As in `batch_latency`, n of them; likewise the rest.
+        batch: Requests in each batch.
+        processes: Processes that share each instance.
+
+    Returns:
+        n times in seconds, each what `batch_latency` gives.
+
+    Raises:
+        ValueError: The arrays differ in shape, or a number is out of its range.
+    """
+    given = {"compute_slices": compute_slices, "batch": batch, "processes": processes}
+    for name, values in given.items():
+        if values.shape != model.shape:
+            raise ValueError(
+                f"{name} has shape {values.shape}, model has {model.shape}: make them equal"
+            )
+    names = models()
+    beyond = (model < 0) | (model >= len(names))
+    if beyond.any():
+        raise ValueError(
+            f"model is {int(model[beyond][0])}: give an index of 0 to {len(names) - 1}"
+        )
+    result = np.empty(model.shape)
+    for index in np.unique(model):
+        table = _dense(names[index])
+        chosen = model == index
+        at = tuple(values[chosen] - 1 for values in given.values())
+        for (name, values), offsets, size in zip(given.items(), at, table.shape, strict=True):
+            wrong = (offsets < 0) | (offsets >= size)
+            if wrong.any():
+                value = int(values[chosen][wrong][0])
+                raise ValueError(_refusal(names[index], name, value))
+        result[chosen] = table[at]
+    return result

@@ -1,0 +1,172 @@
+"""Fit the surface of GPU latency, and test it on rows that it has not seen."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.optimize import least_squares, minimize
+
+from hardware_models import gpu_latency, gpu_surface
+from hardware_models.fitting import Fit, error_rows
+from hardware_models.gpu_surface import FEATURES, FORM, KERNEL, Floats, Kernel, Points
+from hardware_models.tables import load_table
+
+_PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
+    "log_work_per_floor": (-3.0, 3.0),
+    "slice_exponent": (0.7, 0.3),
+    "process_exponent": (1.0, 0.2),
+    "batch_exponent": (1.0, 0.2),
+    "log_sharpness": (float(np.log(3.0)), 0.7),
+}
+_SPREAD = 0.05  # Rows that lie farther from a form than this, in logarithm, count less and less.
+_HYPER_SPREAD = 1.5  # Standard deviation of the prior of a kernel's logarithms.
+_HYPER_ROWS = 600  # Likelihood costs the cube of the rows; these are enough for 11 numbers.
+_HYPER_STEPS = 25
+
+FOLDS = 5
+RANDOM = f"random-{FOLDS}-fold"
+"""The scheme that holds out rows at random."""
+
+
+def fit_form(points: Points, log_ms: Floats) -> Floats:
+    """Fit a form to the rows of one model, by robust least squares of logarithms.
+
+    Args:
+        points: Where it was measured; their model is 0.
+        log_ms: The logarithms of what was measured, in ms.
+
+    Returns:
+        Coefficients as in `hardware_models.gpu_surface.FORM`.
+    """
+    means, spreads = np.array(list(_PRIOR.values())).T
+
+    def misses(form: Floats) -> Floats:
+        fitted, _ = gpu_surface.evaluate_form(form[np.newaxis], points)
+        held = np.array([form[1] - form[0], *form[2:]])
+        return np.concatenate([(fitted - log_ms) / _SPREAD, (held - means) / spreads])
+
+    batch, slowdown, processes = points.coordinates().T
+    work = np.median(log_ms - batch - processes - _PRIOR["slice_exponent"][0] * slowdown)
+    start = np.array([log_ms.min(), work, *means[1:]])
+    return np.asarray(least_squares(misses, start, loss="soft_l1").x, dtype=np.float64)
+
+
+def _fit_forms(points: Points, log_ms: Floats, n_models: int) -> Floats:
+    forms = []
+    for model in range(n_models):
+        rows = np.flatnonzero(points.model == model)
+        mine = points.take(rows)
+        alone = Points(np.zeros_like(mine.model), mine.slices, mine.batch, mine.processes)
+        forms.append(fit_form(alone, log_ms[rows]))
+    return np.array(forms)
+
+
+def _fit_kernel(forms: Floats, points: Points, log_ms: Floats) -> Kernel:
+    """Maximise the posterior of the hyper-parameters on a fixed sample of rows."""
+    start = np.array([np.log(0.03), *([np.log(0.08)] + [0.0] * len(FEATURES)) * 2])
+    rows = np.sort(np.random.default_rng(0).permutation(len(log_ms))[:_HYPER_ROWS])
+    some, some_ms = points.take(rows), log_ms[rows]
+
+    def cost(logs: Floats) -> float:
+        prior = float((((logs - start) / _HYPER_SPREAD) ** 2).sum()) / 2
+        return gpu_surface.negative_log_likelihood(forms, Kernel(logs), some, some_ms) + prior
+
+    found = minimize(cost, start, method="L-BFGS-B", options={"maxiter": _HYPER_STEPS})
+    return Kernel(np.asarray(found.x, dtype=np.float64))
+
+
+def _curve_folds(points: Points) -> npt.NDArray[np.int64]:
+    """Number the curves over batch so that in each fold, every model lacks another curve."""
+    _, curve = np.unique(np.stack([points.slices, points.processes]), axis=1, return_inverse=True)
+    return np.asarray((curve.ravel() + 7 * points.model) % (curve.max() + 1))
+
+
+def _random_folds(points: Points) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(0).permutation(len(points.model)) % FOLDS
+
+
+def _batch_folds(points: Points) -> npt.NDArray[np.int64]:
+    _, size = np.unique(points.batch, return_inverse=True)
+    return np.asarray((size.ravel() + 3 * points.model) % (size.max() + 1))
+
+
+SCHEMES = {
+    RANDOM: _random_folds,
+    "curve-out": _curve_folds,
+    "batch-out": _batch_folds,
+}
+"""Ways of holding rows out: each gives every row the number of its fold.
+
+``curve-out`` leaves a model without one pair of slices and processes, at every batch;
+``batch-out`` without one batch size, the smallest and the largest included.
+"""
+
+
+def cross_validate(scheme: str, kernel: Kernel) -> pl.DataFrame:
+    """Predict each row of table ``gpu_latency`` by a surface that has not seen its fold.
+
+    The forms are fitted anew for each fold; the kernel's few hyper-parameters are not.
+
+    Args:
+        scheme: A name in `SCHEMES`.
+        kernel: The covariance of what the forms leave over.
+
+    Returns:
+        The rows, with a column ``predicted`` in ms.
+    """
+    table = _sorted_table()
+    names, points, log_ms = _split(table)
+    folds = SCHEMES[scheme](points)
+    predicted = np.empty(len(log_ms))
+    for fold in np.unique(folds):
+        seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        forms = _fit_forms(points.take(seen), log_ms[seen], len(names))
+        surface = gpu_surface.condition(forms, kernel, points.take(seen), log_ms[seen])
+        predicted[unseen] = np.exp(surface.predict_log_ms(points.take(unseen)))
+    return table.with_columns(predicted=predicted)
+
+
+def _sorted_table() -> pl.DataFrame:
+    table = load_table("gpu_latency").filter(pl.col("gpu") == gpu_latency.BOARD)
+    return table.sort("model", "mig_gpcs", "mps_procs", "batch")
+
+
+def _split(table: pl.DataFrame) -> tuple[tuple[str, ...], Points, Floats]:
+    names = tuple(table["model"].unique().sort())
+    return (
+        names,
+        gpu_latency.points_of(table, names),
+        np.log(table["batch_latency_ms"].to_numpy()),
+    )
+
+
+def fit() -> Fit:
+    """Fit the forms and the kernel to table ``gpu_latency``, and cross-validate them."""
+    table = _sorted_table()
+    names, points, log_ms = _split(table)
+    forms = _fit_forms(points, log_ms, len(names))
+    kernel = _fit_kernel(forms, points, log_ms)
+    rows = [
+        (group, coefficient, value)
+        for group, labels, values in (
+            *((name, FORM, form) for name, form in zip(names, forms, strict=True)),
+            ("kernel", KERNEL, kernel.logs),
+        )
+        for coefficient, value in zip(labels, values.tolist(), strict=True)
+    ]
+    cell = pl.format("{} {}g batch {} x{}", "model", "mig_gpcs", "batch", "mps_procs")
+    errors = [
+        error_rows(
+            cross_validate(scheme, kernel).with_columns(cell=cell),
+            scheme=scheme,
+            group_by="model",
+            target="batch_latency_ms",
+        )
+        for scheme in SCHEMES
+    ]
+    return Fit(
+        "gpu_latency",
+        pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row"),
+        pl.concat(errors),
+        source="table gpu_latency (ParvaGPU SC24 artifact, prof_data)",
+        source_url="https://github.com/MunQ-Lee/ParvaGPU_SC24",
+    )

@@ -1,0 +1,130 @@
+"""Fit how long a language model's iterations take (`llm`): one board, other boards, batches."""
+
+import numpy as np
+import polars as pl
+
+from hardware_models.fitting import Fit
+from hardware_models.llm_iteration import TPOT, TTFT
+from hardware_models.llm_models import language_model
+from hardware_models.llm_speed import FULL_PRECISION, REFERENCE, SPEED, flops_per_s
+from hardware_models.surface_fit import coefficient_rows, error_rows, fit_surface
+from hardware_models.tables import load_table
+
+_LAYER_REFERENCE = "A100-40GB"  # The board of the whole-layer profile that ratios are taken to.
+_FEW, _MANY = 16, 1024  # Up to the first, reading weights decides; from the second on, arithmetic.
+_INT8 = "LLM.int8"
+
+Rows = list[tuple[str, str, float]]
+
+
+def _geometric_mean(values: pl.Series) -> float:
+    return float(np.exp(np.log(values.to_numpy()).mean()))
+
+
+def _layer_ratios() -> Rows:
+    """Ratios of whole layers to those on an A100-40GB, over the rows that both boards have."""
+    table = load_table("llm_layer_times")
+    few = (pl.col("phase") == "decode") & (pl.col("batch_or_tokens") <= _FEW)
+    many = (pl.col("phase") == "prompt") & (pl.col("batch_or_tokens") >= _MANY)
+    key = ["model", "phase", "batch_or_tokens"]
+    base = table.filter(pl.col("gpu") == _LAYER_REFERENCE).select(*key, base="time_ms_per_layer")
+    both = table.join(base, on=key).with_columns(ratio=pl.col("time_ms_per_layer") / pl.col("base"))
+    return [
+        (f"board {gpu.rsplit('-', 1)[0]}", name, _geometric_mean(rows["ratio"]))
+        for name, chosen in (("decode_over_a100_40gb", few), ("prefill_over_a100_40gb", many))
+        for gpu in sorted(set(both["gpu"]) - {_LAYER_REFERENCE})
+        for rows in (both.filter(chosen & (pl.col("gpu") == gpu)),)
+    ]
+
+
+def _projection_ratios() -> Rows:
+    """Ratios of a layer's projections to those on an A100-80GB, on one board."""
+    table = load_table("llm_mlp_times").filter(pl.col("tensor_parallel") == 1)
+    key = ["model", "num_tokens"]
+    base = table.filter(pl.col("gpu") == REFERENCE).select(*key, base="linear_ms_per_layer")
+    both = table.filter(pl.col("num_tokens") <= _FEW).join(base, on=key)
+    both = both.with_columns(ratio=pl.col("linear_ms_per_layer") / pl.col("base"))
+    result: Rows = []
+    for gpu in sorted(set(table["gpu"]) - {REFERENCE}):
+        ratio = _geometric_mean(both.filter(pl.col("gpu") == gpu)["ratio"])
+        result.append((f"board {gpu}", "decode_over_a100_80gb", ratio))
+        faster = flops_per_s(REFERENCE) / flops_per_s(gpu)
+        result.append((f"board {gpu}", "prefill_over_a100_80gb", faster))
+    return result
+
+
+def _slopes(target: str) -> dict[tuple[str, str, int], tuple[float, float]]:
+    """Fit ``time = fixed + slope * size`` to each group: prompt tokens, or sequences up to 32."""
+    surface = TTFT if target == "ttft_ms" else TPOT
+    table = surface.measured()
+    table = table.filter(surface.trusted(table) & (pl.col("gpu") == REFERENCE.lower()))
+    name, largest = ("prompt_tokens", 4096) if target == "ttft_ms" else ("batch", 32)
+    if target == "ttft_ms":
+        table = table.filter(pl.col("batch") == 1)
+    table = table.filter(pl.col(name) <= largest)
+    result = {}
+    for (model, gpu, parallel), rows in table.group_by("model", "gpu", "tensor_parallel"):
+        size, times = rows[name].to_numpy().astype(float), rows[target].to_numpy()
+        design = np.column_stack([np.ones_like(size), size]) / times[:, None]
+        fixed, slope = np.linalg.lstsq(design, np.ones_like(times), rcond=None)[0]
+        result[str(model), str(gpu), int(str(parallel))] = (float(fixed), float(slope))
+    return result
+
+
+def _shares() -> Rows:
+    """What iterations of whole engines say of prefill's fixed part, sequences and parallelism.
+
+    On the reference board, so that what carries over to others is in the ratios alone.
+    """
+    first, between = _slopes("ttft_ms"), _slopes("tpot_ms")
+    groups = sorted(first.keys() & between.keys())
+    fixed = [first[group][0] / between[group][0] for group in groups]
+    sequence = [between[group][1] / first[group][1] for group in groups]
+    logs = []
+    for model, gpu, parallel in groups:
+        known = language_model(model)
+        alone = 2e3 * known.layers * known.layer_parameters / flops_per_s(REFERENCE)
+        logs.append((np.log(parallel), np.log(alone / first[model, gpu, parallel][1])))
+    boards, gains = np.array(logs).T
+    return [
+        ("engine", "prefill_fixed_over_decode", float(np.median(fixed))),
+        ("engine", "sequence_over_prompt_token", float(np.median(sequence))),
+        ("engine", "prefill_parallel_exponent", float(boards @ gains / (boards @ boards))),
+    ]
+
+
+def _int8_over_full() -> Rows:
+    """How much longer an iteration takes with LLM.int8, at the smallest batch with both rows."""
+    table = load_table("llm_speed").filter(
+        pl.col("model") == "BLOOM-176B", pl.col("gpu") == REFERENCE
+    )
+    rates = {
+        (precision, batch): rate
+        for precision, batch, rate in table.select(
+            "precision", "batch", "decode_tokens_per_s"
+        ).iter_rows()
+    }
+    batch = min(size for of, size in rates if of == _INT8 and (FULL_PRECISION, size) in rates)
+    ratio = rates[FULL_PRECISION, batch] / rates[_INT8, batch]
+    return [(f"precision {_INT8}", "decode_over_full_precision", ratio)]
+
+
+def fit() -> Fit:
+    """Fit the rates of single requests, and the ratios by which they carry over.
+
+    Rates are cross-validated at random and by whole models. Ratios are geometric means or medians
+    over rows; how they spread is in the tables that they come from.
+    """
+    values, kernel = fit_surface(SPEED)
+    ratios = [*_layer_ratios(), *_projection_ratios(), *_shares(), *_int8_over_full()]
+    rows = [(group, name, float(f"{value:.6g}")) for group, name, value in ratios]
+    ratio_rows = pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row")
+    return Fit(
+        name="llm",
+        coefficients=pl.concat([coefficient_rows(SPEED, values, kernel), ratio_rows]),
+        errors=pl.DataFrame(
+            error_rows(SPEED, kernel, ("precision",), [("5-fold by model", ("model",))])
+        ),
+        source="Qwen2.5 speed benchmark, Splitwise, Helix and Vidur profiles, LLM.int8 blog",
+        source_url="https://github.com/QwenLM/Qwen2.5/blob/a912d239c2d0e2e5d10bb8d02e6f5685edb43e68/docs/source/benchmark/speed_benchmark.rst",
+    )

@@ -1,0 +1,224 @@
+"""Times of a language model's iterations on DGX machines: to the first token, and between tokens.
+
+Measured: Splitwise (ISCA 2024), table ``llm_iteration``, static batches of equal prompts without
+admission or paging, so these times hold for an iteration of an engine, not for its queue. Rows of
+power-capped GPUs (``-pcap``) are other rows times a constant in the source.
+"""
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from hardware_models.basis import Basis, Latency
+from hardware_models.errors import pick
+from hardware_models.gaussian_process import Array, Coordinates, Kernel
+from hardware_models.surfaces import Coefficients, Form, Surface, lookup, predict, smooth_max
+from hardware_models.tables import load_table, table_cache
+
+Target = Literal["ttft_ms", "tpot_ms"]
+
+_KEY = ("model", "gpu", "tensor_parallel", "prompt_tokens", "batch", "output_tokens")
+_CAP = "-pcap"
+_MS_PER_S = 1e3
+_CONTRADICTION = 2.0
+
+
+def _uncapped(frame: pl.DataFrame) -> pl.Series:
+    return frame["gpu"].str.strip_suffix(_CAP)
+
+
+def _groups(name: str, frame: pl.DataFrame) -> list[str]:
+    """Name the form's group of each row: model, GPU whatever its power cap, and parallelism."""
+    rows = zip(frame["model"], _uncapped(frame), frame["tensor_parallel"], strict=True)
+    return [f"{name} {model} {gpu} {parallel}" for model, gpu, parallel in rows]
+
+
+def _caps(name: str, frame: pl.DataFrame) -> list[str]:
+    return [f"{name} {gpu}" for gpu in frame["gpu"]]
+
+
+def _cap(values: Coefficients, name: str, frame: pl.DataFrame) -> Array:
+    """Logarithm of what a power cap multiplies times by, (rows,)."""
+    capped = frame["gpu"].str.ends_with(_CAP).to_numpy()
+    return np.where(capped, lookup(values, _caps(name, frame), "log_cap"), 0.0)
+
+
+def _numbers(frame: pl.DataFrame, *columns: str) -> tuple[Array, ...]:
+    return tuple(frame[column].to_numpy().astype(float) for column in columns)
+
+
+def _ttft_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+    prompt, batch, times = _numbers(frame, "prompt_tokens", "batch", "ttft_ms")
+    groups = np.array(_groups("ttft", frame))
+    start = {("ttft", "batch_exponent"): 0.05}
+    start |= {("ttft", "log_attention"): -3.5, ("ttft", "log_sharpness"): 0.5}
+    for group in sorted(set(groups.tolist())):
+        of = groups == group
+        start[group, "log_floor"] = float(np.log(times[of].min()))
+        start[group, "log_slope"] = float(np.median(np.log(times[of] / (prompt * batch)[of])))
+    return start | {(cap, "log_cap"): 0.0 for cap in _caps("ttft", frame) if cap.endswith(_CAP)}
+
+
+def _ttft_form(frame: pl.DataFrame) -> Form:
+    """Largest of a floor and of work: tokens, their attention, and a power of the batch."""
+    prompt, batch = _numbers(frame, "prompt_tokens", "batch")
+    groups = _groups("ttft", frame)
+
+    def form(values: Coefficients) -> Array:
+        shared = {name: values["ttft", name] for of, name in values if of == "ttft"}
+        attention = np.exp(shared["log_attention"]) * prompt / 1e3
+        work = lookup(values, groups, "log_slope") + np.log(prompt * batch)
+        work += np.log1p(attention) + shared["batch_exponent"] * np.log(batch)
+        sharpness = 1 + np.exp(shared["log_sharpness"])
+        floor = lookup(values, groups, "log_floor")
+        return smooth_max(floor, work, sharpness) + _cap(values, "ttft", frame)
+
+    return form
+
+
+def _tpot_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+    (times,) = _numbers(frame, "tpot_ms")
+    groups = np.array(_groups("tpot", frame))
+    start = {("tpot", "log_context"): -5.0}
+    for group in sorted(set(groups.tolist())):
+        start[group, "log_floor"] = float(np.log(times[groups == group].min()))
+        start[group, "log_batch"] = -4.5
+    return start | {(cap, "log_cap"): 0.0 for cap in _caps("tpot", frame) if cap.endswith(_CAP)}
+
+
+def _tpot_form(frame: pl.DataFrame) -> Form:
+    """A floor, and time for each sequence and for each 1000 tokens of context."""
+    prompt, batch, output = _numbers(frame, "prompt_tokens", "batch", "output_tokens")
+    context = batch * (prompt + output / 2) / 1e3
+    groups = _groups("tpot", frame)
+
+    def form(values: Coefficients) -> Array:
+        sequence = np.exp(lookup(values, groups, "log_batch")) * batch
+        growth = np.log1p(sequence + np.exp(values["tpot", "log_context"]) * context)
+        floor = lookup(values, groups, "log_floor")
+        total: Array = floor + growth + _cap(values, "tpot", frame)
+        return total
+
+    return form
+
+
+def _group_features(frame: pl.DataFrame) -> Array:
+    """Different models differ by 1, different GPUs too, twice the parallelism too."""
+    table = load_table("llm_iteration")
+    models, gpus = table["model"].unique().sort(), _uncapped(table).unique().sort()
+    model, gpu = frame["model"].to_numpy(), _uncapped(frame).to_numpy()
+    codes = [0.5 * (model == name) for name in models] + [0.5 * (gpu == name) for name in gpus]
+    return np.column_stack([*codes, np.log2(frame["tensor_parallel"].to_numpy())])
+
+
+def _ttft_coordinates(frame: pl.DataFrame) -> Coordinates:
+    prompt, batch = _numbers(frame, "prompt_tokens", "batch")
+    points = np.column_stack([np.log2(prompt * batch), np.log2(batch)])
+    return Coordinates(points, _group_features(frame))
+
+
+def _tpot_coordinates(frame: pl.DataFrame) -> Coordinates:
+    points = np.log2(np.column_stack(_numbers(frame, "prompt_tokens", "batch", "output_tokens")))
+    return Coordinates(points, _group_features(frame))
+
+
+def _trusted(frame: pl.DataFrame) -> pl.Series:
+    """Mark rows that no other contradicts.
+
+    A row is contradicted if another of its group, of no larger prompt or batch, took over twice as
+    long to its first token: such a run cannot have processed its batch as a whole.
+    """
+    prompt, batch, times = _numbers(frame, "prompt_tokens", "batch", "ttft_ms")
+    groups = np.array(_groups("ttft", frame))
+    same = groups[:, None] == groups[None, :]
+    smaller = (prompt[:, None] >= prompt[None, :]) & (batch[:, None] >= batch[None, :])
+    contradicted = same & smaller & (times[None, :] > _CONTRADICTION * times[:, None])
+    return pl.Series(~contradicted.any(axis=1))
+
+
+TTFT = Surface(
+    fit="llm_iteration",
+    name="ttft",
+    table="llm_iteration",
+    target="ttft_ms",
+    key=_KEY,
+    start=_ttft_start,
+    form=_ttft_form,
+    coordinates=_ttft_coordinates,
+    kernel=Kernel((1.0, 2.0), 0.02, 0.1, 0.6, 0.01),
+    trusted=_trusted,
+)
+"""Milliseconds to the first token."""
+
+TPOT = Surface(
+    fit="llm_iteration",
+    name="tpot",
+    table="llm_iteration",
+    target="tpot_ms",
+    key=_KEY,
+    start=_tpot_start,
+    form=_tpot_form,
+    coordinates=_tpot_coordinates,
+    kernel=Kernel((4.0, 2.0, 6.0), 0.02, 0.05, 0.6, 0.01),
+    trusted=_trusted,
+)
+"""Milliseconds from one token to the next."""
+
+_SURFACES: dict[str, Surface] = {"ttft_ms": TTFT, "tpot_ms": TPOT}
+
+
+@table_cache
+def splitwise_time(
+    target: Target,
+    model: str,
+    gpu: str,
+    tensor_parallel: int,
+    prompt_tokens: int,
+    batch: int,
+    output_tokens: int,
+) -> Latency:
+    """Time to the first token, or between tokens, of a static batch of equal requests.
+
+    These are the times of one iteration of an engine that has nothing else to do: they say nothing
+    of when requests are admitted. Where the table has the point, it is as measured; elsewhere the
+    physical form of the surface, corrected by a Gaussian process on what the form leaves over. The
+    three rows that others contradict (Llama-2-70B on 2 GPUs, batch 64) are given as measured, but
+    nothing is learnt from them.
+
+    Args:
+        target: ``"ttft_ms"`` or ``"tpot_ms"``.
+        model: ``"llama2-70b"`` or ``"bloom-176b"``.
+        gpu: ``"a100-80gb"``, ``"h100-80gb"`` or ``"h100-80gb-pcap"``, power-capped.
+        tensor_parallel: GPUs that share the model.
+        prompt_tokens: Prompt of each request.
+        batch: Requests at once.
+        output_tokens: Tokens that each generates.
+
+    Raises:
+        UnknownNameError: There is no such target, or the model was not measured so.
+        ValueError: A number is not positive.
+    """
+    pick("target", target, _SURFACES)
+    numbers = {"prompt_tokens": prompt_tokens, "batch": batch, "output_tokens": output_tokens}
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number!r}: give a positive whole number")
+    table = load_table("llm_iteration")
+    known = table.select(pl.concat_str("model", "gpu", "tensor_parallel", separator=" ").unique())
+    pick(
+        "combination of model, gpu and tensor_parallel",
+        f"{model} {gpu} {tensor_parallel}",
+        known.to_series().sort(),
+    )
+    row = (model, gpu, tensor_parallel, prompt_tokens, batch, output_tokens)
+    asked = pl.DataFrame([row], schema=list(_KEY), orient="row")
+    figures, exact = predict(_SURFACES[target], asked)
+    if exact[0]:
+        return Latency(float(figures[0]) / _MS_PER_S, "measured")
+    inside = all(
+        table[name].min() <= number <= table[name].max()  # type: ignore[operator]
+        for name, number in numbers.items()
+    )
+    basis: Basis = "interpolated" if inside else "extrapolated"
+    return Latency(float(figures[0]) / _MS_PER_S, basis)

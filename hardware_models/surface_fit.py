@@ -1,0 +1,141 @@
+"""Fit surfaces to their tables, and say how well they predict rows that they have not seen."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.optimize import least_squares
+
+from hardware_models.gaussian_process import Array, Kernel, fit_kernel
+from hardware_models.surfaces import Coefficients, Surface, learn, stored_kernel
+
+FOLDS = 5
+SEEDS = (0, 1, 2)
+
+_RIDGE = 0.03  # Pulls coefficients that no row decides to where they start; logarithms, so mildly.
+_OUTLIER = 0.2  # Residuals of the form beyond it, in logarithms, count by their size, not square.
+
+
+def fit_form(surface: Surface, known: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """Fit the physical form of a surface to measured rows, by least squares of logarithms."""
+    start = surface.start(known)
+    names, first = list(start), np.array(list(start.values()))
+    form, logs = surface.form(known), np.log(known[surface.target].to_numpy())
+
+    def residuals(vector: Array) -> Array:
+        missed = form(dict(zip(names, vector.tolist(), strict=True))) - logs
+        return np.concatenate([missed, _RIDGE * (vector - first)])
+
+    best = least_squares(residuals, first, loss="soft_l1", f_scale=_OUTLIER)
+    return {name: float(f"{value:.6g}") for name, value in zip(names, best.x.tolist(), strict=True)}
+
+
+def fit_surface(surface: Surface) -> tuple[dict[tuple[str, str], float], Kernel]:
+    """Fit the form of a surface, and the kernel of its correction, to its table."""
+    known = surface.measured()
+    known = known.filter(surface.trusted(known))
+    values = fit_form(surface, known)
+    left = np.log(known[surface.target].to_numpy()) - surface.form(known)(values)
+    kernel = fit_kernel(surface.kernel, surface.coordinates(known), left, surface.rounding(known))
+    return values, kernel
+
+
+def _folds(units: npt.NDArray[np.intp], seed: int) -> Iterator[npt.NDArray[np.bool_]]:
+    """Mark the rows of each fold; rows of one unit stay together."""
+    order = np.random.default_rng(seed).permutation(units.max() + 1)
+    for fold in range(FOLDS):
+        yield np.isin(units, order[fold::FOLDS])
+
+
+def _out_of_fold(surface: Surface, kernel: Kernel, seed: int, together: tuple[str, ...]) -> Array:
+    rows = surface.measured()
+    trusted = surface.trusted(rows).to_numpy()
+    units = rows.select(pl.struct(together).rank("dense")).to_series().to_numpy() - 1
+    predicted = np.full(rows.height, np.nan)
+    for held in _folds(units.astype(np.intp), seed):
+        known = rows.filter(pl.Series(~held & trusted))
+        asked = rows.filter(pl.Series(held))
+        predicted[held] = learn(surface, known, fit_form(surface, known), kernel)(asked)
+    return predicted
+
+
+def cross_validated(surface: Surface) -> pl.DataFrame:
+    """Give the rows of a surface with a column ``predicted``, each predicted from the others.
+
+    Rows are held out at random in 5 folds; the form is fitted anew without them, the kernel is
+    that of the whole table.
+    """
+    kernel = stored_kernel(surface)
+    predicted = _out_of_fold(surface, kernel, SEEDS[0], surface.key)
+    return surface.measured().with_columns(predicted=pl.Series(predicted))
+
+
+def _summary(
+    surface: Surface, group: str, scheme: str, rows: pl.DataFrame, errors: Array
+) -> dict[str, object]:
+    """Summarise errors, (seeds, rows), in percent."""
+    mean = errors.mean(axis=0)
+    worst = rows.row(int(mean.argmax()), named=True)
+    return {
+        "group": group,
+        "scheme": scheme,
+        "n": rows.height,
+        "median_pct": round(float(np.median(errors)), 3),
+        "p90_pct": round(float(np.quantile(errors, 0.9)), 3),
+        "worst_pct": round(float(mean.max()), 3),
+        "worst_cell": " ".join(f"{name}={worst[name]}" for name in surface.key),
+    }
+
+
+def error_rows(
+    surface: Surface,
+    kernel: Kernel,
+    group_by: tuple[str, ...],
+    schemes: Iterable[tuple[str, tuple[str, ...]]] = (),
+) -> list[dict[str, object]]:
+    """Cross-validate a surface.
+
+    Args:
+        surface: The surface.
+        kernel: The kernel of its correction, as fitted to all rows.
+        group_by: Columns by which errors are reported, beside those of all rows.
+        schemes: More ways to hold out than at random: a name, and the columns of which rows that
+            share their values are held out together.
+
+    Returns:
+        The rows of a table of errors. Rows that the surface does not trust are reported apart.
+    """
+    rows = surface.measured()
+    trusted = surface.trusted(rows).to_numpy()
+    truth = rows[surface.target].to_numpy()
+    result = []
+    for scheme, together in (("random 5-fold", surface.key), *schemes):
+        predicted = np.array([_out_of_fold(surface, kernel, seed, together) for seed in SEEDS])
+        errors = np.abs(predicted / truth - 1) * 100
+        answered = np.isfinite(errors).all(axis=0)
+        labels = rows.select(pl.concat_str(group_by, separator=" ")).to_series()
+        wanted = [("all", trusted), ("not trusted", ~trusted)] + [
+            (label, (labels == label).to_numpy() & trusted)
+            for label in labels.unique().sort().to_list()
+        ]
+        for label, mask in wanted:
+            of = mask & answered
+            if of.any():
+                result.append(
+                    _summary(
+                        *(surface, f"{surface.name} {label}", scheme),
+                        *(rows.filter(pl.Series(of)), errors[:, of]),
+                    )
+                )
+    return result
+
+
+def coefficient_rows(surface: Surface, values: Coefficients, kernel: Kernel) -> pl.DataFrame:
+    """Lay out what a surface was fitted to, as the rows of a table of coefficients."""
+    rows = [(group, name, value) for (group, name), value in values.items()]
+    rows += [
+        (f"{surface.name} kernel", name, float(f"{value:.6g}"))
+        for name, value in kernel.values().items()
+    ]
+    return pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row")

@@ -1,0 +1,179 @@
+"""Surfaces: a measured figure as a physical form times a smooth correction, by table.
+
+A surface says where the rows of a table lie, and which physical form they follow. What it takes to
+predict, the coefficients of the form and the kernel of the correction, is fitted beforehand
+(`surface_fit`) and read from the tables ``fit_<name>``; the correction itself follows the rows of
+the table in use, a user's own among them. A row that the table has is given as it was measured.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from hardware_models.gaussian_process import Array, Coordinates, Kernel, Process
+from hardware_models.tables import load_table, table_cache
+
+Coefficients = Mapping[tuple[str, str], float]
+"""Values by group and coefficient."""
+
+Form = Callable[[Coefficients], Array]
+"""Logarithms of a form at some rows, given its coefficients; nan where it lacks some."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A figure that a table holds, and the form that it follows.
+
+    Attributes:
+        fit: The fit, in tables ``fit_<fit>``, that holds its coefficients.
+        name: Its name in that fit, which begins the name of each of its groups.
+        table: The table.
+        target: The column of the figure.
+        key: The columns that identify a row of it.
+        start: Gives the coefficients of the form from which to start fitting it to some rows.
+        form: Prepares the form at some rows.
+        coordinates: Says where rows lie.
+        kernel: A guess at the kernel of the correction.
+        rows: Marks the rows of the table that it speaks of.
+        trusted: Marks those of them that fits and corrections go by.
+        rounding: Gives the relative error of each figure by rounding in its source.
+    """
+
+    fit: str
+    name: str
+    table: str
+    target: str
+    key: tuple[str, ...]
+    start: Callable[[pl.DataFrame], dict[tuple[str, str], float]]
+    form: Callable[[pl.DataFrame], Form]
+    coordinates: Callable[[pl.DataFrame], Coordinates]
+    kernel: Kernel
+    rows: Callable[[pl.DataFrame], pl.Series] = lambda frame: pl.repeat(
+        True, frame.height, eager=True
+    )
+    trusted: Callable[[pl.DataFrame], pl.Series] = lambda frame: pl.repeat(
+        True, frame.height, eager=True
+    )
+    rounding: Callable[[pl.DataFrame], Array] = lambda frame: np.zeros(frame.height)
+
+    def measured(self) -> pl.DataFrame:
+        """The rows of the table in use that the surface speaks of."""
+        table = load_table(self.table)
+        return table.filter(self.rows(table))
+
+
+@table_cache
+def coefficients(fit: str) -> Coefficients:
+    """Read the coefficients of a fit, by group and coefficient."""
+    table = load_table(f"fit_{fit}")
+    keys = zip(table["group"], table["coefficient"], strict=True)
+    return dict(zip(keys, table["value"], strict=True))
+
+
+def stored_kernel(surface: Surface) -> Kernel:
+    """Read the kernel of a surface's correction."""
+    group = f"{surface.name} kernel"
+    return Kernel.from_values(
+        {name: value for (of, name), value in coefficients(surface.fit).items() if of == group}
+    )
+
+
+def _condition(
+    surface: Surface, known: pl.DataFrame, values: Coefficients, kernel: Kernel
+) -> Process:
+    logs = np.log(known[surface.target].to_numpy()) - surface.form(known)(values)
+    usable = np.isfinite(logs)
+    seen = surface.coordinates(known)[usable]
+    return Process.given(kernel, seen, logs[usable], surface.rounding(known)[usable])
+
+
+def learn(
+    surface: Surface, known: pl.DataFrame, values: Coefficients, kernel: Kernel
+) -> Callable[[pl.DataFrame], Array]:
+    """Condition the correction on measured rows.
+
+    Args:
+        surface: The surface.
+        known: Rows with the figure.
+        values: The coefficients of the form.
+        kernel: The kernel of the correction.
+
+    Returns:
+        A function from rows to the figures predicted there, nan where the form lacks coefficients.
+    """
+    process = _condition(surface, known, values, kernel)
+
+    def predict(asked: pl.DataFrame) -> Array:
+        if asked.is_empty():
+            return np.empty(0)
+        correction = process.mean(surface.coordinates(asked))
+        figures: Array = np.exp(surface.form(asked)(values) + correction)
+        return figures
+
+    return predict
+
+
+@table_cache
+def _process(surface: Surface) -> Process:
+    known = surface.measured()
+    known = known.filter(surface.trusted(known))
+    return _condition(surface, known, coefficients(surface.fit), stored_kernel(surface))
+
+
+def correction(surface: Surface, asked: pl.DataFrame) -> Array:
+    """Give logarithms of what the correction multiplies the physical form by, (rows,)."""
+    return _process(surface).mean(surface.coordinates(asked))
+
+
+def predict(surface: Surface, asked: pl.DataFrame) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Give the figure at each row asked for.
+
+    Args:
+        surface: The surface.
+        asked: Rows with the columns of its key.
+
+    Returns:
+        The figures, in the unit of the table, nan where the form lacks coefficients; and which of
+        them are measured.
+    """
+    known = surface.measured().select(*surface.key, measured=surface.target)
+    found = asked.select(surface.key).join(
+        known, on=surface.key, how="left", nulls_equal=True, maintain_order="left"
+    )
+    exact = found["measured"].is_not_null().to_numpy()
+    figures = np.where(exact, found["measured"].fill_null(0).to_numpy(), np.nan)
+    if not exact.all():
+        others = asked.filter(~pl.Series(exact))
+        logs = surface.form(others)(coefficients(surface.fit)) + correction(surface, others)
+        figures[~exact] = np.exp(logs)
+    return figures, exact
+
+
+def lookup(values: Coefficients, groups: Sequence[str], coefficient: str) -> Array:
+    """Find a coefficient of the group of each row, (rows,); nan where there is none."""
+    return np.array([values.get((group, coefficient), np.nan) for group in groups])
+
+
+def features(names: Sequence[str]) -> Callable[[pl.Series], Array]:
+    """Make a coding of names, by which two different ones differ by 1: (rows, names)."""
+
+    def code(series: pl.Series) -> Array:
+        same: Array = 0.5 * (series.to_numpy()[:, None] == np.array(names, dtype=object)[None, :])
+        return same
+
+    return code
+
+
+def log_sum(one: Array, other: Array) -> Array:
+    """Logarithm of x + y, of the logarithms of x and y; nan where either is."""
+    with np.errstate(invalid="ignore"):
+        result: Array = np.logaddexp(one, other)
+    return result
+
+
+def smooth_max(one: Array, other: Array, sharpness: float) -> Array:
+    """Logarithm of (x^s + y^s)^(1/s), of the logarithms of x and y: about the larger of them."""
+    return log_sum(sharpness * one, sharpness * other) / sharpness

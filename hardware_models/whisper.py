@@ -1,0 +1,187 @@
+"""How long Whisper takes to transcribe: windows of 30 s to encode, and tokens to decode.
+
+Source: whisper.cpp benchmarks, table ``whisper_latency``, one engine on a V100, Apple chips, a
+Raspberry Pi 4 and 5, and others. On each hardware and engine a time is a power of the
+parameters of the half of the model at work (table ``whisper_models``), corrected by a Gaussian
+process.
+"""
+
+import math
+
+import numpy as np
+import polars as pl
+
+from hardware_models.basis import Basis, Latency, worst
+from hardware_models.errors import pick
+from hardware_models.gaussian_process import Array, Coordinates, Kernel
+from hardware_models.surfaces import Coefficients, Form, Surface, features, lookup, predict
+from hardware_models.tables import load_table, table_cache
+
+WINDOW_S = 30.0
+"""Seconds of audio that the encoder takes at once; a shorter clip is padded to it."""
+
+_KEY = ("model", "hardware", "engine", "precision", "threads", "metric")
+_METRICS = {"encode": "encode 30 s window", "decode": "decode per token"}
+_MS_PER_S = 1e3
+
+
+@table_cache
+def _parameters(half: str) -> dict[str, int]:
+    table = load_table("whisper_models")
+    return dict(zip(table["model"], table[f"{half}_parameters"], strict=True))
+
+
+def models() -> tuple[str, ...]:
+    """Name the models."""
+    return tuple(_parameters("encoder"))
+
+
+def hardware() -> tuple[str, ...]:
+    """Name the hardware with any measured time."""
+    return tuple(load_table("whisper_latency")["hardware"].unique(maintain_order=True))
+
+
+def _log_parameters(name: str, frame: pl.DataFrame) -> Array:
+    known = _parameters(f"{name}r")
+    return np.log([known.get(model, np.nan) for model in frame["model"]]) - math.log(1e8)
+
+
+def _surface(name: str) -> Surface:
+    def groups(frame: pl.DataFrame) -> list[str]:
+        rows = frame.select("hardware", "engine").iter_rows()
+        return [f"{name} {on} {engine}" for on, engine in rows]
+
+    def start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+        of = np.array(groups(frame))
+        logs = np.log(frame["value"].to_numpy()) - 0.8 * _log_parameters(name, frame)
+        values = {
+            (group, "log_ms_at_100m"): float(np.median(logs[of == group]))
+            for group in sorted(set(of.tolist()))
+        }
+        return values | {(group, "exponent"): 0.8 for group, _ in list(values)}
+
+    def form(frame: pl.DataFrame) -> Form:
+        of, sizes = groups(frame), _log_parameters(name, frame)
+
+        def logs(values: Coefficients) -> Array:
+            level = lookup(values, of, "log_ms_at_100m")
+            result: Array = level + lookup(values, of, "exponent") * sizes
+            return result
+
+        return logs
+
+    def coordinates(frame: pl.DataFrame) -> Coordinates:
+        known = load_table("whisper_latency")
+        codes = [
+            features(known[column].unique().sort().to_list())(frame[column])
+            for column in ("hardware", "engine", "precision")
+        ]
+        threads = np.log2(frame["threads"].to_numpy().astype(float))[:, None]
+        return Coordinates(
+            _log_parameters(name, frame)[:, None], np.column_stack([*codes, threads])
+        )
+
+    def rows(frame: pl.DataFrame) -> pl.Series:
+        known = pl.Series(np.isfinite(_log_parameters(name, frame)), dtype=pl.Boolean)
+        named = frame["precision"].is_not_null() & frame["threads"].is_not_null()
+        return (frame["metric"] == _METRICS[name]) & known & named
+
+    return Surface(
+        fit="whisper",
+        name=name,
+        table="whisper_latency",
+        target="value",
+        key=_KEY,
+        start=start,
+        form=form,
+        coordinates=coordinates,
+        kernel=Kernel((0.5,), 0.1, 0.05, 0.7, 0.02),
+        rows=rows,
+        # The source gives hundredths of a millisecond.
+        rounding=lambda frame: 0.01 * 12**-0.5 / frame["value"].to_numpy(),
+    )
+
+
+ENCODE = _surface("encode")
+"""Milliseconds to encode a window of 30 s."""
+
+DECODE = _surface("decode")
+"""Milliseconds to decode a token, greedily."""
+
+
+@table_cache
+def _default_setting(on: str) -> tuple[str, str, int]:
+    """The engine, precision and threads to expect: half precision, the plainest build's name."""
+    rows = load_table("whisper_latency").filter(
+        (pl.col("hardware") == on) & pl.col("precision").is_not_null() & (pl.col("threads") > 0)
+    )
+    plain = pl.col("engine").str.len_chars()
+    best = rows.sort(pl.col("precision") != "fp16", plain, "engine", "precision", "threads")
+    engine, precision, threads = best.select("engine", "precision", "threads").row(0)
+    return str(engine), str(precision), int(threads)
+
+
+@table_cache
+def _time_s(name: str, model: str, on: str) -> Latency:
+    surface = {"encode": ENCODE, "decode": DECODE}[name]
+    engine, precision, threads = _default_setting(on)
+    row = (model, on, engine, precision, threads, _METRICS[name])
+    figures, exact = predict(surface, pl.DataFrame([row], schema=list(_KEY), orient="row"))
+    if not np.isfinite(figures[0]):
+        known = surface.measured()["hardware"].unique().sort()
+        pick(f"hardware with a measured time to {name}", on, known)
+    basis: Basis = "interpolated"
+    if exact[0]:
+        basis = "measured"
+    else:
+        sizes = _parameters(f"{name}r")
+        measured = surface.measured().filter(pl.col("hardware") == on)["model"]
+        seen = [sizes[each] for each in measured]
+        if not min(seen) <= sizes[model] <= max(seen):
+            basis = "extrapolated"
+    return Latency(float(figures[0]) / _MS_PER_S, basis)
+
+
+def encode_s(model: str, hardware_name: str) -> Latency:
+    """Time to encode a window of 30 s, in half precision by the plainest build of whisper.cpp.
+
+    Raises:
+        UnknownNameError: The model or the hardware is not known.
+    """
+    pick("whisper model", model, models())
+    pick("hardware", hardware_name, hardware())
+    return _time_s("encode", model, hardware_name)
+
+
+def decode_s(model: str, hardware_name: str) -> Latency:
+    """Time to decode a token greedily, in half precision by the plainest build of whisper.cpp.
+
+    Raises:
+        UnknownNameError: The model or the hardware is not known, or has no such measurement.
+    """
+    pick("whisper model", model, models())
+    pick("hardware", hardware_name, hardware())
+    return _time_s("decode", model, hardware_name)
+
+
+def transcription_s(model: str, hardware_name: str, duration_s: float, tokens: int) -> Latency:
+    """Time to transcribe a clip: its windows of 30 s encoded, its tokens decoded.
+
+    Args:
+        model: The model, such as ``"whisper-small"``.
+        hardware_name: The hardware, such as ``"V100"``.
+        duration_s: Seconds of audio.
+        tokens: Tokens of the transcript.
+
+    Raises:
+        UnknownNameError: The model or the hardware is not known, or lacks a measurement.
+        ValueError: The duration is not positive, or the tokens are negative.
+    """
+    if not (math.isfinite(duration_s) and duration_s > 0):
+        raise ValueError(f"duration_s is {duration_s!r}: give a positive number of seconds")
+    if tokens < 0:
+        raise ValueError(f"tokens is {tokens!r}: give a count of at least 0")
+    encode, decode = encode_s(model, hardware_name), decode_s(model, hardware_name)
+    windows = math.ceil(duration_s / WINDOW_S)
+    seconds = math.fsum((windows * encode.seconds, tokens * decode.seconds))
+    return Latency(seconds, worst(encode.basis, decode.basis))

@@ -1,0 +1,56 @@
+"""How tables of applications that are put together from several sources were worked out.
+
+Every module here has a function ``derive`` that returns an application's tables by name; they are
+in ``scenarios/data``, in a directory of the module's name. ``python -m scenarios.derivation [NAME
+...]`` writes them anew; a simulation reads the written tables and never comes here.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from pkgutil import iter_modules
+
+import polars as pl
+
+from hardware_models.errors import pick
+from hardware_models.tables import read_file
+
+DATA = Path(str(files("scenarios").joinpath("data")))
+
+
+def names() -> list[str]:
+    """Name the applications that have derived tables."""
+    return sorted(one.name for one in iter_modules(__path__) if not one.name.startswith("_"))
+
+
+def derived(name: str) -> Mapping[str, pl.DataFrame]:
+    """Return the derived tables of an application, by name.
+
+    Raises:
+        UnknownNameError: no application of that name has derived tables.
+    """
+    pick("application", name, names())
+    tables: Mapping[str, pl.DataFrame] = import_module(f"{__name__}.{name}").derive()
+    return tables
+
+
+def write(chosen: Iterable[str] = (), directory: Path = DATA) -> list[Path]:
+    """Write the derived tables of these applications, or of all; return the files.
+
+    Raises:
+        UnknownNameError: no application of such a name has derived tables.
+    """
+    written = []
+    for name in list(chosen) or names():
+        for table, frame in derived(name).items():
+            path = directory / name / f"{table}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frame.write_csv(path)
+            written.append(path)
+    return written
+
+
+def raw(name: str) -> pl.DataFrame:
+    """Return a source table that derivations start from, all columns text."""
+    return read_file(DATA / "raw" / f"{name}.csv")

@@ -1,0 +1,12 @@
+"""The command ``python -m scenarios.derivation [NAME ...]``."""
+
+import sys
+
+from hardware_models.errors import UnknownNameError
+from scenarios.derivation import write
+
+try:
+    for path in write(sys.argv[1:]):
+        print(path)
+except UnknownNameError as error:
+    sys.exit(str(error))

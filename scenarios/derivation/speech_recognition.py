@@ -1,0 +1,225 @@
+"""Speech recognition: sampler, noise reduction, wave to text, decoder; 125 configurations.
+
+Every figure comes from ``raw/asr_pipeline_profile.csv`` (accuracy, service times and message sizes,
+measured on three data sets) and ``raw/asr_wer_strata.csv`` (word error rate by stratum of VOiCES);
+both files name their sources row by row.
+
+Three things that the sources do not give are derived, each by a stated rule:
+
+* *Message sizes.* The LibriSpeech and TED-LIUM rows hold the size of one clip, another clip for
+  each configuration; the raw audio of a query cannot depend on how it is processed. So the size of
+  the raw audio is the mean over all rows of a data set, and a later message is that mean times the
+  row's own ratio of that message to its raw audio.
+* *Request sizes.* A request's size relative to the mean is log-normal with the coefficient of
+  variation of those raw clip sizes over the rows: 0.63 for LibriSpeech and 0.52 for TED-LIUM. The
+  VOiCES rows are means over clips, so its spread is borrowed from the mean of the other two.
+* *Spread of accuracy.* Strata were measured for VOiCES only. LibriSpeech and TED-LIUM are one
+  stratum each, with their own measured mean and the shape of VOiCES' distribution over clips in
+  the same configuration, scaled to that mean.
+
+Accuracy is 1 - WER, which is negative where the word error rate is above 1.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hardware_models.compute import raspberry_pi_over_gpu
+from hardware_models.tables import load_table
+from scenarios.derivation import raw
+
+Floats = NDArray[np.float64]
+
+OPERATORS = ("audio_sampler", "noise_reduction", "wave_to_text", "decoder")
+KNOBS = ("sample_rate_hz", "freq_mask_hz", "model")
+STRATIFIED = "VOiCES"
+PROBABILITIES = (0.25, 0.5, 0.75, 0.95)
+ACCURACY_COLUMNS = ("a000", "a005", "a025", "a050", "a075")
+"""Accuracy at probabilities 0, 0.05, 0.25, 0.5 and 0.75; from ``flawless_from`` on it is 1."""
+
+
+def derive() -> Mapping[str, pl.DataFrame]:
+    """Return the application's tables: profile, clips, accuracy, strata and models."""
+    measured = [*(f"{name}_ms" for name in OPERATORS), *_bytes_columns(), "wer"]
+    profile = _numeric(raw("asr_pipeline_profile"), measured)
+    strata = _numeric(
+        raw("asr_wer_strata"), ["n", "wer_mean", "frac_zero", "p25", "p50", "p75", "p95"]
+    )
+    strata = strata.with_columns(pl.col("stratum").str.zfill(2).alias("order"))
+    datasets = profile["dataset"].unique(maintain_order=True).to_list()
+    return {
+        "profile": pl.concat(_profile(profile, name) for name in datasets),
+        "clips": pl.concat(_clips(profile, name) for name in datasets),
+        "accuracy": pl.concat(_accuracy(profile, strata, name) for name in datasets),
+        "strata": pl.concat(_strata(strata, name) for name in datasets),
+        "models": _models(profile),
+    }
+
+
+def _bytes_columns() -> list[str]:
+    return [f"{name}_input_bytes" for name in OPERATORS]
+
+
+def _numeric(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    return frame.with_columns(pl.col(columns).cast(pl.Float64))
+
+
+def _provenance(frame: pl.DataFrame, unit: str, note: str, kind: str = "derived") -> pl.DataFrame:
+    """Add what says where rows come from; source and address are those of the frame's rows."""
+    return frame.with_columns(
+        pl.lit(unit).alias("unit"), pl.lit(kind).alias("kind"), pl.lit(note).alias("note")
+    ).select(
+        *(name for name in frame.columns if name not in ("source", "source_url")),
+        *("unit", "kind", "source", "source_url", "note"),
+    )
+
+
+def _profile(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
+    """Return service times and message sizes of every configuration."""
+    rows = profile.filter(pl.col("dataset") == dataset)
+    first = _bytes_columns()[0]
+    raw_mean = float(rows[first].to_numpy().mean())
+    frame = rows.select(
+        "dataset",
+        *KNOBS,
+        *((pl.col(f"{name}_ms") / 1e3).alias(f"{name}_s") for name in OPERATORS),
+        *((raw_mean * pl.col(name) / pl.col(first)).alias(name) for name in _bytes_columns()),
+        "source",
+        "source_url",
+    )
+    return _provenance(
+        frame,
+        "s; bytes",
+        "s: measured ms / 1000; bytes: mean raw audio of the data set's rows * measured bytes / "
+        "raw audio of the row",
+    )
+
+
+def _clips(profile: pl.DataFrame, dataset: str) -> pl.DataFrame:
+    """Return how clips differ in size."""
+    cvs = {}
+    for name in ("LibriSpeech", "TED-LIUM"):
+        sizes = profile.filter(pl.col("dataset") == name)[_bytes_columns()[0]].to_numpy()
+        cvs[name] = float(sizes.std() / sizes.mean())
+    own = dataset in cvs
+    rows = profile.filter(pl.col("dataset") == dataset).head(1)
+    frame = rows.select(
+        "dataset",
+        pl.lit(cvs[dataset] if own else float(np.mean(list(cvs.values())))).alias("size_cv"),
+        "source",
+        "source_url",
+    )
+    if own:
+        note = "sd / mean of raw audio over the data set's rows, one clip each"
+        return _provenance(frame, "ratio", note)
+    note = f"rows of {dataset} are means over clips: taken as the mean of {' and '.join(cvs)}"
+    return _provenance(frame, "ratio", note, "assumption")
+
+
+def _of(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
+    part = "hidden_kmeans_8" if dataset == STRATIFIED else "all"
+    return strata.filter(pl.col("strata") == part)
+
+
+def _label(dataset: str) -> pl.Expr:
+    return pl.col("stratum") if dataset == STRATIFIED else pl.lit("all").alias("stratum")
+
+
+def _strata(strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
+    """Return the strata of a data set, and how many clips fell in each."""
+    rows = _of(strata, dataset).unique("stratum", keep="first").sort("order")
+    clips = pl.col("n") if dataset == STRATIFIED else pl.lit(1.0)
+    frame = rows.select(
+        pl.lit(dataset).alias("dataset"),
+        _label(dataset),
+        clips.alias("weight"),
+        "source",
+        "source_url",
+    )
+    if dataset == STRATIFIED:
+        return _provenance(frame, "clips", "clips in the cluster, of 8 by k-means of embeddings")
+    return _provenance(frame, "share", "not divided into strata", "assumption")
+
+
+def _accuracy(profile: pl.DataFrame, strata: pl.DataFrame, dataset: str) -> pl.DataFrame:
+    """Return mean accuracy and the accuracy of single clips, by configuration and stratum."""
+    means = profile.filter(pl.col("dataset") == dataset).select(*KNOBS, "wer")
+    rows = _of(strata, dataset).join(means, on=KNOBS, how="left", maintain_order="left")
+    own = dataset == STRATIFIED
+    wer = rows["wer_mean" if own else "wer"].to_numpy()
+    frame = rows.select(
+        pl.lit(dataset).alias("dataset"),
+        *KNOBS,
+        _label(dataset),
+        pl.Series("accuracy", 1 - wer),
+        *(
+            pl.Series(name, column)
+            for name, column in zip(ACCURACY_COLUMNS, 1 - _wer_quantiles(rows, wer), strict=True)
+        ),
+        (1 - pl.col("frac_zero")).alias("flawless_from"),
+        "source",
+        "source_url",
+    )
+    shape = "" if own else f", with the shape of {STRATIFIED} scaled to the mean of {dataset}"
+    note = (
+        "accuracy = 1 - WER; aNNN: accuracy of one clip at probability NNN/100, piecewise linear "
+        f"through the measured quantiles{shape}; the lowest is such that the mean is met"
+    )
+    return _provenance(frame, "fraction; probability", note)
+
+
+def _wer_quantiles(rows: pl.DataFrame, mean_wer: Floats) -> Floats:
+    """Fit the inverse CDF of the per-clip word error rate, one column a row of the table.
+
+    Piecewise linear through the share of clips without an error and the measured quantiles; the
+    upper end is set so that the mean is the measured one, but no lower than the 95th percentile.
+    Where that bound binds, or a mean of another data set is to be met, the whole curve is scaled.
+
+    Returns:
+        Word error rates at probabilities 1, 0.95, 0.75, 0.5 and 0.25, shape (5, rows).
+    """
+    quantiles = rows.select(f"p{round(100 * p)}" for p in PROBABILITIES).to_numpy()
+    flawless = rows["frac_zero"].to_numpy()
+    # Quantiles below the flawless share are zero by definition, whatever rounding left in them.
+    quantiles = np.where(np.array(PROBABILITIES) <= flawless[:, None], 0.0, quantiles)
+    none = np.zeros_like(flawless)
+    grid = np.column_stack([np.tile((0.0, *PROBABILITIES, 1.0), (len(flawless), 1)), flawless])
+    wer = np.column_stack([none, quantiles, quantiles[:, -1], none])
+    order = np.argsort(grid, axis=1, kind="stable")
+    grid, wer = (np.take_along_axis(values, order, axis=1) for values in (grid, wer))
+    below = np.trapezoid(wer[:, :-1], grid[:, :-1], axis=1)
+    tail = 1 - grid[:, -2]
+    own_mean = rows["wer_mean"].to_numpy()
+    wer[:, -1] = np.maximum(2 * (own_mean - below) / tail - wer[:, -2], wer[:, -2])
+    scale = mean_wer / np.trapezoid(wer, grid, axis=1)
+    upper = np.column_stack([wer[:, -1], quantiles[:, ::-1]])
+    scaled: Floats = (upper * scale[:, None]).T
+    return scaled
+
+
+def _models(profile: pl.DataFrame) -> pl.DataFrame:
+    """Return the size of every model, its work on a mean clip, and its time on a small CPU."""
+    facts = raw("speech_facts")
+    fact = dict(zip(facts["quantity"], facts["value"].cast(pl.Float64), strict=True))
+    clip_bytes = float(profile[_bytes_columns()[0]].to_numpy().mean())
+    clip_s = clip_bytes / (fact["sample_bytes"] * fact["sample_rate"])
+    work = fact["frames_per_s"] * clip_s / (fact["parameters"] * fact["tokens"])
+    frame = load_table("model_sizes").select(
+        "model",
+        "weight_bytes",
+        (pl.col("parameters") * work).alias("like_items"),
+        pl.lit(raspberry_pi_over_gpu()).alias("device_ratio"),
+        "source",
+        "source_url",
+    )
+    return _provenance(
+        frame,
+        "bytes; ratio; ratio",
+        "weight_bytes as in table model_sizes; like_items: parameters x frames of the mean clip of "
+        f"{clip_s:.1f} s over parameters x tokens of BERT base (operations are twice that product "
+        "in both); device_ratio: geometric mean over whisper-tiny, -base and -small of the fp16 "
+        "encoder's time on a Raspberry Pi 5 over that on a V100, table asr_encode_latency, which "
+        "stands for the reference GPU",
+    )

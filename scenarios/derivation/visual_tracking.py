@@ -1,0 +1,359 @@
+"""Visual tracking: sample frames, detect people, track them; 200 configurations.
+
+The detectors are YOLOX, because multi-object tracking accuracy (MOTA) was published for them, size
+by size, behind one tracker (ByteTrack); for YOLOv8, which was timed on an A100, none was found. A
+request is a segment of one second, of which the frame rate decides how many frames are worked on.
+
+* *Time of a detector*, on a V100 in PyTorch at half precision. Measured for one frame of 640 x 640
+  (YOLOX), and together with the tracker at 800 x 1440 (ByteTrack). One line through both, a + b x
+  GFLOPs + tracker, explains them; a time elsewhere is the measured one at 640 x 640 plus b x the
+  difference in GFLOPs, which are proportional to pixels. On an A100 it is divided by the ratio of
+  the two boards.
+* *Time of a tracker*: of ByteTrack what that line leaves of a frame's time, also for the crowds of
+  MOT20; of SORT half of that, because it associates once where ByteTrack does twice: an assumption.
+* *Time on a small CPU*: YOLO11 on the CPU of a Jetson Orin Nano as a power of GFLOPs, times the
+  Raspberry Pi 5's ratio to it over the two sizes that were timed on both.
+* *Accuracy*: MOTA of the largest detector on each data set's test sequences, times a ratio for each
+  knob, measured one at a time; that these ratios multiply is an assumption. Detectors: MOTA on the
+  training sequences, relative, as its source advises. Resolution: the relative loss of mean average
+  precision (mAP), 1 + g ln(px / 1440), to the power by which MOTA follows mAP over the detectors.
+  Frame rate: F1 of pedestrian detection by frames kept (AWStream). Trackers: MOTA of both behind
+  the same detections.
+* *Bytes of a segment*: H.264 at quantiser 20 (AWStream), a power of the width at 30 frames/s, times
+  a ratio for the frame rate.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import gmean
+
+from hardware_models.boards import latency_ratio
+from hardware_models.tables import load_table
+from scenarios.derivation import raw
+
+Floats = NDArray[np.float64]
+
+DETECTORS = ("YOLOX-x", "YOLOX-l", "YOLOX-m", "YOLOX-s")
+TRACKERS = ("ByteTrack", "SORT")
+WIDTHS = (1440, 1152, 864, 640, 480)
+FRAME_RATES = (30, 10, 5, 3, 2)
+DATASETS = ("MOT17", "MOT20")
+CAMERA_WIDTH = 1920
+COCO_PIXELS = 640 * 640
+QUANTISER = 20
+
+YOLOX_URL = "https://github.com/Megvii-BaseDetection/YOLOX"
+BYTETRACK_URL = "https://github.com/ifzhang/ByteTrack"
+AWSTREAM_URL = "https://github.com/awstream/data"
+
+
+def derive() -> Mapping[str, pl.DataFrame]:
+    """Return the application's tables, by name."""
+    return {
+        "sampling": _sampling(),
+        "resolutions": _resolutions(),
+        "detections": _detections(),
+        "detectors": _detectors(),
+        "trackers": _trackers(),
+        "steps": _steps(),
+        "content": _content(),
+        "camera": _camera(),
+    }
+
+
+def _table(
+    unit: str,
+    source: str,
+    url: str,
+    note: str,
+    columns: Mapping[str, Sequence[object] | NDArray[Any]],
+) -> pl.DataFrame:
+    said = {"unit": unit, "kind": "derived", "source": source, "source_url": url, "note": note}
+    return pl.DataFrame(dict(columns)).with_columns(
+        pl.lit(value).alias(name) for name, value in said.items()
+    )
+
+
+def _facts(quantity: str) -> dict[str, float]:
+    rows = raw("tracking_facts").filter(pl.col("quantity") == quantity)
+    return dict(zip(rows["item"], rows["value"].cast(pl.Float64), strict=True))
+
+
+def _bytetrack(metric: str, dataset: str) -> dict[str, float]:
+    rows = raw("tracking_bytetrack").filter(
+        (pl.col("metric") == metric) & (pl.col("dataset") == dataset)
+    )
+    return dict(zip(rows["detector"], rows["value"].cast(pl.Float64), strict=True))
+
+
+def _coco(column: str) -> Floats:
+    """Return a column of the detectors' mAP rows at 640 x 640."""
+    rows = load_table("detection_map").filter(pl.col("metric") == "mAP50-95 COCO val")
+    found = dict(zip(rows["model"], rows[column], strict=True))
+    return np.array([found[name] for name in DETECTORS])
+
+
+def _forward_ms() -> Floats:
+    """Return the detectors' measured times on a V100 at 640 x 640."""
+    rows = load_table("detection_latency").filter(
+        (pl.col("hardware") == "V100") & (pl.col("metric") == "latency")
+    )
+    found = dict(zip(rows["model"], rows["value"], strict=True))
+    return np.array([found[name] for name in DETECTORS])
+
+
+def _pixels(dataset: str) -> float:
+    return _facts("input_height")[dataset] * _facts("input_width")[dataset]
+
+
+def _gflops(width: int) -> Floats:
+    """Return the detectors' GFLOPs on a frame of this width, of the shape of 800 x 1440."""
+    pixels = _pixels("MOT17") * (width / _facts("input_width")["MOT17"]) ** 2
+    gflops: Floats = _coco("flops_g") * pixels / COCO_PIXELS
+    return gflops
+
+
+def _line() -> tuple[float, float, float]:
+    """Fit the line of times on a V100: fixed ms, ms per GFLOP, and ms of the tracker."""
+    fps = _bytetrack("FPS", "MOT17 train")
+    tracked_ms = np.array([1e3 / fps[name] for name in DETECTORS])
+    flops = np.concatenate([_coco("flops_g"), _gflops(WIDTHS[0])])
+    with_tracker = np.repeat([0.0, 1.0], len(DETECTORS))
+    design = np.column_stack([np.ones_like(flops), flops, with_tracker])
+    fixed, slope, tracker = np.linalg.lstsq(
+        design, np.concatenate([_forward_ms(), tracked_ms]), rcond=None
+    )[0].tolist()
+    return fixed, slope, tracker
+
+
+def _sampling() -> pl.DataFrame:
+    f1, size = _by_frame_rate("accuracy_f1"), _by_frame_rate("bandwidth_kbps")
+    return _table(
+        "frames; ratio; ratio",
+        "AWStream (SIGCOMM18) data",
+        AWSTREAM_URL,
+        "pedestrian detection at 1920 px, quantiser 20: 3 and 5 over 10 frames/s; 10 over 30 at "
+        "1280 px, where 30 was measured too; 2 over 3: geometric mean over three widths at "
+        "quantiser 30; chained, 30 frames/s = 1",
+        {
+            "frame_rate_hz": FRAME_RATES,
+            "frames": FRAME_RATES,
+            "accuracy_ratio": [f1[rate] for rate in FRAME_RATES],
+            "bytes_ratio": [size[rate] for rate in FRAME_RATES],
+        },
+    )
+
+
+def _by_frame_rate(column: str) -> dict[int, float]:
+    """Chain ratios of rows that differ in the frame rate alone; 30 frames/s is 1."""
+    rows = raw("video_knobs_awstream").filter(
+        pl.col("application").str.starts_with("pedestrian detection (MOT)")
+    )
+    cells = zip(
+        rows["application"].str.ends_with("manual policy"),
+        *(rows[name].cast(pl.Float64) for name in ("frame_width_px", "quantizer")),
+        rows["effective_fps_if_30"].cast(pl.Float64),
+        rows[column].cast(pl.Float64),
+        strict=True,
+    )
+    at = {
+        (manual, int(width), int(quantiser), int(rate)): value
+        for manual, width, quantiser, rate, value in cells
+    }
+    ten = at[True, 1280, 20, 10] / at[True, 1280, 20, 30]
+    five, three = (at[False, 1920, 20, rate] / at[False, 1920, 20, 10] for rate in (5, 3))
+    two = gmean([at[False, width, 30, 2] / at[False, width, 30, 3] for width in (1280, 1600, 1920)])
+    return {30: 1.0, 10: ten, 5: ten * five, 3: ten * three, 2: float(ten * three * two)}
+
+
+def _segment_bytes(width: int) -> float:
+    """Return the bytes of a second of video at 30 frames/s, from the power law over widths."""
+    rows = raw("video_knobs_awstream").filter(
+        (pl.col("application") == "pedestrian detection (MOT), no frame skip")
+        & (pl.col("quantizer").cast(pl.Float64) == QUANTISER)
+    )
+    widths = rows["frame_width_px"].cast(pl.Float64).to_numpy()
+    rates = rows["bandwidth_kbps"].cast(pl.Float64).to_numpy()
+    power, scale = np.polyfit(np.log(widths), np.log(rates * 1e3 / 8), 1)
+    return float(np.exp(scale + power * np.log(width)))
+
+
+def _resolution_loss() -> float:
+    """Return g, the relative loss of mAP per unit of ln(px), over detectors of several sizes."""
+    rows = load_table("detection_resolution").filter(
+        pl.col("map50_95").is_not_null() & (pl.col("input_px") <= math.isqrt(COCO_PIXELS))
+    )
+    change, log_size = [], []
+    for _, one in rows.group_by("model", maintain_order=True):
+        top = one.sort("input_px").tail(1)
+        change += (one["map50_95"] / top["map50_95"].item() - 1).to_list()
+        log_size += np.log((one["input_px"] / top["input_px"].item()).to_numpy()).tolist()
+    x, y = np.array(log_size), np.array(change)
+    return float((x * y).sum() / (x * x).sum())
+
+
+def _mota_power() -> float:
+    """Return the power by which MOTA follows mAP over the detectors."""
+    mota = _bytetrack("MOTA", "MOT17 train")
+    values = np.array([mota[name] for name in DETECTORS])
+    return float(np.polyfit(np.log(_coco("value")), np.log(values), 1)[0])
+
+
+def _resolutions() -> pl.DataFrame:
+    loss, power = _resolution_loss(), _mota_power()
+    relative = [(1 + loss * math.log(width / WIDTHS[0])) ** power for width in WIDTHS]
+    return _table(
+        "ratio; bytes",
+        "AlexeyAB darknet and tensorrt_demos READMEs; ByteTrack README; AWStream data",
+        AWSTREAM_URL,
+        f"(1 + {loss:.4f} ln(px / {WIDTHS[0]}))^{power:.4f}: relative loss of mAP by resolution "
+        "(table detection_resolution) to the power by which MOTA follows mAP over detectors; "
+        "bytes: power of the width through AWStream's rows without skipped frames, quantiser 20",
+        {
+            "input_px": WIDTHS,
+            "accuracy_ratio": relative,
+            "segment_bytes": [_segment_bytes(width) for width in WIDTHS],
+        },
+    )
+
+
+def _detections() -> pl.DataFrame:
+    _, slope, _ = _line()
+    board = latency_ratio("V100", "ssd-resnet34").value
+    parts = []
+    for width in WIDTHS:
+        gflops = _gflops(width)
+        at_v100 = _forward_ms() + slope * (gflops - _coco("flops_g"))
+        seconds = at_v100 / board / 1e3
+        parts.append(
+            _table(
+                "GFLOPs; ratio; s; ratio",
+                "YOLOX README; ByteTrack README; Ultralytics guides",
+                YOLOX_URL,
+                f"(ms on a V100 at 640 x 640 + {slope:.5f} ms x (GFLOPs - GFLOPs at 640 x 640)) / "
+                f"{board:.4f}, a V100's time over an A100's; like_items: GFLOPs over those of "
+                "resnet101 at 224 px; device_ratio: time on a Raspberry Pi "
+                "5, a power of GFLOPs through YOLO11 on the CPU of a Jetson Orin Nano times the "
+                "ratio of the two CPUs, over latency_s",
+                {
+                    "detector": DETECTORS,
+                    "input_px": [width] * len(DETECTORS),
+                    "gflops": gflops,
+                    "like_items": gflops / _facts("gflops")["resnet101"],
+                    "latency_s": seconds,
+                    "device_ratio": _small_cpu_s(gflops) / seconds,
+                },
+            )
+        )
+    return pl.concat(parts)
+
+
+def _small_cpu_s(gflops: Floats) -> Floats:
+    rows = load_table("detection_latency").filter(pl.col("metric") == "latency")
+
+    def timed(hardware: str, precision: str) -> dict[str, float]:
+        here = rows.filter((pl.col("hardware") == hardware) & (pl.col("precision") == precision))
+        return dict(zip(here["model"], here["value"], strict=True))
+
+    orin = timed("Jetson Orin Nano Super (CPU)", "CPU NCNN")
+    small = timed("Raspberry Pi 5", "fp32 NCNN")
+    coco = load_table("detection_map").filter(pl.col("metric") == "mAP50-95 COCO val")
+    flops = dict(zip(coco["model"], coco["flops_g"], strict=True))
+    known = [flops[name] for name in orin]
+    power, scale = np.polyfit(np.log(known), np.log(list(orin.values())), 1)
+    ratio = gmean([small[name] / orin[name] for name in small if name in orin])
+    seconds: Floats = ratio * np.exp(scale + power * np.log(gflops)) / 1e3
+    return seconds
+
+
+def _detectors() -> pl.DataFrame:
+    mota = _bytetrack("MOTA", "MOT17 train")
+    return _table(
+        "ratio; bytes",
+        "ByteTrack README; YOLOX README",
+        BYTETRACK_URL,
+        "MOTA on MOT17's training sequences over that of YOLOX-x; weight_bytes = parameters x 2 "
+        "(half precision)",
+        {
+            "detector": DETECTORS,
+            "accuracy_ratio": [mota[name] / mota[DETECTORS[0]] for name in DETECTORS],
+            "weight_bytes": np.rint(_coco("params_m") * 2e6).astype(int),
+        },
+    )
+
+
+def _trackers() -> pl.DataFrame:
+    mota = _facts("mota")
+    return _table(
+        "ratio",
+        "trackers benchmarks",
+        "https://github.com/roboflow/trackers",
+        "MOTA on MOT17's test sequences over ByteTrack's, same detections, default parameters",
+        {
+            "tracker": TRACKERS,
+            "accuracy_ratio": [mota[name] / mota["ByteTrack"] for name in TRACKERS],
+        },
+    )
+
+
+def _steps() -> pl.DataFrame:
+    fixed, slope, byte_ms = _line()
+    crowd_gflops = _coco("flops_g")[0] * _pixels("MOT20") / COCO_PIXELS
+    crowd_ms = 1e3 / _bytetrack("FPS", "MOT20 train")[DETECTORS[0]]
+    times_ms = {"MOT17": byte_ms, "MOT20": crowd_ms - fixed - slope * crowd_gflops}
+    associations = _facts("associations")
+    times = {
+        (tracker, dataset): byte * associations[tracker] / associations["ByteTrack"]
+        for tracker in TRACKERS
+        for dataset, byte in times_ms.items()
+    }
+    return _table(
+        "s",
+        "ByteTrack README; YOLOX README",
+        BYTETRACK_URL,
+        f"ByteTrack: time of a frame with tracking less {fixed:.3f} ms + {slope:.5f} ms x GFLOPs; "
+        "SORT: in proportion to associations, 1 of 2 (an assumption)",
+        {
+            "tracker": [tracker for tracker, _ in times],
+            "dataset": [dataset for _, dataset in times],
+            "step_s": [milliseconds / 1e3 for milliseconds in times.values()],
+        },
+    )
+
+
+def _content() -> pl.DataFrame:
+    frames, boxes = _facts("frames"), _facts("boxes")
+    return _table(
+        "fraction; count",
+        "ByteTrack README; MOTChallenge",
+        BYTETRACK_URL,
+        "MOTA of YOLOX-x with ByteTrack on the test sequences / 100; boxes / frames of the "
+        "training sequences",
+        {
+            "dataset": DATASETS,
+            "mota": [_bytetrack("MOTA", f"{name} test")[DETECTORS[0]] / 100 for name in DATASETS],
+            "boxes_per_frame": [boxes[name] / frames[name] for name in DATASETS],
+        },
+    )
+
+
+def _camera() -> pl.DataFrame:
+    resize_ms = raw("detection_pipeline_profile")["preprocess_ms"].cast(pl.Float64).to_numpy()
+    return _table(
+        "s; bytes; bytes; fraction",
+        "weiyu0824/vulcan video-analytics profiles; AWStream (SIGCOMM18) data; assumptions",
+        AWSTREAM_URL,
+        "resize_s: median preprocessing of a 1600 x 900 frame; segment_bytes: as in resolutions, "
+        f"at {CAMERA_WIDTH} px; box_bytes and item_sd: assumptions of raw table tracking_facts",
+        {
+            "resize_s": [float(np.median(resize_ms)) / 1e3],
+            "segment_bytes": [_segment_bytes(CAMERA_WIDTH)],
+            "box_bytes": [_facts("box_bytes")["all"]],
+            "item_sd": [_facts("item_sd")["all"]],
+        },
+    )

@@ -1,0 +1,219 @@
+"""Recorded links: capacity second by second from a file, replayed from a random time in a loop."""
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_models.errors import pick
+
+Floats = NDArray[np.float64]
+
+PACKET_BITS = 1500 * 8
+"""What one line of a Mahimahi trace lets pass: a packet of 1500 bytes (README of its traces)."""
+
+LEAST_BPS = 8.0
+"""A second without capacity counts as one byte per second: a message waits, but never for ever."""
+
+MOST_S = 86_400
+"""The longest trace, a day: a longer one is taken for times in another unit."""
+
+_MS_PER_S = 1000
+
+
+def _lines(path: str | Path) -> list[tuple[int, str]]:
+    """Return the lines that are not blank, with their numbers from 1."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path or 'no path given'}: no such file; name a trace of a link")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is not readable as text ({error})") from None
+    return [(at, line) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
+    """Read a CSV file of times and rates.
+
+    Args:
+        path: two columns, time in seconds and rate in bits per second; a first line that is no
+            pair of numbers is a header.
+
+    Returns:
+        Times in seconds, ascending, and rates in bits per second, each of shape (n,). A rate holds
+        until the next time.
+
+    Raises:
+        ValueError: the file or a line of it cannot be used; the message names both.
+    """
+    times: list[float] = []
+    rates: list[float] = []
+    lines = _lines(path)
+    for index, (number, line) in enumerate(lines):
+        cells = next(csv.reader([line]))
+        try:
+            time, rate = map(float, cells)
+        except ValueError:
+            if index == 0 and len(cells) == 2:
+                continue
+            raise ValueError(
+                f"{path}, line {number}: {line!r} is no pair time_s,rate_bps of numbers"
+            ) from None
+        if not (math.isfinite(time) and math.isfinite(rate) and rate >= 0):
+            raise ValueError(
+                f"{path}, line {number}: {line!r} must hold a finite time and a rate of 0 or more"
+            )
+        if times and time <= times[-1]:
+            raise ValueError(f"{path}, line {number}: time {time:g} s must be after {times[-1]:g}")
+        times.append(time)
+        rates.append(rate)
+    if len(times) < 2:
+        raise ValueError(f"{path}: holds fewer than two lines time_s,rate_bps")
+    return np.array(times), np.array(rates)
+
+
+def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
+    """Read a trace of Mahimahi, each line of which lets one packet of 1500 bytes pass.
+
+    Args:
+        path: one time in whole milliseconds a line, never descending.
+
+    Returns:
+        The beginnings of seconds from 0 on and capacity in bits per second during each, of shape
+        (n,). A last second that the trace covers in part counts for that part.
+
+    Raises:
+        ValueError: the file or a line of it cannot be used; the message names both.
+    """
+    stamps: list[int] = []
+    for number, line in _lines(path):
+        word = line.strip()
+        if not word.isdecimal():
+            raise ValueError(f"{path}, line {number}: {word!r} is no whole number of milliseconds")
+        if stamps and int(word) < stamps[-1]:
+            raise ValueError(
+                f"{path}, line {number}: time {word} ms must not be before {stamps[-1]}"
+            )
+        stamps.append(int(word))
+    if not stamps or stamps[-1] == 0:
+        raise ValueError(f"{path}: holds no time after 0 ms")
+    end_ms = stamps[-1]  # As in Mahimahi, the trace is as long as its last time, and then repeats.
+    if end_ms > MOST_S * _MS_PER_S:
+        raise ValueError(f"{path}: ends at {end_ms} ms, which is more than a day")
+    seconds = math.ceil(end_ms / _MS_PER_S)
+    # A time on the edge of two seconds belongs to the earlier one, as the end does to the last.
+    bins = np.maximum(np.ceil(np.array(stamps) / _MS_PER_S).astype(np.int64) - 1, 0)
+    lengths = np.full(seconds, 1.0)
+    lengths[-1] = end_ms / _MS_PER_S - (seconds - 1)
+    counts = np.bincount(bins, minlength=seconds)
+    return np.arange(seconds, dtype=np.float64), counts * PACKET_BITS / lengths
+
+
+FORMATS: dict[str, Callable[[str | Path], tuple[Floats, Floats]]] = {
+    "csv": load_rate_csv,
+    "mahimahi": load_mahimahi,
+}
+"""How to read a trace, by the name of its format."""
+
+
+def each_second(times_s: Floats, rates_bps: Floats) -> Floats:
+    """Average rates, each of which holds until the next time, over whole seconds.
+
+    Args:
+        times_s: ascending times in seconds, shape (n,), n of at least 2.
+        rates_bps: rates in bits per second, shape (n,). The last holds as long as the median step.
+
+    Returns:
+        Mean rates in bits per second over the seconds from the first time on, shape (m,).
+    """
+    step = float(np.median(np.diff(times_s)))
+    edges = np.append(times_s, times_s[-1] + step) - times_s[0]
+    bits = np.concatenate([[0.0], np.cumsum(np.diff(edges) * rates_bps)])
+    whole = np.arange(math.floor(edges[-1]) + 1, dtype=np.float64)
+    return np.diff(np.interp(whole, edges, bits))
+
+
+def _load(path: str, form: str) -> Floats:
+    times, rates = FORMATS[form](path)
+    if times[-1] - times[0] > MOST_S:
+        raise ValueError(f"{path}: spans {times[-1] - times[0]:g} s, which is more than a day")
+    series = rates if form == "mahimahi" else each_second(times, rates)
+    if not series.size:
+        raise ValueError(f"{path}: spans less than a second")
+    return np.maximum(series, LEAST_BPS)
+
+
+@dataclass
+class LinkTrace:
+    """A recorded link that a technology may be.
+
+    Args:
+        uplink: file of the uplink.
+        downlink: file of the downlink.
+        format: ``csv`` (time in seconds, bits per second) or ``mahimahi`` (a millisecond a packet).
+        rtt_s: round trip between device and edge site in seconds.
+    """
+
+    uplink: str = ""
+    downlink: str = ""
+    format: str = "csv"
+    rtt_s: float = 0.05
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The link of a trace: its nominal figures, and its capacity from some second on.
+
+    Args:
+        uplink: capacity by second in bits per second, shape (n,).
+        downlink: likewise, shape (m,).
+        rtt_s: round trip in seconds.
+    """
+
+    uplink: Floats
+    downlink: Floats
+    rtt_s: float
+
+    @cached_property
+    def nominal_uplink_bps(self) -> float:
+        """The median of the trace, in bits per second."""
+        return float(np.median(self.uplink))
+
+    @cached_property
+    def nominal_downlink_bps(self) -> float:
+        """The median of the trace, in bits per second."""
+        return float(np.median(self.downlink))
+
+    def replay_bps(self, seconds: int, start: float) -> tuple[Floats, Floats]:
+        """Return both directions for so many seconds, in a loop.
+
+        Args:
+            seconds: how many.
+            start: where to begin, as a fraction of the longer direction, in [0, 1).
+
+        Returns:
+            Uplink and downlink in bits per second, each of shape (seconds,). Both begin at the same
+            second of the recording, since they were recorded together.
+        """
+        first = int(start * max(len(self.uplink), len(self.downlink)))
+        at = np.arange(first, first + seconds)
+        return self.uplink[at % len(self.uplink)], self.downlink[at % len(self.downlink)]
+
+
+def recording(trace: LinkTrace) -> Recording:
+    """Read a trace.
+
+    Raises:
+        ValueError: its format is not known, its round trip is negative, or a file cannot be used.
+    """
+    pick("format", trace.format, FORMATS)
+    if not (math.isfinite(trace.rtt_s) and trace.rtt_s >= 0):
+        raise ValueError(f"rtt_s={trace.rtt_s}: must be 0 s or more")
+
+    uplink, downlink = (_load(path, trace.format) for path in (trace.uplink, trace.downlink))
+    return Recording(uplink, downlink, trace.rtt_s)

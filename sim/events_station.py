@@ -1,0 +1,147 @@
+"""Stations that serve batches, and links, of the event data plane."""
+
+from collections import deque
+from heapq import heapify, heappop, heappush
+
+from simpy import Event, Interrupt
+from simpy.events import NORMAL
+
+from sim.clock import NS_PER_S, Clock
+from sim.data_plane import DROPPED, LOST, LinkSpec, StationSpec
+from sim.events_request import LOW, Moment, Request, interrupt
+from sim.rate_profile import NOMINAL
+
+
+class Station:
+    """A queue that the replicas of one operator share."""
+
+    def __init__(self, env: Clock, spec: StationSpec) -> None:
+        self.env = env
+        self.spec = spec
+        self.waiting: list[tuple[int, int, int, Request, int, int, Moment]] = []
+        self.serving: dict[Moment, list[Request]] = {}
+        self.free_since = deque([env.now] * spec.servers)
+        self.failed = False
+        self.slowdown = 1.0
+        self.busy_ns = 0
+        self._next_dispatch_ns: int | None = None
+
+    def enter(self, request: Request, operator: int, mean_ns: float) -> Moment:
+        """Queue a request; the returned moment comes when its service ends."""
+        served = Moment(self.env)
+        if self.failed:
+            raise Interrupt(LOST)  # In the process of the request itself, which calls this.
+        work_ns = max(1, round(mean_ns * request.size * request.variability[operator]))
+        heappush(
+            self.waiting,
+            (self.env.now, request.query, request.number, request, operator, work_ns, served),
+        )
+        if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
+            self._dispatch_at(self.env.now)
+        return served
+
+    def _dispatch_at(self, when_ns: int) -> None:
+        if self._next_dispatch_ns is None or when_ns < self._next_dispatch_ns:
+            self._next_dispatch_ns = when_ns
+            dispatch = Moment(self.env)
+            dispatch.callbacks.append(self._dispatch)
+            self.env.schedule(dispatch, LOW, when_ns - self.env.now)
+
+    def _dispatch(self, _: Event) -> None:
+        """Give work to every free server, unless a batch is still filling."""
+        now, spec = self.env.now, self.spec
+        self._next_dispatch_ns = None
+        excess = len(self.waiting) - (spec.capacity or 0) - len(self.free_since) * spec.max_batch
+        if spec.capacity is not None and excess > 0:
+            self._drop_last(excess)
+        while self.free_since and self.waiting:
+            full_ns = self.waiting[0][0] + spec.max_wait_ns
+            if len(self.waiting) < spec.max_batch and now < full_ns:
+                self._dispatch_at(full_ns)
+                return
+            self._serve(now)
+
+    def _serve(self, now: int) -> None:
+        """Start a batch on the server that has been free longest."""
+        freed_ns = self.free_since.popleft()
+        count = min(len(self.waiting), self.spec.max_batch)
+        batch = [heappop(self.waiting) for _ in range(count)]
+        work_ns = max(member[5] for member in batch)
+        if count > 1:
+            work_ns = round(work_ns * self.spec.batch_factor[count - 1])
+        if self.slowdown != 1.0:
+            work_ns = round(work_ns * self.slowdown)
+        finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
+        self.busy_ns += finish_ns - now
+        for entered_ns, _, _, request, operator, _, served in batch:
+            request.queueing_ns[operator] = max(0, freed_ns - entered_ns)
+            request.batching_ns[operator] = now - max(entered_ns, freed_ns)
+            request.compute_ns[operator] = finish_ns - now
+            self.env.schedule(served, NORMAL, finish_ns - now)
+        last = batch[-1][6]
+        self.serving[last] = [member[3] for member in batch]
+        last.callbacks.append(self._release)
+
+    def _release(self, served: Event) -> None:
+        """Free the server of a batch that is done."""
+        del self.serving[served]  # type: ignore[arg-type]
+        self.free_since.append(self.env.now)
+        if self.waiting:
+            self._dispatch_at(self.env.now)
+
+    def _drop_last(self, count: int) -> None:
+        self.waiting.sort()
+        for member in self.waiting[-count:]:
+            interrupt(member[3], DROPPED)
+        del self.waiting[-count:]
+
+    def withdraw(self, request: Request) -> None:
+        """Take a request out of the queue, if it waits here."""
+        kept = [member for member in self.waiting if member[3] is not request]
+        if len(kept) < len(self.waiting):
+            heapify(kept)
+            self.waiting = kept
+
+    def fail(self) -> None:
+        """Lose everything that waits or is served here, now and from now on."""
+        self.failed = True
+        lost = [member[3] for member in sorted(self.waiting, key=lambda member: member[:3])]
+        lost += [request for batch in self.serving.values() for request in batch]
+        self.waiting.clear()
+        for request in lost:
+            interrupt(request, LOST)
+
+
+class Link:
+    """One direction of a link: bytes leave one after the other, then propagate."""
+
+    def __init__(self, env: Clock, spec: LinkSpec) -> None:
+        self.env = env
+        self.spec = spec
+        self.free_at_ns = 0
+        self.arriving: list[tuple[int, int, Request, int, int, Moment]] = []
+
+    def enter(self, request: Request, operator: int, mean_bytes: float) -> Moment:
+        """Send a message; the returned moment comes when all of it has arrived."""
+        arrived = Moment(self.env)
+        size_bytes = max(1, round(mean_bytes * request.size))
+        self.arriving.append(
+            (request.query, request.number, request, operator, size_bytes, arrived)
+        )
+        if len(self.arriving) == 1:
+            admit = Moment(self.env)
+            admit.callbacks.append(self._admit)
+            self.env.schedule(admit, LOW)
+        return arrived
+
+    def _admit(self, _: Event) -> None:
+        """Line up the messages that came at this moment; FIFO makes their departures certain."""
+        now, spec = self.env.now, self.spec
+        self.arriving.sort()
+        for _query, _number, request, operator, size_bytes, arrived in self.arriving:
+            start_ns = max(now, self.free_at_ns)
+            self.free_at_ns = spec.capacity.finish_ns(start_ns, size_bytes * NS_PER_S)
+            delay_ns = self.free_at_ns + spec.propagation_ns - now
+            request.transfer_ns[operator] += delay_ns
+            self.env.schedule(arrived, NORMAL, delay_ns)
+        self.arriving.clear()

@@ -1,0 +1,283 @@
+"""A machine: its cores, its cards, the GPU instances on them and what is loaded into those.
+
+A *slot* is one core, or a share of one GPU instance; a station holds one slot per replica. A card's
+instances are always a legal layout. An instance that nobody uses any more stays as it is, with its
+models in memory, for whoever asks for the like; it is destroyed when its slices are needed, or when
+the machine is given back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hardware_models.mig import choose_start, profiles
+from scenarios.application import Model
+from scenarios.cluster import Node
+from sim.plan import CORE
+
+if TYPE_CHECKING:
+    from sim.machines import Station
+
+WHOLE = 100
+"""All the active threads of an instance, in percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one replica of an operator needs.
+
+    Args:
+        profile: partition profile of the instance, or ``"core"``.
+        thread_percent: share of the instance; below 100, others may get what is left.
+        model: what it loads; None for classical code.
+        memory_bytes: memory that it takes.
+    """
+
+    profile: str
+    thread_percent: int = WHOLE
+    model: Model | None = None
+    memory_bytes: int = 0
+
+
+@dataclass(eq=False)
+class Instance:
+    """A GPU instance, or a whole card that is not partitioned.
+
+    Args:
+        gpu: number of its card in the machine.
+        profile: its profile.
+        start: first memory slice.
+        memory_bytes: its memory.
+        slots: who uses it.
+        left: models that those who used it left in memory, the latest last, with their size.
+    """
+
+    gpu: int
+    profile: str
+    start: int
+    memory_bytes: int
+    slots: list["Slot"] = field(default_factory=list)
+    left: dict[Model, int] = field(default_factory=dict)
+
+    @property
+    def thread_percent(self) -> int:
+        """Active threads in use, in percent."""
+        return sum(slot.need.thread_percent for slot in self.slots)
+
+    def takes(self, need: Need) -> bool:
+        """Tell whether there is room for one more replica beside those that use it."""
+        if self.profile != need.profile or self.thread_percent + need.thread_percent > WHOLE:
+            return False
+        used = sum(slot.need.memory_bytes for slot in self.slots)
+        return used + need.memory_bytes <= self.memory_bytes
+
+    def load(self, need: Need) -> int:
+        """Make a model available, evicting what was left longest ago; return the bytes to load."""
+        if need.model is None:
+            return 0
+        if self.left.pop(need.model, None) is not None:
+            return 0
+        used = need.memory_bytes + sum(slot.need.memory_bytes for slot in self.slots)
+        while self.left and used + sum(self.left.values()) > self.memory_bytes:
+            del self.left[next(iter(self.left))]
+        copies = max(1, need.memory_bytes // need.model.weight_bytes) if need.memory_bytes else 1
+        return need.model.weight_bytes * copies
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """One core, or a share of a GPU instance, of one machine.
+
+    Args:
+        machine: the machine.
+        need: what it was taken for.
+        instance: the instance; None for a core.
+        destroyed: whether idle instances had to be destroyed for it.
+        created: whether its instance was created for it.
+        load_bytes: weights to load before it is ready.
+    """
+
+    machine: "Machine"
+    need: Need
+    instance: Instance | None = None
+    destroyed: bool = False
+    created: bool = False
+    load_bytes: int = 0
+
+    @property
+    def price_usd_per_hour(self) -> float:
+        """Share of the machine's price that the slot carries."""
+        node = self.machine.node
+        if self.instance is None:
+            return node.core_price_usd_per_hour
+        share = self.need.thread_percent / WHOLE
+        return share * node.slice_price_usd_per_hour(self.instance.profile)
+
+
+@dataclass(eq=False)
+class Machine:
+    """One machine of a node.
+
+    Args:
+        node_name: name of its node.
+        node: what the machines of the node are like.
+        number: number within the node, from 0.
+        free_cores: cores that no station holds.
+        instances: GPU instances; of those that are idle, the one longest idle first.
+        up: whether it works.
+        ready_ns: when it has booted, or will have.
+        down_until_ns: when it comes back, if it is down.
+        slots: what stations hold.
+    """
+
+    node_name: str
+    node: Node
+    number: int
+    free_cores: int = field(init=False)
+    instances: list[Instance] = field(default_factory=list, init=False)
+    up: bool = field(default=True, init=False)
+    ready_ns: int = field(default=0, init=False)
+    down_until_ns: int = field(default=0, init=False)
+    slots: dict[Slot, "Station"] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.free_cores = self.node.cores
+
+    @property
+    def rented(self) -> bool:
+        """Whether the machine is paid for: on standby, or in use."""
+        return self.up and (self.number < self.node.standby or bool(self.slots))
+
+    def layout(self, gpu: int, idle: bool = True) -> tuple[tuple[str, int], ...]:
+        """Return the instances of a card, with or without those that nobody uses."""
+        return tuple(
+            sorted(
+                (each.profile, each.start)
+                for each in self.instances
+                if each.gpu == gpu and (idle or each.slots)
+            )
+        )
+
+    def take(self, need: Need) -> tuple[Slot, Callable[[], None]] | None:
+        """Take a core, or a share of an instance that is there or is created.
+
+        Returns:
+            The slot, and what undoes it as if it had never been taken; None if there is no room.
+        """
+        if not self.up:
+            return None
+        if need.profile == CORE:
+            return self._take_core(need)
+        before = self.instances.copy()
+        destroyed = created = False
+        instance = self._shared(need) or self._idle(need)
+        if instance is None:
+            instance = self._create(need)
+            if instance is None:
+                return None
+            created, destroyed = True, len(self.instances) <= len(before)
+        left = instance.left.copy()
+        slot = Slot(self, need, instance, destroyed, created, instance.load(need))
+        instance.slots.append(slot)
+
+        def undo() -> None:
+            instance.slots.remove(slot)
+            instance.left = left
+            self.instances = before
+
+        return slot, undo
+
+    def _take_core(self, need: Need) -> tuple[Slot, Callable[[], None]] | None:
+        if self.free_cores == 0:
+            return None
+        self.free_cores -= 1
+
+        def undo() -> None:
+            self.free_cores += 1
+
+        return Slot(self, need), undo
+
+    def _shared(self, need: Need) -> Instance | None:
+        """Return the fullest instance in use that has room, if any is to be shared."""
+        if need.thread_percent == WHOLE:
+            return None
+        fitting = [each for each in self.instances if each.slots and each.takes(need)]
+        return max(fitting, key=lambda each: each.thread_percent, default=None)
+
+    def _idle(self, need: Need) -> Instance | None:
+        """Return an idle instance, rather one that has the model in memory."""
+        fitting = [each for each in self.instances if not each.slots and each.takes(need)]
+        having = [each for each in fitting if need.model in each.left]
+        return next(iter(having or fitting), None)
+
+    def _create(self, need: Need) -> Instance | None:
+        """Create an instance, destroying idle ones if need be, on the card where the fewest go."""
+        board = self.node.gpu_board
+        assert board is not None
+        best: tuple[list[Instance], int, int] | None = None
+        for gpu in range(self.node.gpus):
+            idle = [each for each in self.instances if each.gpu == gpu and not each.slots]
+            for count in range(len(idle) + 1):
+                if best is not None and len(best[0]) <= count:
+                    break
+                going = idle[:count]
+                layout = tuple(
+                    sorted(
+                        (each.profile, each.start)
+                        for each in self.instances
+                        if each.gpu == gpu and each not in going
+                    )
+                )
+                start = choose_start(board, layout, need.profile)
+                if start is not None:
+                    best = going, gpu, start
+                    break
+        if best is None:
+            return None
+        going, gpu, start = best
+        memory_bytes = profiles(board)[need.profile].memory_bytes
+        instance = Instance(gpu, need.profile, start, memory_bytes)
+        self.instances = [each for each in self.instances if each not in going] + [instance]
+        return instance
+
+    def room_for(self, profile: str) -> int:
+        """Return how many more instances of a profile could be had, idle ones given up."""
+        board = self.node.gpu_board
+        if not self.up or board is None:
+            return 0
+        count = 0
+        for gpu in range(self.node.gpus):
+            layout = self.layout(gpu, idle=False)
+            start = choose_start(board, layout, profile)
+            while start is not None:
+                count += 1
+                layout = tuple(sorted((*layout, (profile, start))))
+                start = choose_start(board, layout, profile)
+        return count
+
+    def give_back(self, slot: Slot) -> None:
+        """Return a core, or a share of an instance, which keeps the model in memory meanwhile."""
+        instance = slot.instance
+        if instance is None:
+            self.free_cores += 1
+        else:
+            instance.slots.remove(slot)
+            if slot.need.model is not None:
+                instance.left[slot.need.model] = slot.need.memory_bytes
+            if not instance.slots:
+                self.instances.remove(instance)
+                self.instances.append(instance)
+        if not self.rented:  # Slots of a station that is going are given back one by one.
+            self.instances = [each for each in self.instances if each.slots]
+
+    def idle_slices(self, gpu: int) -> float:
+        """Return the compute slices of a card that nobody uses, cut out or not."""
+        board = self.node.gpu_board
+        assert board is not None
+        known = profiles(board)
+        used = sum(
+            known[each.profile].compute_slices * each.thread_percent / WHOLE
+            for each in self.instances
+            if each.gpu == gpu
+        )
+        return max(profile.compute_slices for profile in known.values()) - used

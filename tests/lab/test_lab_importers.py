@@ -1,0 +1,184 @@
+"""``compass-lab import`` reads what other tools wrote into rows that tables take."""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hardware_models.tables import user_table
+from lab.importers import IMPORTERS
+from lab.tools import main
+
+SAMPLES = Path(__file__).parent / "samples"
+TRITON = ("perf-analyzer", SAMPLES / "perf_analyzer.csv", "--model", "resnet50", "--gpu", "A30")
+VLLM = ("vllm-bench", SAMPLES / "vllm_bench.json", "--gpu", "a100-80gb", "--tensor-parallel", "8")
+MLPERF = ("mlperf-loadgen", SAMPLES / "mlperf_log_summary.txt", "--model", "m", "--gpu", "A30")
+
+
+def imported(capsys, tmp_path, *words):
+    """Import, check the rows against their table, and return them."""
+    out = tmp_path / "rows.csv"
+    out.unlink(missing_ok=True)
+    status = main(["import", *map(str, words), "--out", str(out)])
+    assert status == 0, capsys.readouterr().err
+    frame = pl.read_csv(out)
+    user_table(frame, IMPORTERS[words[0]].table, out)
+    return frame.rows(named=True)
+
+
+def refused(capsys, *words):
+    assert main(["import", *map(str, words)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    return err
+
+
+def test_perf_analyzer_gives_compute_time_at_the_concurrency_of_its_processes(capsys, tmp_path):
+    [row] = imported(capsys, tmp_path, *TRITON, "--batch", "4")
+    assert row["batch_latency_ms"] == pytest.approx(9.184)  # 9184 us of server compute
+    assert (row["model"], row["gpu"], row["mig_gpcs"]) == ("resnet50", "A30", 7)
+    assert (row["batch"], row["mps_procs"], row["kind"]) == (4, 1, "measured")
+    assert row["source"] == "Triton perf_analyzer, perf_analyzer.csv"
+    assert "9871 us from end to end" in row["note"]
+    [row] = imported(capsys, tmp_path, *TRITON, "--batch", "4", "--processes", "2")
+    assert row["batch_latency_ms"] == pytest.approx(9.149)
+    assert row["mps_procs"] == 2
+
+
+def test_vllm_gives_medians_and_mean_lengths(capsys, tmp_path):
+    [row] = imported(capsys, tmp_path, *VLLM)
+    assert (row["model"], row["tensor_parallel"]) == ("meta-llama/Llama-2-70b-hf", 8)
+    assert (row["prompt_tokens"], row["output_tokens"], row["batch"]) == (512, 256, 8)
+    assert (row["ttft_ms"], row["tpot_ms"]) == (286.1, 61.2)
+    assert row["e2e_ms"] == pytest.approx(286.1 + 255 * 61.2)
+    assert "e2e_ms = ttft_ms + tpot_ms" in row["note"]
+
+
+def vllm_file(tmp_path, *changes):
+    one = json.loads((SAMPLES / "vllm_bench.json").read_text(encoding="utf-8"))
+    path = tmp_path / "changed.json"
+    path.write_text("\n".join(json.dumps({**one, **change}) for change in changes))
+    return path
+
+
+def test_vllm_results_may_be_appended_and_hold_more(capsys, tmp_path):
+    file = vllm_file(tmp_path, {"median_e2el_ms": 15000.5}, {"max_concurrency": 16})
+    first, second = imported(capsys, tmp_path, "vllm-bench", file, "--gpu", "g", "--model", "mine")
+    assert first["e2e_ms"] == 15000.5
+    assert "e2e_ms =" not in first["note"]
+    assert (first["batch"], second["batch"]) == (8, 16)
+    assert first["model"] == second["model"] == "mine"
+
+
+def test_an_open_loop_of_vllm_needs_its_batch(capsys, tmp_path):
+    file = vllm_file(tmp_path, {"max_concurrency": None, "request_rate": 2.0})
+    assert "max_concurrency is null" in refused(capsys, "vllm-bench", file, "--gpu", "g")
+    [row] = imported(capsys, tmp_path, "vllm-bench", file, "--gpu", "g", "--batch", "4")
+    assert row["batch"] == 4
+
+
+def mlperf_file(tmp_path, *changes):
+    text = (SAMPLES / "mlperf_log_summary.txt").read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "changed.txt"
+    path.write_text(text)
+    return path
+
+
+OFFLINE = (
+    ("Scenario : SingleStream", "Scenario : Offline"),
+    ("90th percentile latency (ns) : 4821733", "Samples per second: 1600.5"),
+)
+
+
+def test_mlperf_streams_give_the_mean_latency_of_a_query(capsys, tmp_path):
+    [row] = imported(capsys, tmp_path, *MLPERF)
+    assert row["batch_latency_ms"] == pytest.approx(4.566012)
+    assert (row["batch"], row["kind"]) == (1, "measured")
+    old = mlperf_file(tmp_path, ("SingleStream", "Single Stream"))  # before v1.0
+    [again] = imported(capsys, tmp_path, MLPERF[0], old, *MLPERF[2:])
+    assert again["batch_latency_ms"] == row["batch_latency_ms"]
+    several = mlperf_file(
+        tmp_path,
+        ("SingleStream", "MultiStream"),
+        ("samples_per_query : 1", "samples_per_query : 8"),
+    )
+    [row] = imported(capsys, tmp_path, MLPERF[0], several, *MLPERF[2:])
+    assert row["batch"] == 8
+
+
+def test_mlperf_offline_gives_the_batch_over_the_rate(capsys, tmp_path):
+    file = mlperf_file(tmp_path, *OFFLINE)
+    words = (MLPERF[0], file, *MLPERF[2:])
+    [row] = imported(capsys, tmp_path, *words, "--batch", "64")
+    assert row["batch_latency_ms"] == pytest.approx(64 / 1600.5 * 1000)
+    assert (row["batch"], row["kind"]) == (64, "derived")
+    assert "--batch is missing" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("Result is : VALID", "Result is : INVALID"), "Result is INVALID; only a VALID run"),
+        (("PerformanceOnly", "AccuracyOnly"), "Mode is AccuracyOnly; only a PerformanceOnly"),
+        (("SingleStream", "Server"), "Scenario is Server; only SingleStream, MultiStream, Offline"),
+        (("Mean latency (ns)     ", "Typical latency (ns)  "), "has no line 'Mean latency"),
+        (("4566012", "fast"), r"Mean latency \(ns\) must be a number above 0; it is 'fast'"),
+    ],
+)
+def test_a_summary_of_mlperf_that_tells_no_latency_is_refused(capsys, tmp_path, change, message):
+    file = mlperf_file(tmp_path, change)
+    error = refused(capsys, MLPERF[0], file, *MLPERF[2:])
+    assert re.search(message, error)
+    assert str(file) in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("perf-analyser", *TRITON[1:]), "perf-analyser: no such format.*nearest is 'perf-anal"),
+        ((*TRITON,), "--batch is missing"),
+        ((*TRITON[:4], "--batch", "1"), "--gpu is missing"),
+        ((*TRITON, "--batch", "4", "--processes", "3"), "concurrency 3, .* it has 1, 2, 4"),
+        ((*TRITON, "--batch", "5000"), "column 'batch': 5000 is not allowed"),
+        ((TRITON[0], VLLM[1], "--batch", "1"), "vllm_bench.json: is no CSV or Parquet file"),
+        ((*VLLM[:2],), "--gpu is missing"),
+        ((VLLM[0], TRITON[1], "--gpu", "g"), "perf_analyzer.csv: is no JSON"),
+        ((VLLM[0], "nowhere.json", "--gpu", "g"), "nowhere.json: cannot be read"),
+        ((MLPERF[0], VLLM[1], *MLPERF[2:]), "vllm_bench.json: has no line 'Scenario'"),
+    ],
+)
+def test_bad_input_is_told_in_one_sentence(capsys, words, message):
+    assert re.search(message, refused(capsys, *words))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"completed": 0}, "completed must be a number above 0, .* it is 0"),
+        ({"median_ttft_ms": None}, "median_ttft_ms must be a number above 0, .* it is null"),
+        ({"total_input_tokens": "many"}, 'total_input_tokens must be .* it is "many"'),
+    ],
+)
+def test_a_result_of_vllm_without_its_figures_is_refused(capsys, tmp_path, change, message):
+    file = vllm_file(tmp_path, change)
+    assert re.search(message, refused(capsys, "vllm-bench", file, "--gpu", "g"))
+
+
+def test_a_report_over_request_rates_is_refused(capsys, tmp_path):
+    text = TRITON[1].read_text(encoding="utf-8").replace("Concurrency", "Request Rate")
+    (tmp_path / "report.csv").write_text(text)
+    error = refused(capsys, TRITON[0], tmp_path / "report.csv", *TRITON[2:], "--batch", "1")
+    assert "has no column 'Concurrency'" in error
+    assert "--concurrency-range" in error
+
+
+def test_a_report_without_a_number_is_refused(capsys, tmp_path):
+    text = TRITON[1].read_text(encoding="utf-8").replace("9184", "n/a")
+    (tmp_path / "report.csv").write_text(text)
+    error = refused(capsys, TRITON[0], tmp_path / "report.csv", *TRITON[2:], "--batch", "1")
+    assert "column 'Server Compute Infer' must hold a number" in error

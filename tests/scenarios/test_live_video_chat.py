@@ -1,0 +1,90 @@
+"""Live video chat: published figures at published points, and knobs that act as they should."""
+
+import numpy as np
+import pytest
+
+from scenarios.application import LanguageModel, NeuralNetwork
+from scenarios.declaration import DeclaredApplication
+from scenarios.shipped import shipped_application
+
+PUBLISHED = {
+    ("MVBench", "InternVL2-8B"): 0.664,
+    ("MVBench", "InternVL2-1B"): 0.579,
+    ("Video-MME", "InternVL2-4B"): 0.514,
+    ("Video-MME", "InternVL2-2B"): 0.45,
+}
+
+
+@pytest.fixture(scope="module")
+def chat() -> DeclaredApplication:
+    return shipped_application("live_video_chat")
+
+
+def index(chat: DeclaredApplication, **changed: int | str) -> int:
+    values = {"frames": 16, "input_px": 448, "model": "InternVL2-8B", "precision": "BF16"}
+    return chat.pipeline.configuration(**{**values, **changed}).index
+
+
+def grid(chat: DeclaredApplication, values: np.ndarray) -> np.ndarray:
+    """Arrange values by configuration in an array with one axis a knob, richest first."""
+    return values.reshape([len(knob.choices) for knob in chat.pipeline.knobs])
+
+
+@pytest.mark.parametrize(("dataset", "model"), PUBLISHED)
+def test_accuracy_is_the_published_one_at_16_frames_of_448_px(
+    chat: DeclaredApplication, dataset: str, model: str
+) -> None:
+    data = chat.datasets[dataset]
+    mean = data.expected_accuracy(data.stratum_weights)[index(chat, model=model)]
+    assert mean == pytest.approx(PUBLISHED[dataset, model], rel=1e-5)
+
+
+@pytest.mark.parametrize("dataset", ["MVBench", "Video-MME"])
+def test_richer_choices_are_more_accurate(chat: DeclaredApplication, dataset: str) -> None:
+    data = chat.datasets[dataset]
+    accuracy = grid(chat, data.expected_accuracy(data.stratum_weights))
+    assert ((accuracy > 0) & (accuracy <= 1)).all()
+    for axis in range(accuracy.ndim):
+        assert (np.diff(accuracy, axis=axis) < 0).all()
+
+
+def test_more_frames_and_larger_ones_take_longer(chat: DeclaredApplication) -> None:
+    data = chat.datasets["MVBench"]
+    for operator in (0, 1, 2):
+        times = grid(chat, data.service_time_s[:, operator])
+        assert (np.diff(times, axis=0) < 0).all()
+    for operator in (1, 2):
+        assert (np.diff(grid(chat, data.service_time_s[:, operator]), axis=1) < 0).all()
+
+
+def test_a_frame_of_448_px_becomes_256_tokens(chat: DeclaredApplication) -> None:
+    data = chat.datasets["MVBench"]
+    sixteen = data.tokens(index(chat), 2).prompt
+    eight = data.tokens(index(chat, frames=8), 2).prompt
+    label = 6  # Of table chat_assumptions.
+    assert sixteen - eight == 8 * (256 + label)
+
+
+def test_features_weigh_more_than_the_frames_they_come_from(chat: DeclaredApplication) -> None:
+    sizes = chat.datasets["MVBench"].message_bytes
+    assert (sizes[:, 2] > sizes[:, 1]).all()
+    assert sizes[index(chat), 2] == 16 * 256 * 4096 * 2
+
+
+def test_long_videos_are_harder_than_short_ones(chat: DeclaredApplication) -> None:
+    data = chat.datasets["Video-MME"]
+    assert data.stratum_weights == pytest.approx([1 / 3] * 3)
+    short, medium, long = data.accuracy[index(chat)]
+    assert short > medium > long
+    assert chat.datasets["MVBench"].accuracy.shape == (96, 1)
+
+
+def test_every_operator_runs_what_it_says(chat: DeclaredApplication) -> None:
+    configuration = chat.pipeline.configuration(
+        frames=4, input_px=224, model="InternVL2-2B", precision="LLM.int8"
+    )
+    encoder, model = chat.model(1, configuration), chat.model(2, configuration)
+    assert isinstance(encoder, NeuralNetwork)
+    assert encoder.weight_bytes == 608_000_000
+    assert model == LanguageModel("InternVL2-2B", "LLM.int8")
+    assert chat.model(0, configuration) is None

@@ -1,0 +1,149 @@
+"""One machine: instances that stay warm, are shared by MPS, evict models and are destroyed."""
+
+import pytest
+
+from scenarios.application import NeuralNetwork
+from scenarios.cluster import Node
+from sim.machine import Machine, Need
+from sim.plan import CORE
+
+GB = 10**9
+
+
+def network(name="detector", gigabytes=1):
+    return NeuralNetwork(name, gigabytes * GB, "resnet50", "resnet50")
+
+
+def need(profile="1g.5gb", model=None, percent=100, gigabytes=1):
+    return Need(profile, percent, model or network(), gigabytes * GB)
+
+
+@pytest.fixture
+def machine():
+    """Return a machine on standby, which keeps what is idle, with one A100-40GB."""
+    return Machine("cloud", Node("cloud", "a2-highgpu-1g", standby=1), 0)
+
+
+def take(machine, wanted):
+    taken = machine.take(wanted)
+    assert taken is not None
+    return taken[0]
+
+
+def test_a_first_instance_is_created_and_its_model_loaded(machine):
+    slot = take(machine, need())
+    assert (slot.created, slot.destroyed, slot.load_bytes) == (True, False, GB)
+
+
+def test_what_was_left_is_ready_at_once_for_the_same_model(machine):
+    machine.give_back(take(machine, need()))
+    again = take(machine, need())
+    assert (again.created, again.destroyed, again.load_bytes) == (False, False, 0)
+
+
+def test_another_model_finds_the_instance_but_loads(machine):
+    machine.give_back(take(machine, need()))
+    other = take(machine, need(model=network("tracker", 2), gigabytes=2))
+    assert (other.created, other.load_bytes) == (False, 2 * GB)
+    assert list(other.instance.left) == [network()], "there is memory for both"
+
+
+def test_models_left_longest_ago_are_evicted_for_lack_of_memory(machine):
+    for name in ("first", "second"):
+        machine.give_back(take(machine, need(model=network(name, 2), gigabytes=2)))
+    slot = take(machine, need(model=network("third", 2), gigabytes=2))
+    assert [model.name for model in slot.instance.left] == ["second"], "5 GB hold two of 2 GB"
+
+
+def test_idle_instances_are_destroyed_when_their_slices_are_needed(machine):
+    small = [take(machine, need()) for _ in range(7)]
+    assert machine.take(need("7g.40gb")) is None
+    for slot in small:
+        machine.give_back(slot)
+    whole = take(machine, need("7g.40gb"))
+    assert (whole.created, whole.destroyed) == (True, True)
+    assert machine.layout(0) == (("7g.40gb", 0),)
+
+
+def test_only_as_many_are_destroyed_as_must_be_and_neighbours_stay(machine):
+    kept, *others = [take(machine, need()) for _ in range(7)]
+    for slot in others:
+        machine.give_back(slot)
+    take(machine, need("2g.10gb"))
+    assert kept.instance in machine.instances
+    assert len(machine.instances) == 7 - 2 + 1
+
+
+def test_a_machine_that_is_given_back_forgets_all():
+    machine = Machine("cloud", Node("cloud", "a2-highgpu-1g"), 0)
+    slot = take(machine, need())
+    assert machine.instances
+    machine.give_back(slot)
+    assert machine.instances == []
+
+
+def test_operators_share_an_instance_up_to_all_its_threads(machine):
+    first = take(machine, need("3g.20gb", percent=60))
+    second = take(machine, need("3g.20gb", network("tracker"), percent=40))
+    assert first.instance is second.instance
+    third = take(machine, need("3g.20gb", network("third"), percent=10))
+    assert third.instance is not first.instance
+    assert machine.take(need("3g.20gb", percent=100)) is None
+
+
+def test_sharing_ends_where_memory_does(machine):
+    first = take(machine, need("1g.5gb", percent=10, gigabytes=3))
+    second = take(machine, need("1g.5gb", network("other", 3), percent=10, gigabytes=3))
+    assert first.instance is not second.instance
+
+
+def test_an_exclusive_instance_is_never_shared(machine):
+    first = take(machine, need("3g.20gb"))
+    assert take(machine, need("3g.20gb", percent=10)).instance is not first.instance
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Need(CORE),
+        need("7g.40gb"),
+        need("1g.5gb"),
+        need("1g.5gb", network("other", 4), gigabytes=4),
+        need("3g.20gb", network("third"), percent=50),
+    ],
+)
+def test_taking_can_be_undone_without_a_trace(machine, wanted):
+    for _ in range(3):
+        machine.give_back(take(machine, need()))
+    shared = take(machine, need("3g.20gb", percent=50))
+    machine.give_back(take(machine, need("2g.10gb")))
+    machine.give_back(shared)
+
+    def state():
+        return machine.free_cores, [
+            (each, list(each.slots), list(each.left.items())) for each in machine.instances
+        ]
+
+    before = state()
+    taken = machine.take(wanted)
+    assert taken is not None
+    taken[1]()
+    assert state() == before
+
+
+def test_shares_of_the_price_follow_the_threads(machine):
+    half = take(machine, need("3g.20gb", percent=50))
+    whole = take(machine, need("3g.20gb"))
+    assert half.price_usd_per_hour == pytest.approx(whole.price_usd_per_hour / 2)
+    assert machine.idle_slices(0) == pytest.approx(7 - 3 - 1.5)
+
+
+def test_processes_load_a_copy_each(machine):
+    slot = take(machine, Need("3g.20gb", 100, network(), 3 * GB))
+    assert slot.load_bytes == 3 * GB
+
+
+def test_a_machine_that_is_down_has_nothing_to_give(machine):
+    machine.up = False
+    assert machine.take(need()) is None
+    assert machine.room_for("1g.5gb") == 0

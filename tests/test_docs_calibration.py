@@ -1,0 +1,81 @@
+"""The page on hardware of one's own: what it shows runs, in its order."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hardware_models.schemas import SCHEMAS
+from lab.calibration import Protocol
+from lab.importers import IMPORTERS
+
+HERE = Path(__file__).parent
+PAGE = (HERE.parent / "docs" / "calibration.md").read_text(encoding="utf-8")
+SAMPLES = {
+    "perf_analyzer.csv": "perf.csv",
+    "vllm_bench.json": "result.json",
+    "mlperf_log_summary.txt": "mlperf_log_summary.txt",
+}
+
+
+def blocks(language):
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.S | re.M)
+    return [text for kind, text in found if kind == language]
+
+
+COMMANDS = [
+    line
+    for text in blocks("")
+    for line in text.replace("\\\n", " ").splitlines()
+    if line.startswith("compass-")
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    [code] = blocks("python")
+    (tmp_path / "my_pkg.py").write_text(code, encoding="utf-8")
+    for sample, name in SAMPLES.items():
+        shutil.copy(HERE / "lab" / "samples" / sample, tmp_path / name)
+    yield tmp_path
+    sys.modules.pop("my_pkg", None)
+
+
+def test_the_commands_run_in_the_order_of_the_page(folder, monkeypatch, capsys):
+    from lab import simulate, tools
+
+    for command in COMMANDS:
+        words = shlex.split(command)
+        if words[0] == "compass-sim":
+            words += ["horizon_s=60", "figures=false"]
+        monkeypatch.setattr(sys, "argv", words)
+        main = (simulate if words[0] == "compass-sim" else tools).main
+        assert not main(), (command, capsys.readouterr())
+    rows = pl.read_csv("rows.csv")
+    assert rows["mps_procs"].to_list() == [1, 1, 1, 1, 2, 2]
+    predicted = pl.read_parquet("predicted.parquet")
+    assert predicted["batch"].to_list() == [3, 6]
+    assert predicted["predicted"].is_not_null().all()
+    assert (folder / "predicted.png").stat().st_size > 1000
+
+
+def test_the_page_names_every_format_and_its_table():
+    for name, importer in IMPORTERS.items():
+        assert re.search(rf"^\| `{name}` \|.*`{importer.table}`", PAGE, re.M)
+        assert f"| `{importer.table}` |" in PAGE
+        assert importer.table in SCHEMAS
+
+
+def test_the_repeats_that_the_page_asks_for_are_the_least():
+    from lab.errors import InputError
+
+    assert "Fewer than six repeats" in PAGE
+    assert Protocol(repeats=6).repeats == 6
+    with pytest.raises(InputError):
+        Protocol(repeats=5)
