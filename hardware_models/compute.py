@@ -78,11 +78,35 @@ def gpu_batch_times(
         ratio = boards.latency_ratio(board, benchmark, items)
         bases += [basis, ratio.basis]
         if thread_percent < 100:
-            limited = mps.thread_latency_factor(like, items, thread_percent)
-            seconds *= limited.value
-            bases.append(limited.basis)
+            factor, basis = _thread_factor(like, items, thread_percent)
+            seconds *= factor
+            bases.append(basis)
         factors.append(seconds * ratio.value / alone_s)
     return BatchTimes(tuple(factors), worst(*bases))
+
+
+def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
+    """Factor of a limit of active threads; that of a model not measured is the others' mean."""
+    measured = mps.thread_models()
+    if like in measured:
+        limited = mps.thread_latency_factor(like, items, percent)
+        return limited.value, limited.basis
+    factors = [mps.thread_latency_factor(each, items, percent).value for each in measured]
+    return float(gmean(factors)), "assumed"
+
+
+@table_cache
+def memory_utilisation(like: str) -> float:
+    """Share of a GPU's memory bandwidth that a busy model uses.
+
+    Args:
+        like: Model of table ``gpu_latency``; one whose utilisation was not measured is taken at the
+            mean of those that were, an assumption.
+    """
+    measured = mps.utilisation_models()
+    if like in measured:
+        return mps.memory_utilisation(like)
+    return math.fsum(map(mps.memory_utilisation, measured)) / len(measured)
 
 
 def _items(like_items: float, batch: int) -> int:

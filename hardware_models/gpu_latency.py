@@ -15,7 +15,8 @@ from scipy.spatial import Delaunay
 from hardware_models import gpu_surface
 from hardware_models.basis import Latency
 from hardware_models.errors import pick
-from hardware_models.gpu_surface import FORM, KERNEL, Floats, Ints, Kernel, Points, Surface
+from hardware_models.gaussian_process import Array, Kernel
+from hardware_models.gpu_surface import FORM, Ints, Points, Surface
 from hardware_models.tables import load_table, table_cache
 
 BOARD = "A100-80GB"
@@ -23,6 +24,9 @@ BOARD = "A100-80GB"
 
 SLICES = 7
 """Compute slices of the whole board."""
+
+KERNEL_GROUP = "kernel"
+"""Group of the covariance in table ``fit_gpu_latency``; the others are models."""
 
 _MS_PER_S = 1e3
 
@@ -74,19 +78,27 @@ def points_of(table: pl.DataFrame, names: tuple[str, ...]) -> Points:
 
 
 @table_cache
-def _forms() -> Floats:
+def _coefficients() -> dict[str, dict[str, float]]:
     groups: dict[str, dict[str, float]] = {}
     for row in load_table("fit_gpu_latency").iter_rows(named=True):
         groups.setdefault(row["group"], {})[row["coefficient"]] = row["value"]
+    return groups
+
+
+@table_cache
+def _forms() -> Array:
+    fitted = _coefficients()
     return np.array(
         [
-            gpu_surface.as_rows(groups[name], FORM) if name in groups else _new_form(name)
+            [fitted[name][coefficient] for coefficient in FORM]
+            if name in fitted
+            else _new_form(name)
             for name in models()
         ]
     )
 
 
-def _new_form(model: str) -> Floats:
+def _new_form(model: str) -> Array:
     # Fitting is for the models of a user's table alone, so its module waits until then.
     from hardware_models.gpu_latency_fit import fit_form  # noqa: PLC0415
 
@@ -97,9 +109,7 @@ def _new_form(model: str) -> Floats:
 @table_cache
 def kernel() -> Kernel:
     """Give the covariance of what the forms leave over, as fitted."""
-    fitted = load_table("fit_gpu_latency").filter(pl.col("group") == "kernel")
-    logs = dict(zip(fitted["coefficient"], fitted["value"], strict=True))
-    return Kernel(gpu_surface.as_rows(logs, KERNEL))
+    return Kernel.from_values(_coefficients()[KERNEL_GROUP])
 
 
 @table_cache
@@ -109,7 +119,7 @@ def _surface() -> Surface:
     return gpu_surface.condition(_forms(), kernel(), points_of(table, models()), log_ms)
 
 
-def surface_latencies_s(table: pl.DataFrame) -> Floats:
+def surface_latencies_s(table: pl.DataFrame) -> Array:
     """Predict from the surface alone, also where there is a measured value.
 
     Args:
@@ -132,7 +142,7 @@ def _measured(model: str) -> dict[tuple[int, int, int], float]:
 class _Hull:
     """The convex hull of points, which may all lie in a plane, in a line or in one place."""
 
-    def __init__(self, points: Floats):
+    def __init__(self, points: Array):
         self._origin = points.mean(axis=0)
         _, sizes, axes = np.linalg.svd(points - self._origin, full_matrices=False)
         self._axes = axes[sizes > 1e-9 * max(1.0, sizes[0])]
@@ -140,10 +150,10 @@ class _Hull:
         self._low, self._high = flat.min(axis=0), flat.max(axis=0)
         self._simplices = Delaunay(flat) if flat.shape[1] > 1 else None
 
-    def _flatten(self, points: Floats) -> Floats:
+    def _flatten(self, points: Array) -> Array:
         return np.asarray((points - self._origin) @ self._axes.T)
 
-    def contains(self, point: Floats) -> bool:
+    def contains(self, point: Array) -> bool:
         flat, tolerance = self._flatten(point), 1e-9
         if not np.allclose(self._origin + flat @ self._axes, point, atol=tolerance):
             return False
@@ -209,7 +219,7 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
 
 
 @table_cache
-def _dense(model: str) -> Floats:
+def _dense(model: str) -> Array:
     """Every latency of a model, in seconds, by slices - 1, batch - 1 and processes - 1."""
     shape = (SLICES, largest_batch(model), largest_processes(model))
     index = models().index(model)

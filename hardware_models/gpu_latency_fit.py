@@ -3,11 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.optimize import least_squares, minimize
+from scipy.optimize import least_squares
 
 from hardware_models import gpu_latency, gpu_surface
 from hardware_models.fitting import Fit, error_rows
-from hardware_models.gpu_surface import FEATURES, FORM, KERNEL, Floats, Kernel, Points
+from hardware_models.gaussian_process import Array, Kernel
+from hardware_models.gpu_surface import FORM, Points
 from hardware_models.tables import load_table
 
 _PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
@@ -18,16 +19,15 @@ _PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
     "log_sharpness": (float(np.log(3.0)), 0.7),
 }
 _SPREAD = 0.05  # Rows that lie farther from a form than this, in logarithm, count less and less.
-_HYPER_SPREAD = 1.5  # Standard deviation of the prior of a kernel's logarithms.
-_HYPER_ROWS = 600  # Likelihood costs the cube of the rows; these are enough for 11 numbers.
-_HYPER_STEPS = 25
+_KERNEL_MODELS = 3  # Every third model: likelihood costs the cube of the rows.
+_GUESS = Kernel((1.0, 1.0, 1.0), shared_sd=0.1, group_sd=0.1, likeness=0.3, noise_sd=0.03)
 
 FOLDS = 5
 RANDOM = f"random-{FOLDS}-fold"
 """The scheme that holds out rows at random."""
 
 
-def fit_form(points: Points, log_ms: Floats) -> Floats:
+def fit_form(points: Points, log_ms: Array) -> Array:
     """Fit a form to the rows of one model, by robust least squares of logarithms.
 
     Args:
@@ -39,8 +39,8 @@ def fit_form(points: Points, log_ms: Floats) -> Floats:
     """
     means, spreads = np.array(list(_PRIOR.values())).T
 
-    def misses(form: Floats) -> Floats:
-        fitted, _ = gpu_surface.evaluate_form(form[np.newaxis], points)
+    def misses(form: Array) -> Array:
+        fitted = gpu_surface.evaluate_form(form[np.newaxis], points)
         held = np.array([form[1] - form[0], *form[2:]])
         return np.concatenate([(fitted - log_ms) / _SPREAD, (held - means) / spreads])
 
@@ -50,7 +50,7 @@ def fit_form(points: Points, log_ms: Floats) -> Floats:
     return np.asarray(least_squares(misses, start, loss="soft_l1").x, dtype=np.float64)
 
 
-def _fit_forms(points: Points, log_ms: Floats, n_models: int) -> Floats:
+def _fit_forms(points: Points, log_ms: Array, n_models: int) -> Array:
     forms = []
     for model in range(n_models):
         rows = np.flatnonzero(points.model == model)
@@ -60,18 +60,10 @@ def _fit_forms(points: Points, log_ms: Floats, n_models: int) -> Floats:
     return np.array(forms)
 
 
-def _fit_kernel(forms: Floats, points: Points, log_ms: Floats) -> Kernel:
-    """Maximise the posterior of the hyper-parameters on a fixed sample of rows."""
-    start = np.array([np.log(0.03), *([np.log(0.08)] + [0.0] * len(FEATURES)) * 2])
-    rows = np.sort(np.random.default_rng(0).permutation(len(log_ms))[:_HYPER_ROWS])
-    some, some_ms = points.take(rows), log_ms[rows]
-
-    def cost(logs: Floats) -> float:
-        prior = float((((logs - start) / _HYPER_SPREAD) ** 2).sum()) / 2
-        return gpu_surface.negative_log_likelihood(forms, Kernel(logs), some, some_ms) + prior
-
-    found = minimize(cost, start, method="L-BFGS-B", options={"maxiter": _HYPER_STEPS})
-    return Kernel(np.asarray(found.x, dtype=np.float64))
+def _fit_kernel(forms: Array, points: Points, log_ms: Array) -> Kernel:
+    """Choose the kernel by all rows of some models: its lengths show in rows that lie near."""
+    rows = np.flatnonzero(points.model % _KERNEL_MODELS == 0)
+    return gpu_surface.fit_kernel(_GUESS, forms, points.take(rows), log_ms[rows])
 
 
 def _curve_folds(points: Points) -> npt.NDArray[np.int64]:
@@ -130,7 +122,7 @@ def _sorted_table() -> pl.DataFrame:
     return table.sort("model", "mig_gpcs", "mps_procs", "batch")
 
 
-def _split(table: pl.DataFrame) -> tuple[tuple[str, ...], Points, Floats]:
+def _split(table: pl.DataFrame) -> tuple[tuple[str, ...], Points, Array]:
     names = tuple(table["model"].unique().sort())
     return (
         names,
@@ -147,11 +139,14 @@ def fit() -> Fit:
     kernel = _fit_kernel(forms, points, log_ms)
     rows = [
         (group, coefficient, value)
-        for group, labels, values in (
-            *((name, FORM, form) for name, form in zip(names, forms, strict=True)),
-            ("kernel", KERNEL, kernel.logs),
+        for group, values in (
+            *(
+                (name, dict(zip(FORM, form.tolist(), strict=True)))
+                for name, form in zip(names, forms, strict=True)
+            ),
+            (gpu_latency.KERNEL_GROUP, kernel.values()),
         )
-        for coefficient, value in zip(labels, values.tolist(), strict=True)
+        for coefficient, value in values.items()
     ]
     cell = pl.format("{} {}g batch {} x{}", "model", "mig_gpcs", "batch", "mps_procs")
     errors = [

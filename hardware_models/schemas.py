@@ -94,15 +94,6 @@ SCHEMAS: Mapping[str, Schema] = {
         threads=_COUNT,
         encode_window_ms=_POSITIVE,
     ),
-    "batch_latency": _schema(
-        ("batch",),
-        model=_TEXT,
-        gpu=_TEXT,
-        mig_gpcs=_COUNT,
-        batch=_COUNT,
-        mps_procs=_COUNT,
-        batch_latency_ms=_POSITIVE,
-    ),
     "model_sizes": _schema(("model",), parameters=_COUNT, weight_bytes=_COUNT),
     "device_models": _schema(
         ("name",),

@@ -17,6 +17,10 @@ LEAST_SD = 1e-4
 """Below it, items count as alike."""
 
 
+class SpreadError(ValueError):
+    """Items cannot differ like that around such a mean."""
+
+
 def success(mean: Floats) -> Curve:
     """Return the curve of items that are right or wrong, accuracy 1 or 0.
 
@@ -24,7 +28,7 @@ def success(mean: Floats) -> Curve:
         mean: share of items that are right, shape (C, S).
 
     Raises:
-        ValueError: a share is not within 0 and 1.
+        SpreadError: a share is not within 0 and 1.
     """
     _check_share(mean)
     none, one = np.zeros_like(mean), np.ones_like(mean)
@@ -40,7 +44,7 @@ def beta(mean: Floats, sd: Floats) -> Curve:
         sd: standard deviation over items, shape (C, S).
 
     Raises:
-        ValueError: a mean is not within 0 and 1, or a deviation is more than that mean allows.
+        SpreadError: a mean is not within 0 and 1, or a deviation is more than that mean allows.
     """
     from scipy.special import betaincinv  # noqa: PLC0415 -- only what uses it waits for SciPy
 
@@ -49,7 +53,7 @@ def beta(mean: Floats, sd: Floats) -> Curve:
     beyond = (variance >= most) & (sd >= LEAST_SD)
     if beyond.any():
         at = tuple(np.argwhere(beyond)[0])
-        raise ValueError(
+        raise SpreadError(
             f"a standard deviation of {sd[at]:g} is more than items of mean accuracy "
             f"{mean[at]:g} can have, below {np.sqrt(most[at]):g}"
         )
@@ -71,15 +75,15 @@ def through(probabilities: Floats, accuracies: Floats) -> Curve:
         accuracies: accuracy at each, shape (C, S, Q).
 
     Raises:
-        ValueError: the ends are not 0 and 1, or accuracy falls as probability grows.
+        SpreadError: the ends are not 0 and 1, or accuracy falls as probability grows.
     """
     order = np.argsort(probabilities, axis=-1, kind="stable")
     grid = np.take_along_axis(probabilities, order, axis=-1)
     values = np.take_along_axis(accuracies, order, axis=-1)
     if (grid[..., 0] != 0).any() or (grid[..., -1] != 1).any():
-        raise ValueError("probabilities must start at 0 and end at 1")
+        raise SpreadError("probabilities must start at 0 and end at 1")
     if (np.diff(values, axis=-1) < 0).any():
-        raise ValueError("accuracies must not fall as probabilities grow")
+        raise SpreadError("accuracies must not fall as probabilities grow")
     return grid, values
 
 
@@ -101,4 +105,4 @@ def _with_mean(grid: Floats, values: Floats, mean: Floats) -> Floats:
 def _check_share(mean: Floats) -> None:
     if not ((mean >= 0) & (mean <= 1)).all():
         worst = mean[~((mean >= 0) & (mean <= 1))].flat[0]
-        raise ValueError(f"a mean accuracy is {worst:g}; it must lie between 0 and 1")
+        raise SpreadError(f"a mean accuracy is {worst:g}; it must lie between 0 and 1")

@@ -110,8 +110,10 @@ class EventsPlane:
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
         """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
 
+        slowed = self.stations[station]  # It may be removed before that moment.
+
         def change() -> None:
-            self.stations[station].slowdown = factor
+            slowed.slowdown = factor
 
         self._order(at_ns, change)
 

@@ -5,7 +5,8 @@ While an instance's other operators are busy, they use its memory bandwidth: a b
 the last tick in which its operator was busy.
 """
 
-from hardware_models.mps import interference_factor, memory_utilisation
+from hardware_models.compute import memory_utilisation
+from hardware_models.mps import interference_factor
 from scenarios.application import NeuralNetwork
 from sim.data_plane import DataPlane
 from sim.machine import Slot

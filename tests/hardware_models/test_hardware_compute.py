@@ -1,96 +1,148 @@
-"""Factors of service time: fixed points, measured end points, order."""
+"""Factors of service time: the reference, measured points, order, and what is beyond the data."""
 
 import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_models import compute, devices, mig
+from hardware_models import boards, compute, devices, gpu_latency, mig
+from hardware_models.basis import worst
 from hardware_models.errors import UnknownNameError
-from hardware_models.tables import load_table
 
 SPEEDS = st.floats(0.01, 100)
+SLICES = ("1g.10gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb")
 
 
-def test_a_whole_a100_is_the_reference():
-    assert compute.gpu_latency_factor("A100-40GB", "7g.40gb") == 1.0
-    assert compute.gpu_latency_factor("A100-80GB", "7g.80gb") == 1.0
+def times(like="bert", board="A100-80GB", profile="7g.80gb", **rest):
+    return compute.gpu_batch_times(like, "bert-99", board, profile, **rest)
 
 
-def test_slices_pass_through_the_measured_end_points():
-    measured = (3.1957 * 3.3887 * 2.9794) ** (1 / 3)
-    assert compute.gpu_latency_factor("A100-40GB", "1g.5gb") == pytest.approx(measured)
-    assert compute.slice_exponent() == pytest.approx(0.5951, abs=1e-4)
+def test_a_lone_request_on_a_whole_a100_80gb_is_the_reference():
+    assert times().factors == (1.0,)
 
 
-def test_an_l4_lies_between_a_whole_a100_and_its_smallest_slice_at_batch_one():
-    factor = compute.gpu_latency_factor("L4", "full")
-    assert factor == pytest.approx(30.4629 / 19.661, rel=1e-4)
-    assert 1 < factor < compute.gpu_latency_factor("A100-40GB", "1g.5gb")
+@pytest.mark.parametrize("like", gpu_latency.models())
+def test_batches_slices_and_processes_take_the_measured_times(like):
+    alone = gpu_latency.batch_latency(like, 7)
+    for profile in SLICES:
+        slices = mig.profiles("A100-80GB")[profile].compute_slices
+        for processes in (1, 2):
+            found = times(like, profile=profile, max_batch=8, processes=processes)
+            for batch, factor in enumerate(found.factors, 1):
+                latency = gpu_latency.batch_latency(like, slices, batch, processes)
+                assert factor == pytest.approx(latency.seconds / alone.seconds)
 
 
-@pytest.mark.parametrize("board", mig.boards())
-def test_more_compute_is_never_slower(board):
+def test_other_boards_differ_by_their_measured_ratio():
+    ratio = boards.latency_ratio("L4", "rnnt")
+    found = compute.gpu_batch_times("bert", "rnnt", "L4", "full")
+    assert found.factors == (pytest.approx(ratio.value),)
+    assert found.basis == worst(ratio.basis, gpu_latency.batch_latency("bert", 7).basis)
+    assert ratio.value == pytest.approx(1.567, abs=0.01), "MLPerf v3.0, Offline and SingleStream"
+
+
+def test_a_small_request_does_not_feel_a_small_slice_but_a_large_one_does():
+    small, large = (times(profile="1g.10gb", like_items=items).factors[0] for items in (1, 16))
+    assert small < 1.2
+    assert large > 2 * small
+
+
+@settings(max_examples=50, deadline=None)
+@given(items=st.floats(0.1, 30), batch=st.integers(1, 4), profile=st.sampled_from(SLICES))
+def test_a_heavier_request_is_a_batch_of_the_like_model(items, batch, profile):
+    slices = mig.profiles("A100-80GB")[profile].compute_slices
+
+    def seconds(g, requests):
+        return gpu_latency.batch_latency("bert", g, max(1, round(items * requests))).seconds
+
+    found = times(profile=profile, max_batch=batch, like_items=items)
+    assert found.factors[-1] == pytest.approx(seconds(slices, batch) / seconds(7, 1))
+
+
+@pytest.mark.parametrize("board", ["A100-40GB", "A100-80GB", "A30", "H100-80GB"])
+@pytest.mark.parametrize("batch", [16, 32])
+def test_a_busy_card_is_slower_on_fewer_slices(board, batch):
     profiles = sorted(mig.profiles(board).values(), key=lambda each: each.compute_slices)
-    factors = [compute.gpu_latency_factor(board, each.name) for each in profiles]
-    assert factors == sorted(factors, reverse=True)
+    by_slices = {
+        each.compute_slices: times(board=board, profile=each.name, max_batch=batch).factors[-1]
+        for each in profiles
+    }
+    for more, fewer in pairwise(reversed(by_slices.values())):
+        assert fewer > 0.9 * more, "single runs were measured; 3g and 4g differ by their noise"
+    assert by_slices[1] > 1.5 * min(by_slices.values())
+
+
+def test_a_card_of_four_slices_is_cut_at_the_same_share_and_says_that_it_assumes_so():
+    shares = {1: (1, 2), 2: (3, 4)}
+    for slices, (below, above) in shares.items():
+        found = times(board="A30", profile=f"{slices}g.{6 * slices}gb", max_batch=16)
+        whole = times(board="A30", profile="4g.24gb", max_batch=16)
+        low, high = sorted(
+            gpu_latency.batch_latency("bert", g, 16).seconds
+            / gpu_latency.batch_latency("bert", 7, 16).seconds
+            for g in (below, above)
+        )
+        assert low <= found.factors[-1] / whole.factors[-1] <= high
+        assert found.basis in ("assumed", "extrapolated")
+
+
+@given(percent=st.integers(1, 100))
+@settings(max_examples=30, deadline=None)
+def test_fewer_threads_never_help(percent):
+    for like in ("resnet50", "bert"):
+        full = times(like, like_items=16).factors[0]
+        assert times(like, like_items=16, thread_percent=percent).factors[0] >= full * 0.999
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"max_batch": 10_000}, "batch is"),
+        ({"processes": 99}, "processes is 99"),
+        ({"like": "bart"}, "the nearest is 'bert'"),
+        ({"board": "A100-80"}, "the nearest is 'A100-80GB'"),
+        ({"profile": "7g.80g"}, "the nearest is '7g.80gb'"),
+        ({"board": "MI300X", "profile": "spx.192gb"}, "MI300X"),
+    ],
+)
+def test_what_lies_beyond_the_data_is_refused(change, reason):
+    with pytest.raises((ValueError, UnknownNameError), match=reason):
+        times(**change)
+
+
+def test_larger_batches_take_longer_but_never_more_than_one_by_one():
+    factors = times(max_batch=64).factors
+    assert all(early < late for early, late in pairwise(factors))
+    assert all(factor <= batch for batch, factor in enumerate(factors, 1))
+
+
+def test_memory_utilisation_is_a_share_for_every_model():
+    for like in gpu_latency.models():
+        assert 0 < compute.memory_utilisation(like) < 1
 
 
 @given(SPEEDS, SPEEDS)
 def test_cpu_factors_are_inverse_to_speed(one, other):
-    for factor in (compute.cpu_latency_factor, compute.gpu_work_on_cpu_factor):
+    for factor in (
+        compute.cpu_latency_factor,
+        lambda speed: compute.network_on_cpu_factor(100.0, speed),
+    ):
         assert factor(one) * one == pytest.approx(factor(other) * other)
 
 
 def test_cpu_factors_at_their_anchors():
     assert compute.cpu_latency_factor(13.203) == 1.0
     pi = devices.relative_speed("Raspberry Pi 5")
-    ratios = (1106.11 / 6.15, 2479.82 / 10.6, 8308.3 / 31.83)
-    assert compute.gpu_work_on_cpu_factor(pi) == pytest.approx(math.prod(ratios) ** (1 / 3))
-    # Without a GPU, neural operators lose far more than others.
-    assert compute.gpu_work_on_cpu_factor(pi) > 50 * compute.cpu_latency_factor(pi)
+    assert compute.network_on_cpu_factor(100.0, pi) == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, math.nan, math.inf])
 def test_a_speed_must_be_positive(speed):
-    for factor in (compute.cpu_latency_factor, compute.gpu_work_on_cpu_factor):
+    for factor in (
+        compute.cpu_latency_factor,
+        lambda speed: compute.network_on_cpu_factor(100.0, speed),
+    ):
         with pytest.raises(ValueError, match="relative_speed is"):
             factor(speed)
-
-
-def test_batches_take_the_measured_times():
-    table = load_table("batch_latency")
-    assert compute.batch_latency_factor(1) == 1.0
-    for batch, ms in zip(table["batch"], table["batch_latency_ms"], strict=True):
-        assert compute.batch_latency_factor(batch) == pytest.approx(ms / 13.4394)
-    assert compute.batch_latency_factor(3) == pytest.approx((23.2758 + 42.0142) / 2 / 13.4394)
-
-
-def test_larger_batches_take_longer_but_never_more_than_one_by_one():
-    factors = [compute.batch_latency_factor(batch) for batch in range(1, 129)]
-    assert all(early < late for early, late in pairwise(factors))
-    assert all(factor <= batch for batch, factor in enumerate(factors, 1))
-
-
-@pytest.mark.parametrize("batch", [0, -1, 129])
-def test_batches_beyond_the_table_are_refused(batch):
-    with pytest.raises(ValueError, match=f"batch is {batch}: measured sizes go from 1 to 128"):
-        compute.batch_latency_factor(batch)
-
-
-def test_weights_are_fp32():
-    table = load_table("model_sizes")
-    assert table["weight_bytes"].equals(table["parameters"] * 4, check_names=False)
-    assert compute.model_weight_bytes("wav2vec2-base") == 377_600_000
-    assert compute.model_weight_bytes("hubert-xlarge") == 4 * 10**9
-
-
-def test_unknown_names_give_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"the nearest is 'hubert-large'"):
-        compute.model_weight_bytes("hubert-lrge")
-    with pytest.raises(UnknownNameError, match=r"the nearest is 'A100-80GB'"):
-        compute.gpu_latency_factor("A100-80", "7g.80gb")
-    with pytest.raises(UnknownNameError, match=r"the nearest is '7g.80gb'"):
-        compute.gpu_latency_factor("A100-80GB", "7g.80g")

@@ -187,6 +187,17 @@ def test_a_profile_of_whole_configurations_may_depend_on_later_knobs(tables):
     assert application.datasets["day"].service_time_s[:, 0].tolist() == [0.02, 0.01] * 3
 
 
+def test_what_an_operator_runs_never_depends_on_later_knobs(tables):
+    change = {
+        "operators.see.network.weight_bytes": "late.bytes",
+        "operators.see.profiled_whole": True,
+        "operators.tell.knobs": {"tone": ["kind", "curt"]},
+    }
+    pl.DataFrame({"tone": ["kind", "curt"], "bytes": [1, 2]}).write_csv(tables / "late.csv")
+    with pytest.raises(ValueError, match="'tone', but this may depend on rate, network alone"):
+        declare(tables, change)
+
+
 def test_tables_may_be_parquet_and_larger_than_the_application(tables):
     (tables / "rates.csv").unlink()
     frame = pl.DataFrame(TABLES["rates"]).with_columns(pl.col("rate").cast(pl.Float64))
@@ -240,17 +251,22 @@ BAD = [
     ({"operators.tell.sequences": 1.5}, "tell.sequences=1.5: is 1.5; must be a whole", ""),
     ({"operators.tell.output_tokens": 0}, "tell.output_tokens=0: is 0; must be a number of 1", ""),
     ({"accuracy.rule": "produkt"}, "accuracy.rule=produkt: no such rule", "nearest: product"),
+    (
+        {"accuracy": {"rule": "best_of", "one": 2, "attempts": 1, "concentration": 1, "spread": 0}},
+        "application.accuracy.rule=best_of: on day, best_of: one=2 must be between 0 and 1",
+        "",
+    ),
     ({"accuracy": 1.0}, "application.accuracy=1.0: must be a mapping", ""),
     ({"accuracy.factors": DELETE}, "application.accuracy.factors: is missing", ""),
     ({"accuracy.factor": 1}, "accuracy.factor=1: no such key", "nearest: factors"),
-    ({"accuracy.factors": 1.5}, "on day, product gives 1.5, above 1", ""),
+    ({"accuracy.factors": 1.5}, "accuracy.rule=product: on day, accuracy is 1.5; must", ""),
     ({"accuracy.factors": -0.5}, "spread=success: on day, a mean accuracy is -0.5", ""),
     ({"accuracy.spread": 0.9}, "accuracy.spread=0.9: on day, a standard deviation of 0.9", ""),
     ({"accuracy.spread": "succes"}, "accuracy.spread=succes: must be", "success"),
     ({"accuracy.spread": {"quantiles": [1]}}, "accuracy.spread.probabilities: is missing", ""),
     (
         {"accuracy.spread": {"quantiles": [1], "probabilities": [0, 1]}},
-        "two lists of quantities, of equal length",
+        "must be two lists of equal length",
         "",
     ),
     (
@@ -297,9 +313,13 @@ def test_a_bad_declaration_is_told_what_is_wrong_in_one_sentence(tables, change,
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("rate,frames,accuracy\n10,10,1\n5,5,1\n5,5,1\n1,1,1\n", "several rows for rate=5"),
+        (
+            "rate,frames,accuracy\n10,10,1\n5,5,1\n5,5,1\n1,1,1\n",
+            "has 2 rows for rate=5",
+        ),
         ("rate,frames,accuracy\n10,10,1\n5,x,1\n1,1,1\n", "rates.csv, row 3, column 'frames': 'x'"),
         ("rate,frames,accuracy\n10,10,1\n5,,1\n1,1,1\n", "rates.csv, row 3, column 'frames': None"),
+        ("frames,accuracy\n10,1\n5,1\n", "keyed by nothing, so it must have 1 row, not 2"),
         ("", "rates.csv: is no CSV or Parquet file"),
     ],
 )
@@ -308,6 +328,12 @@ def test_a_bad_table_is_told_where(tables, rows, said):
     with pytest.raises(ValueError, match=re.escape(said)) as caught:
         declare(tables)
     assert str(caught.value).startswith("application.operators.sample.service_time_s=")
+
+
+def test_two_files_of_one_table_are_refused(tables):
+    pl.DataFrame(TABLES["rates"]).write_parquet(tables / "rates.parquet")
+    with pytest.raises(ValueError, match=r"rates\.csv and rates\.parquet both hold"):
+        declare(tables)
 
 
 @st.composite

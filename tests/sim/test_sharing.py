@@ -1,0 +1,158 @@
+"""Worlds in which operators share GPU instances, and machines keep what nobody uses."""
+
+from dataclasses import replace
+
+import pytest
+from worlds import At, Does, run, scenario
+
+from hardware_models.compute import memory_utilisation
+from hardware_models.mps import interference_factor
+from scenarios.cluster import Node
+from scenarios.drift import Drift, DriftEvent
+from scenarios.slo import Tier
+from scenarios.workload import Workload
+from sim.events_plane import EventsPlane
+from sim.world import World
+
+NODES = {"cloud": Node("cloud", "a2-highgpu-1g", standby=1)}
+
+
+def workload(*times, lifetime_s=1000.0):
+    return Workload(
+        arrivals=At(times),
+        lifetime_mean_s=lifetime_s,
+        lifetime_min_s=lifetime_s - 0.001,
+        tiers={"any": Tier(latency_s=4.0)},
+        datasets={"LibriSpeech": 1.0},
+    )
+
+
+def sharing(percent, profile="3g.20gb", **changes):
+    """Deploy every query in the cloud, its network limited to a share of an instance.
+
+    Each query gets another configuration, so that they share instances and not stations.
+    """
+
+    def act(desk):
+        for query in desk.waiting:
+            if desk.plan_of(query) is None and not desk.recall(query.id):
+                desk.remember(query.id, True)
+                plan = next(
+                    plan
+                    for plan in desk.candidates(query)
+                    if set(plan.placement) == {"cloud"}
+                    and plan.configuration.index == 5 * query.id + 4
+                )
+                allocation = list(plan.allocation)
+                allocation[2] = replace(
+                    allocation[2], profile=profile, thread_percent=percent, **changes
+                )
+                desk.deploy(query, replace(plan, allocation=tuple(allocation)))
+
+    return Does(act)
+
+
+class Told(EventsPlane):
+    """A data plane that keeps the slowdowns that it was told."""
+
+    def __init__(self, recorder):
+        super().__init__(recorder)
+        self.told = []
+
+    def slow_down(self, at_ns, station, factor):
+        self.told.append((at_ns, station, factor))
+        super().slow_down(at_ns, station, factor)
+
+
+def told(a_scenario, planner):
+    made = World(a_scenario, planner, 1, Told)
+    made.run(a_scenario.horizon_s)
+    return made
+
+
+def test_operators_that_share_an_instance_slow_each_other_down_by_what_the_others_use():
+    made = told(scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0)), sharing(50))
+    (instance,) = made.machines.pools["cloud"][0].instances
+    assert len(instance.slots) == 2
+    stations = {made.machines.pools["cloud"][0].slots[slot].id for slot in instance.slots}
+    assert {station for _, station, _ in made.data.told} == stations
+    assert all(at_ns % 10**9 == 0 for at_ns, _, _ in made.data.told), "at ticks alone"
+    most = interference_factor([memory_utilisation("bert")])
+    assert 1.0 < max(factor for *_, factor in made.data.told) <= most
+
+
+def test_whoever_has_an_instance_alone_is_not_slowed_down():
+    made = told(scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0)), sharing(100))
+    assert len(made.machines.pools["cloud"][0].instances) == 2
+    assert made.data.told == []
+
+
+def test_when_the_neighbour_has_left_the_slowdown_ends():
+    leaving = workload(1.0, 2.0, lifetime_s=20.0)
+    made = told(scenario(120.0, nodes=NODES, workload=leaving), sharing(50))
+    last = {station: factor for _, station, factor in made.data.told}
+    assert len(last) == 2
+    assert 1.0 in last.values()
+
+
+def test_a_fatal_fault_of_mps_ends_all_clients_of_its_instance_and_no_others():
+    drift = Drift([DriftEvent("mps_fault", at_s=30.0, node="cloud")])
+    planner = sharing(50, "2g.10gb")
+    made = run(scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0, 3.0), drift=drift), planner)
+    running = [query.id for query in made.board.running]
+    assert running == [2], "the first two shared an instance; the third has one of its own"
+    assert made.book.outcomes["lost"] + made.book.outcomes["unserved"] > 0
+
+
+def test_without_a_shared_instance_a_fault_of_mps_changes_nothing():
+    drift = Drift([DriftEvent("mps_fault", at_s=30.0, node="cloud")])
+    made = run(scenario(60.0, nodes=NODES, workload=workload(1.0), drift=drift), sharing(100))
+    assert [query.id for query in made.board.running] == [0]
+
+
+def test_processes_of_one_operator_are_servers_that_slow_each_other_down():
+    made = run(scenario(60.0, nodes=NODES, workload=workload(1.0)), sharing(100, processes=3))
+    ((key, (station,)),) = [
+        (key, group) for key, group in made.machines.stations.items() if key[0] == 2
+    ]
+    spec = made.data.stations[station.id].spec
+    assert station.load.servers == spec.servers == 3
+    assert made.machines.pools["cloud"][0].instances[0].slots[0].load_bytes == 3 * 377_600_000
+
+
+def test_a_second_query_finds_the_model_of_the_first_in_memory():
+    """On a standby machine the instance stays; a query that comes later starts sooner."""
+    times = workload(1.0, 60.0, lifetime_s=20.0)
+
+    def act(desk):
+        for query in desk.waiting:
+            plan = next(
+                plan
+                for plan in desk.candidates(query)
+                if set(plan.placement) == {"cloud"} and plan.configuration.index == 0
+            )
+            desk.deploy(query, plan)
+
+    made = run(scenario(100.0, nodes=NODES, workload=times), Does(act))
+    rows = made.tables.take()["decisions"]
+    first, second = rows["in_force_s"] - rows["decided_s"]
+    assert first == pytest.approx(1.0 + 4e9 / 2e9)
+    assert second == 0.0
+
+
+def test_a_machine_that_was_given_back_starts_from_nothing():
+    nodes = {"cloud": replace(NODES["cloud"], standby=0)}
+    times = workload(1.0, 60.0, lifetime_s=20.0)
+
+    def act(desk):
+        for query in desk.waiting:
+            plan = next(
+                plan
+                for plan in desk.candidates(query)
+                if set(plan.placement) == {"cloud"} and plan.configuration.index == 0
+            )
+            desk.deploy(query, plan)
+
+    made = run(scenario(100.0, nodes=nodes, workload=times), Does(act))
+    rows = made.tables.take()["decisions"]
+    assert (rows["in_force_s"] - rows["decided_s"]).to_list() == [3.0, 3.0]
