@@ -17,6 +17,7 @@ from hardware_models.basis import Basis, worst
 from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
 
+
 @dataclass(frozen=True, slots=True)
 class BatchTimes:
     """Times of batches on an instance, as multiples of one request's on the reference GPU.

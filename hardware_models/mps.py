@@ -75,7 +75,7 @@ def _thread_form(model: str) -> tuple[float, ...]:
     if fitted:
         return tuple(fitted[name] for name in THREAD_FORM)
     # Fitting is for the models of a user's table alone, so its module waits until then.
-    from hardware_models.mps_fit import fit_thread_form  # noqa: PLC0415
+    from hardware_models.fits.mps import fit_thread_form  # noqa: PLC0415
 
     return fit_thread_form(thread_rows().filter(pl.col("model") == model))
 

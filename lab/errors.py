@@ -133,6 +133,8 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
         hint = f"; to pass a parameter of your own class, write +{full_key}=..."
     elif parent.endswith(("nodes", "tiers", "datasets", "devices", "technologies", "traces")):
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
+        if parent == "workload.tiers":
+            hint += "; those of the application are application.tiers"
     written = _written(full_key, overrides)
     return f"{written}: there is no key {full_key}; {allowed}{nearest_clause(key, names)}{hint}"
 

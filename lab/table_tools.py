@@ -213,7 +213,7 @@ def fit(options: argparse.Namespace) -> int:
 
     import polars as pl
 
-    from hardware_models.fitting import write_fits
+    from hardware_models.fits.registry import write_fits
     from lab.console import say
 
     directory = options.out or Path(str(files("hardware_models") / "data"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from hardware_models.fitting import FITS
+from hardware_models.fits.registry import FITS
 from hardware_models.predictors import PREDICTORS
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import load_table
@@ -45,15 +45,14 @@ class Goal:
         return f"missed: {', '.join(over)}" if over else "met"
 
 
-GOALS = {"gpu_latency": Goal("random-5-fold", 3, 10), "llm_iteration": Goal("random 5-fold", 5, 12)}
+GOALS = {"gpu_latency": Goal("random 5-fold", 3, 10), "llm_iteration": Goal("random 5-fold", 5, 12)}
 """The goals of the fits that have one."""
 
-_FIFTH = "a random fifth of all rows at a time: how a point is predicted that a grid lacks"
 SCHEMES = {
-    "random-5-fold": _FIFTH,
-    "random 5-fold": _FIFTH,
-    "curve-out": "for each model one pair of slices and processes at a time, at every batch",
-    "batch-out": "for each model one batch size at a time, the smallest and the largest included",
+    "random 5-fold": "a random fifth of all rows at a time: how a point is predicted that a grid "
+    "lacks",
+    "curve out": "for each model one pair of slices and processes at a time, at every batch",
+    "batch out": "for each model one batch size at a time, the smallest and the largest included",
     "row-out": "one row at a time",
     "5-fold by cell": "a fifth of the cells at a time, whole, a cell being a model's prompt and "
     "batch over so many boards",
@@ -145,11 +144,10 @@ def _fits(names: Iterable[str]) -> Iterator[str]:
                 f"Goal, {goal.scheme}: median at most {goal.median_pct:g} %, p90 at most "
                 f"{goal.p90_pct:g} %, over all rows; groups are held to it too."
             )
-        yield from (f"{note}." for note in _said(errors))
         heads = ["group", "scheme", "n", "median, %", "p90, %", "worst, %", "worst at"]
         yield ""
         yield from _grid(
-            [*heads, *(["goal"] if goal else [])],
+            [*heads, *(["goal"] if goal else []), "what the rows show"],
             (
                 [
                     row["group"],
@@ -158,6 +156,7 @@ def _fits(names: Iterable[str]) -> Iterator[str]:
                     *(f"{row[key]:.1f}" for key in ("median_pct", "p90_pct", "worst_pct")),
                     row["worst_cell"],
                     *([goal.verdict(row)] if goal else []),
+                    _said(row["note"]),
                 ]
                 for row in errors.iter_rows(named=True)
             ),
@@ -173,10 +172,9 @@ def _fits(names: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _said(errors: pl.DataFrame) -> list[str]:
-    """Return what a fit says of its errors, but for which command wrote them."""
-    notes = errors["note"].drop_nulls().unique(maintain_order=True)
-    return [note.rstrip(".") for note in notes if not note.startswith("written by")]
+def _said(note: str | None) -> str:
+    """Return what a fit says of an error, but for which command wrote it."""
+    return "" if note is None or note.startswith("written by") else note
 
 
 def _predictions() -> Iterator[str]:

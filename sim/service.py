@@ -80,7 +80,9 @@ def device_service(
     if model is None:
         return Service(cpu_latency_factor(device.relative_speed))
     if isinstance(model, LanguageModel):
-        raise RefusalError(f"{name} on device: no measurement of language models on devices is at hand")
+        raise RefusalError(
+            f"{name} on device: no measurement of language models on devices is at hand"
+        )
     if model.weight_bytes > device.memory_bytes:
         raise RefusalError(
             f"{name} on device: {model.name} needs {_gb(model.weight_bytes)}, "

@@ -133,10 +133,11 @@ def test_planning_names_every_field_that_planners_see():
 
 
 def test_the_counts_of_candidates_hold():
-    from sim.plan import PlanSpace
+    from sim.nominal import Nominal
+    from sim.plan_space import PlanSpace
 
     scenario = run(["experiment=speech_small", "horizon_s=30"]).scenario
-    space = PlanSpace(scenario.application.pipeline, scenario.cluster)
+    space = PlanSpace(Nominal(scenario.application, scenario.cluster, scenario.network))
     assert f"{len(space):,} candidates" in PLANNING
     assert f"{len(space.layouts)} layouts" in PLANNING
     assert int((space.list_price_usd_per_hour == 0).sum()) == 125

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hardware_models import detection
 from hardware_models.errors import UnknownNameError
-from hardware_models.surface_fit import cross_validated
+from hardware_models.fits.surface import cross_validated
 from hardware_models.tables import load_table
 
 PX = st.integers(288, 640)

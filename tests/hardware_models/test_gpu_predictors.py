@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from hardware_models import predictors
-from hardware_models.gpu_predictors import PREDICTORS
+from hardware_models.predictors.gpu import PREDICTORS
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table
 

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from hardware_models import boards, device_latency, devices
-from hardware_models.device_predictors import PREDICTORS
 from hardware_models.errors import UnknownNameError
+from hardware_models.predictors.devices import PREDICTORS
 from hardware_models.tables import load_table
 
 

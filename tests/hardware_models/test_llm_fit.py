@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_models import llm_fit, surfaces
+from hardware_models import surfaces
 from hardware_models.errors import UnknownNameError
-from hardware_models.fitting import FITS
+from hardware_models.fits import llm as llm_fit
+from hardware_models.fits.registry import FITS
+from hardware_models.fits.surface import cross_validated, fit_surface
 from hardware_models.llm_iteration import TPOT, TTFT, splitwise_time
 from hardware_models.llm_layers import LAYER, LINEAR
-from hardware_models.llm_predictors import PREDICTORS
 from hardware_models.llm_speed import SPEED
-from hardware_models.surface_fit import cross_validated, fit_surface
+from hardware_models.predictors.llm import PREDICTORS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 GROUPS = sorted(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hardware_models import whisper
 from hardware_models.errors import UnknownNameError
-from hardware_models.surface_fit import cross_validated
+from hardware_models.fits.surface import cross_validated
 from hardware_models.tables import load_table
 
 SIZES = ("whisper-tiny", "whisper-base", "whisper-small", "whisper-medium", "whisper-large-v2")

@@ -25,7 +25,8 @@ WRONG = [
     (["cluster.nodes.edge.count=0"], ["cluster.nodes.edge.count=0", "1 machine or more"]),
     (["cluster.nodes.edge.machine=g2"], ["cluster.nodes.edge", "'g2'", "g2-standard-4"]),
     (["cluster.nodes.egde.count=2"], ["cluster.nodes.egde", "edge, cloud", "nearest is 'edge'"]),
-    (["workload.tiers.premium.weight=-1"], ["workload.tiers.premium.weight=-1", "0 or more"]),
+    (["application.tiers.premium.weight=-1"], ["application.tiers.premium.weight=-1", "0 or more"]),
+    (["workload.tiers.premium.weight=1"], ["workload.tiers.premium", "application.tiers"]),
     (["drift.events=[{kind: slow}]"], ["drift.events.kind='slow'", "device_slowdown"]),
     (
         ["workload=azure_code", "workload.arrivals.path=nope.csv"],
@@ -70,7 +71,11 @@ WRONG = [
         ["+cluster.nodes.edge.colour=red", "no key", "nearest is 'count'"],
     ),
     (["+workload.foo=1"], ["+workload.foo=1", "no key", "lifetime_mean_s"]),
-    (["+workload.tiers.premium.wieght=1"], ["wieght", "nearest is 'weight'"]),
+    (["+application.tiers.premium.wieght=1"], ["wieght", "nearest: weight"]),
+    (["tables.linkz=my.csv"], ["tables.linkz=my.csv", "nearest is 'links'"]),
+    (["tables.links=my.csv"], ["tables: my.csv: no such file"]),
+    (["tables.links={path: my.csv, how: add}"], ["tables.links.how='add'", "merge or replace"]),
+    (["application=speech"], ["application=speech", "nearest is 'speech_recognition'"]),
     (["seed=-1"], ["seed=-1", "0 or more"]),
     (["figures=maybe"], ["figures=maybe", "must be true or false"]),
     (["workload=azure_code", "workload.arrivals.path=/tmp"], ["path=/tmp", "is a directory"]),
@@ -132,8 +137,8 @@ def test_a_constructor_that_refuses_its_arguments(compass):
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("workload.tiers.premium.latency_s=0.0001", "the fastest configuration"),
-        ("workload.tiers.premium.accuracy_of_best=1.5", "better than the best"),
+        ("application.tiers.premium.latency_s=0.0001", "the fastest configuration"),
+        ("application.tiers.premium.accuracy_of_best=1.5", "better than the best"),
     ],
 )
 def test_an_slo_that_nothing_can_meet_is_a_warning(compass, override, reason, more):

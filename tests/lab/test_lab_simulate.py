@@ -335,7 +335,7 @@ def test_run_warns_of_what_the_command_warns_of():
     with pytest.warns(UserWarning, match=r"^planner Weak raised \d+ times, first .*weak"):
         run(SHORT, Weak())
     with pytest.warns(UserWarning, match="accuracy_of_best=1.5: nothing can meet this"):
-        run([*SHORT, "workload.tiers.premium.accuracy_of_best=1.5"])
+        run([*SHORT, "application.tiers.premium.accuracy_of_best=1.5"])
 
 
 def test_runs_in_one_process_do_not_touch_each_other():

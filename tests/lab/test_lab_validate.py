@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardware_models import fitting, predictors
+from hardware_models import predictors
+from hardware_models.fits import registry as fitting
 from hardware_models.predictors import Predictor
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table

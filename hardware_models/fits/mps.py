@@ -8,7 +8,7 @@ import polars as pl
 from scipy.optimize import least_squares
 
 from hardware_models import mps
-from hardware_models.fitting import Fit, error_rows
+from hardware_models.fits.registry import Fit, error_rows
 from hardware_models.tables import load_table
 
 SCHEME = "row-out"

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import polars as pl
 
 from hardware_models import boards, gpu_latency, mps
-from hardware_models.predictor import Predictor
+from hardware_models.predictors.predictor import Predictor
 from hardware_models.tables import load_table
 
 
@@ -27,7 +27,7 @@ def _latency_ms(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
 
 def _latency_out_of_fold() -> pl.DataFrame:
     # What fits need is slow to load, and no one else needs it.
-    from hardware_models import gpu_latency_fit  # noqa: PLC0415
+    from hardware_models.fits import gpu_latency as gpu_latency_fit  # noqa: PLC0415
 
     return gpu_latency_fit.cross_validate(gpu_latency_fit.RANDOM, gpu_latency.kernel())
 
@@ -87,7 +87,7 @@ def _thread_ms(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def _threads_row_out() -> pl.DataFrame:
-    from hardware_models import mps_fit  # noqa: PLC0415
+    from hardware_models.fits import mps as mps_fit  # noqa: PLC0415
 
     return mps_fit.cross_validate_threads()
 
@@ -111,7 +111,7 @@ def _slowdown(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def _colocation_row_out() -> pl.DataFrame:
-    from hardware_models import mps_fit  # noqa: PLC0415
+    from hardware_models.fits import mps as mps_fit  # noqa: PLC0415
 
     return mps_fit.cross_validate_colocation()
 

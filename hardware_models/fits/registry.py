@@ -5,12 +5,13 @@ predicts rows that it has not seen is in tables ``fit_<name>_errors``.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
 import polars as pl
 import polars.selectors as cs
+from threadpoolctl import threadpool_limits
 
 from hardware_models.errors import pick
 
@@ -29,6 +30,7 @@ class Fit:
             value) and ``worst_cell`` (the row with the worst).
         source: What it was fitted to, for the provenance of the rows.
         source_url: Where that is published.
+        remarks: Why groups are predicted as badly as they are, for those that are.
     """
 
     name: str
@@ -36,26 +38,27 @@ class Fit:
     errors: pl.DataFrame
     source: str
     source_url: str
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 def _later(module: str) -> Callable[[], Fit]:
     """Name a module's ``fit`` without importing it: what fits need is slow to load."""
 
     def fit() -> Fit:
-        result: Fit = import_module(f"hardware_models.{module}").fit()
+        result: Fit = import_module(f"hardware_models.fits.{module}").fit()
         return result
 
     return fit
 
 
 FITS: Mapping[str, Callable[[], Fit]] = {
-    "gpu_latency": _later("gpu_latency_fit"),
-    "mps": _later("mps_fit"),
-    "llm_iteration": _later("llm_iteration_fit"),
-    "llm_layers": _later("llm_layers_fit"),
-    "llm": _later("llm_fit"),
-    "whisper": _later("whisper_fit"),
-    "detection": _later("detection_fit"),
+    "gpu_latency": _later("gpu_latency"),
+    "mps": _later("mps"),
+    "llm_iteration": _later("llm_iteration"),
+    "llm_layers": _later("llm_layers"),
+    "llm": _later("llm"),
+    "whisper": _later("whisper"),
+    "detection": _later("detection"),
 }
 """Every fit, by name."""
 
@@ -118,12 +121,19 @@ def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for name in chosen:
-        fit = FITS[name]()
+        with threadpool_limits(1):  # Sums in several threads differ in the last digits.
+            fit = FITS[name]()
         for path, frame, unit in (
             (directory / f"fit_{name}.csv", fit.coefficients, "as the name says"),
             (directory / f"fit_{name}_errors.csv", fit.errors, "percent"),
         ):
             rounded = frame.with_columns(cs.float().round_sig_figs(_DIGITS))
-            _with_provenance(rounded, fit, unit).write_csv(path)
+            table = _with_provenance(rounded, fit, unit)
+            if frame is fit.errors:
+                remark = pl.col("group").replace_strict(
+                    fit.remarks, default=None, return_dtype=pl.String
+                )
+                table = table.with_columns(note=pl.coalesce(remark, "note"))
+            table.write_csv(path)
             written.append(path)
     return written

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import polars as pl
 
 from hardware_models.device_latency import cpu_times, factors, predict_ms
-from hardware_models.predictor import Predictor
+from hardware_models.predictors.predictor import Predictor
 from hardware_models.tables import load_table
 
 _FOLDS = 10

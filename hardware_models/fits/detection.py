@@ -3,8 +3,8 @@
 import polars as pl
 
 from hardware_models.detection import FPS, LATENCY, MAP
-from hardware_models.fitting import Fit
-from hardware_models.surface_fit import coefficient_rows, error_rows, fit_surface
+from hardware_models.fits.registry import Fit
+from hardware_models.fits.surface import coefficient_rows, error_rows, fit_surface
 
 
 def fit() -> Fit:

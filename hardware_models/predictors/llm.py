@@ -8,7 +8,7 @@ from hardware_models.gaussian_process import Array
 from hardware_models.llm_iteration import TPOT, TTFT
 from hardware_models.llm_layers import LAYER, LINEAR
 from hardware_models.llm_speed import SPEED
-from hardware_models.predictor import Predictor
+from hardware_models.predictors.predictor import Predictor
 from hardware_models.surfaces import Surface, predict
 from hardware_models.whisper import DECODE, ENCODE
 
@@ -21,7 +21,7 @@ def _predictor(surface: Surface, *group_by: str) -> Predictor:
         return result
 
     def unseen() -> pl.DataFrame:
-        from hardware_models.surface_fit import cross_validated  # noqa: PLC0415
+        from hardware_models.fits.surface import cross_validated  # noqa: PLC0415
 
         return cross_validated(surface)
 

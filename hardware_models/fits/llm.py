@@ -3,11 +3,11 @@
 import numpy as np
 import polars as pl
 
-from hardware_models.fitting import Fit
+from hardware_models.fits.registry import Fit
+from hardware_models.fits.surface import coefficient_rows, error_rows, fit_surface
 from hardware_models.llm_iteration import TPOT, TTFT
 from hardware_models.llm_models import language_model
 from hardware_models.llm_speed import FULL_PRECISION, REFERENCE, SPEED, flops_per_s
-from hardware_models.surface_fit import coefficient_rows, error_rows, fit_surface
 from hardware_models.tables import load_table
 
 _LAYER_REFERENCE = "A100-40GB"  # The board of the whole-layer profile that ratios are taken to.

@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from hardware_models.fitting import Fit
+from hardware_models.fits.registry import Fit
+from hardware_models.fits.surface import coefficient_rows, error_rows, fit_surface
 from hardware_models.llm_layers import LAYER, LINEAR
-from hardware_models.surface_fit import coefficient_rows, error_rows, fit_surface
 
 
 def fit() -> Fit:
