@@ -178,16 +178,3 @@ def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> float:
     """
     pi = devices.relative_speed("Raspberry Pi 5")
     return device_ratio * pi / _checked_speed(relative_speed)
-
-
-@table_cache
-def raspberry_pi_over_gpu() -> float:
-    """Time of a neural operator on a Raspberry Pi 5 CPU over that on a V100-class GPU.
-
-    Geometric mean over whisper-tiny, -base and -small of the time to encode a 30 s window in fp16
-    by whisper.cpp, table ``asr_encode_latency``.
-    """
-    table = load_table("asr_encode_latency").pivot(
-        "hardware", index="model", values="encode_window_ms"
-    )
-    return float(gmean((table["Raspberry Pi 5"] / table["V100"]).to_numpy()))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.constants import speed_of_light
 from scipy.interpolate import PchipInterpolator
 from scipy.signal import lfilter
 from scipy.stats import norm
@@ -231,7 +232,8 @@ def wide_area_rtt_s() -> float:
 
     Derived: median over the technologies of the median round trip to all servers of the speed
     tests (far ones included on purpose) less that to servers within 100 km. The published figures
-    know near and far only: they permit no fit of the round trip by distance.
+    know near and far only: they permit no fit of the round trip by distance; for a given distance
+    see `distance_rtt_s`.
     """
     extra = [
         rows["rtt_far"]["p50"] - rows["rtt"]["p50"]
@@ -239,3 +241,24 @@ def wide_area_rtt_s() -> float:
         if "rtt_far" in rows
     ]
     return float(np.median(extra)) * _S_PER_MS
+
+
+@table_cache
+def distance_rtt_s(distance_km: float) -> float:
+    """Round trip of light over a fibre route between two places, in seconds; no queueing.
+
+    Twice the distance times the route's detour, at the speed of light in fibre; table
+    ``path_propagation``, whose detour is an assumption.
+
+    Args:
+        distance_km: Distance as the crow flies, in kilometres.
+
+    Raises:
+        ValueError: The distance is negative or not finite.
+    """
+    if not (math.isfinite(distance_km) and distance_km >= 0):
+        raise ValueError(f"distance_km is {distance_km!r}: give a number of at least 0")
+    table = load_table("path_propagation")
+    of = dict(zip(table["quantity"], table["value"], strict=True))
+    route_m = 2e3 * distance_km * of["route_factor"]
+    return float(route_m * of["fibre_group_index"] / speed_of_light)

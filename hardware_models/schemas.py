@@ -87,13 +87,6 @@ SCHEMAS: Mapping[str, Schema] = {
         memory_slices_used=Column(pl.Int64, low=1, high=8),
     ),
     "compute_ratios": _schema(("quantity", "item"), value=_POSITIVE),
-    "asr_encode_latency": _schema(
-        ("model", "hardware"),
-        engine=_TEXT,
-        precision=_TEXT,
-        threads=_COUNT,
-        encode_window_ms=_POSITIVE,
-    ),
     "model_sizes": _schema(("model",), parameters=_COUNT, weight_bytes=_COUNT),
     "device_models": _schema(
         ("name",),
@@ -117,6 +110,7 @@ SCHEMAS: Mapping[str, Schema] = {
         relative_speed=Column(pl.Float64, low=1e-3, high=1e3),
         n=_COUNT,
     ),
+    "path_propagation": _schema(("quantity",), value=_POSITIVE),
     "links": _schema(
         ("dataset", "technology", "metric"),
         n=_COUNT,

@@ -108,8 +108,8 @@ class Profiling:
 
     Args:
         lanes: searches that can profile at the same time; the others wait, first come first served.
-        workers: workers of a lane, each a core and a whole A100-80GB; n samples take ceil(n / workers)
-            times the time of one sample.
+        workers: workers of a lane, each a core and a whole A100-80GB; n samples take
+            ceil(n / workers) times the time of one sample.
     """
 
     lanes: int = 4

@@ -3,8 +3,17 @@
 from dataclasses import dataclass, field
 
 from hardware_models.errors import pick
-from hardware_models.links import LinkModel, link_model, technologies
+from hardware_models.links import (
+    LinkModel,
+    distance_rtt_s,
+    link_model,
+    technologies,
+    wide_area_rtt_s,
+)
 from scenarios.link_traces import LinkTrace, Recording, recording
+
+MOST_KM = 20_100
+"""Half of the Earth's circumference: no two places are further apart."""
 
 
 @dataclass
@@ -17,8 +26,10 @@ class Network:
             for what was measured of each technology.
         traces: recorded links by a name of your own.
         backhaul_bps: capacity of the site's shared link in either direction, bits per second.
-        backhaul_rtt_s: round trip between the edge site and the cloud region, or None for the
-            difference that the measurements show between near and far servers.
+        backhaul_rtt_s: round trip between the edge site and the cloud region, or None for that of
+            backhaul_km or, without it, for the difference that the measurements show between near
+            and far servers.
+        backhaul_km: distance between both, from which the round trip of light over fibre follows.
     """
 
     technologies: dict[str, float] = field(default_factory=lambda: {"4G-LTE": 1.0})
@@ -26,6 +37,7 @@ class Network:
     traces: dict[str, LinkTrace] = field(default_factory=dict)
     backhaul_bps: float = 1e9
     backhaul_rtt_s: float | None = None
+    backhaul_km: float | None = None
 
     def __post_init__(self) -> None:
         if not self.technologies or sum(self.technologies.values()) <= 0:
@@ -55,6 +67,21 @@ class Network:
             raise ValueError(f"network.backhaul_bps={self.backhaul_bps}: must be 8 bit/s or more")
         if self.backhaul_rtt_s is not None and self.backhaul_rtt_s < 0:
             raise ValueError(f"network.backhaul_rtt_s={self.backhaul_rtt_s}: must be 0 s or more")
+        if self.backhaul_km is not None and self.backhaul_rtt_s is not None:
+            raise ValueError(
+                f"network.backhaul_km={self.backhaul_km}: give this or backhaul_rtt_s, not both"
+            )
+        if self.backhaul_km is not None and not 0 <= self.backhaul_km <= MOST_KM:
+            raise ValueError(
+                f"network.backhaul_km={self.backhaul_km}: must lie between 0 and {MOST_KM} km"
+            )
+
+    @property
+    def backhaul_round_trip_s(self) -> float:
+        """Round trip between the edge site and the cloud region."""
+        if self.backhaul_rtt_s is not None:
+            return self.backhaul_rtt_s
+        return wide_area_rtt_s() if self.backhaul_km is None else distance_rtt_s(self.backhaul_km)
 
     def link(self, technology: str) -> LinkModel | Recording:
         """Look up an access technology or a trace.

@@ -109,7 +109,6 @@ class EventsPlane:
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
         """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
-
         slowed = self.stations[station]  # It may be removed before that moment.
 
         def change() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hardware_models.devices import DeviceModel
-from hardware_models.links import wide_area_rtt_s
 from scenarios.application import Application, Configuration
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.network import Network
@@ -53,9 +52,7 @@ class Nominal:
         self._network = network
         self._services: dict[Hashable, Service | RefusalError] = {}
         self.backhaul_bps = network.backhaul_bps
-        self.backhaul_rtt_s = (
-            wide_area_rtt_s() if network.backhaul_rtt_s is None else network.backhaul_rtt_s
-        )
+        self.backhaul_rtt_s = network.backhaul_round_trip_s
         self._tier = {DEVICE: 0} | {
             name: TIERS.index(node.tier) for name, node in cluster.nodes.items()
         }

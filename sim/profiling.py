@@ -1,9 +1,9 @@
 """Profiling: what planners may measure, with which noise, at which price.
 
-Profiling runs on hardware of its own, a reference core and a whole A100-80GB for each worker, without
-queueing. Item i of a query's data is the same item for every planner and configuration: it has one
-stratum, one rank in it, one size. An operator runs again on an item only if its own knobs or those
-upstream differ from all earlier runs on that item (prefix reuse).
+Profiling runs on hardware of its own, a reference core and a whole A100-80GB for each worker,
+without queueing. Item i of a query's data is the same item for every planner and configuration: it
+has one stratum, one rank in it, one size and length. An operator runs again on an item only if its
+own knobs or those upstream differ from all earlier runs on that item (prefix reuse).
 """
 
 from collections.abc import Sequence
