@@ -189,7 +189,10 @@ def test_machine_failure_leaves_queries_alone(calm):
     [
         (lambda: Workload(rate=-1), r"workload.rate=-1: must lie between 0 and"),
         (lambda: Workload(lifetime_mean_s=10), "workload.lifetime_mean_s=10: must be above"),
-        (lambda: Workload(tiers={}), "workload.tiers: name at least one tier"),
+        (
+            lambda: Workload(tiers={"free": Tier(weight=0)}),
+            "workload.tiers: name at least one tier",
+        ),
         (lambda: Workload(content_concentration=0), "workload.content_concentration=0"),
         (lambda: Workload(datasets={"VOiCES": -1}), "weights must be 0 or more"),
         (lambda: Workload(devices={"phones": 1}), "workload.devices.phones: .*nearest is 'phone'"),
