@@ -99,11 +99,10 @@ def _forms() -> Array:
 
 
 def _new_form(model: str) -> Array:
-    # Fitting is for the models of a user's table alone, so its module waits until then.
-    from hardware_models.fits.gpu_latency import fit_form  # noqa: PLC0415
-
     rows = _rows(model)
-    return fit_form(points_of(rows, (model,)), np.log(rows["batch_latency_ms"].to_numpy()))
+    return gpu_surface.fit_form(
+        points_of(rows, (model,)), np.log(rows["batch_latency_ms"].to_numpy())
+    )
 
 
 @table_cache

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import least_squares
 
 from hardware_models import gaussian_process
 from hardware_models.gaussian_process import Array, Coordinates, Kernel, Process
@@ -26,6 +27,15 @@ FORM = (
     "log_sharpness",
 )
 """The coefficients of a form: ln a, ln w (both in ms), k, r, q and ln m."""
+
+_PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
+    "log_work_per_floor": (-3.0, 3.0),
+    "slice_exponent": (0.7, 0.3),
+    "process_exponent": (1.0, 0.2),
+    "batch_exponent": (1.0, 0.2),
+    "log_sharpness": (float(np.log(3.0)), 0.7),
+}
+_SPREAD = 0.05  # Rows that lie farther from a form than this, in logarithm, count less and less.
 
 _WHOLE = 7  # Compute slices of an A100.
 
@@ -112,3 +122,26 @@ def condition(forms: Array, kernel: Kernel, points: Points, log_ms: Array) -> Su
 def fit_kernel(guess: Kernel, forms: Array, points: Points, log_ms: Array) -> Kernel:
     """Choose the covariance of what forms leave over; its cost is the cube of the points."""
     return gaussian_process.fit_kernel(guess, *_left_over(forms, points, log_ms))
+
+
+def fit_form(points: Points, log_ms: Array) -> Array:
+    """Fit a form to the rows of one model, by robust least squares of logarithms.
+
+    Args:
+        points: Where it was measured; their model is 0.
+        log_ms: The logarithms of what was measured, in ms.
+
+    Returns:
+        Coefficients as in `FORM`.
+    """
+    means, spreads = np.array(list(_PRIOR.values())).T
+
+    def misses(form: Array) -> Array:
+        fitted = evaluate_form(form[np.newaxis], points)
+        held = np.array([form[1] - form[0], *form[2:]])
+        return np.concatenate([(fitted - log_ms) / _SPREAD, (held - means) / spreads])
+
+    batch, slowdown, processes = points.coordinates().T
+    work = np.median(log_ms - batch - processes - _PRIOR["slice_exponent"][0] * slowdown)
+    start = np.array([log_ms.min(), work, *means[1:]])
+    return np.asarray(least_squares(misses, start, loss="soft_l1").x, dtype=np.float64)

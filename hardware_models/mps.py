@@ -10,15 +10,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from hardware_models.basis import Ratio
 from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
-
-THREAD_FORM = ("floor_ms", "batch_0_ms", "batch_ms", "exponent")
-"""Coefficients of `thread_time_ms`."""
+from hardware_models.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
 
 INTERFERENCE_GROUP = "interference"
 """Group of the coefficient of `interference_factor` in table ``fit_mps``."""
@@ -28,25 +25,6 @@ PROFILED_BATCH = 16
 
 _UTILISATION_OF = {"vgg19": "vgg16"}
 """Models whose utilisation was not measured, and the one of their family that stands for it."""
-
-
-def thread_time_ms(
-    form: Sequence[float], batch: npt.ArrayLike, percent: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
-    """Time of a batch in ms: a floor, and work that grows as the threads get fewer.
-
-    ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``, chosen over the forms
-    without ``batch_0`` and with a sharper bend, which predict unseen rows worse.
-
-    Args:
-        form: The coefficients, as in `THREAD_FORM`.
-        batch: Requests in the batch.
-        percent: Active-thread percentage of MPS.
-    """
-    floor, batch_0, batch_1, exponent = form
-    share = np.asarray(percent, dtype=np.float64) / 100
-    work = batch_0 + batch_1 * np.asarray(batch, dtype=np.float64)
-    return np.asarray(floor + work / share**exponent)
 
 
 @table_cache
@@ -74,9 +52,6 @@ def _thread_form(model: str) -> tuple[float, ...]:
     fitted = _coefficients(model)
     if fitted:
         return tuple(fitted[name] for name in THREAD_FORM)
-    # Fitting is for the models of a user's table alone, so its module waits until then.
-    from hardware_models.fits.mps import fit_thread_form  # noqa: PLC0415
-
     return fit_thread_form(thread_rows().filter(pl.col("model") == model))
 
 

@@ -52,7 +52,8 @@ class Ledger:
         self.attributed_usd[query] += usd
 
     def _attribute(self, machine: Machine, hours: float) -> None:
-        for slot, station in machine.slots.items():
+        for slot in machine.slots:
+            station = self.machines.holders[slot]
             price = hours * slot.price_usd_per_hour
             total = station.load.work
             for member in station.members.values():

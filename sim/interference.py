@@ -10,7 +10,7 @@ from hardware_models.mps import interference_factor
 from scenarios.application import NeuralNetwork
 from sim.data_plane import DataPlane
 from sim.machine import Slot
-from sim.machines import Machines, Station
+from sim.machines import Machines
 
 
 class Interference:
@@ -37,7 +37,7 @@ class Interference:
             uses = {slot: self._use(slot, elapsed_ns, busy_ns) for slot in instance.slots}
             for slot in instance.slots:
                 others = [use for other, use in uses.items() if other is not slot]
-                station = _station(slot)
+                station = self._machines.holders[slot]
                 factor = interference_factor(others)
                 factors[station.id] = max(factor, factors.get(station.id, 1.0))
         for station_id in self._factors.keys() - factors.keys() & self._living():
@@ -50,7 +50,7 @@ class Interference:
 
     def _use(self, slot: Slot, elapsed_ns: int, busy_ns: dict[int, int]) -> float:
         """Return the memory utilisation of one client over the last tick."""
-        station, model = _station(slot), slot.need.model
+        station, model = self._machines.holders[slot], slot.need.model
         if not isinstance(model, NeuralNetwork):
             return 0.0
         total_ns = busy_ns[station.id] = self._data.busy_ns(station.id)
@@ -60,7 +60,3 @@ class Interference:
 
     def _living(self) -> set[int]:
         return {station.id for stations in self._machines.stations.values() for station in stations}
-
-
-def _station(slot: Slot) -> Station:
-    return slot.machine.slots[slot]

@@ -8,15 +8,11 @@ the machine is given back.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from hardware_models.mig import choose_start, profiles
 from scenarios.application import Model
 from scenarios.cluster import Node
 from sim.plan import CORE
-
-if TYPE_CHECKING:
-    from sim.machines import Station
 
 WHOLE = 100
 """All the active threads of an instance, in percent."""
@@ -127,7 +123,7 @@ class Machine:
         up: whether it works.
         ready_ns: when it has booted, or will have.
         down_until_ns: when it comes back, if it is down.
-        slots: what stations hold.
+        slots: what stations hold, in the order in which they got it.
     """
 
     node_name: str
@@ -138,7 +134,7 @@ class Machine:
     up: bool = field(default=True, init=False)
     ready_ns: int = field(default=0, init=False)
     down_until_ns: int = field(default=0, init=False)
-    slots: dict[Slot, "Station"] = field(default_factory=dict, init=False)
+    slots: dict[Slot, None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.free_cores = self.node.cores

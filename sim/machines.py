@@ -129,6 +129,11 @@ class Machines:
 
     Args:
         cluster: the layout.
+
+    Attributes:
+        pools: the machines of each node.
+        stations: the stations that members who agree on a key may share.
+        holders: who holds each slot.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -138,6 +143,7 @@ class Machines:
             for name, node in cluster.nodes.items()
         }
         self.stations: dict[StationKey, list[Station]] = {}
+        self.holders: dict[Slot, Station] = {}
         self._made = 0
 
     def all(self) -> Iterator[Machine]:
@@ -252,7 +258,8 @@ class Machines:
         self._made += 1
         self.stations.setdefault(demand.key, []).append(station)
         for slot in slots:
-            slot.machine.slots[slot] = station
+            slot.machine.slots[slot] = None
+            self.holders[slot] = station
         undoing.append(lambda: self._forget(station))
         return station
 
@@ -274,16 +281,16 @@ class Machines:
 
     def fail(self, machine: Machine) -> list[Station]:
         """Take a machine down; return the stations that die with it."""
-        dead = list(dict.fromkeys(machine.slots.values()))
+        dead = list(dict.fromkeys(self.holders[slot] for slot in machine.slots))
         for station in dead:
             self._destroy(station)
         machine.up = False
         machine.instances.clear()
         return dead
 
-    def fail_instance(self, machine: Machine, instance: Instance) -> list[Station]:
+    def fail_instance(self, instance: Instance) -> list[Station]:
         """End all clients of one instance, whose neighbours live on; return their stations."""
-        dead = list(dict.fromkeys(machine.slots[slot] for slot in instance.slots))
+        dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
         for station in dead:
             self._destroy(station)
         instance.left.clear()
@@ -300,3 +307,4 @@ class Machines:
             del self.stations[station.key]
         for slot in station.slots:
             del slot.machine.slots[slot]
+            del self.holders[slot]

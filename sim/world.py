@@ -400,7 +400,7 @@ class World:
             return
         self.ledger.settle(self.env.now)
         instance = max(shared, key=lambda each: len(each.slots))  # of equals, the first
-        self._lose(self.machines.fail_instance(machine, instance))
+        self._lose(self.machines.fail_instance(instance))
 
     def _lose(self, stations: list[Station]) -> None:
         """Lose what stations held that are gone, end their deployments, and tell the planner."""

@@ -3,7 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.optimize import least_squares
 
 from hardware_models import gpu_latency, gpu_surface
 from hardware_models.fits.registry import Fit, error_rows
@@ -11,14 +10,6 @@ from hardware_models.gaussian_process import Array, Kernel
 from hardware_models.gpu_surface import FORM, Points
 from hardware_models.tables import load_table
 
-_PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
-    "log_work_per_floor": (-3.0, 3.0),
-    "slice_exponent": (0.7, 0.3),
-    "process_exponent": (1.0, 0.2),
-    "batch_exponent": (1.0, 0.2),
-    "log_sharpness": (float(np.log(3.0)), 0.7),
-}
-_SPREAD = 0.05  # Rows that lie farther from a form than this, in logarithm, count less and less.
 _KERNEL_MODELS = 3  # Every third model: likelihood costs the cube of the rows.
 _GUESS = Kernel((1.0, 1.0, 1.0), shared_sd=0.1, group_sd=0.1, likeness=0.3, noise_sd=0.03)
 
@@ -27,36 +18,13 @@ RANDOM = f"random {FOLDS}-fold"
 """The scheme that holds out rows at random."""
 
 
-def fit_form(points: Points, log_ms: Array) -> Array:
-    """Fit a form to the rows of one model, by robust least squares of logarithms.
-
-    Args:
-        points: Where it was measured; their model is 0.
-        log_ms: The logarithms of what was measured, in ms.
-
-    Returns:
-        Coefficients as in `hardware_models.gpu_surface.FORM`.
-    """
-    means, spreads = np.array(list(_PRIOR.values())).T
-
-    def misses(form: Array) -> Array:
-        fitted = gpu_surface.evaluate_form(form[np.newaxis], points)
-        held = np.array([form[1] - form[0], *form[2:]])
-        return np.concatenate([(fitted - log_ms) / _SPREAD, (held - means) / spreads])
-
-    batch, slowdown, processes = points.coordinates().T
-    work = np.median(log_ms - batch - processes - _PRIOR["slice_exponent"][0] * slowdown)
-    start = np.array([log_ms.min(), work, *means[1:]])
-    return np.asarray(least_squares(misses, start, loss="soft_l1").x, dtype=np.float64)
-
-
 def _fit_forms(points: Points, log_ms: Array, n_models: int) -> Array:
     forms = []
     for model in range(n_models):
         rows = np.flatnonzero(points.model == model)
         mine = points.take(rows)
         alone = Points(np.zeros_like(mine.model), mine.slices, mine.batch, mine.processes)
-        forms.append(fit_form(alone, log_ms[rows]))
+        forms.append(gpu_surface.fit_form(alone, log_ms[rows]))
     return np.array(forms)
 
 

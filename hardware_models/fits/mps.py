@@ -1,41 +1,15 @@
 """Fit what thread percentages and neighbours cost under MPS, and test it on unseen rows."""
 
-import math
-
 import numpy as np
-import numpy.typing as npt
 import polars as pl
-from scipy.optimize import least_squares
 
 from hardware_models import mps
 from hardware_models.fits.registry import Fit, error_rows
 from hardware_models.tables import load_table
+from hardware_models.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
 
 SCHEME = "row-out"
 """Each row is predicted from all others of its group."""
-
-
-def fit_thread_form(rows: pl.DataFrame) -> tuple[float, ...]:
-    """Fit `mps.thread_time_ms` to the rows of one model, by least squares of logarithms.
-
-    Args:
-        rows: Rows of table ``mps_interference``, as in `mps.thread_rows`.
-
-    Returns:
-        The coefficients, as in `mps.THREAD_FORM`.
-    """
-    batch, percent = rows["batch"].to_numpy(), rows["mps_active_thread_pct"].to_numpy()
-    log_ms = np.log(rows["value"].to_numpy())
-
-    def misses(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        form = np.exp(logs).tolist()
-        return np.asarray(np.log(mps.thread_time_ms(form, batch, percent)) - log_ms)
-
-    tenth = log_ms.min() - math.log(10)  # Where to start: the smallest part of the quickest row.
-    start = np.array([tenth, tenth, tenth, 0.0])
-    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # Parts that the rows do not show go to none.
-    found = least_squares(misses, np.maximum(start, tiny), bounds=(tiny, np.full(4, 8.0)))
-    return tuple(float(value) for value in np.exp(found.x))
 
 
 def cross_validate_threads() -> pl.DataFrame:
@@ -43,7 +17,7 @@ def cross_validate_threads() -> pl.DataFrame:
     parts = []
     for _, rows in mps.thread_rows().group_by("model", maintain_order=True):
         predicted = [
-            mps.thread_time_ms(fit_thread_form(rows[:at].vstack(rows[at + 1 :])), batch, percent)
+            thread_time_ms(fit_thread_form(rows[:at].vstack(rows[at + 1 :])), batch, percent)
             for at, (batch, percent) in enumerate(
                 rows.select("batch", "mps_active_thread_pct").iter_rows()
             )
@@ -85,7 +59,7 @@ def fit() -> Fit:
         (model, name, value)
         for model in mps.thread_models()
         for name, value in zip(
-            mps.THREAD_FORM,
+            THREAD_FORM,
             fit_thread_form(mps.thread_rows().filter(pl.col("model") == model)),
             strict=True,
         )

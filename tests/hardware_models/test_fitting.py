@@ -6,7 +6,6 @@ import pytest
 
 from hardware_models import gpu_latency, gpu_surface
 from hardware_models.errors import UnknownNameError
-from hardware_models.fits import gpu_latency as gpu_latency_fit
 from hardware_models.fits import registry as fitting
 from hardware_models.fits.registry import error_rows, write_fits
 from hardware_models.schemas import SCHEMAS
@@ -29,7 +28,7 @@ def test_refitting_gives_the_committed_coefficients(tmp_path):
 def test_refitting_a_model_gives_its_committed_form():
     rows = load_table("gpu_latency").filter(pl.col("model") == "resnet101")
     rows = rows.sort("mig_gpcs", "mps_procs", "batch")
-    form = gpu_latency_fit.fit_form(
+    form = gpu_surface.fit_form(
         gpu_latency.points_of(rows, ("resnet101",)), np.log(rows["batch_latency_ms"].to_numpy())
     )
     committed = load_table("fit_gpu_latency").filter(pl.col("group") == "resnet101")

@@ -12,6 +12,7 @@ from hardware_models.tables import load_table
 from scenarios.cluster import DEVICE, Cluster, Node
 from sim.clock import NS_PER_S
 from sim.costs import Ledger
+from sim.machine import Need
 from sim.machines import Demand, Machines
 from sim.plan import CORE, Allocation
 
@@ -49,7 +50,7 @@ def check_capacity(machines):
             held = [slot.need.memory_bytes for slot in instance.slots]
             assert sum(held) + sum(instance.left.values()) <= instance.memory_bytes
         assert machine.up or not machine.slots
-        assert all(station in listed for station in machine.slots.values())
+        assert all(machines.holders[slot] in listed for slot in machine.slots)
     for station in listed:
         assert station.members
         if station.key[2] == DEVICE:
@@ -120,7 +121,7 @@ class CapacityMachine(RuleBasedStateMachine):
         deployment = data.draw(st.sampled_from(sorted(self.deployments)))
         stations = self.deployments.pop(deployment)
         others = {s for held in self.deployments.values() for s in held}
-        kept = {slot for m in self.machines.all() for slot, s in m.slots.items() if s in others}
+        kept = {slot for slot, station in self.machines.holders.items() if station in others}
         for station in self.machines.leave(deployment, stations):
             assert station not in others
         now = {slot for machine in self.machines.all() for slot in machine.slots}
@@ -132,10 +133,10 @@ class CapacityMachine(RuleBasedStateMachine):
         if not machine.up:
             machine.up = True
             return
-        victims = set(machine.slots.values())
+        victims = {self.machines.holders[slot] for slot in machine.slots}
         assert set(self.machines.fail(machine)) == victims
         assert not machine.rented
-        assert machine.take(CORE) is None
+        assert machine.take(Need(CORE)) is None
         assert machine.room_for(machine.node.gpu_profiles[0]) == 0
 
     @invariant()

@@ -74,7 +74,7 @@ def test_operators_that_share_an_instance_slow_each_other_down_by_what_the_other
     made = told(scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0)), sharing(50))
     (instance,) = made.machines.pools["cloud"][0].instances
     assert len(instance.slots) == 2
-    stations = {made.machines.pools["cloud"][0].slots[slot].id for slot in instance.slots}
+    stations = {made.machines.holders[slot].id for slot in instance.slots}
     assert {station for _, station, _ in made.data.told} == stations
     assert all(at_ns % 10**9 == 0 for at_ns, _, _ in made.data.told), "at ticks alone"
     most = interference_factor([memory_utilisation("bert")])

@@ -147,7 +147,7 @@ def test_invariant_capacity_holds_at_every_change(world):
         for station in deployment.stations
         if station.slots
     }
-    in_use = {station for machine in world.machines.all() for station in machine.slots.values()}
+    in_use = set(world.machines.holders.values())
     assert held <= in_use
 
 
