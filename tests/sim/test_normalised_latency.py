@@ -1,0 +1,97 @@
+"""Where latency is stated per output length, a long answer may take in proportion longer."""
+
+import numpy as np
+import polars as pl
+import pytest
+from worlds import At, Does, declared, run
+
+from scenarios.cluster import Cluster, Node
+from scenarios.network import Network
+from scenarios.queries import births
+from scenarios.requests import request_blocks
+from scenarios.scenario import Scenario
+from scenarios.slo import Tier
+from scenarios.workload import Workload
+from sim.data_plane import COMPLETED
+from sim.world import World
+
+
+def coding(bound_s, **changes):
+    workload = Workload(
+        arrivals=At((1.0,)),
+        lifetime_mean_s=600.0,
+        lifetime_min_s=599.0,
+        tiers={"any": Tier(latency_s=bound_s)},
+        datasets={"HumanEval": 1.0},
+    )
+    cluster = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", standby=1)})
+    return Scenario(
+        declared("code_generation", **changes), cluster, Network(), workload, horizon_s=600.0
+    )
+
+
+def smallest(desk):
+    for query in desk.waiting:
+        desk.deploy(query, list(desk.candidates(query))[-1])
+
+
+def test_requests_differ_in_length_and_only_then_in_allowance():
+    for latency_per, same in (("output_length", False), ("request", True)):
+        scenario = coding(10.0, latency_per=latency_per)
+        (query, _), *_ = births(scenario, 3)
+        block = next(request_blocks(scenario.application, query, 3))
+        assert block.length.std() > 0.2
+        assert (block.allowance == 1).all() == same
+        assert same or (block.allowance == block.length).all()
+
+
+class Keeping(World):
+    """A world that keeps the records of its requests."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.records, ended = [], self.book.ended
+
+        def keep(record):
+            self.records.append(record)
+            ended(record)
+
+        self.book.ended = keep
+
+    def latencies_s(self):
+        """List (arrival in ns, plain latency, latency over length) of what was completed."""
+        return [
+            (each.arrival_ns, took_s, took_s / each.allowance)
+            for each in self.records
+            if each.outcome == COMPLETED
+            for took_s in [(each.ended_ns - each.arrival_ns) / 1e9]
+        ]
+
+
+def test_a_window_counts_latency_over_length_against_the_bound():
+    """The verdicts are worked out again from the requests' own records."""
+    free = run(coding(1000.0), Does(smallest), world=Keeping)
+    bound_s = float(np.median([normalised for *_, normalised in free.latencies_s()]))
+    made = run(coding(bound_s), Does(smallest), world=Keeping)
+    windows = made.tables.take()["windows"].filter(pl.col("final"))
+    done, window_ns = made.latencies_s(), made.book.window_ns
+    assert len(done) > 20
+    for row in windows.iter_rows(named=True):
+        mine = [last for born, _, last in done if born // window_ns == row["window"]]
+        assert row["good"] == sum(latency <= bound_s for latency in mine)
+        assert row["latency_mean_s"] == pytest.approx(np.mean(mine))
+    in_time = [(plain, normalised) for _, plain, normalised in done if normalised <= bound_s]
+    assert max(plain for plain, _ in in_time) > bound_s, "long answers may take longer"
+
+
+def test_a_window_is_judged_when_its_longest_request_had_its_time():
+    """Every verdict that is final counts all of its requests, whichever way they ended."""
+    made = run(coding(30.0), Does(smallest), world=Keeping)
+    rows = made.tables.take()["windows"].filter(pl.col("final"))
+    longest = {}
+    for record in made.records:
+        window = record.arrival_ns // made.book.window_ns
+        longest[window] = max(longest.get(window, 1.0), record.allowance)
+    assert max(longest.values()) > 2
+    for window, end_s in rows.select("window", "end_s").iter_rows():
+        assert end_s + 30.0 * longest[window] <= 600.0
