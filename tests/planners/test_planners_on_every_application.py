@@ -1,0 +1,33 @@
+"""Every shipped planner serves, or at least survives, every shipped application."""
+
+import pytest
+from worlds import declared, run
+
+from planners import CheapestFeasible, VideoStorm
+from scenarios.cluster import Cluster, Node
+from scenarios.scenario import Scenario
+from scenarios.shipped import shipped_applications
+from scenarios.workload import Workload
+
+NODES = {
+    "edge": Node("edge", "g2-standard-8", standby=1),
+    "cloud": Node("cloud", "a2-highgpu-1g", count=2),
+}
+PLANNERS = [CheapestFeasible(samples=16, budget_s=300.0), VideoStorm(samples=16, budget_s=300.0)]
+
+
+@pytest.mark.parametrize("planner", PLANNERS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("name", shipped_applications())
+def test_a_planner_with_time_enough_serves_queries_of_every_application(name, planner):
+    workload = Workload(0.005, lifetime_mean_s=900.0, lifetime_min_s=300.0)
+    made = run(
+        Scenario(declared(name), Cluster(NODES), workload=workload, horizon_s=1200.0), planner
+    )
+    assert made.planner_errors == []
+    frames = made.tables.take()
+    served = frames["decisions"].filter(frames["decisions"]["outcome"] == "deployed")
+    assert served.height > 0
+    assert made.book.outcomes["completed"] > 0
+    total = made.ledger.idle_usd + sum(made.ledger.attributed_usd.values())
+    assert total == pytest.approx(made.ledger.bill_usd)
+    assert sum(made.book.outcomes.values()) == made.book.born_total
