@@ -21,13 +21,11 @@ def random_points(rng: np.random.Generator, count: int) -> tuple[np.ndarray, ...
     """Draw models, slices, batches and processes that can be looked up."""
     names = gpu_latency.models()
     model = rng.integers(len(names), size=count)
-    batches = np.array([gpu_latency.largest_batch(name) for name in names])
-    processes = np.array([gpu_latency.largest_processes(name) for name in names])
     return (
         model,
         rng.integers(1, gpu_latency.SLICES + 1, size=count),
-        rng.integers(1, batches[model] + 1),
-        rng.integers(1, processes[model] + 1),
+        rng.integers(1, gpu_latency.largest_batch() + 1, size=count),
+        rng.integers(1, gpu_latency.largest_processes() + 1, size=count),
     )
 
 

@@ -54,13 +54,22 @@ class Kernel:
 
     def covariance(self, one: Coordinates, other: Coordinates) -> Array:
         """Covariance of residuals, (rows of one, rows of the other), without the noise."""
-        distance = np.sqrt(5) * cdist(one.points / self.lengths, other.points / self.lengths)
-        matern = (1 + distance + distance**2 / 3) * np.exp(-distance)
-        difference = cdist(one.groups, other.groups, "cityblock")
-        covariance: Array = matern * (
-            self.shared_sd**2 + self.group_sd**2 * self.likeness**difference
+        result: Array = self.nearness(one.points, other.points) * self.kinship(
+            one.groups, other.groups
         )
-        return covariance
+        return result
+
+    def nearness(self, one: Array, other: Array) -> Array:
+        """Give the factor of the covariance that points decide."""
+        distance = np.sqrt(5) * cdist(one / self.lengths, other / self.lengths)
+        matern: Array = (1 + distance + distance**2 / 3) * np.exp(-distance)
+        return matern
+
+    def kinship(self, one: Array, other: Array) -> Array:
+        """Give the factor of the covariance that groups decide."""
+        difference = cdist(one, other, "cityblock")
+        result: Array = self.shared_sd**2 + self.group_sd**2 * self.likeness**difference
+        return result
 
     def values(self) -> dict[str, float]:
         """Its parameters by name, for a table of coefficients."""
@@ -103,6 +112,12 @@ class Process:
     def mean(self, asked: Coordinates) -> Array:
         """Expected residuals, (rows,)."""
         result: Array = self.kernel.covariance(asked, self.seen) @ self.weights
+        return result
+
+    def mean_of_each(self, points: Array, groups: Array) -> Array:
+        """Expected residuals of every group at every point, (points, groups)."""
+        weights = self.weights[:, np.newaxis] * self.kernel.kinship(self.seen.groups, groups)
+        result: Array = self.kernel.nearness(points, self.seen.points) @ weights
         return result
 
 

@@ -49,23 +49,15 @@ def _rows(model: str) -> pl.DataFrame:
 
 
 @table_cache
-def largest_batch(model: str) -> int:
-    """Largest batch of a model that was measured.
-
-    Raises:
-        UnknownNameError: The model is not known.
-    """
-    return int(_rows(model)["batch"].to_numpy().max())
+def largest_batch() -> int:
+    """Largest batch that was measured of any model; beyond its own, a model is extrapolated."""
+    return int(_table()["batch"].to_numpy().max())
 
 
 @table_cache
-def largest_processes(model: str) -> int:
-    """Largest number of processes of a model that were measured to share an instance.
-
-    Raises:
-        UnknownNameError: The model is not known.
-    """
-    return int(_rows(model)["mps_procs"].to_numpy().max())
+def largest_processes() -> int:
+    """Largest number of processes that were measured to share an instance, of any model."""
+    return int(_table()["mps_procs"].to_numpy().max())
 
 
 def points_of(table: pl.DataFrame, names: tuple[str, ...]) -> Points:
@@ -166,22 +158,24 @@ def _hull(model: str) -> _Hull:
     return _Hull(points_of(_rows(model), (model,)).coordinates())
 
 
-def _refusal(model: str, name: str, value: int) -> str:
-    highest = {
+def _highest() -> dict[str, int]:
+    return {
         "compute_slices": SLICES,
-        "batch": largest_batch(model),
-        "processes": largest_processes(model),
-    }[name]
-    why = f"an {BOARD} has" if name == "compute_slices" else f"{model} was measured with"
-    return f"{name} is {value!r}: {why} 1 to {highest}"
+        "batch": largest_batch(),
+        "processes": largest_processes(),
+    }
 
 
-def _check(model: str, compute_slices: int, batch: int, processes: int) -> None:
+def _refusal(name: str, value: int) -> str:
+    why = f"an {BOARD} has" if name == "compute_slices" else "it was measured from"
+    return f"{name} is {value!r}: {why} 1 to {_highest()[name]}"
+
+
+def _check(compute_slices: int, batch: int, processes: int) -> None:
     given = {"compute_slices": compute_slices, "batch": batch, "processes": processes}
-    highest = (SLICES, largest_batch(model), largest_processes(model))
-    for (name, value), high in zip(given.items(), highest, strict=True):
-        if not 1 <= value <= high:
-            raise ValueError(_refusal(model, name, value))
+    for name, high in _highest().items():
+        if not 1 <= given[name] <= high:
+            raise ValueError(_refusal(name, given[name]))
 
 
 @table_cache
@@ -204,7 +198,7 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
         ValueError: A number is out of its range.
     """
     pick("model", model, models())
-    _check(model, compute_slices, batch, processes)
+    _check(compute_slices, batch, processes)
     known = _measured(model).get((compute_slices, batch, processes))
     if known is not None:
         return Latency(known, "measured")
@@ -218,17 +212,17 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
 
 
 @table_cache
-def _dense(model: str) -> Array:
-    """Every latency of a model, in seconds, by slices - 1, batch - 1 and processes - 1."""
-    shape = (SLICES, largest_batch(model), largest_processes(model))
-    index = models().index(model)
-    result = np.empty(shape)
-    for at in range(SLICES):
-        batch, processes = (each.ravel() + 1.0 for each in np.indices(shape[1:]))
-        points = Points(np.full(batch.size, index), np.full(batch.size, at + 1.0), batch, processes)
-        result[at] = np.exp(_surface().predict_log_ms(points)).reshape(shape[1:]) / _MS_PER_S
-    for (slices, b, p), seconds in _measured(model).items():
-        result[slices - 1, b - 1, p - 1] = seconds
+def _dense() -> Array:
+    """Every latency in seconds, by model, slices - 1, batch - 1 and processes - 1."""
+    shape = tuple(_highest().values())
+    result = np.empty((len(models()), *shape))
+    batch, processes = (each.ravel() + 1.0 for each in np.indices(shape[1:]))
+    for at in range(SLICES):  # One by one, for the memory that a covariance takes.
+        log_ms = _surface().predict_each_log_ms(np.full(batch.size, at + 1.0), batch, processes)
+        result[:, at] = np.exp(log_ms).reshape(-1, *shape[1:]) / _MS_PER_S
+    for index, model in enumerate(models()):
+        for (slices, b, p), seconds in _measured(model).items():
+            result[index, slices - 1, b - 1, p - 1] = seconds
     result.setflags(write=False)
     return result
 
@@ -236,7 +230,7 @@ def _dense(model: str) -> Array:
 def batch_latencies_s(
     model: Ints, compute_slices: Ints, batch: Ints, processes: Ints
 ) -> npt.NDArray[np.float64]:
-    """Look up many times at once; the first call of a model works out its whole table.
+    """Look up many times at once; the first call works out the whole table.
 
     Args:
         model: Indexes into `models`, n of them.
@@ -262,15 +256,10 @@ def batch_latencies_s(
         raise ValueError(
             f"model is {int(model[beyond][0])}: give an index of 0 to {len(names) - 1}"
         )
-    result = np.empty(model.shape)
-    for index in np.unique(model):
-        table = _dense(names[index])
-        chosen = model == index
-        at = tuple(values[chosen] - 1 for values in given.values())
-        for (name, values), offsets, size in zip(given.items(), at, table.shape, strict=True):
-            wrong = (offsets < 0) | (offsets >= size)
-            if wrong.any():
-                value = int(values[chosen][wrong][0])
-                raise ValueError(_refusal(names[index], name, value))
-        result[chosen] = table[at]
-    return result
+    table, at = _dense(), []
+    for (name, values), size in zip(given.items(), table.shape[1:], strict=True):
+        wrong = (values < 1) | (values > size)
+        if wrong.any():
+            raise ValueError(_refusal(name, int(values[wrong][0])))
+        at.append(values - 1)
+    return np.asarray(table[model, *at])

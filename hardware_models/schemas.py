@@ -53,7 +53,9 @@ PROVENANCE = {
 
 
 def _schema(key: tuple[str, ...], **columns: Column) -> Schema:
-    return Schema({**dict.fromkeys(key, _TEXT), **columns, **PROVENANCE}, key)
+    own = {name: rule for name, rule in columns.items() if name not in PROVENANCE}
+    provenance = {name: columns.get(name, rule) for name, rule in PROVENANCE.items()}
+    return Schema({**dict.fromkeys(key, _TEXT), **own, **provenance}, key)
 
 
 _FIT = _schema(("group", "coefficient"), value=Column(pl.Float64))
@@ -76,7 +78,11 @@ SCHEMAS: Mapping[str, Schema] = {
         max_instances=_COUNT,
         media_extensions=Column(pl.Int64, low=0, high=1),
     ),
-    "mig_reconfiguration": _schema(("gpu", "operation"), value=_POSITIVE),
+    "mig_reconfiguration": _schema(
+        ("gpu", "operation"),
+        value=_POSITIVE,
+        source_url=Column(pattern="^https://", nullable=True),  # A report with no known address.
+    ),
     "mig_layouts_a100": _schema(
         ("config_id",),
         config_id=_COUNT,
@@ -96,6 +102,7 @@ SCHEMAS: Mapping[str, Schema] = {
         relative_speed=Column(pl.Float64, low=1e-3, high=1e3),
         n_models=_COUNT,
         memory_bytes=_COUNT,
+        memory_kind=Column(allowed=KINDS),
         accelerator=Column(nullable=True),
     ),
     "device_latency": _schema(

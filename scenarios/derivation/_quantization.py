@@ -20,7 +20,9 @@ PARAMETERS_B = {
 @cache
 def _ratios() -> pl.DataFrame:
     table = raw("quantization_accuracy", value=pl.Float64)
-    full = table.filter(pl.col("precision") == "BF16").select("model", "benchmark", full="value")
+    full = table.filter(pl.col("precision").is_in(["BF16", "FP16/BF16"])).select(
+        "model", "benchmark", full="value"
+    )
     return table.join(full, on=("model", "benchmark")).with_columns(
         ratio=pl.col("value") / pl.col("full")
     )
@@ -45,7 +47,7 @@ def qwen2_ratio(precision: str, parameters_b: float) -> float:
 
 
 def int8_ratio() -> float:
-    """Return the accuracy of LLM.int8 over that in BF16.
+    """Return the accuracy of LLM.int8 over that in 16 bits.
 
     Geometric mean over OPT-175B and BLOOM-176B on four benchmarks; that it holds for smaller models
     is an assumption.

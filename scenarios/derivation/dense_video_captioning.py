@@ -62,7 +62,7 @@ def _frames() -> pl.DataFrame:
     return sourced(
         rows,
         "tokens; ratio",
-        "InternVL2 model cards; InternVL README",
+        "InternVL2 model cards, read in public copies (secondary pages); InternVL README",
         "https://huggingface.co/OpenGVLab/InternVL2-8B",
         note,
     )

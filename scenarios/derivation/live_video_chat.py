@@ -16,8 +16,14 @@ FEATURE_WIDTH, BYTES_PER_FEATURE = 4 * 1024, 2  # Four patches of width 1024, in
 BENCHMARKS = {"MVBench": "MVBench", "Video-MME": "Video-MME w/o subs"}
 STRATA = ("short", "medium", "long")
 
-INTERNVL2 = "InternVL2 model cards", "https://huggingface.co/OpenGVLab/InternVL2-8B"
-VIDEO_MME = "Video-MME leaderboard", "https://video-mme.github.io/home_page.html"
+INTERNVL2 = (
+    "InternVL2 model cards, read in public copies (secondary pages)",
+    "https://huggingface.co/OpenGVLab/InternVL2-8B",
+)
+VIDEO_MME = (
+    "Video-MME scores in a table of a paper (secondary page, repository not known)",
+    "https://video-mme.github.io/home_page.html",
+)
 OPENCLIP = (
     "OpenCLIP docs/openclip_results.csv and model_profile.csv; gpu_latency",
     "https://github.com/mlfoundations/open_clip/blob/89fb801f1e6087880e951fc8354b8a2077b79c6d/docs/model_profile.csv",

@@ -22,8 +22,8 @@ def points(draw, model=MODELS):
     return (
         name,
         draw(st.integers(1, gpu_latency.SLICES)),
-        draw(st.integers(1, gpu_latency.largest_batch(name))),
-        draw(st.integers(1, gpu_latency.largest_processes(name))),
+        draw(st.integers(1, gpu_latency.largest_batch())),
+        draw(st.integers(1, gpu_latency.largest_processes())),
     )
 
 
@@ -129,9 +129,9 @@ def test_many_at_once_are_each_what_one_at_a_time_is(asked):
     [
         ((8, 1, 1), r"compute_slices is 8: an A100-80GB has 1 to 7$"),
         ((0, 1, 1), r"compute_slices is 0"),
-        ((7, 257, 1), r"batch is 257: resnet50 was measured with 1 to 256$"),
+        ((7, 257, 1), r"batch is 257: it was measured from 1 to 256$"),
         ((7, 0, 1), r"batch is 0"),
-        ((7, 1, 6), r"processes is 6: resnet50 was measured with 1 to 5$"),
+        ((7, 1, 6), r"processes is 6: it was measured from 1 to 5$"),
     ],
 )
 def test_beyond_what_was_measured_it_refuses(point, message):

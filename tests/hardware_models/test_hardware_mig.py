@@ -172,16 +172,11 @@ def test_invariant_capacity_layouts_are_accepted_if_and_only_if_legal(data, boar
 
 def test_a_card_has_one_partition_mode():
     modes = {name: profile.mode for name, profile in mig.profiles("MI300X").items()}
-    assert modes == {
-        "spx.192gb": "SPX",
-        "dpx.96gb": "DPX",
-        "qpx.48gb": "QPX",
-        "cpx.24gb": "CPX",
-    }
-    with pytest.raises(ValueError, match="the card is in mode DPX, which all its instances"):
-        mig.check_layout("MI300X", [("dpx.96gb", 0), ("cpx.24gb", 4)])
+    assert modes == {"spx.192gb": "SPX", "cpx.24gb": "CPX"}
+    with pytest.raises(ValueError, match="the card is in mode SPX, which all its instances"):
+        mig.check_layout("MI300X", [("spx.192gb", 0), ("cpx.24gb", 0)])
     layouts = mig.maximal_layouts("MI300X")
-    assert sorted(len(layout) for layout in layouts) == [1, 2, 4, 8]
+    assert sorted(len(layout) for layout in layouts) == [1, 8]
     assert all(len({modes[name] for name, _ in layout}) == 1 for layout in layouts)
 
 
