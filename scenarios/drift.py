@@ -17,7 +17,7 @@ class DriftEvent:
             ``content_shift`` (content moves by ``factor`` towards its hardest stratum),
             ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work),
             or ``mps_fault`` (a client of an instance shared by MPS fails fatally, which ends all
-            clients of the instance; of the machine's, the one that most clients share).
+            clients of the instance; of the machine's, the one that most processes share).
         at_s: when, in seconds.
         factor: how strong, see ``kind``; between 0 and 1.
         share: share of queries that the event befalls, drawn per query.

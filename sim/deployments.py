@@ -6,7 +6,8 @@ from scenarios.cluster import Cluster
 from sim.clock import Clock, ns
 from sim.costs import Ledger
 from sim.data_plane import DataPlane
-from sim.machines import Demand, Machines, Station
+from sim.machine import Slot
+from sim.machines import Demand, Machines
 from sim.plan import Plan
 from sim.query_board import Deployment, QueryState
 from sim.wiring import Wiring
@@ -60,8 +61,7 @@ class Deployments:
                 machine.ready_ns = now + ns(machine.node.boot_s)
         for station, new in got:
             if new:
-                booted_ns = max([now, *(slot.machine.ready_ns for slot in station.slots)])
-                station.ready_ns = booted_ns + ns(self._preparing_s(station))
+                station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])
                 self._wiring.add_station(state, station, plan)
         stations = [station for station, _ in got]
         ready_ns = max(now, *(station.ready_ns for station in stations))
@@ -69,18 +69,17 @@ class Deployments:
         self._made += 1
         return deployment
 
-    def _preparing_s(self, station: Station) -> float:
-        """Return how long a new station takes on a booted machine: cutting, loading weights."""
+    def _prepare(self, slot: Slot, now: int) -> int:
+        """Return when a new slot is ready: its machine booted, the card cut, weights loaded."""
         cluster = self._cluster
-        return max(
-            (
-                slot.destroyed * cluster.mig_destroy_s
-                + slot.created * cluster.mig_create_s
-                + slot.load_bytes / cluster.load_bytes_per_s
-                for slot in station.slots
-            ),
-            default=0.0,
-        )
+        ready_ns = max(now, slot.machine.ready_ns)
+        if slot.instance is not None:
+            if slot.created:
+                cutting_s = slot.destroyed * cluster.mig_destroy_s + cluster.mig_create_s
+                slot.instance.ready_ns = ready_ns + ns(cutting_s)
+            ready_ns = max(ready_ns, slot.instance.ready_ns)
+        slot.ready_ns = ready_ns + ns(slot.load_bytes / cluster.load_bytes_per_s)
+        return slot.ready_ns
 
     def drain(self, deployment: Deployment) -> None:
         """Let a replaced deployment finish what it holds; it is billed until then."""
@@ -89,8 +88,9 @@ class Deployments:
 
     def leave(self, deployment: Deployment) -> None:
         """Give back what a deployment holds."""
-        self._ledger.settle(self._clock.now)
-        for station in self._machines.leave(deployment.number, deployment.stations):
+        now = self._clock.now
+        self._ledger.settle(now)
+        for station in self._machines.leave(deployment.number, deployment.stations, now):
             self._data.remove_station(station.id)
 
     def end_draining(self) -> None:

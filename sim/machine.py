@@ -25,14 +25,21 @@ class Need:
     Args:
         profile: partition profile of the instance, or ``"core"``.
         thread_percent: share of the instance; below 100, others may get what is left.
+        processes: processes that share this by MPS, each with a copy of the weights.
         model: what it loads; None for classical code.
         memory_bytes: memory that it takes.
     """
 
     profile: str
     thread_percent: int = WHOLE
+    processes: int = 1
     model: Model | None = None
     memory_bytes: int = 0
+
+    @property
+    def load_bytes(self) -> int:
+        """Weights that it needs in memory before it is ready."""
+        return 0 if self.model is None else self.processes * self.model.weight_bytes
 
 
 @dataclass(eq=False)
@@ -44,16 +51,24 @@ class Instance:
         profile: its profile.
         start: first memory slice.
         memory_bytes: its memory.
+        ready_ns: when it is created.
         slots: who uses it.
-        left: models that those who used it left in memory, the latest last, with their size.
+        left: models that those who used it left in memory, the latest last, with the bytes of
+            their weights.
     """
 
     gpu: int
     profile: str
     start: int
     memory_bytes: int
+    ready_ns: int = 0
     slots: list["Slot"] = field(default_factory=list)
     left: dict[Model, int] = field(default_factory=dict)
+
+    @property
+    def clients(self) -> int:
+        """Processes that share it."""
+        return sum(slot.need.processes for slot in self.slots)
 
     @property
     def thread_percent(self) -> int:
@@ -71,16 +86,14 @@ class Instance:
         """Make a model available, evicting what was left longest ago; return the bytes to load."""
         if need.model is None:
             return 0
-        if self.left.pop(need.model, None) is not None:
-            return 0
+        there = self.left.pop(need.model, 0)
         used = need.memory_bytes + sum(slot.need.memory_bytes for slot in self.slots)
         while self.left and used + sum(self.left.values()) > self.memory_bytes:
             del self.left[next(iter(self.left))]
-        copies = max(1, need.memory_bytes // need.model.weight_bytes) if need.memory_bytes else 1
-        return need.model.weight_bytes * copies
+        return max(0, need.load_bytes - there)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Slot:
     """One core, or a share of a GPU instance, of one machine.
 
@@ -88,17 +101,19 @@ class Slot:
         machine: the machine.
         need: what it was taken for.
         instance: the instance; None for a core.
-        destroyed: whether idle instances had to be destroyed for it.
+        destroyed: idle instances that had to be destroyed for it.
         created: whether its instance was created for it.
         load_bytes: weights to load before it is ready.
+        ready_ns: when they are loaded.
     """
 
     machine: "Machine"
     need: Need
     instance: Instance | None = None
-    destroyed: bool = False
+    destroyed: int = 0
     created: bool = False
     load_bytes: int = 0
+    ready_ns: int = 0
 
     @property
     def price_usd_per_hour(self) -> float:
@@ -165,13 +180,14 @@ class Machine:
         if need.profile == CORE:
             return self._take_core(need)
         before = self.instances.copy()
-        destroyed = created = False
+        destroyed, created = 0, False
         instance = self._shared(need) or self._idle(need)
         if instance is None:
             instance = self._create(need)
             if instance is None:
                 return None
-            created, destroyed = True, len(self.instances) <= len(before)
+            created = self.partitioned  # A card that cannot be cut is there as it is.
+            destroyed = (len(before) + 1 - len(self.instances)) * created
         left = instance.left.copy()
         slot = Slot(self, need, instance, destroyed, created, instance.load(need))
         instance.slots.append(slot)
@@ -213,21 +229,20 @@ class Machine:
         best: tuple[list[Instance], int, int] | None = None
         for gpu in range(self.node.gpus):
             idle = [each for each in self.instances if each.gpu == gpu and not each.slots]
-            for count in range(len(idle) + 1):
-                if best is not None and len(best[0]) <= count:
-                    break
-                going = idle[:count]
-                layout = tuple(
-                    sorted(
-                        (each.profile, each.start)
-                        for each in self.instances
-                        if each.gpu == gpu and each not in going
-                    )
-                )
-                start = choose_start(board, layout, need.profile)
-                if start is not None:
-                    best = going, gpu, start
-                    break
+            going: list[Instance] = []
+            start = self._start(gpu, going, need.profile)
+            while start is None and len(going) < len(idle):
+                going.append(idle[len(going)])
+                start = self._start(gpu, going, need.profile)
+            if start is None:
+                continue
+            for each in going[:-1]:  # What went first may have gone in vain.
+                fewer = [other for other in going if other is not each]
+                if self._start(gpu, fewer, need.profile) is not None:
+                    going = fewer
+            start = self._start(gpu, going, need.profile)
+            if start is not None and (best is None or len(going) < len(best[0])):
+                best = going, gpu, start
         if best is None:
             return None
         going, gpu, start = best
@@ -235,6 +250,24 @@ class Machine:
         instance = Instance(gpu, need.profile, start, memory_bytes)
         self.instances = [each for each in self.instances if each not in going] + [instance]
         return instance
+
+    def _start(self, gpu: int, without: list[Instance], profile: str) -> int | None:
+        """Return where an instance could be created on a card if some were destroyed."""
+        board = self.node.gpu_board
+        assert board is not None
+        layout = tuple(
+            sorted(
+                (each.profile, each.start)
+                for each in self.instances
+                if each.gpu == gpu and each not in without
+            )
+        )
+        return choose_start(board, layout, profile)
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether the cards can be cut into instances."""
+        return self.node.gpu_board is not None and len(profiles(self.node.gpu_board)) > 1
 
     def room_for(self, profile: str) -> int:
         """Return how many more instances of a profile could be had, idle ones given up."""
@@ -251,18 +284,22 @@ class Machine:
                 start = choose_start(board, layout, profile)
         return count
 
-    def give_back(self, slot: Slot) -> None:
-        """Return a core, or a share of an instance, which keeps the model in memory meanwhile."""
+    def give_back(self, slot: Slot, now_ns: int) -> None:
+        """Return a core, or a share of an instance, which keeps the model in memory meanwhile.
+
+        What was not loaded, or created, by now is given up.
+        """
         instance = slot.instance
         if instance is None:
             self.free_cores += 1
         else:
             instance.slots.remove(slot)
-            if slot.need.model is not None:
-                instance.left[slot.need.model] = slot.need.memory_bytes
+            if slot.need.model is not None and slot.ready_ns <= now_ns:
+                instance.left[slot.need.model] = slot.need.load_bytes
             if not instance.slots:
                 self.instances.remove(instance)
-                self.instances.append(instance)
+                if instance.ready_ns <= now_ns:
+                    self.instances.append(instance)
         if not self.rented:  # Slots of a station that is going are given back one by one.
             self.instances = [each for each in self.instances if each.slots]
 

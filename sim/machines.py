@@ -224,14 +224,14 @@ class Machines:
         self._made = made
         return not isinstance(got, str)
 
-    def leave(self, deployment: int, stations: list[Station]) -> list[Station]:
+    def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
         """Take a deployment off its stations; return those that are gone for lack of members."""
         gone = []
         for station in stations:
             station.leave(deployment)
             if not station.members:
                 if station in self.stations.get(station.key, ()):  # Else its machine failed.
-                    self._destroy(station)
+                    self._destroy(station, now_ns)
                 gone.append(station)
         return gone
 
@@ -246,7 +246,11 @@ class Machines:
                     f"above {limit:.2f}"
                 )
             need = Need(
-                allocation.profile, allocation.thread_percent, demand.model, demand.memory_bytes
+                allocation.profile,
+                allocation.thread_percent,
+                allocation.processes,
+                demand.model,
+                demand.memory_bytes,
             )
             for _ in range(allocation.replicas):
                 taken = self._take(demand.place, need)
@@ -279,27 +283,27 @@ class Machines:
                 if len(instance.slots) > 1:
                     yield instance
 
-    def fail(self, machine: Machine) -> list[Station]:
+    def fail(self, machine: Machine, now_ns: int) -> list[Station]:
         """Take a machine down; return the stations that die with it."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in machine.slots))
         for station in dead:
-            self._destroy(station)
+            self._destroy(station, now_ns)
         machine.up = False
         machine.instances.clear()
         return dead
 
-    def fail_instance(self, instance: Instance) -> list[Station]:
+    def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
         """End all clients of one instance, whose neighbours live on; return their stations."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
         for station in dead:
-            self._destroy(station)
+            self._destroy(station, now_ns)
         instance.left.clear()
         return dead
 
-    def _destroy(self, station: Station) -> None:
+    def _destroy(self, station: Station, now_ns: int) -> None:
         self._forget(station)
         for slot in station.slots:
-            slot.machine.give_back(slot)
+            slot.machine.give_back(slot, now_ns)
 
     def _forget(self, station: Station) -> None:
         self.stations[station.key].remove(station)

@@ -381,7 +381,7 @@ class World:
         if not machine.up:
             return  # Another event took it down already; this one can only keep it away longer.
         self.ledger.settle(now)
-        self._lose(self.machines.fail(machine))
+        self._lose(self.machines.fail(machine, now))
         while self.env.now < machine.down_until_ns:
             yield self.env.timeout(machine.down_until_ns - self.env.now)
         self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
@@ -395,12 +395,12 @@ class World:
             yield self.env.timeout(ns(event.at_s))
         assert event.node is not None
         machine = self.machines.pools[event.node][event.machine]
-        shared = [each for each in machine.instances if len(each.slots) > 1]
+        shared = [each for each in machine.instances if each.clients > 1]
         if not shared:
             return
         self.ledger.settle(self.env.now)
-        instance = max(shared, key=lambda each: len(each.slots))  # of equals, the first
-        self._lose(self.machines.fail_instance(instance))
+        instance = max(shared, key=lambda each: each.clients)  # of equals, the first
+        self._lose(self.machines.fail_instance(instance, self.env.now))
 
     def _lose(self, stations: list[Station]) -> None:
         """Lose what stations held that are gone, end their deployments, and tell the planner."""

@@ -122,7 +122,7 @@ class CapacityMachine(RuleBasedStateMachine):
         stations = self.deployments.pop(deployment)
         others = {s for held in self.deployments.values() for s in held}
         kept = {slot for slot, station in self.machines.holders.items() if station in others}
-        for station in self.machines.leave(deployment, stations):
+        for station in self.machines.leave(deployment, stations, 0):
             assert station not in others
         now = {slot for machine in self.machines.all() for slot in machine.slots}
         assert kept == now, "neighbours keep their slots, and nobody else has one"
@@ -134,7 +134,7 @@ class CapacityMachine(RuleBasedStateMachine):
             machine.up = True
             return
         victims = {self.machines.holders[slot] for slot in machine.slots}
-        assert set(self.machines.fail(machine)) == victims
+        assert set(self.machines.fail(machine, 0)) == victims
         assert not machine.rented
         assert machine.take(Need(CORE)) is None
         assert machine.room_for(machine.node.gpu_profiles[0]) == 0
@@ -204,8 +204,8 @@ def test_stations_are_shared_up_to_the_utilisation_limit_fullest_first():
     assert fourth is second
     load = machines.load_for(demand("cloud", "1g.5gb", work=0.0), query=0)
     assert (load.servers, load.rate, load.work) == (1, 1.0, pytest.approx(0.3))
-    assert machines.leave(0, [first]) == []
-    assert machines.leave(2, [first]) == [first]
+    assert machines.leave(0, [first], 0) == []
+    assert machines.leave(2, [first], 0) == [first]
 
 
 def test_devices_are_never_shared_or_full():
@@ -251,9 +251,9 @@ def test_invariant_money_only_standby_and_used_machines_are_billed():
     assert ledger.bill_usd == pytest.approx(2 * (edge + cloud))
     core = machines.pools["cloud"][0].node.core_price_usd_per_hour
     assert ledger.attributed_usd == {7: pytest.approx(2 * core)}
-    machines.leave(0, [station])
+    machines.leave(0, [station], 0)
     assert settle(machines).bill_usd == pytest.approx(edge)
-    machines.fail(machines.pools["edge"][0])
+    machines.fail(machines.pools["edge"][0], 0)
     assert settle(machines).bill_usd == 0.0
 
 
