@@ -46,7 +46,8 @@ def gpu_batch_times(
 
     The measured surface of a model that the network is like gives batch size, compute slices and
     processes (`gpu_latency.batch_latency`); MLPerf ratios carry it to another board
-    (`boards.latency_ratio`); what a limit of active threads costs is that of `mps`. A card with
+    (`boards.latency_ratio`), unless table ``gpu_latency`` has the very point there; what a limit of
+    active threads costs is that of `mps`. A card with
     other than 7 compute slices is taken at the same share of the card, between the measured slices
     log-linear: an assumption.
 
@@ -57,7 +58,7 @@ def gpu_batch_times(
         profile: The instance's profile, such as ``"3g.20gb"``.
         max_batch: Largest batch.
         processes: MPS processes of the same model on the instance, all of them busy.
-        thread_percent: Active threads that each may use, in percent of the instance.
+        thread_percent: Active threads that they may use together, in percent of the instance.
         like_items: Items of that model that one request weighs, as by its operations: a large
             network keeps a card busy with one request, which a small one does with a batch only.
 
@@ -71,18 +72,24 @@ def gpu_batch_times(
     known = mig.profiles(board)
     pick(f"profile of {board}", profile, known)
     slices = known[profile].compute_fraction * gpu_latency.SLICES
+    if slices < 1:
+        raise ValueError(f"{profile} is less than the seventh of a card that was measured")
     alone_s, basis = _on_slices(like, gpu_latency.SLICES, _items(like_items, 1), 1)
     factors, bases = [], [basis]
     for batch in range(1, max_batch + 1):
         items = _items(like_items, batch)
-        seconds, basis = _on_slices(like, slices, items, processes)
-        ratio = boards.latency_ratio(board, benchmark, items)
-        bases += [basis, ratio.basis]
+        cut = known[profile].compute_slices
+        there = gpu_latency.measured_elsewhere(board, like, cut, items, processes)
+        if there is None:
+            seconds, basis = _on_slices(like, slices, items, processes)
+            ratio = boards.latency_ratio(board, benchmark, items)
+            there = seconds * ratio.value
+            bases += [basis, ratio.basis]
         if thread_percent < 100:
             factor, basis = _thread_factor(like, items, thread_percent)
-            seconds *= factor
+            there *= factor
             bases.append(basis)
-        factors.append(seconds * ratio.value / alone_s)
+        factors.append(there / alone_s)
     return BatchTimes(tuple(factors), worst(*bases))
 
 
@@ -91,23 +98,46 @@ def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
     measured = mps.thread_models()
     if like in measured:
         limited = mps.thread_latency_factor(like, items, percent)
-        return limited.value, limited.basis
+        return limited.value, worst("scaled", limited.basis)  # It was measured on a V100.
     factors = [mps.thread_latency_factor(each, items, percent).value for each in measured]
     return float(gmean(factors)), "assumed"
 
 
 @table_cache
-def memory_utilisation(like: str) -> float:
-    """Share of a GPU's memory bandwidth that a busy model uses.
+def memory_utilisation(like: str, thread_percent: int = 100, like_items: float = 1.0) -> float:
+    """Share of a GPU's memory bandwidth that a busy process uses.
+
+    Limited to fewer threads, it reads as much in a longer time.
 
     Args:
         like: Model of table ``gpu_latency``; one whose utilisation was not measured is taken at the
             mean of those that were, an assumption.
+        thread_percent: Active threads that it may use, in percent.
+        like_items: Items of that model that one request weighs.
     """
     measured = mps.utilisation_models()
     if like in measured:
-        return mps.memory_utilisation(like)
-    return math.fsum(map(mps.memory_utilisation, measured)) / len(measured)
+        full = mps.memory_utilisation(like)
+    else:
+        full = math.fsum(map(mps.memory_utilisation, measured)) / len(measured)
+    if thread_percent == 100:
+        return full
+    return full / _thread_factor(like, _items(like_items, 1), thread_percent)[0]
+
+
+def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> BatchTimes:
+    """Work out how long a lone request takes on a device's accelerator.
+
+    Args:
+        board: The accelerator, as `hardware_models.boards` names it.
+        benchmark: Benchmark by which boards compare.
+        like_items: As for `gpu_batch_times`.
+
+    Raises:
+        UnknownNameError: A name is not known.
+    """
+    ratio = boards.latency_ratio(board, benchmark, _items(like_items, 1))
+    return BatchTimes((ratio.value,), ratio.basis)
 
 
 def _items(like_items: float, batch: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
 
 Array = npt.NDArray[np.float64]
 
@@ -106,18 +107,22 @@ class Process:
         cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
     ) -> "Process":
         """Condition on residuals, (rows,), each with a noise of its own beside the kernel's."""
-        factor, _ = _factor(kernel, seen, noise_sd)
-        return cls(kernel, seen, cho_solve(factor, residuals))
+        with threadpool_limits(1):  # Sums in several threads differ in the last digits.
+            factor, _ = _factor(kernel, seen, noise_sd)
+            weights = cho_solve(factor, residuals)
+        return cls(kernel, seen, weights)
 
     def mean(self, asked: Coordinates) -> Array:
         """Expected residuals, (rows,)."""
-        result: Array = self.kernel.covariance(asked, self.seen) @ self.weights
+        # Summed without BLAS, whose sums depend on its number of threads.
+        result: Array = (self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1)
         return result
 
     def mean_of_each(self, points: Array, groups: Array) -> Array:
         """Expected residuals of every group at every point, (points, groups)."""
         weights = self.weights[:, np.newaxis] * self.kernel.kinship(self.seen.groups, groups)
-        result: Array = self.kernel.nearness(points, self.seen.points) @ weights
+        with threadpool_limits(1):
+            result: Array = self.kernel.nearness(points, self.seen.points) @ weights
         return result
 
 

@@ -43,6 +43,29 @@ def models() -> tuple[str, ...]:
 
 
 @table_cache
+def _elsewhere() -> dict[tuple[str, str, int, int, int], float]:
+    """Seconds on other boards than `BOARD`: rows of a user's own, which count as points alone."""
+    rows = load_table("gpu_latency").filter(pl.col("gpu") != BOARD)
+    columns = rows.select("gpu", "model", "mig_gpcs", "batch", "mps_procs", "batch_latency_ms")
+    return {tuple(key): ms / _MS_PER_S for *key, ms in columns.iter_rows()}
+
+
+def measured_elsewhere(
+    board: str, model: str, compute_slices: int, batch: int, processes: int
+) -> float | None:
+    """Look up the time of a batch, in seconds, on another board; None if no row has it.
+
+    Args:
+        board: The board, as `hardware_models.boards` names it.
+        model: The model that ran there.
+        compute_slices: Compute slices of the instance, all of the board's for a whole card.
+        batch: Requests in the batch.
+        processes: Processes that share the instance.
+    """
+    return _elsewhere().get((board, model, compute_slices, batch, processes))
+
+
+@table_cache
 def _rows(model: str) -> pl.DataFrame:
     pick("model", model, models())
     return _table().filter(pl.col("model") == model)
@@ -239,7 +262,7 @@ def batch_latencies_s(
         processes: Processes that share each instance.
 
     Returns:
-        n times in seconds, each what `batch_latency` gives.
+        n times in seconds, each what `batch_latency` gives, but for the rounding of sums.
 
     Raises:
         ValueError: The arrays differ in shape, or a number is out of its range.

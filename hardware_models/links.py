@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.constants import speed_of_light
 from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
 from scipy.signal import lfilter
 from scipy.stats import norm
 
@@ -36,6 +37,10 @@ _PERCENTILES = {
 }
 
 Floats = npt.NDArray[np.float64]
+
+
+_NODES = 21
+_ALMOST = 1 - 1e-6  # The largest correlation that a process is given.
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,33 @@ def between_link_share() -> float:
     return float((ratio.to_numpy() ** 2).mean())
 
 
+@table_cache
+def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
+    """Find the correlation of the driving process that gives capacity the wanted one.
+
+    A curved marginal lowers correlation (Cario and Nelson 1997, NORTA). Within links, it is the
+    mean over levels of covariance, over that of variance, both by Gauss-Hermite quadrature.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    weights = weights / weights.sum()
+    share = between_link_share()
+    level = math.sqrt(share) * nodes[:, np.newaxis, np.newaxis]
+
+    def correlation(coefficient: float) -> float:
+        now, shock = nodes[:, np.newaxis], nodes[np.newaxis, :]
+        later = coefficient * now + math.sqrt(1 - coefficient**2) * shock
+        first = marginal.at(level + math.sqrt(1 - share) * now)
+        second = marginal.at(level + math.sqrt(1 - share) * later)
+        mean = np.einsum("lns,n->l", first, weights)[:, np.newaxis, np.newaxis]
+        both = np.einsum("lns,n,s->l", (first - mean) * (second - mean), weights, weights)
+        spread = np.einsum("lns,n->l", (first - mean) ** 2, weights)
+        return float(weights @ both / (weights @ spread))
+
+    if autocorrelation == 0 or correlation(_ALMOST) <= autocorrelation:
+        return 0.0 if autocorrelation == 0 else _ALMOST
+    return float(brentq(lambda value: correlation(value) - autocorrelation, 0.0, _ALMOST))
+
+
 def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:
     """Generate a link's capacity, second by second.
 
@@ -204,8 +236,8 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
     Args:
         marginal: The distribution of capacity over links and times, in bits per second.
         normals: n + 1 independent standard normals: the link's level, then one for each second.
-        autocorrelation: Correlation of the process at successive seconds within a link, at least
-            0 and below 1.
+        autocorrelation: Correlation of capacity at successive seconds within a link, at least 0 and
+            below 1.
 
     Returns:
         The n capacities, in bits per second.
@@ -220,9 +252,10 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
     if normals.ndim != 1 or normals.size < 2:
         raise ValueError(f"normals has shape {normals.shape}: give one row of at least 2 numbers")
     share = between_link_share()
-    shocks = normals[1:] * math.sqrt(1 - autocorrelation**2)
+    coefficient = _process_correlation(marginal, autocorrelation)
+    shocks = normals[1:] * math.sqrt(1 - coefficient**2)
     shocks[0] = normals[1]  # Start in the stationary distribution, not at its mean.
-    within = lfilter([1.0], [1.0, -autocorrelation], shocks)
+    within = lfilter([1.0], [1.0, -coefficient], shocks)
     return marginal.at(math.sqrt(share) * normals[0] + math.sqrt(1 - share) * within)
 
 

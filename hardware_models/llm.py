@@ -19,6 +19,7 @@ from hardware_models import mig
 from hardware_models.basis import Basis, worst
 from hardware_models.errors import pick
 from hardware_models.llm_models import (
+    context_tokens,
     kv_bytes_per_token,
     language_model,
     layer_bytes,
@@ -40,6 +41,7 @@ from hardware_models.tables import load_table, table_cache
 __all__ = [
     "IterationTimes",
     "boards",
+    "context_tokens",
     "iteration_times",
     "kv_bytes_per_token",
     "models",
@@ -186,7 +188,71 @@ def _measured_range() -> tuple[float, float, frozenset[int]]:
 def iteration_times(
     model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
 ) -> IterationTimes:
-    """Give the times of an engine's iterations.
+    """Give the times of an engine's iterations: the modelled ones, held to rows of its own.
+
+    Rows of table ``llm_iteration`` for this very model on one board of this kind scale prefill and
+    decoding by the geometric mean of measured over modelled times. Rows are of full precision, or
+    name another after the model, as in ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of
+    engines with several boards; a simulation has one, so that rows of a user alone count here.
+
+    Args:
+        model: A name in `models`, or what a measured table calls it.
+        precision: One of its `precisions`.
+        board: One of `boards`.
+        profile: A MIG profile of the board, or ``"full"``.
+        tensor_parallel: Boards (or slices) that share the model.
+
+    Returns:
+        The times; see `modelled_iteration_times` for their basis, which is at best
+        ``"interpolated"``.
+
+    Raises:
+        UnknownNameError: The model, precision, board or profile is not known.
+        ValueError: ``tensor_parallel`` is not positive.
+    """
+    times = modelled_iteration_times(model, precision, board, profile, tensor_parallel)
+    prefill, decode = _measured_over_modelled(model, precision, board, tensor_parallel)
+    return IterationTimes(
+        times.prefill_fixed_s * prefill,
+        times.prefill_s_per_token * prefill,
+        times.prefill_s_per_token2 * prefill,
+        times.decode_fixed_s * decode,
+        times.decode_s_per_sequence * decode,
+        times.decode_s_per_context_token * decode,
+        times.basis,
+    )
+
+
+@table_cache
+def _measured_over_modelled(
+    model: str, precision: str, board: str, tensor_parallel: int
+) -> tuple[float, float]:
+    """What rows of a model's own multiply prefill and decoding by; 1 without any."""
+    names = {model, language_model(model).name}
+    if precision != FULL_PRECISION:
+        names = {f"{name}-{precision}" for name in names}
+    rows = load_table("llm_iteration").filter(
+        pl.col("model").is_in(list(names)),
+        pl.col("gpu").str.to_lowercase() == board.lower(),
+        pl.col("tensor_parallel") == tensor_parallel,
+    )
+    if rows.is_empty():
+        return 1.0, 1.0
+    times = modelled_iteration_times(model, precision, board, WHOLE, tensor_parallel)
+    prefills, decodes = [], []
+    columns = rows.select("prompt_tokens", "batch", "output_tokens", "ttft_ms", "tpot_ms")
+    for prompt, batch, output, ttft_ms, tpot_ms in columns.iter_rows():
+        context = round(batch * (prompt + output / 2))
+        prefills.append(math.log(ttft_ms * _S_PER_MS / times.prefill_s([prompt] * batch)))
+        decodes.append(math.log(tpot_ms * _S_PER_MS / times.decode_s(batch, context)))
+    return math.exp(np.mean(prefills)), math.exp(np.mean(decodes))
+
+
+@table_cache
+def modelled_iteration_times(
+    model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
+) -> IterationTimes:
+    """Work out the times of an engine's iterations from the fitted model.
 
     A decoding iteration of one sequence launches kernels and reads the layers' and the output
     matrix's weights, at a speed fitted for each precision. LLM.int8 takes that of full precision by

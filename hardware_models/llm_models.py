@@ -163,6 +163,15 @@ def kv_bytes_per_token(model: str) -> int:
     return language_model(model).kv_bytes_per_token
 
 
+def context_tokens(model: str) -> int:
+    """Look up how many tokens a model can attend to, prompt and output together.
+
+    Raises:
+        UnknownNameError: The model is not known.
+    """
+    return language_model(model).context_tokens
+
+
 def column(frame: pl.DataFrame, attribute: str) -> list[float]:
     """Look up an attribute of the model of each row, nan where the model is not known."""
     found = (known_as(name) for name in frame["model"])

@@ -163,7 +163,15 @@ class TableSet:
             pick("table", name, SCHEMAS)
 
 
-_in_use: ContextVar[TableSet] = ContextVar("tables in use", default=TableSet())  # noqa: B039
+SHIPPED = TableSet()
+"""Our tables alone; what is worked out from them serves every run of a process."""
+
+_in_use: ContextVar[TableSet] = ContextVar("tables in use", default=SHIPPED)
+
+
+def tables_in_use() -> TableSet:
+    """Return the tables that are in use here."""
+    return _in_use.get()
 
 
 @contextmanager

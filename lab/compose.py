@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hardware_models.tables import TableSet, UserTable, using_tables
+from hardware_models.tables import SHIPPED, TableSet, UserTable, using_tables
 from lab.errors import (
     OF_COMPARED,
     InputError,
@@ -165,6 +165,8 @@ def _tables(node: DictConfig) -> TableSet:
             user[str(name)] = UserTable(**given)
         except ValueError as error:
             raise InputError(f"{key}.{error}") from None
+    if not user:
+        return SHIPPED
     try:
         tables = TableSet(user)
         with using_tables(tables):

@@ -6,7 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from hardware_models.tables import using_tables
 from lab.compose import Setup
 from lab.summary import Tally, summarise
 from sim.planner import Planner
@@ -37,13 +36,6 @@ def simulate(
     Returns:
         The summary.
     """
-    with using_tables(setup.tables):
-        return _simulate(setup, name, planner, sinks, progress)
-
-
-def _simulate(
-    setup: Setup, name: str, planner: Planner, sinks: Sequence[Sink], progress: Progress
-) -> dict[str, Any]:
     scenario = setup.scenario()
     started = perf_counter()
     world = World(scenario, planner, setup.seed, setup.data_plane)

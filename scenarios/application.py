@@ -383,8 +383,10 @@ def reference_generation_s(
     The first token comes with the prompt's prefill, each other one from a decoding iteration.
     """
     times = iteration_times(model.name, model.precision, REFERENCE_BOARD, REFERENCE_PROFILE)
-    prefill_s = np.array([times.prefill_s([tokens]) for tokens in prompt_tokens.tolist()])
+    prefill_s = times.prefill_fixed_s + prompt_tokens * (
+        times.prefill_s_per_token + prompt_tokens * times.prefill_s_per_token2
+    )
     context = prompt_tokens + sequences * output_tokens / 2
-    decode_s = np.array([times.decode_s(sequences, tokens) for tokens in context.tolist()])
+    decode_s = times.decode_s(sequences) + context * times.decode_s_per_context_token
     generation: Floats = prefill_s + (output_tokens - 1) * decode_s
     return generation

@@ -76,10 +76,13 @@ class Node:
 
     @property
     def gpu_profiles(self) -> tuple[str, ...]:
-        """Partition profiles that plans may ask for, smallest first; media extensions left out."""
-        if self.gpu_board is None:
-            return ()
-        return tuple(name for name in profiles(self.gpu_board) if not name.endswith("+me"))
+        """Partition profiles that candidates ask for, smallest first; media extensions left out."""
+        return tuple(name for name in self.all_gpu_profiles if not name.endswith("+me"))
+
+    @property
+    def all_gpu_profiles(self) -> tuple[str, ...]:
+        """Partition profiles that plans may ask for, smallest first."""
+        return () if self.gpu_board is None else tuple(profiles(self.gpu_board))
 
     @property
     def core_price_usd_per_hour(self) -> float:

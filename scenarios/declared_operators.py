@@ -174,7 +174,7 @@ def declared_operators(node: object, path: str) -> list[DeclaredOperator]:
         kind = declared.get("kind") if isinstance(declared, Mapping) else None
         if isinstance(declared, Mapping):
             pick_key(f"{here}.kind", kind, KEYS_OF_KIND, "kind of operator")
-        optional = ["knobs", "service_cv", WHOLE, *(["sequences"] if kind == "llm" else [])]
+        optional = ["knobs", "service_cv", "sequences" if kind == "llm" else WHOLE]
         needed = ("kind", "message_bytes", *KEYS_OF_KIND.get(str(kind), ()))
         checked = keyed(declared, here, needed, optional)
         knobs = _knobs(checked.get("knobs"), f"{here}.knobs")

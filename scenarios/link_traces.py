@@ -108,10 +108,11 @@ def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
     seconds = math.ceil(end_ms / _MS_PER_S)
     # A time on the edge of two seconds belongs to the earlier one, as the end does to the last.
     bins = np.maximum(np.ceil(np.array(stamps) / _MS_PER_S).astype(np.int64) - 1, 0)
-    lengths = np.full(seconds, 1.0)
-    lengths[-1] = end_ms / _MS_PER_S - (seconds - 1)
     counts = np.bincount(bins, minlength=seconds)
-    return np.arange(seconds, dtype=np.float64), counts * PACKET_BITS / lengths
+    # A last second that is not whole is replayed as one, with the packets that came in it; a trace
+    # that is no longer repeats within the second.
+    length_s = min(1.0, end_ms / _MS_PER_S)
+    return np.arange(seconds, dtype=np.float64), counts * PACKET_BITS / length_s
 
 
 FORMATS: dict[str, Callable[[str | Path], tuple[Floats, Floats]]] = {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hardware_models.errors import nearest
+from hardware_models.tables import TableSet, tables_in_use
 from scenarios.application import Application
 from scenarios.cluster import Cluster
 from scenarios.drift import AT_MACHINE, Drift
@@ -23,6 +24,7 @@ class Scenario:
         workload: the queries.
         drift: what changes meanwhile.
         horizon_s: length of the run in simulated seconds.
+        tables: the hardware tables; by default those in use when the scenario is made.
 
     Raises:
         ValueError: the parts do not fit together.
@@ -34,6 +36,7 @@ class Scenario:
     workload: Workload = field(default_factory=Workload)
     drift: Drift = field(default_factory=Drift)
     horizon_s: float = 3600.0
+    tables: TableSet = field(default_factory=tables_in_use)
 
     def __post_init__(self) -> None:
         if self.horizon_s <= 0:

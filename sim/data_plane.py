@@ -200,7 +200,7 @@ class DataPlane(Protocol):
         """
 
     def busy_ns(self, station: int) -> int:
-        """Return the service time that a station began so far, summed over servers."""
+        """Return the time that a station was busy up to the last cut, summed over servers."""
 
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""

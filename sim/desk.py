@@ -235,7 +235,7 @@ class Desk:
             figures.latency_factors,
             figures.fixed_s,
             fsum(figures.access_s) + figures.backhaul_s,
-            figures.list_price_usd_per_hour,
+            figures.cost_usd_per_hour,
         )
         if reused == len(self.pipeline.operators):
             bench.keep(plan, estimate)  # Asked again, it would be the same.
@@ -303,13 +303,14 @@ class Desk:
             measurement.time_cv,
             query.slo.latency_quantile,
             [(service.work_factor, service.crowded_factor) for service in figures.services],
+            measurement.normalised,
         )
         return Prediction(
             mean_s,
             quantile_s,
             utilisation,
             measurement.accuracy_mean,
-            figures.list_price_usd_per_hour,
+            figures.cost_usd_per_hour,
         )
 
     def fits(self, query: Query, plan: Plan) -> bool:

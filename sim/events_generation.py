@@ -229,6 +229,11 @@ class GenerationStation:
         engine.began_ns, engine.step_ns, engine.steps = now, step_ns, steps
         self._schedule_end(engine)
 
+    def busy_until(self, now_ns: int) -> int:
+        """Return how long engines were busy, summed over them."""
+        running = [now_ns - each.began_ns for each in self.engines if each.began_ns is not None]
+        return self.busy_ns + sum(running)
+
     def _drop_last(self, count: int) -> None:
         if count > 0:
             self.waiting.sort(key=lambda member: member[:3])

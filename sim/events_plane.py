@@ -117,8 +117,8 @@ class EventsPlane:
         self._order(at_ns, change)
 
     def busy_ns(self, station: int) -> int:
-        """Return the service time that a station began so far, summed over servers."""
-        return self.stations[station].busy_ns
+        """Return the time that a station was busy up to the last cut, summed over servers."""
+        return self.stations[station].busy_until(self.env.now)
 
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""

@@ -19,7 +19,7 @@ class Station:
         self.env = env
         self.spec = spec
         self.waiting: list[tuple[int, int, int, Request, int, int, Moment]] = []
-        self.serving: dict[Moment, list[Request]] = {}
+        self.serving: dict[Moment, tuple[list[Request], int]] = {}
         self.free_since = deque([env.now] * spec.servers)
         self.failed = False
         self.slowdown = 1.0
@@ -79,7 +79,7 @@ class Station:
             request.compute_ns[operator] = finish_ns - now
             self.env.schedule(served, NORMAL, finish_ns - now)
         last = batch[-1][6]
-        self.serving[last] = [member[3] for member in batch]
+        self.serving[last] = [member[3] for member in batch], finish_ns
         last.callbacks.append(self._release)
 
     def _release(self, served: Event) -> None:
@@ -88,6 +88,10 @@ class Station:
         self.free_since.append(self.env.now)
         if self.waiting:
             self._dispatch_at(self.env.now)
+
+    def busy_until(self, now_ns: int) -> int:
+        """Return how long servers were busy, summed over them."""
+        return self.busy_ns - sum(finish_ns - now_ns for _, finish_ns in self.serving.values())
 
     def _drop_last(self, count: int) -> None:
         self.waiting.sort()
@@ -106,7 +110,7 @@ class Station:
         """Lose everything that waits or is served here, now and from now on."""
         self.failed = True
         lost = [member[3] for member in sorted(self.waiting, key=lambda member: member[:3])]
-        lost += [request for batch in self.serving.values() for request in batch]
+        lost += [request for batch, _ in self.serving.values() for request in batch]
         self.waiting.clear()
         for request in lost:
             interrupt(request, LOST)

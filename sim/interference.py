@@ -1,8 +1,9 @@
 """Interference between operators that share a GPU instance by MPS, brought up to date at ticks.
 
 While an instance's other operators are busy, they use its memory bandwidth: a batch takes longer by
-``hardware_models.mps.interference_factor`` of their memory utilisations, each times the share of
-the last tick in which its operator was busy.
+``hardware_models.mps.interference_factor`` of their memory utilisations. That of an operator is
+what one process of it uses alone, over the factor by which its limit of threads slows it down,
+times its busy processes in the mean over the last tick; at most 1.
 """
 
 from hardware_models.compute import memory_utilisation
@@ -56,7 +57,9 @@ class Interference:
         total_ns = busy_ns[station.id] = self._data.busy_ns(station.id)
         spent_ns = total_ns - self._busy_ns.get(station.id, total_ns)
         share = min(1.0, spent_ns / (elapsed_ns * station.load.servers)) if elapsed_ns else 0.0
-        return share * memory_utilisation(model.like)
+        need = slot.need
+        alone = memory_utilisation(model.like, need.thread_percent, model.like_items)
+        return min(1.0, share * need.processes * alone)
 
     def _living(self) -> set[int]:
         return {station.id for stations in self._machines.stations.values() for station in stations}

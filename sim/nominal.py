@@ -177,6 +177,13 @@ class Nominal:
                 application.answer_bytes,
             )
 
+    def egress_usd_per_answer(self, plan: Plan) -> float:
+        """Return the price of a mean answer that leaves the cloud, in dollars; 0 from elsewhere."""
+        node = self.cluster.nodes.get(plan.placement[-1])
+        if node is None or node.tier != "cloud":
+            return 0.0
+        return self.application.answer_bytes * node.egress_usd_per_byte
+
     def capacity_bps(self, query: Query, crossing: Crossing) -> float:
         """Return the nominal capacity of a link in bits per second."""
         if crossing.link == BACKHAUL:

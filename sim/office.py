@@ -24,6 +24,8 @@ from sim.results import Tables
 from sim.search import Lanes, Search
 from sim.service import Service
 
+S_PER_HOUR = 3600
+
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
@@ -35,6 +37,7 @@ class PlanFigures:
         backhaul_s: transmission time of all messages on the backhaul and of the answer.
         fixed_s: propagation delays, and the longest batching waits.
         list_price_usd_per_hour: price if no other query shares the plan's stations.
+        egress_usd_per_hour: price of the answers that leave a cloud region.
         demands: what each operator asks of the machines.
     """
 
@@ -43,12 +46,18 @@ class PlanFigures:
     backhaul_s: float
     fixed_s: float
     list_price_usd_per_hour: float
+    egress_usd_per_hour: float
     demands: tuple[Demand, ...]
 
     @property
     def latency_factors(self) -> tuple[float, ...]:
         """Time of each operator, served alone, over that on the profiling hardware."""
         return tuple(service.factor for service in self.services)
+
+    @property
+    def cost_usd_per_hour(self) -> float:
+        """What the query would cost if it shared nothing."""
+        return self.list_price_usd_per_hour + self.egress_usd_per_hour
 
     @property
     def basis(self) -> Basis:
@@ -150,6 +159,7 @@ class Office:
             backhaul_s,
             fixed_s,
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
+            query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan),
             tuple(self._demands(query, plan, services)),
         )
 

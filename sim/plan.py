@@ -4,14 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scenarios.application import Configuration
 from scenarios.cluster import DEVICE, Cluster
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 CORE = "core"
 
@@ -28,8 +22,8 @@ class Allocation:
             that an engine generates at once.
         max_wait_s: longest that a free server waits for a batch to fill.
         processes: processes of the operator that share each instance by MPS; each is a server.
-        thread_percent: active threads of the instance that the operator is limited to by MPS;
-            below 100, other operators may get what is left of the instance.
+        thread_percent: active threads of each instance that the operator's processes are limited
+            to together, by MPS; below 100, other operators may get what is left.
     """
 
     profile: str

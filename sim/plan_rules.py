@@ -74,7 +74,7 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
     elif operator.kind == "cpu":
         allowed = (CORE,)
     else:
-        allowed = cluster.nodes[place].gpu_profiles
+        allowed = cluster.nodes[place].all_gpu_profiles
     if share.profile not in allowed:
         raise PlannerError(f"can get {', '.join(allowed) or 'nothing'}, not {share.profile!r}")
     shared = None if place == DEVICE or operator.kind == "cpu" else share.profile
@@ -82,9 +82,13 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
         ("replicas", share.replicas, 1 if place == DEVICE else MOST_REPLICAS),
         ("max_batch", share.max_batch, MOST_BATCH),
         ("processes", share.processes, 1 if shared is None else MOST_PROCESSES),
-        ("thread_percent", share.thread_percent, 100),
     ):
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             raise PlannerError(f"has {name}={value!r}; it can be a whole number from 1 to {most}")
-    if not 0 <= share.max_wait_s <= MOST_WAIT_S:
-        raise PlannerError(f"has max_wait_s={share.max_wait_s!r}; it can be 0 to {MOST_WAIT_S:g}")
+    least, percent = (100 if shared is None else 1), share.thread_percent
+    if type(percent) is not int or not least <= percent <= 100:
+        only = "it must be 100" if least == 100 else "it can be a whole number from 1 to 100"
+        raise PlannerError(f"has thread_percent={percent!r}; {only}")
+    longest_s = 0.0 if operator.kind == "llm" else MOST_WAIT_S  # Engines batch without waiting.
+    if not 0 <= share.max_wait_s <= longest_s:
+        raise PlannerError(f"has max_wait_s={share.max_wait_s!r}; it can be 0 to {longest_s:g}")

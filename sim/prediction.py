@@ -53,7 +53,7 @@ class Prediction:
         latency_quantile_s: the SLO's quantile of it.
         utilisation: that of each operator's station, the query included.
         accuracy_mean: mean accuracy of the configuration as profiled.
-        cost_usd_per_hour: list price of the plan.
+        cost_usd_per_hour: list price of the plan, and egress.
     """
 
     latency_mean_s: float
@@ -89,6 +89,7 @@ def sojourn(
     cv: float,
     quantile: float,
     crowding: Sequence[tuple[float, float]] | None = None,
+    normalised: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict the sojourn of a query's requests.
 
@@ -103,6 +104,7 @@ def sojourn(
         quantile: the quantile of latency that is asked for.
         crowding: per operator, a request's share of a server's capacity and its time on a full
             server, both over its service time alone; by default all servers serve one at a time.
+        normalised: what dividing by allowances does to the mean of moving, and of all else.
 
     Returns:
         Mean and quantile of the sojourn in seconds, and the utilisation of each station.
@@ -123,11 +125,12 @@ def sojourn(
     for service, servers, busy in queues:
         if busy >= 1:
             return inf, inf, tuple(utilisation)
-        wait = mean_wait_s(service, cv, servers, busy)
+        wait = normalised[1] * mean_wait_s(service, cv, servers, busy)
         mean += wait
         # Waits with probability `busy`, then exponentially: second moment 2 wait^2 / busy.
         variance += 2 * wait**2 / busy - wait**2 if busy else 0.0
-    moving = fsum(crowded_s) + sent_s + backhaul_s
+    moving = normalised[0] * (fsum(crowded_s) + sent_s + backhaul_s)
+    fixed_s *= normalised[1]
     mean += moving
     variance += (cv * moving) ** 2
     if variance == 0:

@@ -32,12 +32,14 @@ class Measurement:
         accuracy: accuracy on each item, shape (n,).
         operator_time_s: time of each operator on each item on the profiling hardware, shape (n, N).
         size: size of each item over the mean, shape (n,).
+        allowance: how many times the latency bound each item may take, shape (n,).
     """
 
     configuration: Configuration
     accuracy: Floats
     operator_time_s: Floats
     size: Floats
+    allowance: Floats
 
     @property
     def count(self) -> int:
@@ -63,9 +65,23 @@ class Measurement:
 
     @cached_property
     def time_cv(self) -> float:
-        """Coefficient of variation of the pipeline's total time between items."""
-        totals = self.operator_time_s.sum(axis=1)
+        """Coefficient of variation of the pipeline's total time over allowance, between items."""
+        totals = self.operator_time_s.sum(axis=1) / self.allowance
         return float(totals.std() / totals.mean()) if self.count else 0.0
+
+    @cached_property
+    def normalised(self) -> tuple[float, float]:
+        """What dividing by allowances does to the mean of the pipeline's time, and of a constant.
+
+        Both are 1 unless the application states latency per output length.
+        """
+        totals = self.operator_time_s.sum(axis=1)
+        if not self.count:
+            return 1.0, 1.0
+        return (
+            float((totals / self.allowance).mean() / totals.mean()),
+            float((1 / self.allowance).mean()),
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +96,7 @@ class Estimate:
             (N,); None for a configuration alone.
         fixed_s: propagation delays of the plan in seconds.
         transfer_s: nominal transmission time of all messages of a request of mean size, seconds.
-        cost_usd_per_hour: list price of the plan; None for a configuration alone.
+        cost_usd_per_hour: list price of the plan and egress; None for a configuration alone.
     """
 
     measurement: Measurement
@@ -108,11 +124,12 @@ class Estimate:
 
     @cached_property
     def latency_s(self) -> Floats:
-        """Latency of each item under the plan, without queueing, shape (n,)."""
+        """Latency of each item under the plan over its allowance, no queueing, shape (n,)."""
         if self.latency_factors is None:
             raise ValueError("a configuration alone has no latency; profile a plan")
         compute = self.measurement.operator_time_s @ np.array(self.latency_factors)
         latency = np.asarray(self.fixed_s + compute + self.transfer_s * self.measurement.size)
+        latency /= self.measurement.allowance
         latency.setflags(write=False)
         return latency
 
@@ -193,6 +210,9 @@ class ProfilingBench:
         self._sizes = dataset.request_size.draw(of("size"), count)
         self._sizes.setflags(write=False)
         self._lengths = dataset.output_length.draw(of("length"), count)
+        normalised = application.latency_per == "output_length"
+        self._allowances = self._lengths if normalised else np.ones(count)
+        self._allowances.setflags(write=False)
         self._factors = np.column_stack(
             [
                 operator.variability.draw(of(f"service {operator.name}"), count)
@@ -276,6 +296,7 @@ class ProfilingBench:
             self._dataset.item_accuracy(index, self._strata[first], self._ranks[first]),
             self._times_s(configuration, first),
             size,
+            self._allowances[first],
         )
         # Planners get the very arrays that later estimates are made from.
         measurement.accuracy.setflags(write=False)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardware_models import boards
-from hardware_models.basis import Basis
+from hardware_models.basis import Basis, worst
 from hardware_models.compute import (
+    accelerator_time,
     cpu_latency_factor,
     gpu_batch_times,
     network_on_cpu_factor,
 )
 from hardware_models.devices import DeviceModel
-from hardware_models.llm import iteration_times, kv_bytes_per_token
+from hardware_models.llm import context_tokens, iteration_times, kv_bytes_per_token
 from hardware_models.mig import profiles
 from scenarios.application import (
     Application,
@@ -78,7 +78,7 @@ def device_service(
     model = application.model(operator, configuration)
     name = application.operators[operator].name
     if model is None:
-        return Service(cpu_latency_factor(device.relative_speed))
+        return Service(cpu_latency_factor(device.relative_speed), basis="scaled")
     if isinstance(model, LanguageModel):
         raise RefusalError(
             f"{name} on device: no measurement of language models on devices is at hand"
@@ -89,8 +89,12 @@ def device_service(
             f"a {device.name} has {_gb(device.memory_bytes)}"
         )
     if device.accelerator is not None:
-        ratio = boards.latency_ratio(device.accelerator, model.benchmark)
-        return Service(ratio.value, memory_bytes=model.weight_bytes, basis=ratio.basis)
+        times = accelerator_time(device.accelerator, model.benchmark, model.like_items)
+        return Service(
+            times.factors[0],
+            memory_bytes=model.weight_bytes,
+            basis=worst(times.basis, _likeness(model)),
+        )
     if model.device_ratio is None:
         raise RefusalError(f"{name} on device: no measurement of {model.name} on a CPU is at hand")
     factor = network_on_cpu_factor(model.device_ratio, device.relative_speed)
@@ -111,7 +115,8 @@ def node_service(
     """
     model = application.model(operator, configuration)
     if model is None:
-        return Service(cpu_latency_factor(node.cpu_relative_speed))
+        factor = cpu_latency_factor(node.cpu_relative_speed)
+        return Service(factor, basis="measured" if factor == 1.0 else "scaled")
     name = application.operators[operator].name
     assert node.gpu_board is not None
     room = profiles(node.gpu_board)[allocation.profile].memory_bytes
@@ -144,8 +149,14 @@ def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocati
         tuple(factor / alone for factor in times.factors),
         allocation.processes,
         memory_bytes=need,
-        basis=times.basis,
+        # Alone on the reference, it takes the time that its application gives.
+        basis="measured" if times.factors == (1.0,) else worst(times.basis, _likeness(model)),
     )
+
+
+def _likeness(model: NeuralNetwork) -> Basis:
+    """Return what it rests on that a network scales as the one that it is like."""
+    return "measured" if model.name == model.like else "assumed"
 
 
 def _generation(
@@ -175,6 +186,12 @@ def _generation(
         raise RefusalError(
             f"max_batch={allocation.max_batch} is below the {tokens.sequences} sequences of one "
             "request"
+        )
+    window = context_tokens(model.name)
+    if tokens.prompt + tokens.output > window:
+        raise RefusalError(
+            f"a mean request of {tokens.prompt + tokens.output:.0f} tokens exceeds the context of "
+            f"{model.name}, {window}"
         )
     times = iteration_times(model.name, model.precision, board, profile)
     # Requests in the batch share what the mean one asks for; the context grows with their number.

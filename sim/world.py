@@ -12,6 +12,7 @@ from traceback import extract_tb
 
 from simpy import Event
 
+from hardware_models.tables import using_tables
 from scenarios.drift import DriftEvent
 from scenarios.queries import Query, QueryTruth, births
 from scenarios.requests import request_blocks
@@ -55,9 +56,10 @@ class World:
         self.seed = seed
         self.tables = Tables()
         self.board = QueryBoard()
-        self.machines = Machines(scenario.cluster)
+        with using_tables(scenario.tables):
+            self.machines = Machines(scenario.cluster)
+            self.office = Office(scenario, seed, self.machines, self.board, self.tables)
         self.ledger = Ledger(self.machines)
-        self.office = Office(scenario, seed, self.machines, self.board, self.tables)
         self.book = GoodputBook(
             scenario.application.window_s, self._accuracy, self._on_verdict, self._on_close
         )
@@ -100,9 +102,10 @@ class World:
         """Advance to a time in seconds, at most to the horizon, where the run is closed."""
         until_ns = min(ns(until_s), self._horizon_ns)
         if until_ns > self.env.now:
-            self.env.run(until=until_ns)
-            if until_ns == self._horizon_ns:
-                self._close()
+            with using_tables(self.scenario.tables):
+                self.env.run(until=until_ns)
+                if until_ns == self._horizon_ns:
+                    self._close()
 
     def _close(self) -> None:
         """Bring everything to account at the horizon."""
@@ -260,10 +263,8 @@ class World:
         state.coming, state.in_force = None, deployment
         state.in_force_since_ns[deployment.number] = now
         self._note_accuracy(state, deployment)
-        node = self.scenario.cluster.nodes.get(deployment.plan.placement[-1])
-        if node is not None and node.tier == "cloud":
-            usd_per_answer = self.scenario.application.answer_bytes * node.egress_usd_per_byte
-            state.egress_usd[deployment.number] = usd_per_answer
+        usd_per_answer = self.office.nominal.egress_usd_per_answer(deployment.plan)
+        state.egress_usd[deployment.number] = usd_per_answer
         self.book.deploy(state.query.id, deployment.number, now)
         self.data.route(now, state.query.id, self._wiring.route(state, deployment))
 
@@ -323,7 +324,8 @@ class World:
             served = self.book.served(number)
             usd = usd_per_answer * (served - state.egress_charged.get(number, 0))
             state.egress_charged[number] = served
-            self.ledger.charge(state.query.id, usd)
+            if usd:
+                self.ledger.charge(state.query.id, usd)
 
     def _note_accuracy(self, state: QueryState, deployment: Deployment) -> None:
         """Work out the accuracy that a deployment is expected to have, for each mixture."""
