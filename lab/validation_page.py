@@ -8,6 +8,7 @@ import polars as pl
 
 from hardware_models.fits.registry import FITS
 from hardware_models.predictors import PREDICTORS
+from hardware_models.predictors.llm import simulated_engines
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import load_table
 
@@ -68,10 +69,10 @@ Written by `compass-lab validation-page --figures` from the files that `compass-
 not edit it. `compass-lab validate ROWS.csv` says the same of rows of your own, see
 [calibration](calibration.md).
 
-Where a table holds the very point, a simulation uses it, and there is no error. The errors below
-are those of points that it does not hold: rows of the table, each predicted by a fit that had not
-seen it, in percent of the measured figure, without sign. Only the few hyper-parameters of a
-kernel, where a fit has one, have seen all rows. Nothing here says how well one software stack
+Where a table that a simulation reads holds the very point, that is used, and there is no error. The
+errors below are those of points that it does not hold: rows of the table, each predicted by a fit
+that had not seen it, in percent of the measured figure, without sign. Only the few hyper-parameters
+of a kernel, where a fit has one, have seen all rows. Nothing here says how well one software stack
 speaks for another: each table has its own, see [below](#tables-and-their-software-stacks).
 
 The *scheme* says which rows are held out together:
@@ -86,7 +87,17 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
     """
     schemes = _grid(["scheme", "held out"], ([f"`{name}`", SCHEMES[name]] for name in SCHEMES))
     return (
-        "\n".join([HEAD, *schemes, *_fits(fits), *_predictions(), *_tables(), *_assumptions()])
+        "\n".join(
+            [
+                HEAD,
+                *schemes,
+                *_fits(fits),
+                *_engines(),
+                *_predictions(),
+                *_tables(),
+                *_assumptions(),
+            ]
+        )
         + "\n"
     )
 
@@ -177,6 +188,35 @@ def _said(note: str | None) -> str:
     return "" if note is None or note.startswith("written by") else note
 
 
+ENGINES = """
+A simulation gives each engine one board, and takes its iterations from the fit `llm` above: vLLM on
+one A100, carried to other boards. The rows of `llm_iteration` are of another engine, with two to
+eight boards, so they speak of a simulation's iterations only from afar. This is how far that model
+is from them, without their having a say in it but for three medians:
+"""
+
+
+def _engines() -> Iterator[str]:
+    yield "## The simulated engine against another one"
+    yield ENGINES
+    rows = simulated_engines()
+    heads = ["gpu", "boards", "time", "n", "median, %", "p90, %", "median of predicted / measured"]
+    cells = []
+    for target in ("ttft_ms", "tpot_ms"):
+        ratio = rows.with_columns(ratio=pl.col(f"predicted_{target}") / pl.col(target))
+        by = ratio.group_by("gpu", "tensor_parallel").agg(
+            pl.len(),
+            median=100 * (pl.col("ratio") - 1).abs().median(),
+            p90=100 * (pl.col("ratio") - 1).abs().quantile(0.9, "linear"),
+            bias=pl.col("ratio").median(),
+        )
+        cells += [
+            [gpu, str(boards), target, str(n), f"{median:.0f}", f"{p90:.0f}", f"{bias:.2f}"]
+            for gpu, boards, n, median, p90, bias in by.sort("gpu", "tensor_parallel").rows()
+        ]
+    yield from _grid(heads, cells)
+
+
 def _predictions() -> Iterator[str]:
     yield "## Predictions that rows can be compared with\n"
     rows = sorted(
@@ -230,7 +270,10 @@ def _assumptions() -> Iterator[str]:
 def _linked(table: pl.DataFrame) -> str:
     """Name the sources of a table, each with a link to one of its pages."""
     sources = table.group_by("source", maintain_order=True).agg(pl.col("source_url").first())
-    links = [f"[{source}]({url})" for source, url in sources.head(MOST_SOURCES).rows()]
+    links = [
+        source if url is None else f"[{source}]({url})"
+        for source, url in sources.head(MOST_SOURCES).rows()
+    ]
     rest = sources.height - len(links)
     return "; ".join(links) + (f"; {rest} more" if rest else "")
 

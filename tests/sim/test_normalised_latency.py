@@ -95,3 +95,25 @@ def test_a_window_is_judged_when_its_longest_request_had_its_time():
     assert max(longest.values()) > 2
     for window, end_s in rows.select("window", "end_s").iter_rows():
         assert end_s + 30.0 * longest[window] <= 600.0
+
+
+def test_estimates_and_predictions_are_of_normalised_latency_too():
+    """Alone on an instance, what was profiled is what the windows show, within sampling error."""
+    seen = {}
+
+    def act(desk):
+        for query in desk.waiting:
+            plan = list(desk.candidates(query))[-1]
+            estimate = desk.profile(query, plan, 1024)
+            seen["profiled"] = estimate.latency_mean_s, estimate.latency_quantile_s
+            predicted = desk.predict(query, plan)
+            seen["predicted"] = predicted.latency_mean_s, predicted.latency_quantile_s
+            desk.deploy(query, plan)
+
+    made = run(coding(30.0), Does(act, budget_s=1e5), world=Keeping)
+    later = run(coding(30.0), Does(smallest), world=Keeping)
+    assert made.planner_errors == []
+    latencies = [normalised for *_, normalised in later.latencies_s()]
+    mean, tail = np.mean(latencies), np.quantile(latencies, 0.95)
+    assert seen["profiled"] == (pytest.approx(mean, rel=0.2), pytest.approx(tail, rel=0.2))
+    assert seen["predicted"] == (pytest.approx(mean, rel=0.2), pytest.approx(tail, rel=0.3))
