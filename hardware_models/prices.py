@@ -127,6 +127,9 @@ def gpu_share_of_price(machine: str) -> float:
     local SSD, and that of an H100 more memory per vCPU and local SSDs, which this counts towards
     the GPU.
 
+    A machine that has no such price is taken at the first that it has. What is less than its host
+    should cost has a GPU for nothing.
+
     Raises:
         UnknownNameError: The machine, or a host for its board, is not in the tables.
     """
@@ -134,7 +137,9 @@ def gpu_share_of_price(machine: str) -> float:
     if board is None:
         return 0.0
     host = machine_vcpus(machine) * _vcpu_usd_per_hour(board)
-    return 1 - host / machine_price_usd_per_hour(machine)
+    offers = _offers(machine)
+    price = float(offers.get((_REGION, _ON_DEMAND), _any(offers))["price_usd_per_hour"])
+    return max(0.0, 1 - host / price)
 
 
 @table_cache
@@ -142,9 +147,10 @@ def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -
     """Look up the price of a byte that leaves the cloud for the Internet, in USD.
 
     It is that of the dearest tier, the first TiB of a month, and is billed by the GiB (2^30 bytes).
+    A region without a price of its own is taken to charge what us-central1 does: an assumption.
 
     Args:
-        region: The cloud region that the byte leaves.
+        region: The cloud region that the byte leaves, or a place of a user's own.
         destination: ``"worldwide"``, or a part of the world that has a price of its own,
             ``"australia"`` or ``"china"``.
 
@@ -152,7 +158,7 @@ def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -
         UnknownNameError: There is no price of the region or the destination.
     """
     table = load_table("egress_prices").filter(pl.col("from_tib_per_month") == 0)
-    pick("region of egress", region, dict.fromkeys(table["region"]))
+    region = region if region in table["region"] else _REGION
     there = table.filter(pl.col("region") == region)
     pick(f"destination of egress from {region}", destination, there["destination"].to_list())
     price = there.filter(pl.col("destination") == destination)["price_usd_per_gib"].item()

@@ -23,7 +23,7 @@ from lab.errors import (
     shown,
     unknown_key,
 )
-from lab.schemas import Settings, register
+from lab.schemas import OPEN_MAPPINGS, Settings, register
 from lab.targets import build, find_class, parameters
 from scenarios.application import Application
 from scenarios.arrivals import ArrivalProcess
@@ -104,7 +104,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     """
     config = config.copy()
     OmegaConf.set_struct(config, False)
-    _empty_what_was_emptied(config, overrides)
+    _replace_whole_mappings(config, overrides)
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
@@ -263,12 +263,28 @@ def _children(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(node)
 
 
-def _empty_what_was_emptied(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Apply overrides such as ``cluster.nodes={}``, which Hydra merges and so ignores."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        if override.value() == {} and OmegaConf.select(config, key) is not None:
+def _replace_whole_mappings(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Apply overrides that set a whole mapping, which Hydra merges into the one that is there.
+
+    Those that empty any, such as ``cluster.nodes={}``, and those of open mappings, such as
+    ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for number, override in enumerate(parsed):
+        key, value = override.key_or_group, override.value()
+        node = OmegaConf.select(config, key) if isinstance(value, dict) else None
+        if node is None:
+            continue
+        assert isinstance(value, dict)
+        if value == {}:
             OmegaConf.update(config, key, {}, merge=False)
+        elif key in OPEN_MAPPINGS and not override.is_add():
+            later = [one.key_or_group for one in parsed[number + 1 :]]
+            named = {str(name) for name in value} | {
+                one.removeprefix(f"{key}.").partition(".")[0] for one in later
+            }
+            for name in [name for name in node if str(name) not in named]:
+                del node[name]
 
 
 def _check_keys(config: DictConfig) -> None:

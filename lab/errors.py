@@ -65,11 +65,16 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
     """Return what one exception says of the input, or None if it does not name a key."""
     from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
 
     if isinstance(cause, InputError):
         return str(cause)
     if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
         return _missing_file(str(cause.missing_cfg_file), cause.options or [])
+    if isinstance(cause, MarkedYAMLError):
+        mark = cause.problem_mark or cause.context_mark
+        where = "" if mark is None else f"{mark.name}, line {mark.line + 1}: "
+        return f"{where}not valid YAML ({one_line(cause.problem)})"
     if isinstance(cause, OverrideParseException):
         reason = str(cause).split("\nSee ", maxsplit=1)[0]
         reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
@@ -88,11 +93,23 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
         known = [str(key) for key in parent] if parent is not None else []
         return unknown_key(str(cause.full_key), str(cause.key), known, overrides)
     if isinstance(cause, ValidationError):
+        if "is not a subclass" in str(cause.msg):
+            return _unknown_entry(cause, overrides)
         written = f"{cause.full_key}={shown(cause.value)}"
         if cause.value is None and "is not Optional" not in str(cause.msg):
             written = _written(str(cause.full_key), overrides)
         return f"{written}: {_wanted(str(cause.msg))}"
     return f"{cause.full_key}: {one_line(str(cause.msg).splitlines()[0])}"
+
+
+def _unknown_entry(cause: Any, overrides: Sequence[str]) -> str:
+    """Say that a mapping has no such entry, part of which an override wants to set."""
+    entry = str(cause.full_key)  # without what is above it, for it is of no tree yet
+    for override in overrides:
+        above, found, _ = f"{key_of(override)}.".rpartition(f".{entry}.")
+        if found:
+            return unknown_key(f"{above}.{entry}", entry, [], [override])
+    return f"{_written(entry, overrides)}: must be a mapping, such as {{key: value}}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -119,13 +136,13 @@ def _no_option(overrides: Sequence[str]) -> str:
 
 
 def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
-    """Say that there is no such key, and which there are."""
+    """Say that there is no such key, and which there are, if any are known."""
     parent = full_key.rpartition(".")[0]
     if "horizon_s" in known:  # the top of the tree
         known = [*(name for name in known if name != "hydra"), "experiment"]
     names = [name for name in known if not name.startswith("_")]
     where = f"{parent} has" if parent else "there are"
-    allowed = f"{where} {', '.join(names)}" if names else f"{parent} has no keys"
+    allowed = f"; {where} {', '.join(names)}" if names else ""
     hint = ""
     if parent == "planner" and "compare" in names:
         return f"{_written(full_key, overrides)}: {OF_COMPARED}"
@@ -136,7 +153,7 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
         if parent == "workload.tiers":
             hint += "; those of the application are application.tiers"
     written = _written(full_key, overrides)
-    return f"{written}: there is no key {full_key}; {allowed}{nearest_clause(key, names)}{hint}"
+    return f"{written}: there is no key {full_key}{allowed}{nearest_clause(key, names)}{hint}"
 
 
 def key_of(override: str) -> str:
@@ -167,6 +184,4 @@ def _wanted(message: str) -> str:
         return "must be a list, such as []"
     if first.startswith("Cannot assign"):
         return f"must be a mapping, such as {{key: value}} ({one_line(first)})"
-    if "is not a subclass" in first:
-        return "to add an entry, override the mapping above it: '+cluster.nodes={lab: {...}}'"
     return one_line(first)

@@ -31,6 +31,9 @@ class Given:
         device: the device, where it is no GPU.
         backend: what runs the operator there.
         threads: with how many threads.
+
+    Raises:
+        InputError: a number of things is below 1.
     """
 
     model: str | None = None
@@ -42,6 +45,22 @@ class Given:
     device: str | None = None
     backend: str = "cpu"
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("slices", "processes", "batch", "tensor_parallel", "threads"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise InputError(f"--{name.replace('_', '-')}={number}: must be 1 or more")
+
+    def batch_size(self) -> int:
+        """Return the batch size.
+
+        Raises:
+            InputError: it is not given.
+        """
+        self.need("batch")
+        assert self.batch is not None
+        return self.batch
 
     def need(self, *names: str) -> None:
         """Check that some of them are given.

@@ -18,6 +18,15 @@ from scenarios.workload import Workload
 
 Open = dict[str, Any]
 
+OPEN_MAPPINGS = (
+    "network.technologies",
+    "network.traces",
+    "workload.tiers",
+    "workload.datasets",
+    "workload.devices",
+)
+"""Mappings by names of the user's choice: set whole on the command line, they are replaced."""
+
 
 @dataclass
 class WorkloadSchema(Workload):
@@ -75,6 +84,8 @@ def settings_schema() -> DictConfig:
     schema.network.technologies = {}
     schema.workload.tiers = {}
     schema.workload.devices = {}
+    for key in OPEN_MAPPINGS:
+        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
     return schema
 
 

@@ -216,7 +216,7 @@ def _raised_by_hydra(error: BaseException) -> bool:
     """Tell whether an exception speaks of the configuration, not of a fault of ours."""
     from lab.errors import InputError
 
-    modules = ("hydra", "omegaconf", "antlr4")
+    modules = ("hydra", "omegaconf", "antlr4", "yaml")
     if isinstance(error, InputError) or type(error).__module__.startswith(modules):
         return True
     # Hydra also raises plain ValueErrors, such as for a group set to a number.

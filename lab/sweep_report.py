@@ -14,6 +14,7 @@ from lab.run_directory import CONFIG, ERROR, SUMMARY, read_summary
 
 # What a run is compared over; all else must agree.
 VARIED = ("seed", "planner")
+APPLICATION = "application.name"
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,23 @@ def _text(value: Any) -> str:
 
 
 def _differing(settings: list[Mapping[str, Any]]) -> list[str]:
-    """Return the keys whose values are not the same everywhere."""
+    """Return the keys whose values are not the same everywhere.
+
+    Applications differ in most of theirs, which their names say already: those keys count that
+    differ for one name.
+    """
     keys = dict.fromkeys(key for one in settings for key in one)
-    return [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
+    names = {one.get(APPLICATION) for one in settings}
+    of_name = [[one for one in settings if one.get(APPLICATION) == name] for name in names]
+
+    def differs(key: str) -> bool:
+        alike = key.startswith("application.") and key != APPLICATION
+        return any(
+            len({repr(one.get(key)) for one in group}) > 1
+            for group in (of_name if alike else [settings])
+        )
+
+    return [key for key in keys if differs(key)]
 
 
 def _rows(runs: Iterable[Run]) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ from math import inf
 import numpy as np
 
 from hardware_models.devices import devices
-from hardware_models.tables import using_tables
+from hardware_models.tables import TableSet, read_file, user_table, using_tables
 from lab.compose import Setup
-from scenarios.application import Configuration
+from scenarios.application import Configuration, NeuralNetwork
 from scenarios.scenario import Scenario
 from sim.nominal import Nominal
 from sim.plan import CORE, Allocation
@@ -18,7 +18,27 @@ from sim.service import RefusalError
 def warnings(setup: Setup) -> list[str]:
     """Return one sentence for each bound that no plan can keep, and each event out of reach."""
     with using_tables(setup.tables):
-        return list(_warnings(setup.scenario()))
+        scenario = setup.scenario()
+        return [*_warnings(scenario), *_unread(setup.tables, scenario)]
+
+
+def _unread(tables: TableSet, scenario: Scenario) -> Iterator[str]:
+    """Yield one sentence for rows of the user's that no operator follows."""
+    user = tables.user.get("gpu_latency")
+    if user is None:
+        return
+    theirs = dict.fromkeys(user_table(read_file(user.path), "gpu_latency", user.path)["model"])
+    followed = {
+        model.like
+        for model in scenario.application.models.values()
+        if isinstance(model, NeuralNetwork)
+    }
+    if followed.isdisjoint(theirs):
+        yield (
+            f"tables.gpu_latency: no operator of {scenario.application.name} is like "
+            f"{', '.join(theirs)}, so these rows change nothing; name one by "
+            "application.operators.NAME.network.like"
+        )
 
 
 def _warnings(scenario: Scenario) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from hardware_models.fits.registry import FITS
@@ -49,12 +50,16 @@ class Goal:
 GOALS = {"gpu_latency": Goal("random 5-fold", 3, 10), "llm_iteration": Goal("random 5-fold", 5, 12)}
 """The goals of the fits that have one."""
 
+UNFITTED = {"accelerator_relative_speed": "row-out", "device_latency": "10-fold"}
+"""Tables without a fit whose rows are predicted from the others, and how these are held out."""
+
 SCHEMES = {
     "random 5-fold": "a random fifth of all rows at a time: how a point is predicted that a grid "
     "lacks",
     "curve out": "for each model one pair of slices and processes at a time, at every batch",
     "batch out": "for each model one batch size at a time, the smallest and the largest included",
     "row-out": "one row at a time",
+    "10-fold": "every tenth row",
     "5-fold by cell": "a fifth of the cells at a time, whole, a cell being a model's prompt and "
     "batch over so many boards",
     "5-fold by curve": "a fifth of the curves at a time, whole",
@@ -91,6 +96,7 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
             [
                 HEAD,
                 *schemes,
+                *_glance(fits),
                 *_fits(fits),
                 *_engines(),
                 *_predictions(),
@@ -141,6 +147,37 @@ def _drawn() -> dict[tuple[str, str], list[Unseen]]:
 
 def _figure(table: str, target: str) -> str:
     return f"validation_{table}_{target}.png"
+
+
+def _glance(names: Iterable[str]) -> Iterator[str]:
+    """Yield one row for each fit, part and scheme; where nothing is fitted, for each prediction."""
+    yield "## All rows at a glance\n"
+    cells = [
+        [
+            name,
+            row["group"].removesuffix("all").strip(),
+            row["scheme"],
+            *_errors(row["n"], row["median_pct"], row["p90_pct"], row["worst_pct"]),
+            goal.verdict(row) if (goal := GOALS.get(name)) else "",
+        ]
+        for name in names
+        for row in load_table(f"fit_{name}_errors").iter_rows(named=True)
+        if row["group"].split()[-1] == "all"
+    ]
+    for one in PREDICTORS:
+        if one.table in UNFITTED and one.cross_validated is not None:
+            rows = one.cross_validated()
+            errors = np.abs(100 * (rows["predicted"] / rows[one.target] - 1).drop_nulls().drop_nans().to_numpy())
+            figures = np.quantile(errors, (0.5, 0.9, 1.0)).tolist()
+            scheme = UNFITTED[one.table]
+            cells.append([one.table, one.target, scheme, *_errors(len(errors), *figures), ""])
+    heads = ["fit or table", "part", "scheme", "n", "median, %", "p90, %", "worst, %", "goal"]
+    yield from _grid(heads, cells)
+    yield "Rows that a fit does not trust are left out here; they have lines of their own below.\n"
+
+
+def _errors(n: int, *percent: float) -> list[str]:
+    return [str(n), *(f"{one:.1f}" for one in percent)]
 
 
 def _fits(names: Iterable[str]) -> Iterator[str]:

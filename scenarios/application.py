@@ -201,6 +201,10 @@ class Dataset:
         return values
 
 
+ANSWER = "answer"
+"""What results call the way of the answer back to the device, where others name an operator."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """What everybody may know of an application: its operators and how they can be configured.
@@ -208,10 +212,20 @@ class Pipeline:
     Args:
         name: name of the application.
         operators: the pipeline, in the order in which data flow.
+
+    Raises:
+        ValueError: an operator is named ``"answer"``.
     """
 
     name: str
     operators: tuple[Operator, ...]
+
+    def __post_init__(self) -> None:
+        if ANSWER in [operator.name for operator in self.operators]:
+            raise ValueError(
+                f"application.operators.{ANSWER}: results call the way back to the device so; "
+                "give the operator another name"
+            )
 
     @cached_property
     def knobs(self) -> tuple[Knob, ...]:

@@ -108,7 +108,10 @@ class TraceReplay(ArrivalProcess):
         return _mean_rate(self._offsets_s())
 
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
-        """Return the replayed arrival times, shape (n,); the stream is not used.
+        """Return the replayed arrival times, shape (n,).
+
+        The replay starts at a moment of the trace that the stream draws, for a short run sees only
+        a part of a trace that is stretched to a low rate; at its end the trace begins anew.
 
         Raises:
             ValueError: the trace cannot be read.
@@ -118,8 +121,9 @@ class TraceReplay(ArrivalProcess):
             return np.empty(0)
         stretched = offsets * (_mean_rate(offsets) / rate)
         period = len(offsets) / rate
+        shifted = np.sort((stretched - rng.random() * period) % period)
         rounds = int(np.ceil(horizon_s / period))
-        path = np.concatenate([stretched + i * period for i in range(rounds)])
+        path = np.concatenate([shifted + i * period for i in range(rounds)])
         return path[path < horizon_s]
 
 

@@ -52,7 +52,9 @@ class Node:
             raise ValueError(f"cpu_relative_speed={self.cpu_relative_speed}: must be above 0")
         if self.boot_s < 0:
             raise ValueError(f"boot_s={self.boot_s}: must be 0 s or more")
-        self.price_usd_per_hour  # noqa: B018  (an unknown machine, purchase or region raises here)
+        # An unknown machine, purchase, region or board raises here.
+        self.price_usd_per_hour  # noqa: B018
+        self.core_price_usd_per_hour  # noqa: B018
 
     @property
     def price_usd_per_hour(self) -> float:

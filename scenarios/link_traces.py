@@ -61,8 +61,11 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
         except ValueError:
             if index == 0 and len(cells) == 2:
                 continue
+            hint = (
+                "; a trace of Mahimahi needs format: mahimahi" if line.strip().isdecimal() else ""
+            )
             raise ValueError(
-                f"{path}, line {number}: {line!r} is no pair time_s,rate_bps of numbers"
+                f"{path}, line {number}: {line!r} is no pair time_s,rate_bps of numbers{hint}"
             ) from None
         if not (math.isfinite(time) and math.isfinite(rate) and rate >= 0):
             raise ValueError(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scenarios.application import Application, Pipeline
+from scenarios.application import ANSWER, Application, Pipeline
 from sim.clock import seconds
 from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, UNSERVED
 from sim.desk import Order
@@ -72,7 +72,7 @@ def operator_rows(verdict: Verdict, pipeline: Pipeline) -> Iterator[Row]:
     queueing, batching, compute, transfer = mean_parts_s(verdict.window.completed)
     if not transfer:
         return
-    names = [*(operator.name for operator in pipeline.operators), "answer"]
+    names = [*(operator.name for operator in pipeline.operators), ANSWER]
     for i, name in enumerate(names):
         last = i == len(names) - 1
         yield {

@@ -10,12 +10,14 @@ import pytest
 
 from lab import run
 from lab.run_directory import planner_directories, read_summary
+from scenarios.network import Network
 from sim import Desk
 from sim.results import SCHEMAS
 from sim.search import CHARGES_S
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
+HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
 
 
@@ -94,6 +96,26 @@ def test_the_sweep_of_the_results_page_can_be_read(folder, monkeypatch, capsys):
     for row, (planner, seed, goodput) in zip(names["by_run"].rows(), expected, strict=True):
         assert row[:2] == (planner, seed)
         assert row[2] == pytest.approx(goodput)
+
+
+def test_the_links_and_devices_of_the_hardware_page_can_be_had(folder, monkeypatch, capsys):
+    for name in ("up.csv", "down.csv"):
+        (folder / name).write_text("time_s,rate_bps\n0,2e7\n1,1e7\n2,3e7\n", encoding="utf-8")
+    links, devices = commands(HARDWARE)
+    call(monkeypatch, f"{links} horizon_s=60 figures=false planner=videostorm")
+    queries = pl.read_parquet(next(folder.rglob("queries")))
+    assert set(queries["technology"]) == {"car"}, "a mapping set whole replaces what was there"
+    call(monkeypatch, f"{devices} horizon_s=60 figures=false planner=videostorm hydra.run.dir=two")
+    queries = pl.read_parquet(next((folder / "two").rglob("queries")))
+    assert queries["device"].str.contains("Jetson|Raspberry").all()
+
+
+def test_the_hardware_page_is_right_about_far_round_trips():
+    text = re.search(r"difference, is ([\d.]+) ms; (\d+) km of fibre are ([\d.]+) ms", HARDWARE)
+    measured_ms, km, fibre_ms = map(float, text.groups())
+    assert 1e3 * Network().backhaul_round_trip_s == pytest.approx(measured_ms, abs=0.05)
+    far = Network(backhaul_km=km)
+    assert 1e3 * far.backhaul_round_trip_s == pytest.approx(fibre_ms, abs=0.05)
 
 
 def test_parts_of_latency_add_up_as_the_results_page_says():

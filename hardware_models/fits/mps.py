@@ -73,9 +73,11 @@ def fit() -> Fit:
     errors = pl.concat(
         [
             error_rows(threads, SCHEME, "model", "value").with_columns(
-                group=pl.col("group").replace("all", "threads")
+                group=pl.col("group").replace("all", "threads all")
             ),
-            error_rows(pairs, SCHEME, "group", "value").filter(pl.col("group") != "all"),
+            error_rows(pairs, SCHEME, "group", "value")
+            .filter(pl.col("group") == "all")
+            .with_columns(group=pl.lit(f"{mps.INTERFERENCE_GROUP} all")),
         ]
     )
     return Fit(

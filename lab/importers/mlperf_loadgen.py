@@ -44,8 +44,7 @@ def read(path: Path, given: Given) -> pl.DataFrame:
         latency_ms = _number(path, entries, MEAN) / NS_PER_MS
         note, kind = f"{scenario}: mean latency of a query", "measured"
     elif scenario == "Offline":
-        given.need("batch")
-        batch = given.batch or 1
+        batch = given.batch_size()
         rate = _number(path, entries, RATE)
         latency_ms = MS_PER_S * batch / rate
         note, kind = f"Offline: 1000 * batch / ({rate:g} samples per second)", "derived"

@@ -32,7 +32,7 @@ def read(path: Path, given: Given) -> pl.DataFrame:
     Raises:
         InputError: the file is no such report, or lacks that concurrency.
     """
-    given.need("batch")
+    batch = given.batch_size()
     frame = read_file(path)
     for name in COLUMNS:
         if name not in frame.columns:
@@ -56,6 +56,5 @@ def read(path: Path, given: Given) -> pl.DataFrame:
         f"server compute time at concurrency {given.processes}; besides, {row[QUEUE]:g} us in "
         f"queue; {row[P50]:g} us from end to end (median)"
     )
-    batch = given.batch or 1
     latency_ms = row[INFER] / US_PER_MS
     return pl.DataFrame([gpu_latency_row(given, batch, latency_ms, note, "measured")])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.compose import compose, set_up
 from lab.simulate import main
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
@@ -32,7 +33,7 @@ WRONG = [
         ["workload=azure_code", "workload.arrivals.path=nope.csv"],
         ["workload.arrivals.path='nope.csv'", "no such file", "azure_llm_2023_code"],
     ),
-    (["+cluster.nodes.lab={tier: cloud}"], ["cluster.nodes.lab", "'+cluster.nodes={lab: {...}}'"]),
+    (["+cluster.nodes.lab={tier: cloud}"], ["cluster.nodes.lab", "'+cluster.nodes={lab: ...}'"]),
     (["workload.datasets={LibriSpeech: 0, TED-LIUM: 0, VOiCES: 0}"], ["workload.datasets"]),
     (["planner=cheapest_feasible", "planner.budget_s=-1"], ["planner.budget_s=-1", "0 s or more"]),
     (["hydra.run.dir=/proc/nowhere"], ["hydra.run.dir", "/proc/nowhere"]),
@@ -116,6 +117,35 @@ def test_a_sweep_with_a_job_that_cannot_be_composed_does_not_start(compass, tmp_
     status, out, err = compass("-m", values)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
+    (tmp_path / "conf" / "application").mkdir(parents=True)
+    bad = tmp_path / "conf" / "application" / "mine.yaml"
+    bad.write_text("name: mine\n  tables: x\n")
+    status, out, err = compass("application=mine", "--config-dir", str(tmp_path / "conf"))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "mine.yaml" in err
+    assert "line 2: not valid YAML" in err
+
+
+@pytest.mark.parametrize(
+    ("override", "names"),
+    [
+        ("network.technologies={WiFi: 2}", {"WiFi"}),
+        ("+network.technologies={WiFi: 2}", {"WiFi", "4G-LTE"}),
+        ("workload.devices={jetson: 1}", {"jetson"}),
+        ("+workload.devices={jetson: 1}", {"jetson", "phone"}),
+    ],
+)
+def test_a_mapping_set_whole_replaces_and_plus_adds(override, names):
+    key = override.lstrip("+").partition("=")[0]
+    group, name = key.split(".")
+    overrides = [*SHORT, override]
+    config = set_up(compose(overrides), overrides).config
+    assert names <= set(config[group][name])
+    if not override.startswith("+"):
+        assert set(config[group][name]) == names
 
 
 def test_a_constructor_that_refuses_its_arguments(compass):

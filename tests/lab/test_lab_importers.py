@@ -118,6 +118,7 @@ def test_mlperf_offline_gives_the_batch_over_the_rate(capsys, tmp_path):
     assert row["batch_latency_ms"] == pytest.approx(64 / 1600.5 * 1000)
     assert (row["batch"], row["kind"]) == (64, "derived")
     assert "--batch is missing" in refused(capsys, *words)
+    assert "--batch=0: must be 1 or more" in refused(capsys, *words, "--batch", "0")
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 import polars as pl
 import pytest
 
-from hardware_models.tables import load_table
+from hardware_models.tables import load_table, using_tables
 from lab import run
+from lab.compose import compose, set_up
 from lab.errors import InputError
+from lab.unreachable import warnings
+from scenarios.cluster import Node
 
 SHORT = ["experiment=speech_small", "horizon_s=60", "planner=videostorm"]
 
@@ -48,6 +51,42 @@ def test_own_prices_are_billed(tmp_path):
     cheap = run(lavish)
     assert dear.decisions["plan"].to_list() == cheap.decisions["plan"].to_list()
     assert bill(dear) == pytest.approx(3 * bill(cheap), rel=0.01)
+
+
+def own_rows(tmp_path):
+    table = load_table("gpu_latency").filter(pl.col("model") == "resnet50")
+    path = tmp_path / "rows.csv"
+    table.with_columns(model=pl.lit("my_net")).write_csv(path)
+    return f"tables.gpu_latency={path}"
+
+
+def warned(overrides):
+    return warnings(set_up(compose(overrides), overrides))
+
+
+def test_rows_that_no_operator_follows_are_a_warning(tmp_path):
+    said = warned([*SHORT, own_rows(tmp_path)])
+    assert [one for one in said if "my_net, so these rows change nothing" in one] == said != []
+
+
+def test_rows_that_an_operator_follows_are_none(tmp_path):
+    followed = "application.operators.wave_to_text.network.like=my_net"
+    assert warned([*SHORT, own_rows(tmp_path), followed]) == []
+
+
+def test_a_region_of_ones_own_has_its_own_prices_and_the_egress_of_another(tmp_path):
+    machine = "a2-highgpu-1g"
+    mine = load_table("prices").filter(pl.col("item") == machine, pl.col("purchase") == "on-demand")
+    path = tmp_path / "mine.csv"
+    mine.head(1).with_columns(region=pl.lit("basement"), price_usd_per_hour=pl.lit(7.25)).write_csv(
+        path
+    )
+    there = ["cluster.nodes.cloud.region=basement", f"cluster.nodes.cloud.machine={machine}"]
+    done = run([*SHORT, f"tables.prices={path}", *there])
+    node = done.scenario.cluster.nodes["cloud"]
+    with using_tables(done.scenario.tables):
+        assert node.price_usd_per_hour == 7.25
+        assert node.egress_usd_per_byte == Node(machine=machine).egress_usd_per_byte
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,23 @@ def test_report_of_a_sweep_tells_drift_apart(tmp_path, capsys):
     assert "null" not in out
 
 
+def test_report_of_a_sweep_over_applications_tells_them_by_name(tmp_path, capsys):
+    few = CheapestFeasible(samples=2)
+    for name, rate in (
+        ("code_generation", 0.2),
+        ("live_video_chat", 0.2),
+        ("live_video_chat", 1.0),
+    ):
+        overrides = [f"application={name}", f"application.requests_per_s={rate}"]
+        run(["horizon_s=30", *overrides], few, tmp_path / f"{name}{rate}")
+    assert main(["report", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    rate = "application.requests_per_s"
+    assert f"application.name=code_generation, {rate}=0.2: 1 planner" in out
+    assert f"application.name=live_video_chat, {rate}=1.0: 1 planner" in out
+    assert "application.operators" not in out
+
+
 def test_report_names_planners_that_never_ran(tmp_path, capsys):
     run(["horizon_s=30"], directory=tmp_path / "first")
     write_summary(tmp_path, {"first": read_summary(tmp_path / "first")})

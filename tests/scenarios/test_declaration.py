@@ -217,6 +217,11 @@ BAD = [
     ({"operators.see.kind": "gpus"}, "operators.see.kind=gpus: no such kind of operator", "gpu)"),
     ({"operators.see.kind": None}, "operators.see.kind=null", "cpu, gpu, llm"),
     ({"operators": {}}, "application.operators={}", "one at least"),
+    (
+        {"operators.answer": {"kind": "cpu", "service_time_s": 1.0, "message_bytes": 1.0}},
+        "application.operators.answer: results call the way back",
+        "another name",
+    ),
     ({"operators.see": 3}, "application.operators.see=3", "must be a mapping"),
     ({"operators.see.knob": {}}, "operators.see.knob={}: no such key", "nearest: knobs"),
     ({"operators.see.network": DELETE}, "application.operators.see.network: is missing", ""),

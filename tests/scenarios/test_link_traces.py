@@ -68,6 +68,7 @@ def test_rates_hold_until_the_next_time():
     ("load", "text", "reason"),
     [
         (load_rate_csv, "0,1\n1,fast\n", r"trace, line 2: '1,fast' is no pair"),
+        (load_rate_csv, "5\n", "line 1: '5' is no pair.* of Mahimahi needs format: mahimahi"),
         (load_rate_csv, "0,1,2\n", r"line 1: '0,1,2' is no pair"),
         (load_rate_csv, "0,1\n1,-5\n", r"line 2: '1,-5' must hold a finite time and a rate of 0"),
         (load_rate_csv, "0,1\n1,nan\n", "line 2: '1,nan' must hold"),
