@@ -167,7 +167,9 @@ def _glance(names: Iterable[str]) -> Iterator[str]:
     for one in PREDICTORS:
         if one.table in UNFITTED and one.cross_validated is not None:
             rows = one.cross_validated()
-            errors = np.abs(100 * (rows["predicted"] / rows[one.target] - 1).drop_nulls().drop_nans().to_numpy())
+            errors = np.abs(
+                100 * (rows["predicted"] / rows[one.target] - 1).drop_nulls().drop_nans().to_numpy()
+            )
             figures = np.quantile(errors, (0.5, 0.9, 1.0)).tolist()
             scheme = UNFITTED[one.table]
             cells.append([one.table, one.target, scheme, *_errors(len(errors), *figures), ""])
