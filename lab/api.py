@@ -29,6 +29,7 @@ class Result:
         windows: one row per query and evaluation window.
         operators: where the latency of each window went, by operator.
         decisions: one row per decision of the planner.
+        offers: one row per plan that the planner put on record.
         profiling: one row per profiling run.
         scenario: what was simulated.
         seed: the seed.
@@ -39,6 +40,7 @@ class Result:
     windows: pl.DataFrame
     operators: pl.DataFrame
     decisions: pl.DataFrame
+    offers: pl.DataFrame
     profiling: pl.DataFrame
     scenario: Scenario
     seed: int

@@ -115,15 +115,22 @@ class Profiling:
         lanes: searches that can profile at the same time; the others wait, first come first served.
         workers: workers of a lane, each a core and a whole A100-80GB; n samples take
             ceil(n / workers) times the time of one sample.
+        feature_correlation: how well what is known of an item before it runs tells how hard it is,
+            from 0 to below 1; an assumption, see ``sim.profiling_bench``.
     """
 
     lanes: int = 4
     workers: int = 16
+    feature_correlation: float = 0.85
 
     def __post_init__(self) -> None:
         for key in ("lanes", "workers"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}={getattr(self, key)}: must be 1 or more")
+        if not 0 <= self.feature_correlation < 1:
+            raise ValueError(
+                f"feature_correlation={self.feature_correlation}: must be 0 or more, and below 1"
+            )
 
 
 @dataclass

@@ -5,21 +5,24 @@ telemetry. It never shows a device's or a link's true speed, the content of a qu
 What it does for a planner is charged to the clock of the query's search, by one cost model for all.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from math import fsum
 from typing import Any
+
+import numpy as np
 
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
 from scenarios.queries import Query
 from sim.clock import seconds
 from sim.errors import PlannerError
+from sim.metered_profiling import denied, measure
 from sim.office import Office, PlanFigures
 from sim.plan import Plan, list_price_usd_per_hour
 from sim.plan_rules import check_configuration, check_plan
 from sim.prediction import Prediction, sojourn
-from sim.profiling import Estimate, Measurement, ProfilingBench, ProfilingRun
+from sim.profiling import Estimate, Floats, Integers, Measurement
 from sim.search import CHARGES_S, Search
 from sim.service import RefusalError
 from sim.telemetry import WindowReport
@@ -196,8 +199,10 @@ class Desk:
             raise PlannerError(f"think(count={count!r}): must be a whole number of 0 or more")
         self._search(query).charge(count * CHARGES_S[operation])
 
-    def profile(self, query: Query, what: Plan | Configuration, samples: int) -> Estimate:
-        """Measure a configuration on the query's first ``samples`` items of data.
+    def profile(
+        self, query: Query, what: Plan | Configuration, samples: int | Integers
+    ) -> Estimate:
+        """Measure a configuration on items of the query's data.
 
         Only what was not measured before runs, and is charged: n items on w workers take
         ceil(n / w) times one item's time, from the first operator on whose knobs or upstream knobs
@@ -207,39 +212,80 @@ class Desk:
         Args:
             query: a waiting or running query.
             what: a plan, or a configuration alone.
-            samples: items that the estimate is to rest on.
+            samples: how many items the estimate is to rest on, those of the lowest numbers being
+                the next to be measured; or the numbers of the items, shape (m,).
 
         Returns:
-            The estimate on at least so many items, budget permitting.
+            The estimate on all that was measured of the configuration, at least what was asked
+            for, budget permitting.
         """
         search = self._search(query)
-        _check_samples(samples)
         bench = self._office.bench(query, self._now_ns)
+        wanted = _checked_samples(samples, bench.items)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
-        if known is not None and (
-            known.count >= samples or self._denied(known.measurement.configuration, bench, search)
-        ):
-            return known
+        if known is not None:
+            configuration = known.measurement.configuration
+            if not len(bench.missing(configuration, wanted)) or denied(
+                configuration, bench, search
+            ):
+                return known
         configuration = what.configuration if isinstance(what, Plan) else what
-        measurement, reused = self._measure(
-            bench, self._known(configuration), samples, search, query.id, query.dataset
+        check_configuration(configuration, self.pipeline)
+        measurement, reused = measure(
+            self._office, bench, configuration, wanted, search, query.id, query.dataset
         )
-        if plan is None:
-            return Estimate(measurement, reused, query.slo.latency_quantile)
-        figures = self._figures(query, plan)
-        estimate = Estimate(
-            measurement,
-            reused,
-            query.slo.latency_quantile,
-            figures.latency_factors,
-            figures.fixed_s,
-            fsum(figures.access_s) + figures.backhaul_s,
-            figures.cost_usd_per_hour,
-        )
-        if reused == len(self.pipeline.operators):
+        estimate = self._estimate(query, plan, measurement, reused)
+        if plan is not None and reused == len(self.pipeline.operators):
             bench.keep(plan, estimate)  # Asked again, it would be the same.
         return estimate
+
+    def audit(self, query: Query, samples: int) -> Estimate:
+        """Measure the configuration in force on fresh items of a running query's content as it is.
+
+        It is charged as profiling on data that was never seen is, and adds nothing to what was
+        profiled. The only way to learn of the accuracy that a deployment has by now.
+
+        Args:
+            query: a running query.
+            samples: items that are taken from the stream, and labelled.
+
+        Raises:
+            PlannerError: no plan is in force.
+        """
+        search = self._search(query)
+        plan = self.plan_of(query)
+        if plan is None:
+            raise PlannerError(f"audit query {query.id}: no plan is in force")
+        bench = self._office.fresh_bench(query, self._now_ns)
+        wanted = _checked_samples(samples, bench.items)
+        measurement, reused = measure(
+            self._office, bench, plan.configuration, wanted, search, query.id, query.dataset
+        )
+        return self._estimate(query, plan, measurement, reused)
+
+    def renew(self, query: Query) -> None:
+        """Take new data from a query's stream, whose content may have changed, for profiling.
+
+        What was measured for it is of the past: the desk forgets it.
+        """
+        self._search(query).denied.clear()
+        self._office.renew(query, self._now_ns)
+
+    def features(self, query: Query) -> Floats:
+        """Return features of the items of a query's data; see ``sim.profiling_bench``.
+
+        Returns:
+            Shape (items, 4): log size, log output length, and two views of how hard an item is.
+        """
+        self._search(query)
+        return self._office.bench(query, self._now_ns).features
+
+    def dataset_features(self, dataset: str) -> Floats:
+        """Return the features of the items that offline profiling uses, shape (items, 4)."""
+        self._called()
+        self._check_dataset(dataset)
+        return self._office.offline(dataset, self._budget_s)[0].features
 
     def profile_offline(self, dataset: str, configuration: Configuration, samples: int) -> Estimate:
         """Measure a configuration on a data set's own mixture of content, ahead of all queries.
@@ -253,13 +299,11 @@ class Desk:
             samples: items that the estimate is to rest on.
         """
         self._called()
-        _check_samples(samples)
-        if dataset not in self.datasets:
-            raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(self.datasets)}")
+        self._check_dataset(dataset)
+        check_configuration(configuration, self.pipeline)
         bench, search = self._office.offline(dataset, self._budget_s)
-        return Estimate(
-            *self._measure(bench, self._known(configuration), samples, search, None, dataset)
-        )
+        wanted = _checked_samples(samples, bench.items)
+        return Estimate(*measure(self._office, bench, configuration, wanted, search, None, dataset))
 
     def predict(self, query: Query, plan: Plan, estimate: Estimate | None = None) -> Prediction:
         """Predict what a plan would do for a query under the present load; see ``sim.prediction``.
@@ -318,6 +362,51 @@ class Desk:
         self._search(query).charge(CHARGES_S["fits"])
         figures = self._figures(query, plan)
         return self._office.machines.fits(figures.demands)
+
+    def fits_all(self, orders: Sequence[tuple[Query, Plan]]) -> list[bool]:
+        """Tell which plans the cluster could deploy now, one after the other.
+
+        Each that fits holds what it got while the next is tried; none is deployed. What a plan
+        would replace stays where it is.
+
+        Args:
+            orders: queries and plans, in the order in which they would be deployed.
+
+        Returns:
+            For each whether it fits.
+        """
+        demands = []
+        for query, plan in orders:
+            self._search(query).charge(CHARGES_S["fits"])
+            demands.append(self._figures(query, plan).demands)
+        return self._office.machines.fit_together(demands)
+
+    def offer(
+        self,
+        query: Query,
+        plan: Plan,
+        role: str,
+        latency_s: float,
+        accuracy: float,
+        price: float | None = None,
+        reason: str = "",
+    ) -> None:
+        """Put on record what a planner considered, for those who ask why later; it changes nothing.
+
+        Args:
+            query: the query.
+            plan: a plan that was looked at.
+            role: what became of it: ``"feasible"``, ``"offered"``, ``"chosen"``, ``"refused"`` or
+                a word of the planner's own.
+            latency_s: the SLO's quantile of latency that is believed.
+            accuracy: the mean accuracy that is believed.
+            price: what it would pay at the prices of the pools, if there are any.
+            reason: one sentence.
+        """
+        clock_ns = self._search(query).clock_ns
+        self._office.note_offer(
+            query, plan, self._now_ns, clock_ns, (role, latency_s, accuracy, price, reason)
+        )
 
     def deploy(self, query: Query, plan: Plan) -> None:
         """Deploy a plan when the search's clock is reached; the last order for a query counts.
@@ -395,78 +484,26 @@ class Desk:
             )
         return search
 
-    def _measure(
-        self,
-        bench: ProfilingBench,
-        configuration: Configuration,
-        samples: int,
-        search: Search,
-        query: int | None,
-        dataset: str,
-    ) -> tuple[Measurement, int]:
-        """Measure as many of the samples as the budget allows; return also the prefix reused."""
-        known = bench.known(configuration)
-        if known is not None and known.count >= min(samples, bench.items):
-            return known, len(self.pipeline.operators)
-        have = 0 if known is None else known.count
-        if self._denied(configuration, bench, search):
-            return bench.measure(configuration, have), len(self.pipeline.operators)
-        run = self._affordable(bench, configuration, samples, have, search)
-        if run is None:
-            search.denied[configuration.index] = bench.runs
-            return bench.measure(configuration, have), len(self.pipeline.operators)
-        charged_s = run.charged_s + CHARGES_S["profile"]
-        if query is None:
-            search.charge(charged_s)
-        else:
-            self._office.lanes.charge(search, charged_s)
-        search.device_s += run.device_s
-        measurement = bench.measure(configuration, run.samples)
-        self._office.note_profiling(
-            {
-                "query": query,
-                "dataset": dataset,
-                "at_s": seconds(search.clock_ns),
-                "configuration": str(configuration),
-                "samples": run.samples,
-                "prefix_reused": run.prefix_reused,
-                "charged_s": charged_s,
-                "device_s": run.device_s,
-                "accuracy_mean": measurement.accuracy_mean,
-                "accuracy_variance": measurement.accuracy_variance,
-                "true_accuracy": bench.true_accuracy(configuration),
-            }
+    def _check_dataset(self, dataset: str) -> None:
+        if dataset not in self.datasets:
+            raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(self.datasets)}")
+
+    def _estimate(
+        self, query: Query, plan: Plan | None, measurement: Measurement, reused: int
+    ) -> Estimate:
+        """Return what a measurement says of a plan, or of its configuration alone."""
+        if plan is None:
+            return Estimate(measurement, reused, query.slo.latency_quantile)
+        figures = self._figures(query, plan)
+        return Estimate(
+            measurement,
+            reused,
+            query.slo.latency_quantile,
+            figures.latency_factors,
+            figures.fixed_s,
+            fsum(figures.access_s) + figures.backhaul_s,
+            figures.cost_usd_per_hour,
         )
-        return measurement, run.prefix_reused
-
-    def _denied(self, configuration: Configuration, bench: ProfilingBench, search: Search) -> bool:
-        """Tell whether the budget did not suffice before, and nothing changed since."""
-        return search.denied.get(configuration.index) == bench.runs
-
-    def _affordable(
-        self,
-        bench: ProfilingBench,
-        configuration: Configuration,
-        samples: int,
-        have: int,
-        search: Search,
-    ) -> ProfilingRun | None:
-        """Return the run on the most samples that the search can pay for, or None."""
-        samples = min(samples, bench.items)
-        workers = self.cluster.profiling.workers
-        budget_s = search.remaining_s - CHARGES_S["profile"]
-        if bench.run(configuration, min(samples, have + 1), workers).charged_s > budget_s:
-            return None
-        while samples > have:
-            run = bench.run(configuration, samples, workers)
-            if run.charged_s <= budget_s:
-                return run
-            samples = -(-samples // workers) * workers - workers  # a round of workers fewer
-        return None
-
-    def _known(self, configuration: Configuration) -> Configuration:
-        check_configuration(configuration, self.pipeline)
-        return configuration
 
     def _figures(self, query: Query, plan: Plan) -> PlanFigures:
         """Return the figures of a plan, once it is found to be one that could run."""
@@ -483,6 +520,17 @@ class Desk:
         self._orders[query.id] = Order(query.id, plan, search, search.clock_ns)
 
 
-def _check_samples(samples: int) -> None:
-    if not isinstance(samples, int) or samples < 0:
-        raise PlannerError(f"samples={samples!r}: must be a whole number of 0 or more")
+def _checked_samples(samples: int | Integers, items: int) -> int | Integers:
+    """Return a number of items, or the numbers of different items, that can be profiled."""
+    if isinstance(samples, int):
+        if samples < 0:
+            raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
+        return min(samples, items)
+    wanted = np.asarray(samples)
+    if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
+        raise PlannerError(
+            f"samples={samples!r}: must be a whole number, or an array of numbers of items"
+        )
+    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < items):
+        raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
+    return np.unique(wanted.astype(np.int64))

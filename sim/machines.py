@@ -224,6 +224,21 @@ class Machines:
         self._made = made
         return not isinstance(got, str)
 
+    def fit_together(self, wanted: Sequence[Sequence[Demand]]) -> list[bool]:
+        """Tell which of several would succeed to ``join``, one after the other."""
+        made, undoing, fitting = self._made, [], []
+        for number, demands in enumerate(wanted, start=1):
+            got, undo = self._join(-number, -number, demands)
+            fitting.append(not isinstance(got, str))
+            if fitting[-1]:
+                undoing.append(undo)
+            else:
+                undo()
+        for undo in reversed(undoing):
+            undo()
+        self._made = made
+        return fitting
+
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
         """Take a deployment off its stations; return those that are gone for lack of members."""
         gone = []

@@ -12,13 +12,13 @@ from typing import Any
 from hardware_models.basis import Basis, worst
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
-from sim.clock import ns
+from sim.clock import ns, seconds
 from sim.machines import Demand, Machines
 from sim.memory import Memory
 from sim.nominal import ACCESS, UP, Nominal
 from sim.plan import Plan, list_price_usd_per_hour
 from sim.plan_space import PlanSpace
-from sim.profiling import ProfilingBench
+from sim.profiling_bench import Floats, ProfilingBench
 from sim.query_board import QueryBoard
 from sim.results import Tables
 from sim.search import Lanes, Search
@@ -95,7 +95,8 @@ class Office:
         self.profiling_device_s = 0.0
         self._seed = seed
         self._searches = 0
-        self._benches: dict[int, tuple[int, ProfilingBench]] = {}
+        self._benches: dict[int, ProfilingBench] = {}
+        self._renewals: dict[int, int] = {}
         self._offline: dict[str, tuple[ProfilingBench, Search]] = {}
 
     def new_search(self, now_ns: int, budget_s: float) -> Search:
@@ -104,34 +105,54 @@ class Office:
         return Search(self._searches, now_ns, ns(budget_s))
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
-        """Return the bench with a query's own data, as its content is now.
+        """Return the bench with a query's own data, taken when it was first asked for."""
+        if query.id not in self._benches:
+            self._benches[query.id] = self._bench_of(query, now_ns)
+        return self._benches[query.id]
 
-        When content shifts, there are new data, on which nothing was profiled yet.
-        """
+    def renew(self, query: Query, now_ns: int) -> None:
+        """Replace the data of a query by new ones."""
+        self._renewals[query.id] = self._renewals.get(query.id, 0) + 1
+        names = "renewal", self._renewals[query.id]
+        self._benches[query.id] = self._bench_of(query, now_ns, *names)
+
+    def fresh_bench(self, query: Query, now_ns: int) -> ProfilingBench:
+        """Return a bench with data of this moment, on which nothing was measured."""
+        return self._bench_of(query, now_ns, "fresh", now_ns)
+
+    def _bench_of(self, query: Query, now_ns: int, *names: str | int) -> ProfilingBench:
+        weights = self._content(query, now_ns)
+        return self._new_bench(query.dataset, weights, "query", query.id, *names)
+
+    def _content(self, query: Query, now_ns: int) -> Floats:
+        """Return the true mixture of a query's content over strata, as it is now."""
         content = self.board.living[query.id].truth.content
-        shift = max(i for i, (at_s, _) in enumerate(content) if i == 0 or ns(at_s) <= now_ns)
-        known = self._benches.get(query.id)
-        if known is None or known[0] != shift:
-            dataset = self.application.datasets[query.dataset]
-            bench = ProfilingBench(
-                self.application, dataset, content[shift][1], ("query", query.id), self._seed
-            )
-            known = self._benches[query.id] = shift, bench
-        return known[1]
+        return [
+            weights for i, (at_s, weights) in enumerate(content) if i == 0 or ns(at_s) <= now_ns
+        ][-1]
+
+    def _new_bench(self, dataset: str, weights: Floats, *names: str | int) -> ProfilingBench:
+        return ProfilingBench(
+            self.application,
+            self.application.datasets[dataset],
+            weights,
+            names,
+            self._seed,
+            self.cluster.profiling.feature_correlation,
+        )
 
     def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, Search]:
         """Return the bench with a data set's own mixture, and the search that profiles it."""
         if dataset not in self._offline:
-            data = self.application.datasets[dataset]
-            bench = ProfilingBench(
-                self.application, data, data.stratum_weights, ("data set", dataset), self._seed
-            )
+            weights = self.application.datasets[dataset].stratum_weights
+            bench = self._new_bench(dataset, weights, "data set", dataset)
             self._offline[dataset] = bench, self.new_search(0, budget_s)
         return self._offline[dataset]
 
     def forget(self, query: int) -> None:
         """Drop the bench of a departed query."""
         self._benches.pop(query, None)
+        self._renewals.pop(query, None)
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
         """Return the nominal figures of a plan for a query, by what of the query they depend on."""
@@ -179,6 +200,37 @@ class Office:
                 self.application.model(operator, configuration),
                 service.memory_bytes,
             )
+
+    def note_offer(
+        self,
+        query: Query,
+        plan: Plan,
+        now_ns: int,
+        clock_ns: int,
+        said: tuple[str, float, float, float | None, str],
+    ) -> None:
+        """Note in the results what a planner considered, beside what is true of it."""
+        role, latency_s, accuracy, price, reason = said
+        dataset = self.application.datasets[query.dataset]
+        true_accuracy = dataset.expected_accuracy(self._content(query, now_ns))
+        self.tables.add(
+            "offers",
+            {
+                "query": query.id,
+                "triggered_s": seconds(now_ns),
+                "at_s": seconds(clock_ns),
+                "role": role,
+                "plan": str(plan),
+                "configuration": str(plan.configuration),
+                "placement": " > ".join(plan.placement),
+                "list_price_usd_per_hour": self.figures(query, plan).list_price_usd_per_hour,
+                "latency_s": latency_s,
+                "accuracy": accuracy,
+                "price": price,
+                "reason": reason or None,
+                "true_accuracy": float(true_accuracy[plan.configuration.index]),
+            },
+        )
 
     def note_profiling(self, row: dict[str, Any]) -> None:
         """Note a profiling run in the results."""

@@ -1,8 +1,9 @@
 """The tables of results: their columns, and the rows of a run until they are written.
 
 ``queries`` has one row per query, ``windows`` one per query and window, ``operators`` splits the
-latency of each window by operator, ``decisions`` has one row per decision of a planner, and
-``profiling`` one per profiling run. Columns that begin with ``true_`` hold what no planner sees.
+latency of each window by operator, ``decisions`` has one row per decision of a planner, ``offers``
+one per plan that a planner put on record, and ``profiling`` one per
+profiling run. Columns that begin with ``true_`` hold what no planner sees.
 """
 
 from collections.abc import Mapping
@@ -93,6 +94,21 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
         "latency_basis": pl.String,
         "charged_s": pl.Float64,
         "waited_s": pl.Float64,
+    },
+    "offers": {
+        "query": pl.Int64,
+        "triggered_s": pl.Float64,
+        "at_s": pl.Float64,
+        "role": pl.String,
+        "plan": pl.String,
+        "configuration": pl.String,
+        "placement": pl.String,
+        "list_price_usd_per_hour": pl.Float64,
+        "latency_s": pl.Float64,
+        "accuracy": pl.Float64,
+        "price": pl.Float64,
+        "reason": pl.String,
+        "true_accuracy": pl.Float64,
     },
     "profiling": {
         "query": pl.Int64,

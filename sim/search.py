@@ -14,8 +14,10 @@ CHARGES_S = {
     "predict": 20e-6,
     "fits": 10e-6,
     "step": 1e-6,
+    "search_step": 0.07,
 }
-"""Declared cost of the desk's primitives, and of one elementary step of a planner's own.
+"""Declared cost of the desk's primitives, of an elementary step of a planner's own, and of a step
+of Bayesian optimisation, for which the Compass paper states 40 to 100 ms.
 
 Assumptions, of the order of what these operations take on one core of a current server: a profiling
 run is started by a message to its workers, a prediction is some hundred arithmetic operations.

@@ -151,6 +151,17 @@ def scenario(
     )
 
 
+def queries_at(*times: float, dataset: str = "LibriSpeech") -> Workload:
+    """Return a workload of queries that arrive then, stay, and may take four seconds."""
+    return Workload(
+        arrivals=At(times),
+        lifetime_mean_s=1000.0,
+        lifetime_min_s=900.0,
+        tiers={"any": Tier(latency_s=4.0)},
+        datasets={dataset: 1.0},
+    )
+
+
 def run(a_scenario: Scenario, planner: Planner, seed: int = 1, world: type[World] = World) -> World:
     """Run a world to its horizon and return it, its tables not yet taken."""
     made = world(a_scenario, planner, seed, EventsPlane)

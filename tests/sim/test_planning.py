@@ -23,7 +23,7 @@ from scenarios.workload import Workload
 from sim.machines import Machine, Machines
 from sim.office import Office
 from sim.planner import Planner
-from sim.profiling import ProfilingBench
+from sim.profiling_bench import ProfilingBench
 from sim.query_board import QueryBoard, QueryState
 from sim.search import CHARGES_S
 from sim.world import World

@@ -1,0 +1,91 @@
+"""Profiling as planners get it: charged to a search, cut short by its budget, and on record."""
+
+from scenarios.application import Configuration
+from sim.clock import seconds
+from sim.office import Office
+from sim.profiling import Integers, Measurement
+from sim.profiling_bench import ProfilingBench, ProfilingRun
+from sim.search import CHARGES_S, Search
+
+
+def measure(
+    office: Office,
+    bench: ProfilingBench,
+    configuration: Configuration,
+    wanted: int | Integers,
+    search: Search,
+    query: int | None,
+    dataset: str,
+) -> tuple[Measurement, int]:
+    """Measure as many of the items as the budget allows.
+
+    Args:
+        office: what lies behind the desk.
+        bench: the bench that has the items.
+        configuration: what is measured.
+        wanted: how many items in all, or their numbers, shape (m,).
+        search: the search that is charged.
+        query: id of the query; None for offline profiling, which needs no lane.
+        dataset: name of the data set, for the record.
+
+    Returns:
+        All that is measured of the configuration now, and how many leading operators did not run.
+    """
+    everything = len(office.application.operators)
+    missing = bench.missing(configuration, wanted)
+    if not len(missing) or denied(configuration, bench, search):
+        return bench.measure(configuration, missing[:0]), everything
+    run = _affordable(office.cluster.profiling.workers, bench, configuration, missing, search)
+    if run is None:
+        search.denied[configuration.index] = bench.runs
+        return bench.measure(configuration, missing[:0]), everything
+    charged_s = run.charged_s + CHARGES_S["profile"]
+    if query is None:
+        search.charge(charged_s)
+    else:
+        office.lanes.charge(search, charged_s)
+    search.device_s += run.device_s
+    measurement = bench.measure(configuration, run.items)
+    office.note_profiling(
+        {
+            "query": query,
+            "dataset": dataset,
+            "at_s": seconds(search.clock_ns),
+            "configuration": str(configuration),
+            "samples": measurement.count,
+            "prefix_reused": run.prefix_reused,
+            "charged_s": charged_s,
+            "device_s": run.device_s,
+            "accuracy_mean": measurement.accuracy_mean,
+            "accuracy_variance": measurement.accuracy_variance,
+            "true_accuracy": bench.true_accuracy(configuration),
+        }
+    )
+    return measurement, run.prefix_reused
+
+
+def denied(configuration: Configuration, bench: ProfilingBench, search: Search) -> bool:
+    """Tell whether the budget did not suffice before, and nothing changed since."""
+    return search.denied.get(configuration.index) == bench.runs
+
+
+def _affordable(
+    workers: int,
+    bench: ProfilingBench,
+    configuration: Configuration,
+    missing: Integers,
+    search: Search,
+) -> ProfilingRun | None:
+    """Return the run on the most items that the search can pay for, or None."""
+    known = bench.known(configuration)
+    have = 0 if known is None else known.count
+    budget_s = search.remaining_s - CHARGES_S["profile"]
+    if bench.run(configuration, missing[:1], workers).charged_s > budget_s:
+        return None
+    samples = have + len(missing)
+    while samples > have:
+        run = bench.run(configuration, missing[: samples - have], workers)
+        if run.charged_s <= budget_s:
+            return run
+        samples = -(-samples // workers) * workers - workers  # a round of workers fewer
+    return None
