@@ -80,6 +80,7 @@ def summarise(
         "planner": planner,
         "planner_class": f"{type(world.planner).__module__}.{type(world.planner).__qualname__}",
         "planner_parameters": plain(world.planner.parameters()),
+        "planner_sees_truth": world.planner.sees_truth,
         "seed": world.seed,
         "status": status,
         "horizon_s": world.scenario.horizon_s,

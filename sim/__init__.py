@@ -9,20 +9,27 @@ from sim.check_planner import PlannerCheckError, check_planner
 from sim.desk import Desk
 from sim.errors import PlannerError
 from sim.plan import Allocation, Plan
+from sim.plan_space import Choices
+from sim.plan_view import PlanView, StationKind
 from sim.planner import Planner
 from sim.prediction import Prediction
 from sim.profiling import Estimate
+from sim.truth import Truth
 
 __all__ = [
     "SLO",
     "Allocation",
+    "Choices",
     "Desk",
     "Estimate",
     "Plan",
+    "PlanView",
     "Planner",
     "PlannerCheckError",
     "PlannerError",
     "Prediction",
     "Query",
+    "StationKind",
+    "Truth",
     "check_planner",
 ]

@@ -53,7 +53,8 @@ class GuardedWorld(World):
     """A world whose planner gets a guarded desk."""
 
     def _desk(self, trigger: str) -> Desk:
-        return GuardedDesk(self.office, trigger, self.env.now, self.planner.budget_s)
+        planner = self.planner
+        return GuardedDesk(self.office, trigger, self.env.now, planner.budget_s, planner.sees_truth)
 
 
 class ClonedEachCall(Planner):
@@ -67,6 +68,7 @@ class ClonedEachCall(Planner):
         self.original = original
         self.budget_s = original.budget_s
         self.replan_every_s = original.replan_every_s
+        self.sees_truth = original.sees_truth
 
     def plan(self, desk: Desk) -> None:
         """Let a fresh copy plan."""

@@ -8,30 +8,40 @@ What it does for a planner is charged to the clock of the query's search, by one
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from math import fsum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
 from scenarios.queries import Query
+from sim.bulk_prediction import design_loads, present_loads, sojourns
 from sim.clock import seconds
 from sim.errors import PlannerError
 from sim.metered_profiling import denied, measure
 from sim.office import Office, PlanFigures
 from sim.plan import Plan, list_price_usd_per_hour
 from sim.plan_rules import check_configuration, check_plan
+from sim.plan_space import Choices
+from sim.plan_view import PlanView
 from sim.prediction import Prediction, sojourn
 from sim.profiling import Estimate, Floats, Integers, Measurement
 from sim.search import CHARGES_S, Search
 from sim.service import RefusalError
 from sim.telemetry import WindowReport
+from sim.truth import Truth
 
 MOST_CALLS = 1_000_000
 """Desk calls that one call of ``plan`` may make before it is taken to run for ever."""
 
 MOST_CALLS_PER_SEARCH = 50_000
 """Likewise for one query: several times what asking everything of every candidate takes."""
+
+PREDICTIONS_PER_CHARGE = 1000
+"""Plans that `Desk.predict_many` predicts for the charge of one prediction: most of what that takes
+is the same for all."""
+
+DEFAULT_CHOICES = Choices()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +70,19 @@ class Desk:
             ``recovery`` or ``tick``.
         now_ns: time of the trigger.
         budget_s: planning seconds of each search.
+        sees_truth: whether the planner has said that it is one of those that see the truth.
     """
 
-    def __init__(self, office: Office, trigger: str, now_ns: int, budget_s: float) -> None:
+    def __init__(
+        self,
+        office: Office,
+        trigger: str,
+        now_ns: int,
+        budget_s: float,
+        sees_truth: bool = False,
+    ) -> None:
         self._office = office
+        self._sees_truth = sees_truth
         self._now_ns = now_ns
         self._budget_s = budget_s
         self._calls = 0
@@ -136,6 +155,17 @@ class Desk:
         """
         self._called()
         return self._office.plan_space.ordered(order, query.device)
+
+    def view(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> PlanView:
+        """Return all plans that the cluster and the query's device offer, as arrays.
+
+        Args:
+            query: the query.
+            choices: which shares, batches and replicas are on offer; by default the plans are those
+                of `candidates`, in the order of the space.
+        """
+        self._called()
+        return self._office.views.view(query, choices)
 
     def list_price_usd_per_hour(self, plan: Plan) -> float:
         """Return what a plan costs if no other query shares its stations."""
@@ -356,6 +386,77 @@ class Desk:
             measurement.accuracy_mean,
             figures.cost_usd_per_hour,
         )
+
+    def predict_many(
+        self,
+        query: Query,
+        view: PlanView,
+        indices: Integers,
+        operator_time_s: Floats,
+        time_cv: Floats | float,
+        load: Literal["present"] | float = "present",
+        normalised: Floats | tuple[float, float] = (1.0, 1.0),
+    ) -> tuple[Floats, Floats]:
+        """Predict the latency of many plans at once, as `predict` does of one.
+
+        Args:
+            query: a waiting or running query.
+            view: a view of its plans.
+            indices: numbers of the plans in the view, shape (K,).
+            operator_time_s: mean time of each operator on profiling hardware that is believed of
+                the plans' configurations, shape (K, N), or (N,) for all alike.
+            time_cv: coefficient of variation of the pipeline's total time between items, shape
+                (K,), or one for all; see ``Measurement.time_cv``.
+            load: ``"present"`` for the present load, or a utilisation from 0 to below 1 at which
+                every station off the device is taken, or at its load by the query alone if that is
+                more.
+            normalised: see ``Measurement.normalised``, shape (K, 2) or (2,).
+
+        Returns:
+            Mean and SLO's quantile of latency in seconds, each of shape (K,); infinite where a
+            station or the uplink would be overloaded.
+
+        Raises:
+            PlannerError: the arrays do not fit each other, or there is no such load.
+        """
+        search = self._search(query)
+        many = len(indices)
+        search.charge(-(-many // PREDICTIONS_PER_CHARGE) * CHARGES_S["predict"])
+        try:
+            times_s = np.broadcast_to(operator_time_s, (many, view.station.shape[1]))
+            cv = np.broadcast_to(time_cv, (many,))
+            factors = np.broadcast_to(normalised, (many, 2))
+        except ValueError as error:
+            raise PlannerError(f"predict_many query {query.id}: {error}") from None
+        if load == "present":
+            dataset = self._office.application.datasets[query.dataset]
+            loads = present_loads(self._office.machines, dataset, query, view, indices)
+        elif isinstance(load, float | int) and 0 <= load < 1:
+            loads = design_loads(query, view, indices, times_s, load)
+        else:
+            raise PlannerError(f"load={load!r}: choose 'present' or a utilisation below 1")
+        return sojourns(query, view, indices, times_s, cv, loads, factors)
+
+    def truth(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> Truth:
+        """Return what is true of a living query now; for planners that say that they see it.
+
+        Args:
+            query: a waiting, searching or running query.
+            choices: as for `view`.
+
+        Raises:
+            PlannerError: the planner's class does not set ``sees_truth``, or the query is gone.
+        """
+        self._called()
+        if not self._sees_truth:
+            raise PlannerError(
+                "truth: no deployed planner could know it; one that is a bound for others says so "
+                "by the class attribute sees_truth = True, and results label it"
+            )
+        state = self._office.board.living.get(query.id)
+        if state is None:
+            raise PlannerError(f"query {query.id}: not on the board; see waiting and running")
+        return self._office.truths.of(query, state.truth, self.now_s, choices)
 
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan for a query now."""

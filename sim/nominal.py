@@ -159,27 +159,30 @@ class Nominal:
             return False
         return True
 
+    def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+        """Yield link, direction and operator of every crossing of a placement, in order.
+
+        The operator is the one that the message is for; the number of operators for the answer.
+        """
+        at = 0
+        for operator, place in enumerate(placement):
+            for level in range(at, self._tier[place]):
+                yield (ACCESS, BACKHAUL)[level], UP, operator
+            at = self._tier[place]
+        for level in range(at - 1, -1, -1):
+            yield (ACCESS, BACKHAUL)[level], DOWN, len(placement)
+
     def crossings(self, query: Query, plan: Plan) -> Iterator[Crossing]:
         """Yield the links that a request crosses, in order, its answer's way back included."""
         application = self.application
-        message_bytes = application.datasets[query.dataset].message_bytes
-        at = 0
-        for operator, place in enumerate(plan.placement):
-            size = float(message_bytes[plan.configuration.index, operator])
-            for level in range(at, self._tier[place]):
-                yield Crossing((ACCESS, BACKHAUL)[level], UP, operator, size)
-            at = self._tier[place]
-        for level in range(at - 1, -1, -1):
-            yield Crossing(
-                (ACCESS, BACKHAUL)[level],
-                DOWN,
-                len(application.operators),
-                application.answer_bytes,
-            )
+        message_bytes = application.datasets[query.dataset].message_bytes[plan.configuration.index]
+        sizes = (*message_bytes.tolist(), application.answer_bytes)
+        for link, direction, operator in self.hops(plan.placement):
+            yield Crossing(link, direction, operator, sizes[operator])
 
-    def egress_usd_per_answer(self, plan: Plan) -> float:
+    def egress_usd_per_answer(self, placement: Sequence[str]) -> float:
         """Return the price of a mean answer that leaves the cloud, in dollars; 0 from elsewhere."""
-        node = self.cluster.nodes.get(plan.placement[-1])
+        node = self.cluster.nodes.get(placement[-1])
         if node is None or node.tier != "cloud":
             return 0.0
         return self.application.answer_bytes * node.egress_usd_per_byte

@@ -17,12 +17,14 @@ from sim.machines import Demand, Machines
 from sim.memory import Memory
 from sim.nominal import ACCESS, UP, Nominal
 from sim.plan import Plan, list_price_usd_per_hour
-from sim.plan_space import PlanSpace
+from sim.plan_space import Choices
+from sim.plan_view import PlanViews
 from sim.profiling_bench import Floats, ProfilingBench
 from sim.query_board import QueryBoard
 from sim.results import Tables
 from sim.search import Lanes, Search
 from sim.service import Service
+from sim.truth import Truths
 
 S_PER_HOUR = 3600
 
@@ -83,7 +85,9 @@ class Office:
         # A copy, since planners can reach it; the world has its own.
         self.cluster = deepcopy(scenario.cluster)
         self.nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
-        self.plan_space = PlanSpace(self.nominal)
+        self.views = PlanViews(self.nominal)
+        self.plan_space = self.views.space(Choices())
+        self.truths = Truths(self.application, self.nominal, self.views)
         self.machines = machines
         self.board = board
         self.tables = tables
@@ -180,7 +184,7 @@ class Office:
             backhaul_s,
             fixed_s,
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
-            query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan),
+            query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
             tuple(self._demands(query, plan, services)),
         )
 

@@ -19,10 +19,13 @@ class Planner(ABC):
             profiling returns what is known already, and ``deploy`` still works.
         replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
             arrivals, departures, refusals and failures only.
+        sees_truth: whether it uses ``desk.truth``, which no deployed planner could. Such a planner
+            is a bound that others are compared with; results label it.
     """
 
     budget_s: float = 5.0
     replan_every_s: float | None = None
+    sees_truth: bool = False
 
     @abstractmethod
     def plan(self, desk: Desk) -> None:

@@ -180,7 +180,8 @@ class World:
                 self.env.process(self._when_due(order.at_ns))
 
     def _desk(self, trigger: str) -> Desk:
-        return Desk(self.office, trigger, self.env.now, self.planner.budget_s)
+        planner = self.planner
+        return Desk(self.office, trigger, self.env.now, planner.budget_s, planner.sees_truth)
 
     def _note_error(self, trigger: str, error: BaseException) -> None:
         reason = " ".join(str(error).split()) or "no message"
@@ -263,7 +264,7 @@ class World:
         state.coming, state.in_force = None, deployment
         state.in_force_since_ns[deployment.number] = now
         self._note_accuracy(state, deployment)
-        usd_per_answer = self.office.nominal.egress_usd_per_answer(deployment.plan)
+        usd_per_answer = self.office.nominal.egress_usd_per_answer(deployment.plan.placement)
         state.egress_usd[deployment.number] = usd_per_answer
         self.book.deploy(state.query.id, deployment.number, now)
         self.data.route(now, state.query.id, self._wiring.route(state, deployment))

@@ -1,0 +1,270 @@
+"""All plans that a query could be served by, as arrays, for scoring and matching in bulk."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.application import Dataset
+from scenarios.cluster import DEVICE
+from scenarios.queries import Query
+from sim.nominal import ACCESS, UP, Crossing, Nominal
+from sim.plan import Plan
+from sim.plan_space import Choices, PlanSpace
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+S = TypeVar("S", bound=np.generic)
+S_PER_HOUR = 3600
+VIEWS_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StationKind:
+    """A kind of station off the device.
+
+    Two queries share a real station if kinds and operator keys of their plans agree.
+
+    Args:
+        operator: index of the operator that it serves.
+        node: where it is.
+        profile: ``"core"`` or a GPU profile.
+        thread_percent: share of each instance's threads.
+        replicas: cores or GPU instances that one station takes.
+        servers: servers that its members share.
+        max_batch: most requests that a server takes at once.
+    """
+
+    operator: int
+    node: str
+    profile: str
+    thread_percent: int
+    replicas: int
+    servers: int
+    max_batch: int
+
+
+@dataclass(frozen=True, eq=False)
+class PlanView:
+    """All plans that a query's device can take part in: P plans, N operators, K station kinds.
+
+    The figures are those that the desk tells of single plans, at nominal speeds. Arrays are
+    read-only, and shared by all queries that are alike.
+
+    Args:
+        configuration: index of the plan's configuration, shape (P,).
+        layout: number of its layout, which is its placement with its allocation, shape (P,).
+        latency_factors: time of a lone request over that on profiling hardware, shape (P, N).
+        capacity_factors: what a request takes of a server over its profiled time, shape (P, N).
+        crowded_factors: time of a request on a full server over its profiled time, shape (P, N).
+        at_once: requests that a server serves at the same time, shape (P, N); above 1 for
+            language models.
+        servers: servers of each operator's station, shape (P, N).
+        access_s: transmission time of all messages on the access uplink, shape (P,).
+        backhaul_s: that of all messages on the backhaul and of the answer, shape (P,).
+        fixed_s: propagation delays and longest batching waits, shape (P,).
+        cost_usd_per_hour: list price and egress, shape (P,).
+        stations: the kinds of station that plans use; the same for all queries.
+        station: which of them each operator uses, -1 on the device, shape (P, N).
+        operator_key: a number of each operator's own and upstream knob values, shape (P, N); equal
+            numbers mean equal values, in the views of all queries.
+        space: the space that the plans are from; for the desk.
+        number: their numbers there, shape (P,).
+    """
+
+    configuration: Integers
+    layout: Integers
+    latency_factors: Floats
+    capacity_factors: Floats
+    crowded_factors: Floats
+    at_once: Integers
+    servers: Integers
+    access_s: Floats
+    backhaul_s: Floats
+    fixed_s: Floats
+    cost_usd_per_hour: Floats
+    stations: tuple[StationKind, ...]
+    station: Integers
+    operator_key: Integers
+    space: PlanSpace
+    number: Integers
+
+    def __len__(self) -> int:
+        return len(self.configuration)
+
+    def plan(self, index: int) -> Plan:
+        """Return plan number ``index`` of the view."""
+        return self.space.plan(int(self.number[index]))
+
+
+@dataclass(frozen=True)
+class Links:
+    """The links of a query, as believed or as they are.
+
+    Args:
+        sent_s: time to transmit messages of sizes in bytes over the link of a crossing.
+        propagation_s: one-way delay of the link of a crossing.
+    """
+
+    sent_s: Callable[[Crossing, Floats], Floats]
+    propagation_s: Callable[[Crossing], float]
+
+
+def nominal_links(nominal: Nominal, query: Query) -> Links:
+    """Return the links that the catalogue states for a query."""
+    return Links(
+        lambda crossing, size: 8 * size / nominal.capacity_bps(query, crossing),
+        lambda crossing: nominal.propagation_s(query, crossing),
+    )
+
+
+class PlanViews:
+    """The views of one run, made when asked for.
+
+    Args:
+        nominal: the catalogue of the scenario.
+    """
+
+    def __init__(self, nominal: Nominal) -> None:
+        self._nominal = nominal
+        self._spaces: dict[Choices, PlanSpace] = {}
+        self._stations: dict[Choices, tuple[tuple[StationKind, ...], list[Integers]]] = {}
+        self._on_device: dict[Hashable, PlanView] = {}
+        self._views: dict[Hashable, PlanView] = {}
+
+    def space(self, choices: Choices) -> PlanSpace:
+        """Return the space of all plans with some allocations."""
+        return _kept(self._spaces, choices, lambda: PlanSpace(self._nominal, choices))
+
+    def view(self, query: Query, choices: Choices) -> PlanView:
+        """Return the view of a query, by what of the query it depends on."""
+        kind = query.device.name, query.technology, query.dataset, query.requests_per_s, choices
+        return _kept(
+            self._views,
+            kind,
+            lambda: self.with_links(query, choices, nominal_links(self._nominal, query)),
+        )
+
+    def with_links(self, query: Query, choices: Choices, links: Links) -> PlanView:
+        """Return the view of a query whose links are as given."""
+        blank = _kept(
+            self._on_device,
+            (query.device.name, choices),
+            lambda: self._without_links(query, choices),
+        )
+        dataset = self._nominal.application.datasets[query.dataset]
+        access_s, backhaul_s, fixed_s = self._link_figures(blank.space, dataset, links)
+        usd = [self._nominal.egress_usd_per_answer(each) for each in blank.space.placements]
+        egress_usd_per_hour = query.requests_per_s * S_PER_HOUR * np.array(usd)
+        layout, configuration = blank.layout, blank.configuration
+        placement = blank.space.layout_placement[layout]
+        return replace(
+            blank,
+            access_s=_sealed(access_s[placement, configuration]),
+            backhaul_s=_sealed(backhaul_s[placement, configuration]),
+            fixed_s=_sealed(blank.fixed_s + fixed_s[placement]),
+            cost_usd_per_hour=_sealed(blank.cost_usd_per_hour + egress_usd_per_hour[placement]),
+        )
+
+    def _link_figures(
+        self, space: PlanSpace, dataset: Dataset, links: Links
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return access and backhaul time, shape (placements, C), and propagation delays."""
+        sizes, number = np.unique(dataset.message_bytes, return_inverse=True)
+        number = number.reshape(dataset.message_bytes.shape)
+        answer = np.array([self._nominal.application.answer_bytes])
+        shape = len(space.placements), len(dataset.message_bytes)
+        access_s, backhaul_s, fixed_s = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+        sent_s: dict[str, Floats] = {}
+        for row, placement in enumerate(space.placements):
+            for link, direction, operator in self._nominal.hops(placement):
+                crossing = Crossing(link, direction, operator, 0.0)
+                fixed_s[row] += links.propagation_s(crossing)
+                if direction != UP:
+                    backhaul_s[row] += links.sent_s(crossing, answer)
+                    continue
+                if link not in sent_s:
+                    sent_s[link] = links.sent_s(crossing, sizes)
+                into = access_s if link == ACCESS else backhaul_s
+                into[row] += sent_s[link][number[:, operator]]
+        return access_s, backhaul_s, fixed_s
+
+    def _without_links(self, query: Query, choices: Choices) -> PlanView:
+        """Return all of a view that depends on the device alone."""
+        space = self.space(choices)
+        number = np.flatnonzero(space.on(query.device))
+        layout, configuration = space.layout[number], space.configuration[number]
+        option, column = space.layout_option[layout], space.keys.column[configuration]
+        tables = space.tables_on(query.device)
+
+        def gathered(figure: str) -> list[NDArray[np.generic]]:
+            return [
+                getattr(table, figure)[option[:, at], column[:, at]]
+                for at, table in enumerate(tables)
+            ]
+
+        stations, of_option = _kept(self._stations, choices, lambda: _station_kinds(space))
+        servers = [np.array([each.servers for _, each in row]) for row in space.options]
+        waits_s = [np.array([each.max_wait_s for _, each in row]) for row in space.options]
+        columns = list(enumerate(option.T))
+        unknown = np.zeros(0)
+        return PlanView(
+            _sealed(configuration),
+            _sealed(layout),
+            _sealed(np.column_stack(gathered("latency"))),
+            _sealed(np.column_stack(gathered("capacity"))),
+            _sealed(np.column_stack(gathered("crowded"))),
+            _sealed(np.column_stack(gathered("at_once"))),
+            _sealed(np.column_stack([servers[at][row] for at, row in columns])),
+            access_s=unknown,
+            backhaul_s=unknown,
+            fixed_s=np.sum([waits_s[at][row] for at, row in columns], axis=0),
+            cost_usd_per_hour=space.list_price_usd_per_hour[number],
+            stations=stations,
+            station=_sealed(np.column_stack([of_option[at][row] for at, row in columns])),
+            operator_key=_sealed(space.keys.identity[configuration]),
+            space=space,
+            number=_sealed(number),
+        )
+
+
+def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Integers]]:
+    """Return all kinds of station of a space, and which one each option of an operator uses."""
+    kinds: list[StationKind] = []
+    of_option = []
+    for operator, options in enumerate(space.options):
+        numbers = []
+        for place, each in options:
+            numbers.append(-1 if place == DEVICE else len(kinds))
+            if place != DEVICE:
+                kinds.append(
+                    StationKind(
+                        operator,
+                        place,
+                        each.profile,
+                        each.thread_percent,
+                        each.replicas,
+                        each.servers,
+                        each.max_batch,
+                    )
+                )
+        of_option.append(np.array(numbers, dtype=np.int64))
+    return tuple(kinds), of_option
+
+
+def _kept(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
+    """Return what is kept under a key, made if need be; of many, the oldest is let go."""
+    if key not in known:
+        if len(known) >= VIEWS_KEPT:
+            del known[next(iter(known))]
+        known[key] = make()
+    return known[key]
+
+
+def _sealed(array: NDArray[S]) -> NDArray[S]:
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,331 @@
+"""Views and predictions in bulk say what the desk says of single plans; the truth is guarded."""
+
+from functools import cache
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import Does, declared, run, scenario
+
+from scenarios.cluster import DEVICE, Cluster, Node
+from scenarios.drift import Drift, DriftEvent
+from scenarios.network import Network
+from scenarios.scenario import Scenario
+from scenarios.workload import Workload
+from sim import Choices, Estimate, PlannerError
+from sim.events_plane import EventsPlane
+from sim.truth import mean_transmission_s
+from sim.world import World
+
+APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat")
+WIDE = Choices(thread_percents=(100, 50), max_batches=(1, 4), replicas=(1, 2), max_wait_s=0.03)
+
+
+class Stop(BaseException):
+    """Leaves a world as it is in the midst of a planning call, with its desk open."""
+
+
+@cache
+def busy_desk(application, drift=False):
+    """Return an open desk of a world in which some queries run, and the world."""
+    kept = []
+
+    def act(desk):
+        for query in desk.waiting:
+            plans = list(desk.view(query).number[::97])
+            for index in plans[query.id % 5 :: 7]:
+                plan = desk.view(query).space.plan(int(index))
+                if desk.fits(query, plan):
+                    desk.deploy(query, plan)
+                    break
+        if len(desk.running) >= 4 and desk.waiting:
+            kept.append(desk)
+            raise Stop
+
+    made = World(
+        Scenario(
+            declared(application),
+            Cluster(
+                {
+                    "edge": Node("edge", "g2-standard-8", standby=1),
+                    "cloud": Node("cloud", "a2-highgpu-1g", count=3),
+                }
+            ),
+            Network({"4G-LTE": 1.0, "WiFi": 1.0}),
+            Workload(rate=0.1, devices={"phone": 1.0, "jetson": 1.0}),
+            Drift([DriftEvent("device_slowdown", at_s=1.0)] if drift else []),
+            horizon_s=3600.0,
+        ),
+        Does(act),
+        1,
+        EventsPlane,
+    )
+    with pytest.raises(Stop):
+        made.run(3600.0)
+    return kept[0], made
+
+
+def drawn(data, desk, choices):
+    """Return a query of a desk, its view, and the numbers of some plans."""
+    query = data.draw(st.sampled_from((*desk.waiting, *desk.running)))
+    view = desk.view(query, choices)
+    return query, view, data.draw(st.lists(st.integers(0, len(view) - 1), min_size=1, max_size=6))
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+@pytest.mark.parametrize("choices", [Choices(), WIDE])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_property_a_view_has_the_figures_of_its_plans(application, choices, data):
+    desk, _ = busy_desk(application)
+    query, view, numbers = drawn(data, desk, choices)
+    for number in numbers:
+        plan = view.plan(number)
+        estimate = desk.profile(query, plan, 0)
+        assert desk.pipeline.configurations[view.configuration[number]] == plan.configuration
+        assert view.latency_factors[number] == pytest.approx(desk.latency_factors(query, plan))
+        assert view.capacity_factors[number] == pytest.approx(desk.capacity_factors(query, plan))
+        assert view.access_s[number] + view.backhaul_s[number] == pytest.approx(estimate.transfer_s)
+        assert view.fixed_s[number] == pytest.approx(estimate.fixed_s)
+        assert view.cost_usd_per_hour[number] == pytest.approx(estimate.cost_usd_per_hour)
+        for operator, station in enumerate(view.station[number].tolist()):
+            share, place = plan.allocation[operator], plan.placement[operator]
+            assert view.servers[number, operator] == share.servers
+            if place == DEVICE:
+                assert station == -1
+                continue
+            kind = view.stations[station]
+            assert (kind.operator, kind.node, kind.profile) == (operator, place, share.profile)
+            assert (kind.replicas, kind.max_batch) == (share.replicas, share.max_batch)
+            assert (kind.servers, kind.thread_percent) == (share.servers, share.thread_percent)
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+@pytest.mark.parametrize("choices", [Choices(), WIDE])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), samples=st.integers(2, 40))
+def test_property_predictions_in_bulk_equal_those_of_single_plans(
+    application, choices, samples, data
+):
+    desk, _ = busy_desk(application)
+    query, view, numbers = drawn(data, desk, choices)
+    plans = [view.plan(number) for number in numbers]
+    bench = desk._office.bench(query, 0)  # itself, as no budget would suffice for all examples
+    measured = [Estimate(bench.measure(plan.configuration, np.arange(samples))) for plan in plans]
+    mean_s, quantile_s = desk.predict_many(
+        query,
+        view,
+        np.array(numbers),
+        np.array([each.measurement.operator_mean_s for each in measured]),
+        np.array([each.measurement.time_cv for each in measured]),
+        normalised=np.array([each.measurement.normalised for each in measured]),
+    )
+    for number, (plan, estimate) in enumerate(zip(plans, measured, strict=True)):
+        one = desk.predict(query, plan, estimate)
+        assert mean_s[number] == pytest.approx(one.latency_mean_s, rel=1e-9)
+        assert quantile_s[number] == pytest.approx(one.latency_quantile_s, rel=1e-9)
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_what_others_run_makes_predictions_of_shared_stations_slower(application):
+    """Without it, the equality above could hold for an idle cluster only."""
+    desk, world = busy_desk(application)
+    query = desk.waiting[0]
+    view = desk.view(query)
+    times_s = world.scenario.application.datasets[query.dataset].service_time_s[view.configuration]
+    everything = np.arange(len(view))
+    now, _ = desk.predict_many(query, view, everything, times_s, 0.5)
+    alone, _ = desk.predict_many(query, view, everything, times_s, 0.5, load=0.0)
+    shared = [desk.view(query).plan(int(number)) for number in np.flatnonzero(now != alone)]
+    keys = {key for key in world.machines.stations if key[2] != DEVICE}
+    assert shared
+    for plan in shared[:50]:
+        stations = {
+            (at, desk.pipeline.operator_key(at, plan.configuration), place, plan.allocation[at])
+            for at, place in enumerate(plan.placement)
+        }
+        assert stations & keys
+
+
+def test_operator_keys_and_kinds_agree_between_views_where_plans_can_share():
+    desk, _ = busy_desk("speech_recognition")
+    first, other = desk.waiting[0], desk.running[0]
+    rng = np.random.default_rng(3)
+    one, two = desk.view(first), desk.view(other)
+    shared = 0
+    for a, b in zip(
+        rng.integers(len(one), size=400), rng.integers(len(two), size=400), strict=True
+    ):
+        for operator in range(one.station.shape[1]):
+            plans = one.plan(int(a)), two.plan(int(b))
+            keys = [
+                (
+                    desk.pipeline.operator_key(operator, plan.configuration),
+                    plan.placement[operator],
+                    plan.allocation[operator],
+                )
+                for plan in plans
+            ]
+            if DEVICE in (keys[0][1], keys[1][1]):
+                continue
+            same = (
+                one.stations[one.station[a, operator]] == two.stations[two.station[b, operator]]
+                and one.operator_key[a, operator] == two.operator_key[b, operator]
+            )
+            assert same == (keys[0] == keys[1])
+            shared += same
+    assert shared
+
+
+def test_a_view_has_the_candidates_and_choices_add_to_them():
+    desk, _ = busy_desk("speech_recognition")
+    query = desk.waiting[0]
+    view = desk.view(query)
+    plans = [view.plan(number) for number in range(len(view))]
+    assert plans == list(desk.candidates(query, "enumeration"))
+    wide = desk.view(query, WIDE)
+    assert set(plans) < {wide.plan(number) for number in range(len(wide))}
+    assert view.latency_factors.flags.writeable is False
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"thread_percents": (0,)},
+        {"thread_percents": (101,)},
+        {"max_batches": ()},
+        {"replicas": (1, 1)},
+        {"replicas": (1.5,)},
+        {"max_wait_s": -1.0},
+    ],
+)
+def test_choices_that_no_machine_offers_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Choices(**wrong)
+
+
+def test_choices_given_as_lists_are_those_given_as_tuples():
+    assert Choices([100, 50]) == Choices((100, 50))
+    assert hash(Choices([100, 50])) == hash(Choices((100, 50)))
+
+
+def test_a_design_load_is_slower_than_none_and_never_below_the_own_load():
+    desk, world = busy_desk("speech_recognition")
+    query = desk.waiting[0]
+    view = desk.view(query)
+    times_s = world.scenario.application.datasets[query.dataset].service_time_s[view.configuration]
+    everything = np.arange(len(view))
+    light, _ = desk.predict_many(query, view, everything, times_s, 0.5, load=0.0)
+    heavy, tail = desk.predict_many(query, view, everything, times_s, 0.5, load=0.7)
+    finite = np.isfinite(light)
+    off_device = (view.station >= 0).any(axis=1)
+    assert np.isfinite(heavy[finite]).all()
+    assert (heavy[finite & off_device] > light[finite & off_device]).all()
+    assert heavy[~off_device] == pytest.approx(light[~off_device], nan_ok=True)
+    assert (tail[finite] > heavy[finite]).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"load": 1.0},
+        {"load": "average"},
+        {"operator_time_s": np.ones(3)},
+        {"time_cv": np.ones(5)},
+    ],
+)
+def test_predictions_of_what_does_not_fit_together_are_refused(wrong):
+    desk, _ = busy_desk("speech_recognition")
+    query = desk.waiting[0]
+    usual = {"operator_time_s": np.ones(4), "time_cv": 0.5}
+    with pytest.raises(PlannerError):
+        desk.predict_many(query, desk.view(query), np.arange(7), **usual | wrong)
+
+
+def test_predictions_in_bulk_are_charged_by_the_thousand():
+    charged = []
+
+    def act(desk):
+        for query in islice(desk.waiting, 1):
+            view = desk.view(query)
+            for many in (1, 1000, 1001):
+                before = desk.remaining(query)
+                desk.predict_many(query, view, np.arange(many), np.ones(4), 0.5)
+                charged.append(before - desk.remaining(query))
+
+    run(scenario(horizon_s=30.0), Does(act))
+    assert charged[:3] == pytest.approx([20e-6, 20e-6, 40e-6])
+
+
+class Seer(Does):
+    sees_truth = True
+
+
+def test_the_truth_is_for_planners_that_say_that_they_see_it():
+    seen, refused = [], []
+
+    def act(desk):
+        for query in desk.waiting:
+            try:
+                seen.append(desk.truth(query))
+            except PlannerError as error:
+                refused.append(str(error))
+
+    run(scenario(horizon_s=30.0), Does(act))
+    assert refused
+    assert not seen
+    assert "sees_truth" in refused[0]
+    refused.clear()
+    run(scenario(horizon_s=30.0), Seer(act))
+    assert seen
+    assert not refused
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_the_truth_is_what_the_world_knows(application):
+    desk, world = busy_desk(application, drift=True)
+    desk._sees_truth = True
+    assert desk.now_s > 1.0
+    for query in (*desk.waiting, *desk.running):
+        view, truth = desk.view(query), desk.truth(query)
+        hidden = world.board.living[query.id].truth
+        here = view.station < 0
+        slower = view.latency_factors / (0.5 * hidden.device_factor)
+        assert truth.view.latency_factors[here] == pytest.approx(slower[here])
+        assert truth.view.latency_factors[~here] == pytest.approx(view.latency_factors[~here])
+        dataset = world.scenario.application.datasets[query.dataset]
+        assert truth.accuracy == pytest.approx(dataset.expected_accuracy(hidden.content[-1][1]))
+        assert truth.operator_time_s == pytest.approx(dataset.service_time_s, rel=0.05)
+        rtt_s = truth.view.fixed_s - view.fixed_s
+        nominal_s = world.scenario.network.link(query.technology).rtt_s
+        assert rtt_s[here.all(axis=1)] == pytest.approx(0.0)
+        assert rtt_s[~here.all(axis=1)] == pytest.approx(hidden.access_rtt_s - nominal_s)
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_profiling_much_comes_near_the_truth(application):
+    desk, _ = busy_desk(application)
+    desk._sees_truth = True
+    query = desk.waiting[0]
+    truth = desk.truth(query)
+    for configuration in desk.pipeline.configurations[::40]:
+        measured = desk._office.bench(query, 0).measure(configuration, np.arange(1024))
+        at = configuration.index
+        assert measured.operator_mean_s == pytest.approx(truth.operator_time_s[at], rel=0.2)
+        assert measured.time_cv == pytest.approx(truth.time_cv[at], rel=0.3, abs=0.02)
+        assert measured.normalised == pytest.approx(truth.normalised[at], rel=0.2)
+        assert measured.accuracy_mean == pytest.approx(truth.accuracy[at], abs=0.06)
+
+
+def test_messages_on_a_constant_link_take_their_size_over_its_capacity():
+    sizes = np.array([1.0, 50.0, 5000.0])
+    assert mean_transmission_s(np.full(20, 100), sizes) == pytest.approx(sizes / 100)
+
+
+def test_an_outage_delays_the_messages_that_meet_it():
+    """10 bytes at 10 bytes/s take 1 s; those that start in the outage of 1 s wait it out."""
+    link = np.array([10, 1, 10, 10])
+    expected = (1 + (1 + 0.9) + 1 + 1) / 4
+    assert mean_transmission_s(link, np.array([10.0])) == pytest.approx(expected)
