@@ -14,6 +14,7 @@ from sim.plan_view import PlanView, StationKind
 from sim.planner import Planner
 from sim.prediction import Prediction
 from sim.profiling import Estimate
+from sim.telemetry import WindowReport
 from sim.truth import Truth
 
 __all__ = [
@@ -31,5 +32,6 @@ __all__ = [
     "Query",
     "StationKind",
     "Truth",
+    "WindowReport",
     "check_planner",
 ]
