@@ -1,0 +1,88 @@
+"""What trying a candidate is worth, for searches that believe means and standard deviations.
+
+All functions take arrays that broadcast against each other.
+"""
+
+import numpy as np
+import scipy  # Its parts are loaded when they are first used.
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def probability_below(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:
+    """Return the probability that a normal value is at most a bound.
+
+    For a log-normal value give logarithms: of the bound, of the median, and their deviation.
+
+    Args:
+        bound: the bound; None for none, which every value keeps.
+        mean: mean of the value.
+        sd: its standard deviation; at 0 the value is its mean.
+    """
+    if bound is None:
+        return np.ones(np.broadcast_shapes(np.shape(mean), np.shape(sd)))
+    return _normal_cdf(np.subtract(bound, mean), np.asarray(sd, dtype=np.float64))
+
+
+def probability_above(bound: ArrayLike | None, mean: ArrayLike, sd: ArrayLike) -> Floats:
+    """Return the probability that a normal value is at least a bound; see `probability_below`."""
+    if bound is None:
+        return np.ones(np.broadcast_shapes(np.shape(mean), np.shape(sd)))
+    return _normal_cdf(np.subtract(mean, bound), np.asarray(sd, dtype=np.float64))
+
+
+def feasible_saving(
+    reference: float, cost: ArrayLike, accurate: ArrayLike, fast: ArrayLike
+) -> Floats:
+    """Return the feasibility-weighted saving, ``(reference - cost) Pr[accurate] Pr[fast]``.
+
+    The acquisition of Compass as its prototype has it: the constrained Bayesian optimisation of
+    Gardner et al. (2014), with a linear saving in place of the expected improvement, for costs are
+    known beforehand.
+
+    Args:
+        reference: cost that there is nothing to save at: that of the best feasible plan so far.
+        cost: cost of each candidate, in the same unit.
+        accurate: probability that it keeps the accuracy part of the SLO.
+        fast: likewise for latency.
+
+    Returns:
+        The saving; 0 for candidates that cost more than the reference.
+    """
+    saving = np.maximum(np.subtract(reference, cost), 0.0)
+    return np.asarray(saving * np.asarray(accurate) * np.asarray(fast), dtype=np.float64)
+
+
+def expected_improvement(
+    best: float | None, mean: ArrayLike, sd: ArrayLike, feasible: ArrayLike = 1.0
+) -> Floats:
+    """Return by how much a value is expected to fall below the best so far, times feasibility.
+
+    Constrained expected improvement for minimisation (Gardner et al. 2014, eq. 6), as CherryPick
+    uses it (Alipourfard et al. 2017, section 3.3).
+
+    Args:
+        best: least value of a feasible candidate so far; None while there is none, when the
+            probability of feasibility alone is returned, as Gardner et al. advise.
+        mean: mean of each candidate's value.
+        sd: its standard deviation.
+        feasible: probability that the candidate is feasible.
+    """
+    if best is None:
+        shape = np.broadcast_shapes(np.shape(mean), np.shape(sd), np.shape(feasible))
+        return np.broadcast_to(np.asarray(feasible, dtype=np.float64), shape).copy()
+    gap, sd = np.subtract(best, mean), np.asarray(sd, dtype=np.float64)
+    steps = gap / np.where(sd > 0, sd, 1.0)
+    density = np.exp(-0.5 * steps**2) / np.sqrt(2 * np.pi)
+    improvement = gap * _normal_cdf(gap, sd) + sd * density
+    return np.asarray(np.maximum(improvement, 0.0) * feasible)
+
+
+def _normal_cdf(gap: Floats, sd: Floats) -> Floats:
+    """Return the normal distribution function at gap / sd, and a step from 0 on where sd is 0."""
+    certain = sd <= 0
+    if not certain.any():
+        return np.asarray(scipy.special.ndtr(gap / sd))
+    steps = gap / np.where(certain, 1.0, sd)
+    return np.asarray(np.where(certain, gap >= 0, scipy.special.ndtr(steps)), dtype=np.float64)

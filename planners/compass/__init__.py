@@ -1,0 +1,1 @@
+"""Compass, composed of parts that are modules of their own."""

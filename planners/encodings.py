@@ -1,0 +1,77 @@
+"""Features of configurations, for surrogates.
+
+One-hot features treat the choices of a knob as names, ordinal ones as positions on a line; mixed
+ones take knobs whose choices are numbers as ordinal, and the others as one-hot. Discrete features
+"sometimes outperform" continuous ones (Compass paper, Fig. 18).
+
+Choose ordinal where choices are listed by what they do, as pipelines list them from the richest
+down: positions then carry over to choices that were not seen. Choose one-hot where effects jump
+from choice to choice, and each will be seen a few times; mixed where only numbers are in order.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.application import Pipeline
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def positions(pipeline: Pipeline) -> Integers:
+    """Return the position of each configuration's knob values in their lists, (C, knobs)."""
+    where = [{value: at for at, value in enumerate(knob.choices)} for knob in pipeline.knobs]
+    return np.array(
+        [
+            [places[value] for places, value in zip(where, configuration.values, strict=True)]
+            for configuration in pipeline.configurations
+        ],
+        dtype=np.int64,
+    ).reshape(len(pipeline.configurations), len(where))
+
+
+def one_hot(pipeline: Pipeline) -> Floats:
+    """Return one feature per choice of each knob, 1 where it is chosen, shape (C, choices)."""
+    return _encoded(pipeline, [len(knob.choices) for knob in pipeline.knobs])
+
+
+def ordinal(pipeline: Pipeline) -> Floats:
+    """Return one feature per knob, its choice's position from 0 to 1, shape (C, knobs)."""
+    return _encoded(pipeline, [1 for _ in pipeline.knobs])
+
+
+def mixed(pipeline: Pipeline) -> Floats:
+    """Return ordinal features of knobs of numbers, one-hot ones of others, shape (C, D)."""
+    return _encoded(pipeline, _mixed_widths(pipeline))
+
+
+def blocks(pipeline: Pipeline, features: Floats) -> tuple[int, ...]:
+    """Return how many features each knob has, of those that one of the encodings made.
+
+    Raises:
+        ValueError: the features are of none of them.
+    """
+    choices = [len(knob.choices) for knob in pipeline.knobs]
+    for widths in ([1] * len(choices), choices, _mixed_widths(pipeline)):
+        if sum(widths) == features.shape[1]:
+            return tuple(widths)
+    raise ValueError(f"{features.shape[1]} features: no encoding makes so many")
+
+
+def _mixed_widths(pipeline: Pipeline) -> list[int]:
+    return [
+        1 if all(isinstance(choice, int | float) for choice in knob.choices) else len(knob.choices)
+        for knob in pipeline.knobs
+    ]
+
+
+def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
+    """Return the features of all configurations: a knob has one per choice, or one altogether."""
+    codes = positions(pipeline)
+    columns: list[Floats] = [np.empty((len(codes), 0))]
+    for code, knob, width in zip(codes.T, pipeline.knobs, widths, strict=True):
+        count = len(knob.choices)
+        columns.append(np.eye(count)[code] if width == count else code[:, None] / (count - 1))
+    return np.hstack(columns)
