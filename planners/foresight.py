@@ -1,0 +1,45 @@
+"""Which plans of a profiled configuration are predicted to do."""
+
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.queries import Query
+from sim import Desk, Estimate, PlanView
+
+
+def promising(
+    desk: Desk, query: Query, view: PlanView, estimate: Estimate, headroom: float
+) -> NDArray[np.int64]:
+    """Return the plans of a configuration that should meet a query's SLO, the fastest first.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        view: its plans.
+        estimate: what is known of the configuration.
+        headroom: share of the latency bound that a prediction under the present load may use.
+
+    Returns:
+        Numbers of plans in the view, by rising predicted latency and then cost; none if the
+        configuration is not accurate enough.
+    """
+    slo, measurement = query.slo, estimate.measurement
+    if not estimate.accurate_enough(slo):
+        return np.empty(0, dtype=np.int64)
+    plans = np.flatnonzero(view.configuration == measurement.configuration.index)
+    latency_s = desk.predict_many(
+        query,
+        view,
+        plans,
+        measurement.operator_mean_s,
+        measurement.time_cv,
+        normalised=measurement.normalised,
+    )[1]
+    cost = view.cost_usd_per_hour[plans]
+    bound_s = inf if slo.latency_s is None else headroom * slo.latency_s
+    ceiling = inf if slo.cost_usd_per_hour is None else slo.cost_usd_per_hour
+    do = np.isfinite(latency_s) & (latency_s <= bound_s) & (cost <= ceiling)
+    order = np.lexsort((cost[do], latency_s[do]))
+    return plans[do][order]

@@ -1,0 +1,27 @@
+"""The orders of one call, so that two queries are not promised the same room."""
+
+from scenarios.queries import Query
+from sim import Desk, Plan
+
+
+class Orders:
+    """Deploys plans, and tells what fits beside those that it deployed before.
+
+    Args:
+        desk: the desk of the call.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._given: list[tuple[Query, Plan]] = []
+
+    def fits(self, query: Query, plan: Plan) -> bool:
+        """Tell whether the cluster could deploy a plan once all orders given are carried out."""
+        if not self._given:
+            return self._desk.fits(query, plan)
+        return self._desk.fits_all([*self._given, (query, plan)])[-1]
+
+    def deploy(self, query: Query, plan: Plan) -> None:
+        """Order a plan."""
+        self._desk.deploy(query, plan)
+        self._given.append((query, plan))

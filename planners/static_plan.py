@@ -1,0 +1,119 @@
+"""One plan for all, whoever asks."""
+
+from collections.abc import Mapping, Sequence
+
+from planners.one_node import CORE, home_node, partitions
+from planners.orders import Orders
+from planners.retries import due, give_up
+from scenarios.application import Configuration, KnobValue, Pipeline
+from scenarios.cluster import DEVICE
+from sim import Allocation, Desk, Plan, Planner, PlannerError
+
+
+class StaticPlan(Planner):
+    """Deploy one and the same plan for every query, if it can be run and fits.
+
+    No profiling, no SLO, no load: what a service without a planner does. All queries share one
+    station for each operator off the device, as far as it goes.
+
+    Choose it to measure a plan of your own by hand, as the bar below which planning is not worth
+    its cost, or to hold the plan still while the world changes.
+
+    Args:
+        configuration: value of every knob, by name; by default the richest of all.
+        placement: place of each operator, ``"device"`` or a node, never back down; by default the
+            highest node that works and can run all.
+        profile: GPU partition profile of every operator that needs a GPU, such as ``"3g.20gb"``; by
+            default a whole GPU. Take the smallest that is fast enough: those left serve others.
+        replicas: of every operator off the device. Take more where a query's load on one exceeds
+            ``cluster.max_utilisation``, or its plan never fits.
+        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
+            More saves planning; less serves sooner when load falls.
+
+    Raises:
+        ValueError: there are no replicas.
+    """
+
+    def __init__(
+        self,
+        configuration: Mapping[str, KnobValue] | None = None,
+        placement: Sequence[str] | None = None,
+        profile: str | None = None,
+        replicas: int = 1,
+        pause_s: float = 10.0,
+    ) -> None:
+        if replicas < 1:
+            raise ValueError(f"replicas={replicas}: must be 1 or more")
+        self.configuration = configuration
+        self.placement = placement
+        self.profile = profile
+        self.replicas = replicas
+        self.pause_s = pause_s
+
+    def plan(self, desk: Desk) -> None:
+        """Deploy the plan for each waiting query that it can be run for."""
+        plan = self._plan(desk)
+        if plan is None:
+            return
+        orders = Orders(desk)
+        for query in desk.waiting:
+            if not due(desk, query, self.pause_s):
+                continue
+            if desk.refusal(query, plan) is None and orders.fits(query, plan):
+                orders.deploy(query, plan)
+            else:
+                give_up(desk, query)
+
+    def _plan(self, desk: Desk) -> Plan | None:
+        """Return the plan, or None while no machine of its default node works."""
+        operators = desk.pipeline.operators
+        placement = self.placement
+        if placement is None:
+            node = home_node(desk)
+            if node is None:
+                return None
+            placement = (node,) * len(operators)
+        elif len(placement) != len(operators):
+            raise PlannerError(
+                f"placement={list(placement)}: name a place for each of the {len(operators)} "
+                f"operators, {', '.join(operator.name for operator in operators)}"
+            )
+        allocation = tuple(
+            self._allocation(desk, operator.kind, place)
+            for operator, place in zip(operators, placement, strict=True)
+        )
+        return Plan(_configuration(desk.pipeline, self.configuration), tuple(placement), allocation)
+
+    def _allocation(self, desk: Desk, kind: str, place: str) -> Allocation:
+        if place == DEVICE:
+            return Allocation(DEVICE)
+        if kind == "cpu":
+            return Allocation(CORE, self.replicas)
+        if place not in desk.cluster.nodes:
+            places = ", ".join(desk.cluster.places)
+            raise PlannerError(f"placement: there is no {place!r}; choose from {places}")
+        at_once = desk.cluster.llm_sequences if kind == "llm" else 1
+        return Allocation(self._profile(desk, place), self.replicas, at_once)
+
+    def _profile(self, desk: Desk, node: str) -> str:
+        """Return the GPU partition profile on a node."""
+        offered = desk.cluster.nodes[node].all_gpu_profiles
+        if not offered:
+            raise PlannerError(f"placement: {node} has no GPU, which an operator there needs")
+        if self.profile is None:
+            return partitions(desk, node)[-1].profile
+        if self.profile not in offered:
+            raise PlannerError(
+                f"profile={self.profile!r}: {node} offers {', '.join(offered)}; name one of them, "
+                "or none for a whole GPU"
+            )
+        return self.profile
+
+
+def _configuration(pipeline: Pipeline, values: Mapping[str, KnobValue] | None) -> Configuration:
+    if values is None:
+        return pipeline.configurations[0]
+    try:
+        return pipeline.configuration(**values)
+    except KeyError as error:
+        raise PlannerError(f"configuration={dict(values)}: {error.args[0]}") from None

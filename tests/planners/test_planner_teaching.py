@@ -1,0 +1,174 @@
+"""The teaching planners: greedy, random, and static."""
+
+import polars as pl
+import pytest
+from worlds import run, scenario
+
+from planners.foresight import promising
+from planners.greedy import Greedy
+from planners.random_feasible import RandomFeasible
+from planners.static_plan import StaticPlan
+from scenarios.shipped import shipped_application
+from scenarios.slo import Tier
+from scenarios.workload import Workload
+from sim import check_planner
+
+PIPELINE = shipped_application("speech_recognition").pipeline
+PLANNERS = [
+    Greedy(),
+    RandomFeasible(),
+    StaticPlan(),
+    StaticPlan(placement=("device", "device", "edge", "cloud"), replicas=2),
+]
+
+
+@pytest.mark.parametrize("planner", PLANNERS, ids=repr)
+def test_they_keep_the_contract(planner):
+    check_planner(planner)
+
+
+@pytest.mark.parametrize("kind", [Greedy, RandomFeasible])
+def test_nobody_is_served_when_nothing_is_feasible(kind):
+    workload = Workload(0.1, tiers={"hard": Tier(latency_s=1e-6)})
+    tables = run(scenario(workload=workload), kind()).tables.take()
+    assert tables["queries"].height > 3
+    assert tables["decisions"].height == 0
+
+
+@pytest.mark.parametrize("kind", [Greedy, RandomFeasible])
+def test_a_ceiling_on_cost_is_kept(kind):
+    workload = Workload(0.1, tiers={"cheap": Tier(latency_s=4.0, cost_usd_per_hour=0.7)})
+    decisions = run(scenario(workload=workload), kind()).tables.take()["decisions"]
+    assert decisions.height > 3
+    assert (decisions["list_price_usd_per_hour"] <= 0.7).all()
+
+
+@pytest.mark.parametrize("kind", [Greedy, RandomFeasible])
+def test_no_samples_are_refused(kind):
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        kind(samples=0)
+
+
+# Greedy
+
+
+class Replayed(Greedy):
+    """Notes which plan of the richest accurate configuration is fastest, by a full look."""
+
+    def plan(self, desk):
+        before = tuple(desk.waiting)
+        super().plan(desk)
+        for query in before:
+            if desk.recall(("in vain", query.id), query) is None:
+                desk.remember(("best", query.id), str(self._by_hand(desk, query)))
+
+    def _by_hand(self, desk, query):
+        found = []
+        for plan in desk.candidates(query, order="enumeration"):
+            estimate = desk.profile(query, plan.configuration, self.samples)
+            if not estimate.accurate_enough(query.slo) or not desk.fits(query, plan):
+                continue
+            prediction = desk.predict(query, plan)
+            latency_s = prediction.latency_quantile_s
+            if latency_s <= self.headroom * query.slo.latency_s and prediction.meets(query.slo):
+                rank = plan.configuration.index, latency_s, prediction.cost_usd_per_hour
+                found.append((*rank, plan))
+        return min(found, key=lambda each: each[:3])[-1]
+
+
+def test_greedy_takes_the_fastest_plan_of_the_richest_configuration():
+    world = run(scenario(), Replayed())
+    decisions = world.tables.take()["decisions"].filter(pl.col("outcome") == "deployed")
+    assert not world.planner_errors
+    assert decisions.height > 3
+    for query, plan in decisions.select("query", "plan").iter_rows():
+        assert world.office.memory.read(("best", query), world.env.now, 0) == plan
+
+
+# Random
+
+
+def chosen(seed):
+    decisions = run(scenario(), RandomFeasible(seed=seed)).tables.take()["decisions"]
+    return decisions.select("query", "plan").rows()
+
+
+def test_chance_decides_by_seed_and_query_alone():
+    assert chosen(0) == chosen(0)
+    assert chosen(0) != chosen(1)
+
+
+class Sworn(RandomFeasible):
+    """Notes whether what was chosen is promising."""
+
+    def _draw(self, desk, query, orders):
+        plan = super()._draw(desk, query, orders)
+        if plan is not None:
+            view = desk.view(query)
+            estimate = desk.profile(query, plan.configuration, self.samples)
+            good = promising(desk, query, view, estimate, self.headroom)
+            desk.remember(
+                ("sworn", query.id), any(view.plan(number) == plan for number in good.tolist())
+            )
+        return plan
+
+
+def test_what_chance_picks_is_predicted_to_do():
+    world = run(scenario(), Sworn())
+    queries = world.tables.take()["decisions"]["query"].unique()
+    assert len(queries) > 3
+    assert all(world.office.memory.read(("sworn", each), world.env.now, 0) for each in queries)
+
+
+# Static
+
+
+def plans_of(planner, **changes):
+    world = run(scenario(**changes), planner)
+    assert not world.planner_errors
+    return world.tables.take()["decisions"].filter(pl.col("outcome") == "deployed")
+
+
+def test_all_queries_get_the_one_plan():
+    decisions = plans_of(
+        StaticPlan(
+            {"sample_rate_hz": 12000, "freq_mask_hz": 2000, "model": "hubert-large"},
+            ("device", "edge", "cloud", "cloud"),
+            profile="2g.10gb",
+            replicas=2,
+        )
+    )
+    assert decisions.height > 3
+    assert decisions["plan"].n_unique() == 1
+    assert decisions["placement"][0] == "device > edge > cloud > cloud"
+    assert decisions["configuration"][0] == "12000/2000/hubert-large"
+    assert "2g.10gb x2" in decisions["plan"][0]
+
+
+def test_by_default_it_is_the_richest_on_a_whole_gpu_of_the_highest_node():
+    decisions = plans_of(StaticPlan())
+    assert decisions["plan"].n_unique() == 1
+    assert decisions["placement"][0] == " > ".join(["cloud"] * 4)
+    assert "7g.40gb" in decisions["plan"][0]
+    richest = "/".join(map(str, PIPELINE.configurations[0].values))
+    assert decisions["configuration"][0] == richest
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"configuration": {"model": "hubert-large"}}, "configuration"),
+        ({"placement": ("cloud",)}, "name a place for each of the 4 operators"),
+        ({"placement": ("device", "device", "moon", "moon")}, "moon"),
+        ({"placement": ("edge",) * 4, "profile": "1g.5gb"}, "edge offers full"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_clear_line(wrong, message):
+    world = run(scenario(), StaticPlan(**wrong))
+    assert world.planner_errors
+    assert message in world.planner_errors[0]
+
+
+def test_no_replicas_are_refused():
+    with pytest.raises(ValueError, match="replicas=0"):
+        StaticPlan(replicas=0)
