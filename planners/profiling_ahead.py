@@ -1,0 +1,54 @@
+"""Offline profiles of listed configurations, and lists that see every knob early."""
+
+from collections.abc import Iterable
+
+from scenarios.application import Configuration, Pipeline
+from sim import Desk, Estimate
+
+
+def by_deviation(pipeline: Pipeline) -> list[Configuration]:
+    """Return all configurations: the richest, those that differ from it in one knob, in two, ...
+
+    However early a budget ends, what was profiled by then tells most about each knob alone.
+    """
+    richest = pipeline.configurations[0]
+    return sorted(
+        pipeline.configurations, key=lambda each: len(deviations(each, richest))
+    )  # A stable sort: the richest first among equals.
+
+
+def deviations(configuration: Configuration, other: Configuration) -> tuple[int, ...]:
+    """Return the numbers of the knobs in which two configurations differ."""
+    pairs = zip(configuration.values, other.values, strict=True)
+    return tuple(knob for knob, (value, against) in enumerate(pairs) if value != against)
+
+
+def own_knobs(pipeline: Pipeline, operator: int) -> slice:
+    """Return which knobs belong to an operator."""
+    before = pipeline.upstream_knobs[operator - 1] if operator else 0
+    return slice(before, pipeline.upstream_knobs[operator])
+
+
+def profile_ahead(
+    desk: Desk, dataset: str, configurations: Iterable[Configuration], samples: int
+) -> tuple[Estimate, ...]:
+    """Profile configurations of a data set, in order, until its offline budget is spent.
+
+    It is done once for a data set, at the first call; later calls return the same.
+
+    Args:
+        desk: the desk, for its offline profiling.
+        dataset: name of the data set.
+        configurations: what to profile, the most telling first.
+        samples: items profiled for each configuration.
+
+    Returns:
+        All configurations that were profiled on half of the items or more, in order.
+    """
+    key = "profiled ahead", dataset
+    known: tuple[Estimate, ...] | None = desk.recall(key)
+    if known is None:
+        estimates = (desk.profile_offline(dataset, each, samples) for each in configurations)
+        known = tuple(each for each in estimates if each.count and 2 * each.count >= samples)
+        desk.remember(key, known)
+    return known

@@ -1,0 +1,140 @@
+"""Workers for hire: which cores and GPU instances could run an operator, at which price."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+
+from scenarios.application import Configuration
+from scenarios.queries import Query
+from sim import Allocation, Desk
+
+CORE = "core"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One way to run one operator on a node.
+
+    Args:
+        node: the node.
+        allocation: what the operator gets there.
+        price_usd_per_hour: list price of the allocation.
+        latency_factor: time of a lone request over its time on the profiling hardware.
+        capacity_factor: what a request takes of a server, over its time there.
+    """
+
+    node: str
+    allocation: Allocation
+    price_usd_per_hour: float
+    latency_factor: float
+    capacity_factor: float
+
+    def enough_for(self, work_s_per_s: float, max_utilisation: float) -> "Worker":
+        """Return the worker with as many replicas as some work needs.
+
+        Args:
+            work_s_per_s: profiled seconds of work that arrive in a second.
+            max_utilisation: most that each replica may be busy.
+        """
+        replicas = max(1, ceil(work_s_per_s * self.capacity_factor / max_utilisation))
+        return replace(
+            self,
+            allocation=replace(self.allocation, replicas=replicas),
+            price_usd_per_hour=replicas * self.price_usd_per_hour,
+        )
+
+
+Crew = tuple[tuple[Worker, ...], ...]
+"""For each operator, the workers that could run it, one replica of each."""
+
+
+def crews(
+    desk: Desk, query: Query, configurations: Collection[Configuration]
+) -> dict[Configuration, Crew]:
+    """Return who could run each operator of some configurations, apart from the user's device.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        configurations: the configurations.
+
+    Returns:
+        A crew for each configuration.
+    """
+    view = desk.view(query)
+    allocations = [
+        Allocation(kind.profile, kind.replicas, kind.max_batch) for kind in view.stations
+    ]
+    prices = [
+        _price_usd_per_hour(desk, kind.node, allocation)
+        for kind, allocation in zip(view.stations, allocations, strict=True)
+    ]
+    found: dict[Configuration, Crew] = {}
+    for configuration in configurations:
+        plans = np.flatnonzero(view.configuration == configuration.index)
+        crew = []
+        for operator in range(len(desk.pipeline.operators)):
+            kinds, first = np.unique(view.station[plans, operator], return_index=True)
+            crew.append(
+                tuple(
+                    Worker(
+                        view.stations[kind].node,
+                        allocations[kind],
+                        prices[kind],
+                        float(view.latency_factors[plan, operator]),
+                        float(view.capacity_factors[plan, operator]),
+                    )
+                    for kind, plan in zip(kinds.tolist(), plans[first].tolist(), strict=True)
+                    if kind >= 0
+                )
+            )
+        found[configuration] = tuple(crew)
+    return found
+
+
+def _price_usd_per_hour(desk: Desk, node: str, allocation: Allocation) -> float:
+    """Return the list price of one replica."""
+    pool = desk.cluster.nodes[node]
+    if allocation.profile == CORE:
+        return pool.core_price_usd_per_hour
+    return pool.slice_price_usd_per_hour(allocation.profile)
+
+
+class Labour:
+    """Which workers are to be had during one call: free ones, and stations that could be joined.
+
+    It looks at one operator at a time; whether a whole plan fits is for ``desk.fits`` to say.
+
+    Args:
+        desk: the desk of the call.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._free: dict[tuple[str, str], int] = {}
+        self._stations = set()
+        for query in desk.running:
+            plan = desk.plan_of(query)
+            if plan is not None:
+                for operator, share in enumerate(plan.allocation):
+                    knobs = desk.pipeline.operator_key(operator, plan.configuration)
+                    self._stations.add((operator, knobs, plan.placement[operator], share))
+
+    def offers(self, operator: int, configuration: Configuration, worker: Worker) -> bool:
+        """Tell whether a worker could be had for an operator of a configuration."""
+        knobs = self._desk.pipeline.operator_key(operator, configuration)
+        if (operator, knobs, worker.node, worker.allocation) in self._stations:
+            return True
+        return self._count(worker.node, worker.allocation.profile) >= worker.allocation.replicas
+
+    def _count(self, node: str, profile: str) -> int:
+        key = node, profile
+        if key not in self._free:
+            self._free[key] = (
+                self._desk.free_cores(node)
+                if profile == CORE
+                else self._desk.free_instances(node, profile)
+            )
+        return self._free[key]
