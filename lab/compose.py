@@ -49,6 +49,8 @@ class Setup:
         tables: the hardware tables in use.
         planners: the planners, by name; several are run one after the other.
         data_plane: makes a data plane.
+        resume: whether to go on with what broke off; the configuration, which is that of the run
+            that broke off, does not say so.
     """
 
     config: DictConfig
@@ -57,6 +59,7 @@ class Setup:
     tables: TableSet
     planners: Mapping[str, Planner]
     data_plane: Callable[[Recorder], DataPlane]
+    resume: bool = False
 
     def scenario(self) -> Scenario:
         """Return the scenario, made anew, so that no run can touch another's."""
@@ -88,6 +91,8 @@ def compose(overrides: Sequence[str]) -> DictConfig:
             config = hydra_compose("config", list(overrides))
     except Exception as error:
         raise InputError(composition_sentence(error, overrides)) from None
+    if config.resume:
+        raise InputError("resume=true: is for compass-sim, whose runs have a directory to go on in")
     return config
 
 
@@ -130,6 +135,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
 def _objects(config: DictConfig, tables: TableSet, planner: Planner | None) -> Setup:
     """Make what a checked configuration describes; its parts check themselves."""
     _check_machines(config.cluster)
+    resume, config.resume = config.resume, False
     planners = {type(planner).__name__: planner} if planner else _planners(config.planner)
     for one in planners.values():
         _check_times(one)
@@ -144,7 +150,13 @@ def _objects(config: DictConfig, tables: TableSet, planner: Planner | None) -> S
             **{name: _plain(value) for name, value in planner.parameters().items()},
         }
     return Setup(
-        config, config.seed, config.flush_every_s, tables, planners, partial(plane, **arguments)
+        config,
+        config.seed,
+        config.flush_every_s,
+        tables,
+        planners,
+        partial(plane, **arguments),
+        resume,
     )
 
 

@@ -15,6 +15,7 @@ from lab.errors import InputError
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 ERROR = "error.txt"
+CHECKPOINT = "checkpoint.jsonl"
 
 
 def write_aside(path: Path, text: str) -> None:
@@ -43,8 +44,13 @@ def claim(directory: Path, key: str = "hydra.run.dir") -> None:
         key: what the user named it by.
 
     Raises:
-        InputError: it holds results already.
+        InputError: it holds results already, or what is left of a run to go on with.
     """
+    if (directory / CHECKPOINT).exists() and (directory / CONFIG).exists():
+        raise InputError(
+            f"{key}={directory}: holds a run that broke off; add resume=true to go on with it, "
+            "name another directory or remove this one"
+        )
     if (directory / SUMMARY).exists():
         raise InputError(
             f"{key}={directory}: holds results already; name another directory or remove this one"

@@ -8,6 +8,7 @@ import polars as pl
 
 from lab.compose import Setup
 from lab.summary import Tally, summarise
+from sim.journal import Journal
 from sim.planner import Planner
 from sim.world import World
 
@@ -23,6 +24,7 @@ def simulate(
     planner: Planner,
     sinks: Sequence[Sink],
     progress: Progress = lambda _: None,
+    journal: Journal | None = None,
 ) -> dict[str, Any]:
     """Simulate one planner to the horizon.
 
@@ -32,13 +34,14 @@ def simulate(
         planner: the planner.
         sinks: get the new rows of every table and the summary so far, at every flush.
         progress: is told the simulated time in seconds.
+        journal: where profiling is noted, and what a run that broke off had noted.
 
     Returns:
         The summary.
     """
     scenario = setup.scenario()
     started = perf_counter()
-    world = World(scenario, planner, setup.seed, setup.data_plane)
+    world = World(scenario, planner, setup.seed, setup.data_plane, journal)
     tally = Tally()
     summary: dict[str, Any] = {}
 

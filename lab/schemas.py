@@ -44,6 +44,7 @@ class Settings:
         horizon_s: length of the run in simulated seconds.
         flush_every_s: simulated seconds between two writings of results.
         figures: whether to draw figures at the end.
+        resume: whether to go on with what broke off in the directory of results.
         application: the application, by class and parameters.
         cluster: the machines.
         network: the links.
@@ -59,6 +60,7 @@ class Settings:
     horizon_s: float = 3600.0
     flush_every_s: float = 600.0
     figures: bool = True
+    resume: bool = False
     application: Open = field(default_factory=dict)
     cluster: Any = None
     network: Any = None

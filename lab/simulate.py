@@ -31,6 +31,7 @@ keys that are often set:
   horizon_s            length of the run in simulated seconds (3600)
   workload.rate        query arrivals per second (0.1)
   flush_every_s        simulated seconds between two writings of results (600)
+  resume               true to go on with what broke off in hydra.run.dir (false)
   figures              false to draw none; compass-lab report DIR draws them later (true)
   hydra.run.dir        where results go (outputs/DATE/TIME); hydra.sweep.dir for sweeps
 
@@ -118,7 +119,8 @@ def job(config: Any) -> int:
     assert isinstance(overrides, list)
     label = f"job {hydra.job.num} ({', '.join(overrides)}): " if sweeping else ""
     try:
-        claim(directory)
+        if not config.resume:
+            claim(directory)
         failure = simulate_all(config, overrides, directory, label)
         status = FAILED if failure else OK
     except InputError as error:
@@ -152,12 +154,15 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
 
     from lab import console, unreachable
     from lab.compose import set_up
-    from lab.run_directory import CONFIG, RunDirectory, write_aside, write_summary
-    from lab.runner import simulate
+    from lab.resume import check_resumable, is_finished
+    from lab.run_directory import CONFIG, ERROR, read_summary, write_aside, write_summary
 
     setup = set_up(config, overrides)
     for sentence in unreachable.warnings(setup):
         console.warn(f"{label}{sentence}")
+    if setup.resume and (not label or (directory / CONFIG).exists()):
+        check_resumable(directory, setup.config, setup.alone)
+        (directory / ERROR).unlink(missing_ok=True)
     if not setup.alone:
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
     summaries: dict[str, Any] = {}
@@ -167,11 +172,16 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
         if not setup.alone:
             write_summary(directory, summaries)
 
-    for name, planner in setup.planners.items():
-        place = directory if setup.alone else directory / name
-        run = RunDirectory(place, setup.config_of(name))
-        with console.live_progress(name, setup.config.horizon_s) as progress:
-            simulate(setup, name, planner, [run.add, note], progress)
+    places = {name: directory if setup.alone else directory / name for name in setup.planners}
+    to_run = [name for name in places if not (setup.resume and is_finished(places[name]))]
+    if not to_run:
+        console.say(f"{label}nothing to do: what ran in {_shown(directory)} has finished")
+        return ""
+    for name, place in places.items():
+        if name in to_run:
+            simulate_one(setup, name, place, note)
+        else:
+            note(None, read_summary(place))
     if setup.config.figures:
         draw(directory, list(summaries), setup.alone)
     if label:
@@ -188,6 +198,36 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
         "results were kept"
         for one in failed
     )
+
+
+def simulate_one(setup: Any, name: str, place: Path, note: Any) -> None:
+    """Simulate one planner of a configuration into its directory, or go on with what is there.
+
+    Args:
+        setup: what is run.
+        name: the planner's name.
+        place: its directory.
+        note: a further sink of results.
+    """
+    from lab.checkpoint import Checkpoint
+    from lab.console import live_progress
+    from lab.resume import clear
+    from lab.run_directory import RunDirectory
+    from lab.runner import simulate
+
+    checkpoint = Checkpoint(place, setup.resume)
+    try:
+        if setup.resume:
+            clear(place)
+        sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
+        with live_progress(name, setup.config.horizon_s) as progress:
+            summary = simulate(
+                setup, name, setup.planners[name], sinks, progress, checkpoint.journal
+            )
+    finally:
+        checkpoint.close()
+    if summary["status"] == "finished":
+        checkpoint.remove()
 
 
 def draw(directory: Path, planners: list[str], alone: bool) -> None:

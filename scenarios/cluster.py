@@ -117,11 +117,15 @@ class Profiling:
             ceil(n / workers) times the time of one sample.
         feature_correlation: how well what is known of an item before it runs tells how hard it is,
             from 0 to below 1; an assumption, see ``sim.profiling_bench``.
+        checkpoint_every_s: at the first tick of each such period, what planners learned and
+            profiled is saved, for a ``planner_crash`` to fall back to (``scenarios.drift``). The
+            default is an assumption: what is lost then is worth a few searches at most.
     """
 
     lanes: int = 4
     workers: int = 16
     feature_correlation: float = 0.85
+    checkpoint_every_s: float = 10.0
 
     def __post_init__(self) -> None:
         for key in ("lanes", "workers"):
@@ -130,6 +134,10 @@ class Profiling:
         if not 0 <= self.feature_correlation < 1:
             raise ValueError(
                 f"feature_correlation={self.feature_correlation}: must be 0 or more, and below 1"
+            )
+        if self.checkpoint_every_s < 1e-3:
+            raise ValueError(
+                f"checkpoint_every_s={self.checkpoint_every_s}: must be 0.001 s or more"
             )
 
 

@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass, field
 
-KINDS = ("device_slowdown", "link_degradation", "content_shift", "machine_failure", "mps_fault")
+KINDS = (
+    "device_slowdown",
+    "link_degradation",
+    "content_shift",
+    "machine_failure",
+    "mps_fault",
+    "planner_crash",
+)
 AT_MACHINE = ("machine_failure", "mps_fault")
 """Kinds that befall a machine, not queries."""
 
@@ -16,14 +23,16 @@ class DriftEvent:
             ``link_degradation`` (access links carry ``factor`` times as much),
             ``content_shift`` (content moves by ``factor`` towards its hardest stratum),
             ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work),
-            or ``mps_fault`` (a client of an instance shared by MPS fails fatally, which ends all
-            clients of the instance; of the machine's, the one that most processes share).
+            ``mps_fault`` (a client of an instance shared by MPS fails fatally, which ends all
+            clients of the instance; of the machine's, the one that most processes share), or
+            ``planner_crash`` (the planner's process dies: searches under way are lost, and what was
+            learned since the last checkpoint; what is deployed goes on serving).
         at_s: when, in seconds.
         factor: how strong, see ``kind``; between 0 and 1.
         share: share of queries that the event befalls, drawn per query.
         node: node of the machine.
         machine: number of the machine, from 0.
-        duration_s: how long the machine stays away.
+        duration_s: how long the machine, or planning, stays away.
     """
 
     kind: str = "device_slowdown"

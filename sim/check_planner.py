@@ -102,7 +102,9 @@ def check_planner(planner: Planner) -> None:
     worlds: dict[str, Callable[[], Scenario]] = {
         "an empty world": lambda: _scenario(rate=0.0),
         "an overloaded world": lambda: _scenario(rate=1.0, horizon_s=40.0),
-        "a world whose machine fails": lambda: _scenario(rate=0.1, failure=True),
+        "a world whose machine fails, and the planner's process before it": lambda: _scenario(
+            rate=0.1, failure=True
+        ),
     }
     for scenario in worlds.values():
         _run(planner, scenario(), name)
@@ -175,7 +177,10 @@ def _random_states() -> tuple[Any, ...]:
 
 def _scenario(rate: float, horizon_s: float = 120.0, failure: bool = False) -> Scenario:
     """Return a small world: one edge machine, two A100s, two tiers of service."""
-    events = [DriftEvent("machine_failure", at_s=60.0, node="edge", duration_s=30.0)]
+    events = [
+        DriftEvent("planner_crash", at_s=45.0, duration_s=10.0),
+        DriftEvent("machine_failure", at_s=60.0, node="edge", duration_s=30.0),
+    ]
     return Scenario(
         shipped_application("speech_recognition", window_s=40.0),
         Cluster(

@@ -10,13 +10,16 @@ class Memory:
     A record is stamped with the clock of the search that wrote it, and other searches see it from
     that time on; the search that wrote it sees it at once. Values must be picklable, and are not
     to be changed once written: write a new record instead.
+
+    From the first checkpoint on, records that the last one holds are kept, to fall back to.
     """
 
     def __init__(self) -> None:
         self._records: dict[Hashable, list[tuple[int, int, Any]]] = {}
+        self._checkpoint_ns: int | None = None
 
     def write(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
-        """Add a record, and drop those that it or another visible one supersedes.
+        """Add a record, and drop those that it or another visible one supersedes for good.
 
         Args:
             key: what it is about.
@@ -26,7 +29,8 @@ class Memory:
             now_ns: time of the call; records up to then are visible to everybody.
         """
         records = self._records.setdefault(key, [])
-        visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= now_ns]
+        settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
+        visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= settled_ns]
         if visible:
             del records[: visible[-1]]
         records.append((at_ns, author, value))
@@ -37,3 +41,17 @@ class Memory:
             if at_ns <= now_ns or writer == author:
                 return value
         return None
+
+    def checkpoint(self, now_ns: int) -> None:
+        """Take what is visible to everybody now as what ``fall_back`` returns to."""
+        self._checkpoint_ns = now_ns
+
+    def fall_back(self) -> None:
+        """Lose what was learned since the last checkpoint, which must have been."""
+        assert self._checkpoint_ns is not None, "there is no checkpoint to fall back to"
+        for key, records in list(self._records.items()):
+            kept = [record for record in records if record[0] <= self._checkpoint_ns]
+            if kept:
+                self._records[key] = kept
+            else:
+                del self._records[key]

@@ -45,7 +45,7 @@ def measure(
     else:
         office.lanes.charge(search, charged_s)
     search.device_s += run.device_s
-    measurement = bench.measure(configuration, run.items)
+    measurement = bench.measure(configuration, run.items, search.clock_ns)
     office.note_profiling(
         {
             "query": query,

@@ -13,6 +13,7 @@ from hardware_models.basis import Basis, worst
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.clock import ns, seconds
+from sim.journal import Journal
 from sim.machines import Demand, Machines
 from sim.memory import Memory
 from sim.nominal import ACCESS, UP, Nominal
@@ -76,10 +77,17 @@ class Office:
         machines: the machines and stations.
         board: where every query stands.
         tables: where profiling runs are noted.
+        journal: where what they measured is noted.
     """
 
     def __init__(
-        self, scenario: Scenario, seed: int, machines: Machines, board: QueryBoard, tables: Tables
+        self,
+        scenario: Scenario,
+        seed: int,
+        machines: Machines,
+        board: QueryBoard,
+        tables: Tables,
+        journal: Journal,
     ) -> None:
         self.application = scenario.application
         # A copy, since planners can reach it; the world has its own.
@@ -91,6 +99,7 @@ class Office:
         self.machines = machines
         self.board = board
         self.tables = tables
+        self.journal = journal
         self.lanes = Lanes(scenario.cluster.profiling.lanes)
         self.memory = Memory()
         self.valid_plans: set[Plan] = set()
@@ -99,9 +108,11 @@ class Office:
         self.profiling_device_s = 0.0
         self._seed = seed
         self._searches = 0
-        self._benches: dict[int, ProfilingBench] = {}
+        # With when their data were taken; earlier data as far back as the last checkpoint.
+        self._benches: dict[int, list[tuple[int, ProfilingBench]]] = {}
         self._renewals: dict[int, int] = {}
         self._offline: dict[str, tuple[ProfilingBench, Search]] = {}
+        self._checkpoint_ns: int | None = None
 
     def new_search(self, now_ns: int, budget_s: float) -> Search:
         """Start the clock of a search."""
@@ -110,15 +121,20 @@ class Office:
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
         """Return the bench with a query's own data, taken when it was first asked for."""
-        if query.id not in self._benches:
-            self._benches[query.id] = self._bench_of(query, now_ns)
-        return self._benches[query.id]
+        benches = self._benches.setdefault(query.id, [])
+        if not benches:
+            benches.append((now_ns, self._bench_of(query, now_ns)))
+        return benches[-1][1]
 
     def renew(self, query: Query, now_ns: int) -> None:
         """Replace the data of a query by new ones."""
         self._renewals[query.id] = self._renewals.get(query.id, 0) + 1
         names = "renewal", self._renewals[query.id]
-        self._benches[query.id] = self._bench_of(query, now_ns, *names)
+        benches = self._benches.setdefault(query.id, [])
+        benches.append((now_ns, self._bench_of(query, now_ns, *names)))
+        settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
+        settled = [i for i, (taken_ns, _) in enumerate(benches) if taken_ns <= settled_ns]
+        del benches[: settled[-1] if settled else 0]
 
     def fresh_bench(self, query: Query, now_ns: int) -> ProfilingBench:
         """Return a bench with data of this moment, on which nothing was measured."""
@@ -143,6 +159,7 @@ class Office:
             names,
             self._seed,
             self.cluster.profiling.feature_correlation,
+            self.journal,
         )
 
     def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, Search]:
@@ -157,6 +174,31 @@ class Office:
         """Drop the bench of a departed query."""
         self._benches.pop(query, None)
         self._renewals.pop(query, None)
+
+    def checkpoint(self, now_ns: int) -> None:
+        """Take what planners know by now as what ``fall_back`` returns to."""
+        self._checkpoint_ns = now_ns
+        self.memory.checkpoint(now_ns)
+
+    def fall_back(self) -> int:
+        """Lose what planners learned since the last checkpoint, and every search under way.
+
+        Returns:
+            How many profiling runs for living queries and data sets are lost.
+        """
+        to_ns = self._checkpoint_ns
+        assert to_ns is not None, "there is no checkpoint to fall back to"
+        self.memory.fall_back()
+        self.lanes = Lanes(self.cluster.profiling.lanes)
+        lost = 0
+        for benches in self._benches.values():
+            lost += sum(bench.fall_back(to_ns) for _, bench in benches)
+            benches[:] = [each for each in benches if each[0] <= to_ns]
+        for bench, search in self._offline.values():
+            lost += bench.fall_back(to_ns)
+            search.charged_ns = min(search.charged_ns, to_ns)
+            search.denied.clear()
+        return lost
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
         """Return the nominal figures of a plan for a query, by what of the query they depend on."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from scenarios.application import Application, Configuration, Dataset, KnobValue
 from scenarios.random_streams import stream
+from sim.journal import Journal, ProfileRecord
 from sim.plan import Plan
 from sim.profiling import Estimate, Measurement
 
@@ -61,6 +62,7 @@ class ProfilingBench:
         names: names of the owner's random streams.
         seed: seed of the run.
         feature_correlation: how well features tell how hard an item is, from 0 to below 1.
+        journal: where every run is noted, and what an earlier one of the same run had noted.
     """
 
     def __init__(
@@ -71,11 +73,16 @@ class ProfilingBench:
         names: Sequence[str | int],
         seed: int,
         feature_correlation: float,
+        journal: Journal | None = None,
     ) -> None:
         self._application = application
         self._dataset = dataset
         self._weights = weights
         self._correlation = feature_correlation
+        self._owner = tuple(names)
+        self._journal = journal or Journal()
+        self._records: list[ProfileRecord] = []
+        self._nothing = np.zeros(0), np.zeros((0, len(application.operators)))
 
         def of(purpose: str) -> np.random.Generator:
             return stream(seed, *names, "profiling item", purpose)
@@ -202,24 +209,58 @@ class ProfilingBench:
         """Return the expected accuracy of a configuration, for the record only."""
         return float(self._dataset.expected_accuracy(self._weights)[configuration.index])
 
-    def measure(self, configuration: Configuration, items: Integers) -> Measurement:
-        """Return the measurement of a configuration on all that is known and some items more."""
+    def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
+        """Return the measurement of a configuration on all that is known and some items more.
+
+        Args:
+            configuration: the configuration.
+            items: numbers of items that were not measured yet, shape (m,).
+            at_ns: when this is learned.
+        """
         known = self._measured.get(configuration.index)
         if known is not None and not len(items):
             return known
+        index = configuration.index
+        record = self._journal.recall(self._owner, index, items)
+        if record is None:
+            observed = self._observe(configuration, items) if len(items) else self._nothing
+            record = ProfileRecord(self._owner, index, at_ns, items, *observed)
+            self._journal.note(record)
+        return self._learn(configuration, record)
+
+    def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:
+        """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items.
+
+        All else is bookkeeping: profiling on machines of one's own takes the place of this.
+        """
+        accuracy = self._dataset.item_accuracy(
+            configuration.index, self._strata[items], self._ranks[items]
+        )
+        return accuracy, self._times_s(configuration, items)
+
+    def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
+        """Add a record to what is known of its configuration."""
         for operator in range(len(self._application.operators)):
             seen = self._seen.setdefault(
                 self._key(operator, configuration), np.zeros(self.items, dtype=bool)
             )
-            seen[items] = True
-        self.runs += len(items) > 0
-        every: Integers = np.sort(items if known is None else np.append(known.items, items))
-        index = configuration.index
+            seen[record.items] = True
+        if len(record.items):
+            self._records.append(record)
+            self.runs += 1
+        every, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
+        known = self._measured.get(configuration.index)
+        if known is not None:
+            every = np.append(known.items, every)
+            accuracy = np.append(known.accuracy, accuracy)
+            times_s = np.concatenate([known.operator_time_s, times_s])
+        order = np.argsort(every, kind="stable")
+        every = every[order]
         measurement = Measurement(
             configuration,
             every,
-            self._dataset.item_accuracy(index, self._strata[every], self._ranks[every]),
-            self._times_s(configuration, every),
+            accuracy[order],
+            times_s[order],
             self._sizes[every],
             self._allowances[every],
         )
@@ -232,5 +273,16 @@ class ProfilingBench:
             measurement.allowance,
         ):
             array.setflags(write=False)
-        self._measured[index] = measurement
+        self._measured[configuration.index] = measurement
         return measurement
+
+    def fall_back(self, to_ns: int) -> int:
+        """Forget what was learned after a moment; return how many runs that were."""
+        kept = [record for record in self._records if record.learned_ns <= to_ns]
+        lost = len(self._records) - len(kept)
+        if lost:
+            self._measured, self._estimates, self._seen, self._records = {}, {}, {}, []
+            for record in kept:
+                configuration = self._application.pipeline.configurations[record.configuration]
+                self._learn(configuration, record)
+        return lost

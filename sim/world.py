@@ -24,6 +24,7 @@ from sim.deployments import Deployments
 from sim.desk import Desk, Order
 from sim.goodput import Account, GoodputBook, Verdict
 from sim.interference import Interference
+from sim.journal import Journal
 from sim.machines import Machines, Station
 from sim.office import Office
 from sim.planner import Planner
@@ -42,6 +43,7 @@ class World:
         planner: who decides.
         seed: seed of all random streams.
         data_plane: makes the data plane, given the recorder that it reports to.
+        journal: where profiling is noted, and what an earlier run that broke off had noted.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class World:
         planner: Planner,
         seed: int,
         data_plane: Callable[[Recorder], DataPlane],
+        journal: Journal | None = None,
     ) -> None:
         self.scenario = scenario
         self.planner = planner
@@ -58,7 +61,9 @@ class World:
         self.board = QueryBoard()
         with using_tables(scenario.tables):
             self.machines = Machines(scenario.cluster)
-            self.office = Office(scenario, seed, self.machines, self.board, self.tables)
+            self.office = Office(
+                scenario, seed, self.machines, self.board, self.tables, journal or Journal()
+            )
         self.ledger = Ledger(self.machines)
         self.book = GoodputBook(
             scenario.application.window_s, self._accuracy, self._on_verdict, self._on_close
@@ -77,6 +82,12 @@ class World:
         self._interference = Interference(self.machines, self.data)
         self.planner_errors: list[str] = []
         self.planning_wall_s = 0.0
+        self.planner_crashes = 0
+        self.profiling_runs_lost = 0
+        self._planner_away_until_ns = 0
+        self._saving = any(each.kind == "planner_crash" for each in scenario.drift.events)
+        if self._saving:
+            self.office.checkpoint(0)
         self._refused = False
         self._due: dict[int, list[tuple[int, Order, str, int]]] = {}
         self._accuracies: dict[int, tuple[tuple[int, float], ...]] = {}
@@ -90,6 +101,8 @@ class World:
                 self.env.process(self._machine_failure(event))
             elif event.kind == "mps_fault":
                 self.env.process(self._mps_fault(event))
+            elif event.kind == "planner_crash":
+                self.env.process(self._planner_crash(event))
 
     # Running
 
@@ -152,7 +165,9 @@ class World:
     # Planning
 
     def _call_planner(self, trigger: str) -> None:
-        """Call the planner on the world as it is, and see to what it ordered."""
+        """Call the planner on the world as it is, unless it is away; see to what it ordered."""
+        if self.env.now < self._planner_away_until_ns:
+            return
         desk = self._desk(trigger)
         started = perf_counter()
         try:
@@ -199,14 +214,17 @@ class World:
         )
 
     def _search_in_vain(self, state: QueryState, until_ns: int) -> Generator[Event, None, None]:
+        crashes = self.planner_crashes
         yield self.env.timeout(until_ns - self.env.now)
-        state.searching = False
+        if crashes == self.planner_crashes:  # Else the search ended with the planner's process.
+            state.searching = False
 
     def _when_due(self, at_ns: int) -> Generator[Event, None, None]:
         """Wait for a moment at which orders are due, then carry them out by query."""
         if at_ns > self.env.now:
             yield self.env.timeout(at_ns - self.env.now)
-        for query, order, trigger, triggered_ns in sorted(self._due.pop(at_ns), key=itemgetter(0)):
+        due = self._due.pop(at_ns, ())  # nothing, if they were lost with the planner's process
+        for query, order, trigger, triggered_ns in sorted(due, key=itemgetter(0)):
             state = self.board.living.get(query)
             if state is not None:
                 state.searching = False
@@ -292,6 +310,7 @@ class World:
         """Advance the data plane tick by tick, and act on what it shows."""
         tick_ns = ns(self.scenario.cluster.tick_s)
         period_s = self.planner.replan_every_s
+        checkpoint_ns = ns(self.scenario.cluster.profiling.checkpoint_every_s)
         next_replan_ns = 0
         while True:
             yield self.env.timeout(tick_ns)
@@ -302,6 +321,8 @@ class World:
             self.book.judge(now)
             self._interference.update(now)
             self._deployments.end_draining()
+            if self._saving and now // checkpoint_ns != (now - tick_ns) // checkpoint_ns:
+                self.office.checkpoint(now)
             if self._refused:
                 # Told at ticks, or a planner that insists would keep the clock from moving on.
                 self._refused = False
@@ -404,6 +425,21 @@ class World:
         self.ledger.settle(self.env.now)
         instance = max(shared, key=lambda each: each.clients)  # of equals, the first
         self._lose(self.machines.fail_instance(instance, self.env.now))
+
+    def _planner_crash(self, event: DriftEvent) -> Generator[Event, None, None]:
+        """Lose the planner's process, its searches, and what it did not save; restart it."""
+        if event.at_s > 0:
+            yield self.env.timeout(ns(event.at_s))
+        self.planner_crashes += 1
+        self.profiling_runs_lost += self.office.fall_back()
+        self._due.clear()
+        for state in self.board.living.values():
+            state.searching = False
+        back_ns = self.env.now + ns(event.duration_s)
+        self._planner_away_until_ns = max(self._planner_away_until_ns, back_ns)
+        yield self.env.timeout(back_ns - self.env.now)
+        if back_ns == self._planner_away_until_ns:  # Else it crashed again while it was away.
+            self._call_planner("recovery")
 
     def _lose(self, stations: list[Station]) -> None:
         """Lose what stations held that are gone, end their deployments, and tell the planner."""

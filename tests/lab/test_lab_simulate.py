@@ -286,6 +286,7 @@ def test_no_query_at_all_is_a_run_like_any_other(compass):
         ["cluster=cloud_only", "network=mmwave", "workload=azure_code"],
         ["cluster=edge_only", "workload=azure_conversation", "drift=device_slowdown"],
         ["drift=machine_failure"],
+        ["drift=planner_crash"],
         ["drift=link_degradation"],
         ["experiment=speech_small", "horizon_s=60"],
         ["planner=videostorm"],

@@ -1,0 +1,74 @@
+"""Whether and where a run that broke off can go on."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
+
+from lab.errors import InputError, shown
+from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, read_summary
+from sim.results import SCHEMAS
+
+LEAVE_OUT = "leave out resume=true to start one"
+
+
+def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
+    """Check that a directory holds a run of a configuration that can go on, or has finished.
+
+    Args:
+        directory: the directory, of one planner's run or of a comparison.
+        config: the configuration.
+        alone: whether it is that of one planner.
+
+    Raises:
+        InputError: it does not; the message names the key that differs, if it is that.
+    """
+    where = f"hydra.run.dir={directory}"
+    if not (directory / CONFIG).exists():
+        raise InputError(f"{where}: holds no run to resume; {LEAVE_OUT}")
+    try:
+        there = OmegaConf.to_container(OmegaConf.load(directory / CONFIG))
+    except (OSError, YAMLError) as error:
+        raise InputError(f"{where}: its {CONFIG} cannot be read: {error}") from None
+    here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
+    if different := _difference(there, here):
+        key, old, new = different
+        raise InputError(
+            f"{where}: holds a run of another configuration: {key} is {old} there and {new} here; "
+            "resume with the keys that it was started with"
+        )
+    if alone and not is_finished(directory) and not (directory / CHECKPOINT).exists():
+        raise InputError(
+            f"{where}: holds no {CHECKPOINT} to resume from; name another directory to start anew"
+        )
+
+
+def is_finished(directory: Path) -> bool:
+    """Tell whether a directory holds one planner's run that has reached its horizon."""
+    return (directory / SUMMARY).exists() and read_summary(directory).get("status") == "finished"
+
+
+def clear(directory: Path) -> None:
+    """Remove the results of one planner's run that broke off, but not its checkpoint."""
+    for table in SCHEMAS:
+        shutil.rmtree(directory / table, ignore_errors=True)
+    (directory / SUMMARY).unlink(missing_ok=True)
+
+
+def _difference(there: Any, here: Any, key: str = "") -> tuple[str, str, str] | None:
+    """Return the first key whose values differ, with both of them."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in [*there, *(name for name in here if name not in there)]:
+            path = f"{key}.{name}" if key else str(name)
+            if name not in there or name not in here:
+                return path, _value(there, name), _value(here, name)
+            if found := _difference(there[name], here[name], path):
+                return found
+        return None
+    return None if there == here else (key, shown(there), shown(here))
+
+
+def _value(node: dict[Any, Any], name: Any) -> str:
+    return shown(node[name]) if name in node else "not set"

@@ -1,0 +1,262 @@
+"""A run that was killed goes on, and ends as if nothing had happened."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.checkpoint import Checkpoint
+from lab.errors import InputError
+from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY
+from lab.simulate import main
+from sim.journal import ProfileRecord
+from sim.profiling_bench import ProfilingBench
+
+KEYS = ("horizon_s=120", "flush_every_s=20", "workload.rate=0.1", "figures=false", "seed=1")
+ALONE = "planner._target_=frail_pkg.Frail"
+
+# It kills its own process, as kill -9 does, in the middle of planning: after so many profiles, one
+# of which takes a second, as it may on machines of one's own.
+FRAIL = """
+import os, signal, time
+from pathlib import Path
+from planners import CheapestFeasible
+
+class Desk:
+    def __init__(self, desk):
+        self.desk = desk
+    def __getattr__(self, name):
+        return getattr(self.desk, name)
+    def profile(self, *arguments, **more):
+        estimate = self.desk.profile(*arguments, **more)
+        if Path("kill_after").exists():
+            left = int(Path("kill_after").read_text()) - 1
+            Path("kill_after").write_text(str(left))
+            if left == 5:
+                time.sleep(1.1)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        if Path("stop").exists():
+            raise KeyboardInterrupt
+        return estimate
+
+class Frail(CheapestFeasible):
+    def plan(self, desk):
+        super().plan(Desk(desk))
+"""
+
+
+@pytest.fixture
+def compass(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command in a directory with a frail planner."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    Path("frail_pkg.py").write_text(FRAIL)
+
+    def start(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *KEYS, *arguments])
+        status = main()
+        return status, *capsys.readouterr()
+
+    yield start
+    sys.modules.pop("frail_pkg", None)
+
+
+def killed(directory: Path, after: int, *arguments: str) -> None:
+    """Start the command, which is killed after so many profiles."""
+    (directory / "kill_after").write_text(str(after))
+    code = "import sys; from lab.simulate import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *KEYS, ALONE, *arguments],
+        cwd=directory,
+        env=os.environ | {"PYTHONHASHSEED": "random"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -9
+    (directory / "kill_after").unlink()
+
+
+def tables(directory: Path) -> dict[str, bytes]:
+    """Return the bytes of every file but the summaries, by its path."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != SUMMARY
+    }
+
+
+def summary(directory: str) -> dict:
+    return json.loads(Path(directory, SUMMARY).read_text())
+
+
+def saved(directory: str) -> list[ProfileRecord]:
+    """Return the records of a checkpoint's whole lines."""
+    lines = Path(directory, CHECKPOINT).read_bytes().split(b"\n")
+    return [ProfileRecord.from_line(line) for line in lines[1:-1]]
+
+
+@pytest.fixture
+def observed(monkeypatch):
+    """Return a list of all that is truly measured from now on."""
+    seen = []
+    observe = ProfilingBench._observe
+
+    def note(bench, configuration, items):
+        seen.append((configuration.index, items.tolist()))
+        return observe(bench, configuration, items)
+
+    monkeypatch.setattr(ProfilingBench, "_observe", note)
+    return seen
+
+
+def test_killed_again_and_again_it_ends_as_if_uninterrupted(compass, observed, tmp_path):
+    assert compass(ALONE, "hydra.run.dir=whole")[0] == 0
+    whole = len(observed)
+    assert whole == summary("whole")["profiles_measured"] > 30
+    assert summary("whole")["profiles_restored"] == 0
+    everything = observed.copy()
+    before: list[ProfileRecord] = []
+    for after in (8, 60):  # in the first search, and in a later one after results were written
+        killed(tmp_path, after, "hydra.run.dir=here", *(["resume=true"] if before else []))
+        now = saved("here")
+        assert len(now) > len(before), "nothing that was saved is lost, and more is"
+        assert [one.line() for one in now[: len(before)]] == [one.line() for one in before]
+        before = now
+    with Path("here", CHECKPOINT).open("ab") as file:
+        file.write(before[0].line()[:100])  # as a process leaves it that is killed while it writes
+    assert list(Path("here/windows").iterdir())
+    observed.clear()
+    status, _, err = compass(ALONE, "hydra.run.dir=here", "resume=true")
+    assert (status, err) == (0, "")
+    assert tables(Path("here")) == tables(Path("whole"))
+    ended = summary("here")
+    assert ended["profiles_restored"] == len(before)
+    assert ended["profiles_measured"] == len(observed) == whole - len(before)
+    restored = [(record.configuration, record.items.tolist()) for record in before]
+    assert restored + observed == everything, "none of what was saved was measured anew"
+    unlike = {"wall_s", "planning_wall_s", "profiles_restored", "profiles_measured"}
+    expected = summary("whole")
+    assert {key for key in ended if ended[key] != expected[key]} <= unlike
+
+
+def test_a_finished_run_is_not_run_again(compass, observed):
+    assert compass(ALONE, "hydra.run.dir=here")[0] == 0
+    assert not Path("here", CHECKPOINT).exists()
+    before = {path: path.stat().st_mtime_ns for path in Path("here").rglob("*")}
+    observed.clear()
+    status, out, err = compass(ALONE, "hydra.run.dir=here", "resume=true")
+    assert (status, err) == (0, "")
+    assert out == "nothing to do: what ran in here has finished\n"
+    assert {path: path.stat().st_mtime_ns for path in Path("here").rglob("*")} == before
+    assert observed == []
+
+
+def test_a_comparison_goes_on_with_the_planner_that_was_under_way(compass):
+    compared = (
+        "planner=comparison",
+        "~planner.compare.videostorm",
+        "+planner.compare.frail={_target_: frail_pkg.Frail}",
+        "hydra.run.dir=here",
+    )
+    Path("stop").touch()
+    assert compass(*compared)[0] == 130
+    Path("stop").unlink()
+    first = Path("here/cheapest_feasible")
+    before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
+    assert summary("here/frail")["status"] == "interrupted"
+    status, _, err = compass(*compared, "resume=true")
+    assert (status, err) == (0, "")
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
+    assert list(summary("here")) == ["cheapest_feasible", "frail"]
+    assert {one["status"] for one in summary("here").values()} == {"finished"}
+    assert summary("here/frail")["profiles_restored"] == 1
+    theirs, ours = tables(first), tables(Path("here/frail"))
+    assert theirs.pop(CONFIG) != ours.pop(CONFIG)
+    assert theirs == ours
+
+
+def test_a_sweep_goes_on_and_runs_what_never_ran(compass):
+    sweep = ("-m", ALONE, "hydra.sweep.dir=sweep")
+    assert compass(*sweep, "horizon_s=20")[0] == 0
+    before = Path("sweep/0/summary.json").read_bytes()
+    status, out, err = compass(*sweep, "horizon_s=20,30", "resume=true")
+    assert (status, err) == (0, "")
+    assert out.count("nothing to do") == 1
+    assert Path("sweep/0/summary.json").read_bytes() == before
+    assert summary("sweep/1")["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["seed=2"],
+            "holds a run of another configuration: seed is 1 there and 2 here; resume with the "
+            "keys that it was started with",
+        ),
+        (
+            ["cluster.nodes.cloud.count=3"],
+            "holds a run of another configuration: cluster.nodes.cloud.count is 2 there and 3 "
+            "here; resume with the keys that it was started with",
+        ),
+        (
+            ["+planner.samples=7"],
+            "holds a run of another configuration: planner.samples is not set there and 7 here; "
+            "resume with the keys that it was started with",
+        ),
+        (
+            [],
+            "holds no checkpoint.jsonl to resume from; name another directory to start anew",
+        ),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused_in_one_sentence(compass, overrides, sentence):
+    Path("stop").touch()
+    assert compass(ALONE, "hydra.run.dir=here")[0] == 130
+    Path("stop").unlink()
+    if not overrides:
+        Path("here", CHECKPOINT).unlink()
+    before = tables(Path("here"))
+    status, _, err = compass(ALONE, "hydra.run.dir=here", "resume=true", *overrides)
+    where = Path("here").absolute()
+    assert (status, err) == (2, f"compass-sim: hydra.run.dir={where}: {sentence}\n")
+    assert tables(Path("here")) == before
+
+
+def test_where_nothing_ran_there_is_nothing_to_resume(compass):
+    status, _, err = compass(ALONE, "hydra.run.dir=nowhere", "resume=true")
+    assert status == 2
+    assert err.endswith("nowhere: holds no run to resume; leave out resume=true to start one\n")
+    assert not Path("nowhere").exists()
+
+
+def test_a_directory_to_go_on_in_is_not_written_over(compass):
+    Path("stop").touch()
+    assert compass(ALONE, "hydra.run.dir=here")[0] == 130
+    before = tables(Path("here"))
+    status, _, err = compass(ALONE, "hydra.run.dir=here")
+    assert status == 2
+    assert "holds a run that broke off; add resume=true to go on with it" in err
+    assert tables(Path("here")) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"compass-sim": "0.0"}\n', "line 1: .* not of this version"),
+        ("nonsense\n", "line 1: "),
+        ('HEADER{"owner": ["query", 1]}\n', "line 2: .*no record of a profiling run"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, text, sentence):
+    Checkpoint(tmp_path, go_on=False).close()
+    header = (tmp_path / CHECKPOINT).read_text()
+    (tmp_path / CHECKPOINT).write_text(text.replace("HEADER", header))
+    with pytest.raises(InputError, match=sentence):
+        Checkpoint(tmp_path, go_on=True)
+    Checkpoint(tmp_path, go_on=False).close()
+    assert (tmp_path / CHECKPOINT).read_text() == header

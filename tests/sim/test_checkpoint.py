@@ -1,0 +1,334 @@
+"""A planner whose process dies goes back to its last checkpoint, and to nothing later."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from worlds import Does, declared, queries_at, run, scenario
+
+from scenarios.cluster import Profiling
+from scenarios.drift import Drift, DriftEvent
+from sim import PlannerError
+from sim.clock import NS_PER_S
+from sim.journal import Journal, ProfileRecord
+from sim.memory import Memory
+from sim.profiling_bench import ProfilingBench
+from sim.search import CHARGES_S
+
+APPLICATION = declared("speech_recognition")
+CONFIGURATIONS = APPLICATION.pipeline.configurations
+
+
+def crash(at_s, duration_s=5.0):
+    return DriftEvent("planner_crash", at_s=at_s, duration_s=duration_s)
+
+
+AT_35_S = (crash(35.0),)
+
+
+def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, seed=1):
+    """Run a world whose planner dies, its calls noted in ``calls``, and return it."""
+    calls = []
+
+    def act(desk):
+        calls.append((desk.trigger, desk.now_s))
+        action(desk)
+
+    given_scenario = scenario(
+        horizon_s,
+        workload=queries_at(*arrivals),
+        drift=Drift(list(crashes)),
+        profiling=Profiling(checkpoint_every_s=every_s),
+    )
+    made = run(given_scenario, Does(act, budget_s=100.0), seed)
+    assert made.planner_errors == []
+    made.calls, made.frames = calls, made.tables.take()
+    return made
+
+
+def on_device(desk, query):
+    return next(p for p in desk.candidates(query) if set(p.placement) == {"device"})
+
+
+class TestCrash:
+    """What the world does when the planner's process dies."""
+
+    def test_nothing_is_planned_while_it_is_away_and_one_call_says_that_it_is_back(self):
+        made = crashing(lambda desk: None, 1.0, 36.0, 39.0, 45.0)
+        assert made.calls == [
+            ("arrival", 1.0),
+            ("recovery", 40.0),
+            ("arrival", 45.0),
+        ]
+        assert made.planner_crashes == 1
+
+    def test_a_second_crash_while_it_is_away_keeps_it_away(self):
+        crashes = (crash(35.0), crash(38.0), crash(39.0, 1.0))
+        made = crashing(lambda desk: None, 1.0, crashes=crashes)
+        assert made.calls == [("arrival", 1.0), ("recovery", 43.0)]
+        assert made.planner_crashes == 3
+
+    def test_what_is_in_force_goes_on_serving(self):
+        def act(desk):
+            for query in desk.waiting:
+                desk.deploy(query, on_device(desk, query))
+
+        calm = crashing(act, 1.0, crashes=())
+        made = crashing(act, 1.0)
+        for table in ("queries", "windows", "operators", "decisions"):
+            assert made.frames[table].equals(calm.frames[table])
+
+    def test_searches_under_way_are_lost_and_their_orders_with_them(self):
+        def act(desk):
+            for query in desk.waiting:
+                seconds = 4.0 if query.id == 0 else 2.0
+                desk.think(query, count=round(seconds / CHARGES_S["step"]))
+                if query.id < 2:
+                    desk.deploy(query, on_device(desk, query))
+
+        made = crashing(act, 33.0, 33.5, 34.0)
+        # All were under way at 35 s but number 1's, and all others began anew at 40 s.
+        decided = made.frames["decisions"].sort("query").select("query", "triggered_s")
+        assert decided.rows() == [(0, 40.0), (1, 40.0)]
+        assert made.board.living[2].planning_s == pytest.approx(4.0)
+
+    def test_a_search_in_vain_that_was_lost_does_not_end_the_next_one_for_the_query(self):
+        seen = []
+
+        def act(desk):
+            seen.append((desk.now_s, [query.id for query in desk.searching]))
+            for query in desk.waiting:
+                if query.id == 0:
+                    desk.think(query, count=round(10.0 / CHARGES_S["step"]))
+
+        crashing(act, 33.0, 42.0, 44.0, 51.0, crashes=(crash(35.0, 2.0),))
+        # The lost search would have ended at 43 s; that of 37 s ends at 47 s.
+        assert seen == [(33.0, []), (37.0, []), (42.0, [0]), (44.0, [0]), (51.0, [])]
+
+    def test_lanes_are_free_again(self):
+        def act(desk):
+            for query in desk.waiting:
+                desk.profile(query, CONFIGURATIONS[0], 1000)
+                desk.deploy(query, on_device(desk, query))
+
+        made = crashing(act, 34.0, 34.5, 34.6, 34.7, 34.8)
+        [row] = made.frames["decisions"].filter(pl.col("query") == 0).rows(named=True)
+        assert (row["triggered_s"], row["waited_s"]) == (40.0, 0.0)
+
+    def test_a_world_without_one_is_the_same_whatever_the_period(self):
+        def act(desk):
+            for query in desk.waiting:
+                desk.profile(query, CONFIGURATIONS[desk.recall("next") or 0], 20)
+                desk.remember("next", (desk.recall("next") or 0) + 1, query)
+
+        rare, often = (
+            crashing(act, 1.0, 5.0, 9.0, crashes=(), every_s=every_s) for every_s in (30.0, 1.0)
+        )
+        for table, frame in rare.frames.items():
+            assert frame.equals(often.frames[table])
+
+    def test_the_period_must_be_one(self):
+        with pytest.raises(ValueError, match=r"checkpoint_every_s=0\.0: must be 0\.001 s or more"):
+            Profiling(checkpoint_every_s=0.0)
+
+
+class TestWhatIsKept:
+    """Profiles and memory fall back to the last checkpoint."""
+
+    def test_profiles_before_the_checkpoint_cost_nothing_and_those_after_it_cost_again(self):
+        counts = {}
+
+        def act(desk):
+            query = desk.waiting[0]
+            kept, lost = CONFIGURATIONS[0], CONFIGURATIONS[60]
+            if desk.trigger != "recovery":
+                desk.profile(query, kept if desk.now_s < 30 else lost, 30)
+            else:
+                before = desk.remaining(query)
+                assert desk.profile(query, kept, 30).count == 30
+                assert desk.remaining(query) == before
+                counts["kept"] = desk.profile(query, kept, 0).accuracy_mean
+                with pytest.raises(PlannerError, match=r"profile .* first"):
+                    desk.predict(query, on_device(desk, query))
+                counts["lost"] = desk.profile(query, lost, 30)
+                assert before - desk.remaining(query) > 0.01
+
+        made = crashing(act, 5.0, 31.0)
+        assert made.profiling_runs_lost == 1
+        rows = made.frames["profiling"].select("configuration", "accuracy_mean").rows()
+        assert len(rows) == 3
+        assert rows[1] == rows[2], "the same items, measured again"
+        assert counts["kept"] == rows[0][1]
+
+    def test_a_run_that_a_checkpoint_cut_in_two_is_lost(self):
+        """Its search began before the checkpoint of 30 s and would have ended after it."""
+
+        def act(desk):
+            for query in desk.waiting:
+                desk.think(query, count=round(4.0 / CHARGES_S["step"]))
+                desk.profile(query, CONFIGURATIONS[0], 10)
+
+        assert crashing(act, 28.0).profiling_runs_lost == 1
+        assert crashing(act, 25.0).profiling_runs_lost == 0
+
+    def test_prefixes_of_lost_runs_are_not_reused(self):
+        reused = []
+
+        def act(desk):
+            query = desk.waiting[0]
+            if desk.trigger == "recovery":
+                reused.append(desk.profile(query, CONFIGURATIONS[1], 10).prefix_reused)
+            else:
+                desk.profile(query, CONFIGURATIONS[0], 10)
+
+        crashing(act, 33.0)
+        crashing(act, 5.0)
+        assert reused == [0, 2]
+
+    def test_renewed_data_fall_back_to_those_before(self):
+        sizes = []
+
+        def act(desk):
+            query = desk.waiting[0]
+            if desk.now_s > 30 and desk.trigger == "arrival":
+                desk.renew(query)
+                desk.renew(query)
+            sizes.append(desk.profile(query, CONFIGURATIONS[0], 5).measurement.size.tolist())
+
+        made = crashing(act, 5.0, 31.0)
+        assert sizes[0] == sizes[2] != sizes[1]
+        assert made.profiling_runs_lost == 1
+        assert made.frames["profiling"].height == 2
+
+    def test_offline_profiles_are_of_their_own_clock_and_their_budget_comes_back(self):
+        counts = []
+
+        def act(desk):
+            if desk.trigger == "arrival":
+                counts.append(desk.profile_offline("LibriSpeech", CONFIGURATIONS[0], 1000).count)
+            counts.append(desk.profile_offline("LibriSpeech", CONFIGURATIONS[1], 1000).count)
+
+        crashing(act, 5.0, crashes=(crash(7.0),))
+        assert counts[0] == counts[1] == counts[2] == 1000
+        assert len(counts) == 3
+
+    def test_memory_is_that_of_the_checkpoint(self):
+        seen = []
+
+        def act(desk):
+            seen.append([desk.recall(key) for key in ("at", "of query")])
+            desk.remember("at", desk.now_s)
+            for query in desk.waiting:
+                desk.think(query, count=round(3.0 / CHARGES_S["step"]))
+                desk.remember("of query", query.id, query)
+
+        crashing(act, 5.0, 28.0, 29.0, 34.0)
+        # The searches of 28 s and 29 s ended at 31 s and 32 s, after the checkpoint of 30 s.
+        assert seen == [[None, None], [5.0, 0], [28.0, 0], [29.0, 2], [29.0, 0]]
+
+
+def records():
+    values = st.floats(0, 1e6, allow_subnormal=True)
+    return st.integers(1, 5).flatmap(
+        lambda count: st.builds(
+            ProfileRecord,
+            st.sampled_from([("query", 0), ("query", 1, "renewal", 2), ("data set", 'a "b"\né')]),
+            st.integers(0, 3),
+            st.integers(0, 2**62),
+            st.just(np.arange(count)),
+            arrays(float, count, elements=values),
+            arrays(float, (count, 3), elements=values),
+        )
+    )
+
+
+def same(one, other):
+    return (one.owner, one.configuration, one.learned_ns) == (
+        other.owner,
+        other.configuration,
+        other.learned_ns,
+    ) and all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("items", "accuracy", "operator_time_s")
+    )
+
+
+class TestJournal:
+    """Records on paper, and given out again."""
+
+    @given(records())
+    def test_a_record_comes_back_bit_by_bit_from_its_line(self, record):
+        line = record.line()
+        assert line.endswith(b"\n")
+        assert line.count(b"\n") == 1
+        assert same(ProfileRecord.from_line(line), record)
+
+    @given(records(), st.data())
+    def test_a_line_that_was_cut_off_is_none(self, record, data):
+        line = record.line()
+        cut = data.draw(st.integers(0, len(line) - 2))
+        with pytest.raises(ValueError, match=r"."):
+            ProfileRecord.from_line(line[:cut])
+
+    @pytest.mark.parametrize("change", [{"items": ""}, {"accuracy": ""}, {"owner": None}])
+    def test_a_line_that_holds_something_else_is_none(self, change):
+        record = ProfileRecord(("query", 0), 0, 0, np.arange(2), np.ones(2), np.ones((2, 3)))
+        with pytest.raises(ValueError, match="no record of a profiling run"):
+            ProfileRecord.from_line(json.dumps(json.loads(record.line()) | change).encode())
+
+    @given(st.lists(records(), max_size=8))
+    def test_each_record_is_given_out_once_and_those_of_equal_items_in_order(self, earlier):
+        journal = Journal(earlier)
+        for record in earlier:
+            found = journal.recall(record.owner, record.configuration, record.items)
+            assert found is record
+        assert journal.restored == len(earlier)
+        for record in earlier:
+            assert journal.recall(record.owner, record.configuration, record.items) is None
+        assert journal.restored == len(earlier)
+
+    def test_a_bench_takes_from_it_what_an_earlier_one_measured(self):
+        noted = []
+        runs = [(7, [3, 900]), (8, [0, 1]), (7, [1, 2])]
+
+        def measure(journal):
+            data = APPLICATION.datasets["VOiCES"]
+            bench = ProfilingBench(
+                APPLICATION, data, data.stratum_weights, ("a", 1), 0, 0.85, journal
+            )
+            return [bench.measure(CONFIGURATIONS[i], np.array(items)) for i, items in runs]
+
+        whole = measure(Journal(keep=noted.append))
+        assert [record.configuration for record in noted] == [7, 8, 7]
+        again = Journal([ProfileRecord.from_line(record.line()) for record in noted[:2]])
+        for one, other in zip(measure(again), whole, strict=True):
+            for name in ("items", "accuracy", "operator_time_s", "operator_mean_s", "size"):
+                assert (getattr(one, name) == getattr(other, name)).all()
+        assert (again.restored, again.measured) == (2, 1)
+
+
+class TestMemory:
+    """Records that a checkpoint holds survive whatever supersedes them."""
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)), max_size=25),
+        st.integers(1, 6),
+    )
+    def test_falling_back_shows_what_was_visible_at_the_checkpoint(self, writes, every):
+        """Checkpoints are at even moments, and records are learned at odd ones."""
+        memory, now, visible = Memory(), 1, {}
+        memory.checkpoint(0)
+        for value, (passed, later, key) in enumerate(writes):
+            for moment in range(now + 1, now + 2 * passed, 2):
+                if moment % (2 * every) == 0:
+                    memory.checkpoint(moment)
+                    visible = {key: memory.read(key, moment, None) for key in range(3)}
+            now += 2 * passed
+            memory.write(key, value, now + 2 * later, value, now)
+        memory.fall_back()
+        for key in range(3):
+            assert memory.read(key, NS_PER_S, None) == visible.get(key)
