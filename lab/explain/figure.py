@@ -18,6 +18,7 @@ from lab.explain.findings import (
     Row,
     failed_parts,
     half_width,
+    measurements,
     offer_of,
     offers_in_short,
     windows_of,
@@ -58,13 +59,14 @@ def draw_explanation(record: QueryRecord, path: Path) -> Path:
 def explanation(record: QueryRecord) -> Figure:
     """Return a figure of what was profiled, what plans there were, and the windows' latency."""
     runs, since_s, title = _runs(record)
-    search_in = 1.5 + min(max(2.0, ROW_IN * runs.height), MOST_SEARCH_IN)
+    rows = measurements(runs)
+    search_in = 1.5 + min(max(2.0, ROW_IN * len(rows)), MOST_SEARCH_IN)
     heights = [search_in, 3.6, 3.6]
     figure = Figure((WIDTH_IN, sum(heights) + 0.5), layout="constrained")
     figure.suptitle(fill(f"Query {record.query} of {record.planner}: {_asked(record)}", 70))
     parts: Any = figure.subfigures(3, 1, height_ratios=heights)
     panels = [part.subplots() for part in parts]
-    _search(panels[0], record, runs, since_s)
+    _search(panels[0], record, rows, since_s)
     _plane(panels[1], record)
     _windows(panels[2], record)
     # Titles of the parts, not of their axes, which may be narrow beside long labels.
@@ -96,17 +98,16 @@ def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
     return record.offline, 0.0, f"Profiled ahead, on {dataset} as a whole, {order}"
 
 
-def _search(axes: Axes, record: QueryRecord, runs: pl.DataFrame, since_s: float) -> None:
+def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
     axes.set_xlabel("accuracy")
-    if not runs.height:
+    if not rows:
         _say(axes, "nothing was profiled")
         return
-    rows = list(runs.iter_rows(named=True))
     # Whether a data set's profile is right for a query is not known before it is served.
     floor = record.floor if record.profiling.height else None
     wrong = np.array([_wrong(row, floor) for row in rows])
     at = np.arange(len(rows))
-    means = runs["accuracy_mean"].to_numpy()
+    means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
     blue = sns.color_palette("colorblind")[0]
     size = 5 if len(rows) <= MOST_NAMED else 3
@@ -122,7 +123,7 @@ def _search(axes: Axes, record: QueryRecord, runs: pl.DataFrame, since_s: float)
                 color=color,
                 label=f"{label}, 95 % interval",
             )
-    true = runs["true_accuracy"].to_numpy()
+    true = [row["true_accuracy"] for row in rows]
     axes.plot(true, at, "D", ms=size, mfc="none", mec=TRUE, mew=1.1, ls="", label="true")
     if record.floor is not None:
         label = "the query's accuracy floor"
@@ -141,7 +142,7 @@ def _name(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) 
             sorted(at for configuration, at in last.items() if configuration in ordered),
             ROW_IN * len(rows) / MOST_SEARCH_IN,
         )
-        axes.set_ylabel(f"{len(rows)} profiling runs")
+        axes.set_ylabel(f"{len(rows)} measurements")
     labels = [f"{rows[at]['configuration']}  {_when(rows[at], since_s)}" for at in named]
     axes.set_yticks(named, labels)
     for at, text in zip(named, axes.get_yticklabels(), strict=True):

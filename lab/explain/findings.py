@@ -219,6 +219,28 @@ def profile_of(record: QueryRecord, order: Row) -> Row | None:
     return None
 
 
+def measurements(profiling: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return profiling runs, those in a row that added items to one configuration as one.
+
+    Early stopping measures in many small runs. What they measured is that of the last one, what
+    they cost is summed up, what was reused is that of the first; ``runs`` is how many they were.
+    """
+    found: list[dict[str, Any]] = []
+    for run in profiling.iter_rows(named=True):
+        before = found[-1] if found else None
+        if (
+            before is not None
+            and run["configuration"] == before["configuration"]
+            and run["samples"] > before["samples"]
+        ):
+            costs = {key: before[key] + run[key] for key in ("charged_s", "device_s")}
+            reused = {"prefix_reused": before["prefix_reused"]}
+            found[-1] = run | costs | reused | {"runs": before["runs"] + 1}
+        else:
+            found.append(run | {"runs": 1})
+    return found
+
+
 def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
     """Yield the last profiling run of each configuration, in order of their first ones."""
     last = profiling.group_by("configuration", maintain_order=True).last()

@@ -14,6 +14,7 @@ from lab.explain.findings import (
     half_width,
     last_runs,
     listed,
+    measurements,
     offers_in_short,
     seconds,
 )
@@ -92,10 +93,9 @@ def _profiling_table(
     record: QueryRecord, runs: pl.DataFrame, rows: int, since_s: float, floor: float | None
 ) -> Iterator[RenderableType]:
     ordered = set(record.decisions["configuration"].drop_nulls())
-    shown, left_out = kept(
-        list(runs.iter_rows(named=True)), rows, lambda row: row["configuration"] in ordered
-    )
-    heads = ["after, s", "configuration", "items", "accuracy", "truly"]
+    shown, left_out = kept(measurements(runs), rows, lambda row: row["configuration"] in ordered)
+    stepwise = any(row["runs"] > 1 for row in shown)
+    heads = ["after, s", "configuration", "items", *["runs"] * stepwise, "accuracy", "truly"]
     heads += ["floor"] * (floor is not None) + ["charged, s", "devices, s", "reused"]
     grid = Grid(*heads)
     for row in shown:
@@ -103,6 +103,7 @@ def _profiling_table(
             f"{row['at_s'] - since_s:.2f}",
             row["configuration"],
             f"{row['samples']:,}",
+            *[f"{row['runs']:,}"] * stepwise,
             f"{row['accuracy_mean']:.3f} ± {half_width(row):.3f}",
             f"{row['true_accuracy']:.3f}",
         ]
@@ -110,7 +111,7 @@ def _profiling_table(
             cells.append(_side(row["accuracy_mean"], row["true_accuracy"], floor))
         cells += [charged(row["charged_s"]), charged(row["device_s"]), str(row["prefix_reused"])]
         grid.add_row(*cells)
-    yield from with_rest(grid, left_out, "runs")
+    yield from with_rest(grid, left_out, "lines")
 
 
 def _side(believed: float, true: float, floor: float) -> str:

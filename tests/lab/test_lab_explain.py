@@ -22,6 +22,7 @@ from lab.explain.figure import explanation
 from lab.explain.findings import (
     failed_parts,
     half_width,
+    measurements,
     offers_in_short,
     parts_of,
     verdict,
@@ -193,8 +194,8 @@ def test_long_tables_are_cut_and_say_so(telling, capsys):
     runs = table(telling, "profiling").filter(pl.col("query") == query).height
     assert runs > 2
     out = told(capsys, telling, query, "--rows", 2)
-    assert f"  {runs - 2} more runs; --rows 0 shows all" in out
-    assert "more runs" not in told(capsys, telling, query, "--rows", 0)
+    assert f"  {runs - 2} more lines; --rows 0 shows all" in out
+    assert "more lines" not in told(capsys, telling, query, "--rows", 0)
 
 
 def test_no_word_is_cut_in_a_narrow_terminal(telling):
@@ -464,6 +465,26 @@ def profiled(configuration, mean, true, at_s=1.0):
         "accuracy_variance": 0.01,
         "true_accuracy": true,
     }
+
+
+def test_runs_that_add_items_to_a_configuration_are_one_measurement():
+    runs = [
+        profiled("a", 0.5, 0.6, 1.0) | {"samples": 16},
+        profiled("a", 0.55, 0.6, 1.5) | {"samples": 32, "prefix_reused": 2},
+        profiled("b", 0.7, 0.7, 2.0),
+        profiled("a", 0.6, 0.6, 9.0) | {"samples": 48},
+        profiled("a", 0.4, 0.4, 99.0) | {"samples": 16},  # of new data
+    ]
+    rows = measurements(pl.DataFrame(runs, schema=dict(SCHEMAS["profiling"])))
+    assert [(row["configuration"], row["samples"], row["runs"]) for row in rows] == [
+        ("a", 32, 2),
+        ("b", 25, 1),
+        ("a", 48, 1),
+        ("a", 16, 1),
+    ]
+    first = rows[0]
+    assert (first["at_s"], first["accuracy_mean"], first["prefix_reused"]) == (1.5, 0.55, 0)
+    assert (first["charged_s"], first["device_s"]) == (1.0, 10.0)
 
 
 def test_a_planner_that_orders_nothing_is_explained_by_what_it_saw(made):
