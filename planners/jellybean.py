@@ -56,9 +56,9 @@ class JellyBean(Planner):
             and misjudge more of them.
         width: states kept by both searches. Theirs is 10; more finds cheaper plans if operators
             have many variants.
-        latency_slack: the post-check: most that a plan's predicted latency may be, over the SLO's
-            bound. None is theirs, which knows no latency; 1 deploys only what is predicted to be
-            in time.
+        latency_slack: the post-check: most that a plan's predicted latency should be, over the
+            SLO's bound; what fails it is deployed only if nothing passes, the least late first.
+            None is theirs, which knows no latency; 1 checks against the bound itself.
         pause_s: seconds that a query is left alone after a search in vain, unless room became free.
             More saves planning; less serves sooner when load falls.
 
@@ -105,7 +105,10 @@ class JellyBean(Planner):
         labour: Labour,
         orders: Orders,
     ) -> Plan | None:
-        """Return the cheapest plan of all model sets that passes the post-check and fits."""
+        """Return the cheapest plan of all model sets that fits, those that pass the check first."""
+        bound_s = inf
+        if self.latency_slack is not None and query.slo.latency_s is not None:
+            bound_s = self.latency_slack * query.slo.latency_s
         offers = []
         models = self._models(desk, query, profile)
         crew_of = crews(desk, query, {each.measurement.configuration for each in models})
@@ -113,15 +116,13 @@ class JellyBean(Planner):
             crew = crew_of[estimate.measurement.configuration]
             plans = assign_workers(desk, estimate, crew, labour, query.requests_per_s, self.width)
             desk.think(query, "step", self.width * len(crew))
-            offers += [(price, -estimate.accuracy_mean, plan, estimate) for price, plan in plans]
-        bound_s = inf
-        if self.latency_slack is not None and query.slo.latency_s is not None:
-            bound_s = self.latency_slack * query.slo.latency_s
-        for _, _, plan, estimate in sorted(offers, key=lambda offer: offer[:2]):
-            late_s = desk.predict(query, plan, estimate).latency_quantile_s
-            if late_s < inf and late_s <= bound_s and orders.fits(query, plan):
-                return plan
-        return None
+            for price, plan in plans:
+                latency_s = desk.predict(query, plan, estimate).latency_quantile_s
+                if latency_s < inf:
+                    late_s = max(0.0, latency_s - bound_s)
+                    offers.append(((late_s, price, -estimate.accuracy_mean), plan))
+        offers.sort(key=lambda offer: offer[0])
+        return next((plan for _, plan in offers if orders.fits(query, plan)), None)
 
     def _models(self, desk: Desk, query: Query, profile: Sequence[Estimate]) -> list[Estimate]:
         """Return the model sets to find workers for."""

@@ -7,7 +7,10 @@ from planners.orders import Orders
 from planners.retries import due, give_up
 from scenarios.application import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE
+from scenarios.queries import Query
 from sim import Allocation, Desk, Plan, Planner, PlannerError
+
+Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
 
 class StaticPlan(Planner):
@@ -20,7 +23,8 @@ class StaticPlan(Planner):
     its cost, or to hold the plan still while the world changes.
 
     Args:
-        configuration: value of every knob, by name; by default the richest of all.
+        configuration: value of every knob, by name; by default the richest that can be
+            run so.
         placement: place of each operator, ``"device"`` or a node, never back down; by default the
             highest node that works and can run all.
         profile: GPU partition profile of every operator that needs a GPU, such as ``"3g.20gb"``; by
@@ -52,20 +56,21 @@ class StaticPlan(Planner):
 
     def plan(self, desk: Desk) -> None:
         """Deploy the plan for each waiting query that it can be run for."""
-        plan = self._plan(desk)
-        if plan is None:
+        layout = self._layout(desk)
+        if layout is None:
             return
         orders = Orders(desk)
         for query in desk.waiting:
             if not due(desk, query, self.pause_s):
                 continue
-            if desk.refusal(query, plan) is None and orders.fits(query, plan):
+            plan = self._plan(desk, query, layout)
+            if plan is not None and orders.fits(query, plan):
                 orders.deploy(query, plan)
             else:
                 give_up(desk, query)
 
-    def _plan(self, desk: Desk) -> Plan | None:
-        """Return the plan, or None while no machine of its default node works."""
+    def _layout(self, desk: Desk) -> Layout | None:
+        """Return placement and allocation, or None while no machine of the default node works."""
         operators = desk.pipeline.operators
         placement = self.placement
         if placement is None:
@@ -82,7 +87,18 @@ class StaticPlan(Planner):
             self._allocation(desk, operator.kind, place)
             for operator, place in zip(operators, placement, strict=True)
         )
-        return Plan(_configuration(desk.pipeline, self.configuration), tuple(placement), allocation)
+        return tuple(placement), allocation
+
+    def _plan(self, desk: Desk, query: Query, layout: Layout) -> Plan | None:
+        """Return the plan, or None if the query's device cannot run its part."""
+        if self.configuration is None:
+            plans = (Plan(each, *layout) for each in desk.pipeline.configurations)
+            return next((each for each in plans if desk.refusal(query, each) is None), None)
+        plan = Plan(_configuration(desk.pipeline, self.configuration), *layout)
+        refusal = desk.refusal(query, plan)
+        if refusal is not None and DEVICE not in plan.placement:
+            raise PlannerError(refusal)
+        return plan if refusal is None else None
 
     def _allocation(self, desk: Desk, kind: str, place: str) -> Allocation:
         if place == DEVICE:
@@ -110,9 +126,7 @@ class StaticPlan(Planner):
         return self.profile
 
 
-def _configuration(pipeline: Pipeline, values: Mapping[str, KnobValue] | None) -> Configuration:
-    if values is None:
-        return pipeline.configurations[0]
+def _configuration(pipeline: Pipeline, values: Mapping[str, KnobValue]) -> Configuration:
     try:
         return pipeline.configuration(**values)
     except KeyError as error:

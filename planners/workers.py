@@ -2,14 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from sim import Allocation, Desk
 
+Integers = NDArray[np.int64]
 CORE = "core"
 
 
@@ -55,6 +57,9 @@ def crews(
 ) -> dict[Configuration, Crew]:
     """Return who could run each operator of some configurations, apart from the user's device.
 
+    An operator's work depends on its own and upstream knobs only, so it may find workers in a
+    configuration that cannot run as a whole, as a later operator finds none.
+
     Args:
         desk: the desk.
         query: the query.
@@ -71,25 +76,38 @@ def crews(
         _price_usd_per_hour(desk, kind.node, allocation)
         for kind, allocation in zip(view.stations, allocations, strict=True)
     ]
+
+    def crew_for(operator: int, plans: Integers) -> tuple[Worker, ...]:
+        kinds, first = np.unique(view.station[plans, operator], return_index=True)
+        return tuple(
+            Worker(
+                view.stations[kind].node,
+                allocations[kind],
+                prices[kind],
+                float(view.latency_factors[plan, operator]),
+                float(view.capacity_factors[plan, operator]),
+            )
+            for kind, plan in zip(kinds.tolist(), plans[first].tolist(), strict=True)
+            if kind >= 0
+        )
+
+    everything = np.arange(len(view))
+    of_cores = {  # A core takes the same factor for everything.
+        operator: crew_for(operator, everything)
+        for operator, each in enumerate(desk.pipeline.operators)
+        if each.kind == "cpu"
+    }
     found: dict[Configuration, Crew] = {}
     for configuration in configurations:
-        plans = np.flatnonzero(view.configuration == configuration.index)
         crew = []
-        for operator in range(len(desk.pipeline.operators)):
-            kinds, first = np.unique(view.station[plans, operator], return_index=True)
-            crew.append(
-                tuple(
-                    Worker(
-                        view.stations[kind].node,
-                        allocations[kind],
-                        prices[kind],
-                        float(view.latency_factors[plan, operator]),
-                        float(view.capacity_factors[plan, operator]),
-                    )
-                    for kind, plan in zip(kinds.tolist(), plans[first].tolist(), strict=True)
-                    if kind >= 0
-                )
-            )
+        for operator, upstream in enumerate(desk.pipeline.upstream_knobs):
+            if operator in of_cores:
+                crew.append(of_cores[operator])
+                continue
+            # Configurations are numbered as products are: those of one operator key are neighbours.
+            stride = prod(len(knob.choices) for knob in desk.pipeline.knobs[upstream:])
+            alike = view.configuration // stride == configuration.index // stride
+            crew.append(crew_for(operator, np.flatnonzero(alike)))
         found[configuration] = tuple(crew)
     return found
 

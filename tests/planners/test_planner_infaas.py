@@ -5,15 +5,16 @@ from math import inf, nan
 
 import polars as pl
 import pytest
-from worlds import Does, run, scenario
+from worlds import Does, declared, run, scenario
 
 from planners.autoscaler import scaled
 from planners.infaas import INFaaS
 from planners.profiling_ahead import deviations, profile_ahead
 from planners.variants import Goal, Market, assembled, offers, registered, variants
 from planners.workers import Labour, crews
-from scenarios.cluster import Node
+from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
+from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -194,6 +195,17 @@ def test_each_query_runs_on_one_node_the_cheapest_that_works():
     for part, node in ((decisions.filter(before), "cloud"), (decisions.filter(~before), "edge")):
         assert part.height > 1
         assert part["placement"].unique().to_list() == [" > ".join([node] * 4)]
+
+
+@pytest.mark.parametrize("name", ["code_generation", "dense_video_captioning"])
+def test_variants_that_no_machine_can_run_do_not_keep_others_from_being_used(name):
+    """The richest language model fits no GPU here; the other operators know no better."""
+    workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier(accuracy_of_best=0.5)})
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)})
+    world = Scenario(declared(name), cloud, workload=workload, horizon_s=300.0)
+    made = run(world, INFaaS(samples=16))
+    assert not made.planner_errors
+    assert made.tables.take()["decisions"].height > 0
 
 
 def test_a_ceiling_on_cost_is_kept():

@@ -159,13 +159,21 @@ def test_it_hires_machines_only_and_never_moves_a_query():
     assert not decisions["query"].is_duplicated().any()
 
 
-@pytest.mark.parametrize("slack", [None, 1.0])
-def test_only_the_post_check_minds_a_bound_that_nothing_meets(slack):
-    workload = Workload(0.1, tiers={"hasty": Tier(latency_s=1e-3)})
-    decisions = run(scenario(workload=workload), JellyBean(latency_slack=slack)).tables.take()[
-        "decisions"
-    ]
-    assert (decisions.height > 3) == (slack is None)
+def test_only_the_post_check_minds_latency():
+    def in_time_and_price(latency_s, slack):
+        workload = Workload(0.1, tiers={"one": Tier(latency_s=latency_s, accuracy_of_best=0.9)})
+        made = run(scenario(workload=workload), JellyBean(latency_slack=slack))
+        tables = made.tables.take()
+        assert tables["decisions"].height > 3
+        return (
+            tables["windows"]["good"].sum(),
+            tables["decisions"]["list_price_usd_per_hour"].mean(),
+        )
+
+    (late, cheap), (in_time, dear) = (in_time_and_price(0.25, slack) for slack in (None, 1.0))
+    assert late < in_time
+    assert cheap < dear
+    assert in_time_and_price(9.0, None)[1] == in_time_and_price(9.0, 1.0)[1] == cheap
 
 
 def test_overload_is_skipped_even_without_a_post_check():

@@ -2,12 +2,14 @@
 
 import polars as pl
 import pytest
-from worlds import run, scenario
+from worlds import declared, run, scenario
 
 from planners.foresight import promising
 from planners.greedy import Greedy
 from planners.random_feasible import RandomFeasible
 from planners.static_plan import StaticPlan
+from scenarios.cluster import Cluster, Node
+from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -152,6 +154,19 @@ def test_by_default_it_is_the_richest_on_a_whole_gpu_of_the_highest_node():
     assert "7g.40gb" in decisions["plan"][0]
     richest = "/".join(map(str, PIPELINE.configurations[0].values))
     assert decisions["configuration"][0] == richest
+
+
+def test_by_default_what_cannot_be_run_gives_way_to_the_next_richest():
+    """No machine of this cluster holds the richest language model."""
+    application = declared("dense_video_captioning")
+    workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)})
+    made = run(Scenario(application, cloud, workload=workload, horizon_s=300.0), StaticPlan())
+    decisions = made.tables.take()["decisions"]
+    assert not made.planner_errors
+    assert decisions.height > 0
+    first = application.pipeline.configurations[0]
+    assert decisions["configuration"][0] != "/".join(map(str, first.values))
 
 
 @pytest.mark.parametrize(
