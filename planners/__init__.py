@@ -3,7 +3,24 @@
 They import the planning interface (``sim``) and nothing else of the world.
 """
 
+from planners.chameleon import Chameleon
 from planners.cheapest_feasible import CheapestFeasible
+from planners.compass.compass import Compass
+from planners.greedy import Greedy
+from planners.infaas import INFaaS
+from planners.jellybean import JellyBean
+from planners.random_feasible import RandomFeasible
+from planners.static_plan import StaticPlan
 from planners.videostorm import VideoStorm
 
-__all__ = ["CheapestFeasible", "VideoStorm"]
+__all__ = [
+    "Chameleon",
+    "CheapestFeasible",
+    "Compass",
+    "Greedy",
+    "INFaaS",
+    "JellyBean",
+    "RandomFeasible",
+    "StaticPlan",
+    "VideoStorm",
+]

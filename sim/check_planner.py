@@ -96,9 +96,9 @@ def check_planner(planner: Planner) -> None:
         raise PlannerCheckError(f"{name}.budget_s={planner.budget_s}: must be 0 s or more")
     _check_parameters(planner, name)
     before = pickle.dumps(planner.parameters())
-    random_states = _random_states()
     usual = _scenario(rate=0.1)
     first = _run(planner, usual, name)
+    random_states = _random_states()  # After it, as a library's first import may draw.
     worlds: dict[str, Callable[[], Scenario]] = {
         "an empty world": lambda: _scenario(rate=0.0),
         "an overloaded world": lambda: _scenario(rate=1.0, horizon_s=40.0),

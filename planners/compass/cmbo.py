@@ -111,6 +111,7 @@ class Cmbo:
             for leading in reach
         ]
         self._sizes: Floats = np.zeros((count, 4))
+        self._values: Floats = np.zeros(count)
         self._seen: Booleans = np.zeros(count, dtype=bool)
         self._count = count
         self.reference = above(cost)
@@ -151,6 +152,7 @@ class Cmbo:
         if self._prior_log_time is not None:
             log_time = log_time - self._prior_log_time[index]
         self._accuracy.observe(index, accuracy, accuracy_variance)
+        self._values[index] = accuracy
         for surrogate, value in zip(self._times, log_time.tolist(), strict=True):
             surrogate.observe(index, value)
         error = 0.0 if samples is None else time_cv**2 / samples
@@ -212,6 +214,13 @@ class Cmbo:
         if self._prior_accuracy is not None:
             mean = mean + self._prior_accuracy
         return mean, sd
+
+    def leave_one_out_error(self) -> float:
+        """Return the mean absolute error of each observed accuracy as told by the others."""
+        mean, _ = self._accuracy.leave_one_out()
+        observed = list(self._accuracy.observed)
+        values = self._values[observed]
+        return float(np.abs(mean[:, 0] - values).mean()) if observed else float("inf")
 
     def log_time(self) -> tuple[Floats, Floats]:
         """Return mean and sd of the logarithm of operator times in seconds, each (C, N)."""

@@ -1,0 +1,506 @@
+"""What is believed of one query's plans: from profiling, from histories, and from telemetry."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.compass.ahead import History
+from planners.compass.cmbo import Cmbo
+from planners.compass.history import Prior, WarmStart
+from planners.compass.pools import Market, Takes
+from planners.compass.profiler import Belief
+from planners.encodings import blocks
+from scenarios.application import Pipeline
+from scenarios.queries import Query
+from sim import Choices, Desk, PlanView
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+REWEIGHED_AT = (2, 4, 8, 16, 32)
+"""Numbers of profiled configurations at which histories are weighed anew."""
+
+LEAST_TO_MATURE = 4
+"""Profiled configurations that a query's own model needs before it can do without histories."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What profiling has shown of one configuration of a query; N operators.
+
+    Args:
+        accuracy: estimated mean accuracy.
+        variance: variance of that estimate.
+        verdict: whether the test decided that the floor is met, or missed; None if it could not.
+        count: items measured.
+        operator_time_s: mean time of each on profiling hardware in seconds, shape (N,).
+        time_cv: coefficient of variation of their sum between items.
+        normalised: see ``Measurement.normalised``.
+    """
+
+    accuracy: float
+    variance: float
+    verdict: bool | None
+    count: int
+    operator_time_s: Floats
+    time_cv: float
+    normalised: tuple[float, float]
+
+    @classmethod
+    def of(cls, belief: Belief) -> "Shown":
+        """Return what a profiler has shown."""
+        measured = belief.estimate.measurement
+        return cls(
+            belief.accuracy,
+            belief.variance,
+            belief.verdict,
+            belief.count,
+            measured.operator_mean_s,
+            measured.time_cv,
+            measured.normalised,
+        )
+
+
+@dataclass(frozen=True)
+class Slowness:
+    """Observed over predicted latency of a query's plans; 1 until telemetry says otherwise.
+
+    Args:
+        device: of what runs on its device.
+        links: of messages on links.
+        elsewhere: of what runs on servers, waits included.
+    """
+
+    device: float = 1.0
+    links: float = 1.0
+    elsewhere: float = 1.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that is known of a query, as it is remembered.
+
+    Args:
+        shown: what was profiled, by index of the configuration.
+        spent_s: planning seconds that its searches were charged.
+        exhausted: whether going on is not worth it: the budget is spent, or nothing promises more.
+        slowness: what telemetry has shown.
+    """
+
+    shown: Mapping[int, Shown] = field(default_factory=dict)
+    spent_s: float = 0.0
+    exhausted: bool = False
+    slowness: Slowness = Slowness()
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A plan that is believed to meet a query's SLO, or to come nearest.
+
+    Args:
+        number: its number in the query's view.
+        configuration: index of its configuration.
+        latency_s: believed quantile of latency under the load that was planned for.
+        accuracy: believed mean accuracy.
+        usd_per_hour: list price and egress.
+        demand: what the query is held to take of the pools, shape (R,).
+        feasible: whether it is believed to meet every part of the SLO.
+    """
+
+    number: int
+    configuration: int
+    latency_s: float
+    accuracy: float
+    usd_per_hour: float
+    demand: Floats
+    feasible: bool
+
+
+@dataclass(frozen=True)
+class PlanningModel:
+    """How plans are judged before they run.
+
+    Args:
+        choices: shares, batches and replicas that are considered, beside slices. More let tight
+            SLOs and large loads be met; stations of several servers wait less at equal load, but
+            stay idle longer until enough queries share them.
+        load: utilisation that stations are planned for; see ``desk.predict_many``. Higher packs
+            more queries by promising each less, lower leaves room for bursts.
+        headroom: part of the latency bound that is planned for. Below 1 it pays for links and
+            devices that are slower than the catalogue says.
+        waste: share of a new station's spare capacity that a query is held to take; see
+            ``Takes.taken``. Higher makes queries share the configurations that others run, lower
+            lets each have the one that is best for itself.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    choices: Choices = field(default_factory=Choices)
+    load: float = 0.7
+    headroom: float = 0.85
+    waste: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.load < 1:
+            raise ValueError(f"load={self.load}: must be 0 or more, and below 1")
+        if not 0 < self.headroom <= 1:
+            raise ValueError(f"headroom={self.headroom}: must be above 0 and at most 1")
+        if not 0 <= self.waste <= 1:
+            raise ValueError(f"waste={self.waste}: must lie between 0 and 1")
+
+
+class Beliefs:
+    """Surrogates and plans of one query during one call; C configurations, N operators, R pools.
+
+    Surrogates say what to profile next, and weigh the plans of one replica and no batching that
+    there are of each configuration. What was profiled is then looked at in every allocation.
+
+    Args:
+        model: how plans are judged.
+        warm_start: how histories are used.
+        features: features of the configurations.
+        desk: the desk.
+        query: the query.
+        market: what plans are paid for.
+        found: what is known of the query.
+    """
+
+    def __init__(
+        self,
+        model: PlanningModel,
+        warm_start: WarmStart,
+        features: Callable[[Pipeline], Floats],
+        desk: Desk,
+        query: Query,
+        market: Market,
+        found: Found,
+    ) -> None:
+        self._model = model
+        self._warm_start = warm_start
+        self._desk = desk
+        self._query = query
+        self._market = market
+        self._points = features(desk.pipeline)
+        self._slowness = found.slowness
+        self._content = desk.features(query).mean(axis=0)
+        self._base = _Side(desk, query, market, desk.view(query), model.waste, found.slowness)
+        self._wide = _Side(
+            desk, query, market, desk.view(query, model.choices), model.waste, found.slowness
+        )
+        self._plans: dict[int, tuple[Integers, Floats, Floats]] = {}
+        self.shown = dict(found.shown)
+        self.histories: list[History] = []
+        if len(self.shown) < LEAST_TO_MATURE:
+            self.histories = warm_start.choose(desk, query, self._content, features)
+        self._made: Cmbo | None = None
+
+    # What surrogates believe
+
+    @property
+    def _cmbo(self) -> Cmbo:
+        """The surrogates, made when they are first asked."""
+        if self._made is None:
+            self._made = self._surrogates()
+        return self._made
+
+    def learn(self, index: int, seen: Shown) -> None:
+        """Take what profiling has shown of a configuration."""
+        self.shown[index] = seen
+        self._plans.pop(index, None)
+        if self.histories and len(self.shown) in REWEIGHED_AT:
+            if self._matured():
+                self.histories = []
+            self._made = None
+        elif self._made is not None:
+            _observe(self._made, index, seen)
+
+    def _surrogates(self) -> Cmbo:
+        """Return surrogates that start from what histories say and know all that was shown."""
+        made = self._blank(self._prior())
+        for index, seen in self.shown.items():
+            _observe(made, index, seen)
+        return made
+
+    def _blank(self, prior: Prior | None) -> Cmbo:
+        base, query = self._base, self._query
+        return Cmbo(
+            self._points,
+            base.view.configuration,
+            base.factors(self._model.load),
+            base.sent_s,
+            base.view.cost_usd_per_hour,
+            latency_s=query.slo.latency_s,
+            accuracy=query.slo.accuracy,
+            fixed_s=base.view.fixed_s,
+            latency_quantile=query.slo.latency_quantile,
+            latency_margin=self._model.headroom,
+            blocks=blocks(self._desk.pipeline, self._points),
+            upstream=self._desk.pipeline.upstream_knobs,
+            prior_accuracy=None if prior is None else prior.accuracy,
+            prior_log_time=None if prior is None else prior.log_time,
+        )
+
+    def _prior(self) -> Prior | None:
+        return self._warm_start.prior(
+            self.histories,
+            np.array(list(self.shown), dtype=np.int64),
+            np.array([seen.accuracy for seen in self.shown.values()]),
+            np.array([float(seen.operator_time_s.sum()) for seen in self.shown.values()]),
+        )
+
+    def _matured(self) -> bool:
+        """Tell whether the query's own model errs no more than histories do.
+
+        Its leave-one-out error in accuracy against theirs, on what was profiled.
+        """
+        prior = self._prior()
+        if prior is None or len(self.shown) < LEAST_TO_MATURE:
+            return False
+        own = self._blank(None)
+        for index, seen in self.shown.items():
+            _observe(own, index, seen)
+        measured = np.array([seen.accuracy for seen in self.shown.values()])
+        theirs = np.abs(prior.accuracy[list(self.shown)] - measured).mean()
+        return own.leave_one_out_error() <= float(theirs)
+
+    def propose(self, excluded: set[int], reference: float | None) -> int | None:
+        """Return the configuration of the plan that promises the largest saving, or None.
+
+        Args:
+            excluded: configurations that are not wanted.
+            reference: cost of the best plan so far; None if there is none.
+        """
+        base = self._base
+        log_time, _ = self._cmbo.log_time()
+        every = np.arange(len(base.view))
+        filled = base.filled(every, np.exp(log_time)[base.view.configuration])
+        possible = base.affordable & (filled <= 1).all(axis=1)
+        self._cmbo.reprice(np.where(possible, base.cost(every, filled), inf), reference)
+        exclude = np.zeros(len(log_time), dtype=bool)
+        exclude[list(excluded)] = True
+        plan = self._cmbo.propose(exclude)
+        return None if plan is None else int(base.view.configuration[plan])
+
+    def history(self) -> History:
+        """Return what later queries may start from."""
+        accuracy, _ = self._cmbo.accuracy()
+        log_time, _ = self._cmbo.log_time()
+        return History(
+            self._query.dataset,
+            self._content,
+            accuracy.astype(np.float32),
+            log_time.astype(np.float32),
+            len(self.shown),
+        )
+
+    # What was profiled
+
+    def cheapest(self) -> float | None:
+        """Return the cost of the cheapest plan that is feasible, or None if none is known."""
+        costs = []
+        for index, seen in self.shown.items():
+            if self._accurate(index, seen):
+                _, latency_s, demand = self._plans_of(index, seen)
+                feasible = latency_s <= self._bound_s
+                if feasible.any():
+                    costs.append(float((demand[feasible] @ self._market.prices).min()))
+        return min(costs, default=None)
+
+    def offers(self, most: int) -> list[Offer]:
+        """Return the plans worth deploying, the cheapest first; infeasible ones only if all are.
+
+        A plan that takes no less of any pool than a cheaper one is left out: it fits nowhere where
+        that does not.
+
+        Args:
+            most: plans to return.
+        """
+        parts = [(index, seen, *self._plans_of(index, seen)) for index, seen in self.shown.items()]
+        parts = [part for part in parts if len(part[2])]
+        if not parts:
+            return []
+        of = np.repeat(np.arange(len(parts)), [len(part[2]) for part in parts])
+        accuracy = np.array([self._accuracy(part[0], part[1]) for part in parts])[of]
+        accurate = np.array([self._accurate(part[0], part[1]) for part in parts])[of]
+        plans, latency_s, demand = (
+            np.concatenate([part[at] for part in parts]) for at in (2, 3, 4)
+        )
+        feasible = accurate & (latency_s <= self._bound_s)
+        cost = demand @ self._market.prices
+        if feasible.any():
+            order = np.lexsort((latency_s, cost))
+            order = order[feasible[order]]
+        else:
+            order = self._nearest(latency_s, accuracy, cost)
+        chosen: list[int] = []
+        kept = np.zeros((0, demand.shape[1]))
+        for at in order.tolist():
+            if len(chosen) == most:
+                break
+            if not (kept <= demand[at] + 1e-12).all(axis=1).any():
+                chosen.append(at)
+                kept = demand[chosen]
+        return [
+            Offer(
+                int(plans[at]),
+                int(self._wide.view.configuration[plans[at]]),
+                float(latency_s[at]),
+                float(accuracy[at]),
+                float(self._wide.view.cost_usd_per_hour[plans[at]]),
+                demand[at],
+                bool(feasible[at]),
+            )
+            for at in chosen
+        ]
+
+    def _accurate(self, index: int, seen: Shown) -> bool:
+        """Tell whether to take a profiled configuration for accurate enough.
+
+        As the test decided. Where it could not, by what the surrogate believes, which rests on the
+        configurations nearby too.
+        """
+        if seen.verdict is not None:
+            return seen.verdict
+        return self._accuracy(index, seen) >= (self._query.slo.accuracy or 0.0)
+
+    def _accuracy(self, index: int, seen: Shown) -> float:
+        """Return the accuracy that is believed of a profiled configuration."""
+        if seen.verdict is not None:
+            return seen.accuracy
+        mean, _ = self._cmbo.accuracy()
+        return float(mean[index])
+
+    @property
+    def _bound_s(self) -> float:
+        bound_s = self._query.slo.latency_s
+        return inf if bound_s is None else self._model.headroom * bound_s
+
+    def _plans_of(self, index: int, seen: Shown) -> tuple[Integers, Floats, Floats]:
+        """Return the plans of a configuration that can be paid for: numbers, latency, demand."""
+        if index not in self._plans:
+            wide = self._wide
+            plans = np.flatnonzero(wide.affordable & (wide.view.configuration == index))
+            filled = wide.filled(
+                plans, np.broadcast_to(seen.operator_time_s, (len(plans), wide.operators))
+            )
+            kept = (filled <= 1).all(axis=1)
+            plans, filled = plans[kept], filled[kept]
+            latency_s = wide.latency_s(plans, seen, self._model.load)
+            self._plans[index] = plans, latency_s, wide.demand(plans, filled)
+        return self._plans[index]
+
+    def _nearest(self, latency_s: Floats, accuracy: Floats, cost: Floats) -> Integers:
+        """Order plans by how little they miss of the SLO, where none meets it."""
+        floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
+        lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
+        late = np.maximum(0.0, np.minimum(latency_s, 1e9) / bound_s - 1)
+        return np.lexsort((cost, late + lacking))
+
+
+class _Side:
+    """The plans of a view as a query would find them: what they cost, and how slow they are.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        market: what plans are paid for.
+        view: the view, P plans.
+        waste: see `PlanningModel`.
+        slowness: what telemetry has shown.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        query: Query,
+        market: Market,
+        view: PlanView,
+        waste: float,
+        slowness: Slowness,
+    ) -> None:
+        self._desk = desk
+        self._query = query
+        self._market = market
+        self._waste = waste
+        self._slowness = slowness
+        self._takes = Takes.of(desk, market.pools, view)
+        self.view = view
+        self.operators = view.station.shape[1]
+        ceiling = query.slo.cost_usd_per_hour
+        self.affordable: Booleans = (
+            np.ones(len(view), dtype=bool) if ceiling is None else view.cost_usd_per_hour <= ceiling
+        )
+
+    @property
+    def sent_s(self) -> Floats:
+        """Transmission time of a mean request's messages, shape (P,)."""
+        return self._slowness.links * (self.view.access_s + self.view.backhaul_s)
+
+    def _slow(self, plans: Integers) -> Floats:
+        on_device = self.view.station[plans] < 0
+        return np.where(on_device, self._slowness.device, self._slowness.elsewhere)
+
+    def factors(self, load: float) -> Floats:
+        """Return time at each operator over that on profiling hardware, waits included, (P, N).
+
+        Waits are those of ``sim.prediction`` for deterministic services at the load planned for.
+        """
+        view = self.view
+        crowded = view.latency_factors + load * (view.crowded_factors - view.latency_factors)
+        servers = view.servers * view.at_once
+        waits = 1 + 0.5 * load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
+        factors = np.where(view.station < 0, view.latency_factors, crowded * waits)
+        return np.asarray(factors * self._slow(np.arange(len(view))))
+
+    def filled(self, plans: Integers, operator_time_s: Floats) -> Floats:
+        """Return the share of each station that the query would fill, shape (k, N)."""
+        return self._takes.filled(
+            self._market.pools, self.view, plans, self._query.requests_per_s, operator_time_s
+        )
+
+    def _taken(self, plans: Integers, filled: Floats) -> Floats:
+        room = self._market.standing.room(self.view, plans)
+        return self._takes.taken(filled, room, self._waste)
+
+    def cost(self, plans: Integers, filled: Floats) -> Floats:
+        """Return what plans cost at the prices of the pools, shape (k,)."""
+        taken = self._taken(plans, filled)
+        return self._takes.priced(self.view, plans, taken, self._market.prices)
+
+    def demand(self, plans: Integers, filled: Floats) -> Floats:
+        """Return what the query would be held to take of the pools, shape (k, R)."""
+        taken = self._taken(plans, filled)
+        return self._takes.demand(self._market.pools, self.view, plans, taken)
+
+    def latency_s(self, plans: Integers, seen: Shown, load: float) -> Floats:
+        """Return the quantile of latency of plans of one configuration, in seconds, shape (k,)."""
+        _, quantile_s = self._desk.predict_many(
+            self._query,
+            self.view,
+            plans,
+            self._slow(plans) * seen.operator_time_s,
+            seen.time_cv,
+            load,
+            seen.normalised,
+        )
+        extra = self._slowness.links - 1
+        return np.asarray(
+            quantile_s + extra * (self.view.access_s[plans] + self.view.backhaul_s[plans])
+        )
+
+
+def _observe(cmbo: Cmbo, index: int, seen: Shown) -> None:
+    cmbo.observe(
+        index,
+        seen.accuracy,
+        min(seen.variance, 1.0),
+        seen.operator_time_s,
+        seen.time_cv,
+        seen.count,
+        seen.normalised,
+    )

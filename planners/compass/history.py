@@ -1,0 +1,150 @@
+"""Warm starts: what earlier queries have shown, as a prior for the surrogates of a new one.
+
+What profiling shows (accuracy by configuration, times on the profiling hardware) depends on the
+data set and the content; device and link enter latency by known factors. So histories are of the
+same data set, the most alike in content first: by the distance between the mean features of their
+items. Each is weighted by how well it ranks what was measured so far (RGPE; Feurer, Letham and
+Bakshy 2018),
+
+    w_h ~ exp(-loss_h / temperature),
+
+with loss_h the share of pairs of measured configurations that history h puts in the wrong order.
+Confirmed of Compass: similarity-based warm starts with about ten histories, of which a hundred cost
+more than they bring, and a switch to the own model when it matures. The rest is reconstruction; the
+notes' similarity (device speed, bandwidth, SLO) is left out, since nothing that is learned here
+depends on those.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.compass.ahead import History, profiled_ahead
+from scenarios.application import Pipeline
+from scenarios.queries import Query
+from sim import Desk
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Singles = NDArray[np.float32]
+
+KEPT = "compass history"
+LOOKED_AT = 200
+"""Of living and of departed queries each, the latest that may serve as histories."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The weighted mean of some histories.
+
+    Args:
+        accuracy: shape (C,).
+        log_time: shape (C, N).
+    """
+
+    accuracy: Floats
+    log_time: Floats
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """How histories are chosen and weighed.
+
+    Args:
+        histories: how many are used; 0 starts every search cold. Each costs planning time, so that
+            many delay the first steps; about ten is what Compass uses.
+        ahead: items of each configuration that is profiled ahead of a data set's first query, for a
+            first history; 0 for none. A departure: where VideoStorm may profile ahead, so may we.
+        least_measured: configurations that a query must have profiled to serve as one.
+        temperature: loss at which a history's weight falls to 1/e. Smaller trusts the best alone.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    histories: int = 10
+    ahead: int = 16
+    least_measured: int = 3
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("histories", "least_measured"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: must be above 0")
+
+    def choose(
+        self,
+        desk: Desk,
+        query: Query,
+        content: Floats,
+        features: Callable[[Pipeline], Floats],
+    ) -> list[History]:
+        """Return the histories that are most like a query, and charge for looking at them.
+
+        Args:
+            desk: the desk.
+            query: the query.
+            content: mean of the features of its items, shape (F,).
+            features: features of the configurations.
+        """
+        first = profiled_ahead(desk, query.dataset, self.ahead, features)
+        start = [] if first is None else [first]
+        if self.histories == 0:
+            return start
+        seen = (*desk.running[-LOOKED_AT:], *desk.departed[-LOOKED_AT:])
+        found = []
+        for other in seen:
+            if other.dataset == query.dataset and other.id != query.id:
+                kept: History | None = desk.recall((KEPT, other.id))
+                if kept is not None and kept.measured >= self.least_measured:
+                    found.append((float(((kept.content - content) ** 2).sum()), -other.id, kept))
+        found.sort(key=lambda each: each[:2])
+        chosen = [kept for _, _, kept in found[: self.histories]]
+        desk.think(query, "history", len(chosen) + len(start))
+        return [*start, *chosen]
+
+    def prior(
+        self, histories: Sequence[History], measured: Integers, accuracy: Floats, total_s: Floats
+    ) -> Prior | None:
+        """Return the mean of histories, weighted by how they rank what was measured.
+
+        Args:
+            histories: the histories.
+            measured: indices of the configurations that were measured, shape (m,).
+            accuracy: measured mean accuracy, shape (m,).
+            total_s: measured total time on profiling hardware in seconds, shape (m,).
+
+        Returns:
+            The mean, or None without histories.
+        """
+        if not histories:
+            return None
+        losses = np.array(
+            [
+                (
+                    misranked(each.accuracy[measured], accuracy)
+                    + misranked(np.exp(each.log_time[measured]).sum(axis=1), total_s)
+                )
+                / 2
+                for each in histories
+            ]
+        )
+        weights = np.exp(-(losses - losses.min()) / self.temperature)
+        weights /= weights.sum()
+        return Prior(
+            np.tensordot(weights, np.array([each.accuracy for each in histories]), 1).astype(float),
+            np.tensordot(weights, np.array([each.log_time for each in histories]), 1).astype(float),
+        )
+
+
+def misranked(believed: Floats | Singles, measured: Floats) -> float:
+    """Return the share of pairs that are believed to be in the wrong order; 0 without pairs."""
+    count = len(measured)
+    if count < 2:
+        return 0.0
+    wrong = (believed[:, None] < believed[None, :]) != (measured[:, None] < measured[None, :])
+    return float(wrong[np.triu_indices(count, 1)].mean())

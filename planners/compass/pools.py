@@ -1,0 +1,252 @@
+"""The pools that plans draw on, cores and GPUs of each node, and what a plan takes of them.
+
+Queries that agree on configuration and allocation share stations, but a station takes whole cores
+and GPU instances. What a plan takes therefore depends on what stands already: a share of a station
+that has room, or a new station, most of which may stay idle.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import Desk, PlanView
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+CORES, GPUS = "cores", "GPUs"
+
+
+@dataclass(frozen=True)
+class Pools:
+    """What the machines that are up have, R pools.
+
+    Args:
+        names: node and kind of resource of each.
+        capacity: cores, or whole GPUs, shape (R,).
+        usd_per_hour: price of one of them, shape (R,).
+        max_utilisation: share of a station's capacity that it accepts load for.
+    """
+
+    names: tuple[tuple[str, str], ...]
+    capacity: Floats
+    usd_per_hour: Floats
+    max_utilisation: float
+
+    @cached_property
+    def scarcity(self) -> Floats:
+        """Prices at which all of any one pool costs 1, shape (R,)."""
+        return np.asarray(1 / np.maximum(self.capacity, 1e-9))
+
+    @classmethod
+    def of(cls, desk: Desk) -> "Pools":
+        """Return the pools of a desk's cluster."""
+        names, capacity, price = [], [], []
+        for name, node in desk.cluster.nodes.items():
+            machines = desk.machines_up(name)
+            names.append((name, CORES))
+            capacity.append(machines * node.cores)
+            price.append(node.core_price_usd_per_hour)
+            if node.gpus:
+                names.append((name, GPUS))
+                capacity.append(machines * node.gpus)
+                price.append(max(map(node.slice_price_usd_per_hour, node.gpu_profiles)))
+        return cls(
+            tuple(names),
+            np.array(capacity, dtype=np.float64),
+            np.array(price, dtype=np.float64),
+            desk.cluster.max_utilisation,
+        )
+
+
+@dataclass(frozen=True)
+class Uses:
+    """The stations that a plan in force uses, as its planner believes; N operators.
+
+    Args:
+        station: kind of each operator's station, -1 on the device, shape (N,); see ``PlanView``.
+        operator_key: number of each operator's knob values, shape (N,).
+        filled: the share of a station that the query fills, shape (N,).
+    """
+
+    station: Integers
+    operator_key: Integers
+    filled: Floats
+
+
+class Standing:
+    """The stations that stand, what they take of the pools, and the room in them.
+
+    Args:
+        uses: what the plan in force of each query uses, by id.
+        takes: what stations of each kind take.
+        pools: the pools.
+
+    Attributes:
+        taken: what they take of each pool, shape (R,).
+        queries: how many queries use each pool, shape (R,).
+    """
+
+    def __init__(self, uses: Mapping[int, Uses], takes: "Takes", pools: Pools) -> None:
+        self._uses, self._takes = uses, takes
+        many = len(pools.names)
+        self.taken: Floats = np.zeros(many)
+        self.queries: Floats = np.zeros(many)
+        self._total: Floats = np.zeros((0, 0))
+        self._whole: Floats = np.zeros((0, 0))
+        if not uses:
+            return
+        station = np.stack([each.station for each in uses.values()])
+        key = np.stack([each.operator_key for each in uses.values()])
+        filled = np.stack([each.filled for each in uses.values()])
+        off_device = station >= 0
+        self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
+        np.add.at(self._total, (station[off_device], key[off_device]), filled[off_device])
+        self._whole = np.ceil(self._total - 1e-9)
+        kinds = len(self._total)
+        units = self._whole.sum(axis=1) * takes.units[:kinds]
+        self.taken = np.asarray(np.bincount(takes.pool[:kinds], units, many), dtype=np.float64)
+        for pool in range(many):
+            uses_pool = off_device & (takes.pool[station] == pool)
+            self.queries[pool] = uses_pool.any(axis=1).sum()
+
+    def __contains__(self, query: int) -> bool:
+        return query in self._uses
+
+    def share(self, query: int) -> Floats:
+        """Return what a query takes of each pool: its part of its stations, shape (R,)."""
+        uses, takes = self._uses[query], self._takes
+        share = np.zeros(len(self.taken))
+        for station, key, filled in zip(uses.station, uses.operator_key, uses.filled, strict=True):
+            if station >= 0 and filled > 0:
+                part = filled / self._total[station, key] * self._whole[station, key]
+                share[takes.pool[station]] += part * takes.units[station]
+        return share
+
+    def room(self, view: PlanView, plans: Integers) -> Floats:
+        """Return the room in the station that each operator would join, shape (k, N).
+
+        Args:
+            view: the view of the plans.
+            plans: their numbers in it, shape (k,).
+        """
+        station, key = view.station[plans], view.operator_key[plans]
+        kinds, keys = self._total.shape
+        if not kinds:
+            return np.zeros(station.shape)
+        room = self._whole - self._total
+        known = (station >= 0) & (station < kinds) & (key < keys)
+        return np.where(known, room[np.where(known, station, 0), np.where(known, key, 0)], 0.0)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What stations of each kind take of the pools; the last row stands for a user's device.
+
+    Args:
+        pool: the pool that a station of a kind draws on, shape (kinds + 1,).
+        units: how much of it one station is, shape (kinds + 1,); 0 on the device.
+        servers: its servers, shape (kinds + 1,).
+    """
+
+    pool: Integers
+    units: Floats
+    servers: Floats
+
+    @classmethod
+    def of(cls, desk: Desk, pools: Pools, view: PlanView) -> "Takes":
+        """Return what the kinds of a view take."""
+        number = {name: index for index, name in enumerate(pools.names)}
+        pool, units, servers = [], [], []
+        for kind in view.stations:
+            node = desk.cluster.nodes[kind.node]
+            if kind.profile in node.all_gpu_profiles:
+                whole = pools.usd_per_hour[number[kind.node, GPUS]]
+                share = node.slice_price_usd_per_hour(kind.profile) / whole
+                pool.append(number[kind.node, GPUS])
+                units.append(kind.replicas * share * kind.thread_percent / 100)
+            else:
+                pool.append(number[kind.node, CORES])
+                units.append(float(kind.replicas))
+            servers.append(float(kind.servers))
+        return cls(
+            np.array([*pool, 0], dtype=np.int64),
+            np.array([*units, 0.0]),
+            np.array([*servers, 1.0]),
+        )
+
+    def filled(
+        self, pools: Pools, view: PlanView, plans: Integers, rate: float, operator_time_s: Floats
+    ) -> Floats:
+        """Return the share of each station that a query would fill, shape (k, N); 0 on the device.
+
+        Args:
+            pools: the pools.
+            view: the view of the plans.
+            plans: their numbers in it, shape (k,).
+            rate: requests per second.
+            operator_time_s: believed time on profiling hardware in seconds, shape (k, N).
+        """
+        station = view.station[plans]
+        work = rate * operator_time_s * view.capacity_factors[plans]
+        return np.where(station < 0, 0.0, work / (pools.max_utilisation * self.servers[station]))
+
+    @staticmethod
+    def taken(filled: Floats, room: Floats, waste: float) -> Floats:
+        """Return the share of each station that a query is held to take, shape (k, N).
+
+        Args:
+            filled: the share that it would fill, shape (k, N).
+            room: the room in the station that it would join, shape (k, N).
+            waste: share of what a new station has to spare that is counted as taken; 0 to expect
+                that others will fill it, 1 that nobody will.
+        """
+        new = (filled > room + 1e-12) & (filled > 0)
+        return np.where(new, filled + waste * np.maximum(0.0, np.ceil(filled) - filled), filled)
+
+    def demand(self, pools: Pools, view: PlanView, plans: Integers, filled: Floats) -> Floats:
+        """Return what plans take of each pool when stations are shared, shape (k, R).
+
+        Args:
+            pools: the pools.
+            view: the view of the plans.
+            plans: their numbers in it, shape (k,).
+            filled: the share of each station that is taken, shape (k, N); 1 for whole stations.
+        """
+        station = view.station[plans]
+        units, pool = filled * self.units[station], self.pool[station]
+        demand = np.zeros((len(plans), len(pools.names)))
+        rows = np.arange(len(plans))
+        for operator in range(station.shape[1]):
+            demand[rows, pool[:, operator]] += units[:, operator]
+        return demand
+
+    def priced(self, view: PlanView, plans: Integers, taken: Floats, prices: Floats) -> Floats:
+        """Return what plans cost at prices of the pools, shape (k,).
+
+        Args:
+            view: the view.
+            plans: their numbers in it, shape (k,).
+            taken: the share of each station that is taken, shape (k, N).
+            prices: price of a unit of each pool, shape (R,).
+        """
+        per_station = self.units * prices[self.pool]
+        return np.asarray(np.einsum("pn,pn->p", taken, per_station[view.station[plans]]))
+
+
+@dataclass(frozen=True)
+class Market:
+    """What plans are paid for.
+
+    Args:
+        pools: the pools.
+        prices: price of a unit of each, shape (R,).
+        standing: the stations that stand.
+    """
+
+    pools: Pools
+    prices: Floats
+    standing: Standing

@@ -1,0 +1,317 @@
+"""The SLO profiler: how many items, and which, to profile before a configuration is judged.
+
+A profiler measures a configuration on items of a query's data until it can tell whether the
+accuracy floor is met, or has taken the most items that it may. Three, which differ in what they
+leave out, so that an ablation is another part:
+
+* `StratifiedProfiler`, Compass's: items by strata, and a sequential test that stops early.
+* `RandomProfiler`: the same test on items in the order in which they came.
+* `FixedProfiler`: as many items as it is told, whatever they show; what the baselines do.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import inf, isnan, sqrt
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.compass.strata import strata_of
+from scenarios.application import Configuration
+from scenarios.queries import Query
+from sim import Desk, Estimate
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LEAST_VARIANCE = 1e-6
+"""Added to the variance of a mean: a few equal items prove nothing for certain."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What profiling has shown of a configuration.
+
+    Args:
+        estimate: what was measured.
+        accuracy: estimated mean accuracy; nan if nothing was measured.
+        variance: variance of that estimate.
+        verdict: True or False where the test has decided whether the floor is met; None where it
+            has not.
+    """
+
+    estimate: Estimate
+    accuracy: float
+    variance: float
+    verdict: bool | None
+
+    @property
+    def count(self) -> int:
+        """Items that were measured."""
+        return self.estimate.count
+
+    def accurate(self, floor: float | None) -> bool:
+        """Tell whether to take the floor for met: as decided, or else as the mean says."""
+        if self.count == 0:
+            return False
+        if self.verdict is not None:
+            return self.verdict
+        return floor is None or self.accuracy >= floor
+
+
+class Profiler(ABC):
+    """Measures configurations."""
+
+    @abstractmethod
+    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+        """Measure a configuration for a query until it can be judged, or the budget is spent."""
+
+
+@dataclass(frozen=True)
+class FixedProfiler(Profiler):
+    """Profiles a fixed number of items, and believes their mean.
+
+    Args:
+        samples: items profiled for each configuration.
+
+    Raises:
+        ValueError: there are none.
+    """
+
+    samples: int = 100
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples={self.samples}: must be 1 or more")
+
+    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+        """Measure a configuration on the query's first items."""
+        estimate = desk.profile(query, configuration, self.samples)
+        mean, variance, _ = simple_mean(estimate.measurement.accuracy)
+        return Belief(estimate, mean, variance, None)
+
+
+@dataclass(frozen=True)
+class RandomProfiler(Profiler):
+    """Profiles items in the order in which they came, and stops when a t-test can tell.
+
+    Args:
+        first: items before the first test.
+        batch: items between two tests; a multiple of the profiling workers wastes none of them.
+        most: items after which the mean decides.
+        alpha: probability of a wrong verdict that each two-sided test allows. Looking again after
+            every batch makes the whole somewhat more likely to be wrong.
+
+    Raises:
+        ValueError: a number is below 1, or ``alpha`` is not between 0 and 1.
+    """
+
+    first: int = 16
+    batch: int = 16
+    most: int = 96
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_stopping(self.first, self.batch, self.most, self.alpha)
+
+    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+        """Measure a configuration until the test tells, or all is spent."""
+        floor, wanted = query.slo.accuracy, self.first
+        while True:
+            estimate = desk.profile(query, configuration, wanted)
+            mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
+            verdict = decided(mean, variance, freedom, floor, self.alpha)
+            if verdict is not None or estimate.count < wanted or wanted >= self.most:
+                return Belief(estimate, mean, variance, verdict)
+            wanted = min(self.most, wanted + self.batch)
+
+
+@dataclass(frozen=True)
+class StratifiedProfiler(Profiler):
+    """Profiles items by strata, and stops when a t-test can tell.
+
+    The items of a data set are grouped by K-means on their features, once. A query's items belong
+    to the stratum of the nearest centre, whose weight W is its share of them. With n_g items of
+    stratum g measured, their mean y_g and sample variance s_g^2,
+
+        mean = sum W_g y_g,   variance = sum W_g^2 s_g^2 / n_g
+
+    (Cochran, Sampling Techniques, 1977, chapter 5), which has the mean of simple random sampling
+    and, with n_g in proportion to W_g, at most its variance. The test is two-sided Student's t
+    against the floor, with the degrees of freedom of Welch and Satterthwaite; profiling stops when
+    the interval lies wholly above or below the floor.
+
+    Confirmed of Compass: K-means strata by input features, found once; the claim of equal mean and
+    smaller variance; early stopping by a two-sided t-test. K, level and batch are not known.
+
+    Args:
+        strata: number of clusters, K. More explain more of the variance, and need more items before
+            the first test, two of each.
+        first: items before the first test.
+        batch: items between two tests; a multiple of the profiling workers wastes none of them.
+        most: items after which the mean decides. A floor that lies close to a configuration's mean
+            needs very many items; this bounds what is spent on it.
+        alpha: probability of a wrong verdict that each two-sided test allows.
+        allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g, which has the least
+            variance where strata differ in theirs, and risks to trust an s_g of few items.
+
+    Raises:
+        ValueError: a number is below 1, ``first`` is less than two items a stratum, or ``alpha`` is
+            not between 0 and 1, or the allocation is unknown.
+    """
+
+    strata: int = 8
+    first: int = 16
+    batch: int = 16
+    most: int = 96
+    alpha: float = 0.05
+    allocation: Literal["proportional", "neyman"] = "proportional"
+
+    def __post_init__(self) -> None:
+        check_stopping(self.first, self.batch, self.most, self.alpha)
+        if self.strata < 1:
+            raise ValueError(f"strata={self.strata}: must be 1 or more")
+        if self.first < 2 * self.strata:
+            raise ValueError(
+                f"first={self.first}: must be two items for each of {self.strata} strata or more"
+            )
+        if self.allocation not in ("proportional", "neyman"):
+            raise ValueError(f"allocation={self.allocation!r}: choose proportional or neyman")
+
+    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+        """Measure a configuration until the test tells, or all is spent."""
+        strata = strata_of(desk, query.dataset, self.strata)
+        labels = strata.of(desk.features(query))
+        members = [np.flatnonzero(labels == stratum) for stratum in range(self.strata)]
+        members = [each for each in members if len(each)]
+        weights = np.array([len(each) for each in members]) / len(labels)
+        floor, wanted, counts = query.slo.accuracy, self.first, np.zeros(len(members), np.int64)
+        deviations = np.ones(len(members))
+        while True:
+            ideal = weights * deviations if self.allocation == "neyman" else weights
+            counts = spread(wanted, ideal, counts, [len(each) for each in members])
+            items = np.concatenate(
+                [each[:count] for each, count in zip(members, counts.tolist(), strict=True)]
+            )
+            estimate = desk.profile(query, configuration, items)
+            measured = estimate.measurement
+            mean, variance, freedom, deviations = stratified_mean(
+                measured.accuracy, labels[measured.items], members, labels, weights
+            )
+            verdict = decided(mean, variance, freedom, floor, self.alpha)
+            cut_short = estimate.count < len(items)
+            if verdict is not None or cut_short or wanted >= self.most:
+                return Belief(estimate, mean, variance, verdict)
+            wanted = min(self.most, wanted + self.batch)
+
+
+def spread(
+    total: int, ideal: Floats, least: Integers, most: Sequence[int], first: int = 2
+) -> Integers:
+    """Share out a number of items over strata, as near to an ideal as whole items allow.
+
+    Args:
+        total: items in all.
+        ideal: what they are to be in proportion to, shape (K,).
+        least: items that each stratum has already, shape (K,).
+        most: items that there are of each, length K.
+        first: items that every stratum gets before any other is looked at.
+
+    Returns:
+        Items of each stratum, never fewer than it has, shape (K,).
+    """
+    room = np.asarray(most, dtype=np.int64)
+    counts = np.minimum(np.maximum(least, first), room)
+    share = ideal / ideal.sum() if ideal.sum() > 0 else np.full(len(ideal), 1 / len(ideal))
+    while counts.sum() < min(total, int(room.sum())):
+        behind = np.where(counts < room, share * total - counts, -inf)
+        counts[int(behind.argmax())] += 1
+    return counts
+
+
+def simple_mean(values: Floats) -> tuple[float, float, float]:
+    """Return the mean of a simple random sample, its variance, and the degrees of freedom."""
+    count = len(values)
+    if count == 0:
+        return float("nan"), inf, 0.0
+    if count == 1:
+        return float(values[0]), inf, 0.0
+    return float(values.mean()), float(values.var(ddof=1)) / count + LEAST_VARIANCE, count - 1.0
+
+
+def stratified_mean(
+    values: Floats,
+    labels: Integers,
+    members: Sequence[Integers],
+    every: Integers,
+    weights: Floats,
+) -> tuple[float, float, float, Floats]:
+    """Return the mean of a stratified sample, its variance, and the degrees of freedom.
+
+    Args:
+        values: what was measured, shape (n,).
+        labels: stratum of each value, shape (n,).
+        members: items of each stratum, length K.
+        every: stratum of each item, by the number of the item.
+        weights: weight of each stratum, shape (K,).
+
+    Returns:
+        Those three, and the standard deviation within each stratum, shape (K,). A stratum of which
+        fewer than two items were measured is taken at the mean and the deviation of all.
+    """
+    names = np.array([every[each[0]] for each in members])
+    at = np.searchsorted(names, labels)
+    count = np.bincount(at, minlength=len(names)).astype(np.float64)
+    if len(values) < 2:
+        mean, variance, freedom = simple_mean(values)
+        return mean, variance, freedom, np.ones(len(names))
+    total = np.bincount(at, values, minlength=len(names))
+    squares = np.bincount(at, values**2, minlength=len(names))
+    means = np.where(count > 0, total / np.maximum(count, 1), values.mean())
+    within = np.maximum(0.0, squares - count * means**2) / np.maximum(count - 1, 1)
+    within = np.where(count > 1, within, values.var(ddof=1))
+    parts = weights**2 * within / np.maximum(count, 1)
+    variance = float(parts.sum())
+    freedom = variance**2 / max(float((parts**2 / np.maximum(count - 1, 1)).sum()), 1e-300)
+    mean = float(weights @ means)
+    return mean, variance + LEAST_VARIANCE, max(1.0, freedom), np.sqrt(within)
+
+
+def decided(
+    mean: float, variance: float, freedom: float, floor: float | None, alpha: float
+) -> bool | None:
+    """Tell by a two-sided t-test whether a mean differs from a floor, and on which side it lies."""
+    if isnan(mean):
+        return None
+    if floor is None:
+        return True
+    if freedom < 1 or not variance < inf:
+        return None
+    half = critical_t(alpha, max(1, int(freedom))) * sqrt(variance)
+    if mean - half > floor:
+        return True
+    return False if mean + half < floor else None
+
+
+@cache
+def critical_t(alpha: float, freedom: int) -> float:
+    """Return the two-sided critical value of Student's t."""
+    from scipy.stats import t  # noqa: PLC0415 -- takes long to import
+
+    return float(t.ppf(1 - alpha / 2, freedom))
+
+
+def check_stopping(first: int, batch: int, most: int, alpha: float) -> None:
+    """Check the parameters of a sequential test.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    for name, value in (("first", first), ("batch", batch), ("most", most)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: must be 1 or more")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha={alpha}: must lie between 0 and 1")

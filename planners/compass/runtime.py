@@ -1,0 +1,227 @@
+"""The runtime's watch: what telemetry and audits say of deployments, and what to plan anew.
+
+Latency is watched in windows of telemetry. If one is bad, what was observed on the device, on the
+links and elsewhere is set against what was predicted of each; the ratios correct all further
+predictions for the query, and no configuration needs to be profiled again. Accuracy shows in no
+telemetry: a few items are audited from time to time, and a t-test tells whether it is below the
+floor.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from math import fsum, isfinite
+
+import numpy as np
+
+from planners.compass.beliefs import Found, Slowness
+from planners.compass.pools import Pools, Takes, Uses
+from planners.compass.profiler import decided, simple_mean
+from planners.compass.search import FOUND
+from scenarios.queries import Query
+from sim import Desk, Plan, PlanView, WindowReport
+
+IN_FORCE = "compass in force"
+AUDITS = "compass audits"
+LEAST_RATIO, MOST_RATIO = 0.2, 10.0
+AUDITS_KEPT = 3
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What was ordered for a query.
+
+    Args:
+        plan: the plan.
+        since_s: when it was ordered.
+        device_s: predicted time on the device of a mean request.
+        links_s: predicted time on links, propagation included.
+        elsewhere_s: predicted time on servers, without waits.
+        uses: the stations that it uses.
+        judged_s: end of the last window that was acted upon.
+    """
+
+    plan: Plan
+    since_s: float
+    device_s: float
+    links_s: float
+    elsewhere_s: float
+    uses: Uses
+    judged_s: float = 0.0
+
+
+class Runtime(ABC):
+    """Watches deployments."""
+
+    @abstractmethod
+    def drifted(self, desk: Desk) -> list[Query]:
+        """Return running queries to be planned anew, with what is believed of them corrected."""
+
+
+@dataclass(frozen=True)
+class NoRuntime(Runtime):
+    """Watches nothing: what is deployed stays as it is; an ablation."""
+
+    def drifted(self, desk: Desk) -> list[Query]:
+        """Return no query."""
+        return []
+
+
+@dataclass(frozen=True)
+class Watch(Runtime):
+    """Watches latency by windows, and accuracy by audits.
+
+    Args:
+        audit_every_s: time between two audits of a query; 0 for no audits. Rare ones find an
+            accuracy step late, frequent ones take profiling lanes from new queries.
+        audit_samples: items of each audit; the last three are tested together.
+        alpha: probability that an audit's two-sided test raises a false alarm.
+        slack: part of a window's allowed misses that are let pass without a reaction; at 0 every
+            bad window is acted upon.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    audit_every_s: float = 60.0
+    audit_samples: int = 16
+    alpha: float = 0.01
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("audit_every_s", "slack"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
+        if self.audit_samples < 1:
+            raise ValueError(f"audit_samples={self.audit_samples}: must be 1 or more")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha={self.alpha}: must lie between 0 and 1")
+
+    def drifted(self, desk: Desk) -> list[Query]:
+        """Return queries whose last window was bad, or that audits found below the floor."""
+        found: list[Query] = []
+        for query in desk.running:
+            known: InForce | None = desk.recall((IN_FORCE, query.id))
+            if known is None or desk.plan_of(query) != known.plan:
+                continue
+            if self._late(desk, query, known) or self._inaccurate(desk, query, known):
+                found.append(query)
+        return found
+
+    def _late(self, desk: Desk, query: Query, known: InForce) -> bool:
+        """Tell whether a new window of the plan in force was bad, and learn from it why."""
+        reports = desk.telemetry(query)
+        if len(reports) < 2 or reports[-2].end_s < known.since_s:
+            return False  # No window was all under this plan yet.
+        last = reports[-1]
+        if last.end_s <= known.judged_s or last.born == 0:
+            return False
+        allowed = (1 - query.slo.latency_quantile) * (1 + self.slack)
+        if last.born - last.good <= allowed * last.born:
+            return False
+        desk.remember((IN_FORCE, query.id), replace(known, judged_s=last.end_s))
+        if last.completed:
+            before: Found = desk.recall((FOUND, query.id)) or Found()
+            ratios = _ratios(known, last)
+            old = before.slowness
+            slowness = Slowness(
+                _within(old.device * ratios.device),
+                _within(old.links * ratios.links),
+                _within(old.elsewhere * ratios.elsewhere),
+            )
+            desk.remember(
+                (FOUND, query.id),
+                replace(before, slowness=slowness, exhausted=False, spent_s=0.0),
+            )
+        return True
+
+    def _inaccurate(self, desk: Desk, query: Query, known: InForce) -> bool:
+        """Tell whether audits find the floor missed; what was profiled is then of the past."""
+        floor = query.slo.accuracy
+        if floor is None or not self.audit_every_s:
+            return False
+        audited: tuple[float, tuple[np.ndarray, ...]] = desk.recall((AUDITS, query.id)) or (
+            known.since_s,
+            (),
+        )
+        last_s, parts = audited
+        last_s = max(last_s, known.since_s)
+        if desk.now_s < last_s + self.audit_every_s:
+            return False
+        estimate = desk.audit(query, self.audit_samples)
+        parts = (*parts, estimate.measurement.accuracy)[-AUDITS_KEPT:]
+        mean, variance, freedom = simple_mean(np.concatenate(parts))
+        missed = decided(mean, variance, freedom, floor, self.alpha) is False
+        desk.remember((AUDITS, query.id), (desk.now_s, () if missed else parts))
+        if missed:
+            desk.renew(query)
+            before: Found = desk.recall((FOUND, query.id)) or Found()
+            desk.remember((FOUND, query.id), Found(slowness=before.slowness))
+        return missed
+
+
+def _within(ratio: float) -> float:
+    return min(MOST_RATIO, max(LEAST_RATIO, ratio))
+
+
+def _ratios(known: InForce, last: WindowReport) -> Slowness:
+    """Return observed over predicted time, on the device, on links, and elsewhere."""
+    on_device = [place == "device" for place in known.plan.placement]
+    device_s = fsum(
+        compute + waiting
+        for compute, waiting, here in zip(last.compute_s, last.waiting_s, on_device, strict=True)
+        if here
+    )
+    elsewhere_s = fsum(
+        compute + waiting
+        for compute, waiting, here in zip(last.compute_s, last.waiting_s, on_device, strict=True)
+        if not here
+    )
+    return Slowness(
+        _ratio(device_s, known.device_s),
+        _ratio(fsum(last.transfer_s), known.links_s),
+        _ratio(elsewhere_s, known.elsewhere_s),
+    )
+
+
+def _ratio(observed_s: float, predicted_s: float) -> float:
+    if predicted_s <= 0 or not isfinite(observed_s):
+        return 1.0
+    return observed_s / predicted_s
+
+
+def in_force(
+    desk: Desk,
+    query: Query,
+    pools: Pools,
+    view: PlanView,
+    number: int,
+    plan: Plan,
+    found: Found,
+) -> InForce:
+    """Return the record of an order: what is predicted of a mean request, part by part.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        pools: the pools.
+        view: the query's plans.
+        number: number of the plan among them.
+        plan: the plan.
+        found: what was found of the query, the plan's configuration included.
+    """
+    seen = found.shown[int(view.configuration[number])]
+    time_s = view.latency_factors[number] * seen.operator_time_s
+    on_device = view.station[number] < 0
+    slowness = found.slowness
+    sent_s = float(view.access_s[number] + view.backhaul_s[number])
+    filled = Takes.of(desk, pools, view).filled(
+        pools, view, np.array([number]), query.requests_per_s, seen.operator_time_s
+    )
+    return InForce(
+        plan,
+        desk.now_s,
+        slowness.device * float(time_s[on_device].sum()),
+        slowness.links * sent_s + float(view.fixed_s[number]),
+        slowness.elsewhere * float(time_s[~on_device].sum()),
+        Uses(view.station[number], view.operator_key[number], filled[0]),
+    )

@@ -1,0 +1,213 @@
+"""The multi-query scheduler: which of its plans each query gets, when they compete for machines."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.compass.beliefs import Offer
+from planners.compass.pools import Market, Pools, Standing
+from scenarios.queries import Query
+from sim import Desk, Plan
+
+Floats = NDArray[np.float64]
+
+FREE_PRICE = 0.05
+"""Price of all of an idle pool; above 0, so that a plan that takes less is cheaper."""
+
+
+@dataclass(frozen=True)
+class Bid:
+    """A query and the plans that it could be served by, the best for itself first.
+
+    Args:
+        query: the query.
+        offers: its plans.
+        plans: the same, as plans.
+    """
+
+    query: Query
+    offers: Sequence[Offer]
+    plans: Sequence[Plan]
+
+
+@dataclass(frozen=True)
+class Award:
+    """What a query is to get.
+
+    Args:
+        bid: its bid.
+        chosen: number of the plan.
+    """
+
+    bid: Bid
+    chosen: int
+
+    @property
+    def offer(self) -> Offer:
+        """The plan as offered."""
+        return self.bid.offers[self.chosen]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+        return self.bid.plans[self.chosen]
+
+
+class Scheduler(ABC):
+    """Shares the machines among queries."""
+
+    @abstractmethod
+    def prices(self, pools: Pools, standing: Standing) -> Floats:
+        """Return the price of a unit of each pool, by which searches weigh plans, shape (R,)."""
+
+    @abstractmethod
+    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
+        """Return the plans to deploy, at most one of each bid; all of them fit together."""
+
+    def overpaying(self, desk: Desk, market: Market) -> list[Query]:
+        """Return running queries that others should have the machines of, the worst first."""
+        return []
+
+    def better(self, market: Market, query: Query, offers: Sequence[Offer]) -> list[Offer]:
+        """Return the plans that a running query should rather be served by, the best first."""
+        return []
+
+    def evicts(self, market: Market, query: Query) -> bool:
+        """Tell whether an overpaying query that cannot move has to go."""
+        return False
+
+
+def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> list[Award]:
+    """Return for each bid the first of its plans that fits beside those of the bids before it.
+
+    Args:
+        desk: the desk.
+        ranked: bids, and the numbers of their plans in the order in which they are tried.
+    """
+    awards: list[Award] = []
+    place = [0] * len(ranked)
+    left = [number for number, (_, order) in enumerate(ranked) if order]
+    while left:
+        taken = [(award.bid.query, award.plan) for award in awards]
+        tried = [Award(ranked[number][0], ranked[number][1][place[number]]) for number in left]
+        fits = desk.fits_all([*taken, *((each.bid.query, each.plan) for each in tried)])
+        again = []
+        for number, award, fit in zip(left, tried, fits[len(taken) :], strict=True):
+            if fit:
+                awards.append(award)
+                continue
+            place[number] += 1
+            if place[number] < len(ranked[number][1]):
+                again.append(number)
+        left = again
+    return awards
+
+
+@dataclass(frozen=True)
+class FirstComeFirstServed(Scheduler):
+    """Serves queries in the order of their arrival by the cheapest plan that fits; an ablation.
+
+    Its prices never change, it admits whatever fits, and what runs stays where it is.
+    """
+
+    def prices(self, pools: Pools, standing: Standing) -> Floats:
+        """Return prices at which all of any pool costs the same."""
+        return pools.scarcity
+
+    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
+        """Return the first plan of each bid that fits."""
+        return first_that_fit(desk, [(bid, range(len(bid.offers))) for bid in bids])
+
+
+@dataclass(frozen=True)
+class PriceMatching(Scheduler):
+    """Matches queries and plans by prices of the pools that rise with congestion.
+
+    A unit of pool j costs u_j^steepness q_j / t_j, where t_j of it is taken, a share u_j of all,
+    and q_j queries use it. So when a pool is full, its price is what a unit is worth: the queries
+    that it serves on average. A query is admitted by the plan of least price, and only if that is
+    at most ``value``: nobody gets the machines of many others. A running query that pays more than
+    that moves to a plan that saves ``gain`` of its price, and has to give way if there is none and
+    it pays more than ``evict_above``.
+
+    Args:
+        steepness: how late prices rise. At 1 in proportion to load; the higher, the more an idle
+            pool is used without second thoughts.
+        value: the most that serving a query is worth, in queries. Above 1 it pays for prices that
+            lag behind the load.
+        best_effort: the same of a query for which no plan is believed to be feasible.
+        gain: part of its price that a move must save, from 0 to 1.
+        evict_above: price above which a query that cannot move is released.
+        most_moves: running queries that are looked at in one call.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    steepness: float = 4.0
+    value: float = 2.0
+    best_effort: float = 0.5
+    gain: float = 0.5
+    evict_above: float = 4.0
+    most_moves: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("steepness", "value", "best_effort", "evict_above"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
+        if not 0 <= self.gain <= 1:
+            raise ValueError(f"gain={self.gain}: must lie between 0 and 1")
+        if self.most_moves < 0:
+            raise ValueError(f"most_moves={self.most_moves}: must be 0 or more")
+
+    def prices(self, pools: Pools, standing: Standing) -> Floats:
+        """Return what a unit of each pool is worth in queries, less where there is room."""
+        busy = np.minimum(1.0, standing.taken / np.maximum(pools.capacity, 1e-9))
+        served = standing.queries / np.maximum(standing.taken, 1e-9)
+        return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)
+
+    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
+        """Return the cheapest plan that fits of each bid that can pay, the cheapest bids first."""
+        ranked = []
+        for bid in bids:
+            prices = [float(offer.demand @ market.prices) for offer in bid.offers]
+            order = [
+                number
+                for number, offer in enumerate(bid.offers)
+                if prices[number] <= (self.value if offer.feasible else self.best_effort)
+            ]
+            # Infeasible plans are in order of how little they miss, which matters more.
+            if bid.offers[0].feasible:
+                order.sort(key=prices.__getitem__)
+            if order:
+                ranked.append((prices[order[0]], bid.query.id, bid, order))
+        ranked.sort(key=lambda each: each[:2])
+        return first_that_fit(desk, [(bid, order) for _, _, bid, order in ranked])
+
+    def overpaying(self, desk: Desk, market: Market) -> list[Query]:
+        """Return the running queries that pay most above the value, the worst first."""
+        paying = []
+        for query in desk.running:
+            if query.id in market.standing:
+                price = float(market.standing.share(query.id) @ market.prices)
+                if price > self.value:
+                    paying.append((-price, query.id, query))
+        paying.sort(key=lambda each: each[:2])
+        return [query for _, _, query in paying[: self.most_moves]]
+
+    def better(self, market: Market, query: Query, offers: Sequence[Offer]) -> list[Offer]:
+        """Return the feasible plans that cost so much less that a move pays."""
+        price = float(market.standing.share(query.id) @ market.prices)
+        most = (1 - self.gain) * price
+        return [
+            offer
+            for offer in offers
+            if offer.feasible and float(offer.demand @ market.prices) <= most
+        ]
+
+    def evicts(self, market: Market, query: Query) -> bool:
+        """Tell whether a query costs so many others their service that it has to go."""
+        return float(market.standing.share(query.id) @ market.prices) > self.evict_above

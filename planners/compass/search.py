@@ -1,0 +1,177 @@
+"""Single-query search: which configurations to profile, and which plans then meet the SLO.
+
+The search hands over at the first plan that is found feasible, which is the response time, and can
+be taken up again to find better ones.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from planners.compass.beliefs import Beliefs, Found, Offer, PlanningModel, Shown
+from planners.compass.history import KEPT, WarmStart
+from planners.compass.pools import Market
+from planners.compass.profiler import Profiler, StratifiedProfiler
+from planners.encodings import mixed, one_hot, ordinal
+from scenarios.application import Configuration
+from scenarios.queries import Query
+from scenarios.random_streams import stream
+from sim import Desk
+
+FOUND = "compass found"
+OFFERS = "compass offers"
+ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
+
+
+class Search(ABC):
+    """Finds plans for one query.
+
+    Attributes:
+        model: how it judges plans.
+    """
+
+    model: PlanningModel
+
+    @abstractmethod
+    def run(
+        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+    ) -> list[Offer]:
+        """Search for a query, and remember what was found (`FOUND`) and the offers (`OFFERS`).
+
+        Args:
+            desk: the desk.
+            query: a waiting or running query.
+            market: the pools; what plans cost is what they take of them, priced.
+            seconds: planning seconds that may be used; at 0 nothing is profiled.
+            improve: whether to go on beyond the first feasible plan.
+
+        Returns:
+            The plans worth deploying, the cheapest first; infeasible ones only if all are.
+        """
+
+
+@dataclass(frozen=True)
+class CmboSearch(Search):
+    """Constrained Bayesian optimisation over configuration, placement and allocation (CMBO).
+
+    Confirmed of Compass: two surrogates, accuracy by configuration and latency by plan; warm starts
+    from similar queries; the first feasible plan is the response; 40 to 100 ms a step. Its
+    acquisition is that of the authors' prototype. Reconstructed: costs are what a plan takes of the
+    pools at their prices, so that queries learn from each other what is scarce; the load that
+    stations are planned for; the set of plans that is offered.
+
+    Args:
+        profiler: how a configuration is judged.
+        warm_start: how earlier queries help.
+        model: how plans are judged.
+        encoding: features of knobs: ``"one_hot"``, ``"ordinal"``, or ``"mixed"``.
+        initial: configurations profiled before surrogates are believed where there are no
+            histories: the richest first, then at random.
+        patience: steps without a better plan after which an improving search ends.
+        most_offers: plans offered of each query.
+        seed: seed of the initial configurations.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    profiler: Profiler = field(default_factory=StratifiedProfiler)
+    warm_start: WarmStart = field(default_factory=WarmStart)
+    model: PlanningModel = field(default_factory=PlanningModel)
+    encoding: Literal["one_hot", "ordinal", "mixed"] = "mixed"
+    initial: int = 2
+    patience: int = 3
+    most_offers: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise ValueError(f"encoding={self.encoding!r}: choose {', '.join(ENCODINGS)}")
+        for name in ("initial", "patience", "most_offers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
+
+    def run(
+        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+    ) -> list[Offer]:
+        """Propose, profile and learn until a plan is feasible, or until none gets better."""
+        before: Found = desk.recall((FOUND, query.id), query) or Found()
+        start_s = desk.remaining(query)
+        until_s = max(0.0, start_s - seconds)
+        beliefs = Beliefs(
+            self.model, self.warm_start, ENCODINGS[self.encoding], desk, query, market, before
+        )
+        tried, best, stale, ended = set(beliefs.shown), beliefs.cheapest(), 0, False
+        while (best is None or improve) and desk.remaining(query) > until_s:
+            step = self.next(desk, query, beliefs, tried, best)
+            if step is None:
+                ended = True
+                break
+            tried.add(step.index)
+            belief = self.profiler.profile(desk, query, step)
+            if belief.count == 0:
+                break  # What is left of the budget does not pay for it.
+            beliefs.learn(step.index, Shown.of(belief))
+            cheapest = beliefs.cheapest()
+            gains = cheapest is not None and (best is None or cheapest < best * (1 - 1e-9))
+            stale = 0 if gains else stale + 1
+            best = cheapest
+            if best is not None and stale >= self.patience:
+                ended = True
+                break
+        offers = beliefs.offers(self.most_offers)
+        after = replace(
+            before,
+            shown=beliefs.shown,
+            spent_s=before.spent_s + start_s - desk.remaining(query),
+            exhausted=ended or desk.remaining(query) <= 0,
+        )
+        desk.remember((FOUND, query.id), after, query)
+        desk.remember((OFFERS, query.id), offers, query)
+        if len(beliefs.shown) > len(before.shown):
+            desk.remember((KEPT, query.id), beliefs.history(), query)
+        return offers
+
+    def next(
+        self, desk: Desk, query: Query, beliefs: Beliefs, tried: set[int], best: float | None
+    ) -> Configuration | None:
+        """Return the configuration to profile next, or None if none promises anything.
+
+        Args:
+            desk: the desk.
+            query: the query.
+            beliefs: what is believed of it.
+            tried: configurations that were profiled.
+            best: cost of the best plan so far.
+        """
+        configurations = desk.pipeline.configurations
+        if len(tried) >= len(configurations):
+            return None
+        if not beliefs.histories and len(tried) < self.initial:
+            return self._initial(desk, query, tried)
+        desk.think(query, "search_step")
+        index = beliefs.propose(tried, best)
+        return None if index is None else configurations[index]
+
+    def _initial(self, desk: Desk, query: Query, tried: set[int]) -> Configuration:
+        """Return the richest configuration, and then others at random."""
+        configurations = desk.pipeline.configurations
+        if not tried:
+            return configurations[0]
+        rng = stream(self.seed, "compass", query.id, "initial")
+        order: list[int] = rng.permutation(len(configurations)).tolist()
+        return next(configurations[index] for index in order if index not in tried)
+
+
+@dataclass(frozen=True)
+class RandomSearch(CmboSearch):
+    """Profiles configurations in random order, and believes in no surrogate; an ablation."""
+
+    def next(
+        self, desk: Desk, query: Query, beliefs: Beliefs, tried: set[int], best: float | None
+    ) -> Configuration | None:
+        """Return a configuration at random, of those that were not profiled."""
+        configurations = desk.pipeline.configurations
+        rng = stream(self.seed, "compass", query.id, "random")
+        order: list[int] = rng.permutation(len(configurations)).tolist()
+        return next((configurations[index] for index in order if index not in tried), None)

@@ -1,0 +1,72 @@
+"""Strata of a data set: items that look alike, found once by K-means on their features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import Desk
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Clusters of a data set's items.
+
+    Args:
+        centre: mean of each feature, shape (F,).
+        scale: standard deviation of each feature, 1 where it is constant, shape (F,).
+        centroids: centre of each cluster in standardised features, shape (K, F).
+    """
+
+    centre: Floats
+    scale: Floats
+    centroids: Floats
+
+    def of(self, features: Floats) -> Integers:
+        """Return the stratum of each item.
+
+        Args:
+            features: shape (n, F).
+
+        Returns:
+            Numbers from 0 to K - 1, shape (n,).
+        """
+        standard = (features - self.centre) / self.scale
+        distance: Floats = ((standard[:, None, :] - self.centroids[None, :, :]) ** 2).sum(axis=2)
+        return np.asarray(distance.argmin(axis=1), dtype=np.int64)
+
+
+def strata_of(desk: Desk, dataset: str, count: int) -> Strata:
+    """Return the strata of a data set; they are found at the first call, and then remembered.
+
+    Args:
+        desk: the desk, for its features and its memory.
+        dataset: name of the data set.
+        count: number of clusters, K.
+    """
+    key = "compass strata", dataset, count
+    known: Strata | None = desk.recall(key)
+    if known is None:
+        known = cluster(desk.dataset_features(dataset), count)
+        desk.remember(key, known)
+    return known
+
+
+def cluster(features: Floats, count: int) -> Strata:
+    """Find clusters by K-means, with fixed random starts.
+
+    Args:
+        features: shape (n, F).
+        count: number of clusters.
+    """
+    from sklearn.cluster import KMeans  # noqa: PLC0415 -- takes seconds to import
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+    centre, spread = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    with threadpool_limits(1):  # Sums must not depend on how many cores share them.
+        found = KMeans(count, n_init=3, random_state=0).fit((features - centre) / scale)
+    return Strata(centre, scale, np.asarray(found.cluster_centers_, dtype=np.float64))
