@@ -8,6 +8,7 @@ from scenarios.slo import SLO
 from sim.check_planner import PlannerCheckError, check_planner
 from sim.desk import Desk
 from sim.errors import PlannerError
+from sim.gpu_layouts import gpu_layouts
 from sim.plan import Allocation, Plan
 from sim.plan_space import Choices
 from sim.plan_view import PlanView, StationKind
@@ -34,4 +35,5 @@ __all__ = [
     "Truth",
     "WindowReport",
     "check_planner",
+    "gpu_layouts",
 ]

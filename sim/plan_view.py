@@ -67,7 +67,8 @@ class PlanView:
         access_s: transmission time of all messages on the access uplink, shape (P,).
         backhaul_s: that of all messages on the backhaul and of the answer, shape (P,).
         fixed_s: propagation delays and longest batching waits, shape (P,).
-        cost_usd_per_hour: list price and egress, shape (P,).
+        list_price_usd_per_hour: price if no other query shares the plan's stations, shape (P,).
+        cost_usd_per_hour: that and egress, shape (P,).
         stations: the kinds of station that plans use; the same for all queries.
         station: which of them each operator uses, -1 on the device, shape (P, N).
         operator_key: a number of each operator's own and upstream knob values, shape (P, N); equal
@@ -86,6 +87,7 @@ class PlanView:
     access_s: Floats
     backhaul_s: Floats
     fixed_s: Floats
+    list_price_usd_per_hour: Floats
     cost_usd_per_hour: Floats
     stations: tuple[StationKind, ...]
     station: Integers
@@ -167,7 +169,9 @@ class PlanViews:
             access_s=_sealed(access_s[placement, configuration]),
             backhaul_s=_sealed(backhaul_s[placement, configuration]),
             fixed_s=_sealed(blank.fixed_s + fixed_s[placement]),
-            cost_usd_per_hour=_sealed(blank.cost_usd_per_hour + egress_usd_per_hour[placement]),
+            cost_usd_per_hour=_sealed(
+                blank.list_price_usd_per_hour + egress_usd_per_hour[placement]
+            ),
         )
 
     def _link_figures(
@@ -176,21 +180,22 @@ class PlanViews:
         """Return access and backhaul time, shape (placements, C), and propagation delays."""
         sizes, number = np.unique(dataset.message_bytes, return_inverse=True)
         number = number.reshape(dataset.message_bytes.shape)
-        answer = np.array([self._nominal.application.answer_bytes])
+        sizes = np.append(sizes, self._nominal.application.answer_bytes)
         shape = len(space.placements), len(dataset.message_bytes)
         access_s, backhaul_s, fixed_s = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
-        sent_s: dict[str, Floats] = {}
+        sent_s: dict[tuple[str, str], Floats] = {}
         for row, placement in enumerate(space.placements):
             for link, direction, operator in self._nominal.hops(placement):
                 crossing = Crossing(link, direction, operator, 0.0)
                 fixed_s[row] += links.propagation_s(crossing)
+                way = link, direction
+                if way not in sent_s:
+                    sent_s[way] = links.sent_s(crossing, sizes)
                 if direction != UP:
-                    backhaul_s[row] += links.sent_s(crossing, answer)
-                    continue
-                if link not in sent_s:
-                    sent_s[link] = links.sent_s(crossing, sizes)
-                into = access_s if link == ACCESS else backhaul_s
-                into[row] += sent_s[link][number[:, operator]]
+                    backhaul_s[row] += sent_s[way][-1]
+                else:
+                    into = access_s if link == ACCESS else backhaul_s
+                    into[row] += sent_s[way][number[:, operator]]
         return access_s, backhaul_s, fixed_s
 
     def _without_links(self, query: Query, choices: Choices) -> PlanView:
@@ -223,7 +228,8 @@ class PlanViews:
             access_s=unknown,
             backhaul_s=unknown,
             fixed_s=np.sum([waits_s[at][row] for at, row in columns], axis=0),
-            cost_usd_per_hour=space.list_price_usd_per_hour[number],
+            list_price_usd_per_hour=_sealed(space.list_price_usd_per_hour[number]),
+            cost_usd_per_hour=unknown,
             stations=stations,
             station=_sealed(np.column_stack([of_option[at][row] for at, row in columns])),
             operator_key=_sealed(space.keys.identity[configuration]),

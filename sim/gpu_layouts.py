@@ -1,0 +1,32 @@
+"""What the cards of a node can be cut into, for planners that pack instances themselves."""
+
+from collections import Counter
+
+from hardware_models.mig import maximal_layouts
+from scenarios.cluster import Node
+
+
+def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
+    """List what one card of a node can hold at most.
+
+    Returns:
+        How many instances of each profile that candidates ask for, one entry for each legal layout
+        to which no instance can be added, without those that another one exceeds; none if the
+        node has no GPU. Any smaller set of instances fits too.
+    """
+    if node.gpu_board is None:
+        return ()
+    names = node.gpu_profiles
+    counts = {
+        tuple(Counter(profile for profile, _ in layout).get(name, 0) for name in names)
+        for layout in maximal_layouts(node.gpu_board, names)
+    }
+    kept = [
+        each
+        for each in counts
+        if not any(
+            other != each and all(a >= b for a, b in zip(other, each, strict=True))
+            for other in counts
+        )
+    ]
+    return tuple(dict(zip(names, each, strict=True)) for each in sorted(kept, reverse=True))
