@@ -1,6 +1,7 @@
 """Runs one planner on one scenario, in steps, and hands out results on the way."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -39,6 +40,32 @@ def simulate(
     Returns:
         The summary.
     """
+    with single_threaded():
+        return _simulate(setup, name, planner, sinks, progress, journal)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Keep linear algebra to one thread.
+
+    How sums are split among threads changes their last bits, and for the small matrices of planners
+    threads cost more than they bring, above all where several runs share the cores.
+    """
+    import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def _simulate(
+    setup: Setup,
+    name: str,
+    planner: Planner,
+    sinks: Sequence[Sink],
+    progress: Progress,
+    journal: Journal | None,
+) -> dict[str, Any]:
     scenario = setup.scenario()
     started = perf_counter()
     world = World(scenario, planner, setup.seed, setup.data_plane, journal)
