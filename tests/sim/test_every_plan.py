@@ -17,6 +17,7 @@ from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_applications
 from scenarios.workload import Workload
 from sim.errors import PlannerError
+from sim.journal import Journal
 from sim.machines import Machines
 from sim.office import Office
 from sim.plan import CORE, Allocation, Plan
@@ -40,7 +41,7 @@ def office(name):
     workload = Workload(0.05, lifetime_mean_s=300.0, devices=dict.fromkeys(families(), 1.0))
     scenario = Scenario(declared(name), Cluster(NODES), Network(), workload, horizon_s=600.0)
     queries = [query for query, _ in births(scenario, 3)]
-    made = Office(scenario, 3, Machines(scenario.cluster), QueryBoard(), Tables())
+    made = Office(scenario, 3, Machines(scenario.cluster), QueryBoard(), Tables(), Journal())
     return made, queries
 
 
