@@ -33,7 +33,8 @@ class Choices:
     Args:
         thread_percents: shares of an instance's threads, for operators of kind ``gpu``.
         max_batches: largest batches, likewise.
-        replicas: replicas of operators of kinds ``gpu`` and ``llm``. One of kind ``cpu`` has one.
+        replicas: replicas of operators of kinds ``gpu`` and ``llm``.
+        cores: replicas of operators of kind ``cpu``.
         max_wait_s: longest wait for a batch to fill, where a batch may be larger than 1.
 
     Raises:
@@ -44,12 +45,14 @@ class Choices:
     max_batches: tuple[int, ...] = (1,)
     replicas: tuple[int, ...] = (1,)
     max_wait_s: float = 0.0
+    cores: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         for name, most in (
             ("thread_percents", 100),
             ("max_batches", MOST_BATCH),
             ("replicas", MOST_REPLICAS),
+            ("cores", MOST_REPLICAS),
         ):
             values = tuple(getattr(self, name))  # Files of parameters give lists.
             object.__setattr__(self, name, values)
@@ -205,7 +208,8 @@ def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator
     yield DEVICE, Allocation(DEVICE)
     for name, node in cluster.nodes.items():
         if operator.kind == "cpu":
-            yield name, Allocation(CORE)
+            for cores in choices.cores:
+                yield name, Allocation(CORE, cores)
             continue
         shares, batches, wait_s = choices.thread_percents, choices.max_batches, choices.max_wait_s
         if operator.kind == "llm":  # It takes a whole instance, and batches without waiting.

@@ -20,7 +20,7 @@ from sim.truth import mean_transmission_s
 from sim.world import World
 
 APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat")
-WIDE = Choices(thread_percents=(100, 50), max_batches=(1, 4), replicas=(1, 2), max_wait_s=0.03)
+WIDE = Choices((100, 50), (1, 4), (1, 2), max_wait_s=0.03, cores=(1, 3))
 
 
 class Stop(BaseException):
