@@ -39,6 +39,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 SLACK = 1e-7
 
+LARGE = 8000
+"""Columns from which on presolving a program saves more time than it takes, by trials."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -264,9 +267,9 @@ def _highs(
     rows, limit = of.rows, of.limit
     if more is not None:
         rows, limit = vstack((rows, more[0][None, :]), format="csr"), np.append(limit, more[1])
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"presolve": len(objective) > LARGE}
     if limits is not None:
-        options = {
+        options |= {
             "mip_rel_gap": limits.gap,
             "node_limit": limits.nodes,
             "time_limit": limits.time_s,

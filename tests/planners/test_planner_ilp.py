@@ -340,7 +340,8 @@ def test_layouts_of_a_card_are_the_legal_ones_that_no_other_exceeds():
 
 
 def test_ilp_keeps_the_contract():
-    check_planner(ILP())
+    """With half of the latency bound, which leaves fewer plans, and programs that solve quickly."""
+    check_planner(ILP(headroom=0.5))
 
 
 def test_ilp_plans_in_no_time_and_says_what_it_found():
