@@ -1,0 +1,97 @@
+"""What a query's search has profiled so far, as arrays for scoring plans in bulk."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.queries import Query
+from sim import Desk, Estimate, PlanView
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Trials:
+    """A query's profiled configurations; C configurations, N operators.
+
+    Which ones they are is remembered for the query's next search, which gets their results for
+    nothing.
+
+    Args:
+        desk: the desk of the call.
+        query: the query.
+        samples: items profiled for each configuration. A run that the budget cuts to less than
+            half of them does not count.
+
+    Attributes:
+        known: indices of the profiled configurations, in the order of profiling.
+        accuracy: mean accuracy of each configuration, shape (C,); of the known ones only, like
+            what follows.
+        operator_time_s: mean time of each operator on the profiling hardware, shape (C, N).
+    """
+
+    def __init__(self, desk: Desk, query: Query, samples: int) -> None:
+        self._desk = desk
+        self._query = query
+        self._samples = samples
+        self._key = "trials", query.id
+        count = len(desk.pipeline.configurations)
+        self.known: list[int] = []
+        self.accuracy: Floats = np.zeros(count)
+        self.operator_time_s: Floats = np.zeros((count, len(desk.pipeline.operators)))
+        self._time_cv: Floats = np.zeros(count)
+        self._normalised: Floats = np.ones((count, 2))
+        for index in desk.recall(self._key, query) or ():
+            self._take(index, desk.profile(query, desk.pipeline.configurations[index], 1))
+
+    def run(self, configuration: int) -> bool:
+        """Profile a configuration, unless it is known.
+
+        Args:
+            configuration: index of the configuration.
+
+        Returns:
+            Whether it is known now; False if the budget did not suffice.
+        """
+        if configuration in self.known:
+            return True
+        chosen = self._desk.pipeline.configurations[configuration]
+        estimate = self._desk.profile(self._query, chosen, self._samples)
+        if 2 * estimate.count < self._samples:
+            return False
+        self._take(configuration, estimate)
+        self._desk.remember(self._key, tuple(self.known), self._query)
+        return True
+
+    def latency_s(self, view: PlanView, plans: Integers) -> Floats:
+        """Predict the SLO's quantile of latency of plans under the present load, in seconds.
+
+        Args:
+            view: the query's plans.
+            plans: indices of plans whose configurations are known, shape (K,).
+
+        Returns:
+            The latencies, shape (K,); infinite where a station or link would be overloaded.
+        """
+        which = view.configuration[plans]
+        return self._desk.predict_many(
+            self._query,
+            view,
+            plans,
+            self.operator_time_s[which],
+            self._time_cv[which],
+            normalised=self._normalised[which],
+        )[1]
+
+    def renew(self) -> None:
+        """Take new data from the query's stream; nothing is known of them yet."""
+        self._desk.renew(self._query)
+        self.known = []
+        self._desk.remember(self._key, (), self._query)
+
+    def _take(self, configuration: int, estimate: Estimate) -> None:
+        measurement = estimate.measurement
+        self.known.append(configuration)
+        self.accuracy[configuration] = measurement.accuracy_mean
+        self.operator_time_s[configuration] = measurement.operator_mean_s
+        self._time_cv[configuration] = measurement.time_cv
+        self._normalised[configuration] = measurement.normalised
