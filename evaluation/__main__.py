@@ -1,0 +1,50 @@
+"""Run an experiment by name, or write the page.
+
+Results are kept for the page, unless sizes were cut down or planners chosen.
+"""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+from evaluation import page, store
+from evaluation.grid import CACHE, make
+from evaluation.registry import EXPERIMENTS
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is asked for; return the exit status."""
+    parser = ArgumentParser("python -m evaluation", description=__doc__)
+    names = [*EXPERIMENTS, "all", "page"]
+    parser.add_argument("name", choices=names, help="an experiment, all of them, or the page")
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds, from 0 up")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, to try it out; nothing is stored"
+    )
+    parser.add_argument(
+        "--planners",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        help="planners to compare, by the names of conf/planner; the first is the reference",
+    )
+    parser.add_argument("--cache", type=Path, default=CACHE, help="directory of kept runs")
+    options = parser.parse_args(arguments)
+    if options.name == "page":
+        page.draw()
+        page.PAGE.write_text(page.page(), encoding="utf-8")
+        print(page.PAGE)
+        return 0
+    for name in EXPERIMENTS if options.name == "all" else [options.name]:
+        jobs = EXPERIMENTS[name].jobs(range(options.seeds), options.quick, options.planners)
+        rows = make(jobs, options.jobs, options.cache)
+        core_s = round(sum(row["run_core_s"] for row in rows), 1)
+        about = store.About(f"python -m evaluation {name}", options.seeds, core_s, len(rows))
+        if not options.quick and not options.planners:
+            print(store.write(name, about, rows))
+        print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

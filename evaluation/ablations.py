@@ -1,0 +1,97 @@
+"""What each part of Compass is for: the whole planner against ones with a part replaced."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from evaluation.figures import canvas, legend_below, save
+from evaluation.grid import Job
+from evaluation.headline import ATTRIBUTED, COST, GOODPUT, RESPONSE, means
+from evaluation.markdown import interval, probability, table
+from evaluation.measures import totals
+from evaluation.paired import Metric, by_scene
+from evaluation.ratio_figure import dots
+from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, scene
+
+TITLE = "Ablations"
+FULL = "compass"
+ABLATIONS = {
+    "compass_no_profiler": "100 items for every configuration, in place of early stopping",
+    "compass_no_search": "configurations in random order, in place of CMBO",
+    "compass_no_scheduler": "first come, first served, in place of matching",
+    "compass_cold": "no histories",
+}
+"""Planners, and what they have in place of a part."""
+
+DEVICE_HOURS = Metric("planning_device_hours", "profiling", more_is_better=False)
+METRICS = {"limited": (GOODPUT,), "unlimited": (COST, ATTRIBUTED, RESPONSE, DEVICE_HOURS)}
+
+
+def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
+    """Return the runs: small scenes."""
+    size = QUICK if quick else SIZES["small"]
+    return [
+        Job(
+            (
+                *scene(application, size, cluster),
+                f"planner={planner}",
+            ),
+            seed,
+            totals,
+            {"application": application, "cluster": cluster, "planner": planner},
+        )
+        for application in APPLICATIONS
+        for cluster in CLUSTERS
+        for planner in available(planners or (FULL, *ABLATIONS))
+        for seed in seeds
+    ]
+
+
+def found(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the ratios of the whole planner to the others."""
+    reference = str(rows["planner"][0])
+    return pl.concat(
+        by_scene(rows.filter(cluster=cluster), metrics, reference, ["application"])
+        for cluster, metrics in METRICS.items()
+    )
+
+
+def section(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield the lines of the page."""
+    titles = {metric.name: metric.title for metrics in METRICS.values() for metric in metrics}
+    yield (
+        f"How many times better the whole `{rows['planner'][0]}` is in small scenes: a ratio above "
+        "1 whose interval excludes 1 says that the part helps there."
+    )
+    yield ""
+    yield from table(
+        ["planner", "in place of a part", "metric", "application", "seeds", "ratio", "p"],
+        (
+            [
+                planner,
+                ABLATIONS.get(planner, ""),
+                titles[metric],
+                application,
+                n,
+                interval(ratio, low, high, sign),
+                probability(p),
+            ]
+            for application, metric, planner, n, ratio, low, high, p, sign in found(rows)
+            .sort("planner", maintain_order=True)
+            .iter_rows()
+        ),
+    )
+    yield from means(rows, ["application", "cluster", "planner"])
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw the ratios with their intervals."""
+    shown = (GOODPUT, ATTRIBUTED, RESPONSE, DEVICE_HOURS)
+    figure, panels = canvas(1, len(shown), 3.4, sharey=True)
+    frame = found(rows).rename({"application": "scene"})
+    for axes, metric in zip(panels[0], shown, strict=True):
+        dots(axes, frame.filter(metric=metric.name), None)
+        axes.set_title(metric.title)
+    legend_below(figure, panels[0][0], 4)
+    return [save(figure, directory / "evaluation_ablations.png")]

@@ -1,0 +1,50 @@
+"""Figures of the evaluation, in one style."""
+
+from pathlib import Path
+from typing import Any
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH_IN = 7.2
+DPI = 120
+
+
+def canvas(
+    rows: int, columns: int, height_in: float = 3.2, **subplots: Any
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure that belongs to no ``pyplot`` state, and its panels, row by row.
+
+    Args:
+        rows: rows of panels.
+        columns: columns of panels.
+        height_in: height of a row in inches.
+        subplots: as for ``Figure.subplots``.
+    """
+    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.1):
+        figure = Figure((WIDTH_IN, height_in * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, **subplots)
+    return figure, panels.tolist()
+
+
+def palette(names: list[str]) -> dict[str, Any]:
+    """Return a colour for each name, the same for the same list."""
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """Move the legend of some panel below all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    for panel in figure.axes:
+        if (legend := panel.get_legend()) is not None:
+            legend.remove()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name of the software would make bytes depend on its version.
+    figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})
+    return path

@@ -1,0 +1,168 @@
+"""A grid of runs: each one made once, in a pool of processes, and kept.
+
+A run's result is one JSON line in a file under ``outputs/evaluation``, written when it is done. An
+evaluation that was interrupted, or is asked for more seeds, makes only the runs that are missing.
+"""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from evaluation.fingerprint import ROOT, fingerprint
+from lab.api import Result, run
+from lab.compose import compose
+
+CACHE = ROOT / "outputs" / "evaluation"
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+Row = dict[str, Any]
+Measure = Callable[[Result], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, and what is taken from it.
+
+    Args:
+        overrides: overrides of the configuration, as for ``lab.run``, the planner among them.
+        seed: the seed.
+        measure: function of a module, from the run's result to values that JSON can hold.
+        labels: what the row says of the run.
+    """
+
+    overrides: tuple[str, ...]
+    seed: int
+    measure: Measure
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Hash of all that the result depends on."""
+        parts = (
+            _configuration(self.overrides),
+            str(self.seed),
+            f"{self.measure.__module__}.{self.measure.__qualname__}",
+            _code(self.overrides, self.measure.__module__),
+        )
+        return sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+@cache
+def _configuration(overrides: tuple[str, ...]) -> str:
+    return OmegaConf.to_yaml(compose(list(overrides)))
+
+
+@cache
+def _code(overrides: tuple[str, ...], measure: str) -> str:
+    config = OmegaConf.to_container(compose(list(overrides)), resolve=False)
+    return fingerprint(["lab.api", measure, *sorted(set(_targets(config)))])
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Yield the modules of the classes that a configuration names."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"].rpartition(".")[0]
+        for child in node.values():
+            yield from _targets(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _targets(child)
+
+
+def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
+    """Make the runs that are not kept yet; return a row for each job.
+
+    Args:
+        jobs: the runs.
+        processes: runs at the same time.
+        cache: directory of kept runs; experiments share them.
+
+    Returns:
+        In the order of the jobs: labels, ``seed``, ``run_core_s``, and what was measured.
+    """
+    path = cache / "runs.jsonl"
+    kept = _read(path)
+    keys = [job.key for job in jobs]
+    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in kept}
+    if missing:
+        _say(f"{len(missing)} of {len(jobs)} runs to make, {processes} at a time")
+        for key, measured in _made(missing, processes):
+            kept[key] = measured
+            path.parent.mkdir(parents=True, exist_ok=True)  # Someone may clear outputs meanwhile.
+            with path.open("a", encoding="utf-8") as file:
+                # The break before it ends a line that was cut off.
+                file.write("\n" + json.dumps({"key": key, "measured": measured}))
+    return [
+        {**job.labels, "seed": job.seed, **kept[key]} for key, job in zip(keys, jobs, strict=True)
+    ]
+
+
+def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row]]:
+    """Yield runs as they are done."""
+    # Numerical libraries read these when they are first loaded, in the new processes.
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    started = perf_counter()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = {
+            pool.submit(_one, job.overrides, job.seed, job.measure): key
+            for key, job in missing.items()
+        }
+        try:
+            for number, future in enumerate(as_completed(futures), start=1):
+                job = missing[futures[future]]
+                measured = future.result()
+                labels = ", ".join(str(value) for value in job.labels.values())
+                _say(
+                    f"  {number}/{len(missing)} {labels}, seed {job.seed}: "
+                    f"{measured['run_core_s']:.1f} s, {perf_counter() - started:.0f} s in all"
+                )
+                yield futures[future], measured
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _one(overrides: tuple[str, ...], seed: int, measure: Measure) -> Row:
+    """Make one run, in a process of the pool."""
+    started = process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # What raised is counted, and shown on the page.
+        result = run([*overrides, f"seed={seed}"])
+    measured = dict(measure(result))
+    return {"run_core_s": round(process_time() - started, 2), **measured}
+
+
+def _read(path: Path) -> dict[str, Row]:
+    """Return kept runs by key; a last line that was cut off counts for nothing."""
+    kept: dict[str, Row] = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            kept[entry["key"]] = entry["measured"]
+    return kept
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

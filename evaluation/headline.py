@@ -1,0 +1,134 @@
+"""Compass against Vulcan and VideoStorm: goodput, cost and response time, as ratios over seeds."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from evaluation.figures import canvas, legend_below, save
+from evaluation.grid import Job
+from evaluation.markdown import interval, number, probability, table
+from evaluation.measures import totals
+from evaluation.paired import Metric, by_scene
+from evaluation.ratio_figure import dots
+from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, scene
+
+TITLE = "Compass against Vulcan and VideoStorm"
+PLANNERS = ("compass", "vulcan", "vulcan_15s", "videostorm", "videostorm_15s")
+
+GOODPUT = Metric("goodput", "goodput", more_is_better=True)
+COST = Metric("usd_per_query_hour", "cost", more_is_better=False)
+ATTRIBUTED = Metric("attributed_usd_per_query_hour", "attributed cost", more_is_better=False)
+RESPONSE = Metric("response_s", "response time", more_is_better=False, bound="response_is_bound")
+RESPONSE_OF_SERVED = Metric(
+    "response_of_served_s", "response time of those served", more_is_better=False
+)
+METRICS = {"limited": (GOODPUT,), "unlimited": (COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED)}
+"""What is measured where."""
+
+PAPER = {"goodput": (2.4, 5.1), "usd_per_query_hour": (3.8, 4.5), "response_s": (4.2, 10.5)}
+"""Ranges of the abstract of arXiv 2504.16397v2."""
+
+
+def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
+    """Return the runs: every planner in every scene."""
+    sizes = {"quick": QUICK} if quick else SIZES
+    return [
+        Job(
+            (*scene(application, size, cluster), f"planner={planner}"),
+            seed,
+            totals,
+            {"application": application, "size": name, "cluster": cluster, "planner": planner},
+        )
+        for name, size in sizes.items()
+        for application in APPLICATIONS
+        for cluster in CLUSTERS
+        for planner in available(planners or PLANNERS)
+        for seed in seeds
+    ]
+
+
+def found(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the ratios of the first planner to the others, in every scene."""
+    reference = str(rows["planner"][0])
+    return pl.concat(
+        by_scene(rows.filter(cluster=cluster), metrics, reference, ["application", "size"])
+        for cluster, metrics in METRICS.items()
+    )
+
+
+def section(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield the lines of the page."""
+    titles = {metric.name: metric.title for metrics in METRICS.values() for metric in metrics}
+    yield (
+        f"How many times better `{rows['planner'][0]}` is: goodput over that of the other in "
+        "limited clusters; cost and response time of the other over its own in unlimited ones. "
+        "Cost is the bill for an hour in which a query's SLO is met; attributed cost leaves out "
+        "what is rented and held by nobody. Response time is the Kaplan-Meier median over all "
+        "queries; where less than half of them were ever served in some seed, the longest life of "
+        "a query stands in: ≥ marks ratios where that befell the other, ≤ the reference, ? both."
+    )
+    yield ""
+    yield from table(
+        ["metric", "scene", "against", "seeds", "ratio", "p", "paper"],
+        (
+            [
+                titles[metric],
+                f"{application} {size}",
+                planner,
+                n,
+                interval(ratio, low, high, sign),
+                probability(p),
+                paper_range(metric),
+            ]
+            for application, size, metric, planner, n, ratio, low, high, p, sign in found(rows)
+            .sort("metric", maintain_order=True)
+            .iter_rows()
+        ),
+    )
+    yield "Means over seeds:"
+    yield ""
+    yield from means(rows, ["size", "application", "cluster", "planner"])
+
+
+def means(rows: pl.DataFrame, keys: Sequence[str]) -> Iterator[str]:
+    """Yield a table of means over seeds."""
+    columns = {
+        "goodput": "goodput, queries",
+        "active": "of living",
+        "slo_met": "SLO met, share of time",
+        "served": "ever served, share",
+        "usd_per_query_hour": "$ a query-hour",
+        "attributed_usd_per_query_hour": "attributed",
+        "response_s": "response, s",
+        "false_acceptances": "false acceptances",
+        "planning_device_hours": "profiling, device-h",
+        "planner_errors": "errors",
+    }
+    by = rows.group_by(*keys, maintain_order=True).agg(pl.col(*columns).mean())
+    yield from table(
+        [*keys, *columns.values()],
+        (
+            [*row[: len(keys)], *(number(each) for each in row[len(keys) :])]
+            for row in by.iter_rows()
+        ),
+    )
+
+
+def paper_range(metric: str) -> str:
+    """Return the paper's range of a ratio in words, or nothing."""
+    return "" if metric not in PAPER else "{:g} to {:g}".format(*PAPER[metric])
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw the ratios with their intervals, and the paper's ranges as bands."""
+    shown = (GOODPUT, COST, RESPONSE)
+    figure, panels = canvas(1, len(shown), 4.2, sharey=True)
+    frame = found(rows).with_columns(
+        scene=pl.format("{} {}", "application", "size"),
+    )
+    for axes, metric in zip(panels[0], shown, strict=True):
+        dots(axes, frame.filter(metric=metric.name), PAPER.get(metric.name))
+        axes.set_title(metric.title)
+    legend_below(figure, panels[0][0], 5)
+    return [save(figure, directory / "evaluation_headline.png")]

@@ -1,0 +1,94 @@
+"""The scenes of the evaluation: applications, sizes, and clusters, fixed before any planner runs.
+
+*Limited* clusters have as many cloud GPUs as the least demand takes (`evaluation.sizing`), and an
+L4 at the edge site for every hundred queries; goodput is measured there. *Unlimited* ones have more
+machines than any planner could use, rented only while in use; cost and response time are measured
+there. Queries arrive from an empty start and stay for ten minutes on average, so that load grows to
+the stated number of queries at the end; goodput counts the second half.
+
+Profiling lanes are as many as queries, so that no search waits for one: a shortage of lanes would
+hit planners that use up their budget, and decide ratios by a number that the paper does not give.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import exp
+
+from evaluation.sizing import Demand, demand, limited_gpus
+
+LIFETIME_S = 600.0
+PER_EDGE_MACHINE = 100
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a scene is.
+
+    Args:
+        queries: expected number of living queries at the end.
+        horizon_s: simulated seconds.
+    """
+
+    queries: int
+    horizon_s: float
+
+    @property
+    def rate(self) -> float:
+        """Arrivals per second that lead there from an empty start."""
+        return self.queries / (LIFETIME_S * (1 - exp(-self.horizon_s / LIFETIME_S)))
+
+    @property
+    def warm_up_s(self) -> float:
+        """Part at the start that goodput leaves out."""
+        return self.horizon_s / 2
+
+
+SIZES = {"small": Size(100, 300.0), "large": Size(400, 240.0)}
+QUICK = Size(12, 120.0)
+APPLICATIONS = {"speech": "speech_recognition", "tracking": "visual_tracking"}
+CLUSTERS = ("limited", "unlimited")
+
+
+@cache
+def demand_of(application: str) -> Demand:
+    """Return what a query of an application takes on average."""
+    return demand((f"application={APPLICATIONS[application]}", "planner=videostorm"))
+
+
+def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
+    """Return the overrides that set up a scene.
+
+    Args:
+        application: a key of `APPLICATIONS`.
+        size: how large it is.
+        cluster: one of `CLUSTERS`.
+    """
+    if cluster == "limited":
+        edge = standby = max(1, size.queries // PER_EDGE_MACHINE)
+        cloud = limited_gpus(size.queries, demand_of(application))
+    else:
+        edge, cloud, standby = size.queries, 2 * size.queries, 0
+    return (
+        f"application={APPLICATIONS[application]}",
+        "cluster=small",
+        f"horizon_s={size.horizon_s:g}",
+        f"workload.rate={size.rate:.6g}",
+        f"workload.lifetime_mean_s={LIFETIME_S:g}",
+        f"cluster.nodes.edge.count={edge}",
+        f"cluster.nodes.edge.standby={standby}",
+        f"cluster.nodes.cloud.count={cloud}",
+        f"cluster.profiling.lanes={size.queries}",
+    )
+
+
+def available(planners: Sequence[str]) -> tuple[str, ...]:
+    """Return the planners that there are, by the names of ``conf/planner``; say which are not."""
+    shipped = files("conf").joinpath("planner")
+    there = tuple(name for name in planners if shipped.joinpath(f"{name}.yaml").is_file())
+    if len(there) < len(planners):
+        missing = ", ".join(name for name in planners if name not in there)
+        print(f"left out, as there is no such planner: {missing}", file=sys.stderr)
+    return there

@@ -1,0 +1,160 @@
+"""The evaluation's harness and statistics, by made-up runs."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evaluation import drift, page, scenes, store
+from evaluation.fingerprint import fingerprint, imported
+from evaluation.grid import Job, make
+from evaluation.measures import totals
+from evaluation.paired import Metric, jackknifed, ratio_interval, ratios
+from evaluation.profiling import at_equal_correctness
+from evaluation.registry import EXPERIMENTS
+from evaluation.sizing import demand, limited_gpus
+
+RUN = ("experiment=speech_small", "horizon_s=60", "planner=static_plan")
+
+
+def rows(**values: list[float | None]) -> pl.DataFrame:
+    """Return rows of some planners, with one value a seed and no bounds."""
+    return pl.DataFrame(
+        [
+            {"planner": planner, "seed": seed, "value": value, "bound": value == 100.0}
+            for planner, each in values.items()
+            for seed, value in enumerate(each)
+        ]
+    )
+
+
+def test_ratios_say_how_many_times_better_the_reference_is() -> None:
+    frame = rows(ours=[2.0, 4.0, 8.0], theirs=[1.0, 2.0, 2.0], none=[None, 0.0, 4.0])
+    more = ratios(frame, Metric("value", "goodput", more_is_better=True), "ours")
+    less = ratios(frame, Metric("value", "cost", more_is_better=False), "ours")
+    assert more["ratio"].to_list() == pytest.approx([16 ** (1 / 3), 2.0])
+    assert less["ratio"].to_list() == pytest.approx([16 ** (-1 / 3), 0.5])
+    assert more["n"].to_list() == [3, 1]
+    assert more["low"][0] < more["ratio"][0] < more["high"][0]
+    assert more["low"][1] is None
+
+
+def test_ratios_of_bounds_carry_a_sign() -> None:
+    frame = rows(ours=[2.0, 100.0], theirs=[4.0, 4.0], late=[100.0, 4.0])
+    metric = Metric("value", "response", more_is_better=False, bound="bound")
+    assert ratios(frame, metric, "ours")["sign"].to_list() == ["≤", "?"]
+    assert ratios(frame, metric, "theirs")["sign"].to_list() == ["≥", "≥"]
+
+
+def test_a_jackknife_of_a_mean_is_students_interval() -> None:
+    values = np.array([1.0, 4.0, 2.0, 8.0, 5.0])
+    middle, low, high = jackknifed(5, lambda chosen: float(values[list(chosen)].mean()))
+    half = 2.7764451 * values.std(ddof=1) / math.sqrt(5)  # t(0.975, 4)
+    assert (middle, low, high) == pytest.approx((4.0, 4.0 - half, 4.0 + half))
+
+
+def test_equal_ratios_have_an_interval_of_no_width() -> None:
+    assert ratio_interval(np.array([2.0, 4.0]), np.array([1.0, 2.0])) == pytest.approx((2, 2, 2))
+
+
+def test_samples_are_compared_at_equal_correctness() -> None:
+    cells = []
+    for seed in range(2):
+        for first in (16, 32):
+            for most in (64, 96, 256, 1024):
+                correct = {64: 90, 96: 92, 256: 96, 1024: 98}[most]
+                for planner, saved, better in (
+                    ("random", 1, 0),
+                    ("proportional", 2, 0),
+                    ("neyman", 1, 2),
+                ):
+                    cells.append(
+                        {
+                            "first": first,
+                            "most": most,
+                            "planner": planner,
+                            "seed": seed,
+                            "tests": 100,
+                            "samples": most * 100 // saved,
+                            "correct": correct + better,
+                        }
+                    )
+    found = at_equal_correctness(pl.DataFrame(cells)).filter(first=16)
+    by = {(row["planner"], row["most"]): row["ratio"] for row in found.iter_rows(named=True)}
+    assert by["random", 256] is None
+    assert by["proportional", 256][0] == pytest.approx(0.5)  # As correct, with half of the samples.
+    assert by["neyman", 64][0] == pytest.approx(64 / 96)  # As correct as random with 96.
+    assert by["neyman", 1024][0] == pytest.approx(1.0)  # Random is never as correct.
+
+
+def test_recovery_counts_from_when_it_lasts() -> None:
+    ends = [drift.STEP_S + 30.0 * k for k in range(1, 5)]
+    still = dict.fromkeys(ends, 10.0)
+    assert drift.recovered_s(dict(zip(ends, [50.0, 12.0, 30.0, 14.0], strict=True)), still) == 120
+    assert drift.recovered_s(dict(zip(ends, [50.0, 14.0, 12.0, 9.0], strict=True)), still) == 60
+    assert drift.recovered_s(dict(zip(ends, [12.0, 9.0, 12.0, 9.0], strict=True)), still) == 0
+    assert drift.recovered_s(dict(zip(ends, [50.0, 9.0, 12.0, 16.0], strict=True)), still) is None
+
+
+def test_runs_are_made_once_and_kept(tmp_path: Path) -> None:
+    job = Job(RUN, 0, totals, {"planner": "static_plan"})
+    first = make([job], 1, tmp_path)
+    kept = tmp_path / "runs.jsonl"
+    kept.write_text(kept.read_text() + '\n{"key": "cut o')  # The process was killed.
+    marked = json.loads(kept.read_text().splitlines()[1])
+    marked["measured"]["goodput"] = 123.0
+    kept.write_text(json.dumps(marked) + '\n{"key": "cut o')
+    again = make([job], 1, tmp_path)
+    assert first[0]["planner"] == "static_plan"
+    assert first[0]["queries"] > 0
+    assert again[0]["goodput"] == 123.0  # It was not made again.
+
+
+def test_a_key_knows_what_a_result_depends_on() -> None:
+    job = Job(RUN, 0, totals)
+    assert job.key == Job(RUN, 0, totals, {"label": "free"}).key
+    others = [
+        Job((*RUN, "workload.rate=0.2"), 0, totals),
+        Job(RUN, 1, totals),
+        Job(RUN, 0, drift.violations),
+        Job((*RUN[:-1], "planner=greedy"), 0, totals),
+    ]
+    assert len({job.key, *(other.key for other in others)}) == 5
+
+
+def test_fingerprints_follow_imports() -> None:
+    assert "planners.compass.profiler" in imported("evaluation.profiling")
+    assert fingerprint(["planners.videostorm"]) != fingerprint(["planners.greedy"])
+    assert fingerprint(["planners.greedy", "numpy"]) == fingerprint(["planners.greedy"])
+    with pytest.raises(ValueError, match="no such module"):
+        fingerprint(["planners.nothing"])
+
+
+def test_demand_at_full_quality_is_more_than_the_least() -> None:
+    for application in scenes.APPLICATIONS:
+        each = scenes.demand_of(application)
+        assert each.full_gpus > 1.5 * each.least_gpus > 0
+        assert limited_gpus(100, each) <= 100 * each.full_gpus
+    twice = demand(("application=visual_tracking", "application.requests_per_s=2.0"))
+    assert twice.full_gpus == pytest.approx(2 * scenes.demand_of("tracking").full_gpus)
+
+
+def test_every_experiment_names_runs_that_differ() -> None:
+    for name, experiment in EXPERIMENTS.items():
+        for quick in (False, True):
+            jobs = experiment.jobs([0, 1], quick, ())
+            told = {(job.overrides, job.seed) for job in jobs}
+            labels = {(tuple(job.labels.items()), job.seed) for job in jobs}
+            assert len(labels) == len(jobs), name
+            assert len(told) >= len(jobs) / 2, name  # The caps share their middle.
+
+
+def test_the_page_follows_from_the_stored_results() -> None:
+    for name in EXPERIMENTS:
+        found = store.read(name)
+        if found is not None:
+            assert found[1].height == found[0].runs
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
