@@ -10,7 +10,7 @@ from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from sim.machines import Demand, Machines
 from sim.plan_view import PlanView
-from sim.prediction import NORMAL
+from sim.prediction import NORMAL, StationLoad
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -23,10 +23,12 @@ class OtherLoads:
     Args:
         rate: requests per second, shape (K, N).
         work: load in servers, shape (K, N).
+        backhaul: what others ask of the backhaul to the cloud.
     """
 
     rate: Floats
     work: Floats
+    backhaul: StationLoad
 
 
 def present_loads(
@@ -61,6 +63,7 @@ def present_loads(
     return OtherLoads(
         _gathered(rates, options, columns),
         _gathered(works, options, columns),
+        machines.backhaul.load_without(query.id),
     )
 
 
@@ -71,17 +74,22 @@ def _gathered(tables: list[Floats], options: Integers, columns: Integers) -> Flo
 
 
 def design_loads(
-    query: Query, view: PlanView, indices: Integers, operator_time_s: Floats, utilisation: float
+    machines: Machines,
+    query: Query,
+    view: PlanView,
+    indices: Integers,
+    operator_time_s: Floats,
+    utilisation: float,
 ) -> OtherLoads:
     """Return loads by others such that stations off the device are as busy as given, or busier.
 
-    Others are taken to ask for the same service as the query does.
+    Others are taken to ask for the same service as the query does. The backhaul is as it is now.
     """
     servers = view.servers[indices]
     per_request = operator_time_s * view.capacity_factors[indices]
     work = np.maximum(0.0, utilisation * servers - query.requests_per_s * per_request)
     work[view.station[indices] < 0] = 0.0
-    return OtherLoads(work / per_request, work)
+    return OtherLoads(work / per_request, work, machines.backhaul.load_without(query.id))
 
 
 def sojourns(
@@ -107,7 +115,7 @@ def sojourns(
 
     Returns:
         Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
-        or the uplink would be overloaded.
+        or a link would be overloaded.
     """
     rate = query.requests_per_s
     servers, at_once = view.servers[indices], view.at_once[indices]
@@ -118,10 +126,12 @@ def sojourns(
     crowded_s = alone_s + (full_s - alone_s) * np.minimum(1.0, busy)
     service_s = np.where(at_once > 1, crowded_s, work / (loads.rate + rate))
     sent_s = view.access_s[indices]
-    # The uplink is one more queue, of one server.
-    service_s = np.column_stack((service_s, sent_s))
-    busy = np.column_stack((busy, rate * sent_s))
-    queues = np.column_stack((servers * at_once, np.ones(len(indices), dtype=np.int64)))
+    up_s = view.backhaul_up_s[indices]
+    shared = np.where(up_s > 0, loads.backhaul.work + rate * up_s, 0.0)
+    # Both links are one more queue each, of one server.
+    service_s = np.column_stack((service_s, sent_s, shared / (loads.backhaul.rate + rate)))
+    busy = np.column_stack((busy, rate * sent_s, shared))
+    queues = np.column_stack((servers * at_once, np.ones((len(indices), 2), dtype=np.int64)))
     overloaded = (busy >= 1).any(axis=1)
     busy = np.where(busy < 1, busy, 0.0)
     spread = (1 + time_cv[:, None] ** 2) / 2

@@ -8,6 +8,7 @@ from sim.costs import Ledger
 from sim.data_plane import DataPlane
 from sim.machine import Slot
 from sim.machines import Demand, Machines
+from sim.members import Member
 from sim.plan import Plan
 from sim.query_board import Deployment, QueryState
 from sim.wiring import Wiring
@@ -43,8 +44,16 @@ class Deployments:
         self._made = 0
         self._draining: list[Deployment] = []
 
-    def reserve(self, state: QueryState, plan: Plan, demands: Sequence[Demand]) -> Deployment | str:
+    def reserve(
+        self, state: QueryState, plan: Plan, demands: Sequence[Demand], backhaul_up_s: float
+    ) -> Deployment | str:
         """Take the resources of a plan.
+
+        Args:
+            state: where its query stands.
+            plan: the plan.
+            demands: what it asks of the machines.
+            backhaul_up_s: transmission time of a request on the backhaul to the cloud.
 
         Returns:
             The deployment, which comes into force when its models are loaded, or the reason why it
@@ -63,6 +72,9 @@ class Deployments:
             if new:
                 station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])
                 self._wiring.add_station(state, station, plan)
+        if backhaul_up_s:
+            query, rate = state.query.id, state.query.requests_per_s
+            self._machines.backhaul.join(self._made, Member(query, rate, rate * backhaul_up_s))
         stations = [station for station, _ in got]
         ready_ns = max(now, *(station.ready_ns for station in stations))
         deployment = Deployment(self._made, state.query.id, plan, stations, ready_ns)

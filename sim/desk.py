@@ -378,6 +378,8 @@ class Desk:
             query.slo.latency_quantile,
             [(service.work_factor, service.crowded_factor) for service in figures.services],
             measurement.normalised,
+            figures.backhaul_up_s,
+            self._office.machines.backhaul.load_without(query.id),
         )
         return Prediction(
             mean_s,
@@ -409,12 +411,12 @@ class Desk:
                 (K,), or one for all; see ``Measurement.time_cv``.
             load: ``"present"`` for the present load, or a utilisation from 0 to below 1 at which
                 every station off the device is taken, or at its load by the query alone if that is
-                more.
+                more. The backhaul is taken at its present load in any case.
             normalised: see ``Measurement.normalised``, shape (K, 2) or (2,).
 
         Returns:
             Mean and SLO's quantile of latency in seconds, each of shape (K,); infinite where a
-            station or the uplink would be overloaded.
+            station or a link would be overloaded.
 
         Raises:
             PlannerError: the arrays do not fit each other, or there is no such load.
@@ -432,7 +434,7 @@ class Desk:
             dataset = self._office.application.datasets[query.dataset]
             loads = present_loads(self._office.machines, dataset, query, view, indices)
         elif isinstance(load, float | int) and 0 <= load < 1:
-            loads = design_loads(query, view, indices, times_s, load)
+            loads = design_loads(self._office.machines, query, view, indices, times_s, load)
         else:
             raise PlannerError(f"load={load!r}: choose 'present' or a utilisation below 1")
         return sojourns(query, view, indices, times_s, cv, loads, factors)

@@ -4,36 +4,21 @@ A station owns one slot of a machine per replica; the deployments that use it ar
 with a declared load.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from math import fsum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
 from sim.machine import Instance, Machine, Need, Slot
+from sim.members import Member, Members
 from sim.plan import Allocation
 from sim.prediction import StationLoad
 
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """What a deployment declares to a station.
-
-    Args:
-        query: id of the query that it serves.
-        rate: requests per second.
-        work: load in servers, at nominal speed.
-    """
-
-    query: int
-    rate: float
-    work: float
-
-
 @dataclass(eq=False)
-class Station:
+class Station(Members):
     """One operator of one application on one allocation, as the control plane sees it.
 
     Args:
@@ -42,8 +27,6 @@ class Station:
         slots: one per replica; none on a device.
         at_once: requests that a server serves at the same time.
         ready_ns: when its weights are loaded.
-        members: by deployment; change them by ``join`` and ``leave`` only.
-        load: what all members ask of it together.
     """
 
     id: int
@@ -51,46 +34,9 @@ class Station:
     slots: tuple[Slot, ...]
     at_once: int = 1
     ready_ns: int = 0
-    members: dict[int, Member] = field(default_factory=dict, init=False)
-    load: StationLoad = field(init=False)
-    _queries: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.load = StationLoad(self.key[3].servers, at_once=self.at_once)
-
-    def join(self, deployment: int, member: Member) -> None:
-        """Add a deployment."""
-        self.members[deployment] = member
-        self._sum_up()
-
-    def leave(self, deployment: int) -> None:
-        """Take a deployment off, if it is a member."""
-        if self.members.pop(deployment, None) is not None:
-            self._sum_up()
-
-    def _sum_up(self) -> None:
-        # Summed anew at every change, so that rounding cannot pile up; it is asked far more often.
-        members = self.members.values()
-        self._queries = {member.query for member in members}
-        self.load = self._load(members)
-
-    def _load(self, members: Collection[Member]) -> StationLoad:
-        return StationLoad(
-            self.load.servers,
-            fsum(member.rate for member in members),
-            fsum(member.work for member in members),
-            self.at_once,
-        )
-
-    def serves(self, query: int) -> bool:
-        """Tell whether a deployment of a query is a member."""
-        return query in self._queries
-
-    def load_without(self, query: int) -> StationLoad:
-        """Return what the members that serve other queries ask of the station."""
-        if query not in self._queries:
-            return self.load
-        return self._load([member for member in self.members.values() if member.query != query])
+        super().__init__(self.key[3].servers, self.at_once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +80,7 @@ class Machines:
         pools: the machines of each node.
         stations: the stations that members who agree on a key may share.
         holders: who holds each slot.
+        backhaul: who sends over the backhaul from the edge site to the cloud.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -144,6 +91,7 @@ class Machines:
         }
         self.stations: dict[StationKey, list[Station]] = {}
         self.holders: dict[Slot, Station] = {}
+        self.backhaul = Members()
         self._made = 0
 
     def all(self) -> Iterator[Machine]:
@@ -240,8 +188,9 @@ class Machines:
         return fitting
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
-        """Take a deployment off its stations; return those that are gone for lack of members."""
+        """Take a deployment off all that it uses; return stations gone for lack of members."""
         gone = []
+        self.backhaul.leave(deployment)
         for station in stations:
             station.leave(deployment)
             if not station.members:

@@ -38,6 +38,7 @@ class PlanFigures:
         services: how each operator is served.
         access_s: transmission time of each message on the access uplink, for the mean size.
         backhaul_s: transmission time of all messages on the backhaul and of the answer.
+        backhaul_up_s: the part of it on the backhaul to the cloud, where others send too.
         fixed_s: propagation delays, and the longest batching waits.
         list_price_usd_per_hour: price if no other query shares the plan's stations.
         egress_usd_per_hour: price of the answers that leave a cloud region.
@@ -47,6 +48,7 @@ class PlanFigures:
     services: tuple[Service, ...]
     access_s: tuple[float, ...]
     backhaul_s: float
+    backhaul_up_s: float
     fixed_s: float
     list_price_usd_per_hour: float
     egress_usd_per_hour: float
@@ -210,7 +212,7 @@ class Office:
 
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
         nominal = self.nominal
-        access_s, backhaul_s = [], 0.0
+        access_s, backhaul_s, backhaul_up_s = [], 0.0, 0.0
         fixed_s = fsum(share.max_wait_s for share in plan.allocation)
         for crossing in nominal.crossings(query, plan):
             sent_s = 8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
@@ -219,11 +221,13 @@ class Office:
                 access_s.append(sent_s)
             else:
                 backhaul_s += sent_s
+                backhaul_up_s += sent_s if crossing.direction == UP else 0.0
         services = nominal.services(query, plan)
         return PlanFigures(
             services,
             tuple(access_s),
             backhaul_s,
+            backhaul_up_s,
             fixed_s,
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),

@@ -66,6 +66,8 @@ class PlanView:
         servers: servers of each operator's station, shape (P, N).
         access_s: transmission time of all messages on the access uplink, shape (P,).
         backhaul_s: that of all messages on the backhaul and of the answer, shape (P,).
+        backhaul_up_s: the part of it on the backhaul to the cloud, where others send too, shape
+            (P,).
         fixed_s: propagation delays and longest batching waits, shape (P,).
         list_price_usd_per_hour: price if no other query shares the plan's stations, shape (P,).
         cost_usd_per_hour: that and egress, shape (P,).
@@ -86,6 +88,7 @@ class PlanView:
     servers: Integers
     access_s: Floats
     backhaul_s: Floats
+    backhaul_up_s: Floats
     fixed_s: Floats
     list_price_usd_per_hour: Floats
     cost_usd_per_hour: Floats
@@ -159,7 +162,7 @@ class PlanViews:
             lambda: self._without_links(query, choices),
         )
         dataset = self._nominal.application.datasets[query.dataset]
-        access_s, backhaul_s, fixed_s = self._link_figures(blank.space, dataset, links)
+        access_s, down_s, up_s, fixed_s = self._link_figures(blank.space, dataset, links)
         usd = [self._nominal.egress_usd_per_answer(each) for each in blank.space.placements]
         egress_usd_per_hour = query.requests_per_s * S_PER_HOUR * np.array(usd)
         layout, configuration = blank.layout, blank.configuration
@@ -167,7 +170,8 @@ class PlanViews:
         return replace(
             blank,
             access_s=_sealed(access_s[placement, configuration]),
-            backhaul_s=_sealed(backhaul_s[placement, configuration]),
+            backhaul_s=_sealed((down_s + up_s)[placement, configuration]),
+            backhaul_up_s=_sealed(up_s[placement, configuration]),
             fixed_s=_sealed(blank.fixed_s + fixed_s[placement]),
             cost_usd_per_hour=_sealed(
                 blank.list_price_usd_per_hour + egress_usd_per_hour[placement]
@@ -176,13 +180,17 @@ class PlanViews:
 
     def _link_figures(
         self, space: PlanSpace, dataset: Dataset, links: Links
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return access and backhaul time, shape (placements, C), and propagation delays."""
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return transmission times, shape (placements, C), and propagation delays.
+
+        The times are on the access uplink, on all ways down, and on the backhaul up.
+        """
         sizes, number = np.unique(dataset.message_bytes, return_inverse=True)
         number = number.reshape(dataset.message_bytes.shape)
         sizes = np.append(sizes, self._nominal.application.answer_bytes)
         shape = len(space.placements), len(dataset.message_bytes)
-        access_s, backhaul_s, fixed_s = np.zeros(shape), np.zeros(shape), np.zeros(shape[0])
+        access_s, down_s, up_s = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        fixed_s = np.zeros(shape[0])
         sent_s: dict[tuple[str, str], Floats] = {}
         for row, placement in enumerate(space.placements):
             for link, direction, operator in self._nominal.hops(placement):
@@ -192,11 +200,11 @@ class PlanViews:
                 if way not in sent_s:
                     sent_s[way] = links.sent_s(crossing, sizes)
                 if direction != UP:
-                    backhaul_s[row] += sent_s[way][-1]
+                    down_s[row] += sent_s[way][-1]
                 else:
-                    into = access_s if link == ACCESS else backhaul_s
+                    into = access_s if link == ACCESS else up_s
                     into[row] += sent_s[way][number[:, operator]]
-        return access_s, backhaul_s, fixed_s
+        return access_s, down_s, up_s, fixed_s
 
     def _without_links(self, query: Query, choices: Choices) -> PlanView:
         """Return all of a view that depends on the device alone."""
@@ -227,6 +235,7 @@ class PlanViews:
             _sealed(np.column_stack([servers[at][row] for at, row in columns])),
             access_s=unknown,
             backhaul_s=unknown,
+            backhaul_up_s=unknown,
             fixed_s=np.sum([waits_s[at][row] for at, row in columns], axis=0),
             list_price_usd_per_hour=_sealed(space.list_price_usd_per_hour[number]),
             cost_usd_per_hour=unknown,

@@ -6,8 +6,9 @@ coefficient of variation, c servers and utilisation rho, the mean wait is
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho (too high for
-several servers), and then exponentially long. The private access link is such a queue too; on the
-shared backhaul only the own transmission counts. A language model serves several requests at once:
+several servers), and then exponentially long. The private access link is such a queue too, and so
+is the backhaul to the cloud, which all share; on the way down only the own transmission counts. A
+language model serves several requests at once:
 its servers count as so many each, and a request's service grows, linearly with utilisation, from
 its time alone to its time in a full engine. Service and transmission of one request grow with
 one size, so their variances add up as those of one factor; waits are independent of it. The sum is
@@ -44,12 +45,15 @@ class StationLoad:
     at_once: int = 1
 
 
+NO_LOAD = StationLoad(1)
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a plan is believed to do for a query under the present load.
 
     Args:
-        latency_mean_s: mean sojourn in seconds; infinite if a station would be overloaded.
+        latency_mean_s: mean sojourn in seconds; infinite if a station or link would be overloaded.
         latency_quantile_s: the SLO's quantile of it.
         utilisation: that of each operator's station, the query included.
         accuracy_mean: mean accuracy of the configuration as profiled.
@@ -90,6 +94,8 @@ def sojourn(
     quantile: float,
     crowding: Sequence[tuple[float, float]] | None = None,
     normalised: tuple[float, float] = (1.0, 1.0),
+    backhaul_up_s: float = 0.0,
+    backhaul: StationLoad = NO_LOAD,
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict the sojourn of a query's requests.
 
@@ -105,6 +111,8 @@ def sojourn(
         crowding: per operator, a request's share of a server's capacity and its time on a full
             server, both over its service time alone; by default all servers serve one at a time.
         normalised: what dividing by allowances does to the mean of moving, and of all else.
+        backhaul_up_s: the part of ``backhaul_s`` on the way to the cloud, in seconds.
+        backhaul: what others ask of that way, as one server.
 
     Returns:
         Mean and quantile of the sojourn in seconds, and the utilisation of each station.
@@ -122,6 +130,9 @@ def sojourn(
     sent_s = fsum(access_s)
     if sent_s:
         queues.append((sent_s, 1, rate * sent_s))
+    if backhaul_up_s:
+        work = backhaul.work + rate * backhaul_up_s
+        queues.append((work / (backhaul.rate + rate), 1, work))
     for service, servers, busy in queues:
         if busy >= 1:
             return inf, inf, tuple(utilisation)

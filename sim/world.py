@@ -247,7 +247,9 @@ class World:
             "list_price_usd_per_hour": figures.list_price_usd_per_hour,
             "latency_basis": figures.basis,
         }
-        deployment = self._deployments.reserve(state, order.plan, figures.demands)
+        deployment = self._deployments.reserve(
+            state, order.plan, figures.demands, figures.backhaul_up_s
+        )
         if isinstance(deployment, str):
             self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
             self._refused = True

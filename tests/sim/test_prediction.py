@@ -54,6 +54,22 @@ def test_without_load_or_variation_the_prediction_is_the_sum_of_the_parts():
     assert busy == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
+def test_the_backhaul_is_a_queue_that_others_fill_too():
+    def predict(backhaul_up_s, others):
+        return sojourn(
+            1.0, [0.1], [StationLoad(1)], [], backhaul_up_s, 0, 0.0, 0.95, None, (1.0, 1.0),
+            backhaul_up_s, others,
+        )  # fmt: skip
+
+    alone, shared = predict(0.2, StationLoad(1)), predict(0.2, StationLoad(1, 3.0, 0.6))
+    # M/D/1: from a utilisation of 0.2 to one of 0.8 at the same transmission time of 0.2 s.
+    wait_s = [0.2 * busy / (2 * (1 - busy)) for busy in (0.2, 0.8)]
+    assert shared[0] - alone[0] == pytest.approx(wait_s[1] - wait_s[0])
+    assert shared[1] > alone[1]
+    assert predict(0.2, StationLoad(1, 4.0, 0.8))[0] == inf
+    assert predict(0.0, StationLoad(1, 4.0, 0.8))[0] < inf, "it sends nothing there"
+
+
 @given(rate=st.floats(0.1, 2), more=st.floats(1.01, 2), cv=st.floats(0.1, 1))
 def test_more_load_is_never_predicted_to_be_faster(rate, more, cv):
     def predict(others):
