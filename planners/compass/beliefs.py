@@ -470,12 +470,14 @@ class _Side:
     def cost(self, plans: Integers, filled: Floats) -> Floats:
         """Return what plans cost at the prices of the pools, shape (k,)."""
         taken = self._taken(plans, filled)
-        return self._takes.priced(self.view, plans, taken, self._market.prices)
+        rate, prices = self._query.requests_per_s, self._market.prices
+        return self._takes.priced(self.view, plans, rate, taken, prices)
 
     def demand(self, plans: Integers, filled: Floats) -> Floats:
         """Return what the query would be held to take of the pools, shape (k, R)."""
         taken = self._taken(plans, filled)
-        return self._takes.demand(self._market.pools, self.view, plans, taken)
+        rate = self._query.requests_per_s
+        return self._takes.demand(self._market.pools, self.view, plans, rate, taken)
 
     def latency_s(self, plans: Integers, seen: Shown, load: float) -> Floats:
         """Return the quantile of latency of plans of one configuration, in seconds, shape (k,)."""

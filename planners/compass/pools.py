@@ -1,4 +1,6 @@
-"""The pools that plans draw on, cores and GPUs of each node, and what a plan takes of them.
+"""The pools that plans draw on, and what a plan takes of them.
+
+Pools are the cores and the GPUs of each node, and the backhaul from the edge site to the cloud.
 
 Queries that agree on configuration and allocation share stations, but a station takes whole cores
 and GPU instances. What a plan takes therefore depends on what stands already: a share of a station
@@ -18,6 +20,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 CORES, GPUS = "cores", "GPUs"
+BACKHAUL = "backhaul", "up"
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Pools:
     """What the machines that are up have, R pools.
 
     Args:
-        names: node and kind of resource of each.
-        capacity: cores, or whole GPUs, shape (R,).
+        names: node and kind of resource of each; the last is the backhaul.
+        capacity: cores, whole GPUs, or the share of time that the backhaul may be busy, shape (R,).
         usd_per_hour: price of one of them, shape (R,).
         max_utilisation: share of a station's capacity that it accepts load for.
     """
@@ -44,7 +47,9 @@ class Pools:
     @classmethod
     def of(cls, desk: Desk) -> "Pools":
         """Return the pools of a desk's cluster."""
-        names, capacity, price = [], [], []
+        names: list[tuple[str, str]] = []
+        capacity: list[float] = []
+        price: list[float] = []
         for name, node in desk.cluster.nodes.items():
             machines = desk.machines_up(name)
             names.append((name, CORES))
@@ -54,6 +59,9 @@ class Pools:
                 names.append((name, GPUS))
                 capacity.append(machines * node.gpus)
                 price.append(max(map(node.slice_price_usd_per_hour, node.gpu_profiles)))
+        names.append(BACKHAUL)
+        capacity.append(desk.cluster.max_utilisation)
+        price.append(0.0)
         return cls(
             tuple(names),
             np.array(capacity, dtype=np.float64),
@@ -70,11 +78,13 @@ class Uses:
         station: kind of each operator's station, -1 on the device, shape (N,); see ``PlanView``.
         operator_key: number of each operator's knob values, shape (N,).
         filled: the share of a station that the query fills, shape (N,).
+        backhaul: share of time that it keeps the backhaul busy.
     """
 
     station: Integers
     operator_key: Integers
     filled: Floats
+    backhaul: float = 0.0
 
 
 class Standing:
@@ -112,6 +122,9 @@ class Standing:
         for pool in range(many):
             uses_pool = off_device & (takes.pool[station] == pool)
             self.queries[pool] = uses_pool.any(axis=1).sum()
+        sent = np.array([each.backhaul for each in uses.values()])
+        self.taken[-1] += sent.sum()
+        self.queries[-1] += (sent > 0).sum()
 
     def __contains__(self, query: int) -> bool:
         return query in self._uses
@@ -124,6 +137,7 @@ class Standing:
             if station >= 0 and filled > 0:
                 part = filled / self._total[station, key] * self._whole[station, key]
                 share[takes.pool[station]] += part * takes.units[station]
+        share[-1] += uses.backhaul
         return share
 
     def room(self, view: PlanView, plans: Integers) -> Floats:
@@ -207,13 +221,16 @@ class Takes:
         new = (filled > room + 1e-12) & (filled > 0)
         return np.where(new, filled + waste * np.maximum(0.0, np.ceil(filled) - filled), filled)
 
-    def demand(self, pools: Pools, view: PlanView, plans: Integers, filled: Floats) -> Floats:
+    def demand(
+        self, pools: Pools, view: PlanView, plans: Integers, rate: float, filled: Floats
+    ) -> Floats:
         """Return what plans take of each pool when stations are shared, shape (k, R).
 
         Args:
             pools: the pools.
             view: the view of the plans.
             plans: their numbers in it, shape (k,).
+            rate: requests per second.
             filled: the share of each station that is taken, shape (k, N); 1 for whole stations.
         """
         station = view.station[plans]
@@ -222,19 +239,24 @@ class Takes:
         rows = np.arange(len(plans))
         for operator in range(station.shape[1]):
             demand[rows, pool[:, operator]] += units[:, operator]
+        demand[:, -1] += rate * view.backhaul_up_s[plans]
         return demand
 
-    def priced(self, view: PlanView, plans: Integers, taken: Floats, prices: Floats) -> Floats:
+    def priced(
+        self, view: PlanView, plans: Integers, rate: float, taken: Floats, prices: Floats
+    ) -> Floats:
         """Return what plans cost at prices of the pools, shape (k,).
 
         Args:
             view: the view.
             plans: their numbers in it, shape (k,).
+            rate: requests per second.
             taken: the share of each station that is taken, shape (k, N).
             prices: price of a unit of each pool, shape (R,).
         """
         per_station = self.units * prices[self.pool]
-        return np.asarray(np.einsum("pn,pn->p", taken, per_station[view.station[plans]]))
+        stations = np.einsum("pn,pn->p", taken, per_station[view.station[plans]])
+        return np.asarray(stations + rate * prices[-1] * view.backhaul_up_s[plans])
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Watch(Runtime):
         allowed = (1 - query.slo.latency_quantile) * (1 + self.slack)
         if last.born - last.good <= allowed * last.born:
             return False
-        desk.remember((IN_FORCE, query.id), replace(known, judged_s=last.end_s))
+        known = replace(known, judged_s=last.end_s)
         if last.completed:
             before: Found = desk.recall((FOUND, query.id)) or Found()
             ratios = _ratios(known, last)
@@ -132,6 +132,14 @@ class Watch(Runtime):
                 (FOUND, query.id),
                 replace(before, slowness=slowness, exhausted=False, spent_s=0.0),
             )
+            # A query that stays where it is must not be corrected for the same again.
+            known = replace(
+                known,
+                device_s=known.device_s * slowness.device / old.device,
+                links_s=known.links_s * slowness.links / old.links,
+                elsewhere_s=known.elsewhere_s * slowness.elsewhere / old.elsewhere,
+            )
+        desk.remember((IN_FORCE, query.id), known)
         return True
 
     def _inaccurate(self, desk: Desk, query: Query, known: InForce) -> bool:
@@ -223,5 +231,10 @@ def in_force(
         slowness.device * float(time_s[on_device].sum()),
         slowness.links * sent_s + float(view.fixed_s[number]),
         slowness.elsewhere * float(time_s[~on_device].sum()),
-        Uses(view.station[number], view.operator_key[number], filled[0]),
+        Uses(
+            view.station[number],
+            view.operator_key[number],
+            filled[0],
+            query.requests_per_s * float(view.backhaul_up_s[number]),
+        ),
     )
