@@ -84,7 +84,8 @@ def _sizes() -> Iterator[str]:
         f"{PER_EDGE_MACHINE} queries comes on top, and so do the users' devices; partitions and "
         "network take away. At full quality, by the most accurate configuration, demand is a "
         "multiple of that. *Unlimited* clusters have two A100 machines and one L4 machine for each "
-        "query, rented only while in use. Profiling lanes are as many as queries. All follows from "
+        "query, rented only while in use. Profiling lanes are as many as queries, and the site's "
+        "backhaul has 10 Mbit/s for each. All follows from "
         "tables and workload (`evaluation/sizing.py`), and was fixed before planners were run."
     )
     yield ""

@@ -19,6 +19,9 @@ from math import exp
 
 from evaluation.sizing import Demand, demand, limited_gpus
 
+BACKHAUL_BPS_PER_QUERY = 1e7
+"""The site's uplink grows with the users that it is for, as its machines do."""
+
 LIFETIME_S = 600.0
 PER_EDGE_MACHINE = 100
 
@@ -81,6 +84,7 @@ def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
         f"cluster.nodes.edge.standby={standby}",
         f"cluster.nodes.cloud.count={cloud}",
         f"cluster.profiling.lanes={size.queries}",
+        f"network.backhaul_bps={BACKHAUL_BPS_PER_QUERY * size.queries:g}",
     )
 
 
