@@ -1,0 +1,198 @@
+"""Matching queries and plans: a knapsack of several dimensions with several choices each.
+
+Prices come from the dual (`planners.matching.dual`). At these, most queries have one plan that is
+clearly the best, or none that is worth its price. A linear program settles the rest
+(`planners.matching.program`); then instances are packed on cards, and what is left over is filled.
+The time grows about in proportion to the plans.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from planners.matching.dual import Dual
+from planners.matching.packing import Move, Packing
+from planners.matching.problem import Floats, Integers, Problem
+from planners.matching.program import solve
+
+SLACK = 1e-9
+TEMPERATURES = (0.05, 0.01)
+"""Of the soft maxima, over the largest weight; a warm start needs the last one alone."""
+
+ROUNDS = 40
+SURE = 0.999
+"""Share of a plan, or of none, from which on a query is settled by prices."""
+
+LEAST = 0.01
+"""Share from which on a plan of a query that is not settled is looked at."""
+
+MOST_OPEN = 10_000
+"""Plans that are left to the linear program, of the queries that prices settle least."""
+
+AMPLE = 0.99
+"""Part of the bound that queries gain, at which pools are worth too little for any to be short."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which plan each query gets.
+
+    Args:
+        chosen: row of the plan of each query, -1 for none, shape (Q,).
+        prices: price of a unit of each pool, shape (R,).
+        value: sum of the weights of the chosen plans.
+        bound: no matching, fractional or not, has a larger sum.
+    """
+
+    chosen: Integers
+    prices: Floats
+    value: float
+    bound: float
+
+
+def match(problem: Problem, prices: Floats | None = None) -> Matching:
+    """Match queries and plans.
+
+    Args:
+        problem: the problem.
+        prices: prices of an earlier, similar problem, shape (R,); they make a good start.
+    """
+    if not len(problem.query):
+        return Matching(np.empty(0, np.int64), np.zeros(len(problem.supply.capacity)), 0.0, 0.0)
+    dual = Dual(problem)
+    scaled = np.zeros(len(dual.unit)) if prices is None else prices * dual.unit
+    for temperature in TEMPERATURES if prices is None else TEMPERATURES[-1:]:
+        scaled = dual.minimise(scaled, temperature * problem.largest, ROUNDS)
+    found, bound, reduced = scaled / dual.unit, dual.bound(scaled), dual.reduced(scaled)
+
+    gains = float(np.maximum(problem.best(reduced), 0.0).sum())
+    if gains >= AMPLE * bound:
+        wanted = _best(problem, reduced)
+    else:
+        wanted = _settled(problem, dual.shares(scaled, TEMPERATURES[-1] * problem.largest))
+    chosen = _Room(problem, found).serve(wanted, reduced)
+    return Matching(chosen, found, float(problem.weight[chosen[chosen >= 0]].sum()), bound)
+
+
+def _best(problem: Problem, reduced: Floats) -> Integers:
+    """Return the row of each query's plan of largest reduced weight, -1 where none is positive."""
+    best = problem.ranked(reduced)[problem.first]
+    return np.where((reduced[best] > 0) & (problem.weight[best] > 0), best, -1)
+
+
+def _settled(problem: Problem, shares: Floats) -> Integers:
+    """Return the row that each query is to get, or -1, if cards can be cut accordingly.
+
+    Args:
+        problem: the problem.
+        shares: an approximate solution of its relaxation, shape (M,).
+    """
+    most = problem.best(shares)
+    sure = np.maximum(most, 1 - np.add.reduceat(shares, problem.first))
+    looked_at = (shares > LEAST) & (problem.weight > 0)
+    order = np.argsort(sure, kind="stable")
+    many = np.cumsum(np.add.reduceat(looked_at.astype(np.int64), problem.first)[order])
+    unsettled = np.zeros(len(most), dtype=bool)
+    unsettled[order[many <= MOST_OPEN]] = True
+    unsettled &= sure < SURE
+    wanted = np.where(unsettled, -1, _drawn(problem, shares))
+    settled = wanted >= 0
+    used = np.asarray(problem.taken[wanted[settled]].sum(axis=0))
+    rows = np.flatnonzero(unsettled[problem.query] & looked_at)
+    picked = rows[solve(problem, rows, used) > 0.5]
+    wanted[problem.query[picked]] = picked
+    return wanted
+
+
+def _drawn(problem: Problem, shares: Floats) -> Integers:
+    """Return a row or -1 for each query, so that of many about the share is drawn that it has.
+
+    Evenly spread numbers, of multiples of the golden ratio, take the place of random ones.
+    """
+    count = len(problem.first)
+    spread = np.arange(1, count + 1) * ((np.sqrt(5) - 1) / 2) % 1
+    total = np.cumsum(shares)
+    before = np.concatenate([[0.0], total])[problem.first]
+    passed = (total - before[problem.query] <= spread[problem.query]).astype(np.int64)
+    row = problem.first + np.add.reduceat(passed, problem.first)
+    ends = np.append(problem.first[1:], len(shares))
+    return np.where(row < ends, np.minimum(row, len(shares) - 1), -1)
+
+
+class _Room:
+    """What is left of the pools while queries are served.
+
+    Args:
+        problem: the problem.
+        prices: price of a unit of each pool, shape (R,).
+    """
+
+    def __init__(self, problem: Problem, prices: Floats) -> None:
+        supply = problem.supply
+        self._problem = problem
+        self._begin = problem.demand.start.tolist()
+        self._pool = problem.demand.pool.tolist()
+        self._amount = problem.demand.amount.tolist()
+        self._free = (supply.capacity * (1 + SLACK) + SLACK).tolist()
+        self._instances: dict[int, tuple[Packing, int]] = {}
+        self._size = np.zeros(len(supply.capacity))
+        for cards in supply.cards:
+            packing = Packing(cards, prices[cards.pools])
+            for profile, pool in enumerate(cards.pools.tolist()):
+                self._instances[pool] = packing, profile
+            self._size[cards.pools] = 1 / np.maximum(cards.layouts.max(axis=0), 1)
+
+    def serve(self, wanted: Integers, reduced: Floats) -> Integers:
+        """Give queries what they are to get where there is room, and fill what is left.
+
+        The largest instances first, and then queries by what they gain.
+
+        Args:
+            wanted: row that each query is to get, or -1, shape (Q,).
+            reduced: weights less what plans pay, shape (M,).
+
+        Returns:
+            The row that it gets, or -1, shape (Q,).
+        """
+        problem = self._problem
+        chosen = [-1] * len(wanted)
+        rows = wanted[wanted >= 0]
+        sizes = (problem.taken @ self._size)[rows]
+        for row in rows[np.lexsort((-reduced[rows], -sizes))].tolist():
+            if self._take(row):
+                chosen[int(problem.query[row])] = row
+        ranked = problem.ranked(reduced).tolist()
+        first = [*problem.first.tolist(), len(ranked)]
+        worth = problem.weight.tolist()
+        for number in np.argsort(-problem.best(reduced), kind="stable").tolist():
+            if chosen[number] < 0:
+                for row in ranked[first[number] : first[number + 1]]:
+                    if worth[row] > 0 and self._take(row):
+                        chosen[number] = row
+                        break
+        return np.array(chosen, dtype=np.int64)
+
+    def _take(self, row: int) -> bool:
+        """Take what a plan needs, all of it or nothing; tell whether there was enough."""
+        entries = range(self._begin[row], self._begin[row + 1])
+        undo: list[tuple[Packing, Move]] = []
+        for at in entries:
+            pool, amount = self._pool[at], self._amount[at]
+            if pool in self._instances:
+                packing, profile = self._instances[pool]
+                for _ in range(round(amount)):
+                    move = packing.take(profile)
+                    if move is None:
+                        break
+                    undo.append((packing, move))
+                else:
+                    continue
+            elif amount <= self._free[pool]:
+                continue
+            for each, done in reversed(undo):
+                each.give_back(done)
+            return False
+        for at in entries:
+            if self._pool[at] not in self._instances:
+                self._free[self._pool[at]] -= self._amount[at]
+        return True

@@ -1,0 +1,142 @@
+"""What is to be matched: queries and their plans, what plans take, and what there is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What plans take of the pools, in compressed rows: M plans.
+
+    Args:
+        start: where each plan's entries begin, and the number of entries, shape (M + 1,).
+        pool: pool of each entry, shape (nnz,).
+        amount: how much of it, above 0, shape (nnz,); of instances a whole number.
+    """
+
+    start: Integers
+    pool: Integers
+    amount: Floats
+
+    @classmethod
+    def of(cls, dense: Floats) -> "Demand":
+        """Return the rows of a dense array, shape (M, R)."""
+        row, pool = np.nonzero(dense > 0)
+        start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(dense)))])
+        return cls(start.astype(np.int64), pool.astype(np.int64), dense[row, pool])
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The alike cards of one node, which can be cut in several ways; K profiles, L layouts.
+
+    Args:
+        count: how many there are.
+        pools: pool that instances of each profile are taken from, shape (K,).
+        layouts: instances of each profile in each layout to which none can be added, shape (L, K);
+            see `sim.gpu_layouts`.
+    """
+
+    count: int
+    pools: Integers
+    layouts: Integers
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What there is of R pools.
+
+    Args:
+        capacity: of each pool, shape (R,); that of instances is ignored.
+        cards: where instances are from. No pool is in two of them.
+
+    Raises:
+        ValueError: a capacity is negative.
+    """
+
+    capacity: Floats
+    cards: Sequence[Cards] = ()
+
+    def __post_init__(self) -> None:
+        if (self.capacity < 0).any():
+            raise ValueError(f"capacity={self.capacity}: must be 0 or more")
+
+    @cached_property
+    def plain(self) -> NDArray[np.bool_]:
+        """Which pools have a capacity of their own, shape (R,); the others hold instances."""
+        plain = np.ones(len(self.capacity), dtype=bool)
+        for cards in self.cards:
+            plain[cards.pools] = False
+        return plain
+
+    @cached_property
+    def most(self) -> Floats:
+        """The most that one plan, or several, could take of each pool alone, shape (R,)."""
+        most = self.capacity.astype(np.float64)
+        for cards in self.cards:
+            most[cards.pools] = cards.count * cards.layouts.max(axis=0, initial=0)
+        return most
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Q queries, M plans, R pools.
+
+    Args:
+        query: query of each plan, ascending from 0 without gaps, shape (M,).
+        weight: what serving a query by it is worth, shape (M,). Plans of weight 0 or less are never
+            chosen.
+        demand: what the plans take.
+        supply: what there is.
+
+    Raises:
+        ValueError: the shapes do not fit each other.
+    """
+
+    query: Integers
+    weight: Floats
+    demand: Demand
+    supply: Supply
+
+    def __post_init__(self) -> None:
+        plans = len(self.query)
+        if len(self.weight) != plans or len(self.demand.start) != plans + 1:
+            raise ValueError(
+                f"{plans} plans, but {len(self.weight)} weights and "
+                f"{len(self.demand.start) - 1} demands"
+            )
+
+    @cached_property
+    def first(self) -> Integers:
+        """First plan of each query, shape (Q,)."""
+        return np.flatnonzero(np.diff(self.query, prepend=-1))
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest weight, and above 0."""
+        return max(float(self.weight.max(initial=0.0)), 1e-12)
+
+    @cached_property
+    def taken(self) -> Any:
+        """What plans take, as a sparse array of shape (M, R)."""
+        from scipy.sparse import csr_array  # noqa: PLC0415 -- takes long to import
+
+        demand = self.demand
+        shape = len(self.query), len(self.supply.capacity)
+        return csr_array((demand.amount, demand.pool, demand.start), shape=shape)
+
+    def best(self, values: Floats) -> Floats:
+        """Return the largest value of each query's plans, shape (Q,)."""
+        return np.asarray(np.maximum.reduceat(values, self.first))
+
+    def ranked(self, values: Floats) -> Integers:
+        """Return the plans, those of each query by falling value, shape (M,)."""
+        return np.lexsort((-values, self.query))
