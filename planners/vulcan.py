@@ -1,5 +1,6 @@
 """Vulcan: Bayesian optimisation of one utility, placement by placement, and a watch over it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from planners.retries import due, give_up
 from planners.trials import Trials
-from planners.vulcan_search import PlacementSearch, Rules, Utility
+from planners.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Desk, Plan, Planner
@@ -48,8 +49,10 @@ class Vulcan(Planner):
     the configuration of largest mean + kappa standard deviations is profiled next. A layout is left
     early after ``prune_after`` configurations with U < 0, else after more than ``patience`` that
     do not reach its best U. What was profiled for one layout serves all: latency elsewhere follows
-    from the same times. When the layouts or the budget are through, the query gets the plan of
-    highest U among those that meet the SLO and fit what is left.
+    from the same times. The first plan found that meets the SLO and fits what is left is deployed
+    at once, and the search goes on at the next tick, where it stopped and with the budget that is
+    left. When the layouts or the budget are through, the query gets the plan of highest U among
+    those that meet the SLO and fit.
 
     *While it runs*, its utility is watched: the observed latency quantile in place of L, accuracy
     as profiled. If it is below 0, or has lost ``drop`` of what was believed at the choice, the
@@ -63,28 +66,30 @@ class Vulcan(Planner):
     raw units), R of GPU time only, five first configurations, kappa, and the rules to prune (10)
     and to stop (3). All else is reconstruction. Departures:
 
-    * In its favour: the next configuration is the best of all, not of three random ones; L is
-      ``desk.predict``'s quantile, which knows queues and present load, not a latency alone; all
-      known configurations are seeds of a layout's model and count towards pruning it; and when the
-      budget is through, layouts not reached are still looked at with what is known, at no
-      profiling.
+    * In its favour: a plan serves as soon as one is known (``deploy_early``), as response time is
+      that of the first feasible plan; the authors return a plan when the search is through. The
+      next configuration is the best of all, not of three random ones; L is ``desk.predict``'s
+      quantile, which knows queues and present load, not a latency alone; all known configurations
+      are seeds of a layout's model and count towards pruning it; and known configurations are
+      looked at in all layouts, those not reached included, at no profiling.
     * R is at least ``gpu_floor_s``, as plans that use no GPU but the user's would have U infinite;
       an instance's time counts by its share of the GPU. L counts as at most ten times the bound.
     * U weighs accuracy against latency and may be high where a floor or bound is missed; the choice
       is therefore among plans that meet the SLO, its price ceiling included.
     * Its filters and their order are no part of our pipelines.
-    * A layout in which no known configuration fits is passed over.
-    * It plans for one query. Here queries are served as they arrive, from what is left; one for
-      which nothing was found waits for ``pause_s``, or until a query leaves or a machine returns,
-      and is then searched further only if no plan would do even with room enough.
+    * It plans for one query. Here queries are served as they arrive, from what is left: a layout
+      that has no room for known and some random configurations is passed over, and what is profiled
+      next must fit. A query for which nothing was found waits until a query leaves or a machine
+      returns, when known plans may fit, and is searched further every ``pause_s``.
     * Accuracy in service cannot be observed, so the watch sees latency alone.
 
     Choose it as the baseline that knows devices, edges and configurations well for one query at a
     time, pays full profiling, and does not weigh queries against each other.
 
     Args:
-        budget_s: planning seconds of each search. A search mostly uses all, so this is about the
-            response time; more looks at more configurations and layouts.
+        budget_s: planning seconds of each search, which mostly uses all, the part after an early
+            deployment included; its last profiling may exceed it. More looks at more configurations
+            and layouts.
         samples: items profiled for each configuration, without early stopping. Fewer let it see
             more, and misjudge more.
         initial: random configurations that each layout's model starts from, reused ones included.
@@ -100,9 +105,11 @@ class Vulcan(Planner):
         headroom: the bound planned for, over that of the SLO; below 1 to allow for devices and
             links slower than nominal.
         drop: share of its believed utility that a running query may lose before it is replanned.
-        pause_s: how long after a search in vain a query is left alone, unless there may be room.
-        replan_every_s: period of the watch. It acts on whole windows, so no less than a tenth of
-            one is of use.
+        pause_s: time between two searches for a query that no plan was found for.
+        deploy_early: whether to deploy the first plan found that will do, and the best later on.
+            Without, nothing serves before the search is through, and nothing is moved after it.
+        replan_every_s: period at which searches are taken up again and utilities are looked at,
+            window by window. Longer leaves a query longer with its first plan.
         initial_seed: seed of the random configurations.
 
     Raises:
@@ -124,7 +131,8 @@ class Vulcan(Planner):
         headroom: float = 1.0,
         drop: float = 0.5,
         pause_s: float = 30.0,
-        replan_every_s: float = 10.0,
+        deploy_early: bool = True,
+        replan_every_s: float = 1.0,
         initial_seed: int = 0,
     ) -> None:
         if samples < 1:
@@ -144,6 +152,7 @@ class Vulcan(Planner):
         self.headroom = headroom
         self.drop = drop
         self.pause_s = pause_s
+        self.deploy_early = deploy_early
         self.replan_every_s = replan_every_s
         self.initial_seed = initial_seed
 
@@ -155,17 +164,39 @@ class Vulcan(Planner):
         if desk.trigger == "tick":
             for query in desk.running:
                 plan = desk.plan_of(query)
-                if plan is not None and self._fallen(desk, query):
+                if plan is None:
+                    continue
+                if self._fallen(desk, query):
                     self._renew(desk, query, plan)
+                else:
+                    self._go_on(desk, query)
 
     def _serve(self, desk: Desk, query: Query) -> None:
-        """Search for a waiting query; nothing is profiled if a plan is known that would do."""
+        """Search for a waiting query; nothing is profiled if a plan is known that will do."""
         search = self._search(desk, query, Trials(desk, query, self.samples))
-        chosen, would_do = self._choose(desk, query, search)
-        if not would_do:
-            search.explore()
-            chosen, _ = self._choose(desk, query, search)
+        chosen = self._choose(desk, query, search)
+        if chosen is None and self._explorable(desk, query):
+            self._explore(desk, query, search, enough=self.deploy_early)
+            chosen = self._choose(desk, query, search)
         self._order(desk, query, chosen)
+
+    def _explorable(self, desk: Desk, query: Query) -> bool:
+        """Tell whether a waiting query may be searched further; note that it is, if so."""
+        key = "vulcan explored", query.id
+        last_s: float | None = desk.recall(key)
+        if last_s is not None and desk.now_s < last_s + self.pause_s:
+            return False
+        desk.remember(key, desk.now_s, query)
+        return True
+
+    def _go_on(self, desk: Desk, query: Query) -> None:
+        """Take up the search of a query that serves by the first plan that was found."""
+        progress: Progress | None = desk.recall(("vulcan progress", query.id))
+        if progress is None:
+            return
+        search = self._search(desk, query, Trials(desk, query, self.samples))
+        self._explore(desk, query, search, start=progress)
+        self._order(desk, query, self._choose(desk, query, search))
 
     def _renew(self, desk: Desk, query: Query, plan: Plan) -> None:
         """Search anew for a running query on new data, beginning with what was known of the old."""
@@ -175,8 +206,25 @@ class Vulcan(Planner):
             self._note_slowdown(desk, query, plan)
         trials.renew()
         search = self._search(desk, query, trials)
-        search.explore((current, *former))
-        self._order(desk, query, self._choose(desk, query, search)[0])
+        self._explore(desk, query, search, (current, *former))
+        self._order(desk, query, self._choose(desk, query, search))
+
+    def _explore(
+        self,
+        desk: Desk,
+        query: Query,
+        search: PlacementSearch,
+        first: Sequence[int] = (),
+        start: Progress = START,
+        enough: bool = False,
+    ) -> None:
+        """Search, and remember where to go on."""
+
+        def serves(configuration: int) -> bool:
+            return self._choose(desk, query, search, (configuration,)) is not None
+
+        progress = search.explore(first, start, serves if enough else None)
+        desk.remember(("vulcan progress", query.id), progress, query)
 
     def _search(self, desk: Desk, query: Query, trials: Trials) -> PlacementSearch:
         rules = Rules(self.initial, self.kappa, self.prune_after, self.patience, self.headroom)
@@ -185,18 +233,22 @@ class Vulcan(Planner):
         return PlacementSearch(desk, query, trials, self._utility, rules, slowdowns, rng)
 
     def _choose(
-        self, desk: Desk, query: Query, search: PlacementSearch
-    ) -> tuple[Chosen | None, bool]:
-        """Return the best known plan that would do and fits, and whether any would do."""
-        scored = search.evaluated()
+        self,
+        desk: Desk,
+        query: Query,
+        search: PlacementSearch,
+        configurations: Sequence[int] | None = None,
+    ) -> Chosen | None:
+        """Return the best plan of known configurations that meets the SLO and fits, or None."""
+        scored = search.evaluated(configurations)
         would_do = np.flatnonzero(search.feasible(scored))
         current = desk.plan_of(query)
         for row in would_do[np.argsort(-scored.utility[would_do], kind="stable")].tolist():
             plan = search.view.plan(int(scored.plans[row]))
             if plan == current or desk.fits(query, plan):
                 figures = scored.accuracy[row], scored.gpu_s[row], scored.utility[row]
-                return Chosen(plan, *map(float, figures)), True
-        return None, len(would_do) > 0
+                return Chosen(plan, *map(float, figures))
+        return None
 
     def _order(self, desk: Desk, query: Query, chosen: Chosen | None) -> None:
         """Deploy what was chosen, unless it serves already; without, what serves goes on."""

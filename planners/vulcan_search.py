@@ -1,7 +1,8 @@
 """Vulcan's search for one query: Bayesian optimisation of its utility, placement by placement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,12 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 MOST_BOUNDS = 10.0
 """Latency counts as at most so many times the bound, that overload too has a finite utility."""
+
+LOOKED_AT = 3
+"""Known plans of a layout, and others, that tell whether it has room."""
+
+MOST_REFUSED = 10
+"""Plans of one layout, one after the other, without room after which the layout is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,32 @@ class Rules:
     prune_after: int
     patience: int
     headroom: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search has come: its layout, and the rules' counts and budget spent by then.
+
+    Args:
+        layout: the layout that is being searched, or is next.
+        worse: configurations below the best of that layout that were tried in it.
+        spent_s: planning seconds spent.
+    """
+
+    layout: int = 0
+    worse: int = 0
+    spent_s: float = 0.0
+
+
+START = Progress()
+
+
+class End(Enum):
+    """Why a layout's search ended: it was through, the budget was, or it is enough for now."""
+
+    LAYOUT = auto()
+    BUDGET = auto()
+    ENOUGH = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +145,44 @@ class PlacementSearch:
         self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
         self._slices = gpu_slices(desk, self.view)
         self._slowdown = self._slowdown_of_layouts(slowdowns)
+        self._until_s = 0.0
+        self._enough: Callable[[int], bool] | None = None
 
-    def explore(self, first: Sequence[int] = ()) -> None:
+    def explore(
+        self,
+        first: Sequence[int] = (),
+        start: Progress = START,
+        enough: Callable[[int], bool] | None = None,
+    ) -> Progress | None:
         """Profile configurations, layout after layout, until none is left or the budget is spent.
 
         Args:
             first: configurations to begin with, before random ones.
-        """
-        self._draws = [*first, *self._draws]
-        for runs in self._plans:
-            if not self._explore_layout(runs):
-                return
+            start: where an earlier search for the query stopped.
+            enough: asked of each configuration that was profiled, whether to stop for now.
 
-    def evaluated(self) -> Scored:
-        """Return every profiled configuration in every layout that runs it."""
-        plans = self._plans[:, self._trials.known].ravel()
+        Returns:
+            Where it stopped for now; None if it is through.
+        """
+        begun_s = self._desk.remaining(self._query)
+        self._until_s = start.spent_s
+        self._enough = enough
+        self._draws = [*first, *self._draws]
+        worse = start.worse
+        for layout in range(start.layout, len(self._plans)):
+            ended, worse = self._explore_layout(self._plans[layout], worse)
+            if ended is End.ENOUGH:
+                spent_s = start.spent_s + begun_s - self._desk.remaining(self._query)
+                return Progress(layout, worse, spent_s)
+            if ended is End.BUDGET:
+                return None
+            worse = 0
+        return None
+
+    def evaluated(self, configurations: Sequence[int] | None = None) -> Scored:
+        """Return profiled configurations, all by default, in every layout that runs them."""
+        chosen = self._trials.known if configurations is None else list(configurations)
+        plans = self._plans[:, chosen].ravel()
         return self._score(plans[plans >= 0])
 
     def feasible(self, scored: Scored) -> NDArray[np.bool_]:
@@ -141,57 +197,81 @@ class PlacementSearch:
             meets &= self.view.cost_usd_per_hour[scored.plans] <= slo.cost_usd_per_hour
         return meets
 
-    def _explore_layout(self, runs: Integers) -> bool:
-        """Search one layout; return whether there is budget for the next.
+    def _explore_layout(self, runs: Integers, worse: int) -> tuple[End, int]:
+        """Search one layout; return why it was left, and how many were below its best.
 
         Args:
             runs: the layout's plan with each configuration, shape (C,), -1 where it has none.
+            worse: how many were below its best in an earlier search.
         """
-        if not self._start(runs):
-            return False
+        if (ended := self._start(runs)) is not None:
+            return ended, worse
         observed = [each for each in self._trials.known if runs[each] >= 0]
-        if not observed or not self._has_room(runs[observed]):
-            return True
+        if not observed or not self._has_room(runs):
+            return End.LAYOUT, worse
         values = self._score(runs[observed]).utility
-        negative, worse, best = int((values < 0).sum()), 0, float(values.max())
-        if negative >= self._rules.prune_after:
-            return True
+        negative, best = int((values < 0).sum()), float(values.max())
         model = GaussianProcess(ordinal(self._desk.pipeline))
         for index, value in zip(observed, values.tolist(), strict=True):
             model.observe(index, np.array([value]))
         left = runs >= 0
         left[observed] = False
-        while negative < self._rules.prune_after and worse <= self._rules.patience and left.any():
-            if self._desk.remaining(self._query) <= 0:
-                return False
-            self._desk.think(self._query, "search_step")
-            mean, deviation = model.predict()
-            bound = (mean + self._rules.kappa * deviation)[:, 0]
-            index = int(np.argmax(np.where(left, bound, -np.inf)))
-            if not self._trials.run(index):
-                return False
-            value = float(self._score(runs[index : index + 1]).utility[0])
-            model.observe(index, np.array([value]))
-            left[index] = False
+        while negative < self._rules.prune_after and worse <= self._rules.patience:
+            if self._spent():
+                return End.BUDGET, worse
+            proposed = self._propose(model, runs, left)
+            if proposed is None:
+                break
+            if not self._trials.run(proposed):
+                return End.BUDGET, worse
+            value = float(self._score(runs[proposed : proposed + 1]).utility[0])
+            model.observe(proposed, np.array([value]))
+            left[proposed] = False
             negative += value < 0
             worse += value < best
             best = max(best, value)
-        return True
+            if self._enough is not None and self._enough(proposed):
+                return End.ENOUGH, worse
+        return End.LAYOUT, worse
 
-    def _start(self, runs: Integers) -> bool:
+    def _propose(
+        self, model: GaussianProcess, runs: Integers, left: NDArray[np.bool_]
+    ) -> int | None:
+        """Return the configuration of largest upper bound that has room; close those without."""
+        self._desk.think(self._query, "search_step")
+        mean, deviation = model.predict()
+        bound = (mean + self._rules.kappa * deviation)[:, 0]
+        for _ in range(MOST_REFUSED):
+            if not left.any():
+                return None
+            index = int(np.argmax(np.where(left, bound, -np.inf)))
+            if self._desk.fits(self._query, self.view.plan(int(runs[index]))):
+                return index
+            left[index] = False
+        return None
+
+    def _start(self, runs: Integers) -> End | None:
         """See that enough configurations that the layout can run are known, drawn at random."""
         known = sum(runs[each] >= 0 for each in self._trials.known)
         for index in self._draws:
             if known >= self._rules.initial:
                 break
             if runs[index] >= 0 and index not in self._trials.known:
-                if not self._trials.run(index):
-                    return False
+                if self._spent() or not self._trials.run(index):
+                    return End.BUDGET
                 known += 1
-        return True
+                if self._enough is not None and self._enough(index):
+                    return End.ENOUGH
+        return None
 
-    def _has_room(self, plans: Integers) -> bool:
-        return any(self._desk.fits(self._query, self.view.plan(each)) for each in plans.tolist())
+    def _has_room(self, runs: Integers) -> bool:
+        """Look at known and some other plans of a layout; a step of the model costs far more."""
+        looked_at = [*self._trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
+        plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
+        return any(self._desk.fits(self._query, plan) for plan in plans)
+
+    def _spent(self) -> bool:
+        return self._desk.remaining(self._query) <= self._until_s
 
     def _score(self, plans: Integers) -> Scored:
         which = self.view.configuration[plans]

@@ -1,0 +1,282 @@
+"""Vulcan: its utility, its search by placement, early deployment, and the watch."""
+
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+import polars as pl
+import pytest
+from worlds import At, Does, queries_at, run, scenario
+
+from planners.trials import Trials
+from planners.vulcan import Vulcan
+from planners.vulcan_search import PlacementSearch, Rules, Utility
+from scenarios.cluster import DEVICE, Node
+from scenarios.drift import Drift, DriftEvent
+from scenarios.slo import SLO, Tier
+from scenarios.workload import Workload
+from sim import check_planner
+
+CLOUD = {"cloud": Node("cloud", "a2-highgpu-1g", count=2)}
+RULES = Rules(initial=5, kappa=2.0, prune_after=10, patience=3, headroom=1.0)
+
+
+# The utility
+
+
+def worth(slo, accuracy, latency_s, gpu_s, gamma=0.5):
+    values = (np.array([each]) for each in (accuracy, latency_s, gpu_s))
+    return float(Utility(gamma, 1.0, 1.0, 1e-3)(slo, *values)[0])
+
+
+BOTH = SLO(latency_s=2.0, accuracy=0.8)
+
+
+@pytest.mark.parametrize(
+    ("slo", "accuracy", "latency_s", "gpu_s", "expected"),
+    [
+        (BOTH, 0.8, 2.0, 0.05, 0.0),
+        (BOTH, 0.9, 1.2, 0.05, (0.5 * 0.1 + 0.5 * 0.8) / 0.05),
+        (BOTH, 0.7, 1.2, 0.1, (-0.5 * 0.1 + 0.5 * 0.8) / 0.1),
+        (BOTH, 0.9, 1.2, 0.0, 450.0),  # By the floor of 1 ms.
+        (BOTH, 0.8, inf, 1.0, 0.5 * (2.0 - 20.0)),  # Latency counts as ten bounds.
+        (SLO(latency_s=2.0), 0.1, 1.0, 0.5, 1.0),
+        (SLO(latency_s=None, accuracy=0.8), 0.9, inf, 0.5, 0.1),
+    ],
+)
+def test_utility_is_performance_over_gpu_time(slo, accuracy, latency_s, gpu_s, expected):
+    assert worth(slo, accuracy, latency_s, gpu_s) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("gamma", "expected"), [(1.0, 1.0), (0.0, -5.0)])
+def test_gamma_weighs_accuracy_against_latency(gamma, expected):
+    assert worth(BOTH, 0.9, 2.5, 0.1, gamma) == pytest.approx(expected)
+
+
+# The search
+
+
+def searching(ask, utility, rules=RULES, budget_s=600.0, nodes=CLOUD):
+    """Return what is answered about a search for a query in an empty cluster."""
+    answers = []
+
+    def once(desk):
+        if not answers and desk.waiting:
+            query = desk.waiting[0]
+            trials = Trials(desk, query, 16)
+            rng = np.random.default_rng(0)
+            search = PlacementSearch(desk, query, trials, utility, rules, {}, rng)
+            answers.append(ask(desk, query, trials, search))
+
+    run(scenario(10.0, nodes=nodes, workload=queries_at(1.0)), Does(once, budget_s))
+    return answers[0]
+
+
+def constant(value):
+    return lambda slo, accuracy, latency_s, gpu_s: np.full(len(accuracy), value)
+
+
+def best_first(slo, accuracy, latency_s, gpu_s):
+    """What is known is worth 1, what is tried next is below that."""
+    return np.full(len(accuracy), 1.0 if len(accuracy) > 1 else 0.5)
+
+
+def explored(desk, query, trials, search):
+    assert search.explore() is None
+    return list(trials.known), int(search.view.layout.max()) + 1
+
+
+@pytest.mark.parametrize("prune_after", [7, 10])
+def test_a_layout_is_pruned_when_so_many_are_of_negative_utility(prune_after):
+    """All that is known counts in the next layouts, so none of them profiles more."""
+    rules = Rules(5, 2.0, prune_after, 3, 1.0)
+    assert len(searching(explored, constant(-1.0), rules)[0]) == prune_after
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_a_layout_is_left_when_more_than_patience_were_below_its_best(patience):
+    rules = Rules(5, 2.0, 10, patience, 1.0)
+    known, layouts = searching(explored, best_first, rules)
+    assert len(known) == 5 + (patience + 1) * layouts < 125
+
+
+def test_layouts_come_in_order_of_what_stays_on_the_device():
+    def on_device(desk, query, trials, search):
+        layouts = [search.view.layout.tolist().index(each) for each in range(layouts_of(search))]
+        return [search.view.plan(each).placement.count(DEVICE) for each in layouts]
+
+    counts = searching(on_device, constant(1.0), nodes=None)
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1] == 0
+
+
+def layouts_of(search):
+    return int(search.view.layout.max()) + 1
+
+
+def test_what_was_profiled_in_one_layout_is_known_in_all():
+    def ask(desk, query, trials, search):
+        search.explore()
+        left_s = desk.remaining(query)
+        scored = search.evaluated()
+        layouts = set(search.view.layout[scored.plans].tolist())
+        return len(layouts), layouts_of(search), left_s - desk.remaining(query)
+
+    seen, layouts, charged_s = searching(ask, constant(-1.0))
+    assert seen == layouts > 5
+    assert charged_s < 0.01
+
+
+def test_a_search_stops_when_it_is_enough_and_goes_on_where_it_stopped():
+    def in_parts(desk, query, trials, search):
+        progress = search.explore(enough=lambda index: len(trials.known) == 7)
+        assert progress is not None
+        assert len(trials.known) == 7
+        assert progress.spent_s == pytest.approx(600.0 - desk.remaining(query))
+        assert search.explore(start=progress) is None
+        return list(trials.known)
+
+    rules = Rules(5, 2.0, 10, 0, 1.0)
+    assert searching(in_parts, best_first, rules) == searching(explored, best_first, rules)[0]
+
+
+def test_the_part_of_the_budget_that_was_spent_before_is_not_spent_again():
+    def ask(desk, query, trials, search):
+        progress = search.explore(enough=lambda index: len(trials.known) == 1)
+        left_s = desk.remaining(query)
+        search.explore(start=type(progress)(0, 0, left_s - 0.5))
+        return left_s - desk.remaining(query)
+
+    assert 0.5 <= searching(ask, constant(1.0)) < 1.0
+
+
+def test_only_what_has_room_is_proposed_after_the_first():
+    def ask(desk, query, trials, search):
+        desk.fits = lambda query, plan: False
+        search.explore()
+        return list(trials.known), desk.remaining(query)
+
+    known, left_s = searching(ask, constant(1.0))
+    assert len(known) == 5
+    assert left_s > 590.0  # No step of the model is paid for either.
+
+
+# What it deploys
+
+
+def test_it_keeps_the_contract():
+    check_planner(Vulcan(samples=30))
+
+
+EASY = Workload(
+    0.08, lifetime_mean_s=80.0, lifetime_min_s=40.0, tiers={"any": Tier(1.0, 4.0, 0.8, 1.0)}
+)
+
+
+@pytest.fixture(scope="module")
+def served():
+    made = run(scenario(60.0, nodes=CLOUD, workload=EASY), Vulcan(samples=32))
+    assert not made.planner_errors
+    return made.tables.take()
+
+
+def test_what_is_deployed_meets_every_part_of_the_slo_as_believed(served):
+    shown = served["profiling"].group_by("query", "configuration").last()
+    floors = served["queries"].select("query", "slo_accuracy")
+    orders = served["decisions"].join(shown, on=["query", "configuration"]).join(floors, on="query")
+    assert orders.height == served["decisions"].height > 3
+    assert (orders["accuracy_mean"] >= orders["slo_accuracy"]).all()
+    assert (orders["list_price_usd_per_hour"] <= 1.0).all()
+
+
+def test_a_search_keeps_its_budget(served):
+    assert served["decisions"]["charged_s"].max() <= 5.0
+    spent_s = served["profiling"].group_by("query").agg(pl.col("charged_s").sum())
+    assert spent_s["charged_s"].max() <= 5.0 + served["profiling"]["charged_s"].max()
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """One query of a rich choice, with early deployment and without."""
+    world = scenario(12.0, nodes=CLOUD, workload=queries_at(1.0))
+    return [
+        run(world, Vulcan(samples=32, deploy_early=early)).tables.take() for early in (True, False)
+    ]
+
+
+def test_the_first_plan_that_will_do_serves_while_the_search_goes_on(alone):
+    early, late = (each["queries"]["first_deployed_s"][0] for each in alone)
+    assert early + 2.0 < late
+    assert alone[0]["decisions"]["trigger"].to_list() == ["arrival", "tick"]
+    assert alone[1]["decisions"]["trigger"].to_list() == ["arrival"]
+
+
+def test_in_the_end_it_comes_to_what_it_would_have_without_the_first(alone):
+    assert alone[0]["decisions"]["plan"][-1] == alone[1]["decisions"]["plan"][-1]
+    early, late = (each["profiling"]["configuration"].to_list() for each in alone)
+    shorter = min(len(early), len(late)) - 1  # The budget may cut the last one.
+    assert early[:shorter] == late[:shorter]
+
+
+def test_a_query_for_which_nothing_would_do_is_searched_for_again_after_a_pause():
+    times = []
+
+    def act(desk):
+        for query in desk.waiting:
+            before = desk.remaining(query)
+            Vulcan(samples=16, pause_s=20.0).plan(desk)
+            if desk.remaining(query) < before:
+                times.append(desk.now_s)
+
+    planner = Does(act)
+    planner.replan_every_s = 5.0
+    tier = Tier(1.0, latency_s=0.001)
+    workload = Workload(
+        arrivals=At((1.0,)), lifetime_mean_s=900.0, lifetime_min_s=800.0, tiers={"no": tier}
+    )
+    made = run(scenario(50.0, nodes=CLOUD, workload=workload), planner)
+    assert made.tables.take()["decisions"].height == 0
+    assert len(times) == 3
+    assert all(20.0 <= later - sooner < 26.0 for sooner, later in pairwise(times))
+
+
+# The watch
+
+
+def watched(drift, **changes):
+    """Run one query; return its later decisions, and the slowdowns that were noted."""
+    planner, noted = Vulcan(samples=32, deploy_early=False, **changes), []
+
+    def act(desk):
+        planner.plan(desk)
+        for query in desk.running:
+            noted.append(desk.recall(("vulcan slowdowns", query.id)))
+
+    wrapped = Does(act)
+    wrapped.replan_every_s = planner.replan_every_s
+    world = scenario(240.0, drift=drift, workload=queries_at(1.0))
+    tables = run(world, wrapped).tables.take()
+    assert tables["decisions"].height > 0
+    later = tables["profiling"].filter(pl.col("at_s") > 20.0)
+    return later, [each for each in noted if each]
+
+
+def test_while_latency_is_as_believed_nothing_is_searched_again():
+    later, noted = watched(None)
+    assert later.height == 0
+    assert not noted
+
+
+def test_a_fall_of_utility_is_searched_for_on_new_data_with_a_bounded_slowdown():
+    drift = Drift([DriftEvent("link_degradation", at_s=60.0, factor=0.02)])
+    later, noted = watched(drift)
+    assert later.height > 0
+    assert later["at_s"].min() > 60.0
+    assert noted
+    assert all(1.0 <= factor <= 10.0 for each in noted for factor in each.values())
+
+
+@pytest.mark.parametrize("wrong", [{"samples": 0}, {"initial": 0}])
+def test_parameters_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"^\w+=0: must be 1 or more$"):
+        Vulcan(**wrong)

@@ -1,0 +1,81 @@
+"""What a search has profiled, as arrays."""
+
+import numpy as np
+import pytest
+from worlds import Does, queries_at, run, scenario
+
+from planners.trials import Trials
+
+
+def with_desk(ask, budget_s=60.0, calls=1):
+    """Return what is answered about the first query in the first calls that it waits in."""
+    answers = []
+
+    def act(desk):
+        if desk.waiting and len(answers) < calls:
+            answers.append(ask(desk, desk.waiting[0]))
+
+    planner = Does(act, budget_s)
+    planner.replan_every_s = 1.0
+    run(scenario(100.0, workload=queries_at(1.0)), planner)
+    assert len(answers) == calls
+    return answers
+
+
+def test_what_is_known_costs_nothing_again():
+    def ask(desk, query):
+        trials = Trials(desk, query, 32)
+        assert trials.run(3)
+        left_s = desk.remaining(query)
+        assert trials.run(3)
+        return trials.known, desk.remaining(query) - left_s
+
+    assert with_desk(ask) == [([3], 0.0)]
+
+
+def test_the_next_search_knows_what_the_last_one_did():
+    def ask(desk, query):
+        trials = Trials(desk, query, 32)
+        known = list(trials.known)
+        trials.run(3 + len(known))
+        return known, trials.accuracy[3], trials.operator_time_s[3].sum()
+
+    first, second = with_desk(ask, calls=2)
+    assert first[0] == []
+    assert second[0] == [3]
+    assert second[1:] == first[1:]
+
+
+def test_a_run_that_the_budget_cuts_below_half_does_not_count():
+    def ask(desk, query):
+        trials = Trials(desk, query, 1000)
+        return trials.run(0), trials.known
+
+    assert with_desk(ask, budget_s=0.3) == [(False, [])]
+
+
+def test_latencies_are_those_that_the_desk_predicts():
+    def ask(desk, query):
+        trials, view = Trials(desk, query, 32), desk.view(query)
+        trials.run(7)
+        plans = np.flatnonzero(view.configuration == 7)
+        predicted = [desk.predict(query, view.plan(each)).latency_quantile_s for each in plans]
+        return trials.latency_s(view, plans), predicted
+
+    ((many, single),) = with_desk(ask)
+    assert len(single) > 10
+    assert many == pytest.approx(single)
+
+
+def test_new_data_leave_nothing_known():
+    def ask(desk, query):
+        trials = Trials(desk, query, 32)
+        trials.run(7)
+        before = trials.accuracy[7]
+        trials.renew()
+        known, again = list(trials.known), list(Trials(desk, query, 32).known)
+        left_s = desk.remaining(query)
+        trials.run(7)
+        return known, again, before != trials.accuracy[7], left_s - desk.remaining(query) > 0.01
+
+    assert with_desk(ask) == [([], [], True, True)]
