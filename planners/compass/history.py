@@ -94,6 +94,7 @@ class WarmStart:
         first = profiled_ahead(desk, query.dataset, self.ahead, features)
         start = [] if first is None else [first]
         if self.histories == 0:
+            desk.think(query, "history", len(start))
             return start
         seen = (*desk.running[-LOOKED_AT:], *desk.departed[-LOOKED_AT:])
         found = []
