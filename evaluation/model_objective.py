@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from evaluation.measures import totals
 from lab.api import Result
+from lab.runner import single_threaded
 from planners.ilp import ILP
 from scenarios.queries import Query
 from sim import Desk
@@ -35,11 +35,6 @@ class Stay(NamedTuple):
     end_s: float
 
 
-def totals_and_objective(result: Result) -> Mapping[str, Any]:
-    """Return `totals` of a run, and its `objective`."""
-    return {**totals(result), **objective(result)}
-
-
 def objective(result: Result, every_s: float = EVERY_S) -> Mapping[str, Any]:
     """Return what a run's plans are worth in the planning model: means over moments.
 
@@ -54,12 +49,13 @@ def objective(result: Result, every_s: float = EVERY_S) -> Mapping[str, Any]:
         every_s: time between two moments.
 
     Raises:
-        RuntimeError: a plan in force is none that the model knows, or the solver found nothing.
+        RuntimeError: a plan in force is none that the model knows.
     """
     horizon_s = result.scenario.horizon_s
     judge = Judge(stays(result.decisions, horizon_s), horizon_s / 2, horizon_s, every_s)
     world = World(result.scenario, judge, result.seed, EventsPlane)
-    world.run(horizon_s)
+    with single_threaded():
+        world.run(horizon_s)
     if world.planner_errors:
         raise RuntimeError(f"a run cannot be judged: {world.planner_errors[0]}")
     said = world.tables.take()["offers"]

@@ -49,7 +49,7 @@ class Size:
         return self.horizon_s / 2
 
 
-SIZES = {"small": Size(100, 300.0), "large": Size(400, 240.0)}
+SIZES = {"small": Size(100, 300.0), "large": Size(250, 240.0)}
 QUICK = Size(12, 120.0)
 APPLICATIONS = {"speech": "speech_recognition", "tracking": "visual_tracking"}
 CLUSTERS = ("limited", "unlimited")

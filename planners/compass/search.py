@@ -108,10 +108,10 @@ class CmboSearch(Search):
                 ended = True
                 break
             tried.add(step.index)
-            belief = self.profiler.profile(desk, query, step)
-            if belief.count == 0:
+            shown = self.look(desk, query, step)
+            if shown is None:
                 break  # What is left of the budget does not pay for it.
-            beliefs.learn(step.index, Shown.of(belief))
+            beliefs.learn(step.index, shown)
             cheapest = beliefs.cheapest()
             gains = cheapest is not None and (best is None or cheapest < best * (1 - 1e-9))
             stale = 0 if gains else stale + 1
@@ -131,6 +131,11 @@ class CmboSearch(Search):
         if len(beliefs.shown) > len(before.shown):
             desk.remember((KEPT, query.id), beliefs.history(), query)
         return offers
+
+    def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
+        """Profile a configuration; return what that shows, or None if nothing could be paid for."""
+        belief = self.profiler.profile(desk, query, configuration)
+        return Shown.of(belief) if belief.count else None
 
     def next(
         self, desk: Desk, query: Query, beliefs: Beliefs, tried: set[int], best: float | None
