@@ -31,12 +31,16 @@ class Pools:
         names: node and kind of resource of each; the last is the backhaul.
         capacity: cores, whole GPUs, or the share of time that the backhaul may be busy, shape (R,).
         usd_per_hour: price of one of them, shape (R,).
+        per_machine: how much of it one machine has, shape (R,).
+        always_rented: machines of the node that are rented whether in use or not, shape (R,).
         max_utilisation: share of a station's capacity that it accepts load for.
     """
 
     names: tuple[tuple[str, str], ...]
     capacity: Floats
     usd_per_hour: Floats
+    per_machine: Floats
+    always_rented: Floats
     max_utilisation: float
 
     @cached_property
@@ -44,28 +48,50 @@ class Pools:
         """Prices at which all of any one pool costs 1, shape (R,)."""
         return np.asarray(1 / np.maximum(self.capacity, 1e-9))
 
+    def rented(self, taken: Floats) -> Floats:
+        """Return how much of each pool there is on the machines that have to be rented, shape (R,).
+
+        Args:
+            taken: what is taken of each, shape (R,).
+        """
+        needed = np.maximum(self.always_rented, np.ceil(taken / self.per_machine - 1e-9))
+        machines = dict.fromkeys((node for node, _ in self.names), 0.0)
+        for (node, _), many in zip(self.names, needed.tolist(), strict=True):
+            machines[node] = max(machines[node], many)
+        return np.array([machines[node] for node, _ in self.names]) * self.per_machine
+
     @classmethod
     def of(cls, desk: Desk) -> "Pools":
         """Return the pools of a desk's cluster."""
         names: list[tuple[str, str]] = []
         capacity: list[float] = []
         price: list[float] = []
+        per_machine: list[float] = []
+        rented: list[float] = []
         for name, node in desk.cluster.nodes.items():
             machines = desk.machines_up(name)
             names.append((name, CORES))
             capacity.append(machines * node.cores)
             price.append(node.core_price_usd_per_hour)
+            per_machine.append(node.cores)
+            rented.append(min(node.standby, machines))
             if node.gpus:
                 names.append((name, GPUS))
                 capacity.append(machines * node.gpus)
                 price.append(max(map(node.slice_price_usd_per_hour, node.gpu_profiles)))
+                per_machine.append(node.gpus)
+                rented.append(min(node.standby, machines))
         names.append(BACKHAUL)
         capacity.append(desk.cluster.max_utilisation)
         price.append(0.0)
+        per_machine.append(desk.cluster.max_utilisation)
+        rented.append(1)
         return cls(
             tuple(names),
             np.array(capacity, dtype=np.float64),
             np.array(price, dtype=np.float64),
+            np.array(per_machine, dtype=np.float64),
+            np.array(rented, dtype=np.float64),
             desk.cluster.max_utilisation,
         )
 

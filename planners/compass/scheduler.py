@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from planners.compass.beliefs import Offer
 from planners.compass.pools import Market, Pools, Standing
+from planners.matching import Demand, Problem, Supply, match
 from scenarios.queries import Query
 from sim import Desk, Plan
 
@@ -122,8 +123,101 @@ class FirstComeFirstServed(Scheduler):
         return first_that_fit(desk, [(bid, range(len(bid.offers))) for bid in bids])
 
 
+class ByPrice(Scheduler):
+    """Matches queries and plans at prices of the pools.
+
+    A query may be served by the plans that it can pay. Where several compete for what is left, they
+    are matched (`planners.matching`), so that as many as possible are served, and those at least
+    price; then each gets the first of its plans that fits.
+
+    Attributes:
+        gain: part of its price that a move must save, from 0 to 1.
+    """
+
+    gain: float
+
+    @abstractmethod
+    def most(self, feasible: bool) -> float:
+        """Return the most that serving a query may cost.
+
+        Args:
+            feasible: whether by a plan that is believed to be feasible.
+        """
+
+    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
+        """Return a plan that fits of each bid that can pay, those of the matching first."""
+        payable = []
+        for bid in bids:
+            prices = [float(offer.demand @ market.prices) for offer in bid.offers]
+            order = [
+                number
+                for number, offer in enumerate(bid.offers)
+                if prices[number] <= self.most(offer.feasible)
+            ]
+            # Infeasible plans are in order of how little they miss, which matters more.
+            if bid.offers[0].feasible:
+                order.sort(key=prices.__getitem__)
+            if order:
+                payable.append((prices[order[0]], bid.query.id, bid, order))
+        payable.sort(key=lambda each: each[:2])
+        return first_that_fit(desk, matched(market, [each[2:] for each in payable]))
+
+    def better(self, market: Market, query: Query, offers: Sequence[Offer]) -> list[Offer]:
+        """Return the feasible plans that cost so much less that a move pays."""
+        price = float(market.standing.share(query.id) @ market.prices)
+        most = (1 - self.gain) * price
+        return [
+            offer
+            for offer in offers
+            if offer.feasible and float(offer.demand @ market.prices) <= most
+        ]
+
+
+LATER = 0.01
+"""What a query's next plan is worth less than the one before, over what serving it is worth."""
+
+
+def matched(
+    market: Market, ranked: Sequence[tuple[Bid, Sequence[int]]]
+) -> list[tuple[Bid, Sequence[int]]]:
+    """Order bids, and the plans of each, so that as many as possible are served at once.
+
+    Args:
+        market: the pools; what is left of them is matched.
+        ranked: bids, and the numbers of their plans, the best first.
+
+    Returns:
+        First the bids that are served in the matching, each with its plan there first; the others
+        after them, as they were. A plan that is not believed to be feasible is worth half.
+    """
+    if len(ranked) < 2:
+        return list(ranked)
+    plans = [(at, place) for at, (_, order) in enumerate(ranked) for place in range(len(order))]
+    offers = [ranked[at][0].offers[ranked[at][1][place]] for at, place in plans]
+    weight = [
+        (1.0 if offer.feasible else 0.5) - LATER * place
+        for offer, (_, place) in zip(offers, plans, strict=True)
+    ]
+    left = np.maximum(0.0, market.pools.capacity - market.standing.taken)
+    problem = Problem(
+        np.array([at for at, _ in plans]),
+        np.array(weight),
+        Demand.of(np.array([offer.demand for offer in offers])),
+        Supply(left),
+    )
+    chosen = match(problem).chosen.tolist()
+    first, others = [], []
+    for (bid, order), row in zip(ranked, chosen, strict=True):
+        if row < 0:
+            others.append((bid, order))
+            continue
+        number = order[plans[row][1]]
+        first.append((bid, [number, *(each for each in order if each != number)]))
+    return first + others
+
+
 @dataclass(frozen=True)
-class PriceMatching(Scheduler):
+class PriceMatching(ByPrice):
     """Matches queries and plans by prices of the pools that rise with congestion.
 
     A unit of pool j costs u_j^steepness q_j / t_j, where t_j of it is taken, a share u_j of all,
@@ -163,29 +257,15 @@ class PriceMatching(Scheduler):
         if self.most_moves < 0:
             raise ValueError(f"most_moves={self.most_moves}: must be 0 or more")
 
+    def most(self, feasible: bool) -> float:
+        """Return the value of a query, in queries."""
+        return self.value if feasible else self.best_effort
+
     def prices(self, pools: Pools, standing: Standing) -> Floats:
         """Return what a unit of each pool is worth in queries, less where there is room."""
         busy = np.minimum(1.0, standing.taken / np.maximum(pools.capacity, 1e-9))
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)
-
-    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
-        """Return the cheapest plan that fits of each bid that can pay, the cheapest bids first."""
-        ranked = []
-        for bid in bids:
-            prices = [float(offer.demand @ market.prices) for offer in bid.offers]
-            order = [
-                number
-                for number, offer in enumerate(bid.offers)
-                if prices[number] <= (self.value if offer.feasible else self.best_effort)
-            ]
-            # Infeasible plans are in order of how little they miss, which matters more.
-            if bid.offers[0].feasible:
-                order.sort(key=prices.__getitem__)
-            if order:
-                ranked.append((prices[order[0]], bid.query.id, bid, order))
-        ranked.sort(key=lambda each: each[:2])
-        return first_that_fit(desk, [(bid, order) for _, _, bid, order in ranked])
 
     def overpaying(self, desk: Desk, market: Market) -> list[Query]:
         """Return the running queries that pay most above the value, the worst first."""
@@ -197,16 +277,6 @@ class PriceMatching(Scheduler):
                     paying.append((-price, query.id, query))
         paying.sort(key=lambda each: each[:2])
         return [query for _, _, query in paying[: self.most_moves]]
-
-    def better(self, market: Market, query: Query, offers: Sequence[Offer]) -> list[Offer]:
-        """Return the feasible plans that cost so much less that a move pays."""
-        price = float(market.standing.share(query.id) @ market.prices)
-        most = (1 - self.gain) * price
-        return [
-            offer
-            for offer in offers
-            if offer.feasible and float(offer.demand @ market.prices) <= most
-        ]
 
     def evicts(self, market: Market, query: Query) -> bool:
         """Tell whether a query costs so many others their service that it has to go."""
