@@ -1,0 +1,160 @@
+"""Desks that tests of Compass's parts sit at: a real one in a tiny world, and a pool of items."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from worlds import At, Does, run, scenario
+
+from planners.compass.pools import Market, Pools, Standing, Takes, Uses
+from planners.compass.scheduler import PriceMatching, Scheduler
+from scenarios.cluster import Node
+from scenarios.slo import Tier
+from scenarios.workload import Workload
+from sim import Choices, Desk
+from sim.profiling import Estimate, Measurement
+from sim.world import World
+
+ONE_CLOUD = {"cloud": Node("cloud", "a2-highgpu-1g")}
+
+
+def arriving(
+    *times: float,
+    latency_s: float | None = 4.0,
+    accuracy: float | None = None,
+    usd_per_hour: float | None = None,
+    **more: object,
+) -> Workload:
+    """Return a workload of queries that arrive then, and stay; of clean speech unless told."""
+    return Workload(
+        arrivals=At(times),
+        lifetime_mean_s=1000.0,
+        lifetime_min_s=900.0,
+        tiers={"any": Tier(1.0, latency_s, accuracy, usd_per_hour)},
+        **{"datasets": {"LibriSpeech": 1.0}} | more,
+    )
+
+
+def at_desk(
+    action: Callable[[Desk], None],
+    workload: Workload | None = None,
+    horizon_s: float = 2.0,
+    budget_s: float = 5.0,
+    seed: int = 1,
+    **more: object,
+) -> World:
+    """Let a test act at the desk at every trigger of a small world, and return the world.
+
+    By default one query arrives, at one second of two.
+    """
+    raised: list[Exception] = []
+
+    def act(desk: Desk) -> None:
+        try:
+            action(desk)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    made = run(
+        scenario(horizon_s, workload=workload or arriving(1.0), **more),
+        Does(act, budget_s=budget_s),
+        seed,
+    )
+    if raised:
+        raise raised[0]
+    return made
+
+
+def market(
+    desk: Desk,
+    uses: dict[int, Uses] | None = None,
+    scheduler: Scheduler | None = None,
+    prices: dict[str, float] | None = None,
+) -> Market:
+    """Return the market of a desk.
+
+    Args:
+        desk: the desk.
+        uses: what plans in force use, by query.
+        scheduler: who sets prices; by default as Compass does.
+        prices: price of a unit of each kind of pool instead; nothing for those that are left out.
+    """
+    pools = Pools.of(desk)
+    query = (*desk.waiting, *desk.running)[0]
+    takes = Takes.of(desk, pools, desk.view(query, Choices()))
+    standing = Standing(uses or {}, takes, pools)
+    if prices is not None:
+        set_ = np.array([prices.get(kind, 0.0) for _, kind in pools.names])
+        return Market(pools, set_, standing)
+    return Market(pools, (scheduler or PriceMatching()).prices(pools, standing), standing)
+
+
+@dataclass
+class Asker:
+    """A query as far as profilers look at one.
+
+    Args:
+        slo: what it is promised.
+        dataset: its data set.
+    """
+
+    slo: object
+    dataset: str = "pool"
+
+
+class Pool:
+    """A desk that offers one pool of items that are profiled in an order of chance.
+
+    Args:
+        accuracy: of each item, shape (n,).
+        features: of each item, shape (n, F).
+        rng: draws the order.
+        memory: what planners remember; share it between pools of one data set.
+
+    Attributes:
+        asked: how many items rested on each estimate, in order.
+        items: numbers in the pool of those measured by the last estimate.
+    """
+
+    def __init__(self, accuracy, features, rng, memory=None) -> None:
+        self._order = rng.permutation(len(accuracy))
+        self._accuracy, self._features = accuracy[self._order], features[self._order]
+        self._unordered = features
+        self.memory = {} if memory is None else memory
+        self._known = np.zeros(len(accuracy), dtype=bool)
+        self.asked: list[int] = []
+
+    @property
+    def items(self) -> np.ndarray:
+        return self._order[self._known]
+
+    def recall(self, key, query=None):
+        return self.memory.get(key)
+
+    def remember(self, key, value, query=None) -> None:
+        self.memory[key] = value
+
+    def dataset_features(self, dataset):
+        return self._unordered
+
+    def features(self, query):
+        return self._features
+
+    def profile(self, query, configuration, samples) -> Estimate:
+        if isinstance(samples, int):
+            samples = np.arange(samples)
+        self._known[samples] = True
+        items = np.flatnonzero(self._known)
+        self.asked.append(len(items))
+        count = len(items)
+        return Estimate(
+            Measurement(
+                configuration,
+                items,
+                self._accuracy[items],
+                np.ones((count, 1)),
+                np.ones(count),
+                np.ones(count),
+            )
+        )

@@ -1,0 +1,185 @@
+"""Compass goes on from its last checkpoint: in the world, and where the simulator is killed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from compass_desks import ONE_CLOUD, arriving
+from worlds import run, scenario
+
+from lab.simulate import main
+from planners.compass.compass import Compass
+from planners.compass.history import WarmStart
+from planners.compass.search import CmboSearch
+from scenarios.cluster import Profiling
+from scenarios.drift import Drift, DriftEvent
+
+COLD = CmboSearch(warm_start=WarmStart(histories=0, ahead=0))
+DEMANDING = {"latency_s": 1.0, "accuracy": 0.97}
+
+
+def crashing(*events, arrivals=(1.0, 32.4), horizon_s=60.0):
+    """Run Compass, whose process dies as told, with a checkpoint every second."""
+    made = run(
+        scenario(
+            horizon_s,
+            workload=arriving(*arrivals, **DEMANDING),
+            drift=Drift(list(events)),
+            nodes=ONE_CLOUD,
+            profiling=Profiling(checkpoint_every_s=1.0),
+        ),
+        Compass(search=COLD),
+    )
+    assert made.planner_errors == []
+    made.frames = made.tables.take()
+    return made
+
+
+def crash(at_s, duration_s=3.0):
+    return DriftEvent("planner_crash", at_s=at_s, duration_s=duration_s)
+
+
+class TestInTheWorld:
+    """The planner's process dies in simulated time."""
+
+    def test_while_nothing_is_planned_it_changes_nothing(self):
+        calm, made = crashing(), crashing(crash(21.0))
+        assert made.planner_crashes == 1
+        assert made.profiling_runs_lost == 0
+        for table, frame in calm.frames.items():
+            assert made.frames[table].equals(frame), table
+
+    def test_in_the_middle_of_a_search_what_was_profiled_by_the_checkpoint_is_kept(self):
+        """The search of 32.4 s is lost at 33.2 s, and begins anew at 36.2 s."""
+        calm, made = crashing(), crashing(crash(33.2))
+        before, after = (
+            each.frames["profiling"].filter(pl.col("query") == 1).sort("at_s")
+            for each in (calm, made)
+        )
+        kept = before.filter(pl.col("at_s") <= 33.0)
+        assert kept.height > 0
+        lost = after.filter(pl.col("at_s").is_between(33.0, 36.2))
+        assert lost.height == made.profiling_runs_lost > 0
+        what = ["configuration", "samples"]
+        runs = after.filter(pl.col("at_s") > 36.2)
+        assert runs.join(kept, on=what, how="semi").is_empty(), "profiled anew"
+        first = after.filter(pl.col("at_s") < 36.2)
+        again = runs.join(first, on=what, how="semi")
+        assert again.select(what).equals(lost.select(what).head(again.height))
+
+    def test_it_ends_with_the_plan_that_it_would_have_chosen_and_sooner_than_from_nothing(self):
+        calm, made = (each.frames["decisions"] for each in (crashing(), crashing(crash(33.2))))
+        columns = ["query", "configuration", "placement", "plan"]
+        assert made.select(columns).equals(calm.select(columns))
+        calm_s, made_s = (
+            each.filter(pl.col("query") == 1)["charged_s"][0] for each in (calm, made)
+        )
+        assert made_s < calm_s - 0.1
+        assert made.filter(pl.col("query") == 1)["trigger"].to_list() == ["recovery"]
+
+
+KEYS = (
+    "planner=compass_cold",
+    "planner._target_=frail_compass.Frail",
+    "horizon_s=60",
+    "flush_every_s=20",
+    "workload.rate=0.1",
+    "figures=false",
+    "seed=1",
+)
+
+# It kills its own process, as kill -9 does, in the middle of planning: after so many profiles, one
+# of which takes a second, as it may on machines of one's own; what lasts is written in time.
+FRAIL = """
+import os, signal, time
+from pathlib import Path
+from planners.compass.compass import Compass
+
+class Desk:
+    def __init__(self, desk):
+        self.desk = desk
+    def __getattr__(self, name):
+        return getattr(self.desk, name)
+    def profile(self, *arguments, **more):
+        estimate = self.desk.profile(*arguments, **more)
+        if Path("kill_after").exists():
+            left = int(Path("kill_after").read_text()) - 1
+            Path("kill_after").write_text(str(left))
+            if left == 3:
+                time.sleep(1.1)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return estimate
+
+class Frail(Compass):
+    def plan(self, desk):
+        super().plan(Desk(desk))
+"""
+
+
+@pytest.fixture
+def finished(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command to its end in a directory with a frail planner."""
+    (tmp_path / "frail_compass.py").write_text(FRAIL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    def start(name, *more):
+        arguments = [*KEYS, f"hydra.run.dir={name}", *more]
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *arguments])
+        assert main() == 0, capsys.readouterr().err
+        return tmp_path / name
+
+    yield start
+    sys.modules.pop("frail_compass", None)
+
+
+def killed(directory, name, after, *more):
+    """Start the command in a process of its own, which is killed after so many profiles."""
+    (directory / "kill_after").write_text(str(after))
+    code = "import sys; sys.path.insert(0, ''); from lab.simulate import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *KEYS, f"hydra.run.dir={name}", *more],
+        cwd=directory,
+        env=os.environ | {"PYTHONHASHSEED": "random"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -9, done.stderr
+    (directory / "kill_after").unlink()
+
+
+def tables(directory: Path) -> dict[str, bytes]:
+    """Return the bytes of every file but the summary, by its path."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != "summary.json"
+    }
+
+
+def summary(directory: Path) -> dict:
+    return json.loads((directory / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("kills", [(6,), pytest.param((6, 20), marks=pytest.mark.slow)])
+def test_killed_while_it_plans_it_ends_as_if_uninterrupted(finished, tmp_path, kills):
+    """Those of another process than this are killed; nothing that was saved is profiled anew."""
+    whole = finished("whole")
+    expected = summary(whole)
+    assert expected["profiles_restored"] == 0
+    assert expected["profiles_measured"] > 20
+    for number, after in enumerate(kills):
+        killed(tmp_path, "here", after, *(["resume=true"] if number else []))
+    here = finished("here", "resume=true")
+    assert tables(here) == tables(whole)
+    ended = summary(here)
+    assert ended["profiles_restored"] >= sum(kills) / 2 - 1
+    assert ended["profiles_restored"] + ended["profiles_measured"] == expected["profiles_measured"]
+    unlike = {"wall_s", "planning_wall_s", "profiles_restored", "profiles_measured"}
+    assert {key for key in ended if ended[key] != expected[key]} <= unlike

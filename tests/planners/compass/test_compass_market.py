@@ -1,0 +1,228 @@
+"""Pools, stations that stand, what plans take of them, and what that costs."""
+
+import numpy as np
+import pytest
+from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planners.compass.pools import BACKHAUL, Pools, Standing, Takes, Uses
+from planners.compass.scheduler import FirstComeFirstServed, PriceMatching
+from sim import Choices
+
+POOLS = Pools(
+    (("cloud", "cores"), ("cloud", "GPUs"), BACKHAUL),
+    np.array([12.0, 2.0, 0.8]),
+    np.array([0.05, 3.0, 0.0]),
+    0.8,
+)
+# A core, two cores, a half of a GPU; and the device.
+TAKES = Takes(
+    np.array([0, 0, 1, 0]), np.array([1.0, 2.0, 0.5, 0.0]), np.array([1.0, 2.0, 1.0, 1.0])
+)
+
+
+def uses(*operators, backhaul=0.0):
+    """Return what a plan uses: station, operator key and share filled of each operator."""
+    station, key, filled = zip(*operators, strict=True)
+    return Uses(np.array(station), np.array(key), np.array(filled, dtype=float), backhaul)
+
+
+def standing(*each):
+    return Standing(dict(enumerate(each)), TAKES, POOLS)
+
+
+class TestStanding:
+    """Stations that queries share."""
+
+    def test_queries_that_agree_share_a_station(self):
+        alone = standing(uses((0, 5, 0.3)))
+        both = standing(uses((0, 5, 0.3)), uses((0, 5, 0.4)))
+        assert alone.taken.tolist() == both.taken.tolist() == [1.0, 0.0, 0.0]
+        assert both.queries.tolist() == [2.0, 0.0, 0.0]
+
+    @pytest.mark.parametrize("other", [(0, 6, 0.4), (0, 5, 0.8)])
+    def test_those_of_another_configuration_or_too_large_do_not(self, other):
+        assert standing(uses((0, 5, 0.3)), uses(other)).taken.tolist() == [2.0, 0.0, 0.0]
+
+    def test_kinds_of_several_units_and_shares_of_a_gpu_by_hand(self):
+        made = standing(
+            uses((-1, 0, 0.0), (1, 3, 0.5), (2, 7, 0.6), backhaul=0.1),
+            uses((0, 1, 0.2), (1, 4, 0.9), (2, 7, 0.3)),
+        )
+        assert made.taken.tolist() == [1.0 + 2.0 + 2.0, 0.5, 0.1]
+        assert made.queries.tolist() == [2.0, 2.0, 1.0]
+
+    def test_a_query_pays_for_its_part_of_what_it_shares(self):
+        made = standing(uses((0, 5, 0.1)), uses((0, 5, 0.3)), uses((0, 6, 0.2)))
+        assert [made.share(query)[0] for query in range(3)] == pytest.approx([0.25, 0.75, 1.0])
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.lists(
+                    st.tuples(st.integers(-1, 2), st.integers(0, 2), st.floats(0.01, 1.0)),
+                    min_size=3,
+                    max_size=3,
+                ),
+                st.floats(0, 0.5),
+            ),
+            min_size=1,
+            max_size=6,
+        )
+    )
+    def test_shares_sum_to_what_is_taken(self, queries):
+        made = standing(*(uses(*operators, backhaul=sent) for operators, sent in queries))
+        shares = [made.share(query) for query in range(len(queries))]
+        np.testing.assert_allclose(np.sum(shares, axis=0), made.taken, atol=1e-9)
+
+    def test_who_is_in_it(self):
+        made = standing(uses((0, 5, 0.1)))
+        assert 0 in made
+        assert 1 not in made
+        assert standing().taken.tolist() == [0.0, 0.0, 0.0]
+
+
+class TestTaken:
+    """A plan takes a share of a station with room, or a new one."""
+
+    @pytest.mark.parametrize(
+        ("filled", "room", "waste", "expected"),
+        [
+            (0.3, 0.4, 0.5, 0.3),  # joins
+            (0.3, 0.2, 0.5, 0.65),  # new: half of what it leaves idle counts
+            (0.3, 0.0, 0.0, 0.3),
+            (0.3, 0.0, 1.0, 1.0),
+            (0.0, 0.0, 1.0, 0.0),  # on the device
+            (1.0, 0.0, 1.0, 1.0),
+        ],
+    )
+    def test_by_hand(self, filled, room, waste, expected):
+        found = Takes.taken(np.array([[filled]]), np.array([[room]]), waste)
+        assert found == pytest.approx(expected)
+
+    @given(st.floats(0.01, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+    def test_joining_never_takes_more_than_a_new_station(self, filled, room, waste):
+        joined, new = (
+            float(Takes.taken(np.array([[filled]]), np.array([[each]]), waste)[0, 0])
+            for each in (room, 0.0)
+        )
+        assert filled - 1e-12 <= joined <= new <= 1.0 + 1e-12
+
+
+def at_market(act):
+    """Let a test act at a desk with a query, its view, and what it would fill."""
+
+    def sit(desk):
+        [query] = desk.waiting
+        view = desk.view(query, Choices())
+        pools = Pools.of(desk)
+        takes = Takes.of(desk, pools, view)
+        estimate = desk.profile(query, desk.pipeline.configurations[0], 32)
+        plans = np.flatnonzero(view.configuration == 0)
+        times_s = np.broadcast_to(
+            estimate.measurement.operator_mean_s, (len(plans), view.station.shape[1])
+        )
+        filled = takes.filled(pools, view, plans, query.requests_per_s, times_s)
+        act(desk, query, view, pools, takes, plans, filled)
+
+    at_desk(sit, arriving(1.0), nodes=ONE_CLOUD)
+
+
+class TestAtADesk:
+    """Pools and demands of a real cluster."""
+
+    def test_pools_are_the_cores_and_gpus_that_are_up_and_the_backhaul(self):
+        def act(desk):
+            pools = Pools.of(desk)
+            node = desk.cluster.nodes["cloud"]
+            assert pools.names == POOLS.names
+            assert pools.capacity.tolist() == [node.cores, 1.0, desk.cluster.max_utilisation]
+            assert (pools.scarcity * pools.capacity).tolist() == pytest.approx([1.0, 1.0, 1.0])
+
+        at_desk(act, nodes=ONE_CLOUD)
+
+    def test_a_station_is_filled_by_load_over_what_it_accepts(self):
+        def act(desk, query, view, pools, takes, plans, filled):
+            on_device = view.station[plans] < 0
+            assert (filled[on_device] == 0).all()
+            assert (filled[~on_device] > 0).all()
+            row, operator = np.argwhere(~on_device)[0]
+            kind = view.stations[view.station[plans[row], operator]]
+            mean_s = desk.profile(
+                query, desk.pipeline.configurations[0], 32
+            ).measurement.operator_mean_s[operator]
+            factor = desk.capacity_factors(query, view.plan(int(plans[row])))[operator]
+            accepts = desk.cluster.max_utilisation * kind.servers
+            expected = query.requests_per_s * mean_s * factor / accepts
+            assert filled[row, operator] == pytest.approx(expected)
+
+        at_market(act)
+
+    def test_a_plan_joins_stations_that_have_room(self):
+        """The very plan that stands has room; of another configuration there is none."""
+
+        def act(desk, query, view, pools, takes, plans, filled):
+            row = int(np.argmax((view.station[plans] >= 0).sum(axis=1)))
+            mine = np.array([plans[row]])
+            stands = Uses(view.station[mine[0]], view.operator_key[mine[0]], filled[row])
+            made = market(desk, {7: stands})
+            room = made.standing.room(view, mine)
+            np.testing.assert_allclose(room[0], np.ceil(filled[row]) - filled[row])
+            others = np.flatnonzero(view.configuration == 124)
+            assert (made.standing.room(view, others) == 0).all()
+            joined = takes.demand(
+                pools, view, mine, 0.5, Takes.taken(filled[[row]], room, waste=1.0)
+            )
+            new = takes.demand(
+                pools, view, mine, 0.5, Takes.taken(filled[[row]], 0 * room, waste=1.0)
+            )
+            assert (joined[:, :-1] <= new[:, :-1]).all()
+            assert joined[:, :-1].sum() < 0.8 * new[:, :-1].sum()
+            np.testing.assert_allclose(new[0, :-1], made.standing.taken[:-1])
+
+        at_market(act)
+
+    def test_what_plans_cost_is_what_they_take_at_the_prices(self):
+        def act(desk, query, view, pools, takes, plans, filled):
+            prices = np.array([0.3, 2.0, 5.0])
+            demand = takes.demand(pools, view, plans, 0.5, filled)
+            cost = takes.priced(view, plans, 0.5, filled, prices)
+            np.testing.assert_allclose(cost, demand @ prices)
+            on_device = (view.station[plans] < 0).all(axis=1)
+            assert (demand[on_device] == 0).all()
+            assert (demand[~on_device].sum(axis=1) > 0).all()
+
+        at_market(act)
+
+
+class TestPrices:
+    """They rise with load."""
+
+    def crowd(self, many):
+        return standing(*(uses((0, number, 0.9), backhaul=0.01) for number in range(many)))
+
+    def test_prices_rise_with_load(self):
+        prices = [PriceMatching().prices(POOLS, self.crowd(many)) for many in range(13)]
+        cores = [each[0] for each in prices]
+        assert cores == sorted(cores)
+        assert cores[12] > 10 * cores[4] > 0
+        assert len({each[1] for each in prices}) == 1, "nobody uses the GPUs"
+
+    def test_a_full_pool_costs_what_a_unit_serves(self):
+        """Twelve queries on twelve cores: a core is worth one of them."""
+        price = PriceMatching().prices(POOLS, self.crowd(12))[0]
+        assert price == pytest.approx(1.0, abs=0.01)
+        shared = standing(*(uses((0, number // 3, 0.3)) for number in range(36)))
+        assert PriceMatching().prices(POOLS, shared)[0] == pytest.approx(3.0, abs=0.01)
+
+    def test_an_idle_pool_costs_little_but_something(self):
+        prices = PriceMatching().prices(POOLS, standing())
+        assert (prices[:2] > 0).all(), "of machines; links are paid for anyway"
+        assert (prices >= 0).all()
+        assert (prices * POOLS.capacity < 0.1).all()
+
+    def test_first_come_first_served_has_one_price_whatever_the_load(self):
+        for many in (0, 12):
+            prices = FirstComeFirstServed().prices(POOLS, self.crowd(many))
+            np.testing.assert_allclose(prices * POOLS.capacity, 1.0)

@@ -1,0 +1,230 @@
+"""The runtime's watch: what it notices, what it leaves alone, and what comes of it."""
+
+from dataclasses import dataclass
+
+import polars as pl
+import pytest
+from compass_desks import arriving
+from worlds import run, scenario
+
+from planners.compass.beliefs import Found
+from planners.compass.compass import Compass
+from planners.compass.history import WarmStart
+from planners.compass.runtime import NoRuntime, Watch
+from planners.compass.search import FOUND, CmboSearch, RandomSearch
+from scenarios.cluster import Node
+from scenarios.drift import Drift, DriftEvent
+
+COLD = WarmStart(histories=0, ahead=0)
+FOUR = (1.0, 2.0, 3.0, 4.0)
+STEP_S = 85.0
+ALARMS: list[tuple[float, int]] = []
+SLOWNESS: list[float] = []
+
+
+@dataclass(frozen=True)
+class Noted(Watch):
+    """A watch whose alarms, and what it believes of query 0's device, are noted."""
+
+    def drifted(self, desk):
+        found = super().drifted(desk)
+        ALARMS.extend((desk.now_s, query.id) for query in found)
+        known: Found | None = desk.recall((FOUND, 0))
+        SLOWNESS.append(1.0 if known is None else known.slowness.device)
+        return found
+
+
+class Made:
+    """A run of Compass in a small world.
+
+    Args:
+        runtime: who watches.
+        events: what drifts.
+        seed: of the run.
+        search: how plans are found.
+        horizon_s: of the run.
+        times: arrivals.
+        slo: what queries are promised.
+        cluster: of the world.
+    """
+
+    def __init__(
+        self,
+        runtime,
+        *events,
+        seed=3,
+        search=None,
+        horizon_s=280.0,
+        times=FOUR,
+        slo=None,
+        **cluster,
+    ):
+        ALARMS.clear()
+        SLOWNESS.clear()
+        workload = arriving(*times, **slo or {"latency_s": 1.0, "accuracy": 0.9})
+        planner = Compass(
+            search=search or CmboSearch(warm_start=COLD), runtime=runtime, improve_s=0.0
+        )
+        world = run(
+            scenario(horizon_s, workload=workload, drift=Drift(list(events)), **cluster),
+            planner,
+            seed,
+        )
+        assert world.planner_errors == []
+        self.tables = world.tables.take()
+        self.decisions = self.tables["decisions"]
+        self.alarms, self.slowness = list(ALARMS), list(SLOWNESS)
+
+    @property
+    def moved(self):
+        """Queries that were deployed anew at a tick."""
+        return set(self.decisions.filter(pl.col("trigger") == "tick")["query"])
+
+    def bad(self, what, from_s):
+        """Return the share of windows that fail a part of the SLO, of those that begin later."""
+        windows = self.tables["windows"].filter(pl.col("start_s") >= from_s)
+        return 1 - windows[what].mean()
+
+
+def slower(factor=0.05, **more):
+    return DriftEvent("device_slowdown", at_s=STEP_S, factor=factor, **more)
+
+
+class TestLatency:
+    """A step in latency shows in windows."""
+
+    def test_it_is_found_and_over_soon_and_without_replanning_it_goes_on(self):
+        watched, left = Made(Noted(), slower()), Made(NoRuntime(), slower())
+        early = sum(at_s <= STEP_S for at_s, _ in watched.alarms)
+        assert early <= 1, "a window that is bad by chance"
+        assert len(watched.alarms) > early
+        assert watched.moved
+        assert left.moved == set()
+        assert left.bad("latency_met", 160.0) > 0.3
+        assert watched.bad("latency_met", 160.0) < 0.5 * left.bad("latency_met", 160.0)
+
+    def test_what_was_profiled_is_kept(self):
+        """The same configurations elsewhere do: none needs to be profiled again, or another."""
+        made = Made(Noted(audit_every_s=0.0), slower())
+        assert made.moved
+        assert made.tables["profiling"]["at_s"].max() < STEP_S
+
+    def test_only_who_drifted_is_planned_anew(self):
+        made = Made(Noted(), slower(share=0.5))
+        drifted = {query for _, query in made.alarms}
+        assert 0 < len(drifted) < 4
+        assert made.moved <= drifted
+        rest = made.decisions.filter(~pl.col("query").is_in(list(drifted)))
+        assert rest["query"].is_unique().all()
+
+    def test_a_query_that_cannot_move_is_not_corrected_for_the_same_again_and_again(self):
+        """Its device is five times as slow, however often that is seen."""
+
+        class Once(CmboSearch):
+            def run(self, desk, query, market, seconds, improve):
+                if query in desk.running:
+                    return []
+                return super().run(desk, query, market, seconds, improve)
+
+        made = Made(
+            Noted(),
+            slower(0.2),
+            search=Once(warm_start=COLD),
+            times=(1.0,),
+            slo={"latency_s": 0.5, "accuracy": 0.5},
+        )
+        assert len(made.alarms) >= 4
+        after = [each for each in made.slowness if each > 2]
+        assert len(after) > 10
+        assert 2.5 < min(after) <= max(after) < 6.0
+
+    @pytest.mark.parametrize("seed", range(1, 6))
+    def test_without_drift_there_is_no_alarm(self, seed):
+        watch = Noted(audit_every_s=20.0)
+        made = Made(watch, seed=seed, slo={"latency_s": 2.0, "accuracy": 0.9})
+        assert made.tables["windows"].height > 20
+        audited = made.tables["profiling"].filter(pl.col("at_s") > 20.0)
+        assert audited.height > 20
+        assert made.alarms == []
+        assert made.moved == set()
+
+    def test_slack_lets_some_misses_pass(self):
+        made = Made(Noted(slack=19.0), slower(), horizon_s=200.0)
+        assert made.alarms == []
+
+
+VOICES = {"latency_s": 4.0, "accuracy": 0.55, "datasets": {"VOiCES": 1.0}}
+
+
+class TestAccuracy:
+    """A step in accuracy shows in audits alone."""
+
+    def made(self, runtime, factor=0.5):
+        step = DriftEvent("content_shift", at_s=STEP_S, factor=factor)
+        search = RandomSearch(warm_start=COLD)
+        return Made(runtime, step, seed=1, search=search, slo=VOICES, horizon_s=320.0)
+
+    def test_it_is_found_by_audits_and_only_where_the_floor_is_missed(self):
+        made = self.made(Noted(audit_every_s=20.0, audit_samples=96))
+        alarmed = {query for at_s, query in made.alarms if at_s > STEP_S}
+        assert alarmed
+        after = made.tables["windows"].filter(pl.col("start_s") >= 120.0)
+        first = after.filter(pl.col("start_s") == 120.0)
+        missing = set(first.filter(~pl.col("accuracy_met"))["query"])
+        assert alarmed <= set(after.filter(~pl.col("accuracy_met"))["query"]) | missing
+
+    def test_its_data_are_renewed_and_profiled_anew(self):
+        made = self.made(Noted(audit_every_s=20.0, audit_samples=96))
+        query = made.alarms[0][1]
+        mine = made.tables["profiling"].filter(pl.col("query") == query)
+        late = mine.filter(pl.col("at_s") > made.alarms[0][0])
+        assert late.filter(pl.col("samples") != 96).height > 0
+        assert (late["true_accuracy"] < mine["true_accuracy"].max()).all()
+
+    def test_without_audits_nothing_is_found(self):
+        for runtime in (NoRuntime(), Noted(audit_every_s=0.0)):
+            made = self.made(runtime)
+            assert made.alarms == []
+            assert made.moved == set()
+            assert made.tables["profiling"]["at_s"].max() < 20.0
+
+    def test_audits_come_as_often_as_told_and_are_charged(self):
+        made = self.made(Noted(audit_every_s=50.0, audit_samples=8), factor=0.05)
+        audits = made.tables["profiling"].filter((pl.col("query") == 3) & (pl.col("samples") == 8))
+        assert 4 <= audits.height <= 6
+        assert (audits["at_s"].diff().drop_nulls() > 49.999).all()
+        assert (audits["charged_s"] > 1e-3).all()
+
+
+def test_after_a_failure_queries_are_served_by_machines_that_work():
+    failure = DriftEvent("machine_failure", at_s=61.0, node="cloud", duration_s=500.0)
+    made = Made(Noted(), failure, horizon_s=160.0)
+    windows = made.tables["windows"].filter(pl.col("start_s") >= 80.0)
+    assert windows["deployed_s"].sum() > 0.9 * windows["active_s"].sum()
+
+
+def test_a_machine_on_standby_takes_over_without_booting():
+    failure = DriftEvent("machine_failure", at_s=81.0, node="cloud", duration_s=500.0)
+    served = {}
+    for standby in (0, 2):
+        nodes = {"cloud": Node("cloud", "a2-highgpu-1g", count=2, standby=standby, boot_s=60.0)}
+        made = Made(NoRuntime(), failure, horizon_s=160.0, nodes=nodes, times=(1.0,))
+        served[standby] = (
+            made.tables["windows"].filter(pl.col("start_s") >= 80.0)["deployed_s"].sum()
+        )
+    assert served[2] > served[0] + 50.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("audit_every_s", -1.0),
+        ("slack", -0.1),
+        ("audit_samples", 0),
+        ("alpha", 0.0),
+        ("alpha", 1.0),
+    ],
+)
+def test_parameters_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value}: must"):
+        Watch(**{name: value})

@@ -1,0 +1,197 @@
+"""The multi-query scheduler: who is served when machines are short, and who has to go."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from compass_desks import ONE_CLOUD, arriving
+from worlds import run, scenario
+
+from planners.compass.beliefs import Offer
+from planners.compass.compass import Compass
+from planners.compass.history import WarmStart
+from planners.compass.pools import BACKHAUL, Market, Pools, Standing, Takes
+from planners.compass.runtime import NoRuntime
+from planners.compass.scheduler import Bid, FirstComeFirstServed, PriceMatching
+from planners.compass.search import CmboSearch
+from scenarios.cluster import Node
+from scenarios.random_streams import stream
+
+SCHEDULERS = [FirstComeFirstServed(), PriceMatching()]
+SMALL = {"cloud": Node("cloud", "g2-standard-4")}
+TAKES = Takes(np.array([0, 1, 0]), np.array([1.0, 1.0, 0.0]), np.ones(3))
+
+
+class Cluster:
+    """A desk at which plans fit as long as there is room; a plan is what it takes.
+
+    Args:
+        capacity: of cores and GPUs.
+    """
+
+    waiting = running = searching = departed = ()
+    trigger, now_s = "arrival", 0.0
+
+    def __init__(self, *capacity):
+        self.capacity = np.array([*capacity, 0.8])
+
+    def fits_all(self, orders):
+        free, fits = self.capacity.copy(), []
+        for _, plan in orders:
+            fits.append(bool((np.array(plan) <= free + 1e-9).all()))
+            if fits[-1]:
+                free -= np.array(plan)
+        return fits
+
+    def fits(self, query, plan):
+        return self.fits_all([(query, plan)])[0]
+
+    def plan_of(self, query):
+        return None
+
+    @property
+    def market(self):
+        names = ("cloud", "cores"), ("cloud", "GPUs"), BACKHAUL
+        pools = Pools(names, self.capacity, np.array([0.05, 3.0, 0.0]), 0.8)
+        standing = Standing({}, TAKES, pools)
+        return Market(pools, PriceMatching().prices(pools, standing), standing)
+
+
+def bid(number, *plans, feasible=True):
+    """Return a bid by a query for plans that take so many cores and GPUs."""
+    plans = [(*each, 0.0) for each in plans]
+    offers = [
+        Offer(at, 0, 1.0, 0.9, 1.0, np.array(plan), feasible) for at, plan in enumerate(plans)
+    ]
+    return Bid(SimpleNamespace(id=number), offers, plans)
+
+
+def awarded(scheduler, cluster, *bids):
+    """Return the number of the plan that each query gets, by id."""
+    awards = scheduler.award(cluster, cluster.market, bids)
+    assert len({award.bid.query.id for award in awards}) == len(awards), "one for each at most"
+    total = np.sum([award.plan for award in awards], axis=0) if awards else np.zeros(3)
+    assert (total <= cluster.capacity + 1e-9).all()
+    for award in awards:
+        assert award.plan == award.bid.plans[award.chosen]
+        assert award.offer is award.bid.offers[award.chosen]
+    return {award.bid.query.id: award.chosen for award in awards}
+
+
+class TestAwards:
+    """Bids for machines that are short."""
+
+    @pytest.mark.parametrize("scheduler", SCHEDULERS)
+    def test_with_room_for_all_each_gets_its_best_plan(self, scheduler):
+        bids = [bid(number, (1.0, 0.0), (0.0, 0.5)) for number in range(3)]
+        assert awarded(scheduler, Cluster(50.0, 4.0), *bids) == {0: 0, 1: 0, 2: 0}
+
+    def test_the_first_come_takes_what_three_could_share(self):
+        bids = [bid(0, (3.0, 0.0)), *(bid(number, (1.0, 0.0)) for number in (1, 2, 3))]
+        assert awarded(FirstComeFirstServed(), Cluster(3.0, 1.0), *bids) == {0: 0}
+        assert awarded(PriceMatching(), Cluster(3.0, 1.0), *bids) == {1: 0, 2: 0, 3: 0}
+
+    @pytest.mark.parametrize("scheduler", SCHEDULERS)
+    def test_who_finds_its_best_plan_taken_gets_the_next(self, scheduler):
+        bids = [bid(number, (1.0, 0.0), (0.0, 0.9)) for number in range(3)]
+        found = awarded(scheduler, Cluster(2.0, 1.0), *bids)
+        assert sorted(found.values()) == [0, 0, 1]
+
+    @pytest.mark.parametrize("scheduler", SCHEDULERS)
+    def test_nobody_is_served_by_what_does_not_fit(self, scheduler):
+        assert awarded(scheduler, Cluster(2.0, 1.0), bid(0, (3.0, 0.0), (0.0, 2.0))) == {}
+        assert awarded(scheduler, Cluster(2.0, 1.0)) == {}
+
+    def test_nobody_pays_for_the_machines_of_many_others(self):
+        """At a price of 1 a core, a plan of three costs what three queries would be worth."""
+        cluster = Cluster(9.0, 1.0)
+        dear = Market(cluster.market.pools, np.ones(3), cluster.market.standing)
+        for cores, served in ((2.0, True), (3.0, False)):
+            awards = PriceMatching(value=2.5).award(cluster, dear, [bid(0, (cores, 0.0))])
+            assert bool(awards) == served
+
+    def test_best_effort_is_worth_less_than_service(self):
+        cluster = Cluster(9.0, 1.0)
+        dear = Market(cluster.market.pools, np.ones(3), cluster.market.standing)
+        for feasible in (True, False):
+            bids = [bid(0, (1.0, 0.0), feasible=feasible)]
+            assert bool(PriceMatching().award(cluster, dear, bids)) == feasible
+
+    def test_on_contended_instances_matching_serves_no_fewer(self):
+        served = {scheduler: [] for scheduler in SCHEDULERS}
+        for number in range(40):
+            rng = stream(number, "contended")
+            cluster = Cluster(8.0, 3.0)
+            bids = [
+                bid(query, *rng.uniform(0.2, [3.0, 1.5], (3, 2)) * (rng.random((3, 2)) < 0.7))
+                for query in range(12)
+            ]
+            bids = [each for each in bids if min(map(sum, each.plans)) > 0]
+            for scheduler, counts in served.items():
+                counts.append(len(awarded(scheduler, cluster, *bids)))
+        first_come, matched = (np.array(served[scheduler]) for scheduler in SCHEDULERS)
+        assert first_come.mean() < 8, "not all can be served"
+        assert matched.sum() > 1.1 * first_come.sum()
+        assert (matched >= first_come).mean() > 0.9
+
+
+class Keen(PriceMatching):
+    """Would move or evict everybody at once."""
+
+    def overpaying(self, desk, market):
+        return list(desk.running)
+
+    def better(self, market, query, offers):
+        return []
+
+    def evicts(self, market, query):
+        return True
+
+
+def decided(scheduler, many, nodes, horizon_s=40.0, seed=1):
+    workload = arriving(*(1.0 + number for number in range(many)), latency_s=1.0, accuracy=0.9)
+    planner = Compass(
+        search=CmboSearch(warm_start=WarmStart(histories=0, ahead=0)),
+        scheduler=scheduler,
+        runtime=NoRuntime(),
+        improve_s=0.0,
+    )
+    made = run(scenario(horizon_s, workload=workload, nodes=nodes), planner, seed)
+    assert made.planner_errors == []
+    return made.tables.take()
+
+
+class TestInTheWorld:
+    """Compass whole, in a crowd."""
+
+    def test_nobody_is_moved_or_evicted_unless_others_wait(self):
+        alone = decided(Keen(), 4, ONE_CLOUD)["decisions"]
+        assert alone["outcome"].to_list() == ["deployed"] * 4
+        assert set(alone["trigger"]) == {"arrival"}
+        crowd = decided(Keen(), 16, SMALL)["decisions"]
+        released = crowd.filter(pl.col("outcome") == "released")
+        assert released.height > 0
+        assert set(released["trigger"]) == {"tick"}
+
+    def test_first_come_first_served_leaves_everybody_where_they_are(self):
+        decisions = decided(FirstComeFirstServed(), 16, SMALL)["decisions"]
+        assert set(decisions["outcome"]) <= {"deployed", "refused"}
+        assert decisions.filter(pl.col("outcome") == "deployed")["query"].is_unique().all()
+
+    def test_in_a_crowd_matching_serves_no_fewer(self):
+        served = {}
+        for scheduler in SCHEDULERS:
+            tables = decided(scheduler, 16, SMALL)
+            served[scheduler] = tables["queries"].filter(pl.col("deployments") > 0).height
+        first_come, matched = served.values()
+        assert 8 <= first_come <= matched < 16
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steepness", -1.0), ("value", -1.0), ("best_effort", -1.0), ("gain", 1.5)],
+)
+def test_parameters_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value}: must"):
+        PriceMatching(**{name: value})

@@ -1,0 +1,306 @@
+"""The search for plans of one query: when it ends, what it pays, and what it offers."""
+
+import numpy as np
+import pytest
+from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from worlds import declared, run, scenario
+
+from planners.compass.beliefs import Found
+from planners.compass.compass import Compass
+from planners.compass.history import WarmStart
+from planners.compass.profiler import FixedProfiler
+from planners.compass.search import ENCODINGS, FOUND, OFFERS, CmboSearch, RandomSearch
+from scenarios.random_streams import stream
+from sim.search import CHARGES_S
+
+COLD = WarmStart(histories=0, ahead=0)
+TIME_S = declared("speech_recognition").datasets["LibriSpeech"].service_time_s
+DEMANDING = {"latency_s": 1.0, "accuracy": 0.97}
+EASY = {"latency_s": 2.0}
+
+
+def cold(kind=CmboSearch, **options):
+    return kind(warm_start=COLD, **options)
+
+
+class Searched:
+    """What one search for one query came to.
+
+    Args:
+        search: the search.
+        seconds: what it may use.
+        improve: whether it goes on.
+        slo: what the query is promised.
+        prices: prices of kinds of pools; by default those of an idle cluster.
+        more: of the world.
+    """
+
+    def __init__(
+        self, search, seconds=100.0, improve=False, slo=EASY, prices=None, budget_s=100.0, **more
+    ):
+        more = {"nodes": ONE_CLOUD} | more
+
+        def act(desk):
+            [query] = desk.waiting
+            self.market = market(desk, prices=prices)
+            self.view = desk.view(query, search.model.choices)
+            self.offers = search.run(desk, query, self.market, seconds, improve)
+            self.found: Found = desk.recall((FOUND, query.id), query)
+            self.left_s = desk.remaining(query)
+            assert desk.recall((OFFERS, query.id), query) is self.offers
+            times_s = [self.found.shown[each.configuration] for each in self.offers]
+            self.predicted_s = [
+                float(
+                    desk.predict_many(
+                        query,
+                        self.view,
+                        np.array([offer.number]),
+                        seen.operator_time_s,
+                        seen.time_cv,
+                        search.model.load,
+                    )[1][0]
+                )
+                for offer, seen in zip(self.offers, times_s, strict=True)
+            ]
+            self.query = query
+
+        made = at_desk(act, arriving(1.0, **slo), budget_s=budget_s, **more)
+        self.runs = made.tables.take()["profiling"]
+
+    @property
+    def order(self):
+        return list(self.found.shown)
+
+    @property
+    def prices(self):
+        return [float(each.demand @ self.market.prices) for each in self.offers]
+
+
+class TestWhenItEnds:
+    """The response at the first feasible plan; then patience or the budget."""
+
+    @pytest.mark.parametrize("kind", [CmboSearch, RandomSearch])
+    def test_the_first_feasible_plan_is_the_response(self, kind):
+        made = Searched(cold(kind), slo=DEMANDING)
+        assert len(made.order) > 5
+        assert made.offers[0].feasible
+        offered = {each.configuration for each in made.offers}
+        assert made.order[-1] in offered
+        # An undecided configuration may look better by what its neighbours have shown since.
+        assert all(made.found.shown[each].verdict is None for each in offered - {made.order[-1]})
+        assert not made.found.exhausted
+
+    def test_it_is_deployed_at_the_clock_of_the_search(self):
+        planner = Compass(search=cold())
+        world = scenario(6.0, workload=arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
+        decisions = run(world, planner).tables.take()["decisions"]
+        made = Searched(cold(), slo=DEMANDING)
+        [charged_s] = decisions["charged_s"]
+        assert charged_s == pytest.approx(made.found.spent_s, abs=1e-3)
+        assert charged_s > 2.0
+
+    def test_it_goes_on_until_three_steps_found_no_better(self):
+        first = Searched(cold(), slo=EASY)
+        whole = Searched(cold(), improve=True, slo=EASY)
+        assert len(first.order) == 1
+        assert whole.found.exhausted
+        assert whole.order[: len(first.order)] == first.order
+        assert min(whole.prices) < min(first.prices)
+        best = whole.order.index(whole.offers[0].configuration)
+        assert len(whole.order) - 1 - best == 3
+
+    @pytest.mark.parametrize("patience", [1, 2, 6])
+    def test_patience_is_how_many(self, patience):
+        made = Searched(cold(patience=patience), improve=True, slo=EASY)
+        best = made.order.index(made.offers[0].configuration)
+        assert len(made.order) - 1 - best == patience
+
+    def test_it_takes_up_where_it_left(self):
+        """In pieces it profiles the same, and nothing twice."""
+        whole = Searched(cold(patience=8), improve=True, slo=EASY)
+
+        class Pieces(CmboSearch):
+            def run(self, desk, query, market, seconds, improve):
+                for _ in range(3):
+                    offers = super().run(desk, query, market, 0.2, improve)
+                return offers
+
+        pieces = Searched(cold(Pieces, patience=8), improve=True, slo=EASY)
+        assert 3 <= len(pieces.order) < len(whole.order)
+        assert pieces.order[0] == whole.order[0]
+        assert pieces.runs["configuration"].n_unique() == len(pieces.order)
+        assert pieces.found.spent_s == pytest.approx(100.0 - pieces.left_s, abs=0.01)
+
+    def test_without_seconds_it_offers_what_was_found_before(self):
+        class Twice(CmboSearch):
+            def run(self, desk, query, market, seconds, improve):
+                before = super().run(desk, query, market, seconds, improve)
+                left_s = desk.remaining(query)
+                again = super().run(desk, query, market, 0.0, True)
+                assert [each.number for each in again] == [each.number for each in before]
+                assert left_s - desk.remaining(query) < 1e-3
+                return again
+
+        assert len(Searched(cold(Twice), slo=EASY).order) == 1
+
+
+class TestBudget:
+    """Planning is charged, and never beyond the budget."""
+
+    @pytest.mark.parametrize("kind", [CmboSearch, RandomSearch])
+    @pytest.mark.parametrize("budget_s", [0.05, 0.3, 1.5])
+    def test_a_search_never_goes_beyond_the_budget(self, kind, budget_s):
+        made = Searched(cold(kind), budget_s, slo=DEMANDING, budget_s=budget_s)
+        assert made.found.spent_s <= budget_s
+        assert made.left_s >= 0
+        assert not any(each.feasible for each in made.offers)
+        assert made.runs["charged_s"].sum() <= budget_s
+
+    @pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0])
+    def test_no_step_begins_after_the_seconds_that_it_was_given(self, seconds):
+        made = Searched(cold(), seconds, improve=True, slo=DEMANDING)
+        before_last = made.runs["charged_s"].sum() + CHARGES_S["search_step"] * len(made.order)
+        last = made.runs.filter(configuration=made.runs["configuration"][-1])["charged_s"].sum()
+        assert made.found.spent_s - last - CHARGES_S["search_step"] < seconds < before_last
+
+    def test_a_step_costs_what_is_declared(self):
+        """The first two configurations are not proposed by surrogates, all others are."""
+        made = Searched(cold(), slo=DEMANDING)
+        steps = len(made.order) - 2
+        thinking_s = made.found.spent_s - made.runs["charged_s"].sum()
+        assert thinking_s == pytest.approx(steps * CHARGES_S["search_step"], abs=0.02)
+
+    def test_in_vain_it_offers_what_comes_nearest(self):
+        made = Searched(cold(), slo={"latency_s": 0.3, "accuracy": 0.99}, budget_s=2.0)
+        assert made.offers
+        assert not any(each.feasible for each in made.offers)
+        missed = [
+            max(0.0, 1 - each.accuracy / made.query.slo.accuracy)
+            + max(0.0, each.latency_s / (0.85 * 0.3) - 1)
+            for each in made.offers
+        ]
+        assert missed == sorted(missed)
+
+
+class TestRandomSearch:
+    """The ablation believes in no surrogate."""
+
+    def test_its_order_is_drawn_and_nothing_it_learns_changes_it(self):
+        order = stream(0, "compass", 0, "random").permutation(125).tolist()
+        made = Searched(cold(RandomSearch), 4.0, slo=DEMANDING)
+        assert len(made.order) > 10
+        assert made.order == order[: len(made.order)]
+
+    def test_when_all_was_profiled_it_is_over(self):
+        impossible = {"latency_s": 0.1, "accuracy": 1.0}
+        made = Searched(cold(RandomSearch, profiler=FixedProfiler(16)), slo=impossible)
+        assert made.order == stream(0, "compass", 0, "random").permutation(125).tolist()
+        assert made.found.exhausted
+
+    def test_it_pays_for_no_surrogate(self):
+        made = Searched(cold(RandomSearch), slo=DEMANDING)
+        assert made.found.spent_s - made.runs["charged_s"].sum() < 0.02
+
+    def test_surrogates_need_fewer_configurations(self):
+        counts = {CmboSearch: 0, RandomSearch: 0}
+        for kind in counts:
+            for seed in (1, 2):
+                counts[kind] += len(Searched(cold(kind), slo=DEMANDING, seed=seed).order)
+        assert counts[CmboSearch] < 0.8 * counts[RandomSearch]
+
+
+class TestEncodings:
+    """Features of knobs."""
+
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    def test_each_finds_a_feasible_plan(self, encoding):
+        made = Searched(cold(encoding=encoding), slo=DEMANDING, budget_s=10.0)
+        assert made.offers[0].feasible
+
+    def test_they_lead_to_different_proposals_from_the_same_start(self):
+        one_hot, ordinal = (
+            Searched(cold(encoding=name), 2.0, slo=DEMANDING).order
+            for name in ("one_hot", "ordinal")
+        )
+        assert one_hot[:2] == ordinal[:2]
+        assert one_hot != ordinal
+
+    def test_another_is_refused(self):
+        with pytest.raises(ValueError, match="encoding='binary': choose one_hot, ordinal, mixed"):
+            CmboSearch(encoding="binary")
+
+    @pytest.mark.parametrize("name", ["initial", "patience", "most_offers"])
+    def test_numbers_must_be_one_or_more(self, name):
+        with pytest.raises(ValueError, match=f"{name}=0: must be 1 or more"):
+            CmboSearch(**{name: 0})
+
+
+class TestOffers:
+    """What is offered of what was profiled."""
+
+    def test_one_profiled_configuration_shows_the_latency_of_every_placement(self):
+        made = Searched(cold(most_offers=50), slo={"latency_s": 30.0}, nodes=None)
+        assert made.order == [0]
+        assert made.runs["configuration"].n_unique() == 1
+        places = {made.view.plan(each.number).placement for each in made.offers}
+        assert len(places) >= 2
+        for offer, predicted_s in zip(made.offers, made.predicted_s, strict=True):
+            assert offer.latency_s == pytest.approx(predicted_s)
+
+    def test_it_agrees_with_what_profiling_shows_of_a_plan(self):
+        """The nominal latency of items, without load, is no longer than that under load."""
+
+        class Checked(CmboSearch):
+            def run(self, desk, query, market, seconds, improve):
+                offers = super().run(desk, query, market, seconds, improve)
+                view = desk.view(query, self.model.choices)
+                for offer in offers:
+                    items = desk.profile(query, view.plan(offer.number), 0)
+                    assert 0.3 * offer.latency_s < items.latency_quantile_s < offer.latency_s
+                return offers
+
+        Searched(cold(Checked, profiler=FixedProfiler()), slo={"latency_s": 30.0})
+
+    def test_feasible_plans_keep_the_headroom_and_come_by_price(self):
+        made = Searched(cold(), improve=True, slo=EASY)
+        assert len(made.offers) > 1
+        assert made.prices == sorted(made.prices)
+        for each in made.offers:
+            assert each.feasible
+            assert each.latency_s <= 0.85 * 2.0
+
+    def test_no_plan_takes_all_that_a_cheaper_one_takes_and_more(self):
+        made = Searched(cold(), improve=True, slo=EASY, prices={"cores": 1.0, "GPUs": 0.1})
+        demand = np.array([each.demand for each in made.offers])
+        for later in range(1, len(demand)):
+            assert (demand[later] < demand[:later]).any(axis=1).all()
+
+    def test_prices_of_the_pools_decide_which_plan_is_cheapest(self):
+        """In one market cores are dear, in another GPUs."""
+        cheapest = {}
+        for name, cores in (("cores", 1e3), ("GPUs", 1e-3)):
+            prices = {"cores": cores, "GPUs": 1.0}
+            made = Searched(cold(), improve=True, slo={"latency_s": 4.0}, prices=prices)
+            cheapest[name] = made.offers[0].demand
+        assert cheapest["cores"][0] < cheapest["GPUs"][0]
+        assert cheapest["cores"][1] > cheapest["GPUs"][1]
+
+    def test_prices_guide_what_is_profiled(self):
+        orders = [
+            Searched(cold(), 2.0, improve=True, slo=EASY, prices={kind: 1.0}).order
+            for kind in ("cores", "GPUs")
+        ]
+        assert orders[0][:2] == orders[1][:2]
+        assert orders[0] != orders[1]
+
+    def test_no_more_are_offered_than_asked_for(self):
+        assert len(Searched(cold(most_offers=2), improve=True, slo=EASY).offers) == 2
+
+    def test_a_ceiling_on_cost_leaves_dearer_plans_out(self):
+        prices = {"cores": 1.0}
+        usd = []
+        for ceiling in (None, 0.3):
+            slo = {"latency_s": 30.0, "usd_per_hour": ceiling}
+            made = Searched(cold(most_offers=50), slo=slo, prices=prices)
+            usd.append(max(each.usd_per_hour for each in made.offers))
+        assert usd[1] <= 0.3 < usd[0]
