@@ -6,85 +6,79 @@ In a test of your own, two lines are enough::
     check_planner(MyPlanner())
 """
 
+import hashlib
 import inspect
+import json
+import math
+import os
 import pickle
 import random
+import subprocess
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import polars as pl
+import scipy.linalg  # noqa: F401 -- a limit of threads holds for libraries that are loaded
+from threadpoolctl import threadpool_limits
 
-from scenarios.cluster import Cluster, Node
-from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_application
-from scenarios.slo import Tier
-from scenarios.workload import Workload
+from sim.check_worlds import empty_world, failing_world, overloaded_world, usual_world
 from sim.desk import Desk
-from sim.events_plane import EventsPlane
+from sim.guarded_desk import BrokenContractError, GuardedWorld, PlannerCheckError, frozen
 from sim.planner import Planner
-from sim.world import World
+
+__all__ = ["PlannerCheckError", "check_planner"]
 
 SEED = 20250416
-TABLES = ("decisions", "profiling", "queries", "windows")
+TABLES = ("decisions", "offers", "profiling", "queries", "windows")
+SETTINGS = ("budget_s", "replan_every_s", "sees_truth")
 
-
-class PlannerCheckError(AssertionError):
-    """A planner breaks its contract; the message says how, and what to do."""
-
-
-class GuardedDesk(Desk):
-    """A desk that refuses its private side to everybody outside ``sim``."""
-
-    def __getattribute__(self, name: str) -> Any:
-        caller = str(sys._getframe(1).f_globals.get("__name__"))
-        private = name == "__dict__" or (name.startswith("_") and not name.startswith("__"))
-        if private and not caller.startswith("sim."):
-            raise PlannerCheckError(
-                f"{caller} reads desk.{name}: planners see the public desk only; what lies behind "
-                "it, a deployed planner could not know"
-            )
-        return super().__getattribute__(name)
-
-
-class GuardedWorld(World):
-    """A world whose planner gets a guarded desk."""
-
-    def _desk(self, trigger: str) -> Desk:
-        planner = self.planner
-        return GuardedDesk(self.office, trigger, self.env.now, planner.budget_s, planner.sees_truth)
+MOST_REFUSALS = 20
+"""Refusals in a row of one plan for one query before it is taken that nobody looked whether it
+fits; some are nobody's fault, as others may take the room while a search runs."""
 
 
 class ClonedEachCall(Planner):
-    """A planner that is replaced by a fresh copy, made from its parameters, before every call.
+    """A planner that is replaced by a fresh copy before every call.
 
     Args:
-        original: the planner.
+        frozen: the class and its pickled parameters, as they were before the first call.
+        settings: the original's class attributes of the contract.
     """
 
-    def __init__(self, original: Planner) -> None:
-        self.original = original
-        self.budget_s = original.budget_s
-        self.replan_every_s = original.replan_every_s
-        self.sees_truth = original.sees_truth
+    def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
+        self.frozen = frozen
+        for name, value in settings.items():
+            setattr(self, name, value)
 
     def plan(self, desk: Desk) -> None:
         """Let a fresh copy plan."""
-        type(self.original)(**self.original.parameters()).plan(desk)
+        kind, parameters = self.frozen
+        kind(**pickle.loads(parameters)).plan(desk)
 
 
-def check_planner(planner: Planner) -> None:
+def check_planner(planner: Planner, other_process: bool = True) -> None:
     """Run a planner through small worlds and check that it keeps the contract of planners.
 
-    Checked are: parameters stored unchanged and nothing else kept; picklable; no fault in a usual,
-    an empty, an overloaded and a failing world; the same decisions twice, and with a fresh copy of
-    the planner before every call; budget kept; nothing read from behind the desk; the cluster and
-    the global random generators left alone.
+    Checked are:
+
+    * parameters stored unchanged and nothing else kept; picklable; a budget and a period that make
+      sense;
+    * no fault in a usual, an empty, an overloaded and a failing world, with SLOs of which any part
+      may be absent: every plan that it deploys is one that can be run, none is insisted on that the
+      cluster refuses, and no call goes on for ever;
+    * nothing read from behind the desk; the desk, the catalogue and the budget left as they are;
+      what is remembered can be pickled and is not changed afterwards;
+    * the global random generators left alone, and its parameters as they were;
+    * the same decisions with a fresh copy of the planner before every call, and in another process.
 
     Args:
         planner: the planner, with the parameters to check it with.
+        other_process: whether to run it in another process too, where sets have other orders; it
+            takes some seconds more, and is left out for classes that cannot be imported by name
+            there, such as a notebook's own.
 
     Raises:
         PlannerCheckError: it does not; the message is one sentence.
@@ -92,43 +86,63 @@ def check_planner(planner: Planner) -> None:
     if not isinstance(planner, Planner):
         raise PlannerCheckError(f"{planner!r} is no Planner: derive its class from sim.Planner")
     name = type(planner).__name__
-    if not planner.budget_s >= 0:
-        raise PlannerCheckError(f"{name}.budget_s={planner.budget_s}: must be 0 s or more")
+    _check_settings(planner, name)
     _check_parameters(planner, name)
+    with threadpool_limits(limits=1, user_api="blas"):  # Threads would split sums at their whim.
+        _check_worlds(planner, name, other_process)
+
+
+def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
     before = pickle.dumps(planner.parameters())
-    usual = _scenario(rate=0.1)
-    first = _run(planner, usual, name)
+    cloned = ClonedEachCall((type(planner), before), _settings(planner))
+    kept = _settled(planner.parameters())
+    first = _run(planner, usual_world(), name)
     random_states = _random_states()  # After it, as a library's first import may draw.
-    worlds: dict[str, Callable[[], Scenario]] = {
-        "an empty world": lambda: _scenario(rate=0.0),
-        "an overloaded world": lambda: _scenario(rate=1.0, horizon_s=40.0),
-        "a world whose machine fails, and the planner's process before it": lambda: _scenario(
-            rate=0.1, failure=True
-        ),
-    }
-    for scenario in worlds.values():
-        _run(planner, scenario(), name)
+    for scenario in (empty_world(), overloaded_world(), failing_world()):
+        _run(planner, scenario, name)
     if _random_states() != random_states:
         raise PlannerCheckError(
             f"{name} draws from a global random generator: use scenarios.random_streams.stream, "
             "keyed by a seed among its parameters"
         )
-    if pickle.dumps(planner.parameters()) != before:
+    if _settled(planner.parameters()) != kept:
         raise PlannerCheckError(
             f"{name} changes its parameters while planning: write what it learns with desk.remember"
         )
-    for again, why in (
-        (planner, "decides differently when run twice: it depends on something but its inputs"),
-        (
-            ClonedEachCall(planner),
-            "decides differently when a fresh copy is made before each call: it keeps state "
-            "outside desk.remember",
-        ),
-    ):
-        other = _run(again, usual, name)
+    table = _difference(first, _run(cloned, usual_world(), name))
+    if table is not None:
+        equal = type(planner)(**pickle.loads(before))
+        again = _difference(first, _run(equal, usual_world(), name))
+        why = (
+            "when run twice: it depends on something but its inputs, such as chance, the time of "
+            "day, or what its class keeps"
+            if again is not None
+            else "when a fresh copy is made before each call: it keeps state outside desk.remember"
+        )
+        raise PlannerCheckError(f"{name} decides differently {why} (first seen in table {table})")
+    if other_process:
+        elsewhere = _digests_elsewhere(planner)
+        here = digests(first)
         for table in TABLES:
-            if not first[table].equals(other[table]):
-                raise PlannerCheckError(f"{name} {why} (first seen in table {table})")
+            if elsewhere is not None and elsewhere[table] != here[table]:
+                raise PlannerCheckError(
+                    f"{name} decides differently in another process: it goes by the order of a "
+                    f"set, by hash or by id (first seen in table {table})"
+                )
+
+
+def _check_settings(planner: Planner, name: str) -> None:
+    budget_s, period_s = planner.budget_s, planner.replan_every_s
+    if not (budget_s >= 0 and math.isfinite(budget_s)):
+        raise PlannerCheckError(f"{name}.budget_s={budget_s}: must be 0 s or more, and finite")
+    if period_s is not None and not (period_s > 0 and math.isfinite(period_s)):
+        raise PlannerCheckError(
+            f"{name}.replan_every_s={period_s}: must be above 0 s, or None for no such calls"
+        )
+
+
+def _settings(planner: Planner) -> dict[str, Any]:
+    return {key: getattr(planner, key) for key in SETTINGS}
 
 
 def _check_parameters(planner: Planner, name: str) -> None:
@@ -152,52 +166,130 @@ def _check_parameters(planner: Planner, name: str) -> None:
         raise PlannerCheckError(
             f"{name} cannot be pickled ({error}): sweeps send planners to other processes"
         ) from None
-    if pickle.dumps(copy.parameters()) != pickle.dumps(kept):
+    if _settled(copy.parameters()) != _settled(kept):
         raise PlannerCheckError(f"{name} comes back from pickling with other parameters")
+    try:
+        made = type(planner)(**pickle.loads(pickle.dumps(kept)))
+    except Exception as error:
+        raise PlannerCheckError(
+            f"{name} cannot be made anew from its own parameters ({error}): __init__ stores its "
+            "arguments under their own names, unchanged"
+        ) from None
+    if _settled(made.parameters()) != _settled(kept):
+        raise PlannerCheckError(
+            f"{name}.__init__ changes its arguments: store them unchanged, and work out what "
+            "follows from them in plan"
+        )
+
+
+def _settled(value: Any) -> bytes:
+    """Return a value as bytes that tell equal ones from others, whoever made its texts."""
+    return frozen(pickle.loads(frozen(value)))
 
 
 def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFrame]:
     """Run a world, check what holds in any, and return its tables."""
-    world = GuardedWorld(scenario, planner, SEED, EventsPlane)
-    cluster = repr(world.office.cluster)
-    world.run(scenario.horizon_s)
-    if world.planner_errors:
-        raise PlannerCheckError(f"{name} {world.planner_errors[0]}")
-    if repr(world.office.cluster) != cluster:
-        raise PlannerCheckError(f"{name} changes desk.cluster: it is there to be read")
+    settings = _settings(planner)
+    world = GuardedWorld(scenario, planner, SEED)
+    catalogue = _catalogue(world)
+    with suppress(BrokenContractError):
+        world.run(scenario.horizon_s)
+    if world.breaches:
+        raise PlannerCheckError(f"{name}: {world.breaches[0]}")
+    for key, value in _settings(planner).items():
+        if value != settings[key]:
+            raise PlannerCheckError(
+                f"{name} changes its {key} while planning, from {settings[key]} to {value}: it "
+                "holds for the whole run"
+            )
+    if {key: _catalogue(world)[key] for key in catalogue} != catalogue:
+        raise PlannerCheckError(
+            f"{name} changes what the desk shows of the catalogue, such as desk.cluster: it is "
+            "there to be read"
+        )
+    changed = world.changed_record()
+    if changed is not None:
+        raise PlannerCheckError(
+            f"{name} changes what it remembers under {changed!r} after it wrote it: remember a new "
+            "value instead"
+        )
     tables = world.tables.take()
-    if tables["decisions"].filter(pl.col("charged_s") > planner.budget_s + 1e-9).height:
-        raise PlannerCheckError(f"{name} plans longer than its budget of {planner.budget_s} s")
+    _check_decisions(tables["decisions"], settings["budget_s"], name)
     return tables
+
+
+def _check_decisions(decisions: pl.DataFrame, budget_s: float, name: str) -> None:
+    if decisions.filter(pl.col("charged_s") > budget_s + 1e-9).height:
+        raise PlannerCheckError(f"{name} plans longer than its budget of {budget_s} s")
+    in_a_row: dict[tuple[int, str], int] = {}
+    for query, plan, outcome in decisions.select("query", "plan", "outcome").iter_rows():
+        refused = outcome == "refused"
+        in_a_row[query, plan] = in_a_row.get((query, plan), 0) + 1 if refused else 0
+        if in_a_row[query, plan] > MOST_REFUSALS:
+            raise PlannerCheckError(
+                f"{name} orders one plan for query {query} more than {MOST_REFUSALS} times in a "
+                "row, refused each time: ask desk.fits before it deploys, and let it rest"
+            )
+
+
+def _catalogue(world: GuardedWorld) -> dict[str, Any]:
+    """Return what all planners share of the catalogue, by name, comparable."""
+    office = world.office
+    return {
+        "cluster": repr(office.cluster),
+        "pipeline": repr(office.application.pipeline),
+        **{
+            name: value.tobytes()
+            for name, value in vars(office.plan_space).items()
+            if isinstance(value, np.ndarray)
+        },
+    }
 
 
 def _random_states() -> tuple[Any, ...]:
     return random.getstate(), pickle.dumps(np.random.get_state())  # noqa: NPY002
 
 
-def _scenario(rate: float, horizon_s: float = 120.0, failure: bool = False) -> Scenario:
-    """Return a small world: one edge machine, two A100s, two tiers of service."""
-    events = [
-        DriftEvent("planner_crash", at_s=45.0, duration_s=10.0),
-        DriftEvent("machine_failure", at_s=60.0, node="edge", duration_s=30.0),
-    ]
-    return Scenario(
-        shipped_application("speech_recognition", window_s=40.0),
-        Cluster(
-            {
-                "edge": Node(tier="edge", machine="g2-standard-4", standby=1),
-                "cloud": Node(tier="cloud", machine="a2-highgpu-1g", count=2),
-            }
-        ),
-        workload=Workload(
-            rate=rate,
-            lifetime_mean_s=60.0,
-            lifetime_min_s=20.0,
-            tiers={
-                "standard": Tier(2.0, latency_s=2.0, accuracy_of_best=0.9),
-                "economy": Tier(1.0, latency_s=4.0, cost_usd_per_hour=1.0),
-            },
-        ),
-        drift=Drift(events if failure else []),
-        horizon_s=horizon_s,
+def _difference(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> str | None:
+    """Return the first table in which two runs differ, or None."""
+    return next((table for table in TABLES if not one[table].equals(other[table])), None)
+
+
+# In another process
+
+
+def digests(tables: dict[str, pl.DataFrame]) -> dict[str, str]:
+    """Return a digest of each table that tells what a planner did."""
+    return {
+        table: hashlib.sha256(repr(tables[table].rows()).encode()).hexdigest() for table in TABLES
+    }
+
+
+def answer_from_here() -> None:
+    """Run the planner that comes by standard input in the usual world; print digests of it."""
+    path, pickled = pickle.load(sys.stdin.buffer)
+    sys.path[:] = path
+    try:
+        planner = pickle.loads(pickled)
+    except Exception:  # Its class has no name that holds everywhere.
+        print("null")
+        return
+    with threadpool_limits(limits=1, user_api="blas"):
+        print("\n" + json.dumps(digests(_run(planner, usual_world(), type(planner).__name__))))
+
+
+def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
+    """Return the digests from a process with another hash seed; None if it cannot run there."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from sim.check_planner import answer_from_here as f; f()"],
+        input=pickle.dumps((sys.path, pickle.dumps(planner))),
+        env=os.environ
+        | {"PYTHONHASHSEED": str(SEED), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        check=False,
     )
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise PlannerCheckError(f"{type(planner).__name__} fails in another process: {last[0]}")
+    found: dict[str, str] | None = json.loads(done.stdout.decode().splitlines()[-1])
+    return found

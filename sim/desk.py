@@ -116,30 +116,36 @@ class Desk:
     @property
     def waiting(self) -> tuple[Query, ...]:
         """Queries that need a plan, in order of arrival."""
+        self._called()
         return self._office.board.waiting
 
     @property
     def searching(self) -> tuple[Query, ...]:
         """Queries whose search of an earlier call is still under way; leave them alone."""
+        self._called()
         return self._office.board.searching
 
     @property
     def running(self) -> tuple[Query, ...]:
         """Queries that have a deployment, in order of arrival."""
+        self._called()
         return self._office.board.running
 
     @property
     def departed(self) -> tuple[Query, ...]:
         """The last 1,000 queries that have left."""
+        self._called()
         return tuple(self._office.board.departed)
 
     def plan_of(self, query: Query) -> Plan | None:
         """Return the plan that serves a query, or that is on its way to."""
+        self._called()
         state = self._office.board.living.get(query.id)
         return None if state is None else state.plan
 
     def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
         """Return the last windows of a living query that were judged, the latest last."""
+        self._called()
         state = self._office.board.living.get(query.id)
         return () if state is None else tuple(state.reports)
 
@@ -198,15 +204,18 @@ class Desk:
 
     def free_cores(self, node: str) -> int:
         """Return the free cores of a node's machines."""
+        self._called()
         pool = self._office.machines.pools[node]
         return sum(machine.free_cores for machine in pool if machine.up)
 
     def machines_up(self, node: str) -> int:
         """Return how many of a node's machines work."""
+        self._called()
         return sum(machine.up for machine in self._office.machines.pools[node])
 
     def free_instances(self, node: str, profile: str) -> int:
         """Return how many more GPU instances of a profile a node could create."""
+        self._called()
         return sum(machine.room_for(profile) for machine in self._office.machines.pools[node])
 
     # What planning does, and is charged for

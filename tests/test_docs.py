@@ -1,5 +1,6 @@
 """The pages on results and planning: their examples run, and they leave nothing out."""
 
+import inspect
 import re
 import shlex
 import sys
@@ -8,7 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import planners
+import sim
 from lab import run
+from lab.options import groups
 from lab.run_directory import planner_directories, read_summary
 from scenarios.network import Network
 from sim import Desk
@@ -19,6 +23,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
+PLANNERS = (DOCS / "planners.md").read_text(encoding="utf-8")
 
 
 def blocks(page, language):
@@ -133,6 +138,11 @@ def test_planning_names_everything_on_the_desk():
         assert re.search(rf"`(desk\.)?{name}\b", PLANNING), name
 
 
+def test_planning_names_all_that_planners_import():
+    for name in sim.__all__:
+        assert re.search(rf"`{name}\b", PLANNING), name
+
+
 def test_planning_names_every_charge():
     text = section(PLANNING, "What planning costs")
     for name, charge_s in CHARGES_S.items():
@@ -145,10 +155,23 @@ def test_planning_names_every_field_that_planners_see():
     from scenarios.application import Configuration
     from scenarios.queries import Query
     from scenarios.slo import SLO
-    from sim import Allocation, Estimate, Plan, Prediction
-    from sim.telemetry import WindowReport
+    from sim import (
+        Allocation,
+        Choices,
+        Estimate,
+        Plan,
+        PlanView,
+        Prediction,
+        StationKind,
+        Truth,
+        WindowReport,
+    )
+    from sim.profiling import Measurement
 
-    for kind in (Query, SLO, Plan, Allocation, Configuration, Estimate, Prediction, WindowReport):
+    for kind in (
+        *(Query, SLO, Plan, Allocation, Configuration, Estimate, Measurement, Prediction),
+        *(WindowReport, Choices, PlanView, StationKind, Truth),
+    ):
         for field in fields(kind):
             if not field.name.startswith("_"):
                 assert f"`{field.name}`" in PLANNING, f"{kind.__name__}.{field.name}"
@@ -182,3 +205,90 @@ def test_the_planner_of_the_planning_page_runs_and_keeps_the_contract(folder, mo
         quick = " horizon_s=60 figures=false" if command.startswith("compass-sim") else ""
         call(monkeypatch, command + quick)
     assert "Foresight" in capsys.readouterr().out
+
+
+# The planners
+
+
+def parameters(section_text):
+    """Return the last names of what stands in backticks."""
+    return set(re.findall(r"`(?:\w+\.)*(\w+)`", section_text))
+
+
+SECTIONS = {
+    "CheapestFeasible": "Teaching planners",
+    "Greedy": "Teaching planners",
+    "RandomFeasible": "Teaching planners",
+    "StaticPlan": "Teaching planners",
+    "CherryPick": "CherryPick",
+    "ILP": "ILP, and the LP bound",
+}
+
+
+@pytest.mark.parametrize("name", planners.__all__)
+def test_planners_page_tells_how_to_choose_every_parameter(name):
+    kind = getattr(planners, name)
+    named = parameters(section(PLANNERS, SECTIONS.get(name, name)))
+    missing = set(inspect.signature(kind).parameters) - named
+    assert not missing
+
+
+def test_planners_page_tells_how_to_choose_the_parameters_of_the_parts_of_compass():
+    from planners.compass.least_cost import LeastCost
+
+    compass = planners.Compass()
+    search = compass.search
+    named = parameters(section(PLANNERS, "Compass"))
+    for part in (
+        *(search, search.profiler, search.warm_start, search.model),
+        *(compass.scheduler, LeastCost(), compass.runtime),
+    ):
+        assert type(part).__name__ in named
+        missing = set(inspect.signature(type(part)).parameters) - named
+        assert not missing, type(part).__name__
+
+
+def test_every_planner_file_is_named_on_the_planners_page_and_its_base_in_the_readme():
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    files = [name for name in groups()["planner"] if not name.startswith("comparison")]
+    for name in files:
+        bases = [other for other in files if name.startswith(f"{other}_")]
+        if not bases:
+            assert f"`{name}`" in readme, name
+        if not re.search(r"_\d+s$", name):
+            assert f"`{name}`" in PLANNERS, name
+
+
+def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys):
+    from evaluation.registry import EXPERIMENTS
+
+    for page in (PLANNERS, PLANNING):
+        for link, anchor in re.findall(r"\]\((\w+\.md)?(#[\w-]+)?\)", page):
+            assert not link or (DOCS / link).is_file(), link
+            headings = re.findall(r"^#+ (.*)$", page, re.M)
+            anchors = {
+                "#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+                for heading in headings
+            }
+            assert not anchor or anchor in anchors, anchor
+    for experiment in re.findall(r"python -m evaluation (\w+)", PLANNERS):
+        assert experiment in EXPERIMENTS
+
+
+def test_the_code_of_the_planners_page_runs(monkeypatch):
+    checked = []
+    monkeypatch.setattr(sim, "check_planner", checked.append)
+    names = {}
+    for code in blocks(PLANNERS, "python"):
+        exec(compile(code, "planners.md", "exec"), names)
+    [planner] = checked
+    assert planner.search.profiler.samples == 100
+
+
+def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
+    runs = [each.partition("#")[0] for each in commands(PLANNERS) if each.startswith("compass-sim")]
+    assert len(runs) == 3
+    for number, command in enumerate(each.replace("seed=0,1", "seed=0") for each in runs):
+        where = "sweep" if " -m " in command else "run"
+        quick = f"horizon_s=5 figures=false hydra.{where}.dir={number}"
+        call(monkeypatch, f"{command} {quick}")

@@ -1,10 +1,11 @@
 """Compass: profile selectively, search by constrained Bayesian optimisation, match, and watch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from planners.compass.beliefs import Found, Offer
 from planners.compass.pools import Market, Pools, Standing, Takes, Uses
-from planners.compass.runtime import IN_FORCE, InForce, Runtime, Watch, in_force
+from planners.compass.runtime import IN_FORCE, Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
 from planners.retries import due, give_up
@@ -182,6 +183,9 @@ class Compass(Planner):
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         view = desk.view(query, self.search.model.choices)
         record = in_force(desk, query, market.pools, view, offer.number, award.plan, found)
+        before = serving(desk, query)
+        if before is not None:
+            record = replace(record, before=replace(before, before=None))
         desk.deploy(query, award.plan)
         desk.remember((IN_FORCE, query.id), record)
         for number, (each, plan) in enumerate(zip(award.bid.offers, award.bid.plans, strict=True)):
@@ -196,7 +200,7 @@ def _uses(desk: Desk) -> dict[int, Uses]:
     """Return what the plans in force use, by query."""
     uses = {}
     for query in (*desk.running, *desk.searching):
-        known: InForce | None = desk.recall((IN_FORCE, query.id))
-        if known is not None and desk.plan_of(query) == known.plan:
+        known = serving(desk, query)
+        if known is not None:
             uses[query.id] = known.uses
     return uses

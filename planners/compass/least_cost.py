@@ -35,7 +35,7 @@ class LeastCost(ByPrice):
     """
 
     steepness: float = 4.0
-    gain: float = 0.5
+    gain: float = 0.3
     idle: float = 0.1
     opening: float = 2.0
 

@@ -23,7 +23,7 @@ from sim import Desk, Plan, PlanView, WindowReport
 IN_FORCE = "compass in force"
 AUDITS = "compass audits"
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
-AUDITS_KEPT = 3
+AUDITS_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class InForce:
         elsewhere_s: predicted time on servers, without waits.
         uses: the stations that it uses.
         judged_s: end of the last window that was acted upon.
+        before: the same of what serves until the plan is in force, and if it is refused.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class InForce:
     elsewhere_s: float
     uses: Uses
     judged_s: float = 0.0
+    before: "InForce | None" = None
 
 
 class Runtime(ABC):
@@ -73,7 +75,7 @@ class Watch(Runtime):
     Args:
         audit_every_s: time between two audits of a query; 0 for no audits. Rare ones find an
             accuracy step late, frequent ones take profiling lanes from new queries.
-        audit_samples: items of each audit; the last three are tested together.
+        audit_samples: items of each audit; the last four are tested together.
         alpha: probability that an audit's two-sided test raises a false alarm.
         slack: part of a window's allowed misses that are let pass without a reaction; at 0 every
             bad window is acted upon.
@@ -82,8 +84,8 @@ class Watch(Runtime):
         ValueError: a parameter is out of range.
     """
 
-    audit_every_s: float = 60.0
-    audit_samples: int = 16
+    audit_every_s: float = 30.0
+    audit_samples: int = 48
     alpha: float = 0.01
     slack: float = 0.0
 
@@ -100,8 +102,8 @@ class Watch(Runtime):
         """Return queries whose last window was bad, or that audits found below the floor."""
         found: list[Query] = []
         for query in desk.running:
-            known: InForce | None = desk.recall((IN_FORCE, query.id))
-            if known is None or desk.plan_of(query) != known.plan:
+            known = serving(desk, query)
+            if known is None:
                 continue
             if self._late(desk, query, known) or self._inaccurate(desk, query, known):
                 found.append(query)
@@ -195,6 +197,15 @@ def _ratio(observed_s: float, predicted_s: float) -> float:
     if predicted_s <= 0 or not isfinite(observed_s):
         return 1.0
     return observed_s / predicted_s
+
+
+def serving(desk: Desk, query: Query) -> InForce | None:
+    """Return the record of the plan that serves a query, or None if there is none of it."""
+    known: InForce | None = desk.recall((IN_FORCE, query.id))
+    plan = desk.plan_of(query)
+    while known is not None and known.plan != plan:
+        known = known.before
+    return known
 
 
 def in_force(

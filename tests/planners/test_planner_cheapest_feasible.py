@@ -8,7 +8,7 @@ from planners import CheapestFeasible
 from scenarios.queries import Query
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Desk, check_planner
+from sim import Desk
 
 
 class Replayed(CheapestFeasible):
@@ -82,7 +82,3 @@ def test_fewer_samples_cost_less_profiling():
         for samples in (10, 50)
     ]
     assert hours[0] < hours[1] / 2
-
-
-def test_it_keeps_the_contract():
-    check_planner(CheapestFeasible())

@@ -92,7 +92,8 @@ def test_units_of_the_values_do_not_matter(steps, shift, unit):
     options = {"prior": None, "centre": None, "scale": None, "refit_at": (4, 8)}
     mean, sd = observed(indices, values, noise, **options).predict()
     moved = observed(indices, shift + unit * values, unit**2 * noise, **options)
-    if np.ptp(values, axis=0).min() < 1e-3:
+    last = np.array(list(dict(zip(indices, values.tolist(), strict=True)).values()))
+    if np.ptp(last, axis=0).min() < 1e-3:
         return  # Values all alike show no unit.
     moved_mean, moved_sd = moved.predict()
     spread = np.abs(values).max() * unit

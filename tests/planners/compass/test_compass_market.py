@@ -14,6 +14,8 @@ POOLS = Pools(
     (("cloud", "cores"), ("cloud", "GPUs"), BACKHAUL),
     np.array([12.0, 2.0, 0.8]),
     np.array([0.05, 3.0, 0.0]),
+    np.array([12.0, 1.0, 0.8]),
+    np.array([0.0, 0.0, 1.0]),
     0.8,
 )
 # A core, two cores, a half of a GPU; and the device.

@@ -53,7 +53,9 @@ class Cluster:
     @property
     def market(self):
         names = ("cloud", "cores"), ("cloud", "GPUs"), BACKHAUL
-        pools = Pools(names, self.capacity, np.array([0.05, 3.0, 0.0]), 0.8)
+        pools = Pools(
+            names, self.capacity, np.array([0.05, 3.0, 0.0]), self.capacity, np.zeros(3), 0.8
+        )
         standing = Standing({}, TAKES, pools)
         return Market(pools, PriceMatching().prices(pools, standing), standing)
 

@@ -1,0 +1,58 @@
+"""Every planner that comes with a file of its own keeps the contract, as it is composed by lab."""
+
+import inspect
+
+import pytest
+
+from lab.compose import compose, set_up
+from lab.options import groups
+from sim import check_planner
+
+FILES = [name for name in groups()["planner"] if not name.startswith("comparison")]
+BASES = [name for name in FILES if not any(name.startswith(f"{other}_") for other in FILES)]
+BUDGETS = [name for name in FILES if name.endswith("s") and name.rpartition("_")[2][:-1].isdigit()]
+
+
+def made(name):
+    overrides = [f"planner={name}"]
+    setup = set_up(compose(overrides), overrides)
+    [planner] = setup.planners.values()
+    return planner
+
+
+def described(planner):
+    """Return a planner's parameters as text; files have lists where classes may have tuples."""
+    return repr(planner).replace("[", "(").replace("]", ")").replace(",)", ")")
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in BUDGETS])
+def test_it_keeps_the_contract(name):
+    check_planner(made(name), other_process=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_it_keeps_the_contract_in_any_process(name):
+    check_planner(made(name))
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_its_file_lists_every_parameter_at_its_default(name):
+    planner = made(name)
+    listed = set(compose([f"planner={name}"]).planner) - {"_target_", "compare"}
+    assert listed == set(inspect.signature(type(planner)).parameters)
+    assert described(planner) == described(type(planner)())
+
+
+def test_comparisons_are_lists_and_nothing_else_is():
+    for name in groups()["planner"]:
+        overrides = [f"planner={name}"]
+        assert set_up(compose(overrides), overrides).alone == (name in FILES)
+
+
+def test_those_that_differ_in_budget_alone_are_told_from_the_others():
+    assert "compass_15s" in BUDGETS
+    assert set(BUDGETS).isdisjoint(BASES)
+    for name in BUDGETS:
+        base = made(name.rpartition("_")[0])
+        assert repr(made(name)).replace(str(made(name).budget_s), str(base.budget_s)) == repr(base)

@@ -1,0 +1,532 @@
+"""check_planner lets good planners pass, and says of each kind of bad one what is wrong with it."""
+
+import os
+import random
+import re
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from sim import Desk, Plan, Planner, PlannerCheckError, check_planner
+
+
+class Cheapest(Planner):
+    """A planner that keeps the contract: the cheapest plan that fits, whatever it is worth.
+
+    Args:
+        samples: items profiled, of no consequence.
+        budget_s: planning seconds of a search.
+    """
+
+    def __init__(self, samples: int = 2, budget_s: float = 5.0) -> None:
+        self.samples = samples
+        self.budget_s = budget_s
+
+    def plan(self, desk: Desk) -> None:
+        for query in desk.waiting:
+            plan = self.choose(desk, query)
+            if plan is not None and desk.fits(query, plan):
+                desk.deploy(query, plan)
+
+    def choose(self, desk, query):
+        plan = next(desk.candidates(query), None)
+        if plan is not None:
+            desk.profile(query, plan, self.samples)
+        return plan
+
+
+class Declines(Planner):
+    """Serves nobody."""
+
+    def plan(self, desk: Desk) -> None:
+        pass
+
+
+class Remembers(Cheapest):
+    """Keeps what it learned where it belongs: estimates, which work things out when asked."""
+
+    def choose(self, desk, query):
+        plan = super().choose(desk, query)
+        known = desk.recall("first") or desk.profile(query, plan, self.samples)
+        desk.remember("first", known, query)
+        return plan if known.accuracy_mean > 0 else None
+
+
+def test_two_lines_are_enough():
+    check_planner(Cheapest())
+
+
+@pytest.mark.parametrize("planner", [Declines(), Remembers(), Cheapest(budget_s=0.0)], ids=repr)
+def test_a_planner_that_keeps_the_contract_passes(planner):
+    check_planner(planner, other_process=False)
+
+
+def test_a_class_without_a_name_elsewhere_is_checked_as_far_as_it_goes(monkeypatch):
+    """As in a notebook: it can be pickled here, and not be loaded in another process."""
+    monkeypatch.setattr(Declines, "__module__", "__main__")
+    monkeypatch.setattr("__main__.Declines", Declines, raising=False)
+    check_planner(Declines())
+
+
+# Parameters
+
+
+class Forgets(Cheapest):
+    def __init__(self, margin: float = 0.1) -> None:
+        pass
+
+
+class Computes(Cheapest):
+    def __init__(self, samples: int = 2) -> None:
+        self.samples = samples
+        self.half = samples / 2
+
+
+class Doubles(Cheapest):
+    def __init__(self, samples: int = 2) -> None:
+        self.samples = 2 * samples
+
+
+class Unpicklable(Cheapest):
+    def __init__(self, rule=lambda plan: plan) -> None:
+        self.rule = rule
+
+
+class Part:
+    """A part that is another one after it was sent somewhere."""
+
+    numbers = count()
+
+    def __reduce__(self):
+        return Part.made, (next(Part.numbers),)
+
+    @staticmethod
+    def made(number):
+        made = Part()
+        made.number = number
+        return made
+
+
+class ChangesOnTheWay(Cheapest):
+    def __init__(self, part: Part | None = None) -> None:
+        self.part = part or Part()
+
+
+# Faults
+
+
+class Raises(Cheapest):
+    def choose(self, desk, query):
+        raise ValueError("of no\nimportance")
+
+
+class NeedsABound(Cheapest):
+    """Takes it that every SLO has a bound on latency."""
+
+    def choose(self, desk, query):
+        return super().choose(desk, query) if 0.7 * query.slo.latency_s else None
+
+
+class OnlyWhenEmptyHanded(Cheapest):
+    """Fails when there is no room."""
+
+    def choose(self, desk, query):
+        plans = (plan for plan in desk.candidates(query) if "device" not in plan.placement)
+        return next(plan for plan in plans if desk.fits(query, plan))
+
+
+class FailsAfterFailure(Cheapest):
+    def plan(self, desk):
+        super().plan(desk)
+        if desk.trigger in ("failure", "recovery"):
+            raise RuntimeError("not foreseen")
+
+
+class Invents(Cheapest):
+    """Deploys a plan on a node that is not there."""
+
+    def choose(self, desk, query):
+        plan = super().choose(desk, query)
+        return Plan(plan.configuration, ("moon",) * len(plan.placement), plan.allocation)
+
+
+class DeploysNonsense(Cheapest):
+    def plan(self, desk):
+        for query in desk.waiting:
+            desk.deploy(query, "cheap")
+
+
+class AsksForTooMuch(Cheapest):
+    """Deploys more than any machine holds, again and again."""
+
+    replan_every_s = 1.0
+
+    def plan(self, desk):
+        for query in desk.waiting:
+            for plan in desk.candidates(query):
+                if plan.placement[-1] == "edge":
+                    last = replace(plan.allocation[-1], replicas=64)
+                    order = replace(plan, allocation=(*plan.allocation[:-1], last))
+                    desk.deploy(query, order)
+                    break
+
+
+class PredictsBeforeProfiling(Cheapest):
+    def choose(self, desk, query):
+        plan = next(desk.candidates(query))
+        return plan if desk.predict(query, plan).latency_mean_s else None
+
+
+# Calls without an end
+
+
+class AsksForEver(Cheapest):
+    def choose(self, desk, query):
+        while desk.remaining(query) > -1:
+            pass
+
+
+class AsksInVainForEver(Cheapest):
+    def choose(self, desk, query):
+        while desk.recall("an answer") is None:
+            pass
+
+
+class WaitsForTheWorld(Planner):
+    """Waits within a call for what happens only between calls."""
+
+    def plan(self, desk: Desk) -> None:
+        while desk.now_s < 60.0:
+            pass
+
+
+class Stubborn(Cheapest):
+    def choose(self, desk, query):
+        while True:
+            try:
+                desk.remaining(query)
+            except Exception:
+                continue
+
+
+class SwallowsAll(Cheapest):
+    """Asks very often, and makes nothing of what is raised."""
+
+    def choose(self, desk, query):
+        for _ in range(35_000):
+            try:
+                desk.remaining(query)
+            except BaseException:
+                continue
+
+
+# The boundary
+
+
+class Peeks(Cheapest):
+    def choose(self, desk, query):
+        state = desk._office.board.living[query.id]
+        return super().choose(desk, query) if state.truth.device_factor < 1 else None
+
+
+class PeeksQuietly(Cheapest):
+    def choose(self, desk, query):
+        with suppress(Exception):
+            print(desk._office.board)
+        return super().choose(desk, query)
+
+
+class PeeksByVars(Cheapest):
+    def choose(self, desk, query):
+        return super().choose(desk, query) if vars(desk)["_office"] else None
+
+
+class Extends(Cheapest):
+    """Gives itself more time."""
+
+    def choose(self, desk, query):
+        desk._budget_s = 100.0
+        return super().choose(desk, query)
+
+
+class SeesTruthUntold(Cheapest):
+    def choose(self, desk, query):
+        return super().choose(desk, query) if desk.truth(query).accuracy[0] else None
+
+
+class Overspends(Cheapest):
+    def plan(self, desk):
+        type(self).replan_every_s = 2.0
+        try:
+            super().plan(desk)
+        finally:
+            type(self).sees_truth = True
+
+    @classmethod
+    def mend(cls):
+        cls.replan_every_s, cls.sees_truth = None, False
+
+
+class RaisesItsBudget(Planner):
+    """Sets more time for itself once it is running."""
+
+    budget_s = 1.0
+
+    def plan(self, desk: Desk) -> None:
+        type(self).budget_s = 50.0
+        for query in desk.waiting:
+            desk.think(query, "search_step", 100)
+
+
+# Inputs
+
+
+class Enlarges(Cheapest):
+    def choose(self, desk, query):
+        desk.cluster.nodes["edge"].count = 9
+        return super().choose(desk, query)
+
+
+class MakesCheap(Cheapest):
+    """Changes prices in arrays that all share."""
+
+    def choose(self, desk, query):
+        desk.view(query).space.list_price_usd_per_hour[:] = 0.0
+        return super().choose(desk, query)
+
+
+class ChangesAView(Cheapest):
+    def choose(self, desk, query):
+        desk.view(query).latency_factors[:] = 1.0
+        return super().choose(desk, query)
+
+
+class Rewrites(Cheapest):
+    """Goes on writing into what it remembered."""
+
+    def choose(self, desk, query):
+        seen = desk.recall("seen")
+        if seen is None:
+            seen = []
+            desk.remember("seen", seen)
+        seen.append(query.id)
+        return super().choose(desk, query)
+
+
+class RemembersFunctions(Cheapest):
+    def choose(self, desk, query):
+        desk.remember("rule", lambda plan: plan)
+        return super().choose(desk, query)
+
+
+class Renames(Cheapest):
+    def choose(self, desk, query):
+        desk.trigger = "arrival"
+        return super().choose(desk, query)
+
+
+# State and chance
+
+
+class Counts(Cheapest):
+    def plan(self, desk):
+        self.calls = getattr(self, "calls", 0) + 1
+        super().plan(desk)
+
+
+class Tunes(Cheapest):
+    def plan(self, desk):
+        self.samples += 1
+        super().plan(desk)
+
+
+class Box:
+    """A part that keeps count, and does not say so when it is pickled."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __getstate__(self):
+        return {}
+
+    def __setstate__(self, state):
+        self.count = 0
+
+
+class KeepsInAPart(Cheapest):
+    def __init__(self, box: Box | None = None) -> None:
+        self.box = box if box is not None else Box()
+
+    samples, budget_s = 2, 5.0
+
+    def choose(self, desk, query):
+        self.box.count += 1
+        desk.profile(query, desk.pipeline.configurations[self.box.count % 50], 2)
+        return super().choose(desk, query)
+
+
+class DrawsGlobally(Cheapest):
+    def choose(self, desk, query):
+        return super().choose(desk, query) if random.random() < 2 else None
+
+
+class DrawsFromNumpy(Cheapest):
+    def choose(self, desk, query):
+        return super().choose(desk, query) if np.random.rand() < 2 else None  # noqa: NPY002
+
+
+class DrawsFromNowhere(Cheapest):
+    def choose(self, desk, query):
+        desk.think(query, count=int(np.random.default_rng().integers(1_000_000)))
+        return super().choose(desk, query)
+
+
+class SharedByAll(Cheapest):
+    """Keeps state on its class, which every copy sees."""
+
+    calls = count()
+
+    def choose(self, desk, query):
+        desk.think(query, count=next(self.calls))
+        return super().choose(desk, query)
+
+
+class GoesByHash(Cheapest):
+    """Takes what comes first from a set of names, which depends on the process."""
+
+    def choose(self, desk, query):
+        first = next(iter({f"name {number}" for number in range(1000)}))
+        desk.think(query, count=int(first.split()[-1]))
+        return super().choose(desk, query)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (Forgets, "does not store its parameter 'margin': write self.margin = margin"),
+        (Computes, "keeps 'half', which is no parameter"),
+        (Doubles, "__init__ changes its arguments"),
+        (Unpicklable, "cannot be pickled"),
+        (ChangesOnTheWay, "comes back from pickling with other parameters"),
+        (Raises, r"fails at .* on arrival: ValueError in test_check_planner.py:\d+: of no import"),
+        (NeedsABound, "fails at .* TypeError"),
+        (OnlyWhenEmptyHanded, "fails at .* StopIteration"),
+        (FailsAfterFailure, "fails at .* on recovery: RuntimeError"),
+        (Invents, "fails at .* PlannerError .* 'moon'"),
+        (DeploysNonsense, "fails at .* PlannerError .* 'cheap'"),
+        (AsksForTooMuch, "more than 20 times in a row, refused each time: ask desk.fits"),
+        (PredictsBeforeProfiling, "PlannerError .* profile .* first"),
+        (AsksForEver, "more than 10,000 desk calls in one search"),
+        (AsksInVainForEver, "more than 20,000 desk calls in one call of plan"),
+        (WaitsForTheWorld, "more than 30,000 times in one call .* the world stands still"),
+        (Stubborn, "more than 30,000 times in one call"),
+        (SwallowsAll, "more than 30,000 times in one call"),
+        (Peeks, r"test_check_planner reads desk._office: planners see the public desk only"),
+        (PeeksQuietly, "reads desk._office"),
+        (PeeksByVars, "reads desk.__dict__"),
+        (Extends, "sets desk._budget_s"),
+        (Renames, "sets desk.trigger"),
+        (SeesTruthUntold, "fails at .* sees_truth = True"),
+        (RaisesItsBudget, "changes its budget_s while planning, from 1.0 to 50.0"),
+        (Overspends, "changes its replan_every_s while planning"),
+        (Enlarges, "changes what the desk shows of the catalogue"),
+        (MakesCheap, "changes what the desk shows of the catalogue|read-only"),
+        (ChangesAView, "fails at .* read-only"),
+        (Rewrites, "changes what it remembers under 'seen' after it wrote it"),
+        (RemembersFunctions, "what it remembers under 'rule' cannot be pickled"),
+        (Counts, "changes its parameters while planning"),
+        (Tunes, "changes its parameters while planning"),
+        (KeepsInAPart, "fresh copy is made before each call: it keeps state outside"),
+        (DrawsGlobally, "draws from a global random generator"),
+        (DrawsFromNumpy, "draws from a global random generator"),
+        (DrawsFromNowhere, "when run twice: it depends on something but its inputs"),
+        (SharedByAll, "when run twice: it depends on something but its inputs"),
+    ],
+)
+def test_a_planner_that_breaks_the_contract_is_told_how_in_one_sentence(
+    monkeypatch, kind, sentence
+):
+    # Fewer than in truth, so that calls without an end are told sooner.
+    monkeypatch.setattr("sim.desk.MOST_CALLS_PER_SEARCH", 10_000)
+    monkeypatch.setattr("sim.desk.MOST_CALLS", 20_000)
+    monkeypatch.setattr("sim.guarded_desk.MOST_READS", 30_000)
+    try:
+        with pytest.raises(PlannerCheckError) as raised:
+            check_planner(kind(), other_process=False)
+    finally:
+        if kind is Overspends:
+            kind.mend()
+        if kind is RaisesItsBudget:
+            kind.budget_s = 1.0
+    message = str(raised.value)
+    assert "\n" not in message
+    assert kind.__name__ in message
+    assert re.search(sentence, message), message
+
+
+def test_what_depends_on_the_process_is_found_in_another():
+    check_planner(GoesByHash(), other_process=False)
+    with pytest.raises(PlannerCheckError, match="decides differently in another process"):
+        check_planner(GoesByHash())
+
+
+class FailsElsewhere(Cheapest):
+    def choose(self, desk, query):
+        if os.environ.get("PYTHONHASHSEED") == "20250416":
+            raise OSError("not the machine it was")
+        return super().choose(desk, query)
+
+
+def test_what_fails_in_another_process_is_told():
+    with pytest.raises(PlannerCheckError, match=r"in another process: .*not the machine it was"):
+        check_planner(FailsElsewhere())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("budget_s", -1.0, "must be 0 s or more"),
+        ("budget_s", float("nan"), "must be 0 s or more"),
+        ("budget_s", float("inf"), "finite"),
+        ("replan_every_s", 0.0, "above 0 s"),
+    ],
+)
+def test_times_that_make_no_sense_are_told(monkeypatch, name, value, sentence):
+    monkeypatch.setattr(Declines, name, value)
+    with pytest.raises(PlannerCheckError, match=sentence):
+        check_planner(Declines())
+
+
+@pytest.mark.parametrize("thing", [Declines, "greedy", None])
+def test_what_is_no_planner_is_told(thing):
+    with pytest.raises(PlannerCheckError, match="is no Planner"):
+        check_planner(thing)
+
+
+class Watches(Cheapest):
+    """Notes how full the worlds are that it is checked in."""
+
+    room: ClassVar[list[bool]] = []
+    triggers: ClassVar[set[str]] = set()
+
+    def choose(self, desk, query):
+        self.triggers.add(desk.trigger)
+        edge = [each for each in desk.candidates(query) if each.placement[-1] == "edge"]
+        self.room.append(any(desk.fits(query, each) for each in edge[:: len(edge) // 5 or 1]))
+        plan = edge[0] if edge else None
+        if plan is not None and desk.fits(query, plan):
+            desk.profile(query, plan, self.samples)
+            desk.deploy(query, plan)
+
+
+def test_the_worlds_are_as_full_and_as_troubled_as_they_claim():
+    Watches.room.clear()
+    Watches.triggers.clear()
+    check_planner(Watches(), other_process=False)
+    assert True in Watches.room
+    assert False in Watches.room
+    assert {"arrival", "departure", "failure"} <= Watches.triggers
