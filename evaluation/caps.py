@@ -18,14 +18,14 @@ from evaluation.headline import COST, GOODPUT, PAPER, RESPONSE, paper_range
 from evaluation.markdown import interval, table
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
-from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, Size, available, scene
+from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, Size, available, planner_of, scene
 
 TITLE = "Ratios over the caps on profiling"
 PLANNERS = ("compass", "vulcan", "videostorm")
 ITEMS = (25, 50, 100, 200)
-WORKERS = (4, 8, 16, 32)
+WORKERS = (8, 16, 32)
 HEADLINE = {"items": 100, "workers": 16}
-SIZE = Size(50, 300.0)
+SIZE = Size(30, 240.0)
 METRICS = {"limited": (GOODPUT,), "unlimited": (COST, RESPONSE)}
 
 
@@ -38,7 +38,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
         Job(
             (
                 *scene(application, QUICK if quick else SIZE, cluster),
-                f"planner={planner}",
+                planner_of(planner, cluster),
                 f"cluster.profiling.workers={workers}",
                 *([] if planner == listed[0] else [f"planner.samples={items}"]),
             ),

@@ -11,7 +11,7 @@ from evaluation.markdown import interval, number, probability, table
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
 from evaluation.ratio_figure import dots
-from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, scene
+from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, planner_of, scene
 
 TITLE = "Compass against Vulcan and VideoStorm"
 PLANNERS = ("compass", "vulcan", "vulcan_15s", "videostorm", "videostorm_15s")
@@ -35,7 +35,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
     sizes = {"quick": QUICK} if quick else SIZES
     return [
         Job(
-            (*scene(application, size, cluster), f"planner={planner}"),
+            (*scene(application, size, cluster), planner_of(planner, cluster)),
             seed,
             totals,
             {"application": application, "size": name, "cluster": cluster, "planner": planner},
@@ -62,7 +62,8 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
     titles = {metric.name: metric.title for metrics in METRICS.values() for metric in metrics}
     yield (
         f"How many times better `{rows['planner'][0]}` is: goodput over that of the other in "
-        "limited clusters; cost and response time of the other over its own in unlimited ones. "
+        "limited clusters; cost and response time of the other over its own in unlimited ones, "
+        "where `compass` is `compass_cost`. "
         "Cost is the bill for an hour in which a query's SLO is met; attributed cost leaves out "
         "what is rented and held by nobody. Response time is the Kaplan-Meier median over all "
         "queries; where less than half of them were ever served in some seed, the longest life of "

@@ -49,10 +49,12 @@ class Size:
         return self.horizon_s / 2
 
 
-SIZES = {"small": Size(100, 300.0), "large": Size(250, 240.0)}
+SIZES = {"small": Size(100, 300.0), "large": Size(200, 180.0)}
 QUICK = Size(12, 120.0)
 APPLICATIONS = {"speech": "speech_recognition", "tracking": "visual_tracking"}
 CLUSTERS = ("limited", "unlimited")
+AT_LEAST_COST = {"compass": "compass_cost"}
+"""Planners that have a mode for unlimited clusters, and the file that sets it."""
 
 
 @cache
@@ -86,6 +88,11 @@ def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
         f"cluster.profiling.lanes={size.queries}",
         f"network.backhaul_bps={BACKHAUL_BPS_PER_QUERY * size.queries:g}",
     )
+
+
+def planner_of(name: str, cluster: str) -> str:
+    """Return the override that chooses a planner, in its mode for a cluster."""
+    return f"planner={AT_LEAST_COST.get(name, name) if cluster == 'unlimited' else name}"
 
 
 def available(planners: Sequence[str]) -> tuple[str, ...]:
