@@ -103,6 +103,7 @@ class Compass(Planner):
         served = {award.bid.query.id for award in awards}
         for bid in bids:
             if bid.query.id not in served:
+                self._refuse(desk, market, bid)
                 give_up(desk, bid.query)
 
     def _offers(self, desk: Desk, market: Market, query: Query) -> Sequence[Offer]:
@@ -177,6 +178,18 @@ class Compass(Planner):
     def _bid(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> Bid:
         view = desk.view(query, self.search.model.choices)
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
+
+    def _refuse(self, desk: Desk, market: Market, bid: Bid) -> None:
+        """Put on record why a bid got nothing: what became of its first plan."""
+        offer = bid.offers[0]
+        price = float(offer.demand @ market.prices)
+        most = self.scheduler.most(offer.feasible)
+        reason = "no machine has room for any of its plans"
+        if price > most:
+            reason = f"its price of {price:.3g} is above {most:.3g}, what serving it is worth"
+        desk.offer(
+            bid.query, bid.plans[0], "refused", offer.latency_s, offer.accuracy, price, reason
+        )
 
     def _deploy(self, desk: Desk, market: Market, award: Award) -> None:
         query, offer = award.bid.query, award.offer

@@ -1,7 +1,6 @@
 """The multi-query scheduler for where machines abound: serve all queries, at the least cost."""
 
 from dataclasses import dataclass
-from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +46,6 @@ class LeastCost(ByPrice):
                 raise ValueError(f"{name}={getattr(self, name)}: must lie between 0 and 1")
         if not self.opening >= 1:
             raise ValueError(f"opening={self.opening}: must be 1 or more")
-
-    def most(self, feasible: bool) -> float:
-        """Return that no price is too high."""
-        return inf
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
         """Return what a unit of each pool costs in dollars per hour, idle ones less."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,14 @@ class Scheduler(ABC):
     @abstractmethod
     def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return the plans to deploy, at most one of each bid; all of them fit together."""
+
+    def most(self, feasible: bool) -> float:
+        """Return the most that serving a query may cost at the prices of the pools.
+
+        Args:
+            feasible: whether by a plan that is believed to be feasible.
+        """
+        return inf
 
     def overpaying(self, desk: Desk, market: Market) -> list[Query]:
         """Return running queries that others should have the machines of, the worst first."""
@@ -135,14 +144,6 @@ class ByPrice(Scheduler):
     """
 
     gain: float
-
-    @abstractmethod
-    def most(self, feasible: bool) -> float:
-        """Return the most that serving a query may cost.
-
-        Args:
-            feasible: whether by a plan that is believed to be feasible.
-        """
 
     def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return a plan that fits of each bid that can pay, those of the matching first."""

@@ -124,9 +124,7 @@ class CmboSearch(Search):
             before,
             shown=beliefs.shown,
             spent_s=before.spent_s + start_s - desk.remaining(query),
-            exhausted=ended
-            or desk.remaining(query) <= 0
-            or (seconds == 0 and before.exhausted),
+            exhausted=ended or desk.remaining(query) <= 0 or (seconds == 0 and before.exhausted),
         )
         desk.remember((FOUND, query.id), after, query)
         desk.remember((OFFERS, query.id), offers, query)
