@@ -7,12 +7,12 @@ import polars as pl
 
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
-from evaluation.headline import ATTRIBUTED, COST, GOODPUT, RESPONSE, means
+from evaluation.headline import GOODPUT, RESPONSE, means
 from evaluation.markdown import interval, probability, table
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
 from evaluation.ratio_figure import dots
-from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, scene
+from evaluation.scenes import APPLICATIONS, QUICK, SIZES, available, scene
 
 TITLE = "Ablations"
 FULL = "compass"
@@ -25,7 +25,7 @@ ABLATIONS = {
 """Planners, and what they have in place of a part."""
 
 DEVICE_HOURS = Metric("planning_device_hours", "profiling", more_is_better=False)
-METRICS = {"limited": (GOODPUT,), "unlimited": (COST, ATTRIBUTED, RESPONSE, DEVICE_HOURS)}
+METRICS = (GOODPUT, RESPONSE, DEVICE_HOURS)
 
 
 def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
@@ -34,15 +34,14 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
     return [
         Job(
             (
-                *scene(application, size, cluster),
+                *scene(application, size, "limited"),
                 f"planner={planner}",
             ),
             seed,
             totals,
-            {"application": application, "cluster": cluster, "planner": planner},
+            {"application": application, "planner": planner},
         )
         for application in APPLICATIONS
-        for cluster in CLUSTERS
         for planner in available(planners or (FULL, *ABLATIONS))
         for seed in seeds
     ]
@@ -51,18 +50,15 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
 def found(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the ratios of the whole planner to the others."""
     reference = str(rows["planner"][0])
-    return pl.concat(
-        by_scene(rows.filter(cluster=cluster), metrics, reference, ["application"])
-        for cluster, metrics in METRICS.items()
-    )
+    return by_scene(rows, METRICS, reference, ["application"])
 
 
 def section(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
-    titles = {metric.name: metric.title for metrics in METRICS.values() for metric in metrics}
+    titles = {metric.name: metric.title for metric in METRICS}
     yield (
-        f"How many times better the whole `{rows['planner'][0]}` is in small scenes: a ratio above "
-        "1 whose interval excludes 1 says that the part helps there."
+        f"How many times better the whole `{rows['planner'][0]}` is in small scenes of limited "
+        "clusters: a ratio above 1 whose interval excludes 1 says that the part helps there."
     )
     yield ""
     yield from table(
@@ -82,15 +78,14 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
             .iter_rows()
         ),
     )
-    yield from means(rows, ["application", "cluster", "planner"])
+    yield from means(rows, ["application", "planner"])
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw the ratios with their intervals."""
-    shown = (GOODPUT, ATTRIBUTED, RESPONSE, DEVICE_HOURS)
-    figure, panels = canvas(1, len(shown), 3.4, sharey=True)
+    figure, panels = canvas(1, len(METRICS), 3.4, sharey=True)
     frame = found(rows).rename({"application": "scene"})
-    for axes, metric in zip(panels[0], shown, strict=True):
+    for axes, metric in zip(panels[0], METRICS, strict=True):
         dots(axes, frame.filter(metric=metric.name), None)
         axes.set_title(metric.title)
     legend_below(figure, panels[0][0], 4)

@@ -36,7 +36,7 @@ CHAIN = (
 )
 """Planners from Compass to the ILP, each with what it has beyond the one before it."""
 
-QUERIES = (5, 10, 20)
+QUERIES = (5, 20)
 HORIZON_S = 300.0
 CLUSTERS = ("one L4", "limited")
 KEYS = ("application", "cluster", "expected")

@@ -64,8 +64,8 @@ def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
 
     Returns:
         A row for each other planner, with the columns of `RATIOS`; ``sign`` is ``"≥"`` if in some
-        seed the other's value is a lower bound, so that the true ratio is larger, ``"≤"`` if the
-        reference's is, ``"?"`` if both happens, or else empty.
+        seed the other's value is a lower bound, or it served nobody, so that the true ratio is
+        larger, ``"≤"`` if so the reference, ``"?"`` if both happens, or else empty.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
     values = {
@@ -88,6 +88,9 @@ def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
                 logs.append(sign * float(np.log(ours / theirs)))
                 our_bounds |= our_bound
                 their_bounds |= their_bound
+            else:  # Who served nobody has no ratio, and would have been beaten by more than any.
+                our_bounds |= bool(theirs) and (reference, seed) in values
+                their_bounds |= bool(ours) and (planner, seed) in values
         mean = estimate(np.array(logs), 1.0)
         found.append(
             [

@@ -22,8 +22,8 @@ from evaluation.markdown import interval, number, table
 from evaluation.paired import ratio_interval
 from lab.api import Result
 from planners.compass.cmbo import Cmbo
-from planners.compass.normal_bo import NormalBo, joint_points
-from planners.encodings import blocks, one_hot
+from planners.compass.normal_bo import NormalBo
+from planners.encodings import blocks, joint, one_hot
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Desk, Planner, PlanView
@@ -108,17 +108,16 @@ def surrogate(name: str, desk: Desk, query: Query, view: PlanView) -> Cmbo | Nor
     points = one_hot(desk.pipeline)
     transfer_s = view.access_s + view.backhaul_s
     if name == "normal":
-        joint = joint_points(points, view.configuration, view.layout)
-        widths = blocks(desk.pipeline, points)
+        features, widths = joint(desk.pipeline, view)
         return NormalBo(
-            joint,
+            features,
             view.latency_factors,
             transfer_s,
             view.cost_usd_per_hour,
             latency_s=query.slo.latency_s,
             accuracy=query.slo.accuracy,
             fixed_s=view.fixed_s,
-            blocks=(*widths, joint.shape[1] - sum(widths)),
+            blocks=widths,
         )
     return Cmbo(
         points,

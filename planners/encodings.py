@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.application import Pipeline
+from sim import PlanView
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -75,3 +76,18 @@ def _encoded(pipeline: Pipeline, widths: Sequence[int]) -> Floats:
         count = len(knob.choices)
         columns.append(np.eye(count)[code] if width == count else code[:, None] / (count - 1))
     return np.hstack(columns)
+
+
+def joint(pipeline: Pipeline, view: PlanView) -> tuple[Floats, tuple[int, ...]]:
+    """Return features of whole plans, shape (P, D), and the widths of their blocks.
+
+    A configuration's knob choices one-hot, and one-hot for each operator where and on what it runs,
+    so that plans that agree in part are alike.
+    """
+    knobs = one_hot(pipeline)
+    parts, widths = [knobs[view.configuration]], list(blocks(pipeline, knobs))
+    for station in view.station.T:
+        kinds, which = np.unique(station, return_inverse=True)
+        parts.append(np.eye(len(kinds))[which])
+        widths.append(len(kinds))
+    return np.hstack(parts), tuple(widths)

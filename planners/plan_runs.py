@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.acquisition import expected_improvement, probability_above, probability_below
-from planners.encodings import blocks, one_hot
+from planners.encodings import joint
 from planners.surrogates import GaussianProcess
 from planners.trials import Trials
 from scenarios.application import Pipeline
@@ -57,7 +57,9 @@ class PlanRuns:
         self._open = np.ones(len(self.view), dtype=bool)
         if slo.cost_usd_per_hour is not None:
             self._open &= self.view.cost_usd_per_hour <= slo.cost_usd_per_hour
-        self._model = plan_model(desk.pipeline, self.view)
+        features, widths = joint(desk.pipeline, self.view)
+        self._latency = GaussianProcess(features, blocks=widths)
+        self._accuracy = GaussianProcess(features, blocks=widths)
         self._observe(desk.recall(self._key, query) or ())
 
     def has_room(self, index: int) -> bool:
@@ -88,10 +90,11 @@ class PlanRuns:
         While no plan would do, it is the probability that the candidate would. None if no candidate
         is left.
         """
-        mean, deviation = self._model.predict()
         bound = None if self._bound_s is None else log(self._bound_s)
+        mean, deviation = self._latency.predict()
         feasible = probability_below(bound, mean[:, 0], deviation[:, 0])
-        feasible *= probability_above(self._query.slo.accuracy, mean[:, 1], deviation[:, 1])
+        mean, deviation = self._accuracy.predict()
+        feasible *= probability_above(self._query.slo.accuracy, mean[:, 0], deviation[:, 0])
         best, cost = self.best(), self.view.cost_usd_per_hour
         reference = None if best is None else float(cost[best])
         saving = expected_improvement(reference, cost, 0.0, feasible)
@@ -119,7 +122,9 @@ class PlanRuns:
             logarithm = 0.0
             if self._bound_s is not None:
                 logarithm = log(min(latency_s, MOST_BOUNDS * self._bound_s))
-            self._model.observe(index, (logarithm, accuracy))
+            noise = self._trials.noise(int(self.view.configuration[index]))
+            self._latency.observe(index, logarithm, noise[0])
+            self._accuracy.observe(index, accuracy, noise[1])
 
     def _would_do(self, index: int) -> bool:
         floor = self._query.slo.accuracy
@@ -132,17 +137,6 @@ class PlanRuns:
         if index not in self._fits:
             self._fits[index] = self._desk.fits(self._query, self.view.plan(index))
         return self._fits[index]
-
-
-def plan_model(pipeline: Pipeline, view: PlanView) -> GaussianProcess:
-    """Return a model of log latency and accuracy over plans, with nothing observed yet.
-
-    Its features are a plan's knob choices and its layout, one-hot; each has a length scale.
-    """
-    knobs = one_hot(pipeline)
-    layouts, which = np.unique(view.layout, return_inverse=True)
-    features = np.hstack([knobs[view.configuration], np.eye(len(layouts))[which]])
-    return GaussianProcess(features, 2, blocks=(*blocks(pipeline, knobs), len(layouts)))
 
 
 def spread(pipeline: Pipeline, view: PlanView, rng: np.random.Generator) -> Iterator[int]:

@@ -40,6 +40,7 @@ class Trials:
         self.operator_time_s: Floats = np.zeros((count, len(desk.pipeline.operators)))
         self._time_cv: Floats = np.zeros(count)
         self._normalised: Floats = np.ones((count, 2))
+        self._noise: Floats = np.zeros((count, 2))
         for index in desk.recall(self._key, query) or ():
             self._take(index, desk.profile(query, desk.pipeline.configurations[index], 1))
 
@@ -82,6 +83,15 @@ class Trials:
             normalised=self._normalised[which],
         )[1]
 
+    def noise(self, configuration: int) -> tuple[float, float]:
+        """Return the variances of the logarithm of time and of accuracy, as profiled.
+
+        Args:
+            configuration: index of a known configuration.
+        """
+        time, accuracy = self._noise[configuration].tolist()
+        return time, accuracy
+
     def renew(self) -> None:
         """Take new data from the query's stream; nothing is known of them yet."""
         self._desk.renew(self._query)
@@ -95,3 +105,7 @@ class Trials:
         self.operator_time_s[configuration] = measurement.operator_mean_s
         self._time_cv[configuration] = measurement.time_cv
         self._normalised[configuration] = measurement.normalised
+        self._noise[configuration] = (
+            measurement.time_cv**2 / measurement.count,
+            measurement.accuracy_variance / measurement.count,
+        )

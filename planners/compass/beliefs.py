@@ -87,13 +87,16 @@ class Found:
     Args:
         shown: what was profiled, by index of the configuration.
         spent_s: planning seconds that its searches were charged.
-        exhausted: whether going on is not worth it: the budget is spent, or nothing promises more.
+        exhausted: whether going on is not worth it: nothing promises more, or a search has used up
+            all that it had.
+        matured: whether its own models have taken over from histories.
         slowness: what telemetry has shown.
     """
 
     shown: Mapping[int, Shown] = field(default_factory=dict)
     spent_s: float = 0.0
     exhausted: bool = False
+    matured: bool = False
     slowness: Slowness = Slowness()
 
 
@@ -193,13 +196,24 @@ class Beliefs:
             desk, query, market, desk.view(query, model.choices), model.waste, found.slowness
         )
         self._plans: dict[int, tuple[Integers, Floats, Floats]] = {}
+        self._features = features
         self.shown = dict(found.shown)
-        self.histories: list[History] = []
-        if len(self.shown) < LEAST_TO_MATURE:
-            self.histories = warm_start.choose(desk, query, self._content, features)
+        self.matured = found.matured
+        self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
 
     # What surrogates believe
+
+    @property
+    def histories(self) -> list[History]:
+        """The histories that surrogates start from, chosen when they are first asked for."""
+        if self.matured:
+            return []
+        if self._chosen is None:
+            self._chosen = self._warm_start.choose(
+                self._desk, self._query, self._content, self._features
+            )
+        return self._chosen
 
     @property
     def _cmbo(self) -> Cmbo:
@@ -213,8 +227,7 @@ class Beliefs:
         self.shown[index] = seen
         self._plans.pop(index, None)
         if self.histories and len(self.shown) in REWEIGHED_AT:
-            if self._matured():
-                self.histories = []
+            self.matured = self._matured()
             self._made = None
         elif self._made is not None:
             _observe(self._made, index, seen)
@@ -256,7 +269,8 @@ class Beliefs:
     def _matured(self) -> bool:
         """Tell whether the query's own model errs no more than histories do.
 
-        Its leave-one-out error in accuracy against theirs, on what was profiled.
+        Its leave-one-out error in accuracy against theirs, on what was profiled. Their weights have
+        seen the same, which favours them a little.
         """
         prior = self._prior()
         if prior is None or len(self.shown) < LEAST_TO_MATURE:
@@ -402,6 +416,22 @@ class Beliefs:
         return np.lexsort((cost, late + lacking))
 
 
+def loaded_factors(view: PlanView, plans: Integers, load: float) -> Floats:
+    """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
+
+    Waits are those of ``sim.prediction`` for deterministic services.
+
+    Args:
+        view: the view of the plans.
+        plans: their numbers in it, shape (k,).
+        load: utilisation of all stations off the device.
+    """
+    alone, servers = view.latency_factors[plans], view.servers[plans] * view.at_once[plans]
+    crowded = alone + load * (view.crowded_factors[plans] - alone)
+    waits = 1 + 0.5 * load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
+    return np.where(view.station[plans] < 0, alone, crowded * waits)
+
+
 class _Side:
     """The plans of a view as a query would find them: what they cost, and how slow they are.
 
@@ -446,16 +476,9 @@ class _Side:
         return np.where(on_device, self._slowness.device, self._slowness.elsewhere)
 
     def factors(self, load: float) -> Floats:
-        """Return time at each operator over that on profiling hardware, waits included, (P, N).
-
-        Waits are those of ``sim.prediction`` for deterministic services at the load planned for.
-        """
-        view = self.view
-        crowded = view.latency_factors + load * (view.crowded_factors - view.latency_factors)
-        servers = view.servers * view.at_once
-        waits = 1 + 0.5 * load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
-        factors = np.where(view.station < 0, view.latency_factors, crowded * waits)
-        return np.asarray(factors * self._slow(np.arange(len(view))))
+        """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
+        every = np.arange(len(self.view))
+        return np.asarray(loaded_factors(self.view, every, load) * self._slow(every))
 
     def filled(self, plans: Integers, operator_time_s: Floats) -> Floats:
         """Return the share of each station that the query would fill, shape (k, N)."""

@@ -21,8 +21,9 @@ class Compass(Planner):
     profiled on few items (`StratifiedProfiler`), and the first plan that is believed to meet the
     SLO is the response. The scheduler (`PriceMatching`) gives queries the plans that they can pay
     for at the prices of the pools. At ticks, searches go on in the background for plans that take
-    less; queries that cost more than they are worth are moved, or give way to others; and what the
-    runtime (`Watch`) finds to have drifted is planned anew, the query alone first.
+    less. What the runtime (`Watch`) finds to have drifted is planned anew, the query alone first;
+    where that, or a query that waits, finds no room, queries that cost more than they are worth are
+    moved, or give way.
 
     Confirmed by the paper: these three components and their tasks, the decomposition into
     single-query planning and matching, the response at the first feasible plan, replanning in
@@ -57,9 +58,15 @@ class Compass(Planner):
         pause_s: float = 10.0,
         replan_every_s: float = 5.0,
     ) -> None:
-        for name, value in (("improve_s", improve_s), ("pause_s", pause_s)):
+        for name, value in (
+            ("improve_s", improve_s),
+            ("budget_s", budget_s),
+            ("pause_s", pause_s),
+        ):
             if value < 0:
                 raise ValueError(f"{name}={value}: must be 0 s or more")
+        if not replan_every_s > 0:
+            raise ValueError(f"replan_every_s={replan_every_s}: must be above 0 s")
         self.search = search
         self.scheduler = scheduler
         self.runtime = runtime
@@ -75,8 +82,9 @@ class Compass(Planner):
         market = self._market(desk)
         self._serve(desk, market)
         if desk.trigger == "tick":
-            busy = self._replan_drifted(desk, market)
-            busy |= self._rebalance(desk, market)
+            busy, stuck = self._replan_drifted(desk, market)
+            if desk.waiting or stuck:
+                busy |= self._rebalance(desk, market)
             self._improve(desk, market, busy)
 
     def _market(self, desk: Desk) -> Market:
@@ -117,30 +125,35 @@ class Compass(Planner):
 
     # Queries that run
 
-    def _replan_drifted(self, desk: Desk, market: Market) -> set[int]:
-        """Plan anew what has drifted; return the queries that were searched for."""
+    def _replan_drifted(self, desk: Desk, market: Market) -> tuple[set[int], bool]:
+        """Plan anew what has drifted, each query alone.
+
+        Returns:
+            The queries that were searched for, and whether one found a plan but no room for it.
+        """
+        stuck = False
         drifted = self.runtime.drifted(desk)
         for query in drifted:
             offers = self.search.run(desk, query, market, self.budget_s, improve=False)
             if offers and offers[0].feasible:
-                self._move(desk, market, query, offers)
-        return {query.id for query in drifted}
+                stuck |= not self._move(desk, market, query, offers)
+        return {query.id for query in drifted}, stuck
 
     def _rebalance(self, desk: Desk, market: Market) -> set[int]:
         """Move queries that cost more than they are worth, or let them go; return them.
 
-        Only while others wait: otherwise nobody has a better use for what they hold.
+        To be done only where others lack room: otherwise nobody has a better use for what they
+        hold.
         """
         touched = set()
-        if desk.waiting:
-            for query in self.scheduler.overpaying(desk, market):
-                touched.add(query.id)
-                offers = self.search.run(desk, query, market, 0.0, improve=False)
-                if self._move(desk, market, query, self.scheduler.better(market, query, offers)):
-                    continue
-                if self.scheduler.evicts(market, query):
-                    desk.release(query)
-                    give_up(desk, query)
+        for query in self.scheduler.overpaying(desk, market):
+            touched.add(query.id)
+            offers = self.search.run(desk, query, market, 0.0, improve=False)
+            if self._move(desk, market, query, self.scheduler.better(market, query, offers)):
+                continue
+            if self.scheduler.evicts(market, query):
+                desk.release(query)
+                give_up(desk, query)
         return touched
 
     def _improve(self, desk: Desk, market: Market, busy: set[int]) -> None:
@@ -195,7 +208,8 @@ class Compass(Planner):
         query, offer = award.bid.query, award.offer
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         view = desk.view(query, self.search.model.choices)
-        record = in_force(desk, query, market.pools, view, offer.number, award.plan, found)
+        load = self.search.model.load
+        record = in_force(desk, query, market.pools, view, offer.number, award.plan, found, load)
         before = serving(desk, query)
         if before is not None:
             record = replace(record, before=replace(before, before=None))

@@ -73,6 +73,8 @@ class WarmStart:
         for name in ("histories", "least_measured"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
+        if self.ahead < 0 or self.ahead == 1:
+            raise ValueError(f"ahead={self.ahead}: must be 0, or 2 or more")
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}: must be above 0")
 

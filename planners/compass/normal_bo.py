@@ -29,8 +29,7 @@ class NormalBo:
     It has the interface of `Cmbo`, but what is observed, proposed and excluded are plans.
 
     Args:
-        points: features of the plans, shape (P, D): those of the configuration, and as many one-hot
-            features as there are layouts, as from `joint_points`.
+        points: features of the plans, shape (P, D), as from ``planners.encodings.joint``.
         factors: time of each operator under each plan over that on profiling hardware, (P, N); of
             a plan that was profiled only, to work out its latency.
         transfer_s: transmission time of a mean request's messages under each plan, seconds, (P,);
@@ -152,17 +151,3 @@ class NormalBo:
         spread = log1p(cv**2)
         tail = self._quantile * sqrt(spread) - spread / 2
         return accurate, probability_below(self._log_bound, mean + tail, sd)
-
-
-def joint_points(
-    points: Floats, configuration: NDArray[np.int64], layout: NDArray[np.int64]
-) -> Floats:
-    """Return features of plans: those of the configuration, and one for each layout, (P, D + L).
-
-    Args:
-        points: features of the configurations, shape (C, D).
-        configuration: configuration of each plan, shape (P,).
-        layout: layout of each plan, shape (P,).
-    """
-    layouts, which = np.unique(layout, return_inverse=True)
-    return np.hstack([points[configuration], np.eye(len(layouts))[which]])

@@ -13,7 +13,7 @@ from math import fsum, isfinite
 
 import numpy as np
 
-from planners.compass.beliefs import Found, Slowness
+from planners.compass.beliefs import Found, Slowness, loaded_factors
 from planners.compass.pools import Pools, Takes, Uses
 from planners.compass.profiler import decided, simple_mean
 from planners.compass.search import FOUND
@@ -35,7 +35,7 @@ class InForce:
         since_s: when it was ordered.
         device_s: predicted time on the device of a mean request.
         links_s: predicted time on links, propagation included.
-        elsewhere_s: predicted time on servers, without waits.
+        elsewhere_s: predicted time on servers, with waits at the load planned for.
         uses: the stations that it uses.
         judged_s: end of the last window that was acted upon.
         before: the same of what serves until the plan is in force, and if it is refused.
@@ -76,7 +76,7 @@ class Watch(Runtime):
         audit_every_s: time between two audits of a query; 0 for no audits. Rare ones find an
             accuracy step late, frequent ones take profiling lanes from new queries.
         audit_samples: items of each audit; the last four are tested together.
-        alpha: probability that an audit's two-sided test raises a false alarm.
+        alpha: level of an audit's two-sided test, of which only the lower side raises an alarm.
         slack: part of a window's allowed misses that are let pass without a reaction; at 0 every
             bad window is acted upon.
 
@@ -113,7 +113,7 @@ class Watch(Runtime):
         """Tell whether a new window of the plan in force was bad, and learn from it why."""
         reports = desk.telemetry(query)
         if len(reports) < 2 or reports[-2].end_s < known.since_s:
-            return False  # No window was all under this plan yet.
+            return False  # No window began after the order yet.
         last = reports[-1]
         if last.end_s <= known.judged_s or last.born == 0:
             return False
@@ -149,11 +149,15 @@ class Watch(Runtime):
         floor = query.slo.accuracy
         if floor is None or not self.audit_every_s:
             return False
-        audited: tuple[float, tuple[np.ndarray, ...]] = desk.recall((AUDITS, query.id)) or (
+        configuration = known.plan.configuration.index
+        audited: tuple[float, int, tuple[np.ndarray, ...]] = desk.recall((AUDITS, query.id)) or (
             known.since_s,
+            configuration,
             (),
         )
-        last_s, parts = audited
+        last_s, audited_configuration, parts = audited
+        if audited_configuration != configuration:
+            parts = ()
         last_s = max(last_s, known.since_s)
         if desk.now_s < last_s + self.audit_every_s:
             return False
@@ -161,7 +165,7 @@ class Watch(Runtime):
         parts = (*parts, estimate.measurement.accuracy)[-AUDITS_KEPT:]
         mean, variance, freedom = simple_mean(np.concatenate(parts))
         missed = decided(mean, variance, freedom, floor, self.alpha) is False
-        desk.remember((AUDITS, query.id), (desk.now_s, () if missed else parts))
+        desk.remember((AUDITS, query.id), (desk.now_s, configuration, () if missed else parts))
         if missed:
             desk.renew(query)
             before: Found = desk.recall((FOUND, query.id)) or Found()
@@ -189,7 +193,8 @@ def _ratios(known: InForce, last: WindowReport) -> Slowness:
     return Slowness(
         _ratio(device_s, known.device_s),
         _ratio(fsum(last.transfer_s), known.links_s),
-        _ratio(elsewhere_s, known.elsewhere_s),
+        # Servers that are less busy than planned for are not faster for that.
+        max(1.0, _ratio(elsewhere_s, known.elsewhere_s)),
     )
 
 
@@ -216,6 +221,7 @@ def in_force(
     number: int,
     plan: Plan,
     found: Found,
+    load: float,
 ) -> InForce:
     """Return the record of an order: what is predicted of a mean request, part by part.
 
@@ -227,9 +233,10 @@ def in_force(
         number: number of the plan among them.
         plan: the plan.
         found: what was found of the query, the plan's configuration included.
+        load: utilisation that stations are planned for.
     """
     seen = found.shown[int(view.configuration[number])]
-    time_s = view.latency_factors[number] * seen.operator_time_s
+    time_s = loaded_factors(view, np.array([number]), load)[0] * seen.operator_time_s
     on_device = view.station[number] < 0
     slowness = found.slowness
     sent_s = float(view.access_s[number] + view.backhaul_s[number])

@@ -98,21 +98,13 @@ def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> l
         ranked: bids, and the numbers of their plans in the order in which they are tried.
     """
     awards: list[Award] = []
-    place = [0] * len(ranked)
-    left = [number for number, (_, order) in enumerate(ranked) if order]
-    while left:
+    for bid, order in ranked:
         taken = [(award.bid.query, award.plan) for award in awards]
-        tried = [Award(ranked[number][0], ranked[number][1][place[number]]) for number in left]
-        fits = desk.fits_all([*taken, *((each.bid.query, each.plan) for each in tried)])
-        again = []
-        for number, award, fit in zip(left, tried, fits[len(taken) :], strict=True):
-            if fit:
-                awards.append(award)
-                continue
-            place[number] += 1
-            if place[number] < len(ranked[number][1]):
-                again.append(number)
-        left = again
+        for number in order:
+            order_of_it = bid.query, bid.plans[number]
+            if desk.fits_all([*taken, order_of_it])[-1]:
+                awards.append(Award(bid, number))
+                break
     return awards
 
 
@@ -149,6 +141,7 @@ class ByPrice(Scheduler):
         """Return a plan that fits of each bid that can pay, those of the matching first."""
         payable = []
         for bid in bids:
+            desk.think(bid.query, "step", len(bid.offers))
             prices = [float(offer.demand @ market.prices) for offer in bid.offers]
             order = [
                 number

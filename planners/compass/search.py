@@ -123,6 +123,7 @@ class CmboSearch(Search):
         after = replace(
             before,
             shown=beliefs.shown,
+            matured=beliefs.matured,
             spent_s=before.spent_s + start_s - desk.remaining(query),
             exhausted=ended or desk.remaining(query) <= 0 or (seconds == 0 and before.exhausted),
         )

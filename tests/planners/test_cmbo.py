@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from planners.compass.cmbo import Cmbo
-from planners.compass.normal_bo import NormalBo, joint_points
+from planners.compass.normal_bo import NormalBo
 from planners.encodings import blocks, one_hot, ordinal
 from scenarios.random_streams import stream
 from scenarios.shipped import shipped_application
@@ -40,7 +40,7 @@ def cmbo(encoding=one_hot, **options):
 
 
 def normal_bo(**options):
-    points = joint_points(one_hot(PIPELINE), CONFIGURATION, LAYOUT)
+    points = np.hstack([one_hot(PIPELINE)[CONFIGURATION], np.eye(LAYOUT.max() + 1)[LAYOUT]])
     return NormalBo(points, FACTORS, TRANSFER_S, COST, **options)
 
 

@@ -50,6 +50,9 @@ class Cluster:
     def plan_of(self, query):
         return None
 
+    def think(self, query, operation, count=1):
+        """Charge nothing."""
+
     @property
     def market(self):
         names = ("cloud", "cores"), ("cloud", "GPUs"), BACKHAUL
@@ -99,6 +102,10 @@ class TestAwards:
         bids = [bid(number, (1.0, 0.0), (0.0, 0.9)) for number in range(3)]
         found = awarded(scheduler, Cluster(2.0, 1.0), *bids)
         assert sorted(found.values()) == [0, 0, 1]
+
+    def test_the_first_come_gets_its_second_plan_before_others_get_their_first(self):
+        bids = [bid(0, (3.0, 0.0), (2.0, 0.0)), bid(1, (2.0, 0.0))]
+        assert awarded(FirstComeFirstServed(), Cluster(2.0, 1.0), *bids) == {0: 1}
 
     @pytest.mark.parametrize("scheduler", SCHEDULERS)
     def test_nobody_is_served_by_what_does_not_fit(self, scheduler):
