@@ -159,6 +159,7 @@ def test_a_comparison_goes_on_with_the_planner_that_was_under_way(compass):
     compared = (
         "planner=comparison",
         "~planner.compare.videostorm",
+        "~planner.compare.compass",
         "+planner.compare.frail={_target_: frail_pkg.Frail}",
         "hydra.run.dir=here",
     )

@@ -141,6 +141,7 @@ def test_an_interrupt_keeps_what_adds_up_and_says_where(compass, sweep):
     status, _, err = compass(
         *(["-m", "hydra.sweep.dir=here"] if sweep else ["hydra.run.dir=here"]),
         "planner.compare.cheapest_feasible._target_=interrupting_pkg.Interrupted",
+        "~planner.compare.compass",
         "horizon_s=120",
     )
     assert status == 130
@@ -208,7 +209,9 @@ def test_another_planner_on_the_same_seed_meets_the_same_world():
 
 def test_planners_are_compared_side_by_side(compass):
     more = "+planner@planner.compare.patient=cheapest_feasible_15s"
-    status, out, err = compass(more, "~planner.compare.videostorm", "hydra.run.dir=here")
+    status, out, err = compass(
+        more, "~planner.compare.videostorm", "~planner.compare.compass", "hydra.run.dir=here"
+    )
     assert (status, err) == (0, "")
     assert "cheapest_feasible" in out
     assert "patient" in out
