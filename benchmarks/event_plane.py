@@ -5,7 +5,7 @@ are 20: two for each of the nine stops, and the start and end of its process. It
 of the source. Plain SimPy is bounded by a program whose requests do nothing but wait 20 times.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -90,11 +90,11 @@ def plain_simpy() -> float:
     """Return requests per second of processes that wait 20 times and do nothing else."""
     env = simpy.Environment(initial_time=0)
 
-    def request() -> Iterator[simpy.Event]:
+    def request() -> Generator[simpy.Event, Any, None]:
         for _ in range(EVENTS):
             yield env.timeout(450_000)
 
-    def births() -> Iterator[simpy.Event]:
+    def births() -> Generator[simpy.Event, Any, None]:
         for _ in range(REQUESTS):
             yield env.timeout(GAP_NS)
             env.process(request())

@@ -23,7 +23,7 @@ RESPONSE = Metric("response_s", "response time", more_is_better=False, bound="re
 RESPONSE_OF_SERVED = Metric(
     "response_of_served_s", "response time of those served", more_is_better=False
 )
-SEEDS = {"large": 5}
+SEEDS = {"large": 3}
 """Most seeds of a size, where two cores could not run more in an hour."""
 
 METRICS = {"limited": (GOODPUT,), "unlimited": (COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED)}

@@ -35,7 +35,6 @@ def totals(result: Result) -> Mapping[str, Any]:
     values = {
         "goodput": float(late.filter("met")["deployed_s"].sum()) / span_s if span_s else None,
         "active": float(late["active_s"].sum()) / span_s if span_s else None,
-        "goodput_of_all": summary["service_goodput_mean"],
         "usd_per_query_hour": summary["deployment_cost_usd"] / hours if hours else None,
         "attributed_usd_per_query_hour": summary["attributed_cost_usd"] / hours if hours else None,
         "slo_met": summary["slo_met_fraction"],

@@ -185,7 +185,9 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
     """Return what each stratified profiler needs over what random sampling needs to be as correct.
 
     Pooled over applications and seeds, with a jackknife over seeds. Where random sampling never is
-    as correct, its most correct rule counts, so the ratio is then an upper bound.
+    as correct, its most correct rule counts, so the ratio is then an upper bound; where it always
+    is more correct, its samples are taken to fall in proportion to errors avoided, from none at no
+    better than chance.
     """
     seeds = sorted(set(tidy["seed"]))
     sums = {
@@ -206,6 +208,7 @@ def at_equal_correctness(tidy: pl.DataFrame) -> pl.DataFrame:
     def ratio(first: int, most: int, planner: str, chosen: Sequence[int]) -> float:
         line = sorted(pooled(first, each, "random", chosen)[::-1] for each in MOST)
         samples, correct = pooled(first, most, planner, chosen)
+        line.insert(0, (0.5, 0.0))
         needed = np.interp(correct, [x for x, _ in line], [y for _, y in line])
         return samples / float(needed)
 

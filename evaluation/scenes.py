@@ -43,11 +43,6 @@ class Size:
         """Arrivals per second that lead there from an empty start."""
         return self.queries / (LIFETIME_S * (1 - exp(-self.horizon_s / LIFETIME_S)))
 
-    @property
-    def warm_up_s(self) -> float:
-        """Part at the start that goodput leaves out."""
-        return self.horizon_s / 2
-
 
 SIZES = {"small": Size(100, 300.0), "large": Size(200, 180.0)}
 QUICK = Size(12, 120.0)

@@ -39,8 +39,9 @@ class Compass(Planner):
         scheduler: how queries share the machines.
         runtime: how deployments are watched.
         budget_s: planning seconds of one search, and of all searches for a query before drift.
-        improve_s: planning seconds that a search in the background may take at a tick. More finds
-            better plans sooner, and keeps profiling lanes from new queries for so long.
+        improve_s: planning seconds that a search in the background may take at a tick; its last
+            profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
+            new queries for so long.
         pause_s: how long a query that found no room is left alone, unless a query departs.
         replan_every_s: time between two ticks at which deployments are looked after.
 

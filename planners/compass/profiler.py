@@ -72,7 +72,7 @@ class Profiler(ABC):
 
 @dataclass(frozen=True)
 class FixedProfiler(Profiler):
-    """Profiles a fixed number of items, and believes their mean.
+    """Profiles a fixed number of items, and decides nothing; surrogates weigh their mean.
 
     Args:
         samples: items profiled for each configuration.
@@ -101,7 +101,7 @@ class RandomProfiler(Profiler):
     Args:
         first: items before the first test.
         batch: items between two tests; a multiple of the profiling workers wastes none of them.
-        most: items after which the mean decides.
+        most: items after which profiling ends undecided.
         alpha: probability of a wrong verdict that each two-sided test allows. Looking again after
             every batch makes the whole somewhat more likely to be wrong.
 
@@ -152,8 +152,9 @@ class StratifiedProfiler(Profiler):
             the first test, two of each.
         first: items before the first test.
         batch: items between two tests; a multiple of the profiling workers wastes none of them.
-        most: items after which the mean decides. A floor that lies close to a configuration's mean
-            needs very many items; this bounds what is spent on it.
+        most: items after which profiling ends undecided, and surrogates weigh the mean. A floor
+            that lies close to a configuration's mean needs very many items; this bounds what is
+            spent on it.
         alpha: probability of a wrong verdict that each two-sided test allows.
         allocation: ``"proportional"`` to W_g, or ``"neyman"``, to W_g s_g, which has the least
             variance where strata differ in theirs, and risks to trust an s_g of few items.

@@ -171,7 +171,10 @@ class CmboSearch(Search):
 
 @dataclass(frozen=True)
 class RandomSearch(CmboSearch):
-    """Profiles configurations in random order, and believes in no surrogate; an ablation."""
+    """Profiles configurations in random order, whatever surrogates promise; an ablation.
+
+    They still tell of accuracies that the test left undecided.
+    """
 
     def next(
         self, desk: Desk, query: Query, beliefs: Beliefs, tried: set[int], best: float | None
