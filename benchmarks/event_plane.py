@@ -5,7 +5,7 @@ are 20: two for each of the nine stops, and the start and end of its process. It
 of the source. Plain SimPy is bounded by a program whose requests do nothing but wait 20 times.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from statistics import median
 from time import perf_counter
 from typing import Any

@@ -4,12 +4,13 @@ Results are kept for the page, unless sizes were cut down or planners chosen.
 """
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
 from evaluation import page, store
 from evaluation.grid import CACHE, make
 from evaluation.registry import EXPERIMENTS
+from lab.errors import InputError
 
 
 def main(arguments: list[str]) -> int:
@@ -17,16 +18,21 @@ def main(arguments: list[str]) -> int:
     parser = ArgumentParser("python -m evaluation", description=__doc__)
     names = [*EXPERIMENTS, "all", "page"]
     parser.add_argument("name", choices=names, help="an experiment, all of them, or the page")
-    parser.add_argument("--seeds", type=int, default=10, help="number of seeds, from 0 up")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to try it out; nothing is stored"
+        "--seeds", type=_count, default=10, metavar="N", help="how many seeds: 0, 1, ..., N - 1"
+    )
+    parser.add_argument(
+        "--jobs", type=_count, default=2, metavar="N", help="how many runs at the same time"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, to try it out; no result for the page"
     )
     parser.add_argument(
         "--planners",
         type=lambda text: tuple(text.split(",")),
         default=(),
-        help="planners to compare, by the names of conf/planner; the first is the reference",
+        help="planners to compare, by the names of conf/planner; the first is the reference, or "
+        "the last where that is the optimum",
     )
     parser.add_argument("--cache", type=Path, default=CACHE, help="directory of kept runs")
     options = parser.parse_args(arguments)
@@ -36,14 +42,27 @@ def main(arguments: list[str]) -> int:
         print(page.PAGE)
         return 0
     for name in EXPERIMENTS if options.name == "all" else [options.name]:
-        jobs = EXPERIMENTS[name].jobs(range(options.seeds), options.quick, options.planners)
+        try:
+            jobs = EXPERIMENTS[name].jobs(range(options.seeds), options.quick, options.planners)
+        except InputError as error:
+            print(f"evaluation: {error}", file=sys.stderr)
+            return 2
         rows = make(jobs, options.jobs, options.cache)
         core_s = round(sum(row["run_core_s"] for row in rows), 1)
-        about = store.About(f"python -m evaluation {name}", options.seeds, core_s, len(rows))
+        command = f"python -m evaluation {name}"
+        command += f" --seeds {options.seeds}" if options.seeds != 10 else ""
+        about = store.About(command, options.seeds, core_s, len(rows))
         if not options.quick and not options.planners:
             print(store.write(name, about, rows))
         print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")
     return 0
+
+
+def _count(text: str) -> int:
+    """Return a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text}: must be a whole number of 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.markdown import interval, number, table
 from evaluation.paired import mean_interval
-from evaluation.scenes import available
+from evaluation.scenes import up_to_optimum
 from lab.api import Result
 
 Floats = NDArray[np.float64]
@@ -105,7 +105,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
             {"case": case, "planner": planner},
         )
         for case, (application, _, more) in CASES.items()
-        for planner in available(planners or PLANNERS)
+        for planner in up_to_optimum(planners or PLANNERS)
         for seed in seeds
     ]
 

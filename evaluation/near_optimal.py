@@ -21,7 +21,7 @@ from evaluation.markdown import interval, table
 from evaluation.measures import totals
 from evaluation.model_objective import objective
 from evaluation.paired import Interval, mean_interval, ratio_interval
-from evaluation.scenes import APPLICATIONS, available, demand_of
+from evaluation.scenes import APPLICATIONS, demand_of, up_to_optimum
 from evaluation.sizing import limited_gpus
 from lab.api import Result
 
@@ -44,7 +44,7 @@ KEYS = ("application", "cluster", "expected")
 
 def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
     """Return the runs: few queries that arrive in the first part and stay."""
-    names = available(planners or tuple(name for name, _ in CHAIN))
+    names = up_to_optimum(planners or tuple(name for name, _ in CHAIN))
     return [
         Job(
             (

@@ -10,14 +10,15 @@ Profiling lanes are as many as queries, so that no search waits for one: a short
 hit planners that use up their budget, and decide ratios by a number that the paper does not give.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import exp
+from pathlib import Path
 
 from evaluation.sizing import Demand, demand, limited_gpus
+from lab.errors import InputError, choices
 
 BACKHAUL_BPS_PER_QUERY = 1e7
 """The site's uplink grows with the users that it is for, as its machines do."""
@@ -48,6 +49,7 @@ SIZES = {"small": Size(100, 300.0), "large": Size(200, 180.0)}
 QUICK = Size(12, 120.0)
 APPLICATIONS = {"speech": "speech_recognition", "tracking": "visual_tracking"}
 CLUSTERS = ("limited", "unlimited")
+OPTIMUM = "ilp"
 AT_LEAST_COST = {"compass": "compass_cost"}
 """Planners that have a mode for unlimited clusters, and the file that sets it."""
 
@@ -91,10 +93,19 @@ def planner_of(name: str, cluster: str) -> str:
 
 
 def available(planners: Sequence[str]) -> tuple[str, ...]:
-    """Return the planners that there are, by the names of ``conf/planner``; say which are not."""
-    shipped = files("conf").joinpath("planner")
-    there = tuple(name for name in planners if shipped.joinpath(f"{name}.yaml").is_file())
-    if len(there) < len(planners):
-        missing = ", ".join(name for name in planners if name not in there)
-        print(f"left out, as there is no such planner: {missing}", file=sys.stderr)
-    return there
+    """Return planners by the names of ``conf/planner``, once each is found to be there.
+
+    Raises:
+        InputError: one is not, or is a list of several.
+    """
+    paths = [Path(each.name) for each in files("conf").joinpath("planner").iterdir()]
+    known = sorted(each.stem for each in paths if not each.stem.startswith("comparison"))
+    for name in planners:
+        if name not in known:
+            raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")
+    return tuple(planners)
+
+
+def up_to_optimum(planners: Sequence[str]) -> tuple[str, ...]:
+    """Return planners, each of which is there, and the optimum as the last of them."""
+    return available([*(name for name in planners if name != OPTIMUM), OPTIMUM])

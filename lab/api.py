@@ -19,7 +19,7 @@ from scenarios.scenario import Scenario
 from sim.planner import Planner
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a run showed.
 
@@ -44,6 +44,15 @@ class Result:
     profiling: pl.DataFrame
     scenario: Scenario
     seed: int
+
+    def __repr__(self) -> str:
+        """Return the result in short, as the tables are long."""
+        summary = self.summary
+        return (
+            f"Result({summary['planner']}, seed {self.seed}: {summary['status']}, service goodput "
+            f"{summary['service_goodput_mean']:.4g} of {summary['active_queries_mean']:.4g} "
+            f"queries, {len(self.windows):,} windows)"
+        )
 
 
 def run(

@@ -282,6 +282,13 @@ def _replace_whole_mappings(config: DictConfig, overrides: Sequence[str]) -> Non
     ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        value = override.value()
+        if override.key_or_group == "planner" and isinstance(value, list):
+            raise InputError(
+                f"planner={shown(value)}: must be one name; write -m planner=a,b for a sweep, or "
+                "planner=comparison for several on the same world"
+            )
     for number, override in enumerate(parsed):
         key, value = override.key_or_group, override.value()
         node = OmegaConf.select(config, key) if isinstance(value, dict) else None

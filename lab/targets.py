@@ -1,7 +1,7 @@
 """Classes that a configuration names by ``_target_``: found, checked, and only then called."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -84,6 +84,11 @@ def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any
                     f"declare a class for its parameter {name}"
                 )
             given[name] = build(value, f"{key}.{name}", base)
+        elif _is_part(hint) and not isinstance(value, hint):
+            raise InputError(
+                f"{key}.{name}={shown(value)}: must be a {hint.__name__}; name its class by "
+                f"{key}.{name}._target_, as package.module.Class"
+            )
         elif not _fits(value, hint):
             raise InputError(f"{key}.{name}={shown(value)}: must be {_words(hint)}")
     return given
@@ -103,6 +108,8 @@ def build(node: Mapping[str, Any], key: str, base: type) -> Any:
         message = one_line(error)
         if message.startswith(f"{key}."):
             raise InputError(message) from None
+        if message.partition("=")[0] in arguments:
+            raise InputError(f"{key}.{message}") from None
         shown = ", ".join(f"{name}={value}" for name, value in arguments.items())
         raise InputError(f"{key}: {target.__name__}({shown}) is refused: {message}") from None
 
@@ -121,6 +128,11 @@ def _hints(target: type) -> dict[str, Any]:
         return {}
 
 
+def _is_part(hint: Any) -> bool:
+    """Tell whether a parameter takes an object, that a plain value cannot stand for."""
+    return inspect.isclass(hint) and hint.__module__ not in ("builtins", "typing", "types")
+
+
 def _fits(value: object, hint: Any) -> bool:
     """Tell whether a plain value fits a plain annotation; anything else is left to the class."""
     origin = get_origin(hint)
@@ -128,6 +140,8 @@ def _fits(value: object, hint: Any) -> bool:
         return any(_fits(value, part) for part in get_args(hint))
     if origin is Literal:
         return value in get_args(hint)
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, list | tuple)
     if hint not in PLAIN:
         return True
     if hint is float:
@@ -141,5 +155,7 @@ def _words(hint: Any) -> str:
         return " or ".join(_words(part) for part in get_args(hint))
     if origin is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
+    if origin in (list, tuple, Sequence):
+        return "a list"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     return names.get(hint, "null" if hint is NoneType else str(hint))

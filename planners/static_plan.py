@@ -103,11 +103,11 @@ class StaticPlan(Planner):
     def _allocation(self, desk: Desk, kind: str, place: str) -> Allocation:
         if place == DEVICE:
             return Allocation(DEVICE)
-        if kind == "cpu":
-            return Allocation(CORE, self.replicas)
         if place not in desk.cluster.nodes:
             places = ", ".join(desk.cluster.places)
             raise PlannerError(f"placement: there is no {place!r}; choose from {places}")
+        if kind == "cpu":
+            return Allocation(CORE, self.replicas)
         at_once = desk.cluster.llm_sequences if kind == "llm" else 1
         return Allocation(self._profile(desk, place), self.replicas, at_once)
 
