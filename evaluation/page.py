@@ -29,7 +29,7 @@ The paper gives no values of its testbed, so ratios and orders are compared, not
 
 def page() -> str:
     """Return the page as Markdown; it follows from the stored results and the remarks alone."""
-    lines = [HEAD, *_sizes()]
+    lines = [HEAD, *_experiments(), *_sizes()]
     for name, experiment in EXPERIMENTS.items():
         lines += [f"## {experiment.TITLE}", "", *_about(name), *_remark(name)]
     return "\n".join(lines).rstrip() + "\n"
@@ -69,6 +69,20 @@ def _remark(name: str) -> Iterator[str]:
     if path.exists():
         yield path.read_text(encoding="utf-8").strip()
         yield ""
+
+
+def _experiments() -> Iterator[str]:
+    """Yield which experiments there are, and how to run one."""
+    yield "## Experiments"
+    yield ""
+    yield (
+        "From a checkout: `python -m evaluation NAME`, or `all`; `--seeds` and `--jobs` say how "
+        "many, `--quick` tries one out in a minute or so without a result for this page, and "
+        "`--planners` compares others. What was run already is not run again."
+    )
+    yield ""
+    first = (str(experiment.__doc__).splitlines()[0] for experiment in EXPERIMENTS.values())
+    yield from table(["name", "what it shows"], zip(EXPERIMENTS, first, strict=True))
 
 
 def _sizes() -> Iterator[str]:

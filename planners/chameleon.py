@@ -7,6 +7,7 @@ from planners.hill_climbing import demand_s
 from planners.knobwise import KnobProfile
 from planners.one_node import home_node, partitions, plan_on
 from planners.orders import Orders
+from planners.ranges import above, at_least
 from planners.retries import due, give_up
 from scenarios.queries import Query
 from sim import Desk, Estimate, Plan, Planner
@@ -68,7 +69,7 @@ class Chameleon(Planner):
             More saves planning; less serves sooner when load falls.
 
     Raises:
-        ValueError: there are no samples, or no configurations to keep.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
@@ -82,10 +83,9 @@ class Chameleon(Planner):
         replan_every_s: float = 10.0,
         pause_s: float = 10.0,
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
-        if top < 1:
-            raise ValueError(f"top={top}: must be 1 or more")
+        at_least(1, samples=samples, top=top)
+        above(0, window_s=window_s, lead_every_s=lead_every_s, headroom=headroom)
+        at_least(0, pause_s=pause_s)
         self.budget_s = budget_s
         self.samples = samples
         self.top = top

@@ -1,5 +1,6 @@
 """The teaching example: deploy the cheapest plan that looks feasible."""
 
+from planners.ranges import at_least
 from sim import Desk, Planner
 
 
@@ -18,12 +19,11 @@ class CheapestFeasible(Planner):
         budget_s: planning seconds for each query.
 
     Raises:
-        ValueError: there are no samples to profile.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(self, samples: int = 50, budget_s: float = 5.0) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
+        at_least(1, samples=samples)
         self.samples = samples
         self.budget_s = budget_s
 

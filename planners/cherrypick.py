@@ -1,6 +1,7 @@
 """CherryPick: Bayesian optimisation of a whole plan, one profiled plan at a time."""
 
 from planners.plan_runs import PlanRuns, spread
+from planners.ranges import above, at_least
 from planners.retries import due, give_up
 from scenarios.queries import Query
 from scenarios.random_streams import stream
@@ -56,7 +57,7 @@ class CherryPick(Planner):
         starts_seed: seed of the quasi-random starts.
 
     Raises:
-        ValueError: there are no samples or no starts.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
@@ -70,10 +71,9 @@ class CherryPick(Planner):
         pause_s: float = 30.0,
         starts_seed: int = 0,
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
-        if starts < 1:
-            raise ValueError(f"starts={starts}: must be 1 or more")
+        at_least(1, samples=samples, starts=starts)
+        above(0, headroom=headroom)
+        at_least(0, least_runs=least_runs, stop_saving=stop_saving, pause_s=pause_s)
         self.budget_s = budget_s
         self.samples = samples
         self.starts = starts

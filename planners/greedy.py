@@ -2,6 +2,7 @@
 
 from planners.foresight import promising
 from planners.orders import Orders
+from planners.ranges import above, at_least
 from planners.retries import due, give_up
 from scenarios.queries import Query
 from sim import Desk, Plan, Planner
@@ -28,14 +29,15 @@ class Greedy(Planner):
             More saves planning; less serves sooner when load falls.
 
     Raises:
-        ValueError: there are no samples to profile.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
         self, samples: int = 50, headroom: float = 0.8, budget_s: float = 5.0, pause_s: float = 10.0
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
+        at_least(1, samples=samples)
+        above(0, headroom=headroom)
+        at_least(0, pause_s=pause_s)
         self.samples = samples
         self.headroom = headroom
         self.budget_s = budget_s

@@ -6,6 +6,7 @@ from math import inf
 from planners.autoscaler import late_window, scaled
 from planners.orders import Orders
 from planners.profiling_ahead import profile_ahead
+from planners.ranges import above, at_least
 from planners.retries import due, give_up
 from planners.variants import Goal, Market, Variant, assembled, offers, registered, variants
 from planners.workers import Labour, crews
@@ -58,7 +59,7 @@ class INFaaS(Planner):
             More saves planning; less serves sooner when load falls.
 
     Raises:
-        ValueError: there are no samples to profile.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class INFaaS(Planner):
         settle_s: float = 30.0,
         pause_s: float = 10.0,
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
+        at_least(1, samples=samples)
+        above(0, headroom=headroom)
+        at_least(0, settle_s=settle_s, pause_s=pause_s)
         self.budget_s = budget_s
         self.samples = samples
         self.headroom = headroom

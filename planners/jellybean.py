@@ -6,6 +6,7 @@ from math import inf
 from planners.beam import assign_workers, select_models
 from planners.orders import Orders
 from planners.profiling_ahead import by_deviation, profile_ahead
+from planners.ranges import above, at_least
 from planners.retries import due, give_up
 from planners.workers import Labour, crews
 from scenarios.queries import Query
@@ -63,7 +64,7 @@ class JellyBean(Planner):
             More saves planning; less serves sooner when load falls.
 
     Raises:
-        ValueError: there are no samples, or no states to keep.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
@@ -74,10 +75,10 @@ class JellyBean(Planner):
         latency_slack: float | None = None,
         pause_s: float = 10.0,
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
-        if width < 1:
-            raise ValueError(f"width={width}: must be 1 or more")
+        at_least(1, samples=samples, width=width)
+        at_least(0, pause_s=pause_s)
+        if latency_slack is not None:
+            above(0, latency_slack=latency_slack)
         self.budget_s = budget_s
         self.samples = samples
         self.width = width

@@ -2,6 +2,7 @@
 
 from planners.foresight import promising
 from planners.orders import Orders
+from planners.ranges import above, at_least
 from planners.retries import due, give_up
 from scenarios.queries import Query
 from scenarios.random_streams import stream
@@ -31,7 +32,7 @@ class RandomFeasible(Planner):
             More saves planning; less serves sooner when load falls.
 
     Raises:
-        ValueError: there are no samples to profile.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class RandomFeasible(Planner):
         budget_s: float = 5.0,
         pause_s: float = 10.0,
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
+        at_least(1, samples=samples)
+        above(0, headroom=headroom)
+        at_least(0, pause_s=pause_s)
         self.seed = seed
         self.samples = samples
         self.headroom = headroom

@@ -83,6 +83,12 @@ class StaticPlan(Planner):
                 f"placement={list(placement)}: name a place for each of the {len(operators)} "
                 f"operators, {', '.join(operator.name for operator in operators)}"
             )
+        places = list(desk.cluster.places)
+        known = [places.index(place) for place in placement if place in places]
+        if known != sorted(known):
+            raise PlannerError(
+                f"placement={list(placement)}: data move up only, in the order {', '.join(places)}"
+            )
         allocation = tuple(
             self._allocation(desk, operator.kind, place)
             for operator, place in zip(operators, placement, strict=True)

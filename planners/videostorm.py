@@ -6,6 +6,7 @@ from dataclasses import replace
 from planners.hill_climbing import climb, pareto_set
 from planners.ladders import Objective, Option, Pool, allocate, concave_ladder
 from planners.one_node import home_node
+from planners.ranges import above, at_least
 from planners.utilities import Valuation
 from scenarios.queries import Query
 from sim import Desk, Estimate, Planner
@@ -83,7 +84,7 @@ class VideoStorm(Planner):
         starts_seed: seed of the random starts of the climb.
 
     Raises:
-        ValueError: the objective is unknown, or there are no samples or starts.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
@@ -103,10 +104,10 @@ class VideoStorm(Planner):
     ) -> None:
         if objective not in ("max_sum", "max_min"):
             raise ValueError(f"objective={objective!r}: choose max_sum or max_min")
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
-        if starts < 1:
-            raise ValueError(f"starts={starts}: must be 1 or more")
+        at_least(1, samples=samples, starts=starts)
+        above(0, headroom=headroom)
+        at_least(0, beta=beta, alpha_quality=alpha_quality, alpha_lag=alpha_lag)
+        at_least(0, u_base=u_base, migrate_gain=migrate_gain)
         self.objective = objective
         self.budget_s = budget_s
         self.samples = samples

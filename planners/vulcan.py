@@ -6,6 +6,7 @@ from math import inf, isfinite
 
 import numpy as np
 
+from planners.ranges import above, at_least, within
 from planners.retries import due, give_up
 from planners.trials import Trials
 from planners.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
@@ -113,7 +114,7 @@ class Vulcan(Planner):
         initial_seed: seed of the random configurations.
 
     Raises:
-        ValueError: there are no samples or no initial configurations.
+        ValueError: a parameter is out of range.
     """
 
     def __init__(
@@ -135,10 +136,11 @@ class Vulcan(Planner):
         replan_every_s: float = 1.0,
         initial_seed: int = 0,
     ) -> None:
-        if samples < 1:
-            raise ValueError(f"samples={samples}: must be 1 or more")
-        if initial < 1:
-            raise ValueError(f"initial={initial}: must be 1 or more")
+        at_least(1, samples=samples, initial=initial, prune_after=prune_after)
+        within(0, 1, gamma=gamma, drop=drop)
+        at_least(0, kappa=kappa, patience=patience, pause_s=pause_s)
+        at_least(0, alpha_accuracy=alpha_accuracy, alpha_latency=alpha_latency)
+        above(0, gpu_floor_s=gpu_floor_s, headroom=headroom)
         self.budget_s = budget_s
         self.samples = samples
         self.initial = initial
