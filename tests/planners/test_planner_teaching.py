@@ -19,7 +19,19 @@ PIPELINE = shipped_application("speech_recognition").pipeline
 
 
 def test_a_plan_over_several_places_keeps_the_contract():
-    check_planner(StaticPlan(placement=("device", "device", "edge", "cloud"), replicas=2))
+    check_planner(StaticPlan(placement=("device", "device", "edge", "edge"), replicas=2))
+
+
+@pytest.mark.parametrize(
+    ("placement", "sentence"),
+    [
+        (("claud", "cloud", "cloud", "cloud"), "there is no 'claud'"),
+        (("cloud", "device", "cloud", "cloud"), "data move up only, in the order device"),
+    ],
+)
+def test_a_placement_that_cannot_be_is_refused_by_name(placement, sentence):
+    world = run(scenario(), StaticPlan(placement=placement))
+    assert sentence in world.planner_errors[0]
 
 
 @pytest.mark.parametrize("kind", [Greedy, RandomFeasible])
