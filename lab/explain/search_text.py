@@ -83,7 +83,7 @@ def _verdicts(runs: pl.DataFrame, floor: float | None) -> str:
     ]
     reached = sum(measured for measured, _ in both)
     return (
-        f"  {reached:,} of {len(both):,} reached the floor of {floor:.3f} as measured, "
+        f"  {reached:,} of {len(both):,} reached the floor of {floor:.3f} when last measured, "
         f"{both.count((True, False)):,} of them wrongly; {len(both) - reached:,} missed it, "
         f"{both.count((False, True)):,} of them wrongly"
     )
