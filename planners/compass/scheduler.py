@@ -129,7 +129,9 @@ class ByPrice(Scheduler):
 
     A query may be served by the plans that it can pay. Where several compete for what is left, they
     are matched (`planners.matching`), so that as many as possible are served, and those at least
-    price; then each gets the first of its plans that fits.
+    price; then each gets the first of its plans that fits. In the matching a GPU is a pool of
+    shares, as queries share stations; whether cards can be cut so, the desk says. Queries that run
+    take no part in it: they move one at a time.
 
     Attributes:
         gain: part of its price that a move must save, from 0 to 1.
