@@ -6,6 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import benchmarks
+from lab.errors import choices
 
 NAMES = sorted(
     module.name for module in iter_modules(benchmarks.__path__) if not module.name.startswith("_")
@@ -21,8 +22,14 @@ def main(arguments: list[str]) -> int:
                 f"  {name}: {(import_module(f'benchmarks.{name}').__doc__ or '').splitlines()[0]}"
             )
         return 0
-    if len(arguments) > 1 or arguments[0] not in NAMES:
-        print(f"{' '.join(arguments)}: choose one of {', '.join(NAMES)}", file=sys.stderr)
+    if len(arguments) > 1:
+        print(f"{' '.join(arguments)}: give one name", file=sys.stderr)
+        return 2
+    if arguments[0] not in NAMES:
+        print(
+            f"{arguments[0]}: there is no such benchmark; {choices(arguments[0], NAMES)}",
+            file=sys.stderr,
+        )
         return 2
     print(json.dumps(import_module(f"benchmarks.{arguments[0]}").measure()))
     return 0

@@ -104,7 +104,8 @@ def show_table(summaries: Sequence[Report], title: str) -> None:
     table = Table()
     table.add_column(title, overflow="fold")
     for one in summaries:
-        table.add_column(str(one["planner"]), justify="right", overflow="fold")
+        bound = " (sees the truth)" if one.get("planner_sees_truth") else ""
+        table.add_column(f"{one['planner']}{bound}", justify="right", overflow="fold")
     columns = [_rows(one) for one in summaries]
     for label in columns[0]:
         table.add_row(label, *(column[label] for column in columns))

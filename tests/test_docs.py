@@ -287,7 +287,10 @@ def test_the_code_of_the_planners_page_runs(monkeypatch):
 
 def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
     runs = [each.partition("#")[0] for each in commands(PLANNERS) if each.startswith("compass-sim")]
-    assert len(runs) == 3
+    assert len(runs) == 4
+    code = "from planners import Greedy\n\nclass MyPlanner(Greedy):\n    pass\n"
+    (folder / "my_pkg.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
     for number, command in enumerate(each.replace("seed=0,1", "seed=0") for each in runs):
         where = "sweep" if " -m " in command else "run"
         quick = f"horizon_s=5 figures=false hydra.{where}.dir={number}"
