@@ -50,9 +50,7 @@ CASES = {
     "devices": (
         "speech_recognition",
         "half of the devices become five times slower",
-        (
-            f"+drift.events=[{{kind: device_slowdown, at_s: {STEP_S:g}, factor: 0.2, share: 0.5}}]",
-        ),
+        (f"+drift.events=[{{kind: device_slowdown, at_s: {STEP_S:g}, factor: 0.2, share: 0.5}}]",),
     ),
     "content": (
         "speech_recognition",
