@@ -88,5 +88,5 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     for axes, metric in zip(panels[0], METRICS, strict=True):
         dots(axes, frame.filter(metric=metric.name), None)
         axes.set_title(metric.title)
-    legend_below(figure, panels[0][0], 4)
+    legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_ablations.png")]

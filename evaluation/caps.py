@@ -116,9 +116,9 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
             for metric, axes in zip(metrics, row, strict=True):
                 part = frame.filter(cap=cap, application=application, metric=metric.name)
                 curves(axes, part, metric)
-                axes.set_title(f"{application}: {metric.title}")
+                axes.set_title(f"{application}:\n{metric.title}")
                 axes.set(xlabel=label, ylabel="ratio")
-        legend_below(figure, panels[0][0], 4)
+        legend_below(figure, panels[0][0])
         paths.append(save(figure, directory / f"evaluation_caps_{cap}.png"))
     return paths
 

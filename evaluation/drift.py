@@ -235,5 +235,5 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         axes.axvline(STEP_S, color="firebrick", lw=1)
         axes.set_title(case)
         axes.set(xlabel="simulated time, s", ylabel="SLO violations, %", ylim=(-2, 102))
-    legend_below(figure, panels[0][0], 3)
+    legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_drift.png")]

@@ -134,5 +134,5 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     for axes, metric in zip(panels[0], shown, strict=True):
         dots(axes, frame.filter(metric=metric.name), PAPER.get(metric.name))
         axes.set_title(metric.title)
-    legend_below(figure, panels[0][0], 5)
+    legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_headline.png")]

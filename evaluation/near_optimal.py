@@ -189,7 +189,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
             axes.axhline(GOAL, color="0.35", lw=1, ls="--")
     panels[0][0].set_ylabel("in the model,\nover its optimum")
     panels[1][0].set_ylabel(f"goodput over that\nof {names[-1]}")
-    legend_below(figure, panels[0][0], len(names))
+    legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_near_optimal.png")]
 
 

@@ -2,12 +2,15 @@
 
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from evaluation.figures import palette
 
 ABREAST = 0.16
 """Rows between the dots of one scene."""
+
+MANY_DECADES = 100.0
+"""Ratio of the ends of an axis from which on only powers of ten are marked."""
 
 
 def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> None:
@@ -47,5 +50,8 @@ def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> 
         axes.plot([], [], marker="o", color=colors[planner], label=planner)
     axes.set(xscale="log", yticks=range(len(scenes)), yticklabels=scenes, xlabel="ratio")
     axes.invert_yaxis()
+    low, high = axes.get_xlim()
+    few = high / low < MANY_DECADES
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -239,5 +239,5 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         )
         axes.set_title(dataset)
         axes.set(xlabel="plans", ylabel="median error, %", yscale="log", xticks=AT)
-    legend_below(figure, panels[0][0], 6)
+    legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_surrogates.png")]
