@@ -109,6 +109,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     """
     config = config.copy()
     OmegaConf.set_struct(config, False)
+    _check_one_planner(overrides)
     _replace_whole_mappings(config, overrides)
     try:
         OmegaConf.resolve(config)
@@ -275,6 +276,17 @@ def _children(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(node)
 
 
+def _check_one_planner(overrides: Sequence[str]) -> None:
+    """Refuse a list of planners, which Hydra merges into one."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        value = override.value()
+        if override.key_or_group == "planner" and isinstance(value, list):
+            raise InputError(
+                f"planner={shown(value)}: must be one name; write -m planner=a,b for a sweep, or "
+                "planner=comparison for several on the same world"
+            )
+
+
 def _replace_whole_mappings(config: DictConfig, overrides: Sequence[str]) -> None:
     """Apply overrides that set a whole mapping, which Hydra merges into the one that is there.
 
@@ -282,13 +294,6 @@ def _replace_whole_mappings(config: DictConfig, overrides: Sequence[str]) -> Non
     ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    for override in parsed:
-        value = override.value()
-        if override.key_or_group == "planner" and isinstance(value, list):
-            raise InputError(
-                f"planner={shown(value)}: must be one name; write -m planner=a,b for a sweep, or "
-                "planner=comparison for several on the same world"
-            )
     for number, override in enumerate(parsed):
         key, value = override.key_or_group, override.value()
         node = OmegaConf.select(config, key) if isinstance(value, dict) else None

@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 FREE_PRICE = 0.05
 """Price of all of an idle pool; above 0, so that a plan that takes less is cheaper."""
 
+LATER = 0.01
+"""What a query's next plan is worth less than the one before, over what serving it is worth."""
+
 
 @dataclass(frozen=True)
 class Bid:
@@ -101,8 +104,7 @@ def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> l
     for bid, order in ranked:
         taken = [(award.bid.query, award.plan) for award in awards]
         for number in order:
-            order_of_it = bid.query, bid.plans[number]
-            if desk.fits_all([*taken, order_of_it])[-1]:
+            if desk.fits_all([*taken, (bid.query, bid.plans[number])])[-1]:
                 awards.append(Award(bid, number))
                 break
     return awards
@@ -167,10 +169,6 @@ class ByPrice(Scheduler):
             for offer in offers
             if offer.feasible and float(offer.demand @ market.prices) <= most
         ]
-
-
-LATER = 0.01
-"""What a query's next plan is worth less than the one before, over what serving it is worth."""
 
 
 def matched(

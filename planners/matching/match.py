@@ -87,9 +87,10 @@ def _settled(problem: Problem, shares: Floats) -> Integers:
         problem: the problem.
         shares: an approximate solution of its relaxation, shape (M,).
     """
+    shares = np.where(problem.weight > 0, shares, 0.0)
     most = problem.best(shares)
     sure = np.maximum(most, 1 - np.add.reduceat(shares, problem.first))
-    looked_at = (shares > LEAST) & (problem.weight > 0)
+    looked_at = shares > LEAST
     order = np.argsort(sure, kind="stable")
     many = np.cumsum(np.add.reduceat(looked_at.astype(np.int64), problem.first)[order])
     unsettled = np.zeros(len(most), dtype=bool)

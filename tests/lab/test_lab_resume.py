@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from frail import frail
 
 from lab.checkpoint import Checkpoint
 from lab.errors import InputError
@@ -18,43 +19,13 @@ from sim.profiling_bench import ProfilingBench
 KEYS = ("horizon_s=120", "flush_every_s=20", "workload.rate=0.1", "figures=false", "seed=1")
 ALONE = "planner._target_=frail_pkg.Frail"
 
-# It kills its own process, as kill -9 does, in the middle of planning: after so many profiles, one
-# of which takes a second, as it may on machines of one's own.
-FRAIL = """
-import os, signal, time
-from pathlib import Path
-from planners import CheapestFeasible
-
-class Desk:
-    def __init__(self, desk):
-        self.desk = desk
-    def __getattr__(self, name):
-        return getattr(self.desk, name)
-    def profile(self, *arguments, **more):
-        estimate = self.desk.profile(*arguments, **more)
-        if Path("kill_after").exists():
-            left = int(Path("kill_after").read_text()) - 1
-            Path("kill_after").write_text(str(left))
-            if left == 5:
-                time.sleep(1.1)
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        if Path("stop").exists():
-            raise KeyboardInterrupt
-        return estimate
-
-class Frail(CheapestFeasible):
-    def plan(self, desk):
-        super().plan(Desk(desk))
-"""
-
 
 @pytest.fixture
 def compass(monkeypatch, capsys, tmp_path):
     """Return a function that runs the command in a directory with a frail planner."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    Path("frail_pkg.py").write_text(FRAIL)
+    Path("frail_pkg.py").write_text(frail("CheapestFeasible", pause_at=5))
 
     def start(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["compass-sim", *KEYS, *arguments])

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from compass_desks import ONE_CLOUD, arriving
+from frail import frail
 from worlds import run, scenario
 
 from lab.simulate import main
@@ -92,39 +93,11 @@ KEYS = (
     "seed=1",
 )
 
-# It kills its own process, as kill -9 does, in the middle of planning: after so many profiles, one
-# of which takes a second, as it may on machines of one's own; what lasts is written in time.
-FRAIL = """
-import os, signal, time
-from pathlib import Path
-from planners.compass.compass import Compass
-
-class Desk:
-    def __init__(self, desk):
-        self.desk = desk
-    def __getattr__(self, name):
-        return getattr(self.desk, name)
-    def profile(self, *arguments, **more):
-        estimate = self.desk.profile(*arguments, **more)
-        if Path("kill_after").exists():
-            left = int(Path("kill_after").read_text()) - 1
-            Path("kill_after").write_text(str(left))
-            if left == 3:
-                time.sleep(1.1)
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return estimate
-
-class Frail(Compass):
-    def plan(self, desk):
-        super().plan(Desk(desk))
-"""
-
 
 @pytest.fixture
 def finished(monkeypatch, capsys, tmp_path):
     """Return a function that runs the command to its end in a directory with a frail planner."""
-    (tmp_path / "frail_compass.py").write_text(FRAIL)
+    (tmp_path / "frail_compass.py").write_text(frail("Compass", pause_at=3))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 

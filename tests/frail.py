@@ -1,0 +1,42 @@
+"""Planners that are killed in the middle of planning, as source of modules, to test resuming."""
+
+FRAIL = """
+import os, signal, time
+from pathlib import Path
+from planners import {base}
+
+class Desk:
+    def __init__(self, desk):
+        self.desk = desk
+    def __getattr__(self, name):
+        return getattr(self.desk, name)
+    def profile(self, *arguments, **more):
+        estimate = self.desk.profile(*arguments, **more)
+        if Path("kill_after").exists():
+            left = int(Path("kill_after").read_text()) - 1
+            Path("kill_after").write_text(str(left))
+            if left == {pause_at}:
+                time.sleep(1.1)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        if Path("stop").exists():
+            raise KeyboardInterrupt
+        return estimate
+
+class Frail({base}):
+    def plan(self, desk):
+        super().plan(Desk(desk))
+"""
+
+
+def frail(base: str, pause_at: int) -> str:
+    """Return a module with a planner ``Frail`` that kills its own process, as kill -9 does.
+
+    It does so after as many profiles as the file ``kill_after`` says, one of which takes a second,
+    as it may on machines of one's own; and is interrupted while there is a file ``stop``.
+
+    Args:
+        base: the planner that it otherwise is.
+        pause_at: how many profiles before the end the slow one is.
+    """
+    return FRAIL.format(base=base, pause_at=pause_at)
