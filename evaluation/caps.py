@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.grid import Job
@@ -145,5 +145,5 @@ def curves(axes: Axes, part: pl.DataFrame, metric: Metric) -> None:
         )
     axes.set(xscale="log", yscale="log", xticks=part["value"].unique().sort().to_list())
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(ScalarFormatter())
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_formatter(NullFormatter())

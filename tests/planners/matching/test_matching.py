@@ -155,3 +155,13 @@ def test_shapes_and_capacities_are_checked():
         Problem(np.arange(2), np.ones(2), one, Supply(np.ones(1)))
     with pytest.raises(ValueError, match="must be 0 or more"):
         Supply(np.array([-1.0]))
+
+
+def test_plans_of_no_worth_are_never_chosen_whatever_settles_a_query(monkeypatch):
+    """With nothing left to the linear program, shares are drawn for all."""
+    monkeypatch.setattr("planners.matching.matching.MOST_OPEN", 0)
+    weights = [[1.0, -0.001]] * 200
+    problem = problem_of(weights, [[[1], [0.01]]] * 200, [50])
+    chosen = match(problem).chosen
+    assert (chosen >= 0).sum() == 50
+    assert (problem.weight[chosen[chosen >= 0]] > 0).all()
