@@ -9,7 +9,7 @@ from simpy.events import NORMAL
 from sim.clock import NS_PER_S, Clock
 from sim.data_plane import DROPPED, LOST, LinkSpec, StationSpec
 from sim.events_request import LOW, Moment, Request, interrupt
-from sim.rate_profile import NOMINAL
+from sim.work import NOMINAL, batch_ns, whole
 
 
 class Station:
@@ -31,7 +31,7 @@ class Station:
         served = Moment(self.env)
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
-        work_ns = max(1, round(mean_ns * request.size * request.variability[operator]))
+        work_ns = whole(mean_ns * request.size * request.variability[operator])
         heappush(
             self.waiting,
             (self.env.now, request.query, request.number, request, operator, work_ns, served),
@@ -66,11 +66,8 @@ class Station:
         freed_ns = self.free_since.popleft()
         count = min(len(self.waiting), self.spec.max_batch)
         batch = [heappop(self.waiting) for _ in range(count)]
-        work_ns = max(member[5] for member in batch)
-        if count > 1:
-            work_ns = round(work_ns * self.spec.batch_factor[count - 1])
-        if self.slowdown != 1.0:
-            work_ns = round(work_ns * self.slowdown)
+        factor = self.spec.batch_factor[count - 1] if count > 1 else 1.0
+        work_ns = batch_ns(max(member[5] for member in batch), factor, self.slowdown)
         finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
         self.busy_ns += finish_ns - now
         for entered_ns, _, _, request, operator, _, served in batch:
@@ -128,7 +125,7 @@ class Link:
     def enter(self, request: Request, operator: int, mean_bytes: float) -> Moment:
         """Send a message; the returned moment comes when all of it has arrived."""
         arrived = Moment(self.env)
-        size_bytes = max(1, round(mean_bytes * request.size))
+        size_bytes = whole(mean_bytes * request.size)
         self.arriving.append(
             (request.query, request.number, request, operator, size_bytes, arrived)
         )

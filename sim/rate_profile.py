@@ -1,20 +1,20 @@
-"""Servers whose rate varies in time, exact in the work domain.
+"""Servers whose rate varies in time, exact in the work domain; the arithmetic is ``sim.work``'s.
 
-A server is given work, measured in units of (rate unit) x nanoseconds, and a rate that is constant
-between break points. The work is done when the integral of the rate reaches it. All quantities are
-integers, so the answer is exact and rounded once, up to the next nanosecond. The same function
-serves links (rate in bytes per second, work in 1e-9 bytes) and stations (rate in millionths of the
-nominal speed, work in 1e-6 ns).
+A link's rate is in bytes per second, a station's in millionths of its nominal speed.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-NOMINAL = 1_000_000
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.work import NOMINAL, finish_ns, step_at
+
+__all__ = ["NOMINAL", "RateProfile", "constant", "stepwise"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RateProfile:
     """A rate as a step function of time; the last step holds for ever.
 
@@ -22,36 +22,41 @@ class RateProfile:
         starts_ns: when each step begins, increasing. The first step also holds before its start.
         rates: rate of each step, a whole number of 0 or more; the last must be above 0.
 
+    Attributes:
+        steps: the starts, then the rates, as ``sim.work`` takes them, int64, shape (2 x steps,).
+
     Raises:
         ValueError: the steps are empty, not increasing, or end in a rate that serves nothing.
     """
 
-    starts_ns: tuple[int, ...]
-    rates: tuple[int, ...]
+    starts_ns: Sequence[int] | NDArray[np.int64]
+    rates: Sequence[int] | NDArray[np.int64]
+    steps: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        if not self.starts_ns or len(self.starts_ns) != len(self.rates):
+        starts = np.asarray(self.starts_ns, dtype=np.int64)
+        rates = np.asarray(self.rates, dtype=np.int64)
+        if not len(starts) or len(starts) != len(rates):
             raise ValueError("a rate profile needs as many rates as starts, at least one")
-        if any(a >= b for a, b in zip(self.starts_ns, self.starts_ns[1:], strict=False)):
+        if (np.diff(starts) <= 0).any():
             raise ValueError("the steps of a rate profile must start one after another")
-        if min(self.rates) < 0 or self.rates[-1] <= 0:
+        if rates.min() < 0 or rates[-1] <= 0:
             raise ValueError("rates must be 0 or more, and the last one above 0")
+        steps, n = np.concatenate((starts, rates)), len(starts)
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "starts_ns", steps[:n])
+        object.__setattr__(self, "rates", steps[n:])
 
     def finish_ns(self, start_ns: int, work: int) -> int:
-        """Return when ``work``, begun at ``start_ns``, is done; at least 1 ns later."""
-        starts, rates = self.starts_ns, self.rates
-        last = len(rates) - 1
-        step = max(0, bisect_right(starts, start_ns) - 1)
-        now = start_ns
-        while step < last:
-            capacity = rates[step] * (starts[step + 1] - now)
-            if capacity >= work:
-                break
-            work -= capacity
-            step += 1
-            now = starts[step]
-        # Divide rounding up; only here is anything rounded.
-        return max(start_ns + 1, now - (-work // rates[step]) if work else now)
+        """Return when ``work``, begun at ``start_ns``, is done; at least 1 ns later.
+
+        Args:
+            start_ns: when it begins.
+            work: in (rate unit) x nanoseconds; 1 or more.
+        """
+        n = len(self.rates)
+        step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
+        return int(finish_ns(self.steps, 0, n, step, start_ns, work))
 
 
 def constant(rate: int = NOMINAL) -> RateProfile:

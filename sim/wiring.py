@@ -1,5 +1,7 @@
 """What the data plane is told: links, stations and routes, at their true speeds."""
 
+import numpy as np
+
 from scenarios.application import Application, LanguageModel, Tokens
 from scenarios.cluster import DEVICE
 from scenarios.queries import QueryTruth
@@ -42,8 +44,8 @@ class Wiring:
             (UP, truth.uplink_bytes_per_s),
             (DOWN, truth.downlink_bytes_per_s),
         ):
-            starts = tuple(now_ns + i * NS_PER_S for i in range(len(capacity)))
-            profile = RateProfile(starts, tuple(capacity.tolist()))
+            starts_ns = now_ns + NS_PER_S * np.arange(len(capacity))
+            profile = RateProfile(starts_ns, capacity)
             self._add_link((ACCESS, direction, query), profile, truth.access_rtt_s / 2)
 
     def remove_access_link(self, query: int) -> None:

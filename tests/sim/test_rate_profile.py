@@ -18,7 +18,7 @@ def profiles(draw, longest=10**12, fastest=10**10):
 
 
 MOMENTS = st.integers(0, 2 * 10**12)
-WORKS = st.integers(1, 10**24)
+WORKS = st.integers(1, 10**18)
 
 
 def done(profile, start_ns, until_ns):
@@ -61,7 +61,7 @@ def test_finishing_a_then_b_is_finishing_both_up_to_one_rounding(profile, start_
     between_ns = profile.finish_ns(start_ns, a)
     split_ns = profile.finish_ns(between_ns, b)
     assert split_ns >= profile.finish_ns(start_ns, a + b)
-    assert split_ns <= max(between_ns + 1, profile.finish_ns(start_ns, a + b + max(profile.rates)))
+    assert split_ns <= max(between_ns + 1, profile.finish_ns(start_ns, a + b + int(profile.rates.max())))
 
 
 @given(rate=st.integers(1, 10**10), start_ns=MOMENTS, a=WORKS, b=WORKS)
@@ -73,9 +73,9 @@ def test_under_a_constant_rate_the_rounding_is_at_most_a_nanosecond(rate, start_
 
 def test_stepwise_multiplies_factors_up_from_nominal():
     profile = stepwise([(10, 0.5), (20, 0.5), (20, 2.0)])
-    assert profile == RateProfile((0, 10, 20), (NOMINAL, NOMINAL // 2, NOMINAL // 2))
-    assert stepwise([(0, 0.25)]) == RateProfile((0,), (NOMINAL // 4,))
-    assert stepwise([]) == constant()
+    assert profile.steps.tolist() == [0, 10, 20, NOMINAL, NOMINAL // 2, NOMINAL // 2]
+    assert stepwise([(0, 0.25)]).steps.tolist() == [0, NOMINAL // 4]
+    assert stepwise([]).steps.tolist() == constant().steps.tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""The order in which stops are taken: as requests travel, from the first stops to the last."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sim.blocks.tables import (
+    INLINE,
+    KIND,
+    LINK,
+    MAX_BATCH,
+    NONE,
+    SERVERS,
+    STATION,
+    V_STOP,
+    Ints,
+)
+from sim.compiled import compiled
+
+
+def arrange(stops: Ints, visits: Ints, routes: Mapping[int, tuple[int, int, int]]) -> Ints:
+    """Return the stops of all routes in an order that follows each of them.
+
+    Besides, note in ``stops`` which are *inline*: links and stations with one server and no
+    batches, whose arrivals come in order from one place. What reaches such a stop is served at
+    once, since nothing that is not there yet can come before it.
+
+    Args:
+        stops: the stops.
+        visits: the visits of all routes.
+        routes: first visit, number of visits and query of each route that is in use.
+
+    Raises:
+        ValueError: the routes go round in circles.
+    """
+    spans = np.array([each for each in routes.values()], dtype=np.int64).reshape(-1, 3)
+    order = np.empty(len(stops), dtype=np.int64)
+    count = _arrange(stops, visits, spans, order)
+    if count < 0:
+        raise ValueError(
+            "routes go round in a circle of stations and links; "
+            "the block data plane needs them to lead forward"
+        )
+    return order[:count]
+
+
+@compiled
+def _arrange(stops: Ints, visits: Ints, spans: Ints, order: Ints) -> int:
+    n = len(stops)
+    edges = 0
+    for i in range(len(spans)):
+        edges += spans[i, 1]
+    # The stops that follow each, as chains of edges.
+    first = np.full(n, NONE)
+    following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
+    before = np.zeros(n, dtype=np.int64)
+    used = np.zeros(n, dtype=np.bool_)
+    # Where arrivals come from: a stop, or a source, told apart by its query; -1: none yet,
+    # -2: several.
+    origin = np.full(n, -1)
+    edge = 0
+    for i in range(len(spans)):
+        at, count = spans[i, 0], spans[i, 1]
+        for j in range(at, at + count):
+            stop = visits[j, V_STOP]
+            used[stop] = True
+            whence = n + spans[i, 2]
+            if j > at:
+                whence = visits[j - 1, V_STOP]
+                following[edge], target[edge] = first[whence], stop
+                first[whence] = edge
+                edge += 1
+                before[stop] += 1
+            if origin[stop] == -1:
+                origin[stop] = whence
+            elif origin[stop] != whence:
+                origin[stop] = -2
+    count, taken = 0, 0
+    total = 0
+    for stop in range(n):
+        if used[stop]:
+            total += 1
+            if before[stop] == 0:
+                order[count] = stop
+                count += 1
+    while taken < count:
+        stop = order[taken]
+        taken += 1
+        link = first[stop]
+        while link != NONE:
+            before[target[link]] -= 1
+            if before[target[link]] == 0:
+                order[count] = target[link]
+                count += 1
+            link = following[link]
+    if count < total:
+        return -1
+    for i in range(count):
+        stop = order[i]
+        whence = origin[stop]
+        one_at_a_time = stops[stop, KIND] == LINK or (
+            stops[stop, KIND] == STATION
+            and stops[stop, SERVERS] == 1
+            and stops[stop, MAX_BATCH] == 1
+        )
+        in_order = whence >= n or (
+            whence >= 0
+            and (
+                stops[whence, KIND] == LINK
+                or (stops[whence, KIND] == STATION and stops[whence, SERVERS] == 1)
+            )
+        )
+        stops[stop, INLINE] = one_at_a_time and in_order
+    return count

@@ -1,0 +1,373 @@
+"""The block data plane: requests move between two cuts as rows of arrays, in compiled code.
+
+It gives the very departures of the event data plane, which is its specification; see
+``sim.events_plane``. Orders of the control plane that touch requests under way (a failing station,
+a slow-down, an abort) cut a block; births follow routes that change within it.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from scenarios.application import Tokens
+from scenarios.requests import RequestBlock
+from sim.blocks.order import arrange
+from sim.blocks.sources import SourceBook
+from sim.blocks.tables import (
+    BORN,
+    BOUNDED,
+    BUSY,
+    CAPACITY,
+    COUNTS,
+    ENDED_COUNT,
+    FACTOR_AT,
+    FAILED,
+    FREE,
+    FREE_AT,
+    IN_HEAD,
+    IN_TAIL,
+    KIND,
+    LINK,
+    MAX_BATCH,
+    MAX_WAIT,
+    NONE,
+    PROPAGATION,
+    Q_HEAD,
+    Q_TAIL,
+    S_HEAD,
+    S_TAIL,
+    SERVERS,
+    SERVERS_AT,
+    SINK,
+    SLOWDOWN,
+    STATION,
+    STEPS,
+    STEPS_AT,
+    STOP_COLUMNS,
+    V_MEAN,
+    V_OPERATOR,
+    V_OUTPUT,
+    V_PROMPT,
+    V_SEQUENCES,
+    V_STOP,
+    VISIT_COLUMNS,
+    Pool,
+    Table,
+    Tables,
+)
+from sim.blocks.travel import lose, move, sweep
+from sim.data_plane import (
+    DROPPED,
+    IN_FLIGHT,
+    OUTCOMES,
+    LinkSpec,
+    Recorder,
+    Route,
+    StationSpec,
+)
+from sim.rate_profile import RateProfile
+from sim.request_rows import DEPLOYMENT, ENDED, OUTCOME, width
+
+BLOCK_REQUESTS = 4096
+"""Births that a block aims at: their rows fit into the second level of a cache."""
+FIRST_BLOCK_NS = 10_000_000
+
+
+class BlocksPlane:
+    """The data plane that moves whole blocks of requests; see ``DataPlane``.
+
+    Args:
+        recorder: is told of requests' births and ends.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.now_ns = 0
+        self._stops = Table(STOP_COLUMNS)
+        self._visits = Table(VISIT_COLUMNS)
+        self._steps = Pool(np.int64)
+        self._servers = Pool(np.int64)
+        self._factors = Pool(np.float64)
+        self._sources = SourceBook()
+        self._stop_of: dict[tuple[str, int], int] = {}
+        self._routes: dict[int, tuple[int, int, int]] = {}  # first visit, how many, whose
+        self._orders: list[tuple[int, int, Callable[[], None]]] = []
+        self._ordered = 0
+        self._flights = np.zeros(64, dtype=np.int64)
+        self._rows = np.empty((0, width(0)), dtype=np.int64)
+        self._free = np.empty(0, dtype=np.int64)
+        self._counts = np.zeros(COUNTS, dtype=np.int64)
+        self._tables: Tables | None = None
+        self._order: np.ndarray | None = None
+        self._block_ns = FIRST_BLOCK_NS
+        sink = self._stops.take()
+        self._stops.rows[sink] = NONE
+        self._stops.rows[sink, KIND] = SINK
+
+    # What the control plane orders
+
+    def add_station(self, spec: StationSpec) -> None:
+        """Make a station known."""
+        if spec.iterations is not None:
+            raise NotImplementedError
+        stop = self._add_stop(("station", spec.id), spec.speed)
+        row = self._stops.rows[stop]
+        row[KIND] = STATION if spec.capacity is None else BOUNDED
+        row[SERVERS] = spec.servers
+        row[SERVERS_AT] = self._servers.put(np.full(spec.servers, self.now_ns))
+        row[FREE_AT] = self.now_ns
+        row[MAX_BATCH] = spec.max_batch
+        row[MAX_WAIT] = spec.max_wait_ns
+        row[CAPACITY] = NONE if spec.capacity is None else spec.capacity
+        row[FACTOR_AT] = self._factors.put(np.array(spec.batch_factor, dtype=float))
+
+    def add_link(self, spec: LinkSpec) -> None:
+        """Make a link known."""
+        stop = self._add_stop(("link", spec.id), spec.capacity)
+        row = self._stops.rows[stop]
+        row[KIND], row[PROPAGATION], row[SERVERS] = LINK, spec.propagation_ns, 0
+
+    def _add_stop(self, name: tuple[str, int], profile: RateProfile) -> int:
+        stop = self._stop_of[name] = self._stops.take()
+        row = self._stops.rows[stop]
+        row[:] = 0
+        for column in (IN_HEAD, IN_TAIL, Q_HEAD, Q_TAIL, S_HEAD, S_TAIL):
+            row[column] = NONE
+        row.view(np.float64)[SLOWDOWN] = 1.0
+        row[STEPS] = len(profile.starts_ns)
+        row[STEPS_AT] = self._steps.put(profile.steps)
+        self._tables = None
+        return stop
+
+    def remove_station(self, station: int) -> None:
+        """Forget a station that holds no request."""
+        stop = self._stop_of.pop(("station", station))
+        row = self._stops.rows[stop]
+        self._servers.give_back(row[SERVERS_AT])
+        self._factors.give_back(row[FACTOR_AT])
+        self._remove(stop)
+
+    def remove_link(self, link: int) -> None:
+        """Forget a link that no route names any longer, once it is empty."""
+        self._remove(self._stop_of.pop(("link", link)))
+
+    def _remove(self, stop: int) -> None:
+        self._steps.give_back(self._stops.rows[stop, STEPS_AT])
+        self._stops.give_back(stop)
+        self._order = None
+
+    def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
+        """Let a query's requests be born from ``at_ns`` on."""
+        self._sources.open(query, blocks)
+
+    def close_source(self, at_ns: int, query: int) -> None:
+        """Let no request of a query be born at ``at_ns`` or later."""
+        self._sources.close(at_ns, query)
+
+    def route(self, at_ns: int, query: int, route: Route | None) -> None:
+        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
+        if route is None:
+            self._sources.direct(at_ns, query, NONE, NONE, 1)
+            return
+        first = self._visits.count
+        for visit in route.visits:
+            number = self._visits.append()
+            row = self._visits.rows[number]
+            floats = row.view(np.float64)
+            name = ("link", visit.link) if visit.link is not None else ("station", visit.station)
+            row[V_STOP], row[V_OPERATOR] = self._stop_of[name], visit.operator
+            if isinstance(visit.mean, Tokens):
+                floats[V_PROMPT], floats[V_OUTPUT] = visit.mean.prompt, visit.mean.output
+                row[V_SEQUENCES] = visit.mean.sequences
+            else:
+                floats[V_MEAN] = visit.mean
+        last = self._visits.append()
+        self._visits.rows[last, V_STOP] = NONE
+        while route.deployment >= len(self._flights):
+            self._flights = np.append(self._flights, np.zeros_like(self._flights))
+        self._routes[route.deployment] = first, len(route.visits), query
+        self._sources.direct(at_ns, query, first, route.deployment, 1)
+        self._tables = self._order = None
+
+    def fail_station(self, at_ns: int, station: int) -> None:
+        """Lose what a station holds, and all that reaches it afterwards."""
+        stop = self._stop_of["station", station]
+
+        def fail() -> None:
+            self._stops.rows[stop, FAILED] = 1
+            lose(self._current(), stop, at_ns)
+
+        self._cut_at(at_ns, fail)
+
+    def slow_down(self, at_ns: int, station: int, factor: float) -> None:
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
+        stop = self._stop_of["station", station]
+
+        def change() -> None:
+            self._stops.rows.view(np.float64)[stop, SLOWDOWN] = factor
+
+        self._cut_at(at_ns, change)
+
+    def abort(self, at_ns: int, deployment: int) -> None:
+        """Drop what a deployment still has in flight."""
+
+        def drop() -> None:
+            if self.in_flight(deployment) == 0:
+                return
+            t = self._current()
+            outcome = self._rows[:, OUTCOME]
+            theirs = (outcome == OUTCOMES.index(IN_FLIGHT)) & (
+                self._rows[:, DEPLOYMENT] == deployment
+            )
+            slots = np.nonzero(theirs)[0]
+            self._rows[slots, OUTCOME] = OUTCOMES.index(DROPPED)
+            self._rows[slots, ENDED] = at_ns
+            ended = self._counts[ENDED_COUNT]
+            t.ended[ended : ended + len(slots)] = slots
+            self._counts[ENDED_COUNT] += len(slots)
+            self._flights[deployment] = 0
+            for stop in (0, *self._stop_of.values()):
+                sweep(t, stop)
+
+        self._cut_at(at_ns, drop)
+
+    def _cut_at(self, at_ns: int, action: Callable[[], None]) -> None:
+        self._orders.append((at_ns, self._ordered, action))
+        self._ordered += 1
+
+    # What the control plane learns
+
+    def busy_ns(self, station: int) -> int:
+        """Return the time that a station was busy up to the last cut, summed over servers."""
+        row = self._stops.rows[self._stop_of["station", station]]
+        if row[SERVERS] == 1:
+            free_at = row[FREE_AT : FREE_AT + 1]
+        else:
+            free_at = self._servers.array[row[SERVERS_AT] : row[SERVERS_AT] + row[SERVERS]]
+        return int(row[BUSY] - np.maximum(0, free_at - self.now_ns).sum())
+
+    def in_flight(self, deployment: int) -> int:
+        """Return how many requests of a deployment are under way, as of the last cut."""
+        return int(self._flights[deployment]) if deployment < len(self._flights) else 0
+
+    # Moving
+
+    def advance(self, until_ns: int) -> None:
+        """Move requests through every event before ``until_ns``, which becomes the clock."""
+        if until_ns <= self.now_ns:
+            return
+        self._orders.sort(key=lambda order: order[:2])
+        while self._orders and self._orders[0][0] < until_ns:
+            at_ns, _, action = self._orders.pop(0)
+            self._move(at_ns)
+            action()
+        self._move(until_ns)
+        self._tell()
+
+    def finish(self) -> None:
+        """Report all that is under way at the horizon as in flight."""
+        outcome = self._rows[:, OUTCOME]
+        slots = np.nonzero(outcome == OUTCOMES.index(IN_FLIGHT))[0]
+        self._rows[slots, ENDED] = self.now_ns
+        self.recorder.record(self._rows, np.empty(0, dtype=np.int64), slots)
+
+    def _move(self, until_ns: int) -> None:
+        while self.now_ns < until_ns:
+            cut_ns = min(until_ns, self.now_ns + self._block_ns)
+            self._move_block(cut_ns)
+
+    def _move_block(self, cut_ns: int) -> None:
+        """Move requests up to a cut that is near."""
+        if self._sources.fill(cut_ns):
+            self._tables = None
+        if self._order is None:
+            live = {
+                deployment: (at, count, query)
+                for deployment, (at, count, query) in self._routes.items()
+                if self._flights[deployment] or self._sources.directs(query, deployment)
+            }
+            self._routes = live
+            self._order = arrange(self._stops.rows, self._visits.rows, live)
+        t, sources = self._current(), self._sources.arrays()
+        born, first = 0, 0
+        while True:
+            first = move(t, sources, self._order, first, cut_ns)
+            born += int(self._counts[BORN])
+            if first == len(sources.active):
+                break
+            self._tell()
+            if self._counts[FREE] == 0:
+                self._grow_rows(self._sources.operators)
+                t = self._current()
+        elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
+        if born:
+            self._block_ns = max(1_000_000, elapsed_ns * BLOCK_REQUESTS // born)
+        elif elapsed_ns == self._block_ns:
+            self._block_ns *= 2
+        self._sources.retire(cut_ns)
+        if self._counts[ENDED_COUNT] > BLOCK_REQUESTS // 2:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the recorder of births and ends, and take back the rows of requests that ended."""
+        born, ended = int(self._counts[BORN]), int(self._counts[ENDED_COUNT])
+        if not born + ended:
+            return
+        t = self._current()
+        slots = t.ended[:ended]
+        self.recorder.record(self._rows, t.born[:born], slots)
+        free = int(self._counts[FREE])
+        self._rows[slots, OUTCOME] = NONE
+        t.free[free : free + ended] = slots[::-1]
+        self._counts[FREE] += ended
+        self._counts[BORN] = self._counts[ENDED_COUNT] = 0
+
+    def _current(self) -> Tables:
+        """Return the tables as they are, made anew if one of them was replaced."""
+        if self._tables is None:
+            if self._rows.shape[1] != width(self._sources.operators):
+                self._grow_rows(self._sources.operators)
+            room = len(self._rows)
+            old = self._scratch if hasattr(self, "_scratch") and len(self._scratch[0]) == room else None
+            if old is None:
+                old = tuple(np.empty(room, dtype=np.int64) for _ in range(3)) + tuple(
+                    np.empty(2 * room, dtype=np.int64) for _ in range(2)
+                )
+                self._scratch = old
+            out, born, ended, keys, slots = old
+            self._tables = Tables(
+                self._rows,
+                self._rows.view(np.float64),
+                self._stops.rows,
+                self._stops.rows.view(np.float64),
+                self._visits.rows,
+                self._visits.rows.view(np.float64),
+                self._steps.array,
+                self._servers.array,
+                self._factors.array,
+                self._flights,
+                self._free,
+                out,
+                born,
+                ended,
+                self._counts,
+                keys,
+                slots,
+            )
+        return self._tables
+
+    def _grow_rows(self, operators: int) -> None:
+        """Double the rows."""
+        old = self._rows
+        room = max(2 * BLOCK_REQUESTS, 2 * len(old))
+        self._rows = np.empty((room, width(operators)), dtype=np.int64)
+        if len(old):
+            self._rows[: len(old)] = old
+        self._rows[len(old) :, OUTCOME] = NONE
+        free = np.empty(room, dtype=np.int64)
+        count = int(self._counts[FREE])
+        free[:count] = self._free[:count]
+        free[count : count + room - len(old)] = np.arange(room - 1, len(old) - 1, -1)
+        self._counts[FREE] += room - len(old)
+        self._free = free
+        self._tables = None

@@ -1,0 +1,198 @@
+"""Where requests are born: the sources of the block data plane, and the routes that births take."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scenarios.requests import RequestBlock
+from sim.blocks.tables import (
+    G_DEPLOYMENT,
+    G_NEXT,
+    NONE,
+    S_CLOSE,
+    S_COUNT,
+    S_EXHAUSTED,
+    S_LAST,
+    S_NUMBER,
+    S_POSITION,
+    S_QUERY,
+    S_SEGMENT,
+    SEGMENT_COLUMNS,
+    SOURCE_COLUMNS,
+    Floats,
+    Ints,
+    Sources,
+    Table,
+)
+
+FOREVER = np.iinfo(np.int64).max
+COLUMNS = ("size", "length", "allowance")
+
+
+class SourceBook:
+    """All sources, with births drawn ahead."""
+
+    def __init__(self) -> None:
+        self.operators = 0
+        self._state = Table(SOURCE_COLUMNS)
+        self._segments = Table(SEGMENT_COLUMNS)
+        self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
+        self._row_of: dict[int, int] = {}  # by query
+        self._last_segment: dict[int, int] = {}  # by row
+        self._arrivals = np.empty((0, 0), dtype=np.int64)
+        self._factors: dict[str, Floats] = {
+            name: np.empty((0, 0)) for name in COLUMNS
+        }
+        self._variability: Floats = np.empty((0, 0, 0))
+        self._active: Ints | None = None
+
+    def open(self, query: int, blocks: Iterator[RequestBlock]) -> None:
+        """Open a source."""
+        row = self._state.take()
+        self._row_of[query] = row
+        self._blocks[row] = blocks
+        state = self._state.rows[row]
+        state[:] = 0
+        state[S_QUERY], state[S_CLOSE], state[S_LAST] = query, FOREVER, -1
+        segment = self._segments.take()
+        self._segments.rows[segment] = -1, NONE, NONE, 1, NONE
+        state[S_SEGMENT] = self._last_segment[row] = segment
+        self._active = None
+        if not self.operators:
+            first = next(blocks, None)
+            if first is None:
+                state[S_EXHAUSTED] = 1
+                return
+            self.operators = first.variability.shape[1]
+            self._append(row, first)
+
+    def close(self, at_ns: int, query: int) -> None:
+        """Let no request be born at a time or later."""
+        state = self._state.rows[self._row_of[query]]
+        state[S_CLOSE] = min(int(state[S_CLOSE]), at_ns)
+
+    def direct(self, at_ns: int, query: int, visit: int, deployment: int, stride: int) -> None:
+        """Let births from a time on follow the route that begins at a visit."""
+        row = self._row_of.get(query)
+        if row is None:
+            return  # It departed.
+        segment = self._segments.take()
+        self._segments.rows[segment] = at_ns, visit, deployment, stride, NONE
+        self._segments.rows[self._last_segment[row], G_NEXT] = segment
+        self._last_segment[row] = segment
+
+    def directs(self, query: int, deployment: int) -> bool:
+        """Tell whether births of a query follow a deployment's route, now or later."""
+        row = self._row_of.get(query)
+        if row is None:
+            return False
+        segment = int(self._state.rows[row, S_SEGMENT])
+        while segment != NONE:
+            if self._segments.rows[segment, G_DEPLOYMENT] == deployment:
+                return True
+            segment = int(self._segments.rows[segment, G_NEXT])
+        return False
+
+    def fill(self, until_ns: int) -> bool:
+        """Draw births until every open source has one at a time or later, or has no more.
+
+        Returns:
+            Whether the arrays are others than before.
+        """
+        state, active = self._state.rows, self.active
+        short = active[
+            (state[active, S_LAST] < until_ns)
+            & (state[active, S_CLOSE] > state[active, S_LAST])
+            & (state[active, S_EXHAUSTED] == 0)
+        ]
+        for row in short.tolist():
+            while state[row, S_LAST] < until_ns and not state[row, S_EXHAUSTED]:
+                block = next(self._blocks[row], None)
+                if block is None:
+                    state[row, S_EXHAUSTED] = 1
+                else:
+                    self._append(row, block)
+        return bool(len(short))
+
+    def _append(self, row: int, block: RequestBlock) -> None:
+        """Put births behind those of a source that are still to come."""
+        state, more = self._state.rows[row], len(block.arrival_ns)
+        done, count = int(state[S_POSITION]), int(state[S_COUNT])
+        left = count - done
+        self._make_room(left + more)
+        columns = {"size": block.size, "length": block.length, "allowance": block.allowance}
+        for name, values in columns.items():
+            if not len(self._factors[name]) and not (values == 1.0).all():
+                self._factors[name] = np.ones_like(self._arrivals, dtype=float)
+        if not len(self._variability) and not (block.variability == 1.0).all():
+            sources, room = self._arrivals.shape
+            self._variability = np.ones((sources, self.operators, room))
+        for array, values in (
+            (self._arrivals, block.arrival_ns),
+            *((self._factors[name], columns[name]) for name in COLUMNS),
+        ):
+            if len(array):
+                array[row, :left] = array[row, done:count]
+                array[row, left : left + more] = values
+        if len(self._variability):
+            self._variability[row, :, :left] = self._variability[row, :, done:count]
+            self._variability[row, :, left : left + more] = block.variability.T
+        state[S_NUMBER] += done
+        state[S_POSITION], state[S_COUNT] = 0, left + more
+        if more:
+            state[S_LAST] = block.arrival_ns[-1]
+
+    def _make_room(self, births: int) -> None:
+        sources, room = self._arrivals.shape
+        rows = len(self._state.rows)
+        if rows <= sources and births <= room:
+            return
+        wider = max(room, 1 << (births - 1).bit_length())
+        self._arrivals = _grown(self._arrivals, (rows, wider), 0)
+        for name, values in self._factors.items():
+            if len(values):
+                self._factors[name] = _grown(values, (rows, wider), 1.0)
+        if len(self._variability):
+            self._variability = _grown(self._variability, (rows, self.operators, wider), 1.0)
+
+    def retire(self, now_ns: int) -> None:
+        """Forget sources that will give birth no more."""
+        state, active = self._state.rows, self.active
+        over = active[state[active, S_CLOSE] <= now_ns]
+        for row in over.tolist():
+            segment = int(state[row, S_SEGMENT])
+            while segment != NONE:
+                self._segments.give_back(segment)
+                segment = int(self._segments.rows[segment, G_NEXT])
+            del self._row_of[int(state[row, S_QUERY])], self._blocks[row], self._last_segment[row]
+            self._state.give_back(row)
+        if len(over):
+            self._active = None
+
+    @property
+    def active(self) -> Ints:
+        """Rows of the open sources, by query."""
+        if self._active is None:
+            self._active = np.array(
+                [row for _, row in sorted(self._row_of.items())], dtype=np.int64
+            )
+        return self._active
+
+    def arrays(self) -> Sources:
+        """Return what compiled code reads."""
+        return Sources(
+            self._state.rows,
+            self.active,
+            self._segments.rows,
+            self._arrivals,
+            self._factors["size"],
+            self._factors["length"],
+            self._factors["allowance"],
+            self._variability,
+        )
+
+
+def _grown(array: np.ndarray, shape: tuple[int, ...], fill: float) -> np.ndarray:
+    larger = np.full(shape, fill, dtype=array.dtype)
+    larger[tuple(slice(0, n) for n in array.shape)] = array
+    return larger

@@ -1,0 +1,514 @@
+"""What happens at one stop between two cuts: arrivals are taken in, batches served, bytes sent.
+
+A stop is taken through a whole block at once. That is exact: what reaches it in the block is known
+before, since stops are taken in the order in which requests travel, and at each moment the event
+data plane lets all arrivals precede dispatch. Rows that leave before the cut are put into ``out``.
+"""
+
+import numpy as np
+
+from sim.blocks.sorting import before, sort_slots
+from sim.blocks.tables import (
+    BUSY,
+    CAPACITY,
+    ENDED_COUNT,
+    FACTOR_AT,
+    FAILED,
+    FREE_AT,
+    IN_HEAD,
+    IN_ORDER,
+    IN_TAIL,
+    MAX_BATCH,
+    MAX_WAIT,
+    NONE,
+    OUT,
+    PROPAGATION,
+    Q_COUNT,
+    Q_HEAD,
+    Q_TAIL,
+    S_HEAD,
+    S_TAIL,
+    SERVERS,
+    SERVERS_AT,
+    SLOWDOWN,
+    STEP,
+    STEPS,
+    STEPS_AT,
+    V_MEAN,
+    V_OPERATOR,
+    Floats,
+    Ints,
+    Tables,
+)
+from sim.compiled import compiled
+from sim.request_rows import (
+    AT,
+    DEPLOYMENT,
+    ENDED,
+    NEXT,
+    OUTCOME,
+    PARTS,
+    SIZE,
+    VISIT,
+)
+from sim.work import batch_ns, sent_ns, served_ns, step_at, whole
+
+NEVER = np.iinfo(np.int64).max
+COMPLETED, LOST, DROPPED = 0, 2, 3  # indexes into ``OUTCOMES``
+
+
+# Lists
+
+
+@compiled
+def push(rows: Ints, stops: Ints, stop: int, slot: int, at_ns: int) -> None:
+    """Let a request arrive at a stop, now or later."""
+    rows[slot, AT] = at_ns
+    rows[slot, NEXT] = NONE
+    tail = stops[stop, IN_TAIL]
+    if tail == NONE:
+        stops[stop, IN_HEAD] = slot
+        stops[stop, IN_ORDER] = 1
+    else:
+        if before(rows, at_ns, slot, rows[tail, AT], tail):
+            stops[stop, IN_ORDER] = 0
+        rows[tail, NEXT] = slot
+    stops[stop, IN_TAIL] = slot
+
+
+@compiled
+def wait(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
+    """Put a request at the end of a station's queue."""
+    rows[slot, NEXT] = NONE
+    tail = stops[stop, Q_TAIL]
+    if tail == NONE:
+        stops[stop, Q_HEAD] = slot
+    else:
+        rows[tail, NEXT] = slot
+    stops[stop, Q_TAIL] = slot
+    stops[stop, Q_COUNT] += 1
+
+
+@compiled
+def stay(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
+    """Keep a request in service beyond the cut; ``AT`` is when it leaves."""
+    rows[slot, NEXT] = NONE
+    tail = stops[stop, S_TAIL]
+    if tail == NONE:
+        stops[stop, S_HEAD] = slot
+    else:
+        rows[tail, NEXT] = slot
+    stops[stop, S_TAIL] = slot
+
+
+@compiled
+def end(
+    rows: Ints, flights: Ints, ended: Ints, counts: Ints, slot: int, outcome: int, at_ns: int
+) -> None:
+    """End a request."""
+    rows[slot, OUTCOME] = outcome
+    rows[slot, ENDED] = at_ns
+    flights[rows[slot, DEPLOYMENT]] -= 1
+    ended[counts[ENDED_COUNT]] = slot
+    counts[ENDED_COUNT] += 1
+
+
+@compiled
+def gather(rows: Ints, stops: Ints, keys: Ints, slots: Ints, stop: int, until_ns: int) -> int:
+    """Move a stop's arrivals before a cut into ``slots``, in order; return how many."""
+    n, slot = 0, stops[stop, IN_HEAD]
+    if stops[stop, IN_ORDER]:
+        while slot != NONE and rows[slot, AT] < until_ns:
+            slots[n] = slot
+            n += 1
+            slot = rows[slot, NEXT]
+        stops[stop, IN_HEAD] = slot
+        if slot == NONE:
+            stops[stop, IN_TAIL] = NONE
+        return n
+    stops[stop, IN_HEAD] = stops[stop, IN_TAIL] = NONE
+    while slot != NONE:
+        following = rows[slot, NEXT]
+        if rows[slot, AT] < until_ns:
+            keys[n], slots[n] = rows[slot, AT], slot
+            n += 1
+        else:
+            push(rows, stops, stop, slot, rows[slot, AT])
+        slot = following
+    sort_slots(rows, keys, slots, n)
+    return n
+
+
+# Servers
+
+
+@compiled
+def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
+    """Replace the least of a heap of ``n`` values, which begins at index ``at``."""
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= n:
+            break
+        if child + 1 < n and heap[at + child + 1] < heap[at + child]:
+            child += 1
+        if heap[at + child] >= value:
+            break
+        heap[at + i] = heap[at + child]
+        i = child
+    heap[at + i] = value
+
+
+@compiled
+def station_work_ns(rows_f: Floats, visits_f: Floats, slot: int, visit: int, operator: int) -> int:
+    """Return how long a request would be served alone, at nominal speed."""
+    mean = visits_f[visit, V_MEAN]
+    return whole(mean * rows_f[slot, SIZE] * rows_f[slot, PARTS + operator])
+
+
+@compiled
+def cross(
+    rows: Ints,
+    rows_f: Floats,
+    stops: Ints,
+    visits: Ints,
+    visits_f: Floats,
+    steps: Ints,
+    slot: int,
+    visit: int,
+    link: int,
+    now_ns: int,
+) -> int:
+    """Send a request's message over a link; return when all of it has arrived."""
+    size_bytes = whole(visits_f[visit, V_MEAN] * rows_f[slot, SIZE])
+    start_ns = max(now_ns, stops[link, FREE_AT])
+    at, n = stops[link, STEPS_AT], stops[link, STEPS]
+    step = 0
+    if n > 1:
+        step = step_at(steps, at, n, stops[link, STEP], start_ns)
+        stops[link, STEP] = step
+    free_ns = sent_ns(steps, at, n, step, start_ns, size_bytes)
+    stops[link, FREE_AT] = free_ns
+    arrival_ns = free_ns + stops[link, PROPAGATION]
+    operators = (rows.shape[1] - PARTS - 1) // 5
+    rows[slot, PARTS + 4 * operators + visits[visit, V_OPERATOR]] += arrival_ns - now_ns
+    rows[slot, VISIT] = visit + 1
+    rows[slot, AT] = arrival_ns
+    return arrival_ns
+
+
+@compiled
+def serve_alone(
+    rows: Ints,
+    rows_f: Floats,
+    stops: Ints,
+    stops_f: Floats,
+    visits: Ints,
+    visits_f: Floats,
+    steps: Ints,
+    slot: int,
+    visit: int,
+    station: int,
+    entered_ns: int,
+    freed_ns: int,
+    start_ns: int,
+) -> int:
+    """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
+    operator = visits[visit, V_OPERATOR]
+    work_ns = station_work_ns(rows_f, visits_f, slot, visit, operator)
+    finish_ns = _finish(stops, stops_f, steps, station, start_ns, work_ns, 1.0)
+    _note(rows, slot, operator, entered_ns, freed_ns, start_ns, finish_ns)
+    rows[slot, VISIT] = visit + 1
+    rows[slot, AT] = finish_ns
+    return finish_ns
+
+
+@compiled
+def _finish(
+    stops: Ints,
+    stops_f: Floats,
+    steps: Ints,
+    station: int,
+    start_ns: int,
+    work_ns: int,
+    factor: float,
+) -> int:
+    at, n = stops[station, STEPS_AT], stops[station, STEPS]
+    step = 0
+    if n > 1:
+        step = step_at(steps, at, n, stops[station, STEP], start_ns)
+        stops[station, STEP] = step
+    duration_ns = batch_ns(work_ns, factor, stops_f[station, SLOWDOWN])
+    finish_ns = served_ns(steps, at, n, step, start_ns, duration_ns)
+    stops[station, BUSY] += finish_ns - start_ns
+    return finish_ns
+
+
+@compiled
+def _note(
+    rows: Ints,
+    slot: int,
+    operator: int,
+    entered_ns: int,
+    freed_ns: int,
+    start_ns: int,
+    finish_ns: int,
+) -> None:
+    operators = (rows.shape[1] - PARTS - 1) // 5
+    part = PARTS + operators + operator
+    rows[slot, part] = max(0, freed_ns - entered_ns)
+    rows[slot, part + operators] = start_ns - max(entered_ns, freed_ns)
+    rows[slot, part + 2 * operators] = finish_ns - start_ns
+
+
+# Links and stations, taken through a block
+
+
+@compiled
+def take_link(t: Tables, link: int, until_ns: int) -> None:
+    """Send all messages that reach a link before the cut."""
+    rows, rows_f, stops, out = t.rows, t.rows_f, t.stops, t.out
+    visits, visits_f, steps = t.visits, t.visits_f, t.steps
+    n = gather(rows, stops, t.keys, t.slots, link, until_ns)
+    left = t.counts[OUT]
+    for i in range(n):
+        slot = t.slots[i]
+        cross(
+            rows,
+            rows_f,
+            stops,
+            visits,
+            visits_f,
+            steps,
+            slot,
+            rows[slot, VISIT],
+            link,
+            rows[slot, AT],
+        )
+        out[left] = slot
+        left += 1
+    t.counts[OUT] = left
+
+
+@compiled
+def take_station(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station serve up to the cut."""
+    rows, stops = t.rows, t.stops
+    _release(t, station, until_ns)
+    n = gather(rows, stops, t.keys, t.slots, station, until_ns)
+    if stops[station, FAILED]:
+        for i in range(n):
+            slot = t.slots[i]
+            end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
+        return
+    for i in range(n):
+        wait(rows, stops, station, t.slots[i])
+    if stops[station, MAX_BATCH] == 1:
+        _serve_singly(t, station, until_ns)
+    else:
+        start_ns = _next_start(rows, stops, t.servers, station)
+        while start_ns < until_ns:
+            _serve_batch(t, station, start_ns, until_ns)
+            start_ns = _next_start(rows, stops, t.servers, station)
+
+
+@compiled
+def take_bounded(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station whose queue is bounded serve up to the cut, and drop what does not fit."""
+    rows, stops = t.rows, t.stops
+    _release(t, station, until_ns)
+    n = gather(rows, stops, t.keys, t.slots, station, until_ns)
+    if stops[station, FAILED]:
+        for i in range(n):
+            slot = t.slots[i]
+            end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
+        return
+    i = 0
+    while True:
+        start_ns = _next_start(rows, stops, t.servers, station)
+        if i < n and rows[t.slots[i], AT] <= start_ns:
+            now_ns = rows[t.slots[i], AT]
+            while i < n and rows[t.slots[i], AT] == now_ns:
+                wait(rows, stops, station, t.slots[i])
+                i += 1
+            _drop_excess(t, station, now_ns)
+        elif start_ns < until_ns:
+            _serve_batch(t, station, start_ns, until_ns)
+        else:
+            break
+
+
+@compiled
+def _release(t: Tables, station: int, until_ns: int) -> None:
+    """Let those go that were in service at the last cut and are done before the next."""
+    rows, stops, out = t.rows, t.stops, t.out
+    slot = stops[station, S_HEAD]
+    left = t.counts[OUT]
+    if stops[station, SERVERS] == 1:
+        while slot != NONE and rows[slot, AT] < until_ns:
+            out[left] = slot
+            left += 1
+            slot = rows[slot, NEXT]
+        stops[station, S_HEAD] = slot
+        if slot == NONE:
+            stops[station, S_TAIL] = NONE
+    else:
+        stops[station, S_HEAD] = stops[station, S_TAIL] = NONE
+        while slot != NONE:
+            following = rows[slot, NEXT]
+            if rows[slot, AT] < until_ns:
+                out[left] = slot
+                left += 1
+            else:
+                stay(rows, stops, station, slot)
+            slot = following
+    t.counts[OUT] = left
+
+
+@compiled
+def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
+    """Serve request by request, each on the server that has been free longest."""
+    rows, rows_f, stops, stops_f, out = t.rows, t.rows_f, t.stops, t.stops_f, t.out
+    visits, visits_f, steps, servers = t.visits, t.visits_f, t.steps, t.servers
+    several, at = stops[station, SERVERS], stops[station, SERVERS_AT]
+    left = t.counts[OUT]
+    slot, served = stops[station, Q_HEAD], 0
+    while slot != NONE:
+        entered_ns = rows[slot, AT]
+        freed_ns = stops[station, FREE_AT] if several == 1 else servers[at]
+        start_ns = max(entered_ns, freed_ns)
+        if start_ns >= until_ns:
+            break
+        following = rows[slot, NEXT]
+        finish_ns = serve_alone(
+            rows,
+            rows_f,
+            stops,
+            stops_f,
+            visits,
+            visits_f,
+            steps,
+            slot,
+            rows[slot, VISIT],
+            station,
+            entered_ns,
+            freed_ns,
+            start_ns,
+        )
+        if several == 1:
+            stops[station, FREE_AT] = finish_ns
+        else:
+            replace_least(servers, at, several, finish_ns)
+        if finish_ns < until_ns:
+            out[left] = slot
+            left += 1
+        else:
+            stay(rows, stops, station, slot)
+        slot = following
+        served += 1
+    stops[station, Q_HEAD] = slot
+    stops[station, Q_COUNT] -= served
+    if slot == NONE:
+        stops[station, Q_TAIL] = NONE
+    t.counts[OUT] = left
+
+
+@compiled
+def _next_start(rows: Ints, stops: Ints, servers: Ints, station: int) -> int:
+    """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
+
+    It is full, or its first member has waited long enough, and a server is free.
+    """
+    first = stops[station, Q_HEAD]
+    if first == NONE:
+        return NEVER
+    freed_ns = stops[station, FREE_AT]
+    if stops[station, SERVERS] > 1:
+        freed_ns = servers[stops[station, SERVERS_AT]]
+    ready_ns = rows[first, AT] + stops[station, MAX_WAIT]
+    most = stops[station, MAX_BATCH]
+    if stops[station, Q_COUNT] >= most:
+        slot = first
+        for _ in range(most - 1):
+            slot = rows[slot, NEXT]
+        ready_ns = min(ready_ns, rows[slot, AT])
+    return max(freed_ns, ready_ns)
+
+
+@compiled
+def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
+    """Begin a batch on the server that has been free longest."""
+    rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
+    several, at = stops[station, SERVERS], stops[station, SERVERS_AT]
+    freed_ns = stops[station, FREE_AT] if several == 1 else t.servers[at]
+    half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
+    n, work_ns, slot = 0, 0, stops[station, Q_HEAD]
+    while slot != NONE and n < stops[station, MAX_BATCH] and rows[slot, AT] <= start_ns:
+        visit = rows[slot, VISIT]
+        operator = visits[visit, V_OPERATOR]
+        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits_f, slot, visit, operator))
+        slots[half + n] = slot
+        n += 1
+        slot = rows[slot, NEXT]
+    stops[station, Q_HEAD] = slot
+    stops[station, Q_COUNT] -= n
+    if slot == NONE:
+        stops[station, Q_TAIL] = NONE
+    factor = t.factors[stops[station, FACTOR_AT] + n - 1] if n > 1 else 1.0
+    finish_ns = _finish(stops, t.stops_f, t.steps, station, start_ns, work_ns, factor)
+    if several == 1:
+        stops[station, FREE_AT] = finish_ns
+    else:
+        replace_least(t.servers, at, several, finish_ns)
+    for i in range(half, half + n):
+        slot = slots[i]
+        visit = rows[slot, VISIT]
+        entered_ns = rows[slot, AT]
+        _note(rows, slot, visits[visit, V_OPERATOR], entered_ns, freed_ns, start_ns, finish_ns)
+        rows[slot, VISIT] = visit + 1
+        rows[slot, AT] = finish_ns
+    # They leave at one moment, and reach what comes next in the order of query and number.
+    for i in range(half + 1, half + n):
+        slot, j = slots[i], i - 1
+        while j >= half and before(rows, 0, slot, 0, slots[j]):
+            slots[j + 1] = slots[j]
+            j -= 1
+        slots[j + 1] = slot
+    left = t.counts[OUT]
+    for i in range(half, half + n):
+        slot = slots[i]
+        if finish_ns < until_ns:
+            out[left] = slot
+            left += 1
+        else:
+            stay(rows, stops, station, slot)
+    t.counts[OUT] = left
+
+
+@compiled
+def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
+    """Drop the last of a queue, as many as neither servers nor waiting room will take."""
+    rows, stops = t.rows, t.stops
+    several, at = stops[station, SERVERS], stops[station, SERVERS_AT]
+    idle = 0
+    if several == 1:
+        idle = 1 if stops[station, FREE_AT] <= now_ns else 0
+    else:
+        for i in range(at, at + several):
+            idle += t.servers[i] <= now_ns
+    room = stops[station, CAPACITY] + idle * stops[station, MAX_BATCH]
+    if stops[station, Q_COUNT] <= room:
+        return
+    slot, last = stops[station, Q_HEAD], NONE
+    for _ in range(room):
+        last, slot = slot, rows[slot, NEXT]
+    stops[station, Q_COUNT] = room
+    stops[station, Q_TAIL] = last
+    if last == NONE:
+        stops[station, Q_HEAD] = NONE
+    else:
+        rows[last, NEXT] = NONE
+    while slot != NONE:
+        following = rows[slot, NEXT]
+        end(rows, t.flights, t.ended, t.counts, slot, DROPPED, now_ns)
+        slot = following

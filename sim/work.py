@@ -1,0 +1,111 @@
+"""Durations in whole nanoseconds: the arithmetic that both data planes must share to the last bit.
+
+Everything here is compiled without fast-math, and every duration is rounded once.
+
+The integral of a rate that is constant between break points is exact in integers: work is measured
+in (rate unit) x nanoseconds, and is done when the integral reaches it. The steps of a rate are held
+in one array: the starts of ``n`` steps, then their ``n`` rates.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.compiled import compiled
+
+NOMINAL = 1_000_000
+"""Rate of a server at nominal speed: millionths."""
+
+NS_PER_S = 1_000_000_000
+
+
+@compiled
+def divided_up(work: int, rate: int) -> int:
+    """Return ``work / rate`` rounded up; both are above 0."""
+    return np.int64(np.uint64(work + rate - 1) // np.uint64(rate))
+
+
+@compiled
+def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
+    """Return which of ``n`` steps holds at a time, the first one also before its start.
+
+    Args:
+        steps: the steps, from index ``at`` on.
+        at: where they begin.
+        n: how many there are.
+        guess: a step from which to look.
+        time_ns: the time.
+    """
+    low = guess if steps[at + guess] <= time_ns else 0
+    for _ in range(4):
+        if low + 1 >= n or steps[at + low + 1] > time_ns:
+            return low
+        low += 1
+    high = n
+    while high - low > 1:
+        middle = (low + high) // 2
+        if steps[at + middle] <= time_ns:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def finish_ns(
+    steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
+) -> int:
+    """Return when ``work`` of 1 or more, begun at ``start_ns`` in a step, is done.
+
+    Only the last division rounds, up to the next nanosecond; so the end is at least 1 ns later.
+    """
+    now = start_ns
+    while step < n - 1:
+        rate = steps[at + n + step]
+        if rate > 0:
+            span = steps[at + step + 1] - now
+            if divided_up(work, rate) <= span:
+                break
+            work -= rate * span
+        step += 1
+        now = steps[at + step]
+    return now + divided_up(work, steps[at + n + step])
+
+
+@compiled
+def served_ns(
+    steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work_ns: int
+) -> int:
+    """Return when a server at a speed in millionths has done what takes ``work_ns`` at nominal."""
+    if n == 1 and steps[at + 1] == NOMINAL:
+        return start_ns + work_ns
+    return finish_ns(steps, at, n, step, start_ns, work_ns * NOMINAL)
+
+
+@compiled
+def sent_ns(
+    steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, size_bytes: int
+) -> int:
+    """Return when the last of some bytes has left, on a link of so many bytes per second."""
+    return finish_ns(steps, at, n, step, start_ns, size_bytes * NS_PER_S)
+
+
+@compiled
+def whole(amount: float) -> int:
+    """Return an amount as a whole number of at least 1, rounded half to even."""
+    return max(1, np.int64(np.rint(amount)))
+
+
+@compiled
+def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
+    """Return how long a batch takes at nominal speed, by the largest work of its members.
+
+    Args:
+        work_ns: the largest work.
+        factor: time of such a batch over that of one request.
+        slowdown: of a station whose neighbours are busy; 1 without any.
+    """
+    if factor != 1.0:
+        work_ns = np.int64(np.rint(work_ns * factor))
+    if slowdown != 1.0:
+        work_ns = np.int64(np.rint(work_ns * slowdown))
+    return work_ns
