@@ -16,4 +16,12 @@ def compiled(function: Function) -> Function:
     changes, but not when a constant or function that it takes from another module does: after such
     a change, delete the ``__pycache__`` folders.
     """
-    return cast("Function", numba.njit(cache=True)(function))
+    return cast("Function", numba.njit(cache=True, error_model="numpy")(function))
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function into each compiled function that calls it.
+
+    For what is called for each request: handing over a dozen arrays costs more than the work.
+    """
+    return cast("Function", numba.njit(inline="always", error_model="numpy")(function))

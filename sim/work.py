@@ -72,24 +72,6 @@ def finish_ns(
 
 
 @compiled
-def served_ns(
-    steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work_ns: int
-) -> int:
-    """Return when a server at a speed in millionths has done what takes ``work_ns`` at nominal."""
-    if n == 1 and steps[at + 1] == NOMINAL:
-        return start_ns + work_ns
-    return finish_ns(steps, at, n, step, start_ns, work_ns * NOMINAL)
-
-
-@compiled
-def sent_ns(
-    steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, size_bytes: int
-) -> int:
-    """Return when the last of some bytes has left, on a link of so many bytes per second."""
-    return finish_ns(steps, at, n, step, start_ns, size_bytes * NS_PER_S)
-
-
-@compiled
 def whole(amount: float) -> int:
     """Return an amount as a whole number of at least 1, rounded half to even."""
     return max(1, np.int64(np.rint(amount)))

@@ -103,12 +103,5 @@ def _arrange(stops: Ints, visits: Ints, spans: Ints, order: Ints) -> int:
             and stops[stop, SERVERS] == 1
             and stops[stop, MAX_BATCH] == 1
         )
-        in_order = whence >= n or (
-            whence >= 0
-            and (
-                stops[whence, KIND] == LINK
-                or (stops[whence, KIND] == STATION and stops[whence, SERVERS] == 1)
-            )
-        )
-        stops[stop, INLINE] = one_at_a_time and in_order
+        stops[stop, INLINE] = one_at_a_time and whence >= 0
     return count

@@ -25,6 +25,7 @@ from sim.blocks.tables import (
     FREE,
     FREE_AT,
     IN_HEAD,
+    IN_ORDER,
     IN_TAIL,
     KIND,
     LINK,
@@ -34,6 +35,7 @@ from sim.blocks.tables import (
     PROPAGATION,
     Q_HEAD,
     Q_TAIL,
+    RATE,
     S_HEAD,
     S_TAIL,
     SERVERS,
@@ -46,9 +48,6 @@ from sim.blocks.tables import (
     STOP_COLUMNS,
     V_MEAN,
     V_OPERATOR,
-    V_OUTPUT,
-    V_PROMPT,
-    V_SEQUENCES,
     V_STOP,
     VISIT_COLUMNS,
     Pool,
@@ -133,8 +132,10 @@ class BlocksPlane:
         row[:] = 0
         for column in (IN_HEAD, IN_TAIL, Q_HEAD, Q_TAIL, S_HEAD, S_TAIL):
             row[column] = NONE
+        row[IN_ORDER] = 1
         row.view(np.float64)[SLOWDOWN] = 1.0
-        row[STEPS] = len(profile.starts_ns)
+        row[RATE] = profile.rates[0] if len(profile.rates) == 1 else 0
+        row[STEPS] = len(profile.rates)
         row[STEPS_AT] = self._steps.put(profile.steps)
         self._tables = None
         return stop
@@ -177,10 +178,8 @@ class BlocksPlane:
             name = ("link", visit.link) if visit.link is not None else ("station", visit.station)
             row[V_STOP], row[V_OPERATOR] = self._stop_of[name], visit.operator
             if isinstance(visit.mean, Tokens):
-                floats[V_PROMPT], floats[V_OUTPUT] = visit.mean.prompt, visit.mean.output
-                row[V_SEQUENCES] = visit.mean.sequences
-            else:
-                floats[V_MEAN] = visit.mean
+                raise NotImplementedError
+            floats[V_MEAN] = visit.mean
         last = self._visits.append()
         self._visits.rows[last, V_STOP] = NONE
         while route.deployment >= len(self._flights):

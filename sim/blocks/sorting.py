@@ -6,9 +6,10 @@ from sim.blocks.tables import Ints
 from sim.compiled import compiled
 from sim.request_rows import NUMBER, QUERY
 
-FEW = 48
-DIGIT = 11
-DIGITS = 1 << DIGIT
+MOVES = 8
+"""Moves per request after which sorting by insertion is given up."""
+MANY = 2048
+NO_LIMIT = np.iinfo(np.int64).max
 
 
 @compiled
@@ -31,8 +32,16 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         slots: rows; the second half of the array is room to work in.
         n: how many.
     """
-    if n > FEW:
-        _radix(keys, slots, n)
+    moves = _insert(rows, keys, slots, n, MOVES * n)
+    if moves > MOVES * n:
+        _radix(keys, slots, n, 11 if n > MANY else 8)
+        _insert(rows, keys, slots, n, NO_LIMIT)
+
+
+@compiled
+def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
+    """Sort by insertion, which is quick where little is out of order; give up after some moves."""
+    moves = 0
     for i in range(1, n):
         key, slot = keys[i], slots[i]
         j = i - 1
@@ -40,31 +49,35 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
             keys[j + 1], slots[j + 1] = keys[j], slots[j]
             j -= 1
         keys[j + 1], slots[j + 1] = key, slot
+        moves += i - 1 - j
+        if moves > most:
+            break
+    return moves
 
 
 @compiled
-def _radix(keys: Ints, slots: Ints, n: int) -> None:
+def _radix(keys: Ints, slots: Ints, n: int, bits: int) -> None:
     """Sort by time alone, keeping the order of equals."""
     half = len(keys) // 2
     least, most = keys[0], keys[0]
     for i in range(1, n):
         least, most = min(least, keys[i]), max(most, keys[i])
-    counts = np.empty(DIGITS, dtype=np.int64)
+    counts = np.empty(1 << bits, dtype=np.int64)
     source, target, shift = 0, half, 0
     while (most - least) >> shift > 0:
         counts[:] = 0
         for i in range(source, source + n):
-            counts[((keys[i] - least) >> shift) & (DIGITS - 1)] += 1
+            counts[((keys[i] - least) >> shift) & ((1 << bits) - 1)] += 1
         total = 0
-        for digit in range(DIGITS):
+        for digit in range(1 << bits):
             counts[digit], total = total, total + counts[digit]
         for i in range(source, source + n):
-            digit = ((keys[i] - least) >> shift) & (DIGITS - 1)
+            digit = ((keys[i] - least) >> shift) & ((1 << bits) - 1)
             j = target + counts[digit]
             counts[digit] += 1
             keys[j], slots[j] = keys[i], slots[i]
         source, target = target, source
-        shift += DIGIT
+        shift += bits
     if source > 0:
         for i in range(n):
             keys[i], slots[i] = keys[half + i], slots[half + i]

@@ -26,6 +26,7 @@ from sim.blocks.tables import (
     Q_COUNT,
     Q_HEAD,
     Q_TAIL,
+    RATE,
     S_HEAD,
     S_TAIL,
     SERVERS,
@@ -40,7 +41,7 @@ from sim.blocks.tables import (
     Ints,
     Tables,
 )
-from sim.compiled import compiled
+from sim.compiled import compiled, inlined
 from sim.request_rows import (
     AT,
     DEPLOYMENT,
@@ -51,7 +52,8 @@ from sim.request_rows import (
     SIZE,
     VISIT,
 )
-from sim.work import batch_ns, sent_ns, served_ns, step_at, whole
+from sim.work import NOMINAL, NS_PER_S, batch_ns, divided_up, step_at, whole
+from sim.work import finish_ns as finish_ns_from
 
 NEVER = np.iinfo(np.int64).max
 COMPLETED, LOST, DROPPED = 0, 2, 3  # indexes into ``OUTCOMES``
@@ -60,7 +62,7 @@ COMPLETED, LOST, DROPPED = 0, 2, 3  # indexes into ``OUTCOMES``
 # Lists
 
 
-@compiled
+@inlined
 def push(rows: Ints, stops: Ints, stop: int, slot: int, at_ns: int) -> None:
     """Let a request arrive at a stop, now or later."""
     rows[slot, AT] = at_ns
@@ -76,7 +78,7 @@ def push(rows: Ints, stops: Ints, stop: int, slot: int, at_ns: int) -> None:
     stops[stop, IN_TAIL] = slot
 
 
-@compiled
+@inlined
 def wait(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
     """Put a request at the end of a station's queue."""
     rows[slot, NEXT] = NONE
@@ -89,7 +91,7 @@ def wait(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
     stops[stop, Q_COUNT] += 1
 
 
-@compiled
+@inlined
 def stay(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
     """Keep a request in service beyond the cut; ``AT`` is when it leaves."""
     rows[slot, NEXT] = NONE
@@ -101,7 +103,7 @@ def stay(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
     stops[stop, S_TAIL] = slot
 
 
-@compiled
+@inlined
 def end(
     rows: Ints, flights: Ints, ended: Ints, counts: Ints, slot: int, outcome: int, at_ns: int
 ) -> None:
@@ -113,7 +115,7 @@ def end(
     counts[ENDED_COUNT] += 1
 
 
-@compiled
+@inlined
 def gather(rows: Ints, stops: Ints, keys: Ints, slots: Ints, stop: int, until_ns: int) -> int:
     """Move a stop's arrivals before a cut into ``slots``, in order; return how many."""
     n, slot = 0, stops[stop, IN_HEAD]
@@ -127,6 +129,7 @@ def gather(rows: Ints, stops: Ints, keys: Ints, slots: Ints, stop: int, until_ns
             stops[stop, IN_TAIL] = NONE
         return n
     stops[stop, IN_HEAD] = stops[stop, IN_TAIL] = NONE
+    stops[stop, IN_ORDER] = 1
     while slot != NONE:
         following = rows[slot, NEXT]
         if rows[slot, AT] < until_ns:
@@ -142,7 +145,7 @@ def gather(rows: Ints, stops: Ints, keys: Ints, slots: Ints, stop: int, until_ns
 # Servers
 
 
-@compiled
+@inlined
 def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
     """Replace the least of a heap of ``n`` values, which begins at index ``at``."""
     i = 0
@@ -159,14 +162,14 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
     heap[at + i] = value
 
 
-@compiled
+@inlined
 def station_work_ns(rows_f: Floats, visits_f: Floats, slot: int, visit: int, operator: int) -> int:
     """Return how long a request would be served alone, at nominal speed."""
     mean = visits_f[visit, V_MEAN]
     return whole(mean * rows_f[slot, SIZE] * rows_f[slot, PARTS + operator])
 
 
-@compiled
+@inlined
 def cross(
     rows: Ints,
     rows_f: Floats,
@@ -182,12 +185,7 @@ def cross(
     """Send a request's message over a link; return when all of it has arrived."""
     size_bytes = whole(visits_f[visit, V_MEAN] * rows_f[slot, SIZE])
     start_ns = max(now_ns, stops[link, FREE_AT])
-    at, n = stops[link, STEPS_AT], stops[link, STEPS]
-    step = 0
-    if n > 1:
-        step = step_at(steps, at, n, stops[link, STEP], start_ns)
-        stops[link, STEP] = step
-    free_ns = sent_ns(steps, at, n, step, start_ns, size_bytes)
+    free_ns = _done(stops, steps, link, start_ns, size_bytes * NS_PER_S)
     stops[link, FREE_AT] = free_ns
     arrival_ns = free_ns + stops[link, PROPAGATION]
     operators = (rows.shape[1] - PARTS - 1) // 5
@@ -197,7 +195,7 @@ def cross(
     return arrival_ns
 
 
-@compiled
+@inlined
 def serve_alone(
     rows: Ints,
     rows_f: Floats,
@@ -223,7 +221,7 @@ def serve_alone(
     return finish_ns
 
 
-@compiled
+@inlined
 def _finish(
     stops: Ints,
     stops_f: Floats,
@@ -233,18 +231,28 @@ def _finish(
     work_ns: int,
     factor: float,
 ) -> int:
-    at, n = stops[station, STEPS_AT], stops[station, STEPS]
-    step = 0
-    if n > 1:
-        step = step_at(steps, at, n, stops[station, STEP], start_ns)
-        stops[station, STEP] = step
     duration_ns = batch_ns(work_ns, factor, stops_f[station, SLOWDOWN])
-    finish_ns = served_ns(steps, at, n, step, start_ns, duration_ns)
+    if stops[station, RATE] == NOMINAL:
+        finish_ns = start_ns + duration_ns
+    else:
+        finish_ns = _done(stops, steps, station, start_ns, duration_ns * NOMINAL)
     stops[station, BUSY] += finish_ns - start_ns
     return finish_ns
 
 
-@compiled
+@inlined
+def _done(stops: Ints, steps: Ints, stop: int, start_ns: int, work: int) -> int:
+    """Return when a stop has done its work."""
+    rate = stops[stop, RATE]
+    if rate > 0:
+        return start_ns + divided_up(work, rate)
+    at, n = stops[stop, STEPS_AT], stops[stop, STEPS]
+    step = step_at(steps, at, n, stops[stop, STEP], start_ns)
+    stops[stop, STEP] = step
+    return finish_ns_from(steps, at, n, step, start_ns, work)
+
+
+@inlined
 def _note(
     rows: Ints,
     slot: int,
@@ -264,7 +272,7 @@ def _note(
 # Links and stations, taken through a block
 
 
-@compiled
+@inlined
 def take_link(t: Tables, link: int, until_ns: int) -> None:
     """Send all messages that reach a link before the cut."""
     rows, rows_f, stops, out = t.rows, t.rows_f, t.stops, t.out
@@ -290,7 +298,7 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
     t.counts[OUT] = left
 
 
-@compiled
+@inlined
 def take_station(t: Tables, station: int, until_ns: int) -> None:
     """Let a station serve up to the cut."""
     rows, stops = t.rows, t.stops
@@ -312,7 +320,7 @@ def take_station(t: Tables, station: int, until_ns: int) -> None:
             start_ns = _next_start(rows, stops, t.servers, station)
 
 
-@compiled
+@inlined
 def take_bounded(t: Tables, station: int, until_ns: int) -> None:
     """Let a station whose queue is bounded serve up to the cut, and drop what does not fit."""
     rows, stops = t.rows, t.stops
@@ -339,6 +347,16 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
 
 
 @compiled
+def order_out(rows: Ints, out: Ints, n: int, keys: Ints, slots: Ints) -> None:
+    """Put rows that leave several servers into the order in which they do."""
+    for i in range(n):
+        keys[i], slots[i] = rows[out[i], AT], out[i]
+    sort_slots(rows, keys, slots, n)
+    for i in range(n):
+        out[i] = slots[i]
+
+
+@inlined
 def _release(t: Tables, station: int, until_ns: int) -> None:
     """Let those go that were in service at the last cut and are done before the next."""
     rows, stops, out = t.rows, t.stops, t.out
@@ -365,7 +383,7 @@ def _release(t: Tables, station: int, until_ns: int) -> None:
     t.counts[OUT] = left
 
 
-@compiled
+@inlined
 def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
     """Serve request by request, each on the server that has been free longest."""
     rows, rows_f, stops, stops_f, out = t.rows, t.rows_f, t.stops, t.stops_f, t.out
@@ -413,7 +431,7 @@ def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
     t.counts[OUT] = left
 
 
-@compiled
+@inlined
 def _next_start(rows: Ints, stops: Ints, servers: Ints, station: int) -> int:
     """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
 
@@ -435,7 +453,7 @@ def _next_start(rows: Ints, stops: Ints, servers: Ints, station: int) -> int:
     return max(freed_ns, ready_ns)
 
 
-@compiled
+@inlined
 def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
     """Begin a batch on the server that has been free longest."""
     rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
@@ -485,7 +503,7 @@ def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
     t.counts[OUT] = left
 
 
-@compiled
+@inlined
 def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
     """Drop the last of a queue, as many as neither servers nor waiting room will take."""
     rows, stops = t.rows, t.stops

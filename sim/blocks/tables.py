@@ -15,21 +15,25 @@ Floats = NDArray[np.float64]
 
 NONE = -1
 
-# Columns of stops: stations, links, and the sink, where requests that are done await the cut.
+# Columns of stops: stations, links, and the sink, where requests that are done await the cut. What
+# is read of a stop for each request that passes comes first, to lie in one line of a cache.
 (
-    KIND,
     INLINE,  # whether its arrivals come in order from one place, so that none must be awaited
+    KIND,
+    FREE_AT,  # when the link, or the only server, is free again
+    RATE,  # its rate, if that never changes; else 0
+    PROPAGATION,
+    SLOWDOWN,  # a float
+    BUSY,  # nanoseconds of service begun, summed over servers
+    Q_HEAD,  # those that wait to be served, in order
     FAILED,
     IN_HEAD,  # arrivals that it did not take in yet
     IN_TAIL,
     IN_ORDER,  # whether they are in order
-    Q_HEAD,  # those that wait to be served, in order
-    Q_TAIL,
-    Q_COUNT,
     S_HEAD,  # those in service beyond the last cut
     S_TAIL,
-    FREE_AT,  # when the link, or the only server, is free again
-    PROPAGATION,
+    Q_TAIL,
+    Q_COUNT,
     STEPS_AT,  # where its rates begin in ``steps``
     STEPS,  # how many steps they have
     STEP,  # the step in which it began something last
@@ -39,17 +43,18 @@ NONE = -1
     MAX_WAIT,
     CAPACITY,
     FACTOR_AT,  # where its batch factors begin in ``factors``
-    SLOWDOWN,  # a float
-    BUSY,  # nanoseconds of service begun, summed over servers
     ENGINE,  # row of its first engine, of a language model
-    STOP_COLUMNS,
 ) = range(26)
+STOP_COLUMNS = 32
 
 # Kinds of stops.
 SINK, LINK, STATION, BOUNDED, GENERATION = range(5)
 
 # Columns of visits; each route is a run of rows that ends in one with stop NONE.
-V_STOP, V_OPERATOR, V_MEAN, V_PROMPT, V_OUTPUT, V_SEQUENCES, VISIT_COLUMNS = range(7)
+V_STOP, V_OPERATOR, V_MEAN, V_TOKENS, VISIT_COLUMNS = range(5)
+
+# Columns of tokens, of visits to language models.
+T_PROMPT, T_OUTPUT, T_SEQUENCES, TOKEN_COLUMNS = range(4)
 
 # Columns of sources.
 (
@@ -137,6 +142,13 @@ class Sources(NamedTuple):
     variability: Floats
 
 
+def aligned(rows: int, columns: int) -> Ints:
+    """Return a table of zeros that begins with a line of a cache."""
+    memory = np.zeros(rows * columns + 8, dtype=np.int64)
+    skip = -memory.ctypes.data % 64 // 8
+    return memory[skip : skip + rows * columns].reshape(rows, columns)
+
+
 class Table:
     """Rows that come and go, in an array that grows.
 
@@ -145,7 +157,7 @@ class Table:
     """
 
     def __init__(self, columns: int) -> None:
-        self.rows: Ints = np.zeros((16, columns), dtype=np.int64)
+        self.rows: Ints = aligned(16, columns)
         self.count = 0
         self._free: list[int] = []
 
@@ -156,7 +168,9 @@ class Table:
     def append(self) -> int:
         """Return the row behind all others."""
         if self.count == len(self.rows):
-            self.rows = np.concatenate((self.rows, np.zeros_like(self.rows)))
+            larger = aligned(2 * len(self.rows), self.rows.shape[1])
+            larger[: self.count] = self.rows
+            self.rows = larger
         self.count += 1
         return self.count - 1
 

@@ -3,8 +3,11 @@
 from sim.blocks.stops import (
     COMPLETED,
     LOST,
+    NEVER,
     cross,
     end,
+    gather,
+    order_out,
     push,
     serve_alone,
     stay,
@@ -26,6 +29,7 @@ from sim.blocks.tables import (
     G_STRIDE,
     G_VISIT,
     IN_HEAD,
+    IN_ORDER,
     IN_TAIL,
     INLINE,
     KIND,
@@ -43,6 +47,7 @@ from sim.blocks.tables import (
     S_QUERY,
     S_SEGMENT,
     S_TAIL,
+    SERVERS,
     STATION,
     V_STOP,
     Ints,
@@ -68,7 +73,7 @@ from sim.request_rows import (
 
 SINK_STOP = 0
 UNSERVED, IN_FLIGHT = 1, 4  # indexes into ``OUTCOMES``
-MANY = 512
+MANY = 96
 """Births after which those born are sent on, while their rows are at hand."""
 
 
@@ -89,29 +94,16 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
     """
     rows, stops = t.rows, t.stops
     if first == 0:
-        # What such a stop still has comes before all that will reach it, so that it is free to take
-        # arrivals as they come; from the last such stop to the first, lest one overtake another.
-        for i in range(len(order) - 1, -1, -1):
-            stop = order[i]
-            if stops[stop, INLINE] and (
-                stops[stop, IN_HEAD] != NONE
-                or stops[stop, Q_HEAD] != NONE
-                or stops[stop, S_HEAD] != NONE
-            ):
-                _take(t, stop, until_ns)
+        _resume(t, order, until_ns)
         _send_on(t, until_ns)
-    for i in range(first, len(sources.active)):
-        if not _give_birth(t, sources, sources.active[i], until_ns):
-            _send_on(t, until_ns)
-            return i
-        if t.counts[OUT] > MANY:
-            _send_on(t, until_ns)
-    _send_on(t, until_ns)
-    for i in range(len(order)):
-        stop = order[i]
-        if not stops[stop, INLINE]:
-            _take(t, stop, until_ns)
-            _send_on(t, until_ns)
+    last = len(sources.active)
+    while first < last:
+        first = _give_birth(t, sources, first, until_ns)
+        ran_out = t.counts[OUT] <= MANY
+        _send_on(t, until_ns)
+        if first < last and ran_out:
+            return first
+    _take_others(t, order, until_ns)
     slot = stops[SINK_STOP, IN_HEAD]
     stops[SINK_STOP, IN_HEAD] = stops[SINK_STOP, IN_TAIL] = NONE
     while slot != NONE:
@@ -121,84 +113,195 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
         else:
             push(rows, stops, SINK_STOP, slot, rows[slot, AT])
         slot = following
-    return len(sources.active)
+    return last
 
 
 @compiled
-def _take(t: Tables, stop: int, until_ns: int) -> None:
-    kind = t.stops[stop, KIND]
-    if kind == LINK:
-        take_link(t, stop, until_ns)
-    elif kind == STATION:
-        take_station(t, stop, until_ns)
-    elif kind == BOUNDED:
-        take_bounded(t, stop, until_ns)
+def _resume(t: Tables, order: Ints, until_ns: int) -> None:
+    """Let inline stops take what they still have, which comes before all that will reach them.
 
-
-@compiled
-def _give_birth(t: Tables, sources: Sources, source: int, until_ns: int) -> bool:
-    """Give birth to all requests of a source before the cut; False if rows ran out."""
-    rows, rows_f, free, out, born, counts = t.rows, t.rows_f, t.free, t.out, t.born, t.counts
-    state, segments, arrivals = sources.state, sources.segments, sources.arrivals
-    close_ns = min(until_ns, state[source, S_CLOSE])
-    position, count = state[source, S_POSITION], state[source, S_COUNT]
-    first = state[source, S_NUMBER]
-    query, segment = state[source, S_QUERY], state[source, S_SEGMENT]
-    operators = (rows.shape[1] - PARTS - 1) // 5
-    left, rows_left = counts[OUT], counts[FREE]
-    done = True
-    while position < count:
-        at_ns = arrivals[source, position]
-        if at_ns >= close_ns:
-            break
-        following = segments[segment, G_NEXT]
-        while following != NONE and segments[following, G_AT] <= at_ns:
-            segment = following
-            following = segments[segment, G_NEXT]
-        if segments[segment, G_STRIDE] > 1 and (first + position) % segments[segment, G_STRIDE]:
-            position += 1
+    From the last such stop to the first, lest what one lets go overtake what another has.
+    """
+    rows, rows_f, stops, stops_f, out = t.rows, t.rows_f, t.stops, t.stops_f, t.out
+    visits, visits_f, steps = t.visits, t.visits_f, t.steps
+    left = t.counts[OUT]
+    for i in range(len(order) - 1, -1, -1):
+        stop = order[i]
+        if not stops[stop, INLINE]:
             continue
-        if rows_left == 0:
-            done = False
-            break
-        rows_left -= 1
-        slot = free[rows_left]
-        rows[slot, AT] = at_ns
-        rows[slot, QUERY] = query
-        rows[slot, NUMBER] = first + position
-        rows[slot, ARRIVAL] = at_ns
-        rows[slot, DEPLOYMENT] = segments[segment, G_DEPLOYMENT]
-        rows[slot, VISIT] = segments[segment, G_VISIT]
-        rows_f[slot, SIZE] = sources.size[source, position] if len(sources.size) else 1.0
-        rows_f[slot, LENGTH] = sources.length[source, position] if len(sources.length) else 1.0
-        rows_f[slot, ALLOWANCE] = (
-            sources.allowance[source, position] if len(sources.allowance) else 1.0
-        )
-        if len(sources.variability):
-            for operator in range(operators):
-                rows_f[slot, PARTS + operator] = sources.variability[source, operator, position]
-        else:
-            for operator in range(operators):
-                rows_f[slot, PARTS + operator] = 1.0
-        for part in range(PARTS + operators, rows.shape[1]):
-            rows[slot, part] = 0
-        born[counts[BORN]] = slot
-        counts[BORN] += 1
-        if segments[segment, G_VISIT] == NONE:
-            rows[slot, OUTCOME] = UNSERVED
-            rows[slot, ENDED] = at_ns
-            t.ended[counts[ENDED_COUNT]] = slot
-            counts[ENDED_COUNT] += 1
-        else:
-            rows[slot, OUTCOME] = IN_FLIGHT
-            t.flights[segments[segment, G_DEPLOYMENT]] += 1
+        if stops[stop, IN_HEAD] != NONE and not stops[stop, IN_ORDER]:
+            put_in_order(rows, stops, t.keys, t.slots, stop)
+        slot = stops[stop, S_HEAD]
+        while slot != NONE and rows[slot, AT] < until_ns:
             out[left] = slot
             left += 1
-        position += 1
-    state[source, S_POSITION] = position
-    state[source, S_SEGMENT] = segment
+            slot = rows[slot, NEXT]
+        stops[stop, S_HEAD] = slot
+        if slot == NONE:
+            stops[stop, S_TAIL] = NONE
+        slot = stops[stop, IN_HEAD]
+        is_link = stops[stop, KIND] == LINK
+        while slot != NONE and rows[slot, AT] < until_ns:
+            following = rows[slot, NEXT]
+            if is_link:
+                visit, now_ns = rows[slot, VISIT], rows[slot, AT]
+                cross(rows, rows_f, stops, visits, visits_f, steps, slot, visit, stop, now_ns)
+                out[left] = slot
+                left += 1
+            elif stops[stop, FAILED]:
+                end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
+            else:
+                wait(rows, stops, stop, slot)
+            slot = following
+        stops[stop, IN_HEAD] = slot
+        if slot == NONE:
+            stops[stop, IN_TAIL] = NONE
+        slot, served = stops[stop, Q_HEAD], 0
+        while slot != NONE:
+            entered_ns, freed_ns = rows[slot, AT], stops[stop, FREE_AT]
+            start_ns = max(entered_ns, freed_ns)
+            if start_ns >= until_ns:
+                break
+            following = rows[slot, NEXT]
+            finish_ns = serve_alone(
+                rows,
+                rows_f,
+                stops,
+                stops_f,
+                visits,
+                visits_f,
+                steps,
+                slot,
+                rows[slot, VISIT],
+                stop,
+                entered_ns,
+                freed_ns,
+                start_ns,
+            )
+            stops[stop, FREE_AT] = finish_ns
+            served += 1
+            if finish_ns < until_ns:
+                out[left] = slot
+                left += 1
+            else:
+                stay(rows, stops, stop, slot)
+            slot = following
+        stops[stop, Q_HEAD] = slot
+        stops[stop, Q_COUNT] -= served
+        if slot == NONE:
+            stops[stop, Q_TAIL] = NONE
+    t.counts[OUT] = left
+
+
+@compiled
+def put_in_order(rows: Ints, stops: Ints, keys: Ints, slots: Ints, stop: int) -> None:
+    """Put all arrivals of a stop in order, also those that are still to come."""
+    n = gather(rows, stops, keys, slots, stop, NEVER)
+    for i in range(n):
+        push(rows, stops, stop, slots[i], rows[slots[i], AT])
+
+
+@compiled
+def _take_others(t: Tables, order: Ints, until_ns: int) -> None:
+    """Take stops through the block that had to wait for all arrivals before the cut."""
+    rows, stops = t.rows, t.stops
+    for i in range(len(order)):
+        stop = order[i]
+        if stops[stop, INLINE]:
+            continue
+        kind = stops[stop, KIND]
+        if kind == LINK:
+            take_link(t, stop, until_ns)
+        elif kind == STATION:
+            take_station(t, stop, until_ns)
+        elif kind == BOUNDED:
+            take_bounded(t, stop, until_ns)
+        if t.counts[OUT] > 0:
+            if stops[stop, SERVERS] > 1:
+                order_out(rows, t.out, t.counts[OUT], t.keys, t.slots)
+            _send_on(t, until_ns)
+
+
+@compiled
+def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
+    """Give birth to requests before the cut, source by source.
+
+    Returns:
+        The source at which to go on, when enough are in ``out`` or rows ran out.
+    """
+    rows, rows_f, free, out, born, counts = t.rows, t.rows_f, t.free, t.out, t.born, t.counts
+    ended, flights = t.ended, t.flights
+    state, segments, arrivals = sources.state, sources.segments, sources.arrivals
+    active, sizes, lengths = sources.active, sources.size, sources.length
+    allowances, variability = sources.allowance, sources.variability
+    any_size, any_length = len(sizes) > 0, len(lengths) > 0
+    any_allowance, any_variability = len(allowances) > 0, len(variability) > 0
+    width = rows.shape[1]
+    operators = (width - PARTS - 1) // 5
+    left, rows_left = counts[OUT], counts[FREE]
+    born_left, ended_left = counts[BORN], counts[ENDED_COUNT]
+    i = first
+    while i < len(active):
+        source = active[i]
+        position, count = state[source, S_POSITION], state[source, S_COUNT]
+        close_ns = min(until_ns, state[source, S_CLOSE])
+        number = state[source, S_NUMBER]
+        query, segment = state[source, S_QUERY], state[source, S_SEGMENT]
+        deployment, visit = segments[segment, G_DEPLOYMENT], segments[segment, G_VISIT]
+        stride, following = segments[segment, G_STRIDE], segments[segment, G_NEXT]
+        while position < count:
+            at_ns = arrivals[source, position]
+            if at_ns >= close_ns:
+                break
+            while following != NONE and segments[following, G_AT] <= at_ns:
+                segment = following
+                deployment, visit = segments[segment, G_DEPLOYMENT], segments[segment, G_VISIT]
+                stride, following = segments[segment, G_STRIDE], segments[segment, G_NEXT]
+            if stride > 1 and (number + position) % stride:
+                position += 1
+                continue
+            if rows_left == 0:
+                break
+            rows_left -= 1
+            slot = free[rows_left]
+            rows[slot, AT] = at_ns
+            rows[slot, QUERY] = query
+            rows[slot, NUMBER] = number + position
+            rows[slot, ARRIVAL] = at_ns
+            rows[slot, DEPLOYMENT] = deployment
+            rows[slot, VISIT] = visit
+            rows_f[slot, SIZE] = sizes[source, position] if any_size else 1.0
+            rows_f[slot, LENGTH] = lengths[source, position] if any_length else 1.0
+            rows_f[slot, ALLOWANCE] = allowances[source, position] if any_allowance else 1.0
+            for operator in range(operators):
+                rows_f[slot, PARTS + operator] = (
+                    variability[source, operator, position] if any_variability else 1.0
+                )
+            for part in range(PARTS + operators, width):
+                rows[slot, part] = 0
+            born[born_left] = slot
+            born_left += 1
+            if visit == NONE:
+                rows[slot, OUTCOME] = UNSERVED
+                rows[slot, ENDED] = at_ns
+                ended[ended_left] = slot
+                ended_left += 1
+            else:
+                rows[slot, OUTCOME] = IN_FLIGHT
+                flights[deployment] += 1
+                out[left] = slot
+                left += 1
+            position += 1
+        state[source, S_POSITION] = position
+        state[source, S_SEGMENT] = segment
+        if rows_left == 0 and position < count and arrivals[source, position] < close_ns:
+            break
+        i += 1
+        if left > MANY:
+            break
     counts[OUT], counts[FREE] = left, rows_left
-    return done
+    counts[BORN], counts[ENDED_COUNT] = born_left, ended_left
+    return i
 
 
 @compiled
