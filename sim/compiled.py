@@ -19,9 +19,18 @@ def compiled(function: Function) -> Function:
     return cast("Function", numba.njit(cache=True, error_model="numpy")(function))
 
 
+def moving(function: Function) -> Function:
+    """Compile a function that moves requests: it makes no arrays, and counts no references.
+
+    The count of references to arrays is kept by atomic operations at each access, which would take
+    most of the time.
+    """
+    return cast("Function", numba.njit(cache=True, error_model="numpy", _nrt=False)(function))
+
+
 def inlined(function: Function) -> Function:
     """Compile a function into each compiled function that calls it.
 
     For what is called for each request: handing over a dozen arrays costs more than the work.
     """
-    return cast("Function", numba.njit(inline="always", error_model="numpy")(function))
+    return cast("Function", numba.njit(inline="always", error_model="numpy", _nrt=False)(function))

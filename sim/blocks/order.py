@@ -5,20 +5,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from sim.blocks.tables import (
-    INLINE,
-    KIND,
     LINK,
-    MAX_BATCH,
     NONE,
-    SERVERS,
     STATION,
-    V_STOP,
     Ints,
+    Records,
 )
 from sim.compiled import compiled
 
 
-def arrange(stops: Ints, visits: Ints, routes: Mapping[int, tuple[int, int, int]]) -> Ints:
+def arrange(stops: Records, visits: Records, routes: Mapping[int, tuple[int, int, int]]) -> Ints:
     """Return the stops of all routes in an order that follows each of them.
 
     Besides, note in ``stops`` which are *inline*: links and stations with one server and no
@@ -45,7 +41,7 @@ def arrange(stops: Ints, visits: Ints, routes: Mapping[int, tuple[int, int, int]
 
 
 @compiled
-def _arrange(stops: Ints, visits: Ints, spans: Ints, order: Ints) -> int:
+def _arrange(stops: Records, visits: Records, spans: Ints, order: Ints) -> int:
     n = len(stops)
     edges = 0
     for i in range(len(spans)):
@@ -62,11 +58,11 @@ def _arrange(stops: Ints, visits: Ints, spans: Ints, order: Ints) -> int:
     for i in range(len(spans)):
         at, count = spans[i, 0], spans[i, 1]
         for j in range(at, at + count):
-            stop = visits[j, V_STOP]
+            stop = visits[j].stop
             used[stop] = True
             whence = n + spans[i, 2]
             if j > at:
-                whence = visits[j - 1, V_STOP]
+                whence = visits[j - 1].stop
                 following[edge], target[edge] = first[whence], stop
                 first[whence] = edge
                 edge += 1
@@ -98,10 +94,10 @@ def _arrange(stops: Ints, visits: Ints, spans: Ints, order: Ints) -> int:
     for i in range(count):
         stop = order[i]
         whence = origin[stop]
-        one_at_a_time = stops[stop, KIND] == LINK or (
-            stops[stop, KIND] == STATION
-            and stops[stop, SERVERS] == 1
-            and stops[stop, MAX_BATCH] == 1
+        one_at_a_time = stops[stop].kind == LINK or (
+            stops[stop].kind == STATION
+            and stops[stop].servers == 1
+            and stops[stop].max_batch == 1
         )
-        stops[stop, INLINE] = one_at_a_time and whence >= 0
+        stops[stop].inline = one_at_a_time and whence >= 0
     return count

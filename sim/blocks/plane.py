@@ -16,40 +16,15 @@ from sim.blocks.sources import SourceBook
 from sim.blocks.tables import (
     BORN,
     BOUNDED,
-    BUSY,
-    CAPACITY,
     COUNTS,
     ENDED_COUNT,
-    FACTOR_AT,
-    FAILED,
     FREE,
-    FREE_AT,
-    IN_HEAD,
-    IN_ORDER,
-    IN_TAIL,
-    KIND,
     LINK,
-    MAX_BATCH,
-    MAX_WAIT,
     NONE,
-    PROPAGATION,
-    Q_HEAD,
-    Q_TAIL,
-    RATE,
-    S_HEAD,
-    S_TAIL,
-    SERVERS,
-    SERVERS_AT,
     SINK,
-    SLOWDOWN,
     STATION,
-    STEPS,
-    STEPS_AT,
-    STOP_COLUMNS,
-    V_MEAN,
-    V_OPERATOR,
-    V_STOP,
-    VISIT_COLUMNS,
+    STOP,
+    VISIT,
     Pool,
     Table,
     Tables,
@@ -67,6 +42,11 @@ from sim.data_plane import (
 from sim.rate_profile import RateProfile
 from sim.request_rows import DEPLOYMENT, ENDED, OUTCOME, width
 
+_BLANK = np.zeros((), dtype=STOP)
+for _list in ("arriving", "waiting", "serving"):
+    _BLANK[f"{_list}_first"] = _BLANK[f"{_list}_last"] = NONE
+_BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
+
 BLOCK_REQUESTS = 4096
 """Births that a block aims at: their rows fit into the second level of a cache."""
 FIRST_BLOCK_NS = 10_000_000
@@ -82,8 +62,8 @@ class BlocksPlane:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.now_ns = 0
-        self._stops = Table(STOP_COLUMNS)
-        self._visits = Table(VISIT_COLUMNS)
+        self._stops = Table(STOP)
+        self._visits = Table(VISIT)
         self._steps = Pool(np.int64)
         self._servers = Pool(np.int64)
         self._factors = Pool(np.float64)
@@ -100,8 +80,8 @@ class BlocksPlane:
         self._order: np.ndarray | None = None
         self._block_ns = FIRST_BLOCK_NS
         sink = self._stops.take()
-        self._stops.rows[sink] = NONE
-        self._stops.rows[sink, KIND] = SINK
+        self._stops.rows[sink] = _BLANK
+        self._stops.rows["kind"][sink] = SINK
 
     # What the control plane orders
 
@@ -111,32 +91,28 @@ class BlocksPlane:
             raise NotImplementedError
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
-        row[KIND] = STATION if spec.capacity is None else BOUNDED
-        row[SERVERS] = spec.servers
-        row[SERVERS_AT] = self._servers.put(np.full(spec.servers, self.now_ns))
-        row[FREE_AT] = self.now_ns
-        row[MAX_BATCH] = spec.max_batch
-        row[MAX_WAIT] = spec.max_wait_ns
-        row[CAPACITY] = NONE if spec.capacity is None else spec.capacity
-        row[FACTOR_AT] = self._factors.put(np.array(spec.batch_factor, dtype=float))
+        row["kind"] = STATION if spec.capacity is None else BOUNDED
+        row["servers"] = spec.servers
+        row["servers_at"] = self._servers.put(np.full(spec.servers, self.now_ns))
+        row["free_ns"] = self.now_ns
+        row["max_batch"] = spec.max_batch
+        row["max_wait_ns"] = spec.max_wait_ns
+        row["capacity"] = NONE if spec.capacity is None else spec.capacity
+        row["factors_at"] = self._factors.put(np.array(spec.batch_factor, dtype=float))
 
     def add_link(self, spec: LinkSpec) -> None:
         """Make a link known."""
         stop = self._add_stop(("link", spec.id), spec.capacity)
         row = self._stops.rows[stop]
-        row[KIND], row[PROPAGATION], row[SERVERS] = LINK, spec.propagation_ns, 0
+        row["kind"], row["propagation_ns"], row["servers"] = LINK, spec.propagation_ns, 0
 
     def _add_stop(self, name: tuple[str, int], profile: RateProfile) -> int:
         stop = self._stop_of[name] = self._stops.take()
         row = self._stops.rows[stop]
-        row[:] = 0
-        for column in (IN_HEAD, IN_TAIL, Q_HEAD, Q_TAIL, S_HEAD, S_TAIL):
-            row[column] = NONE
-        row[IN_ORDER] = 1
-        row.view(np.float64)[SLOWDOWN] = 1.0
-        row[RATE] = profile.rates[0] if len(profile.rates) == 1 else 0
-        row[STEPS] = len(profile.rates)
-        row[STEPS_AT] = self._steps.put(profile.steps)
+        self._stops.rows[stop] = _BLANK
+        row["rate"] = profile.rates[0] if len(profile.rates) == 1 else 0
+        row["steps"] = len(profile.rates)
+        row["steps_at"] = self._steps.put(profile.steps)
         self._tables = None
         return stop
 
@@ -144,8 +120,8 @@ class BlocksPlane:
         """Forget a station that holds no request."""
         stop = self._stop_of.pop(("station", station))
         row = self._stops.rows[stop]
-        self._servers.give_back(row[SERVERS_AT])
-        self._factors.give_back(row[FACTOR_AT])
+        self._servers.give_back(row["servers_at"])
+        self._factors.give_back(row["factors_at"])
         self._remove(stop)
 
     def remove_link(self, link: int) -> None:
@@ -153,7 +129,7 @@ class BlocksPlane:
         self._remove(self._stop_of.pop(("link", link)))
 
     def _remove(self, stop: int) -> None:
-        self._steps.give_back(self._stops.rows[stop, STEPS_AT])
+        self._steps.give_back(self._stops.rows["steps_at"][stop])
         self._stops.give_back(stop)
         self._order = None
 
@@ -174,14 +150,13 @@ class BlocksPlane:
         for visit in route.visits:
             number = self._visits.append()
             row = self._visits.rows[number]
-            floats = row.view(np.float64)
             name = ("link", visit.link) if visit.link is not None else ("station", visit.station)
-            row[V_STOP], row[V_OPERATOR] = self._stop_of[name], visit.operator
+            row["stop"], row["operator"] = self._stop_of[name], visit.operator
             if isinstance(visit.mean, Tokens):
                 raise NotImplementedError
-            floats[V_MEAN] = visit.mean
+            row["mean"] = visit.mean
         last = self._visits.append()
-        self._visits.rows[last, V_STOP] = NONE
+        self._visits.rows["stop"][last] = NONE
         while route.deployment >= len(self._flights):
             self._flights = np.append(self._flights, np.zeros_like(self._flights))
         self._routes[route.deployment] = first, len(route.visits), query
@@ -193,7 +168,7 @@ class BlocksPlane:
         stop = self._stop_of["station", station]
 
         def fail() -> None:
-            self._stops.rows[stop, FAILED] = 1
+            self._stops.rows["failed"][stop] = 1
             lose(self._current(), stop, at_ns)
 
         self._cut_at(at_ns, fail)
@@ -203,7 +178,7 @@ class BlocksPlane:
         stop = self._stop_of["station", station]
 
         def change() -> None:
-            self._stops.rows.view(np.float64)[stop, SLOWDOWN] = factor
+            self._stops.rows["slowdown"][stop] = factor
 
         self._cut_at(at_ns, change)
 
@@ -239,11 +214,11 @@ class BlocksPlane:
     def busy_ns(self, station: int) -> int:
         """Return the time that a station was busy up to the last cut, summed over servers."""
         row = self._stops.rows[self._stop_of["station", station]]
-        if row[SERVERS] == 1:
-            free_at = row[FREE_AT : FREE_AT + 1]
+        if row["servers"] == 1:
+            free_at = row["free_ns"]
         else:
-            free_at = self._servers.array[row[SERVERS_AT] : row[SERVERS_AT] + row[SERVERS]]
-        return int(row[BUSY] - np.maximum(0, free_at - self.now_ns).sum())
+            free_at = self._servers.array[row["servers_at"] : row["servers_at"] + row["servers"]]
+        return int(row["busy_ns"] - np.maximum(0, free_at - self.now_ns).sum())
 
     def in_flight(self, deployment: int) -> int:
         """Return how many requests of a deployment are under way, as of the last cut."""
@@ -329,18 +304,14 @@ class BlocksPlane:
             room = len(self._rows)
             old = self._scratch if hasattr(self, "_scratch") and len(self._scratch[0]) == room else None
             if old is None:
-                old = tuple(np.empty(room, dtype=np.int64) for _ in range(3)) + tuple(
-                    np.empty(2 * room, dtype=np.int64) for _ in range(2)
-                )
+                old = tuple(np.empty(n, dtype=np.int64) for n in (room, room, room, 2 * room + 2048, 2 * room))
                 self._scratch = old
             out, born, ended, keys, slots = old
             self._tables = Tables(
                 self._rows,
                 self._rows.view(np.float64),
                 self._stops.rows,
-                self._stops.rows.view(np.float64),
                 self._visits.rows,
-                self._visits.rows.view(np.float64),
                 self._steps.array,
                 self._servers.array,
                 self._factors.array,

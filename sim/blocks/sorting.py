@@ -3,7 +3,7 @@
 import numpy as np
 
 from sim.blocks.tables import Ints
-from sim.compiled import compiled
+from sim.compiled import moving
 from sim.request_rows import NUMBER, QUERY
 
 MOVES = 8
@@ -12,7 +12,7 @@ MANY = 2048
 NO_LIMIT = np.iinfo(np.int64).max
 
 
-@compiled
+@moving
 def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
     """Tell whether row ``a``, which arrives at ``time_a``, comes before row ``b``."""
     if time_a != time_b:
@@ -22,13 +22,13 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
     return rows[a, NUMBER] < rows[b, NUMBER]
 
 
-@compiled
+@moving
 def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
     """Sort ``slots[:n]`` by their times ``keys[:n]``, and those of one time by query and number.
 
     Args:
         rows: requests.
-        keys: times; the second half of the array is room to work in.
+        keys: times; behind twice as many as rows, there is room for counts.
         slots: rows; the second half of the array is room to work in.
         n: how many.
     """
@@ -38,7 +38,7 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         _insert(rows, keys, slots, n, NO_LIMIT)
 
 
-@compiled
+@moving
 def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
     """Sort by insertion, which is quick where little is out of order; give up after some moves."""
     moves = 0
@@ -55,17 +55,18 @@ def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
     return moves
 
 
-@compiled
+@moving
 def _radix(keys: Ints, slots: Ints, n: int, bits: int) -> None:
     """Sort by time alone, keeping the order of equals."""
-    half = len(keys) // 2
+    half = len(slots) // 2
     least, most = keys[0], keys[0]
     for i in range(1, n):
         least, most = min(least, keys[i]), max(most, keys[i])
-    counts = np.empty(1 << bits, dtype=np.int64)
+    counts = keys[2 * half :]
     source, target, shift = 0, half, 0
     while (most - least) >> shift > 0:
-        counts[:] = 0
+        for digit in range(1 << bits):
+            counts[digit] = 0
         for i in range(source, source + n):
             counts[((keys[i] - least) >> shift) & ((1 << bits) - 1)] += 1
         total = 0

@@ -6,19 +6,9 @@ import numpy as np
 
 from scenarios.requests import RequestBlock
 from sim.blocks.tables import (
-    G_DEPLOYMENT,
-    G_NEXT,
     NONE,
-    S_CLOSE,
-    S_COUNT,
-    S_EXHAUSTED,
-    S_LAST,
-    S_NUMBER,
-    S_POSITION,
-    S_QUERY,
-    S_SEGMENT,
-    SEGMENT_COLUMNS,
-    SOURCE_COLUMNS,
+    SEGMENT,
+    SOURCE,
     Floats,
     Ints,
     Sources,
@@ -34,8 +24,8 @@ class SourceBook:
 
     def __init__(self) -> None:
         self.operators = 0
-        self._state = Table(SOURCE_COLUMNS)
-        self._segments = Table(SEGMENT_COLUMNS)
+        self._state = Table(SOURCE)
+        self._segments = Table(SEGMENT)
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
         self._last_segment: dict[int, int] = {}  # by row
@@ -52,16 +42,16 @@ class SourceBook:
         self._row_of[query] = row
         self._blocks[row] = blocks
         state = self._state.rows[row]
-        state[:] = 0
-        state[S_QUERY], state[S_CLOSE], state[S_LAST] = query, FOREVER, -1
+        self._state.rows[row] = 0
+        state["query"], state["close_ns"], state["last_ns"] = query, FOREVER, -1
         segment = self._segments.take()
-        self._segments.rows[segment] = -1, NONE, NONE, 1, NONE
-        state[S_SEGMENT] = self._last_segment[row] = segment
+        self._segments.rows[segment] = (-1, NONE, NONE, 1, NONE)
+        state["segment"] = self._last_segment[row] = segment
         self._active = None
         if not self.operators:
             first = next(blocks, None)
             if first is None:
-                state[S_EXHAUSTED] = 1
+                state["exhausted"] = 1
                 return
             self.operators = first.variability.shape[1]
             self._append(row, first)
@@ -69,7 +59,7 @@ class SourceBook:
     def close(self, at_ns: int, query: int) -> None:
         """Let no request be born at a time or later."""
         state = self._state.rows[self._row_of[query]]
-        state[S_CLOSE] = min(int(state[S_CLOSE]), at_ns)
+        state["close_ns"] = min(int(state["close_ns"]), at_ns)
 
     def direct(self, at_ns: int, query: int, visit: int, deployment: int, stride: int) -> None:
         """Let births from a time on follow the route that begins at a visit."""
@@ -77,8 +67,8 @@ class SourceBook:
         if row is None:
             return  # It departed.
         segment = self._segments.take()
-        self._segments.rows[segment] = at_ns, visit, deployment, stride, NONE
-        self._segments.rows[self._last_segment[row], G_NEXT] = segment
+        self._segments.rows[segment] = (at_ns, visit, deployment, stride, NONE)
+        self._segments.rows["next"][self._last_segment[row]] = segment
         self._last_segment[row] = segment
 
     def directs(self, query: int, deployment: int) -> bool:
@@ -86,11 +76,11 @@ class SourceBook:
         row = self._row_of.get(query)
         if row is None:
             return False
-        segment = int(self._state.rows[row, S_SEGMENT])
+        segment = int(self._state.rows["segment"][row])
         while segment != NONE:
-            if self._segments.rows[segment, G_DEPLOYMENT] == deployment:
+            if self._segments.rows["deployment"][segment] == deployment:
                 return True
-            segment = int(self._segments.rows[segment, G_NEXT])
+            segment = int(self._segments.rows["next"][segment])
         return False
 
     def fill(self, until_ns: int) -> bool:
@@ -101,15 +91,15 @@ class SourceBook:
         """
         state, active = self._state.rows, self.active
         short = active[
-            (state[active, S_LAST] < until_ns)
-            & (state[active, S_CLOSE] > state[active, S_LAST])
-            & (state[active, S_EXHAUSTED] == 0)
+            (state["last_ns"][active] < until_ns)
+            & (state["close_ns"][active] > state["last_ns"][active])
+            & (state["exhausted"][active] == 0)
         ]
         for row in short.tolist():
-            while state[row, S_LAST] < until_ns and not state[row, S_EXHAUSTED]:
+            while state["last_ns"][row] < until_ns and not state["exhausted"][row]:
                 block = next(self._blocks[row], None)
                 if block is None:
-                    state[row, S_EXHAUSTED] = 1
+                    state["exhausted"][row] = 1
                 else:
                     self._append(row, block)
         return bool(len(short))
@@ -117,7 +107,7 @@ class SourceBook:
     def _append(self, row: int, block: RequestBlock) -> None:
         """Put births behind those of a source that are still to come."""
         state, more = self._state.rows[row], len(block.arrival_ns)
-        done, count = int(state[S_POSITION]), int(state[S_COUNT])
+        done, count = int(state["position"]), int(state["count"])
         left = count - done
         self._make_room(left + more)
         columns = {"size": block.size, "length": block.length, "allowance": block.allowance}
@@ -137,10 +127,10 @@ class SourceBook:
         if len(self._variability):
             self._variability[row, :, :left] = self._variability[row, :, done:count]
             self._variability[row, :, left : left + more] = block.variability.T
-        state[S_NUMBER] += done
-        state[S_POSITION], state[S_COUNT] = 0, left + more
+        state["number"] += done
+        state["position"], state["count"] = 0, left + more
         if more:
-            state[S_LAST] = block.arrival_ns[-1]
+            state["last_ns"] = block.arrival_ns[-1]
 
     def _make_room(self, births: int) -> None:
         sources, room = self._arrivals.shape
@@ -158,13 +148,13 @@ class SourceBook:
     def retire(self, now_ns: int) -> None:
         """Forget sources that will give birth no more."""
         state, active = self._state.rows, self.active
-        over = active[state[active, S_CLOSE] <= now_ns]
+        over = active[state["close_ns"][active] <= now_ns]
         for row in over.tolist():
-            segment = int(state[row, S_SEGMENT])
+            segment = int(state["segment"][row])
             while segment != NONE:
                 self._segments.give_back(segment)
-                segment = int(self._segments.rows[segment, G_NEXT])
-            del self._row_of[int(state[row, S_QUERY])], self._blocks[row], self._last_segment[row]
+                segment = int(self._segments.rows["next"][segment])
+            del self._row_of[int(state["query"][row])], self._blocks[row], self._last_segment[row]
             self._state.give_back(row)
         if len(over):
             self._active = None

@@ -9,39 +9,15 @@ import numpy as np
 
 from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import (
-    BUSY,
-    CAPACITY,
     ENDED_COUNT,
-    FACTOR_AT,
-    FAILED,
-    FREE_AT,
-    IN_HEAD,
-    IN_ORDER,
-    IN_TAIL,
-    MAX_BATCH,
-    MAX_WAIT,
     NONE,
     OUT,
-    PROPAGATION,
-    Q_COUNT,
-    Q_HEAD,
-    Q_TAIL,
-    RATE,
-    S_HEAD,
-    S_TAIL,
-    SERVERS,
-    SERVERS_AT,
-    SLOWDOWN,
-    STEP,
-    STEPS,
-    STEPS_AT,
-    V_MEAN,
-    V_OPERATOR,
     Floats,
     Ints,
+    Records,
     Tables,
 )
-from sim.compiled import compiled, inlined
+from sim.compiled import inlined, moving
 from sim.request_rows import (
     AT,
     DEPLOYMENT,
@@ -63,44 +39,44 @@ COMPLETED, LOST, DROPPED = 0, 2, 3  # indexes into ``OUTCOMES``
 
 
 @inlined
-def push(rows: Ints, stops: Ints, stop: int, slot: int, at_ns: int) -> None:
+def push(rows: Ints, stops: Records, stop: int, slot: int, at_ns: int) -> None:
     """Let a request arrive at a stop, now or later."""
     rows[slot, AT] = at_ns
     rows[slot, NEXT] = NONE
-    tail = stops[stop, IN_TAIL]
+    tail = stops[stop].arriving_last
     if tail == NONE:
-        stops[stop, IN_HEAD] = slot
-        stops[stop, IN_ORDER] = 1
+        stops[stop].arriving_first = slot
+        stops[stop].in_order = 1
     else:
         if before(rows, at_ns, slot, rows[tail, AT], tail):
-            stops[stop, IN_ORDER] = 0
+            stops[stop].in_order = 0
         rows[tail, NEXT] = slot
-    stops[stop, IN_TAIL] = slot
+    stops[stop].arriving_last = slot
 
 
 @inlined
-def wait(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
+def wait(rows: Ints, stops: Records, stop: int, slot: int) -> None:
     """Put a request at the end of a station's queue."""
     rows[slot, NEXT] = NONE
-    tail = stops[stop, Q_TAIL]
+    tail = stops[stop].waiting_last
     if tail == NONE:
-        stops[stop, Q_HEAD] = slot
+        stops[stop].waiting_first = slot
     else:
         rows[tail, NEXT] = slot
-    stops[stop, Q_TAIL] = slot
-    stops[stop, Q_COUNT] += 1
+    stops[stop].waiting_last = slot
+    stops[stop].waiting += 1
 
 
 @inlined
-def stay(rows: Ints, stops: Ints, stop: int, slot: int) -> None:
+def stay(rows: Ints, stops: Records, stop: int, slot: int) -> None:
     """Keep a request in service beyond the cut; ``AT`` is when it leaves."""
     rows[slot, NEXT] = NONE
-    tail = stops[stop, S_TAIL]
+    tail = stops[stop].serving_last
     if tail == NONE:
-        stops[stop, S_HEAD] = slot
+        stops[stop].serving_first = slot
     else:
         rows[tail, NEXT] = slot
-    stops[stop, S_TAIL] = slot
+    stops[stop].serving_last = slot
 
 
 @inlined
@@ -116,20 +92,20 @@ def end(
 
 
 @inlined
-def gather(rows: Ints, stops: Ints, keys: Ints, slots: Ints, stop: int, until_ns: int) -> int:
+def gather(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int, until_ns: int) -> int:
     """Move a stop's arrivals before a cut into ``slots``, in order; return how many."""
-    n, slot = 0, stops[stop, IN_HEAD]
-    if stops[stop, IN_ORDER]:
+    n, slot = 0, stops[stop].arriving_first
+    if stops[stop].in_order:
         while slot != NONE and rows[slot, AT] < until_ns:
             slots[n] = slot
             n += 1
             slot = rows[slot, NEXT]
-        stops[stop, IN_HEAD] = slot
+        stops[stop].arriving_first = slot
         if slot == NONE:
-            stops[stop, IN_TAIL] = NONE
+            stops[stop].arriving_last = NONE
         return n
-    stops[stop, IN_HEAD] = stops[stop, IN_TAIL] = NONE
-    stops[stop, IN_ORDER] = 1
+    stops[stop].arriving_first = stops[stop].arriving_last = NONE
+    stops[stop].in_order = 1
     while slot != NONE:
         following = rows[slot, NEXT]
         if rows[slot, AT] < until_ns:
@@ -163,9 +139,9 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
 
 
 @inlined
-def station_work_ns(rows_f: Floats, visits_f: Floats, slot: int, visit: int, operator: int) -> int:
+def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, operator: int) -> int:
     """Return how long a request would be served alone, at nominal speed."""
-    mean = visits_f[visit, V_MEAN]
+    mean = visits[visit].mean
     return whole(mean * rows_f[slot, SIZE] * rows_f[slot, PARTS + operator])
 
 
@@ -173,9 +149,8 @@ def station_work_ns(rows_f: Floats, visits_f: Floats, slot: int, visit: int, ope
 def cross(
     rows: Ints,
     rows_f: Floats,
-    stops: Ints,
-    visits: Ints,
-    visits_f: Floats,
+    stops: Records,
+    visits: Records,
     steps: Ints,
     slot: int,
     visit: int,
@@ -183,13 +158,13 @@ def cross(
     now_ns: int,
 ) -> int:
     """Send a request's message over a link; return when all of it has arrived."""
-    size_bytes = whole(visits_f[visit, V_MEAN] * rows_f[slot, SIZE])
-    start_ns = max(now_ns, stops[link, FREE_AT])
+    size_bytes = whole(visits[visit].mean * rows_f[slot, SIZE])
+    start_ns = max(now_ns, stops[link].free_ns)
     free_ns = _done(stops, steps, link, start_ns, size_bytes * NS_PER_S)
-    stops[link, FREE_AT] = free_ns
-    arrival_ns = free_ns + stops[link, PROPAGATION]
+    stops[link].free_ns = free_ns
+    arrival_ns = free_ns + stops[link].propagation_ns
     operators = (rows.shape[1] - PARTS - 1) // 5
-    rows[slot, PARTS + 4 * operators + visits[visit, V_OPERATOR]] += arrival_ns - now_ns
+    rows[slot, PARTS + 4 * operators + visits[visit].operator] += arrival_ns - now_ns
     rows[slot, VISIT] = visit + 1
     rows[slot, AT] = arrival_ns
     return arrival_ns
@@ -199,10 +174,8 @@ def cross(
 def serve_alone(
     rows: Ints,
     rows_f: Floats,
-    stops: Ints,
-    stops_f: Floats,
-    visits: Ints,
-    visits_f: Floats,
+    stops: Records,
+    visits: Records,
     steps: Ints,
     slot: int,
     visit: int,
@@ -212,9 +185,9 @@ def serve_alone(
     start_ns: int,
 ) -> int:
     """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
-    operator = visits[visit, V_OPERATOR]
-    work_ns = station_work_ns(rows_f, visits_f, slot, visit, operator)
-    finish_ns = _finish(stops, stops_f, steps, station, start_ns, work_ns, 1.0)
+    operator = visits[visit].operator
+    work_ns = station_work_ns(rows_f, visits, slot, visit, operator)
+    finish_ns = _finish(stops, steps, station, start_ns, work_ns, 1.0)
     _note(rows, slot, operator, entered_ns, freed_ns, start_ns, finish_ns)
     rows[slot, VISIT] = visit + 1
     rows[slot, AT] = finish_ns
@@ -223,32 +196,31 @@ def serve_alone(
 
 @inlined
 def _finish(
-    stops: Ints,
-    stops_f: Floats,
+    stops: Records,
     steps: Ints,
     station: int,
     start_ns: int,
     work_ns: int,
     factor: float,
 ) -> int:
-    duration_ns = batch_ns(work_ns, factor, stops_f[station, SLOWDOWN])
-    if stops[station, RATE] == NOMINAL:
+    duration_ns = batch_ns(work_ns, factor, stops[station].slowdown)
+    if stops[station].rate == NOMINAL:
         finish_ns = start_ns + duration_ns
     else:
         finish_ns = _done(stops, steps, station, start_ns, duration_ns * NOMINAL)
-    stops[station, BUSY] += finish_ns - start_ns
+    stops[station].busy_ns += finish_ns - start_ns
     return finish_ns
 
 
 @inlined
-def _done(stops: Ints, steps: Ints, stop: int, start_ns: int, work: int) -> int:
+def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> int:
     """Return when a stop has done its work."""
-    rate = stops[stop, RATE]
+    rate = stops[stop].rate
     if rate > 0:
         return start_ns + divided_up(work, rate)
-    at, n = stops[stop, STEPS_AT], stops[stop, STEPS]
-    step = step_at(steps, at, n, stops[stop, STEP], start_ns)
-    stops[stop, STEP] = step
+    at, n = stops[stop].steps_at, stops[stop].steps
+    step = step_at(steps, at, n, stops[stop].step, start_ns)
+    stops[stop].step = step
     return finish_ns_from(steps, at, n, step, start_ns, work)
 
 
@@ -276,7 +248,7 @@ def _note(
 def take_link(t: Tables, link: int, until_ns: int) -> None:
     """Send all messages that reach a link before the cut."""
     rows, rows_f, stops, out = t.rows, t.rows_f, t.stops, t.out
-    visits, visits_f, steps = t.visits, t.visits_f, t.steps
+    visits, steps = t.visits, t.steps
     n = gather(rows, stops, t.keys, t.slots, link, until_ns)
     left = t.counts[OUT]
     for i in range(n):
@@ -286,7 +258,6 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
             rows_f,
             stops,
             visits,
-            visits_f,
             steps,
             slot,
             rows[slot, VISIT],
@@ -304,14 +275,14 @@ def take_station(t: Tables, station: int, until_ns: int) -> None:
     rows, stops = t.rows, t.stops
     _release(t, station, until_ns)
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
-    if stops[station, FAILED]:
+    if stops[station].failed:
         for i in range(n):
             slot = t.slots[i]
             end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
         return
     for i in range(n):
         wait(rows, stops, station, t.slots[i])
-    if stops[station, MAX_BATCH] == 1:
+    if stops[station].max_batch == 1:
         _serve_singly(t, station, until_ns)
     else:
         start_ns = _next_start(rows, stops, t.servers, station)
@@ -326,7 +297,7 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
     rows, stops = t.rows, t.stops
     _release(t, station, until_ns)
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
-    if stops[station, FAILED]:
+    if stops[station].failed:
         for i in range(n):
             slot = t.slots[i]
             end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
@@ -346,7 +317,7 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
             break
 
 
-@compiled
+@moving
 def order_out(rows: Ints, out: Ints, n: int, keys: Ints, slots: Ints) -> None:
     """Put rows that leave several servers into the order in which they do."""
     for i in range(n):
@@ -360,18 +331,18 @@ def order_out(rows: Ints, out: Ints, n: int, keys: Ints, slots: Ints) -> None:
 def _release(t: Tables, station: int, until_ns: int) -> None:
     """Let those go that were in service at the last cut and are done before the next."""
     rows, stops, out = t.rows, t.stops, t.out
-    slot = stops[station, S_HEAD]
+    slot = stops[station].serving_first
     left = t.counts[OUT]
-    if stops[station, SERVERS] == 1:
+    if stops[station].servers == 1:
         while slot != NONE and rows[slot, AT] < until_ns:
             out[left] = slot
             left += 1
             slot = rows[slot, NEXT]
-        stops[station, S_HEAD] = slot
+        stops[station].serving_first = slot
         if slot == NONE:
-            stops[station, S_TAIL] = NONE
+            stops[station].serving_last = NONE
     else:
-        stops[station, S_HEAD] = stops[station, S_TAIL] = NONE
+        stops[station].serving_first = stops[station].serving_last = NONE
         while slot != NONE:
             following = rows[slot, NEXT]
             if rows[slot, AT] < until_ns:
@@ -386,14 +357,14 @@ def _release(t: Tables, station: int, until_ns: int) -> None:
 @inlined
 def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
     """Serve request by request, each on the server that has been free longest."""
-    rows, rows_f, stops, stops_f, out = t.rows, t.rows_f, t.stops, t.stops_f, t.out
-    visits, visits_f, steps, servers = t.visits, t.visits_f, t.steps, t.servers
-    several, at = stops[station, SERVERS], stops[station, SERVERS_AT]
+    rows, rows_f, stops, out = t.rows, t.rows_f, t.stops, t.out
+    visits, steps, servers = t.visits, t.steps, t.servers
+    several, at = stops[station].servers, stops[station].servers_at
     left = t.counts[OUT]
-    slot, served = stops[station, Q_HEAD], 0
+    slot, served = stops[station].waiting_first, 0
     while slot != NONE:
         entered_ns = rows[slot, AT]
-        freed_ns = stops[station, FREE_AT] if several == 1 else servers[at]
+        freed_ns = stops[station].free_ns if several == 1 else servers[at]
         start_ns = max(entered_ns, freed_ns)
         if start_ns >= until_ns:
             break
@@ -402,9 +373,7 @@ def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
             rows,
             rows_f,
             stops,
-            stops_f,
             visits,
-            visits_f,
             steps,
             slot,
             rows[slot, VISIT],
@@ -414,7 +383,7 @@ def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
             start_ns,
         )
         if several == 1:
-            stops[station, FREE_AT] = finish_ns
+            stops[station].free_ns = finish_ns
         else:
             replace_least(servers, at, several, finish_ns)
         if finish_ns < until_ns:
@@ -424,28 +393,28 @@ def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
             stay(rows, stops, station, slot)
         slot = following
         served += 1
-    stops[station, Q_HEAD] = slot
-    stops[station, Q_COUNT] -= served
+    stops[station].waiting_first = slot
+    stops[station].waiting -= served
     if slot == NONE:
-        stops[station, Q_TAIL] = NONE
+        stops[station].waiting_last = NONE
     t.counts[OUT] = left
 
 
 @inlined
-def _next_start(rows: Ints, stops: Ints, servers: Ints, station: int) -> int:
+def _next_start(rows: Ints, stops: Records, servers: Ints, station: int) -> int:
     """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
 
     It is full, or its first member has waited long enough, and a server is free.
     """
-    first = stops[station, Q_HEAD]
+    first = stops[station].waiting_first
     if first == NONE:
         return NEVER
-    freed_ns = stops[station, FREE_AT]
-    if stops[station, SERVERS] > 1:
-        freed_ns = servers[stops[station, SERVERS_AT]]
-    ready_ns = rows[first, AT] + stops[station, MAX_WAIT]
-    most = stops[station, MAX_BATCH]
-    if stops[station, Q_COUNT] >= most:
+    freed_ns = stops[station].free_ns
+    if stops[station].servers > 1:
+        freed_ns = servers[stops[station].servers_at]
+    ready_ns = rows[first, AT] + stops[station].max_wait_ns
+    most = stops[station].max_batch
+    if stops[station].waiting >= most:
         slot = first
         for _ in range(most - 1):
             slot = rows[slot, NEXT]
@@ -457,32 +426,32 @@ def _next_start(rows: Ints, stops: Ints, servers: Ints, station: int) -> int:
 def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
     """Begin a batch on the server that has been free longest."""
     rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
-    several, at = stops[station, SERVERS], stops[station, SERVERS_AT]
-    freed_ns = stops[station, FREE_AT] if several == 1 else t.servers[at]
+    several, at = stops[station].servers, stops[station].servers_at
+    freed_ns = stops[station].free_ns if several == 1 else t.servers[at]
     half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
-    n, work_ns, slot = 0, 0, stops[station, Q_HEAD]
-    while slot != NONE and n < stops[station, MAX_BATCH] and rows[slot, AT] <= start_ns:
+    n, work_ns, slot = 0, 0, stops[station].waiting_first
+    while slot != NONE and n < stops[station].max_batch and rows[slot, AT] <= start_ns:
         visit = rows[slot, VISIT]
-        operator = visits[visit, V_OPERATOR]
-        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits_f, slot, visit, operator))
+        operator = visits[visit].operator
+        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, slot, visit, operator))
         slots[half + n] = slot
         n += 1
         slot = rows[slot, NEXT]
-    stops[station, Q_HEAD] = slot
-    stops[station, Q_COUNT] -= n
+    stops[station].waiting_first = slot
+    stops[station].waiting -= n
     if slot == NONE:
-        stops[station, Q_TAIL] = NONE
-    factor = t.factors[stops[station, FACTOR_AT] + n - 1] if n > 1 else 1.0
-    finish_ns = _finish(stops, t.stops_f, t.steps, station, start_ns, work_ns, factor)
+        stops[station].waiting_last = NONE
+    factor = t.factors[stops[station].factors_at + n - 1] if n > 1 else 1.0
+    finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, factor)
     if several == 1:
-        stops[station, FREE_AT] = finish_ns
+        stops[station].free_ns = finish_ns
     else:
         replace_least(t.servers, at, several, finish_ns)
     for i in range(half, half + n):
         slot = slots[i]
         visit = rows[slot, VISIT]
         entered_ns = rows[slot, AT]
-        _note(rows, slot, visits[visit, V_OPERATOR], entered_ns, freed_ns, start_ns, finish_ns)
+        _note(rows, slot, visits[visit].operator, entered_ns, freed_ns, start_ns, finish_ns)
         rows[slot, VISIT] = visit + 1
         rows[slot, AT] = finish_ns
     # They leave at one moment, and reach what comes next in the order of query and number.
@@ -507,23 +476,23 @@ def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
 def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
     """Drop the last of a queue, as many as neither servers nor waiting room will take."""
     rows, stops = t.rows, t.stops
-    several, at = stops[station, SERVERS], stops[station, SERVERS_AT]
+    several, at = stops[station].servers, stops[station].servers_at
     idle = 0
     if several == 1:
-        idle = 1 if stops[station, FREE_AT] <= now_ns else 0
+        idle = 1 if stops[station].free_ns <= now_ns else 0
     else:
         for i in range(at, at + several):
             idle += t.servers[i] <= now_ns
-    room = stops[station, CAPACITY] + idle * stops[station, MAX_BATCH]
-    if stops[station, Q_COUNT] <= room:
+    room = stops[station].capacity + idle * stops[station].max_batch
+    if stops[station].waiting <= room:
         return
-    slot, last = stops[station, Q_HEAD], NONE
+    slot, last = stops[station].waiting_first, NONE
     for _ in range(room):
         last, slot = slot, rows[slot, NEXT]
-    stops[station, Q_COUNT] = room
-    stops[station, Q_TAIL] = last
+    stops[station].waiting = room
+    stops[station].waiting_last = last
     if last == NONE:
-        stops[station, Q_HEAD] = NONE
+        stops[station].waiting_first = NONE
     else:
         rows[last, NEXT] = NONE
     while slot != NONE:

@@ -15,62 +15,79 @@ Floats = NDArray[np.float64]
 
 NONE = -1
 
-# Columns of stops: stations, links, and the sink, where requests that are done await the cut. What
-# is read of a stop for each request that passes comes first, to lie in one line of a cache.
-(
-    INLINE,  # whether its arrivals come in order from one place, so that none must be awaited
-    KIND,
-    FREE_AT,  # when the link, or the only server, is free again
-    RATE,  # its rate, if that never changes; else 0
-    PROPAGATION,
-    SLOWDOWN,  # a float
-    BUSY,  # nanoseconds of service begun, summed over servers
-    Q_HEAD,  # those that wait to be served, in order
-    FAILED,
-    IN_HEAD,  # arrivals that it did not take in yet
-    IN_TAIL,
-    IN_ORDER,  # whether they are in order
-    S_HEAD,  # those in service beyond the last cut
-    S_TAIL,
-    Q_TAIL,
-    Q_COUNT,
-    STEPS_AT,  # where its rates begin in ``steps``
-    STEPS,  # how many steps they have
-    STEP,  # the step in which it began something last
-    SERVERS,
-    SERVERS_AT,  # where the heap of its servers' free times begins in ``servers``
-    MAX_BATCH,
-    MAX_WAIT,
-    CAPACITY,
-    FACTOR_AT,  # where its batch factors begin in ``factors``
-    ENGINE,  # row of its first engine, of a language model
-) = range(26)
-STOP_COLUMNS = 32
+Records = NDArray[np.void]
+
+
+def _record(size: int, **fields: type) -> np.dtype[np.void]:
+    """Return a record of these fields, 8 bytes each, that takes so many bytes."""
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": list(fields.values()),
+            "offsets": [8 * i for i in range(len(fields))],
+            "itemsize": size,
+        }
+    )
+
+
+I, F = np.int64, np.float64
+
+# What is read of a stop for each request that passes comes first, to lie in one line of a cache.
+STOP = _record(
+    256,
+    inline=I,  # whether its arrivals come in order from one place, so that none must be awaited
+    kind=I,
+    free_ns=I,  # when the link, or the only server, is free again
+    rate=I,  # its rate, if that never changes; else 0
+    propagation_ns=I,
+    slowdown=F,
+    busy_ns=I,  # of service begun, summed over servers
+    waiting_first=I,  # those that wait to be served, in order
+    failed=I,
+    arriving_first=I,  # those that come from elsewhere and were not taken in yet
+    arriving_last=I,
+    in_order=I,  # whether they are in order
+    serving_first=I,  # those in service beyond the last cut
+    serving_last=I,
+    waiting_last=I,
+    waiting=I,  # how many wait
+    steps_at=I,  # where its rates begin in ``steps``
+    steps=I,  # how many steps they have
+    step=I,  # the step in which it began something last
+    servers=I,
+    servers_at=I,  # where the heap of its servers' free times begins in ``servers``
+    max_batch=I,
+    max_wait_ns=I,
+    capacity=I,
+    factors_at=I,  # where its batch factors begin in ``factors``
+    engine=I,  # its first engine, of a language model
+)
+"""A stop: a station, a link, or the sink, where requests that are done await the cut."""
 
 # Kinds of stops.
 SINK, LINK, STATION, BOUNDED, GENERATION = range(5)
 
-# Columns of visits; each route is a run of rows that ends in one with stop NONE.
-V_STOP, V_OPERATOR, V_MEAN, V_TOKENS, VISIT_COLUMNS = range(5)
+VISIT = _record(32, stop=I, operator=I, mean=F, tokens=I)
+"""A visit; each route is a run of them that ends in one whose stop is NONE."""
 
-# Columns of tokens, of visits to language models.
-T_PROMPT, T_OUTPUT, T_SEQUENCES, TOKEN_COLUMNS = range(4)
+TOKENS = _record(24, prompt=F, output=F, sequences=I)
+"""What a visit to a language model takes."""
 
-# Columns of sources.
-(
-    S_QUERY,
-    S_POSITION,  # of the next birth in the buffer
-    S_COUNT,  # births in the buffer
-    S_NUMBER,  # number of the first birth in the buffer
-    S_LAST,  # time of the last birth in the buffer
-    S_CLOSE,  # no birth at this time or later
-    S_EXHAUSTED,  # whether no more births will come
-    S_SEGMENT,  # the segment in force
-    SOURCE_COLUMNS,
-) = range(9)
+SOURCE = _record(
+    64,
+    query=I,
+    position=I,  # of the next birth in the buffer
+    count=I,  # births in the buffer
+    number=I,  # number of the first birth in the buffer
+    last_ns=I,  # time of the last birth in the buffer
+    close_ns=I,  # no birth at this time or later
+    exhausted=I,  # whether no more births will come
+    segment=I,  # the segment in force
+)
+"""Where the requests of a query are born."""
 
-# Columns of segments: from a time on, births of a source follow a route.
-G_AT, G_VISIT, G_DEPLOYMENT, G_STRIDE, G_NEXT, SEGMENT_COLUMNS = range(6)
+SEGMENT = _record(40, at_ns=I, visit=I, deployment=I, stride=I, next=I)
+"""From a time on, births of a source follow a route; only each so-many-th is a request."""
 
 # Counts.
 FREE, OUT, BORN, ENDED_COUNT, COUNTS = range(5)
@@ -83,9 +100,7 @@ class Tables(NamedTuple):
         rows: requests, see ``sim.request_rows``.
         rows_f: the same memory as floats.
         stops: stops.
-        stops_f: the same memory as floats.
         visits: visits of all routes.
-        visits_f: the same memory as floats.
         steps: rates of stops in time.
         servers: free times of the servers of stations that have several, a heap each.
         factors: batch factors of stations.
@@ -101,10 +116,8 @@ class Tables(NamedTuple):
 
     rows: Ints
     rows_f: Floats
-    stops: Ints
-    stops_f: Floats
-    visits: Ints
-    visits_f: Floats
+    stops: Records
+    visits: Records
     steps: Ints
     servers: Ints
     factors: Floats
@@ -132,9 +145,9 @@ class Sources(NamedTuple):
         variability: factors on service times, shape (sources, operators, room); empty if all are 1.
     """
 
-    state: Ints
+    state: Records
     active: Ints
-    segments: Ints
+    segments: Records
     arrivals: Ints
     size: Floats
     length: Floats
@@ -142,22 +155,22 @@ class Sources(NamedTuple):
     variability: Floats
 
 
-def aligned(rows: int, columns: int) -> Ints:
-    """Return a table of zeros that begins with a line of a cache."""
-    memory = np.zeros(rows * columns + 8, dtype=np.int64)
-    skip = -memory.ctypes.data % 64 // 8
-    return memory[skip : skip + rows * columns].reshape(rows, columns)
+def aligned(count: int, record: np.dtype[np.void]) -> Records:
+    """Return records of zeros, the first at the beginning of a line of a cache."""
+    memory = np.zeros(count * record.itemsize + 64, dtype=np.uint8)
+    skip = -memory.ctypes.data % 64
+    return memory[skip : skip + count * record.itemsize].view(record)
 
 
 class Table:
-    """Rows that come and go, in an array that grows.
+    """Records that come and go, in an array that grows.
 
     Args:
-        columns: how many columns a row has.
+        record: their type.
     """
 
-    def __init__(self, columns: int) -> None:
-        self.rows: Ints = aligned(16, columns)
+    def __init__(self, record: np.dtype[np.void]) -> None:
+        self.rows: Records = aligned(16, record)
         self.count = 0
         self._free: list[int] = []
 
@@ -168,7 +181,7 @@ class Table:
     def append(self) -> int:
         """Return the row behind all others."""
         if self.count == len(self.rows):
-            larger = aligned(2 * len(self.rows), self.rows.shape[1])
+            larger = aligned(2 * len(self.rows), self.rows.dtype)
             larger[: self.count] = self.rows
             self.rows = larger
         self.count += 1

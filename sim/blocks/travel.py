@@ -20,41 +20,17 @@ from sim.blocks.tables import (
     BORN,
     BOUNDED,
     ENDED_COUNT,
-    FAILED,
     FREE,
-    FREE_AT,
-    G_AT,
-    G_DEPLOYMENT,
-    G_NEXT,
-    G_STRIDE,
-    G_VISIT,
-    IN_HEAD,
-    IN_ORDER,
-    IN_TAIL,
-    INLINE,
-    KIND,
     LINK,
     NONE,
     OUT,
-    Q_COUNT,
-    Q_HEAD,
-    Q_TAIL,
-    S_CLOSE,
-    S_COUNT,
-    S_HEAD,
-    S_NUMBER,
-    S_POSITION,
-    S_QUERY,
-    S_SEGMENT,
-    S_TAIL,
-    SERVERS,
     STATION,
-    V_STOP,
     Ints,
+    Records,
     Sources,
     Tables,
 )
-from sim.compiled import compiled
+from sim.compiled import moving
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
@@ -77,7 +53,7 @@ MANY = 96
 """Births after which those born are sent on, while their rows are at hand."""
 
 
-@compiled
+@moving
 def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) -> int:
     """Move all requests up to a cut.
 
@@ -104,8 +80,8 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
         if first < last and ran_out:
             return first
     _take_others(t, order, until_ns)
-    slot = stops[SINK_STOP, IN_HEAD]
-    stops[SINK_STOP, IN_HEAD] = stops[SINK_STOP, IN_TAIL] = NONE
+    slot = stops[SINK_STOP].arriving_first
+    stops[SINK_STOP].arriving_first = stops[SINK_STOP].arriving_last = NONE
     while slot != NONE:
         following = rows[slot, NEXT]
         if rows[slot, AT] < until_ns:
@@ -116,49 +92,49 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
     return last
 
 
-@compiled
+@moving
 def _resume(t: Tables, order: Ints, until_ns: int) -> None:
     """Let inline stops take what they still have, which comes before all that will reach them.
 
     From the last such stop to the first, lest what one lets go overtake what another has.
     """
-    rows, rows_f, stops, stops_f, out = t.rows, t.rows_f, t.stops, t.stops_f, t.out
-    visits, visits_f, steps = t.visits, t.visits_f, t.steps
+    rows, rows_f, stops, out = t.rows, t.rows_f, t.stops, t.out
+    visits, steps = t.visits, t.steps
     left = t.counts[OUT]
     for i in range(len(order) - 1, -1, -1):
         stop = order[i]
-        if not stops[stop, INLINE]:
+        if not stops[stop].inline:
             continue
-        if stops[stop, IN_HEAD] != NONE and not stops[stop, IN_ORDER]:
+        if stops[stop].arriving_first != NONE and not stops[stop].in_order:
             put_in_order(rows, stops, t.keys, t.slots, stop)
-        slot = stops[stop, S_HEAD]
+        slot = stops[stop].serving_first
         while slot != NONE and rows[slot, AT] < until_ns:
             out[left] = slot
             left += 1
             slot = rows[slot, NEXT]
-        stops[stop, S_HEAD] = slot
+        stops[stop].serving_first = slot
         if slot == NONE:
-            stops[stop, S_TAIL] = NONE
-        slot = stops[stop, IN_HEAD]
-        is_link = stops[stop, KIND] == LINK
+            stops[stop].serving_last = NONE
+        slot = stops[stop].arriving_first
+        is_link = stops[stop].kind == LINK
         while slot != NONE and rows[slot, AT] < until_ns:
             following = rows[slot, NEXT]
             if is_link:
                 visit, now_ns = rows[slot, VISIT], rows[slot, AT]
-                cross(rows, rows_f, stops, visits, visits_f, steps, slot, visit, stop, now_ns)
+                cross(rows, rows_f, stops, visits, steps, slot, visit, stop, now_ns)
                 out[left] = slot
                 left += 1
-            elif stops[stop, FAILED]:
+            elif stops[stop].failed:
                 end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
             else:
                 wait(rows, stops, stop, slot)
             slot = following
-        stops[stop, IN_HEAD] = slot
+        stops[stop].arriving_first = slot
         if slot == NONE:
-            stops[stop, IN_TAIL] = NONE
-        slot, served = stops[stop, Q_HEAD], 0
+            stops[stop].arriving_last = NONE
+        slot, served = stops[stop].waiting_first, 0
         while slot != NONE:
-            entered_ns, freed_ns = rows[slot, AT], stops[stop, FREE_AT]
+            entered_ns, freed_ns = rows[slot, AT], stops[stop].free_ns
             start_ns = max(entered_ns, freed_ns)
             if start_ns >= until_ns:
                 break
@@ -167,9 +143,7 @@ def _resume(t: Tables, order: Ints, until_ns: int) -> None:
                 rows,
                 rows_f,
                 stops,
-                stops_f,
                 visits,
-                visits_f,
                 steps,
                 slot,
                 rows[slot, VISIT],
@@ -178,7 +152,7 @@ def _resume(t: Tables, order: Ints, until_ns: int) -> None:
                 freed_ns,
                 start_ns,
             )
-            stops[stop, FREE_AT] = finish_ns
+            stops[stop].free_ns = finish_ns
             served += 1
             if finish_ns < until_ns:
                 out[left] = slot
@@ -186,30 +160,30 @@ def _resume(t: Tables, order: Ints, until_ns: int) -> None:
             else:
                 stay(rows, stops, stop, slot)
             slot = following
-        stops[stop, Q_HEAD] = slot
-        stops[stop, Q_COUNT] -= served
+        stops[stop].waiting_first = slot
+        stops[stop].waiting -= served
         if slot == NONE:
-            stops[stop, Q_TAIL] = NONE
+            stops[stop].waiting_last = NONE
     t.counts[OUT] = left
 
 
-@compiled
-def put_in_order(rows: Ints, stops: Ints, keys: Ints, slots: Ints, stop: int) -> None:
+@moving
+def put_in_order(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int) -> None:
     """Put all arrivals of a stop in order, also those that are still to come."""
     n = gather(rows, stops, keys, slots, stop, NEVER)
     for i in range(n):
         push(rows, stops, stop, slots[i], rows[slots[i], AT])
 
 
-@compiled
+@moving
 def _take_others(t: Tables, order: Ints, until_ns: int) -> None:
     """Take stops through the block that had to wait for all arrivals before the cut."""
     rows, stops = t.rows, t.stops
     for i in range(len(order)):
         stop = order[i]
-        if stops[stop, INLINE]:
+        if stops[stop].inline:
             continue
-        kind = stops[stop, KIND]
+        kind = stops[stop].kind
         if kind == LINK:
             take_link(t, stop, until_ns)
         elif kind == STATION:
@@ -217,12 +191,12 @@ def _take_others(t: Tables, order: Ints, until_ns: int) -> None:
         elif kind == BOUNDED:
             take_bounded(t, stop, until_ns)
         if t.counts[OUT] > 0:
-            if stops[stop, SERVERS] > 1:
+            if stops[stop].servers > 1:
                 order_out(rows, t.out, t.counts[OUT], t.keys, t.slots)
             _send_on(t, until_ns)
 
 
-@compiled
+@moving
 def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
     """Give birth to requests before the cut, source by source.
 
@@ -243,20 +217,20 @@ def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
     i = first
     while i < len(active):
         source = active[i]
-        position, count = state[source, S_POSITION], state[source, S_COUNT]
-        close_ns = min(until_ns, state[source, S_CLOSE])
-        number = state[source, S_NUMBER]
-        query, segment = state[source, S_QUERY], state[source, S_SEGMENT]
-        deployment, visit = segments[segment, G_DEPLOYMENT], segments[segment, G_VISIT]
-        stride, following = segments[segment, G_STRIDE], segments[segment, G_NEXT]
+        position, count = state[source].position, state[source].count
+        close_ns = min(until_ns, state[source].close_ns)
+        number = state[source].number
+        query, segment = state[source].query, state[source].segment
+        deployment, visit = segments[segment].deployment, segments[segment].visit
+        stride, following = segments[segment].stride, segments[segment].next
         while position < count:
             at_ns = arrivals[source, position]
             if at_ns >= close_ns:
                 break
-            while following != NONE and segments[following, G_AT] <= at_ns:
+            while following != NONE and segments[following].at_ns <= at_ns:
                 segment = following
-                deployment, visit = segments[segment, G_DEPLOYMENT], segments[segment, G_VISIT]
-                stride, following = segments[segment, G_STRIDE], segments[segment, G_NEXT]
+                deployment, visit = segments[segment].deployment, segments[segment].visit
+                stride, following = segments[segment].stride, segments[segment].next
             if stride > 1 and (number + position) % stride:
                 position += 1
                 continue
@@ -292,8 +266,8 @@ def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
                 out[left] = slot
                 left += 1
             position += 1
-        state[source, S_POSITION] = position
-        state[source, S_SEGMENT] = segment
+        state[source].position = position
+        state[source].segment = segment
         if rows_left == 0 and position < count and arrivals[source, position] < close_ns:
             break
         i += 1
@@ -304,35 +278,35 @@ def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
     return i
 
 
-@compiled
+@moving
 def _send_on(t: Tables, until_ns: int) -> None:
     """Send rows in ``out`` on, as far as they get before the cut without having to be sorted."""
-    rows, rows_f, stops, stops_f = t.rows, t.rows_f, t.stops, t.stops_f
-    visits, visits_f, steps = t.visits, t.visits_f, t.steps
+    rows, rows_f, stops = t.rows, t.rows_f, t.stops
+    visits, steps = t.visits, t.steps
     for i in range(t.counts[OUT]):
         slot = t.out[i]
         now_ns = rows[slot, AT]
         while True:
             visit = rows[slot, VISIT]
-            stop = visits[visit, V_STOP]
+            stop = visits[visit].stop
             if stop == NONE:
                 if now_ns < until_ns:
                     end(rows, t.flights, t.ended, t.counts, slot, COMPLETED, now_ns)
                 else:
                     push(rows, stops, SINK_STOP, slot, now_ns)
                 break
-            if now_ns >= until_ns or not stops[stop, INLINE]:
+            if now_ns >= until_ns or not stops[stop].inline:
                 push(rows, stops, stop, slot, now_ns)
                 break
-            if stops[stop, KIND] == LINK:
+            if stops[stop].kind == LINK:
                 now_ns = cross(
-                    rows, rows_f, stops, visits, visits_f, steps, slot, visit, stop, now_ns
+                    rows, rows_f, stops, visits, steps, slot, visit, stop, now_ns
                 )
                 continue
-            if stops[stop, FAILED]:
+            if stops[stop].failed:
                 end(rows, t.flights, t.ended, t.counts, slot, LOST, now_ns)
                 break
-            freed_ns = stops[stop, FREE_AT]
+            freed_ns = stops[stop].free_ns
             start_ns = max(now_ns, freed_ns)
             if start_ns >= until_ns:
                 rows[slot, AT] = now_ns
@@ -342,9 +316,7 @@ def _send_on(t: Tables, until_ns: int) -> None:
                 rows,
                 rows_f,
                 stops,
-                stops_f,
                 visits,
-                visits_f,
                 steps,
                 slot,
                 visit,
@@ -353,44 +325,47 @@ def _send_on(t: Tables, until_ns: int) -> None:
                 freed_ns,
                 start_ns,
             )
-            stops[stop, FREE_AT] = now_ns
+            stops[stop].free_ns = now_ns
             if now_ns >= until_ns:
                 stay(rows, stops, stop, slot)
                 break
     t.counts[OUT] = 0
 
 
-@compiled
+@moving
 def sweep(t: Tables, stop: int) -> None:
     """Take rows that have ended, otherwise than by leaving it, out of a stop's lists."""
     rows, stops = t.rows, t.stops
-    for head, tail in ((IN_HEAD, IN_TAIL), (Q_HEAD, Q_TAIL), (S_HEAD, S_TAIL)):
-        slot = stops[stop, head]
-        stops[stop, head] = stops[stop, tail] = NONE
-        kept = 0
+    lists = (stops[stop].arriving_first, stops[stop].waiting_first, stops[stop].serving_first)
+    stops[stop].arriving_first = stops[stop].arriving_last = NONE
+    stops[stop].waiting_first = stops[stop].waiting_last = NONE
+    stops[stop].serving_first = stops[stop].serving_last = NONE
+    stops[stop].waiting = 0
+    for i in range(3):
+        slot = lists[i]
         while slot != NONE:
             following = rows[slot, NEXT]
             if rows[slot, OUTCOME] == IN_FLIGHT:
-                rows[slot, NEXT] = NONE
-                if stops[stop, head] == NONE:
-                    stops[stop, head] = slot
+                if i == 0:
+                    push(rows, stops, stop, slot, rows[slot, AT])
+                elif i == 1:
+                    wait(rows, stops, stop, slot)
                 else:
-                    rows[stops[stop, tail], NEXT] = slot
-                stops[stop, tail] = slot
-                kept += 1
+                    stay(rows, stops, stop, slot)
             slot = following
-        if head == Q_HEAD:
-            stops[stop, Q_COUNT] = kept
 
 
-@compiled
+@moving
 def lose(t: Tables, station: int, at_ns: int) -> None:
     """Lose all that a station has in its queue and in service."""
-    for head in (Q_HEAD, S_HEAD):
-        slot = t.stops[station, head]
+    rows, stops = t.rows, t.stops
+    lists = (stops[station].waiting_first, stops[station].serving_first)
+    stops[station].waiting_first = stops[station].waiting_last = NONE
+    stops[station].serving_first = stops[station].serving_last = NONE
+    stops[station].waiting = 0
+    for i in range(2):
+        slot = lists[i]
         while slot != NONE:
-            following = t.rows[slot, NEXT]
-            end(t.rows, t.flights, t.ended, t.counts, slot, LOST, at_ns)
+            following = rows[slot, NEXT]
+            end(rows, t.flights, t.ended, t.counts, slot, LOST, at_ns)
             slot = following
-        t.stops[station, head] = t.stops[station, head + 1] = NONE
-    t.stops[station, Q_COUNT] = 0
