@@ -63,7 +63,6 @@ from sim.window_counts import (
     give_back,
     no_counts,
     note_due,
-    open_windows,
     ranked_latencies,
     spread_time,
     take_windows,
@@ -329,12 +328,10 @@ class GoodputBook:
             return
         self._note_time(slot, at_ns)
         start_ns = max(0, at_ns - 1) // self.window_ns * self.window_ns
-        _, next_ns, noted_ns, *_ = self._counts.accounts[slot].tolist()
-        if next_ns <= start_ns < noted_ns:
-            while not open_windows(self._counts, slot, start_ns, self.window_ns):
-                self._counts = with_room(self._counts)
-            cell = cell_at(self._counts, slot, start_ns, self.window_ns)
-            self._counts.cells.view(np.float64)[cell, COST_USD] += usd
+        counts = self._counts
+        cell = cell_at(counts.accounts, counts.cells, slot, start_ns, self.window_ns)
+        if cell:
+            counts.cells.view(np.float64)[cell, COST_USD] += usd
 
     def _note_time(self, slots: Ints | int, now_ns: int) -> None:
         slots, done = np.atleast_1d(np.asarray(slots, np.int64)), 0
@@ -403,7 +400,9 @@ class GoodputBook:
         ranks = np.ceil(shares * counted[:, None] * (1 - SLACK)).astype(np.int64)
         infinite = (counted[:, None] == 0) | (ranks > completed[:, None])
         known = np.where(infinite, 0, np.maximum(1, ranks))
-        latencies_ns = ranked_latencies(counts, cells, known)
+        latencies_ns, rising = np.empty_like(known), known.argsort(axis=1)
+        ranked = ranked_latencies(counts, cells, np.take_along_axis(known, rising, axis=1))
+        np.put_along_axis(latencies_ns, rising, ranked, axis=1)
         give_back(counts, cells)
         accuracy = np.full(len(slots), np.nan)
         np.divide(window[:, ACCURACY] / ONE, completed, accuracy, where=completed > 0)

@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import compiled
+from sim.compiled import inlined
 
 LEAST = 64
 Item = TypeVar("Item", bound=np.generic)
@@ -56,7 +56,7 @@ class Slots:
         return slot
 
 
-@compiled
+@inlined
 def slot_of(table: NDArray[np.int64], number: int) -> int:
     """Return the slot of a number.
 

@@ -7,6 +7,9 @@ chains, too. Number 0 ends a chain; cell 0 stands for a window of which nothing 
 
 Functions that may run out of free cells or chunks return how far they came; ``with_room`` makes
 room, and they are called again from there.
+
+The two functions that see every request are written out, and take arrays out of ``Counts`` once:
+a compiled call that is given arrays may count references to them, longer than all the rest takes.
 """
 
 from typing import NamedTuple
@@ -14,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import compiled
+from sim.compiled import compiled, inlined
 from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES
+from sim.prefetch import AHEAD, CACHE_LINE, prefetch
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
@@ -165,19 +169,20 @@ def bound_of(bound_ns: int, allowance: float) -> int:
     return bound_ns if allowance == 1.0 else max(1, int(np.rint(bound_ns * allowance)))
 
 
-@compiled
-def cell_at(counts: Counts, slot: int, at_ns: int, window_ns: int) -> int:
+@inlined
+def cell_at(accounts: Ints, cells: Ints, slot: int, at_ns: int, window_ns: int) -> int:
     """Return the cell of a query's open window that holds a moment, or 0."""
-    cell = counts.accounts[slot, NEWEST]
-    while cell and counts.cells[cell, START_NS] > at_ns:
-        cell = counts.cells[cell, OLDER]
-    return cell if cell and at_ns - counts.cells[cell, START_NS] < window_ns else 0
+    cell: int = accounts[slot, NEWEST]
+    while cell and cells[cell, START_NS] > at_ns:
+        cell = cells[cell, OLDER]
+    return cell if cell and at_ns - cells[cell, START_NS] < window_ns else 0
 
 
-@compiled
-def open_windows(counts: Counts, slot: int, at_ns: int, window_ns: int) -> bool:
+@inlined
+def open_windows(
+    accounts: Ints, cells: Ints, heads: Ints, slot: int, at_ns: int, window_ns: int
+) -> bool:
     """Open a query's windows up to the one that holds a moment; False if cells ran out."""
-    accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     newest = accounts[slot, NEWEST]
     start_ns = cells[newest, START_NS] + window_ns if newest else accounts[slot, NEXT_NS]
     while start_ns <= at_ns:
@@ -197,19 +202,27 @@ def open_windows(counts: Counts, slot: int, at_ns: int, window_ns: int) -> bool:
 @compiled
 def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
     """Count births from the one numbered ``done`` on; return the number of the next to count."""
-    accounts, trials = counts.accounts, counts.trials
-    longest = counts.cells.view(np.float64)
+    accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
+    longest = cells.view(np.float64)
     values = rows.view(np.float64)
     for number in range(done, len(born)):
+        if number + AHEAD < len(born):
+            ahead = born[number + AHEAD]
+            prefetch(rows, ahead, QUERY)
+            prefetch(rows, ahead, ALLOWANCE)
         row = born[number]
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
-        if not open_windows(counts, slot, birth_ns, window_ns):
-            return number
-        counts.heads[BORN_TOTAL] += 1
+        cell = accounts[slot, NEWEST]
+        if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
+            if not open_windows(accounts, cells, heads, slot, birth_ns, window_ns):
+                return number
+            cell = accounts[slot, NEWEST]
+        while cell and cells[cell, START_NS] > birth_ns:
+            cell = cells[cell, OLDER]
+        heads[BORN_TOTAL] += 1
         accounts[slot, REQUESTS] += 1
-        cell = cell_at(counts, slot, birth_ns, window_ns)
         if cell:
-            counts.cells[cell, BORN] += 1
+            cells[cell, BORN] += 1
             longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, ALLOWANCE])
         if rows[row, DEPLOYMENT] >= 0:
             trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
@@ -218,27 +231,21 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
 
 
 @compiled
-def accuracy_at(counts: Counts, deployment_slot: int, birth_ns: int) -> int:
-    """Return the accuracy expected of a request of a deployment by its birth, in 2**-40."""
-    accuracy = 0
-    for step in range(counts.steps.shape[1]):
-        if counts.steps_ns[deployment_slot, step] > birth_ns:
-            break
-        accuracy = counts.steps[deployment_slot, step]
-    return accuracy
-
-
-@compiled
-def count_ends(counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int) -> int:
+def count_ends(  # noqa: PLR0912, PLR0915
+    counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
+) -> int:
     """Count ends from the one numbered ``done`` on; return the number of the next to count."""
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
-    chunks = counts.chunks
+    steps_ns, steps, chunks = counts.steps_ns, counts.steps, counts.chunks
     values = rows.view(np.float64)
     parts = cells.shape[1] - SUMS
     first_part = queueing_at((parts - 1) // 4)
     for number in range(done, len(ended)):
         if heads[FREE_CHUNK] == 0:
             return number
+        if number + AHEAD < len(ended):
+            for column in range(0, rows.shape[1], CACHE_LINE):
+                prefetch(rows, ended[number + AHEAD], column)
         row = ended[number]
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
         outcome, allowance = rows[row, OUTCOME], values[row, ALLOWANCE]
@@ -253,14 +260,18 @@ def count_ends(counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: in
         if rows[row, DEPLOYMENT] >= 0:
             trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
             if completed:
-                accuracy = accuracy_at(counts, trial, birth_ns)
                 trials[trial, SERVED] += 1
+                for step in range(steps.shape[1]):
+                    if steps_ns[trial, step] <= birth_ns:
+                        accuracy = steps[trial, step]
             if birth_ns < trials[trial, UNTIL_NS]:
                 trials[trial, TRIAL_GOOD] += good
                 trials[trial, TRIAL_BORN] -= undecided
                 trials[trial, TRIAL_SERVED] += completed
                 trials[trial, TRIAL_ACCURACY] += accuracy
-        cell = cell_at(counts, slot, birth_ns, window_ns)
+        cell = accounts[slot, NEWEST]
+        while cell and cells[cell, START_NS] > birth_ns:
+            cell = cells[cell, OLDER]
         if cell == 0:
             continue  # The window was judged, with this request counted as late.
         before = cells[cell, WINDOW_ENDS + outcome]
@@ -290,14 +301,14 @@ def spread_time(counts: Counts, slots: Ints, done: int, now_ns: int, window_ns: 
 
     Counts from the query numbered ``done`` on; returns the number of the next.
     """
-    accounts, cells = counts.accounts, counts.cells
+    accounts, cells, heads = counts.accounts, counts.cells, counts.heads
     for number in range(done, len(slots)):
         slot = slots[number]
         while not accounts[slot, DEPARTED] and accounts[slot, NOTED_NS] < now_ns:
             noted_ns = accounts[slot, NOTED_NS]
-            if not open_windows(counts, slot, noted_ns, window_ns):
+            if not open_windows(accounts, cells, heads, slot, noted_ns, window_ns):
                 return number
-            cell = cell_at(counts, slot, noted_ns, window_ns)
+            cell = cell_at(accounts, cells, slot, noted_ns, window_ns)
             end_ns = min(now_ns, cells[cell, START_NS] + window_ns)
             cells[cell, ACTIVE_NS] += end_ns - noted_ns
             if accounts[slot, DEPLOYED]:
@@ -374,13 +385,44 @@ def take_windows(
 
 
 @compiled
+def select(values: Ints, low: int, high: int, at: int) -> None:
+    """Put in place ``at`` what would be there if values from ``low`` to ``high`` were sorted.
+
+    Quickselect (Hoare 1961): what is less comes before it, and what is greater after it.
+    """
+    while high - low > 1:
+        quarter = (high - low) // 4
+        one, two = values[low + quarter], values[low + 2 * quarter]
+        three = values[low + 3 * quarter]
+        pivot = max(min(one, two), min(max(one, two), three))
+        less = low
+        for each in range(low, high):
+            value = values[each]
+            values[each] = values[less]
+            values[less] = value
+            less += value < pivot
+        if at < less:
+            high = less
+            continue
+        equal = less
+        for each in range(less, high):
+            value = values[each]
+            values[each] = values[equal]
+            values[equal] = value
+            equal += value == pivot
+        if at < equal:
+            return
+        low = equal
+
+
+@compiled
 def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
     """Return latencies by rank, in nanoseconds, and give the chunks of these cells back.
 
     Args:
         counts: all that is counted.
         which: cells, shape (n,).
-        ranks: from 1, the lowest, shape (n, r); 0 for none.
+        ranks: from 1, the lowest, in rising order, shape (n, r); 0 for none.
 
     Returns:
         Latencies, shape (n, r), 0 where there is none.
@@ -391,23 +433,28 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
     most = 0
     for cell in which:
         most = max(most, cells[cell, completed])
-    buffer = np.empty(most, np.int64)
+    latencies = np.empty(most, np.int64)
     for at in range(len(which)):
         cell = which[at]
         count = cells[cell, completed]
         chunk, left = cells[cell, LATENCIES], count
         while chunk:
             size = (left - 1) % PER_CHUNK + 1
-            buffer[left - size : left] = chunks[chunk, FIRST : FIRST + size]
+            for each in range(size):
+                latencies[left - size + each] = chunks[chunk, FIRST + each]
             left -= size
             older = chunks[chunk, OLDER_CHUNK]
             chunks[chunk, OLDER_CHUNK] = heads[FREE_CHUNK]
             heads[FREE_CHUNK] = chunk
             chunk = older
-        buffer[:count].sort()
-        for rank in range(ranks.shape[1]):
-            if ranks[at, rank]:
-                found[at, rank] = buffer[ranks[at, rank] - 1]
+        low = 0
+        for column in range(ranks.shape[1]):
+            rank = ranks[at, column]
+            if rank:
+                if rank > low:
+                    select(latencies, low, count, rank - 1)
+                    low = rank
+                found[at, column] = latencies[rank - 1]
     return found
 
 
