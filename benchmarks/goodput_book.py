@@ -2,14 +2,15 @@
 
 There are 1,600 queries with 30 requests per second each, of an application with three operators,
 in windows of 60 s. The book is told once a simulated second, of 48,000 requests that were born and
-as many that ended, in no order; each ends up to two seconds after its birth. Judging is done every
-second too; it is timed apart, as most of it falls on one second of every minute: latencies of each
-window are ranked then. For comparison, a numpy reduction reads the same columns of the same rows
-once: what any recorder has to do at the least.
+as many that ended; each ends up to two seconds after its birth. Their rows lie in a pool of 43 MB,
+larger than caches are. Judging is done every second too; it is timed apart, as most of it falls on
+one second of every minute, when latencies of windows are ranked. A minute is timed, after one in
+which memory grows. For comparison, numpy adds up the same rows column by column: what any recorder
+has to read.
 """
 
 from statistics import median
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ QUERIES = 1_600
 RATE = 30
 OPERATORS = 3
 WINDOW_S = 60.0
-SECONDS = 130
+WARM_UP = 65
+SECONDS = 60
 RUNS = 3
 
 Ints = NDArray[np.int64]
@@ -77,15 +79,15 @@ class Load:
         self.free = np.concatenate([ended, self.free])
 
 
-def reduction(rows: Ints, born: Ints, ended: Ints) -> int:
-    """Read what has to be read, and add it up."""
-    births = rows[born, QUERY].sum() + rows[born, ARRIVAL].sum()
-    ends = rows[ended].sum()
-    return int(births + ends)
+def reading(rows: Ints, born: Ints, ended: Ints) -> Ints:
+    """Add up what has to be read."""
+    sums: Ints = rows[ended].sum(axis=0)
+    sums[QUERY] += rows[born, QUERY].sum()
+    return sums
 
 
 def one_run(seed: int) -> dict[str, float]:
-    """Return nanoseconds per request of telling, of judging, and of the reduction."""
+    """Return nanoseconds per request of telling, of judging, and of reading alone."""
     judged: list[Verdicts] = []
     book = GoodputBook(WINDOW_S, OPERATORS, judged.append, lambda _: None)
     slo = SLO(latency_s=1.5, accuracy=0.5)
@@ -93,22 +95,25 @@ def one_run(seed: int) -> dict[str, float]:
         book.arrive(Query(query, "app", "data", "tier", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
         book.deploy(query, query, 0, [(0, 0.9), (70 * NS_PER_S, 0.8)])
     load = Load(seed)
-    telling = judging = reducing = 0.0
-    requests, slowest = 0, 0.0
-    quiet = []
-    for number in range(SECONDS):
+    telling = judging = adding = 0.0
+    requests = 0
+    judgings = []
+    for number in range(WARM_UP + SECONDS):
+        if number == WARM_UP:
+            telling = judging = adding = 0.0
+            requests = 0
+            judgings.clear()
         born, ended = load.second(number)
-        started = perf_counter()
+        started = thread_time()
         book.record(load.rows, born, ended)
-        told = perf_counter()
+        told = thread_time()
         book.judge((number + 1) * NS_PER_S)
-        done = perf_counter()
+        done = thread_time()
         telling, judging = telling + told - started, judging + done - told
-        slowest = max(slowest, done - told)
-        quiet.append(done - told)
-        started = perf_counter()
-        reduction(load.rows, born, ended)
-        reducing += perf_counter() - started
+        judgings.append(done - told)
+        started = thread_time()
+        reading(load.rows, born, ended)
+        adding += thread_time() - started
         requests += len(ended)
         load.give_back(ended)
     assert sum(int(each.born.sum()) for each in judged) == 2 * QUERIES * RATE * WINDOW_S
@@ -116,9 +121,9 @@ def one_run(seed: int) -> dict[str, float]:
     return {
         "ns_per_request": telling * per_request,
         "judging_ns_per_request": judging * per_request,
-        "reduction_ns_per_request": reducing * per_request,
-        "judge_quiet_us": 1e6 * median(quiet),
-        "judge_all_due_ms": 1e3 * slowest,
+        "reading_ns_per_request": adding * per_request,
+        "judge_quiet_us": 1e6 * median(judgings),
+        "judge_all_due_ms": 1e3 * max(judgings),
     }
 
 
@@ -128,18 +133,16 @@ def measure() -> dict[str, Any]:
     runs = []
     for seed in range(RUNS):
         runs.append(one_run(seed))
-        telling, judging, reading = list(runs[-1].values())[:3]
+        telling, judging, adding = list(runs[-1].values())[:3]
         print(
-            f"{telling:.1f} ns per request, and {judging:.1f} of judging; reading {reading:.1f}",
+            f"{telling:.1f} ns per request, and {judging:.1f} of judging; reading {adding:.1f}",
             flush=True,
         )
     figures = {key: round(median(run[key] for run in runs), 2) for key in runs[0]}
     return {
         "benchmark": "goodput_book",
         **figures,
-        "ratio_to_reduction": round(
-            figures["ns_per_request"] / figures["reduction_ns_per_request"], 2
-        ),
+        "ratio_to_reading": round(figures["ns_per_request"] / figures["reading_ns_per_request"], 2),
         "queries": QUERIES,
         "requests_per_query_and_s": RATE,
         "runs": RUNS,
