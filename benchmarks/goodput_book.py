@@ -97,7 +97,7 @@ def one_run(seed: int) -> dict[str, float]:
     load = Load(seed)
     telling = judging = adding = 0.0
     requests = 0
-    judgings = []
+    judgings: list[float] = []
     for number in range(WARM_UP + SECONDS):
         if number == WARM_UP:
             telling = judging = adding = 0.0
