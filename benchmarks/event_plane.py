@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from scenarios.requests import BLOCK, RequestBlock
 from sim.clock import NS_PER_S
-from sim.data_plane import COMPLETED, LinkSpec, RequestRecord, Route, StationSpec, Visit
+from sim.data_plane import COMPLETED, OUTCOMES, LinkSpec, Route, StationSpec, Visit
 from sim.events_plane import EventsPlane
 from sim.rate_profile import RateProfile
+from sim.request_rows import OUTCOME
 
 REQUESTS = 100_000
 RUNS = 5
@@ -37,11 +39,11 @@ class Counting:
         self.births = 0
         self.completed = 0
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
-        self.births += 1
-
-    def ended(self, record: RequestRecord) -> None:
-        self.completed += record.outcome == COMPLETED
+    def record(
+        self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
+    ) -> None:
+        self.births += len(born)
+        self.completed += int((rows[ended, OUTCOME] == OUTCOMES.index(COMPLETED)).sum())
 
 
 def source(seed: int) -> Iterator[RequestBlock]:

@@ -1,6 +1,15 @@
-"""How functions are compiled to machine code: in one way, for all of the simulator."""
+"""How functions are compiled to machine code: in one way, for all of the simulator.
 
+Arithmetic is that of IEEE 754, operation by operation (never fast-math), so that compiled functions
+return what Python would. The machine code is kept on disk, so that only the first run after an
+installation or a change of the code compiles; a line on standard error says so.
+"""
+
+import sys
 from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from shutil import rmtree
 from typing import Any, TypeVar, cast
 
 import numba
@@ -8,24 +17,50 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _directory() -> Path:
+    """Return where the machine code of this very source is kept.
+
+    The compiler looks only at the module of a function for changes, not at what the function takes
+    from others; so there is a place for each state of the whole source.
+    """
+    home = Path(__file__).parent
+    digest = blake2b(digest_size=8)
+    for path in sorted(home.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return home / "__pycache__" / f"compiled-{digest.hexdigest()}"
+
+
+DIRECTORY = _directory()
+
+
+def _prepare() -> None:
+    """Make room for machine code, and drop that of earlier states of the source."""
+    if DIRECTORY.exists():
+        return
+    try:
+        for old in DIRECTORY.parent.glob("compiled-*"):
+            rmtree(old, ignore_errors=True)
+        DIRECTORY.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # The compiler finds a place of its own.
+    print("compiling the simulator, once, which takes about a minute", file=sys.stderr)
+
+
+_prepare()
+
+
 def compiled(function: Function) -> Function:
-    """Compile a function on its first call, and keep the machine code on disk beside its module.
+    """Compile a function on its first call."""
+    return _compiled(function)
 
-    Arithmetic is that of IEEE 754, operation by operation (never fast-math), so that compiled
-    functions return what Python would. The code on disk is made anew when the function's own module
-    changes, but not when a constant or function that it takes from another module does: after such
-    a change, delete the ``__pycache__`` folders.
+
+def in_place(function: Function) -> Function:
+    """Compile a function that changes arrays but makes none, without counting references.
+
+    References to arrays are counted by atomic operations, at every access to a part of one; in a
+    loop over requests, they would take most of the time.
     """
-    return cast("Function", numba.njit(cache=True, error_model="numpy")(function))
-
-
-def moving(function: Function) -> Function:
-    """Compile a function that moves requests: it makes no arrays, and counts no references.
-
-    The count of references to arrays is kept by atomic operations at each access, which would take
-    most of the time.
-    """
-    return cast("Function", numba.njit(cache=True, error_model="numpy", _nrt=False)(function))
+    return _compiled(function, _nrt=False)
 
 
 def inlined(function: Function) -> Function:
@@ -33,4 +68,14 @@ def inlined(function: Function) -> Function:
 
     For what is called for each request: handing over a dozen arrays costs more than the work.
     """
-    return cast("Function", numba.njit(inline="always", error_model="numpy", _nrt=False)(function))
+    return cast("Function", numba.njit(inline="always", error_model="numpy")(function))
+
+
+def _compiled(function: Function, **options: Any) -> Function:
+    usual = numba.config.CACHE_DIR
+    if DIRECTORY.exists():
+        numba.config.CACHE_DIR = str(DIRECTORY)
+    try:
+        return cast("Function", numba.njit(cache=True, error_model="numpy", **options)(function))
+    finally:
+        numba.config.CACHE_DIR = usual

@@ -1,13 +1,16 @@
 """What the control plane asks of a data plane, whichever way that moves requests.
 
 A data plane has a clock of its own. The control plane tells it, with a time, what is to happen;
-``advance`` then moves all requests up to a cut, and reports every one that ended to the recorder.
+``advance`` then moves all requests up to a cut, and tells the recorder which were born and ended.
 At one timestamp, what the control plane ordered comes first, then arrivals, then dispatch.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scenarios.application import Tokens
 from scenarios.requests import RequestBlock
@@ -127,43 +130,22 @@ class Route:
     visits: tuple[Visit, ...]
 
 
-@dataclass(slots=True, eq=False)
-class RequestRecord:
-    """How a request ended.
-
-    Args:
-        query: id of its query.
-        arrival_ns: its birth.
-        deployment: deployment that it kept since its birth, or None.
-        outcome: one of ``OUTCOMES``.
-        ended_ns: when it ended; for one in flight, the horizon.
-        allowance: how much longer than a mean request it may take, see ``RequestBlock``.
-        queueing_ns: per operator, waiting while all servers were busy.
-        batching_ns: per operator, waiting for a batch to fill.
-        compute_ns: per operator, being served.
-        transfer_ns: per operator, on links towards it, and last on those of the answer.
-    """
-
-    query: int
-    arrival_ns: int
-    deployment: int | None
-    outcome: str
-    ended_ns: int
-    allowance: float
-    queueing_ns: list[int]
-    batching_ns: list[int]
-    compute_ns: list[int]
-    transfer_ns: list[int]
-
-
 class Recorder(Protocol):
     """Who is told of requests: the window book."""
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
-        """Count a request's birth, under the deployment that it keeps, or under none."""
+    def record(
+        self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
+    ) -> None:
+        """Count requests that were born, and requests that ended, since the last call.
 
-    def ended(self, record: RequestRecord) -> None:
-        """Count a request's end."""
+        Their order within a call means nothing, but that births come before ends.
+
+        Args:
+            rows: requests as ``sim.request_rows`` lays them out, shape (n, width). A row may stand
+                for another request once the end of this one was told.
+            born: rows of those that were born.
+            ended: rows of those that ended; of one that was also born since, the same row.
+        """
 
 
 class DataPlane(Protocol):

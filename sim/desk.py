@@ -146,8 +146,8 @@ class Desk:
     def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
         """Return the last windows of a living query that were judged, the latest last."""
         self._called()
-        state = self._office.board.living.get(query.id)
-        return () if state is None else tuple(state.reports)
+        living = query.id in self._office.board.living
+        return self._office.telemetry.reports(query.id) if living else ()
 
     def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
         """Yield every plan that the cluster and the query's device offer; see ``sim.plan_space``.

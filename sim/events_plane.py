@@ -13,6 +13,7 @@ sees all that have arrived by then, ordered by (arrival, query, request).
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import numpy as np
 from simpy import Event, Interrupt, Process
 from simpy.events import URGENT
 
@@ -30,7 +31,7 @@ from sim.data_plane import (
     StationSpec,
 )
 from sim.events_generation import GenerationStation
-from sim.events_request import Moment, Request, interrupt
+from sim.events_request import Moment, Request, interrupt, rows_of
 from sim.events_station import Link, Station
 
 Stop = tuple[Callable[[Request, int, Any], Moment], int, float | Tokens]
@@ -40,7 +41,7 @@ class EventsPlane:
     """The data plane that follows every request event by event; see ``DataPlane``.
 
     Args:
-        recorder: is told of each request's birth and end.
+        recorder: is told, at each cut, of requests that were born and that ended.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -51,6 +52,8 @@ class EventsPlane:
         self.sources: dict[int, Process] = {}
         self.routes: dict[int, tuple[int, list[Stop]]] = {}
         self.under_way: dict[int, dict[Request, None]] = {}
+        self.born: list[Request] = []
+        self.ended: list[Request] = []
 
     # What the control plane orders
 
@@ -173,12 +176,11 @@ class EventsPlane:
     def _admit(self, request: Request) -> None:
         """Send a new request on its way, or end it at once if nothing serves its query."""
         route = self.routes.get(request.query)
+        self.born.append(request)
         if route is None:
-            self.recorder.born(request.query, request.arrival_ns, None, request.allowance)
             self._end(request, UNSERVED)
             return
         request.deployment, stops = route
-        self.recorder.born(request.query, request.arrival_ns, request.deployment, request.allowance)
         self.under_way.setdefault(request.deployment, {})[request] = None
         request.process = self.env.process(self._travel(request, stops))
 
@@ -199,7 +201,18 @@ class EventsPlane:
     def _end(self, request: Request, outcome: str) -> None:
         request.outcome = outcome
         request.ended_ns = self.env.now
-        self.recorder.ended(request)
+        self.ended.append(request)
+
+    def _tell(self) -> None:
+        """Tell the recorder which requests were born, and which ended, since the last time."""
+        told = dict.fromkeys(self.born + self.ended)
+        if told:
+            row = {request: number for number, request in enumerate(told)}
+            born, ended = (
+                np.array([row[each] for each in some], np.int64) for some in (self.born, self.ended)
+            )
+            self.recorder.record(rows_of(list(told)), born, ended)
+        self.born, self.ended = [], []
 
     # What the control plane learns
 
@@ -211,9 +224,11 @@ class EventsPlane:
         """Move requests through every event before ``until_ns``, which becomes the clock."""
         if until_ns > self.env.now:
             self.env.run(until=until_ns)
+            self._tell()
 
     def finish(self) -> None:
         """Report all that is under way at the horizon as in flight."""
         for requests in self.under_way.values():
             for request in requests:
                 self._end(request, IN_FLIGHT)
+        self._tell()

@@ -1,10 +1,16 @@
 """What every part of the event data plane shares: moments, requests, and the order of events."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 from simpy import Event, Process
 from simpy.events import NORMAL, EventPriority
 
 from sim.clock import Clock
-from sim.data_plane import IN_FLIGHT, RequestRecord
+from sim.data_plane import IN_FLIGHT, OUTCOMES
+from sim.request_rows import ENDED, QUERY, SIZE, queueing_at, width
 
 LOW = EventPriority(NORMAL + 1)
 
@@ -18,39 +24,76 @@ class Moment(Event):
         self._value = None
 
 
-class Request(RequestRecord):
-    """A request under way: its record, and what decides its service times."""
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request, from its birth on.
 
-    __slots__ = ("length", "number", "process", "size", "variability")
+    Args:
+        query: id of its query.
+        number: its number within the query.
+        arrival_ns: its birth.
+        size: its size over the mean.
+        length: the length of its output over the mean.
+        allowance: how many times the latency bound it may take, see ``RequestBlock``.
+        variability: per operator, a factor on its service time.
+        queueing_ns: per operator, waiting while all servers were busy.
+        batching_ns: per operator, waiting for a batch to fill.
+        compute_ns: per operator, being served.
+        transfer_ns: per operator, on links towards it, and last on those of the answer.
+        deployment: deployment that it has kept since its birth, or None.
+        outcome: how it ended, one of ``OUTCOMES``.
+        ended_ns: when it ended.
+        process: its life, if a deployment serves it.
+    """
 
-    def __init__(
-        self,
-        query: int,
-        number: int,
-        arrival_ns: int,
-        size: float,
-        length: float,
-        allowance: float,
-        variability: list[float],
-    ) -> None:
-        zeros = [0] * len(variability)
-        super().__init__(
-            query,
-            arrival_ns,
-            None,
-            IN_FLIGHT,
-            arrival_ns,
-            allowance,
-            zeros,
-            zeros.copy(),
-            zeros.copy(),
-            [*zeros, 0],
+    query: int
+    number: int
+    arrival_ns: int
+    size: float
+    length: float
+    allowance: float
+    variability: list[float]
+    queueing_ns: list[int] = field(init=False)
+    batching_ns: list[int] = field(init=False)
+    compute_ns: list[int] = field(init=False)
+    transfer_ns: list[int] = field(init=False)
+    deployment: int | None = None
+    outcome: str = IN_FLIGHT
+    ended_ns: int = 0
+    process: Process | None = None
+
+    def __post_init__(self) -> None:
+        operators = len(self.variability)
+        self.queueing_ns = [0] * operators
+        self.batching_ns = [0] * operators
+        self.compute_ns = [0] * operators
+        self.transfer_ns = [0] * (operators + 1)
+
+
+def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
+    """Lay requests of one application out as rows, shape (n, width); see ``sim.request_rows``."""
+    operators = len(requests[0].variability)
+    rows = np.zeros((len(requests), width(operators)), np.int64)
+    rows[:, QUERY : ENDED + 1] = [
+        (
+            each.query,
+            each.number,
+            each.arrival_ns,
+            -1 if each.deployment is None else each.deployment,
+            0,  # VISIT, which means something only in other data planes
+            OUTCOMES.index(each.outcome),
+            each.ended_ns,
         )
-        self.number = number
-        self.size = size
-        self.length = length
-        self.variability = variability
-        self.process: Process | None = None
+        for each in requests
+    ]
+    rows.view(np.float64)[:, SIZE : queueing_at(operators)] = [
+        (each.size, each.length, each.allowance, *each.variability) for each in requests
+    ]
+    rows[:, queueing_at(operators) :] = [
+        (*each.queueing_ns, *each.batching_ns, *each.compute_ns, *each.transfer_ns)
+        for each in requests
+    ]
+    return rows
 
 
 def interrupt(request: Request, outcome: str) -> None:

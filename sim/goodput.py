@@ -16,16 +16,68 @@ horizon with time left counts neither way. Service goodput at a moment is the nu
 a deployment in force whose window at that moment meets every part of the SLO.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import ceil, fsum, inf
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scenarios.queries import Query
-from sim.clock import NS_PER_HOUR, ns, seconds
-from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES, RequestRecord
+from sim.clock import NS_PER_HOUR, NS_PER_S, ns
+from sim.data_plane import COMPLETED, OUTCOMES
+from sim.slots import Slots, grown
+from sim.window_counts import (
+    ACCURACY,
+    ACTIVE_NS,
+    BORN,
+    BORN_TOTAL,
+    BOUND_NS,
+    COST_USD,
+    DEPARTED,
+    DEPLOYED,
+    DEPLOYED_NS,
+    ENDS,
+    ENDS_TOTAL,
+    GOOD,
+    NEVER,
+    NEXT_NS,
+    NOTED_NS,
+    ONE,
+    REQUESTS,
+    SERVED,
+    SOJOURN_NS,
+    SUMS,
+    TRIAL_ACCURACY,
+    TRIAL_BORN,
+    TRIAL_GOOD,
+    TRIAL_SERVED,
+    UNDECIDED,
+    UNTIL_NS,
+    VOID,
+    WINDOW_ENDS,
+    carry_over,
+    cell_at,
+    count_births,
+    count_ends,
+    give_back,
+    no_counts,
+    note_due,
+    ranked_latencies,
+    spread_time,
+    take_windows,
+    with_room,
+)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 SLACK = 1e-9
 """Relative slack of comparisons, so that the rounding of sums and products decides no verdict."""
+
+QUANTILES = (0.5, 0.95, 0.99)
+"""Quantiles of latency that are worked out for every window, besides the SLO's."""
 
 
 def share_of(probability: float, count: int) -> int:
@@ -38,62 +90,28 @@ def reaches(value: float, floor: float | None) -> bool:
     return floor is None or value >= floor - SLACK * abs(floor)
 
 
-def latency_s(record: RequestRecord) -> float:
-    """Return the sojourn of a request that ended, over its allowance, in seconds."""
-    return seconds(record.ended_ns - record.arrival_ns) / record.allowance
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """Windows that were judged together, by query in order of arrival, then by window.
 
-
-@dataclass
-class Window:
-    """Requests of one query that were born in one window, and how they fared so far.
+    Arrays have shape (n,) unless told otherwise.
 
     Args:
+        queries: the query of each.
+        index: number of the window, from 0 at the start of the run.
         born: requests born.
         good: completed within the bound.
         undecided: in flight at the horizon, with time left.
-        outcomes: requests by how they ended.
-        completed: records of the completed ones.
-        allowance: the largest of its requests.
+        outcomes: requests by how they ended, in the order of ``OUTCOMES``, shape (n, 5).
         active_ns: time of the window in which the query lived.
         deployed_ns: time of it in which a deployment was in force.
         cost_usd: cost attributed to the query.
-    """
-
-    born: int = 0
-    good: int = 0
-    undecided: int = 0
-    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    completed: list[RequestRecord] = field(default_factory=list)
-    allowance: float = 1.0
-    active_ns: int = 0
-    deployed_ns: int = 0
-    cost_usd: float = 0.0
-
-    @property
-    def counted(self) -> int:
-        """Requests that the verdict rests on."""
-        return self.born - self.undecided
-
-    def latency_quantile_s(self, probability: float) -> float:
-        """Return a quantile of latency; requests that never completed count as infinitely late.
-
-        Nearest rank: the smallest latency that ``probability`` of the counted requests kept.
-        """
-        rank = share_of(probability, self.counted)
-        if self.counted == 0 or rank > len(self.completed):
-            return inf
-        ranked = sorted(map(latency_s, self.completed))
-        return ranked[max(0, rank - 1)]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A window that was judged.
-
-    Args:
-        query: the query.
-        index: number of the window, from 0 at the start of the run.
-        window: its requests.
+        sojourn_ns: sum over the completed requests, each over its allowance.
+        latencies_s: quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest
+            rank: the smallest latency that this share of the counted requests kept; those that
+            never completed count as infinitely late.
+        parts_ns: sums over the completed requests: queueing, batching and compute by operator,
+            transfer by operator and of the answer, shape (n, 4 operators + 1).
         accuracy: mean expected accuracy of what was served; nan if nothing was.
         met: whether every part of the SLO held.
         latency_met: whether the latency part held.
@@ -103,39 +121,56 @@ class Verdict:
         final: False if the horizon cut the window or its latency bound short.
     """
 
-    query: Query
-    index: int
-    window: Window
-    accuracy: float
-    met: bool
-    latency_met: bool
-    accuracy_met: bool
-    cost_met: bool
-    repeated: bool
-    final: bool
+    queries: list[Query]
+    index: Ints
+    born: Ints
+    good: Ints
+    undecided: Ints
+    outcomes: Ints
+    active_ns: Ints
+    deployed_ns: Ints
+    cost_usd: Floats
+    sojourn_ns: Ints
+    latencies_s: Floats
+    parts_ns: Ints
+    accuracy: Floats
+    met: Bools
+    latency_met: Bools
+    accuracy_met: Bools
+    cost_met: Bools
+    repeated: Bools
+    final: Bools
+
+    @property
+    def completed(self) -> Ints:
+        """Requests that were completed."""
+        return self.outcomes[:, OUTCOMES.index(COMPLETED)]
+
+    def mean_s(self, sums_ns: Ints) -> Floats:
+        """Return sums over the completed requests as means in seconds; nan if there are none."""
+        completed = self.completed.reshape(-1, *[1] * (sums_ns.ndim - 1))
+        means_s = np.full(sums_ns.shape, np.nan)
+        np.divide(sums_ns / NS_PER_S, completed, means_s, where=completed > 0)
+        return means_s
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trial:
     """A deployment's first requests, one window's length of them, by which it is judged.
 
     Args:
         query: the query.
-        until_ns: end of the trial.
         born: requests born in the trial.
-        void: whether a failing machine, not the plan, decided the trial.
         good: completed within the bound.
-        served: completed.
-        accuracy_sum: summed expected accuracy of what was served.
+        accuracy: mean expected accuracy of what was served; nan if nothing was.
+        void: whether a failing machine, not the plan, decided the trial.
     """
 
     query: Query
-    until_ns: int
-    born: int = 0
-    good: int = 0
-    served: int = 0
-    accuracy_sum: float = 0.0
-    void: bool = False
+    born: int
+    good: int
+    accuracy: float
+    void: bool
 
     @property
     def met(self) -> bool | None:
@@ -143,70 +178,23 @@ class Trial:
         slo = self.query.slo
         if self.void or self.born == 0:
             return None
-        accuracy = self.accuracy_sum / self.served if self.served else float("nan")
         in_time = self.good >= share_of(slo.latency_quantile, self.born)
-        return in_time and reaches(accuracy, slo.accuracy)
+        return in_time and reaches(self.accuracy, slo.accuracy)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Account:
-    """What is counted for one query.
+    """What was counted for one query.
 
     Args:
         query: the query.
-        bound_ns: its latency bound; without one, a window's length, within which to complete.
-        window_ns: length of a window.
-        noted_ns: up to when its time was spread over windows.
+        born: requests born.
+        outcomes: requests by how they ended.
     """
 
     query: Query
-    bound_ns: int
-    window_ns: int
-    noted_ns: int
-    next_index: int = 0
-    departed: bool = False
-    trial: Trial | None = None
-    last_met: bool = False
-    windows: dict[int, Window] = field(default_factory=dict)
-    born: int = 0
-    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-
-    def window(self, index: int) -> Window:
-        """Return an open window."""
-        if index not in self.windows:
-            self.windows[index] = Window()
-        return self.windows[index]
-
-    def note(self, now_ns: int) -> None:
-        """Spread the time since the last note over windows, as active and as deployed."""
-        while not self.departed and self.noted_ns < now_ns:
-            index = self.noted_ns // self.window_ns
-            end_ns = min(now_ns, (index + 1) * self.window_ns)
-            window = self.window(index)
-            window.active_ns += end_ns - self.noted_ns
-            if self.trial is not None:
-                window.deployed_ns += end_ns - self.noted_ns
-            self.noted_ns = end_ns
-
-    def due(self, now_ns: int) -> bool:
-        """Tell whether the next window can be judged for good."""
-        window = self.windows.get(self.next_index)
-        bound_ns = self.bound_of(1.0 if window is None else window.allowance)
-        return (self.next_index + 1) * self.window_ns + bound_ns <= now_ns
-
-    def bound_of(self, allowance: float) -> int:
-        """Return the latency bound of a request with this allowance, in nanoseconds."""
-        return self.bound_ns if allowance == 1.0 else max(1, round(self.bound_ns * allowance))
-
-    @property
-    def judged(self) -> bool:
-        """Whether the query is gone and its last window was judged."""
-        return self.departed and self.next_index * self.window_ns >= self.noted_ns
-
-    @property
-    def closed(self) -> bool:
-        """Whether, besides, every request has ended."""
-        return self.judged and sum(self.outcomes.values()) == self.born
+    born: int
+    outcomes: Mapping[str, int]
 
 
 class GoodputBook:
@@ -214,8 +202,8 @@ class GoodputBook:
 
     Args:
         window_s: length of a window in seconds.
-        accuracy: (query, deployment, birth in ns) -> expected accuracy of a request served.
-        on_verdict: is called with each window that was judged.
+        operators: operators of the application.
+        on_verdicts: is called with the windows that were judged, if any were.
         on_close: is called with each account when its last window is judged and its last
             request has ended, or the run ends.
     """
@@ -223,44 +211,111 @@ class GoodputBook:
     def __init__(
         self,
         window_s: float,
-        accuracy: Callable[[int, int, int], float],
-        on_verdict: Callable[[Verdict], None],
+        operators: int,
+        on_verdicts: Callable[[Verdicts], None],
         on_close: Callable[[Account], None],
     ) -> None:
         self.window_ns = ns(window_s)
-        self._accuracy = accuracy
-        self._on_verdict = on_verdict
+        self._on_verdicts = on_verdicts
         self._on_close = on_close
-        self._accounts: dict[int, Account] = {}
-        self._trials: dict[int, Trial] = {}
-        self._served: dict[int, int] = {}
-        self.outcomes = dict.fromkeys(OUTCOMES, 0)
-        self.born_total = 0
+        self._counts = no_counts(operators)
+        self._slots = Slots()
+        self._queries: list[Query | None] = []
+        # By slot: when the next window is due, the order of arrival, and the SLO (nan for none).
+        self._due_ns = np.zeros(0, np.int64)
+        self._order = np.zeros(0, np.int64)
+        self._slo = np.zeros((0, 3))
+        self._arrived = 0
+        self._deployment_slots = Slots()
+        self._deployed: dict[int, Query] = {}
         self.goodput_ns = 0
         self.active_ns = 0
+
+    @property
+    def born_total(self) -> int:
+        """Requests born so far."""
+        return int(self._counts.heads[BORN_TOTAL])
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Requests by how they ended."""
+        return _by_outcome(self._counts.heads[ENDS_TOTAL:])
 
     # The control plane calls these
 
     def arrive(self, query: Query, now_ns: int) -> None:
         """Begin to count a query."""
-        bound_s = query.slo.latency_s
-        bound_ns = self.window_ns if bound_s is None else ns(bound_s)
-        first = now_ns // self.window_ns
-        self._accounts[query.id] = Account(query, bound_ns, self.window_ns, now_ns, first)
+        slo, slot = query.slo, self._slots.add(query.id)
+        accounts = grown(self._counts.accounts, slot + 1)
+        self._counts = self._counts._replace(query_slots=self._slots.table, accounts=accounts)
+        self._due_ns, self._order = (
+            grown(each, len(accounts)) for each in (self._due_ns, self._order)
+        )
+        self._slo = grown(self._slo, len(accounts))
+        self._queries += [None] * (slot + 1 - len(self._queries))
+        accounts[slot] = 0
+        accounts[slot, BOUND_NS] = self.window_ns if slo.latency_s is None else ns(slo.latency_s)
+        accounts[slot, NEXT_NS] = now_ns // self.window_ns * self.window_ns
+        accounts[slot, NOTED_NS] = now_ns
+        note_due(self._counts, np.array([slot]), self._due_ns, self.window_ns)
+        self._queries[slot] = query
+        self._order[slot] = self._arrived
+        self._arrived += 1
+        self._slo[slot] = [
+            slo.latency_quantile,
+            np.nan if slo.accuracy is None else slo.accuracy,
+            np.nan if slo.cost_usd_per_hour is None else slo.cost_usd_per_hour,
+        ]
 
-    def deploy(self, query: int, deployment: int | None, now_ns: int) -> None:
-        """Note that a deployment, or none, is in force for a query from now on."""
-        account = self._accounts[query]
-        account.note(now_ns)
-        account.trial = None
+    def deploy(
+        self,
+        query: int,
+        deployment: int | None,
+        now_ns: int,
+        accuracies: Sequence[tuple[int, float]] = (),
+    ) -> None:
+        """Note that a deployment, or none, is in force for a query from now on.
+
+        Args:
+            query: id of the query.
+            deployment: number of the deployment, which is new; or None.
+            now_ns: the time.
+            accuracies: (nanoseconds, expected accuracy) from when on each accuracy holds for
+                requests born then, in order of time.
+        """
+        slot = self._slots.find(query)
+        self._note_time(slot, now_ns)
+        self._counts.accounts[slot, DEPLOYED] = deployment is not None
         if deployment is not None:
-            account.trial = Trial(account.query, now_ns + self.window_ns)
-            self._trials[deployment] = account.trial
+            self._add_trial(deployment, now_ns + self.window_ns, accuracies)
+            self._deployed[deployment] = self._query(slot)
+
+    def _add_trial(
+        self, deployment: int, until_ns: int, accuracies: Sequence[tuple[int, float]]
+    ) -> None:
+        slot, counts = self._deployment_slots.add(deployment), self._counts
+        trials, steps_ns, steps = (
+            grown(each, slot + 1) for each in (counts.trials, counts.steps_ns, counts.steps)
+        )
+        if missing := max(0, len(accuracies) - steps.shape[1]):
+            steps_ns = np.pad(steps_ns, ((0, 0), (0, missing)), constant_values=NEVER)
+            steps = np.pad(steps, ((0, 0), (0, missing)))
+        trials[slot] = 0
+        trials[slot, UNTIL_NS] = until_ns
+        steps_ns[slot] = NEVER
+        steps_ns[slot, : len(accuracies)] = [from_ns for from_ns, _ in accuracies]
+        steps[slot, : len(accuracies)] = [round(accuracy * ONE) for _, accuracy in accuracies]
+        self._counts = counts._replace(
+            deployment_slots=self._deployment_slots.table,
+            trials=trials,
+            steps_ns=steps_ns,
+            steps=steps,
+        )
 
     def depart(self, query: int, now_ns: int) -> None:
         """End a query's life; its last windows are judged when they are due."""
         self.deploy(query, None, now_ns)
-        self._accounts[query].departed = True
+        self._counts.accounts[self._slots.find(query), DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
         """Add cost that was attributed since the last call to the window that ends at ``at_ns``.
@@ -268,62 +323,38 @@ class GoodputBook:
         What a departed query still owes, for a deployment that drains, is part of the bill but of
         no window.
         """
-        account = self._accounts.get(query)
-        if account is None:
+        slot = self._slots.find(query)
+        if slot < 0:
             return
-        account.note(at_ns)
-        index = max(0, at_ns - 1) // self.window_ns
-        if index >= account.next_index and index * self.window_ns < account.noted_ns:
-            account.window(index).cost_usd += usd
+        self._note_time(slot, at_ns)
+        start_ns = max(0, at_ns - 1) // self.window_ns * self.window_ns
+        counts = self._counts
+        cell = cell_at(counts.accounts, counts.cells, slot, start_ns, self.window_ns)
+        if cell:
+            counts.cells.view(np.float64)[cell, COST_USD] += usd
 
-    # The data plane calls these
+    def _note_time(self, slots: Ints | int, now_ns: int) -> None:
+        slots, done = np.atleast_1d(np.asarray(slots, np.int64)), 0
+        while (done := spread_time(self._counts, slots, done, now_ns, self.window_ns)) < len(slots):
+            self._counts = with_room(self._counts)
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
-        """Count a request's birth, under the deployment that it keeps, or under none.
+    def _query(self, slot: int) -> Query:
+        query = self._queries[slot]
+        assert query is not None
+        return query
+
+    # The data plane calls this
+
+    def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
+        """Count requests; see ``Recorder``.
 
         The data plane follows the control plane by up to a tick, so the deployment in force here
-        may be a later one already.
+        may be a later one already. What counts is the one that each request keeps.
         """
-        self.born_total += 1
-        account = self._accounts[query]
-        account.born += 1
-        window = account.window(arrival_ns // self.window_ns)
-        window.born += 1
-        window.allowance = max(window.allowance, allowance)
-        if deployment is not None:
-            trial = self._trials[deployment]
-            trial.born += arrival_ns < trial.until_ns
-
-    def ended(self, record: RequestRecord) -> None:
-        """Count a request's end."""
-        self.outcomes[record.outcome] += 1
-        account = self._accounts[record.query]
-        account.outcomes[record.outcome] += 1
-        latency_ns = record.ended_ns - record.arrival_ns
-        bound_ns = account.bound_of(record.allowance)
-        completed = record.outcome == COMPLETED
-        good = completed and latency_ns <= bound_ns
-        undecided = record.outcome == IN_FLIGHT and latency_ns < bound_ns
-        if record.deployment is not None:
-            self._served[record.deployment] = self.served(record.deployment) + completed
-            trial = self._trials[record.deployment]
-            if record.arrival_ns < trial.until_ns:
-                trial.good += good
-                trial.born -= undecided
-                if completed:
-                    trial.served += 1
-                    trial.accuracy_sum += self._accuracy(
-                        record.query, record.deployment, record.arrival_ns
-                    )
-        index = record.arrival_ns // self.window_ns
-        if index < account.next_index:
-            return  # The window was judged, with this request counted as late.
-        window = account.windows[index]
-        window.outcomes[record.outcome] += 1
-        window.good += good
-        window.undecided += undecided
-        if completed:
-            window.completed.append(record)
+        for count, which in ((count_births, born), (count_ends, ended)):
+            done = 0
+            while (done := count(self._counts, rows, which, done, self.window_ns)) < len(which):
+                self._counts = with_room(self._counts)
 
     # Verdicts
 
@@ -334,68 +365,119 @@ class GoodputBook:
             now_ns: up to when requests were moved.
             horizon: whether the run ends here.
         """
-        for account in list(self._accounts.values()):
-            if not (horizon or account.due(now_ns)):
-                continue
-            account.note(now_ns)
-            while account.due(now_ns) and not account.judged:
-                self._judge(account, final=True)
-            while horizon and account.next_index * self.window_ns < account.noted_ns:
-                self._judge(account, final=False)
-            if account.closed or horizon:
-                del self._accounts[account.query.id]
-                self._on_close(account)
+        slots = np.flatnonzero(
+            self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
+        )
+        if not horizon and len(slots):
+            # A window may have got a request with a larger allowance since its time was noted.
+            note_due(self._counts, slots, self._due_ns, self.window_ns)
+            slots = slots[self._due_ns[slots] <= now_ns]
+        if not len(slots):
+            return
+        slots = slots[np.argsort(self._order[slots])]
+        self._note_time(slots, now_ns)
+        taken = np.empty((len(self._counts.cells) + len(slots), 4), np.int64)
+        count = take_windows(self._counts, slots, now_ns, horizon, self.window_ns, taken)
+        if count:
+            self._judge(*taken[:count].T.copy())
+        note_due(self._counts, slots, self._due_ns, self.window_ns)
+        account = self._counts.accounts[slots]
+        closed = account[:, DEPARTED].astype(bool)
+        closed &= account[:, NEXT_NS] >= account[:, NOTED_NS]
+        closed &= account[:, ENDS:].sum(axis=1) == account[:, REQUESTS]
+        for slot in slots[closed | horizon].tolist():
+            self._close(slot)
 
-    def _judge(self, account: Account, final: bool) -> None:
-        slo, index = account.query.slo, account.next_index
-        window = account.windows.pop(index, None) or Window()
-        account.next_index += 1
-        served = len(window.completed)
-        accuracies = [
-            self._accuracy(record.query, record.deployment or 0, record.arrival_ns)
-            for record in window.completed
-        ]
-        accuracy = fsum(accuracies) / served if served else float("nan")
-        hours = window.active_ns / NS_PER_HOUR
-        latency_met = window.good >= share_of(slo.latency_quantile, window.counted)
-        accuracy_met = reaches(accuracy, slo.accuracy)
-        ceiling = slo.cost_usd_per_hour
-        cost_met = ceiling is None or window.cost_usd <= ceiling * hours * (1 + SLACK)
-        repeated = window.counted == 0
-        if not repeated:
-            account.last_met = latency_met and accuracy_met and cost_met
-        self.active_ns += window.active_ns
-        self.goodput_ns += window.deployed_ns * account.last_met
-        self._on_verdict(
-            Verdict(
-                account.query,
-                index,
-                window,
-                accuracy,
-                account.last_met,
-                latency_met,
-                accuracy_met,
-                cost_met,
-                repeated,
-                final,
+    def _judge(self, slots: Ints, cells: Ints, start_ns: Ints, final: Ints) -> None:
+        counts = self._counts
+        window = counts.cells[cells]
+        values = window.view(np.float64)
+        quantile, floor, ceiling = self._slo[slots].T
+        outcomes = window[:, WINDOW_ENDS:SUMS]
+        completed = outcomes[:, OUTCOMES.index(COMPLETED)]
+        counted = window[:, BORN] - window[:, UNDECIDED]
+        shares = np.column_stack([quantile, *(np.full(len(slots), each) for each in QUANTILES)])
+        ranks = np.ceil(shares * counted[:, None] * (1 - SLACK)).astype(np.int64)
+        infinite = (counted[:, None] == 0) | (ranks > completed[:, None])
+        known = np.where(infinite, 0, np.maximum(1, ranks))
+        latencies_ns, rising = np.empty_like(known), known.argsort(axis=1)
+        ranked = ranked_latencies(counts, cells, np.take_along_axis(known, rising, axis=1))
+        np.put_along_axis(latencies_ns, rising, ranked, axis=1)
+        give_back(counts, cells)
+        accuracy = np.full(len(slots), np.nan)
+        np.divide(window[:, ACCURACY] / ONE, completed, accuracy, where=completed > 0)
+        hours = window[:, ACTIVE_NS] / NS_PER_HOUR
+        latency_met = window[:, GOOD] >= ranks[:, 0]
+        accuracy_met = np.isnan(floor) | (accuracy >= floor - SLACK * np.abs(floor))
+        cost_met = np.isnan(ceiling) | (values[:, COST_USD] <= ceiling * hours * (1 + SLACK))
+        repeated = counted == 0
+        met = latency_met & accuracy_met & cost_met
+        carry_over(counts, slots, met, repeated)
+        self.active_ns += int(window[:, ACTIVE_NS].sum())
+        self.goodput_ns += int(window[met, DEPLOYED_NS].sum())
+        self._on_verdicts(
+            Verdicts(
+                queries=[self._query(slot) for slot in slots.tolist()],
+                index=start_ns // self.window_ns,
+                born=window[:, BORN],
+                good=window[:, GOOD],
+                undecided=window[:, UNDECIDED],
+                outcomes=outcomes,
+                active_ns=window[:, ACTIVE_NS],
+                deployed_ns=window[:, DEPLOYED_NS],
+                cost_usd=values[:, COST_USD],
+                sojourn_ns=window[:, SOJOURN_NS],
+                latencies_s=np.where(infinite, np.inf, latencies_ns / NS_PER_S),
+                parts_ns=window[:, SUMS:],
+                accuracy=accuracy,
+                met=met,
+                latency_met=latency_met,
+                accuracy_met=accuracy_met,
+                cost_met=cost_met,
+                repeated=repeated,
+                final=final.astype(bool),
             )
         )
 
+    def _close(self, slot: int) -> None:
+        query, account = self._query(slot), self._counts.accounts[slot]
+        closed = Account(query, int(account[REQUESTS]), _by_outcome(account[ENDS:]))
+        self._slots.remove(query.id)
+        self._queries[slot] = None
+        self._due_ns[slot] = NEVER
+        self._on_close(closed)
+
     def trial(self, deployment: int) -> Trial | None:
         """Return the trial of a deployment, or None if it never came into force."""
-        return self._trials.get(deployment)
+        slot = self._deployment_slots.find(deployment)
+        if slot < 0:
+            return None
+        counted = self._counts.trials[slot].tolist()
+        served = counted[TRIAL_SERVED]
+        return Trial(
+            self._deployed[deployment],
+            counted[TRIAL_BORN],
+            counted[TRIAL_GOOD],
+            counted[TRIAL_ACCURACY] / ONE / served if served else float("nan"),
+            bool(counted[VOID]),
+        )
 
     def served(self, deployment: int) -> int:
         """Return how many requests of a deployment were completed so far."""
-        return self._served.get(deployment, 0)
+        slot = self._deployment_slots.find(deployment)
+        return 0 if slot < 0 else int(self._counts.trials[slot, SERVED])
 
     def void_trial(self, deployment: int, now_ns: int) -> None:
         """Void the trial of a deployment that a failing machine ended before the trial was over."""
-        trial = self._trials.get(deployment)
-        if trial is not None and now_ns < trial.until_ns:
-            trial.void = True
+        slot = self._deployment_slots.find(deployment)
+        if slot >= 0 and now_ns < self._counts.trials[slot, UNTIL_NS]:
+            self._counts.trials[slot, VOID] = True
 
     def forget(self, deployment: int) -> None:
         """Drop the trial of a deployment whose query is closed."""
-        self._trials.pop(deployment, None)
-        self._served.pop(deployment, None)
+        if self._deployed.pop(deployment, None) is not None:
+            self._deployment_slots.remove(deployment)
+
+
+def _by_outcome(counts: Ints) -> dict[str, int]:
+    return dict(zip(OUTCOMES, counts.tolist(), strict=True))

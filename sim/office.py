@@ -25,6 +25,7 @@ from sim.query_board import QueryBoard
 from sim.results import Tables
 from sim.search import Lanes, Search
 from sim.service import Service
+from sim.telemetry import Telemetry
 from sim.truth import Truths
 
 S_PER_HOUR = 3600
@@ -104,6 +105,7 @@ class Office:
         self.journal = journal
         self.lanes = Lanes(scenario.cluster.profiling.lanes)
         self.memory = Memory()
+        self.telemetry = Telemetry(len(self.application.operators))
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
         self.planning_charged_s = 0.0

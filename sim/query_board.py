@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from scenarios.queries import Query, QueryTruth
 from sim.machines import Station
 from sim.plan import Plan
-from sim.telemetry import WindowReport
-
-REPORTS_KEPT = 10
 
 
 @dataclass(eq=False)
@@ -46,7 +43,6 @@ class QueryState:
         in_force_since_ns: when each of its deployments came into force, by number.
         egress_usd: what an answer costs that leaves the cloud, by deployment.
         egress_charged: answers charged so far, by deployment.
-        reports: its last judged windows.
         planning_s: planning seconds charged.
         profiling_device_s: seconds of profiling devices used.
     """
@@ -60,7 +56,6 @@ class QueryState:
     in_force_since_ns: dict[int, int] = field(default_factory=dict)
     egress_usd: dict[int, float] = field(default_factory=dict)
     egress_charged: dict[int, int] = field(default_factory=dict)
-    reports: deque[WindowReport] = field(default_factory=lambda: deque(maxlen=REPORTS_KEPT))
     planning_s: float = 0.0
     profiling_device_s: float = 0.0
 

@@ -6,7 +6,14 @@ named below come the parts of a request's time, one entry per operator of the ap
 (nanoseconds), and ``transfer`` (nanoseconds), whose additional last entry is the answer's way back.
 """
 
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.compiled import compiled
+from sim.data_plane import OUTCOMES
 
 NEXT = 0
 """Private to a data plane."""
@@ -64,3 +71,74 @@ def transfer_at(operators: int) -> int:
 def width(operators: int) -> int:
     """Return how many columns a row has."""
     return PARTS + 5 * operators + 1
+
+
+@dataclass(frozen=True, eq=False)
+class RequestRecord:
+    """One row as plain values.
+
+    Args:
+        query: id of its query.
+        number: its number within the query.
+        arrival_ns: its birth.
+        deployment: deployment that it has kept since its birth, or None.
+        outcome: one of ``OUTCOMES``; of one that has not ended, without meaning.
+        ended_ns: when it ended; for one in flight, the horizon.
+        size: its size over the mean.
+        length: the length of its output over the mean.
+        allowance: how many times the latency bound it may take, see ``RequestBlock``.
+        variability: per operator, a factor on its service time.
+        queueing_ns: per operator, waiting while all servers were busy.
+        batching_ns: per operator, waiting for a batch to fill.
+        compute_ns: per operator, being served.
+        transfer_ns: per operator, on links towards it, and last on those of the answer.
+    """
+
+    query: int
+    number: int
+    arrival_ns: int
+    deployment: int | None
+    outcome: str
+    ended_ns: int
+    size: float
+    length: float
+    allowance: float
+    variability: list[float]
+    queueing_ns: list[int]
+    batching_ns: list[int]
+    compute_ns: list[int]
+    transfer_ns: list[int]
+
+
+def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:
+    """Return some rows as plain values, for whoever looks at requests one by one.
+
+    Args:
+        rows: requests, shape (n, width).
+        which: indexes of rows, for example of those that ended.
+    """
+    operators = (rows.shape[1] - width(0)) // 5
+    parts = [each(operators) for each in (queueing_at, batching_at, compute_at, transfer_at, width)]
+    found = []
+    for row in rows[which]:
+        values = row.view(np.float64)
+        times = [row[a:b].tolist() for a, b in pairwise(parts)]
+        found.append(
+            RequestRecord(
+                query=int(row[QUERY]),
+                number=int(row[NUMBER]),
+                arrival_ns=int(row[ARRIVAL]),
+                deployment=None if row[DEPLOYMENT] < 0 else int(row[DEPLOYMENT]),
+                outcome=OUTCOMES[row[OUTCOME]],
+                ended_ns=int(row[ENDED]),
+                size=float(values[SIZE]),
+                length=float(values[LENGTH]),
+                allowance=float(values[ALLOWANCE]),
+                variability=values[PARTS : queueing_at(operators)].tolist(),
+                queueing_ns=times[0],
+                batching_ns=times[1],
+                compute_ns=times[2],
+                transfer_ns=times[3],
+            )
+        )
+    return found

@@ -1,15 +1,16 @@
-"""Rows of the result tables, made from what the world holds."""
+"""Rows and columns of the result tables, made from what the world holds."""
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from scenarios.application import ANSWER, Application, Pipeline
-from sim.clock import seconds
-from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, UNSERVED
+from sim.clock import NS_PER_S, seconds
+from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
 from sim.desk import Order
-from sim.goodput import Account, Trial, Verdict
+from sim.goodput import QUANTILES, Account, Trial, Verdicts
 from sim.query_board import QueryState
-from sim.telemetry import mean_latency_s, mean_parts_s
+from sim.results import Columns
 
 Row = dict[str, Any]
 
@@ -34,56 +35,57 @@ def decision_row(order: Order, trigger: str, triggered_ns: int) -> Row:
     return row
 
 
-def window_row(verdict: Verdict, window_ns: int) -> Row:
-    """Return a judged window."""
-    window, query = verdict.window, verdict.query
+def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:
+    """Return judged windows."""
+    queries = verdicts.queries
     return {
-        "query": query.id,
-        "tier": query.tier,
-        "window": verdict.index,
-        "start_s": seconds(verdict.index * window_ns),
-        "end_s": seconds((verdict.index + 1) * window_ns),
-        "active_s": seconds(window.active_ns),
-        "deployed_s": seconds(window.deployed_ns),
-        "met": verdict.met,
-        "latency_met": verdict.latency_met,
-        "accuracy_met": verdict.accuracy_met,
-        "cost_met": verdict.cost_met,
-        "repeated": verdict.repeated,
-        "final": verdict.final,
-        "requests": window.born,
-        "good": window.good,
-        "completed": window.outcomes[COMPLETED],
-        "unserved": window.outcomes[UNSERVED],
-        "lost": window.outcomes[LOST],
-        "dropped": window.outcomes[DROPPED],
-        "latency_mean_s": mean_latency_s(window.completed),
-        "latency_p50_s": window.latency_quantile_s(0.5),
-        "latency_p95_s": window.latency_quantile_s(0.95),
-        "latency_p99_s": window.latency_quantile_s(0.99),
-        "slo_latency_s": query.slo.latency_s,
-        "accuracy": verdict.accuracy,
-        "cost_usd": window.cost_usd,
+        "query": [query.id for query in queries],
+        "tier": [query.tier for query in queries],
+        "window": verdicts.index,
+        "start_s": verdicts.index * window_ns / NS_PER_S,
+        "end_s": (verdicts.index + 1) * window_ns / NS_PER_S,
+        "active_s": verdicts.active_ns / NS_PER_S,
+        "deployed_s": verdicts.deployed_ns / NS_PER_S,
+        "met": verdicts.met,
+        "latency_met": verdicts.latency_met,
+        "accuracy_met": verdicts.accuracy_met,
+        "cost_met": verdicts.cost_met,
+        "repeated": verdicts.repeated,
+        "final": verdicts.final,
+        "requests": verdicts.born,
+        "good": verdicts.good,
+        **{
+            outcome: verdicts.outcomes[:, OUTCOMES.index(outcome)]
+            for outcome in (COMPLETED, UNSERVED, LOST, DROPPED)
+        },
+        "latency_mean_s": verdicts.mean_s(verdicts.sojourn_ns),
+        **{
+            f"latency_p{100 * probability:.0f}_s": verdicts.latencies_s[:, 1 + at]
+            for at, probability in enumerate(QUANTILES)
+        },
+        "slo_latency_s": [query.slo.latency_s for query in queries],
+        "accuracy": verdicts.accuracy,
+        "cost_usd": verdicts.cost_usd,
     }
 
 
-def operator_rows(verdict: Verdict, pipeline: Pipeline) -> Iterator[Row]:
-    """Yield where the latency of a window's completed requests went, operator by operator."""
-    queueing, batching, compute, transfer = mean_parts_s(verdict.window.completed)
-    if not transfer:
-        return
+def operator_columns(verdicts: Verdicts, pipeline: Pipeline) -> Columns:
+    """Return where the latency of the windows' completed requests went, operator by operator."""
+    some = np.flatnonzero(verdicts.completed)
+    means_s = verdicts.mean_s(verdicts.parts_ns)[some]
     names = [*(operator.name for operator in pipeline.operators), ANSWER]
-    for i, name in enumerate(names):
-        last = i == len(names) - 1
-        yield {
-            "query": verdict.query.id,
-            "window": verdict.index,
-            "operator": name,
-            "queueing_s": 0.0 if last else queueing[i],
-            "batching_s": 0.0 if last else batching[i],
-            "compute_s": 0.0 if last else compute[i],
-            "transfer_s": transfer[i],
-        }
+    n = len(pipeline.operators)
+    answer = np.zeros((len(some), 1))  # The answer's way back is transfer alone.
+    queues, batches, computes, transfers = np.split(means_s, [n, 2 * n, 3 * n], axis=1)
+    return {
+        "query": np.repeat([verdicts.queries[at].id for at in some.tolist()], len(names)),
+        "window": np.repeat(verdicts.index[some], len(names)),
+        "operator": names * len(some),
+        "queueing_s": np.hstack([queues, answer]).ravel(),
+        "batching_s": np.hstack([batches, answer]).ravel(),
+        "compute_s": np.hstack([computes, answer]).ravel(),
+        "transfer_s": transfers.ravel(),
+    }
 
 
 def query_row(
@@ -103,7 +105,7 @@ def query_row(
     met = [since_ns for trial, since_ns in trials if trial is not None and trial.met]
     failed = [trial for trial, _ in trials if trial is not None and trial.met is False]
     response_s = seconds(met[0]) - query.arrival_s if met else None
-    outcomes: Mapping[str, int] = account.outcomes
+    outcomes = account.outcomes
     dataset = application.datasets[query.dataset]
     return {
         "query": query.id,

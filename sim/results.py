@@ -6,10 +6,13 @@ one per plan that a planner put on record, and ``profiling`` one per
 profiling run. Columns that begin with ``true_`` hold what no planner sees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+
+Columns = Mapping[str, Sequence[Any] | np.ndarray[Any, Any]]
 
 SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
     "queries": {
@@ -127,21 +130,35 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
 
 
 class Tables:
-    """Rows that a run produced and nobody took yet."""
+    """Rows that a run produced and nobody took yet.
+
+    A table grows row by row or by whole columns, whichever its writer has.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Mapping[str, Any]]] = {name: [] for name in SCHEMAS}
+        self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in SCHEMAS}
 
     def add(self, table: str, row: Mapping[str, Any]) -> None:
         """Add a row; columns that it lacks are null."""
         self._rows[table].append(row)
 
+    def extend(self, table: str, columns: Columns) -> None:
+        """Add rows that are given as columns, all of them and equally long."""
+        self._gather(table)
+        self._frames[table].append(pl.DataFrame(columns, schema=dict(SCHEMAS[table])))
+
     def take(self) -> dict[str, pl.DataFrame]:
         """Return all rows since the last call as frames, every table included, and forget them."""
-        frames = {
-            name: pl.DataFrame(rows, schema=dict(SCHEMAS[name]))
-            for name, rows in self._rows.items()
-        }
-        for rows in self._rows.values():
-            rows.clear()
+        for name in SCHEMAS:
+            self._gather(name)
+        frames = {name: pl.concat(frames) for name, frames in self._frames.items()}
+        self._frames = {name: [] for name in SCHEMAS}
         return frames
+
+    def _gather(self, table: str) -> None:
+        """Make a frame of the rows so far, so that what comes next follows them."""
+        rows, frames = self._rows[table], self._frames[table]
+        if rows or not frames:
+            frames.append(pl.DataFrame(rows, schema=dict(SCHEMAS[table])))
+            self._rows[table] = []

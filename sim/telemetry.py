@@ -1,12 +1,16 @@
 """Telemetry: what a deployed system reports of its queries, window by window."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
 
-from sim.clock import seconds
-from sim.data_plane import RequestRecord
-from sim.goodput import Verdict, latency_s
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.clock import NS_PER_S
+from sim.compiled import compiled
+from sim.goodput import Verdicts
+from sim.slots import Slots, grown, slot_of
+
+REPORTS_KEPT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +42,101 @@ class WindowReport:
     cost_usd: float
 
 
-def report(verdict: Verdict, window_ns: int) -> WindowReport:
-    """Summarise a judged window."""
-    window = verdict.window
-    records = window.completed
-    queueing, batching, compute, transfer = mean_parts_s(records)
-    return WindowReport(
-        end_s=seconds((verdict.index + 1) * window_ns),
-        born=window.born,
-        good=window.good,
-        completed=len(records),
-        latency_mean_s=mean_latency_s(records),
-        latency_quantile_s=window.latency_quantile_s(verdict.query.slo.latency_quantile),
-        waiting_s=tuple(a + b for a, b in zip(queueing, batching, strict=True)),
-        compute_s=tuple(compute),
-        transfer_s=tuple(transfer),
-        cost_usd=window.cost_usd,
-    )
+class Telemetry:
+    """The last windows of every living query that were judged.
 
+    They are kept as figures, and put into words when somebody asks.
 
-def mean_latency_s(records: Sequence[RequestRecord]) -> float:
-    """Return the mean sojourn over its allowance in seconds; nan if there are no records."""
-    if not records:
-        return float("nan")
-    return fsum(map(latency_s, records)) / len(records)
-
-
-def mean_parts_s(records: Sequence[RequestRecord]) -> tuple[list[float], ...]:
-    """Return the mean queueing, batching, compute and transfer per operator, in seconds.
-
-    Transfer has one entry more than there are operators: the answer's way back. Without records all
-    four are empty.
+    Args:
+        operators: operators of the application.
     """
-    parts = zip(
-        *(
-            (record.queueing_ns, record.batching_ns, record.compute_ns, record.transfer_ns)
-            for record in records
-        ),
-        strict=True,
-    )
-    means = [
-        [seconds(sum(column)) / len(records) for column in zip(*part, strict=True)]
-        for part in parts
-    ]
-    return tuple(means) or ([], [], [], [])
+
+    def __init__(self, operators: int) -> None:
+        self._operators = operators
+        self._slots = Slots()
+        # By slot: how many windows were judged, and the last of them, each where its number falls.
+        self._judged: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._figures: NDArray[np.float64] = np.zeros((0, REPORTS_KEPT, 8 + 3 * operators))
+        self._reports: dict[int, tuple[int, tuple[WindowReport, ...]]] = {}
+
+    def arrive(self, query: int) -> None:
+        """Begin to keep the windows of a query."""
+        slot = self._slots.add(query)
+        self._judged = grown(self._judged, slot + 1)
+        self._figures = grown(self._figures, slot + 1)
+        self._judged[slot] = 0
+
+    def forget(self, query: int) -> None:
+        """Drop what is kept of a query."""
+        self._slots.remove(query)
+        self._reports.pop(query, None)
+
+    def note(self, verdicts: Verdicts, window_ns: int) -> None:
+        """Keep windows that were judged; all of their queries must be known."""
+        n = self._operators
+        means_s = verdicts.mean_s(verdicts.parts_ns)
+        figures = np.column_stack(
+            [
+                (verdicts.index + 1) * window_ns / NS_PER_S,
+                verdicts.born,
+                verdicts.good,
+                verdicts.completed,
+                verdicts.mean_s(verdicts.sojourn_ns),
+                verdicts.latencies_s[:, 0],
+                means_s[:, :n] + means_s[:, n : 2 * n],
+                means_s[:, 2 * n :],
+                verdicts.cost_usd,
+            ]
+        )
+        keep(
+            self._slots.table,
+            np.array([query.id for query in verdicts.queries]),
+            figures,
+            self._judged,
+            self._figures,
+        )
+
+    def reports(self, query: int) -> tuple[WindowReport, ...]:
+        """Return the last windows of a query that were judged, the latest last."""
+        slot = self._slots.find(query)
+        if slot < 0:
+            return ()
+        judged = int(self._judged[slot])
+        before, reports = self._reports.get(query, (0, ()))
+        if judged > before:
+            new = range(max(before, judged - REPORTS_KEPT), judged)
+            rows = self._figures[slot, [number % REPORTS_KEPT for number in new]]
+            reports = (*reports, *map(self._report, rows.tolist()))[-REPORTS_KEPT:]
+            self._reports[query] = judged, reports
+        return reports
+
+    def _report(self, figures: list[float]) -> WindowReport:
+        end_s, born, good, completed, mean_s, quantile_s, *parts_s, cost_usd = figures
+        n = self._operators if completed else 0
+        return WindowReport(
+            end_s=end_s,
+            born=int(born),
+            good=int(good),
+            completed=int(completed),
+            latency_mean_s=mean_s,
+            latency_quantile_s=quantile_s,
+            waiting_s=tuple(parts_s[:n]),
+            compute_s=tuple(parts_s[n : 2 * n]),
+            transfer_s=tuple(parts_s[2 * n :] if n else ()),
+            cost_usd=cost_usd,
+        )
+
+
+@compiled
+def keep(
+    table: NDArray[np.int64],
+    queries: NDArray[np.int64],
+    figures: NDArray[np.float64],
+    judged: NDArray[np.int64],
+    kept: NDArray[np.float64],
+) -> None:
+    """Put each row of figures in place of the oldest that is kept of its query."""
+    for row in range(len(queries)):
+        slot = slot_of(table, queries[row])
+        kept[slot, judged[slot] % kept.shape[1]] = figures[row]
+        judged[slot] += 1

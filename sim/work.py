@@ -10,7 +10,7 @@ in one array: the starts of ``n`` steps, then their ``n`` rates.
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import moving
+from sim.compiled import in_place
 
 NOMINAL = 1_000_000
 """Rate of a server at nominal speed: millionths."""
@@ -18,13 +18,13 @@ NOMINAL = 1_000_000
 NS_PER_S = 1_000_000_000
 
 
-@moving
+@in_place
 def divided_up(work: int, rate: int) -> int:
     """Return ``work / rate`` rounded up; both are above 0."""
     return np.int64(np.uint64(work + rate - 1) // np.uint64(rate))
 
 
-@moving
+@in_place
 def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int) -> int:
     """Return which of ``n`` steps holds at a time, the first one also before its start.
 
@@ -50,7 +50,7 @@ def step_at(steps: NDArray[np.int64], at: int, n: int, guess: int, time_ns: int)
     return low
 
 
-@moving
+@in_place
 def finish_ns(
     steps: NDArray[np.int64], at: int, n: int, step: int, start_ns: int, work: int
 ) -> int:
@@ -71,13 +71,13 @@ def finish_ns(
     return now + divided_up(work, steps[at + n + step])
 
 
-@moving
+@in_place
 def whole(amount: float) -> int:
     """Return an amount as a whole number of at least 1, rounded half to even."""
     return max(1, np.int64(np.rint(amount)))
 
 
-@moving
+@in_place
 def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
     """Return how long a batch takes at nominal speed, by the largest work of its members.
 

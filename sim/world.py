@@ -22,16 +22,15 @@ from sim.costs import Ledger
 from sim.data_plane import DataPlane, Recorder
 from sim.deployments import Deployments
 from sim.desk import Desk, Order
-from sim.goodput import Account, GoodputBook, Verdict
+from sim.goodput import Account, GoodputBook, Verdicts
 from sim.interference import Interference
 from sim.journal import Journal
 from sim.machines import Machines, Station
 from sim.office import Office
 from sim.planner import Planner
 from sim.query_board import Deployment, QueryBoard, QueryState
-from sim.result_rows import decision_row, operator_rows, query_row, window_row
+from sim.result_rows import decision_row, operator_columns, query_row, window_columns
 from sim.results import Tables
-from sim.telemetry import report
 from sim.wiring import Wiring
 
 
@@ -66,7 +65,10 @@ class World:
             )
         self.ledger = Ledger(self.machines)
         self.book = GoodputBook(
-            scenario.application.window_s, self._accuracy, self._on_verdict, self._on_close
+            scenario.application.window_s,
+            len(scenario.application.operators),
+            self._on_verdicts,
+            self._on_close,
         )
         self.data = data_plane(self.book)
         self.env = Clock()
@@ -90,7 +92,6 @@ class World:
             self.office.checkpoint(0)
         self._refused = False
         self._due: dict[int, list[tuple[int, Order, str, int]]] = {}
-        self._accuracies: dict[int, tuple[tuple[int, float], ...]] = {}
         self._costs_noted: dict[int, float] = {}
         self._closing: dict[int, QueryState] = {}
         self._horizon_ns = ns(scenario.horizon_s)
@@ -144,6 +145,7 @@ class World:
         self.board.arrive(state)
         self._closing[query.id] = state
         self.book.arrive(query, now)
+        self.office.telemetry.arrive(query.id)
         self._wiring.add_access_link(query.id, truth, now)
         self.data.open_source(
             now, query.id, request_blocks(self.scenario.application, query, self.seed)
@@ -283,10 +285,10 @@ class World:
             self._deployments.drain(state.in_force)
         state.coming, state.in_force = None, deployment
         state.in_force_since_ns[deployment.number] = now
-        self._note_accuracy(state, deployment)
         usd_per_answer = self.office.nominal.egress_usd_per_answer(deployment.plan.placement)
         state.egress_usd[deployment.number] = usd_per_answer
-        self.book.deploy(state.query.id, deployment.number, now)
+        accuracies = self._accuracies(state, deployment)
+        self.book.deploy(state.query.id, deployment.number, now, accuracies)
         self.data.route(now, state.query.id, self._wiring.route(state, deployment))
 
     def _withdraw(self, state: QueryState) -> None:
@@ -351,43 +353,34 @@ class World:
             if usd:
                 self.ledger.charge(state.query.id, usd)
 
-    def _note_accuracy(self, state: QueryState, deployment: Deployment) -> None:
-        """Work out the accuracy that a deployment is expected to have, for each mixture."""
+    def _accuracies(self, state: QueryState, deployment: Deployment) -> list[tuple[int, float]]:
+        """Return the accuracy that a deployment is expected to have, and from when, by mixture."""
         dataset = self.scenario.application.datasets[state.query.dataset]
         configuration = deployment.plan.configuration.index
-        self._accuracies[deployment.number] = tuple(
+        return [
             (ns(at_s), float(dataset.expected_accuracy(weights)[configuration]))
             for at_s, weights in state.truth.content
-        )
+        ]
 
-    def _accuracy(self, query: int, deployment: int, at_ns: int) -> float:
-        """Return the expected accuracy of a request, by the content at its birth."""
-        accuracy = 0.0
-        for from_ns, value in self._accuracies[deployment]:
-            if from_ns > at_ns:
-                break
-            accuracy = value
-        return accuracy
-
-    def _on_verdict(self, verdict: Verdict) -> None:
-        state = self._closing[verdict.query.id]
-        state.reports.append(report(verdict, self.book.window_ns))
-        self.tables.add("windows", window_row(verdict, self.book.window_ns))
-        for row in operator_rows(verdict, self.scenario.application.pipeline):
-            self.tables.add("operators", row)
+    def _on_verdicts(self, verdicts: Verdicts) -> None:
+        window_ns = self.book.window_ns
+        self.office.telemetry.note(verdicts, window_ns)
+        self.tables.extend("windows", window_columns(verdicts, window_ns))
+        pipeline = self.scenario.application.pipeline
+        self.tables.extend("operators", operator_columns(verdicts, pipeline))
 
     def _on_close(self, account: Account) -> None:
         """Write the row of a query of which nothing more will be heard."""
         state = self._closing.pop(account.query.id)
         self._charge_egress(state)
         self._wiring.remove_access_link(account.query.id)
+        self.office.telemetry.forget(account.query.id)
         trials = [
             (self.book.trial(number), since_ns)
             for number, since_ns in state.in_force_since_ns.items()
         ]
         for number in state.in_force_since_ns:
             self.book.forget(number)
-            del self._accuracies[number]
         self._costs_noted.pop(account.query.id, None)
         self.tables.add(
             "queries",

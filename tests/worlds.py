@@ -18,12 +18,13 @@ from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim.data_plane import RequestRecord, Route, StationSpec, Visit
+from sim.data_plane import Route, StationSpec, Visit
 from sim.desk import Desk
 from sim.events_plane import EventsPlane
 from sim.plan import Plan
 from sim.planner import Planner
 from sim.rate_profile import RateProfile
+from sim.request_rows import RequestRecord, records
 from sim.world import World
 
 FAST_LINK = RateProfile((0,), (10**9,))  # 1 byte per nanosecond
@@ -36,11 +37,9 @@ class Recording:
     births: list[tuple[int, int]] = field(default_factory=list)
     records: list[RequestRecord] = field(default_factory=list)
 
-    def born(self, query: int, arrival_ns: int, deployment: int | None, allowance: float) -> None:
-        self.births.append((query, arrival_ns))
-
-    def ended(self, record: RequestRecord) -> None:
-        self.records.append(record)
+    def record(self, rows: np.ndarray, born: np.ndarray, ended: np.ndarray) -> None:
+        self.births += [(each.query, each.arrival_ns) for each in records(rows, born)]
+        self.records += records(rows, ended)
 
     def ends(self, query: int = 0) -> list[tuple[int, str, int]]:
         """List (birth, outcome, end) of a query's requests, by birth."""
@@ -49,6 +48,18 @@ class Recording:
             for each in self.records
             if each.query == query
         )
+
+
+def overhear(world: World) -> Recording:
+    """Return a recording of all that a world's book is told from now on."""
+    recording, count = Recording(), world.book.record
+
+    def record(rows: np.ndarray, born: np.ndarray, ended: np.ndarray) -> None:
+        recording.record(rows, born, ended)
+        count(rows, born, ended)
+
+    world.book.record = record
+    return recording
 
 
 def flat(record: RequestRecord) -> tuple:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sim.blocks.tables import Ints
-from sim.compiled import moving
+from sim.compiled import in_place
 from sim.request_rows import NUMBER, QUERY
 
 MOVES = 8
@@ -12,7 +12,7 @@ MANY = 2048
 NO_LIMIT = np.iinfo(np.int64).max
 
 
-@moving
+@in_place
 def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
     """Tell whether row ``a``, which arrives at ``time_a``, comes before row ``b``."""
     if time_a != time_b:
@@ -22,7 +22,7 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
     return rows[a, NUMBER] < rows[b, NUMBER]
 
 
-@moving
+@in_place
 def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
     """Sort ``slots[:n]`` by their times ``keys[:n]``, and those of one time by query and number.
 
@@ -38,7 +38,7 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         _insert(rows, keys, slots, n, NO_LIMIT)
 
 
-@moving
+@in_place
 def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
     """Sort by insertion, which is quick where little is out of order; give up after some moves."""
     moves = 0
@@ -55,7 +55,7 @@ def _insert(rows: Ints, keys: Ints, slots: Ints, n: int, most: int) -> int:
     return moves
 
 
-@moving
+@in_place
 def _radix(keys: Ints, slots: Ints, n: int, bits: int) -> None:
     """Sort by time alone, keeping the order of equals."""
     half = len(slots) // 2

@@ -17,7 +17,7 @@ from sim.blocks.tables import (
     Records,
     Tables,
 )
-from sim.compiled import inlined, moving
+from sim.compiled import inlined, in_place
 from sim.request_rows import (
     AT,
     DEPLOYMENT,
@@ -317,7 +317,7 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
             break
 
 
-@moving
+@in_place
 def order_out(rows: Ints, out: Ints, n: int, keys: Ints, slots: Ints) -> None:
     """Put rows that leave several servers into the order in which they do."""
     for i in range(n):

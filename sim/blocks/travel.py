@@ -30,7 +30,7 @@ from sim.blocks.tables import (
     Sources,
     Tables,
 )
-from sim.compiled import moving
+from sim.compiled import in_place
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
@@ -53,7 +53,7 @@ MANY = 96
 """Births after which those born are sent on, while their rows are at hand."""
 
 
-@moving
+@in_place
 def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) -> int:
     """Move all requests up to a cut.
 
@@ -92,7 +92,7 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
     return last
 
 
-@moving
+@in_place
 def _resume(t: Tables, order: Ints, until_ns: int) -> None:
     """Let inline stops take what they still have, which comes before all that will reach them.
 
@@ -167,7 +167,7 @@ def _resume(t: Tables, order: Ints, until_ns: int) -> None:
     t.counts[OUT] = left
 
 
-@moving
+@in_place
 def put_in_order(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int) -> None:
     """Put all arrivals of a stop in order, also those that are still to come."""
     n = gather(rows, stops, keys, slots, stop, NEVER)
@@ -175,7 +175,7 @@ def put_in_order(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int)
         push(rows, stops, stop, slots[i], rows[slots[i], AT])
 
 
-@moving
+@in_place
 def _take_others(t: Tables, order: Ints, until_ns: int) -> None:
     """Take stops through the block that had to wait for all arrivals before the cut."""
     rows, stops = t.rows, t.stops
@@ -196,7 +196,7 @@ def _take_others(t: Tables, order: Ints, until_ns: int) -> None:
             _send_on(t, until_ns)
 
 
-@moving
+@in_place
 def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
     """Give birth to requests before the cut, source by source.
 
@@ -278,7 +278,7 @@ def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
     return i
 
 
-@moving
+@in_place
 def _send_on(t: Tables, until_ns: int) -> None:
     """Send rows in ``out`` on, as far as they get before the cut without having to be sorted."""
     rows, rows_f, stops = t.rows, t.rows_f, t.stops
@@ -332,7 +332,7 @@ def _send_on(t: Tables, until_ns: int) -> None:
     t.counts[OUT] = 0
 
 
-@moving
+@in_place
 def sweep(t: Tables, stop: int) -> None:
     """Take rows that have ended, otherwise than by leaving it, out of a stop's lists."""
     rows, stops = t.rows, t.stops
@@ -355,7 +355,7 @@ def sweep(t: Tables, stop: int) -> None:
             slot = following
 
 
-@moving
+@in_place
 def lose(t: Tables, station: int, at_ns: int) -> None:
     """Lose all that a station has in its queue and in service."""
     rows, stops = t.rows, t.stops

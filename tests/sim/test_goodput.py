@@ -1,7 +1,10 @@
 """Goodput by hand: windows of birth, bounds, quantiles, verdicts, the horizon, cost."""
 
-from math import inf, isnan
+from dataclasses import fields
+from math import ceil, inf, isnan
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,40 +13,78 @@ from hardware_models.devices import phones
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S, ns
-from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, UNSERVED, RequestRecord
+from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
 from sim.goodput import GoodputBook
+from sim.request_rows import (
+    ALLOWANCE,
+    ARRIVAL,
+    DEPLOYMENT,
+    ENDED,
+    OUTCOME,
+    QUERY,
+    queueing_at,
+    width,
+)
 
 WINDOW_S = 10.0
+ROW, NO_ROW = np.array([0]), np.array([], np.int64)
 
 
 class Case:
-    """One query in a book whose verdicts are kept; times are in seconds."""
+    """One query in a book whose verdicts are kept, one by one; times are in seconds."""
 
-    def __init__(self, slo, accuracy=lambda *_: 0.9, arrival_s=0.0):
+    def __init__(self, slo, arrival_s=0.0):
         self.verdicts, self.closed = [], []
-        self.book = GoodputBook(WINDOW_S, accuracy, self.verdicts.append, self.closed.append)
+        self.book = GoodputBook(WINDOW_S, 1, self.keep, self.closed.append)
         query = Query(0, "app", "data", "tier", slo, phones()[0], "4G-LTE", arrival_s, 1.0)
         self.book.arrive(query, ns(arrival_s))
 
-    def deploy(self, at_s, deployment=0):
-        self.book.deploy(0, deployment, ns(at_s))
+    def keep(self, verdicts):
+        self.verdicts += one_by_one(verdicts)
+
+    def deploy(self, at_s, deployment=0, accuracies=((0, 0.9),)):
+        self.book.deploy(0, deployment, ns(at_s), accuracies)
+
+    def born(self, born_s, deployment=0, allowance=1.0):
+        rows = one_row(ns(born_s), ns(born_s), COMPLETED, deployment, allowance)
+        self.book.record(rows, ROW, NO_ROW)
 
     def request(self, born_s, took_s, outcome=COMPLETED, deployment=0, allowance=1.0):
         if outcome == UNSERVED:
-            deployment = None
-        self.book.born(0, ns(born_s), deployment, allowance)
+            deployment = -1
+        self.born(born_s, deployment, allowance)
         self.end(born_s, took_s, outcome, deployment, allowance)
 
     def end(self, born_s, took_s, outcome=COMPLETED, deployment=0, allowance=1.0):
-        zeros = [[0], [0], [0], [0, 0]]
-        end_ns = ns(born_s) + ns(took_s)
-        self.book.ended(
-            RequestRecord(0, ns(born_s), deployment, outcome, end_ns, allowance, *zeros)
-        )
+        rows = one_row(ns(born_s), ns(born_s) + ns(took_s), outcome, deployment, allowance)
+        self.book.record(rows, NO_ROW, ROW)
 
     def judged(self, at_s, horizon=False):
         self.book.judge(ns(at_s), horizon)
         return self.verdicts
+
+
+def one_row(arrival_ns, ended_ns, outcome, deployment, allowance):
+    row = np.zeros((1, width(1)), np.int64)
+    row[0, [ARRIVAL, ENDED, OUTCOME]] = arrival_ns, ended_ns, OUTCOMES.index(outcome)
+    row[0, DEPLOYMENT] = deployment
+    row.view(float)[0, ALLOWANCE] = allowance
+    return row
+
+
+def one_by_one(verdicts):
+    """List verdicts as objects that hold plain values."""
+    columns = {field.name: getattr(verdicts, field.name) for field in fields(verdicts)}
+    columns["completed"] = verdicts.completed
+    columns["counted"] = verdicts.born - verdicts.undecided
+    plain = {
+        name: column if isinstance(column, list) else column.tolist()
+        for name, column in columns.items()
+    }
+    return [
+        SimpleNamespace(**dict(zip(plain, values, strict=True)))
+        for values in zip(*plain.values(), strict=True)
+    ]
 
 
 def served(slo, took_s, outcome=COMPLETED):
@@ -60,8 +101,8 @@ def test_request_counts_in_the_window_of_its_birth():
     case.deploy(0)
     case.request(9.9, 4.0)  # ends in the second window
     first, second = case.judged(25)
-    assert (first.index, first.window.born, first.window.good) == (0, 1, 1)
-    assert (second.index, second.window.born, second.repeated) == (1, 0, True)
+    assert (first.index, first.born, first.good) == (0, 1, 1)
+    assert (second.index, second.born, second.repeated) == (1, 0, True)
 
 
 def test_window_is_judged_at_its_end_plus_the_latency_bound_and_not_before():
@@ -76,7 +117,7 @@ def test_without_a_latency_bound_a_request_has_a_windows_length_to_complete():
     case = served(SLO(), [10.0] * 19 + [10.001])
     assert case.judged(19.9) == []
     (verdict,) = case.judged(20)
-    assert (verdict.window.good, verdict.met) == (19, True)
+    assert (verdict.good, verdict.met) == (19, True)
 
 
 @pytest.mark.parametrize(("late", "met"), [(0, True), (1, True), (2, False)])
@@ -84,26 +125,26 @@ def test_latency_holds_if_good_requests_reach_the_quantile_of_those_born(late, m
     """Of 20 requests at the 0.95 quantile, 19 must be good; the bound itself is in time."""
     case = served(SLO(latency_s=1.0), [1.0] * (20 - late) + [1.0 + 1e-9] * late)
     (verdict,) = case.judged(11)
-    assert (verdict.latency_met, verdict.met, verdict.window.good) == (met, met, 20 - late)
+    assert (verdict.latency_met, verdict.met, verdict.good) == (met, met, 20 - late)
 
 
 @pytest.mark.parametrize("outcome", [UNSERVED, LOST, DROPPED])
 def test_what_is_not_completed_is_bad_however_soon_it_ended(outcome):
-    case = served(SLO(latency_s=1.0), [0.5] * 18)
-    for number in range(2):
-        case.request(5 + number, 0.0, outcome)
-    (verdict,) = case.judged(11)
-    assert not verdict.latency_met
-    assert verdict.window.outcomes[outcome] == 2
-    assert verdict.window.latency_quantile_s(0.95) == inf
-    assert verdict.window.latency_quantile_s(0.9) == 0.5
+    for quantile, latency_s in ((0.95, inf), (0.9, 0.5)):
+        case = served(SLO(latency_s=1.0, latency_quantile=quantile), [0.5] * 18)
+        for number in range(2):
+            case.request(5 + number, 0.0, outcome)
+        (verdict,) = case.judged(11)
+        assert verdict.latency_met == (latency_s < inf)
+        assert verdict.outcomes[OUTCOMES.index(outcome)] == 2
+        assert verdict.latencies_s == [latency_s, 0.5, inf, inf]
 
 
 def test_request_that_comes_after_the_verdict_was_counted_as_late():
     case = served(SLO(latency_s=1.0), [0.5] * 10)
-    case.book.born(0, ns(9), 0, 1.0)
+    case.born(9)
     (verdict,) = case.judged(11)
-    assert (verdict.window.born, verdict.window.good, verdict.met) == (11, 10, False)
+    assert (verdict.born, verdict.good, verdict.met) == (11, 10, False)
     case.end(9, 3.0)
     assert case.book.outcomes[COMPLETED] == 11
 
@@ -129,16 +170,15 @@ def test_in_flight_at_the_horizon_counts_neither_way_unless_it_is_late():
     case.request(8, 2.0, IN_FLIGHT)  # might still be in time
     case.request(4, 6.0, IN_FLIGHT)  # is late already
     (verdict,) = case.judged(10, horizon=True)
-    assert (verdict.window.born, verdict.window.undecided, verdict.window.counted) == (21, 1, 20)
-    assert (verdict.window.good, verdict.met, verdict.final) == (19, True, False)
+    assert (verdict.born, verdict.undecided, verdict.counted) == (21, 1, 20)
+    assert (verdict.good, verdict.met, verdict.final) == (19, True, False)
     (account,) = case.closed
     assert account.outcomes[IN_FLIGHT] == 2
 
 
 def test_accuracy_is_the_mean_over_what_was_served_by_the_content_of_its_birth():
-    accuracies = {0.0: 0.9, 1.0: 0.6}
-    case = Case(SLO(accuracy=0.75), lambda _q, _d, at_ns: accuracies[at_ns / NS_PER_S])
-    case.deploy(0)
+    case = Case(SLO(accuracy=0.75))
+    case.deploy(0, accuracies=((0, 0.9), (ns(1.0), 0.6)))
     case.request(0.0, 0.5)
     case.request(1.0, 0.5)
     case.request(2.0, 0.0, LOST)
@@ -163,7 +203,7 @@ def test_cost_ceiling_is_per_hour_of_the_querys_life(usd, met):
     case.book.add_cost(0, ns(10), usd)
     (verdict,) = case.judged(11)
     assert (verdict.cost_met, verdict.met) == (met, met)
-    assert verdict.window.cost_usd == usd
+    assert verdict.cost_usd == usd
 
 
 def test_service_goodput_counts_only_time_with_a_deployment_in_force():
@@ -174,8 +214,8 @@ def test_service_goodput_counts_only_time_with_a_deployment_in_force():
     case.deploy(9, 1)
     case.book.depart(0, ns(14))
     first, second = case.judged(21)
-    assert (first.window.active_ns, first.window.deployed_ns) == (9 * NS_PER_S, 4 * NS_PER_S)
-    assert (second.window.active_ns, second.window.deployed_ns) == (4 * NS_PER_S, 4 * NS_PER_S)
+    assert (first.active_ns, first.deployed_ns) == (9 * NS_PER_S, 4 * NS_PER_S)
+    assert (second.active_ns, second.deployed_ns) == (4 * NS_PER_S, 4 * NS_PER_S)
     assert (case.book.active_ns, case.book.goodput_ns) == (13 * NS_PER_S, 8 * NS_PER_S)
     assert len(case.closed) == 1
 
@@ -191,7 +231,7 @@ def test_query_without_a_deployment_adds_no_goodput_even_if_its_requests_were_go
 def test_account_closes_when_the_last_request_has_ended():
     case = Case(SLO(latency_s=1.0))
     case.deploy(0)
-    case.book.born(0, ns(4), 0, 1.0)
+    case.born(4)
     case.book.depart(0, ns(5))
     case.judged(11)
     assert case.closed == []
@@ -218,7 +258,7 @@ def test_trial_judges_a_deployment_by_its_first_window_length_of_requests():
 def test_quantile_keeps_the_bound_exactly_when_enough_requests_are_good(took_s, quantile):
     case = served(SLO(latency_s=1.0, latency_quantile=quantile), took_s)
     (verdict,) = case.judged(20)[:1]
-    assert verdict.latency_met == (verdict.window.latency_quantile_s(quantile) <= 1.0)
+    assert verdict.latency_met == (verdict.latencies_s[0] <= 1.0)
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.55, 0.9, 0.95, 0.99])
@@ -229,19 +269,19 @@ def test_quantile_rule_is_exact_for_whole_numbers_of_requests(quantile):
         case.request(0.01 * number, 0.5 if number < round(100 * quantile) else 2.0)
     (verdict,) = case.judged(11)
     assert verdict.latency_met
-    assert verdict.window.latency_quantile_s(quantile) == 0.5
+    assert verdict.latencies_s[0] == 0.5
 
 
 def test_rounding_of_sums_decides_no_verdict():
     """Ten times 0.1 add up to less than 1; a mean of 0.1 must meet a floor of 0.1 all the same."""
-    case = Case(SLO(accuracy=0.1, cost_usd_per_hour=0.3), lambda *_: 0.1)
-    case.deploy(0)
+    case = Case(SLO(accuracy=0.1, cost_usd_per_hour=0.3))
+    case.deploy(0, accuracies=((0, 0.1),))
     for number in range(10):
         case.request(0.1 * number, 0.5)
         case.book.add_cost(0, ns(number + 1), 0.3 / 3600)
     assert case.book.trial(0).met
     (verdict,) = case.judged(20)[:1]
-    assert verdict.window.cost_usd > 0.3 * 10 / 3600
+    assert verdict.cost_usd > 0.3 * 10 / 3600
     assert verdict.met
 
 
@@ -261,3 +301,99 @@ def test_a_trial_that_a_failing_machine_ended_is_void():
     case.request(6, 0.5, LOST)
     case.book.void_trial(0, ns(7))
     assert case.book.trial(0).met is None
+
+
+# Many queries at once, against a second way to count
+
+
+def crowd(seed, queries=30, count=6_000):
+    """Return rows of requests of many queries over five windows, with two operators each."""
+    rng = np.random.default_rng([7, seed])
+    rows = np.zeros((count, width(2)), np.int64)
+    rows[:, QUERY] = rng.integers(queries, size=count)
+    rows[:, ARRIVAL] = rng.integers(ns(5 * WINDOW_S), size=count)
+    rows[:, OUTCOME] = rng.choice(len(OUTCOMES), count, p=[0.8, 0.05, 0.05, 0.05, 0.05])
+    rows[:, DEPLOYMENT] = np.where(rows[:, OUTCOME] == OUTCOMES.index(UNSERVED), -1, rows[:, QUERY])
+    rows[:, ENDED] = rows[:, ARRIVAL] + rng.exponential(ns(2.0), count).astype(np.int64)
+    rows.view(float)[:, ALLOWANCE] = rng.choice([1.0, 0.5, 2.5], count)
+    rows[:, queueing_at(2) :] = rng.integers(10**9, size=(count, 9))
+    return rows
+
+
+def told(rows, order, calls, queries=30):
+    """Tell a book of the crowd in some order, in so many calls; return it and its verdicts."""
+    verdicts = []
+    book = GoodputBook(WINDOW_S, 2, verdicts.append, lambda _: None)
+    for number in range(queries):
+        slo = SLO(latency_s=2.0 + number % 3, accuracy=0.6)
+        book.arrive(Query(number, "app", "data", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        book.deploy(number, number, 0, [(0, 0.7), (ns(20), 0.123456789 + 0.02 * number)])
+    for part in np.array_split(order, calls):
+        born = part if calls > 1 else rows[:, ARRIVAL].argsort()
+        book.record(rows, born, part)
+    book.judge(ns(5 * WINDOW_S), horizon=True)
+    return book, [each for batch in verdicts for each in one_by_one(batch)]
+
+
+@pytest.mark.parametrize("calls", [1, 7])
+def test_invariant_determinism_order_of_reports_changes_no_bit(calls):
+    rows = crowd(1)
+    order = np.random.default_rng(5).permutation(len(rows))
+    one, first = told(rows, np.arange(len(rows)), calls)
+    other, second = told(rows, order, calls)
+    assert repr(first) == repr(second)
+    assert [repr(one.trial(each)) for each in range(30)] == [
+        repr(other.trial(each)) for each in range(30)
+    ]
+
+
+def test_counts_of_many_queries_are_those_of_a_second_way_to_count():
+    rows = crowd(2)
+    book, verdicts = told(rows, np.arange(len(rows)), 3)
+    assert len(verdicts) == 30 * 5
+    assert [(each.queries.id, each.index) for each in verdicts] == [
+        (query, index) for query in range(30) for index in range(5)
+    ]
+    assert sum(each.born for each in verdicts) == book.born_total == len(rows)
+    allowance = rows.view(float)[:, ALLOWANCE]
+    took_ns = rows[:, ENDED] - rows[:, ARRIVAL]
+    for each in verdicts:
+        mine = (rows[:, QUERY] == each.queries.id) & (rows[:, ARRIVAL] // ns(10) == each.index)
+        done = mine & (rows[:, OUTCOME] == OUTCOMES.index(COMPLETED))
+        bound_ns = np.rint(ns(each.queries.slo.latency_s) * allowance)
+        in_flight = rows[:, OUTCOME] == OUTCOMES.index(IN_FLIGHT)
+        assert each.born == mine.sum()
+        assert each.outcomes == np.bincount(rows[mine, OUTCOME], minlength=5).tolist()
+        assert each.good == (done & (took_ns <= bound_ns)).sum()
+        assert each.undecided == (mine & in_flight & (took_ns < bound_ns)).sum()
+        ranked_s = sorted(np.rint(took_ns / allowance)[done] / 1e9)
+        assert each.sojourn_ns == np.rint(took_ns / allowance)[done].sum()
+        for quantile, latency_s in zip((0.95, 0.5, 0.95, 0.99), each.latencies_s, strict=True):
+            rank = ceil(quantile * each.counted * (1 - 1e-9))
+            assert latency_s == (ranked_s[rank - 1] if rank <= len(ranked_s) else inf)
+        assert each.parts_ns == rows[done, queueing_at(2) :].sum(axis=0).tolist()
+        later = rows[done, ARRIVAL] >= ns(20)
+        expected = np.where(later, 0.123456789 + 0.02 * each.queries.id, 0.7)
+        assert each.accuracy == pytest.approx(expected.mean(), abs=1e-12)
+
+
+def test_memory_is_that_of_the_open_windows_and_not_of_the_run():
+    """Queries come and go, with ever new numbers; the arrays stop growing after the first."""
+    closed = []
+    book = GoodputBook(WINDOW_S, 1, lambda _: None, closed.append)
+    sizes = []
+    for number in range(200):
+        at_ns = ns(number * WINDOW_S)
+        slo = SLO(latency_s=1.0)
+        book.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), at_ns)
+        book.deploy(number, 2 * number, at_ns, [(0, 0.5)])
+        rows = np.repeat(one_row(at_ns + 5, at_ns + 6, COMPLETED, 2 * number, 1.0), 500, axis=0)
+        rows[:, QUERY] = number
+        book.record(rows, np.arange(500), np.arange(500))
+        book.depart(number, at_ns + ns(WINDOW_S))
+        book.judge(at_ns + ns(WINDOW_S + 2))
+        book.forget(2 * number)
+        sizes.append(sum(array.nbytes for array in book._counts))
+    assert len(closed) == 200
+    assert all(each.born == 500 for each in closed)
+    assert sizes[-1] == sizes[1]

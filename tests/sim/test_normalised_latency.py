@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, declared, run
+from worlds import At, Does, declared, overhear, run
 
 from scenarios.cluster import Cluster, Node
 from scenarios.network import Network
@@ -50,19 +50,13 @@ class Keeping(World):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.records, ended = [], self.book.ended
-
-        def keep(record):
-            self.records.append(record)
-            ended(record)
-
-        self.book.ended = keep
+        self.recording = overhear(self)
 
     def latencies_s(self):
         """List (arrival in ns, plain latency, latency over length) of what was completed."""
         return [
             (each.arrival_ns, took_s, took_s / each.allowance)
-            for each in self.records
+            for each in self.recording.records
             if each.outcome == COMPLETED
             for took_s in [(each.ended_ns - each.arrival_ns) / 1e9]
         ]
@@ -89,7 +83,7 @@ def test_a_window_is_judged_when_its_longest_request_had_its_time():
     made = run(coding(30.0), Does(smallest), world=Keeping)
     rows = made.tables.take()["windows"].filter(pl.col("final"))
     longest = {}
-    for record in made.records:
+    for record in made.recording.records:
         window = record.arrival_ns // made.book.window_ns
         longest[window] = max(longest.get(window, 1.0), record.allowance)
     assert max(longest.values()) > 2

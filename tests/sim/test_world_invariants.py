@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from test_machines import check_capacity
-from worlds import At, Does, Restless, run, scenario
+from worlds import At, Does, Restless, overhear, run, scenario
 
 from planners import CheapestFeasible
 from scenarios.drift import Drift, DriftEvent
@@ -45,23 +45,9 @@ class Witness(World):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.births, self.records, self.changes = [], [], 0
-        self._tap(self.book)
+        self.recording, self.changes = overhear(self), 0
         for name in ("join", "leave", "fail"):
             self._check_after(name)
-
-    def _tap(self, book):
-        born, ended = book.born, book.ended
-
-        def tap_born(query, arrival_ns, deployment, allowance):
-            self.births.append((query, arrival_ns))
-            born(query, arrival_ns, deployment, allowance)
-
-        def tap_ended(record):
-            self.records.append(record)
-            ended(record)
-
-        book.born, book.ended = tap_born, tap_ended
 
     def _check_after(self, name):
         change = getattr(self.machines, name)
@@ -88,14 +74,14 @@ def world(request):
 
 def test_worlds_of_these_tests_are_not_idle(world):
     assert world.planner_errors == []
-    assert len(world.births) > 300
+    assert len(world.recording.births) > 300
     assert world.changes > 20
     assert world.book.outcomes[COMPLETED] > 100
 
 
 def test_invariant_conservation_every_request_ends_exactly_once(world):
-    ended = [(record.query, record.arrival_ns) for record in world.records]
-    assert sorted(ended) == sorted(world.births)
+    ended = [(record.query, record.arrival_ns) for record in world.recording.records]
+    assert sorted(ended) == sorted(world.recording.births)
     assert len(set(ended)) == len(ended)
     assert world.book.born_total == len(ended) == sum(world.book.outcomes.values())
     queries = world.frames["queries"]
@@ -113,7 +99,7 @@ def test_invariant_conservation_a_failing_machine_loses_requests():
 
 def test_invariant_causality_parts_of_every_sojourn_add_up(world):
     clock = 0
-    for record in world.records:
+    for record in world.recording.records:
         assert clock <= record.ended_ns
         clock = record.ended_ns
         parts = (record.queueing_ns, record.batching_ns, record.compute_ns, record.transfer_ns)
@@ -252,7 +238,7 @@ def draws(made):
     """Return what chance decided for each request: its birth, size and factors."""
     return {
         (record.query, record.arrival_ns): (record.size, tuple(record.variability))
-        for record in made.records
+        for record in made.recording.records
     }
 
 

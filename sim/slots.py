@@ -1,0 +1,83 @@
+"""Places in arrays for things that come and go by number, for example queries."""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.compiled import inlined
+
+LEAST = 64
+Item = TypeVar("Item", bound=np.generic)
+
+
+class Slots:
+    """Gives each number in use a slot, the lowest ones first used; freed slots are used again.
+
+    Attributes:
+        table: for ``slot_of``: first the least number that it has a place for, then the slot of it
+            and of each number after it, or -1. Numbers rise in the course of a run and the old ones
+            go, so that it grows with how many are in use.
+    """
+
+    def __init__(self) -> None:
+        self.table: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._free: list[int] = []
+        self._given = 0
+
+    def add(self, number: int) -> int:
+        """Return a slot for a number that has none."""
+        if not 0 <= number - self.table[0] < len(self.table) - 1:
+            self._make_place(number)
+        slot = self._free.pop() if self._free else self._given
+        self._given = max(self._given, slot + 1)
+        self.table[1 + number - self.table[0]] = slot
+        return slot
+
+    def _make_place(self, number: int) -> None:
+        used = np.flatnonzero(self.table[1:] >= 0)
+        numbers, slots = used + self.table[0], self.table[1 + used]
+        least = min(number, int(numbers.min(initial=number)))
+        span = max(number, int(numbers.max(initial=number))) + 1 - least
+        self.table = np.full(1 + max(LEAST, 2 * span), -1, np.int64)
+        self.table[0] = least
+        self.table[1 + numbers - least] = slots
+
+    def find(self, number: int) -> int:
+        """Return the slot of a number, or -1 if it has none."""
+        at = number - int(self.table[0])
+        return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
+
+    def remove(self, number: int) -> int:
+        """Free the slot of a number, and return it."""
+        slot = self.find(number)
+        self._free.append(slot)
+        self.table[1 + number - self.table[0]] = -1
+        return slot
+
+
+@inlined
+def slot_of(table: NDArray[np.int64], number: int) -> int:
+    """Return the slot of a number.
+
+    Args:
+        table: that of a ``Slots``.
+        number: the number.
+
+    Raises:
+        KeyError: if it has no slot.
+    """
+    at = number - table[0]
+    if at < 0 or at >= len(table) - 1 or table[1 + at] < 0:
+        raise KeyError
+    slot: int = table[1 + at]
+    return slot
+
+
+def grown(array: NDArray[Item], size: int) -> NDArray[Item]:
+    """Return an array with room for ``size`` rows: itself, or a copy at least twice as long."""
+    if size <= len(array):
+        return array
+    longer = np.zeros((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer

@@ -1,0 +1,150 @@
+"""What becomes of requests once they are told: rows, quantiles, reports, and tables."""
+
+from math import isnan
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import Does, Recording, one_station, run, scenario
+
+from sim.clock import NS_PER_S
+from sim.data_plane import COMPLETED, StationSpec
+from sim.request_rows import records
+from sim.results import SCHEMAS, Tables
+from sim.telemetry import REPORTS_KEPT
+from sim.window_counts import select
+
+
+def test_a_request_is_told_as_one_row_when_it_is_born_and_ends_between_two_cuts():
+    calls = []
+
+    class Keeping(Recording):
+        def record(self, rows, born, ended):
+            calls.append((records(rows, born), records(rows, ended), len(rows), rows, born))
+
+    plane, _ = one_station(StationSpec(0), [0, 40, 90], 30.0, [1.0, 1.0, 2.0])
+    plane.recorder = Keeping()
+    plane.advance(50)
+    plane.advance(60)
+    plane.advance(1000)
+    plane.advance(2000)
+    assert [(len(born), len(ended), rows) for born, ended, rows, *_ in calls] == [
+        (2, 1, 2),  # the first was born and ended
+        (1, 2, 2),
+    ]
+    born, ended, *_ = calls[1]
+    assert (born[0].number, born[0].size, born[0].variability) == (2, 2.0, [1.0])
+    assert [(each.number, each.ended_ns, each.outcome) for each in ended] == [
+        (1, 70, COMPLETED),
+        (2, 150, COMPLETED),
+    ]
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.data())
+def test_selection_puts_in_place_what_sorting_would(values, data):
+    array = np.array(values)
+    ranks = sorted({data.draw(st.integers(0, len(values) - 1)) for _ in range(3)})
+    low = 0
+    for rank in ranks:
+        select(array, low, len(values), rank)
+        assert array[rank] == sorted(values)[rank]
+        low = rank + 1
+    assert sorted(array.tolist()) == sorted(values)
+
+
+@pytest.mark.parametrize("shape", ["rising", "falling", "equal", "up and down"])
+def test_selection_is_quick_for_latencies_that_follow_a_pattern(shape):
+    """A million of them: quadratic time would take hours."""
+    rising = np.arange(1_000_000)
+    array = {
+        "rising": rising,
+        "falling": rising[::-1].copy(),
+        "equal": np.zeros_like(rising),
+        "up and down": np.minimum(rising, rising[::-1]),
+    }[shape]
+    expected = np.sort(array)[950_000]
+    select(array, 0, len(array), 950_000)
+    assert array[950_000] == expected
+
+
+def test_reports_are_the_last_windows_of_the_tables():
+    """They are built when they are asked for, some windows at a time."""
+    seen = {}
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, next(iter(desk.candidates(query))))
+        for query in desk.running:
+            if desk.trigger == "arrival" or query.id % 2:
+                seen[query.id] = desk.telemetry(query)
+
+    planner = Does(act)
+    planner.replan_every_s = 10.0
+    made = run(scenario(600, rate=0.05), planner)
+    windows = made.tables.take()["windows"].sort("query", "window")
+    assert made.planner_errors == []
+    assert max(len(reports) for reports in seen.values()) > 2
+    for query, reports in seen.items():
+        rows = windows.filter(pl.col("query") == query)
+        ends = rows["end_s"].to_list()
+        if not reports:
+            continue
+        assert len(reports) <= REPORTS_KEPT
+        last = ends.index(reports[-1].end_s)
+        assert [each.end_s for each in reports] == ends[: last + 1][-REPORTS_KEPT:]
+        for report, row in zip(
+            reports, rows[last + 1 - len(reports) : last + 1].iter_rows(named=True), strict=True
+        ):
+            assert (report.born, report.good, report.completed) == (
+                row["requests"],
+                row["good"],
+                row["completed"],
+            )
+            assert report.cost_usd == row["cost_usd"]
+            assert report.latency_quantile_s == row["latency_p95_s"]
+            if report.completed == 0:
+                assert isnan(report.latency_mean_s)
+                assert report.waiting_s == report.compute_s == report.transfer_s == ()
+            else:
+                assert report.latency_mean_s == row["latency_mean_s"]
+                parts_s = sum(report.waiting_s) + sum(report.compute_s) + sum(report.transfer_s)
+                assert parts_s == pytest.approx(report.latency_mean_s)
+
+
+def test_tables_keep_the_order_of_rows_and_of_columns():
+    tables = Tables()
+    names = list(SCHEMAS["operators"])
+    row = {"query": 1, "window": 2, "operator": "a"}
+    columns = dict.fromkeys(names[3:], np.array([0.5, np.nan]))
+    tables.add("operators", row)
+    tables.extend(
+        "operators",
+        {"query": np.array([3, 4]), "window": np.array([5, 6]), "operator": ["b", "c"], **columns},
+    )
+    tables.add("operators", row | {"query": 7})
+    frame = tables.take()["operators"]
+    assert frame["query"].to_list() == [1, 3, 4, 7]
+    assert frame.schema == pl.Schema(SCHEMAS["operators"])
+    assert frame["compute_s"].is_null().to_list() == [True, False, False, True]
+    again = tables.take()
+    assert list(again) == list(SCHEMAS)
+    assert all(each.is_empty() for each in again.values())
+
+
+def test_a_worlds_totals_are_those_of_its_tables():
+    made = run(
+        scenario(200, rate=0.1),
+        Does(
+            lambda desk: [
+                desk.deploy(query, next(iter(desk.candidates(query)))) for query in desk.waiting
+            ]
+        ),
+    )
+    frames = made.tables.take()
+    windows, queries = frames["windows"], frames["queries"]
+    assert made.book.born_total == windows["requests"].sum() == queries["requests"].sum()
+    met_s = windows.filter(pl.col("met"))["deployed_s"].sum()
+    assert made.book.goodput_ns / NS_PER_S == pytest.approx(met_s)
+    assert made.book.active_ns / NS_PER_S == pytest.approx(windows["active_s"].sum())

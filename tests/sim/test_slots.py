@@ -1,0 +1,50 @@
+"""Slots: numbers that come and go keep their places, in a table no longer than it need be."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.slots import Slots, grown, slot_of
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-50, 400)), max_size=60))
+def test_every_number_in_use_has_a_slot_of_its_own(steps):
+    slots, used = Slots(), {}
+    for come, number in steps:
+        if come and number not in used:
+            used[number] = slots.add(number)
+        elif not come and number in used:
+            assert slots.remove(number) == used.pop(number)
+        assert len(set(used.values())) == len(used)
+        assert max(used.values(), default=0) < len(steps)
+        for each in range(-60, 410, 10):
+            assert slots.find(each) == used.get(each, -1)
+        for each, slot in used.items():
+            assert (slots.find(each), slot_of(slots.table, each)) == (slot, slot)
+
+
+def test_a_long_run_of_rising_numbers_needs_no_more_room_than_those_in_use():
+    slots = Slots()
+    for number in range(10_000):
+        assert slots.add(number) < 11
+        if number >= 10:
+            slots.remove(number - 10)
+    assert len(slots.table) < 100
+
+
+@pytest.mark.parametrize("number", [-1, 4, 6, 10**9])
+def test_compiled_code_refuses_a_number_without_a_slot(number):
+    slots = Slots()
+    slots.add(5)
+    with pytest.raises(KeyError):
+        slot_of(slots.table, number)
+
+
+def test_an_array_grows_by_doubling_and_keeps_what_it_holds():
+    array = np.arange(6).reshape(3, 2)
+    assert grown(array, 3) is array
+    longer = grown(array, 4)
+    assert longer.shape == (6, 2)
+    assert (longer[:3] == array).all()
+    assert (longer[3:] == 0).all()
