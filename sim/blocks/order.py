@@ -28,6 +28,7 @@ def arrange(stops: Records, visits: Records, routes: Mapping[int, tuple[int, int
 
     Raises:
         ValueError: the routes go round in circles.
+
     """
     spans = np.array([each for each in routes.values()], dtype=np.int64).reshape(-1, 3)
     order = np.empty(len(stops), dtype=np.int64)

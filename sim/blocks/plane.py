@@ -57,6 +57,7 @@ class BlocksPlane:
 
     Args:
         recorder: is told of requests' births and ends.
+
     """
 
     def __init__(self, recorder: Recorder) -> None:

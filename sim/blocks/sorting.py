@@ -31,6 +31,7 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         keys: times; behind twice as many as rows, there is room for counts.
         slots: rows; the second half of the array is room to work in.
         n: how many.
+
     """
     moves = _insert(rows, keys, slots, n, MOVES * n)
     if moves > MOVES * n:

@@ -88,6 +88,7 @@ class SourceBook:
 
         Returns:
             Whether the arrays are others than before.
+
         """
         state, active = self._state.rows, self.active
         short = active[

@@ -17,7 +17,7 @@ from sim.blocks.tables import (
     Records,
     Tables,
 )
-from sim.compiled import inlined, in_place
+from sim.compiled import in_place, inlined
 from sim.request_rows import (
     AT,
     DEPLOYMENT,

@@ -112,6 +112,7 @@ class Tables(NamedTuple):
         counts: how many of the above.
         keys: room to sort times in, twice.
         slots: room to sort rows in, twice.
+
     """
 
     rows: Ints
@@ -143,6 +144,7 @@ class Sources(NamedTuple):
         length: length of output over the mean, likewise.
         allowance: allowance, likewise.
         variability: factors on service times, shape (sources, operators, room); empty if all are 1.
+
     """
 
     state: Records
@@ -167,6 +169,7 @@ class Table:
 
     Args:
         record: their type.
+
     """
 
     def __init__(self, record: np.dtype[np.void]) -> None:
@@ -197,6 +200,7 @@ class Pool:
 
     Args:
         dtype: of the values.
+
     """
 
     def __init__(self, dtype: type) -> None:

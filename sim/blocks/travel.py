@@ -67,6 +67,7 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
     Returns:
         The source at which rows ran out, to be called again with; the number of sources if the cut
         is reached.
+
     """
     rows, stops = t.rows, t.stops
     if first == 0:
@@ -202,6 +203,7 @@ def _give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
 
     Returns:
         The source at which to go on, when enough are in ``out`` or rows ran out.
+
     """
     rows, rows_f, free, out, born, counts = t.rows, t.rows_f, t.free, t.out, t.born, t.counts
     ended, flights = t.ended, t.flights
