@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scenarios.application import Tokens
 from scenarios.requests import RequestBlock
 from sim.rate_profile import RateProfile
+from sim.work import prompt_ns
 
 COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT = (
     "completed",
@@ -52,9 +53,7 @@ class Iterations:
 
     def prompt_ns(self, tokens: int) -> int:
         """Return the prefill of one prompt, without the fixed part."""
-        return max(
-            1, round(tokens * (self.prefill_ns_per_token + tokens * self.prefill_ns_per_token2))
-        )
+        return prompt_ns(tokens, self.prefill_ns_per_token, self.prefill_ns_per_token2)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from scenarios.application import Tokens
 from sim.clock import Clock
 from sim.data_plane import DROPPED, LOST, StationSpec
 from sim.events_request import LOW, Moment, Request, interrupt
+from sim.work import batch_ns, whole
 
 
 @dataclass(slots=True, eq=False)
@@ -108,8 +109,8 @@ class GenerationStation:
             self.env.now,
             request,
             operator,
-            max(1, round(mean.prompt * request.size)),
-            max(1, round(mean.output * request.length * request.variability[operator])),
+            whole(mean.prompt * request.size),
+            whole(mean.output * request.length * request.variability[operator]),
             mean.sequences,
             Moment(self.env),
         )
@@ -224,8 +225,7 @@ class GenerationStation:
                 step_ns += iterations.prompt_ns(job.prompt_tokens)
                 job.admitted_ns = now
                 job.request.queueing_ns[job.operator] = now - job.entered_ns
-        if self.slowdown != 1.0:
-            step_ns = round(step_ns * self.slowdown)
+        step_ns = batch_ns(step_ns, 1.0, self.slowdown)
         engine.began_ns, engine.step_ns, engine.steps = now, step_ns, steps
         self._schedule_end(engine)
 

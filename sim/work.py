@@ -91,3 +91,9 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
     if slowdown != 1.0:
         work_ns = np.int64(np.rint(work_ns * slowdown))
     return work_ns
+
+
+@in_place
+def prompt_ns(tokens: int, ns_per_token: float, ns_per_token2: float) -> int:
+    """Return how long a prompt's prefill takes, without the part that all prompts share."""
+    return whole(tokens * (ns_per_token + tokens * ns_per_token2))

@@ -11,6 +11,7 @@ import numpy as np
 
 from scenarios.application import Tokens
 from scenarios.requests import RequestBlock
+from sim.blocks.generation import forget_ended, lose_jobs
 from sim.blocks.order import arrange
 from sim.blocks.sources import SourceBook
 from sim.blocks.tables import (
@@ -18,12 +19,17 @@ from sim.blocks.tables import (
     BOUNDED,
     COUNTS,
     ENDED_COUNT,
+    ENGINE,
     FREE,
+    GENERATION,
+    JOB,
     LINK,
+    MODEL,
     NONE,
     SINK,
     STATION,
     STOP,
+    TOKENS,
     VISIT,
     Pool,
     Table,
@@ -34,6 +40,7 @@ from sim.data_plane import (
     DROPPED,
     IN_FLIGHT,
     OUTCOMES,
+    Iterations,
     LinkSpec,
     Recorder,
     Route,
@@ -65,6 +72,9 @@ class BlocksPlane:
         self.now_ns = 0
         self._stops = Table(STOP)
         self._visits = Table(VISIT)
+        self._tokens = Table(TOKENS)
+        self._models = Table(MODEL)
+        self._engines = Pool(ENGINE)
         self._steps = Pool(np.int64)
         self._servers = Pool(np.int64)
         self._factors = Pool(np.float64)
@@ -88,8 +98,6 @@ class BlocksPlane:
 
     def add_station(self, spec: StationSpec) -> None:
         """Make a station known."""
-        if spec.iterations is not None:
-            raise NotImplementedError
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
         row["kind"] = STATION if spec.capacity is None else BOUNDED
@@ -100,6 +108,24 @@ class BlocksPlane:
         row["max_wait_ns"] = spec.max_wait_ns
         row["capacity"] = NONE if spec.capacity is None else spec.capacity
         row["factors_at"] = self._factors.put(np.array(spec.batch_factor, dtype=float))
+        if spec.iterations is not None:
+            row["kind"], row["model"] = GENERATION, self._add_model(spec.iterations, spec.servers)
+
+    def _add_model(self, iterations: Iterations, engines: int) -> int:
+        idle = np.zeros(engines, dtype=ENGINE)
+        idle["active_first"] = idle["joining_first"] = NONE
+        model = self._models.take()
+        self._models.rows[model] = (
+            iterations.prefill_fixed_ns,
+            iterations.prefill_ns_per_token,
+            iterations.prefill_ns_per_token2,
+            self._steps.put(np.array(iterations.decode_ns)),
+            len(iterations.decode_ns),
+            iterations.kv_tokens,
+            self._engines.put(idle),
+        )
+        self._tables = None
+        return model
 
     def add_link(self, spec: LinkSpec) -> None:
         """Make a link known."""
@@ -123,6 +149,11 @@ class BlocksPlane:
         row = self._stops.rows[stop]
         self._servers.give_back(row["servers_at"])
         self._factors.give_back(row["factors_at"])
+        if row["kind"] == GENERATION:
+            model = self._models.rows[row["model"]]
+            self._steps.give_back(model["decode_at"])
+            self._engines.give_back(model["engines_at"])
+            self._models.give_back(int(row["model"]))
         self._remove(stop)
 
     def remove_link(self, link: int) -> None:
@@ -154,8 +185,14 @@ class BlocksPlane:
             name = ("link", visit.link) if visit.link is not None else ("station", visit.station)
             row["stop"], row["operator"] = self._stop_of[name], visit.operator
             if isinstance(visit.mean, Tokens):
-                raise NotImplementedError
-            row["mean"] = visit.mean
+                row["tokens"] = self._tokens.append()
+                self._tokens.rows[row["tokens"]] = (
+                    visit.mean.prompt,
+                    visit.mean.output,
+                    visit.mean.sequences,
+                )
+            else:
+                row["mean"] = visit.mean
         last = self._visits.append()
         self._visits.rows["stop"][last] = NONE
         while route.deployment >= len(self._flights):
@@ -171,6 +208,8 @@ class BlocksPlane:
         def fail() -> None:
             self._stops.rows["failed"][stop] = 1
             lose(self._current(), stop, at_ns)
+            if self._stops.rows["kind"][stop] == GENERATION:
+                lose_jobs(self._current(), stop, at_ns)
 
         self._cut_at(at_ns, fail)
 
@@ -203,6 +242,11 @@ class BlocksPlane:
             self._flights[deployment] = 0
             for stop in (0, *self._stop_of.values()):
                 sweep(t, stop)
+                if self._stops.rows["kind"][stop] == GENERATION:
+                    while self._counts[FREE] < len(slots):
+                        self._grow_rows(self._sources.operators)
+                        t = self._current()
+                    forget_ended(t, stop)
 
         self._cut_at(at_ns, drop)
 
@@ -215,6 +259,11 @@ class BlocksPlane:
     def busy_ns(self, station: int) -> int:
         """Return the time that a station was busy up to the last cut, summed over servers."""
         row = self._stops.rows[self._stop_of["station", station]]
+        if row["kind"] == GENERATION:
+            first = self._models.rows["engines_at"][row["model"]]
+            engines = self._engines.array[first : first + row["servers"]]
+            running = engines["began_ns"][engines["steps"] > 0]
+            return int(row["busy_ns"] + (self.now_ns - running).sum())
         if row["servers"] == 1:
             free_at = row["free_ns"]
         else:
@@ -305,14 +354,20 @@ class BlocksPlane:
             room = len(self._rows)
             old = self._scratch if hasattr(self, "_scratch") and len(self._scratch[0]) == room else None
             if old is None:
+                self._jobs = np.zeros(room, dtype=JOB)
                 old = tuple(np.empty(n, dtype=np.int64) for n in (room, room, room, 2 * room + 2048, 2 * room))
                 self._scratch = old
             out, born, ended, keys, slots = old
+            jobs = self._jobs
             self._tables = Tables(
                 self._rows,
                 self._rows.view(np.float64),
                 self._stops.rows,
                 self._visits.rows,
+                self._tokens.rows,
+                self._models.rows,
+                self._engines.array,
+                jobs,
                 self._steps.array,
                 self._servers.array,
                 self._factors.array,

@@ -60,7 +60,7 @@ STOP = _record(
     max_wait_ns=I,
     capacity=I,
     factors_at=I,  # where its batch factors begin in ``factors``
-    engine=I,  # its first engine, of a language model
+    model=I,  # the language model that it serves
 )
 """A stop: a station, a link, or the sink, where requests that are done await the cut."""
 
@@ -72,6 +72,33 @@ VISIT = _record(32, stop=I, operator=I, mean=F, tokens=I)
 
 TOKENS = _record(24, prompt=F, output=F, sequences=I)
 """What a visit to a language model takes."""
+
+MODEL = _record(
+    64,
+    prefill_fixed_ns=I,
+    prefill_ns_per_token=F,
+    prefill_ns_per_token2=F,
+    decode_at=I,  # where the times of a decoding step begin in ``steps``, by active sequences
+    most=I,  # most active sequences
+    kv_tokens=I,
+    engines_at=I,  # the first of its engines
+)
+"""How a language model generates; see ``Iterations``."""
+
+ENGINE = _record(
+    64,
+    active_first=I,  # those that it generates for
+    joining_first=I,  # those that it admits at the next boundary
+    sequences=I,  # of both
+    kv_tokens=I,  # reserved by both
+    began_ns=I,  # when the present run began
+    step_ns=I,
+    steps=I,  # iterations of the present run; 0 between runs
+)
+"""A replica of a language model."""
+
+JOB = _record(40, prompt=I, left=I, sequences=I, kv_tokens=I, admitted_ns=I)
+"""A request at a language model; the row of the same number is the request."""
 
 SOURCE = _record(
     64,
@@ -101,6 +128,10 @@ class Tables(NamedTuple):
         rows_f: the same memory as floats.
         stops: stops.
         visits: visits of all routes.
+        tokens: what visits to language models take.
+        models: language models at stations.
+        engines: their engines.
+        jobs: what is known of requests at language models, by row.
         steps: rates of stops in time.
         servers: free times of the servers of stations that have several, a heap each.
         factors: batch factors of stations.
@@ -119,6 +150,10 @@ class Tables(NamedTuple):
     rows_f: Floats
     stops: Records
     visits: Records
+    tokens: Records
+    models: Records
+    engines: Records
+    jobs: Records
     steps: Ints
     servers: Ints
     factors: Floats
@@ -203,7 +238,7 @@ class Pool:
 
     """
 
-    def __init__(self, dtype: type) -> None:
+    def __init__(self, dtype: type | np.dtype[np.void]) -> None:
         self.array: np.ndarray = np.zeros(64, dtype=dtype)
         self._count = 0
         self._lengths: dict[int, int] = {}

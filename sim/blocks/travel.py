@@ -1,5 +1,6 @@
 """How requests travel within a block: born at sources, from stop to stop, to their end."""
 
+from sim.blocks.generation import take_generation
 from sim.blocks.stops import (
     COMPLETED,
     LOST,
@@ -21,6 +22,7 @@ from sim.blocks.tables import (
     BOUNDED,
     ENDED_COUNT,
     FREE,
+    GENERATION,
     LINK,
     NONE,
     OUT,
@@ -191,8 +193,10 @@ def _take_others(t: Tables, order: Ints, until_ns: int) -> None:
             take_station(t, stop, until_ns)
         elif kind == BOUNDED:
             take_bounded(t, stop, until_ns)
+        elif kind == GENERATION:
+            take_generation(t, stop, until_ns)
         if t.counts[OUT] > 0:
-            if stops[stop].servers > 1:
+            if stops[stop].servers > 1 or kind == GENERATION:
                 order_out(rows, t.out, t.counts[OUT], t.keys, t.slots)
             _send_on(t, until_ns)
 

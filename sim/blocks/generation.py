@@ -1,0 +1,272 @@
+"""Stations of language models, taken through a block run by run; see ``sim.events_generation``.
+
+The jobs of an engine are rows of requests: those it generates for, and those that join it at the
+next boundary. A request that is dropped while tokens are generated for it leaves a *ghost* behind, a
+row that takes its place until the last token.
+"""
+
+from sim.blocks.stops import DROPPED, LOST, NEVER, end, gather, wait
+from sim.blocks.tables import (
+    FREE,
+    NONE,
+    OUT,
+    Records,
+    Tables,
+)
+from sim.compiled import in_place, inlined
+from sim.request_rows import (
+    AT,
+    LENGTH,
+    NEXT,
+    OUTCOME,
+    PARTS,
+    SIZE,
+    VISIT,
+)
+from sim.work import batch_ns, prompt_ns, whole
+
+GHOST = -2
+"""Outcome of a row that is kept for the sake of its engine only."""
+
+
+@in_place
+def take_generation(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station of a language model generate up to the cut."""
+    rows, stops = t.rows, t.stops
+    n = gather(rows, stops, t.keys, t.slots, station, until_ns)
+    if stops[station].failed:
+        for i in range(n):
+            slot = t.slots[i]
+            end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
+        return
+    model = stops[station].model
+    first, last = t.models[model].engines_at, t.models[model].engines_at + stops[station].servers
+    i = 0
+    while True:
+        now_ns = rows[t.slots[i], AT] if i < n else NEVER
+        for engine in range(first, last):
+            if t.engines[engine].steps > 0:
+                now_ns = min(now_ns, _run_ends_ns(t.engines, engine))
+        if now_ns >= until_ns:
+            break
+        for engine in range(first, last):
+            if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
+                _end_run(t, station, engine, now_ns)
+        arrived = False
+        while i < n and rows[t.slots[i], AT] == now_ns:
+            arrived |= _enter(t, station, model, t.slots[i], now_ns)
+            i += 1
+        _hand_out(t, station, model, first, last)
+        for engine in range(first, last):
+            if t.engines[engine].steps > 0 and t.engines[engine].joining_first != NONE:
+                _cut(t, station, engine, now_ns)
+            if t.engines[engine].steps == 0:
+                _start_run(t, station, model, engine, now_ns)
+        if arrived and stops[station].capacity != NONE:
+            _drop_last(t, station, now_ns)
+
+
+@inlined
+def _run_ends_ns(engines: Records, engine: int) -> int:
+    return engines[engine].began_ns + engines[engine].steps * engines[engine].step_ns
+
+
+@in_place
+def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
+    """Queue a request, unless it would never fit, and hold up all that come after it."""
+    rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
+    visit = rows[slot, VISIT]
+    tokens, operator = t.visits[visit].tokens, t.visits[visit].operator
+    prompt = whole(t.tokens[tokens].prompt * rows_f[slot, SIZE])
+    left = whole(t.tokens[tokens].output * rows_f[slot, LENGTH] * rows_f[slot, PARTS + operator])
+    sequences = t.tokens[tokens].sequences
+    jobs[slot].prompt, jobs[slot].left, jobs[slot].sequences = prompt, left, sequences
+    jobs[slot].kv_tokens = prompt + sequences * left
+    if jobs[slot].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
+        end(rows, t.flights, t.ended, t.counts, slot, DROPPED, now_ns)
+        return False
+    wait(rows, t.stops, station, slot)
+    return True
+
+
+@in_place
+def _hand_out(t: Tables, station: int, model: int, first: int, last: int) -> None:
+    """Assign waiting requests in order, each to the engine with the fewest sequences."""
+    rows, stops, engines, jobs = t.rows, t.stops, t.engines, t.jobs
+    most, memory = t.models[model].most, t.models[model].kv_tokens
+    while stops[station].waiting_first != NONE:
+        slot = stops[station].waiting_first
+        best = NONE
+        for engine in range(first, last):
+            if (
+                engines[engine].sequences + jobs[slot].sequences <= most
+                and engines[engine].kv_tokens + jobs[slot].kv_tokens <= memory
+                and (best == NONE or engines[engine].sequences < engines[best].sequences)
+            ):
+                best = engine
+        if best == NONE:
+            break
+        stops[station].waiting_first = rows[slot, NEXT]
+        stops[station].waiting -= 1
+        if rows[slot, NEXT] == NONE:
+            stops[station].waiting_last = NONE
+        engines[best].sequences += jobs[slot].sequences
+        engines[best].kv_tokens += jobs[slot].kv_tokens
+        rows[slot, NEXT] = engines[best].joining_first
+        engines[best].joining_first = slot
+
+
+@in_place
+def _cut(t: Tables, station: int, engine: int, now_ns: int) -> None:
+    """End the present run at the boundary that comes next, if it goes on beyond."""
+    engines = t.engines
+    passed_ns = now_ns - engines[engine].began_ns
+    steps = max(1, (passed_ns + engines[engine].step_ns - 1) // engines[engine].step_ns)
+    if steps < engines[engine].steps:
+        engines[engine].steps = steps
+        if _run_ends_ns(engines, engine) == now_ns:
+            _end_run(t, station, engine, now_ns)
+
+
+@in_place
+def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
+    """Let requests that are done leave."""
+    rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
+    operators = (rows.shape[1] - PARTS - 1) // 5
+    steps = engines[engine].steps
+    t.stops[station].busy_ns += steps * engines[engine].step_ns
+    engines[engine].steps = 0
+    slot = engines[engine].active_first
+    engines[engine].active_first = NONE
+    while slot != NONE:
+        following = rows[slot, NEXT]
+        jobs[slot].left -= steps
+        if jobs[slot].left > 0:
+            rows[slot, NEXT] = engines[engine].active_first
+            engines[engine].active_first = slot
+        else:
+            engines[engine].sequences -= jobs[slot].sequences
+            engines[engine].kv_tokens -= jobs[slot].kv_tokens
+            if rows[slot, OUTCOME] == GHOST:
+                t.free[counts[FREE]] = slot
+                counts[FREE] += 1
+            else:
+                operator = t.visits[rows[slot, VISIT]].operator
+                rows[slot, PARTS + 3 * operators + operator] = now_ns - jobs[slot].admitted_ns
+                rows[slot, VISIT] += 1
+                rows[slot, AT] = now_ns
+                t.out[counts[OUT]] = slot
+                counts[OUT] += 1
+        slot = following
+
+
+@in_place
+def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) -> None:
+    """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
+    rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
+    operators = (rows.shape[1] - PARTS - 1) // 5
+    decoding, steps = 0, NEVER
+    slot = engines[engine].active_first
+    while slot != NONE:
+        decoding += jobs[slot].sequences
+        steps = min(steps, jobs[slot].left)
+        slot = rows[slot, NEXT]
+    step_ns = t.steps[models[model].decode_at + decoding - 1] if decoding > 0 else 0
+    slot = engines[engine].joining_first
+    if slot != NONE:
+        steps = 1
+        step_ns += models[model].prefill_fixed_ns
+    while slot != NONE:
+        following = rows[slot, NEXT]
+        step_ns += prompt_ns(
+            jobs[slot].prompt,
+            models[model].prefill_ns_per_token,
+            models[model].prefill_ns_per_token2,
+        )
+        jobs[slot].admitted_ns = now_ns
+        operator = t.visits[rows[slot, VISIT]].operator
+        rows[slot, PARTS + operators + operator] = now_ns - rows[slot, AT]
+        rows[slot, NEXT] = engines[engine].active_first
+        engines[engine].active_first = slot
+        slot = following
+    engines[engine].joining_first = NONE
+    if engines[engine].active_first == NONE:
+        return
+    step_ns = batch_ns(step_ns, 1.0, t.stops[station].slowdown)
+    engines[engine].began_ns, engines[engine].step_ns = now_ns, step_ns
+    engines[engine].steps = steps
+
+
+@in_place
+def _drop_last(t: Tables, station: int, now_ns: int) -> None:
+    """Drop the last of a queue, as many as its room does not hold."""
+    rows, stops = t.rows, t.stops
+    room = stops[station].capacity
+    if stops[station].waiting <= room:
+        return
+    slot, kept = stops[station].waiting_first, NONE
+    for _ in range(room):
+        kept, slot = slot, rows[slot, NEXT]
+    stops[station].waiting, stops[station].waiting_last = room, kept
+    if kept == NONE:
+        stops[station].waiting_first = NONE
+    else:
+        rows[kept, NEXT] = NONE
+    while slot != NONE:
+        following = rows[slot, NEXT]
+        end(rows, t.flights, t.ended, t.counts, slot, DROPPED, now_ns)
+        slot = following
+
+
+@in_place
+def forget_ended(t: Tables, station: int) -> None:
+    """Take requests that have ended out of what joins engines, and leave ghosts of the active."""
+    rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
+    first = t.models[t.stops[station].model].engines_at
+    for engine in range(first, first + t.stops[station].servers):
+        slot = engines[engine].joining_first
+        engines[engine].joining_first = NONE
+        while slot != NONE:
+            following = rows[slot, NEXT]
+            if rows[slot, OUTCOME] == DROPPED:
+                engines[engine].sequences -= jobs[slot].sequences
+                engines[engine].kv_tokens -= jobs[slot].kv_tokens
+            else:
+                rows[slot, NEXT] = engines[engine].joining_first
+                engines[engine].joining_first = slot
+            slot = following
+        slot, before = engines[engine].active_first, NONE
+        while slot != NONE:
+            if rows[slot, OUTCOME] == DROPPED:
+                # The end is told of this very row, so another takes its place in the engine.
+                counts[FREE] -= 1
+                ghost = t.free[counts[FREE]]
+                rows[ghost, OUTCOME], rows[ghost, NEXT] = GHOST, rows[slot, NEXT]
+                jobs[ghost].left, jobs[ghost].sequences = jobs[slot].left, jobs[slot].sequences
+                jobs[ghost].kv_tokens = jobs[slot].kv_tokens
+                if before == NONE:
+                    engines[engine].active_first = ghost
+                else:
+                    rows[before, NEXT] = ghost
+                slot = ghost
+            before, slot = slot, rows[slot, NEXT]
+
+
+@in_place
+def lose_jobs(t: Tables, station: int, at_ns: int) -> None:
+    """Lose all that engines generate for, or are about to."""
+    rows, engines, counts = t.rows, t.engines, t.counts
+    first = t.models[t.stops[station].model].engines_at
+    for engine in range(first, first + t.stops[station].servers):
+        lists = (engines[engine].joining_first, engines[engine].active_first)
+        engines[engine].joining_first = engines[engine].active_first = NONE
+        for i in range(2):
+            slot = lists[i]
+            while slot != NONE:
+                following = rows[slot, NEXT]
+                if rows[slot, OUTCOME] == GHOST:
+                    t.free[counts[FREE]] = slot
+                    counts[FREE] += 1
+                else:
+                    end(rows, t.flights, t.ended, counts, slot, LOST, at_ns)
+                slot = following
