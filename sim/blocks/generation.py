@@ -5,24 +5,10 @@ next boundary. A request that is dropped while tokens are generated for it leave
 row that takes its place until the last token.
 """
 
-from sim.blocks.stops import DROPPED, LOST, NEVER, end, gather, wait
-from sim.blocks.tables import (
-    FREE,
-    NONE,
-    OUT,
-    Records,
-    Tables,
-)
+from sim.blocks.lists import end, gather, wait
+from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Records, Tables
 from sim.compiled import in_place, inlined
-from sim.request_rows import (
-    AT,
-    LENGTH,
-    NEXT,
-    OUTCOME,
-    PARTS,
-    SIZE,
-    VISIT,
-)
+from sim.request_rows import AT, LENGTH, NEXT, OUTCOME, PARTS, SIZE, VISIT
 from sim.work import batch_ns, prompt_ns, whole
 
 GHOST = -2
@@ -37,7 +23,7 @@ def take_generation(t: Tables, station: int, until_ns: int) -> None:
     if stops[station].failed:
         for i in range(n):
             slot = t.slots[i]
-            end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
+            end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, rows[slot, AT])
         return
     model = stops[station].model
     first, last = t.models[model].engines_at, t.models[model].engines_at + stops[station].servers
@@ -83,7 +69,7 @@ def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
     jobs[slot].prompt, jobs[slot].left, jobs[slot].sequences = prompt, left, sequences
     jobs[slot].kv_tokens = prompt + sequences * left
     if jobs[slot].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
-        end(rows, t.flights, t.ended, t.counts, slot, DROPPED, now_ns)
+        end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
         return False
     wait(rows, t.stops, station, slot)
     return True
@@ -214,7 +200,7 @@ def _drop_last(t: Tables, station: int, now_ns: int) -> None:
         rows[kept, NEXT] = NONE
     while slot != NONE:
         following = rows[slot, NEXT]
-        end(rows, t.flights, t.ended, t.counts, slot, DROPPED, now_ns)
+        end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
         slot = following
 
 
@@ -228,7 +214,7 @@ def forget_ended(t: Tables, station: int) -> None:
         engines[engine].joining_first = NONE
         while slot != NONE:
             following = rows[slot, NEXT]
-            if rows[slot, OUTCOME] == DROPPED:
+            if rows[slot, OUTCOME] == IS_DROPPED:
                 engines[engine].sequences -= jobs[slot].sequences
                 engines[engine].kv_tokens -= jobs[slot].kv_tokens
             else:
@@ -237,7 +223,7 @@ def forget_ended(t: Tables, station: int) -> None:
             slot = following
         slot, before = engines[engine].active_first, NONE
         while slot != NONE:
-            if rows[slot, OUTCOME] == DROPPED:
+            if rows[slot, OUTCOME] == IS_DROPPED:
                 # The end is told of this very row, so another takes its place in the engine.
                 counts[FREE] -= 1
                 ghost = t.free[counts[FREE]]
@@ -268,5 +254,5 @@ def lose_jobs(t: Tables, station: int, at_ns: int) -> None:
                     t.free[counts[FREE]] = slot
                     counts[FREE] += 1
                 else:
-                    end(rows, t.flights, t.ended, counts, slot, LOST, at_ns)
+                    end(rows, t.flights, t.ended, counts, slot, IS_LOST, at_ns)
                 slot = following

@@ -96,9 +96,7 @@ def _arrange(stops: Records, visits: Records, spans: Ints, order: Ints) -> int:
         stop = order[i]
         whence = origin[stop]
         one_at_a_time = stops[stop].kind == LINK or (
-            stops[stop].kind == STATION
-            and stops[stop].servers == 1
-            and stops[stop].max_batch == 1
+            stops[stop].kind == STATION and stops[stop].servers == 1 and stops[stop].max_batch == 1
         )
         stops[stop].inline = one_at_a_time and whence >= 0
     return count

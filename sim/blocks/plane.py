@@ -12,6 +12,7 @@ import numpy as np
 from scenarios.application import Tokens
 from scenarios.requests import RequestBlock
 from sim.blocks.generation import forget_ended, lose_jobs
+from sim.blocks.losses import lose, sweep
 from sim.blocks.order import arrange
 from sim.blocks.sources import SourceBook
 from sim.blocks.tables import (
@@ -22,6 +23,8 @@ from sim.blocks.tables import (
     ENGINE,
     FREE,
     GENERATION,
+    IS_DROPPED,
+    IS_IN_FLIGHT,
     JOB,
     LINK,
     MODEL,
@@ -35,11 +38,8 @@ from sim.blocks.tables import (
     Table,
     Tables,
 )
-from sim.blocks.travel import lose, move, sweep
+from sim.blocks.travel import move
 from sim.data_plane import (
-    DROPPED,
-    IN_FLIGHT,
-    OUTCOMES,
     Iterations,
     LinkSpec,
     Recorder,
@@ -230,11 +230,9 @@ class BlocksPlane:
                 return
             t = self._current()
             outcome = self._rows[:, OUTCOME]
-            theirs = (outcome == OUTCOMES.index(IN_FLIGHT)) & (
-                self._rows[:, DEPLOYMENT] == deployment
-            )
+            theirs = (outcome == IS_IN_FLIGHT) & (self._rows[:, DEPLOYMENT] == deployment)
             slots = np.nonzero(theirs)[0]
-            self._rows[slots, OUTCOME] = OUTCOMES.index(DROPPED)
+            self._rows[slots, OUTCOME] = IS_DROPPED
             self._rows[slots, ENDED] = at_ns
             ended = self._counts[ENDED_COUNT]
             t.ended[ended : ended + len(slots)] = slots
@@ -291,7 +289,7 @@ class BlocksPlane:
     def finish(self) -> None:
         """Report all that is under way at the horizon as in flight."""
         outcome = self._rows[:, OUTCOME]
-        slots = np.nonzero(outcome == OUTCOMES.index(IN_FLIGHT))[0]
+        slots = np.nonzero(outcome == IS_IN_FLIGHT)[0]
         self._rows[slots, ENDED] = self.now_ns
         self.recorder.record(self._rows, np.empty(0, dtype=np.int64), slots)
 
@@ -352,10 +350,17 @@ class BlocksPlane:
             if self._rows.shape[1] != width(self._sources.operators):
                 self._grow_rows(self._sources.operators)
             room = len(self._rows)
-            old = self._scratch if hasattr(self, "_scratch") and len(self._scratch[0]) == room else None
+            old = (
+                self._scratch
+                if hasattr(self, "_scratch") and len(self._scratch[0]) == room
+                else None
+            )
             if old is None:
                 self._jobs = np.zeros(room, dtype=JOB)
-                old = tuple(np.empty(n, dtype=np.int64) for n in (room, room, room, 2 * room + 2048, 2 * room))
+                old = tuple(
+                    np.empty(n, dtype=np.int64)
+                    for n in (room, room, room, 2 * room + 2048, 2 * room)
+                )
                 self._scratch = old
             out, born, ended, keys, slots = old
             jobs = self._jobs

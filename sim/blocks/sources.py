@@ -30,9 +30,7 @@ class SourceBook:
         self._row_of: dict[int, int] = {}  # by query
         self._last_segment: dict[int, int] = {}  # by row
         self._arrivals = np.empty((0, 0), dtype=np.int64)
-        self._factors: dict[str, Floats] = {
-            name: np.empty((0, 0)) for name in COLUMNS
-        }
+        self._factors: dict[str, Floats] = {name: np.empty((0, 0)) for name in COLUMNS}
         self._variability: Floats = np.empty((0, 0, 0))
         self._active: Ints | None = None
 

@@ -5,118 +5,12 @@ before, since stops are taken in the order in which requests travel, and at each
 data plane lets all arrivals precede dispatch. Rows that leave before the cut are put into ``out``.
 """
 
-import numpy as np
-
+from sim.blocks.lists import end, gather, stay, wait
 from sim.blocks.sorting import before, sort_slots
-from sim.blocks.tables import (
-    ENDED_COUNT,
-    NONE,
-    OUT,
-    Floats,
-    Ints,
-    Records,
-    Tables,
-)
+from sim.blocks.tables import IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Floats, Ints, Records, Tables
 from sim.compiled import in_place, inlined
-from sim.request_rows import (
-    AT,
-    DEPLOYMENT,
-    ENDED,
-    NEXT,
-    OUTCOME,
-    PARTS,
-    SIZE,
-    VISIT,
-)
-from sim.work import NOMINAL, NS_PER_S, batch_ns, divided_up, step_at, whole
-from sim.work import finish_ns as finish_ns_from
-
-NEVER = np.iinfo(np.int64).max
-COMPLETED, LOST, DROPPED = 0, 2, 3  # indexes into ``OUTCOMES``
-
-
-# Lists
-
-
-@inlined
-def push(rows: Ints, stops: Records, stop: int, slot: int, at_ns: int) -> None:
-    """Let a request arrive at a stop, now or later."""
-    rows[slot, AT] = at_ns
-    rows[slot, NEXT] = NONE
-    tail = stops[stop].arriving_last
-    if tail == NONE:
-        stops[stop].arriving_first = slot
-        stops[stop].in_order = 1
-    else:
-        if before(rows, at_ns, slot, rows[tail, AT], tail):
-            stops[stop].in_order = 0
-        rows[tail, NEXT] = slot
-    stops[stop].arriving_last = slot
-
-
-@inlined
-def wait(rows: Ints, stops: Records, stop: int, slot: int) -> None:
-    """Put a request at the end of a station's queue."""
-    rows[slot, NEXT] = NONE
-    tail = stops[stop].waiting_last
-    if tail == NONE:
-        stops[stop].waiting_first = slot
-    else:
-        rows[tail, NEXT] = slot
-    stops[stop].waiting_last = slot
-    stops[stop].waiting += 1
-
-
-@inlined
-def stay(rows: Ints, stops: Records, stop: int, slot: int) -> None:
-    """Keep a request in service beyond the cut; ``AT`` is when it leaves."""
-    rows[slot, NEXT] = NONE
-    tail = stops[stop].serving_last
-    if tail == NONE:
-        stops[stop].serving_first = slot
-    else:
-        rows[tail, NEXT] = slot
-    stops[stop].serving_last = slot
-
-
-@inlined
-def end(
-    rows: Ints, flights: Ints, ended: Ints, counts: Ints, slot: int, outcome: int, at_ns: int
-) -> None:
-    """End a request."""
-    rows[slot, OUTCOME] = outcome
-    rows[slot, ENDED] = at_ns
-    flights[rows[slot, DEPLOYMENT]] -= 1
-    ended[counts[ENDED_COUNT]] = slot
-    counts[ENDED_COUNT] += 1
-
-
-@inlined
-def gather(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int, until_ns: int) -> int:
-    """Move a stop's arrivals before a cut into ``slots``, in order; return how many."""
-    n, slot = 0, stops[stop].arriving_first
-    if stops[stop].in_order:
-        while slot != NONE and rows[slot, AT] < until_ns:
-            slots[n] = slot
-            n += 1
-            slot = rows[slot, NEXT]
-        stops[stop].arriving_first = slot
-        if slot == NONE:
-            stops[stop].arriving_last = NONE
-        return n
-    stops[stop].arriving_first = stops[stop].arriving_last = NONE
-    stops[stop].in_order = 1
-    while slot != NONE:
-        following = rows[slot, NEXT]
-        if rows[slot, AT] < until_ns:
-            keys[n], slots[n] = rows[slot, AT], slot
-            n += 1
-        else:
-            push(rows, stops, stop, slot, rows[slot, AT])
-        slot = following
-    sort_slots(rows, keys, slots, n)
-    return n
-
+from sim.request_rows import AT, NEXT, PARTS, SIZE, VISIT
+from sim.work import NOMINAL, NS_PER_S, batch_ns, divided_up, finish_ns, step_at, whole
 
 # Servers
 
@@ -221,7 +115,7 @@ def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> i
     at, n = stops[stop].steps_at, stops[stop].steps
     step = step_at(steps, at, n, stops[stop].step, start_ns)
     stops[stop].step = step
-    return finish_ns_from(steps, at, n, step, start_ns, work)
+    return finish_ns(steps, at, n, step, start_ns, work)
 
 
 @inlined
@@ -278,7 +172,7 @@ def take_station(t: Tables, station: int, until_ns: int) -> None:
     if stops[station].failed:
         for i in range(n):
             slot = t.slots[i]
-            end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
+            end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, rows[slot, AT])
         return
     for i in range(n):
         wait(rows, stops, station, t.slots[i])
@@ -300,7 +194,7 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
     if stops[station].failed:
         for i in range(n):
             slot = t.slots[i]
-            end(rows, t.flights, t.ended, t.counts, slot, LOST, rows[slot, AT])
+            end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, rows[slot, AT])
         return
     i = 0
     while True:
@@ -497,5 +391,5 @@ def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
         rows[last, NEXT] = NONE
     while slot != NONE:
         following = rows[slot, NEXT]
-        end(rows, t.flights, t.ended, t.counts, slot, DROPPED, now_ns)
+        end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
         slot = following

@@ -10,10 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.data_plane import OUTCOMES
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NONE = -1
+NEVER = np.iinfo(np.int64).max
+SINK_STOP = 0
+"""Where requests that are done await the cut."""
+
+IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_IN_FLIGHT = range(len(OUTCOMES))
+"""Outcomes, as rows hold them."""
 
 Records = NDArray[np.void]
 
@@ -30,90 +38,90 @@ def _record(size: int, **fields: type) -> np.dtype[np.void]:
     )
 
 
-I, F = np.int64, np.float64
+INT, FLOAT = np.int64, np.float64
 
 # What is read of a stop for each request that passes comes first, to lie in one line of a cache.
 STOP = _record(
     256,
-    inline=I,  # whether its arrivals come in order from one place, so that none must be awaited
-    kind=I,
-    free_ns=I,  # when the link, or the only server, is free again
-    rate=I,  # its rate, if that never changes; else 0
-    propagation_ns=I,
-    slowdown=F,
-    busy_ns=I,  # of service begun, summed over servers
-    waiting_first=I,  # those that wait to be served, in order
-    failed=I,
-    arriving_first=I,  # those that come from elsewhere and were not taken in yet
-    arriving_last=I,
-    in_order=I,  # whether they are in order
-    serving_first=I,  # those in service beyond the last cut
-    serving_last=I,
-    waiting_last=I,
-    waiting=I,  # how many wait
-    steps_at=I,  # where its rates begin in ``steps``
-    steps=I,  # how many steps they have
-    step=I,  # the step in which it began something last
-    servers=I,
-    servers_at=I,  # where the heap of its servers' free times begins in ``servers``
-    max_batch=I,
-    max_wait_ns=I,
-    capacity=I,
-    factors_at=I,  # where its batch factors begin in ``factors``
-    model=I,  # the language model that it serves
+    inline=INT,  # whether its arrivals come in order from one place, so that none must be awaited
+    kind=INT,
+    free_ns=INT,  # when the link, or the only server, is free again
+    rate=INT,  # its rate, if that never changes; else 0
+    propagation_ns=INT,
+    slowdown=FLOAT,
+    busy_ns=INT,  # of service begun, summed over servers
+    waiting_first=INT,  # those that wait to be served, in order
+    failed=INT,
+    arriving_first=INT,  # those that come from elsewhere and were not taken in yet
+    arriving_last=INT,
+    in_order=INT,  # whether they are in order
+    serving_first=INT,  # those in service beyond the last cut
+    serving_last=INT,
+    waiting_last=INT,
+    waiting=INT,  # how many wait
+    steps_at=INT,  # where its rates begin in ``steps``
+    steps=INT,  # how many steps they have
+    step=INT,  # the step in which it began something last
+    servers=INT,
+    servers_at=INT,  # where the heap of its servers' free times begins in ``servers``
+    max_batch=INT,
+    max_wait_ns=INT,
+    capacity=INT,
+    factors_at=INT,  # where its batch factors begin in ``factors``
+    model=INT,  # the language model that it serves
 )
 """A stop: a station, a link, or the sink, where requests that are done await the cut."""
 
 # Kinds of stops.
 SINK, LINK, STATION, BOUNDED, GENERATION = range(5)
 
-VISIT = _record(32, stop=I, operator=I, mean=F, tokens=I)
+VISIT = _record(32, stop=INT, operator=INT, mean=FLOAT, tokens=INT)
 """A visit; each route is a run of them that ends in one whose stop is NONE."""
 
-TOKENS = _record(24, prompt=F, output=F, sequences=I)
+TOKENS = _record(24, prompt=FLOAT, output=FLOAT, sequences=INT)
 """What a visit to a language model takes."""
 
 MODEL = _record(
     64,
-    prefill_fixed_ns=I,
-    prefill_ns_per_token=F,
-    prefill_ns_per_token2=F,
-    decode_at=I,  # where the times of a decoding step begin in ``steps``, by active sequences
-    most=I,  # most active sequences
-    kv_tokens=I,
-    engines_at=I,  # the first of its engines
+    prefill_fixed_ns=INT,
+    prefill_ns_per_token=FLOAT,
+    prefill_ns_per_token2=FLOAT,
+    decode_at=INT,  # where the times of a decoding step begin in ``steps``, by active sequences
+    most=INT,  # most active sequences
+    kv_tokens=INT,
+    engines_at=INT,  # the first of its engines
 )
 """How a language model generates; see ``Iterations``."""
 
 ENGINE = _record(
     64,
-    active_first=I,  # those that it generates for
-    joining_first=I,  # those that it admits at the next boundary
-    sequences=I,  # of both
-    kv_tokens=I,  # reserved by both
-    began_ns=I,  # when the present run began
-    step_ns=I,
-    steps=I,  # iterations of the present run; 0 between runs
+    active_first=INT,  # those that it generates for
+    joining_first=INT,  # those that it admits at the next boundary
+    sequences=INT,  # of both
+    kv_tokens=INT,  # reserved by both
+    began_ns=INT,  # when the present run began
+    step_ns=INT,
+    steps=INT,  # iterations of the present run; 0 between runs
 )
 """A replica of a language model."""
 
-JOB = _record(40, prompt=I, left=I, sequences=I, kv_tokens=I, admitted_ns=I)
+JOB = _record(40, prompt=INT, left=INT, sequences=INT, kv_tokens=INT, admitted_ns=INT)
 """A request at a language model; the row of the same number is the request."""
 
 SOURCE = _record(
     64,
-    query=I,
-    position=I,  # of the next birth in the buffer
-    count=I,  # births in the buffer
-    number=I,  # number of the first birth in the buffer
-    last_ns=I,  # time of the last birth in the buffer
-    close_ns=I,  # no birth at this time or later
-    exhausted=I,  # whether no more births will come
-    segment=I,  # the segment in force
+    query=INT,
+    position=INT,  # of the next birth in the buffer
+    count=INT,  # births in the buffer
+    number=INT,  # number of the first birth in the buffer
+    last_ns=INT,  # time of the last birth in the buffer
+    close_ns=INT,  # no birth at this time or later
+    exhausted=INT,  # whether no more births will come
+    segment=INT,  # the segment in force
 )
 """Where the requests of a query are born."""
 
-SEGMENT = _record(40, at_ns=I, visit=I, deployment=I, stride=I, next=I)
+SEGMENT = _record(40, at_ns=INT, visit=INT, deployment=INT, stride=INT, next=INT)
 """From a time on, births of a source follow a route; only each so-many-th is a request."""
 
 # Counts.

@@ -1,0 +1,114 @@
+"""How requests are born at their sources, block by block."""
+
+from sim.blocks.tables import (
+    BORN,
+    ENDED_COUNT,
+    FREE,
+    IS_IN_FLIGHT,
+    IS_UNSERVED,
+    NONE,
+    OUT,
+    Sources,
+    Tables,
+)
+from sim.compiled import in_place
+from sim.request_rows import (
+    ALLOWANCE,
+    ARRIVAL,
+    AT,
+    DEPLOYMENT,
+    ENDED,
+    LENGTH,
+    NUMBER,
+    OUTCOME,
+    PARTS,
+    QUERY,
+    SIZE,
+    VISIT,
+)
+
+MANY = 512
+"""Births after which those born are sent on, while their rows are at hand."""
+
+
+@in_place
+def give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
+    """Give birth to requests before the cut, source by source.
+
+    Returns:
+        The source at which to go on, when enough are in ``out`` or rows ran out.
+
+    """
+    rows, rows_f, free, out, born, counts = t.rows, t.rows_f, t.free, t.out, t.born, t.counts
+    ended, flights = t.ended, t.flights
+    state, segments, arrivals = sources.state, sources.segments, sources.arrivals
+    active, sizes, lengths = sources.active, sources.size, sources.length
+    allowances, variability = sources.allowance, sources.variability
+    any_size, any_length = len(sizes) > 0, len(lengths) > 0
+    any_allowance, any_variability = len(allowances) > 0, len(variability) > 0
+    width = rows.shape[1]
+    operators = (width - PARTS - 1) // 5
+    left, rows_left = counts[OUT], counts[FREE]
+    born_left, ended_left = counts[BORN], counts[ENDED_COUNT]
+    i = first
+    while i < len(active):
+        source = active[i]
+        position, count = state[source].position, state[source].count
+        close_ns = min(until_ns, state[source].close_ns)
+        number = state[source].number
+        query, segment = state[source].query, state[source].segment
+        deployment, visit = segments[segment].deployment, segments[segment].visit
+        stride, following = segments[segment].stride, segments[segment].next
+        while position < count:
+            at_ns = arrivals[source, position]
+            if at_ns >= close_ns:
+                break
+            while following != NONE and segments[following].at_ns <= at_ns:
+                segment = following
+                deployment, visit = segments[segment].deployment, segments[segment].visit
+                stride, following = segments[segment].stride, segments[segment].next
+            if stride > 1 and (number + position) % stride:
+                position += 1
+                continue
+            if rows_left == 0:
+                break
+            rows_left -= 1
+            slot = free[rows_left]
+            rows[slot, AT] = at_ns
+            rows[slot, QUERY] = query
+            rows[slot, NUMBER] = number + position
+            rows[slot, ARRIVAL] = at_ns
+            rows[slot, DEPLOYMENT] = deployment
+            rows[slot, VISIT] = visit
+            rows_f[slot, SIZE] = sizes[source, position] if any_size else 1.0
+            rows_f[slot, LENGTH] = lengths[source, position] if any_length else 1.0
+            rows_f[slot, ALLOWANCE] = allowances[source, position] if any_allowance else 1.0
+            for operator in range(operators):
+                rows_f[slot, PARTS + operator] = (
+                    variability[source, operator, position] if any_variability else 1.0
+                )
+            for part in range(PARTS + operators, width):
+                rows[slot, part] = 0
+            born[born_left] = slot
+            born_left += 1
+            if visit == NONE:
+                rows[slot, OUTCOME] = IS_UNSERVED
+                rows[slot, ENDED] = at_ns
+                ended[ended_left] = slot
+                ended_left += 1
+            else:
+                rows[slot, OUTCOME] = IS_IN_FLIGHT
+                flights[deployment] += 1
+                out[left] = slot
+                left += 1
+            position += 1
+        state[source].position = position
+        state[source].segment = segment
+        if rows_left == 0 and position < count and arrivals[source, position] < close_ns:
+            break
+        i += 1
+        if left > MANY:
+            break
+    counts[OUT], counts[FREE] = left, rows_left
+    counts[BORN], counts[ENDED_COUNT] = born_left, ended_left
+    return i
