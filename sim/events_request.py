@@ -1,7 +1,8 @@
 """What every part of the event data plane shares: moments, requests, and the order of events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,8 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
     """Lay requests of one application out as rows, shape (n, width); see ``sim.request_rows``."""
     operators = len(requests[0].variability)
     rows = np.zeros((len(requests), width(operators)), np.int64)
-    rows[:, QUERY : ENDED + 1] = [
+    # Value by value: a list of so many tuples would set the garbage collector going.
+    known = (
         (
             each.query,
             each.number,
@@ -85,15 +87,23 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
             each.ended_ns,
         )
         for each in requests
-    ]
-    rows.view(np.float64)[:, SIZE : queueing_at(operators)] = [
-        (each.size, each.length, each.allowance, *each.variability) for each in requests
-    ]
-    rows[:, queueing_at(operators) :] = [
+    )
+    factors = ((each.size, each.length, each.allowance, *each.variability) for each in requests)
+    parts = (
         (*each.queueing_ns, *each.batching_ns, *each.compute_ns, *each.transfer_ns)
         for each in requests
-    ]
+    )
+    first_part, values = queueing_at(operators), rows.view(np.float64)
+    rows[:, QUERY : ENDED + 1] = _table(known, np.int64, len(requests))
+    values[:, SIZE:first_part] = _table(factors, np.float64, len(requests))
+    rows[:, first_part:] = _table(parts, np.int64, len(requests))
     return rows
+
+
+def _table(
+    rows: Iterable[tuple[float, ...]], kind: type[np.generic], count: int
+) -> NDArray[np.generic]:
+    return np.fromiter(chain.from_iterable(rows), kind).reshape(count, -1)
 
 
 def interrupt(request: Request, outcome: str) -> None:

@@ -49,8 +49,14 @@ class Slots:
         return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
 
     def remove(self, number: int) -> int:
-        """Free the slot of a number, and return it."""
+        """Free the slot of a number, and return it.
+
+        Raises:
+            KeyError: if it has none.
+        """
         slot = self.find(number)
+        if slot < 0:
+            raise KeyError(number)
         self._free.append(slot)
         self.table[1 + number - self.table[0]] = -1
         return slot
