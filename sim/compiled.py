@@ -72,10 +72,11 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: Any) -> Function:
-    usual = numba.config.CACHE_DIR
+    config: Any = numba.config
+    usual = config.CACHE_DIR
     if DIRECTORY.exists():
-        numba.config.CACHE_DIR = str(DIRECTORY)
+        config.CACHE_DIR = str(DIRECTORY)
     try:
         return cast("Function", numba.njit(cache=True, error_model="numpy", **options)(function))
     finally:
-        numba.config.CACHE_DIR = usual
+        config.CACHE_DIR = usual

@@ -21,7 +21,7 @@ NS_PER_S = 1_000_000_000
 @in_place
 def divided_up(work: int, rate: int) -> int:
     """Return ``work / rate`` rounded up; both are above 0."""
-    return np.int64(np.uint64(work + rate - 1) // np.uint64(rate))
+    return int(np.uint64(work + rate - 1) // np.uint64(rate))
 
 
 @in_place
@@ -74,7 +74,7 @@ def finish_ns(
 @in_place
 def whole(amount: float) -> int:
     """Return an amount as a whole number of at least 1, rounded half to even."""
-    return max(1, np.int64(np.rint(amount)))
+    return max(1, int(np.rint(amount)))
 
 
 @in_place
@@ -87,9 +87,9 @@ def batch_ns(work_ns: int, factor: float, slowdown: float) -> int:
         slowdown: of a station whose neighbours are busy; 1 without any.
     """
     if factor != 1.0:
-        work_ns = np.int64(np.rint(work_ns * factor))
+        work_ns = int(np.rint(work_ns * factor))
     if slowdown != 1.0:
-        work_ns = np.int64(np.rint(work_ns * slowdown))
+        work_ns = int(np.rint(work_ns * slowdown))
     return work_ns
 
 

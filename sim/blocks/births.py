@@ -32,12 +32,13 @@ MANY = 512
 
 
 @in_place
-def give_birth(t: Tables, sources: Sources, first: int, until_ns: int) -> int:
+def give_birth(  # noqa: PLR0915
+    t: Tables, sources: Sources, first: int, until_ns: int
+) -> int:
     """Give birth to requests before the cut, source by source.
 
     Returns:
         The source at which to go on, when enough are in ``out`` or rows ran out.
-
     """
     rows, rows_f, free, out, born, counts = t.rows, t.rows_f, t.free, t.out, t.born, t.counts
     ended, flights = t.ended, t.flights

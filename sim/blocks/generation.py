@@ -1,8 +1,8 @@
 """Stations of language models, taken through a block run by run; see ``sim.events_generation``.
 
 The jobs of an engine are rows of requests: those it generates for, and those that join it at the
-next boundary. A request that is dropped while tokens are generated for it leaves a *ghost* behind, a
-row that takes its place until the last token.
+next boundary. A request that is dropped while tokens are generated for it leaves a *ghost* behind,
+a row that takes its place until the last token.
 """
 
 from sim.blocks.lists import end, gather, wait
@@ -16,7 +16,9 @@ GHOST = -2
 
 
 @in_place
-def take_generation(t: Tables, station: int, until_ns: int) -> None:
+def take_generation(  # noqa: PLR0912
+    t: Tables, station: int, until_ns: int
+) -> None:
     """Let a station of a language model generate up to the cut."""
     rows, stops = t.rows, t.stops
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
@@ -54,7 +56,7 @@ def take_generation(t: Tables, station: int, until_ns: int) -> None:
 
 @inlined
 def _run_ends_ns(engines: Records, engine: int) -> int:
-    return engines[engine].began_ns + engines[engine].steps * engines[engine].step_ns
+    return int(engines[engine].began_ns + engines[engine].steps * engines[engine].step_ns)
 
 
 @in_place

@@ -28,9 +28,8 @@ def arrange(stops: Records, visits: Records, routes: Mapping[int, tuple[int, int
 
     Raises:
         ValueError: the routes go round in circles.
-
     """
-    spans = np.array([each for each in routes.values()], dtype=np.int64).reshape(-1, 3)
+    spans = np.array(list(routes.values()), dtype=np.int64).reshape(-1, 3)
     order = np.empty(len(stops), dtype=np.int64)
     count = _arrange(stops, visits, spans, order)
     if count < 0:
@@ -42,7 +41,9 @@ def arrange(stops: Records, visits: Records, routes: Mapping[int, tuple[int, int
 
 
 @compiled
-def _arrange(stops: Records, visits: Records, spans: Ints, order: Ints) -> int:
+def _arrange(  # noqa: PLR0912
+    stops: Records, visits: Records, spans: Ints, order: Ints
+) -> int:
     n = len(stops)
     edges = 0
     for i in range(len(spans)):

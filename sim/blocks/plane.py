@@ -14,22 +14,21 @@ from scenarios.requests import RequestBlock
 from sim.blocks.generation import forget_ended, lose_jobs
 from sim.blocks.losses import lose, sweep
 from sim.blocks.order import arrange
+from sim.blocks.row_pool import RowPool
 from sim.blocks.sources import SourceBook
 from sim.blocks.tables import (
     BORN,
     BOUNDED,
-    COUNTS,
     ENDED_COUNT,
     ENGINE,
     FREE,
     GENERATION,
     IS_DROPPED,
-    IS_IN_FLIGHT,
-    JOB,
     LINK,
     MODEL,
     NONE,
     SINK,
+    SINK_STOP,
     STATION,
     STOP,
     TOKENS,
@@ -47,7 +46,7 @@ from sim.data_plane import (
     StationSpec,
 )
 from sim.rate_profile import RateProfile
-from sim.request_rows import DEPLOYMENT, ENDED, OUTCOME, width
+from sim.request_rows import ENDED, OUTCOME, width
 
 _BLANK = np.zeros((), dtype=STOP)
 for _list in ("arriving", "waiting", "serving"):
@@ -57,6 +56,7 @@ _BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
 BLOCK_REQUESTS = 4096
 """Births that a block aims at: their rows fit into the second level of a cache."""
 FIRST_BLOCK_NS = 10_000_000
+LEAST_BLOCK_NS = 1_000_000
 
 
 class BlocksPlane:
@@ -64,7 +64,6 @@ class BlocksPlane:
 
     Args:
         recorder: is told of requests' births and ends.
-
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -84,9 +83,7 @@ class BlocksPlane:
         self._orders: list[tuple[int, int, Callable[[], None]]] = []
         self._ordered = 0
         self._flights = np.zeros(64, dtype=np.int64)
-        self._rows = np.empty((0, width(0)), dtype=np.int64)
-        self._free = np.empty(0, dtype=np.int64)
-        self._counts = np.zeros(COUNTS, dtype=np.int64)
+        self._pool = RowPool(0)
         self._tables: Tables | None = None
         self._order: np.ndarray | None = None
         self._block_ns = FIRST_BLOCK_NS
@@ -168,6 +165,9 @@ class BlocksPlane:
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
         """Let a query's requests be born from ``at_ns`` on."""
         self._sources.open(query, blocks)
+        if self._pool.rows.shape[1] != width(self._sources.operators):
+            self._pool = RowPool(self._sources.operators)  # This was the first source.
+            self._tables = None
 
     def close_source(self, at_ns: int, query: int) -> None:
         """Let no request of a query be born at ``at_ns`` or later."""
@@ -182,8 +182,11 @@ class BlocksPlane:
         for visit in route.visits:
             number = self._visits.append()
             row = self._visits.rows[number]
-            name = ("link", visit.link) if visit.link is not None else ("station", visit.station)
-            row["stop"], row["operator"] = self._stop_of[name], visit.operator
+            row["operator"] = visit.operator
+            if visit.link is not None:
+                row["stop"] = self._stop_of["link", visit.link]
+            elif visit.station is not None:
+                row["stop"] = self._stop_of["station", visit.station]
             if isinstance(visit.mean, Tokens):
                 row["tokens"] = self._tokens.append()
                 self._tokens.rows[row["tokens"]] = (
@@ -203,48 +206,46 @@ class BlocksPlane:
 
     def fail_station(self, at_ns: int, station: int) -> None:
         """Lose what a station holds, and all that reaches it afterwards."""
-        stop = self._stop_of["station", station]
 
-        def fail() -> None:
+        def fail(stop: int) -> None:
             self._stops.rows["failed"][stop] = 1
             lose(self._current(), stop, at_ns)
             if self._stops.rows["kind"][stop] == GENERATION:
                 lose_jobs(self._current(), stop, at_ns)
 
-        self._cut_at(at_ns, fail)
+        self._change(at_ns, station, fail)
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
         """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
-        stop = self._stop_of["station", station]
 
-        def change() -> None:
+        def slow_down(stop: int) -> None:
             self._stops.rows["slowdown"][stop] = factor
 
-        self._cut_at(at_ns, change)
+        self._change(at_ns, station, slow_down)
+
+    def _change(self, at_ns: int, station: int, change: Callable[[int], None]) -> None:
+        def action() -> None:
+            stop = self._stop_of.get(("station", station))
+            if stop is not None:  # Else it was removed before that moment, as it held no request.
+                change(stop)
+
+        self._cut_at(at_ns, action)
 
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""
 
         def drop() -> None:
-            if self.in_flight(deployment) == 0:
-                return
-            t = self._current()
-            outcome = self._rows[:, OUTCOME]
-            theirs = (outcome == IS_IN_FLIGHT) & (self._rows[:, DEPLOYMENT] == deployment)
-            slots = np.nonzero(theirs)[0]
-            self._rows[slots, OUTCOME] = IS_DROPPED
-            self._rows[slots, ENDED] = at_ns
-            ended = self._counts[ENDED_COUNT]
-            t.ended[ended : ended + len(slots)] = slots
-            self._counts[ENDED_COUNT] += len(slots)
+            slots = self._pool.under_way(deployment)
+            self._pool.rows[slots, OUTCOME] = IS_DROPPED
+            self._pool.rows[slots, ENDED] = at_ns
+            self._pool.end(slots)
             self._flights[deployment] = 0
-            for stop in (0, *self._stop_of.values()):
-                sweep(t, stop)
+            while self._pool.counts[FREE] < len(slots):  # There may be as many ghosts.
+                self._grow()
+            for stop in (SINK_STOP, *self._stop_of.values()):
+                sweep(self._current(), stop)
                 if self._stops.rows["kind"][stop] == GENERATION:
-                    while self._counts[FREE] < len(slots):
-                        self._grow_rows(self._sources.operators)
-                        t = self._current()
-                    forget_ended(t, stop)
+                    forget_ended(self._current(), stop)
 
         self._cut_at(at_ns, drop)
 
@@ -288,10 +289,10 @@ class BlocksPlane:
 
     def finish(self) -> None:
         """Report all that is under way at the horizon as in flight."""
-        outcome = self._rows[:, OUTCOME]
-        slots = np.nonzero(outcome == IS_IN_FLIGHT)[0]
-        self._rows[slots, ENDED] = self.now_ns
-        self.recorder.record(self._rows, np.empty(0, dtype=np.int64), slots)
+        slots = self._pool.under_way()
+        self._pool.rows[slots, ENDED] = self.now_ns
+        self._pool.end(slots)
+        self._tell()
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:
@@ -300,105 +301,69 @@ class BlocksPlane:
 
     def _move_block(self, cut_ns: int) -> None:
         """Move requests up to a cut that is near."""
-        if self._sources.fill(cut_ns):
-            self._tables = None
+        self._sources.fill(cut_ns)
         if self._order is None:
-            live = {
-                deployment: (at, count, query)
-                for deployment, (at, count, query) in self._routes.items()
-                if self._flights[deployment] or self._sources.directs(query, deployment)
+            self._routes = {
+                deployment: route
+                for deployment, route in self._routes.items()
+                if self._flights[deployment]
+                or self._sources.directs(route[2], deployment, self.now_ns)
             }
-            self._routes = live
-            self._order = arrange(self._stops.rows, self._visits.rows, live)
-        t, sources = self._current(), self._sources.arrays()
-        born, first = 0, 0
+            self._order = arrange(self._stops.rows, self._visits.rows, self._routes)
+        sources, first, births = self._sources.arrays(), 0, 0
         while True:
-            first = move(t, sources, self._order, first, cut_ns)
-            born += int(self._counts[BORN])
+            before = int(self._pool.counts[BORN])
+            first = move(self._current(), sources, self._order, first, cut_ns)
+            births += int(self._pool.counts[BORN]) - before
             if first == len(sources.active):
                 break
             self._tell()
-            if self._counts[FREE] == 0:
-                self._grow_rows(self._sources.operators)
-                t = self._current()
+            if self._pool.counts[FREE] == 0:
+                self._grow()
         elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
-        if born:
-            self._block_ns = max(1_000_000, elapsed_ns * BLOCK_REQUESTS // born)
+        if births:
+            self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * BLOCK_REQUESTS // births)
         elif elapsed_ns == self._block_ns:
             self._block_ns *= 2
         self._sources.retire(cut_ns)
-        if self._counts[ENDED_COUNT] > BLOCK_REQUESTS // 2:
+        if self._pool.counts[ENDED_COUNT] > BLOCK_REQUESTS // 2:
             self._tell()
 
     def _tell(self) -> None:
-        """Tell the recorder of births and ends, and take back the rows of requests that ended."""
-        born, ended = int(self._counts[BORN]), int(self._counts[ENDED_COUNT])
-        if not born + ended:
-            return
-        t = self._current()
-        slots = t.ended[:ended]
-        self.recorder.record(self._rows, t.born[:born], slots)
-        free = int(self._counts[FREE])
-        self._rows[slots, OUTCOME] = NONE
-        t.free[free : free + ended] = slots[::-1]
-        self._counts[FREE] += ended
-        self._counts[BORN] = self._counts[ENDED_COUNT] = 0
+        """Tell the recorder of births and ends."""
+        pool = self._pool
+        born, ended = pool.counts[BORN], pool.counts[ENDED_COUNT]
+        if born or ended:
+            self.recorder.record(pool.rows, pool.born[:born], pool.ended[:ended])
+            pool.told()
+
+    def _grow(self) -> None:
+        self._pool.grow()
+        self._tables = None
 
     def _current(self) -> Tables:
         """Return the tables as they are, made anew if one of them was replaced."""
         if self._tables is None:
-            if self._rows.shape[1] != width(self._sources.operators):
-                self._grow_rows(self._sources.operators)
-            room = len(self._rows)
-            old = (
-                self._scratch
-                if hasattr(self, "_scratch") and len(self._scratch[0]) == room
-                else None
-            )
-            if old is None:
-                self._jobs = np.zeros(room, dtype=JOB)
-                old = tuple(
-                    np.empty(n, dtype=np.int64)
-                    for n in (room, room, room, 2 * room + 2048, 2 * room)
-                )
-                self._scratch = old
-            out, born, ended, keys, slots = old
-            jobs = self._jobs
+            pool = self._pool
             self._tables = Tables(
-                self._rows,
-                self._rows.view(np.float64),
-                self._stops.rows,
-                self._visits.rows,
-                self._tokens.rows,
-                self._models.rows,
-                self._engines.array,
-                jobs,
-                self._steps.array,
-                self._servers.array,
-                self._factors.array,
-                self._flights,
-                self._free,
-                out,
-                born,
-                ended,
-                self._counts,
-                keys,
-                slots,
+                rows=pool.rows,
+                rows_f=pool.rows_f,
+                stops=self._stops.rows,
+                visits=self._visits.rows,
+                tokens=self._tokens.rows,
+                models=self._models.rows,
+                engines=self._engines.array,
+                jobs=pool.jobs,
+                steps=self._steps.array,
+                servers=self._servers.array,
+                factors=self._factors.array,
+                flights=self._flights,
+                free=pool.free,
+                out=pool.out,
+                born=pool.born,
+                ended=pool.ended,
+                counts=pool.counts,
+                keys=pool.keys,
+                slots=pool.slots,
             )
         return self._tables
-
-    def _grow_rows(self, operators: int) -> None:
-        """Double the rows."""
-        old = self._rows
-        room = max(2 * BLOCK_REQUESTS, 2 * len(old))
-        self._rows = np.empty((room, width(operators)), dtype=np.int64)
-        if len(old):
-            self._rows[: len(old)] = old
-        self._rows[len(old) :, OUTCOME] = NONE
-        free = np.empty(room, dtype=np.int64)
-        count = int(self._counts[FREE])
-        free[:count] = self._free[:count]
-        free[count : count + room - len(old)] = np.arange(room - 1, len(old) - 1, -1)
-        self._counts[FREE] += room - len(old)
-        self._free = free
-        self._tables = None

@@ -18,8 +18,8 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
     if time_a != time_b:
         return time_a < time_b
     if rows[a, QUERY] != rows[b, QUERY]:
-        return rows[a, QUERY] < rows[b, QUERY]
-    return rows[a, NUMBER] < rows[b, NUMBER]
+        return bool(rows[a, QUERY] < rows[b, QUERY])
+    return bool(rows[a, NUMBER] < rows[b, NUMBER])
 
 
 @in_place
@@ -31,7 +31,6 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         keys: times; behind twice as many as rows, there is room for counts.
         slots: rows; the second half of the array is room to work in.
         n: how many.
-
     """
     moves = _insert(rows, keys, slots, n, MOVES * n)
     if moves > MOVES * n:

@@ -1,8 +1,10 @@
 """Where requests are born: the sources of the block data plane, and the routes that births take."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenarios.requests import RequestBlock
 from sim.blocks.tables import (
@@ -14,6 +16,8 @@ from sim.blocks.tables import (
     Sources,
     Table,
 )
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 FOREVER = np.iinfo(np.int64).max
 COLUMNS = ("size", "length", "allowance")
@@ -69,25 +73,23 @@ class SourceBook:
         self._segments.rows["next"][self._last_segment[row]] = segment
         self._last_segment[row] = segment
 
-    def directs(self, query: int, deployment: int) -> bool:
-        """Tell whether births of a query follow a deployment's route, now or later."""
+    def directs(self, query: int, deployment: int, now_ns: int) -> bool:
+        """Tell whether births of a query follow a deployment's route from now on, or will."""
         row = self._row_of.get(query)
         if row is None:
             return False
+        segments = self._segments.rows
         segment = int(self._state.rows["segment"][row])
         while segment != NONE:
-            if self._segments.rows["deployment"][segment] == deployment:
+            following = int(segments["next"][segment])
+            over = following != NONE and segments["at_ns"][following] <= now_ns
+            if not over and segments["deployment"][segment] == deployment:
                 return True
-            segment = int(self._segments.rows["next"][segment])
+            segment = following
         return False
 
-    def fill(self, until_ns: int) -> bool:
-        """Draw births until every open source has one at a time or later, or has no more.
-
-        Returns:
-            Whether the arrays are others than before.
-
-        """
+    def fill(self, until_ns: int) -> None:
+        """Draw births until every open source has one at a time or later, or has no more."""
         state, active = self._state.rows, self.active
         short = active[
             (state["last_ns"][active] < until_ns)
@@ -101,7 +103,6 @@ class SourceBook:
                     state["exhausted"][row] = 1
                 else:
                     self._append(row, block)
-        return bool(len(short))
 
     def _append(self, row: int, block: RequestBlock) -> None:
         """Put births behind those of a source that are still to come."""
@@ -112,7 +113,8 @@ class SourceBook:
         columns = {"size": block.size, "length": block.length, "allowance": block.allowance}
         for name, values in columns.items():
             if not len(self._factors[name]) and not (values == 1.0).all():
-                self._factors[name] = np.ones_like(self._arrivals, dtype=float)
+                ones: Floats = np.ones(self._arrivals.shape)
+                self._factors[name] = ones
         if not len(self._variability) and not (block.variability == 1.0).all():
             sources, room = self._arrivals.shape
             self._variability = np.ones((sources, self.operators, room))
@@ -181,7 +183,7 @@ class SourceBook:
         )
 
 
-def _grown(array: np.ndarray, shape: tuple[int, ...], fill: float) -> np.ndarray:
-    larger = np.full(shape, fill, dtype=array.dtype)
+def _grown(array: NDArray[Kind], shape: tuple[int, ...], fill: float) -> NDArray[Kind]:
+    larger: NDArray[Kind] = np.full(shape, fill, dtype=array.dtype)
     larger[tuple(slice(0, n) for n in array.shape)] = array
     return larger

@@ -61,7 +61,7 @@ def cross(
     rows[slot, PARTS + 4 * operators + visits[visit].operator] += arrival_ns - now_ns
     rows[slot, VISIT] = visit + 1
     rows[slot, AT] = arrival_ns
-    return arrival_ns
+    return int(arrival_ns)
 
 
 @inlined
@@ -313,7 +313,7 @@ def _next_start(rows: Ints, stops: Records, servers: Ints, station: int) -> int:
         for _ in range(most - 1):
             slot = rows[slot, NEXT]
         ready_ns = min(ready_ns, rows[slot, AT])
-    return max(freed_ns, ready_ns)
+    return int(max(freed_ns, ready_ns))
 
 
 @inlined

@@ -151,7 +151,6 @@ class Tables(NamedTuple):
         counts: how many of the above.
         keys: room to sort times in, twice.
         slots: room to sort rows in, twice.
-
     """
 
     rows: Ints
@@ -187,7 +186,6 @@ class Sources(NamedTuple):
         length: length of output over the mean, likewise.
         allowance: allowance, likewise.
         variability: factors on service times, shape (sources, operators, room); empty if all are 1.
-
     """
 
     state: Records
@@ -212,7 +210,6 @@ class Table:
 
     Args:
         record: their type.
-
     """
 
     def __init__(self, record: np.dtype[np.void]) -> None:
@@ -243,7 +240,6 @@ class Pool:
 
     Args:
         dtype: of the values.
-
     """
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:

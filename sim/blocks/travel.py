@@ -39,7 +39,6 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
     Returns:
         The source at which rows ran out, to be called again with; the number of sources if the cut
         is reached.
-
     """
     rows, stops = t.rows, t.stops
     if first == 0:

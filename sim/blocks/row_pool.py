@@ -1,0 +1,92 @@
+"""The rows of requests under way, and the room that compiled code needs beside them."""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.blocks.tables import (
+    BORN,
+    COUNTS,
+    ENDED_COUNT,
+    FREE,
+    IS_IN_FLIGHT,
+    JOB,
+    NONE,
+    Floats,
+    Ints,
+    Records,
+)
+from sim.request_rows import DEPLOYMENT, OUTCOME, width
+
+Kind = TypeVar("Kind", bound=np.generic)
+
+LEAST = 8192
+DIGITS = 2048
+
+
+class RowPool:
+    """Rows that are taken at a birth, and given back when an end was told.
+
+    Args:
+        operators: operators of the application.
+    """
+
+    def __init__(self, operators: int) -> None:
+        self.counts: Ints = np.zeros(COUNTS, dtype=np.int64)
+        self.rows: Ints = np.empty((0, width(operators)), dtype=np.int64)
+        self.jobs: Records = np.zeros(0, dtype=JOB)
+        self.free: Ints = np.empty(0, dtype=np.int64)
+        self.born: Ints = np.empty(0, dtype=np.int64)
+        self.ended: Ints = np.empty(0, dtype=np.int64)
+        self.grow()
+
+    def grow(self) -> None:
+        """Double the rows; those in use keep their numbers."""
+        old = len(self.rows)
+        room = max(LEAST, 2 * old)
+        self.rows = _longer(self.rows, room)
+        self.rows[old:, OUTCOME] = NONE
+        self.jobs = _longer(self.jobs, room)
+        self.born, self.ended = _longer(self.born, room), _longer(self.ended, room)
+        self.free = _longer(self.free, room)
+        self._put_back(np.arange(old, room))
+        self.out: Ints = np.empty(room, dtype=np.int64)
+        self.slots: Ints = np.empty(2 * room, dtype=np.int64)
+        self.keys: Ints = np.empty(2 * room + DIGITS, dtype=np.int64)
+
+    @property
+    def rows_f(self) -> Floats:
+        """The same memory as floats."""
+        return self.rows.view(np.float64)
+
+    def under_way(self, deployment: int | None = None) -> Ints:
+        """Return the rows of requests under way, of all deployments or of one."""
+        theirs = self.rows[:, OUTCOME] == IS_IN_FLIGHT
+        if deployment is not None:
+            theirs &= self.rows[:, DEPLOYMENT] == deployment
+        return np.nonzero(theirs)[0]
+
+    def end(self, slots: Ints) -> None:
+        """Note that requests have ended."""
+        count = int(self.counts[ENDED_COUNT])
+        self.ended[count : count + len(slots)] = slots
+        self.counts[ENDED_COUNT] += len(slots)
+
+    def told(self) -> None:
+        """Take rows back whose end was told."""
+        slots = self.ended[: self.counts[ENDED_COUNT]]
+        self.rows[slots, OUTCOME] = NONE
+        self._put_back(slots)
+        self.counts[BORN] = self.counts[ENDED_COUNT] = 0
+
+    def _put_back(self, slots: Ints) -> None:
+        count = int(self.counts[FREE])
+        self.free[count : count + len(slots)] = slots[::-1]
+        self.counts[FREE] += len(slots)
+
+
+def _longer(array: NDArray[Kind], room: int) -> NDArray[Kind]:
+    longer: NDArray[Kind] = np.zeros((room, *array.shape[1:]), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer

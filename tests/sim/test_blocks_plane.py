@@ -1,0 +1,219 @@
+"""The block data plane against the event data plane, its specification: the very same requests."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import Recording, flat, pipeline, requests
+
+from scenarios.application import Tokens
+from sim.blocks.plane import BlocksPlane
+from sim.data_plane import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
+from sim.events_plane import EventsPlane
+from sim.rate_profile import NOMINAL, RateProfile
+
+OPERATORS = 3
+END = 100_000
+PRIVATE = 100
+"""Number of the first of the links of a query; those below are shared."""
+
+BURSTS = st.lists(st.integers(0, 250), min_size=1, max_size=25, unique=True).map(sorted)
+SIZES = st.sampled_from((0.1, 1.0, 1.0, 2.5))
+
+
+@st.composite
+def profiles(draw, rates):
+    starts = sorted({0, *draw(st.lists(st.integers(1, 200), max_size=2))})
+    middle = [draw(st.sampled_from((0, *rates))) for _ in starts[1:]]
+    return RateProfile(tuple(starts), (*middle, draw(st.sampled_from(rates))))
+
+
+@st.composite
+def batching(draw, number):
+    max_batch = draw(st.sampled_from((1, 1, 2, 3)))
+    return StationSpec(
+        number,
+        servers=draw(st.sampled_from((1, 1, 2, 3))),
+        max_batch=max_batch,
+        max_wait_ns=draw(st.sampled_from((0, 7, 40))),
+        batch_factor=(1.0, 1.3, 1.7)[:max_batch],
+        speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
+        capacity=draw(st.sampled_from((None, None, 0, 2))),
+    )
+
+
+@st.composite
+def generating(draw, number):
+    step_ns, more_ns = draw(st.integers(1, 6)), draw(st.integers(0, 1))
+    return StationSpec(
+        number,
+        servers=draw(st.integers(1, 3)),
+        capacity=draw(st.sampled_from((None, None, 0, 2))),
+        iterations=Iterations(
+            draw(st.integers(0, 10)),
+            draw(st.sampled_from((0.3, 1.0))),
+            draw(st.sampled_from((0.0, 0.01))),
+            tuple(step_ns + more_ns * active for active in range(draw(st.integers(1, 5)))),
+            draw(st.sampled_from((15, 40, 200))),
+        ),
+    )
+
+
+@st.composite
+def networks(draw):
+    """Draw stations and links, and what the control plane orders, in order.
+
+    Links and stations are met in one order by all, so that routes lead forward; links 0 to 3 and
+    all stations are shared, the other links are private to a query.
+    """
+    stations = [
+        draw(st.one_of(batching(number), batching(number), generating(number)))
+        for number in range(draw(st.integers(1, OPERATORS)))
+    ]
+    queries = range(draw(st.integers(1, 4)))
+    links = [
+        LinkSpec(number, draw(profiles((10**9, 10**8))), draw(st.sampled_from((0, 15))))
+        for first in (0, *(PRIVATE + 10 * query for query in queries))
+        for number in range(first, first + OPERATORS + 1)
+    ]
+    orders, deployments = [], 0
+    for query in queries:
+        births = draw(BURSTS)
+        sizes = [draw(SIZES) for _ in births]
+        lengths = [draw(SIZES) for _ in births]
+        orders.append((0, "open_source", query, (births, sizes, lengths)))
+        for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
+            stops = []
+            for spec in stations:
+                if draw(st.booleans()):
+                    if draw(st.booleans()):
+                        first = draw(st.sampled_from((0, PRIVATE + 10 * query)))
+                        stops.append(("link", first + spec.id, 20.0))
+                    mean = draw(st.sampled_from((5.0, 30.0)))
+                    if spec.iterations is not None:
+                        mean = Tokens(mean / 5, mean / 3, draw(st.sampled_from((1, 1, 2))))
+                    stops.append(("station", spec.id, mean))
+            if stops and draw(st.booleans()):
+                first = draw(st.sampled_from((0, PRIVATE + 10 * query)))
+                stops.append(("link", first + OPERATORS, 3.0))
+            route = pipeline(deployments, *stops) if stops else None
+            orders.append((at_ns, "route", query, route))
+            deployments += 1
+        if draw(st.integers(0, 3)) == 0:
+            orders.append((draw(st.integers(1, 300)), "close_source", query))
+    for _ in range(draw(st.integers(0, 2))):
+        orders.append((draw(st.integers(1, 300)), "abort", draw(st.integers(0, deployments))))
+    if draw(st.integers(0, 2)) == 0:
+        orders.append((draw(st.integers(1, 300)), "fail_station", 0))
+    for _ in range(draw(st.integers(0, 2))):
+        station = draw(st.sampled_from(stations)).id
+        factor = draw(st.sampled_from((1.0, 1.5, 2.25)))
+        orders.append((draw(st.integers(1, 300)), "slow_down", station, factor))
+    orders.sort(key=lambda order: order[0])
+    return stations, links, orders, deployments
+
+
+def built(kind, network):
+    stations, links, orders, _ = network
+    recording = Recording()
+    plane = kind(recording)
+    for spec in stations:
+        plane.add_station(spec)
+    for spec in links:
+        plane.add_link(spec)
+    for at_ns, order, *what in orders:
+        if order == "open_source":
+            query, (births, sizes, lengths) = what
+            plane.open_source(at_ns, query, requests(births, sizes, OPERATORS, lengths))
+        else:
+            getattr(plane, order)(at_ns, *what)
+    return plane, recording
+
+
+def known(recording):
+    """List all that was told of births, and of ends; of those not completed, not the parts."""
+    ends = [
+        flat(each) if each.outcome == COMPLETED else flat(each)[:5] for each in recording.records
+    ]
+    return sorted(recording.births), sorted(ends, key=str)
+
+
+@given(
+    network=networks(),
+    cuts=st.lists(st.integers(1, 400), max_size=6),
+    horizon_ns=st.sampled_from((120, 350, END)),
+)
+@settings(max_examples=1000)
+def test_invariant_agreement_of_planes_on_random_networks(network, cuts, horizon_ns):
+    stations, _, _, deployments = network
+    (blocks, one), (events, other) = built(BlocksPlane, network), built(EventsPlane, network)
+    for cut_ns in sorted({*(cut for cut in cuts if cut < horizon_ns), horizon_ns}):
+        blocks.advance(cut_ns)
+        events.advance(cut_ns)
+        assert known(one) == known(other)
+        for spec in stations:
+            assert blocks.busy_ns(spec.id) == events.busy_ns(spec.id)
+        for deployment in range(deployments):
+            assert blocks.in_flight(deployment) == events.in_flight(deployment)
+    blocks.finish()
+    events.finish()
+    assert known(one) == known(other)
+
+
+def crowd(kind, queries, births, servers=1, max_batch=1):
+    """Return what becomes of many queries that meet at one station, at the same moments."""
+    recording = Recording()
+    plane = kind(recording)
+    plane.add_link(LinkSpec(0, RateProfile((0,), (10**9,)), 50))
+    plane.add_station(
+        StationSpec(
+            0,
+            servers,
+            max_batch,
+            max_wait_ns=500,
+            batch_factor=tuple(1 + 0.3 * i for i in range(max_batch)),
+        )
+    )
+    for query in range(queries):
+        plane.open_source(0, query, requests([1000 * (i + 1) for i in range(births)]))
+        plane.route(0, query, pipeline(query, ("link", 0, 3.0), ("station", 0, 4.0)))
+    plane.advance(10**9)
+    return known(recording)
+
+
+@pytest.mark.parametrize(("servers", "max_batch"), [(1, 1), (5, 1), (1, 7), (3, 4)])
+def test_planes_agree_where_many_queries_tie(servers, max_batch):
+    crowds = [crowd(kind, 300, 20, servers, max_batch) for kind in (BlocksPlane, EventsPlane)]
+    assert len(crowds[0][1]) == 6000
+    assert crowds[0] == crowds[1]
+
+
+def test_rows_grow_while_language_models_generate():
+    """More requests than there is room for at first, all of them under way at once."""
+
+    def generated(kind):
+        recording = Recording()
+        plane = kind(recording)
+        model = Iterations(5, 0.5, 0.0, (7,) * 20_000, 10**9)
+        plane.add_station(StationSpec(0, iterations=model))
+        plane.open_source(0, 0, requests(list(range(1, 12_001))))
+        visit = Visit(0, 0, None, Tokens(3.0, 400.0))
+        plane.route(0, 0, Route(0, (visit,)))
+        plane.advance(6_000)
+        plane.advance(10**8)
+        return known(recording)
+
+    blocks = generated(BlocksPlane)
+    assert len(blocks[1]) == 12_000
+    assert blocks == generated(EventsPlane)
+
+
+def test_routes_that_lead_back_are_refused():
+    plane = BlocksPlane(Recording())
+    plane.add_station(StationSpec(0))
+    plane.add_station(StationSpec(1))
+    for query in range(2):
+        plane.open_source(0, query, requests([1], operators=2))
+        there, back = (0, 1) if query else (1, 0)
+        plane.route(0, query, pipeline(query, ("station", there, 1.0), ("station", back, 1.0)))
+    with pytest.raises(ValueError, match="routes go round in a circle"):
+        plane.advance(10)
