@@ -113,18 +113,14 @@ class SourceBook:
         columns = {"size": block.size, "length": block.length, "allowance": block.allowance}
         for name, values in columns.items():
             if not len(self._factors[name]) and not (values == 1.0).all():
-                ones: Floats = np.ones(self._arrivals.shape)
-                self._factors[name] = ones
+                self._factors[name] = np.ones(self._arrivals.shape, dtype=np.float64)
         if not len(self._variability) and not (block.variability == 1.0).all():
             sources, room = self._arrivals.shape
             self._variability = np.ones((sources, self.operators, room))
-        for array, values in (
-            (self._arrivals, block.arrival_ns),
-            *((self._factors[name], columns[name]) for name in COLUMNS),
-        ):
-            if len(array):
-                array[row, :left] = array[row, done:count]
-                array[row, left : left + more] = values
+        _replace(self._arrivals, row, slice(done, count), block.arrival_ns)
+        for name in COLUMNS:
+            if len(self._factors[name]):
+                _replace(self._factors[name], row, slice(done, count), columns[name])
         if len(self._variability):
             self._variability[row, :, :left] = self._variability[row, :, done:count]
             self._variability[row, :, left : left + more] = block.variability.T
@@ -181,6 +177,13 @@ class SourceBook:
             self._factors["allowance"],
             self._variability,
         )
+
+
+def _replace(array: NDArray[Kind], row: int, kept: slice, more: NDArray[Kind]) -> None:
+    """Move the part of a row that is kept to its start, and put more behind it."""
+    left = kept.stop - kept.start
+    array[row, :left] = array[row, kept]
+    array[row, left : left + len(more)] = more
 
 
 def _grown(array: NDArray[Kind], shape: tuple[int, ...], fill: float) -> NDArray[Kind]:
