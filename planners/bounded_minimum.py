@@ -1,4 +1,4 @@
-"""The minimum of a smooth function within bounds, by scipy's L-BFGS-B, for functions of little work.
+"""The minimum of a smooth function within bounds, by scipy's L-BFGS-B, for cheap functions.
 
 ``scipy.optimize.minimize`` takes ten times as long to hand an array to such a function as the
 function takes itself. So the compiled steps of the algorithm are called here one by one, as scipy's

@@ -416,7 +416,7 @@ class _Factor:
             self._lower[start, start] = pivot
             self._solved[start] = right[0] / pivot
         else:
-            corner: Floats = np.linalg.cholesky(schur)
+            corner = np.asarray(np.linalg.cholesky(schur), dtype=np.float64)
             self._lower[rows, rows] = corner
             self._solved[rows] = solve_lower(corner, right)
         self._lower[rows, :start] = beside
@@ -517,78 +517,74 @@ def _surprise(
         logs: logarithms of the hyper-parameters.
         gradient: what the gradient is added to.
     """
-    blocks, count = squared.shape[0], squared.shape[1]
     signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
     over = np.exp(-2 * logs[:-2])
+    kernel, slope = _kernel_and_slope(squared, over, signal)
+    groups = noise.shape[1]
+    outputs = residual.shape[1] // groups
+    value = 0.0
+    for group in range(groups):
+        values = residual[:, group * outputs : (group + 1) * outputs]
+        inverse, log_root = _inverted(kernel + constant, signal * floor + noise[:, group])
+        weights = inverse @ np.ascontiguousarray(values)
+        value += outputs * log_root + 0.5 * (values * weights).sum()
+        outer = 0.5 * (outputs * inverse - weights @ weights.T)
+        trace = signal * floor * np.trace(outer)
+        for row in range(len(outer)):
+            for column in range(len(outer)):
+                gradient[-2] += outer[row, column] * kernel[row, column]
+                for block in range(len(over)):
+                    by_block = squared[block, row, column] * over[block]
+                    gradient[block] += 5 / 3 * by_block * outer[row, column] * slope[row, column]
+        gradient[-2] += trace
+        gradient[-1] += trace
+    return value
+
+
+@njit(cache=True)
+def _kernel_and_slope(squared: Floats, over: Floats, signal: float) -> tuple[Floats, Floats]:
+    """Return the Matern part, and what its gradient is in proportion to, each of shape (n, n)."""
+    count = squared.shape[1]
     kernel, slope = np.empty((count, count)), np.empty((count, count))
     for row in range(count):
         for column in range(row + 1):
             total = 0.0
-            for block in range(blocks):
+            for block in range(len(over)):
                 total += squared[block, row, column] * over[block]
             distance = np.sqrt(5 * total)
             decay = signal * np.exp(-distance)
             kernel[row, column] = (1 + distance + distance * distance / 3) * decay
             slope[row, column] = (1 + distance) * decay
-    groups = noise.shape[1]
-    outputs = residual.shape[1] // groups
-    value = 0.0
-    lower, inverse = np.empty((count, count)), np.empty((count, count))
-    weights = np.empty((count, outputs))
-    for group in range(groups):
-        values = residual[:, group * outputs : (group + 1) * outputs]
-        for column in range(count):
-            for row in range(column, count):
-                total = kernel[row, column] + constant
-                if row == column:
-                    total += signal * floor + noise[row, group]
-                for k in range(column):
-                    total -= lower[row, k] * lower[column, k]
-                if row > column:
-                    lower[row, column] = total / lower[column, column]
-                elif total > 0:
-                    lower[row, column] = np.sqrt(total)
-                else:
-                    raise ValueError("the covariance is not positive definite")
-        # The columns of inv(L), and then of the inverse of the covariance.
-        for column in range(count):
-            for row in range(column, count):
-                total = 1.0 if row == column else 0.0
-                for k in range(column, row):
-                    total -= lower[row, k] * inverse[k, column]
-                inverse[row, column] = total / lower[row, row]
-        for row in range(count):
-            value += outputs * np.log(lower[row, row])
-            for column in range(row + 1):
-                total = 0.0
-                for k in range(row, count):
-                    total += inverse[k, row] * inverse[k, column]
-                inverse[row, column] = total
-        for row in range(count):
-            for output in range(outputs):
-                total = 0.0
-                for k in range(count):
-                    entry = inverse[row, k] if k <= row else inverse[k, row]
-                    total += entry * values[k, output]
-                weights[row, output] = total
-                value += 0.5 * values[row, output] * total
-        trace = 0.0
-        for row in range(count):
-            for column in range(row + 1):
-                outer = outputs * inverse[row, column]
-                for output in range(outputs):
-                    outer -= weights[row, output] * weights[column, output]
-                outer *= 0.5
-                if row == column:
-                    trace += outer
-                twice = outer if row == column else 2 * outer
-                gradient[-2] += twice * kernel[row, column]
-                for block in range(blocks):
-                    by_block = squared[block, row, column] * over[block]
-                    gradient[block] += 5 / 3 * by_block * twice * slope[row, column]
-        gradient[-2] += signal * floor * trace
-        gradient[-1] += signal * floor * trace
-    return value
+            kernel[column, row], slope[column, row] = kernel[row, column], slope[row, column]
+    return kernel, slope
+
+
+@njit(cache=True)
+def _inverted(kernel: Floats, noise: Floats) -> tuple[Floats, float]:
+    """Return the inverse of a covariance, (n, n), and the logarithm of its determinant's root."""
+    count = len(kernel)
+    lower, solved = np.zeros((count, count)), np.zeros((count, count))
+    log_root = 0.0
+    for column in range(count):
+        pivot = kernel[column, column] + noise[column]
+        for k in range(column):
+            pivot -= lower[column, k] * lower[column, k]
+        if not pivot > 0:
+            raise ValueError("the covariance is not positive definite")
+        lower[column, column] = np.sqrt(pivot)
+        log_root += np.log(lower[column, column])
+        for row in range(column + 1, count):
+            total = kernel[row, column]
+            for k in range(column):
+                total -= lower[row, k] * lower[column, k]
+            lower[row, column] = total / lower[column, column]
+    for column in range(count):
+        for row in range(column, count):
+            total = 1.0 if row == column else 0.0
+            for k in range(column, row):
+                total -= lower[row, k] * solved[k, column]
+            solved[row, column] = total / lower[row, row]
+    return solved.T @ solved, log_root
 
 
 def matern(squared: Floats) -> Floats:

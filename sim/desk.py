@@ -64,6 +64,11 @@ class Order:
 class Desk:
     """The desk of one planning call; it is of no use afterwards.
 
+    Attributes:
+        trigger: why the planner is called.
+        scratch: for a planner to keep what it works out more than once in the call. It is empty at
+            the beginning of each; what is to last goes to `remember`.
+
     Args:
         office: what lies behind the desk.
         trigger: why the planner is called: ``arrival``, ``departure``, ``refusal``, ``failure``,
@@ -90,6 +95,7 @@ class Desk:
         self._searches: dict[int, Search] = {}
         self._orders: dict[int, Order] = {}
         self.trigger = trigger
+        self.scratch: dict[Hashable, Any] = {}
 
     # What is known
 

@@ -166,6 +166,11 @@ class Standing:
         share[-1] += uses.backhaul
         return share
 
+    @cached_property
+    def left(self) -> Floats:
+        """Room in the stations that stand, by kind and key, as far as there are any."""
+        return self._whole - self._total
+
     def room(self, view: PlanView, plans: Integers) -> Floats:
         """Return the room in the station that each operator would join, shape (k, N).
 
@@ -177,7 +182,7 @@ class Standing:
         kinds, keys = self._total.shape
         if not kinds:
             return np.zeros(station.shape)
-        room = self._whole - self._total
+        room = self.left
         known = (station >= 0) & (station < kinds) & (key < keys)
         return np.where(known, room[np.where(known, station, 0), np.where(known, key, 0)], 0.0)
 
@@ -269,7 +274,7 @@ class Takes:
         return demand
 
     def priced(
-        self, view: PlanView, plans: Integers, rate: float, taken: Floats, prices: Floats
+        self, view: PlanView, plans: Integers | slice, rate: float, taken: Floats, prices: Floats
     ) -> Floats:
         """Return what plans cost at prices of the pools, shape (k,).
 
