@@ -5,9 +5,10 @@ telemetry. It never shows a device's or a link's true speed, the content of a qu
 What it does for a planner is charged to the clock of the query's search, by one cost model for all.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -94,6 +95,7 @@ class Desk:
         self._closed = False
         self._searches: dict[int, Search] = {}
         self._orders: dict[int, Order] = {}
+        self._fitting: dict[tuple[int, ...], list[bool]] = {}
         self.trigger = trigger
         self.scratch: dict[Hashable, Any] = {}
 
@@ -142,6 +144,12 @@ class Desk:
         """The last 1,000 queries that have left."""
         self._called()
         return tuple(self._office.board.departed)
+
+    @property
+    def plans(self) -> Mapping[int, Plan]:
+        """The plan that serves each query, or is on its way to, by id, of those that have one."""
+        self._called()
+        return MappingProxyType(self._office.board.plans)
 
     def plan_of(self, query: Query) -> Plan | None:
         """Return the plan that serves a query, or that is on its way to."""
@@ -478,8 +486,7 @@ class Desk:
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan for a query now."""
         self._search(query).charge(CHARGES_S["fits"])
-        figures = self._figures(query, plan)
-        return self._office.machines.fits(figures.demands)
+        return self._fit_together([self._figures(query, plan)])[0]
 
     def fits_all(self, orders: Sequence[tuple[Query, Plan]]) -> list[bool]:
         """Tell which plans the cluster could deploy now, one after the other.
@@ -493,11 +500,19 @@ class Desk:
         Returns:
             For each whether it fits.
         """
-        demands = []
+        figures = []
         for query, plan in orders:
             self._search(query).charge(CHARGES_S["fits"])
-            demands.append(self._figures(query, plan).demands)
-        return self._office.machines.fit_together(demands)
+            figures.append(self._figures(query, plan))
+        return list(self._fit_together(figures))
+
+    def _fit_together(self, figures: Sequence[PlanFigures]) -> list[bool]:
+        """Tell which plans fit, one after the other; the world stands still during a call."""
+        asked = tuple(each.asked for each in figures)
+        if asked not in self._fitting:
+            demands = [each.demands for each in figures]
+            self._fitting[asked] = self._office.machines.fit_together(demands)
+        return self._fitting[asked]
 
     def offer(
         self,
