@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from planners.compass.ahead import History
 from planners.compass.cmbo import EVERY, Cmbo, Domain
 from planners.compass.history import Prior, WarmStart
-from planners.compass.pools import Market, Takes
+from planners.compass.pools import Market, takes_of
 from planners.compass.profiler import Belief
 from planners.encodings import blocks
 from planners.kept import KEPT
@@ -461,7 +461,7 @@ class _Side:
         self._market = market
         self._waste = waste
         self._slowness = slowness
-        self._takes = KEPT.of(view.space, "takes", lambda: Takes.of(desk, market.pools, view))
+        self._takes = takes_of(desk, market.pools, view)
         self.view = view
         self.operators = view.station.shape[1]
         ceiling = query.slo.cost_usd_per_hour

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planners.compass.beliefs import Found, Offer
-from planners.compass.pools import Market, Pools, Standing, Takes, Uses
+from planners.compass.fleet import fleet_of
+from planners.compass.pools import Market, Pools, Standing, takes_of
 from planners.compass.runtime import IN_FORCE, Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
@@ -91,8 +92,9 @@ class Compass(Planner):
     def _market(self, desk: Desk) -> Market:
         pools = Pools.of(desk)
         example = (*desk.waiting, *desk.running)[0]
-        takes = Takes.of(desk, pools, desk.view(example, self.search.model.choices))
-        standing = Standing(_uses(desk), takes, pools)
+        view = desk.view(example, self.search.model.choices)
+        takes = takes_of(desk, pools, view)
+        standing = Standing(fleet_of(desk), takes, pools)
         return Market(pools, self.scheduler.prices(pools, standing), standing)
 
     # Queries that wait
@@ -222,13 +224,3 @@ class Compass(Planner):
                 role = "chosen" if each.feasible else "chosen as best effort"
             price = float(each.demand @ market.prices)
             desk.offer(query, plan, role, each.latency_s, each.accuracy, price)
-
-
-def _uses(desk: Desk) -> dict[int, Uses]:
-    """Return what the plans in force use, by query."""
-    uses = {}
-    for query in (*desk.running, *desk.searching):
-        known = serving(desk, query)
-        if known is not None:
-            uses[query.id] = known.uses
-    return uses

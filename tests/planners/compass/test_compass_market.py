@@ -6,7 +6,7 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.compass.pools import BACKHAUL, Pools, Standing, Takes, Uses
+from planners.compass.pools import BACKHAUL, Fleet, Pools, Standing, Takes, Uses
 from planners.compass.scheduler import FirstComeFirstServed, PriceMatching
 from sim import Choices
 
@@ -31,7 +31,7 @@ def uses(*operators, backhaul=0.0):
 
 
 def standing(*each):
-    return Standing(dict(enumerate(each)), TAKES, POOLS)
+    return Standing(Fleet.of(dict(enumerate(each))), TAKES, POOLS)
 
 
 class TestStanding:
