@@ -666,4 +666,7 @@ def _checked_samples(samples: int | Integers, items: int) -> int | Integers:
         )
     if len(wanted) and not (wanted.min() >= 0 and wanted.max() < items):
         raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
-    return np.unique(wanted.astype(np.int64))
+    wanted = np.sort(wanted.astype(np.int64))
+    if (wanted[1:] == wanted[:-1]).any():
+        return np.unique(wanted)
+    return wanted
