@@ -6,6 +6,7 @@ from dataclasses import replace
 from planners.compass.beliefs import Found, Offer
 from planners.compass.fleet import fleet_of
 from planners.compass.pools import Market, Pools, Standing, takes_of
+from planners.compass.refused import priced_out, remember_refused
 from planners.compass.runtime import IN_FORCE, Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
@@ -101,8 +102,9 @@ class Compass(Planner):
 
     def _serve(self, desk: Desk, market: Market) -> None:
         bids = []
+        left_alone = priced_out(desk, market)
         for query in desk.waiting:
-            if due(desk, query, self.pause_s):
+            if query.id not in left_alone and due(desk, query, self.pause_s):
                 offers = self._offers(desk, market, query)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
@@ -112,19 +114,27 @@ class Compass(Planner):
         for award in awards:
             self._deploy(desk, market, award)
         served = {award.bid.query.id for award in awards}
-        for bid in bids:
-            if bid.query.id not in served:
-                self._refuse(desk, market, bid)
-                give_up(desk, bid.query)
+        refused = [bid for bid in bids if bid.query.id not in served]
+        for bid in refused:
+            self._refuse(desk, market, bid)
+            give_up(desk, bid.query)
+        settled = [bid for bid in refused if self._settled(desk, bid.query, bid.offers)]
+        remember_refused(desk, settled, self.scheduler.most)
 
     def _offers(self, desk: Desk, market: Market, query: Query) -> Sequence[Offer]:
         """Return what was found for a query; search for it if there is still something to gain."""
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
-        if offers and (offers[0].feasible or found.exhausted):
+        if offers and self._settled(desk, query, offers):
             return offers
         left_s = max(0.0, self.budget_s - found.spent_s)
         return self.search.run(desk, query, market, left_s, improve=False)
+
+    @staticmethod
+    def _settled(desk: Desk, query: Query, offers: Sequence[Offer]) -> bool:
+        """Tell whether a query that waits will bid the same as long as it does."""
+        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        return offers[0].feasible or found.exhausted
 
     # Queries that run
 
