@@ -405,21 +405,26 @@ class _Factor:
             self._solved = np.pad(self._solved, ((0, more), (0, 0)))
         if start == self._size:
             return
+        if start + 1 == self._size:
+            self._extend_by_one(start, indices[start], kernel[0], float(noise[0]))
+            return
         rows, columns = slice(start, self._size), list(indices[start:])
         beside = self._solved[:start, columns].T
         schur = kernel[:, columns] - beside @ beside.T
-        schur[np.diag_indices_from(schur)] += noise
+        np.einsum("nn->n", schur)[:] += noise
         right = kernel - beside @ self._solved[:start]
-        if len(columns) == 1:
-            # Rounding must not take away the noise that is surely there.
-            pivot = sqrt(max(schur[0, 0], noise[0]))
-            self._lower[start, start] = pivot
-            self._solved[start] = right[0] / pivot
-        else:
-            corner = np.asarray(np.linalg.cholesky(schur), dtype=np.float64)
-            self._lower[rows, rows] = corner
-            self._solved[rows] = solve_lower(corner, right)
+        corner = np.asarray(np.linalg.cholesky(schur), dtype=np.float64)
+        self._lower[rows, rows] = corner
+        self._solved[rows] = solve_lower(corner, right)
         self._lower[rows, :start] = beside
+
+    def _extend_by_one(self, start: int, index: int, kernel: Floats, noise: float) -> None:
+        beside = self._solved[:start, [index]].T
+        # Rounding must not take away the noise that is surely there.
+        pivot = sqrt(max(kernel[index] - float((beside @ beside.T)[0, 0]) + noise, noise))
+        self._lower[start, start] = pivot
+        self._solved[start] = (kernel - (beside @ self._solved[:start])[0]) / pivot
+        self._lower[start, :start] = beside
 
     def predict(self, residual: Floats, variance: float) -> tuple[Floats, Floats]:
         """Return mean (C, k) and standard deviation (C,) for residuals of shape (n, k)."""

@@ -158,6 +158,7 @@ class Cmbo:
         self._values: Floats = np.zeros(count)
         self._seen: Booleans = np.zeros(count, dtype=bool)
         self._count = count
+        self._log_time: tuple[Floats, Floats] | None = None
         self.reference = above(cost)
 
     @property
@@ -190,6 +191,7 @@ class Cmbo:
             samples: items that the times rest on; None for so many that their error is nothing.
             normalised: what dividing by allowances does to means; see ``Measurement.normalised``.
         """
+        self._log_time = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
         if self._prior_accuracy is not None:
             accuracy -= float(self._prior_accuracy[index])
@@ -280,11 +282,14 @@ class Cmbo:
 
     def log_time(self) -> tuple[Floats, Floats]:
         """Return mean and sd of the logarithm of operator times in seconds, each (C, N)."""
+        if self._log_time is not None:
+            return self._log_time
         moments = [surrogate.predict() for surrogate in self._times]
         mean = np.column_stack([mean for mean, _ in moments])
         if self._prior_log_time is not None:
             mean += self._prior_log_time
-        return mean, np.column_stack([sd for _, sd in moments])
+        self._log_time = mean, np.column_stack([sd for _, sd in moments])
+        return self._log_time
 
     def _compute(self, plans: Integers | slice = EVERY) -> tuple[Floats, Floats]:
         """Return plans' computing time as a log-normal: median in s, sd of the logarithm.

@@ -6,11 +6,11 @@ from dataclasses import replace
 from planners.compass.beliefs import Found, Offer
 from planners.compass.fleet import fleet_of
 from planners.compass.pools import Market, Pools, Standing, takes_of
-from planners.compass.refused import priced_out, remember_refused
+from planners.compass.refused import Retries, remember_refused, retries
 from planners.compass.runtime import IN_FORCE, Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
-from planners.retries import due, give_up
+from planners.retries import give_up
 from scenarios.queries import Query
 from sim import Desk, Planner
 
@@ -83,12 +83,13 @@ class Compass(Planner):
         if not desk.waiting and not desk.running:
             return
         market = self._market(desk)
-        self._serve(desk, market)
+        waiting = retries(desk, market, self.pause_s)
+        self._serve(desk, market, waiting)
         if desk.trigger == "tick":
             busy, stuck = self._replan_drifted(desk, market)
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market)
-            self._improve(desk, market, busy)
+            self._improve(desk, market, busy, waiting)
 
     def _market(self, desk: Desk) -> Market:
         pools = Pools.of(desk)
@@ -100,11 +101,10 @@ class Compass(Planner):
 
     # Queries that wait
 
-    def _serve(self, desk: Desk, market: Market) -> None:
+    def _serve(self, desk: Desk, market: Market, waiting: Retries) -> None:
         bids = []
-        left_alone = priced_out(desk, market)
         for query in desk.waiting:
-            if query.id not in left_alone and due(desk, query, self.pause_s):
+            if waiting.asks(query):
                 offers = self._offers(desk, market, query)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
@@ -169,10 +169,10 @@ class Compass(Planner):
                 give_up(desk, query)
         return touched
 
-    def _improve(self, desk: Desk, market: Market, busy: set[int]) -> None:
+    def _improve(self, desk: Desk, market: Market, busy: set[int], waiting: Retries) -> None:
         """Search on for some queries that still have a budget, and move those that gain."""
         lanes = desk.cluster.profiling.lanes
-        if not self.improve_s or any(due(desk, query, self.pause_s) for query in desk.waiting):
+        if not self.improve_s or any(map(waiting.due, desk.waiting)):
             return
         for query in desk.running:
             if lanes == 0:

@@ -312,9 +312,12 @@ def stratified_mean(
         return mean, variance, freedom, np.ones(len(names))
     total = np.bincount(at, values, minlength=len(names))
     squares = np.bincount(at, values**2, minlength=len(names))
-    means = np.where(count > 0, total / np.maximum(count, 1), values.mean())
+    means = total / np.maximum(count, 1)
+    if count.min() < 1:
+        means = np.where(count > 0, means, values.mean())
     within = np.maximum(0.0, squares - count * means**2) / np.maximum(count - 1, 1)
-    within = np.where(count > 1, within, values.var(ddof=1))
+    if count.min() < 2:
+        within = np.where(count > 1, within, values.var(ddof=1))
     parts = weights**2 * within / np.maximum(count, 1)
     variance = float(parts.sum())
     freedom = variance**2 / max(float((parts**2 / np.maximum(count - 1, 1)).sum()), 1e-300)

@@ -1,73 +1,145 @@
-"""Queries that were refused and wait: which of them still cannot pay for any of their plans.
+"""Queries that were refused and wait: which of them are not to be asked for a bid in a call.
 
-Where machines are short, hundreds wait, and prices are what keeps most of them out. To look for
-those that can pay by now, all are priced at once; the others are left alone, at no cost to them.
+Where machines are short, hundreds wait, and prices are what keeps most of them out. They are priced
+all at once. Those that still cannot pay are refused without a word: nothing is charged or put on
+record, but for when that was.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.pools import Market
 from planners.compass.scheduler import Bid
+from planners.retries import FREED, due
+from scenarios.queries import Query
 from sim import Desk
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 KEY = "compass refused"
 
 
 @dataclass(frozen=True, eq=False)
 class Refused:
-    """What queries bid that were refused, M plans of R pools.
+    """What W queries bid that were refused, M plans of R pools.
 
     Args:
-        query: the query of each plan, those of a query together, shape (M,).
+        number: row of each query, by id.
+        failed_s: when each was refused last, shape (W,).
+        query: row of the query of each plan, shape (M,).
         demand: what the plan takes of each pool, shape (M, R).
         most: the most that it may cost, shape (M,).
     """
 
+    number: dict[int, int]
+    failed_s: Floats
     query: Integers
     demand: Floats
     most: Floats
 
-    @cached_property
-    def queries(self) -> frozenset[int]:
-        """The queries."""
-        return frozenset(self.query.tolist())
+    @classmethod
+    def of(cls, bids: Sequence[Bid], most: Callable[[bool], float], now_s: float) -> "Refused":
+        """Return bids that are refused now; see `remember_refused`."""
+        offers = [offer for bid in bids for offer in bid.offers]
+        return cls(
+            {bid.query.id: row for row, bid in enumerate(bids)},
+            np.full(len(bids), now_s),
+            np.repeat(np.arange(len(bids)), [len(bid.offers) for bid in bids]),
+            np.array([offer.demand for offer in offers]),
+            np.array([most(offer.feasible) for offer in offers]),
+        )
 
     def without(self, queries: Collection[int]) -> "Refused":
         """Return what is left without some queries."""
         if not queries:
             return self
-        kept = ~np.isin(self.query, list(queries))
-        return Refused(self.query[kept], self.demand[kept], self.most[kept])
+        kept = np.ones(len(self.number), dtype=bool)
+        kept[[self.number[query] for query in queries]] = False
+        plans = kept[self.query]
+        left = [query for query, row in self.number.items() if kept[row]]
+        return Refused(
+            {query: row for row, query in enumerate(left)},
+            self.failed_s[kept],
+            (np.cumsum(kept) - 1)[self.query[plans]],
+            self.demand[plans],
+            self.most[plans],
+        )
 
-    def priced_out(self, prices: Floats) -> set[int]:
-        """Return the queries that can pay for none of their plans."""
+    def and_also(self, other: "Refused") -> "Refused":
+        """Return both, which have no query in common."""
+        first = len(self.number)
+        return Refused(
+            self.number | {query: first + row for query, row in other.number.items()},
+            np.concatenate([self.failed_s, other.failed_s]),
+            np.concatenate([self.query, first + other.query]),
+            np.concatenate([self.demand, other.demand]),
+            np.concatenate([self.most, other.most]),
+        )
+
+    def which(self, chosen: Booleans) -> set[int]:
+        """Return the queries of some rows, marked in an array of shape (W,)."""
+        marks = chosen.tolist()
+        return {query for query, row in self.number.items() if marks[row]}
+
+    def pay(self, prices: Floats) -> Booleans:
+        """Tell which queries can pay for one of their plans, shape (W,)."""
         # A little more is let pass, as sums depend on how many are worked out together.
-        pays = self.demand @ prices <= self.most * (1 + 1e-9)
-        return set(self.queries) - set(self.query[pays].tolist())
+        affordable = self.demand @ prices <= self.most * (1 + 1e-9)
+        return np.bincount(self.query[affordable], minlength=len(self.number)) > 0
 
 
-def priced_out(desk: Desk, market: Market) -> set[int]:
-    """Return the waiting queries that were refused and still cannot pay for any of their plans."""
+@dataclass(frozen=True)
+class Retries:
+    """Which waiting queries to ask for a bid in a call.
+
+    Args:
+        desk: the desk.
+        pause_s: how long a query is left alone after it was refused, unless room became free.
+        refused: queries that are known to bid what was refused before.
+        early: those of them that it is too early to ask again.
+        poor: those of the others that cannot pay for any of their plans.
+    """
+
+    desk: Desk
+    pause_s: float
+    refused: Collection[int]
+    early: Collection[int]
+    poor: Collection[int]
+
+    def due(self, query: Query) -> bool:
+        """Tell whether it is time to ask a query; see `planners.retries`."""
+        if query.id in self.refused:
+            return query.id not in self.early
+        return due(self.desk, query, self.pause_s)
+
+    def asks(self, query: Query) -> bool:
+        """Tell whether a query is to be asked for a bid."""
+        return query.id not in self.poor and self.due(query)
+
+
+def retries(desk: Desk, market: Market, pause_s: float) -> Retries:
+    """Return whom to ask in a call; those that are due and cannot pay are refused once more."""
     known: Refused | None = desk.recall(KEY)
     if known is None:
-        return set()
-    gone = known.queries.difference(query.id for query in desk.waiting)
-    if gone:
-        known = known.without(gone)
+        return Retries(desk, pause_s, (), (), ())
+    before = known
+    known = known.without(known.number.keys() - {query.id for query in desk.waiting})
+    early = (desk.now_s < known.failed_s + pause_s) & (desk.trigger not in FREED)
+    poor = ~early & ~known.pay(market.prices)
+    if poor.any():
+        known = replace(known, failed_s=np.where(poor, desk.now_s, known.failed_s))
+    if known is not before:
         desk.remember(KEY, known)
-    return known.priced_out(market.prices)
+    return Retries(desk, pause_s, known.number, known.which(early), known.which(poor))
 
 
 def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[bool], float]) -> None:
-    """Remember bids that were refused, in place of earlier ones of the same queries.
+    """Remember bids that are refused, in place of earlier ones of the same queries.
 
     Args:
         desk: the desk.
@@ -76,15 +148,8 @@ def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[bool], flo
     """
     if not bids:
         return
-    again = {bid.query.id for bid in bids}
-    plans = [(bid.query.id, offer) for bid in bids for offer in bid.offers]
-    query = np.array([query for query, _ in plans], dtype=np.int64)
-    demand = np.array([offer.demand for _, offer in plans])
-    limit = np.array([most(offer.feasible) for _, offer in plans])
+    refused = Refused.of(bids, most, desk.now_s)
     known: Refused | None = desk.recall(KEY)
     if known is not None:
-        known = known.without(again & known.queries)
-        query = np.concatenate([known.query, query])
-        demand = np.concatenate([known.demand, demand])
-        limit = np.concatenate([known.most, limit])
-    desk.remember(KEY, Refused(query, demand, limit))
+        refused = known.without(refused.number.keys() & known.number.keys()).and_also(refused)
+    desk.remember(KEY, refused)
