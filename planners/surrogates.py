@@ -14,9 +14,11 @@ ones of the largest posterior density (their eq. 5.8 and a weak log-normal prior
 handful of observations would be taken for noise, or for certainty).
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
+from typing import Any
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
@@ -42,6 +44,10 @@ PRIOR_SPREAD = {"length": 1.0, "signal": 1.5, "floor": 3.0}
 """Standard deviations of their logarithms around the defaults."""
 
 
+FITTED_KEPT = 10_000
+"""Fits that are kept: a few of each of some thousand queries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """Hyper-parameters of the covariance, for values in units of the process's ``scale``.
@@ -59,6 +65,10 @@ class Hyperparameters:
     signal_variance: float = 1.0
     noise_floor: float = 1e-4
     constant_variance: float = 1.0
+
+
+_FITTED: OrderedDict[tuple[Any, ...], Hyperparameters] = OrderedDict()
+"""What was fitted to what; no state, as it would be the same if it were fitted anew."""
 
 
 class Grid:
@@ -327,19 +337,33 @@ class GaussianProcess:
 
     def _fitted(self) -> Hyperparameters:
         """Return the hyper-parameters of the largest posterior density."""
-        standard = self._standard
-        likelihood = _Posterior(
-            self._grid.points[list(self._rows)] / self._grid.typical[self._grid.block_of],
-            self._grid.block_of,
+        standard, rows = self._standard, list(self._rows)
+        given = (
+            self._grid.points[rows] / self._grid.typical[self._grid.block_of],
             (self._values - standard.centre) / standard.scale,
             self._noise / standard.scale**2,
+        )
+        # A search that is taken up again takes the same observations in once more.
+        key = (
+            *(each.tobytes() for each in given),
+            self._grid.widths,
+            self.hyperparameters,
             self._prior,
         )
+        if key in _FITTED:
+            _FITTED.move_to_end(key)
+            return _FITTED[key]
+        points, residual, noise = given
+        likelihood = _Posterior(points, self._grid.block_of, residual, noise, self._prior)
         start = np.log(_flat(self.hyperparameters))
         found = minimum(likelihood.negative, start, likelihood.low, likelihood.high, MOST_STEPS)
         # Rounded, so that the last bits of a linear algebra library do not reach a plan.
         *lengths, signal, floor = np.exp(np.round(found, 2)).tolist()
-        return Hyperparameters(tuple(lengths), signal, floor, self._prior.constant_variance)
+        fitted = Hyperparameters(tuple(lengths), signal, floor, self._prior.constant_variance)
+        _FITTED[key] = fitted
+        if len(_FITTED) > FITTED_KEPT:
+            _FITTED.popitem(last=False)
+        return fitted
 
 
 class _Standard:

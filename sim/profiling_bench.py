@@ -167,7 +167,7 @@ class ProfilingBench:
                 [
                     np.log(items.sizes),
                     np.log(items.lengths),
-                    self._view(np.array([NORMAL.inv_cdf(rank) for rank in ranks]), "rank"),
+                    self._view(np.array(list(map(NORMAL.inv_cdf, ranks))), "rank"),
                     self._view(strata[items.strata], "stratum"),
                 ]
             )
