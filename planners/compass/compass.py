@@ -80,7 +80,7 @@ class Compass(Planner):
 
     def plan(self, desk: Desk) -> None:
         """Serve waiting queries; at ticks, look after those that run."""
-        if not desk.waiting and not desk.running:
+        if not desk.waiting and (desk.trigger != "tick" or not desk.running):
             return
         market = self._market(desk)
         waiting = retries(desk, market, self.pause_s)
