@@ -130,11 +130,10 @@ class Compass(Planner):
         left_s = max(0.0, self.budget_s - found.spent_s)
         return self.search.run(desk, query, market, left_s, improve=False)
 
-    @staticmethod
-    def _settled(desk: Desk, query: Query, offers: Sequence[Offer]) -> bool:
+    def _settled(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> bool:
         """Tell whether a query that waits will bid the same as long as it does."""
         found: Found = desk.recall((FOUND, query.id), query) or Found()
-        return offers[0].feasible or found.exhausted
+        return offers[0].feasible or found.exhausted or found.spent_s >= self.budget_s
 
     # Queries that run
 
