@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
@@ -445,12 +446,13 @@ class Desk:
             PlannerError: the arrays do not fit each other, or there is no such load.
         """
         search = self._search(query)
+        indices = np.asarray(indices, dtype=np.int64)
         many = len(indices)
         search.charge(-(-many // PREDICTIONS_PER_CHARGE) * CHARGES_S["predict"])
         try:
-            times_s = np.broadcast_to(operator_time_s, (many, view.station.shape[1]))
-            cv = np.broadcast_to(time_cv, (many,))
-            factors = np.broadcast_to(normalised, (many, 2))
+            times_s = _filled(operator_time_s, (many, view.station.shape[1]))
+            cv = _filled(time_cv, (many,))
+            factors = _filled(normalised, (many, 2))
         except ValueError as error:
             raise PlannerError(f"predict_many query {query.id}: {error}") from None
         if load == "present":
@@ -651,6 +653,11 @@ class Desk:
     def _order(self, query: Query, plan: Plan | None) -> None:
         search = self._search(query)
         self._orders[query.id] = Order(query.id, plan, search, search.clock_ns)
+
+
+def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    """Return an array of a shape, whatever of it was given."""
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
 
 
 def _checked_samples(samples: int | Integers, items: int) -> int | Integers:
