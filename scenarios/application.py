@@ -7,6 +7,7 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from hardware_models.llm import iteration_times, weight_bytes
@@ -190,15 +191,44 @@ class Dataset:
         Returns:
             Accuracies, shape (n,).
         """
-        values = np.empty(len(strata))
-        for stratum in np.unique(strata):
-            here = strata == stratum
-            values[here] = np.interp(
-                ranks[here],
-                self.quantile_grid[configuration, stratum],
-                self.accuracy_quantiles[configuration, stratum],
-            )
-        return values
+        grid, quantiles = self.quantile_grid[configuration], self.accuracy_quantiles[configuration]
+        return _interpolated(strata, ranks, grid, quantiles)
+
+
+@njit(cache=True)
+def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floats) -> Floats:
+    """Return what ``numpy.interp`` does, each number within a row of its own.
+
+    Args:
+        row: row of each, shape (n,).
+        at: where each is asked for, shape (n,).
+        grid: increasing points of each row, shape (S, Q).
+        values: what holds there, shape (S, Q).
+    """
+    found = np.empty(len(at))
+    last = grid.shape[1] - 1
+    for number in range(len(at)):
+        points, known, point = grid[row[number]], values[row[number]], at[number]
+        if point > points[last]:
+            found[number] = known[last]
+            continue
+        if point < points[0]:
+            found[number] = known[0]
+            continue
+        # The last point that is not above.
+        low, high = 0, last + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if points[middle] <= point:
+                low = middle
+            else:
+                high = middle
+        if low == last or points[low] == point:
+            found[number] = known[low]
+        else:
+            slope = (known[low + 1] - known[low]) / (points[low + 1] - points[low])
+            found[number] = slope * (point - points[low]) + known[low]
+    return found
 
 
 ANSWER = "answer"
@@ -243,6 +273,21 @@ class Pipeline:
         """For each operator, how many leading knobs decide its work: its own and those before."""
         counts = np.cumsum([len(operator.knobs) for operator in self.operators])
         return tuple(int(count) for count in counts)
+
+    @cached_property
+    def work_numbers(self) -> tuple[tuple[int, ...], ...]:
+        """For each configuration a number for each operator; equal ones mean equal work.
+
+        That is, of the same operator with the same `operator_key`.
+        """
+        known: dict[tuple[int, tuple[KnobValue, ...]], int] = {}
+        return tuple(
+            tuple(
+                known.setdefault((at, self.operator_key(at, configuration)), len(known))
+                for at in range(len(self.operators))
+            )
+            for configuration in self.configurations
+        )
 
     def operator_key(self, operator: int, configuration: Configuration) -> tuple[KnobValue, ...]:
         """Return what the operator's work depends on: the values of its own and upstream knobs.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from scenarios.application import Dataset
@@ -85,11 +86,38 @@ def design_loads(
 
     Others are taken to ask for the same service as the query does. The backhaul is as it is now.
     """
-    servers = view.servers[indices]
-    per_request = operator_time_s * view.capacity_factors[indices]
-    work = np.maximum(0.0, utilisation * servers - query.requests_per_s * per_request)
-    work[view.station[indices] < 0] = 0.0
-    return OtherLoads(work / per_request, work, machines.backhaul.load_without(query.id))
+    rate, work = _designed(
+        indices,
+        query.requests_per_s,
+        operator_time_s,
+        utilisation,
+        view.servers,
+        view.capacity_factors,
+        view.station,
+    )
+    return OtherLoads(rate, work, machines.backhaul.load_without(query.id))
+
+
+@njit(cache=True, error_model="numpy")
+def _designed(
+    indices: Integers,
+    rate: float,
+    operator_time_s: Floats,
+    utilisation: float,
+    servers: Integers,
+    capacity: Floats,
+    station: Integers,
+) -> tuple[Floats, Floats]:
+    """Return rates and loads by others, each of shape (K, N); see `design_loads`."""
+    rates, works = np.empty(operator_time_s.shape), np.zeros(operator_time_s.shape)
+    for row in range(len(indices)):
+        plan = indices[row]
+        for at in range(operator_time_s.shape[1]):
+            per_request = operator_time_s[row, at] * capacity[plan, at]
+            if station[plan, at] >= 0:
+                works[row, at] = max(0.0, utilisation * servers[plan, at] - rate * per_request)
+            rates[row, at] = works[row, at] / per_request
+    return rates, works
 
 
 def sojourns(
@@ -117,31 +145,25 @@ def sojourns(
         Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
         or a link would be overloaded.
     """
-    rate = query.requests_per_s
-    servers, at_once = view.servers[indices], view.at_once[indices]
-    alone_s = operator_time_s * view.latency_factors[indices]
-    work = loads.work + rate * operator_time_s * view.capacity_factors[indices]
-    busy = work / servers
-    full_s = operator_time_s * view.crowded_factors[indices]
-    crowded_s = alone_s + (full_s - alone_s) * np.minimum(1.0, busy)
-    service_s = np.where(at_once > 1, crowded_s, work / (loads.rate + rate))
-    sent_s = view.access_s[indices]
-    up_s = view.backhaul_up_s[indices]
-    shared = np.where(up_s > 0, loads.backhaul.work + rate * up_s, 0.0)
-    # Both links are one more queue each, of one server.
-    service_s = np.column_stack((service_s, sent_s, shared / (loads.backhaul.rate + rate)))
-    busy = np.column_stack((busy, rate * sent_s, shared))
-    queues = np.column_stack((servers * at_once, np.ones((len(indices), 2), dtype=np.int64)))
+    service_s, busy, queues, moving_s = _queues(
+        indices,
+        query.requests_per_s,
+        operator_time_s,
+        loads.rate,
+        loads.work,
+        (loads.backhaul.rate, loads.backhaul.work),
+        view.servers,
+        view.at_once,
+        view.latency_factors,
+        view.capacity_factors,
+        view.crowded_factors,
+        (view.access_s, view.backhaul_s, view.backhaul_up_s),
+    )
     overloaded = (busy >= 1).any(axis=1)
     busy = np.where(busy < 1, busy, 0.0)
-    spread = (1 + time_cv[:, None] ** 2) / 2
     congestion = busy ** (np.sqrt(2.0 * (queues + 1)) - 1) / (queues * (1 - busy))
-    wait_s = normalised[:, 1, None] * service_s * spread * congestion
-    second = np.divide(2 * wait_s**2, busy, out=np.zeros_like(wait_s), where=busy > 0)
-    moving_s = normalised[:, 0] * (crowded_s.sum(axis=1) + sent_s + view.backhaul_s[indices])
+    mean_s, variance = _moments(service_s, busy, congestion, moving_s, time_cv, normalised)
     fixed_s = view.fixed_s[indices] * normalised[:, 1]
-    mean_s = wait_s.sum(axis=1) + moving_s
-    variance = (second - wait_s**2).sum(axis=1) + (time_cv * moving_s) ** 2
     log_variance = np.log1p(variance / mean_s**2)
     quantile = NORMAL.inv_cdf(query.slo.latency_quantile)
     tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
@@ -149,3 +171,83 @@ def sojourns(
         np.where(overloaded, np.inf, fixed_s + mean_s),
         np.where(overloaded, np.inf, fixed_s + tail_s),
     )
+
+
+@njit(cache=True, error_model="numpy")
+def _queues(
+    indices: Integers,
+    rate: float,
+    operator_time_s: Floats,
+    others_rate: Floats,
+    others_work: Floats,
+    backhaul: tuple[float, float],
+    servers: Integers,
+    at_once: Integers,
+    latency: Floats,
+    capacity: Floats,
+    crowded: Floats,
+    sent: tuple[Floats, Floats, Floats],
+) -> tuple[Floats, Floats, Integers, Floats]:
+    """Return the queues that requests of K plans pass: N stations, the access uplink, the backhaul.
+
+    Returns:
+        Mean service time in seconds, utilisation and servers of each queue, each of shape (K, N +
+        2); and the mean time in seconds that a request moves on, shape (K,).
+    """
+    count, operators = operator_time_s.shape
+    access_s, backhaul_s, backhaul_up_s = sent
+    service_s = np.empty((count, operators + 2))
+    busy = np.empty((count, operators + 2))
+    queues = np.ones((count, operators + 2), dtype=np.int64)
+    moving_s = np.empty(count)
+    for row in range(count):
+        plan = indices[row]
+        served_s = 0.0
+        for at in range(operators):
+            time_s = operator_time_s[row, at]
+            work = others_work[row, at] + rate * time_s * capacity[plan, at]
+            busy[row, at] = work / servers[plan, at]
+            alone_s, full_s = time_s * latency[plan, at], time_s * crowded[plan, at]
+            crowded_s = alone_s + (full_s - alone_s) * min(1.0, busy[row, at])
+            served_s += crowded_s
+            queues[row, at] = servers[plan, at] * at_once[plan, at]
+            service_s[row, at] = (
+                crowded_s if at_once[plan, at] > 1 else work / (others_rate[row, at] + rate)
+            )
+        # Both links are one more queue each, of one server.
+        service_s[row, operators] = access_s[plan]
+        busy[row, operators] = rate * access_s[plan]
+        up_s = backhaul_up_s[plan]
+        shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
+        service_s[row, operators + 1] = shared / (backhaul[0] + rate)
+        busy[row, operators + 1] = shared
+        moving_s[row] = served_s + access_s[plan] + backhaul_s[plan]
+    return service_s, busy, queues, moving_s
+
+
+@njit(cache=True, error_model="numpy")
+def _moments(
+    service_s: Floats,
+    busy: Floats,
+    congestion: Floats,
+    moving_s: Floats,
+    time_cv: Floats,
+    normalised: Floats,
+) -> tuple[Floats, Floats]:
+    """Return mean, in seconds, and variance of all but fixed times, each of shape (K,)."""
+    count, queues = service_s.shape
+    mean_s, variance = np.empty(count), np.empty(count)
+    for row in range(count):
+        cv = time_cv[row]
+        spread = (1 + cv * cv) / 2
+        waits_s, waits_variance = 0.0, 0.0
+        for at in range(queues):
+            wait_s = normalised[row, 1] * service_s[row, at] * spread * congestion[row, at]
+            waits_s += wait_s
+            used = busy[row, at]
+            second = 2 * (wait_s * wait_s) / used if used > 0 else 0.0
+            waits_variance += second - wait_s * wait_s
+        scaled_s = normalised[row, 0] * moving_s[row]
+        mean_s[row] = waits_s + scaled_s
+        variance[row] = waits_variance + (cv * scaled_s) * (cv * scaled_s)
+    return mean_s, variance

@@ -5,12 +5,14 @@ telemetry. It never shows a device's or a link's true speed, the content of a qu
 What it does for a planner is charged to the clock of the query's search, by one cost model for all.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
@@ -64,6 +66,11 @@ class Order:
 class Desk:
     """The desk of one planning call; it is of no use afterwards.
 
+    Attributes:
+        trigger: why the planner is called.
+        scratch: for a planner to keep what it works out more than once in the call. It is empty at
+            the beginning of each; what is to last goes to `remember`.
+
     Args:
         office: what lies behind the desk.
         trigger: why the planner is called: ``arrival``, ``departure``, ``refusal``, ``failure``,
@@ -89,7 +96,9 @@ class Desk:
         self._closed = False
         self._searches: dict[int, Search] = {}
         self._orders: dict[int, Order] = {}
+        self._fitting: dict[tuple[int, ...], list[bool]] = {}
         self.trigger = trigger
+        self.scratch: dict[Hashable, Any] = {}
 
     # What is known
 
@@ -136,6 +145,12 @@ class Desk:
         """The last 1,000 queries that have left."""
         self._called()
         return tuple(self._office.board.departed)
+
+    @property
+    def plans(self) -> Mapping[int, Plan]:
+        """The plan that serves each query, or is on its way to, by id, of those that have one."""
+        self._called()
+        return MappingProxyType(self._office.board.plans)
 
     def plan_of(self, query: Query) -> Plan | None:
         """Return the plan that serves a query, or that is on its way to."""
@@ -431,12 +446,13 @@ class Desk:
             PlannerError: the arrays do not fit each other, or there is no such load.
         """
         search = self._search(query)
+        indices = np.asarray(indices, dtype=np.int64)
         many = len(indices)
         search.charge(-(-many // PREDICTIONS_PER_CHARGE) * CHARGES_S["predict"])
         try:
-            times_s = np.broadcast_to(operator_time_s, (many, view.station.shape[1]))
-            cv = np.broadcast_to(time_cv, (many,))
-            factors = np.broadcast_to(normalised, (many, 2))
+            times_s = _filled(operator_time_s, (many, view.station.shape[1]))
+            cv = _filled(time_cv, (many,))
+            factors = _filled(normalised, (many, 2))
         except ValueError as error:
             raise PlannerError(f"predict_many query {query.id}: {error}") from None
         if load == "present":
@@ -472,8 +488,7 @@ class Desk:
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan for a query now."""
         self._search(query).charge(CHARGES_S["fits"])
-        figures = self._figures(query, plan)
-        return self._office.machines.fits(figures.demands)
+        return self._fit_together([self._figures(query, plan)])[0]
 
     def fits_all(self, orders: Sequence[tuple[Query, Plan]]) -> list[bool]:
         """Tell which plans the cluster could deploy now, one after the other.
@@ -487,11 +502,19 @@ class Desk:
         Returns:
             For each whether it fits.
         """
-        demands = []
+        figures = []
         for query, plan in orders:
             self._search(query).charge(CHARGES_S["fits"])
-            demands.append(self._figures(query, plan).demands)
-        return self._office.machines.fit_together(demands)
+            figures.append(self._figures(query, plan))
+        return list(self._fit_together(figures))
+
+    def _fit_together(self, figures: Sequence[PlanFigures]) -> list[bool]:
+        """Tell which plans fit, one after the other; the world stands still during a call."""
+        asked = tuple(each.asked for each in figures)
+        if asked not in self._fitting:
+            demands = [each.demands for each in figures]
+            self._fitting[asked] = self._office.machines.fit_together(demands)
+        return self._fitting[asked]
 
     def offer(
         self,
@@ -632,6 +655,11 @@ class Desk:
         self._orders[query.id] = Order(query.id, plan, search, search.clock_ns)
 
 
+def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    """Return an array of a shape, whatever of it was given."""
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
+
+
 def _checked_samples(samples: int | Integers, items: int) -> int | Integers:
     """Return a number of items, or the numbers of different items, that can be profiled."""
     if isinstance(samples, int):
@@ -645,4 +673,7 @@ def _checked_samples(samples: int | Integers, items: int) -> int | Integers:
         )
     if len(wanted) and not (wanted.min() >= 0 and wanted.max() < items):
         raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
-    return np.unique(wanted.astype(np.int64))
+    wanted = np.sort(wanted.astype(np.int64))
+    if (wanted[1:] == wanted[:-1]).any():
+        return np.unique(wanted)
+    return wanted

@@ -37,6 +37,11 @@ class Need:
     memory_bytes: int = 0
 
     @property
+    def room(self) -> tuple[str, int, int]:
+        """All that decides whether there is room for it."""
+        return self.profile, self.thread_percent, self.memory_bytes
+
+    @property
     def load_bytes(self) -> int:
         """Weights that it needs in memory before it is ready."""
         return 0 if self.model is None else self.processes * self.model.weight_bytes
@@ -150,9 +155,17 @@ class Machine:
     ready_ns: int = field(default=0, init=False)
     down_until_ns: int = field(default=0, init=False)
     slots: dict[Slot, None] = field(default_factory=dict, init=False)
+    # What was asked of the cards in vain since they last changed.
+    _in_vain: set[tuple[str, int, int]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.free_cores = self.node.cores
+
+    def may_take(self, need: Need) -> bool:
+        """Tell whether it is worth asking; False if there is no room for sure."""
+        if need.profile == CORE:
+            return self.up and self.free_cores > 0
+        return self.up and need.room not in self._in_vain
 
     @property
     def rented(self) -> bool:
@@ -175,7 +188,7 @@ class Machine:
         Returns:
             The slot, and what undoes it as if it had never been taken; None if there is no room.
         """
-        if not self.up:
+        if not self.may_take(need):
             return None
         if need.profile == CORE:
             return self._take_core(need)
@@ -185,23 +198,25 @@ class Machine:
         if instance is None:
             instance = self._create(need)
             if instance is None:
+                self._in_vain.add(need.room)
                 return None
             created = self.partitioned  # A card that cannot be cut is there as it is.
             destroyed = (len(before) + 1 - len(self.instances)) * created
         left = instance.left.copy()
         slot = Slot(self, need, instance, destroyed, created, instance.load(need))
         instance.slots.append(slot)
+        refused = self._in_vain
+        self._in_vain = set()
 
         def undo() -> None:
             instance.slots.remove(slot)
             instance.left = left
             self.instances = before
+            self._in_vain = refused
 
         return slot, undo
 
-    def _take_core(self, need: Need) -> tuple[Slot, Callable[[], None]] | None:
-        if self.free_cores == 0:
-            return None
+    def _take_core(self, need: Need) -> tuple[Slot, Callable[[], None]]:
         self.free_cores -= 1
 
         def undo() -> None:
@@ -290,6 +305,7 @@ class Machine:
         What was not loaded, or created, by now is given up.
         """
         instance = slot.instance
+        self._in_vain.clear()
         if instance is None:
             self.free_cores += 1
         else:
@@ -302,6 +318,11 @@ class Machine:
                     self.instances.append(instance)
         if not self.rented:  # Slots of a station that is going are given back one by one.
             self.instances = [each for each in self.instances if each.slots]
+
+    def lose_instances(self) -> None:
+        """Lose all GPU instances, as the machine failed."""
+        self.instances.clear()
+        self._in_vain.clear()
 
     def idle_slices(self, gpu: int) -> float:
         """Return the compute slices of a card that nobody uses, cut out or not."""

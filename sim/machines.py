@@ -164,14 +164,6 @@ class Machines:
             got[-1][0].join(deployment, Member(query, demand.rate, demand.work))
         return got, undo
 
-    def fits(self, demands: Sequence[Demand]) -> bool:
-        """Tell whether ``join`` would succeed now, by trying it."""
-        made = self._made
-        got, undo = self._join(-1, -1, demands)
-        undo()
-        self._made = made
-        return not isinstance(got, str)
-
     def fit_together(self, wanted: Sequence[Sequence[Demand]]) -> list[bool]:
         """Tell which of several would succeed to ``join``, one after the other."""
         made, undoing, fitting = self._made, [], []
@@ -233,7 +225,7 @@ class Machines:
 
     def _take(self, node: str, need: Need) -> tuple[Slot, Callable[[], None]] | None:
         """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
-        pool = self.pools[node]
+        pool = [machine for machine in self.pools[node] if machine.may_take(need)]
         for machine in sorted(pool, key=lambda machine: not machine.rented):  # stable
             taken = machine.take(need)
             if taken is not None:
@@ -253,7 +245,7 @@ class Machines:
         for station in dead:
             self._destroy(station, now_ns)
         machine.up = False
-        machine.instances.clear()
+        machine.lose_instances()
         return dead
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:

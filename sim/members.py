@@ -38,6 +38,7 @@ class Members:
         self.members: dict[int, Member] = {}
         self.load = StationLoad(servers, at_once=at_once)
         self._queries: set[int] = set()
+        self._without: dict[int, StationLoad] = {}
 
     def join(self, deployment: int, member: Member) -> None:
         """Add a deployment."""
@@ -57,12 +58,16 @@ class Members:
         """Return what the members that serve other queries ask for."""
         if query not in self._queries:
             return self.load
-        return self._load([member for member in self.members.values() if member.query != query])
+        if query not in self._without:
+            others = [member for member in self.members.values() if member.query != query]
+            self._without[query] = self._load(others)
+        return self._without[query]
 
     def _sum_up(self) -> None:
         # Summed anew at every change, so that rounding cannot pile up; it is asked far more often.
         members = self.members.values()
         self._queries = {member.query for member in members}
+        self._without.clear()
         self.load = self._load(members)
 
     def _load(self, members: Collection[Member]) -> StationLoad:

@@ -80,9 +80,12 @@ def _affordable(
     known = bench.known(configuration)
     have = 0 if known is None else known.count
     budget_s = search.remaining_s - CHARGES_S["profile"]
+    samples = have + len(missing)
+    everything = bench.run(configuration, missing, workers)
+    if everything.charged_s <= budget_s:
+        return everything
     if bench.run(configuration, missing[:1], workers).charged_s > budget_s:
         return None
-    samples = have + len(missing)
     while samples > have:
         run = bench.run(configuration, missing[: samples - have], workers)
         if run.charged_s <= budget_s:

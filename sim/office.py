@@ -10,6 +10,7 @@ from math import fsum
 from typing import Any
 
 from hardware_models.basis import Basis, worst
+from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.clock import ns, seconds
@@ -44,6 +45,8 @@ class PlanFigures:
         list_price_usd_per_hour: price if no other query shares the plan's stations.
         egress_usd_per_hour: price of the answers that leave a cloud region.
         demands: what each operator asks of the machines.
+        asked: number of what those off the device ask; plans of equal numbers fit or do not fit
+            alike.
     """
 
     services: tuple[Service, ...]
@@ -54,6 +57,7 @@ class PlanFigures:
     list_price_usd_per_hour: float
     egress_usd_per_hour: float
     demands: tuple[Demand, ...]
+    asked: int
 
     @property
     def latency_factors(self) -> tuple[float, ...]:
@@ -108,6 +112,7 @@ class Office:
         self.telemetry = Telemetry(len(self.application.operators))
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
+        self._asked: dict[tuple[Demand, ...], int] = {}
         self.planning_charged_s = 0.0
         self.profiling_device_s = 0.0
         self._seed = seed
@@ -225,6 +230,8 @@ class Office:
                 backhaul_s += sent_s
                 backhaul_up_s += sent_s if crossing.direction == UP else 0.0
         services = nominal.services(query, plan)
+        demands = tuple(self._demands(query, plan, services))
+        off_device = tuple(demand for demand in demands if demand.place != DEVICE)
         return PlanFigures(
             services,
             tuple(access_s),
@@ -233,7 +240,8 @@ class Office:
             fixed_s,
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
-            tuple(self._demands(query, plan, services)),
+            demands,
+            self._asked.setdefault(off_device, len(self._asked)),
         )
 
     def _demands(self, query: Query, plan: Plan, services: Sequence[Service]) -> Iterator[Demand]:

@@ -21,7 +21,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Application, Configuration, Dataset, KnobValue
+from scenarios.application import Application, Configuration, Dataset
+from scenarios.distributions import Constant, Variability
 from scenarios.random_streams import stream
 from sim.journal import Journal, ProfileRecord
 from sim.plan import Plan
@@ -30,7 +31,8 @@ from sim.profiling import Estimate, Measurement
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
-ITEMS = 1024
+ITEMS, FEW = 1024, 64
+"""Items of each owner; and how many are drawn where no more are asked for."""
 
 NORMAL = NormalDist()
 
@@ -50,6 +52,27 @@ class ProfilingRun:
     charged_s: float
     device_s: float
     prefix_reused: int
+
+
+@dataclass(frozen=True)
+class _Items:
+    """What is true of items, in the order of their numbers: n items, N operators.
+
+    Args:
+        strata: stratum of each, shape (n,).
+        ranks: how easy each is within its stratum, shape (n,).
+        sizes: size over the mean, shape (n,).
+        lengths: length of the output over the mean, shape (n,).
+        allowances: how many times the latency bound each may take, shape (n,).
+        factors: of each operator's time, length N, each of shape (n,).
+    """
+
+    strata: Integers
+    ranks: Floats
+    sizes: Floats
+    lengths: Floats
+    allowances: Floats
+    factors: list[Floats]
 
 
 class ProfilingBench:
@@ -84,50 +107,68 @@ class ProfilingBench:
         self._records: list[ProfileRecord] = []
         self._nothing = np.zeros(0), np.zeros((0, len(application.operators)))
 
-        def of(purpose: str) -> np.random.Generator:
-            return stream(seed, *names, "profiling item", purpose)
-
-        self._of = of
-        count = ITEMS
-        self._strata: Integers = np.searchsorted(
-            np.cumsum(weights)[:-1], of("stratum").random(count), side="right"
-        )
-        self._ranks = of("rank").random(count)
-        self._sizes = dataset.request_size.draw(of("size"), count)
-        self._lengths = dataset.output_length.draw(of("length"), count)
-        normalised = application.latency_per == "output_length"
-        self._allowances = self._lengths if normalised else np.ones(count)
-        self._factors = np.column_stack(
-            [
-                operator.variability.draw(of(f"service {operator.name}"), count)
-                for operator in application.operators
-            ]
-        )
+        self._seed = seed
+        self._drawn: _Items | None = None
+        self._expected: Floats | None = None
         self._measured: dict[int, Measurement] = {}
         self._estimates: dict[Plan, Estimate] = {}
-        self._seen: dict[tuple[int, tuple[KnobValue, ...]], Booleans] = {}
+        self._seen: dict[int, Booleans] = {}
         self._features: Floats | None = None
         self.runs = 0
 
     @property
     def items(self) -> int:
         """Items that the owner's data hold; no more can be profiled."""
-        return len(self._ranks)
+        return ITEMS
+
+    def _of(self, purpose: str) -> np.random.Generator:
+        return stream(self._seed, *self._owner, "profiling item", purpose)
+
+    def _items(self, count: int) -> "_Items":
+        """Return the first items, so many or more; audits need a few only, and are many."""
+        if self._drawn is None or count > len(self._drawn.ranks):
+            self._drawn = self._draw(FEW if count <= FEW else ITEMS)
+        return self._drawn
+
+    def _draw(self, count: int) -> "_Items":
+        dataset, application = self._dataset, self._application
+
+        def varied(variability: Variability, purpose: str) -> Floats:
+            if isinstance(variability, Constant):
+                return np.ones(count)
+            return variability.draw(self._of(purpose), count)
+
+        strata = np.searchsorted(
+            np.cumsum(self._weights)[:-1], self._of("stratum").random(count), side="right"
+        )
+        lengths = varied(dataset.output_length, "length")
+        return _Items(
+            strata,
+            self._of("rank").random(count),
+            varied(dataset.request_size, "size"),
+            lengths,
+            lengths if application.latency_per == "output_length" else np.ones(count),
+            [
+                varied(operator.variability, f"service {operator.name}")
+                for operator in application.operators
+            ],
+        )
 
     @property
     def features(self) -> Floats:
         """Features of every item, shape (items, 4): log size, log length, and two views."""
         if self._features is None:
-            ranks = np.clip(self._ranks, 1e-9, 1 - 1e-9).tolist()
+            items = self._items(ITEMS)
+            ranks = np.clip(items.ranks, 1e-9, 1 - 1e-9).tolist()
             hardness = self._dataset.accuracy.mean(axis=0)
             spread = np.sqrt(self._dataset.stratum_weights @ (hardness - hardness.mean()) ** 2)
             strata = (hardness - hardness.mean()) / (spread or 1.0)
             features: Floats = np.column_stack(
                 [
-                    np.log(self._sizes),
-                    np.log(self._lengths),
-                    self._view(np.array([NORMAL.inv_cdf(rank) for rank in ranks]), "rank"),
-                    self._view(strata[self._strata], "stratum"),
+                    np.log(items.sizes),
+                    np.log(items.lengths),
+                    self._view(np.array(list(map(NORMAL.inv_cdf, ranks))), "rank"),
+                    self._view(strata[items.strata], "stratum"),
                 ]
             )
             features.setflags(write=False)
@@ -176,30 +217,32 @@ class ProfilingBench:
         """Return what measuring items takes that were not measured yet, with so many workers."""
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self._dataset.service_time_s[configuration.index]
-        for operator, time_s in enumerate(times.tolist()):
-            seen = self._seen.get(self._key(operator, configuration))
-            count = len(items) if seen is None else int((~seen[items]).sum())
+        for operator, (key, time_s) in enumerate(
+            zip(self._keys(configuration), times.tolist(), strict=True)
+        ):
+            seen = self._seen.get(key)
+            count = len(items) if seen is None else len(items) - int(np.count_nonzero(seen[items]))
             reused += count == 0 and reused == operator
             charged_s += -(-count // workers) * time_s
             device_s += count * time_s
         return ProfilingRun(items, charged_s, device_s, reused)
 
-    def _key(
-        self, operator: int, configuration: Configuration
-    ) -> tuple[int, tuple[KnobValue, ...]]:
-        return operator, self._application.pipeline.operator_key(operator, configuration)
+    def _keys(self, configuration: Configuration) -> tuple[int, ...]:
+        """Return what the work of each operator depends on."""
+        return self._application.pipeline.work_numbers[configuration.index]
 
     def _times_s(self, configuration: Configuration, items: Integers) -> Floats:
         """Return the time of each operator on some items, shape (n, N)."""
+        drawn = self._items(_count_up_to(items))
         return np.column_stack(
             [
                 self._application.item_times_s(
                     self._dataset,
                     configuration,
                     operator,
-                    self._sizes[items],
-                    self._lengths[items],
-                    self._factors[items, operator],
+                    drawn.sizes[items],
+                    drawn.lengths[items],
+                    drawn.factors[operator][items],
                 )
                 for operator in range(len(self._application.operators))
             ]
@@ -207,7 +250,9 @@ class ProfilingBench:
 
     def true_accuracy(self, configuration: Configuration) -> float:
         """Return the expected accuracy of a configuration, for the record only."""
-        return float(self._dataset.expected_accuracy(self._weights)[configuration.index])
+        if self._expected is None:
+            self._expected = self._dataset.expected_accuracy(self._weights)
+        return float(self._expected[configuration.index])
 
     def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
         """Return the measurement of a configuration on all that is known and some items more.
@@ -233,18 +278,18 @@ class ProfilingBench:
 
         All else is bookkeeping: profiling on machines of one's own takes the place of this.
         """
+        drawn = self._items(_count_up_to(items))
         accuracy = self._dataset.item_accuracy(
-            configuration.index, self._strata[items], self._ranks[items]
+            configuration.index, drawn.strata[items], drawn.ranks[items]
         )
         return accuracy, self._times_s(configuration, items)
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
         """Add a record to what is known of its configuration."""
-        for operator in range(len(self._application.operators)):
-            seen = self._seen.setdefault(
-                self._key(operator, configuration), np.zeros(self.items, dtype=bool)
-            )
-            seen[record.items] = True
+        for key in self._keys(configuration):
+            if key not in self._seen:
+                self._seen[key] = np.zeros(self.items, dtype=bool)
+            self._seen[key][record.items] = True
         if len(record.items):
             self._records.append(record)
             self.runs += 1
@@ -256,13 +301,14 @@ class ProfilingBench:
             times_s = np.concatenate([known.operator_time_s, times_s])
         order = np.argsort(every, kind="stable")
         every = every[order]
+        drawn = self._items(_count_up_to(every))
         measurement = Measurement(
             configuration,
             every,
             accuracy[order],
             times_s[order],
-            self._sizes[every],
-            self._allowances[every],
+            drawn.sizes[every],
+            drawn.allowances[every],
         )
         # Planners get the very arrays that later estimates are made from.
         for array in (
@@ -286,3 +332,7 @@ class ProfilingBench:
                 configuration = self._application.pipeline.configurations[record.configuration]
                 self._learn(configuration, record)
         return lost
+
+
+def _count_up_to(items: Integers) -> int:
+    return int(items.max(initial=-1)) + 1

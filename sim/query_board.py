@@ -1,11 +1,17 @@
 """Where every query stands: waiting, searching, running or departed."""
 
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from scenarios.queries import Query, QueryTruth
 from sim.machines import Station
 from sim.plan import Plan
+
+DECISIVE = frozenset({"in_force", "coming", "searching"})
+"""Attributes of a query's state that decide where it stands."""
 
 
 @dataclass(eq=False)
@@ -58,6 +64,13 @@ class QueryState:
     egress_charged: dict[int, int] = field(default_factory=dict)
     planning_s: float = 0.0
     profiling_device_s: float = 0.0
+    _moved: Callable[["QueryState"], None] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, and tell the board if the query may stand elsewhere for it."""
+        object.__setattr__(self, name, value)
+        if name in DECISIVE and self._moved is not None:
+            self._moved(self)
 
     @property
     def plan(self) -> Plan | None:
@@ -67,42 +80,101 @@ class QueryState:
 
 
 class QueryBoard:
-    """The states of all queries, in order of arrival."""
+    """The states of all queries, in order of arrival.
+
+    Planners ask far more often than queries move, so each is put in its place when it moves.
+
+    Attributes:
+        living: states by id.
+        plans: the plan of each living query that has one, by id.
+        departed: the last queries that have left.
+    """
 
     def __init__(self) -> None:
         self.living: dict[int, QueryState] = {}
+        self.plans: dict[int, Plan] = {}
         self.departed: deque[Query] = deque(maxlen=1000)
+        self._arrived = 0
+        self._places: dict[int, tuple[int, _Line]] = {}
+        self._waiting, self._searching, self._running = _Line(), _Line(), _Line()
 
     def arrive(self, state: QueryState) -> None:
         """Put a new query on the board."""
+        self._arrived += 1
         self.living[state.query.id] = state
+        self._waiting.add(self._arrived, state.query)
+        self._places[state.query.id] = self._arrived, self._waiting
+        self._moved(state)
+        state._moved = self._moved
 
     def depart(self, query: int) -> QueryState:
         """Take a query off the board."""
         state = self.living.pop(query)
+        state._moved = None
+        number, line = self._places.pop(query)
+        line.remove(number)
+        self.plans.pop(query, None)
         state.departed = True
         self.departed.append(state.query)
         return state
 
+    def _moved(self, state: QueryState) -> None:
+        """Put a query where it stands now."""
+        query, plan = state.query.id, state.plan
+        if plan is None:
+            self.plans.pop(query, None)
+            place = self._waiting
+        else:
+            self.plans[query] = plan
+            place = self._running
+        if state.searching:
+            place = self._searching
+        number, before = self._places[query]
+        if place is not before:
+            before.remove(number)
+            place.add(number, state.query)
+            self._places[query] = number, place
+
     @property
     def waiting(self) -> tuple[Query, ...]:
         """Queries that have no deployment and no search under way."""
-        return tuple(
-            state.query
-            for state in self.living.values()
-            if not state.searching and state.plan is None
-        )
+        return self._waiting.queries
 
     @property
     def searching(self) -> tuple[Query, ...]:
         """Queries with a search under way in simulated time."""
-        return tuple(state.query for state in self.living.values() if state.searching)
+        return self._searching.queries
 
     @property
     def running(self) -> tuple[Query, ...]:
         """Queries with a deployment in force or on its way, and no search under way."""
-        return tuple(
-            state.query
-            for state in self.living.values()
-            if not state.searching and state.plan is not None
-        )
+        return self._running.queries
+
+
+class _Line:
+    """Queries in order of arrival."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._queries: list[Query] = []
+        self._shown: tuple[Query, ...] | None = ()
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """The queries."""
+        if self._shown is None:
+            self._shown = tuple(self._queries)
+        return self._shown
+
+    def add(self, number: int, query: Query) -> None:
+        """Add a query, the so many-th that arrived."""
+        at = bisect_left(self._numbers, number)
+        self._numbers.insert(at, number)
+        self._queries.insert(at, query)
+        self._shown = None
+
+    def remove(self, number: int) -> None:
+        """Take off the so many-th query that arrived."""
+        at = bisect_left(self._numbers, number)
+        del self._numbers[at], self._queries[at]
+        self._shown = None

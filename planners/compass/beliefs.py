@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from planners.compass.ahead import History
-from planners.compass.cmbo import Cmbo
+from planners.compass.cmbo import EVERY, Cmbo, Domain
 from planners.compass.history import Prior, WarmStart
-from planners.compass.pools import Market, Takes
+from planners.compass.pools import Market, takes_of
 from planners.compass.profiler import Belief
 from planners.encodings import blocks
+from planners.kept import KEPT
 from scenarios.application import Pipeline
 from scenarios.queries import Query
 from sim import Choices, Desk, PlanView
@@ -188,14 +190,19 @@ class Beliefs:
         self._desk = desk
         self._query = query
         self._market = market
-        self._points = features(desk.pipeline)
+        self._domain = KEPT.of(desk.pipeline, features, lambda: _domain(desk.pipeline, features))
         self._slowness = found.slowness
-        self._content = desk.features(query).mean(axis=0)
-        self._base = _Side(desk, query, market, desk.view(query), model.waste, found.slowness)
-        self._wide = _Side(
-            desk, query, market, desk.view(query, model.choices), model.waste, found.slowness
+        items = desk.features(query)
+        self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
+        base, wide = desk.view(query), desk.view(query, model.choices)
+        self._base = _Side(desk, query, market, base, model.waste, found.slowness)
+        self._wide = (
+            self._base
+            if wide is base
+            else _Side(desk, query, market, wide, model.waste, found.slowness)
         )
         self._plans: dict[int, tuple[Integers, Floats, Floats]] = {}
+        self._costs: dict[int, float] = {}
         self._features = features
         self.shown = dict(found.shown)
         self.matured = found.matured
@@ -226,6 +233,7 @@ class Beliefs:
         """Take what profiling has shown of a configuration."""
         self.shown[index] = seen
         self._plans.pop(index, None)
+        self._costs.pop(index, None)
         if self.histories and len(self.shown) in REWEIGHED_AT:
             self.matured = self._matured()
             self._made = None
@@ -242,7 +250,7 @@ class Beliefs:
     def _blank(self, prior: Prior | None) -> Cmbo:
         base, query = self._base, self._query
         return Cmbo(
-            self._points,
+            self._domain,
             base.view.configuration,
             base.factors(self._model.load),
             base.sent_s,
@@ -252,8 +260,6 @@ class Beliefs:
             fixed_s=base.view.fixed_s,
             latency_quantile=query.slo.latency_quantile,
             latency_margin=self._model.headroom,
-            blocks=blocks(self._desk.pipeline, self._points),
-            upstream=self._desk.pipeline.upstream_knobs,
             prior_accuracy=None if prior is None else prior.accuracy,
             prior_log_time=None if prior is None else prior.log_time,
         )
@@ -291,10 +297,7 @@ class Beliefs:
         """
         base = self._base
         log_time, _ = self._cmbo.log_time()
-        every = np.arange(len(base.view))
-        filled = base.filled(every, np.exp(log_time)[base.view.configuration])
-        possible = base.affordable & (filled <= 1).all(axis=1)
-        self._cmbo.reprice(np.where(possible, base.cost(every, filled), inf), reference)
+        self._cmbo.reprice(base.costs(np.exp(log_time)), reference)
         exclude = np.zeros(len(log_time), dtype=bool)
         exclude[list(excluded)] = True
         plan = self._cmbo.propose(exclude)
@@ -319,11 +322,13 @@ class Beliefs:
         costs = []
         for index, seen in self.shown.items():
             if self._accurate(index, seen):
-                _, latency_s, demand = self._plans_of(index, seen)
-                feasible = latency_s <= self._bound_s
-                if feasible.any():
-                    costs.append(float((demand[feasible] @ self._market.prices).min()))
-        return min(costs, default=None)
+                if index not in self._costs:
+                    _, latency_s, demand = self._plans_of(index, seen)
+                    fast = demand[latency_s <= self._bound_s]
+                    self._costs[index] = float((fast @ self._market.prices).min(initial=inf))
+                costs.append(self._costs[index])
+        cheapest = min(costs, default=inf)
+        return cheapest if cheapest < inf else None
 
     def offers(self, most: int) -> list[Offer]:
         """Return the plans worth deploying, the cheapest first; infeasible ones only if all are.
@@ -351,14 +356,7 @@ class Beliefs:
             order = order[feasible[order]]
         else:
             order = self._nearest(latency_s, accuracy, cost)
-        chosen: list[int] = []
-        kept = np.zeros((0, demand.shape[1]))
-        for at in order.tolist():
-            if len(chosen) == most:
-                break
-            if not (kept <= demand[at] + 1e-12).all(axis=1).any():
-                chosen.append(at)
-                kept = demand[chosen]
+        chosen = _undominated(demand, order, most).tolist()
         return [
             Offer(
                 int(plans[at]),
@@ -398,7 +396,7 @@ class Beliefs:
         """Return the plans of a configuration that can be paid for: numbers, latency, demand."""
         if index not in self._plans:
             wide = self._wide
-            plans = np.flatnonzero(wide.affordable & (wide.view.configuration == index))
+            plans = wide.plans_of(index)
             filled = wide.filled(
                 plans, np.broadcast_to(seen.operator_time_s, (len(plans), wide.operators))
             )
@@ -414,6 +412,11 @@ class Beliefs:
         lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
         late = np.maximum(0.0, np.minimum(latency_s, 1e9) / bound_s - 1)
         return np.lexsort((cost, late + lacking))
+
+
+def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
+    points = features(pipeline)
+    return Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
 
 
 def loaded_factors(view: PlanView, plans: Integers, load: float) -> Floats:
@@ -458,7 +461,7 @@ class _Side:
         self._market = market
         self._waste = waste
         self._slowness = slowness
-        self._takes = Takes.of(desk, market.pools, view)
+        self._takes = takes_of(desk, market.pools, view)
         self.view = view
         self.operators = view.station.shape[1]
         ceiling = query.slo.cost_usd_per_hour
@@ -469,7 +472,9 @@ class _Side:
     @property
     def sent_s(self) -> Floats:
         """Transmission time of a mean request's messages, shape (P,)."""
-        return self._slowness.links * (self.view.access_s + self.view.backhaul_s)
+        view = self.view
+        nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
+        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
 
     def _slow(self, plans: Integers) -> Floats:
         on_device = self.view.station[plans] < 0
@@ -477,8 +482,39 @@ class _Side:
 
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
-        every = np.arange(len(self.view))
-        return np.asarray(loaded_factors(self.view, every, load) * self._slow(every))
+        view = self.view
+        every = np.arange(len(view))
+        nominal = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
+        if self._slowness.device == self._slowness.elsewhere == 1:
+            return nominal
+        return np.asarray(nominal * self._slow(every))
+
+    def plans_of(self, configuration: int) -> Integers:
+        """Return the numbers of the plans of a configuration that can be paid for, shape (k,)."""
+        view = self.view
+        plans = KEPT.of(view, "by configuration", lambda: _by_configuration(view))[configuration]
+        return plans if self._query.slo.cost_usd_per_hour is None else plans[self.affordable[plans]]
+
+    def costs(self, time_s: Floats) -> Floats:
+        """Return what all plans cost, infinite where they cannot be had, shape (P,).
+
+        Args:
+            time_s: believed time of each operator on profiling hardware, shape (C, N).
+        """
+        view, takes, prices = self.view, self._takes, self._market.prices
+        rate = self._query.requests_per_s
+        taken, possible = _taken_by_all(
+            view.configuration,
+            view.station,
+            view.operator_key,
+            view.capacity_factors,
+            rate * time_s,
+            self._market.pools.max_utilisation * takes.servers,
+            self._market.standing.left,
+            self._waste,
+        )
+        cost = takes.priced(view, EVERY, rate, taken, prices)
+        return np.where(self.affordable & possible, cost, inf)
 
     def filled(self, plans: Integers, operator_time_s: Floats) -> Floats:
         """Return the share of each station that the query would fill, shape (k, N)."""
@@ -489,12 +525,6 @@ class _Side:
     def _taken(self, plans: Integers, filled: Floats) -> Floats:
         room = self._market.standing.room(self.view, plans)
         return self._takes.taken(filled, room, self._waste)
-
-    def cost(self, plans: Integers, filled: Floats) -> Floats:
-        """Return what plans cost at the prices of the pools, shape (k,)."""
-        taken = self._taken(plans, filled)
-        rate, prices = self._query.requests_per_s, self._market.prices
-        return self._takes.priced(self.view, plans, rate, taken, prices)
 
     def demand(self, plans: Integers, filled: Floats) -> Floats:
         """Return what the query would be held to take of the pools, shape (k, R)."""
@@ -517,6 +547,90 @@ class _Side:
         return np.asarray(
             quantile_s + extra * (self.view.access_s[plans] + self.view.backhaul_s[plans])
         )
+
+
+def _by_configuration(view: PlanView) -> list[Integers]:
+    """Return the numbers of the plans of each configuration."""
+    order = np.argsort(view.configuration, kind="stable")
+    count = len(view.space.keys.column)
+    ends = np.cumsum(np.bincount(view.configuration, minlength=count))
+    return np.split(order, ends[:-1])
+
+
+@njit(cache=True)
+def _taken_by_all(
+    configuration: Integers,
+    station: Integers,
+    key: Integers,
+    capacity: Floats,
+    work: Floats,
+    servers: Floats,
+    left: Floats,
+    waste: float,
+) -> tuple[Floats, Booleans]:
+    """Return what plans would take of their stations, and whether none is too small for them.
+
+    `Takes.filled` and `Takes.taken` of all plans at once; P plans, C configurations, N operators.
+
+    Args:
+        configuration: configuration of each plan, shape (P,).
+        station: kind of each operator's station, shape (P, N).
+        key: number of each operator's knob values, shape (P, N).
+        capacity: what a request takes of a server over its profiled time, shape (P, N).
+        work: profiled seconds of each operator a second, shape (C, N).
+        servers: usable servers of a station of each kind.
+        left: see `Standing.left`.
+        waste: see `Takes.taken`.
+    """
+    kinds, keys = left.shape
+    count, operators = station.shape
+    taken, possible = np.zeros((count, operators)), np.ones(count, dtype=np.bool_)
+    for plan in range(count):
+        for operator in range(operators):
+            kind = station[plan, operator]
+            if kind < 0:
+                continue
+            load = work[configuration[plan], operator] * capacity[plan, operator]
+            filled = load / servers[kind]
+            if not filled <= 1:
+                possible[plan] = False
+            known = kind < kinds and key[plan, operator] < keys
+            room = left[kind, key[plan, operator]] if known else 0.0
+            if filled > room + 1e-12 and filled > 0:
+                taken[plan, operator] = filled + waste * max(0.0, np.ceil(filled) - filled)
+            else:
+                taken[plan, operator] = filled
+    return taken, possible
+
+
+@njit(cache=True)
+def _undominated(demand: Floats, order: Integers, most: int) -> Integers:
+    """Return the first plans of an order that take less of some pool than each before, in order.
+
+    Args:
+        demand: what plans take of each pool, shape (k, R).
+        order: their numbers, shape (k,).
+        most: how many to return.
+    """
+    chosen = np.empty(most, dtype=np.int64)
+    count = 0
+    for plan in order:
+        if count == most:
+            break
+        fresh = True
+        for other in chosen[:count]:
+            below = True
+            for pool in range(demand.shape[1]):
+                if not demand[other, pool] <= demand[plan, pool] + 1e-12:
+                    below = False
+                    break
+            if below:
+                fresh = False
+                break
+        if fresh:
+            chosen[count] = plan
+            count += 1
+    return chosen[:count]
 
 
 def _observe(cmbo: Cmbo, index: int, seen: Shown) -> None:

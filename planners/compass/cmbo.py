@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from planners.acquisition import feasible_saving, probability_above, probability_below
-from planners.surrogates import GaussianProcess
+from planners.surrogates import GaussianProcess, Grid
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -37,6 +37,46 @@ SHORTEST_S = 1e-9
 """Operators that take no time are taken to take this long."""
 
 
+LOOKED_AT = 128
+"""Plans of the largest promise that are looked at first, to know which others need not be."""
+
+EVERY = slice(None)
+
+
+class Domain:
+    """The configurations that surrogates work on, which all queries of an application share.
+
+    Args:
+        points: features of the configurations, shape (C, D), as from ``planners.encodings``.
+        blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
+        upstream: how many leading blocks each of N operators' time depends on, such as
+            ``pipeline.upstream_knobs``.
+
+    Attributes:
+        accuracy: the points of accuracy.
+        times: for each operator the points of its time, over the knobs that reach it, and the
+            point of each configuration, shape (C,). Configurations that differ in other knobs only
+            are one point, as profiling has it.
+    """
+
+    def __init__(self, points: Floats, blocks: Sequence[int], upstream: Sequence[int]) -> None:
+        self.accuracy = Grid(points, blocks)
+        known = {reach: _reaching(points, tuple(blocks)[:reach]) for reach in set(upstream)}
+        self.times = [known[reach] for reach in upstream]
+
+    def __len__(self) -> int:
+        """Return how many configurations there are."""
+        return len(self.accuracy)
+
+
+def _reaching(points: Floats, widths: tuple[int, ...]) -> tuple[Grid, Integers]:
+    reaching = points[:, : sum(widths)]
+    if not widths:
+        return Grid(reaching[:1], widths), np.zeros(len(points), dtype=np.int64)
+    reaching, point_of = np.unique(reaching, axis=0, return_inverse=True)
+    return Grid(reaching, widths), point_of
+
+
 class Cmbo:
     """Believes in all plans of one query after a few configurations were profiled.
 
@@ -44,7 +84,8 @@ class Cmbo:
     take a few array operations each time, so 50,000 of them are well possible.
 
     Args:
-        points: features of the configurations, shape (C, D), as from ``planners.encodings``.
+        points: features of the configurations, shape (C, D), as from ``planners.encodings``; or a
+            `Domain` of them, which says what the next two arguments would.
         configuration: configuration of each plan, shape (P,).
         factors: time of each operator under each plan over that on profiling hardware, (P, N); to
             search under load, with the waits that a station of that load adds.
@@ -71,7 +112,7 @@ class Cmbo:
 
     def __init__(
         self,
-        points: Floats,
+        points: Floats | Domain,
         configuration: Integers,
         factors: Floats,
         transfer_s: Floats,
@@ -87,7 +128,13 @@ class Cmbo:
         prior_accuracy: Floats | None = None,
         prior_log_time: Floats | None = None,
     ) -> None:
-        count, operators = len(points), factors.shape[1]
+        if isinstance(points, Domain):
+            domain = points
+        else:
+            widths = (points.shape[1],) if blocks is None else tuple(blocks)
+            everything = [len(widths)] * factors.shape[1]
+            domain = Domain(points, widths, everything if upstream is None else upstream)
+        count = len(domain)
         self._configuration = configuration
         self._factors = np.ascontiguousarray(factors)
         self._transfer_s = transfer_s
@@ -99,21 +146,19 @@ class Cmbo:
         self._prior_accuracy = prior_accuracy
         self._prior_log_time = prior_log_time
         self._accuracy = GaussianProcess(
-            points,
-            blocks=blocks,
+            domain.accuracy,
             centre=ACCURACY_CENTRE if prior_accuracy is None else 0.0,
             scale=ACCURACY_SCALE,
         )
-        widths = (points.shape[1],) if blocks is None else tuple(blocks)
-        reach = [len(widths)] * operators if upstream is None else upstream
         self._times = [
-            _LogTime(points, widths[:leading], 0.0 if prior_log_time is not None else None)
-            for leading in reach
+            _LogTime(grid, point_of, 0.0 if prior_log_time is not None else None)
+            for grid, point_of in domain.times
         ]
         self._sizes: Floats = np.zeros((count, 4))
         self._values: Floats = np.zeros(count)
         self._seen: Booleans = np.zeros(count, dtype=bool)
         self._count = count
+        self._log_time: tuple[Floats, Floats] | None = None
         self.reference = above(cost)
 
     @property
@@ -146,6 +191,7 @@ class Cmbo:
             samples: items that the times rest on; None for so many that their error is nothing.
             normalised: what dividing by allowances does to means; see ``Measurement.normalised``.
         """
+        self._log_time = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
         if self._prior_accuracy is not None:
             accuracy -= float(self._prior_accuracy[index])
@@ -179,7 +225,19 @@ class Cmbo:
             feasible.
         """
         allowed = None if exclude is None else ~exclude[self._configuration]
-        return best(self.utility(), allowed)
+        mean, sd = self.accuracy()
+        accurate = probability_above(self._accuracy_bound, mean, sd)[self._configuration]
+        # If it were fast for sure. Nothing that promises less than another does can be the best.
+        most = feasible_saving(self.reference, self._cost, accurate, 1.0)
+        if allowed is not None:
+            most = np.where(allowed, most, 0.0)
+        some = np.flatnonzero(most > 0)
+        if len(some) > 2 * LOOKED_AT:
+            first = some[np.argpartition(-most[some], LOOKED_AT)[:LOOKED_AT]]
+            some = some[most[some] >= (most[first] * self._fast(first)).max()]
+        utility = most[some] * self._fast(some)
+        chosen = best(utility)
+        return None if chosen is None else int(some[chosen])
 
     def utility(self) -> Floats:
         """Return the feasibility-weighted saving of each plan, shape (P,)."""
@@ -224,14 +282,17 @@ class Cmbo:
 
     def log_time(self) -> tuple[Floats, Floats]:
         """Return mean and sd of the logarithm of operator times in seconds, each (C, N)."""
+        if self._log_time is not None:
+            return self._log_time
         moments = [surrogate.predict() for surrogate in self._times]
         mean = np.column_stack([mean for mean, _ in moments])
         if self._prior_log_time is not None:
             mean += self._prior_log_time
-        return mean, np.column_stack([sd for _, sd in moments])
+        self._log_time = mean, np.column_stack([sd for _, sd in moments])
+        return self._log_time
 
-    def _compute(self) -> tuple[Floats, Floats]:
-        """Return each plan's computing time as a log-normal: median in s, sd of the logarithm.
+    def _compute(self, plans: Integers | slice = EVERY) -> tuple[Floats, Floats]:
+        """Return plans' computing time as a log-normal: median in s, sd of the logarithm.
 
         The median is taken as the sum of the operators' medians, and the deviation by the delta
         method. A normal value, as in the prototype, would be below 0 with some probability as long
@@ -239,24 +300,26 @@ class Cmbo:
         """
         log_mean, log_sd = self.log_time()
         time_s = np.exp(log_mean)
-        compute_s = np.einsum("pn,pn->p", self._factors, time_s[self._configuration])
-        errors = self._factors * (time_s * log_sd)[self._configuration]
+        configuration, factors = self._configuration[plans], self._factors[plans]
+        compute_s = np.einsum("pn,pn->p", factors, time_s[configuration])
+        errors = factors * (time_s * log_sd)[configuration]
         variance = np.einsum("pn,pn->p", errors, errors) / np.maximum(compute_s, 1e-300) ** 2
         return compute_s, np.sqrt(variance + self._size_statistics()[1])
 
-    def _fast(self) -> Floats:
-        """Return the probability that each plan keeps the bound on latency.
+    def _fast(self, plans: Integers | slice = EVERY) -> Floats:
+        """Return the probability that plans keep the bound on latency, of all by default.
 
         The quantile is that of the log-normal that ``sim.prediction`` takes, without waits: what
         request sizes scale is ``exp(z s - s^2 / 2)`` times its mean, with ``s^2 = log(1 + cv^2)``.
         """
         if self._bound_s is None:
-            return np.ones(len(self._cost))
+            return np.ones(len(self._cost[plans]))
         cv, _, moving, still = self._size_statistics()
         spread = log1p(cv**2)
         moving *= exp(self._quantile * sqrt(spread) - spread / 2)
-        left_s = (self._bound_s - still * self._fixed_s) / moving - self._transfer_s
-        compute_s, log_sd = self._compute()
+        fixed_s, transfer_s = self._fixed_s[plans], self._transfer_s[plans]
+        left_s = (self._bound_s - still * fixed_s) / moving - transfer_s
+        compute_s, log_sd = self._compute(plans)
         # A plan of no time left fails for sure, whatever its computing time.
         possible = left_s > 0
         log_left = np.log(np.where(possible, left_s, 1.0))
@@ -279,23 +342,15 @@ class Cmbo:
 class _LogTime:
     """The logarithm of one operator's time, over the knobs that reach it.
 
-    Configurations that differ in other knobs only are one point, as profiling has it.
-
     Args:
-        points: features of the configurations, shape (C, D).
-        widths: widths of the blocks that reach the operator, the first ones of all.
+        grid: the points.
+        point_of: the point of each configuration, shape (C,).
         centre: what is believed before anything is observed; None for the mean of what is.
     """
 
-    def __init__(self, points: Floats, widths: tuple[int, ...], centre: float | None) -> None:
-        reaching = points[:, : sum(widths)]
-        if widths:
-            reaching, self._point_of = np.unique(reaching, axis=0, return_inverse=True)
-        else:
-            reaching, self._point_of = reaching[:1], np.zeros(len(points), dtype=np.int64)
-        self._process = GaussianProcess(
-            reaching, blocks=widths, centre=centre, scale=LOG_TIME_SCALE
-        )
+    def __init__(self, grid: Grid, point_of: Integers, centre: float | None) -> None:
+        self._point_of = point_of
+        self._process = GaussianProcess(grid, centre=centre, scale=LOG_TIME_SCALE)
 
     def observe(self, configuration: int, value: float) -> None:
         """Take a configuration's value, in place of an earlier one with the same knobs."""

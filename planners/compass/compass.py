@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planners.compass.beliefs import Found, Offer
-from planners.compass.pools import Market, Pools, Standing, Takes, Uses
+from planners.compass.fleet import fleet_of
+from planners.compass.pools import Market, Pools, Standing, takes_of
+from planners.compass.refused import Retries, remember_refused, retries
 from planners.compass.runtime import IN_FORCE, Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
-from planners.retries import due, give_up
+from planners.retries import give_up
 from scenarios.queries import Query
 from sim import Desk, Planner
 
@@ -78,29 +80,31 @@ class Compass(Planner):
 
     def plan(self, desk: Desk) -> None:
         """Serve waiting queries; at ticks, look after those that run."""
-        if not desk.waiting and not desk.running:
+        if not desk.waiting and (desk.trigger != "tick" or not desk.running):
             return
         market = self._market(desk)
-        self._serve(desk, market)
+        waiting = retries(desk, market, self.pause_s)
+        self._serve(desk, market, waiting)
         if desk.trigger == "tick":
             busy, stuck = self._replan_drifted(desk, market)
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market)
-            self._improve(desk, market, busy)
+            self._improve(desk, market, busy, waiting)
 
     def _market(self, desk: Desk) -> Market:
         pools = Pools.of(desk)
         example = (*desk.waiting, *desk.running)[0]
-        takes = Takes.of(desk, pools, desk.view(example, self.search.model.choices))
-        standing = Standing(_uses(desk), takes, pools)
+        view = desk.view(example, self.search.model.choices)
+        takes = takes_of(desk, pools, view)
+        standing = Standing(fleet_of(desk), takes, pools)
         return Market(pools, self.scheduler.prices(pools, standing), standing)
 
     # Queries that wait
 
-    def _serve(self, desk: Desk, market: Market) -> None:
+    def _serve(self, desk: Desk, market: Market, waiting: Retries) -> None:
         bids = []
         for query in desk.waiting:
-            if due(desk, query, self.pause_s):
+            if waiting.asks(query):
                 offers = self._offers(desk, market, query)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
@@ -110,19 +114,26 @@ class Compass(Planner):
         for award in awards:
             self._deploy(desk, market, award)
         served = {award.bid.query.id for award in awards}
-        for bid in bids:
-            if bid.query.id not in served:
-                self._refuse(desk, market, bid)
-                give_up(desk, bid.query)
+        refused = [bid for bid in bids if bid.query.id not in served]
+        for bid in refused:
+            self._refuse(desk, market, bid)
+            give_up(desk, bid.query)
+        settled = [bid for bid in refused if self._settled(desk, bid.query, bid.offers)]
+        remember_refused(desk, settled, self.scheduler.most)
 
     def _offers(self, desk: Desk, market: Market, query: Query) -> Sequence[Offer]:
         """Return what was found for a query; search for it if there is still something to gain."""
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
-        if offers and (offers[0].feasible or found.exhausted):
+        if offers and self._settled(desk, query, offers):
             return offers
         left_s = max(0.0, self.budget_s - found.spent_s)
         return self.search.run(desk, query, market, left_s, improve=False)
+
+    def _settled(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> bool:
+        """Tell whether a query that waits will bid the same as long as it does."""
+        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        return offers[0].feasible or found.exhausted or found.spent_s >= self.budget_s
 
     # Queries that run
 
@@ -157,10 +168,10 @@ class Compass(Planner):
                 give_up(desk, query)
         return touched
 
-    def _improve(self, desk: Desk, market: Market, busy: set[int]) -> None:
+    def _improve(self, desk: Desk, market: Market, busy: set[int], waiting: Retries) -> None:
         """Search on for some queries that still have a budget, and move those that gain."""
         lanes = desk.cluster.profiling.lanes
-        if not self.improve_s or any(due(desk, query, self.pause_s) for query in desk.waiting):
+        if not self.improve_s or any(map(waiting.due, desk.waiting)):
             return
         for query in desk.running:
             if lanes == 0:
@@ -222,13 +233,3 @@ class Compass(Planner):
                 role = "chosen" if each.feasible else "chosen as best effort"
             price = float(each.demand @ market.prices)
             desk.offer(query, plan, role, each.latency_s, each.accuracy, price)
-
-
-def _uses(desk: Desk) -> dict[int, Uses]:
-    """Return what the plans in force use, by query."""
-    uses = {}
-    for query in (*desk.running, *desk.searching):
-        known = serving(desk, query)
-        if known is not None:
-            uses[query.id] = known.uses
-    return uses

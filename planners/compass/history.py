@@ -17,6 +17,7 @@ depends on those.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,15 +99,8 @@ class WarmStart:
         if self.histories == 0:
             desk.think(query, "history", len(start))
             return start
-        seen = (*desk.running[-LOOKED_AT:], *desk.departed[-LOOKED_AT:])
-        found = []
-        for other in seen:
-            if other.dataset == query.dataset and other.id != query.id:
-                kept: History | None = desk.recall((KEPT, other.id))
-                if kept is not None and kept.measured >= self.least_measured:
-                    found.append((float(((kept.content - content) ** 2).sum()), -other.id, kept))
-        found.sort(key=lambda each: each[:2])
-        chosen = [kept for _, _, kept in found[: self.histories]]
+        known = _known(desk, query.dataset, self.least_measured)
+        chosen = known.nearest(query.id, content, self.histories)
         desk.think(query, "history", len(chosen) + len(start))
         return [*start, *chosen]
 
@@ -126,28 +120,79 @@ class WarmStart:
         """
         if not histories:
             return None
-        losses = np.array(
-            [
-                (
-                    misranked(each.accuracy[measured], accuracy)
-                    + misranked(np.exp(each.log_time[measured]).sum(axis=1), total_s)
-                )
-                / 2
-                for each in histories
-            ]
-        )
+        means = np.array([each.accuracy for each in histories])
+        log_times = np.array([each.log_time for each in histories])
+        totals = np.exp(log_times[:, measured]).sum(axis=2)
+        losses = (misranked(means[:, measured], accuracy) + misranked(totals, total_s)) / 2
         weights = np.exp(-(losses - losses.min()) / self.temperature)
         weights /= weights.sum()
         return Prior(
-            np.tensordot(weights, np.array([each.accuracy for each in histories]), 1).astype(float),
-            np.tensordot(weights, np.array([each.log_time for each in histories]), 1).astype(float),
+            np.tensordot(weights, means, 1).astype(float),
+            np.tensordot(weights, log_times, 1).astype(float),
         )
 
 
-def misranked(believed: Floats | Singles, measured: Floats) -> float:
-    """Return the share of pairs that are believed to be in the wrong order; 0 without pairs."""
-    count = len(measured)
-    if count < 2:
-        return 0.0
-    wrong = (believed[:, None] < believed[None, :]) != (measured[:, None] < measured[None, :])
-    return float(wrong[np.triu_indices(count, 1)].mean())
+@dataclass(frozen=True)
+class _Known:
+    """The histories of a data set that a call may start from, H of them.
+
+    Args:
+        query: the query of each, shape (H,).
+        content: their contents, shape (H, F).
+        histories: the histories.
+    """
+
+    query: Integers
+    content: Floats
+    histories: Sequence[History]
+
+    def nearest(self, query: int, content: Floats, most: int) -> list[History]:
+        """Return those of other queries that are most like a content, of equals the latest."""
+        if not self.histories:
+            return []
+        distance = ((self.content - content) ** 2).sum(axis=1)
+        order = np.lexsort((-self.query, distance))
+        order = order[self.query[order] != query]
+        return [self.histories[at] for at in order[:most].tolist()]
+
+
+def _known(desk: Desk, dataset: str, least_measured: int) -> _Known:
+    """Return the histories of a data set; they are looked up once in a call."""
+    key = KEPT, dataset, least_measured
+    known: _Known | None = desk.scratch.get(key)
+    if known is None:
+        found: list[tuple[int, History]] = []
+        for other in (*desk.running[-LOOKED_AT:], *desk.departed[-LOOKED_AT:]):
+            if other.dataset == dataset:
+                kept: History | None = desk.recall((KEPT, other.id))
+                if kept is not None and kept.measured >= least_measured:
+                    found.append((other.id, kept))
+        known = desk.scratch[key] = _Known(
+            np.array([query for query, _ in found], dtype=np.int64),
+            np.array([kept.content for _, kept in found]),
+            [kept for _, kept in found],
+        )
+    return known
+
+
+def misranked(believed: Floats | Singles, measured: Floats) -> Floats:
+    """Return the share of pairs that histories put in the wrong order; 0 without pairs.
+
+    Args:
+        believed: what each history believes, shape (H, m).
+        measured: what was measured, shape (m,).
+
+    Returns:
+        Shape (H,).
+    """
+    first, second = _pairs(len(measured))
+    if not len(first):
+        return np.zeros(len(believed))
+    wrong = (believed[:, first] < believed[:, second]) != (measured[first] < measured[second])
+    return np.asarray(wrong.mean(axis=1))
+
+
+@cache
+def _pairs(count: int) -> tuple[Integers, Integers]:
+    first, second = np.triu_indices(count, 1)
+    return first, second

@@ -7,13 +7,15 @@ and GPU instances. What a plan takes therefore depends on what stands already: a
 that has room, or a new station, most of which may stay idle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from planners.kept import KEPT
 from sim import Desk, PlanView
 
 Floats = NDArray[np.float64]
@@ -113,11 +115,85 @@ class Uses:
     backhaul: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """What the plans in force of Q queries use, N operators.
+
+    Args:
+        query: the queries, shape (Q,).
+        station: see `Uses`, shape (Q, N).
+        operator_key: see `Uses`, shape (Q, N).
+        filled: see `Uses`, shape (Q, N).
+        backhaul: see `Uses`, shape (Q,).
+    """
+
+    query: Integers
+    station: Integers
+    operator_key: Integers
+    filled: Floats
+    backhaul: Floats
+
+    @classmethod
+    def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
+        """Return what queries use together, by id."""
+        each = uses.values()
+        shape = len(each), -1 if each else 0
+        return cls(
+            np.array(list(uses), dtype=np.int64),
+            np.array([one.station for one in each], dtype=np.int64).reshape(shape),
+            np.array([one.operator_key for one in each], dtype=np.int64).reshape(shape),
+            np.array([one.filled for one in each], dtype=np.float64).reshape(shape),
+            np.array([one.backhaul for one in each], dtype=np.float64),
+        )
+
+    def __len__(self) -> int:
+        """Return how many queries there are."""
+        return len(self.query)
+
+    @cached_property
+    def row(self) -> Mapping[int, int]:
+        """Where each query stands."""
+        return {query: at for at, query in enumerate(self.query.tolist())}
+
+    def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
+        """Return another fleet.
+
+        Args:
+            order: its queries.
+            uses: what those use that were not in this one, or use something else now.
+        """
+        more = Fleet.of(uses)
+        if not len(self):
+            return more.rows([more.row[query] for query in order])
+        count, known = len(self), self.row
+        rows = [count + more.row[query] if query in uses else known[query] for query in order]
+        if not len(more):
+            return self.rows(rows)
+        both = Fleet(
+            *(
+                np.concatenate([getattr(self, name), getattr(more, name)])
+                for name in ("query", "station", "operator_key", "filled", "backhaul")
+            )
+        )
+        return both.rows(rows)
+
+    def rows(self, rows: Sequence[int]) -> "Fleet":
+        """Return some of the queries."""
+        at = np.array(rows, dtype=np.int64)
+        return Fleet(
+            self.query[at],
+            self.station[at],
+            self.operator_key[at],
+            self.filled[at],
+            self.backhaul[at],
+        )
+
+
 class Standing:
     """The stations that stand, what they take of the pools, and the room in them.
 
     Args:
-        uses: what the plan in force of each query uses, by id.
+        fleet: what plans in force use.
         takes: what stations of each kind take.
         pools: the pools.
 
@@ -126,45 +202,62 @@ class Standing:
         queries: how many queries use each pool, shape (R,).
     """
 
-    def __init__(self, uses: Mapping[int, Uses], takes: "Takes", pools: Pools) -> None:
-        self._uses, self._takes = uses, takes
+    def __init__(self, fleet: Fleet, takes: "Takes", pools: Pools) -> None:
+        self._fleet, self._takes = fleet, takes
         many = len(pools.names)
         self.taken: Floats = np.zeros(many)
         self.queries: Floats = np.zeros(many)
         self._total: Floats = np.zeros((0, 0))
         self._whole: Floats = np.zeros((0, 0))
-        if not uses:
+        if not len(fleet):
             return
-        station = np.stack([each.station for each in uses.values()])
-        key = np.stack([each.operator_key for each in uses.values()])
-        filled = np.stack([each.filled for each in uses.values()])
-        off_device = station >= 0
+        station, key = fleet.station, fleet.operator_key
         self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
-        np.add.at(self._total, (station[off_device], key[off_device]), filled[off_device])
+        _add_up(station, key, fleet.filled, takes.pool, self._total, self.queries)
         self._whole = np.ceil(self._total - 1e-9)
         kinds = len(self._total)
         units = self._whole.sum(axis=1) * takes.units[:kinds]
         self.taken = np.asarray(np.bincount(takes.pool[:kinds], units, many), dtype=np.float64)
-        for pool in range(many):
-            uses_pool = off_device & (takes.pool[station] == pool)
-            self.queries[pool] = uses_pool.any(axis=1).sum()
-        sent = np.array([each.backhaul for each in uses.values()])
-        self.taken[-1] += sent.sum()
-        self.queries[-1] += (sent > 0).sum()
+        self.taken[-1] += fleet.backhaul.sum()
+        self.queries[-1] += (fleet.backhaul > 0).sum()
 
     def __contains__(self, query: int) -> bool:
-        return query in self._uses
+        return query in self._fleet.row
 
     def share(self, query: int) -> Floats:
         """Return what a query takes of each pool: its part of its stations, shape (R,)."""
-        uses, takes = self._uses[query], self._takes
-        share = np.zeros(len(self.taken))
-        for station, key, filled in zip(uses.station, uses.operator_key, uses.filled, strict=True):
-            if station >= 0 and filled > 0:
-                part = filled / self._total[station, key] * self._whole[station, key]
-                share[takes.pool[station]] += part * takes.units[station]
-        share[-1] += uses.backhaul
+        share: Floats = self.shares(np.array([self._fleet.row[query]]))[0]
         return share
+
+    def shares(self, rows: Integers) -> Floats:
+        """Return what some queries take of each pool, by their rows in the fleet, shape (k, R)."""
+        fleet, takes = self._fleet, self._takes
+        shares = np.zeros((len(rows), len(self.taken)))
+        _add_shares(
+            fleet.station[rows],
+            fleet.operator_key[rows],
+            fleet.filled[rows],
+            self._total,
+            self._whole,
+            takes.pool,
+            takes.units,
+            shares,
+        )
+        shares[:, -1] += fleet.backhaul[rows]
+        return shares
+
+    def dearer(self, price: float, prices: Floats) -> list[tuple[int, float]]:
+        """Return queries that pay more than a price for what they use, and what they pay."""
+        shares = self.shares(np.arange(len(self._fleet)))
+        # Roughly first, as sums of products depend on how many are worked out together.
+        rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
+        paid = [(int(self._fleet.query[row]), float(shares[row] @ prices)) for row in rows]
+        return [each for each in paid if each[1] > price]
+
+    @cached_property
+    def left(self) -> Floats:
+        """Room in the stations that stand, by kind and key, as far as there are any."""
+        return self._whole - self._total
 
     def room(self, view: PlanView, plans: Integers) -> Floats:
         """Return the room in the station that each operator would join, shape (k, N).
@@ -177,9 +270,61 @@ class Standing:
         kinds, keys = self._total.shape
         if not kinds:
             return np.zeros(station.shape)
-        room = self._whole - self._total
+        room = self.left
         known = (station >= 0) & (station < kinds) & (key < keys)
         return np.where(known, room[np.where(known, station, 0), np.where(known, key, 0)], 0.0)
+
+
+@njit(cache=True)
+def _add_up(
+    station: Integers,
+    key: Integers,
+    filled: Floats,
+    pool: Integers,
+    total: Floats,
+    queries: Floats,
+) -> None:
+    """Add up what queries fill of stations, and how many queries use each pool.
+
+    Args:
+        station: kind of each operator's station, shape (Q, N).
+        key: number of each operator's knob values, shape (Q, N).
+        filled: what they fill of a station, shape (Q, N).
+        pool: see `Takes`.
+        total: what it is added to, by kind and key.
+        queries: how many use each pool, added to, shape (R,).
+    """
+    used = np.zeros(len(queries), dtype=np.bool_)
+    for query in range(len(station)):
+        used[:] = False
+        for operator in range(station.shape[1]):
+            kind = station[query, operator]
+            if kind >= 0:
+                total[kind, key[query, operator]] += filled[query, operator]
+                used[pool[kind]] = True
+        for number in range(len(queries)):
+            if used[number]:
+                queries[number] += 1
+
+
+@njit(cache=True)
+def _add_shares(
+    station: Integers,
+    key: Integers,
+    filled: Floats,
+    total: Floats,
+    whole: Floats,
+    pool: Integers,
+    units: Floats,
+    shares: Floats,
+) -> None:
+    """Add what queries take of each pool, shape (k, R): their parts of their stations."""
+    for query in range(len(station)):
+        for operator in range(station.shape[1]):
+            kind, part = station[query, operator], filled[query, operator]
+            if kind >= 0 and part > 0:
+                at = kind, key[query, operator]
+                shares[query, pool[kind]] += part / total[at] * whole[at] * units[kind]
 
 
 @dataclass(frozen=True)
@@ -269,7 +414,7 @@ class Takes:
         return demand
 
     def priced(
-        self, view: PlanView, plans: Integers, rate: float, taken: Floats, prices: Floats
+        self, view: PlanView, plans: Integers | slice, rate: float, taken: Floats, prices: Floats
     ) -> Floats:
         """Return what plans cost at prices of the pools, shape (k,).
 
@@ -283,6 +428,11 @@ class Takes:
         per_station = self.units * prices[self.pool]
         stations = np.einsum("pn,pn->p", taken, per_station[view.station[plans]])
         return np.asarray(stations + rate * prices[-1] * view.backhaul_up_s[plans])
+
+
+def takes_of(desk: Desk, pools: Pools, view: PlanView) -> Takes:
+    """Return what the kinds of a view take, which is the same in all views of a space."""
+    return KEPT.of(view.space, "takes", lambda: Takes.of(desk, pools, view))
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ from math import inf, isnan, sqrt
 from typing import Literal
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from planners.compass.strata import strata_of
+from planners.compass.strata import Strata, strata_of
+from planners.kept import KEPT
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from sim import Desk, Estimate
@@ -185,15 +187,15 @@ class StratifiedProfiler(Profiler):
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration until the test tells, or all is spent."""
         strata = strata_of(desk, query.dataset, self.strata)
-        labels = strata.of(desk.features(query))
-        members = [np.flatnonzero(labels == stratum) for stratum in range(self.strata)]
-        members = [each for each in members if len(each)]
-        weights = np.array([len(each) for each in members]) / len(labels)
+        features = desk.features(query)
+        sorted_out: _Sorted = KEPT.of(features, strata, lambda: _Sorted.of(strata, features))
+        labels, members, weights = sorted_out.labels, sorted_out.members, sorted_out.weights
+        sizes = [len(each) for each in members]
         floor, wanted, counts = query.slo.accuracy, self.first, np.zeros(len(members), np.int64)
         deviations = np.ones(len(members))
         while True:
             ideal = weights * deviations if self.allocation == "neyman" else weights
-            counts = spread(wanted, ideal, counts, [len(each) for each in members])
+            counts = spread(wanted, ideal, counts, sizes)
             items = np.concatenate(
                 [each[:count] for each, count in zip(members, counts.tolist(), strict=True)]
             )
@@ -207,6 +209,28 @@ class StratifiedProfiler(Profiler):
             if verdict is not None or cut_short or wanted >= self.most:
                 return Belief(estimate, mean, variance, verdict)
             wanted = min(self.most, wanted + self.batch)
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """The items of a query by stratum, of those that have any.
+
+    Args:
+        labels: stratum of each item, shape (n,).
+        members: items of each stratum, length K.
+        weights: share of all that each has, shape (K,).
+    """
+
+    labels: Integers
+    members: list[Integers]
+    weights: Floats
+
+    @classmethod
+    def of(cls, strata: Strata, features: Floats) -> "_Sorted":
+        labels = strata.of(features)
+        members = [np.flatnonzero(labels == stratum) for stratum in range(len(strata.centroids))]
+        members = [each for each in members if len(each)]
+        return cls(labels, members, np.array([len(each) for each in members]) / len(labels))
 
 
 def spread(
@@ -227,10 +251,27 @@ def spread(
     room = np.asarray(most, dtype=np.int64)
     counts = np.minimum(np.maximum(least, first), room)
     share = ideal / ideal.sum() if ideal.sum() > 0 else np.full(len(ideal), 1 / len(ideal))
-    while counts.sum() < min(total, int(room.sum())):
-        behind = np.where(counts < room, share * total - counts, -inf)
-        counts[int(behind.argmax())] += 1
+    _fill_up(counts, share * total, room, min(total, int(room.sum())))
     return counts
+
+
+@njit(cache=True)
+def _fill_up(counts: Integers, ideal: Floats, room: Integers, total: int) -> None:
+    """Add an item to the stratum that is furthest behind, and of equals the first, up to a total.
+
+    Args:
+        counts: items of each stratum, which are added to, shape (K,).
+        ideal: items that each should have, shape (K,).
+        room: items that there are of each, shape (K,).
+        total: items in all, no more than there are.
+    """
+    for _ in range(total - counts.sum()):
+        chosen, most = 0, -inf
+        for stratum in range(len(counts)):
+            behind = ideal[stratum] - counts[stratum]
+            if counts[stratum] < room[stratum] and behind > most:
+                chosen, most = stratum, behind
+        counts[chosen] += 1
 
 
 def simple_mean(values: Floats) -> tuple[float, float, float]:
@@ -271,9 +312,12 @@ def stratified_mean(
         return mean, variance, freedom, np.ones(len(names))
     total = np.bincount(at, values, minlength=len(names))
     squares = np.bincount(at, values**2, minlength=len(names))
-    means = np.where(count > 0, total / np.maximum(count, 1), values.mean())
+    means = total / np.maximum(count, 1)
+    if count.min() < 1:
+        means = np.where(count > 0, means, values.mean())
     within = np.maximum(0.0, squares - count * means**2) / np.maximum(count - 1, 1)
-    within = np.where(count > 1, within, values.var(ddof=1))
+    if count.min() < 2:
+        within = np.where(count > 1, within, values.var(ddof=1))
     parts = weights**2 * within / np.maximum(count, 1)
     variance = float(parts.sum())
     freedom = variance**2 / max(float((parts**2 / np.maximum(count - 1, 1)).sum()), 1e-300)

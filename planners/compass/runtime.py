@@ -14,7 +14,7 @@ from math import fsum, isfinite
 import numpy as np
 
 from planners.compass.beliefs import Found, Slowness, loaded_factors
-from planners.compass.pools import Pools, Takes, Uses
+from planners.compass.pools import Pools, Uses, takes_of
 from planners.compass.profiler import decided, simple_mean
 from planners.compass.search import FOUND
 from scenarios.queries import Query
@@ -240,7 +240,7 @@ def in_force(
     on_device = view.station[number] < 0
     slowness = found.slowness
     sent_s = float(view.access_s[number] + view.backhaul_s[number])
-    filled = Takes.of(desk, pools, view).filled(
+    filled = takes_of(desk, pools, view).filled(
         pools, view, np.array([number]), query.requests_per_s, seen.operator_time_s
     )
     return InForce(

@@ -263,12 +263,12 @@ class PriceMatching(ByPrice):
 
     def overpaying(self, desk: Desk, market: Market) -> list[Query]:
         """Return the running queries that pay most above the value, the worst first."""
-        paying = []
-        for query in desk.running:
-            if query.id in market.standing:
-                price = float(market.standing.share(query.id) @ market.prices)
-                if price > self.value:
-                    paying.append((-price, query.id, query))
+        queries = {query.id: query for query in desk.running}
+        paying = [
+            (-price, number, queries[number])
+            for number, price in market.standing.dearer(self.value, market.prices)
+            if number in queries
+        ]
         paying.sort(key=lambda each: each[:2])
         return [query for _, _, query in paying[: self.most_moves]]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from sim import Desk
@@ -11,7 +12,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Strata:
     """Clusters of a data set's items.
 
@@ -34,9 +35,22 @@ class Strata:
         Returns:
             Numbers from 0 to K - 1, shape (n,).
         """
-        standard = (features - self.centre) / self.scale
-        distance: Floats = ((standard[:, None, :] - self.centroids[None, :, :]) ** 2).sum(axis=2)
-        return np.asarray(distance.argmin(axis=1), dtype=np.int64)
+        return np.asarray(_nearest((features - self.centre) / self.scale, self.centroids))
+
+
+@njit(cache=True)
+def _nearest(points: Floats, centroids: Floats) -> Integers:
+    """Return the centroid that is nearest to each point, of equals the first."""
+    nearest = np.empty(len(points), dtype=np.int64)
+    for at in range(len(points)):
+        least = np.inf
+        for number in range(len(centroids)):
+            distance = 0.0
+            for feature in range(points.shape[1]):
+                distance += (points[at, feature] - centroids[number, feature]) ** 2
+            if distance < least:
+                nearest[at], least = number, distance
+    return nearest
 
 
 def strata_of(desk: Desk, dataset: str, count: int) -> Strata:

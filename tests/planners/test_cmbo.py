@@ -191,3 +191,17 @@ def test_plans_that_cannot_be_had_are_not_proposed():
     assert COST[search.propose()] == np.unique(COST)[1]
     search.reprice(np.full_like(COST, np.inf))
     assert search.propose() is None
+
+
+@pytest.mark.parametrize("reference", [None, 2.0, 0.4])
+def test_the_plan_proposed_is_the_best_of_all(reference):
+    """Though only those that may be the best are looked at."""
+    for shown in range(0, 25, 4):
+        search = cmbo(latency_s=0.7, accuracy=0.8)
+        for plan in range(shown):
+            show(search, plan * 97)
+        search.reprice(COST, reference)
+        exclude = np.arange(COUNT) % 3 == 0
+        utility = np.where(exclude[CONFIGURATION], 0.0, search.utility())
+        expected = int(utility.argmax()) if utility.max() > 0 else None
+        assert search.propose(exclude) == expected

@@ -191,3 +191,22 @@ def test_a_card_that_cannot_be_cut_is_there_as_it_is():
     machine = Machine("edge", Node("edge", "g2-standard-8", standby=1), 0)
     slot = take(machine, need("full"))
     assert (slot.created, slot.load_bytes) == (False, GB)
+
+
+def test_what_it_had_no_room_for_it_may_have_again(machine):
+    whole = take(machine, need("7g.40gb", gigabytes=2))
+    assert machine.may_take(need())
+    assert machine.take(need()) is None
+    assert not machine.may_take(need()), "it was asked in vain"
+    assert machine.may_take(need(gigabytes=2)), "that was not asked"
+    machine.give_back(whole, 0)
+    assert machine.may_take(need())
+    assert machine.take(need()) is not None
+
+
+def test_undoing_leaves_what_there_was_no_room_for(machine):
+    take(machine, need("4g.20gb"))
+    assert machine.take(need("4g.20gb")) is None
+    _, undo = machine.take(need())
+    undo()
+    assert not machine.may_take(need("4g.20gb"))

@@ -104,7 +104,7 @@ class CapacityMachine(RuleBasedStateMachine):
             for number, (place, profile) in enumerate(places)
         ]
         before = state(self.machines)
-        fits = self.machines.fits(demands)
+        [fits] = self.machines.fit_together([demands])
         assert state(self.machines) == before, "asking changes nothing"
         got = self.machines.join(self.made, self.made, demands)
         assert fits == (not isinstance(got, str))

@@ -128,6 +128,17 @@ def test_property_predictions_in_bulk_equal_those_of_single_plans(
         assert quantile_s[number] == pytest.approx(one.latency_quantile_s, rel=1e-9)
 
 
+def test_plans_may_be_named_by_any_sequence_and_times_by_one_row():
+    desk, _ = busy_desk(APPLICATIONS[0])
+    query = desk.waiting[0]
+    view = desk.view(query)
+    row = np.full(view.station.shape[1], 0.1)
+    expected = desk.predict_many(query, view, np.arange(9), np.tile(row, (9, 1)), np.full(9, 0.5))
+    for indices in (range(9), list(range(9))):
+        given = desk.predict_many(query, view, indices, row.tolist(), 0.5, normalised=(1, 1))
+        assert [each.tolist() for each in given] == [each.tolist() for each in expected]
+
+
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_what_others_run_makes_predictions_of_shared_stations_slower(application):
     """Without it, the equality above could hold for an idle cluster only."""

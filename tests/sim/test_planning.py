@@ -453,3 +453,31 @@ def test_a_desk_is_of_no_use_after_its_call():
     made = run(scenario(5, workload=workload(1.0, 2.0)), Does(keep))
     (error,) = made.planner_errors
     assert "must not keep the desk" in error
+
+
+def test_the_plans_of_all_queries_are_shown_as_they_are_one_by_one():
+    shown = []
+
+    def act(desk, query):
+        every = (*desk.waiting, *desk.searching, *desk.running)
+        one_by_one = {each.id: desk.plan_of(each) for each in every}
+        assert dict(desk.plans) == {key: plan for key, plan in one_by_one.items() if plan}
+        shown.append(len(desk.plans))
+        with pytest.raises(TypeError):
+            desk.plans[query.id] = None
+        desk.deploy(query, on_device(desk, query))
+
+    plan_once(act, 1.0, 2.0, 3.0)
+    assert shown == [0, 1, 2]
+
+
+def test_what_is_scratched_down_is_gone_by_the_next_call():
+    found = []
+
+    def act(desk, query):
+        found.append(dict(desk.scratch))
+        desk.scratch["last"] = query.id
+        desk.deploy(query, on_device(desk, query))
+
+    plan_once(act, 1.0, 2.0)
+    assert found == [{}, {}]

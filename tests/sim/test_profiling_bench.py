@@ -182,3 +182,28 @@ def test_a_correlation_of_one_is_refused():
         ValueError, match=r"feature_correlation=1\.0: must be 0 or more, and below 1"
     ):
         Cluster({"edge": Node("edge", "g2-standard-8")}, Profiling(feature_correlation=1.0))
+
+
+def test_the_first_items_are_the_same_whether_few_or_all_are_drawn():
+    few, every = bench(), bench()
+    assert every.features.shape == (1024, 4)
+    configuration = APPLICATION.pipeline.configurations[3]
+    first, second = (
+        few.measure(configuration, np.arange(48)),
+        every.measure(configuration, np.arange(48)),
+    )
+    assert first.accuracy.tolist() == second.accuracy.tolist()
+    assert first.operator_time_s.tolist() == second.operator_time_s.tolist()
+    assert first.size.tolist() == second.size.tolist()
+
+
+def test_accuracies_of_items_are_those_that_numpy_interpolates():
+    rng = np.random.default_rng(0)
+    for data in APPLICATION.datasets.values():
+        strata = rng.integers(0, len(data.stratum_weights), 200)
+        ranks = np.append(rng.random(198), [0.0, 1.0])
+        expected = [
+            np.interp(rank, data.quantile_grid[5, at], data.accuracy_quantiles[5, at])
+            for at, rank in zip(strata, ranks, strict=True)
+        ]
+        assert data.item_accuracy(5, strata, ranks).tolist() == pytest.approx(expected, rel=1e-14)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from worlds import At, Does, run, scenario
 
-from planners.compass.pools import Market, Pools, Standing, Takes, Uses
+from planners.compass.pools import Fleet, Market, Pools, Standing, Takes, Uses
 from planners.compass.scheduler import PriceMatching, Scheduler
 from scenarios.cluster import Node
 from scenarios.slo import Tier
@@ -83,7 +83,7 @@ def market(
     pools = Pools.of(desk)
     query = (*desk.waiting, *desk.running)[0]
     takes = Takes.of(desk, pools, desk.view(query, Choices()))
-    standing = Standing(uses or {}, takes, pools)
+    standing = Standing(Fleet.of(uses or {}), takes, pools)
     if prices is not None:
         set_ = np.array([prices.get(kind, 0.0) for _, kind in pools.names])
         return Market(pools, set_, standing)

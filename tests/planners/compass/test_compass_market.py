@@ -6,7 +6,7 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.compass.pools import BACKHAUL, Pools, Standing, Takes, Uses
+from planners.compass.pools import BACKHAUL, Fleet, Pools, Standing, Takes, Uses
 from planners.compass.scheduler import FirstComeFirstServed, PriceMatching
 from sim import Choices
 
@@ -31,7 +31,7 @@ def uses(*operators, backhaul=0.0):
 
 
 def standing(*each):
-    return Standing(dict(enumerate(each)), TAKES, POOLS)
+    return Standing(Fleet.of(dict(enumerate(each))), TAKES, POOLS)
 
 
 class TestStanding:
@@ -83,6 +83,32 @@ class TestStanding:
         assert 0 in made
         assert 1 not in made
         assert standing().taken.tolist() == [0.0, 0.0, 0.0]
+
+
+class TestDearer:
+    """Queries that pay more than a price."""
+
+    def test_they_and_what_they_pay_by_hand(self):
+        made = standing(uses((0, 0, 0.25)), uses((0, 0, 0.75)), uses((1, 1, 1.0)))
+        assert made.dearer(0.5, np.array([1.0, 0.0, 0.0])) == [(1, 0.75), (2, 2.0)]
+
+    def test_no_query_pays_nothing(self):
+        assert standing().dearer(0.0, np.ones(3)) == []
+
+
+class TestFleet:
+    """Queries that come, go and move."""
+
+    def test_it_is_as_if_it_were_made_anew(self):
+        first, second, third = (uses((0, at, 0.25), backhaul=at) for at in range(3))
+        before = Fleet.of({4: first, 6: second})
+        after = before.changed([6, 8, 4], {8: third, 4: second})
+        assert after.query.tolist() == [6, 8, 4]
+        assert after.operator_key.tolist() == [[1], [2], [1]]
+        assert after.backhaul.tolist() == [1.0, 2.0, 1.0]
+
+    def test_nothing_may_be_left_of_it(self):
+        assert len(Fleet.of({4: uses((0, 0, 0.5))}).changed([], {})) == 0
 
 
 class TestTaken:

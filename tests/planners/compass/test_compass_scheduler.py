@@ -11,7 +11,7 @@ from worlds import run, scenario
 from planners.compass.beliefs import Offer
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
-from planners.compass.pools import BACKHAUL, Market, Pools, Standing, Takes
+from planners.compass.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import Bid, FirstComeFirstServed, PriceMatching
 from planners.compass.search import CmboSearch
@@ -59,7 +59,7 @@ class Cluster:
         pools = Pools(
             names, self.capacity, np.array([0.05, 3.0, 0.0]), self.capacity, np.zeros(3), 0.8
         )
-        standing = Standing({}, TAKES, pools)
+        standing = Standing(Fleet.of({}), TAKES, pools)
         return Market(pools, PriceMatching().prices(pools, standing), standing)
 
 

@@ -1,0 +1,170 @@
+"""Seconds of one core that Compass plans for in the large tracking scenario, and what dominates.
+
+An hour with 1,600 queries at a time once it has filled, of 600 s each. The data plane moves no
+request, so that no telemetry ever shows trouble, and all that is measured is what the planner does:
+searches, matching, audits, improvement in the background. After the hour, or the part of it that
+takes two minutes, one more simulated minute is run under a profiler. Times are processor seconds,
+without what is compiled at first use, and those under the profiler count for shares only.
+"""
+
+import cProfile
+import pstats
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from time import process_time
+from typing import Any
+
+from lab.compose import compose, set_up
+from lab.runner import single_threaded
+from scenarios.requests import RequestBlock
+from sim.data_plane import LinkSpec, Recorder, Route, StationSpec
+from sim.planner import Planner
+from sim.world import World
+
+QUERIES, LIFETIME_S, HORIZON_S = 1600, 600.0, 3600.0
+MOST_S = 120.0
+STEP_S = 10.0
+PROFILED_S = 60.0
+
+PARTS = {
+    "proposing": ("beliefs.py", "propose"),
+    "profiling": ("search.py", "look"),
+    "learning": ("beliefs.py", "learn"),
+    "cheapest plan": ("beliefs.py", "cheapest"),
+    "offers": ("beliefs.py", "offers"),
+    "matching": ("scheduler.py", "award"),
+    "market": ("compass.py", "_market"),
+    "watch and audits": ("runtime.py", "drifted"),
+}
+"""What is measured of a call of the planner; learning and the cheapest plan may make surrogates."""
+
+
+class Still:
+    """A data plane that moves nothing.
+
+    Args:
+        recorder: who would be told of requests.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        del recorder
+
+    def add_station(self, spec: StationSpec) -> None: ...
+
+    def add_link(self, spec: LinkSpec) -> None: ...
+
+    def remove_station(self, station: int) -> None: ...
+
+    def remove_link(self, link: int) -> None: ...
+
+    def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None: ...
+
+    def close_source(self, at_ns: int, query: int) -> None: ...
+
+    def route(self, at_ns: int, query: int, route: Route | None) -> None: ...
+
+    def fail_station(self, at_ns: int, station: int) -> None: ...
+
+    def slow_down(self, at_ns: int, station: int, factor: float) -> None: ...
+
+    def busy_ns(self, station: int) -> int:
+        del station
+        return 0
+
+    def abort(self, at_ns: int, deployment: int) -> None: ...
+
+    def in_flight(self, deployment: int) -> int:
+        del deployment
+        return 0
+
+    def advance(self, until_ns: int) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Timed(Planner):
+    """A planner that is timed.
+
+    Args:
+        planner: the planner.
+
+    Attributes:
+        planning_s: processor seconds by trigger.
+        calls: calls by trigger.
+        profiler: what each call runs under, if anything.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.budget_s = planner.budget_s
+        self.replan_every_s = planner.replan_every_s
+        self.planning_s: defaultdict[str, float] = defaultdict(float)
+        self.calls: Counter[str] = Counter()
+        self.profiler: cProfile.Profile | None = None
+
+    def plan(self, desk: Any) -> None:
+        started = process_time()
+        if self.profiler is None:
+            self.planner.plan(desk)
+        else:
+            self.profiler.runcall(self.planner.plan, desk)
+        self.planning_s[desk.trigger] += process_time() - started
+        self.calls[desk.trigger] += 1
+
+
+def made(horizon_s: float = HORIZON_S) -> tuple[World, Timed]:
+    """Return the world, and its planner."""
+    overrides = [
+        "experiment=tracking_large",
+        "planner=compass",
+        f"workload.rate={QUERIES / LIFETIME_S}",
+        f"workload.lifetime_mean_s={LIFETIME_S}",
+        f"horizon_s={horizon_s}",
+    ]
+    setup = set_up(compose(overrides), overrides)
+    planner = Timed(next(iter(setup.planners.values())))
+    return World(setup.scenario(), planner, setup.seed, Still), planner
+
+
+def dominating(planner: Timed, world: World) -> dict[str, float]:
+    """Return the share of planning that each part takes in the next minute."""
+    planner.profiler = cProfile.Profile()
+    world.run(min(HORIZON_S, world.now_s + PROFILED_S))
+    stats: Any = pstats.Stats(planner.profiler)
+    cumulative: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for (path, _, name), (_, _, _, total, _) in stats.stats.items():
+        cumulative[path.rsplit("/", 1)[-1], name] += total
+    whole = cumulative["compass.py", "plan"]
+    return {part: round(cumulative[place] / whole, 3) for part, place in PARTS.items()}
+
+
+def measure() -> dict[str, Any]:
+    """Return the figures."""
+    with single_threaded():
+        world, _ = made()
+        world.run(STEP_S)  # Compiles, or loads, what is compiled at first use.
+        world, planner = made()
+        started = process_time()
+        until_s = HORIZON_S - PROFILED_S
+        while world.now_s < until_s and process_time() - started < MOST_S:
+            world.run(min(until_s, world.now_s + STEP_S))
+            world.tables.take()
+            if not world.now_s % 600:
+                print(f"{world.now_s:.0f} s: {sum(planner.planning_s.values()):.1f} s", flush=True)
+        simulated_s, planning_s = world.now_s, dict(planner.planning_s)
+        arrivals, total_s = planner.calls["arrival"], sum(planning_s.values())
+        living, running = len(world.board.living), len(world.board.running)
+        shares = dominating(planner, world)
+    return {
+        "benchmark": "planning_large",
+        "planning_s": round(total_s, 2),
+        "simulated_s": simulated_s,
+        "planning_s_per_hour": round(total_s * HORIZON_S / simulated_s, 1),
+        "ms_per_arrival": round(1000 * total_s / arrivals, 2),
+        "arrivals": arrivals,
+        "living_at_end": living,
+        "running_at_end": running,
+        "planning_s_by_trigger": {key: round(value, 2) for key, value in planning_s.items()},
+        "errors": len(world.planner_errors),
+        "shares_of_last_minute": shares,
+    }

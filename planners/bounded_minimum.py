@@ -1,0 +1,98 @@
+"""The minimum of a smooth function within bounds, by scipy's L-BFGS-B, for cheap functions.
+
+``scipy.optimize.minimize`` takes ten times as long to hand an array to such a function as the
+function takes itself. So the compiled steps of the algorithm are called here one by one, as scipy's
+own Python does. They are not part of scipy's interface: where they look different, ``minimize`` is
+called after all, with the same result.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy  # Its parts are loaded when they are first used.
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Function = Callable[[Floats], tuple[float, Floats]]
+
+CORRECTIONS = 10
+LEAST_DECREASE = 2.220446049250313e-09
+LEAST_GRADIENT = 1e-5
+LINE_STEPS = 20
+"""What ``minimize`` has as defaults."""
+
+EVALUATE, ITERATED, STOP = 3, 1, 5
+STEPS_MADE = 504
+BOTH_BOUNDS = 2
+
+SIGNATURE = "setulb(m,x,l,u,nbd,f,g,factr,pgtol,wa,iwa,task,lsave,isave,dsave,maxls,ln_task)"
+
+
+def minimum(function: Function, start: Floats, low: Floats, high: Floats, steps: int) -> Floats:
+    """Return where a function is least, as far as some steps lead, shape (n,).
+
+    Args:
+        function: returns its value and gradient.
+        start: where to begin, shape (n,).
+        low: lower bounds, shape (n,).
+        high: upper bounds, shape (n,).
+        steps: most steps.
+    """
+    step = _step()
+    return (
+        wrapped(function, start, low, high, steps)
+        if step is None
+        else _unwrapped(step, function, start, low, high, steps)
+    )
+
+
+def wrapped(function: Function, start: Floats, low: Floats, high: Floats, steps: int) -> Floats:
+    """Return the same by ``scipy.optimize.minimize``."""
+    found = scipy.optimize.minimize(
+        function,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(low.tolist(), high.tolist(), strict=True)),
+        options={"maxiter": steps},
+    )
+    return np.asarray(found.x)
+
+
+def _step() -> Callable[..., None] | None:
+    """Return scipy's compiled step, or None if it is not as it is known to be."""
+    step = getattr(getattr(scipy.optimize, "_lbfgsb", None), "setulb", None)
+    return step if (getattr(step, "__doc__", None) or "").strip() == SIGNATURE else None
+
+
+def _unwrapped(
+    step: Callable[..., None],
+    function: Function,
+    start: Floats,
+    low: Floats,
+    high: Floats,
+    steps: int,
+) -> Floats:
+    count, memory = len(start), CORRECTIONS
+    found = np.clip(start, low, high)
+    both = np.full(count, BOTH_BOUNDS, dtype=np.int32)
+    value, gradient = 0.0, np.zeros(count)
+    numbers = np.zeros(2 * memory * count + 5 * count + 11 * memory**2 + 8 * memory)
+    whole = np.zeros(3 * count, dtype=np.int32)
+    task, line_task = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.int32)
+    saved = np.zeros(4, np.int32), np.zeros(44, np.int32), np.zeros(29)
+    decrease = LEAST_DECREASE / np.finfo(float).eps
+    made = 0
+    while True:
+        step(
+            *(memory, found, low, high, both, value, gradient, decrease, LEAST_GRADIENT),
+            *(numbers, whole, task, *saved, LINE_STEPS, line_task),
+        )
+        if task[0] == EVALUATE:
+            value, gradient = function(found)
+        elif task[0] == ITERATED:
+            made += 1
+            if made >= steps:
+                task[:] = STOP, STEPS_MADE
+        else:
+            return found

@@ -1,0 +1,53 @@
+"""What plans in force use, carried on from call to call: the same as if it were looked up anew."""
+
+from compass_desks import ONE_CLOUD, arriving
+from worlds import run, scenario
+
+from planners import Compass
+from planners.compass.fleet import fleet_of
+from planners.compass.runtime import serving
+from scenarios.drift import Drift, DriftEvent
+
+FIELDS = "query", "station", "operator_key", "filled", "backhaul"
+
+
+class Watched(Compass):
+    """Compass; every call compares what is carried on with what each query's record says."""
+
+    seen = 0
+    wrong = ()
+
+    def plan(self, desk):
+        super().plan(desk)
+        fleet = fleet_of(desk)
+        order = (*desk.running, *desk.searching)
+        uses = {
+            query.id: known.uses for query in order if (known := serving(desk, query)) is not None
+        }
+        if fleet.query.tolist() != list(uses) or any(
+            getattr(fleet, name).tolist() != [list_of(getattr(one, name)) for one in uses.values()]
+            for name in FIELDS[1:]
+        ):
+            Watched.wrong = (*Watched.wrong, desk.now_s)
+        Watched.seen += len(fleet)
+
+
+def list_of(value):
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def test_it_is_what_each_querys_record_says():
+    Watched.seen, Watched.wrong = 0, ()
+    failure = DriftEvent("machine_failure", 60.0, node="cloud", machine=0, duration_s=20.0)
+    crash = DriftEvent("planner_crash", 95.0, duration_s=10.0)
+    run(
+        scenario(
+            150.0,
+            workload=arriving(*range(0, 80, 2)),
+            nodes=ONE_CLOUD,
+            drift=Drift((failure, crash)),
+        ),
+        Watched(),
+    )
+    assert Watched.seen > 500, "queries were served"
+    assert not Watched.wrong

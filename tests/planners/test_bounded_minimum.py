@@ -1,0 +1,32 @@
+"""The bounded minimum: what scipy's own wrapper finds, to the last bit."""
+
+import numpy as np
+import pytest
+
+from planners import bounded_minimum
+from planners.bounded_minimum import minimum, wrapped
+
+
+def valley(at):
+    """Return Rosenbrock's function and its gradient."""
+    x, y = at
+    value = (1 - x) ** 2 + 100 * (y - x * x) ** 2
+    return value, np.array([-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)])
+
+
+@pytest.mark.parametrize("high", [2.0, 0.8])
+@pytest.mark.parametrize("steps", [1, 7, 100])
+def test_it_takes_the_steps_that_minimize_takes(high, steps):
+    given = valley, np.array([-1.2, 1.0]), np.full(2, -2.0), np.full(2, high), steps
+    assert minimum(*given).tolist() == wrapped(*given).tolist()
+
+
+def test_it_gets_there():
+    found = minimum(valley, np.array([-1.2, 1.0]), np.full(2, -2.0), np.full(2, 2.0), 100)
+    np.testing.assert_allclose(found, 1.0, atol=1e-4)
+
+
+def test_it_asks_minimize_where_scipy_looks_different(monkeypatch):
+    monkeypatch.setattr(bounded_minimum, "_step", lambda: None)
+    given = valley, np.array([-1.2, 1.0]), np.full(2, -2.0), np.full(2, 2.0), 100
+    assert minimum(*given).tolist() == wrapped(*given).tolist()

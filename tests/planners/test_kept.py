@@ -1,0 +1,26 @@
+"""What is kept of objects that never change: once for each, and no longer than it lives."""
+
+import numpy as np
+
+from planners.kept import Kept
+
+
+def test_it_is_made_once_for_each_object_and_key():
+    kept, made = Kept(), []
+    first, second = np.arange(3), np.arange(3)
+
+    def number():
+        made.append(None)
+        return len(made)
+
+    asked = (first, "a"), (first, "a"), (first, "b"), (second, "a"), (first, "b")
+    assert [kept.of(owner, key, number) for owner, key in asked] == [1, 1, 2, 3, 2]
+
+
+def test_it_goes_with_the_object():
+    kept = Kept()
+    owner = np.arange(3)
+    kept.of(owner, "a", list)
+    assert len(kept) == 1
+    del owner
+    assert len(kept) == 0
