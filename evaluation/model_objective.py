@@ -19,7 +19,7 @@ from lab.runner import single_threaded
 from planners.ilp import ILP
 from scenarios.queries import Query
 from sim import Desk
-from sim.events_plane import EventsPlane
+from sim.blocks.plane import BlocksPlane
 from sim.world import World
 
 EVERY_S = 25.0
@@ -53,7 +53,7 @@ def objective(result: Result, every_s: float = EVERY_S) -> Mapping[str, Any]:
     """
     horizon_s = result.scenario.horizon_s
     judge = Judge(stays(result.decisions, horizon_s), horizon_s / 2, horizon_s, every_s)
-    world = World(result.scenario, judge, result.seed, EventsPlane)
+    world = World(result.scenario, judge, result.seed, BlocksPlane)
     with single_threaded():
         world.run(horizon_s)
     if world.planner_errors:

@@ -18,6 +18,7 @@ from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
+from sim.blocks.plane import BlocksPlane
 from sim.data_plane import Route, StationSpec, Visit
 from sim.desk import Desk
 from sim.events_plane import EventsPlane
@@ -175,7 +176,7 @@ def queries_at(*times: float, dataset: str = "LibriSpeech") -> Workload:
 
 def run(a_scenario: Scenario, planner: Planner, seed: int = 1, world: type[World] = World) -> World:
     """Run a world to its horizon and return it, its tables not yet taken."""
-    made = world(a_scenario, planner, seed, EventsPlane)
+    made = world(a_scenario, planner, seed, BlocksPlane)
     made.run(a_scenario.horizon_s)
     return made
 

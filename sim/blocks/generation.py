@@ -8,7 +8,7 @@ a row that takes its place until the last token.
 from sim.blocks.lists import end, gather, wait
 from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Records, Tables
 from sim.compiled import in_place, inlined
-from sim.request_rows import AT, LENGTH, NEXT, OUTCOME, PARTS, SIZE, VISIT
+from sim.request_rows import AT, DEPLOYMENT, LENGTH, NEXT, OUTCOME, PARTS, SIZE, VISIT
 from sim.work import batch_ns, prompt_ns, whole
 
 GHOST = -2
@@ -207,8 +207,8 @@ def _drop_last(t: Tables, station: int, now_ns: int) -> None:
 
 
 @in_place
-def forget_ended(t: Tables, station: int) -> None:
-    """Take requests that have ended out of what joins engines, and leave ghosts of the active."""
+def drop_jobs(t: Tables, station: int, deployment: int, at_ns: int) -> None:
+    """Drop the requests of a deployment that engines have, and leave ghosts of the active ones."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     first = t.models[t.stops[station].model].engines_at
     for engine in range(first, first + t.stops[station].servers):
@@ -216,17 +216,17 @@ def forget_ended(t: Tables, station: int) -> None:
         engines[engine].joining_first = NONE
         while slot != NONE:
             following = rows[slot, NEXT]
-            if rows[slot, OUTCOME] == IS_DROPPED:
+            if rows[slot, DEPLOYMENT] == deployment:
                 engines[engine].sequences -= jobs[slot].sequences
                 engines[engine].kv_tokens -= jobs[slot].kv_tokens
+                end(rows, t.flights, t.ended, counts, slot, IS_DROPPED, at_ns)
             else:
                 rows[slot, NEXT] = engines[engine].joining_first
                 engines[engine].joining_first = slot
             slot = following
         slot, before = engines[engine].active_first, NONE
         while slot != NONE:
-            if rows[slot, OUTCOME] == IS_DROPPED:
-                # The end is told of this very row, so another takes its place in the engine.
+            if rows[slot, DEPLOYMENT] == deployment and rows[slot, OUTCOME] != GHOST:
                 counts[FREE] -= 1
                 ghost = t.free[counts[FREE]]
                 rows[ghost, OUTCOME], rows[ghost, NEXT] = GHOST, rows[slot, NEXT]
@@ -236,6 +236,7 @@ def forget_ended(t: Tables, station: int) -> None:
                     engines[engine].active_first = ghost
                 else:
                     rows[before, NEXT] = ghost
+                end(rows, t.flights, t.ended, counts, slot, IS_DROPPED, at_ns)
                 slot = ghost
             before, slot = slot, rows[slot, NEXT]
 

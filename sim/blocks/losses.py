@@ -1,14 +1,14 @@
 """What the control plane takes from stops: requests of failing stations, and aborted ones."""
 
 from sim.blocks.lists import end, push, stay, wait
-from sim.blocks.tables import IS_IN_FLIGHT, IS_LOST, NONE, Tables
+from sim.blocks.tables import IS_DROPPED, IS_LOST, NONE, Tables
 from sim.compiled import in_place
-from sim.request_rows import AT, NEXT, OUTCOME
+from sim.request_rows import AT, DEPLOYMENT, NEXT
 
 
 @in_place
-def sweep(t: Tables, stop: int) -> None:
-    """Take rows that have ended, otherwise than by leaving it, out of a stop's lists."""
+def drop(t: Tables, stop: int, deployment: int, at_ns: int) -> None:
+    """Drop the requests of a deployment that a stop holds; a server goes on with what it serves."""
     rows, stops = t.rows, t.stops
     lists = (stops[stop].arriving_first, stops[stop].waiting_first, stops[stop].serving_first)
     stops[stop].arriving_first = stops[stop].arriving_last = NONE
@@ -19,13 +19,14 @@ def sweep(t: Tables, stop: int) -> None:
         slot = lists[i]
         while slot != NONE:
             following = rows[slot, NEXT]
-            if rows[slot, OUTCOME] == IS_IN_FLIGHT:
-                if i == 0:
-                    push(rows, stops, stop, slot, rows[slot, AT])
-                elif i == 1:
-                    wait(rows, stops, stop, slot)
-                else:
-                    stay(rows, stops, stop, slot)
+            if rows[slot, DEPLOYMENT] == deployment:
+                end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, at_ns)
+            elif i == 0:
+                push(rows, stops, stop, slot, rows[slot, AT])
+            elif i == 1:
+                wait(rows, stops, stop, slot)
+            else:
+                stay(rows, stops, stop, slot)
             slot = following
 
 

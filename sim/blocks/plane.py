@@ -11,8 +11,8 @@ import numpy as np
 
 from scenarios.application import Tokens
 from scenarios.requests import RequestBlock
-from sim.blocks.generation import forget_ended, lose_jobs
-from sim.blocks.losses import lose, sweep
+from sim.blocks.generation import drop_jobs, lose_jobs
+from sim.blocks.losses import drop, lose
 from sim.blocks.order import arrange
 from sim.blocks.row_pool import RowPool
 from sim.blocks.sources import SourceBook
@@ -23,7 +23,6 @@ from sim.blocks.tables import (
     ENGINE,
     FREE,
     GENERATION,
-    IS_DROPPED,
     LINK,
     MODEL,
     NONE,
@@ -46,7 +45,7 @@ from sim.data_plane import (
     StationSpec,
 )
 from sim.rate_profile import RateProfile
-from sim.request_rows import ENDED, OUTCOME, width
+from sim.request_rows import ENDED, width
 
 _BLANK = np.zeros((), dtype=STOP)
 for _list in ("arriving", "waiting", "serving"):
@@ -234,20 +233,19 @@ class BlocksPlane:
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""
 
-        def drop() -> None:
-            slots = self._pool.under_way(deployment)
-            self._pool.rows[slots, OUTCOME] = IS_DROPPED
-            self._pool.rows[slots, ENDED] = at_ns
-            self._pool.end(slots)
-            self._flights[deployment] = 0
-            while self._pool.counts[FREE] < len(slots):  # There may be as many ghosts.
+        def action() -> None:
+            flights = self._flights[deployment] if deployment < len(self._flights) else 0
+            if not flights:
+                return
+            while self._pool.counts[FREE] < flights:  # There may be as many ghosts.
                 self._grow()
-            for stop in (SINK_STOP, *self._stop_of.values()):
-                sweep(self._current(), stop)
+            t, (first, count, _) = self._current(), self._routes[deployment]
+            for stop in (SINK_STOP, *self._visits.rows["stop"][first : first + count].tolist()):
+                drop(t, stop, deployment, at_ns)
                 if self._stops.rows["kind"][stop] == GENERATION:
-                    forget_ended(self._current(), stop)
+                    drop_jobs(t, stop, deployment, at_ns)
 
-        self._cut_at(at_ns, drop)
+        self._cut_at(at_ns, action)
 
     def _cut_at(self, at_ns: int, action: Callable[[], None]) -> None:
         self._orders.append((at_ns, self._ordered, action))

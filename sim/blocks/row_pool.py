@@ -17,7 +17,7 @@ from sim.blocks.tables import (
     Ints,
     Records,
 )
-from sim.request_rows import DEPLOYMENT, OUTCOME, width
+from sim.request_rows import OUTCOME, width
 
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -60,12 +60,9 @@ class RowPool:
         """The same memory as floats."""
         return self.rows.view(np.float64)
 
-    def under_way(self, deployment: int | None = None) -> Ints:
-        """Return the rows of requests under way, of all deployments or of one."""
-        theirs = self.rows[:, OUTCOME] == IS_IN_FLIGHT
-        if deployment is not None:
-            theirs &= self.rows[:, DEPLOYMENT] == deployment
-        return np.nonzero(theirs)[0]
+    def under_way(self) -> Ints:
+        """Return the rows of requests under way."""
+        return np.nonzero(self.rows[:, OUTCOME] == IS_IN_FLIGHT)[0]
 
     def end(self, slots: Ints) -> None:
         """Note that requests have ended."""

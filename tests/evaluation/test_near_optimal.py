@@ -22,7 +22,7 @@ from scenarios.cluster import Node
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim import Desk, Planner, check_planner
-from sim.events_plane import EventsPlane
+from sim.blocks.plane import BlocksPlane
 from sim.world import World
 
 NAMES = [name for name, _ in near_optimal.CHAIN]
@@ -45,7 +45,7 @@ def shipped(name: str) -> Planner:
 
 def made(planner: Planner, a_scenario: Scenario) -> tuple[World, Result]:
     """Run a world to its end."""
-    world = World(a_scenario, planner, 1, EventsPlane)
+    world = World(a_scenario, planner, 1, BlocksPlane)
     with single_threaded():
         world.run(a_scenario.horizon_s)
     assert world.planner_errors == []

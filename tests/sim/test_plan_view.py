@@ -15,7 +15,7 @@ from scenarios.network import Network
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 from sim import Choices, Estimate, PlannerError
-from sim.events_plane import EventsPlane
+from sim.blocks.plane import BlocksPlane
 from sim.truth import mean_transmission_s
 from sim.world import World
 
@@ -60,7 +60,7 @@ def busy_desk(application, drift=False):
         ),
         Does(act),
         1,
-        EventsPlane,
+        BlocksPlane,
     )
     with pytest.raises(Stop):
         made.run(3600.0)
