@@ -14,7 +14,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from scenarios.requests import BLOCK, RequestBlock
+from scenarios.requests import RequestBlock
 from sim.clock import NS_PER_S
 from sim.data_plane import COMPLETED, OUTCOMES, LinkSpec, Route, StationSpec, Visit
 from sim.events_plane import EventsPlane
@@ -23,6 +23,7 @@ from sim.request_rows import OUTCOME
 
 REQUESTS = 100_000
 RUNS = 5
+BLOCK = 256
 STATIONS = 4
 EVENTS = 20
 GAP_NS = 1_000_000

@@ -32,8 +32,8 @@ class Constant(Variability):
         return 0.0
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
-        """Return ones, shape (count,); the stream is not advanced."""
-        return np.ones(count)
+        """Return ones, shape (count,), read-only; the stream is not advanced."""
+        return np.broadcast_to(1.0, count)
 
 
 @dataclass(frozen=True)

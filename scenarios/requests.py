@@ -1,6 +1,6 @@
 """The source of a query's requests, which no plan changes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from scenarios.application import Application
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 
-BLOCK = 256
+BLOCK_S = 120.0
+LEAST_BLOCK, LARGEST_BLOCK = 64, 4096
 NS_PER_S = 1_000_000_000
 
 
@@ -51,31 +52,34 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
     mean_gap_ns = NS_PER_S / query.requests_per_s
     last_ns = round(query.arrival_s * NS_PER_S) - round(of("phase").random() * mean_gap_ns)
     born_ns = round(query.arrival_s * NS_PER_S)
+    count = round(min(max(LEAST_BLOCK, query.requests_per_s * BLOCK_S), LARGEST_BLOCK))
     normalised = application.latency_per == "output_length"
-    while True:
-        gap_ns = np.rint(application.interarrival.draw(gaps, BLOCK) * mean_gap_ns)
+
+    def block() -> RequestBlock:
+        nonlocal last_ns
+        gap_ns = np.rint(application.interarrival.draw(gaps, count) * mean_gap_ns)
         arrival_ns = last_ns + np.cumsum(np.maximum(1, gap_ns.astype(np.int64)))
-        length = dataset.output_length.draw(lengths, BLOCK)
-        block = RequestBlock(
-            arrival_ns,
-            dataset.request_size.draw(sizes, BLOCK),
-            length,
-            length if normalised else np.ones(BLOCK),
-            np.column_stack(
-                [
-                    operator.variability.draw(rng, BLOCK)
-                    for operator, rng in zip(application.operators, factors, strict=True)
-                ]
-            ),
-        )
         last_ns = int(arrival_ns[-1])
-        if arrival_ns[0] < born_ns:
-            living = arrival_ns >= born_ns
-            block = RequestBlock(
-                arrival_ns[living],
-                block.size[living],
-                block.length[living],
-                block.allowance[living],
-                block.variability[living],
-            )
-        yield block
+        living = slice(int(np.searchsorted(arrival_ns, born_ns)), None)
+        length = dataset.output_length.draw(lengths, count)
+        return RequestBlock(
+            arrival_ns[living],
+            dataset.request_size.draw(sizes, count)[living],
+            length[living],
+            (length if normalised else np.broadcast_to(1.0, count))[living],
+            _columns(
+                operator.variability.draw(rng, count)
+                for operator, rng in zip(application.operators, factors, strict=True)
+            )[living],
+        )
+
+    while True:
+        yield block()  # No name holds it, so that what is done with can be forgotten.
+
+
+def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Put columns side by side; without a copy, if each repeats one number."""
+    listed = list(columns)
+    if any(each.strides != (0,) for each in listed):
+        return np.column_stack(listed)
+    return np.broadcast_to([each[0] for each in listed], (len(listed[0]), len(listed)))

@@ -25,6 +25,7 @@ from sim.blocks.tables import (
     GENERATION,
     LINK,
     MODEL,
+    NEVER,
     NONE,
     SINK,
     SINK_STOP,
@@ -133,7 +134,8 @@ class BlocksPlane:
         stop = self._stop_of[name] = self._stops.take()
         row = self._stops.rows[stop]
         self._stops.rows[stop] = _BLANK
-        row["rate"] = profile.rates[0] if len(profile.rates) == 1 else 0
+        row["rate"] = profile.rates[0]
+        row["rate_until_ns"] = NEVER if len(profile.rates) == 1 else profile.starts_ns[1]
         row["steps"] = len(profile.rates)
         row["steps_at"] = self._steps.put(profile.steps)
         self._tables = None

@@ -1,15 +1,12 @@
 """Requests in the order in which a stop takes them: (arrival there, query, number)."""
 
-import numpy as np
-
-from sim.blocks.tables import Ints
+from sim.blocks.tables import NEVER, Ints
 from sim.compiled import in_place
 from sim.request_rows import NUMBER, QUERY
 
 MOVES = 8
 """Moves per request after which sorting by insertion is given up."""
 MANY = 2048
-NO_LIMIT = np.iinfo(np.int64).max
 
 
 @in_place
@@ -32,10 +29,12 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         slots: rows; the second half of the array is room to work in.
         n: how many.
     """
-    moves = _insert(rows, keys, slots, n, MOVES * n)
-    if moves > MOVES * n:
+    descents = 0
+    for i in range(1, n):
+        descents += keys[i] < keys[i - 1]
+    if descents * MOVES > n or _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
         _radix(keys, slots, n, 11 if n > MANY else 8)
-        _insert(rows, keys, slots, n, NO_LIMIT)
+        _insert(rows, keys, slots, n, NEVER)
 
 
 @in_place

@@ -134,7 +134,7 @@ class SourceBook:
         rows = len(self._state.rows)
         if rows <= sources and births <= room:
             return
-        wider = max(room, 1 << (births - 1).bit_length())
+        wider = max(room, births + births // 8)
         self._arrivals = _grown(self._arrivals, (rows, wider), 0)
         for name, values in self._factors.items():
             if len(values):

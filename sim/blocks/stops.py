@@ -9,6 +9,7 @@ from sim.blocks.lists import end, gather, stay, wait
 from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Floats, Ints, Records, Tables
 from sim.compiled import in_place, inlined
+from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import AT, NEXT, PARTS, SIZE, VISIT
 from sim.work import NOMINAL, NS_PER_S, batch_ns, divided_up, finish_ns, step_at, whole
 
@@ -98,7 +99,7 @@ def _finish(
     factor: float,
 ) -> int:
     duration_ns = batch_ns(work_ns, factor, stops[station].slowdown)
-    if stops[station].rate == NOMINAL:
+    if stops[station].rate == NOMINAL and stops[station].rate_until_ns == NEVER:
         finish_ns = start_ns + duration_ns
     else:
         finish_ns = _done(stops, steps, station, start_ns, duration_ns * NOMINAL)
@@ -109,13 +110,20 @@ def _finish(
 @inlined
 def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> int:
     """Return when a stop has done its work."""
+    # What a stop begins, it begins in the order of time: the step that held last is at hand.
+    if start_ns >= stops[stop].rate_until_ns:
+        at, n = stops[stop].steps_at, stops[stop].steps
+        step = step_at(steps, at, n, stops[stop].step, start_ns)
+        stops[stop].step, stops[stop].rate = step, steps[at + n + step]
+        stops[stop].rate_until_ns = steps[at + step + 1] if step + 1 < n else NEVER
     rate = stops[stop].rate
     if rate > 0:
-        return start_ns + divided_up(work, rate)
-    at, n = stops[stop].steps_at, stops[stop].steps
-    step = step_at(steps, at, n, stops[stop].step, start_ns)
-    stops[stop].step = step
-    return finish_ns(steps, at, n, step, start_ns, work)
+        done_ns = start_ns + divided_up(work, rate)
+        if done_ns <= stops[stop].rate_until_ns:
+            return done_ns
+    return finish_ns(
+        steps, stops[stop].steps_at, stops[stop].steps, stops[stop].step, start_ns, work
+    )
 
 
 @inlined
@@ -147,6 +155,9 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
     left = t.counts[OUT]
     for i in range(n):
         slot = t.slots[i]
+        if i + AHEAD < n:
+            prefetch(rows, t.slots[i + AHEAD], AT)
+            prefetch(rows, t.slots[i + AHEAD], SIZE)
         cross(
             rows,
             rows_f,

@@ -19,7 +19,8 @@ from sim.blocks.tables import (
     Tables,
 )
 from sim.compiled import in_place
-from sim.request_rows import AT, NEXT, VISIT
+from sim.prefetch import AHEAD, prefetch
+from sim.request_rows import AT, NEXT, SIZE, VISIT
 
 MANY = 96
 """Births after which those born are sent on, while their rows are at hand."""
@@ -113,7 +114,11 @@ def _send_on(t: Tables, until_ns: int) -> None:
     """Send rows in ``out`` on, as far as they get before the cut without having to be sorted."""
     rows, rows_f, stops = t.rows, t.rows_f, t.stops
     visits, steps = t.visits, t.steps
-    for i in range(t.counts[OUT]):
+    n = t.counts[OUT]
+    for i in range(n):
+        if i + AHEAD < n:
+            prefetch(rows, t.out[i + AHEAD], AT)
+            prefetch(rows, t.out[i + AHEAD], SIZE)
         slot = t.out[i]
         now_ns = rows[slot, AT]
         while True:

@@ -134,7 +134,7 @@ def query(number=0, arrival_s=10.0):
     return Query(number, "asr", "VOiCES", "any", SLO(), device, "4G-LTE", arrival_s, 2.0)
 
 
-def births(number=0, arrival_s=10.0, blocks=80, seed=1):
+def births(number=0, arrival_s=10.0, blocks=100, seed=1):
     source = islice(request_blocks(APPLICATION, query(number, arrival_s), seed), blocks)
     return np.concatenate([block.arrival_ns for block in source])
 

@@ -1,0 +1,93 @@
+"""Tracking frame by frame at the size of the large scenario, as a data plane sees it.
+
+A frame is resized on its phone, sent over the phone's own link and the backhaul that all share,
+detected on a GPU that 20 queries share, tracked on four cores that they share too, and answered
+over the phone's own link: three station visits and three links. Every GPU is busy for 84 % of the
+time. Frames are born as the application declares; windows are those of the application.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hardware_models.devices import phones
+from scenarios.application import Application
+from scenarios.queries import Query
+from scenarios.requests import request_blocks
+from scenarios.shipped import shipped_application
+from scenarios.slo import SLO
+from sim.clock import NS_PER_S
+from sim.data_plane import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit
+from sim.goodput import GoodputBook
+from sim.rate_profile import RateProfile
+
+QUERIES, SHARING = 1600, 20
+STATION_VISITS = 3
+SLOWEST_BYTES_PER_S, FASTEST_BYTES_PER_S = 4_000_000, 12_000_000
+STEPS = 600
+ANSWER_BYTES, FRAME_BYTES = 500.0, 27_000.0
+RESIZE_NS, DETECT_NS, TRACK_NS = 8e6, 1.4e6, 5e6
+
+
+def application() -> Application:
+    """Return the application."""
+    return shipped_application("visual_tracking_frames")
+
+
+def book(app: Application, queries: int) -> GoodputBook:
+    """Return a goodput book that knows these queries."""
+    made = GoodputBook(app.window_s, len(app.operators), lambda _: None, lambda _: None)
+    for number in range(queries):
+        made.arrive(query(app, number), 0)
+        made.deploy(number, number, 0, [(0, 0.9)])
+    return made
+
+
+def query(app: Application, number: int) -> Query:
+    """Return a query."""
+    slo = SLO(latency_s=1.0, accuracy=0.5)
+    dataset = next(iter(app.datasets))
+    return Query(
+        number, app.name, dataset, "standard", slo, phones()[0], "5G", 0.0, app.requests_per_s
+    )
+
+
+def tracking(
+    kind: Callable[[Recorder], DataPlane], recorder: Recorder, app: Application, queries: int
+) -> DataPlane:
+    """Return a data plane that serves these queries.
+
+    Args:
+        kind: makes it.
+        recorder: what it tells.
+        app: the application.
+        queries: how many; a multiple of those that share a GPU.
+    """
+    plane = kind(recorder)
+    backhaul = RateProfile((0,), (round(FRAME_BYTES * app.requests_per_s * queries * 1.5),))
+    for direction in (0, 1):
+        plane.add_link(LinkSpec(direction, backhaul, 5_000_000))
+    rng = np.random.default_rng(0)
+    for number in range(queries):
+        for direction in (0, 1):
+            # A mobile link, whose capacity changes every second.
+            rates = rng.integers(SLOWEST_BYTES_PER_S, FASTEST_BYTES_PER_S, STEPS)
+            profile = RateProfile(NS_PER_S * np.arange(STEPS), rates)
+            plane.add_link(LinkSpec(2 + 2 * number + direction, profile, 10_000_000))
+        plane.add_station(StationSpec(3 * number))
+        group = number - number % SHARING
+        if group == number:
+            plane.add_station(StationSpec(3 * group + 1))
+            plane.add_station(StationSpec(3 * group + 2, servers=4))
+        plane.open_source(0, number, request_blocks(app, query(app, number), 0))
+        up, down = 2 + 2 * number, 3 + 2 * number
+        visits = (
+            Visit(0, 3 * number, None, RESIZE_NS),
+            Visit(1, None, up, FRAME_BYTES),
+            Visit(1, None, 0, FRAME_BYTES),
+            Visit(1, 3 * group + 1, None, DETECT_NS),
+            Visit(2, 3 * group + 2, None, TRACK_NS),
+            Visit(3, None, down, ANSWER_BYTES),
+        )
+        plane.route(0, number, Route(number, visits))
+    return plane
