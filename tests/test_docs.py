@@ -71,6 +71,26 @@ def test_results_list_every_column(table):
     assert sorted(first_cells(section(RESULTS, table))) == sorted(SCHEMAS[table])
 
 
+def test_results_list_every_column_of_requests_and_their_example_runs(folder, monkeypatch, capsys):
+    command = re.search(r"`(compass-sim [^`]*requests=true[^`]*)`", RESULTS)[1]
+    call(monkeypatch, f"{command} figures=false horizon_s=60")
+    code = blocks(RESULTS, "python")[0]
+    names = {"pl": pl}
+    exec(compile(code, "results.md", "exec"), names)
+    slowest = names["slowest"].collect()
+    assert set(slowest["planner"]) == {"cheapest_feasible", "videostorm", "compass"}
+    operators = {
+        name.removesuffix("_compute_s") for name in slowest.columns if name.endswith("_compute_s")
+    }
+    assert operators
+    listed = re.sub(r"\bOPERATOR_", "operator_", section(RESULTS, "requests"))
+    expected = {
+        re.sub(rf"^({'|'.join(operators)})_", "operator_", name)
+        for name in names["requests"].collect_schema()
+    }
+    assert set(first_cells(listed)) == expected - {"path"}
+
+
 def test_results_list_every_key_of_a_summary():
     summary = run(["experiment=speech_small", "horizon_s=30"]).summary
     assert sorted(first_cells(section(RESULTS, "summary.json"))) == sorted(summary)
@@ -90,7 +110,7 @@ def test_the_sweep_of_the_results_page_can_be_read(folder, monkeypatch, capsys):
     [command] = commands(RESULTS)
     call(monkeypatch, f"{command} figures=false")
     names = {}
-    [code] = blocks(RESULTS, "python")
+    code = blocks(RESULTS, "python")[-1]
     exec(compile(code, "results.md", "exec"), names)
     sweep = folder / "multirun" / "example"
     expected = sorted(

@@ -61,7 +61,9 @@ def test_finishing_a_then_b_is_finishing_both_up_to_one_rounding(profile, start_
     between_ns = profile.finish_ns(start_ns, a)
     split_ns = profile.finish_ns(between_ns, b)
     assert split_ns >= profile.finish_ns(start_ns, a + b)
-    assert split_ns <= max(between_ns + 1, profile.finish_ns(start_ns, a + b + int(profile.rates.max())))
+    assert split_ns <= max(
+        between_ns + 1, profile.finish_ns(start_ns, a + b + int(profile.rates.max()))
+    )
 
 
 @given(rate=st.integers(1, 10**10), start_ns=MOMENTS, a=WORKS, b=WORKS)
