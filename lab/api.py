@@ -33,6 +33,7 @@ class Result:
         profiling: one row per profiling run.
         scenario: what was simulated.
         seed: the seed.
+        requests: one row per request, if the configuration has ``requests=true``; else None.
     """
 
     summary: Mapping[str, Any]
@@ -44,6 +45,7 @@ class Result:
     profiling: pl.DataFrame
     scenario: Scenario
     seed: int
+    requests: pl.DataFrame | None = None
 
     def __repr__(self) -> str:
         """Return the result in short, as the tables are long."""

@@ -46,6 +46,7 @@ class Setup:
         config: the whole configuration, resolved.
         seed: seed of all random streams.
         flush_every_s: simulated seconds between two writings of results.
+        requests: whether the table of requests is wanted.
         tables: the hardware tables in use.
         planners: the planners, by name; several are run one after the other.
         data_plane: makes a data plane.
@@ -56,6 +57,7 @@ class Setup:
     config: DictConfig
     seed: int
     flush_every_s: float
+    requests: bool
     tables: TableSet
     planners: Mapping[str, Planner]
     data_plane: Callable[[Recorder], DataPlane]
@@ -154,6 +156,7 @@ def _objects(config: DictConfig, tables: TableSet, planner: Planner | None) -> S
         config,
         config.seed,
         config.flush_every_s,
+        config.requests,
         tables,
         planners,
         partial(plane, **arguments),

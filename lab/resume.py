@@ -9,6 +9,7 @@ from yaml import YAMLError
 
 from lab.errors import InputError, shown
 from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, read_summary
+from sim.request_table import REQUESTS
 from sim.results import SCHEMAS
 
 LEAVE_OUT = "leave out resume=true to start one"
@@ -52,7 +53,7 @@ def is_finished(directory: Path) -> bool:
 
 def clear(directory: Path) -> None:
     """Remove the results of one planner's run that broke off, but not its checkpoint."""
-    for table in SCHEMAS:
+    for table in (*SCHEMAS, REQUESTS):
         shutil.rmtree(directory / table, ignore_errors=True)
     (directory / SUMMARY).unlink(missing_ok=True)
 

@@ -11,9 +11,13 @@ from lab.compose import Setup
 from lab.summary import Tally, summarise
 from sim.journal import Journal
 from sim.planner import Planner
+from sim.recorders import RequestLog
+from sim.request_table import REQUESTS, request_frame
 from sim.world import World
 
 STEP_S = 10.0
+MOST_REQUESTS = 200_000
+"""Requests that are kept in memory until the end of a step; then results are handed out."""
 
 Sink = Callable[[Mapping[str, pl.DataFrame], Mapping[str, Any]], None]
 Progress = Callable[[float], None]
@@ -33,7 +37,8 @@ def simulate(
         setup: what is run.
         name: the planner's name.
         planner: the planner.
-        sinks: get the new rows of every table and the summary so far, at every flush.
+        sinks: get the new rows of every table and the summary so far, at every flush; those of the
+            table of requests too, if the setup asks for it.
         progress: is told the simulated time in seconds.
         journal: where profiling is noted, and what a run that broke off had noted.
 
@@ -68,13 +73,18 @@ def _simulate(
 ) -> dict[str, Any]:
     scenario = setup.scenario()
     started = perf_counter()
-    world = World(scenario, planner, setup.seed, setup.data_plane, journal)
+    operators = [operator.name for operator in scenario.application.operators]
+    log = RequestLog(len(operators))
+    listeners = [log] if setup.requests else []
+    world = World(scenario, planner, setup.seed, setup.data_plane, journal, listeners)
     tally = Tally()
     summary: dict[str, Any] = {}
 
     def flush(status: str) -> None:
         nonlocal summary
         frames = world.tables.take()
+        if setup.requests:
+            frames[REQUESTS] = request_frame(log.take(), operators)
         tally.add(frames)
         if status == "finished" and world.planner_errors and not tally.deployed:
             status = "failed"  # The planner did nothing but raise.
@@ -89,8 +99,10 @@ def _simulate(
             reached_s = min(reached_s + STEP_S, next_flush_s, horizon_s)
             world.run(reached_s)
             progress(reached_s)
-            if reached_s == next_flush_s < horizon_s:
+            due = reached_s == next_flush_s
+            if due:
                 next_flush_s += setup.flush_every_s
+            if (due or log.count > MOST_REQUESTS) and reached_s < horizon_s:
                 flush("running")
         flush("finished")
     except KeyboardInterrupt:

@@ -43,6 +43,7 @@ class Settings:
         seed: seed of all random streams.
         horizon_s: length of the run in simulated seconds.
         flush_every_s: simulated seconds between two writings of results.
+        requests: whether to write a table of all requests, too.
         figures: whether to draw figures at the end.
         resume: whether to go on with what broke off in the directory of results.
         application: the application, by class and parameters.
@@ -59,6 +60,7 @@ class Settings:
     seed: int = 0
     horizon_s: float = 3600.0
     flush_every_s: float = 600.0
+    requests: bool = False
     figures: bool = True
     resume: bool = False
     application: Open = field(default_factory=dict)

@@ -31,6 +31,7 @@ keys that are often set:
   horizon_s            length of the run in simulated seconds (3600)
   workload.rate        query arrivals per second (0.1)
   flush_every_s        simulated seconds between two writings of results (600)
+  requests             true to write a table of all requests, too (false)
   resume               true to go on with what broke off in hydra.run.dir (false)
   figures              false to draw none; compass-lab report DIR draws them later (true)
   hydra.run.dir        where results go (outputs/DATE/TIME); hydra.sweep.dir for sweeps

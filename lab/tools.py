@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab import table_tools
+from lab import agreement_tool, table_tools
 from lab.explain import tool as explain_tool
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-TOOLS = ("check-planner", "report", "explain", "list", *table_tools.TOOLS)
+TOOLS = ("check-planner", "report", "explain", "agree", "list", *table_tools.TOOLS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     report_.add_argument("directory", type=Path, help="directory of a run or of a sweep")
     report_.set_defaults(tool=report)
     explain_tool.add_parser(tools)
+    agreement_tool.add_parser(tools)
     list_ = tools.add_parser("list", help="list what the configuration can be composed of")
     list_.set_defaults(tool=list_options)
     table_tools.add_parsers(tools)

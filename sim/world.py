@@ -4,7 +4,7 @@ All of it runs on one SimPy clock. It tells the data plane what changes and when
 requests (telemetry, verdicts, draining) happens at ticks only, after the data plane was advanced.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +29,7 @@ from sim.machines import Machines, Station
 from sim.office import Office
 from sim.planner import Planner
 from sim.query_board import Deployment, QueryBoard, QueryState
+from sim.recorders import Tee
 from sim.result_rows import decision_row, operator_columns, query_row, window_columns
 from sim.results import Tables
 from sim.wiring import Wiring
@@ -43,6 +44,7 @@ class World:
         seed: seed of all random streams.
         data_plane: makes the data plane, given the recorder that it reports to.
         journal: where profiling is noted, and what an earlier run that broke off had noted.
+        listeners: who else is told of requests, after the book that counts them.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class World:
         seed: int,
         data_plane: Callable[[Recorder], DataPlane],
         journal: Journal | None = None,
+        listeners: Sequence[Recorder] = (),
     ) -> None:
         self.scenario = scenario
         self.planner = planner
@@ -70,7 +73,7 @@ class World:
             self._on_verdicts,
             self._on_close,
         )
-        self.data = data_plane(self.book)
+        self.data = data_plane(Tee(self.book, *listeners) if listeners else self.book)
         self.env = Clock()
         self._wiring = Wiring(self.data, scenario.application, self.office.nominal)
         self._deployments = Deployments(

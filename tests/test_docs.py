@@ -24,6 +24,7 @@ RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
 PLANNERS = (DOCS / "planners.md").read_text(encoding="utf-8")
+DATA_PLANES = (DOCS / "data_planes.md").read_text(encoding="utf-8")
 
 
 def blocks(page, language):
@@ -71,6 +72,26 @@ def test_results_list_every_column(table):
     assert sorted(first_cells(section(RESULTS, table))) == sorted(SCHEMAS[table])
 
 
+def test_results_list_every_column_of_requests_and_their_example_runs(folder, monkeypatch, capsys):
+    command = re.search(r"`(compass-sim [^`]*requests=true[^`]*)`", RESULTS)[1]
+    call(monkeypatch, f"{command} figures=false horizon_s=60")
+    code = blocks(RESULTS, "python")[0]
+    names = {"pl": pl}
+    exec(compile(code, "results.md", "exec"), names)
+    slowest = names["slowest"].collect()
+    assert set(slowest["planner"]) == {"cheapest_feasible", "videostorm", "compass"}
+    operators = {
+        name.removesuffix("_compute_s") for name in slowest.columns if name.endswith("_compute_s")
+    }
+    assert operators
+    listed = re.sub(r"\bOPERATOR_", "operator_", section(RESULTS, "requests"))
+    expected = {
+        re.sub(rf"^({'|'.join(operators)})_", "operator_", name)
+        for name in names["requests"].collect_schema()
+    }
+    assert set(first_cells(listed)) == expected - {"path"}
+
+
 def test_results_list_every_key_of_a_summary():
     summary = run(["experiment=speech_small", "horizon_s=30"]).summary
     assert sorted(first_cells(section(RESULTS, "summary.json"))) == sorted(summary)
@@ -90,7 +111,7 @@ def test_the_sweep_of_the_results_page_can_be_read(folder, monkeypatch, capsys):
     [command] = commands(RESULTS)
     call(monkeypatch, f"{command} figures=false")
     names = {}
-    [code] = blocks(RESULTS, "python")
+    code = blocks(RESULTS, "python")[-1]
     exec(compile(code, "results.md", "exec"), names)
     sweep = folder / "multirun" / "example"
     expected = sorted(
@@ -130,6 +151,38 @@ def test_parts_of_latency_add_up_as_the_results_page_says():
     both = sums.join(result.windows, on=["query", "window"])
     assert both.height == result.windows.filter(pl.col("latency_mean_s").is_not_nan()).height > 0
     assert both["sum"].to_list() == pytest.approx(both["latency_mean_s"].to_list())
+
+
+def test_the_data_planes_page_names_what_there_is_and_its_command_runs(monkeypatch, capsys):
+    root = DOCS.parent
+    for path in re.findall(r"`((?:sim|tests)/[\w/*.]+)`", DATA_PLANES):
+        assert list(root.glob(path)), path
+    [command] = commands(DATA_PLANES)
+    call(monkeypatch, command)
+    assert "EventsPlane and BlocksPlane agree on" in capsys.readouterr().out
+
+
+def test_the_limits_of_the_data_planes_page_hold():
+    from sim.blocks.row_pool import RowPool
+    from sim.rate_profile import RateProfile
+    from sim.work import NOMINAL, NS_PER_S
+
+    gigabytes, hours = map(
+        float, re.search(r"up to (\d+) GB .* up to ([\d.]+) hours", DATA_PLANES, re.S).groups()
+    )
+    message, service_ns = int(1e9 * gigabytes), int(3600 * hours) * NS_PER_S
+    link = RateProfile((0, 5), (10, 1_000_000_000))
+    assert link.finish_ns(0, message * NS_PER_S) == 5 + message
+    station = RateProfile((0, 5), (0, NOMINAL // 2))
+    assert station.finish_ns(0, service_ns * NOMINAL) == 5 + 2 * service_ns
+    for beyond in ((message + 10**9) * NS_PER_S, (service_ns + 360 * NS_PER_S) * NOMINAL):
+        assert beyond >= 2**63
+    fixed, each = map(int, re.search(r"(\d+) \+ (\d+) n bytes", DATA_PLANES).groups())
+    for operators in range(1, 6):
+        pool = RowPool(operators)
+        arrays = [value for value in vars(pool).values() if hasattr(value, "nbytes")]
+        per_row = sum(array.nbytes for array in arrays) / len(pool.rows)
+        assert per_row == pytest.approx(fixed + each * operators, rel=0.01)
 
 
 def test_planning_names_everything_on_the_desk():
