@@ -1,9 +1,12 @@
-"""Run a benchmark by name, or list the names."""
+"""Run a benchmark by name, or list the names; keep its figures; write the page of those kept."""
 
 import json
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 import benchmarks
 from lab.errors import choices
@@ -11,6 +14,14 @@ from lab.errors import choices
 NAMES = sorted(
     module.name for module in iter_modules(benchmarks.__path__) if not module.name.startswith("_")
 )
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Figures of one run each, on one core of a shared server; ratios within a run are worth more than
+figures. `python -m benchmarks NAME` measures, `python -m benchmarks NAME keep` keeps the figures, and
+`python -m benchmarks page` writes this page from those kept.
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -22,8 +33,12 @@ def main(arguments: list[str]) -> int:
                 f"  {name}: {(import_module(f'benchmarks.{name}').__doc__ or '').splitlines()[0]}"
             )
         return 0
-    if len(arguments) > 1:
-        print(f"{' '.join(arguments)}: give one name", file=sys.stderr)
+    if arguments == ["page"]:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    keep = arguments[1:] == ["keep"]
+    if len(arguments) > 1 and not keep:
+        print(f"{' '.join(arguments)}: give one name, and `keep` or nothing", file=sys.stderr)
         return 2
     if arguments[0] not in NAMES:
         print(
@@ -31,8 +46,47 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    print(json.dumps(import_module(f"benchmarks.{arguments[0]}").measure()))
+    figures = json.dumps(import_module(f"benchmarks.{arguments[0]}").measure())
+    print(figures)
+    if keep:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{arguments[0]}.json").write_text(figures + "\n", encoding="utf-8")
     return 0
+
+
+def page() -> str:
+    """Return the page of all figures that were kept, as Markdown."""
+    parts = [HEAD]
+    for path in sorted(RESULTS.glob("*.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        about = (import_module(f"benchmarks.{path.stem}").__doc__ or "").strip()
+        parts += [f"## `{path.stem}`\n\n{about}\n", *_tables(figures)]
+    return "\n".join(parts)
+
+
+def _tables(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield tables of figures: of single ones, of lists of rows, and of groups."""
+    single = {
+        key: value
+        for key, value in figures.items()
+        if key != "benchmark" and not isinstance(value, list | dict)
+    }
+    if single:
+        yield _table(["figure", "value"], single.items())
+    for key, value in figures.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            yield _table(list(value[0]), (row.values() for row in value))
+        elif isinstance(value, dict):
+            yield _table([key, "value"], value.items())
+
+
+def _table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *(map(_cell, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
-from sim.blocks.plane import BlocksPlane
 from sim.desk import MOST_CALLS, Desk
+from sim.events_plane import EventsPlane
 from sim.planner import Planner
 from sim.world import World
 
@@ -120,7 +120,7 @@ class GuardedWorld(World):
     """
 
     def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
-        super().__init__(scenario, planner, seed, BlocksPlane)
+        super().__init__(scenario, planner, seed, EventsPlane)
         self.breaches: list[str] = []
         self._written: list[tuple[Hashable, Any, bytes]] = []
 
