@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 Figures of one run each, on one core of a shared server; ratios within a run are worth more than
-figures. `python -m benchmarks NAME` measures, `python -m benchmarks NAME keep` keeps the figures, and
+figures. `python -m benchmarks NAME` measures, `python -m benchmarks NAME keep` keeps figures, and
 `python -m benchmarks page` writes this page from those kept.
 """
 

@@ -7,10 +7,10 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hardware_models.llm import iteration_times, weight_bytes
+from scenarios.compiled import compiled
 from scenarios.distributions import Constant, Exponential, Variability
 from scenarios.slo import Tier
 
@@ -195,7 +195,7 @@ class Dataset:
         return _interpolated(strata, ranks, grid, quantiles)
 
 
-@njit(cache=True)
+@compiled
 def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floats) -> Floats:
     """Return what ``numpy.interp`` does, each number within a row of its own.
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from scenarios.application import Dataset
 from scenarios.cluster import DEVICE
+from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.machines import Demand, Machines
 from sim.plan_view import PlanView
@@ -98,7 +98,7 @@ def design_loads(
     return OtherLoads(rate, work, machines.backhaul.load_without(query.id))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _designed(
     indices: Integers,
     rate: float,
@@ -173,7 +173,7 @@ def sojourns(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _queues(
     indices: Integers,
     rate: float,
@@ -225,7 +225,7 @@ def _queues(
     return service_s, busy, queues, moving_s
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _moments(
     service_s: Floats,
     busy: Floats,

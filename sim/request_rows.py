@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import compiled
+from scenarios.compiled import compiled
 from sim.data_plane import OUTCOMES
 
 NEXT = 0

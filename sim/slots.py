@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import inlined
+from scenarios.compiled import inlined
 
 LEAST = 64
 Item = TypeVar("Item", bound=np.generic)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.compiled import compiled
 from sim.clock import NS_PER_S
-from sim.compiled import compiled
 from sim.goodput import Verdicts
 from sim.slots import Slots, grown, slot_of
 

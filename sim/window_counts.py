@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import compiled, inlined
+from scenarios.compiled import compiled, inlined
 from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES
 from sim.prefetch import AHEAD, CACHE_LINE, prefetch
 from sim.request_rows import (

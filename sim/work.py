@@ -10,7 +10,7 @@ in one array: the starts of ``n`` steps, then their ``n`` rates.
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled import in_place
+from scenarios.compiled import in_place
 
 NOMINAL = 1_000_000
 """Rate of a server at nominal speed: millionths."""

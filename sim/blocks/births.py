@@ -1,5 +1,6 @@
 """How requests are born at their sources, block by block."""
 
+from scenarios.compiled import in_place
 from sim.blocks.tables import (
     BORN,
     ENDED_COUNT,
@@ -11,7 +12,6 @@ from sim.blocks.tables import (
     Sources,
     Tables,
 )
-from sim.compiled import in_place
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,

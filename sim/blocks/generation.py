@@ -5,9 +5,9 @@ next boundary. A request that is dropped while tokens are generated for it leave
 a row that takes its place until the last token.
 """
 
+from scenarios.compiled import in_place, inlined
 from sim.blocks.lists import end, gather, wait
 from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Records, Tables
-from sim.compiled import in_place, inlined
 from sim.request_rows import AT, DEPLOYMENT, LENGTH, NEXT, OUTCOME, PARTS, SIZE, VISIT
 from sim.work import batch_ns, prompt_ns, whole
 

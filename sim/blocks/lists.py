@@ -1,8 +1,8 @@
 """Lists of requests, chained through their rows, and their ends."""
 
+from scenarios.compiled import inlined
 from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import ENDED_COUNT, NONE, Ints, Records
-from sim.compiled import inlined
 from sim.request_rows import AT, DEPLOYMENT, ENDED, NEXT, OUTCOME
 
 

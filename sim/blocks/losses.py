@@ -1,8 +1,8 @@
 """What the control plane takes from stops: requests of failing stations, and aborted ones."""
 
+from scenarios.compiled import in_place
 from sim.blocks.lists import end, push, stay, wait
 from sim.blocks.tables import IS_DROPPED, IS_LOST, NONE, Tables
-from sim.compiled import in_place
 from sim.request_rows import AT, DEPLOYMENT, NEXT
 
 

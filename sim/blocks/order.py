@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scenarios.compiled import compiled
 from sim.blocks.tables import (
     LINK,
     NONE,
@@ -11,7 +12,6 @@ from sim.blocks.tables import (
     Ints,
     Records,
 )
-from sim.compiled import compiled
 
 
 def arrange(stops: Records, visits: Records, routes: Mapping[int, tuple[int, int, int]]) -> Ints:

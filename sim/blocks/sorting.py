@@ -1,7 +1,7 @@
 """Requests in the order in which a stop takes them: (arrival there, query, number)."""
 
+from scenarios.compiled import in_place
 from sim.blocks.tables import NEVER, Ints
-from sim.compiled import in_place
 from sim.request_rows import NUMBER, QUERY
 
 MOVES = 8

@@ -5,10 +5,10 @@ before, since stops are taken in the order in which requests travel, and at each
 data plane lets all arrivals precede dispatch. Rows that leave before the cut are put into ``out``.
 """
 
+from scenarios.compiled import in_place, inlined
 from sim.blocks.lists import end, gather, stay, wait
 from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Floats, Ints, Records, Tables
-from sim.compiled import in_place, inlined
 from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import AT, NEXT, PARTS, SIZE, VISIT
 from sim.work import NOMINAL, NS_PER_S, batch_ns, divided_up, finish_ns, step_at, whole

@@ -1,5 +1,6 @@
 """How requests travel within a block: born at sources, from stop to stop, to their end."""
 
+from scenarios.compiled import in_place
 from sim.blocks.births import give_birth
 from sim.blocks.generation import take_generation
 from sim.blocks.lists import end, push, stay, wait
@@ -18,7 +19,6 @@ from sim.blocks.tables import (
     Sources,
     Tables,
 )
-from sim.compiled import in_place
 from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import AT, NEXT, SIZE, VISIT
 

@@ -14,6 +14,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+COMPILED = ("scenarios", "sim", "planners")
+"""Packages that have compiled functions."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -25,8 +28,9 @@ def _directory() -> Path:
     """
     home = Path(__file__).parent
     digest = blake2b(digest_size=8)
-    for path in sorted(home.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for package in COMPILED:
+        for path in sorted((home.parent / package).rglob("*.py")):
+            digest.update(path.read_bytes())
     return home / "__pycache__" / f"compiled-{digest.hexdigest()}"
 
 
