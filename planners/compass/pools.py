@@ -7,7 +7,7 @@ and GPU instances. What a plan takes therefore depends on what stands already: a
 that has room, or a new station, most of which may stay idle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -122,12 +122,14 @@ class Standing:
         pools: the pools.
 
     Attributes:
+        takes: what stations of each kind take.
         taken: what they take of each pool, shape (R,).
         queries: how many queries use each pool, shape (R,).
     """
 
     def __init__(self, uses: Mapping[int, Uses], takes: "Takes", pools: Pools) -> None:
         self._uses, self._takes = uses, takes
+        self.takes = takes
         many = len(pools.names)
         self.taken: Floats = np.zeros(many)
         self.queries: Floats = np.zeros(many)
@@ -154,6 +156,10 @@ class Standing:
 
     def __contains__(self, query: int) -> bool:
         return query in self._uses
+
+    def but(self, queries: Collection[int]) -> list[Uses]:
+        """Return what all but some queries use, by the order of their plans."""
+        return [uses for query, uses in self._uses.items() if query not in queries]
 
     def share(self, query: int) -> Floats:
         """Return what a query takes of each pool: its part of its stations, shape (R,)."""
@@ -293,8 +299,15 @@ class Market:
         pools: the pools.
         prices: price of a unit of each, shape (R,).
         standing: the stations that stand.
+        value: what it is worth, in the unit of prices, that a query is surely served rather than
+            surely not; 0 where plans are judged by their price alone.
     """
 
     pools: Pools
     prices: Floats
     standing: Standing
+    value: float = 0.0
+
+    def loss(self, price: float, probability: float) -> float:
+        """Return what a plan costs, the risk included that it does not keep the SLO."""
+        return price + (1 - probability) * self.value
