@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import exp, inf, sqrt
 from statistics import NormalDist, fmean
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from planners.acquisition import probability_above
 from planners.compass.ahead import History
 from planners.compass.cmbo import Cmbo
-from planners.compass.history import Prior, WarmStart
+from planners.compass.history import KEPT, Prior, WarmStart
 from planners.compass.pools import Market, Takes
 from planners.compass.profiler import Belief
 from planners.encodings import blocks
@@ -29,10 +30,16 @@ REWEIGHED_AT = (2, 4, 8, 16, 32)
 RISKY, RISKIEST = 0.6, 0.3
 """Probability of being in time just beyond the headroom, and just within the bound: a guess."""
 
+RELIABLE = 128
+"""Items from which on their mean is believed, whatever surrogates make of it."""
+
+HISTORY_SD = 0.04
+"""How far a surrogate may be off for a configuration that was not profiled: a guess."""
+
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
 
-SLOWER = (0.55, 0.65, 0.75, 0.85, 0.95)
+SLOWER = (11 / 12, 9 / 12, 7 / 12)
 """Probabilities, evenly spaced, at which devices slower than believed are looked at."""
 
 LEAST_TO_MATURE = 4
@@ -255,6 +262,12 @@ class Beliefs:
         self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
 
+    @cached_property
+    def _kept_history(self) -> History | None:
+        """What surrogates believed when the query was last profiled for; None if it never was."""
+        kept: History | None = self._desk.recall((KEPT, self._query.id), self._query)
+        return kept
+
     # What surrogates believe
 
     @property
@@ -345,7 +358,8 @@ class Beliefs:
         """
         base = self._base
         every = np.arange(len(base.view))
-        filled = base.filled(every, self._times()[base.view.configuration])
+        log_time, _ = self._cmbo.log_time()
+        filled = base.filled(every, np.exp(log_time)[base.view.configuration])
         possible = base.affordable & (filled <= 1).all(axis=1)
         cost = np.where(possible, base.cost(every, filled), inf)
         if reference is None and possible.any() and self._market.value > 0:
@@ -485,7 +499,7 @@ class Beliefs:
                 its = self._plans_of(index, seen)
                 probability = self._sure(index, seen) * its.in_time
                 good = (probability > 0) & self._accurate(index, seen)
-            elif least_hope is not None and self.shown:
+            elif least_hope is not None and self._kept_history is not None:
                 seen = self._expected(index)
                 hope = self._sure(index, seen)
                 if hope < least_hope:
@@ -512,31 +526,34 @@ class Beliefs:
     def promise(self) -> Floats:
         """Return the probability that some plan with a station would do, by configuration, (C,).
 
-        As surrogates believe, whether it was profiled or not.
+        As was believed when the query was last searched for, whether it was profiled or not, and of
+        latency without waits.
         """
-        base = self._base
-        filled = base.filled(np.arange(len(base.view)), self._times()[base.view.configuration])
+        kept, base = self._kept_history, self._base
+        if kept is None:
+            return np.zeros(len(self._points))
+        time_s = np.exp(kept.log_time.astype(np.float64))[base.view.configuration]
+        filled = base.filled(np.arange(len(base.view)), time_s)
         possible = base.affordable & (filled <= 1).all(axis=1)
         possible &= (base.view.station >= 0).any(axis=1)
-        best = np.zeros(len(self._points))
-        np.maximum.at(best, base.view.configuration, self._cmbo.feasible() * possible)
-        return best
-
-    def _times(self) -> Floats:
-        """Return the believed time of each operator on profiling hardware in s, shape (C, N)."""
-        log_time, _ = self._cmbo.log_time()
-        return np.asarray(np.exp(log_time))
+        latency_s = (base.factors(0.0) * time_s).sum(axis=1) + base.sent_s + base.view.fixed_s
+        possible &= latency_s <= self._planned_s
+        accurate = probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
+        return np.where(
+            np.bincount(base.view.configuration[possible], minlength=len(accurate)), accurate, 0.0
+        )
 
     def _expected(self, index: int) -> Shown:
-        """Return what surrogates expect profiling to show of a configuration."""
-        mean, sd = self._cmbo.accuracy()
+        """Return what profiling a configuration is expected to show, by the last search."""
+        kept = self._kept_history
+        assert kept is not None, "nothing was ever profiled"
         seen = list(self.shown.values())
         return Shown(
-            float(mean[index]),
-            float(sd[index]) ** 2,
+            float(kept.accuracy[index]),
+            HISTORY_SD**2,
             None,
             0,
-            self._times()[index],
+            np.exp(kept.log_time[index].astype(np.float64)),
             fmean(each.time_cv for each in seen),
             (
                 fmean(each.normalised[0] for each in seen),
@@ -549,11 +566,22 @@ class Beliefs:
         floor = self._query.slo.accuracy
         if floor is None:
             return 1.0
-        mean, sd = seen.accuracy, sqrt(max(seen.variance, 0.0))
-        if seen.verdict is None:
-            means, sds = self._cmbo.accuracy()
-            mean, sd = float(means[index]), float(sds[index])
-        return float(probability_above(floor, mean, sd))
+        return float(probability_above(floor, *self._believed(index, seen)))
+
+    def _believed(self, index: int, seen: Shown) -> tuple[float, float]:
+        """Return mean and sd of what is believed of a configuration's accuracy.
+
+        What was measured, where the test has decided or many items were. Otherwise what surrogates
+        make of it, which know the configurations nearby too; those of the last search, unless there
+        are new ones.
+        """
+        sd = sqrt(max(seen.variance, 0.0))
+        if seen.verdict is not None or seen.count >= RELIABLE:
+            return seen.accuracy, sd
+        if self._made is None and self._kept_history is not None:
+            return float(self._kept_history.accuracy[index]), sd
+        means, sds = self._cmbo.accuracy()
+        return float(means[index]), float(sds[index])
 
     def _accurate(self, index: int, seen: Shown) -> bool:
         """Tell whether to take a profiled configuration for accurate enough.
@@ -567,10 +595,7 @@ class Beliefs:
 
     def _accuracy(self, index: int, seen: Shown) -> float:
         """Return the accuracy that is believed of a profiled configuration."""
-        if seen.verdict is not None:
-            return seen.accuracy
-        mean, _ = self._cmbo.accuracy()
-        return float(mean[index])
+        return self._believed(index, seen)[0]
 
     @property
     def _bound_s(self) -> float:
@@ -610,15 +635,18 @@ class Beliefs:
         on_device = (self._wide.view.station[plans] < 0).any(axis=1)
         if not self._device_spread or self._bound_s == inf:
             return in_time
+        slow = [exp(self._device_spread * NormalDist().inv_cdf(each)) for each in SLOWER]
         doubtful = np.flatnonzero((in_time > 0) & on_device)
-        total = np.zeros(len(doubtful))
-        for quantile in SLOWER:
-            if not len(doubtful):
-                break
-            slower = exp(self._device_spread * NormalDist().inv_cdf(quantile))
-            late_s = self._wide.latency_s(plans[doubtful], seen, self._model.load, slower)
-            total += self._kept(late_s)
-        in_time[doubtful] = (in_time[doubtful] + total / len(SLOWER)) / 2
+        total = np.zeros(len(in_time))
+        for slower in slow:
+            if len(doubtful):
+                late_s = self._wide.latency_s(plans[doubtful], seen, self._model.load, slower)
+                kept = self._kept(late_s)
+                if slower == slow[0]:  # What even the slowest does in time, the others do.
+                    total[doubtful[kept == 1]] = len(slow)
+                    doubtful, kept = doubtful[kept < 1], kept[kept < 1]
+                total[doubtful] += kept
+        in_time[on_device] = (in_time[on_device] + total[on_device] / len(slow)) / 2
         return in_time
 
     def _kept(self, latency_s: Floats) -> Floats:

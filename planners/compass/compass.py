@@ -171,6 +171,7 @@ class Compass(Planner):
         for query in drifted:
             offers = self.search.run(desk, query, market, self.budget_s, improve=False)
             if offers and offers[0].feasible and not self._move(desk, market, query, offers):
+                desk.remember((STUCK, query.id), True)
                 stuck = True
         return {query.id for query in drifted}, stuck
 
@@ -279,17 +280,17 @@ class Compass(Planner):
             known = serving(desk, query)
             if query.id in busy or found is None or known is None:
                 continue
-            confirmed = False
-            if known.plan.configuration.index in found.shown:
-                confirmed = self.search.confirm(desk, query, known.plan.configuration.index)
+            stuck = bool(desk.recall((STUCK, query.id)))
+            index = known.plan.configuration.index
+            confirmed = index in found.shown and self.search.confirm(desk, query, index)
+            spent = found.exhausted or found.spent_s >= self.budget_s
+            if spent and not confirmed and not stuck:
+                continue
             now = self.search.judge(desk, query, market, known.number)
             served = now is None or now.feasible
             found = desk.recall((FOUND, query.id), query) or found
             left_s = self.budget_s - found.spent_s if served else self.budget_s
             seconds = 0.0 if found.exhausted else max(0.0, min(left_s, self.improve_s))
-            stuck = bool(desk.recall((STUCK, query.id)))
-            if not confirmed and not seconds and served and not stuck:
-                continue
             lanes -= bool(confirmed or seconds)
             offers = self.search.run(desk, query, market, seconds, improve=served)
             better = self.scheduler.better(market, query, offers, now)
