@@ -19,7 +19,7 @@ from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.markdown import interval, number, table
 from evaluation.paired import mean_interval
-from evaluation.scenes import up_to_optimum
+from evaluation.scenes import OPTIMUM, up_to_optimum
 from lab.api import Result
 
 Floats = NDArray[np.float64]
@@ -45,15 +45,15 @@ CASES = {
         ("drift=link_degradation",),
     ),
     "devices": (
-        "visual_tracking",
-        "half of the devices become half as fast",
-        ("drift=device_slowdown",),
+        "speech_recognition",
+        "half of the devices become a fifth as fast",
+        (f"+drift.events=[{{kind: device_slowdown, at_s: {STEP_S:g}, factor: 0.2, share: 0.5}}]",),
     ),
     "content": (
         "speech_recognition",
-        "the content of all queries moves by 15 % to its hardest stratum",
+        "the content of all queries moves by a quarter to its hardest stratum",
         (
-            f"+drift.events=[{{kind: content_shift, at_s: {STEP_S:g}, factor: 0.15, share: 1.0}}]",
+            f"+drift.events=[{{kind: content_shift, at_s: {STEP_S:g}, factor: 0.25, share: 1.0}}]",
             "+workload.datasets={VOiCES: 1.0}",
             "workload.tiers={all: {latency_s: 4.0, accuracy_of_best: 0.8}}",
         ),
@@ -61,10 +61,14 @@ CASES = {
 }
 """Application, what happens, and what sets it up.
 
-The shift of content lowers the best accuracy on VOiCES to 0.89 of what it was. With floors at 0.8
-of it, which the tiers of the application would mostly put above, there is something that a planner
-can do.
+Chosen by what the ILP on the truth can still serve, which is nearly all. VOiCES is the only data
+set whose content has several strata. The shift lowers the best accuracy on it to about 0.82 of what
+it was; with floors at 0.8 of it, which the tiers of the application would mostly put above, some
+plan still does.
 """
+
+ILP_EVERY_S = 10.0
+"""How often the ILP looks at the truth: each time it may solve anew, which is most of a run."""
 
 
 def violations(result: Result) -> Mapping[str, Any]:
@@ -99,6 +103,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
                 f"workload.lifetime_mean_s={HORIZON_S + 1:g}",
                 *more,
                 f"planner={planner}",
+                *([f"planner.replan_every_s={ILP_EVERY_S:g}"] if planner == OPTIMUM else ()),
             ),
             seed,
             violations,

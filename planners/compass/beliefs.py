@@ -1,15 +1,19 @@
 """What is believed of one query's plans: from profiling, from histories, and from telemetry."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from functools import cached_property
+from math import exp, inf, sqrt
+from statistics import NormalDist, fmean
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from planners.acquisition import probability_above
 from planners.compass.ahead import History
 from planners.compass.cmbo import EVERY, Cmbo, Domain
+from planners.compass.history import KEPT as HISTORY
 from planners.compass.history import Prior, WarmStart
 from planners.compass.pools import Market, takes_of
 from planners.compass.profiler import Belief
@@ -25,6 +29,21 @@ Booleans = NDArray[np.bool_]
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)
 """Numbers of profiled configurations at which histories are weighed anew."""
+
+RISKY, RISKIEST = 0.6, 0.3
+"""Probability of being in time just beyond the headroom, and just within the bound: a guess."""
+
+RELIABLE = 128
+"""Items from which on their mean is believed, whatever surrogates make of it."""
+
+HISTORY_SD = 0.04
+"""How far a surrogate may be off for a configuration that was not profiled: a guess."""
+
+HOPED = 0.9
+"""Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
+
+SLOWER = (11 / 12, 9 / 12, 7 / 12)
+"""Probabilities, evenly spaced, at which devices slower than believed are looked at."""
 
 LEAST_TO_MATURE = 4
 """Profiled configurations that a query's own model needs before it can do without histories."""
@@ -42,6 +61,7 @@ class Shown:
         operator_time_s: mean time of each on profiling hardware in seconds, shape (N,).
         time_cv: coefficient of variation of their sum between items.
         normalised: see ``Measurement.normalised``.
+        confirmed: whether nothing more is to be learned of its accuracy; see ``Search.confirm``.
     """
 
     accuracy: float
@@ -51,9 +71,10 @@ class Shown:
     operator_time_s: Floats
     time_cv: float
     normalised: tuple[float, float]
+    confirmed: bool = False
 
     @classmethod
-    def of(cls, belief: Belief) -> "Shown":
+    def of(cls, belief: Belief, confirmed: bool = False) -> "Shown":
         """Return what a profiler has shown."""
         measured = belief.estimate.measurement
         return cls(
@@ -64,6 +85,7 @@ class Shown:
             measured.operator_mean_s,
             measured.time_cv,
             measured.normalised,
+            confirmed,
         )
 
 
@@ -75,11 +97,13 @@ class Slowness:
         device: of what runs on its device.
         links: of messages on links.
         elsewhere: of what runs on servers, waits included.
+        device_known: whether telemetry has shown the device's speed.
     """
 
     device: float = 1.0
     links: float = 1.0
     elsewhere: float = 1.0
+    device_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +138,7 @@ class Offer:
         usd_per_hour: list price and egress.
         demand: what the query is held to take of the pools, shape (R,).
         feasible: whether it is believed to meet every part of the SLO.
+        probability: how likely it is to, by what is known of accuracy and of the device.
     """
 
     number: int
@@ -123,6 +148,34 @@ class Offer:
     usd_per_hour: float
     demand: Floats
     feasible: bool
+    probability: float = 1.0
+
+    def loss(self, market: Market) -> float:
+        """Return what it costs; see `Market.loss`."""
+        return market.loss(float(self.demand @ market.prices), self.probability)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Plans of one configuration that a query could be served by, k of them.
+
+    Args:
+        configuration: index of the configuration.
+        number: their numbers in the query's view, shape (k,).
+        probability: how likely they are to meet the SLO, shape (k,).
+        station: kinds of their operators' stations, -1 on the device, shape (k, N).
+        operator_key: numbers of their operators' knob values, shape (k, N).
+        filled: share of each station that the query would fill, shape (k, N).
+        backhaul: share of time that they keep the backhaul busy, shape (k,).
+    """
+
+    configuration: int
+    number: Integers
+    probability: Floats
+    station: Integers
+    operator_key: Integers
+    filled: Floats
+    backhaul: Floats
 
 
 @dataclass(frozen=True)
@@ -136,10 +189,14 @@ class PlanningModel:
         load: utilisation that stations are planned for; see ``desk.predict_many``. Higher packs
             more queries by promising each less, lower leaves room for bursts.
         headroom: part of the latency bound that is planned for. Below 1 it pays for links and
-            devices that are slower than the catalogue says.
+            devices that are slower than the catalogue says. Plans beyond it, but within the bound,
+            are for queries that have no others.
         waste: share of a new station's spare capacity that a query is held to take; see
             ``Takes.taken``. Higher makes queries share the configurations that others run, lower
             lets each have the one that is best for itself.
+        device_spread: standard deviation of the logarithm of devices' speeds about those of the
+            catalogue, as long as telemetry has not shown a device's. Higher keeps work off devices
+            that might be too slow for it; at 0 the catalogue is believed.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -149,6 +206,7 @@ class PlanningModel:
     load: float = 0.7
     headroom: float = 0.85
     waste: float = 0.5
+    device_spread: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 <= self.load < 1:
@@ -157,6 +215,8 @@ class PlanningModel:
             raise ValueError(f"headroom={self.headroom}: must be above 0 and at most 1")
         if not 0 <= self.waste <= 1:
             raise ValueError(f"waste={self.waste}: must lie between 0 and 1")
+        if self.device_spread < 0:
+            raise ValueError(f"device_spread={self.device_spread}: must be 0 or more")
 
 
 class Beliefs:
@@ -191,7 +251,8 @@ class Beliefs:
         self._query = query
         self._market = market
         self._domain = KEPT.of(desk.pipeline, features, lambda: _domain(desk.pipeline, features))
-        self._slowness = found.slowness
+        known = found.slowness.device_known or model.device_spread == 0
+        self._device_spread = 0.0 if known else model.device_spread
         items = desk.features(query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
         base, wide = desk.view(query), desk.view(query, model.choices)
@@ -201,13 +262,20 @@ class Beliefs:
             if wide is base
             else _Side(desk, query, market, wide, model.waste, found.slowness)
         )
-        self._plans: dict[int, tuple[Integers, Floats, Floats]] = {}
-        self._costs: dict[int, float] = {}
+        self._plans: dict[int, _Plans] = {}
+        # The least loss of each configuration, and how sure it was held to be accurate enough.
+        self._losses: dict[int, tuple[float, float]] = {}
         self._features = features
         self.shown = dict(found.shown)
         self.matured = found.matured
         self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
+
+    @cached_property
+    def _kept_history(self) -> History | None:
+        """What surrogates believed when the query was last profiled for; None if it never was."""
+        kept: History | None = self._desk.recall((HISTORY, self._query.id), self._query)
+        return kept
 
     # What surrogates believe
 
@@ -233,7 +301,7 @@ class Beliefs:
         """Take what profiling has shown of a configuration."""
         self.shown[index] = seen
         self._plans.pop(index, None)
-        self._costs.pop(index, None)
+        self._losses.pop(index, None)
         if self.histories and len(self.shown) in REWEIGHED_AT:
             self.matured = self._matured()
             self._made = None
@@ -293,12 +361,17 @@ class Beliefs:
 
         Args:
             excluded: configurations that are not wanted.
-            reference: cost of the best plan so far; None if there is none.
+            reference: loss of the best plan so far; None if there is none. Any feasible plan then
+                saves what serving a query is worth, beside what it saves over dearer ones.
         """
         base = self._base
         log_time, _ = self._cmbo.log_time()
-        self._cmbo.reprice(base.costs(np.exp(log_time)), reference)
-        exclude = np.zeros(len(log_time), dtype=bool)
+        cost = base.costs(np.exp(log_time))
+        possible = np.isfinite(cost)
+        if reference is None and possible.any() and self._market.value > 0:
+            reference = float(cost[possible].max()) + self._market.value
+        self._cmbo.reprice(cost, reference)
+        exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
         plan = self._cmbo.propose(exclude)
         return None if plan is None else int(base.view.configuration[plan])
@@ -318,41 +391,61 @@ class Beliefs:
     # What was profiled
 
     def cheapest(self) -> float | None:
-        """Return the cost of the cheapest plan that is feasible, or None if none is known."""
-        costs = []
+        """Return the least loss of a plan that is feasible, or None if none is known."""
+        losses = []
         for index, seen in self.shown.items():
             if self._accurate(index, seen):
-                if index not in self._costs:
-                    _, latency_s, demand = self._plans_of(index, seen)
-                    fast = demand[latency_s <= self._bound_s]
-                    self._costs[index] = float((fast @ self._market.prices).min(initial=inf))
-                costs.append(self._costs[index])
-        cheapest = min(costs, default=inf)
-        return cheapest if cheapest < inf else None
+                its = self._plans_of(index, seen)
+                sure = self._sure(index, seen)
+                known = self._losses.get(index)
+                if known is None or known[0] != sure:
+                    known = self._losses[index] = sure, self._least_loss(its, sure)
+                losses.append(known[1])
+        least = min(losses, default=inf)
+        return least if least < inf else None
+
+    def _least_loss(self, its: "_Plans", sure: float) -> float:
+        """Return the least loss of a configuration's feasible plans, infinite if there are none.
+
+        Args:
+            its: its plans.
+            sure: the probability that it is accurate enough.
+        """
+        feasible = its.latency_s <= self._planned_s
+        risk = 1 - sure * its.in_time[feasible]
+        cost = its.demand[feasible] @ self._market.prices
+        return float((cost + risk * self._market.value).min(initial=inf))
 
     def offers(self, most: int) -> list[Offer]:
-        """Return the plans worth deploying, the cheapest first; infeasible ones only if all are.
+        """Return the plans worth deploying, those of least loss first.
 
-        A plan that takes no less of any pool than a cheaper one is left out: it fits nowhere where
-        that does not.
+        Infeasible ones only if all are. The loss is a plan's price and the worth of the service
+        that it puts at risk (`Market.loss`). A plan that takes no less of any pool than one of less
+        loss is left out: it fits nowhere where that does not.
 
         Args:
             most: plans to return.
         """
-        parts = [(index, seen, *self._plans_of(index, seen)) for index, seen in self.shown.items()]
-        parts = [part for part in parts if len(part[2])]
-        if not parts:
+        every = [
+            (index, seen, its)
+            for index, seen in self.shown.items()
+            if len((its := self._plans_of(index, seen)).number)
+        ]
+        if not every:
             return []
-        of = np.repeat(np.arange(len(parts)), [len(part[2]) for part in parts])
-        accuracy = np.array([self._accuracy(part[0], part[1]) for part in parts])[of]
-        accurate = np.array([self._accurate(part[0], part[1]) for part in parts])[of]
-        plans, latency_s, demand = (
-            np.concatenate([part[at] for part in parts]) for at in (2, 3, 4)
-        )
-        feasible = accurate & (latency_s <= self._bound_s)
+        of = np.repeat(np.arange(len(every)), [len(its.number) for _, _, its in every])
+        accuracy = np.array([self._accuracy(index, seen) for index, seen, _ in every])[of]
+        accurate = np.array([self._accurate(index, seen) for index, seen, _ in every])[of]
+        sure = np.array([self._sure(index, seen) for index, seen, _ in every])[of]
+        plans = np.concatenate([its.number for _, _, its in every])
+        latency_s = np.concatenate([its.latency_s for _, _, its in every])
+        demand = np.concatenate([its.demand for _, _, its in every])
+        in_time = np.concatenate([its.in_time for _, _, its in every])
+        feasible = accurate & (latency_s <= self._planned_s)
+        probability = sure * in_time
         cost = demand @ self._market.prices
         if feasible.any():
-            order = np.lexsort((latency_s, cost))
+            order = np.lexsort((latency_s, cost + (1 - probability) * self._market.value))
             order = order[feasible[order]]
         else:
             order = self._nearest(latency_s, accuracy, cost)
@@ -366,9 +459,140 @@ class Beliefs:
                 float(self._wide.view.cost_usd_per_hour[plans[at]]),
                 demand[at],
                 bool(feasible[at]),
+                float(probability[at]),
             )
             for at in chosen
         ]
+
+    def judge(self, number: int) -> Offer | None:
+        """Return what is believed of one plan by now; None if nothing was profiled of it.
+
+        Args:
+            number: its number in the view.
+        """
+        view = self._wide.view
+        index = int(view.configuration[number])
+        seen = self.shown.get(index)
+        if seen is None:
+            return None
+        its = self._plans_of(index, seen)
+        at = int(np.searchsorted(its.number, number))
+        if at == len(its.number) or its.number[at] != number:
+            return None
+        return Offer(
+            number,
+            index,
+            float(its.latency_s[at]),
+            self._accuracy(index, seen),
+            float(view.cost_usd_per_hour[number]),
+            its.demand[at],
+            self._accurate(index, seen) and bool(its.latency_s[at] <= self._planned_s),
+            self._sure(index, seen) * float(its.in_time[at]),
+        )
+
+    def candidates(
+        self, shared: Sequence[int], least_hope: float | None, now: int
+    ) -> Iterator[Candidates]:
+        """Yield the feasible plans that a matching on shared stations may choose from.
+
+        Those of some configurations, by which stations may be shared, and those that use no
+        stations, of all that were profiled; and the plan in force, even if it is not feasible.
+
+        Args:
+            shared: the configurations.
+            least_hope: probability of being accurate enough from which on those of them that were
+                not profiled count, by what surrogates believe; None for never.
+            now: number of the plan in force, -1 for none.
+        """
+        view = self._wide.view
+        for index in dict.fromkeys([*self.shown, *shared]):
+            seen = self.shown.get(index)
+            if seen is not None:
+                its = self._plans_of(index, seen)
+                probability = self._sure(index, seen) * its.in_time
+                good = (probability > 0) & self._accurate(index, seen)
+            elif least_hope is not None and self._kept_history is not None:
+                seen = self._expected(index)
+                hope = self._sure(index, seen)
+                if hope < least_hope:
+                    continue
+                its = self._judged(index, seen)
+                probability = its.in_time * (HOPED + (1 - HOPED) * hope)
+                good = probability > 0
+            else:
+                continue
+            station = view.station[its.number]
+            if index not in shared:
+                good &= (station < 0).all(axis=1)
+            rows = np.flatnonzero(good | (its.number == now))
+            yield Candidates(
+                index,
+                its.number[rows],
+                probability[rows],
+                station[rows],
+                view.operator_key[its.number[rows]],
+                its.filled[rows],
+                self._query.requests_per_s * view.backhaul_up_s[its.number[rows]],
+            )
+
+    def promise(self) -> Floats:
+        """Return the probability that some plan with a station would do, by configuration, (C,).
+
+        As was believed when the query was last searched for, whether it was profiled or not, and of
+        latency without waits.
+        """
+        kept, base = self._kept_history, self._base
+        if kept is None:
+            return np.zeros(len(self._domain))
+        time_s = np.exp(kept.log_time.astype(np.float64))
+        possible = np.isfinite(base.costs(time_s)) & (base.view.station >= 0).any(axis=1)
+        compute_s = (base.factors(0.0) * time_s[base.view.configuration]).sum(axis=1)
+        latency_s = compute_s + base.sent_s + base.view.fixed_s
+        possible &= latency_s <= self._planned_s
+        accurate = probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
+        return np.where(
+            np.bincount(base.view.configuration[possible], minlength=len(accurate)), accurate, 0.0
+        )
+
+    def _expected(self, index: int) -> Shown:
+        """Return what profiling a configuration is expected to show, by the last search."""
+        kept = self._kept_history
+        assert kept is not None, "nothing was ever profiled"
+        seen = list(self.shown.values())
+        return Shown(
+            float(kept.accuracy[index]),
+            HISTORY_SD**2,
+            None,
+            0,
+            np.exp(kept.log_time[index].astype(np.float64)),
+            fmean(each.time_cv for each in seen),
+            (
+                fmean(each.normalised[0] for each in seen),
+                fmean(each.normalised[1] for each in seen),
+            ),
+        )
+
+    def _sure(self, index: int, seen: Shown) -> float:
+        """Return the probability that a profiled configuration is accurate enough."""
+        floor = self._query.slo.accuracy
+        if floor is None:
+            return 1.0
+        return float(probability_above(floor, *self._believed(index, seen)))
+
+    def _believed(self, index: int, seen: Shown) -> tuple[float, float]:
+        """Return mean and sd of what is believed of a configuration's accuracy.
+
+        What was measured, where the test has decided or many items were. Otherwise what surrogates
+        make of it, which know the configurations nearby too; those of the last search, unless there
+        are new ones.
+        """
+        sd = sqrt(max(seen.variance, 0.0))
+        if seen.verdict is not None or seen.count >= RELIABLE:
+            return seen.accuracy, sd
+        if self._made is None and self._kept_history is not None:
+            return float(self._kept_history.accuracy[index]), sd
+        means, sds = self._cmbo.accuracy()
+        return float(means[index]), float(sds[index])
 
     def _accurate(self, index: int, seen: Shown) -> bool:
         """Tell whether to take a profiled configuration for accurate enough.
@@ -382,29 +606,68 @@ class Beliefs:
 
     def _accuracy(self, index: int, seen: Shown) -> float:
         """Return the accuracy that is believed of a profiled configuration."""
-        if seen.verdict is not None:
-            return seen.accuracy
-        mean, _ = self._cmbo.accuracy()
-        return float(mean[index])
+        return self._believed(index, seen)[0]
 
     @property
     def _bound_s(self) -> float:
         bound_s = self._query.slo.latency_s
-        return inf if bound_s is None else self._model.headroom * bound_s
+        return inf if bound_s is None else bound_s
 
-    def _plans_of(self, index: int, seen: Shown) -> tuple[Integers, Floats, Floats]:
-        """Return the plans of a configuration that can be paid for: numbers, latency, demand."""
+    @property
+    def _planned_s(self) -> float:
+        return self._model.headroom * self._bound_s
+
+    def _plans_of(self, index: int, seen: Shown) -> "_Plans":
+        """Return the plans of a configuration that can be paid for."""
         if index not in self._plans:
-            wide = self._wide
-            plans = wide.plans_of(index)
-            filled = wide.filled(
-                plans, np.broadcast_to(seen.operator_time_s, (len(plans), wide.operators))
-            )
-            kept = (filled <= 1).all(axis=1)
-            plans, filled = plans[kept], filled[kept]
-            latency_s = wide.latency_s(plans, seen, self._model.load)
-            self._plans[index] = plans, latency_s, wide.demand(plans, filled)
+            self._plans[index] = self._judged(index, seen)
         return self._plans[index]
+
+    def _judged(self, index: int, seen: Shown) -> "_Plans":
+        """Return the plans of a configuration that can be paid for, by what was shown of it."""
+        wide = self._wide
+        plans = wide.plans_of(index)
+        filled = wide.filled(
+            plans, np.broadcast_to(seen.operator_time_s, (len(plans), wide.operators))
+        )
+        kept = (filled <= 1).all(axis=1)
+        plans, filled = plans[kept], filled[kept]
+        latency_s = wide.latency_s(plans, seen, self._model.load)
+        in_time = self._in_time(plans, latency_s, seen)
+        return _Plans(plans, latency_s, wide.demand(plans, filled), filled, in_time)
+
+    def _in_time(self, plans: Integers, latency_s: Floats, seen: Shown) -> Floats:
+        """Return the probability that plans keep the latency bound, shape (k,).
+
+        A device may be slower than its kind: of speeds below the median, some at evenly spaced
+        probabilities stand for all.
+        """
+        in_time = self._kept(latency_s)
+        on_device = (self._wide.view.station[plans] < 0).any(axis=1)
+        if not self._device_spread or self._bound_s == inf:
+            return in_time
+        slow = [exp(self._device_spread * NormalDist().inv_cdf(each)) for each in SLOWER]
+        doubtful = np.flatnonzero((in_time > 0) & on_device)
+        total = np.zeros(len(in_time))
+        for slower in slow:
+            if len(doubtful):
+                late_s = self._wide.latency_s(plans[doubtful], seen, self._model.load, slower)
+                kept = self._kept(late_s)
+                if slower == slow[0]:  # What even the slowest does in time, the others do.
+                    total[doubtful[kept == 1]] = len(slow)
+                    doubtful, kept = doubtful[kept < 1], kept[kept < 1]
+                total[doubtful] += kept
+        in_time[on_device] = (in_time[on_device] + total[on_device] / len(slow)) / 2
+        return in_time
+
+    def _kept(self, latency_s: Floats) -> Floats:
+        """Return the probability that predictions keep the bound: less beyond the headroom."""
+        headroom = self._model.headroom
+        if self._bound_s == inf:
+            return np.ones(len(latency_s))
+        late = np.maximum(0.0, latency_s / self._bound_s - headroom) / max(1 - headroom, 1e-9)
+        risky = np.where(late <= 1, RISKY - (RISKY - RISKIEST) * late, 0.0)
+        return np.where(late > 0, risky, 1.0)
 
     def _nearest(self, latency_s: Floats, accuracy: Floats, cost: Floats) -> Integers:
         """Order plans by how little they miss of the SLO, where none meets it."""
@@ -433,6 +696,25 @@ def loaded_factors(view: PlanView, plans: Integers, load: float) -> Floats:
     crowded = alone + load * (view.crowded_factors[plans] - alone)
     waits = 1 + 0.5 * load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
     return np.where(view.station[plans] < 0, alone, crowded * waits)
+
+
+@dataclass(frozen=True)
+class _Plans:
+    """The plans of one configuration that can be paid for, k of them.
+
+    Args:
+        number: their numbers in the view, ascending, shape (k,).
+        latency_s: believed quantile of latency, shape (k,).
+        demand: what they are held to take of the pools, shape (k, R).
+        filled: share of each station that the query would fill, shape (k, N).
+        in_time: probability that they keep the latency bound, shape (k,).
+    """
+
+    number: Integers
+    latency_s: Floats
+    demand: Floats
+    filled: Floats
+    in_time: Floats
 
 
 class _Side:
@@ -476,9 +758,9 @@ class _Side:
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
         return nominal if self._slowness.links == 1 else self._slowness.links * nominal
 
-    def _slow(self, plans: Integers) -> Floats:
+    def _slow(self, plans: Integers, device: float = 1.0) -> Floats:
         on_device = self.view.station[plans] < 0
-        return np.where(on_device, self._slowness.device, self._slowness.elsewhere)
+        return np.where(on_device, self._slowness.device * device, self._slowness.elsewhere)
 
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
@@ -532,13 +814,20 @@ class _Side:
         rate = self._query.requests_per_s
         return self._takes.demand(self._market.pools, self.view, plans, rate, taken)
 
-    def latency_s(self, plans: Integers, seen: Shown, load: float) -> Floats:
-        """Return the quantile of latency of plans of one configuration, in seconds, shape (k,)."""
+    def latency_s(self, plans: Integers, seen: Shown, load: float, device: float = 1.0) -> Floats:
+        """Return the quantile of latency of plans of one configuration, in seconds, shape (k,).
+
+        Args:
+            plans: their numbers, shape (k,).
+            seen: what profiling has shown of the configuration.
+            load: utilisation of stations off the device.
+            device: how much slower the device is than believed.
+        """
         _, quantile_s = self._desk.predict_many(
             self._query,
             self.view,
             plans,
-            self._slow(plans) * seen.operator_time_s,
+            self._slow(plans, device) * seen.operator_time_s,
             seen.time_cv,
             load,
             seen.normalised,

@@ -1,18 +1,29 @@
 """Compass: profile selectively, search by constrained Bayesian optimisation, match, and watch."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from planners.compass.beliefs import Found, Offer
 from planners.compass.fleet import fleet_of
 from planners.compass.pools import Market, Pools, Standing, takes_of
 from planners.compass.refused import Retries, remember_refused, retries
+from planners.compass.regroup import Regrouped
 from planners.compass.runtime import IN_FORCE, Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
 from planners.retries import give_up
 from scenarios.queries import Query
 from sim import Desk, Planner
+
+STUCK = "compass stuck"
+"""Whether a running query is not served well, and found no room for a plan that would do."""
+
+LIKELY = 0.25
+"""Probability from which on a plan beyond the headroom is worth some room."""
+
+REGROUPED = "compass regrouped"
+REGROUPED_WITHIN_S = 30.0
+"""How long it is tried to carry out a regrouping."""
 
 
 class Compass(Planner):
@@ -22,15 +33,17 @@ class Compass(Planner):
     query that arrives is searched for (`CmboSearch`): configurations are proposed by surrogates,
     profiled on few items (`StratifiedProfiler`), and the first plan that is believed to meet the
     SLO is the response. The scheduler (`PriceMatching`) gives queries the plans that they can pay
-    for at the prices of the pools. At ticks, searches go on in the background for plans that take
-    less. What the runtime (`Watch`) finds to have drifted is planned anew, the query alone first;
-    where that, or a query that waits, finds no room, queries that cost more than they are worth are
-    moved, or give way.
+    for at the prices of the pools. At ticks, plans in force are confirmed by further profiling, and
+    searches go on in the background for plans that take less or are surer. What the runtime
+    (`Watch`) finds to have drifted is planned anew, the query alone first. Where that, or a query
+    that waits, finds no room, all are matched anew on whole stations (`ShareStations`), and queries
+    that cost more than they are worth are moved, or give way.
 
     Confirmed by the paper: these three components and their tasks, the decomposition into
     single-query planning and matching, the response at the first feasible plan, replanning in
     isolation and then globally. What each part reconstructs, its own docstring says. Each is a
-    parameter, so that an ablation is another part.
+    parameter, so that an ablation is another part. Departures: plans in force are profiled further,
+    and queries that run are matched together with those that wait.
 
     Choose it where queries differ in content, devices and links, and machines are short: it serves
     each as cheaply as its own SLO allows. Where one configuration suits all and machines abound,
@@ -80,31 +93,48 @@ class Compass(Planner):
 
     def plan(self, desk: Desk) -> None:
         """Serve waiting queries; at ticks, look after those that run."""
-        if not desk.waiting and (desk.trigger != "tick" or not desk.running):
+        if not desk.waiting and not desk.running:
+            return
+        if not desk.waiting and desk.trigger != "tick" and self._under_way(desk) is None:
             return
         market = self._market(desk)
+        busy = self._carry_out(desk, market)
         waiting = retries(desk, market, self.pause_s)
-        self._serve(desk, market, waiting)
+        served = self._serve(desk, market, busy, waiting)
         if desk.trigger == "tick":
-            busy, stuck = self._replan_drifted(desk, market)
+            drifted, stuck = self._replan_drifted(desk, market, busy)
+            busy |= drifted
+            wanting = self._wanting(desk, busy | served)
+            if wanting:
+                busy |= self._regroup(desk, market, wanting)
             if desk.waiting or stuck:
-                busy |= self._rebalance(desk, market)
+                busy |= self._rebalance(desk, market, busy)
             self._improve(desk, market, busy, waiting)
 
     def _market(self, desk: Desk) -> Market:
         pools = Pools.of(desk)
         example = (*desk.waiting, *desk.running)[0]
         view = desk.view(example, self.search.model.choices)
-        takes = takes_of(desk, pools, view)
-        standing = Standing(fleet_of(desk), takes, pools)
-        return Market(pools, self.scheduler.prices(pools, standing), standing)
+        standing = Standing(fleet_of(desk), takes_of(desk, pools, view), pools)
+        prices = self.scheduler.prices(pools, standing)
+        return Market(pools, prices, standing, self.scheduler.worth)
 
     # Queries that wait
 
-    def _serve(self, desk: Desk, market: Market, waiting: Retries) -> None:
+    def _serve(
+        self, desk: Desk, market: Market, busy: Collection[int], waiting: Retries
+    ) -> set[int]:
+        """Give waiting queries what they can pay for; return those that got something.
+
+        Args:
+            desk: the desk.
+            market: the pools.
+            busy: queries that are spoken for.
+            waiting: which of the others are to be asked.
+        """
         bids = []
         for query in desk.waiting:
-            if waiting.asks(query):
+            if query.id not in busy and waiting.due(query):
                 offers = self._offers(desk, market, query)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
@@ -120,6 +150,7 @@ class Compass(Planner):
             give_up(desk, bid.query)
         settled = [bid for bid in refused if self._settled(desk, bid.query, bid.offers)]
         remember_refused(desk, settled, self.scheduler.most)
+        return served
 
     def _offers(self, desk: Desk, market: Market, query: Query) -> Sequence[Offer]:
         """Return what was found for a query; search for it if there is still something to gain."""
@@ -127,31 +158,118 @@ class Compass(Planner):
         offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
         if offers and self._settled(desk, query, offers):
             return offers
-        left_s = max(0.0, self.budget_s - found.spent_s)
-        return self.search.run(desk, query, market, left_s, improve=False)
+        left_s = self.budget_s - found.spent_s
+        if not offers or not offers[0].feasible:
+            left_s = max(self.improve_s, left_s)
+            return self.search.run(desk, query, market, left_s, improve=False)
+        # There was no room for any of them: there may be for others.
+        left_s = 0.0 if found.exhausted else max(0.0, min(self.improve_s, left_s))
+        return self.search.run(desk, query, market, left_s, improve=True)
 
     def _settled(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> bool:
-        """Tell whether a query that waits will bid the same as long as it does."""
+        """Tell whether a query that waits will bid the same as long as it does.
+
+        Feasible plans are judged anew each time: what they take depends on what stands.
+        """
         found: Found = desk.recall((FOUND, query.id), query) or Found()
-        return offers[0].feasible or found.exhausted or found.spent_s >= self.budget_s
+        return found.exhausted and not offers[0].feasible
 
     # Queries that run
 
-    def _replan_drifted(self, desk: Desk, market: Market) -> tuple[set[int], bool]:
+    def _replan_drifted(
+        self, desk: Desk, market: Market, busy: Collection[int]
+    ) -> tuple[set[int], bool]:
         """Plan anew what has drifted, each query alone.
 
         Returns:
             The queries that were searched for, and whether one found a plan but no room for it.
         """
         stuck = False
-        drifted = self.runtime.drifted(desk)
+        drifted = [query for query in self.runtime.drifted(desk) if query.id not in busy]
         for query in drifted:
             offers = self.search.run(desk, query, market, self.budget_s, improve=False)
-            if offers and offers[0].feasible:
-                stuck |= not self._move(desk, market, query, offers)
+            if offers and offers[0].feasible and not self._move(desk, market, query, offers):
+                desk.remember((STUCK, query.id), True)
+                stuck = True
         return {query.id for query in drifted}, stuck
 
-    def _rebalance(self, desk: Desk, market: Market) -> set[int]:
+    # All queries together
+
+    def _wanting(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+        """Return queries for which plans are known, but no room: waiting ones, and stuck ones."""
+        found = []
+        for query in (*desk.waiting, *desk.running):
+            if query.id not in busy:
+                offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
+                waits = desk.plan_of(query) is None
+                likely = offers and (offers[0].feasible or offers[0].probability >= LIKELY)
+                if likely and (waits or desk.recall((STUCK, query.id))):
+                    found.append(query)
+        return found
+
+    def _regroup(self, desk: Desk, market: Market, wanting: Sequence[Query]) -> set[int]:
+        """Look for stations that serve more queries; return the queries that are to move."""
+        found = self.scheduler.regrouping.regroup(desk, market, self.search, wanting)
+        if found is None:
+            return set()
+        desk.remember(REGROUPED, found)
+        return self._carry_out(desk, market)
+
+    def _carry_out(self, desk: Desk, market: Market) -> set[int]:
+        """Order what of the last regrouping fits by now; return the queries that it is about.
+
+        A query that moves needs room beside what it has. Where somebody who was not served well
+        finds none, those that are to move give up what they have first, and come back when their
+        machines are drained.
+        """
+        last = self._under_way(desk)
+        if last is None:
+            return set()
+        bids = self._to_do(desk, last)
+        fitting = desk.fits_all([(bid.query, bid.plans[0]) for bid in bids])
+        for bid, fits in zip(bids, fitting, strict=True):
+            if fits:
+                self._deploy(desk, market, Award(bid, 0))
+        unplaced = {bid.query.id for bid, fits in zip(bids, fitting, strict=True) if not fits}
+        if unplaced & ({query.id for query in desk.waiting} | last.wanting):
+            leaving = {query for query, offer in last.offers.items() if offer is None}
+            for query in desk.running:
+                if query.id in unplaced | leaving:
+                    desk.release(query)
+                if query.id in leaving:
+                    give_up(desk, query)
+        under_way = {query.id for query in desk.searching} & set(last.offers)
+        return {bid.query.id for bid in bids} | under_way
+
+    def _under_way(self, desk: Desk) -> Regrouped | None:
+        """Return the last regrouping, as long as it is tried to carry it out."""
+        last: Regrouped | None = desk.recall(REGROUPED)
+        if last is None or desk.now_s > last.since_s + REGROUPED_WITHIN_S:
+            return None
+        return last
+
+    def _to_do(self, desk: Desk, last: Regrouped) -> list[Bid]:
+        """Return what of a regrouping is still to be ordered, those that wait first.
+
+        Queries that got what they were to get, or are gone, are struck from the record.
+        """
+        left = dict(last.offers)
+        bids = []
+        here = {query.id for query in (*desk.waiting, *desk.running, *desk.searching)}
+        for query in (*desk.waiting, *desk.running):
+            offer = left.get(query.id)
+            if offer is not None:
+                bid = self._bid(desk, query, [offer])
+                if desk.plan_of(query) == bid.plans[0]:
+                    del left[query.id]
+                else:
+                    bids.append(bid)
+        left = {query: offer for query, offer in left.items() if query in here}
+        if len(left) < len(last.offers):
+            desk.remember(REGROUPED, replace(last, offers=left))
+        return bids
+
+    def _rebalance(self, desk: Desk, market: Market, busy: Collection[int]) -> set[int]:
         """Move queries that cost more than they are worth, or let them go; return them.
 
         To be done only where others lack room: otherwise nobody has a better use for what they
@@ -159,9 +277,12 @@ class Compass(Planner):
         """
         touched = set()
         for query in self.scheduler.overpaying(desk, market):
+            if query.id in busy:
+                continue
             touched.add(query.id)
+            now = self._now(desk, market, query)
             offers = self.search.run(desk, query, market, 0.0, improve=False)
-            if self._move(desk, market, query, self.scheduler.better(market, query, offers)):
+            if self._move(desk, market, query, self.scheduler.better(market, query, offers, now)):
                 continue
             if self.scheduler.evicts(market, query):
                 desk.release(query)
@@ -169,7 +290,11 @@ class Compass(Planner):
         return touched
 
     def _improve(self, desk: Desk, market: Market, busy: set[int], waiting: Retries) -> None:
-        """Search on for some queries that still have a budget, and move those that gain."""
+        """Confirm plans in force and search on in the background; move queries that gain.
+
+        Searched for are those that still have a budget, and those that are not believed to be
+        served well, until nothing promises more.
+        """
         lanes = desk.cluster.profiling.lanes
         if not self.improve_s or any(map(waiting.due, desk.waiting)):
             return
@@ -177,15 +302,26 @@ class Compass(Planner):
             if lanes == 0:
                 return
             found: Found | None = desk.recall((FOUND, query.id))
-            if query.id in busy or found is None or found.exhausted:
+            known = serving(desk, query)
+            if query.id in busy or found is None or known is None:
                 continue
-            left_s = self.budget_s - found.spent_s
-            if left_s <= 0 or query.id not in market.standing:
+            stuck = bool(desk.recall((STUCK, query.id)))
+            index = known.plan.configuration.index
+            confirmed = index in found.shown and self.search.confirm(desk, query, index)
+            spent = found.exhausted or found.spent_s >= self.budget_s
+            if spent and not confirmed and not stuck:
                 continue
-            lanes -= 1
-            seconds = min(left_s, self.improve_s)
-            offers = self.search.run(desk, query, market, seconds, improve=True)
-            self._move(desk, market, query, self.scheduler.better(market, query, offers))
+            now = self.search.judge(desk, query, market, known.number)
+            served = now is None or now.feasible
+            found = desk.recall((FOUND, query.id), query) or found
+            left_s = self.budget_s - found.spent_s if served else self.budget_s
+            seconds = 0.0 if found.exhausted else max(0.0, min(left_s, self.improve_s))
+            lanes -= bool(confirmed or seconds)
+            offers = self.search.run(desk, query, market, seconds, improve=served)
+            better = self.scheduler.better(market, query, offers, now)
+            moved = self._move(desk, market, query, better)
+            if stuck != (not served and not moved):
+                desk.remember((STUCK, query.id), not stuck)
 
     def _move(self, desk: Desk, market: Market, query: Query, offers: Sequence[Offer]) -> bool:
         """Move a running query to the first of some plans that fits beside its own; tell if so."""
@@ -198,6 +334,11 @@ class Compass(Planner):
                 return True
         return False
 
+    def _now(self, desk: Desk, market: Market, query: Query) -> Offer | None:
+        """Return what is believed of the plan in force."""
+        known = serving(desk, query)
+        return None if known is None else self.search.judge(desk, query, market, known.number)
+
     # Orders
 
     def _bid(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> Bid:
@@ -208,7 +349,7 @@ class Compass(Planner):
         """Put on record why a bid got nothing: what became of its first plan."""
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
-        most = self.scheduler.most(offer.feasible)
+        most = self.scheduler.most(offer)
         reason = "no machine has room for any of its plans"
         if price > most:
             reason = f"its price of {price:.3g} is above {most:.3g}, what serving it is worth"

@@ -7,7 +7,7 @@ and GPU instances. What a plan takes therefore depends on what stands already: a
 that has room, or a new station, most of which may stay idle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -198,12 +198,14 @@ class Standing:
         pools: the pools.
 
     Attributes:
+        takes: what stations of each kind take.
         taken: what they take of each pool, shape (R,).
         queries: how many queries use each pool, shape (R,).
     """
 
     def __init__(self, fleet: Fleet, takes: "Takes", pools: Pools) -> None:
-        self._fleet, self._takes = fleet, takes
+        self._fleet = fleet
+        self.takes = takes
         many = len(pools.names)
         self.taken: Floats = np.zeros(many)
         self.queries: Floats = np.zeros(many)
@@ -224,6 +226,12 @@ class Standing:
     def __contains__(self, query: int) -> bool:
         return query in self._fleet.row
 
+    def but(self, queries: Collection[int]) -> Fleet:
+        """Return what all but some queries use."""
+        return self._fleet.rows(
+            [row for query, row in self._fleet.row.items() if query not in queries]
+        )
+
     def share(self, query: int) -> Floats:
         """Return what a query takes of each pool: its part of its stations, shape (R,)."""
         share: Floats = self.shares(np.array([self._fleet.row[query]]))[0]
@@ -231,7 +239,7 @@ class Standing:
 
     def shares(self, rows: Integers) -> Floats:
         """Return what some queries take of each pool, by their rows in the fleet, shape (k, R)."""
-        fleet, takes = self._fleet, self._takes
+        fleet, takes = self._fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
         _add_shares(
             fleet.station[rows],
@@ -443,8 +451,15 @@ class Market:
         pools: the pools.
         prices: price of a unit of each, shape (R,).
         standing: the stations that stand.
+        value: what it is worth, in the unit of prices, that a query is surely served rather than
+            surely not; 0 where plans are judged by their price alone.
     """
 
     pools: Pools
     prices: Floats
     standing: Standing
+    value: float = 0.0
+
+    def loss(self, price: float, probability: float) -> float:
+        """Return what a plan costs, the risk included that it does not keep the SLO."""
+        return price + (1 - probability) * self.value

@@ -68,6 +68,20 @@ class Profiler(ABC):
     """Measures configurations."""
 
     @abstractmethod
+    def measure(
+        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+    ) -> Belief:
+        """Measure a configuration on so many items, budget permitting, and test once.
+
+        Args:
+            desk: the desk.
+            query: the query.
+            configuration: the configuration.
+            items: how many items the belief is to rest on.
+            alpha: probability of a wrong verdict that the test allows.
+        """
+
+    @abstractmethod
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration for a query until it can be judged, or the budget is spent."""
 
@@ -91,6 +105,12 @@ class FixedProfiler(Profiler):
 
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration on the query's first items."""
+        return self.measure(desk, query, configuration, self.samples, 0.0)
+
+    def measure(
+        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+    ) -> Belief:
+        """Measure a configuration on the query's first items, as many as ever."""
         estimate = desk.profile(query, configuration, self.samples)
         mean, variance, _ = simple_mean(estimate.measurement.accuracy)
         return Belief(estimate, mean, variance, None)
@@ -121,14 +141,21 @@ class RandomProfiler(Profiler):
 
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration until the test tells, or all is spent."""
-        floor, wanted = query.slo.accuracy, self.first
+        wanted = self.first
         while True:
-            estimate = desk.profile(query, configuration, wanted)
-            mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
-            verdict = decided(mean, variance, freedom, floor, self.alpha)
-            if verdict is not None or estimate.count < wanted or wanted >= self.most:
-                return Belief(estimate, mean, variance, verdict)
+            belief = self.measure(desk, query, configuration, wanted, self.alpha)
+            if belief.verdict is not None or belief.count < wanted or wanted >= self.most:
+                return belief
             wanted = min(self.most, wanted + self.batch)
+
+    def measure(
+        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+    ) -> Belief:
+        """Measure a configuration on the first items, and test once."""
+        estimate = desk.profile(query, configuration, items)
+        mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
+        verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
+        return Belief(estimate, mean, variance, verdict)
 
 
 @dataclass(frozen=True)
@@ -186,51 +213,92 @@ class StratifiedProfiler(Profiler):
 
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration until the test tells, or all is spent."""
+        grouped = self._grouped(desk, query)
+        wanted, counts = self.first, np.zeros(len(grouped.members), np.int64)
+        deviations = np.ones(len(grouped.members))
+        while True:
+            counts = self._counts(grouped, wanted, counts, deviations)
+            belief, deviations = _tested(desk, query, configuration, grouped, counts, self.alpha)
+            cut_short = belief.count < counts.sum()
+            if belief.verdict is not None or cut_short or wanted >= self.most:
+                return belief
+            wanted = min(self.most, wanted + self.batch)
+
+    def measure(
+        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+    ) -> Belief:
+        """Measure a configuration on items by strata, those measured before among them."""
+        grouped = self._grouped(desk, query)
+        known = desk.profile(query, configuration, 0)
+        done = known.measurement.items
+        counts = np.array([np.isin(each, done).sum() for each in grouped.members])
+        deviations = np.ones(len(grouped.members))
+        if known.count:
+            deviations = grouped.mean(known)[3]
+        counts = self._counts(grouped, items, counts, deviations)
+        return _tested(desk, query, configuration, grouped, counts, alpha)[0]
+
+    def _grouped(self, desk: Desk, query: Query) -> "_Grouped":
         strata = strata_of(desk, query.dataset, self.strata)
         features = desk.features(query)
-        sorted_out: _Sorted = KEPT.of(features, strata, lambda: _Sorted.of(strata, features))
-        labels, members, weights = sorted_out.labels, sorted_out.members, sorted_out.weights
-        sizes = [len(each) for each in members]
-        floor, wanted, counts = query.slo.accuracy, self.first, np.zeros(len(members), np.int64)
-        deviations = np.ones(len(members))
-        while True:
-            ideal = weights * deviations if self.allocation == "neyman" else weights
-            counts = spread(wanted, ideal, counts, sizes)
-            items = np.concatenate(
-                [each[:count] for each, count in zip(members, counts.tolist(), strict=True)]
-            )
-            estimate = desk.profile(query, configuration, items)
-            measured = estimate.measurement
-            mean, variance, freedom, deviations = stratified_mean(
-                measured.accuracy, labels[measured.items], members, labels, weights
-            )
-            verdict = decided(mean, variance, freedom, floor, self.alpha)
-            cut_short = estimate.count < len(items)
-            if verdict is not None or cut_short or wanted >= self.most:
-                return Belief(estimate, mean, variance, verdict)
-            wanted = min(self.most, wanted + self.batch)
+        grouped: _Grouped = KEPT.of(features, strata, lambda: _Grouped.of(strata, features))
+        return grouped
+
+    def _counts(
+        self, grouped: "_Grouped", wanted: int, counts: Integers, deviations: Floats
+    ) -> Integers:
+        """Return how many items of each stratum to measure, shape (K,)."""
+        ideal = grouped.weights
+        if self.allocation == "neyman":
+            ideal = ideal * deviations
+        return spread(wanted, ideal, counts, [len(each) for each in grouped.members])
 
 
 @dataclass(frozen=True)
-class _Sorted:
-    """The items of a query by stratum, of those that have any.
+class _Grouped:
+    """The items of a query by strata.
 
     Args:
-        labels: stratum of each item, shape (n,).
-        members: items of each stratum, length K.
-        weights: share of all that each has, shape (K,).
+        labels: stratum of each item, shape (items,).
+        members: items of each stratum that has any, length K.
+        weights: share of all items that each has, shape (K,).
     """
 
     labels: Integers
-    members: list[Integers]
+    members: Sequence[Integers]
     weights: Floats
 
     @classmethod
-    def of(cls, strata: Strata, features: Floats) -> "_Sorted":
+    def of(cls, strata: Strata, features: Floats) -> "_Grouped":
+        """Return items by the strata of their features."""
         labels = strata.of(features)
         members = [np.flatnonzero(labels == stratum) for stratum in range(len(strata.centroids))]
         members = [each for each in members if len(each)]
         return cls(labels, members, np.array([len(each) for each in members]) / len(labels))
+
+    def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
+        """Return `stratified_mean` of what was measured."""
+        measured = estimate.measurement
+        labels = self.labels[measured.items]
+        return stratified_mean(measured.accuracy, labels, self.members, self.labels, self.weights)
+
+
+def _tested(
+    desk: Desk,
+    query: Query,
+    configuration: Configuration,
+    grouped: _Grouped,
+    counts: Integers,
+    alpha: float,
+) -> tuple[Belief, Floats]:
+    """Measure the first items of each stratum; return what they show, and deviations, (K,)."""
+    items = np.concatenate(
+        [each[:count] for each, count in zip(grouped.members, counts.tolist(), strict=True)]
+    )
+    estimate = desk.profile(query, configuration, items)
+    mean, variance, freedom, deviations = grouped.mean(estimate)
+    verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
+    return Belief(estimate, mean, variance, verdict), deviations
 
 
 def spread(

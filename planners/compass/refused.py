@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.compass.beliefs import Offer
 from planners.compass.pools import Market
 from planners.compass.scheduler import Bid
 from planners.retries import FREED, due
@@ -43,7 +44,7 @@ class Refused:
     most: Floats
 
     @classmethod
-    def of(cls, bids: Sequence[Bid], most: Callable[[bool], float], now_s: float) -> "Refused":
+    def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":
         """Return bids that are refused now; see `remember_refused`."""
         offers = [offer for bid in bids for offer in bid.offers]
         return cls(
@@ -51,7 +52,7 @@ class Refused:
             np.full(len(bids), now_s),
             np.repeat(np.arange(len(bids)), [len(bid.offers) for bid in bids]),
             np.array([offer.demand for offer in offers]),
-            np.array([most(offer.feasible) for offer in offers]),
+            np.array([most(offer) for offer in offers]),
         )
 
     def without(self, queries: Collection[int]) -> "Refused":
@@ -100,33 +101,24 @@ class Retries:
     Args:
         desk: the desk.
         pause_s: how long a query is left alone after it was refused, unless room became free.
-        refused: queries that are known to bid what was refused before.
-        early: those of them that it is too early to ask again.
-        poor: those of the others that cannot pay for any of their plans.
+        refused: queries that are known to bid what was refused before, and are not to be asked: as
+            it is too early, or as they cannot pay for any of their plans.
     """
 
     desk: Desk
     pause_s: float
     refused: Collection[int]
-    early: Collection[int]
-    poor: Collection[int]
 
     def due(self, query: Query) -> bool:
-        """Tell whether it is time to ask a query; see `planners.retries`."""
-        if query.id in self.refused:
-            return query.id not in self.early
-        return due(self.desk, query, self.pause_s)
-
-    def asks(self, query: Query) -> bool:
-        """Tell whether a query is to be asked for a bid."""
-        return query.id not in self.poor and self.due(query)
+        """Tell whether it is time to ask a query for a bid; see `planners.retries`."""
+        return query.id not in self.refused and due(self.desk, query, self.pause_s)
 
 
 def retries(desk: Desk, market: Market, pause_s: float) -> Retries:
     """Return whom to ask in a call; those that are due and cannot pay are refused once more."""
     known: Refused | None = desk.recall(KEY)
     if known is None:
-        return Retries(desk, pause_s, (), (), ())
+        return Retries(desk, pause_s, ())
     before = known
     known = known.without(known.number.keys() - {query.id for query in desk.waiting})
     early = (desk.now_s < known.failed_s + pause_s) & (desk.trigger not in FREED)
@@ -135,16 +127,16 @@ def retries(desk: Desk, market: Market, pause_s: float) -> Retries:
         known = replace(known, failed_s=np.where(poor, desk.now_s, known.failed_s))
     if known is not before:
         desk.remember(KEY, known)
-    return Retries(desk, pause_s, known.number, known.which(early), known.which(poor))
+    return Retries(desk, pause_s, known.which(early | poor))
 
 
-def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[bool], float]) -> None:
+def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], float]) -> None:
     """Remember bids that are refused, in place of earlier ones of the same queries.
 
     Args:
         desk: the desk.
         bids: bids whose plans are all that the queries will bid as long as they wait.
-        most: the most that serving a query may cost; see `Scheduler.most`.
+        most: the most that a plan may cost; see `Scheduler.most`.
     """
     if not bids:
         return

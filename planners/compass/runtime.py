@@ -37,6 +37,7 @@ class InForce:
         links_s: predicted time on links, propagation included.
         elsewhere_s: predicted time on servers, with waits at the load planned for.
         uses: the stations that it uses.
+        number: number of the plan in the query's view.
         judged_s: end of the last window that was acted upon.
         before: the same of what serves until the plan is in force, and if it is refused.
     """
@@ -47,6 +48,7 @@ class InForce:
     links_s: float
     elsewhere_s: float
     uses: Uses
+    number: int
     judged_s: float = 0.0
     before: "InForce | None" = None
 
@@ -105,6 +107,7 @@ class Watch(Runtime):
             known = serving(desk, query)
             if known is None:
                 continue
+            known = _device_learned(desk, query, known)
             if self._late(desk, query, known) or self._inaccurate(desk, query, known):
                 found.append(query)
         return found
@@ -129,6 +132,7 @@ class Watch(Runtime):
                 _within(old.device * ratios.device),
                 _within(old.links * ratios.links),
                 _within(old.elsewhere * ratios.elsewhere),
+                old.device_known or known.device_s > 0,
             )
             desk.remember(
                 (FOUND, query.id),
@@ -171,6 +175,32 @@ class Watch(Runtime):
             before: Found = desk.recall((FOUND, query.id)) or Found()
             desk.remember((FOUND, query.id), Found(slowness=before.slowness))
         return missed
+
+
+def _device_learned(desk: Desk, query: Query, known: InForce) -> InForce:
+    """Learn from the first window how fast a query's device is; return the plan's record.
+
+    Devices of one kind differ, and what runs on this one tells its speed. Later changes show in bad
+    windows.
+    """
+    found: Found | None = desk.recall((FOUND, query.id))
+    reports = desk.telemetry(query)
+    if found is None or found.slowness.device_known or known.device_s <= 0:
+        return known
+    if len(reports) < 2 or reports[-2].end_s < known.since_s or not reports[-1].completed:
+        return known
+    observed_s = fsum(
+        compute_s
+        for compute_s, place in zip(reports[-1].compute_s, known.plan.placement, strict=True)
+        if place == "device"
+    )
+    ratio = _ratio(observed_s, known.device_s)
+    device = _within(found.slowness.device * ratio)
+    learned = replace(found.slowness, device=device, device_known=True)
+    desk.remember((FOUND, query.id), replace(found, slowness=learned))
+    known = replace(known, device_s=known.device_s * device / found.slowness.device)
+    desk.remember((IN_FORCE, query.id), known)
+    return known
 
 
 def _within(ratio: float) -> float:
@@ -255,4 +285,5 @@ def in_force(
             filled[0],
             query.requests_per_s * float(view.backhaul_up_s[number]),
         ),
+        number,
     )

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from planners.compass.beliefs import Offer
 from planners.compass.pools import Market, Pools, Standing
+from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
 from planners.matching import Demand, Problem, Supply, match
 from scenarios.queries import Query
 from sim import Desk, Plan
@@ -62,7 +63,13 @@ class Award:
 
 
 class Scheduler(ABC):
-    """Shares the machines among queries."""
+    """Shares the machines among queries.
+
+    Attributes:
+        regrouping: how queries that run are matched anew, together with those that find no room.
+    """
+
+    regrouping: Regrouping = StayAsTheyAre()
 
     @abstractmethod
     def prices(self, pools: Pools, standing: Standing) -> Floats:
@@ -72,20 +79,30 @@ class Scheduler(ABC):
     def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return the plans to deploy, at most one of each bid; all of them fit together."""
 
-    def most(self, feasible: bool) -> float:
-        """Return the most that serving a query may cost at the prices of the pools.
-
-        Args:
-            feasible: whether by a plan that is believed to be feasible.
-        """
+    def most(self, offer: Offer) -> float:
+        """Return the most that a plan may cost at the prices of the pools."""
         return inf
+
+    @property
+    def worth(self) -> float:
+        """What serving a query surely is worth at these prices; see `Market`."""
+        return 0.0
 
     def overpaying(self, desk: Desk, market: Market) -> list[Query]:
         """Return running queries that others should have the machines of, the worst first."""
         return []
 
-    def better(self, market: Market, query: Query, offers: Sequence[Offer]) -> list[Offer]:
-        """Return the plans that a running query should rather be served by, the best first."""
+    def better(
+        self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
+    ) -> list[Offer]:
+        """Return the plans that a running query should rather be served by, the best first.
+
+        Args:
+            market: the pools.
+            query: the query.
+            offers: its plans.
+            now: what is believed of the plan in force; None if nothing is.
+        """
         return []
 
     def evicts(self, market: Market, query: Query) -> bool:
@@ -150,25 +167,29 @@ class ByPrice(Scheduler):
             order = [
                 number
                 for number, offer in enumerate(bid.offers)
-                if prices[number] <= self.most(offer.feasible)
+                if prices[number] <= self.most(offer)
             ]
             # Infeasible plans are in order of how little they miss, which matters more.
             if bid.offers[0].feasible:
-                order.sort(key=prices.__getitem__)
+                order.sort(key=[offer.loss(market) for offer in bid.offers].__getitem__)
             if order:
                 payable.append((prices[order[0]], bid.query.id, bid, order))
         payable.sort(key=lambda each: each[:2])
         return first_that_fit(desk, matched(market, [each[2:] for each in payable]))
 
-    def better(self, market: Market, query: Query, offers: Sequence[Offer]) -> list[Offer]:
-        """Return the feasible plans that cost so much less that a move pays."""
+    def better(
+        self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
+    ) -> list[Offer]:
+        """Return the feasible plans of so much less loss that a move pays.
+
+        All of them where the plan in force is not believed to be feasible.
+        """
+        if now is not None and not now.feasible:
+            return [offer for offer in offers if offer.feasible]
         price = float(market.standing.share(query.id) @ market.prices)
-        most = (1 - self.gain) * price
-        return [
-            offer
-            for offer in offers
-            if offer.feasible and float(offer.demand @ market.prices) <= most
-        ]
+        probability = 1.0 if now is None else now.probability
+        most = market.loss(price, probability) - self.gain * price
+        return [offer for offer in offers if offer.feasible and offer.loss(market) <= most]
 
 
 def matched(
@@ -226,10 +247,12 @@ class PriceMatching(ByPrice):
             pool is used without second thoughts.
         value: the most that serving a query is worth, in queries. Above 1 it pays for prices that
             lag behind the load.
-        best_effort: the same of a query for which no plan is believed to be feasible.
+        best_effort: the same, at the least, of a query for which no plan is believed to be
+            feasible; more if one is likely to be nevertheless.
         gain: part of its price that a move must save, from 0 to 1.
         evict_above: price above which a query that cannot move is released.
         most_moves: running queries that are looked at in one call.
+        regrouping: how queries that run are matched anew, together with those that find no room.
 
     Raises:
         ValueError: a parameter is out of range.
@@ -241,6 +264,7 @@ class PriceMatching(ByPrice):
     gain: float = 0.5
     evict_above: float = 4.0
     most_moves: int = 8
+    regrouping: Regrouping = field(default_factory=ShareStations)
 
     def __post_init__(self) -> None:
         for name in ("steepness", "value", "best_effort", "evict_above"):
@@ -251,9 +275,16 @@ class PriceMatching(ByPrice):
         if self.most_moves < 0:
             raise ValueError(f"most_moves={self.most_moves}: must be 0 or more")
 
-    def most(self, feasible: bool) -> float:
-        """Return the value of a query, in queries."""
-        return self.value if feasible else self.best_effort
+    def most(self, offer: Offer) -> float:
+        """Return the value of a query, in queries, as far as a plan is likely to serve it."""
+        if offer.feasible:
+            return self.value
+        return max(self.best_effort, self.value * offer.probability)
+
+    @property
+    def worth(self) -> float:
+        """One query."""
+        return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
         """Return what a unit of each pool is worth in queries, less where there is room."""

@@ -46,7 +46,38 @@ class Search(ABC):
             improve: whether to go on beyond the first feasible plan.
 
         Returns:
-            The plans worth deploying, the cheapest first; infeasible ones only if all are.
+            The plans worth deploying, those of least loss first; infeasible ones only if all are.
+        """
+
+    @abstractmethod
+    def beliefs(self, desk: Desk, query: Query, market: Market, found: Found) -> Beliefs:
+        """Return what is believed of a query's plans."""
+
+    @abstractmethod
+    def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
+        """Profile a configuration; return what that shows, or None if nothing could be paid for."""
+
+    @abstractmethod
+    def judge(self, desk: Desk, query: Query, market: Market, number: int) -> Offer | None:
+        """Return what is believed of one plan by now; None if nothing was profiled of it.
+
+        Args:
+            desk: the desk.
+            query: a waiting or running query.
+            market: the pools.
+            number: number of the plan in the query's view.
+        """
+
+    @abstractmethod
+    def confirm(self, desk: Desk, query: Query, index: int) -> bool:
+        """Profile a configuration further, if more is to be learned of its accuracy; tell if so.
+
+        What is then known replaces what was remembered (`FOUND`).
+
+        Args:
+            desk: the desk.
+            query: a running query.
+            index: the configuration, one that was profiled.
         """
 
 
@@ -69,6 +100,12 @@ class CmboSearch(Search):
             histories: the richest first, then at random.
         patience: steps without a better plan after which an improving search ends.
         most_offers: plans offered of each query.
+        confirm_items: items by which the profile of a configuration in force grows at a time, until
+            a test at ``confirm_alpha`` can tell, or there are no more; 0 to leave it as the search
+            left it. A search takes the cheapest of many configurations that look good enough, and
+            so, too often, one that looks better than it is. More settle that sooner, and keep
+            profiling lanes from new queries.
+        confirm_alpha: probability of a wrong verdict that this test allows.
         seed: seed of the initial configurations.
 
     Raises:
@@ -82,11 +119,17 @@ class CmboSearch(Search):
     initial: int = 2
     patience: int = 3
     most_offers: int = 8
+    confirm_items: int = 192
+    confirm_alpha: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"encoding={self.encoding!r}: choose {', '.join(ENCODINGS)}")
+        if self.confirm_items < 0:
+            raise ValueError(f"confirm_items={self.confirm_items}: must be 0 or more")
+        if not 0 < self.confirm_alpha < 1:
+            raise ValueError(f"confirm_alpha={self.confirm_alpha}: must be above 0, and below 1")
         for name in ("initial", "patience", "most_offers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
@@ -98,9 +141,7 @@ class CmboSearch(Search):
         before: Found = desk.recall((FOUND, query.id), query) or Found()
         start_s = desk.remaining(query)
         until_s = max(0.0, start_s - seconds)
-        beliefs = Beliefs(
-            self.model, self.warm_start, ENCODINGS[self.encoding], desk, query, market, before
-        )
+        beliefs = self.beliefs(desk, query, market, before)
         tried, best, stale, ended = set(beliefs.shown), beliefs.cheapest(), 0, False
         while (best is None or improve) and desk.remaining(query) > until_s:
             step = self.next(desk, query, beliefs, tried, best)
@@ -125,13 +166,49 @@ class CmboSearch(Search):
             shown=beliefs.shown,
             matured=beliefs.matured,
             spent_s=before.spent_s + start_s - desk.remaining(query),
-            exhausted=ended or desk.remaining(query) <= 0 or (seconds == 0 and before.exhausted),
+            exhausted=ended
+            or (seconds > 0 and len(beliefs.shown) == len(before.shown))
+            or (seconds == 0 and before.exhausted),
         )
         desk.remember((FOUND, query.id), after, query)
         desk.remember((OFFERS, query.id), offers, query)
         if len(beliefs.shown) > len(before.shown):
             desk.remember((KEPT, query.id), beliefs.history(), query)
         return offers
+
+    def beliefs(self, desk: Desk, query: Query, market: Market, found: Found) -> Beliefs:
+        """Return what is believed of a query's plans."""
+        encoding = ENCODINGS[self.encoding]
+        return Beliefs(self.model, self.warm_start, encoding, desk, query, market, found)
+
+    def judge(self, desk: Desk, query: Query, market: Market, number: int) -> Offer | None:
+        """Return what is believed of one plan by now; None if nothing was profiled of it."""
+        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        return self.beliefs(desk, query, market, found).judge(number)
+
+    def confirm(self, desk: Desk, query: Query, index: int) -> bool:
+        """Profile some items more, and test more strictly than the search did."""
+        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        seen = found.shown[index]
+        if seen.confirmed or not self.confirm_items or query.slo.accuracy is None:
+            return False
+        configuration = desk.pipeline.configurations[index]
+        for more in (0, self.confirm_items):
+            wanted = seen.count + more
+            belief = self.profiler.measure(desk, query, configuration, wanted, self.confirm_alpha)
+            if belief.verdict is not None:
+                break
+        decided = belief.verdict is not None or belief.count <= seen.count
+        shown = {**found.shown, index: Shown.of(belief, confirmed=decided)}
+        again = belief.verdict is False  # What was found so far was found by mistake.
+        after = replace(
+            found,
+            shown=shown,
+            exhausted=found.exhausted and not again,
+            spent_s=0.0 if again else found.spent_s,
+        )
+        desk.remember((FOUND, query.id), after, query)
+        return True
 
     def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""

@@ -5,6 +5,7 @@ starts is settled when they are created. What a set leaves room for is worth the
 added to it, at given prices of instances; a new instance goes on the card that loses least by it.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 
@@ -82,6 +83,12 @@ class Packing:
                 holding[after] += 1
                 return before, after
         return None
+
+    def copy(self) -> "Packing":
+        """Return the same cards as they are now, to go on from."""
+        made = copy(self)
+        made._holding = self._holding.copy()
+        return made
 
     def give_back(self, move: Move) -> None:
         """Undo a ``take``; of several, the last one first."""

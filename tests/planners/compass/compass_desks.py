@@ -87,7 +87,8 @@ def market(
     if prices is not None:
         set_ = np.array([prices.get(kind, 0.0) for _, kind in pools.names])
         return Market(pools, set_, standing)
-    return Market(pools, (scheduler or PriceMatching()).prices(pools, standing), standing)
+    scheduler = scheduler or PriceMatching()
+    return Market(pools, scheduler.prices(pools, standing), standing, scheduler.worth)
 
 
 @dataclass

@@ -28,11 +28,6 @@ class Board:
     def asked(self, price):
         market = SimpleNamespace(prices=np.array([price, 0.0]))
         asked = retries(self, market, PAUSE_S)
-        return [query.id for query in self.waiting if asked.asks(query)]
-
-    def due(self, price):
-        market = SimpleNamespace(prices=np.array([price, 0.0]))
-        asked = retries(self, market, PAUSE_S)
         return [query.id for query in self.waiting if asked.due(query)]
 
     def refuse(self, **demands):
@@ -45,7 +40,7 @@ class Board:
                 SimpleNamespace(demand=np.array([amount, 0.0]), feasible=True) for amount in amounts
             ]
             bids.append(SimpleNamespace(query=query, offers=offers))
-        remember_refused(self, bids, lambda feasible: 2.0 if feasible else 0.5)
+        remember_refused(self, bids, lambda offer: 2.0 if offer.feasible else 0.5)
 
 
 def test_those_that_were_never_refused_are_asked():
@@ -64,9 +59,9 @@ def test_it_is_early_until_the_pause_is_over_or_something_became_free():
     board = Board(0)
     board.refuse(q0=[1.0])
     board.now_s = PAUSE_S - 1
-    assert board.asked(price=1.0) == board.due(price=1.0) == []
+    assert board.asked(price=1.0) == []
     board.trigger = "departure"
-    assert board.asked(price=1.0) == board.due(price=1.0) == [0]
+    assert board.asked(price=1.0) == [0]
 
 
 def test_the_pause_begins_anew_when_a_query_that_is_due_cannot_pay():

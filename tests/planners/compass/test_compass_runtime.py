@@ -7,7 +7,7 @@ import pytest
 from compass_desks import arriving
 from worlds import run, scenario
 
-from planners.compass.beliefs import Found
+from planners.compass.beliefs import Found, PlanningModel
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
 from planners.compass.runtime import NoRuntime, Watch
@@ -16,6 +16,8 @@ from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 
 COLD = WarmStart(histories=0, ahead=0)
+TRUSTING = PlanningModel(device_spread=0.0)
+"""Takes devices for what the catalogue says, and so puts on them what a slowdown hurts."""
 FOUR = (1.0, 2.0, 3.0, 4.0)
 STEP_S = 85.0
 ALARMS: list[tuple[float, int]] = []
@@ -63,7 +65,9 @@ class Made:
         SLOWNESS.clear()
         workload = arriving(*times, **slo or {"latency_s": 1.0, "accuracy": 0.9})
         planner = Compass(
-            search=search or CmboSearch(warm_start=COLD), runtime=runtime, improve_s=0.0
+            search=search or CmboSearch(warm_start=COLD, model=TRUSTING),
+            runtime=runtime,
+            improve_s=0.0,
         )
         world = run(
             scenario(horizon_s, workload=workload, drift=Drift(list(events)), **cluster),
@@ -105,7 +109,7 @@ class TestLatency:
 
     def test_what_was_profiled_is_kept(self):
         """The same configurations elsewhere do: none needs to be profiled again, or another."""
-        made = Made(Noted(audit_every_s=0.0), slower())
+        made = Made(Noted(audit_every_s=0.0), slower(), seed=2)
         assert made.moved
         assert made.tables["profiling"]["at_s"].max() < STEP_S
 
@@ -228,3 +232,36 @@ def test_a_machine_on_standby_takes_over_without_booting():
 def test_parameters_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}={value}: must"):
         Watch(**{name: value})
+
+
+class Seer(Compass):
+    """Notes, beside planning, what is believed and what is true of devices."""
+
+    sees_truth = True
+
+    def plan(self, desk):
+        super().plan(desk)
+        for query in desk.running:
+            found = desk.recall((FOUND, query.id))
+            nominal, truth = desk.view(query), desk.truth(query).view
+            [row, *_] = (nominal.station < 0).all(axis=1).nonzero()[0]
+            slower = truth.latency_factors[row, 0] / nominal.latency_factors[row, 0]
+            if found is not None:
+                SEEN[query.id] = found.slowness, float(slower)
+
+
+SEEN = {}
+
+
+def test_the_first_window_tells_how_fast_a_device_is():
+    """However good it was: the next plan may put more on the device."""
+    SEEN.clear()
+    planner = Seer(search=CmboSearch(warm_start=COLD), runtime=Watch(audit_every_s=0.0))
+    workload = arriving(1.0, 3.0, 5.0, latency_s=4.0, accuracy=0.8)
+    world = run(scenario(150.0, workload=workload), planner, 3)
+    assert world.planner_errors == []
+    assert len(SEEN) == 3
+    for slowness, slower in SEEN.values():
+        assert slowness.device_known
+        assert slowness.device == pytest.approx(slower, rel=0.3), "of some ten requests"
+    assert max(abs(slower - 1) for _, slower in SEEN.values()) > 0.1

@@ -1,5 +1,8 @@
 """The search for plans of one query: when it ends, what it pays, and what it offers."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
@@ -142,6 +145,72 @@ class TestWhenItEnds:
                 return again
 
         assert len(Searched(cold(Twice), slo=EASY).order) == 1
+
+
+class TestConfirmation:
+    """The profile of a configuration in force grows until a strict test can tell."""
+
+    @staticmethod
+    def confirmed(search, **slo):
+        """Return what is shown of the offered configuration each time, until no more is learned."""
+        steps = []
+
+        def act(desk):
+            [query] = desk.waiting
+            made = market(desk)
+            index = search.run(desk, query, made, 5.0, improve=False)[0].configuration
+            while True:
+                found: Found = desk.recall((FOUND, query.id), query)
+                steps.append(found.shown[index])
+                if not search.confirm(desk, query, index):
+                    break
+
+        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        return steps
+
+    def test_it_ends_at_a_verdict_or_with_all_items(self):
+        data = {"datasets": {"VOiCES": 1.0}}
+        steps = self.confirmed(cold(confirm_items=100), latency_s=2.0, accuracy=0.97, **data)
+        assert len(steps) > 2
+        counts = [each.count for each in steps]
+        assert counts == sorted(counts)
+        assert all(b - a <= 100 for a, b in pairwise(counts))
+        assert not any(each.confirmed for each in steps[:-1])
+        last = steps[-1]
+        assert last.confirmed
+        assert last.verdict is not None or last.count == 1024
+
+    def test_what_is_clear_takes_no_item_more(self):
+        first, last = self.confirmed(cold(), latency_s=2.0, accuracy=0.5)
+        assert first.count == last.count
+        assert last.confirmed
+        assert last.verdict
+
+    @pytest.mark.parametrize("more", [{"confirm_items": 0}, {}])
+    def test_it_can_be_left_out_and_needs_a_floor(self, more):
+        floor = {"accuracy": 0.97} if more else {}
+        assert len(self.confirmed(cold(**more), latency_s=2.0, **floor)) == 1
+
+    def test_what_proves_wrong_is_no_longer_offered(self):
+        """And the search, which was led astray, may begin anew."""
+
+        def act(desk):
+            [query] = desk.waiting
+            made, search = market(desk), cold()
+            poorest = desk.pipeline.configurations[-1]
+            seen = search.look(desk, query, poorest)
+            lucky = replace(seen, accuracy=0.99, variance=1e-4, verdict=True)
+            found = Found({poorest.index: lucky}, spent_s=4.0, exhausted=True)
+            desk.remember((FOUND, query.id), found, query)
+            [before, *_] = search.run(desk, query, made, 0.0, improve=False)
+            assert before.feasible
+            assert search.confirm(desk, query, poorest.index)
+            assert not search.judge(desk, query, made, before.number).feasible
+            after: Found = desk.recall((FOUND, query.id), query)
+            assert after.shown[poorest.index].verdict is False
+            assert (after.spent_s, after.exhausted) == (0.0, False)
+
+        at_desk(act, arriving(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0)
 
 
 class TestBudget:

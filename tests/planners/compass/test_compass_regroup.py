@@ -1,0 +1,106 @@
+"""Regrouping: queries that run make room by agreeing with those that wait."""
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from worlds import run, scenario
+
+from planners.compass.compass import Compass
+from planners.compass.regroup import ShareStations, StayAsTheyAre
+from planners.compass.runtime import NoRuntime
+from planners.compass.scheduler import PriceMatching
+from planners.compass.search import CmboSearch
+from scenarios.cluster import Node
+from scenarios.slo import Tier
+
+ONE_GPU = {"edge": Node("edge", "g2-standard-8", standby=1)}
+TIERS = {"easy": Tier(1.0, 2.0, 0.7, None), "hard": Tier(1.0, 2.0, 0.97, None)}
+BOTH = {"LibriSpeech": 1.0, "VOiCES": 1.0}
+
+
+class Crowd:
+    """Eight queries of different content and floors that come to one GPU, which has no partitions.
+
+    Args:
+        regrouping: how those that run are matched anew.
+        seed: of the run.
+    """
+
+    def __init__(self, regrouping, seed):
+        arrivals = arriving(*(1.0 + 8 * number for number in range(8)), datasets=BOTH)
+        planner = Compass(scheduler=PriceMatching(regrouping=regrouping), runtime=NoRuntime())
+        workload = replace(arrivals, tiers=TIERS)
+        world = run(scenario(240.0, workload=workload, nodes=ONE_GPU), planner, seed)
+        assert world.planner_errors == []
+        tables = world.tables.take()
+        self.decisions = tables["decisions"]
+        late = tables["windows"].filter(pl.col("start_s") >= 120)
+        self.met, self.windows = int(late["met"].sum()), late.height
+
+
+def test_all_share_what_those_who_came_first_would_not_have_taken():
+    """The first ones take what is cheapest for them, and the later ones need better."""
+    stay = [Crowd(StayAsTheyAre(), seed) for seed in (4, 5)]
+    share = [Crowd(ShareStations(), seed) for seed in (4, 5)]
+    assert sum(each.windows for each in share) == sum(each.windows for each in stay)
+    assert sum(each.met for each in stay) < 0.75 * sum(each.windows for each in stay)
+    assert sum(each.met for each in share) > 0.9 * sum(each.windows for each in share)
+
+
+def test_who_gave_way_comes_back_with_what_was_agreed():
+    crowd = Crowd(ShareStations(), 4)
+    last = crowd.decisions.sort("decided_s").group_by("query", maintain_order=True).last()
+    assert "released" in set(crowd.decisions["outcome"])
+    assert set(last["outcome"]) == {"deployed"}
+    on_gpu = last.filter(pl.col("plan").str.contains("edge:full"))
+    assert on_gpu["plan"].str.split(" @ ").list.get(0).n_unique() == 1
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
+    """Alone on a cluster a query finds room by itself; two attempts at once are one."""
+    regrouping, search, found = ShareStations(), CmboSearch(), []
+
+    def act(desk):
+        wanting = desk.waiting if wanted else ()
+        for _ in range(2):
+            before_s = desk.remaining(desk.waiting[0])
+            found.append(regrouping.regroup(desk, made, search, wanting))
+            charged_s.append(before_s - desk.remaining(desk.waiting[0]))
+
+    def with_offers(desk):
+        nonlocal made
+        made = market(desk)
+        [query] = desk.waiting
+        search.run(desk, query, made, 5.0, improve=False)
+        act(desk)
+
+    made, charged_s = None, []
+    at_desk(with_offers, arriving(1.0), nodes=ONE_CLOUD)
+    assert charged_s[1] == 0, "the second is too soon"
+    assert found[1] is None
+    if wanted:
+        assert charged_s[0] > 0
+        [(query, offer)] = found[0].offers.items()
+        assert offer.feasible
+        assert found[0].wanting == {query}
+    else:
+        assert found[0] is None
+        assert charged_s[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("every_s", -1.0, 0),
+        ("switch", -0.1, 0),
+        ("gain", -0.1, 0),
+        ("most_queries", 0, 1),
+        ("most_configurations", 0, 1),
+    ],
+)
+def test_parameters_out_of_range_are_refused(name, value, least):
+    with pytest.raises(ValueError, match=f"{name}={value}: must be {least} or more"):
+        ShareStations(**{name: value})
