@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from planners.bounded_minimum import minimum
+from scenarios.compiled import compiled
 
 Floats = NDArray[np.float64]
 
@@ -511,7 +511,7 @@ class _Posterior:
         return value, gradient
 
 
-@njit(cache=True)
+@compiled
 def _squared_by_block(points: Floats, block_of: NDArray[np.int64], blocks: int) -> Floats:
     """Return the squared distances of n points within each block, shape (blocks, n, n)."""
     count = len(points)
@@ -524,7 +524,7 @@ def _squared_by_block(points: Floats, block_of: NDArray[np.int64], blocks: int) 
     return squared
 
 
-@njit(cache=True)
+@compiled
 def _surprise(
     squared: Floats,
     residual: Floats,
@@ -570,7 +570,7 @@ def _surprise(
     return value
 
 
-@njit(cache=True)
+@compiled
 def _kernel_and_slope(squared: Floats, over: Floats, signal: float) -> tuple[Floats, Floats]:
     """Return the Matern part, and what its gradient is in proportion to, each of shape (n, n)."""
     count = squared.shape[1]
@@ -588,7 +588,7 @@ def _kernel_and_slope(squared: Floats, over: Floats, signal: float) -> tuple[Flo
     return kernel, slope
 
 
-@njit(cache=True)
+@compiled
 def _inverted(kernel: Floats, noise: Floats) -> tuple[Floats, float]:
     """Return the inverse of a covariance, (n, n), and the logarithm of its determinant's root."""
     count = len(kernel)

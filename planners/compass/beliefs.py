@@ -7,7 +7,6 @@ from math import exp, inf, sqrt
 from statistics import NormalDist, fmean
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from planners.acquisition import probability_above
@@ -20,6 +19,7 @@ from planners.compass.profiler import Belief
 from planners.encodings import blocks
 from planners.kept import KEPT
 from scenarios.application import Pipeline
+from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Choices, Desk, PlanView
 
@@ -846,7 +846,7 @@ def _by_configuration(view: PlanView) -> list[Integers]:
     return np.split(order, ends[:-1])
 
 
-@njit(cache=True)
+@compiled
 def _taken_by_all(
     configuration: Integers,
     station: Integers,
@@ -892,7 +892,7 @@ def _taken_by_all(
     return taken, possible
 
 
-@njit(cache=True)
+@compiled
 def _undominated(demand: Floats, order: Integers, most: int) -> Integers:
     """Return the first plans of an order that take less of some pool than each before, in order.
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from planners.kept import KEPT
+from scenarios.compiled import compiled
 from sim import Desk, PlanView
 
 Floats = NDArray[np.float64]
@@ -283,7 +283,7 @@ class Standing:
         return np.where(known, room[np.where(known, station, 0), np.where(known, key, 0)], 0.0)
 
 
-@njit(cache=True)
+@compiled
 def _add_up(
     station: Integers,
     key: Integers,
@@ -315,7 +315,7 @@ def _add_up(
                 queries[number] += 1
 
 
-@njit(cache=True)
+@compiled
 def _add_shares(
     station: Integers,
     key: Integers,

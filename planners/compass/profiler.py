@@ -17,12 +17,12 @@ from math import inf, isnan, sqrt
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from planners.compass.strata import Strata, strata_of
 from planners.kept import KEPT
 from scenarios.application import Configuration
+from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Desk, Estimate
 
@@ -323,7 +323,7 @@ def spread(
     return counts
 
 
-@njit(cache=True)
+@compiled
 def _fill_up(counts: Integers, ideal: Floats, room: Integers, total: int) -> None:
     """Add an item to the stratum that is furthest behind, and of equals the first, up to a total.
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from scenarios.compiled import compiled
 from sim import Desk
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ class Strata:
         return np.asarray(_nearest((features - self.centre) / self.scale, self.centroids))
 
 
-@njit(cache=True)
+@compiled
 def _nearest(points: Floats, centroids: Floats) -> Integers:
     """Return the centroid that is nearest to each point, of equals the first."""
     nearest = np.empty(len(points), dtype=np.int64)
