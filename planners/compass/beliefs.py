@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from math import exp, inf, sqrt
 from statistics import NormalDist, fmean
 
@@ -393,14 +394,16 @@ class Beliefs:
     def cheapest(self) -> float | None:
         """Return the least loss of a plan that is feasible, or None if none is known."""
         losses = []
-        for index, seen in self.shown.items():
-            if self._accurate(index, seen):
-                its = self._plans_of(index, seen)
-                sure = self._sure(index, seen)
-                known = self._losses.get(index)
-                if known is None or known[0] != sure:
-                    known = self._losses[index] = sure, self._least_loss(its, sure)
-                losses.append(known[1])
+        accurate = {
+            index: seen for index, seen in self.shown.items() if self._accurate(index, seen)
+        }
+        self._judge_all(accurate)
+        for index, seen in accurate.items():
+            sure = self._sure(index, seen)
+            known = self._losses.get(index)
+            if known is None or known[0] != sure:
+                known = self._losses[index] = sure, self._least_loss(self._plans[index], sure)
+            losses.append(known[1])
         least = min(losses, default=inf)
         return least if least < inf else None
 
@@ -426,10 +429,11 @@ class Beliefs:
         Args:
             most: plans to return.
         """
+        self._judge_all(self.shown)
         every = [
             (index, seen, its)
             for index, seen in self.shown.items()
-            if len((its := self._plans_of(index, seen)).number)
+            if len((its := self._plans[index]).number)
         ]
         if not every:
             return []
@@ -505,10 +509,11 @@ class Beliefs:
             now: number of the plan in force, -1 for none.
         """
         view = self._wide.view
+        self._judge_all(self.shown)
         for index in dict.fromkeys([*self.shown, *shared]):
             seen = self.shown.get(index)
             if seen is not None:
-                its = self._plans_of(index, seen)
+                its = self._plans[index]
                 probability = self._sure(index, seen) * its.in_time
                 good = (probability > 0) & self._accurate(index, seen)
             elif least_hope is not None and self._kept_history is not None:
@@ -516,7 +521,7 @@ class Beliefs:
                 hope = self._sure(index, seen)
                 if hope < least_hope:
                     continue
-                its = self._judged(index, seen)
+                [its] = self._judged({index: seen})
                 probability = its.in_time * (HOPED + (1 - HOPED) * hope)
                 good = probability > 0
             else:
@@ -620,23 +625,34 @@ class Beliefs:
     def _plans_of(self, index: int, seen: Shown) -> "_Plans":
         """Return the plans of a configuration that can be paid for."""
         if index not in self._plans:
-            self._plans[index] = self._judged(index, seen)
+            self._judge_all({index: seen})
         return self._plans[index]
 
-    def _judged(self, index: int, seen: Shown) -> "_Plans":
-        """Return the plans of a configuration that can be paid for, by what was shown of it."""
-        wide = self._wide
-        plans = wide.plans_of(index)
-        filled = wide.filled(
-            plans, np.broadcast_to(seen.operator_time_s, (len(plans), wide.operators))
-        )
-        kept = (filled <= 1).all(axis=1)
-        plans, filled = plans[kept], filled[kept]
-        latency_s = wide.latency_s(plans, seen, self._model.load)
-        in_time = self._in_time(plans, latency_s, seen)
-        return _Plans(plans, latency_s, wide.demand(plans, filled), filled, in_time)
+    def _judge_all(self, shown: Mapping[int, Shown]) -> None:
+        """Look at the plans of some configurations, at once, as far as that was not done yet."""
+        new = {index: seen for index, seen in shown.items() if index not in self._plans}
+        if new:
+            self._plans.update(zip(new, self._judged(new), strict=True))
 
-    def _in_time(self, plans: Integers, latency_s: Floats, seen: Shown) -> Floats:
+    def _judged(self, shown: Mapping[int, Shown]) -> list["_Plans"]:
+        """Return the plans of some configurations that can be paid for, by what was shown."""
+        wide = self._wide
+        numbers = [wide.plans_of(index) for index in shown]
+        plans, of = (
+            np.concatenate(numbers),
+            np.repeat(np.arange(len(shown)), list(map(len, numbers))),
+        )
+        sizes = _Sizes.of(list(shown.values())).rows(of)
+        filled = wide.filled(plans, sizes.operator_time_s)
+        kept = np.asarray((filled <= 1).all(axis=1))
+        plans, filled, of, sizes = plans[kept], filled[kept], of[kept], sizes.rows(kept)
+        latency_s = wide.latency_s(plans, sizes, self._model.load)
+        in_time = self._in_time(plans, latency_s, sizes)
+        every = _Plans(plans, latency_s, wide.demand(plans, filled), filled, in_time)
+        ends = np.searchsorted(of, np.arange(len(shown) + 1)).tolist()
+        return [every.rows(slice(start, end)) for start, end in pairwise(ends)]
+
+    def _in_time(self, plans: Integers, latency_s: Floats, sizes: "_Sizes") -> Floats:
         """Return the probability that plans keep the latency bound, shape (k,).
 
         A device may be slower than its kind: of speeds below the median, some at evenly spaced
@@ -651,7 +667,9 @@ class Beliefs:
         total = np.zeros(len(in_time))
         for slower in slow:
             if len(doubtful):
-                late_s = self._wide.latency_s(plans[doubtful], seen, self._model.load, slower)
+                late_s = self._wide.latency_s(
+                    plans[doubtful], sizes.rows(doubtful), self._model.load, slower
+                )
                 kept = self._kept(late_s)
                 if slower == slow[0]:  # What even the slowest does in time, the others do.
                     total[doubtful[kept == 1]] = len(slow)
@@ -700,7 +718,7 @@ def loaded_factors(view: PlanView, plans: Integers, load: float) -> Floats:
 
 @dataclass(frozen=True)
 class _Plans:
-    """The plans of one configuration that can be paid for, k of them.
+    """Plans that can be paid for, k of them.
 
     Args:
         number: their numbers in the view, ascending, shape (k,).
@@ -715,6 +733,44 @@ class _Plans:
     demand: Floats
     filled: Floats
     in_time: Floats
+
+    def rows(self, rows: slice) -> "_Plans":
+        """Return some of them."""
+        return _Plans(
+            self.number[rows],
+            self.latency_s[rows],
+            self.demand[rows],
+            self.filled[rows],
+            self.in_time[rows],
+        )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What profiling has shown of the sizes of requests, for each of k plans.
+
+    Args:
+        operator_time_s: see `Shown`, shape (k, N).
+        time_cv: see `Shown`, shape (k,).
+        normalised: see `Shown`, shape (k, 2).
+    """
+
+    operator_time_s: Floats
+    time_cv: Floats
+    normalised: Floats
+
+    @classmethod
+    def of(cls, shown: Sequence[Shown]) -> "_Sizes":
+        """Return what was shown of some configurations."""
+        return cls(
+            np.array([seen.operator_time_s for seen in shown]),
+            np.array([seen.time_cv for seen in shown]),
+            np.array([seen.normalised for seen in shown]),
+        )
+
+    def rows(self, rows: Integers | Booleans) -> "_Sizes":
+        """Return some of them."""
+        return _Sizes(self.operator_time_s[rows], self.time_cv[rows], self.normalised[rows])
 
 
 class _Side:
@@ -814,12 +870,12 @@ class _Side:
         rate = self._query.requests_per_s
         return self._takes.demand(self._market.pools, self.view, plans, rate, taken)
 
-    def latency_s(self, plans: Integers, seen: Shown, load: float, device: float = 1.0) -> Floats:
-        """Return the quantile of latency of plans of one configuration, in seconds, shape (k,).
+    def latency_s(self, plans: Integers, sizes: _Sizes, load: float, device: float = 1.0) -> Floats:
+        """Return the quantile of latency of plans, in seconds, shape (k,).
 
         Args:
             plans: their numbers, shape (k,).
-            seen: what profiling has shown of the configuration.
+            sizes: what profiling has shown of their configurations.
             load: utilisation of stations off the device.
             device: how much slower the device is than believed.
         """
@@ -827,10 +883,10 @@ class _Side:
             self._query,
             self.view,
             plans,
-            self._slow(plans, device) * seen.operator_time_s,
-            seen.time_cv,
+            self._slow(plans, device) * sizes.operator_time_s,
+            sizes.time_cv,
             load,
-            seen.normalised,
+            sizes.normalised,
         )
         extra = self._slowness.links - 1
         return np.asarray(

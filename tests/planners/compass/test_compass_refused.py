@@ -92,3 +92,13 @@ def test_a_query_that_was_served_meanwhile_bids_anew():
     assert board.asked(price=1.0) == []
     board.waiting = [first, second]
     assert board.asked(price=1.0) == [0]
+
+
+def test_what_a_plan_may_cost_is_asked_of_each_plan():
+    board = Board(0, 1)
+    for query, probability in zip(board.waiting, (0.9, 0.1), strict=True):
+        offer = SimpleNamespace(demand=np.array([1.0, 0.0]), probability=probability)
+        bid = SimpleNamespace(query=query, offers=[offer])
+        remember_refused(board, [bid], lambda offer: 2.0 * offer.probability)
+    board.now_s = PAUSE_S
+    assert board.asked(price=1.5) == [0]
