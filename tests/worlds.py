@@ -19,7 +19,7 @@ from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim.blocks.plane import BlocksPlane
-from sim.data_plane import Route, StationSpec, Visit
+from sim.data_plane import DataPlane, Recorder, Route, StationSpec, Visit
 from sim.desk import Desk
 from sim.events_plane import EventsPlane
 from sim.plan import Plan
@@ -174,9 +174,15 @@ def queries_at(*times: float, dataset: str = "LibriSpeech") -> Workload:
     )
 
 
-def run(a_scenario: Scenario, planner: Planner, seed: int = 1, world: type[World] = World) -> World:
+def run(
+    a_scenario: Scenario,
+    planner: Planner,
+    seed: int = 1,
+    world: type[World] = World,
+    plane: Callable[[Recorder], DataPlane] = BlocksPlane,
+) -> World:
     """Run a world to its horizon and return it, its tables not yet taken."""
-    made = world(a_scenario, planner, seed, BlocksPlane)
+    made = world(a_scenario, planner, seed, plane)
     made.run(a_scenario.horizon_s)
     return made
 

@@ -111,7 +111,11 @@ def test_without_a_shared_instance_a_fault_of_mps_changes_nothing():
 
 
 def test_processes_of_one_operator_are_servers_that_slow_each_other_down():
-    made = run(scenario(60.0, nodes=NODES, workload=workload(1.0)), sharing(100, processes=3))
+    made = run(
+        scenario(60.0, nodes=NODES, workload=workload(1.0)),
+        sharing(100, processes=3),
+        plane=EventsPlane,
+    )
     ((_, (station,)),) = [
         (key, group) for key, group in made.machines.stations.items() if key[0] == 2
     ]

@@ -98,10 +98,7 @@ def test_invariant_conservation_a_failing_machine_loses_requests():
 
 
 def test_invariant_causality_parts_of_every_sojourn_add_up(world):
-    clock = 0
     for record in world.recording.records:
-        assert clock <= record.ended_ns
-        clock = record.ended_ns
         parts = (record.queueing_ns, record.batching_ns, record.compute_ns, record.transfer_ns)
         assert min(min(part) for part in parts) >= 0
         sojourn_ns = record.ended_ns - record.arrival_ns
@@ -140,7 +137,7 @@ def test_invariant_capacity_holds_at_every_change(world):
 @pytest.mark.parametrize("drift", DRIFTS)
 def test_invariant_capacity_all_is_given_back_when_all_have_gone(drift):
     made = run(scenario(150, workload=workload(1.0, 5.0, 18.0, 30.0), drift=DRIFTS[drift]),
-               Restless(), world=Witness)  # fmt: skip
+               Restless(), world=Witness, plane=EventsPlane)  # fmt: skip
     assert made.tables.take()["queries"]["departure_s"].max() < 120
     assert made.machines.stations == {}
     for machine in made.machines.all():
