@@ -73,6 +73,12 @@ def width(operators: int) -> int:
     return PARTS + 5 * operators + 1
 
 
+@compiled
+def operators_of(width: int) -> int:
+    """Return for how many operators a row has columns, the inverse of ``width``."""
+    return (width - PARTS - 1) // 5
+
+
 @dataclass(frozen=True, eq=False)
 class RequestRecord:
     """One row as plain values.

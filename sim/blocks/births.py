@@ -25,6 +25,8 @@ from sim.request_rows import (
     QUERY,
     SIZE,
     VISIT,
+    operators_of,
+    queueing_at,
 )
 
 MANY = 512
@@ -48,7 +50,7 @@ def give_birth(  # noqa: PLR0915
     any_size, any_length = len(sizes) > 0, len(lengths) > 0
     any_allowance, any_variability = len(allowances) > 0, len(variability) > 0
     width = rows.shape[1]
-    operators = (width - PARTS - 1) // 5
+    operators = operators_of(width)
     left, rows_left = counts[OUT], counts[FREE]
     born_left, ended_left = counts[BORN], counts[ENDED_COUNT]
     i = first
@@ -59,7 +61,7 @@ def give_birth(  # noqa: PLR0915
         number = state[source].number
         query, segment = state[source].query, state[source].segment
         deployment, visit = segments[segment].deployment, segments[segment].visit
-        stride, following = segments[segment].stride, segments[segment].next
+        following = segments[segment].next
         while position < count:
             at_ns = arrivals[source, position]
             if at_ns >= close_ns:
@@ -67,10 +69,7 @@ def give_birth(  # noqa: PLR0915
             while following != NONE and segments[following].at_ns <= at_ns:
                 segment = following
                 deployment, visit = segments[segment].deployment, segments[segment].visit
-                stride, following = segments[segment].stride, segments[segment].next
-            if stride > 1 and (number + position) % stride:
-                position += 1
-                continue
+                following = segments[segment].next
             if rows_left == 0:
                 break
             rows_left -= 1
@@ -88,7 +87,7 @@ def give_birth(  # noqa: PLR0915
                 rows_f[slot, PARTS + operator] = (
                     variability[source, operator, position] if any_variability else 1.0
                 )
-            for part in range(PARTS + operators, width):
+            for part in range(queueing_at(operators), width):
                 rows[slot, part] = 0
             born[born_left] = slot
             born_left += 1

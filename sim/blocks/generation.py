@@ -6,9 +6,21 @@ a row that takes its place until the last token.
 """
 
 from scenarios.compiled import in_place, inlined
-from sim.blocks.lists import end, gather, wait
+from sim.blocks.lists import drop_behind, end, gather, lose_arrivals, wait
 from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Records, Tables
-from sim.request_rows import AT, DEPLOYMENT, LENGTH, NEXT, OUTCOME, PARTS, SIZE, VISIT
+from sim.request_rows import (
+    AT,
+    DEPLOYMENT,
+    LENGTH,
+    NEXT,
+    OUTCOME,
+    PARTS,
+    SIZE,
+    VISIT,
+    compute_at,
+    operators_of,
+    queueing_at,
+)
 from sim.work import batch_ns, prompt_ns, whole
 
 GHOST = -2
@@ -16,16 +28,12 @@ GHOST = -2
 
 
 @in_place
-def take_generation(  # noqa: PLR0912
-    t: Tables, station: int, until_ns: int
-) -> None:
+def take_generation(t: Tables, station: int, until_ns: int) -> None:
     """Let a station of a language model generate up to the cut."""
     rows, stops = t.rows, t.stops
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
     if stops[station].failed:
-        for i in range(n):
-            slot = t.slots[i]
-            end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, rows[slot, AT])
+        lose_arrivals(t, n)
         return
     model = stops[station].model
     first, last = t.models[model].engines_at, t.models[model].engines_at + stops[station].servers
@@ -51,7 +59,7 @@ def take_generation(  # noqa: PLR0912
             if t.engines[engine].steps == 0:
                 _start_run(t, station, model, engine, now_ns)
         if arrived and stops[station].capacity != NONE:
-            _drop_last(t, station, now_ns)
+            drop_behind(t, station, stops[station].capacity, now_ns)
 
 
 @inlined
@@ -120,7 +128,7 @@ def _cut(t: Tables, station: int, engine: int, now_ns: int) -> None:
 def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
     """Let requests that are done leave."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
-    operators = (rows.shape[1] - PARTS - 1) // 5
+    operators = operators_of(rows.shape[1])
     steps = engines[engine].steps
     t.stops[station].busy_ns += steps * engines[engine].step_ns
     engines[engine].steps = 0
@@ -140,7 +148,7 @@ def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
                 counts[FREE] += 1
             else:
                 operator = t.visits[rows[slot, VISIT]].operator
-                rows[slot, PARTS + 3 * operators + operator] = now_ns - jobs[slot].admitted_ns
+                rows[slot, compute_at(operators) + operator] = now_ns - jobs[slot].admitted_ns
                 rows[slot, VISIT] += 1
                 rows[slot, AT] = now_ns
                 t.out[counts[OUT]] = slot
@@ -152,7 +160,7 @@ def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
 def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) -> None:
     """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
-    operators = (rows.shape[1] - PARTS - 1) // 5
+    operators = operators_of(rows.shape[1])
     decoding, steps = 0, NEVER
     slot = engines[engine].active_first
     while slot != NONE:
@@ -173,7 +181,7 @@ def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) ->
         )
         jobs[slot].admitted_ns = now_ns
         operator = t.visits[rows[slot, VISIT]].operator
-        rows[slot, PARTS + operators + operator] = now_ns - rows[slot, AT]
+        rows[slot, queueing_at(operators) + operator] = now_ns - rows[slot, AT]
         rows[slot, NEXT] = engines[engine].active_first
         engines[engine].active_first = slot
         slot = following
@@ -183,27 +191,6 @@ def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) ->
     step_ns = batch_ns(step_ns, 1.0, t.stops[station].slowdown)
     engines[engine].began_ns, engines[engine].step_ns = now_ns, step_ns
     engines[engine].steps = steps
-
-
-@in_place
-def _drop_last(t: Tables, station: int, now_ns: int) -> None:
-    """Drop the last of a queue, as many as its room does not hold."""
-    rows, stops = t.rows, t.stops
-    room = stops[station].capacity
-    if stops[station].waiting <= room:
-        return
-    slot, kept = stops[station].waiting_first, NONE
-    for _ in range(room):
-        kept, slot = slot, rows[slot, NEXT]
-    stops[station].waiting, stops[station].waiting_last = room, kept
-    if kept == NONE:
-        stops[station].waiting_first = NONE
-    else:
-        rows[kept, NEXT] = NONE
-    while slot != NONE:
-        following = rows[slot, NEXT]
-        end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
-        slot = following
 
 
 @in_place

@@ -2,7 +2,7 @@
 
 from scenarios.compiled import inlined
 from sim.blocks.sorting import before, sort_slots
-from sim.blocks.tables import ENDED_COUNT, NONE, Ints, Records
+from sim.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Ints, Records, Tables
 from sim.request_rows import AT, DEPLOYMENT, ENDED, NEXT, OUTCOME
 
 
@@ -84,3 +84,30 @@ def gather(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int, until
         slot = following
     sort_slots(rows, keys, slots, n)
     return n
+
+
+@inlined
+def lose_arrivals(t: Tables, n: int) -> None:
+    """Lose the first ``n`` of ``slots``, each as it arrives at a station that has failed."""
+    for i in range(n):
+        slot = t.slots[i]
+        end(t.rows, t.flights, t.ended, t.counts, slot, IS_LOST, t.rows[slot, AT])
+
+
+@inlined
+def drop_behind(t: Tables, station: int, room: int, now_ns: int) -> None:
+    """Drop the last of a queue, all but as many as there is room for."""
+    rows, stops = t.rows, t.stops
+    if stops[station].waiting > room:
+        slot, last = stops[station].waiting_first, NONE
+        for _ in range(room):
+            last, slot = slot, rows[slot, NEXT]
+        stops[station].waiting, stops[station].waiting_last = room, last
+        if last == NONE:
+            stops[station].waiting_first = NONE
+        else:
+            rows[last, NEXT] = NONE
+        while slot != NONE:
+            following = rows[slot, NEXT]
+            end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
+            slot = following

@@ -6,6 +6,7 @@ a slow-down, an abort) cut a block; births follow routes that change within it.
 """
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 
 import numpy as np
 
@@ -47,6 +48,7 @@ from sim.data_plane import (
 )
 from sim.rate_profile import RateProfile
 from sim.request_rows import ENDED, width
+from sim.slots import grown
 
 _BLANK = np.zeros((), dtype=STOP)
 for _list in ("arriving", "waiting", "serving"):
@@ -80,8 +82,7 @@ class BlocksPlane:
         self._sources = SourceBook()
         self._stop_of: dict[tuple[str, int], int] = {}
         self._routes: dict[int, tuple[int, int, int]] = {}  # first visit, how many, whose
-        self._orders: list[tuple[int, int, Callable[[], None]]] = []
-        self._ordered = 0
+        self._orders: list[tuple[int, Callable[[], None]]] = []
         self._flights = np.zeros(64, dtype=np.int64)
         self._pool = RowPool(0)
         self._tables: Tables | None = None
@@ -177,7 +178,7 @@ class BlocksPlane:
     def route(self, at_ns: int, query: int, route: Route | None) -> None:
         """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
         if route is None:
-            self._sources.direct(at_ns, query, NONE, NONE, 1)
+            self._sources.direct(at_ns, query, NONE, NONE)
             return
         first = self._visits.count
         for visit in route.visits:
@@ -199,10 +200,9 @@ class BlocksPlane:
                 row["mean"] = visit.mean
         last = self._visits.append()
         self._visits.rows["stop"][last] = NONE
-        while route.deployment >= len(self._flights):
-            self._flights = np.append(self._flights, np.zeros_like(self._flights))
+        self._flights = grown(self._flights, route.deployment + 1)
         self._routes[route.deployment] = first, len(route.visits), query
-        self._sources.direct(at_ns, query, first, route.deployment, 1)
+        self._sources.direct(at_ns, query, first, route.deployment)
         self._tables = self._order = None
 
     def fail_station(self, at_ns: int, station: int) -> None:
@@ -250,8 +250,7 @@ class BlocksPlane:
         self._cut_at(at_ns, action)
 
     def _cut_at(self, at_ns: int, action: Callable[[], None]) -> None:
-        self._orders.append((at_ns, self._ordered, action))
-        self._ordered += 1
+        self._orders.append((at_ns, action))
 
     # What the control plane learns
 
@@ -279,9 +278,9 @@ class BlocksPlane:
         """Move requests through every event before ``until_ns``, which becomes the clock."""
         if until_ns <= self.now_ns:
             return
-        self._orders.sort(key=lambda order: order[:2])
+        self._orders.sort(key=itemgetter(0))  # Of one time, in the order in which they were given.
         while self._orders and self._orders[0][0] < until_ns:
-            at_ns, _, action = self._orders.pop(0)
+            at_ns, action = self._orders.pop(0)
             self._move(at_ns)
             action()
         self._move(until_ns)

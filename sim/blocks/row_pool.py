@@ -1,9 +1,6 @@
 """The rows of requests under way, and the room that compiled code needs beside them."""
 
-from typing import TypeVar
-
 import numpy as np
-from numpy.typing import NDArray
 
 from sim.blocks.tables import (
     BORN,
@@ -18,8 +15,7 @@ from sim.blocks.tables import (
     Records,
 )
 from sim.request_rows import OUTCOME, width
-
-Kind = TypeVar("Kind", bound=np.generic)
+from sim.slots import grown
 
 LEAST = 8192
 DIGITS = 2048
@@ -45,11 +41,11 @@ class RowPool:
         """Double the rows; those in use keep their numbers."""
         old = len(self.rows)
         room = max(LEAST, 2 * old)
-        self.rows = _longer(self.rows, room)
+        self.rows = grown(self.rows, room)
         self.rows[old:, OUTCOME] = NONE
-        self.jobs = _longer(self.jobs, room)
-        self.born, self.ended = _longer(self.born, room), _longer(self.ended, room)
-        self.free = _longer(self.free, room)
+        self.jobs = grown(self.jobs, room)
+        self.born, self.ended = grown(self.born, room), grown(self.ended, room)
+        self.free = grown(self.free, room)
         self._put_back(np.arange(old, room))
         self.out: Ints = np.empty(room, dtype=np.int64)
         self.slots: Ints = np.empty(2 * room, dtype=np.int64)
@@ -81,9 +77,3 @@ class RowPool:
         count = int(self.counts[FREE])
         self.free[count : count + len(slots)] = slots[::-1]
         self.counts[FREE] += len(slots)
-
-
-def _longer(array: NDArray[Kind], room: int) -> NDArray[Kind]:
-    longer: NDArray[Kind] = np.zeros((room, *array.shape[1:]), dtype=array.dtype)
-    longer[: len(array)] = array
-    return longer

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from scenarios.requests import RequestBlock
 from sim.blocks.tables import (
+    NEVER,
     NONE,
     SEGMENT,
     SOURCE,
@@ -19,7 +20,6 @@ from sim.blocks.tables import (
 
 Kind = TypeVar("Kind", bound=np.generic)
 
-FOREVER = np.iinfo(np.int64).max
 COLUMNS = ("size", "length", "allowance")
 
 
@@ -45,9 +45,9 @@ class SourceBook:
         self._blocks[row] = blocks
         state = self._state.rows[row]
         self._state.rows[row] = 0
-        state["query"], state["close_ns"], state["last_ns"] = query, FOREVER, -1
+        state["query"], state["close_ns"], state["last_ns"] = query, NEVER, -1
         segment = self._segments.take()
-        self._segments.rows[segment] = (-1, NONE, NONE, 1, NONE)
+        self._segments.rows[segment] = (-1, NONE, NONE, NONE)
         state["segment"] = self._last_segment[row] = segment
         self._active = None
         if not self.operators:
@@ -63,13 +63,13 @@ class SourceBook:
         state = self._state.rows[self._row_of[query]]
         state["close_ns"] = min(int(state["close_ns"]), at_ns)
 
-    def direct(self, at_ns: int, query: int, visit: int, deployment: int, stride: int) -> None:
+    def direct(self, at_ns: int, query: int, visit: int, deployment: int) -> None:
         """Let births from a time on follow the route that begins at a visit."""
         row = self._row_of.get(query)
         if row is None:
             return  # It departed.
         segment = self._segments.take()
-        self._segments.rows[segment] = (at_ns, visit, deployment, stride, NONE)
+        self._segments.rows[segment] = (at_ns, visit, deployment, NONE)
         self._segments.rows["next"][self._last_segment[row]] = segment
         self._last_segment[row] = segment
 

@@ -6,11 +6,22 @@ data plane lets all arrivals precede dispatch. Rows that leave before the cut ar
 """
 
 from scenarios.compiled import in_place, inlined
-from sim.blocks.lists import end, gather, stay, wait
+from sim.blocks.lists import drop_behind, gather, lose_arrivals, stay, wait
 from sim.blocks.sorting import before, sort_slots
-from sim.blocks.tables import IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Floats, Ints, Records, Tables
+from sim.blocks.tables import NEVER, NONE, OUT, Floats, Ints, Records, Tables
 from sim.prefetch import AHEAD, prefetch
-from sim.request_rows import AT, NEXT, PARTS, SIZE, VISIT
+from sim.request_rows import (
+    AT,
+    NEXT,
+    PARTS,
+    SIZE,
+    VISIT,
+    batching_at,
+    compute_at,
+    operators_of,
+    queueing_at,
+    transfer_at,
+)
 from sim.work import NOMINAL, NS_PER_S, batch_ns, divided_up, finish_ns, step_at, whole
 
 # Servers
@@ -58,8 +69,8 @@ def cross(
     free_ns = _done(stops, steps, link, start_ns, size_bytes * NS_PER_S)
     stops[link].free_ns = free_ns
     arrival_ns = free_ns + stops[link].propagation_ns
-    operators = (rows.shape[1] - PARTS - 1) // 5
-    rows[slot, PARTS + 4 * operators + visits[visit].operator] += arrival_ns - now_ns
+    transfer = transfer_at(operators_of(rows.shape[1])) + visits[visit].operator
+    rows[slot, transfer] += arrival_ns - now_ns
     rows[slot, VISIT] = visit + 1
     rows[slot, AT] = arrival_ns
     return int(arrival_ns)
@@ -136,11 +147,10 @@ def _note(
     start_ns: int,
     finish_ns: int,
 ) -> None:
-    operators = (rows.shape[1] - PARTS - 1) // 5
-    part = PARTS + operators + operator
-    rows[slot, part] = max(0, freed_ns - entered_ns)
-    rows[slot, part + operators] = start_ns - max(entered_ns, freed_ns)
-    rows[slot, part + 2 * operators] = finish_ns - start_ns
+    operators = operators_of(rows.shape[1])
+    rows[slot, queueing_at(operators) + operator] = max(0, freed_ns - entered_ns)
+    rows[slot, batching_at(operators) + operator] = start_ns - max(entered_ns, freed_ns)
+    rows[slot, compute_at(operators) + operator] = finish_ns - start_ns
 
 
 # Links and stations, taken through a block
@@ -181,9 +191,7 @@ def take_station(t: Tables, station: int, until_ns: int) -> None:
     _release(t, station, until_ns)
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
     if stops[station].failed:
-        for i in range(n):
-            slot = t.slots[i]
-            end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, rows[slot, AT])
+        lose_arrivals(t, n)
         return
     for i in range(n):
         wait(rows, stops, station, t.slots[i])
@@ -203,9 +211,7 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
     _release(t, station, until_ns)
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
     if stops[station].failed:
-        for i in range(n):
-            slot = t.slots[i]
-            end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, rows[slot, AT])
+        lose_arrivals(t, n)
         return
     i = 0
     while True:
@@ -380,7 +386,7 @@ def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
 @inlined
 def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
     """Drop the last of a queue, as many as neither servers nor waiting room will take."""
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     several, at = stops[station].servers, stops[station].servers_at
     idle = 0
     if several == 1:
@@ -388,19 +394,4 @@ def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
     else:
         for i in range(at, at + several):
             idle += t.servers[i] <= now_ns
-    room = stops[station].capacity + idle * stops[station].max_batch
-    if stops[station].waiting <= room:
-        return
-    slot, last = stops[station].waiting_first, NONE
-    for _ in range(room):
-        last, slot = slot, rows[slot, NEXT]
-    stops[station].waiting = room
-    stops[station].waiting_last = last
-    if last == NONE:
-        stops[station].waiting_first = NONE
-    else:
-        rows[last, NEXT] = NONE
-    while slot != NONE:
-        following = rows[slot, NEXT]
-        end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
-        slot = following
+    drop_behind(t, station, stops[station].capacity + idle * stops[station].max_batch, now_ns)

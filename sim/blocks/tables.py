@@ -122,8 +122,8 @@ SOURCE = _record(
 )
 """Where the requests of a query are born."""
 
-SEGMENT = _record(40, at_ns=INT, visit=INT, deployment=INT, stride=INT, next=INT)
-"""From a time on, births of a source follow a route; only each so-many-th is a request."""
+SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
+"""From a time on, births of a source follow a route."""
 
 # Counts.
 FREE, OUT, BORN, ENDED_COUNT, COUNTS = range(5)
@@ -181,7 +181,7 @@ class Sources(NamedTuple):
     Args:
         state: the sources.
         active: those that may still give birth.
-        segments: routes in time, chained by ``G_NEXT``.
+        segments: routes in time, chained by ``next``.
         arrivals: births that are drawn, by source, shape (sources, room).
         size: size of each over the mean, likewise; empty if all are 1.
         length: length of output over the mean, likewise.
