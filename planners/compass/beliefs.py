@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 from planners.acquisition import probability_above
 from planners.compass.ahead import History
-from planners.compass.cmbo import EVERY, Cmbo, Domain
+from planners.compass.cmbo import Cmbo, Domain
 from planners.compass.history import KEPT as HISTORY
 from planners.compass.history import Prior, WarmStart
-from planners.compass.pools import Market, takes_of
-from planners.compass.profiler import Belief
+from planners.compass.known import Candidates, Found, Offer, Shown
+from planners.compass.pools import Market
+from planners.compass.query_plans import PayablePlans, QueryPlans, Sizes
 from planners.encodings import blocks
 from planners.kept import KEPT
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Choices, Desk, PlanView
+from sim import Choices, Desk
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -48,135 +49,6 @@ SLOWER = (11 / 12, 9 / 12, 7 / 12)
 
 LEAST_TO_MATURE = 4
 """Profiled configurations that a query's own model needs before it can do without histories."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What profiling has shown of one configuration of a query; N operators.
-
-    Args:
-        accuracy: estimated mean accuracy.
-        variance: variance of that estimate.
-        verdict: whether the test decided that the floor is met, or missed; None if it could not.
-        count: items measured.
-        operator_time_s: mean time of each on profiling hardware in seconds, shape (N,).
-        time_cv: coefficient of variation of their sum between items.
-        normalised: see ``Measurement.normalised``.
-        confirmed: whether nothing more is to be learned of its accuracy; see ``Search.confirm``.
-    """
-
-    accuracy: float
-    variance: float
-    verdict: bool | None
-    count: int
-    operator_time_s: Floats
-    time_cv: float
-    normalised: tuple[float, float]
-    confirmed: bool = False
-
-    @classmethod
-    def of(cls, belief: Belief, confirmed: bool = False) -> "Shown":
-        """Return what a profiler has shown."""
-        measured = belief.estimate.measurement
-        return cls(
-            belief.accuracy,
-            belief.variance,
-            belief.verdict,
-            belief.count,
-            measured.operator_mean_s,
-            measured.time_cv,
-            measured.normalised,
-            confirmed,
-        )
-
-
-@dataclass(frozen=True)
-class Slowness:
-    """Observed over predicted latency of a query's plans; 1 until telemetry says otherwise.
-
-    Args:
-        device: of what runs on its device.
-        links: of messages on links.
-        elsewhere: of what runs on servers, waits included.
-        device_known: whether telemetry has shown the device's speed.
-    """
-
-    device: float = 1.0
-    links: float = 1.0
-    elsewhere: float = 1.0
-    device_known: bool = False
-
-
-@dataclass(frozen=True)
-class Found:
-    """All that is known of a query, as it is remembered.
-
-    Args:
-        shown: what was profiled, by index of the configuration.
-        spent_s: planning seconds that its searches were charged.
-        exhausted: whether going on is not worth it: nothing promises more, or a search has used up
-            all that it had.
-        matured: whether its own models have taken over from histories.
-        slowness: what telemetry has shown.
-    """
-
-    shown: Mapping[int, Shown] = field(default_factory=dict)
-    spent_s: float = 0.0
-    exhausted: bool = False
-    matured: bool = False
-    slowness: Slowness = Slowness()
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A plan that is believed to meet a query's SLO, or to come nearest.
-
-    Args:
-        number: its number in the query's view.
-        configuration: index of its configuration.
-        latency_s: believed quantile of latency under the load that was planned for.
-        accuracy: believed mean accuracy.
-        usd_per_hour: list price and egress.
-        demand: what the query is held to take of the pools, shape (R,).
-        feasible: whether it is believed to meet every part of the SLO.
-        probability: how likely it is to, by what is known of accuracy and of the device.
-    """
-
-    number: int
-    configuration: int
-    latency_s: float
-    accuracy: float
-    usd_per_hour: float
-    demand: Floats
-    feasible: bool
-    probability: float = 1.0
-
-    def loss(self, market: Market) -> float:
-        """Return what it costs; see `Market.loss`."""
-        return market.loss(float(self.demand @ market.prices), self.probability)
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Plans of one configuration that a query could be served by, k of them.
-
-    Args:
-        configuration: index of the configuration.
-        number: their numbers in the query's view, shape (k,).
-        probability: how likely they are to meet the SLO, shape (k,).
-        station: kinds of their operators' stations, -1 on the device, shape (k, N).
-        operator_key: numbers of their operators' knob values, shape (k, N).
-        filled: share of each station that the query would fill, shape (k, N).
-        backhaul: share of time that they keep the backhaul busy, shape (k,).
-    """
-
-    configuration: int
-    number: Integers
-    probability: Floats
-    station: Integers
-    operator_key: Integers
-    filled: Floats
-    backhaul: Floats
 
 
 @dataclass(frozen=True)
@@ -257,13 +129,13 @@ class Beliefs:
         items = desk.features(query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
         base, wide = desk.view(query), desk.view(query, model.choices)
-        self._base = _Side(desk, query, market, base, model.waste, found.slowness)
+        self._base = QueryPlans(desk, query, market, base, model.waste, found.slowness)
         self._wide = (
             self._base
             if wide is base
-            else _Side(desk, query, market, wide, model.waste, found.slowness)
+            else QueryPlans(desk, query, market, wide, model.waste, found.slowness)
         )
-        self._plans: dict[int, _Plans] = {}
+        self._plans: dict[int, PayablePlans] = {}
         # The least loss of each configuration, and how sure it was held to be accurate enough.
         self._losses: dict[int, tuple[float, float]] = {}
         self._features = features
@@ -407,7 +279,7 @@ class Beliefs:
         least = min(losses, default=inf)
         return least if least < inf else None
 
-    def _least_loss(self, its: "_Plans", sure: float) -> float:
+    def _least_loss(self, its: "PayablePlans", sure: float) -> float:
         """Return the least loss of a configuration's feasible plans, infinite if there are none.
 
         Args:
@@ -622,7 +494,7 @@ class Beliefs:
     def _planned_s(self) -> float:
         return self._model.headroom * self._bound_s
 
-    def _plans_of(self, index: int, seen: Shown) -> "_Plans":
+    def _plans_of(self, index: int, seen: Shown) -> "PayablePlans":
         """Return the plans of a configuration that can be paid for."""
         if index not in self._plans:
             self._judge_all({index: seen})
@@ -634,7 +506,7 @@ class Beliefs:
         if new:
             self._plans.update(zip(new, self._judged(new), strict=True))
 
-    def _judged(self, shown: Mapping[int, Shown]) -> list["_Plans"]:
+    def _judged(self, shown: Mapping[int, Shown]) -> list["PayablePlans"]:
         """Return the plans of some configurations that can be paid for, by what was shown."""
         wide = self._wide
         numbers = [wide.plans_of(index) for index in shown]
@@ -642,17 +514,17 @@ class Beliefs:
             np.concatenate(numbers),
             np.repeat(np.arange(len(shown)), list(map(len, numbers))),
         )
-        sizes = _Sizes.of(list(shown.values())).rows(of)
+        sizes = Sizes.of(list(shown.values())).rows(of)
         filled = wide.filled(plans, sizes.operator_time_s)
         kept = np.asarray((filled <= 1).all(axis=1))
         plans, filled, of, sizes = plans[kept], filled[kept], of[kept], sizes.rows(kept)
         latency_s = wide.latency_s(plans, sizes, self._model.load)
         in_time = self._in_time(plans, latency_s, sizes)
-        every = _Plans(plans, latency_s, wide.demand(plans, filled), filled, in_time)
+        every = PayablePlans(plans, latency_s, wide.demand(plans, filled), filled, in_time)
         ends = np.searchsorted(of, np.arange(len(shown) + 1)).tolist()
         return [every.rows(slice(start, end)) for start, end in pairwise(ends)]
 
-    def _in_time(self, plans: Integers, latency_s: Floats, sizes: "_Sizes") -> Floats:
+    def _in_time(self, plans: Integers, latency_s: Floats, sizes: "Sizes") -> Floats:
         """Return the probability that plans keep the latency bound, shape (k,).
 
         A device may be slower than its kind: of speeds below the median, some at evenly spaced
@@ -698,254 +570,6 @@ class Beliefs:
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
     points = features(pipeline)
     return Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
-
-
-def loaded_factors(view: PlanView, plans: Integers, load: float) -> Floats:
-    """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
-
-    Waits are those of ``sim.prediction`` for deterministic services.
-
-    Args:
-        view: the view of the plans.
-        plans: their numbers in it, shape (k,).
-        load: utilisation of all stations off the device.
-    """
-    alone, servers = view.latency_factors[plans], view.servers[plans] * view.at_once[plans]
-    crowded = alone + load * (view.crowded_factors[plans] - alone)
-    waits = 1 + 0.5 * load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
-    return np.where(view.station[plans] < 0, alone, crowded * waits)
-
-
-@dataclass(frozen=True)
-class _Plans:
-    """Plans that can be paid for, k of them.
-
-    Args:
-        number: their numbers in the view, ascending, shape (k,).
-        latency_s: believed quantile of latency, shape (k,).
-        demand: what they are held to take of the pools, shape (k, R).
-        filled: share of each station that the query would fill, shape (k, N).
-        in_time: probability that they keep the latency bound, shape (k,).
-    """
-
-    number: Integers
-    latency_s: Floats
-    demand: Floats
-    filled: Floats
-    in_time: Floats
-
-    def rows(self, rows: slice) -> "_Plans":
-        """Return some of them."""
-        return _Plans(
-            self.number[rows],
-            self.latency_s[rows],
-            self.demand[rows],
-            self.filled[rows],
-            self.in_time[rows],
-        )
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """What profiling has shown of the sizes of requests, for each of k plans.
-
-    Args:
-        operator_time_s: see `Shown`, shape (k, N).
-        time_cv: see `Shown`, shape (k,).
-        normalised: see `Shown`, shape (k, 2).
-    """
-
-    operator_time_s: Floats
-    time_cv: Floats
-    normalised: Floats
-
-    @classmethod
-    def of(cls, shown: Sequence[Shown]) -> "_Sizes":
-        """Return what was shown of some configurations."""
-        return cls(
-            np.array([seen.operator_time_s for seen in shown]),
-            np.array([seen.time_cv for seen in shown]),
-            np.array([seen.normalised for seen in shown]),
-        )
-
-    def rows(self, rows: Integers | Booleans) -> "_Sizes":
-        """Return some of them."""
-        return _Sizes(self.operator_time_s[rows], self.time_cv[rows], self.normalised[rows])
-
-
-class _Side:
-    """The plans of a view as a query would find them: what they cost, and how slow they are.
-
-    Args:
-        desk: the desk.
-        query: the query.
-        market: what plans are paid for.
-        view: the view, P plans.
-        waste: see `PlanningModel`.
-        slowness: what telemetry has shown.
-    """
-
-    def __init__(
-        self,
-        desk: Desk,
-        query: Query,
-        market: Market,
-        view: PlanView,
-        waste: float,
-        slowness: Slowness,
-    ) -> None:
-        self._desk = desk
-        self._query = query
-        self._market = market
-        self._waste = waste
-        self._slowness = slowness
-        self._takes = takes_of(desk, market.pools, view)
-        self.view = view
-        self.operators = view.station.shape[1]
-        ceiling = query.slo.cost_usd_per_hour
-        self.affordable: Booleans = (
-            np.ones(len(view), dtype=bool) if ceiling is None else view.cost_usd_per_hour <= ceiling
-        )
-
-    @property
-    def sent_s(self) -> Floats:
-        """Transmission time of a mean request's messages, shape (P,)."""
-        view = self.view
-        nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
-        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
-
-    def _slow(self, plans: Integers, device: float = 1.0) -> Floats:
-        on_device = self.view.station[plans] < 0
-        return np.where(on_device, self._slowness.device * device, self._slowness.elsewhere)
-
-    def factors(self, load: float) -> Floats:
-        """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
-        view = self.view
-        every = np.arange(len(view))
-        nominal = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
-        if self._slowness.device == self._slowness.elsewhere == 1:
-            return nominal
-        return np.asarray(nominal * self._slow(every))
-
-    def plans_of(self, configuration: int) -> Integers:
-        """Return the numbers of the plans of a configuration that can be paid for, shape (k,)."""
-        view = self.view
-        plans = KEPT.of(view, "by configuration", lambda: _by_configuration(view))[configuration]
-        return plans if self._query.slo.cost_usd_per_hour is None else plans[self.affordable[plans]]
-
-    def costs(self, time_s: Floats) -> Floats:
-        """Return what all plans cost, infinite where they cannot be had, shape (P,).
-
-        Args:
-            time_s: believed time of each operator on profiling hardware, shape (C, N).
-        """
-        view, takes, prices = self.view, self._takes, self._market.prices
-        rate = self._query.requests_per_s
-        taken, possible = _taken_by_all(
-            view.configuration,
-            view.station,
-            view.operator_key,
-            view.capacity_factors,
-            rate * time_s,
-            self._market.pools.max_utilisation * takes.servers,
-            self._market.standing.left,
-            self._waste,
-        )
-        cost = takes.priced(view, EVERY, rate, taken, prices)
-        return np.where(self.affordable & possible, cost, inf)
-
-    def filled(self, plans: Integers, operator_time_s: Floats) -> Floats:
-        """Return the share of each station that the query would fill, shape (k, N)."""
-        return self._takes.filled(
-            self._market.pools, self.view, plans, self._query.requests_per_s, operator_time_s
-        )
-
-    def _taken(self, plans: Integers, filled: Floats) -> Floats:
-        room = self._market.standing.room(self.view, plans)
-        return self._takes.taken(filled, room, self._waste)
-
-    def demand(self, plans: Integers, filled: Floats) -> Floats:
-        """Return what the query would be held to take of the pools, shape (k, R)."""
-        taken = self._taken(plans, filled)
-        rate = self._query.requests_per_s
-        return self._takes.demand(self._market.pools, self.view, plans, rate, taken)
-
-    def latency_s(self, plans: Integers, sizes: _Sizes, load: float, device: float = 1.0) -> Floats:
-        """Return the quantile of latency of plans, in seconds, shape (k,).
-
-        Args:
-            plans: their numbers, shape (k,).
-            sizes: what profiling has shown of their configurations.
-            load: utilisation of stations off the device.
-            device: how much slower the device is than believed.
-        """
-        _, quantile_s = self._desk.predict_many(
-            self._query,
-            self.view,
-            plans,
-            self._slow(plans, device) * sizes.operator_time_s,
-            sizes.time_cv,
-            load,
-            sizes.normalised,
-        )
-        extra = self._slowness.links - 1
-        return np.asarray(
-            quantile_s + extra * (self.view.access_s[plans] + self.view.backhaul_s[plans])
-        )
-
-
-def _by_configuration(view: PlanView) -> list[Integers]:
-    """Return the numbers of the plans of each configuration."""
-    order = np.argsort(view.configuration, kind="stable")
-    count = len(view.space.keys.column)
-    ends = np.cumsum(np.bincount(view.configuration, minlength=count))
-    return np.split(order, ends[:-1])
-
-
-@compiled
-def _taken_by_all(
-    configuration: Integers,
-    station: Integers,
-    key: Integers,
-    capacity: Floats,
-    work: Floats,
-    servers: Floats,
-    left: Floats,
-    waste: float,
-) -> tuple[Floats, Booleans]:
-    """Return what plans would take of their stations, and whether none is too small for them.
-
-    `Takes.filled` and `Takes.taken` of all plans at once; P plans, C configurations, N operators.
-
-    Args:
-        configuration: configuration of each plan, shape (P,).
-        station: kind of each operator's station, shape (P, N).
-        key: number of each operator's knob values, shape (P, N).
-        capacity: what a request takes of a server over its profiled time, shape (P, N).
-        work: profiled seconds of each operator a second, shape (C, N).
-        servers: usable servers of a station of each kind.
-        left: see `Standing.left`.
-        waste: see `Takes.taken`.
-    """
-    kinds, keys = left.shape
-    count, operators = station.shape
-    taken, possible = np.zeros((count, operators)), np.ones(count, dtype=np.bool_)
-    for plan in range(count):
-        for operator in range(operators):
-            kind = station[plan, operator]
-            if kind < 0:
-                continue
-            load = work[configuration[plan], operator] * capacity[plan, operator]
-            filled = load / servers[kind]
-            if not filled <= 1:
-                possible[plan] = False
-            known = kind < kinds and key[plan, operator] < keys
-            room = left[kind, key[plan, operator]] if known else 0.0
-            if filled > room + 1e-12 and filled > 0:
-                taken[plan, operator] = filled + waste * max(0.0, np.ceil(filled) - filled)
-            else:
-                taken[plan, operator] = filled
-    return taken, possible
 
 
 @compiled

@@ -15,8 +15,9 @@ delay would not be possible otherwise.
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from planners.compass.beliefs import Beliefs, Found, Offer, Shown
+from planners.compass.beliefs import Beliefs
 from planners.compass.compass import Compass
+from planners.compass.known import Found, Offer, Shown
 from planners.compass.pools import Market
 from planners.compass.search import ENCODINGS, FOUND, OFFERS, CmboSearch
 from scenarios.application import Configuration

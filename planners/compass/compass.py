@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from planners.compass.beliefs import Found, Offer
 from planners.compass.fleet import fleet_of
+from planners.compass.known import Found, Offer
 from planners.compass.pools import Market, Pools, Standing, takes_of
 from planners.compass.refused import Retries, remember_refused, retries
 from planners.compass.regroup import Regrouped

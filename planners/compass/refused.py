@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.beliefs import Offer
+from planners.compass.known import Offer
 from planners.compass.pools import Market
 from planners.compass.scheduler import Bid
 from planners.retries import FREED, due

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.beliefs import Offer
+from planners.compass.known import Offer
 from planners.compass.pools import Market
 from planners.compass.search import OFFERS, Search
 from planners.compass.station_table import StationTable

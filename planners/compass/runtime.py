@@ -13,9 +13,10 @@ from math import fsum, isfinite
 
 import numpy as np
 
-from planners.compass.beliefs import Found, Slowness, loaded_factors
+from planners.compass.known import Found, Slowness
 from planners.compass.pools import Pools, Uses, takes_of
 from planners.compass.profiler import decided, simple_mean
+from planners.compass.query_plans import loaded_factors
 from planners.compass.search import FOUND
 from scenarios.queries import Query
 from sim import Desk, Plan, PlanView, WindowReport

@@ -8,7 +8,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.beliefs import Offer
+from planners.compass.known import Offer
 from planners.compass.pools import Market, Pools, Standing
 from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
 from planners.matching import Demand, Problem, Supply, match

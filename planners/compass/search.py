@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from planners.compass.beliefs import Beliefs, Found, Offer, PlanningModel, Shown
+from planners.compass.beliefs import Beliefs, PlanningModel
 from planners.compass.history import KEPT, WarmStart
+from planners.compass.known import Found, Offer, Shown
 from planners.compass.pools import Market
 from planners.compass.profiler import Profiler, StratifiedProfiler
 from planners.encodings import mixed, one_hot, ordinal

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.beliefs import Candidates, Found, Offer
+from planners.compass.known import Candidates, Found, Offer
 from planners.compass.pools import Market
 from planners.compass.runtime import serving
 from planners.compass.search import FOUND, Search

@@ -14,8 +14,8 @@ from lab.api import Result
 from lab.compose import compose, set_up
 from lab.runner import single_threaded
 from planners import Compass
-from planners.compass.beliefs import Offer
 from planners.compass.bounds import CompassSeesTruth, TrueSearch
+from planners.compass.known import Offer
 from planners.compass.pools import Market
 from planners.compass.search import FOUND
 from scenarios.cluster import Node

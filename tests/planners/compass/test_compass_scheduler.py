@@ -9,9 +9,9 @@ import pytest
 from compass_desks import ONE_CLOUD, arriving
 from worlds import run, scenario
 
-from planners.compass.beliefs import Offer
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
+from planners.compass.known import Offer
 from planners.compass.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import Bid, FirstComeFirstServed, PriceMatching

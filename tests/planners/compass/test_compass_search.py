@@ -8,9 +8,9 @@ import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from worlds import declared, run, scenario
 
-from planners.compass.beliefs import Found
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
+from planners.compass.known import Found
 from planners.compass.profiler import FixedProfiler
 from planners.compass.search import ENCODINGS, FOUND, OFFERS, CmboSearch, RandomSearch
 from scenarios.random_streams import stream
