@@ -1,0 +1,13 @@
+"""The figures, by their number in the paper, in its order."""
+
+from collections.abc import Mapping
+
+from evaluation.paper import goodput
+from evaluation.paper.figure import Figure
+
+FIGURES: Mapping[str, Figure] = {
+    "10": goodput,
+}
+
+SAME_AS = {"19": "10", "20": "10", "21": "10"}
+"""Figures that are parts of another one here."""
