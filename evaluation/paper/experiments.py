@@ -4,7 +4,7 @@ A file names the runs as Hydra's own sweeps do, under ``hydra.sweeper.params``, 
 ``compass-sim -m experiment=fig19`` makes the very runs that ``compass-lab reproduce`` judges.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -72,7 +72,7 @@ def names() -> list[str]:
     """Return the names of all experiments of the paper's figures."""
     folder = files("conf").joinpath("experiment")
     found = (each.name.removesuffix(".yaml") for each in folder.iterdir())
-    return sorted(name for name in found if name.startswith("fig") or name == "settle")
+    return sorted(name for name in found if name.startswith(("fig", "settle")))
 
 
 def experiment(name: str, quick: bool = False) -> Experiment:
@@ -109,8 +109,3 @@ def _values(override: str) -> Iterator[str]:
         yield from parsed.sweep_string_iterator()
     else:
         yield parsed.get_value_element_as_str()
-
-
-def together(parts: Sequence[Experiment]) -> str:
-    """Return the commands of several experiments in one text."""
-    return "; ".join(part.command for part in parts)
