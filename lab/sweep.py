@@ -71,7 +71,7 @@ def under_way(
         InputError: something in the input is wrong; nothing was written.
         BrokenSweepError: what ran the jobs gave up.
     """
-    # Every value once, with first values of other keys: to compose all jobs here, one after the
+    # Each value once, with first values of other keys: to compose all jobs here, one after the
     # other, would hold up those who run them.
     composed = [(job, compose(job)) for job in with_new_overrides(jobs)]
     directory = Path(config.hydra.sweep.dir).absolute()
@@ -84,7 +84,7 @@ def under_way(
     with held(directory, busy):
         note_jobs(directory, jobs, config.resume)
         if launcher_name(config) != "basic":
-            _compile(composed)
+            compile_first(composed)
         try:
             with listening(directory, len(jobs)) as Outcome.job_statuses:
                 yield
@@ -99,7 +99,7 @@ def under_way(
                 (directory / JOBS).unlink()  # Nothing ever ran, so there is no sweep to go on with.
 
 
-def _compile(composed: Sequence[tuple[Job, DictConfig]]) -> None:
+def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
     """Compile what the jobs need, if nothing is compiled yet, so that not every process does.
 
     Args:
