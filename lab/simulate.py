@@ -27,6 +27,7 @@ examples:
   compass-sim planner=videostorm workload.rate=0.2 drift=device_slowdown
   compass-sim planner._target_=my_pkg.MyPlanner       a planner of your own
   compass-sim -m experiment=speech_small 'seed=range(10)'
+  compass-sim -m hydra/launcher=joblib experiment=speech_small planner=greedy,vulcan seed=0,1
 
 choices:
 {groups}
@@ -37,9 +38,12 @@ keys that are often set:
   workload.rate        query arrivals per second (0.1)
   flush_every_s        simulated seconds between two writings of results (600)
   requests             true to write a table of all requests, too (false)
-  resume               true to go on with what broke off in hydra.run.dir (false)
+  resume               true to go on with what broke off in hydra.run.dir, or to make those runs
+                       of a sweep that are missing in hydra.sweep.dir (false)
   figures              false to draw none; compass-lab report DIR draws them later (true)
   hydra.run.dir        where results go (outputs/DATE/TIME); hydra.sweep.dir for sweeps
+  hydra/launcher       where runs of a sweep are made: basic, one after the other; joblib, on all
+                       cores; ray, on many machines (basic)
 
 options:
   --cfg job            print the whole configuration, every key, and do not run
