@@ -2,6 +2,7 @@
 
 A run's result is one JSON line in a file under ``outputs/evaluation``, written when it is done. An
 evaluation that was interrupted, or is asked for more seeds, makes only the runs that are missing.
+The processes stay for some minutes, for whoever asks for further runs.
 """
 
 import json
@@ -9,15 +10,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+from joblib import Parallel, delayed
 from omegaconf import OmegaConf
 
 from evaluation.fingerprint import ROOT, fingerprint
@@ -139,49 +139,35 @@ def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row
     # Numerical libraries read these when they are first loaded, in the new processes.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {
-            pool.submit(_one, job.overrides, job.seed, job.measure): key
-            for key, job in missing.items()
-        }
-        try:
-            for number, future in enumerate(as_completed(futures), start=1):
-                job = missing[futures[future]]
-                measured = _outcome(future)
-                took = "failed"
-                if not isinstance(measured, Exception):
-                    took = f"{measured['run_core_s']:.1f} s"
-                _say(
-                    f"  {number}/{len(missing)} {_in_words(job)}: {took}, "
-                    f"{perf_counter() - started:.0f} s in all"
-                )
-                yield futures[future], measured
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _outcome(future: "Future[Row]") -> Row | Exception:
-    try:
-        return future.result()
-    except BrokenExecutor:
-        raise
-    except Exception as error:
-        return error
+    runs = Parallel(processes, return_as="generator_unordered")(
+        delayed(_attempt)(key, job.overrides, job.seed, job.measure) for key, job in missing.items()
+    )
+    for number, (key, measured) in enumerate(runs, start=1):
+        took = "failed" if isinstance(measured, Exception) else f"{measured['run_core_s']:.1f} s"
+        _say(
+            f"  {number}/{len(missing)} {_in_words(missing[key])}: {took}, "
+            f"{perf_counter() - started:.0f} s in all"
+        )
+        yield key, measured
 
 
 def _in_words(job: Job) -> str:
     return ", ".join([*(str(value) for value in job.labels.values()), f"seed {job.seed}"])
 
 
-def _one(overrides: tuple[str, ...], seed: int, measure: Measure) -> Row:
-    """Make one run, in a process of the pool."""
+def _attempt(
+    key: str, overrides: tuple[str, ...], seed: int, measure: Measure
+) -> tuple[str, Row | Exception]:
+    """Make one run, in a process of the pool; return what was measured, or why it failed."""
     started = process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # What raised is counted, and shown on the page.
-        result = run([*overrides, f"seed={seed}"])
-    measured = dict(measure(result))
-    return {"run_core_s": round(process_time() - started, 2), **measured}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What raised is counted, and shown on the page.
+            result = run([*overrides, f"seed={seed}"])
+        measured = dict(measure(result))
+    except Exception as error:
+        return key, error
+    return key, {"run_core_s": round(process_time() - started, 2), **measured}
 
 
 def _read(path: Path) -> dict[str, Row]:
