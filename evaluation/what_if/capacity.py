@@ -1,9 +1,9 @@
 """The least machines that reach a target, by a search over simulations.
 
 Candidates are all combinations of the varied keys. Where a key takes numbers, more of it is taken
-to serve no fewer (more machines never hurt): so what does not suffice rules out all that have no more of
-anything, and whatever suffices rules out all that are no cheaper. What is left is tried at the
-middle of its prices, as in a bisection, until nothing is.
+to serve no fewer (more machines never hurt): so what does not suffice rules out all that have no
+more of anything, and whatever suffices rules out all that are no cheaper. What is left is tried at
+the middle of its prices, as in a bisection, until nothing is.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
 one side of the target, or there are no more seeds. Every look at the data may err, so each takes an

@@ -130,7 +130,10 @@ def _draw(effects: "list[Effect]", answer: str, path: Path) -> Path:
     from evaluation.figures import canvas, legend_below, palette, save
 
     keys = list(dict.fromkeys(each.key for each in effects))
-    figure, panels = canvas(1, 1, 1.2 + 0.45 * max(1, len(keys)))
+    labels = [
+        f"{key}\n" + ", ".join(each.value for each in effects if each.key == key) for key in keys
+    ]
+    figure, panels = canvas(1, 1, 1.2 + 0.5 * max(1, len(keys)))
     axes = panels[0][0]
     colors = palette(["lower", "higher"])
     for row, key in enumerate(keys):
@@ -144,19 +147,10 @@ def _draw(effects: "list[Effect]", answer: str, path: Path) -> Path:
             axes.barh(y, middle, height=0.24, color=color, alpha=0.75)
             if low is not None and high is not None:
                 axes.plot([low, high], [y, y], color="0.2", lw=1)
-            axes.annotate(
-                each.value,
-                (middle, y),
-                xytext=(4 if middle >= 0 else -4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=7,
-                ha="left" if middle >= 0 else "right",
-            )
     for name, color in colors.items():
         axes.plot([], [], lw=6, color=color, alpha=0.75, label=f"{name} value")
     axes.axvline(0, color="0.35", lw=1)
-    axes.set(yticks=range(len(keys)), yticklabels=keys, xlabel=f"change of {answer}")
+    axes.set(yticks=range(len(keys)), yticklabels=labels, xlabel=f"change of {answer}")
     axes.margins(x=0.15)
     axes.invert_yaxis()
     legend_below(figure, axes)
