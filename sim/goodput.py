@@ -40,7 +40,6 @@ from sim.window_counts import (
     ENDS,
     ENDS_TOTAL,
     GOOD,
-    NEVER,
     NEXT_NS,
     NOTED_NS,
     ONE,
@@ -68,6 +67,7 @@ from sim.window_counts import (
     take_windows,
     with_room,
 )
+from sim.work import NEVER
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -1,15 +1,19 @@
 """The block data plane against the event data plane, its specification: the very same requests."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Recording, flat, pipeline, requests
 
 from scenarios.application import Tokens
+from scenarios.cluster import DISCIPLINES, FIFO
 from sim.blocks.plane import BlocksPlane
 from sim.data_plane import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
 from sim.events_plane import EventsPlane
 from sim.rate_profile import NOMINAL, RateProfile
+from sim.work import NEVER
 
 OPERATORS = 3
 END = 100_000
@@ -18,6 +22,8 @@ PRIVATE = 100
 
 BURSTS = st.lists(st.integers(0, 250), min_size=1, max_size=25, unique=True).map(sorted)
 SIZES = st.sampled_from((0.1, 1.0, 1.0, 2.5))
+BOUNDS_NS = st.sampled_from((40, 90, 300, NEVER))
+QUEUES = st.sampled_from((FIFO, *DISCIPLINES))
 
 
 @st.composite
@@ -38,6 +44,7 @@ def batching(draw, number):
         batch_factor=(1.0, 1.3, 1.7)[:max_batch],
         speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
         capacity=draw(st.sampled_from((None, None, 0, 2))),
+        discipline=draw(QUEUES),
     )
 
 
@@ -55,6 +62,7 @@ def generating(draw, number):
             tuple(step_ns + more_ns * active for active in range(draw(st.integers(1, 5)))),
             draw(st.sampled_from((15, 40, 200))),
         ),
+        discipline=draw(QUEUES),
     )
 
 
@@ -80,7 +88,9 @@ def networks(draw):
         births = draw(BURSTS)
         sizes = [draw(SIZES) for _ in births]
         lengths = [draw(SIZES) for _ in births]
-        orders.append((0, "open_source", query, (births, sizes, lengths)))
+        allowances = [draw(SIZES) for _ in births]
+        orders.append((0, "open_source", query, (births, sizes, lengths, allowances)))
+        promised = {"bound_ns": draw(BOUNDS_NS), "priority": draw(st.integers(0, 2))}
         for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
             stops = []
             for spec in stations:
@@ -95,7 +105,7 @@ def networks(draw):
             if stops and draw(st.booleans()):
                 first = draw(st.sampled_from((0, PRIVATE + 10 * query)))
                 stops.append(("link", first + OPERATORS, 3.0))
-            route = pipeline(deployments, *stops) if stops else None
+            route = replace(pipeline(deployments, *stops), **promised) if stops else None
             orders.append((at_ns, "route", query, route))
             deployments += 1
         if draw(st.integers(0, 3)) == 0:
@@ -122,8 +132,9 @@ def built(kind, network):
         plane.add_link(spec)
     for at_ns, order, *what in orders:
         if order == "open_source":
-            query, (births, sizes, lengths) = what
-            plane.open_source(at_ns, query, requests(births, sizes, OPERATORS, lengths))
+            query, (births, sizes, lengths, allowances) = what
+            source = requests(births, sizes, OPERATORS, lengths, allowances)
+            plane.open_source(at_ns, query, source)
         else:
             getattr(plane, order)(at_ns, *what)
     return plane, recording
