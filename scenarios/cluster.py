@@ -167,6 +167,8 @@ class Cluster:
             by arrival; ``edf`` by deadline, earliest first: a request's birth plus its latency
             bound, and those without a bound last; ``priority`` by class of service, in the order
             in which the workload, or else the application, lists its tiers.
+        shed_late: whether stations shed a request whose deadline has come by the time when a
+            server would take it, instead of serving it in vain.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -179,6 +181,7 @@ class Cluster:
     drain_timeout_s: float = 30.0
     tick_s: float = 1.0
     discipline: str = FIFO
+    shed_late: bool = False
 
     def __post_init__(self) -> None:
         pick_key("cluster.discipline", self.discipline, DISCIPLINES, "discipline")

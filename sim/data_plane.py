@@ -18,14 +18,14 @@ from scenarios.requests import RequestBlock
 from sim.rate_profile import RateProfile
 from sim.work import NEVER, prompt_ns
 
-COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT = (
+COMPLETED, UNSERVED, LOST, DROPPED, SHED, IN_FLIGHT = OUTCOMES = (
     "completed",
     "unserved",
     "lost",
     "dropped",
+    "shed",
     "in_flight",
 )
-OUTCOMES = (COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT)
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class StationSpec:
             whole batches.
         discipline: the order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds
             for equal is ordered by (arrival at the station, query, request).
+        shed_late: whether a request is shed that a server would take at its deadline or later.
     """
 
     id: int
@@ -84,6 +85,7 @@ class StationSpec:
     capacity: int | None = None
     iterations: Iterations | None = None
     discipline: str = FIFO
+    shed_late: bool = False
 
 
 @dataclass(frozen=True)

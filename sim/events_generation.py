@@ -17,7 +17,7 @@ from simpy.events import NORMAL
 
 from scenarios.application import Tokens
 from sim.clock import Clock
-from sim.data_plane import DROPPED, LOST, StationSpec
+from sim.data_plane import DROPPED, LOST, SHED, StationSpec
 from sim.events_request import LOW, RANK, Moment, Request, interrupt
 from sim.work import batch_ns, whole
 
@@ -146,12 +146,15 @@ class GenerationStation:
         """
         assigned: dict[Engine, None] = {}
         while self.waiting:
-            job = self.waiting[0][4]
+            job = self.waiting[0][-1]
             able = [engine for engine in self.engines if self._has_room(engine, job)]
             if not able:
                 break
-            engine = min(able, key=lambda engine: engine.sequences)  # of equals, the first
             heappop(self.waiting)
+            if self.spec.shed_late and job.request.deadline_ns <= self.env.now:
+                interrupt(job.request, SHED)
+                continue
+            engine = min(able, key=lambda engine: engine.sequences)  # of equals, the first
             engine.joining.append(job)
             engine.reserved[job] = job.kv_tokens
             assigned[engine] = None
@@ -246,7 +249,7 @@ class GenerationStation:
 
     def withdraw(self, request: Request) -> None:
         """Take a request out, unless its prefill began."""
-        kept = [member for member in self.waiting if member[4].request is not request]
+        kept = [member for member in self.waiting if member[-1].request is not request]
         if len(kept) < len(self.waiting):
             heapify(kept)
             self.waiting = kept
@@ -258,7 +261,7 @@ class GenerationStation:
     def fail(self) -> None:
         """Lose everything that waits or is generated here, now and from now on."""
         self.failed = True
-        jobs = [member[4] for member in sorted(self.waiting)]
+        jobs = [member[-1] for member in sorted(self.waiting)]
         jobs += [job for engine in self.engines for job in engine.reserved]
         self.waiting.clear()
         for job in jobs:

@@ -30,7 +30,7 @@ class Wiring:
     def __init__(self, data: DataPlane, scenario: Scenario, nominal: Nominal) -> None:
         self._data = data
         self._application = scenario.application
-        self._discipline = scenario.cluster.discipline
+        self._cluster = scenario.cluster
         self._priorities = {tier: rank for rank, tier in enumerate(scenario.tiers)}
         self._nominal = nominal
         self._links: dict[LinkName, int] = {}
@@ -83,7 +83,8 @@ class Wiring:
                 else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
                 speed,
                 iterations=service.iterations,
-                discipline=self._discipline,
+                discipline=self._cluster.discipline,
+                shed_late=self._cluster.shed_late,
             )
         )
 

@@ -1,4 +1,4 @@
-"""Queues that are served by deadline or by class, taken through a block event by event.
+"""Queues by deadline or by class, and those that shed, taken through a block event by event.
 
 A request's *rank* is what its queue's discipline goes by, the least first; requests of one rank
 are ordered by (arrival, query, number). Between two cuts such a queue is a binary heap, whose rows
@@ -11,7 +11,7 @@ from scenarios.compiled import in_place, inlined
 from sim.blocks.lists import end, gather, lose_arrivals, wait
 from sim.blocks.sorting import before
 from sim.blocks.stops import release, room_at, serve_batch
-from sim.blocks.tables import IS_DROPPED, NONE, Tables
+from sim.blocks.tables import IS_DROPPED, IS_SHED, NONE, Tables
 from sim.request_rows import ALLOWANCE, ARRIVAL, AT, DEPLOYMENT, NEXT
 from sim.work import NEVER, deadline_ns
 
@@ -35,6 +35,12 @@ def rank_of(t: Tables, station: int, slot: int) -> int:
     elif discipline == BY_PRIORITY:
         rank = t.terms[t.rows[slot, DEPLOYMENT]].priority
     return rank
+
+
+@inlined
+def sheds(t: Tables, station: int, slot: int, now_ns: int) -> bool:
+    """Tell whether a station sheds a request that a server would take now."""
+    return bool(t.stops[station].shed_late) and deadline_of(t, slot) <= now_ns
 
 
 @inlined
@@ -72,7 +78,7 @@ def wait_by_rank(t: Tables, station: int, slot: int) -> None:
 
 @in_place
 def take_ranked(t: Tables, station: int, until_ns: int) -> None:
-    """Let a station whose queue has a discipline serve up to the cut."""
+    """Let a station whose queue is by deadline or by class, or sheds, serve up to the cut."""
     rows, stops = t.rows, t.stops
     release(t, station, until_ns)
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
@@ -126,15 +132,19 @@ def _next_start_ns(t: Tables, station: int) -> int:
 
 @in_place
 def _serve_first(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
-    """Let the server that has been free longest take the first of the queue."""
+    """Let the server that has been free longest take the first of the queue that are not shed."""
     stops = t.stops
     # Each that is taken leaves a place at the end of the heap: there the batch grows downwards.
     first = last = len(t.slots) // 2 + stops[station].waiting
     while stops[station].waiting > 0 and last - first < stops[station].max_batch:
         slot = _take_first(t, station)
-        first -= 1
-        t.slots[first] = slot
-    serve_batch(t, station, first, last - first, start_ns, until_ns)
+        if sheds(t, station, slot, start_ns):
+            end(t.rows, t.flights, t.ended, t.counts, slot, IS_SHED, start_ns)
+        else:
+            first -= 1
+            t.slots[first] = slot
+    if first < last:
+        serve_batch(t, station, first, last - first, start_ns, until_ns)
 
 
 # The heap

@@ -6,9 +6,9 @@ a row that takes its place until the last token.
 """
 
 from scenarios.compiled import in_place, inlined
-from sim.blocks.disciplines import wait_by_rank
+from sim.blocks.disciplines import sheds, wait_by_rank
 from sim.blocks.lists import drop_behind, end, gather, lose_arrivals
-from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, NONE, OUT, Records, Tables
+from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, IS_SHED, NONE, OUT, Records, Tables
 from sim.request_rows import (
     AT,
     DEPLOYMENT,
@@ -51,7 +51,7 @@ def take_generation(t: Tables, station: int, until_ns: int) -> None:
             arrived |= _enter(t, station, model, t.slots[i], now_ns)
             i += 1
         if arrived or ended:
-            _hand_out(t, station, model, first, last)
+            _hand_out(t, station, model, first, last, now_ns)
         for engine in range(first, last):
             if t.engines[engine].steps > 0 and t.engines[engine].joining_first != NONE:
                 _cut(t, station, engine, now_ns)
@@ -85,7 +85,7 @@ def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
 
 
 @in_place
-def _hand_out(t: Tables, station: int, model: int, first: int, last: int) -> None:
+def _hand_out(t: Tables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
     """Assign waiting requests in order, each to the engine with the fewest sequences."""
     rows, stops, engines, jobs = t.rows, t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
@@ -105,6 +105,9 @@ def _hand_out(t: Tables, station: int, model: int, first: int, last: int) -> Non
         stops[station].waiting -= 1
         if rows[slot, NEXT] == NONE:
             stops[station].waiting_last = NONE
+        if sheds(t, station, slot, now_ns):
+            end(rows, t.flights, t.ended, t.counts, slot, IS_SHED, now_ns)
+            continue
         engines[best].sequences += jobs[slot].sequences
         engines[best].kv_tokens += jobs[slot].kv_tokens
         rows[slot, NEXT] = engines[best].joining_first

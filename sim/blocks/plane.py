@@ -104,7 +104,8 @@ class BlocksPlane:
         row = self._stops.rows[stop]
         row["kind"] = STATION if spec.capacity is None else BOUNDED
         row["discipline"] = DISCIPLINES.index(spec.discipline)
-        if spec.discipline != FIFO:
+        row["shed_late"] = spec.shed_late
+        if spec.discipline != FIFO or spec.shed_late:
             row["kind"] = RANKED
         row["servers"] = spec.servers
         row["servers_at"] = self._servers.put(np.full(spec.servers, self.now_ns))

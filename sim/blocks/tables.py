@@ -19,7 +19,7 @@ NONE = -1
 SINK_STOP = 0
 """Where requests that are done await the cut."""
 
-IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_IN_FLIGHT = range(len(OUTCOMES))
+IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_SHED, IS_IN_FLIGHT = range(len(OUTCOMES))
 """Outcomes, as rows hold them."""
 
 Records = NDArray[np.void]
@@ -67,6 +67,7 @@ STOP = _record(
     max_batch=INT,
     max_wait_ns=INT,
     discipline=INT,  # index into ``DISCIPLINES``
+    shed_late=INT,  # whether it sheds what is late
     capacity=INT,
     factors_at=INT,  # where its batch factors begin in ``factors``
     model=INT,  # the language model that it serves

@@ -90,13 +90,9 @@ def test_planes_agree_under_every_planner_of_a_comparison(capsys):
     )
 
 
-@pytest.mark.parametrize("discipline", ["edf", "priority"])
-def test_planes_agree_on_queues_that_are_not_fifo(discipline, capsys):
-    crowd = [
-        "workload.rate=0.3",
-        "cluster.max_utilisation=0.95",
-        f"cluster.discipline={discipline}",
-    ]
+@pytest.mark.parametrize("queues", ["discipline=edf", "discipline=priority", "shed_late=true"])
+def test_planes_agree_on_queues_that_are_not_fifo_or_shed(queues, capsys):
+    crowd = ["workload.rate=0.3", "cluster.max_utilisation=0.95", f"cluster.{queues}"]
     assert main(["agree", *GREEDY, *crowd]) == 0
     assert "Greedy: EventsPlane and BlocksPlane agree on" in capsys.readouterr().out
 

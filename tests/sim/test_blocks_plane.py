@@ -23,6 +23,7 @@ PRIVATE = 100
 BURSTS = st.lists(st.integers(0, 250), min_size=1, max_size=25, unique=True).map(sorted)
 SIZES = st.sampled_from((0.1, 1.0, 1.0, 2.5))
 BOUNDS_NS = st.sampled_from((40, 90, 300, NEVER))
+SHEDDING = st.sampled_from((False, False, True))
 QUEUES = st.sampled_from((FIFO, *DISCIPLINES))
 
 
@@ -45,6 +46,7 @@ def batching(draw, number):
         speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
         capacity=draw(st.sampled_from((None, None, 0, 2))),
         discipline=draw(QUEUES),
+        shed_late=draw(SHEDDING),
     )
 
 
@@ -63,6 +65,7 @@ def generating(draw, number):
             draw(st.sampled_from((15, 40, 200))),
         ),
         discipline=draw(QUEUES),
+        shed_late=draw(SHEDDING),
     )
 
 

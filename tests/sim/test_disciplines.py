@@ -1,4 +1,4 @@
-"""In which order stations serve what waits: by hand, by theory, and in a world."""
+"""In which order stations serve what waits, and what they shed: by hand, by theory, in a world."""
 
 from dataclasses import dataclass, replace
 
@@ -15,9 +15,9 @@ from scenarios.scenario import Scenario
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim.blocks.plane import BlocksPlane
-from sim.data_plane import COMPLETED, DROPPED, Iterations, StationSpec
+from sim.data_plane import COMPLETED, DROPPED, OUTCOMES, SHED, Iterations, StationSpec
 from sim.events_plane import EventsPlane
-from sim.request_rows import ARRIVAL, ENDED, QUERY, batching_at, queueing_at
+from sim.request_rows import ARRIVAL, ENDED, OUTCOME, QUERY, batching_at, queueing_at
 from sim.work import NEVER
 
 FOREVER = 10**12
@@ -133,6 +133,48 @@ def test_a_language_model_keeps_a_place_that_it_has_promised():
     assert [birth for _, birth, *_ in ends] == [0, 10, 20]
 
 
+def test_what_is_late_is_shed_when_a_server_would_take_it():
+    """At 100 the deadline of who came at 10 has just come; who came at 11 has a nanosecond left."""
+    spec = StationSpec(0, shed_late=True)
+    assert served(spec, Stream([0, 10, 11], 90), Stream([150])) == [
+        (0, 0, COMPLETED, 100),
+        (0, 10, SHED, 100),
+        (0, 11, COMPLETED, 200),
+        (1, 150, COMPLETED, 300),
+    ]
+
+
+def test_a_batch_is_filled_with_those_that_are_not_late():
+    spec = StationSpec(0, max_batch=2, batch_factor=(1.0, 1.0), shed_late=True)
+    assert served(spec, Stream([0, 10, 11, 20], 90), Stream([30])) == [
+        (0, 0, COMPLETED, 100),
+        (0, 10, SHED, 100),
+        (0, 11, COMPLETED, 200),
+        (0, 20, COMPLETED, 200),
+        (1, 30, COMPLETED, 300),
+    ]
+
+
+def test_what_is_late_is_shed_neither_in_service_nor_before_a_batch_has_filled():
+    assert served(StationSpec(0, shed_late=True), Stream([0], 50)) == [(0, 0, COMPLETED, 100)]
+    filling = StationSpec(0, 1, 3, 70, (1.0, 1.0, 1.0), shed_late=True)
+    assert served(filling, Stream([0], 50), Stream([30])) == [
+        (0, 0, SHED, 70),
+        (1, 30, COMPLETED, 170),
+    ]
+
+
+def test_a_language_model_sheds_whom_it_would_admit_too_late():
+    """The second finds no memory until 1450, and its deadline has come then."""
+    spec = replace(generating(4, 100), shed_late=True)
+    ends = served(spec, Stream([0, 1], 1449), Stream([2]), mean=Tokens(40, 20))
+    assert [(birth, outcome, end) for _, birth, outcome, end in ends] == [
+        (0, COMPLETED, 1450),
+        (1, SHED, 1450),
+        (2, COMPLETED, 2900),
+    ]
+
+
 # Theory, in the block data plane, which gives the event data plane's departures and is quicker
 
 SERVICE_NS = 1_000_000
@@ -140,7 +182,7 @@ COUNT, WARM_UP, REPLICATIONS = 20_000, 2_000, 20
 
 
 class ByQuery:
-    """A recorder that keeps birth, end, and wait of each query's requests."""
+    """A recorder that keeps birth, end, wait and outcome of each query's requests."""
 
     def __init__(self):
         self.ends = {}
@@ -148,19 +190,20 @@ class ByQuery:
     def record(self, rows, born, ended):
         for row in rows[ended]:
             wait_ns = row[queueing_at(1) : batching_at(1)].sum()
-            self.ends.setdefault(int(row[QUERY]), []).append((row[ARRIVAL], row[ENDED], wait_ns))
+            end = row[ARRIVAL], row[ENDED], wait_ns, row[OUTCOME]
+            self.ends.setdefault(int(row[QUERY]), []).append(end)
 
     def of(self, query):
-        """Return births, ends and waits after the warm-up, in mean service times."""
-        times = np.array(sorted(self.ends[query]), float) / SERVICE_NS
-        return times[WARM_UP:].T
+        """Return births, ends and waits after the warm-up, in mean service times; and outcomes."""
+        *times, outcomes = np.array(sorted(self.ends[query]))[WARM_UP:].T
+        return *(each / SERVICE_NS for each in times), outcomes
 
 
-def replicate(seed, discipline, loads, bounds=None):
+def replicate(seed, spec, loads, bounds=None):
     """Return what became of Poisson streams with exponential service at one server."""
     told = ByQuery()
     plane = BlocksPlane(told)
-    plane.add_station(StationSpec(0, discipline=discipline))
+    plane.add_station(spec)
     rng = np.random.default_rng([314, seed])
     last_ns = 0
     for query, load in enumerate(loads):
@@ -176,24 +219,61 @@ def replicate(seed, discipline, loads, bounds=None):
     return told
 
 
+def check(values, expected, limit):
+    """Check that the 99.9 % t-interval of the mean holds what is expected, and is narrow."""
+    half = stats.t.ppf(0.9995, REPLICATIONS - 1) * values.std(0, ddof=1) / np.sqrt(REPLICATIONS)
+    print(values.mean(0), half, expected)
+    assert (np.abs(values.mean(0) - expected) <= half).all()
+    assert (half < limit * expected).all()
+
+
 def test_theory_waits_of_two_priority_classes_are_those_of_cobham():
     """M/M/1, non-preemptive: W_k = rho s / ((1 - rho_1 - .. - rho_{k-1}) (1 - rho_1 - .. - rho_k)).
 
     A. Cobham, "Priority assignment in waiting line problems", Operations Research 2(1), 1954.
     """
-    loads = 0.35, 0.35
+    spec, loads = StationSpec(0, discipline=PRIORITY), (0.35, 0.35)
     rho = sum(loads)
     expected = rho / (1 - loads[0]), rho / ((1 - loads[0]) * (1 - rho))
     waits = np.array(
         [
             [told.of(query)[2].mean() for query in range(2)]
-            for told in (replicate(seed, PRIORITY, loads) for seed in range(REPLICATIONS))
+            for told in (replicate(seed, spec, loads) for seed in range(REPLICATIONS))
         ]
     )
-    half = stats.t.ppf(0.9995, REPLICATIONS - 1) * waits.std(0, ddof=1) / np.sqrt(REPLICATIONS)
-    print(waits.mean(0), half, expected)
-    assert (np.abs(waits.mean(0) - expected) <= half).all()
-    assert (half < 0.1 * np.array(expected)).all()
+    check(waits, np.array(expected), 0.05)
+
+
+@pytest.mark.parametrize("load", [0.8, 1.2])
+def test_theory_share_that_is_shed_is_that_of_barrer(load):
+    """M/M/1, FIFO, shed after a wait of tau: rho E (1 - rho) / (1 - rho^2 E), E = e^(-(1-rho) tau).
+
+    D. Y. Barrer, "Queuing with impatient customers and ordered service", Operations Research 5(5),
+    1957. There they leave as soon as they have waited so long, which is the same to the server.
+    """
+    bound = 3
+    decay = np.exp(-(1 - load) * bound)
+    expected = load * decay * (1 - load) / (1 - load**2 * decay)
+    shares = []
+    for seed in range(REPLICATIONS):
+        told = replicate(seed, StationSpec(0, shed_late=True), (load,), (bound,))
+        _, _, waits, outcomes = told.of(0)
+        shares.append((outcomes == OUTCOMES.index(SHED)).mean())
+        assert waits[outcomes == OUTCOMES.index(COMPLETED)].max() < bound
+    check(np.array(shares), expected, 0.05)
+
+
+def test_shedding_bounds_sojourns_where_load_exceeds_capacity():
+    """Sojourns are below the bound plus the own service, at any load; without shedding, at none."""
+    bound, seed, load = 5, 1, 1.5
+    sojourns = {}
+    for shed_late in (True, False):
+        told = replicate(seed, StationSpec(0, shed_late=shed_late), (load,), (bound,))
+        births, ends, _, outcomes = told.of(0)
+        sojourns[shed_late] = (ends - births)[outcomes == OUTCOMES.index(COMPLETED)]
+        assert len(sojourns[shed_late]) > 0.5 * len(births)
+    assert sojourns[True].max() < bound + 20
+    assert sojourns[False].min() > 100 * bound
 
 
 def test_by_deadline_fewer_are_late_than_by_arrival():
@@ -201,10 +281,10 @@ def test_by_deadline_fewer_are_late_than_by_arrival():
     bounds = 4, 40
 
     def late(seed, discipline):
-        told = replicate(seed, discipline, (0.425, 0.425), bounds)
+        told = replicate(seed, StationSpec(0, discipline=discipline), (0.425, 0.425), bounds)
         shares = []
         for query, bound in enumerate(bounds):
-            births, ends, _ = told.of(query)
+            births, ends, *_ = told.of(query)
             shares.append((ends - births > bound).mean())
         return np.mean(shares)
 
@@ -255,11 +335,14 @@ def crowded(tiers=tuple(TIERS), **cluster):
     )
     assert made.planner_errors == []
     assert len(made.machines.stations) == 4, "all share one station for each operator"
-    windows = made.tables.take()["windows"].filter(pl.col("completed") > 0)
+    frames = made.tables.take()
+    assert frames["queries"]["shed"].sum() == made.book.outcomes[SHED]
+    windows = frames["windows"].filter(pl.col("completed") > 0)
     return {
         tier: rows.select(
             good=pl.col("good").sum() / pl.col("requests").sum(),
             latency_s=pl.col("latency_mean_s").mean(),
+            shed=pl.col("shed").sum(),
         ).row(0, named=True)
         for (tier,), rows in windows.group_by("tier")
     }
@@ -274,6 +357,13 @@ def test_a_world_gives_its_stations_deadlines_and_the_order_of_its_tiers():
         assert urgent["economy"]["good"] > 0.99
     assert reverse["premium"]["latency_s"] > 1.1 * fifo["premium"]["latency_s"]
     assert reverse["economy"]["latency_s"] < 0.9 * fifo["economy"]["latency_s"]
+
+
+def test_a_world_sheds_what_is_late_and_counts_it():
+    kept, shedding = crowded(), crowded(shed_late=True)
+    assert kept["premium"]["shed"] == 0
+    assert shedding["premium"]["shed"] > 0
+    assert shedding["premium"]["good"] > 1.01 * kept["premium"]["good"]
 
 
 def test_an_unknown_discipline_is_told_with_the_nearest():

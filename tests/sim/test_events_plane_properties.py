@@ -14,6 +14,7 @@ from sim.data_plane import (
     IN_FLIGHT,
     LOST,
     OUTCOMES,
+    SHED,
     UNSERVED,
     LinkSpec,
     StationSpec,
@@ -45,6 +46,7 @@ def stations(draw, number=0, capacities=(None,)):
         speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
         capacity=draw(st.sampled_from(capacities)),
         discipline=draw(st.sampled_from(DISCIPLINES)),
+        shed_late=draw(st.booleans()),
     )
 
 
@@ -66,10 +68,11 @@ def rank_of(discipline, birth_ns, bound_ns, priority):
 
 
 def reference(spec, arrivals, mean_ns):
-    """Serve requests (rank, arrival, query, number, size) at one station; return (start, end).
+    """Serve (rank, arrival, query, number, deadline, size) at one station; return (start, end).
 
     Written from the definition: at each moment at which something may begin, free servers take the
-    first of those that are there, if they make a full batch or one has waited long enough.
+    first of those that are there, if they make a full batch or one has waited long enough. What is
+    shed ends when it would have started.
     """
     free, times = [0] * spec.servers, {}
     moments = sorted({each[1] for each in arrivals})
@@ -82,8 +85,16 @@ def reference(spec, arrivals, mean_ns):
                 if queue:
                     heappush(moments, due_ns)
                 break
-            batch = queue[: spec.max_batch]
-            work_ns = max(max(1, round(mean_ns * each[4])) for each in batch)
+            batch = []
+            while queue and len(batch) < spec.max_batch:
+                each = queue.pop(0)
+                if spec.shed_late and each[4] <= now:
+                    times[each[2:4]] = now, now
+                else:
+                    batch.append(each)
+            if not batch:
+                continue
+            work_ns = max(max(1, round(mean_ns * each[5])) for each in batch)
             work_ns = round(work_ns * spec.batch_factor[len(batch) - 1])
             end_ns = finish_step_by_step(spec.speed, now, work_ns * NOMINAL)
             free[free.index(min(free))] = end_ns
@@ -106,7 +117,10 @@ def test_invariant_work_conservation_departures_equal_a_second_implementation(da
         plane.open_source(0, query, requests(births, sizes))
         plane.route(0, query, replace(pipeline(query, ("station", 0, mean_ns)), **promised))
         arrivals += [
-            (rank_of(spec.discipline, at_ns, **promised), at_ns, query, number, size)
+            (
+                rank_of(spec.discipline, at_ns, **promised),
+                *(at_ns, query, number, at_ns + promised["bound_ns"], size),
+            )
             for number, (at_ns, size) in enumerate(zip(births, sizes, strict=True))
         ]
     plane.advance(END)
@@ -115,6 +129,7 @@ def test_invariant_work_conservation_departures_equal_a_second_implementation(da
     for record in recording.records:
         start_ns = record.ended_ns - record.compute_ns[0]
         assert (start_ns, record.ended_ns) == expected[record.query, record.number]
+        assert record.outcome == (SHED if start_ns == record.ended_ns else COMPLETED)
 
 
 @given(births=ARRIVALS, servers=st.integers(1, 3), mean_ns=st.sampled_from((10.0, 33.0, 80.0)))
@@ -226,6 +241,8 @@ def test_invariant_conservation_every_request_ends_exactly_once(network, horizon
     outcomes = {record.outcome for record in recording.records}
     if "fail_station" not in kinds:
         assert LOST not in outcomes
+    if not any(spec.shed_late for spec in network.stations):
+        assert SHED not in outcomes
     if "abort" not in kinds and all(spec.capacity is None for spec in network.stations):
         assert DROPPED not in outcomes
 
