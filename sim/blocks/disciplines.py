@@ -1,9 +1,9 @@
 """Queues by deadline or by class, and those that shed, taken through a block event by event.
 
 A request's *rank* is what its queue's discipline goes by, the least first; requests of one rank
-are ordered by (arrival, query, number). Between two cuts such a queue is a binary heap, whose rows
-are in the second half of ``slots`` and whose ranks are in ``keys``; at a cut it is kept as the list
-of those that wait, in the order of the heap.
+are ordered by (arrival, query, number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator
+and Tarjan 1986) of rows: each leads to the first of those below it, and these are a chain. So
+nothing has to be set up at a cut, however many wait.
 """
 
 from scenarios.cluster import DISCIPLINES, EDF, PRIORITY
@@ -12,7 +12,7 @@ from sim.blocks.lists import end, gather, lose_arrivals, wait
 from sim.blocks.sorting import before
 from sim.blocks.stops import release, room_at, serve_batch
 from sim.blocks.tables import IS_DROPPED, IS_SHED, NONE, Tables
-from sim.request_rows import ALLOWANCE, ARRIVAL, AT, DEPLOYMENT, NEXT
+from sim.request_rows import ALLOWANCE, ARRIVAL, AT, DEPLOYMENT, ENDED, NEXT
 from sim.work import NEVER, deadline_ns
 
 BY_DEADLINE, BY_PRIORITY = DISCIPLINES.index(EDF), DISCIPLINES.index(PRIORITY)
@@ -44,10 +44,11 @@ def sheds(t: Tables, station: int, slot: int, now_ns: int) -> bool:
 
 
 @inlined
-def goes_first(t: Tables, rank_a: int, a: int, rank_b: int, b: int) -> bool:
-    """Tell whether row ``a``, of a rank, is served before row ``b``."""
+def goes_first(t: Tables, station: int, a: int, b: int) -> bool:
+    """Tell whether row ``a`` is served before row ``b``."""
+    rank_a, rank_b = rank_of(t, station, a), rank_of(t, station, b)
     if rank_a != rank_b:
-        return rank_a < rank_b
+        return bool(rank_a < rank_b)
     return bool(before(t.rows, t.rows[a, AT], a, t.rows[b, AT], b))
 
 
@@ -85,28 +86,21 @@ def take_ranked(t: Tables, station: int, until_ns: int) -> None:
     if stops[station].failed:
         lose_arrivals(t, n)
         return
-    if n == 0 and stops[station].waiting == 0:
-        return
-    _take_up(t, station)
     i, now_ns = 0, 0
     while True:
         start_ns = max(now_ns, _next_start_ns(t, station))
         if i < n and rows[t.slots[i], AT] <= start_ns:
             now_ns = rows[t.slots[i], AT]
             while i < n and rows[t.slots[i], AT] == now_ns:
-                _push(t, station, t.slots[i])
+                put(t, station, t.slots[i])
                 i += 1
             if stops[station].capacity != NONE:
-                room = room_at(t, station, now_ns)
-                while stops[station].waiting > room:
-                    slot = _take_last(t, station)
-                    end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
+                _drop_last(t, station, room_at(t, station, now_ns), now_ns)
         elif start_ns < until_ns:
             now_ns = start_ns
             _serve_first(t, station, start_ns, until_ns)
         else:
             break
-    _put_down(t, station)
 
 
 @in_place
@@ -115,17 +109,16 @@ def _next_start_ns(t: Tables, station: int) -> int:
 
     A batch that is not full begins when the one that came first has waited long enough.
     """
-    stops, half = t.stops, len(t.slots) // 2
-    waiting = stops[station].waiting
-    if waiting == 0:
+    stops = t.stops
+    if stops[station].waiting == 0:
         return NEVER
     freed_ns = stops[station].free_ns
     if stops[station].servers > 1:
         freed_ns = t.servers[stops[station].servers_at]
-    if waiting >= stops[station].max_batch:
+    if stops[station].waiting >= stops[station].max_batch:
         return int(freed_ns)
-    first_ns = NEVER
-    for i in range(half, half + waiting):
+    first_ns, at = NEVER, _spread(t, station)
+    for i in range(at, at + stops[station].waiting):
         first_ns = min(first_ns, t.rows[t.slots[i], AT])
     return int(max(freed_ns, first_ns + stops[station].max_wait_ns))
 
@@ -133,99 +126,114 @@ def _next_start_ns(t: Tables, station: int) -> int:
 @in_place
 def _serve_first(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
     """Let the server that has been free longest take the first of the queue that are not shed."""
-    stops = t.stops
-    # Each that is taken leaves a place at the end of the heap: there the batch grows downwards.
-    first = last = len(t.slots) // 2 + stops[station].waiting
-    while stops[station].waiting > 0 and last - first < stops[station].max_batch:
+    stops, at, n = t.stops, len(t.slots) // 2, 0
+    while stops[station].waiting > 0 and n < stops[station].max_batch:
         slot = _take_first(t, station)
         if sheds(t, station, slot, start_ns):
             end(t.rows, t.flights, t.ended, t.counts, slot, IS_SHED, start_ns)
         else:
-            first -= 1
-            t.slots[first] = slot
-    if first < last:
-        serve_batch(t, station, first, last - first, start_ns, until_ns)
+            t.slots[at + n] = slot
+            n += 1
+    if n > 0:
+        serve_batch(t, station, at, n, start_ns, until_ns)
+
+
+@in_place
+def _drop_last(t: Tables, station: int, room: int, now_ns: int) -> None:
+    """Drop the last of a queue, all but as many as there is room for."""
+    slots, left = t.slots, t.stops[station].waiting
+    if left <= room:
+        return
+    at = _spread(t, station)
+    while left > room:
+        left -= 1
+        for i in range(at, at + left):
+            if goes_first(t, station, slots[at + left], slots[i]):
+                slots[i], slots[at + left] = slots[at + left], slots[i]
+        end(t.rows, t.flights, t.ended, t.counts, slots[at + left], IS_DROPPED, now_ns)
+    t.stops[station].waiting, t.stops[station].waiting_first = 0, NONE
+    for i in range(at, at + left):
+        put(t, station, slots[i])
 
 
 # The heap
 
-
-@in_place
-def _take_up(t: Tables, station: int) -> None:
-    """Make the list of those that wait a heap."""
-    slot = t.stops[station].waiting_first
-    t.stops[station].waiting = 0
-    while slot != NONE:
-        _push(t, station, slot)
-        slot = t.rows[slot, NEXT]
+BELOW = ENDED
+"""Column of the first of those below a request in a heap; it has not ended, so its end is free."""
 
 
 @in_place
-def _put_down(t: Tables, station: int) -> None:
-    """Make the heap the list of those that wait."""
-    stops, half = t.stops, len(t.slots) // 2
+def put(t: Tables, station: int, slot: int) -> None:
+    """Put a request into a station's heap."""
+    rows, stops = t.rows, t.stops
+    rows[slot, BELOW] = NONE
+    first = _joined(t, station, stops[station].waiting_first, slot)
+    rows[first, NEXT] = NONE
+    stops[station].waiting_first = first
+    stops[station].waiting += 1
+
+
+@in_place
+def lay_out(t: Tables, station: int) -> None:
+    """Make a station's heap a list of those that wait."""
+    stops, at = t.stops, _spread(t, station)
     count = stops[station].waiting
     stops[station].waiting_first = stops[station].waiting_last = NONE
     stops[station].waiting = 0
-    for i in range(half, half + count):
+    for i in range(at, at + count):
         wait(t.rows, stops, station, t.slots[i])
 
 
 @in_place
-def _push(t: Tables, station: int, slot: int) -> None:
-    """Put a request into the heap."""
-    at = t.stops[station].waiting
-    t.stops[station].waiting += 1
-    _rise(t, at, rank_of(t, station, slot), slot)
-
-
-@in_place
-def _rise(t: Tables, at: int, rank: int, slot: int) -> None:
-    """Put a request at a place of the heap that is empty, or above it."""
-    ranks, slots, half = t.keys, t.slots, len(t.slots) // 2
-    while at > 0:
-        above = (at - 1) // 2
-        if not goes_first(t, rank, slot, ranks[above], slots[half + above]):
-            break
-        ranks[at], slots[half + at] = ranks[above], slots[half + above]
-        at = above
-    ranks[at], slots[half + at] = rank, slot
+def _joined(t: Tables, station: int, a: int, b: int) -> int:
+    """Put the later of two heaps below the other, and return that; the first may be NONE."""
+    if a == NONE:
+        return b
+    if goes_first(t, station, b, a):
+        a, b = b, a
+    t.rows[b, NEXT] = t.rows[a, BELOW]
+    t.rows[a, BELOW] = b
+    return a
 
 
 @in_place
 def _take_first(t: Tables, station: int) -> int:
     """Take the request out of the heap that is served first."""
-    ranks, slots, half = t.keys, t.slots, len(t.slots) // 2
-    first = int(slots[half])
-    t.stops[station].waiting -= 1
-    count = t.stops[station].waiting
-    rank, slot = ranks[count], slots[half + count]
-    at = 0
-    while 2 * at + 1 < count:
-        below = 2 * at + 1
-        if below + 1 < count and goes_first(
-            t, ranks[below + 1], slots[half + below + 1], ranks[below], slots[half + below]
-        ):
-            below += 1
-        if not goes_first(t, ranks[below], slots[half + below], rank, slot):
-            break
-        ranks[at], slots[half + at] = ranks[below], slots[half + below]
-        at = below
-    ranks[at], slots[half + at] = rank, slot
-    return first
+    rows, stops = t.rows, t.stops
+    taken = int(stops[station].waiting_first)
+    # Those below it are joined two by two, and these pairs with each other, from the last on.
+    pairs, slot = NONE, rows[taken, BELOW]
+    while slot != NONE:
+        pair, following = slot, rows[slot, NEXT]
+        if following != NONE:
+            other, following = following, rows[following, NEXT]
+            pair = _joined(t, station, slot, other)
+        rows[pair, NEXT] = pairs
+        pairs, slot = pair, following
+    first = NONE
+    while pairs != NONE:
+        following = rows[pairs, NEXT]
+        first = _joined(t, station, first, pairs)
+        pairs = following
+    if first != NONE:
+        rows[first, NEXT] = NONE
+    stops[station].waiting_first = first
+    stops[station].waiting -= 1
+    return taken
 
 
 @in_place
-def _take_last(t: Tables, station: int) -> int:
-    """Take the request out of the heap that would be served last."""
-    ranks, slots, half = t.keys, t.slots, len(t.slots) // 2
-    t.stops[station].waiting -= 1
-    count = t.stops[station].waiting
-    worst = 0
-    for i in range(1, count + 1):
-        if goes_first(t, ranks[worst], slots[half + worst], ranks[i], slots[half + i]):
-            worst = i
-    slot = int(slots[half + worst])
-    if worst < count:  # It has nothing below it, so that what takes its place can only rise.
-        _rise(t, worst, ranks[count], slots[half + count])
-    return slot
+def _spread(t: Tables, station: int) -> int:
+    """Copy a heap into the second half of ``slots``, in no order; return where it begins."""
+    rows, slots, at = t.rows, t.slots, len(t.slots) // 2
+    if t.stops[station].waiting > 0:
+        slots[at] = t.stops[station].waiting_first
+        count, i = 1, 0
+        while i < count:
+            slot = rows[slots[at + i], BELOW]
+            while slot != NONE:
+                slots[at + count] = slot
+                count += 1
+                slot = rows[slot, NEXT]
+            i += 1
+    return at

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from worlds import Recording, flat, pipeline, requests
 
 from scenarios.application import Tokens
-from scenarios.cluster import DISCIPLINES, FIFO
+from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
 from sim.blocks.plane import BlocksPlane
 from sim.data_plane import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
 from sim.events_plane import EventsPlane
@@ -17,6 +17,7 @@ from sim.work import NEVER
 
 OPERATORS = 3
 END = 100_000
+LATE = {"discipline": EDF, "shed_late": True}
 PRIVATE = 100
 """Number of the first of the links of a query; those below are shared."""
 
@@ -173,7 +174,7 @@ def test_invariant_agreement_of_planes_on_random_networks(network, cuts, horizon
     assert known(one) == known(other)
 
 
-def crowd(kind, queries, births, servers=1, max_batch=1):
+def crowd(kind, queries, births, servers=1, max_batch=1, **queue):
     """Return what becomes of many queries that meet at one station, at the same moments."""
     recording = Recording()
     plane = kind(recording)
@@ -185,18 +186,27 @@ def crowd(kind, queries, births, servers=1, max_batch=1):
             max_batch,
             max_wait_ns=500,
             batch_factor=tuple(1 + 0.3 * i for i in range(max_batch)),
+            **queue,
         )
     )
     for query in range(queries):
         plane.open_source(0, query, requests([1000 * (i + 1) for i in range(births)]))
-        plane.route(0, query, pipeline(query, ("link", 0, 3.0), ("station", 0, 4.0)))
+        route = pipeline(query, ("link", 0, 3.0), ("station", 0, 4.0))
+        bound_ns, priority = 700 * (1 + query % 7), query % 3
+        plane.route(0, query, replace(route, bound_ns=bound_ns, priority=priority))
+    for at_ns in (5_000, 12_345):
+        plane.advance(at_ns)
+    plane.abort(12_500, 7)
     plane.advance(10**9)
     return known(recording)
 
 
 @pytest.mark.parametrize(("servers", "max_batch"), [(1, 1), (5, 1), (1, 7), (3, 4)])
-def test_planes_agree_where_many_queries_tie(servers, max_batch):
-    crowds = [crowd(kind, 300, 20, servers, max_batch) for kind in (BlocksPlane, EventsPlane)]
+@pytest.mark.parametrize("queue", [{}, {"discipline": EDF}, {"discipline": PRIORITY}, LATE])
+def test_planes_agree_where_many_queries_tie(servers, max_batch, queue):
+    crowds = [
+        crowd(kind, 300, 20, servers, max_batch, **queue) for kind in (BlocksPlane, EventsPlane)
+    ]
     assert len(crowds[0][1]) == 6000
     assert crowds[0] == crowds[1]
 

@@ -34,9 +34,19 @@ class Stream:
 
 
 def served(spec, *streams, mean=100.0):
-    """Return, by end and birth, (query, birth, outcome, end) of requests that visit one station."""
+    """Return, by end and birth, (query, birth, outcome, end) of requests that visit one station.
+
+    Both data planes must agree on it.
+    """
+    ends = ends_in(EventsPlane, spec, streams, mean)
+    assert ends == ends_in(BlocksPlane, spec, streams, mean)
+    return ends
+
+
+def ends_in(kind, spec, streams, mean):
+    """Return the same of one data plane."""
     recording = Recording()
-    plane = EventsPlane(recording)
+    plane = kind(recording)
     plane.add_station(spec)
     for query, stream in enumerate(streams):
         plane.open_source(0, query, requests(stream.births, allowance=stream.allowance))
