@@ -185,6 +185,31 @@ def test_a_language_model_sheds_whom_it_would_admit_too_late():
     ]
 
 
+@pytest.mark.parametrize("kind", [EventsPlane, BlocksPlane])
+def test_a_place_that_an_abort_frees_is_given_away_at_the_boundary(kind):
+    """The request of query 1 leaves at 30 the place that it was promised for the boundary at 140.
+
+    What comes at 50 could never fit, and is not queued; so the queue is not looked at before 140,
+    when the deadline of query 2 has passed.
+    """
+    recording = Recording()
+    plane = kind(recording)
+    plane.add_station(replace(generating(2, 1000), shed_late=True))
+    for query, (birth, sequences) in enumerate([(0, 1), (10, 1), (20, 1), (50, 3)]):
+        plane.open_source(0, query, requests([birth]))
+        route = pipeline(query, ("station", 0, Tokens(4, 9, sequences)))
+        plane.route(0, query, replace(route, bound_ns=80 if query == 2 else NEVER))
+    plane.abort(30, 1)
+    plane.advance(FOREVER)
+    ends = [recording.ends(query) for query in range(4)]
+    assert ends == [
+        [(0, COMPLETED, 140 + 8 * 50)],
+        [(10, DROPPED, 30)],
+        [(20, SHED, 140)],
+        [(50, DROPPED, 50)],
+    ]
+
+
 # Theory, in the block data plane, which gives the event data plane's departures and is quicker
 
 SERVICE_NS = 1_000_000
