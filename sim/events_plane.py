@@ -34,7 +34,6 @@ from sim.data_plane import (
 from sim.events_generation import GenerationStation
 from sim.events_request import Moment, Request, interrupt, rows_of
 from sim.events_station import Link, Station
-from sim.work import deadline_ns
 
 Stop = tuple[Callable[[Request, int, Any], Moment], int, float | Tokens]
 
@@ -183,8 +182,8 @@ class EventsPlane:
             self._end(request, UNSERVED)
             return
         route, stops = in_force
-        request.deployment, request.priority = route.deployment, route.priority
-        request.deadline_ns = deadline_ns(request.arrival_ns, route.bound_ns, request.allowance)
+        request.deployment = route.deployment
+        request.bound_ns, request.priority = route.bound_ns, route.priority
         self.under_way.setdefault(request.deployment, {})[request] = None
         request.process = self.env.process(self._travel(request, stops))
 

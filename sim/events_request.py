@@ -13,7 +13,7 @@ from scenarios.cluster import EDF, FIFO, PRIORITY
 from sim.clock import Clock
 from sim.data_plane import IN_FLIGHT, OUTCOMES
 from sim.request_rows import ENDED, QUERY, SIZE, queueing_at, width
-from sim.work import NEVER
+from sim.work import NEVER, deadline_ns
 
 LOW = EventPriority(NORMAL + 1)
 
@@ -44,7 +44,7 @@ class Request:
         compute_ns: per operator, being served.
         transfer_ns: per operator, on links towards it, and last on those of the answer.
         deployment: deployment that it has kept since its birth, or None.
-        deadline_ns: by when it is to be done; ``NEVER`` if it has no bound.
+        bound_ns: latency bound of its query; ``NEVER`` for none.
         priority: rank of its query's class of service, 0 for the first.
         outcome: how it ended, one of ``OUTCOMES``.
         ended_ns: when it ended.
@@ -63,7 +63,7 @@ class Request:
     compute_ns: list[int] = field(init=False)
     transfer_ns: list[int] = field(init=False)
     deployment: int | None = None
-    deadline_ns: int = NEVER
+    bound_ns: int = NEVER
     priority: int = 0
     outcome: str = IN_FLIGHT
     ended_ns: int = 0
@@ -75,6 +75,11 @@ class Request:
         self.batching_ns = [0] * operators
         self.compute_ns = [0] * operators
         self.transfer_ns = [0] * (operators + 1)
+
+    @property
+    def deadline_ns(self) -> int:
+        """By when it is to be done; ``NEVER`` if it has no bound."""
+        return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
 
 
 RANK: Mapping[str, Callable[[Request], int]] = {
