@@ -114,7 +114,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 def _rows(one: Report) -> dict[str, str]:
     """Return what the table shows of a summary, by its label."""
     met = one["slo_met_fraction"]
-    unfinished = {key: one[key] for key in ("unserved", "dropped", "lost", "in_flight")}
+    unfinished = {key: one[key] for key in ("unserved", "dropped", "shed", "lost", "in_flight")}
     return {
         "status": one["status"],
         "simulated": f"{one['simulated_s']:,.0f} of {one['horizon_s']:,.0f} s",

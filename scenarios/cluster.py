@@ -11,8 +11,12 @@ from hardware_models.prices import (
     machine_price_usd_per_hour,
     machine_vcpus,
 )
+from scenarios.nodes import pick_key
 
 DEVICE = "device"
+
+FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
+"""In which order stations serve what waits; see ``Cluster``."""
 
 
 @dataclass
@@ -159,6 +163,12 @@ class Cluster:
             plans that the desk offers; a planner may name plans with others.
         drain_timeout_s: how long a replaced deployment may take to finish what it holds.
         tick_s: period of telemetry, and of all control that depends on data.
+        discipline: in which order all stations serve what waits, devices' own included: ``fifo``
+            by arrival; ``edf`` by deadline, earliest first: a request's birth plus its latency
+            bound, and those without a bound last; ``priority`` by class of service, in the order
+            in which the workload, or else the application, lists its tiers.
+        shed_late: whether stations shed a request whose deadline has come by the time when a
+            server would take it, instead of serving it in vain.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -170,8 +180,11 @@ class Cluster:
     llm_sequences: int = 16
     drain_timeout_s: float = 30.0
     tick_s: float = 1.0
+    discipline: str = FIFO
+    shed_late: bool = False
 
     def __post_init__(self) -> None:
+        pick_key("cluster.discipline", self.discipline, DISCIPLINES, "discipline")
         if not self.nodes:
             raise ValueError(
                 "cluster.nodes={}: an empty cluster can run nothing; name at least one node with "

@@ -13,25 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.application import Tokens
+from scenarios.cluster import FIFO
 from scenarios.requests import RequestBlock
 from sim.rate_profile import RateProfile
-from sim.work import prompt_ns
+from sim.work import NEVER, prompt_ns
 
-COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT = (
+COMPLETED, UNSERVED, LOST, DROPPED, SHED, IN_FLIGHT = OUTCOMES = (
     "completed",
     "unserved",
     "lost",
     "dropped",
+    "shed",
     "in_flight",
 )
-OUTCOMES = (COMPLETED, UNSERVED, LOST, DROPPED, IN_FLIGHT)
 
 
 @dataclass(frozen=True)
 class Iterations:
     """How an engine generates tokens: iteration by iteration, with continuous batching.
 
-    At each iteration boundary the engine admits requests in the order of their arrival, as long as
+    At each iteration boundary the engine admits requests in the order of the queue, as long as
     their sequences find a place and their tokens memory. An iteration then lasts the prefill of
     those it admitted, which brings their first tokens, plus one decoding step of the sequences that
     were active before, which brings one token to each.
@@ -67,9 +68,12 @@ class StationSpec:
         max_wait_ns: longest that a free server waits for a batch to fill.
         batch_factor: time of a batch of 1, 2, ... requests over that of one request.
         speed: speed of the servers in time, in millionths of nominal.
-        capacity: most requests that may wait; more are dropped. None for no bound.
+        capacity: most requests that may wait; the last of the queue are dropped. None for no bound.
         iterations: how a language model generates; None for all other operators, which serve
             whole batches.
+        discipline: the order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds
+            for equal is ordered by (arrival at the station, query, request).
+        shed_late: whether a request is shed that a server would take at its deadline or later.
     """
 
     id: int
@@ -80,6 +84,8 @@ class StationSpec:
     speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
     capacity: int | None = None
     iterations: Iterations | None = None
+    discipline: str = FIFO
+    shed_late: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,10 +129,14 @@ class Route:
     Args:
         deployment: number of the deployment.
         visits: the stops.
+        bound_ns: latency bound of its query, from which deadlines follow; ``NEVER`` for none.
+        priority: rank of its query among the classes of service, 0 for the first.
     """
 
     deployment: int
     visits: tuple[Visit, ...]
+    bound_ns: int = NEVER
+    priority: int = 0
 
 
 class Recorder(Protocol):

@@ -4,7 +4,8 @@ See ``Iterations`` for the rules. Iterations between two changes of an engine's 
 equally long, so they are taken as one *run*: its end is known when it begins, and an arrival that
 the engine can admit cuts it at the next iteration boundary. At a boundary, requests that are done
 leave first, as departures do at any station; then, after all arrivals of that moment, the engine
-admits.
+admits. It admits by the queue's discipline those who wait then; whom it has promised a place at its
+next boundary keeps it, whoever comes in the meantime.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from simpy.events import NORMAL
 
 from scenarios.application import Tokens
 from sim.clock import Clock
-from sim.data_plane import DROPPED, LOST, StationSpec
-from sim.events_request import LOW, Moment, Request, interrupt
+from sim.data_plane import DROPPED, LOST, SHED, StationSpec
+from sim.events_request import LOW, RANK, Moment, Request, interrupt
 from sim.work import batch_ns, whole
 
 
@@ -94,7 +95,8 @@ class GenerationStation:
         self.env = env
         self.spec = spec
         self.iterations = spec.iterations
-        self.waiting: list[tuple[int, int, int, Job]] = []
+        self.rank = RANK[spec.discipline]
+        self.waiting: list[tuple[int, int, int, int, Job]] = []
         self.engines = [Engine(number) for number in range(spec.servers)]
         self.failed = False
         self.slowdown = 1.0
@@ -118,7 +120,8 @@ class GenerationStation:
             self.iterations.decode_ns
         ):
             raise Interrupt(DROPPED)  # It would never fit, and hold up all that come after it.
-        heappush(self.waiting, (self.env.now, request.query, request.number, job))
+        place = self.rank(request), self.env.now, request.query, request.number
+        heappush(self.waiting, (*place, job))
         if not self._dispatch_due:
             self._dispatch_due = True
             self._at(self.env.now, LOW, self._dispatch_arrivals)
@@ -143,12 +146,15 @@ class GenerationStation:
         """
         assigned: dict[Engine, None] = {}
         while self.waiting:
-            job = self.waiting[0][3]
+            job = self.waiting[0][-1]
             able = [engine for engine in self.engines if self._has_room(engine, job)]
             if not able:
                 break
-            engine = min(able, key=lambda engine: engine.sequences)  # of equals, the first
             heappop(self.waiting)
+            if self.spec.shed_late and job.request.deadline_ns <= self.env.now:
+                interrupt(job.request, SHED)
+                continue
+            engine = min(able, key=lambda engine: engine.sequences)  # of equals, the first
             engine.joining.append(job)
             engine.reserved[job] = job.kv_tokens
             assigned[engine] = None
@@ -236,14 +242,14 @@ class GenerationStation:
 
     def _drop_last(self, count: int) -> None:
         if count > 0:
-            self.waiting.sort(key=lambda member: member[:3])
+            self.waiting.sort()
             for *_, job in self.waiting[-count:]:
                 interrupt(job.request, DROPPED)
             del self.waiting[-count:]
 
     def withdraw(self, request: Request) -> None:
         """Take a request out, unless its prefill began."""
-        kept = [member for member in self.waiting if member[3].request is not request]
+        kept = [member for member in self.waiting if member[-1].request is not request]
         if len(kept) < len(self.waiting):
             heapify(kept)
             self.waiting = kept
@@ -255,8 +261,7 @@ class GenerationStation:
     def fail(self) -> None:
         """Lose everything that waits or is generated here, now and from now on."""
         self.failed = True
-        waiting = sorted(self.waiting, key=lambda member: member[:3])
-        jobs = [member[3] for member in waiting]
+        jobs = [member[-1] for member in sorted(self.waiting)]
         jobs += [job for engine in self.engines for job in engine.reserved]
         self.waiting.clear()
         for job in jobs:

@@ -7,7 +7,8 @@ in force at its birth, and at each stop waits in a queue until it is served:
 
 Time is in whole nanoseconds. At one timestamp, orders of the control plane come first (URGENT),
 then everything that arrives (NORMAL), then dispatch (LOW): a server that picks its next request
-sees all that have arrived by then, ordered by (arrival, query, request).
+sees all that have arrived by then, in the order of its discipline, of equals by (arrival, query,
+request).
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -50,7 +51,7 @@ class EventsPlane:
         self.stations: dict[int, Station | GenerationStation] = {}
         self.links: dict[int, Link] = {}
         self.sources: dict[int, Process] = {}
-        self.routes: dict[int, tuple[int, list[Stop]]] = {}
+        self.routes: dict[int, tuple[Route, list[Stop]]] = {}
         self.under_way: dict[int, dict[Request, None]] = {}
         self.born: list[Request] = []
         self.ended: list[Request] = []
@@ -102,7 +103,7 @@ class EventsPlane:
             if route is None:
                 self.routes.pop(query, None)
             else:
-                self.routes[query] = (route.deployment, self._stops(route))
+                self.routes[query] = (route, self._stops(route))
 
         self._order(at_ns, switch)
 
@@ -175,12 +176,14 @@ class EventsPlane:
 
     def _admit(self, request: Request) -> None:
         """Send a new request on its way, or end it at once if nothing serves its query."""
-        route = self.routes.get(request.query)
+        in_force = self.routes.get(request.query)
         self.born.append(request)
-        if route is None:
+        if in_force is None:
             self._end(request, UNSERVED)
             return
-        request.deployment, stops = route
+        route, stops = in_force
+        request.deployment = route.deployment
+        request.bound_ns, request.priority = route.bound_ns, route.priority
         self.under_way.setdefault(request.deployment, {})[request] = None
         request.process = self.env.process(self._travel(request, stops))
 

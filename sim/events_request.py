@@ -1,6 +1,6 @@
 """What every part of the event data plane shares: moments, requests, and the order of events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from simpy import Event, Process
 from simpy.events import NORMAL, EventPriority
 
+from scenarios.cluster import EDF, FIFO, PRIORITY
 from sim.clock import Clock
 from sim.data_plane import IN_FLIGHT, OUTCOMES
 from sim.request_rows import ENDED, QUERY, SIZE, queueing_at, width
+from sim.work import NEVER, deadline_ns
 
 LOW = EventPriority(NORMAL + 1)
 
@@ -42,6 +44,8 @@ class Request:
         compute_ns: per operator, being served.
         transfer_ns: per operator, on links towards it, and last on those of the answer.
         deployment: deployment that it has kept since its birth, or None.
+        bound_ns: latency bound of its query; ``NEVER`` for none.
+        priority: rank of its query's class of service, 0 for the first.
         outcome: how it ended, one of ``OUTCOMES``.
         ended_ns: when it ended.
         process: its life, if a deployment serves it.
@@ -59,6 +63,8 @@ class Request:
     compute_ns: list[int] = field(init=False)
     transfer_ns: list[int] = field(init=False)
     deployment: int | None = None
+    bound_ns: int = NEVER
+    priority: int = 0
     outcome: str = IN_FLIGHT
     ended_ns: int = 0
     process: Process | None = None
@@ -69,6 +75,19 @@ class Request:
         self.batching_ns = [0] * operators
         self.compute_ns = [0] * operators
         self.transfer_ns = [0] * (operators + 1)
+
+    @property
+    def deadline_ns(self) -> int:
+        """By when it is to be done; ``NEVER`` if it has no bound."""
+        return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
+
+
+RANK: Mapping[str, Callable[[Request], int]] = {
+    FIFO: lambda request: 0,
+    EDF: lambda request: request.deadline_ns,
+    PRIORITY: lambda request: request.priority,
+}
+"""By discipline, what a queue is ordered by; among equals, by (arrival there, query, request)."""
 
 
 def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:

@@ -2,14 +2,28 @@
 
 from collections import deque
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
 
 from sim.clock import NS_PER_S, Clock
-from sim.data_plane import DROPPED, LOST, LinkSpec, StationSpec
-from sim.events_request import LOW, Moment, Request, interrupt
+from sim.data_plane import DROPPED, LOST, SHED, LinkSpec, StationSpec
+from sim.events_request import LOW, RANK, Moment, Request, interrupt
 from sim.work import NOMINAL, batch_ns, whole
+
+
+class Waiting(NamedTuple):
+    """A request in a queue, which is ordered by rank, arrival, query and number."""
+
+    rank: int
+    entered_ns: int
+    query: int
+    number: int
+    request: Request
+    operator: int
+    work_ns: int
+    served: Moment
 
 
 class Station:
@@ -18,7 +32,8 @@ class Station:
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         self.env = env
         self.spec = spec
-        self.waiting: list[tuple[int, int, int, Request, int, int, Moment]] = []
+        self.rank = RANK[spec.discipline]
+        self.waiting: list[Waiting] = []
         self.serving: dict[Moment, tuple[list[Request], int]] = {}
         self.free_since = deque([env.now] * spec.servers)
         self.failed = False
@@ -32,10 +47,8 @@ class Station:
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         work_ns = whole(mean_ns * request.size * request.variability[operator])
-        heappush(
-            self.waiting,
-            (self.env.now, request.query, request.number, request, operator, work_ns, served),
-        )
+        place = self.rank(request), self.env.now, request.query, request.number
+        heappush(self.waiting, Waiting(*place, request, operator, work_ns, served))
         if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
             self._dispatch_at(self.env.now)
         return served
@@ -55,28 +68,36 @@ class Station:
         if spec.capacity is not None and excess > 0:
             self._drop_last(excess)
         while self.free_since and self.waiting:
-            full_ns = self.waiting[0][0] + spec.max_wait_ns
-            if len(self.waiting) < spec.max_batch and now < full_ns:
-                self._dispatch_at(full_ns)
-                return
+            if len(self.waiting) < spec.max_batch:
+                due_ns = min(each.entered_ns for each in self.waiting) + spec.max_wait_ns
+                if now < due_ns:
+                    self._dispatch_at(due_ns)
+                    return
             self._serve(now)
 
     def _serve(self, now: int) -> None:
         """Start a batch on the server that has been free longest."""
+        batch: list[Waiting] = []
+        while self.waiting and len(batch) < self.spec.max_batch:
+            first = heappop(self.waiting)
+            if self.spec.shed_late and first.request.deadline_ns <= now:
+                interrupt(first.request, SHED)
+            else:
+                batch.append(first)
+        if not batch:
+            return
         freed_ns = self.free_since.popleft()
-        count = min(len(self.waiting), self.spec.max_batch)
-        batch = [heappop(self.waiting) for _ in range(count)]
-        factor = self.spec.batch_factor[count - 1] if count > 1 else 1.0
-        work_ns = batch_ns(max(member[5] for member in batch), factor, self.slowdown)
+        factor = self.spec.batch_factor[len(batch) - 1] if len(batch) > 1 else 1.0
+        work_ns = batch_ns(max(each.work_ns for each in batch), factor, self.slowdown)
         finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
         self.busy_ns += finish_ns - now
-        for entered_ns, _, _, request, operator, _, served in batch:
+        for _, entered_ns, _, _, request, operator, _, served in batch:
             request.queueing_ns[operator] = max(0, freed_ns - entered_ns)
             request.batching_ns[operator] = now - max(entered_ns, freed_ns)
             request.compute_ns[operator] = finish_ns - now
             self.env.schedule(served, NORMAL, finish_ns - now)
-        last = batch[-1][6]
-        self.serving[last] = [member[3] for member in batch], finish_ns
+        last = batch[-1].served
+        self.serving[last] = [each.request for each in batch], finish_ns
         last.callbacks.append(self._release)
 
     def _release(self, served: Event) -> None:
@@ -92,13 +113,13 @@ class Station:
 
     def _drop_last(self, count: int) -> None:
         self.waiting.sort()
-        for member in self.waiting[-count:]:
-            interrupt(member[3], DROPPED)
+        for last in self.waiting[-count:]:
+            interrupt(last.request, DROPPED)
         del self.waiting[-count:]
 
     def withdraw(self, request: Request) -> None:
         """Take a request out of the queue, if it waits here."""
-        kept = [member for member in self.waiting if member[3] is not request]
+        kept = [each for each in self.waiting if each.request is not request]
         if len(kept) < len(self.waiting):
             heapify(kept)
             self.waiting = kept
@@ -106,7 +127,7 @@ class Station:
     def fail(self) -> None:
         """Lose everything that waits or is served here, now and from now on."""
         self.failed = True
-        lost = [member[3] for member in sorted(self.waiting, key=lambda member: member[:3])]
+        lost = [each.request for each in sorted(self.waiting)]
         lost += [request for batch, _ in self.serving.values() for request in batch]
         self.waiting.clear()
         for request in lost:

@@ -2,7 +2,8 @@
 
 Windows are aligned to multiples of the application's window length. A request belongs to the window
 of its birth; it is good if it was completed within the latency bound, and bad if it came late or
-was dropped, lost or unserved. A window is judged once its last request had its full bound of time:
+was dropped, shed, lost or unserved. A window is judged once its last request had its full bound of
+time:
 
     latency   good >= quantile x born
     accuracy  mean expected accuracy of what was served >= floor
@@ -40,7 +41,6 @@ from sim.window_counts import (
     ENDS,
     ENDS_TOTAL,
     GOOD,
-    NEVER,
     NEXT_NS,
     NOTED_NS,
     ONE,
@@ -68,6 +68,7 @@ from sim.window_counts import (
     take_windows,
     with_room,
 )
+from sim.work import NEVER
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -102,7 +103,7 @@ class Verdicts:
         born: requests born.
         good: completed within the bound.
         undecided: in flight at the horizon, with time left.
-        outcomes: requests by how they ended, in the order of ``OUTCOMES``, shape (n, 5).
+        outcomes: requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6).
         active_ns: time of the window in which the query lived.
         deployed_ns: time of it in which a deployment was in force.
         cost_usd: cost attributed to the query.

@@ -15,7 +15,7 @@ one size, so their variances add up as those of one factor; waits are independen
 fitted by a shifted log-normal with the same mean and variance, whose quantile is the prediction.
 
 Left out: batching (a plan's longest batching wait is added in full), dependence between stations,
-and variation of link capacity in time.
+queues that are not FIFO or shed, and variation of link capacity in time.
 """
 
 from collections.abc import Sequence

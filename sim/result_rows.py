@@ -6,7 +6,7 @@ import numpy as np
 
 from scenarios.application import ANSWER, Application, Pipeline
 from sim.clock import NS_PER_S, seconds
-from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
+from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED, UNSERVED
 from sim.desk import Order
 from sim.goodput import QUANTILES, Account, Trial, Verdicts
 from sim.query_board import QueryState
@@ -56,7 +56,7 @@ def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:
         "good": verdicts.good,
         **{
             outcome: verdicts.outcomes[:, OUTCOMES.index(outcome)]
-            for outcome in (COMPLETED, UNSERVED, LOST, DROPPED)
+            for outcome in (COMPLETED, UNSERVED, LOST, DROPPED, SHED)
         },
         "latency_mean_s": verdicts.mean_s(verdicts.sojourn_ns),
         **{
@@ -130,6 +130,7 @@ def query_row(
         "unserved": outcomes[UNSERVED],
         "lost": outcomes[LOST],
         "dropped": outcomes[DROPPED],
+        "shed": outcomes[SHED],
         "in_flight": outcomes[IN_FLIGHT],
         "true_device_factor": truth.device_factor,
         "true_access_rtt_s": truth.access_rtt_s,

@@ -30,6 +30,7 @@ from sim.request_rows import (
     queueing_at,
 )
 from sim.slots import grown, slot_of
+from sim.work import bound_of
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -39,9 +40,6 @@ IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
 
 ONE = 1 << 40
 """An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
-
-NEVER = np.iinfo(np.int64).max
-"""A time that does not come."""
 
 # Columns of accounts: what is counted for one query
 BOUND_NS = 0
@@ -161,12 +159,6 @@ def _extended(pool: Ints, link: int, heads: Ints, head: int) -> Ints:
     pool[-1, link] = 0
     heads[head] = size
     return pool
-
-
-@compiled
-def bound_of(bound_ns: int, allowance: float) -> int:
-    """Return the latency bound of a request with this allowance, in nanoseconds."""
-    return bound_ns if allowance == 1.0 else max(1, int(np.rint(bound_ns * allowance)))
 
 
 @inlined

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from scenarios.application import Application, LanguageModel, Tokens
+from scenarios.application import LanguageModel, Tokens
 from scenarios.cluster import DEVICE
 from scenarios.queries import QueryTruth
+from scenarios.scenario import Scenario
 from sim.clock import NS_PER_S, ns
 from sim.data_plane import DataPlane, LinkSpec, Route, StationSpec, Visit
 from sim.machines import Station
@@ -12,6 +13,7 @@ from sim.nominal import ACCESS, BACKHAUL, DOWN, UP, Nominal
 from sim.plan import Plan
 from sim.query_board import Deployment, QueryState
 from sim.rate_profile import RateProfile, constant, stepwise
+from sim.work import NEVER
 
 LinkName = tuple[str, str, int | None]
 
@@ -21,13 +23,15 @@ class Wiring:
 
     Args:
         data: the data plane.
-        application: whose requests.
+        scenario: what is simulated.
         nominal: the catalogue.
     """
 
-    def __init__(self, data: DataPlane, application: Application, nominal: Nominal) -> None:
+    def __init__(self, data: DataPlane, scenario: Scenario, nominal: Nominal) -> None:
         self._data = data
-        self._application = application
+        self._application = scenario.application
+        self._cluster = scenario.cluster
+        self._priorities = {tier: rank for rank, tier in enumerate(scenario.tiers)}
         self._nominal = nominal
         self._links: dict[LinkName, int] = {}
         self._links_made = 0
@@ -79,6 +83,8 @@ class Wiring:
                 else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
                 speed,
                 iterations=service.iterations,
+                discipline=self._cluster.discipline,
+                shed_late=self._cluster.shed_late,
             )
         )
 
@@ -108,4 +114,10 @@ class Wiring:
                         time_s /= state.truth.device_factor
                     work = time_s * NS_PER_S
                 visits.append(Visit(operator, station, None, work))
-        return Route(deployment.number, tuple(visits))
+        bound_s = query.slo.latency_s
+        return Route(
+            deployment.number,
+            tuple(visits),
+            NEVER if bound_s is None else ns(bound_s),
+            self._priorities[query.tier],
+        )

@@ -17,6 +17,9 @@ NOMINAL = 1_000_000
 
 NS_PER_S = 1_000_000_000
 
+NEVER = np.iinfo(np.int64).max
+"""A time that does not come."""
+
 
 @in_place
 def divided_up(work: int, rate: int) -> int:
@@ -75,6 +78,18 @@ def finish_ns(
 def whole(amount: float) -> int:
     """Return an amount as a whole number of at least 1, rounded half to even."""
     return max(1, int(np.rint(amount)))
+
+
+@in_place
+def bound_of(bound_ns: int, allowance: float) -> int:
+    """Return the latency bound of a request with this allowance, in nanoseconds."""
+    return bound_ns if allowance == 1.0 else max(1, int(np.rint(bound_ns * allowance)))
+
+
+@in_place
+def deadline_ns(birth_ns: int, bound_ns: int, allowance: float) -> int:
+    """Return by when a request is to be done, ``NEVER`` if that is the bound."""
+    return NEVER if bound_ns == NEVER else birth_ns + bound_of(bound_ns, allowance)
 
 
 @in_place

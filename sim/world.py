@@ -75,7 +75,7 @@ class World:
         )
         self.data = data_plane(Tee(self.book, *listeners) if listeners else self.book)
         self.env = Clock()
-        self._wiring = Wiring(self.data, scenario.application, self.office.nominal)
+        self._wiring = Wiring(self.data, scenario, self.office.nominal)
         self._deployments = Deployments(
             self.env,
             scenario.cluster,

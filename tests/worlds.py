@@ -83,8 +83,9 @@ def requests(
     size: Sequence[float] | None = None,
     operators: int = 1,
     length: Sequence[float] | None = None,
+    allowance: Sequence[float] | None = None,
 ) -> Iterator[RequestBlock]:
-    """Return a source of these requests, in one block; sizes and lengths are 1 unless given."""
+    """Return a source of these requests, in one block; all factors are 1 unless given."""
     count = len(arrival_ns)
     return iter(
         [
@@ -92,7 +93,7 @@ def requests(
                 np.array(arrival_ns, dtype=np.int64),
                 np.ones(count) if size is None else np.array(size, dtype=float),
                 np.ones(count) if length is None else np.array(length, dtype=float),
-                np.ones(count),
+                np.ones(count) if allowance is None else np.array(allowance, dtype=float),
                 np.ones((count, operators)),
             )
         ]

@@ -22,6 +22,7 @@ LATE = "late"
 ENDS = {
     "unserved": "unserved, born while no plan was in force",
     "dropped": "dropped at a full queue or a drain",
+    "shed": "shed when their deadline had come",
     "lost": "lost with a machine",
 }
 

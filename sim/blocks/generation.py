@@ -6,8 +6,9 @@ a row that takes its place until the last token.
 """
 
 from scenarios.compiled import in_place, inlined
-from sim.blocks.lists import drop_behind, end, gather, lose_arrivals, wait
-from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, NEVER, NONE, OUT, Records, Tables
+from sim.blocks.disciplines import sheds, wait_by_rank
+from sim.blocks.lists import drop_behind, end, gather, lose_arrivals
+from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, IS_SHED, NONE, OUT, Records, Tables
 from sim.request_rows import (
     AT,
     DEPLOYMENT,
@@ -21,7 +22,7 @@ from sim.request_rows import (
     operators_of,
     queueing_at,
 )
-from sim.work import batch_ns, prompt_ns, whole
+from sim.work import NEVER, batch_ns, prompt_ns, whole
 
 GHOST = -2
 """Outcome of a row that is kept for the sake of its engine only."""
@@ -45,14 +46,12 @@ def take_generation(t: Tables, station: int, until_ns: int) -> None:
                 now_ns = min(now_ns, _run_ends_ns(t.engines, engine))
         if now_ns >= until_ns:
             break
-        for engine in range(first, last):
-            if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
-                _end_run(t, station, engine, now_ns)
-        arrived = False
+        arrived, ended = False, _end_runs(t, station, first, last, now_ns)
         while i < n and rows[t.slots[i], AT] == now_ns:
             arrived |= _enter(t, station, model, t.slots[i], now_ns)
             i += 1
-        _hand_out(t, station, model, first, last)
+        if arrived or ended:
+            _hand_out(t, station, model, first, last, now_ns)
         for engine in range(first, last):
             if t.engines[engine].steps > 0 and t.engines[engine].joining_first != NONE:
                 _cut(t, station, engine, now_ns)
@@ -81,12 +80,12 @@ def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
     if jobs[slot].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
         end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
         return False
-    wait(rows, t.stops, station, slot)
+    wait_by_rank(t, station, slot)
     return True
 
 
 @in_place
-def _hand_out(t: Tables, station: int, model: int, first: int, last: int) -> None:
+def _hand_out(t: Tables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
     """Assign waiting requests in order, each to the engine with the fewest sequences."""
     rows, stops, engines, jobs = t.rows, t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
@@ -106,6 +105,9 @@ def _hand_out(t: Tables, station: int, model: int, first: int, last: int) -> Non
         stops[station].waiting -= 1
         if rows[slot, NEXT] == NONE:
             stops[station].waiting_last = NONE
+        if sheds(t, station, slot, now_ns):
+            end(rows, t.flights, t.ended, t.counts, slot, IS_SHED, now_ns)
+            continue
         engines[best].sequences += jobs[slot].sequences
         engines[best].kv_tokens += jobs[slot].kv_tokens
         rows[slot, NEXT] = engines[best].joining_first
@@ -122,6 +124,17 @@ def _cut(t: Tables, station: int, engine: int, now_ns: int) -> None:
         engines[engine].steps = steps
         if _run_ends_ns(engines, engine) == now_ns:
             _end_run(t, station, engine, now_ns)
+
+
+@in_place
+def _end_runs(t: Tables, station: int, first: int, last: int, now_ns: int) -> bool:
+    """End the runs that end now; tell whether any did."""
+    any_ended = False
+    for engine in range(first, last):
+        if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
+            _end_run(t, station, engine, now_ns)
+            any_ended = True
+    return any_ended
 
 
 @in_place

@@ -1,8 +1,9 @@
 """What the control plane takes from stops: requests of failing stations, and aborted ones."""
 
 from scenarios.compiled import in_place
+from sim.blocks.disciplines import lay_out, put
 from sim.blocks.lists import end, push, stay, wait
-from sim.blocks.tables import IS_DROPPED, IS_LOST, NONE, Tables
+from sim.blocks.tables import IS_DROPPED, IS_LOST, NONE, RANKED, Tables
 from sim.request_rows import AT, DEPLOYMENT, NEXT
 
 
@@ -10,6 +11,9 @@ from sim.request_rows import AT, DEPLOYMENT, NEXT
 def drop(t: Tables, stop: int, deployment: int, at_ns: int) -> None:
     """Drop the requests of a deployment that a stop holds; a server goes on with what it serves."""
     rows, stops = t.rows, t.stops
+    ranked = stops[stop].kind == RANKED
+    if ranked:
+        lay_out(t, stop)
     lists = (stops[stop].arriving_first, stops[stop].waiting_first, stops[stop].serving_first)
     stops[stop].arriving_first = stops[stop].arriving_last = NONE
     stops[stop].waiting_first = stops[stop].waiting_last = NONE
@@ -23,6 +27,8 @@ def drop(t: Tables, stop: int, deployment: int, at_ns: int) -> None:
                 end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, at_ns)
             elif i == 0:
                 push(rows, stops, stop, slot, rows[slot, AT])
+            elif i == 1 and ranked:
+                put(t, stop, slot)
             elif i == 1:
                 wait(rows, stops, stop, slot)
             else:
@@ -34,6 +40,8 @@ def drop(t: Tables, stop: int, deployment: int, at_ns: int) -> None:
 def lose(t: Tables, station: int, at_ns: int) -> None:
     """Lose all that a station has in its queue and in service."""
     rows, stops = t.rows, t.stops
+    if stops[station].kind == RANKED:
+        lay_out(t, station)
     lists = (stops[station].waiting_first, stops[station].serving_first)
     stops[station].waiting_first = stops[station].waiting_last = NONE
     stops[station].serving_first = stops[station].serving_last = NONE

@@ -11,6 +11,7 @@ from operator import itemgetter
 import numpy as np
 
 from scenarios.application import Tokens
+from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
 from sim.blocks.generation import drop_jobs, lose_jobs
 from sim.blocks.losses import drop, lose
@@ -26,12 +27,13 @@ from sim.blocks.tables import (
     GENERATION,
     LINK,
     MODEL,
-    NEVER,
     NONE,
+    RANKED,
     SINK,
     SINK_STOP,
     STATION,
     STOP,
+    TERMS,
     TOKENS,
     VISIT,
     Pool,
@@ -49,6 +51,7 @@ from sim.data_plane import (
 from sim.rate_profile import RateProfile
 from sim.request_rows import ENDED, width
 from sim.slots import grown
+from sim.work import NEVER
 
 _BLANK = np.zeros((), dtype=STOP)
 for _list in ("arriving", "waiting", "serving"):
@@ -84,6 +87,7 @@ class BlocksPlane:
         self._routes: dict[int, tuple[int, int, int]] = {}  # first visit, how many, whose
         self._orders: list[tuple[int, Callable[[], None]]] = []
         self._flights = np.zeros(64, dtype=np.int64)
+        self._terms = np.zeros(64, dtype=TERMS)
         self._pool = RowPool(0)
         self._tables: Tables | None = None
         self._order: np.ndarray | None = None
@@ -99,6 +103,10 @@ class BlocksPlane:
         stop = self._add_stop(("station", spec.id), spec.speed)
         row = self._stops.rows[stop]
         row["kind"] = STATION if spec.capacity is None else BOUNDED
+        row["discipline"] = DISCIPLINES.index(spec.discipline)
+        row["shed_late"] = spec.shed_late
+        if spec.discipline != FIFO or spec.shed_late:
+            row["kind"] = RANKED
         row["servers"] = spec.servers
         row["servers_at"] = self._servers.put(np.full(spec.servers, self.now_ns))
         row["free_ns"] = self.now_ns
@@ -201,6 +209,8 @@ class BlocksPlane:
         last = self._visits.append()
         self._visits.rows["stop"][last] = NONE
         self._flights = grown(self._flights, route.deployment + 1)
+        self._terms = grown(self._terms, route.deployment + 1)
+        self._terms[route.deployment] = route.bound_ns, route.priority
         self._routes[route.deployment] = first, len(route.visits), query
         self._sources.direct(at_ns, query, first, route.deployment)
         self._tables = self._order = None
@@ -357,6 +367,7 @@ class BlocksPlane:
                 servers=self._servers.array,
                 factors=self._factors.array,
                 flights=self._flights,
+                terms=self._terms,
                 free=pool.free,
                 out=pool.out,
                 born=pool.born,

@@ -1,8 +1,9 @@
 """Requests in the order in which a stop takes them: (arrival there, query, number)."""
 
 from scenarios.compiled import in_place
-from sim.blocks.tables import NEVER, Ints
+from sim.blocks.tables import Ints
 from sim.request_rows import NUMBER, QUERY
+from sim.work import NEVER
 
 MOVES = 8
 """Moves per request after which sorting by insertion is given up."""

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from scenarios.requests import RequestBlock
 from sim.blocks.tables import (
-    NEVER,
     NONE,
     SEGMENT,
     SOURCE,
@@ -17,6 +16,7 @@ from sim.blocks.tables import (
     Sources,
     Table,
 )
+from sim.work import NEVER
 
 Kind = TypeVar("Kind", bound=np.generic)
 

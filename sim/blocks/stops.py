@@ -8,7 +8,7 @@ data plane lets all arrivals precede dispatch. Rows that leave before the cut ar
 from scenarios.compiled import in_place, inlined
 from sim.blocks.lists import drop_behind, gather, lose_arrivals, stay, wait
 from sim.blocks.sorting import before, sort_slots
-from sim.blocks.tables import NEVER, NONE, OUT, Floats, Ints, Records, Tables
+from sim.blocks.tables import NONE, OUT, Floats, Ints, Records, Tables
 from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import (
     AT,
@@ -22,7 +22,7 @@ from sim.request_rows import (
     queueing_at,
     transfer_at,
 )
-from sim.work import NOMINAL, NS_PER_S, batch_ns, divided_up, finish_ns, step_at, whole
+from sim.work import NEVER, NOMINAL, NS_PER_S, batch_ns, divided_up, finish_ns, step_at, whole
 
 # Servers
 
@@ -188,7 +188,7 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
 def take_station(t: Tables, station: int, until_ns: int) -> None:
     """Let a station serve up to the cut."""
     rows, stops = t.rows, t.stops
-    _release(t, station, until_ns)
+    release(t, station, until_ns)
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
     if stops[station].failed:
         lose_arrivals(t, n)
@@ -208,7 +208,7 @@ def take_station(t: Tables, station: int, until_ns: int) -> None:
 def take_bounded(t: Tables, station: int, until_ns: int) -> None:
     """Let a station whose queue is bounded serve up to the cut, and drop what does not fit."""
     rows, stops = t.rows, t.stops
-    _release(t, station, until_ns)
+    release(t, station, until_ns)
     n = gather(rows, stops, t.keys, t.slots, station, until_ns)
     if stops[station].failed:
         lose_arrivals(t, n)
@@ -239,7 +239,7 @@ def order_out(rows: Ints, out: Ints, n: int, keys: Ints, slots: Ints) -> None:
 
 
 @inlined
-def _release(t: Tables, station: int, until_ns: int) -> None:
+def release(t: Tables, station: int, until_ns: int) -> None:
     """Let those go that were in service at the last cut and are done before the next."""
     rows, stops, out = t.rows, t.stops, t.out
     slot = stops[station].serving_first
@@ -335,16 +335,11 @@ def _next_start(rows: Ints, stops: Records, servers: Ints, station: int) -> int:
 
 @inlined
 def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
-    """Begin a batch on the server that has been free longest."""
-    rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
-    several, at = stops[station].servers, stops[station].servers_at
-    freed_ns = stops[station].free_ns if several == 1 else t.servers[at]
+    """Let the server that has been free longest take the first of a queue."""
+    rows, stops, slots = t.rows, t.stops, t.slots
     half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
-    n, work_ns, slot = 0, 0, stops[station].waiting_first
+    n, slot = 0, stops[station].waiting_first
     while slot != NONE and n < stops[station].max_batch and rows[slot, AT] <= start_ns:
-        visit = rows[slot, VISIT]
-        operator = visits[visit].operator
-        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, slot, visit, operator))
         slots[half + n] = slot
         n += 1
         slot = rows[slot, NEXT]
@@ -352,13 +347,27 @@ def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
     stops[station].waiting -= n
     if slot == NONE:
         stops[station].waiting_last = NONE
+    serve_batch(t, station, half, n, start_ns, until_ns)
+
+
+@inlined
+def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, until_ns: int) -> None:
+    """Serve the ``n`` rows of ``slots`` from index ``first`` on as a batch."""
+    rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
+    several, at = stops[station].servers, stops[station].servers_at
+    freed_ns = stops[station].free_ns if several == 1 else t.servers[at]
+    work_ns = 0
+    for i in range(first, first + n):
+        visit = rows[slots[i], VISIT]
+        operator = visits[visit].operator
+        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, slots[i], visit, operator))
     factor = t.factors[stops[station].factors_at + n - 1] if n > 1 else 1.0
     finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, factor)
     if several == 1:
         stops[station].free_ns = finish_ns
     else:
         replace_least(t.servers, at, several, finish_ns)
-    for i in range(half, half + n):
+    for i in range(first, first + n):
         slot = slots[i]
         visit = rows[slot, VISIT]
         entered_ns = rows[slot, AT]
@@ -366,14 +375,14 @@ def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
         rows[slot, VISIT] = visit + 1
         rows[slot, AT] = finish_ns
     # They leave at one moment, and reach what comes next in the order of query and number.
-    for i in range(half + 1, half + n):
+    for i in range(first + 1, first + n):
         slot, j = slots[i], i - 1
-        while j >= half and before(rows, 0, slot, 0, slots[j]):
+        while j >= first and before(rows, 0, slot, 0, slots[j]):
             slots[j + 1] = slots[j]
             j -= 1
         slots[j + 1] = slot
     left = t.counts[OUT]
-    for i in range(half, half + n):
+    for i in range(first, first + n):
         slot = slots[i]
         if finish_ns < until_ns:
             out[left] = slot
@@ -386,6 +395,12 @@ def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
 @inlined
 def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
     """Drop the last of a queue, as many as neither servers nor waiting room will take."""
+    drop_behind(t, station, room_at(t, station, now_ns), now_ns)
+
+
+@inlined
+def room_at(t: Tables, station: int, now_ns: int) -> int:
+    """Return how many can be at a bounded queue, those included that idle servers will take."""
     stops = t.stops
     several, at = stops[station].servers, stops[station].servers_at
     idle = 0
@@ -394,4 +409,4 @@ def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
     else:
         for i in range(at, at + several):
             idle += t.servers[i] <= now_ns
-    drop_behind(t, station, stops[station].capacity + idle * stops[station].max_batch, now_ns)
+    return int(stops[station].capacity + idle * stops[station].max_batch)

@@ -16,11 +16,10 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NONE = -1
-NEVER = np.iinfo(np.int64).max
 SINK_STOP = 0
 """Where requests that are done await the cut."""
 
-IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_IN_FLIGHT = range(len(OUTCOMES))
+IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_SHED, IS_IN_FLIGHT = range(len(OUTCOMES))
 """Outcomes, as rows hold them."""
 
 Records = NDArray[np.void]
@@ -67,6 +66,8 @@ STOP = _record(
     servers_at=INT,  # where the heap of its servers' free times begins in ``servers``
     max_batch=INT,
     max_wait_ns=INT,
+    discipline=INT,  # index into ``DISCIPLINES``
+    shed_late=INT,  # whether it sheds what is late
     capacity=INT,
     factors_at=INT,  # where its batch factors begin in ``factors``
     model=INT,  # the language model that it serves
@@ -74,10 +75,13 @@ STOP = _record(
 """A stop: a station, a link, or the sink, where requests that are done await the cut."""
 
 # Kinds of stops.
-SINK, LINK, STATION, BOUNDED, GENERATION = range(5)
+SINK, LINK, STATION, BOUNDED, RANKED, GENERATION = range(6)
 
 VISIT = _record(32, stop=INT, operator=INT, mean=FLOAT, tokens=INT)
 """A visit; each route is a run of them that ends in one whose stop is NONE."""
+
+TERMS = _record(16, bound_ns=INT, priority=INT)
+"""What requests of a deployment are promised; see ``Route``."""
 
 TOKENS = _record(24, prompt=FLOAT, output=FLOAT, sequences=INT)
 """What a visit to a language model takes."""
@@ -145,6 +149,7 @@ class Tables(NamedTuple):
         servers: free times of the servers of stations that have several, a heap each.
         factors: batch factors of stations.
         flights: requests under way, by deployment.
+        terms: what they are promised, by deployment.
         free: rows that are free, as a stack.
         out: rows that leave a stop before the cut, in the order in which they do.
         born: rows born since they were last told.
@@ -166,6 +171,7 @@ class Tables(NamedTuple):
     servers: Ints
     factors: Floats
     flights: Ints
+    terms: Records
     free: Ints
     out: Ints
     born: Ints

@@ -2,6 +2,7 @@
 
 from scenarios.compiled import in_place
 from sim.blocks.births import give_birth
+from sim.blocks.disciplines import take_ranked
 from sim.blocks.generation import take_generation
 from sim.blocks.lists import end, push, stay, wait
 from sim.blocks.stops import cross, order_out, serve_alone, take_bounded, take_link, take_station
@@ -13,6 +14,7 @@ from sim.blocks.tables import (
     LINK,
     NONE,
     OUT,
+    RANKED,
     SINK_STOP,
     STATION,
     Ints,
@@ -105,6 +107,8 @@ def _take(t: Tables, stop: int, until_ns: int) -> None:
         take_station(t, stop, until_ns)
     elif kind == BOUNDED:
         take_bounded(t, stop, until_ns)
+    elif kind == RANKED:
+        take_ranked(t, stop, until_ns)
     elif kind == GENERATION:
         take_generation(t, stop, until_ns)
 

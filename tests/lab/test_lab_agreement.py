@@ -90,6 +90,13 @@ def test_planes_agree_under_every_planner_of_a_comparison(capsys):
     )
 
 
+@pytest.mark.parametrize("queues", ["discipline=edf", "discipline=priority", "shed_late=true"])
+def test_planes_agree_on_queues_that_are_not_fifo_or_shed(queues, capsys):
+    crowd = ["workload.rate=0.3", "cluster.max_utilisation=0.95", f"cluster.{queues}"]
+    assert main(["agree", *GREEDY, *crowd]) == 0
+    assert "Greedy: EventsPlane and BlocksPlane agree on" in capsys.readouterr().out
+
+
 def test_a_nanosecond_is_found_and_shown(planes, capsys):
     assert main(["agree", *GREEDY, "data_plane._target_=own_planes.LongerByANanosecond"]) == 1
     out, err = capsys.readouterr()

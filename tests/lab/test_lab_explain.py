@@ -284,6 +284,7 @@ def window(index, **values):
         "unserved": 0,
         "lost": 0,
         "dropped": 0,
+        "shed": 0,
         "latency_mean_s": 0.5,
         "latency_p50_s": 0.5,
         "latency_p95_s": 1.0,

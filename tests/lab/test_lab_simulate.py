@@ -22,7 +22,7 @@ from planners import CheapestFeasible
 from sim.results import SCHEMAS
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
-ENDS = ("completed", "unserved", "lost", "dropped", "in_flight")
+ENDS = ("completed", "unserved", "lost", "dropped", "shed", "in_flight")
 GREEDY = "planner=cheapest_feasible"
 HEAVY = ("scipy", "sklearn", "seaborn", "polars", "matplotlib", "hydra", "rich", "numba")
 

@@ -1,23 +1,31 @@
 """The block data plane against the event data plane, its specification: the very same requests."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Recording, flat, pipeline, requests
 
 from scenarios.application import Tokens
+from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
 from sim.blocks.plane import BlocksPlane
 from sim.data_plane import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
 from sim.events_plane import EventsPlane
 from sim.rate_profile import NOMINAL, RateProfile
+from sim.work import NEVER
 
 OPERATORS = 3
 END = 100_000
+LATE = {"discipline": EDF, "shed_late": True}
 PRIVATE = 100
 """Number of the first of the links of a query; those below are shared."""
 
 BURSTS = st.lists(st.integers(0, 250), min_size=1, max_size=25, unique=True).map(sorted)
 SIZES = st.sampled_from((0.1, 1.0, 1.0, 2.5))
+BOUNDS_NS = st.sampled_from((40, 90, 300, NEVER))
+SHEDDING = st.sampled_from((False, False, True))
+QUEUES = st.sampled_from((FIFO, *DISCIPLINES))
 
 
 @st.composite
@@ -38,6 +46,8 @@ def batching(draw, number):
         batch_factor=(1.0, 1.3, 1.7)[:max_batch],
         speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
         capacity=draw(st.sampled_from((None, None, 0, 2))),
+        discipline=draw(QUEUES),
+        shed_late=draw(SHEDDING),
     )
 
 
@@ -55,6 +65,8 @@ def generating(draw, number):
             tuple(step_ns + more_ns * active for active in range(draw(st.integers(1, 5)))),
             draw(st.sampled_from((15, 40, 200))),
         ),
+        discipline=draw(QUEUES),
+        shed_late=draw(SHEDDING),
     )
 
 
@@ -80,7 +92,9 @@ def networks(draw):
         births = draw(BURSTS)
         sizes = [draw(SIZES) for _ in births]
         lengths = [draw(SIZES) for _ in births]
-        orders.append((0, "open_source", query, (births, sizes, lengths)))
+        allowances = [draw(SIZES) for _ in births]
+        orders.append((0, "open_source", query, (births, sizes, lengths, allowances)))
+        promised = {"bound_ns": draw(BOUNDS_NS), "priority": draw(st.integers(0, 2))}
         for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
             stops = []
             for spec in stations:
@@ -95,7 +109,7 @@ def networks(draw):
             if stops and draw(st.booleans()):
                 first = draw(st.sampled_from((0, PRIVATE + 10 * query)))
                 stops.append(("link", first + OPERATORS, 3.0))
-            route = pipeline(deployments, *stops) if stops else None
+            route = replace(pipeline(deployments, *stops), **promised) if stops else None
             orders.append((at_ns, "route", query, route))
             deployments += 1
         if draw(st.integers(0, 3)) == 0:
@@ -122,8 +136,9 @@ def built(kind, network):
         plane.add_link(spec)
     for at_ns, order, *what in orders:
         if order == "open_source":
-            query, (births, sizes, lengths) = what
-            plane.open_source(at_ns, query, requests(births, sizes, OPERATORS, lengths))
+            query, (births, sizes, lengths, allowances) = what
+            source = requests(births, sizes, OPERATORS, lengths, allowances)
+            plane.open_source(at_ns, query, source)
         else:
             getattr(plane, order)(at_ns, *what)
     return plane, recording
@@ -159,7 +174,7 @@ def test_invariant_agreement_of_planes_on_random_networks(network, cuts, horizon
     assert known(one) == known(other)
 
 
-def crowd(kind, queries, births, servers=1, max_batch=1):
+def crowd(kind, queries, births, servers=1, max_batch=1, **queue):
     """Return what becomes of many queries that meet at one station, at the same moments."""
     recording = Recording()
     plane = kind(recording)
@@ -171,18 +186,27 @@ def crowd(kind, queries, births, servers=1, max_batch=1):
             max_batch,
             max_wait_ns=500,
             batch_factor=tuple(1 + 0.3 * i for i in range(max_batch)),
+            **queue,
         )
     )
     for query in range(queries):
         plane.open_source(0, query, requests([1000 * (i + 1) for i in range(births)]))
-        plane.route(0, query, pipeline(query, ("link", 0, 3.0), ("station", 0, 4.0)))
+        route = pipeline(query, ("link", 0, 3.0), ("station", 0, 4.0))
+        bound_ns, priority = 700 * (1 + query % 7), query % 3
+        plane.route(0, query, replace(route, bound_ns=bound_ns, priority=priority))
+    for at_ns in (5_000, 12_345):
+        plane.advance(at_ns)
+    plane.abort(12_500, 7)
     plane.advance(10**9)
     return known(recording)
 
 
 @pytest.mark.parametrize(("servers", "max_batch"), [(1, 1), (5, 1), (1, 7), (3, 4)])
-def test_planes_agree_where_many_queries_tie(servers, max_batch):
-    crowds = [crowd(kind, 300, 20, servers, max_batch) for kind in (BlocksPlane, EventsPlane)]
+@pytest.mark.parametrize("queue", [{}, {"discipline": EDF}, {"discipline": PRIORITY}, LATE])
+def test_planes_agree_where_many_queries_tie(servers, max_batch, queue):
+    crowds = [
+        crowd(kind, 300, 20, servers, max_batch, **queue) for kind in (BlocksPlane, EventsPlane)
+    ]
     assert len(crowds[0][1]) == 6000
     assert crowds[0] == crowds[1]
 

@@ -1,18 +1,20 @@
 """What must hold in every data-plane world: random small ones, with drift, faults and aborts."""
 
-from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Recording, finish_step_by_step, flat, pipeline, requests
 
+from scenarios.cluster import DISCIPLINES, EDF, PRIORITY
 from sim.data_plane import (
     COMPLETED,
     DROPPED,
     IN_FLIGHT,
     LOST,
     OUTCOMES,
+    SHED,
     UNSERVED,
     LinkSpec,
     StationSpec,
@@ -43,40 +45,61 @@ def stations(draw, number=0, capacities=(None,)):
         batch_factor=(1.0, 1.3, 1.7)[:max_batch],
         speed=draw(profiles((NOMINAL, NOMINAL // 2, 333_333))),
         capacity=draw(st.sampled_from(capacities)),
+        discipline=draw(st.sampled_from(DISCIPLINES)),
+        shed_late=draw(st.booleans()),
     )
 
 
 ARRIVALS = st.lists(st.integers(0, 250), min_size=1, max_size=20, unique=True).map(sorted)
 SIZES = st.sampled_from((0.1, 1.0, 1.0, 2.5))
+PROMISES = st.fixed_dictionaries(
+    {"bound_ns": st.sampled_from((40, 90, 300)), "priority": st.integers(0, 2)}
+)
 
 
 # One station, against a second implementation
 
 
-def reference(spec, arrivals, mean_ns):
-    """Serve requests (arrival, query, number, size) at one station; return their (start, end).
+def rank_of(discipline, birth_ns, bound_ns, priority):
+    """Return what comes before arrival in a queue's order."""
+    if discipline == PRIORITY:
+        return priority
+    return birth_ns + bound_ns if discipline == EDF else 0
 
-    Written from the definition: the server that has been free longest takes the next batch as soon
-    as it is full, or its first member has waited long enough.
+
+def reference(spec, arrivals, mean_ns):
+    """Serve (rank, arrival, query, number, deadline, size) at one station; return (start, end).
+
+    Written from the definition: at each moment at which something may begin, free servers take the
+    first of those that are there, if they make a full batch or one has waited long enough. What is
+    shed ends when it would have started.
     """
-    queue = sorted(arrivals)
-    free = [0] * spec.servers
-    heapify(free)
-    times = {}
-    while queue:
-        first_ns = queue[0][0]
-        ready_ns = first_ns + spec.max_wait_ns
-        if len(queue) >= spec.max_batch:
-            ready_ns = min(ready_ns, queue[spec.max_batch - 1][0])
-        start_ns = max(heappop(free), first_ns, ready_ns)
-        batch = [each for each in queue[: spec.max_batch] if each[0] <= start_ns]
-        work_ns = max(max(1, round(mean_ns * each[3])) for each in batch)
-        work_ns = round(work_ns * spec.batch_factor[len(batch) - 1])
-        end_ns = finish_step_by_step(spec.speed, start_ns, work_ns * NOMINAL)
-        heappush(free, end_ns)
-        for each in batch:
-            times[each[1], each[0]] = start_ns, end_ns
-        queue = queue[len(batch) :]
+    free, times = [0] * spec.servers, {}
+    moments = sorted({each[1] for each in arrivals})
+    while moments:
+        now = heappop(moments)
+        while min(free) <= now:
+            queue = sorted(each for each in arrivals if each[1] <= now and each[2:4] not in times)
+            due_ns = min((each[1] + spec.max_wait_ns for each in queue), default=END)
+            if len(queue) < spec.max_batch and now < due_ns:
+                if queue:
+                    heappush(moments, due_ns)
+                break
+            batch = []
+            while queue and len(batch) < spec.max_batch:
+                each = queue.pop(0)
+                if spec.shed_late and each[4] <= now:
+                    times[each[2:4]] = now, now
+                else:
+                    batch.append(each)
+            if not batch:
+                continue
+            work_ns = max(max(1, round(mean_ns * each[5])) for each in batch)
+            work_ns = round(work_ns * spec.batch_factor[len(batch) - 1])
+            end_ns = finish_step_by_step(spec.speed, now, work_ns * NOMINAL)
+            free[free.index(min(free))] = end_ns
+            heappush(moments, end_ns)
+            times |= {each[2:4]: (now, end_ns) for each in batch}
     return times
 
 
@@ -90,10 +113,14 @@ def test_invariant_work_conservation_departures_equal_a_second_implementation(da
     for query in range(data.draw(st.integers(1, 3))):
         births = data.draw(ARRIVALS)
         sizes = [data.draw(SIZES) for _ in births]
+        promised = data.draw(PROMISES)
         plane.open_source(0, query, requests(births, sizes))
-        plane.route(0, query, pipeline(query, ("station", 0, mean_ns)))
+        plane.route(0, query, replace(pipeline(query, ("station", 0, mean_ns)), **promised))
         arrivals += [
-            (at_ns, query, number, size)
+            (
+                rank_of(spec.discipline, at_ns, **promised),
+                *(at_ns, query, number, at_ns + promised["bound_ns"], size),
+            )
             for number, (at_ns, size) in enumerate(zip(births, sizes, strict=True))
         ]
     plane.advance(END)
@@ -101,7 +128,8 @@ def test_invariant_work_conservation_departures_equal_a_second_implementation(da
     assert len(recording.records) == len(expected)
     for record in recording.records:
         start_ns = record.ended_ns - record.compute_ns[0]
-        assert (start_ns, record.ended_ns) == expected[record.query, record.arrival_ns]
+        assert (start_ns, record.ended_ns) == expected[record.query, record.number]
+        assert record.outcome == (SHED if start_ns == record.ended_ns else COMPLETED)
 
 
 @given(births=ARRIVALS, servers=st.integers(1, 3), mean_ns=st.sampled_from((10.0, 33.0, 80.0)))
@@ -132,6 +160,7 @@ class Network:
     sources: list[tuple[list[int], list[float]]]
     orders: list[tuple]
     routes: dict[int, tuple]
+    promises: list[dict]
 
     def plane(self):
         recording = Recording()
@@ -146,7 +175,8 @@ class Network:
             if kind == "route":
                 query, deployment = what
                 stops = self.routes.get(deployment)
-                plane.route(at_ns, query, None if stops is None else pipeline(deployment, *stops))
+                route = None if stops is None else pipeline(deployment, *stops)
+                plane.route(at_ns, query, route and replace(route, **self.promises[query]))
             else:
                 getattr(plane, kind)(at_ns, *what)
         return plane, recording
@@ -162,10 +192,11 @@ def networks(draw):
         LinkSpec(number, draw(profiles((10**9, 10**8))), draw(st.sampled_from((0, 15))))
         for number in range(2)
     ]
-    sources, orders, routes = [], [], {}
+    sources, orders, routes, promises = [], [], {}, []
     for query in range(draw(st.integers(1, 3))):
         births = draw(ARRIVALS)
         sources.append((births, [draw(SIZES) for _ in births]))
+        promises.append(draw(PROMISES))
         for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
             deployment = len(routes)
             stops = []
@@ -183,7 +214,7 @@ def networks(draw):
     if draw(st.booleans()):
         orders.append((draw(st.integers(1, 300)), "fail_station", 0))
     orders.sort(key=lambda order: order[0])
-    return Network(specs, links, sources, orders, routes)
+    return Network(specs, links, sources, orders, routes, promises)
 
 
 @given(network=networks(), horizon_ns=st.sampled_from((120, 350, END)))
@@ -210,6 +241,8 @@ def test_invariant_conservation_every_request_ends_exactly_once(network, horizon
     outcomes = {record.outcome for record in recording.records}
     if "fail_station" not in kinds:
         assert LOST not in outcomes
+    if not any(spec.shed_late for spec in network.stations):
+        assert SHED not in outcomes
     if "abort" not in kinds and all(spec.capacity is None for spec in network.stations):
         assert DROPPED not in outcomes
 

@@ -13,7 +13,7 @@ from hardware_models.devices import phones
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S, ns
-from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
+from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED, UNSERVED
 from sim.goodput import GoodputBook
 from sim.request_rows import (
     ALLOWANCE,
@@ -128,7 +128,7 @@ def test_latency_holds_if_good_requests_reach_the_quantile_of_those_born(late, m
     assert (verdict.latency_met, verdict.met, verdict.good) == (met, met, 20 - late)
 
 
-@pytest.mark.parametrize("outcome", [UNSERVED, LOST, DROPPED])
+@pytest.mark.parametrize("outcome", [UNSERVED, LOST, DROPPED, SHED])
 def test_what_is_not_completed_is_bad_however_soon_it_ended(outcome):
     for quantile, latency_s in ((0.95, inf), (0.9, 0.5)):
         case = served(SLO(latency_s=1.0, latency_quantile=quantile), [0.5] * 18)
@@ -312,7 +312,7 @@ def crowd(seed, queries=30, count=6_000):
     rows = np.zeros((count, width(2)), np.int64)
     rows[:, QUERY] = rng.integers(queries, size=count)
     rows[:, ARRIVAL] = rng.integers(ns(5 * WINDOW_S), size=count)
-    rows[:, OUTCOME] = rng.choice(len(OUTCOMES), count, p=[0.8, 0.05, 0.05, 0.05, 0.05])
+    rows[:, OUTCOME] = rng.choice(len(OUTCOMES), count, p=[0.75, *[0.05] * 5])
     rows[:, DEPLOYMENT] = np.where(rows[:, OUTCOME] == OUTCOMES.index(UNSERVED), -1, rows[:, QUERY])
     rows[:, ENDED] = rows[:, ARRIVAL] + rng.exponential(ns(2.0), count).astype(np.int64)
     rows.view(float)[:, ALLOWANCE] = rng.choice([1.0, 0.5, 2.5], count)
@@ -363,7 +363,7 @@ def test_counts_of_many_queries_are_those_of_a_second_way_to_count():
         bound_ns = np.rint(ns(each.queries.slo.latency_s) * allowance)
         in_flight = rows[:, OUTCOME] == OUTCOMES.index(IN_FLIGHT)
         assert each.born == mine.sum()
-        assert each.outcomes == np.bincount(rows[mine, OUTCOME], minlength=5).tolist()
+        assert each.outcomes == np.bincount(rows[mine, OUTCOME], minlength=len(OUTCOMES)).tolist()
         assert each.good == (done & (took_ns <= bound_ns)).sum()
         assert each.undecided == (mine & in_flight & (took_ns < bound_ns)).sum()
         ranked_s = sorted(np.rint(took_ns / allowance)[done] / 1e9)

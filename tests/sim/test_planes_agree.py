@@ -29,6 +29,12 @@ NODES = {
     "edge": Node("edge", "g2-standard-8", standby=1),
     "cloud": Node("cloud", "a2-highgpu-1g", count=2),
 }
+QUEUES = (
+    {},
+    {"discipline": "edf", "shed_late": True},
+    {"discipline": "priority"},
+)
+QUEUE_NAMES = ("fifo", "edf_shedding", "priority")
 
 
 def tables(kind: type, a_scenario: Scenario, seed: int) -> dict[str, pl.DataFrame]:
@@ -49,14 +55,15 @@ def agree(a_scenario: Scenario, seed: int) -> dict[str, pl.DataFrame]:
 @pytest.mark.parametrize("name", DRIFTS)
 @pytest.mark.parametrize("seed", range(3))
 def test_invariant_agreement_of_planes_under_drift(name, seed):
-    frames = agree(scenario(120.0, rate=0.2, drift=Drift(DRIFTS[name])), seed)
-    assert frames["queries"]["completed"].sum() > 100
+    queues = QUEUES[seed]
+    frames = agree(scenario(120.0, rate=0.2, drift=Drift(DRIFTS[name]), **queues), seed)
+    assert frames["queries"].select("completed", "shed").sum().sum_horizontal().item() > 100
 
 
 @pytest.mark.parametrize("name", shipped_applications())
-def test_invariant_agreement_of_planes_on_every_application(name):
+@pytest.mark.parametrize("queues", QUEUES, ids=QUEUE_NAMES)
+def test_invariant_agreement_of_planes_on_every_application(name, queues):
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
-    frames = agree(
-        Scenario(declared(name), Cluster(NODES), workload=workload, horizon_s=300.0), seed=1
-    )
+    cluster = Cluster(NODES, **queues)
+    frames = agree(Scenario(declared(name), cluster, workload=workload, horizon_s=300.0), seed=1)
     assert frames["queries"]["requests"].sum() > 0

@@ -33,6 +33,7 @@ FAILURES = Drift(
 )
 PLANNERS = {"cheapest": CheapestFeasible(), "restless": Restless()}
 DRIFTS = {"calm": Drift(), "failures": FAILURES}
+QUEUES = {"calm": {}, "failures": {"discipline": "edf", "shed_late": True}}
 
 
 def workload(*times, **changes):
@@ -66,7 +67,8 @@ class Witness(World):
 def world(request):
     """Return a world that ran to its end, for each planner and drift."""
     planner, drift = request.param
-    made = run(scenario(150, rate=0.15, drift=DRIFTS[drift]), PLANNERS[planner], world=Witness)
+    changing = scenario(150, rate=0.15, drift=DRIFTS[drift], **QUEUES[drift])
+    made = run(changing, PLANNERS[planner], world=Witness)
     made.frames = made.tables.take()
     made.drifts = drift
     return made
