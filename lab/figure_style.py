@@ -25,6 +25,7 @@ DPI = 150
 LEGEND_WIDTH = 88
 LEGEND_HANDLE = 9
 GREY = "0.45"
+EVENT_COLOR = "firebrick"
 DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
@@ -49,6 +50,18 @@ def time_unit(end_s: float) -> tuple[float, str]:
     if end_s > 4 * 3600:
         return 3600.0, "h"
     return (60.0, "min") if end_s > 600 else (1.0, "s")
+
+
+def mark_events(axes: Axes, events: Sequence[tuple[str, float]], end_s: float, per: float) -> None:
+    """Mark the events until an end by vertical lines, dashed in another way for each kind."""
+    seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
+    kinds = list(dict.fromkeys(kind for kind, _ in seen))
+    labelled: set[str] = set()
+    for kind, at_s in seen:
+        dashes = DASHES[1 + kinds.index(kind) % (len(DASHES) - 1)]
+        label = None if kind in labelled else kind
+        axes.axvline(at_s / per, color=EVENT_COLOR, lw=1.4, ls=(0, dashes), label=label)
+        labelled.add(kind)
 
 
 def from_zero(axes: Axes) -> None:

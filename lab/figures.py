@@ -20,7 +20,6 @@ from scipy import stats
 from lab import figure_data
 from lab.figure_data import Runs
 from lab.figure_style import (
-    DASHES,
     DPI,
     GREY,
     WIDTH_IN,
@@ -29,6 +28,7 @@ from lab.figure_style import (
     legend_in,
     log_ticks,
     looks,
+    mark_events,
     no_data,
     part_bars,
     say_no_data,
@@ -39,7 +39,6 @@ from lab.figure_style import (
     wrapped,
 )
 
-EVENT_COLOR = "firebrick"
 MOST_BANDS = 5
 
 
@@ -117,7 +116,7 @@ def goodput(runs: Runs) -> Figure:
             if name in windows:
                 ls = (0, dashes) if dashes else "-"
                 _steps(axes, windows[name], "goodput", per, label=name, color=color, ls=ls, lw=2)
-    _mark_events(axes, events, longest["end_s"][-1], per)
+    mark_events(axes, events, longest["end_s"][-1], per)
     axes.set(xlabel=f"simulated time ({unit})", xlim=(0, longest["end_s"][-1] / per))
     from_zero(axes)
     legend(figure, axes)
@@ -376,18 +375,6 @@ def _steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any
         legend=False,
         **look,
     )
-
-
-def _mark_events(axes: Axes, events: Sequence[tuple[str, float]], end_s: float, per: float) -> None:
-    """Mark the events until an end by vertical lines, dashed in another way for each kind."""
-    seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
-    kinds = list(dict.fromkeys(kind for kind, _ in seen))
-    labelled: set[str] = set()
-    for kind, at_s in seen:
-        dashes = DASHES[1 + kinds.index(kind) % (len(DASHES) - 1)]
-        label = None if kind in labelled else kind
-        axes.axvline(at_s / per, color=EVENT_COLOR, lw=1.4, ls=(0, dashes), label=label)
-        labelled.add(kind)
 
 
 def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:
