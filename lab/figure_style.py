@@ -52,10 +52,24 @@ def time_unit(end_s: float) -> tuple[float, str]:
     return (60.0, "min") if end_s > 600 else (1.0, "s")
 
 
-def mark_events(axes: Axes, events: Sequence[tuple[str, float]], end_s: float, per: float) -> None:
-    """Mark the events until an end by vertical lines, dashed in another way for each kind."""
+def mark_events(
+    axes: Axes,
+    events: Sequence[tuple[str, float]],
+    end_s: float,
+    per: float,
+    kinds: Sequence[str] = (),
+) -> None:
+    """Mark the events until an end by vertical lines, dashed in another way for each kind.
+
+    Args:
+        axes: axes over time.
+        events: kind of each event, and when it happens in seconds.
+        end_s: end of what is shown.
+        per: seconds in the unit of the axis.
+        kinds: all kinds, where several axes share a legend.
+    """
     seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
-    kinds = list(dict.fromkeys(kind for kind, _ in seen))
+    kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
     labelled: set[str] = set()
     for kind, at_s in seen:
         dashes = DASHES[1 + kinds.index(kind) % (len(DASHES) - 1)]

@@ -66,7 +66,7 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
             "said over all settings; the tables have each."
         )
     for metric in CLAIMED:
-        if len(chosen) > 1 and analysis.overall is not None:
+        if chosen and analysis.overall is not None:
             yield from _claim(analysis, metric, chosen)
     bounds = [name for name in planners_of(analysis.sweep) if name not in chosen]
     bounds = [name for name in bounds if name in set(done["planner"])]
@@ -88,8 +88,15 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Cl
         return
     name = str(best["planner"])
     interval = _interval(best["boot_low"], best["boot_high"])
-    where = "" if len(analysis.comparisons) == 1 else " over all settings"
-    text = f"{name} has the {metric.best}{where}: {_number(best['mean'])}{_unit(metric)}{interval}."
+    where = ""
+    if len(analysis.comparisons) > 1:
+        where = f", over the {analysis.pooled_runs:,} pairs of setting and seed that all finished"
+        where = where if len(chosen) > 1 else ", over all settings"
+    size = f"{_number(best['mean'])}{_unit(metric)}{interval}"
+    if len(chosen) == 1:
+        yield Claim(f"The {metric.label} of {name} is {size}{where}.")
+        return
+    text = f"{name} has the {metric.best}: {size}{where}."
     details = []
     rows = against(overall.differences.filter(metric=metric.name), name)
     rows = rows.filter(pl.col("other").is_in(chosen))
@@ -168,11 +175,12 @@ def _certainty(analysis: Analysis) -> str:
             "whether another seed would show the same. Add seeds, such as seed=0,1,2,3,4."
         )
     seeds = f"{least} to {most}" if least != most else f"{most}"
-    text = (
-        f"Intervals are 95 % intervals by the bootstrap over {seeds} seeds. A difference is called "
-        "clear if its interval leaves out 0 and p is below 0.05, which is the paired t-test's, "
-        "adjusted for all pairs by Holm's procedure."
-    )
+    text = f"Intervals are 95 % intervals by the bootstrap over {seeds} seeds."
+    if analysis.differences.height:
+        text += (
+            " A difference is called clear if its interval leaves out 0 and p is below 0.05, which "
+            "is the paired t-test's, adjusted for all pairs by Holm's procedure."
+        )
     if least < FEW_SEEDS:
         text += (
             f" With fewer than {FEW_SEEDS} seeds intervals by the bootstrap are too narrow; the "

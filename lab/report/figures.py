@@ -179,7 +179,7 @@ def _by_key(analysis: Analysis, key: str) -> Figure:
     """Draw the metrics over the values of a key: lines over numbers, dots over words."""
     frame = analysis.by_key[key]
     values = analysis.sweep.settings[key].unique(maintain_order=True)
-    [name] = short_keys([key])
+    name = dict(zip(analysis.sweep.keys, short_keys(list(analysis.sweep.keys)), strict=True))[key]
     if values.dtype.is_numeric():
         return _lines(analysis, frame, key, name)
     return _dots(analysis, frame, key, values.to_list())
@@ -270,6 +270,8 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
             _say_not_reached(axes)
         else:
             axes.set_xlim(min(0, low) - 0.03 * (high or 1), 1.08 * high or 1)
+        if np.isfinite(high):
+            _few_ticks(axes.xaxis)
         _percent(axes.xaxis, metric)
     if not alone:
         legend(figure, panels[GOODPUT])
@@ -301,6 +303,12 @@ def _finish(axes: Axes, metric: Metric) -> None:
         return
     from_zero(axes)
     _percent(axes.yaxis, metric)
+
+
+def _few_ticks(axis: Any) -> None:
+    """Leave room between the labels of an axis."""
+    axis.set_major_locator(MaxNLocator(4))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _percent(axis: Any, metric: Metric) -> None:
@@ -346,7 +354,7 @@ def _forest(analysis: Analysis, best: str) -> Figure:
         layout="constrained",
     )
     axes = figure.subplots()
-    axes.set_title(fill(f"Service goodput: {_label(best)} minus each other", 70))
+    axes.set_title(fill(f"Service goodput: {_label(best)} minus each other", 60))
     axes.axvline(0, color="black", lw=1.2)
     for at, (planner, look) in enumerate(
         (planner, look) for planner, look in _looks(analysis) if planner in planners
@@ -428,6 +436,8 @@ def _trade_off(axes: Axes, analysis: Analysis, frame: pl.DataFrame, metric: Metr
                 mfc="white" if row["dominated"] else look["color"],
                 mew=1.6,
                 ms=7.5,
+                clip_on=False,
+                zorder=3,
                 label=_label(planner),
             )
     if frame[metric.name].null_count():
@@ -444,6 +454,9 @@ def _trade_off(axes: Axes, analysis: Analysis, frame: pl.DataFrame, metric: Metr
             color=GREY,
         )
     axes.set_xlim(-0.02 * farthest, 1.08 * farthest)
+    _few_ticks(axes.xaxis)
+    if known.is_empty():
+        axes.set_xticks([])
     from_zero(axes)
     axes.set_ylim(top=1.15 * axes.get_ylim()[1])
 
@@ -493,7 +506,7 @@ def _over_time(analysis: Analysis) -> Figure:
         if name:
             axes.set_title(fill(name, 40), fontsize="medium")
         from_zero(axes)
-        mark_events(axes, _events(analysis, frame), end_s, per)
+        mark_events(axes, _events(analysis, frame), end_s, per, list(kinds))
     for axes in grid.flat[len(frames) :]:
         axes.set_visible(False)
     _legend_of_all(figure, grid.flat)

@@ -75,7 +75,8 @@ def counts(analysis: Analysis) -> str:
     ):
         parts.append(f"{part.height:,} {status[0]}")
     for status, part in sweep.without.group_by("status", maintain_order=True):
-        parts.append(f"{part.height:,} {status[0]} without results")
+        words = "failed without results" if status[0] == "failed" else status[0]
+        parts.append(f"{part.height:,} {words}")
     return ", ".join(parts)
 
 

@@ -1,8 +1,10 @@
 """What runs of a sweep were given, and which keys of it were varied."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,6 +15,8 @@ from lab.errors import InputError, shown
 # What a run is compared over, and what changes nothing of its results.
 APART = ("seed", "planner", "figures", "flush_every_s", "requests", "resume")
 APPLICATION = "application.name"
+# Last words of keys that say too little by themselves.
+VAGUE = ("name", "count", "events", "kind")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Settings = Mapping[str, Any]
 
@@ -21,10 +25,10 @@ class Configurations:
     """Reads configurations; those of one setting, which differ in their seed alone, only once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._known: dict[str, Settings] = {}
 
-    def read(self, path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the settings of a configuration, and its planner; each leaf by its whole key.
+    def read(self, path: Path) -> Settings:
+        """Return the settings of a configuration, each leaf by its whole key.
 
         Raises:
             InputError: it is no configuration.
@@ -34,10 +38,7 @@ class Configurations:
             if text not in self._known:
                 config = yaml.load(text, Loader=_LOADER)
                 rest = {key: part for key, part in config.items() if key not in APART}
-                self._known[text] = (
-                    dict(_leaves(rest, "")),
-                    dict(_leaves(config.get("planner") or {}, "")),
-                )
+                self._known[text] = dict(_leaves(rest, ""))
         except (AttributeError, OSError, UnicodeError, yaml.YAMLError):
             raise InputError(f"{path}: is missing or no configuration of a run") from None
         return self._known[text]
@@ -116,41 +117,67 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
 
 
 def short_keys(keys: Sequence[str]) -> list[str]:
-    """Return the last words of keys, as many as tell them apart."""
+    """Return the last words of keys, as many as tell them apart and say something."""
     for words in range(1, 1 + max((key.count(".") + 1 for key in keys), default=0)):
-        short = [".".join(key.split(".")[-words:]) for key in keys]
+        short = [".".join(key.split(".")[-words - (key.split(".")[-1] in VAGUE) :]) for key in keys]
         if len(set(short)) == len(short):
             return short
     return list(keys)
 
 
-def planner_names(
-    planners: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]],
-) -> list[str]:
-    """Name planners, and those of one name by what differs in their parameters.
+def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
+    """Name planners, and those of one name by what differs in their parameters and in their parts.
 
     Args:
-        planners: name, class, parameters and configuration of each.
+        planners: name, class and parameters of each, as their summaries have them.
     """
-    given = []
-    for name, kind, parameters, config in planners:
-        parts = {key.partition(".")[0] for key in config if "." in key}
-        own = {key: value for key, value in parameters.items() if key not in parts}
-        nested = {
-            key.removesuffix("._target_"): str(value).rpartition(".")[2]
-            if key.endswith("._target_")
-            else value
-            for key, value in config.items()
-            if "." in key
-        }
-        given.append((name, own | nested, kind))
     classes: dict[str, set[str]] = {}
-    for name, _, kind in given:
+    for name, kind, _ in planners:
         classes.setdefault(name, set()).add(kind)
     # Two classes of one name, say of two packages, are told apart by their packages.
     return distinct_names(
-        [(kind if len(classes[name]) > 1 else name, parameters) for name, parameters, kind in given]
+        [
+            (kind if len(classes[name]) > 1 else name, dict(_parameters(parameters)))
+            for name, kind, parameters in planners
+        ]
     )
+
+
+class _Bare(str):
+    """A name that stands without quotes among values."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _parameters(parameters: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield parameters by their keys; of a part, its class and its own parameters below it."""
+    for name, value in parameters.items():
+        part = _call(value) if isinstance(value, str) else None
+        if part is None:
+            yield f"{key}{name}", value
+        else:
+            yield f"{key}{name}", _Bare(ast.unparse(part.func))
+            below = {str(one.arg): _literal(one.value) for one in part.keywords}
+            yield from _parameters(below, f"{key}{name}.")
+
+
+def _call(text: str) -> ast.Call | None:
+    """Return what a text says if it is that of an object, such as ``Watch(alpha=0.01)``."""
+    try:
+        node = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    if not isinstance(node, ast.Call) or node.args or any(one.arg is None for one in node.keywords):
+        return None
+    return node
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
@@ -188,8 +215,5 @@ def _nested(value: Any) -> bool:
 
 
 def _kinds(value: Any) -> str:
-    """Return the kinds of the parts of a list, if each has one."""
-    if not isinstance(value, list) or not value:
-        return ""
-    kinds = [one.get("kind") if isinstance(one, dict) else None for one in value]
-    return ", ".join(map(str, kinds)) if all(kinds) else ""
+    """Return the kinds of the parts of a list, as its text names them."""
+    return ", ".join(re.findall(r"\bkind: ([\w-]+)", text_of(value)))

@@ -142,13 +142,11 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
     found = find(top)
     configurations = Configurations()
     summaries = list(found.runs.values())
-    given = [configurations.read(path / CONFIG) for path in found.runs]
-    settings = [one for one, _ in given]
-    planners = [planner for _, planner in given]
+    settings = [configurations.read(path / CONFIG) for path in found.runs]
     keys = swept_keys(settings)
     columns = {key: _column(key, [one.get(key) for one in settings]) for key in keys}
     names = [path.relative_to(top).as_posix() for path in found.runs]
-    runs = _runs(names, summaries, _planner_names(summaries, planners), columns)
+    runs = _runs(names, summaries, _planner_names(summaries), columns)
     without = pl.DataFrame(
         [(run, *why) for run, why in found.without.items()], schema=WITHOUT, orient="row"
     )
@@ -163,16 +161,14 @@ def _column(key: str, values: list[Any]) -> pl.Series:
     return pl.Series(key, [text_of(value) for value in values], pl.String)
 
 
-def _planner_names(
-    summaries: Sequence[Mapping[str, Any]], configs: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def _planner_names(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a name for the planner of each run, the same for the same planner only."""
-    known: dict[str, tuple[str, str, Mapping[str, Any], Mapping[str, Any]]] = {}
+    known: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
     identities = []
-    for one, config in zip(summaries, configs, strict=True):
-        identity = [one["planner"], one["planner_class"], one["planner_parameters"]]
+    for one in summaries:
+        identity = (one["planner"], one["planner_class"], one["planner_parameters"])
         identities.append(json.dumps(identity, sort_keys=True))
-        known.setdefault(identities[-1], (*identity, config))
+        known.setdefault(identities[-1], identity)
     names = dict(zip(known, planner_names(list(known.values())), strict=True))
     return [names[identity] for identity in identities]
 

@@ -51,9 +51,8 @@ def report(options: argparse.Namespace) -> int:
             say(f"{part}\n")
     else:
         _show(sweep, group)
-    for parent in sweep.compared:
-        if missing := never_ran(parent):
-            warn(f"{parent}: {missing}")
+        if missing := never_ran(group):
+            warn(f"{group}: {missing}")
     own = [] if group is None else _draw_own(sweep, group)
     try:
         large = write_frames(analysis, folder)
