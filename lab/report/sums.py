@@ -54,7 +54,10 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
         for frame in frames:
             (operators if "operator" in frame.columns else windows).append(frame)
     order = pl.DataFrame({"run": runs}).with_row_index("number")
-    return _joined(windows, order, "window"), _joined(operators, order, "at")
+    return (
+        _joined(windows, order, ("window",), ("start_s", "end_s", *WINDOW_S)),
+        _joined(operators, order, ("at", "operator", "completed"), PARTS),
+    )
 
 
 def _by_window(table: pl.LazyFrame, run: str) -> pl.LazyFrame:
@@ -115,8 +118,12 @@ def _unreadable(sweep: Sweep, runs: Sequence[str], error: Exception) -> str:
     return one_line(error)
 
 
-def _joined(frames: list[pl.DataFrame], order: pl.DataFrame, within: str) -> pl.DataFrame:
-    """Return the frames as one, in the order of the runs."""
+def _joined(
+    frames: list[pl.DataFrame], order: pl.DataFrame, names: Sequence[str], times: Sequence[str]
+) -> pl.DataFrame:
+    """Return the frames as one, in the order of the runs; their columns are there without rows."""
     if not frames:
-        return pl.DataFrame(schema={"run": pl.String, within: pl.Int64})
-    return pl.concat(frames).join(order, on="run").sort("number", within).drop("number")
+        kinds = {"run": pl.String, **dict.fromkeys(names, pl.Int64)}
+        schema = {**kinds, **dict.fromkeys(times, pl.Float64)}
+        return pl.DataFrame(schema=schema | {"operator": pl.String} if "at" in names else schema)
+    return pl.concat(frames).join(order, on="run").sort("number", names[0]).drop("number")
