@@ -340,7 +340,7 @@ def _forest(analysis: Analysis, best: str) -> Figure:
     settings = [one for one in short if one in set(found["setting"])]
     planners = [name for name in planners_of(analysis.sweep) if name in set(found["other"])]
     several = len(settings) > 1
-    labels = [fill(short[one] or POOLED, 30) for one in settings] if several else []
+    labels = [_broken(short[one] or POOLED, 30) for one in settings] if several else []
     heights = [
         max(0.24 * len(planners), 0.2 * len(label.splitlines()) + 0.06)
         for label in (labels or [""])
@@ -414,7 +414,7 @@ def _pareto(analysis: Analysis) -> Figure:
             axes.set_ylabel("service goodput (queries)")
             axes.set_xlabel(metric.title)
             if name:
-                axes.set_title(fill(name, 40), fontsize="medium")
+                axes.set_title(_broken(name, 32), fontsize="medium")
     first = grid[0, 0]
     first.plot([], [], "o", mfc="white", mew=1.6, ms=7.5, color=GREY, label="hollow: dominated")
     legend(figure, first)
@@ -504,7 +504,7 @@ def _over_time(analysis: Analysis) -> Figure:
                 )
         axes.set(xlabel=f"simulated time ({unit})", ylabel="queries", xlim=(0, end_s / per))
         if name:
-            axes.set_title(fill(name, 40), fontsize="medium")
+            axes.set_title(_broken(name, 32), fontsize="medium")
         from_zero(axes)
         mark_events(axes, _events(analysis, frame), end_s, per, list(kinds))
     for axes in grid.flat[len(frames) :]:
@@ -567,7 +567,7 @@ def _time(analysis: Analysis) -> Figure:
         axes.set(xlim=(0, 1), xlabel="share of the time that queries lived")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         if name:
-            axes.set_title(fill(name, 70), fontsize="medium")
+            axes.set_title(_broken(name, 70), fontsize="medium")
     legend(figure, grid[0])
     return figure
 
@@ -600,7 +600,7 @@ def _latency(analysis: Analysis) -> Figure:
         axes.invert_yaxis()
         axes.set(xlim=(0, 1.15 * longest / per or 1), xlabel=f"mean time of a request ({unit})")
         if name:
-            axes.set_title(fill(name, 70), fontsize="medium")
+            axes.set_title(_broken(name, 70), fontsize="medium")
     legend(figure, grid[0])
     return figure
 
@@ -690,7 +690,7 @@ def _bar_panels(
     """Return a figure with room for a bar for each planner, in a panel for each setting."""
     heights = [
         0.85
-        + 0.2 * len(fill(name, 70).splitlines())
+        + 0.2 * len(_broken(name, 70).splitlines())
         + sum(0.14 + 0.2 * len(wrapped(_label(one)).splitlines()) for one in frame["planner"])
         for name, frame in frames.items()
     ]
@@ -735,6 +735,11 @@ def _looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
     markers = islice(cycle(MARKERS), len(planners))
     for (name, color, dashes), marker in zip(looks(planners), markers, strict=True):
         yield name, {"color": color, "ls": (0, dashes) if dashes else "-", "marker": marker}
+
+
+def _broken(setting: str, width: int) -> str:
+    """Break the name of a setting into lines, if need be between a key and its value."""
+    return fill(setting.replace("=", "= "), width).replace("= ", "=")
 
 
 def _label(planner: str, longest: int = 60) -> str:
