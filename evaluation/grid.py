@@ -2,6 +2,7 @@
 
 A run's result is one JSON line in a file under ``outputs/evaluation``, written when it is done. An
 evaluation that was interrupted, or is asked for more seeds, makes only the runs that are missing.
+The processes stay for some minutes, for whoever asks for further runs.
 """
 
 import json
@@ -9,20 +10,20 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+from joblib import Parallel, delayed
 from omegaconf import OmegaConf
 
 from evaluation.fingerprint import ROOT, fingerprint
 from lab.api import Result, run
 from lab.compose import compose
+from lab.errors import one_line
 
 CACHE = ROOT / "outputs" / "evaluation"
 ONE_THREAD = (
@@ -35,6 +36,10 @@ ONE_THREAD = (
 
 Row = dict[str, Any]
 Measure = Callable[[Result], Mapping[str, Any]]
+
+
+class RunError(Exception):
+    """Some runs failed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,11 @@ class Job:
 
 @cache
 def _configuration(overrides: tuple[str, ...]) -> str:
-    return OmegaConf.to_yaml(compose(list(overrides)))
+    config = compose(list(overrides))
+    kept = [
+        str(key) for key in config if key != "about"
+    ]  # what an experiment is to show, no run reads
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(config, kept))
 
 
 @cache
@@ -98,57 +107,67 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 
     Returns:
         In the order of the jobs: labels, ``seed``, ``run_core_s``, and what was measured.
+
+    Raises:
+        RunError: a run failed; the others were made, and are kept.
     """
     path = cache / "runs.jsonl"
     kept = _read(path)
     keys = [job.key for job in jobs]
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in kept}
+    failures: list[str] = []
     if missing:
         _say(f"{len(missing)} of {len(jobs)} runs to make, {processes} at a time")
         for key, measured in _made(missing, processes):
+            if isinstance(measured, Exception):
+                failures.append(f"{_in_words(missing[key])}: {one_line(measured)}")
+                continue
             kept[key] = measured
             path.parent.mkdir(parents=True, exist_ok=True)  # Someone may clear outputs meanwhile.
             with path.open("a", encoding="utf-8") as file:
                 # The break before it ends a line that was cut off.
                 file.write("\n" + json.dumps({"key": key, "measured": measured}))
+    if failures:
+        raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
     return [
         {**job.labels, "seed": job.seed, **kept[key]} for key, job in zip(keys, jobs, strict=True)
     ]
 
 
-def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row]]:
-    """Yield runs as they are done."""
+def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row | Exception]]:
+    """Yield runs as they are done, or why they could not be."""
     # Numerical libraries read these when they are first loaded, in the new processes.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {
-            pool.submit(_one, job.overrides, job.seed, job.measure): key
-            for key, job in missing.items()
-        }
-        try:
-            for number, future in enumerate(as_completed(futures), start=1):
-                job = missing[futures[future]]
-                measured = future.result()
-                labels = ", ".join(str(value) for value in job.labels.values())
-                _say(
-                    f"  {number}/{len(missing)} {labels}, seed {job.seed}: "
-                    f"{measured['run_core_s']:.1f} s, {perf_counter() - started:.0f} s in all"
-                )
-                yield futures[future], measured
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    runs = Parallel(processes, return_as="generator_unordered")(
+        delayed(_attempt)(key, job.overrides, job.seed, job.measure) for key, job in missing.items()
+    )
+    for number, (key, measured) in enumerate(runs, start=1):
+        took = "failed" if isinstance(measured, Exception) else f"{measured['run_core_s']:.1f} s"
+        _say(
+            f"  {number}/{len(missing)} {_in_words(missing[key])}: {took}, "
+            f"{perf_counter() - started:.0f} s in all"
+        )
+        yield key, measured
 
 
-def _one(overrides: tuple[str, ...], seed: int, measure: Measure) -> Row:
-    """Make one run, in a process of the pool."""
+def _in_words(job: Job) -> str:
+    return ", ".join([*(str(value) for value in job.labels.values()), f"seed {job.seed}"])
+
+
+def _attempt(
+    key: str, overrides: tuple[str, ...], seed: int, measure: Measure
+) -> tuple[str, Row | Exception]:
+    """Make one run, in a process of the pool; return what was measured, or why it failed."""
     started = process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # What raised is counted, and shown on the page.
-        result = run([*overrides, f"seed={seed}"])
-    measured = dict(measure(result))
-    return {"run_core_s": round(process_time() - started, 2), **measured}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What raised is counted, and shown on the page.
+            result = run([*overrides, f"seed={seed}"])
+        measured = dict(measure(result))
+    except Exception as error:
+        return key, error
+    return key, {"run_core_s": round(process_time() - started, 2), **measured}
 
 
 def _read(path: Path) -> dict[str, Row]:

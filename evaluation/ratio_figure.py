@@ -6,8 +6,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from evaluation.figures import palette
 
-ABREAST = 0.16
-"""Rows between the dots of one scene."""
+ABREAST, TOGETHER = 0.16, 0.8
+"""Rows between the dots of one scene, and that all of them take at most."""
 
 MANY_DECADES = 100.0
 """Ratio of the ends of an axis from which on only powers of ten are marked."""
@@ -28,10 +28,11 @@ def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> 
     if paper is not None:
         axes.axvspan(*paper, color="0.6", alpha=0.3, lw=0, zorder=0, label="the paper")
     axes.axvline(1, color="0.35", lw=1, zorder=0.5)
+    abreast = min(ABREAST, TOGETHER / max(1, len(planners)))
     for number, planner in enumerate(planners):
         part = frame.filter(planner=planner).drop_nulls("ratio")
         y = [
-            scenes.index(scene) + ABREAST * (number - (len(planners) - 1) / 2)
+            scenes.index(scene) + abreast * (number - (len(planners) - 1) / 2)
             for scene in part["scene"]
         ]
         for position, ratio, least, most, sign in zip(

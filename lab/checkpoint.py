@@ -87,10 +87,6 @@ class Checkpoint:
         finally:
             self._file.close()
 
-    def remove(self) -> None:
-        """Remove the closed file: the run has finished, and nobody will go on from here."""
-        self.path.unlink()
-
 
 def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
     """Return the records of a checkpoint's whole lines."""

@@ -1,13 +1,19 @@
 """What the terminal shows: progress while a run goes on, and a table at its end."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 PIPE_WIDTH = 10_000  # wide enough that no table is cut where nobody sees a margin
@@ -60,6 +66,45 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Any]:
             bar.update(task, completed=now_s, rate=now_s / wall_s)
 
         yield advance
+
+
+@contextmanager
+def sweep_progress(runs: int) -> Iterator[Callable[[str, str], None]]:
+    """Show a bar over the runs of a sweep; yield what is to be told of each what it printed.
+
+    There is no bar where standard output is not a terminal. What runs printed is shown above the
+    bar, or written to the stream that it was printed to.
+    """
+    screen, out, err = console(), sys.stdout, sys.stderr
+    if not screen.is_terminal:
+
+        def write(printed: str, complained: str) -> None:
+            for text, stream in ((printed, out), (complained, err)):
+                stream.write(text)
+                stream.flush()
+
+        yield write
+        return
+    columns = (
+        TextColumn("sweep"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} runs"),
+        TimeElapsedColumn(),
+        TextColumn("to go"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True, redirect_stderr=err.isatty()) as bar:
+        task = bar.add_task("", total=runs)
+
+        def show(printed: str, complained: str) -> None:
+            if not err.isatty():
+                err.write(complained)
+                complained = ""
+            if text := (printed + complained).rstrip("\n"):
+                screen.print(text, markup=False, highlight=False, soft_wrap=True)
+            bar.advance(task)
+
+        yield show
 
 
 def _number(value: float | None, digits: int = 2) -> str:

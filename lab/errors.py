@@ -42,6 +42,15 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def raised_by(error: BaseException, packages: tuple[str, ...]) -> bool:
+    """Tell whether an exception is of one of these packages, or was raised by their code."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return any(name.split(".")[0] in packages for name in (type(error).__module__, where))
+
+
 def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
     """Turn what Hydra or OmegaConf raised into one sentence.
 
@@ -122,6 +131,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _missing_file(path: str, options: Iterable[str]) -> str:
     group, _, name = path.rpartition("/")
+    if path == "hydra/launcher/ray":
+        return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
     return f"{group}={name}: there is no such {group}; {choices(name, options)}"
 
 

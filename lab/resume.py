@@ -7,8 +7,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from lab.errors import InputError, shown
-from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, read_summary
+from lab.errors import shown
+from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, TakenError, read_summary
 from sim.request_table import REQUESTS
 from sim.results import SCHEMAS
 
@@ -24,24 +24,24 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
         alone: whether it is that of one planner.
 
     Raises:
-        InputError: it does not; the message names the key that differs, if it is that.
+        TakenError: it does not; the message names the key that differs, if it is that.
     """
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
-        raise InputError(f"{where}: holds no run to resume; {LEAVE_OUT}")
+        raise TakenError(f"{where}: holds no run to resume; {LEAVE_OUT}")
     try:
         there = OmegaConf.to_container(OmegaConf.load(directory / CONFIG))
     except (OSError, YAMLError) as error:
-        raise InputError(f"{where}: its {CONFIG} cannot be read: {error}") from None
+        raise TakenError(f"{where}: its {CONFIG} cannot be read: {error}") from None
     here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
     if different := _difference(there, here):
         key, old, new = different
-        raise InputError(
+        raise TakenError(
             f"{where}: holds a run of another configuration: {key} is {old} there and {new} here; "
             "resume with the keys that it was started with"
         )
     if alone and not is_finished(directory) and not (directory / CHECKPOINT).exists():
-        raise InputError(
+        raise TakenError(
             f"{where}: holds no {CHECKPOINT} to resume from; name another directory to start anew"
         )
 

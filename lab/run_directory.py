@@ -15,7 +15,12 @@ from lab.errors import InputError
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 ERROR = "error.txt"
+JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
+
+
+class TakenError(InputError):
+    """A directory holds something else, which is to stay as it is."""
 
 
 def write_aside(path: Path, text: str) -> None:
@@ -44,15 +49,15 @@ def claim(directory: Path, key: str = "hydra.run.dir") -> None:
         key: what the user named it by.
 
     Raises:
-        InputError: it holds results already, or what is left of a run to go on with.
+        TakenError: it holds results already, or what is left of a run to go on with.
     """
     if (directory / CHECKPOINT).exists() and (directory / CONFIG).exists():
-        raise InputError(
+        raise TakenError(
             f"{key}={directory}: holds a run that broke off; add resume=true to go on with it, "
             "name another directory or remove this one"
         )
     if (directory / SUMMARY).exists():
-        raise InputError(
+        raise TakenError(
             f"{key}={directory}: holds results already; name another directory or remove this one"
         )
     directory.mkdir(parents=True, exist_ok=True)

@@ -36,10 +36,30 @@ class WorkloadSchema(Workload):
 
 
 @dataclass
+class About:
+    """What an experiment is to show; no run depends on it.
+
+    Args:
+        figure: figures of the Compass paper that it stands for.
+        claim: what is claimed, in one sentence.
+        series: key whose values are compared.
+        metric: what is measured.
+        quick: what is set otherwise to try it out, by key.
+    """
+
+    figure: str = ""
+    claim: str = ""
+    series: str = ""
+    metric: str = ""
+    quick: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Settings:
     """A whole configuration.
 
     Args:
+        about: what it is to show.
         seed: seed of all random streams.
         horizon_s: length of the run in simulated seconds.
         flush_every_s: simulated seconds between two writings of results.
@@ -57,6 +77,7 @@ class Settings:
         planner: the planner, by class and parameters; without a class, those to compare, by name.
     """
 
+    about: About = field(default_factory=About)
     seed: int = 0
     horizon_s: float = 3600.0
     flush_every_s: float = 600.0

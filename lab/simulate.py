@@ -5,10 +5,15 @@ What is heavy is imported where it is needed, so that ``compass-sim --help`` is 
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
+"""Packages whose exceptions speak of the configuration, not of a fault of ours."""
+MOST_NAMED = 10
+"""Jobs that failed which are named, of many."""
 
 HELP = """\
 compass-sim simulates compound-AI serving and compares planners.
@@ -22,6 +27,7 @@ examples:
   compass-sim planner=videostorm workload.rate=0.2 drift=device_slowdown
   compass-sim planner._target_=my_pkg.MyPlanner       a planner of your own
   compass-sim -m experiment=speech_small 'seed=range(10)'
+  compass-sim -m hydra/launcher=joblib experiment=speech_small planner=greedy,vulcan seed=0,1
 
 choices:
 {groups}
@@ -32,9 +38,12 @@ keys that are often set:
   workload.rate        query arrivals per second (0.1)
   flush_every_s        simulated seconds between two writings of results (600)
   requests             true to write a table of all requests, too (false)
-  resume               true to go on with what broke off in hydra.run.dir (false)
+  resume               true to go on with what broke off in hydra.run.dir, or to make those runs
+                       of a sweep that are missing in hydra.sweep.dir (false)
   figures              false to draw none; compass-lab report DIR draws them later (true)
   hydra.run.dir        where results go (outputs/DATE/TIME); hydra.sweep.dir for sweeps
+  hydra/launcher       where runs of a sweep are made: basic, one after the other; joblib, on all
+                       cores; ray, on many machines (basic)
 
 options:
   --cfg job            print the whole configuration, every key, and do not run
@@ -63,12 +72,12 @@ def main() -> int:
 
     from lab.compose import VERSION_BASE
     from lab.console import complain
-    from lab.errors import InputError, composition_sentence
+    from lab.errors import InputError, composition_sentence, raised_by
     from lab.schemas import register
-    from lab.sweep import SweepDirectory
+    from lab.sweep import BrokenSweepError, Outcome
 
     register()
-    SweepDirectory.path = SweepDirectory.job_path = SweepDirectory.job_status = None
+    Outcome.forget()
 
     def refuse(message: str) -> NoReturn:
         raise InputError(f"{message}; compass-sim --help lists what there is")
@@ -80,20 +89,25 @@ def main() -> int:
         overrides = options.parse_args().overrides
         hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
-        complain(_interrupted(SweepDirectory.path, SweepDirectory.job_path))
+        complain(_interrupted(Outcome.path, Outcome.job_path))
         return INTERRUPTED
+    except BrokenSweepError as error:
+        _drop_if_empty(Outcome.path)
+        complain(str(error))
+        return FAILED
     except Exception as error:
-        _drop_if_empty(SweepDirectory.path)
-        if _raised_by_hydra(error):  # asked first: some of Hydra's own are OSErrors
+        _drop_if_empty(Outcome.path)
+        # Asked first: some of Hydra's own are OSErrors, or plain ValueErrors.
+        if isinstance(error, InputError) or raised_by(error, COMPOSING):
             complain(composition_sentence(error, overrides))
         elif isinstance(error, OSError):
             complain(f"hydra.run.dir: cannot be written: {error.strerror}: {error.filename}")
         else:
             raise
         return REFUSED
-    if SweepDirectory.path is not None:
-        return _sweep_status(SweepDirectory.path)
-    return SweepDirectory.job_status or OK
+    if Outcome.path is not None:
+        return _sweep_status(Outcome.path, Outcome.job_statuses)
+    return Outcome.job_status or OK
 
 
 def help_text() -> str:
@@ -109,23 +123,50 @@ def job(config: Any) -> int:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from lab.console import complain
-    from lab.errors import InputError, one_line
-    from lab.run_directory import ERROR, claim, write_aside
+    from lab.held import held
+    from lab.launchers import enter
+    from lab.sweep_news import telling
 
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
-    sweeping = hydra.mode == RunMode.MULTIRUN
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     assert isinstance(overrides, list)
-    label = f"job {hydra.job.num} ({', '.join(overrides)}): " if sweeping else ""
+    if hydra.mode != RunMode.MULTIRUN:
+        return attempt(config, overrides, directory)
+    enter(hydra)
+
+    def task() -> int:
+        with held(directory):
+            label = f"job {hydra.job.num} ({', '.join(overrides)}): "
+            return attempt(config, overrides, directory, label)
+
+    return telling(task, Path(hydra.sweep.dir), hydra.job.num)
+
+
+def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
+    """Simulate, and say in one sentence what went wrong, if anything did.
+
+    Args:
+        config: what Hydra composed.
+        overrides: what was overridden on the way.
+        directory: where results go.
+        label: what every line begins with, of a sweep.
+
+    Returns:
+        The exit status.
+    """
+    from lab.console import complain
+    from lab.errors import InputError, one_line
+    from lab.run_directory import ERROR, TakenError, claim, write_aside
+
+    taken = False
     try:
         if not config.resume:
             claim(directory)
         failure = simulate_all(config, overrides, directory, label)
         status = FAILED if failure else OK
     except InputError as error:
-        failure, status = str(error), REFUSED
+        failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
     except Exception as error:
         import traceback
 
@@ -133,7 +174,7 @@ def job(config: Any) -> int:
         failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
     if failure:
         complain(f"{label}{failure}")
-        if sweeping or status == FAILED:
+        if not taken and (label or status == FAILED):
             write_aside(directory / ERROR, f"{failure}\n")
         _drop_if_empty(directory)
     return status
@@ -156,13 +197,21 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     from lab import console, unreachable
     from lab.compose import set_up
     from lab.resume import check_resumable, is_finished
-    from lab.run_directory import CONFIG, ERROR, read_summary, write_aside, write_summary
+    from lab.run_directory import (
+        CHECKPOINT,
+        CONFIG,
+        ERROR,
+        read_summary,
+        write_aside,
+        write_summary,
+    )
 
     setup = set_up(config, overrides)
     for sentence in unreachable.warnings(setup):
         console.warn(f"{label}{sentence}")
-    if setup.resume and (not label or (directory / CONFIG).exists()):
-        check_resumable(directory, setup.config, setup.alone)
+    if setup.resume:
+        if not label or (directory / CONFIG).exists():
+            check_resumable(directory, setup.config, setup.alone)
         (directory / ERROR).unlink(missing_ok=True)
     if not setup.alone:
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
@@ -175,16 +224,26 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
 
     places = {name: directory if setup.alone else directory / name for name in setup.planners}
     to_run = [name for name in places if not (setup.resume and is_finished(places[name]))]
-    if not to_run:
+
+    def forget() -> None:
+        """Remove checkpoints of what has finished."""
+        for name, summary in summaries.items():
+            if summary["status"] == "finished":
+                (places[name] / CHECKPOINT).unlink(missing_ok=True)
+
+    # The last checkpoint goes when all is drawn: until then, there is something to go on with.
+    if not to_run and not any((place / CHECKPOINT).exists() for place in places.values()):
         console.say(f"{label}nothing to do: what ran in {_shown(directory)} has finished")
         return ""
     for name, place in places.items():
+        forget()
         if name in to_run:
             simulate_one(setup, name, place, note)
         else:
             note(None, read_summary(place))
     if setup.config.figures:
         draw(directory, list(summaries), setup.alone)
+    forget()
     if label:
         for one in summaries.values():
             console.say(f"{label}{console.in_short(one)}")
@@ -222,13 +281,9 @@ def simulate_one(setup: Any, name: str, place: Path, note: Any) -> None:
             clear(place)
         sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
         with live_progress(name, setup.config.horizon_s) as progress:
-            summary = simulate(
-                setup, name, setup.planners[name], sinks, progress, checkpoint.journal
-            )
+            simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.journal)
     finally:
         checkpoint.close()
-    if summary["status"] == "finished":
-        checkpoint.remove()
 
 
 def draw(directory: Path, planners: list[str], alone: bool) -> None:
@@ -253,20 +308,6 @@ def _shown(directory: Path) -> Path:
     return directory.relative_to(here) if directory.is_relative_to(here) else directory
 
 
-def _raised_by_hydra(error: BaseException) -> bool:
-    """Tell whether an exception speaks of the configuration, not of a fault of ours."""
-    from lab.errors import InputError
-
-    modules = ("hydra", "omegaconf", "antlr4", "yaml")
-    if isinstance(error, InputError) or type(error).__module__.startswith(modules):
-        return True
-    # Hydra also raises plain ValueErrors, such as for a group set to a number.
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(modules)
-
-
 def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
     """Say where the results of what was interrupted are, and what is not among them."""
     from lab.run_directory import SUMMARY, never_ran
@@ -275,19 +316,19 @@ def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
         _drop_if_empty(job_directory)
     missing = never_ran(job_directory) if job_directory is not None else ""
     directory = sweep or job_directory
-    if sweep is not None:  # Hydra's own record, which holds absolute paths
-        (sweep / "multirun.yaml").unlink(missing_ok=True)
     if directory is None or not directory.is_dir():
         return "interrupted before there were any results"
     where = _shown(directory.absolute())
-    return f"interrupted; {missing + '; ' if missing else ''}what was written is kept in {where}"
+    return (
+        f"interrupted; {missing + '; ' if missing else ''}what was written is kept in {where}, "
+        "and resume=true goes on from there"
+    )
 
 
 def _drop_if_empty(directory: Path | None) -> None:
     """Remove a directory below this one in which nothing was written, and emptied parents."""
     here = Path.cwd()
     while directory is not None and directory.is_dir() and here in directory.absolute().parents:
-        (directory / "multirun.yaml").unlink(missing_ok=True)
         try:
             directory.rmdir()
         except OSError:
@@ -295,17 +336,21 @@ def _drop_if_empty(directory: Path | None) -> None:
         directory = directory.parent
 
 
-def _sweep_status(directory: Path) -> int:
-    """Return the exit status of a sweep, by what its jobs left behind."""
+def _sweep_status(directory: Path, statuses: Mapping[int, int | None]) -> int:
+    """Say how many jobs of a sweep failed, and return its exit status."""
     from lab.console import complain, say
-    from lab.run_directory import ERROR, SUMMARY
+    from lab.run_directory import ERROR
 
     say(f"results: {_shown(directory.absolute())}")
-    failed = sorted(path.parent.name for path in directory.glob(f"*/{ERROR}"))
+    failed = sorted(number for number, status in statuses.items() if status != OK)
     if not failed:
         return OK
-    complain(f"jobs failed: {', '.join(failed)}; each has its {ERROR}")
-    return FAILED if any(directory.glob(f"*/{SUMMARY}")) else REFUSED
+    named = ", ".join(map(str, failed[:MOST_NAMED])) + ", ..." * (len(failed) > MOST_NAMED)
+    complain(
+        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; each has its {ERROR}, and "
+        "resume=true runs them again"
+    )
+    return REFUSED if set(statuses.values()) == {REFUSED} else FAILED
 
 
 if __name__ == "__main__":

@@ -1,33 +1,128 @@
-"""What only Hydra knows of a job or a sweep: its outcome, and where the sweep writes."""
+"""A sweep, in the process that starts it: what has to hold before, and what is seen of it after."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from lab.errors import InputError, key_of, raised_by
+from lab.held import held
+from lab.launchers import gave_up, launcher_name
+from lab.options import groups
+from lab.run_directory import JOBS
+from lab.sweep_jobs import Job, note_jobs, with_new_overrides
+from lab.sweep_news import listening
+
+MULTIRUN = "multirun.yaml"
+COMPILING_S = 120.0
+"""Simulated seconds in which what a planner and an application need is compiled: long enough for
+some queries to come, be planned and be served."""
 
 
-class SweepDirectory(Callback):
-    """Notes where a sweep or a job writes and what the last job returned, for ``main``'s end."""
+class BrokenSweepError(Exception):
+    """A sweep could not end; the message is one sentence for the user."""
+
+
+class Outcome(Callback):
+    """Notes where a sweep or a job writes and how jobs ended, for ``main``'s end."""
 
     path: ClassVar[Path | None] = None
     job_path: ClassVar[Path | None] = None
     job_status: ClassVar[int | None] = None
+    job_statuses: ClassVar[dict[int, int | None]] = {}
+
+    @classmethod
+    def forget(cls) -> None:
+        """Forget what an earlier command in this process noted."""
+        cls.path = cls.job_path = cls.job_status = None
+        cls.job_statuses = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the directory of the sweep."""
-        SweepDirectory.path = Path(config.hydra.sweep.dir)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Drop Hydra's own record, which holds absolute paths; each job has its config.yaml."""
-        (Path(config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
+        Outcome.path = Path(config.hydra.sweep.dir)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the directory of a job."""
-        SweepDirectory.job_path = Path(config.hydra.runtime.output_dir)
+        Outcome.job_path = Path(config.hydra.runtime.output_dir)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note what a job returned."""
         status = job_return.return_value
-        SweepDirectory.job_status = status if isinstance(status, int) else None
+        Outcome.job_status = status if isinstance(status, int) else None
+
+
+@contextmanager
+def under_way(
+    config: DictConfig, jobs: Sequence[Job], compose: Callable[[Job], DictConfig]
+) -> Iterator[None]:
+    """Check all that can be checked before a sweep, and watch over it while the body runs it.
+
+    Args:
+        config: the configuration of the sweep; its directory becomes an absolute path, for jobs
+            may run elsewhere.
+        jobs: the overrides of each job.
+        compose: composes a job.
+
+    Raises:
+        InputError: something in the input is wrong; nothing was written.
+        BrokenSweepError: what ran the jobs gave up.
+    """
+    # Each value once, with first values of other keys: to compose all jobs here, one after the
+    # other, would hold up those who run them.
+    composed = [(job, compose(job)) for job in with_new_overrides(jobs)]
+    directory = Path(config.hydra.sweep.dir).absolute()
+    with read_write(config), open_dict(config):
+        quoted = str(directory).replace("'", "\\'")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+        config.hydra.sweep.dir = str(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    busy = f"hydra.sweep.dir={directory}: another sweep is under way there; wait for its end"
+    with held(directory, busy):
+        note_jobs(directory, jobs, config.resume)
+        if launcher_name(config) != "basic":
+            compile_first(composed)
+        try:
+            with listening(directory, len(jobs)) as Outcome.job_statuses:
+                yield
+        except Exception as error:
+            if not raised_by(error, ("ray", "joblib")):
+                raise
+            raise BrokenSweepError(gave_up(error, config)) from None
+        finally:
+            # Hydra's own record, which holds absolute paths; each job has its config.yaml.
+            (directory / MULTIRUN).unlink(missing_ok=True)
+            if [path.name for path in directory.iterdir()] == [JOBS]:
+                (directory / JOBS).unlink()  # Nothing ever ran, so there is no sweep to go on with.
+
+
+def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
+    """Compile what the jobs need, if nothing is compiled yet, so that not every process does.
+
+    Args:
+        composed: jobs and their configurations, of which those that differ in more than values are
+            simulated for a while.
+    """
+    from scenarios.compiled import is_cold
+
+    if not is_cold():
+        return
+    from lab.compose import set_up
+    from lab.runner import simulate
+
+    parts = groups()
+    choices = {
+        tuple(one for one in job if key_of(one) in parts): (job, config) for job, config in composed
+    }
+    for job, config in choices.values():
+        short = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        short.horizon_s = min(short.horizon_s, COMPILING_S)
+        try:
+            setup = set_up(short, job)
+        except InputError:
+            continue  # The job itself will tell.
+        for name, planner in setup.planners.items():
+            simulate(setup, name, planner, [])

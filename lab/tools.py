@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
 from lab import agreement_tool, table_tools
@@ -12,16 +13,21 @@ from lab.report import tool as report_tool
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 TOOLS = ("check-planner", "report", "explain", "agree", "list", *table_tools.TOOLS)
 
+FURTHER = "compass_lab.tools"
+"""Entry points of tools from outside this package: modules with a function ``add_parser``."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one tool; return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words and not words[0].startswith("-") and words[0] not in TOOLS:
+    further = entry_points(group=FURTHER)
+    known = (*TOOLS, *further.names)
+    if words and not words[0].startswith("-") and words[0] not in known:
         from lab.errors import choices
 
-        print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], TOOLS)}", file=sys.stderr)
+        print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], known)}", file=sys.stderr)
         return REFUSED
-    options = _parser().parse_args(words)
+    options = _parser(further).parse_args(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script does not see the current directory.
     from hardware_models.errors import TableError, UnknownNameError
@@ -37,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(further: EntryPoints) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("compass-lab", description="Tools around compass-sim.")
     tools = parser.add_subparsers(title="tools", required=True, metavar="TOOL")
     check = tools.add_parser("check-planner", help="check that a planner keeps its contract")
@@ -50,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     list_ = tools.add_parser("list", help="list what the configuration can be composed of")
     list_.set_defaults(tool=list_options)
     table_tools.add_parsers(tools)
+    for each in further:
+        each.load().add_parser(tools)
     return parser
 
 

@@ -53,6 +53,11 @@ def _prepare() -> None:
 _prepare()
 
 
+def is_cold() -> bool:
+    """Tell whether nothing of this source is compiled yet."""
+    return next(DIRECTORY.rglob("*.nbi"), None) is None
+
+
 def compiled(function: Function) -> Function:
     """Compile a function on its first call."""
     return _compiled(function)

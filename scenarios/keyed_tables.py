@@ -1,7 +1,7 @@
 """Tables of an application, looked up by key: knobs, data sets and strata."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -148,5 +148,12 @@ def application_tables(where: str) -> dict[str, KeyedTable]:
             raise TableError(
                 f"{tables[file.stem].file.name} and {file.name} both hold a table {file.stem!r}"
             )
-        tables[file.stem] = KeyedTable(file)
+        state = file.stat()
+        tables[file.stem] = _keyed_table(file, file.absolute(), state.st_mtime_ns, state.st_size)
     return tables
+
+
+@lru_cache(maxsize=256)
+def _keyed_table(file: Path, absolute: Path, changed_ns: int, size: int) -> KeyedTable:
+    """Return a table that is read once a process, unless its file changes."""
+    return KeyedTable(file)

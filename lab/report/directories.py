@@ -1,13 +1,15 @@
 """Finding the runs of a sweep, and what of it has no results."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lab.errors import InputError, one_line
-from lab.run_directory import CONFIG, ERROR, SUMMARY, never_ran
+from lab.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran
 from sim.request_table import REQUESTS
 from sim.results import SCHEMAS
 
@@ -80,10 +82,22 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
     for path in inside:
         if depth and not path.name.startswith(".") and not path.is_symlink():
             _visit(path, top, found, depth - 1)
-    numbers = {int(path.name) for path in inside if path.name.isdecimal()}
-    for number in sorted(set(range(max(numbers, default=0))) - numbers) if 0 in numbers else ():
-        gap = (directory / str(number)).relative_to(top).as_posix()
-        found.without[gap] = ("missing", "there is no such directory, though later jobs have one")
+    if all(path.name.isdecimal() for path in inside):
+        for number in sorted(_expected(directory, inside) - {int(path.name) for path in inside}):
+            gap = (directory / str(number)).relative_to(top).as_posix()
+            found.without[gap] = ("missing", "never ran")
+
+
+def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
+    """Return the numbers of the jobs of a sweep, which it noted, or of those up to the last one."""
+    if (directory / JOBS).is_file():
+        try:
+            jobs = yaml.safe_load((directory / JOBS).read_text(encoding="utf-8"))
+            return set(range(len(jobs)))
+        except (OSError, TypeError, UnicodeError, yaml.YAMLError):
+            raise InputError(f"{directory / JOBS}: cannot be read") from None
+    numbers = {int(path.name) for path in inside}
+    return set(range(max(numbers))) if 0 in numbers else set()
 
 
 def _why_none(directory: Path, found: Found) -> str:

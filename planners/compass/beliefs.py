@@ -382,22 +382,17 @@ class Beliefs:
         """
         view = self._wide.view
         self._judge_all(self.shown)
-        for index in dict.fromkeys([*self.shown, *shared]):
-            seen = self.shown.get(index)
-            if seen is not None:
-                its = self._plans[index]
-                probability = self._sure(index, seen) * its.in_time
-                good = (probability > 0) & self._accurate(index, seen)
-            elif least_hope is not None and self._kept_history is not None:
-                seen = self._expected(index)
-                hope = self._sure(index, seen)
-                if hope < least_hope:
-                    continue
-                [its] = self._judged({index: seen})
-                probability = its.in_time * (HOPED + (1 - HOPED) * hope)
-                good = probability > 0
-            else:
-                continue
+        known = [
+            (index, its, self._sure(index, seen) * its.in_time)
+            for index, seen in self.shown.items()
+            for its in [self._plans[index]]
+        ]
+        if least_hope is not None and self._kept_history is not None:
+            known += self._hoped([each for each in shared if each not in self.shown], least_hope)
+        for index, its, probability in known:
+            good = probability > 0
+            if index in self.shown and not self._accurate(index, self.shown[index]):
+                good[:] = False
             station = view.station[its.number]
             if index not in shared:
                 good &= (station < 0).all(axis=1)
@@ -411,6 +406,25 @@ class Beliefs:
                 its.filled[rows],
                 self._query.requests_per_s * view.backhaul_up_s[its.number[rows]],
             )
+
+    def _hoped(
+        self, indices: Sequence[int], least: float
+    ) -> list[tuple[int, "PayablePlans", Floats]]:
+        """Return plans of configurations that were not profiled, and how likely they would do.
+
+        Args:
+            indices: the configurations.
+            least: probability of being accurate enough from which on they count.
+        """
+        expected = self._expected(indices)
+        hopes = {index: self._sure(index, seen) for index, seen in expected.items()}
+        expected = {index: seen for index, seen in expected.items() if hopes[index] >= least}
+        if not expected:
+            return []
+        return [
+            (index, its, its.in_time * (HOPED + (1 - HOPED) * hopes[index]))
+            for index, its in zip(expected, self._judged(expected), strict=True)
+        ]
 
     def promise(self) -> Floats:
         """Return the probability that some plan with a station would do, by configuration, (C,).
@@ -431,23 +445,28 @@ class Beliefs:
             np.bincount(base.view.configuration[possible], minlength=len(accurate)), accurate, 0.0
         )
 
-    def _expected(self, index: int) -> Shown:
-        """Return what profiling a configuration is expected to show, by the last search."""
+    def _expected(self, indices: Sequence[int]) -> dict[int, Shown]:
+        """Return what profiling configurations is expected to show, by the last search."""
         kept = self._kept_history
         assert kept is not None, "nothing was ever profiled"
         seen = list(self.shown.values())
-        return Shown(
-            float(kept.accuracy[index]),
-            HISTORY_SD**2,
-            None,
-            0,
-            np.exp(kept.log_time[index].astype(np.float64)),
-            fmean(each.time_cv for each in seen),
-            (
-                fmean(each.normalised[0] for each in seen),
-                fmean(each.normalised[1] for each in seen),
-            ),
+        time_cv = fmean(each.time_cv for each in seen)
+        normalised = (
+            fmean(each.normalised[0] for each in seen),
+            fmean(each.normalised[1] for each in seen),
         )
+        return {
+            index: Shown(
+                float(kept.accuracy[index]),
+                HISTORY_SD**2,
+                None,
+                0,
+                np.exp(kept.log_time[index].astype(np.float64)),
+                time_cv,
+                normalised,
+            )
+            for index in indices
+        }
 
     def _sure(self, index: int, seen: Shown) -> float:
         """Return the probability that a profiled configuration is accurate enough."""

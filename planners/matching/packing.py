@@ -5,7 +5,7 @@ starts is settled when they are created. What a set leaves room for is worth the
 added to it, at given prices of instances; a new instance goes on the card that loses least by it.
 """
 
-from copy import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -84,13 +84,28 @@ class Packing:
                 return before, after
         return None
 
-    def copy(self) -> "Packing":
-        """Return the same cards as they are now, to go on from."""
-        made = copy(self)
-        made._holding = self._holding.copy()
-        return made
-
     def give_back(self, move: Move) -> None:
         """Undo a ``take``; of several, the last one first."""
         self._holding[move[1]] -= 1
         self._holding[move[0]] += 1
+
+
+def as_arrays(packings: Sequence[Packing]) -> tuple[Integers, Integers]:
+    """Return the cards of C nodes, and the ways to take an instance, for compiled functions.
+
+    Returns:
+        How many cards hold each set of instances, shape (C, S); and the sets that a card holds
+        before and after one of K profiles is taken, the best way first, -1 behind the last of L,
+        shape (C, K, L, 2). Nodes that have fewer sets, profiles or ways are filled up.
+    """
+    sets = max((len(each._holding) for each in packings), default=1)
+    profiles = max((len(each._moves) for each in packings), default=1)
+    ways = max((len(moves) for each in packings for moves in each._moves), default=0)
+    holding = np.zeros((len(packings), sets), dtype=np.int64)
+    taking = np.full((len(packings), profiles, ways + 1, 2), -1, dtype=np.int64)
+    for node, each in enumerate(packings):
+        holding[node, : len(each._holding)] = each._holding
+        for profile, moves in enumerate(each._moves):
+            if moves:
+                taking[node, profile, : len(moves)] = moves
+    return holding, taking

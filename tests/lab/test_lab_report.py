@@ -235,11 +235,19 @@ def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys)
     assert main(["report", str(sweep)]) == 0
     out = capsys.readouterr().out
     assert "Left out, since they are not finished: 7 (interrupted at 20 of 120 s)." in out
-    assert "Missing: 3 (there is no such directory" in out
+    assert "Missing: 3 (never ran)." in out
     text = (sweep / "report" / "index.html").read_text()
     assert "7 with results, 6 finished, 1 interrupted" in text
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_jobs_that_a_sweep_noted_and_never_came_to_are_missing(sweep):
+    (sweep / "jobs.yaml").write_text("\n".join(f"- [seed={seed}]" for seed in range(10)))
+    assert read_sweep(sweep).without.rows() == [
+        ("8", "missing", "never ran"),
+        ("9", "missing", "never ran"),
+    ]
 
 
 def test_one_seed_has_no_interval_and_says_so(sweep):

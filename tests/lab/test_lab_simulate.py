@@ -147,7 +147,7 @@ def test_an_interrupt_keeps_what_adds_up_and_says_where(compass, sweep):
     assert status == 130
     assert err == (
         "compass-sim: interrupted; planner videostorm of the comparison never ran; what was "
-        "written is kept in here\n"
+        "written is kept in here, and resume=true goes on from there\n"
     )
     directory = Path("here/0" if sweep else "here")
     summary = json.loads((directory / "cheapest_feasible/summary.json").read_text())

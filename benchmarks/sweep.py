@@ -1,0 +1,83 @@
+"""Rate of a sweep of 200 short runs on two cores against one, and what a run costs beside itself.
+
+The runs are 200 simulated seconds of speech recognition, planned by ``cheapest_feasible``, one seed
+each, without figures. One core has ``hydra/launcher=basic``; two have ``hydra/launcher=joblib``.
+Nothing is counted but what comes after the start: the same sweep with one run for each core is
+timed too, and taken off. ``speedup`` is the ratio of rates so counted, ``speedup_of_commands`` that
+of whole commands. ``overhead_s`` is the time of a run on one core, less its own ``wall_s``: what it
+takes to compose it, to check it, and to tell the process of the sweep.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+RUNS = 200
+HORIZON_S = 200
+CODE = "import sys; from lab.simulate import main; sys.exit(main())"
+
+
+def timed(runs: int, cores: Sequence[int], launcher: Sequence[str]) -> tuple[float, float]:
+    """Return the wall time of a sweep on some cores, and the mean ``wall_s`` of its runs.
+
+    Args:
+        runs: how many runs.
+        cores: numbers of the cores; all where the system does not let us choose.
+        launcher: overrides that choose the launcher.
+    """
+    root = str(Path(__file__).parents[1])
+    with TemporaryDirectory() as directory:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cores)
+        started = perf_counter()
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", CODE, "-m", *launcher, "experiment=speech_small"),
+                *("planner=cheapest_feasible", f"horizon_s={HORIZON_S}", "figures=false"),
+                *(f"seed=range({runs})", "hydra.sweep.dir=sweep"),
+            ],
+            cwd=directory,
+            env=os.environ | {"PYTHONPATH": root, "POLARS_MAX_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        wall_s = perf_counter() - started
+        if done.returncode:
+            raise SystemExit(f"the sweep failed:\n{done.stderr.strip()[-2000:]}")
+        summaries = Path(directory, "sweep").glob("*/summary.json")
+        return wall_s, fmean(json.loads(path.read_text())["wall_s"] for path in summaries)
+
+
+def measure(runs: int = RUNS) -> dict[str, Any]:
+    """Return the figures."""
+    cores = sorted(os.sched_getaffinity(0))[:2] if hasattr(os, "sched_getaffinity") else [0, 1]
+    if len(cores) < 2:
+        raise SystemExit("two cores are needed, and this process may use one")
+    two = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    timed(1, cores[:1], ())  # compiles, if need be
+    start_of_one_s, _ = timed(1, cores[:1], ())
+    one_s, inside_s = timed(runs, cores[:1], ())
+    print(f"one core: {one_s:.1f} s, {start_of_one_s:.1f} s of them the start", flush=True)
+    start_of_two_s, _ = timed(2, cores, two)
+    two_s, _ = timed(runs, cores, two)
+    print(f"two cores: {two_s:.1f} s, {start_of_two_s:.1f} s of them the start", flush=True)
+    run_on_one_s = (one_s - start_of_one_s) / (runs - 1)
+    run_on_two_s = (two_s - start_of_two_s) / (runs - 2)
+    return {
+        "benchmark": "sweep",
+        "speedup": round(run_on_one_s / run_on_two_s, 2),
+        "overhead_s": round(run_on_one_s - inside_s, 3),
+        "speedup_of_commands": round(one_s / two_s, 2),
+        "run_s": round(run_on_one_s, 3),
+        "start_of_one_s": round(start_of_one_s, 1),
+        "start_of_two_s": round(start_of_two_s, 1),
+        "runs": runs,
+    }

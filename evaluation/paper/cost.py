@@ -1,0 +1,105 @@
+"""Figure 11: what serving all queries costs, where machines abound.
+
+More machines than any planner could use, rented only while in use, at dated list prices. Cost is
+the bill for an hour in which a query's SLO is met, so that nobody gains by serving badly. Compass
+plans in its mode of least cost. Captioning and code generation have ten planning minutes for each
+query and live for an hour; the paper follows them for ten hours, we for two.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from evaluation.figures import canvas, legend_below, save
+from evaluation.grid import Job
+from evaluation.headline import COST, PAPER
+from evaluation.markdown import number, table
+from evaluation.measures import totals
+from evaluation.paired import by_scene
+from evaluation.paper.experiments import experiment
+from evaluation.paper.figure import Finding, of_range
+from evaluation.ratio_figure import dots
+from lab.api import Result
+
+SOON = {"fig11_speech": "speech", "fig11_tracking": "tracking", "fig11_chat": "live video chat"}
+"""Experiments of applications whose queries want an answer within seconds."""
+
+HOURS = "fig11_hours"
+COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (*SOON, HOURS))
+REFERENCE = "compass_cost"
+
+
+def bill(result: Result) -> Mapping[str, Any]:
+    """Return what `totals` does, and quartiles of response times as ``response_p25_s`` and so on.
+
+    Of all queries; None where so many were never served.
+    """
+    served = result.queries["response_time_s"].drop_nulls().to_list()
+    in_vain = result.queries["censored_after_s"].drop_nulls().len()
+    every = np.array([*served, *[np.inf] * in_vain])
+    quartiles = {}
+    for percent in (25, 50, 75):
+        value = np.percentile(every, percent, method="higher") if len(every) else np.inf
+        quartiles[f"response_p{percent}_s"] = float(value) if np.isfinite(value) else None
+    return {**totals(result), **quartiles}
+
+
+def runs_within_seconds(quick: bool) -> list[Job]:
+    """Return the runs of applications that want an answer within seconds, labelled ``scene``."""
+    return [
+        job
+        for name, scene in SOON.items()
+        for job in experiment(name, quick).jobs(bill, scene=scene)
+    ]
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs, labelled ``scene`` and, of hours, also ``application``."""
+    return [*runs_within_seconds(quick), *experiment(HOURS, quick).jobs(bill, scene="hours")]
+
+
+def _scenes(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows whose scene names the application."""
+    scene = pl.col("scene")
+    if "application" in rows.columns:
+        name = pl.col("application").str.replace_all("_", " ")
+        scene = pl.when(scene == "hours").then(name).otherwise(scene)
+    return rows.with_columns(scene=scene)
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return the ratios of cost against the paper's range."""
+    rows = _scenes(rows)
+    return [
+        of_range(
+            f"{row['scene']}: 3.8 to 4.5 times cheaper than {row['planner']}",
+            (row["ratio"], row["low"], row["high"]),
+            PAPER["usd_per_query_hour"],
+            "the ratio grows with what others spend on queries that they then fail",
+            row["n"],
+        )
+        for row in by_scene(rows, [COST], REFERENCE, ["scene"]).iter_rows(named=True)
+    ]
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield the means."""
+    columns = ["usd_per_query_hour", "slo_met", "served", "goodput"]
+    by = _scenes(rows).group_by("scene", "planner", maintain_order=True).agg(pl.col(columns).mean())
+    yield from table(
+        ["application", "planner", "$ a query-hour", "SLO met", "ever served", "goodput, queries"],
+        ([*row[:2], *map(number, row[2:])] for row in by.iter_rows()),
+    )
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw the ratios."""
+    figure, panels = canvas(1, 1, 4.2)
+    axes = panels[0][0]
+    dots(axes, by_scene(_scenes(rows), [COST], REFERENCE, ["scene"]), PAPER["usd_per_query_hour"])
+    axes.set(title="cost of the other over that of Compass")
+    legend_below(figure, axes)
+    return [save(figure, directory / "fig11_cost.png")]

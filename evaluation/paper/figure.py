@@ -1,0 +1,100 @@
+"""What a figure of the paper offers here, and what was found of its claim."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from evaluation.grid import Job
+from evaluation.markdown import interval
+from evaluation.paired import Interval
+
+
+class Verdict(StrEnum):
+    """Whether we find what the paper claims."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    UNKNOWN = "cannot be known"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim, and what we found.
+
+    Args:
+        claim: what the paper says, in our words, with its figures where it gives any.
+        ours: our number with its interval, in words.
+        verdict: whether we agree.
+        why: why, or what the number hinges on.
+    """
+
+    claim: str
+    ours: str
+    verdict: Verdict
+    why: str
+
+
+class Figure(Protocol):
+    """What a module that reproduces a figure offers.
+
+    Its ``__doc__`` says what is done, in its first line as a heading of the page.
+    """
+
+    COMMANDS: tuple[str, ...]
+
+    def jobs(self, quick: bool) -> list[Job]:
+        """Return the runs."""
+
+    def findings(self, rows: pl.DataFrame) -> list[Finding]:
+        """Return what the rows say of the claims."""
+
+    def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
+        """Draw our figure; return its files, PNG."""
+
+    def lines(self, rows: pl.DataFrame) -> Iterator[str]:
+        """Yield what else the page is to show, as Markdown."""
+
+
+def of_range(
+    claim: str, ratio: Interval, paper: tuple[float, float], why: str, seeds: int
+) -> Finding:
+    """Return what a ratio says of a range, above 1, that the paper claims for it.
+
+    It differs if its interval lies beside the range, and agrees if it lies in the range and its
+    interval above 1.
+
+    Args:
+        claim: what the paper says.
+        ratio: our ratio with its 95 % interval.
+        paper: the range.
+        why: what the ratio hinges on.
+        seeds: seeds it rests on.
+    """
+    middle, low, high = ratio
+    ours = f"{interval(*ratio)} ({seeds} seeds)"
+    if middle is None:
+        return Finding(claim, "no ratio: one of them served nobody", Verdict.UNKNOWN, why)
+    if low is None or high is None:
+        return Finding(claim, ours, Verdict.UNKNOWN, f"one seed has no interval; {why}")
+    apart = high < paper[0] or low > paper[1]
+    sure = low > 1 and paper[0] <= middle <= paper[1]
+    verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNKNOWN
+    return Finding(claim, ours, verdict, why)
+
+
+def above(claim: str, ratio: Interval, threshold: float, why: str, seeds: int) -> Finding:
+    """Return whether a value lies above a threshold: by its whole interval, or not at all."""
+    middle, low, high = ratio
+    ours = f"{interval(*ratio)} ({seeds} seeds)"
+    if middle is None or low is None or high is None:
+        return Finding(claim, ours, Verdict.UNKNOWN, why)
+    verdict = Verdict.UNKNOWN
+    if low > threshold:
+        verdict = Verdict.AGREES
+    elif high < threshold:
+        verdict = Verdict.DIFFERS
+    return Finding(claim, ours, verdict, why)

@@ -1,0 +1,124 @@
+"""Figures 10 and 19 to 21: service goodput over time where machines are short.
+
+As many machines as the least demand takes, queries from an empty start that stay for ten minutes on
+average, and the load of the figures' axes at the end (100 queries small; 200 for the 1,600 of the
+large figure, which two cores cannot run often). The paper simulates an hour; we the first minutes,
+in which the load grows to its end. The exact optimum is out of reach at that size, and is compared
+with 20 queries that stay.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import seaborn as sns
+
+from evaluation.figures import canvas, legend_below, palette, save
+from evaluation.grid import Job
+from evaluation.headline import GOODPUT, PAPER
+from evaluation.measures import totals
+from evaluation.paired import ratio_interval, ratios
+from evaluation.paper.experiments import experiment
+from evaluation.paper.figure import Finding, above, of_range
+from lab.api import Result
+
+SCENES = {"fig19": "speech, small", "fig20": "tracking, small", "fig21": "tracking, large"}
+WITH_OPTIMUM = "fig10_optimum"
+COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (*SCENES, WITH_OPTIMUM))
+REFERENCE, OPTIMUM = "compass", "ilp"
+STEP_S = 30.0
+NEAR = 0.9
+NEXT_TO_OPTIMUM = "20 queries"
+
+
+def curve(result: Result) -> Mapping[str, Any]:
+    """Return what `totals` does, and goodput in stretches of `STEP_S` as ``cells``."""
+    windows = result.windows.filter(pl.col("met"))
+    horizon_s = float(result.summary["horizon_s"])
+    cells = []
+    for step in range(int(horizon_s // STEP_S)):
+        start_s, end_s = step * STEP_S, (step + 1) * STEP_S
+        overlap = (
+            pl.min_horizontal(pl.col("end_s"), pl.lit(end_s))
+            - pl.max_horizontal(pl.col("start_s"), pl.lit(start_s))
+        ).clip(0.0)
+        share = pl.col("deployed_s") / (pl.col("end_s") - pl.col("start_s"))
+        served_s = windows.select((overlap * share).sum()).item()
+        cells.append({"time_s": end_s, "goodput": served_s / STEP_S})
+    return {**totals(result), "cells": cells}
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs: every planner in every scene."""
+    scenes = {**SCENES, WITH_OPTIMUM: NEXT_TO_OPTIMUM}
+    return [
+        job
+        for name, scene in scenes.items()
+        for job in experiment(name, quick).jobs(curve, scene=scene)
+    ]
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return the ratios of goodput, against the paper's range and the optimum."""
+    found = []
+    beside = pl.col("scene") == NEXT_TO_OPTIMUM
+    for (scene,), part in rows.filter(~beside).group_by("scene", maintain_order=True):
+        seeds = part["seed"].n_unique()
+        for row in ratios(part, GOODPUT, REFERENCE).iter_rows(named=True):
+            found.append(
+                of_range(
+                    f"{scene}: 2.4 to 5.1 times the goodput of {row['planner']}",
+                    (row["ratio"], row["low"], row["high"]),
+                    PAPER["goodput"],
+                    "the fewer machines and items per configuration, the larger the ratio",
+                    seeds,
+                )
+            )
+    for (application,), part in rows.filter(beside).group_by("application", maintain_order=True):
+        both = part.filter(planner=REFERENCE).join(
+            part.filter(planner=OPTIMUM), "seed", suffix="_of_optimum"
+        )
+        ratio = ratio_interval(both["goodput"].to_numpy(), both["goodput_of_optimum"].to_numpy())
+        found.append(
+            above(
+                f"{application}: near the optimum",
+                ratio,
+                NEAR,
+                f"taken to mean {NEAR:g} of it; the optimum is that of the planning model, not of "
+                "the queueing world",
+                both.height,
+            )
+        )
+    return found
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield nothing more."""
+    yield from ()
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw goodput over time."""
+    rows = rows.filter(pl.col("scene") != NEXT_TO_OPTIMUM)
+    scenes = rows["scene"].unique(maintain_order=True).to_list()
+    figure, panels = canvas(1, len(scenes), 3.4)
+    colors = palette(rows["planner"].unique(maintain_order=True).to_list())
+    keys = "scene", "planner", "seed"
+    tidy = rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
+    for axes, scene in zip(panels[0], scenes, strict=True):
+        sns.lineplot(
+            tidy.filter(scene=scene).to_dict(as_series=False),
+            x="time_s",
+            y="goodput",
+            hue="planner",
+            style="planner",
+            palette=colors,
+            errorbar=("ci", 95),
+            seed=0,
+            ax=axes,
+        )
+        axes.set(title=scene, xlabel="simulated time, s", ylabel="service goodput, queries")
+        axes.set_ylim(bottom=0)
+    legend_below(figure, panels[0][0])
+    return [save(figure, directory / "fig10_goodput.png")]

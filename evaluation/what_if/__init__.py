@@ -1,0 +1,1 @@
+"""What-if: which machines suffice, and which assumptions the answer hangs on."""

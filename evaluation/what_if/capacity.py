@@ -1,0 +1,183 @@
+"""The least machines that reach a target, by a search over simulations.
+
+Candidates are all combinations of the varied keys. Where a key takes numbers, more of it is taken
+to serve no fewer (more machines never hurt): so what does not suffice rules out all that have no
+more of anything, and whatever suffices rules out all that are no cheaper. What is left is tried at
+the middle of its prices, as in a bisection, until nothing is.
+
+Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
+one side of the target, or there are no more seeds. Every look at the data may err, so each takes an
+equal part of what the whole may (Bonferroni): the verdict on a candidate then holds with at least
+the stated confidence.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from math import inf, sqrt
+from statistics import fmean, stdev
+
+from evaluation.what_if.question import Varied
+from lab.errors import InputError
+
+LOOKS = (3, 5, 8, 12, 20, 32, 50)
+"""Numbers of seeds after which a candidate is judged."""
+
+MOST_CANDIDATES = 10_000
+
+
+class Verdict(StrEnum):
+    """Whether a candidate reaches the target."""
+
+    SUFFICES = "suffices"
+    FAILS = "fails"
+    OPEN = "undecided"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A combination of values.
+
+    Args:
+        settings: value of each varied key.
+        usd_per_hour: price of all machines, all of them rented.
+    """
+
+    settings: Mapping[str, str]
+    usd_per_hour: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What simulations showed of a candidate.
+
+    Args:
+        candidate: the candidate.
+        values: the metric, one of each seed.
+        low: lower bound of its mean, by itself at the confidence of a look; -inf if unknown.
+        high: upper bound, likewise.
+        verdict: whether it reaches the target.
+    """
+
+    candidate: Candidate
+    values: tuple[float, ...]
+    low: float
+    high: float
+    verdict: Verdict
+
+    @property
+    def mean(self) -> float:
+        """Mean of the metric."""
+        return fmean(self.values)
+
+
+Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
+"""Simulates a candidate on some seeds; returns the metric of each."""
+
+
+def candidates(
+    keys: Sequence[Varied], price: Callable[[Mapping[str, str]], float]
+) -> list[Candidate]:
+    """Return all combinations, the cheapest first.
+
+    Args:
+        keys: the varied keys.
+        price: price of a combination in dollars per hour.
+
+    Raises:
+        InputError: there are too many.
+    """
+    count = 1
+    for key in keys:
+        count *= len(key.values)
+    if count > MOST_CANDIDATES:
+        raise InputError(
+            f"--vary: {count:,} combinations; {MOST_CANDIDATES:,} at most, name fewer values"
+        )
+    names = [key.key for key in keys]
+    found = [
+        Candidate(settings, price(settings))
+        for values in product(*(key.ascending().values for key in keys))
+        for settings in [dict(zip(names, values, strict=True))]
+    ]
+    return sorted(found, key=lambda each: each.usd_per_hour)
+
+
+def search(
+    every: Sequence[Candidate],
+    keys: Sequence[Varied],
+    measure: Measure,
+    target: float,
+    confidence: float,
+    most_seeds: int,
+) -> list[Tried]:
+    """Try candidates until nothing cheaper than the cheapest that suffices is left.
+
+    Args:
+        every: the candidates, the cheapest first.
+        keys: the varied keys.
+        measure: simulates a candidate.
+        target: the least that the mean of the metric is to be.
+        confidence: of each verdict, below 1.
+        most_seeds: seeds after which a candidate is left undecided.
+
+    Returns:
+        What was tried, in that order.
+    """
+    ordered = [key for key in keys if key.is_number]
+    left, tried = list(every), []
+    while left:
+        chosen = left[(len(left) - 1) // 2]
+        one = judged(chosen, measure, target, confidence, most_seeds)
+        tried.append(one)
+        if one.verdict == Verdict.SUFFICES:
+            left = [each for each in left if each.usd_per_hour < chosen.usd_per_hour]
+        else:  # Where seeds do not decide, what has no more is not shown to suffice either.
+            left = [each for each in left if not _no_more(each, chosen, ordered)]
+    return tried
+
+
+def judged(
+    candidate: Candidate, measure: Measure, target: float, confidence: float, most_seeds: int
+) -> Tried:
+    """Simulate a candidate until it can be told whether it reaches the target."""
+    looks = [look for look in LOOKS if look < most_seeds] + [most_seeds]
+    error = (1 - confidence) / len(looks)
+    values: list[float] = []
+    low, high, verdict = -inf, inf, Verdict.OPEN
+    for look in looks:
+        values += measure(candidate, range(len(values), look))
+        low, high = bounds(values, error)
+        if low >= target:
+            verdict = Verdict.SUFFICES
+        elif high < target:
+            verdict = Verdict.FAILS
+        if verdict != Verdict.OPEN:
+            break
+    return Tried(candidate, tuple(values), low, high, verdict)
+
+
+def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
+    """Return one-sided bounds of a mean, each wrong with so much probability, by Student's t."""
+    from scipy.stats import t  # noqa: PLC0415 -- takes long to import
+
+    if len(values) < 2:
+        return -inf, inf
+    half = float(t.ppf(1 - error, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
+def cheapest(tried: Iterable[Tried]) -> Tried | None:
+    """Return the cheapest that suffices, or None."""
+    enough = [each for each in tried if each.verdict == Verdict.SUFFICES]
+    return min(enough, key=lambda each: each.candidate.usd_per_hour, default=None)
+
+
+def _no_more(one: Candidate, other: Candidate, ordered: Sequence[Varied]) -> bool:
+    """Tell whether a candidate has no more of anything than another, and all else the same."""
+    keys = {key.key for key in ordered}
+    return all(
+        float(value) <= float(other.settings[key]) if key in keys else value == other.settings[key]
+        for key, value in one.settings.items()
+    )

@@ -1,0 +1,163 @@
+"""The tool ``compass-lab capacity``: the least machines that reach a target."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evaluation.what_if.capacity import Tried
+
+OK, FAILED = 0, 1
+OUT = Path("outputs") / "capacity"
+KEPT = 20
+"""Rows of what was tried that are printed."""
+
+
+def add_parser(tools: Any) -> None:
+    """Add the parser of this tool to the subparsers of ``compass-lab``."""
+    parser = tools.add_parser(
+        "capacity",
+        help="find the least machines that reach a target",
+        description="Searches combinations of some keys for the one whose machines cost least and "
+        "reach a target, by simulations on more and more seeds, until each verdict holds with the "
+        "stated confidence. More of a number is taken to serve no fewer. Runs are kept in the "
+        "directory and not made again. Exit status: 0 if some combination suffices; 1 if none "
+        "does; 2 for bad input.",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="overrides as for compass-sim"
+    )
+    parser.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="KEY=VALUES",
+        help="a key and its values, such as cluster.nodes.cloud.count=range(1,9) or "
+        "cluster.nodes.cloud.machine=a2-highgpu-1g,g2-standard-8; may be given several times",
+    )
+    parser.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--at-least", type=float, metavar="X", help="the least it is to be on average"
+    )
+    target.add_argument(
+        "--at-most", type=float, metavar="X", help="the most it is to be on average"
+    )
+    parser.add_argument("--confidence", type=float, default=0.95, help="of each verdict (0.95)")
+    parser.add_argument("--seeds", type=int, default=20, metavar="N", help="most seeds (20)")
+    parser.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="runs at a time (all cores)"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help=f"directory of results ({OUT})")
+    parser.set_defaults(tool=capacity)
+
+
+def capacity(options: argparse.Namespace) -> int:
+    """Search, and say what was found; return the exit status."""
+    from evaluation.what_if.capacity import Candidate, candidates, cheapest, search
+    from evaluation.what_if.question import check_metric, in_words, varied
+    from evaluation.what_if.runs import Runs, check_seedless
+    from lab.console import say
+    from lab.errors import InputError
+
+    check_seedless(options.overrides)
+    if not 0.5 <= options.confidence < 1:
+        raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
+    if options.seeds < 3:
+        raise InputError(f"--seeds {options.seeds}: must be 3 or more, for an interval")
+    keys = [varied("--vary", text) for text in options.vary]
+    runs = Runs(options.overrides, options.out, options.jobs)
+    sign = 1.0 if options.at_most is None else -1.0
+    target = options.at_least if options.at_most is None else options.at_most
+    every = candidates(keys, lambda settings: _price(runs, settings))
+
+    def measure(candidate: Candidate, seeds: Any) -> list[float]:
+        [rows] = runs.make([_overrides(candidate.settings)], list(seeds))
+        check_metric(options.metric, rows)
+        missing = [row["seed"] for row in rows if row.get(options.metric) is None]
+        if missing:
+            raise InputError(
+                f"--metric {options.metric}: seed {missing[0]} has none at "
+                f"{in_words(candidate.settings)}; ask for another metric"
+            )
+        return [sign * float(row[options.metric]) for row in rows]
+
+    tried = search(every, keys, measure, sign * target, options.confidence, options.seeds)
+    for line in _table(tried, sign, options.metric):
+        say(line)
+    path = _draw(tried, sign, target, options)
+    best = cheapest(tried)
+    relation = "at least" if options.at_most is None else "at most"
+    claim = f"{options.metric} {relation} {target:g} on average"
+    print(f"figure: {path}", file=sys.stderr)
+    if best is None:
+        say(f"none of {len(every)} combinations is shown to have {claim}; name larger ones")
+        return FAILED
+    say(
+        f"least: {in_words(best.candidate.settings)}, ${best.candidate.usd_per_hour:.2f} an hour "
+        f"with all machines rented: {claim}, with {100 * options.confidence:g} % confidence on "
+        f"{len(best.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
+    )
+    return OK
+
+
+def _overrides(settings: Any) -> list[str]:
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def _price(runs: Any, settings: Any) -> float:
+    """Return the price of all machines of a setting, in dollars per hour."""
+    from lab.compose import compose, set_up
+
+    overrides = [*runs.overrides, *_overrides(settings)]
+    setup = set_up(compose(overrides), overrides)
+    nodes = setup.scenario().cluster.nodes.values()
+    return float(sum(node.count * node.price_usd_per_hour for node in nodes))
+
+
+def _table(tried: "list[Tried]", sign: float, metric: str) -> list[str]:
+    """Return what was tried, the cheapest first, as lines."""
+    from evaluation.what_if.question import in_words
+
+    lines = [f"{'$/hour':>8}  {'seeds':>5}  {metric:>24}  verdict    settings"]
+    ordered = sorted(tried, key=lambda each: each.candidate.usd_per_hour)
+    for each in ordered[:KEPT]:
+        low, high = sorted((sign * each.low, sign * each.high))
+        value = f"{sign * each.mean:.4g} [{low:.4g}, {high:.4g}]"
+        lines.append(
+            f"{each.candidate.usd_per_hour:8.2f}  {len(each.values):5}  {value:>24}  "
+            f"{each.verdict:<9}  {in_words(each.candidate.settings)}"
+        )
+    if len(ordered) > KEPT:
+        lines.append(f"... and {len(ordered) - KEPT} more")
+    return lines
+
+
+def _draw(tried: "list[Tried]", sign: float, target: float, options: argparse.Namespace) -> Path:
+    """Draw what was tried by price; return the path of the figure."""
+    from math import isfinite
+
+    from evaluation.figures import canvas, legend_below, palette, save
+    from evaluation.what_if.capacity import Verdict
+
+    figure, panels = canvas(1, 1, 3.6)
+    axes = panels[0][0]
+    colors = palette([each.value for each in Verdict])
+    for verdict in Verdict:
+        some = [each for each in tried if each.verdict == verdict]
+        for each in some:
+            ends = [sign * end for end in (each.low, each.high) if isfinite(end)]
+            axes.plot([each.candidate.usd_per_hour] * len(ends), ends, color=colors[verdict])
+        axes.plot(
+            [each.candidate.usd_per_hour for each in some],
+            [sign * each.mean for each in some],
+            marker="o",
+            ls="none",
+            color=colors[verdict],
+            label=verdict.value,
+        )
+    axes.axhline(target, color="0.35", lw=1, ls="--", label="target")
+    axes.set(xlabel="price of all machines, $/hour", ylabel=options.metric)
+    legend_below(figure, axes)
+    return save(figure, options.out / "capacity.png")

@@ -1,0 +1,119 @@
+"""What a what-if question is made of: overrides, varied keys, and a metric of the summary."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from lab.api import Result
+from lab.errors import InputError, choices, one_line
+
+METRICS = (
+    "slo_met_fraction",
+    "service_goodput_mean",
+    "response_time_p50_s",
+    "deployment_cost_usd",
+    "planning_device_hours",
+    "false_acceptances",
+    "unserved",
+)
+"""Metrics that are asked for most; any other number of the summary will do as well."""
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A key, and the values that it is to take.
+
+    Args:
+        key: the key.
+        values: the values, as they are written in overrides.
+    """
+
+    key: str
+    values: tuple[str, ...]
+
+    @property
+    def is_number(self) -> bool:
+        """Whether all values are numbers."""
+        return all(_number(value) is not None for value in self.values)
+
+    def ascending(self) -> "Varied":
+        """Return the same with numbers in ascending order, and other values as they were."""
+        if not self.is_number:
+            return self
+        return Varied(self.key, tuple(sorted(self.values, key=float)))
+
+
+def varied(option: str, text: str) -> Varied:
+    """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)``, or ``KEY=A``.
+
+    Args:
+        option: the option that it was given by, for complaints.
+        text: what was given.
+
+    Raises:
+        InputError: it is no sweep of one key.
+    """
+    try:
+        parsed = OverridesParser.create().parse_override(text)
+    except Exception as error:
+        raise InputError(
+            f"{option} {text}: write KEY=A,B or KEY=range(1,9) ({one_line(error)})"
+        ) from None
+    if parsed.is_sweep_override():
+        values = tuple(f"{value!s}" for value in parsed.sweep_string_iterator())
+    else:
+        values = (parsed.get_value_element_as_str(),)
+    if len(set(values)) < len(values):
+        raise InputError(f"{option} {text}: a value is named twice")
+    return Varied(parsed.key_or_group, values)
+
+
+def numbers(result: Result) -> Mapping[str, Any]:
+    """Return all numbers of a run's summary."""
+    return {
+        name: value
+        for name, value in result.summary.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def check_metric(metric: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a metric that no row has a number of.
+
+    Raises:
+        InputError: there is no such metric.
+    """
+    if not any(_is_there(row.get(metric)) for row in rows):
+        known = sorted({name for row in rows for name in row if name not in ("seed", "run_core_s")})
+        raise InputError(
+            f"--metric {metric}: the summary has no such number; {choices(metric, known)}"
+        )
+
+
+def _is_there(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def in_words(settings: Mapping[str, str]) -> str:
+    """Return settings as overrides."""
+    return " ".join(f"{key}={value}" for key, value in settings.items()) or "as it is"
+
+
+def paired(
+    base: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], metric: str
+) -> Iterator[tuple[float, float]]:
+    """Yield the metric of each seed in two settings, where both have one."""
+    theirs = {row["seed"]: row.get(metric) for row in other}
+    for row in base:
+        ours, its = row.get(metric), theirs.get(row["seed"])
+        if ours is not None and its is not None:
+            yield float(ours), float(its)

@@ -1,0 +1,71 @@
+"""Runs for what-if questions: settings on seeds, on all cores, each made once and kept."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.grid import Job, RunError, make
+from evaluation.what_if.question import numbers
+from lab.compose import compose, set_up
+from lab.errors import InputError
+
+
+class Runs:
+    """Runs of one question.
+
+    Args:
+        overrides: what all have in common.
+        directory: where results are kept.
+        processes: runs at the same time; 0 for as many as there are cores.
+    """
+
+    def __init__(self, overrides: Sequence[str], directory: Path, processes: int = 0) -> None:
+        self.overrides = tuple(overrides)
+        self.directory = directory
+        self.processes = processes if processes > 0 else os.cpu_count() or 1
+
+    def check(self, settings: Sequence[str]) -> None:
+        """Refuse settings that cannot be run.
+
+        Raises:
+            InputError: they cannot.
+        """
+        overrides = [*self.overrides, *settings]
+        if len(set_up(compose(overrides), overrides).planners) > 1:
+            raise InputError("planner: name one by planner=NAME, not several to compare")
+
+    def make(
+        self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
+    ) -> list[list[dict[str, Any]]]:
+        """Return the summaries' numbers of each setting, one row a seed.
+
+        Raises:
+            InputError: a run failed; those that did not are kept.
+        """
+        jobs = [
+            Job((*self.overrides, *each), seed, numbers, _labels(each))
+            for each in settings
+            for seed in seeds
+        ]
+        try:
+            rows = make(jobs, self.processes, self.directory)
+        except RunError as error:
+            raise InputError(str(error)) from None
+        count = len(seeds)
+        return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
+
+
+def _labels(settings: Sequence[str]) -> Mapping[str, str]:
+    return {"settings": " ".join(settings) or "as it is"}
+
+
+def check_seedless(overrides: Sequence[str]) -> None:
+    """Refuse a seed among overrides, which are simulated on several.
+
+    Raises:
+        InputError: there is one.
+    """
+    for override in overrides:
+        if override.partition("=")[0].lstrip("+") == "seed":
+            raise InputError(f"{override}: say how many seeds by --seeds; they are 0, 1, 2, ...")

@@ -1,0 +1,123 @@
+"""Which assumption moves an answer most: each one alone, low and high, on the same seeds.
+
+The answer is a metric of a planner, or by how much that metric is above another planner's. Every
+setting is simulated on the same seeds as the base, so that what a change does is a paired
+difference. One at a time shows no interplay; who suspects one varies both keys in a sweep.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from evaluation.paired import Interval, mean_interval
+from evaluation.what_if.question import Varied, paired
+
+FACTORS: Mapping[str, tuple[float, float]] = {
+    "workload.rate": (0.8, 1.25),
+    "workload.lifetime_mean_s": (0.5, 2.0),
+    "application.requests_per_s": (0.8, 1.25),
+    "network.backhaul_bps": (0.5, 2.0),
+    "cluster.load_bytes_per_s": (0.5, 2.0),
+    "planner.budget_s": (0.5, 2.0),
+    "cluster.profiling.workers": (0.5, 2.0),
+    "cluster.profiling.lanes": (0.5, 2.0),
+}
+"""Assumptions that are varied unless others are named, by these factors."""
+
+VALUES: Mapping[str, tuple[float, float]] = {
+    "cluster.max_utilisation": (0.7, 0.9),
+    "cluster.profiling.feature_correlation": (0.7, 0.95),
+    "cluster.mig_create_s": (0.2, 45.0),
+}
+"""The same, to these values: for shares, and for what is known as a range only."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one setting does to the answer.
+
+    Args:
+        key: the key.
+        value: its value, as it is written.
+        base: its value in the base.
+        difference: the answer less that of the base, with its 95 % interval.
+        seeds: seeds it rests on.
+    """
+
+    key: str
+    value: str
+    base: str
+    difference: Interval
+    seeds: int
+
+    @property
+    def size(self) -> float:
+        """Size of the difference; 0 if there is none."""
+        return abs(self.difference[0] or 0.0)
+
+    @property
+    def sure(self) -> bool:
+        """Whether its interval leaves out 0."""
+        _, low, high = self.difference
+        return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def assumptions(config: DictConfig) -> list[Varied]:
+    """Return the assumptions of `FACTORS` and `VALUES` that a configuration has."""
+    found = []
+    for key, factors in FACTORS.items():
+        base = OmegaConf.select(config, key)
+        if isinstance(base, int | float) and not isinstance(base, bool):
+            whole = isinstance(base, int)
+            values = [max(1, round(base * each)) if whole else base * each for each in factors]
+            texts = [f"{value}" if whole else f"{value:.6g}" for value in values]
+            found.append(Varied(key, tuple(dict.fromkeys(texts))))
+    for key, ends in VALUES.items():
+        if OmegaConf.select(config, key) is not None:
+            found.append(Varied(key, tuple(f"{value:g}" for value in ends)))
+    return found
+
+
+def answers(
+    rows: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]] | None, metric: str
+) -> list[dict[str, Any]]:
+    """Return the answer by seed: the metric, or by how much it is above that of the other.
+
+    Args:
+        rows: runs of a setting, with ``seed``.
+        against: runs of the other planner in it; None for none.
+        metric: the metric.
+    """
+    if against is None:
+        return [{"seed": row["seed"], "answer": row.get(metric)} for row in rows]
+    others = {row["seed"]: row.get(metric) for row in against}
+    return [
+        {"seed": row["seed"], "answer": row[metric] - others[row["seed"]]}
+        for row in rows
+        if row.get(metric) is not None and others.get(row["seed"]) is not None
+    ]
+
+
+def effect(
+    key: str,
+    value: str,
+    base_value: Any,
+    base: Sequence[Mapping[str, Any]],
+    other: Sequence[Mapping[str, Any]],
+) -> Effect:
+    """Return what a setting does, from answers as `answers` returns them."""
+    pairs = list(paired(base, other, "answer"))
+    differences = np.array([after - before for before, after in pairs])
+    shown = f"{base_value:g}" if isinstance(base_value, float) else f"{base_value}"
+    return Effect(key, value, shown, mean_interval(differences), len(pairs))
+
+
+def largest_first(effects: Sequence[Effect]) -> list[Effect]:
+    """Return effects by the larger one of each key, the largest first; those of a key together."""
+    largest: dict[str, float] = {}
+    for each in effects:
+        largest[each.key] = max(largest.get(each.key, 0.0), each.size)
+    return sorted(effects, key=lambda each: (-largest[each.key], each.key))

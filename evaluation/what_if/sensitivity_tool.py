@@ -1,0 +1,157 @@
+"""The tool ``compass-lab sensitivity``: which assumption moves an answer most."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evaluation.what_if.sensitivity import Effect
+
+OK = 0
+OUT = Path("outputs") / "sensitivity"
+
+
+def add_parser(tools: Any) -> None:
+    """Add the parser of this tool to the subparsers of ``compass-lab``."""
+    parser = tools.add_parser(
+        "sensitivity",
+        help="find which assumption moves an answer most",
+        description="Simulates each assumption alone, low and high, on the same seeds as the base, "
+        "and orders them by what they do to the answer: a metric of the planner, or by how much it "
+        "is above another planner's. Runs are kept in the directory and not made again.",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="overrides as for compass-sim"
+    )
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=LOW,HIGH",
+        help="an assumption and its values; by default those that the documentation lists",
+    )
+    parser.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
+    parser.add_argument(
+        "--against",
+        metavar="planner=NAME",
+        help="another planner; the answer is then the difference to it",
+    )
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many seeds (5)")
+    parser.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="runs at a time (all cores)"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help=f"directory of results ({OUT})")
+    parser.set_defaults(tool=sensitivity)
+
+
+def sensitivity(options: argparse.Namespace) -> int:
+    """Simulate all settings and order them; return the exit status."""
+    from omegaconf import OmegaConf
+
+    from evaluation.paired import mean_interval
+    from evaluation.what_if.question import check_metric, varied
+    from evaluation.what_if.runs import Runs, check_seedless
+    from evaluation.what_if.sensitivity import answers, assumptions, effect, largest_first
+    from lab.compose import compose
+    from lab.console import say
+    from lab.errors import InputError
+
+    check_seedless(options.overrides)
+    if options.seeds < 2:
+        raise InputError(f"--seeds {options.seeds}: must be 2 or more, for an interval")
+    if options.against is not None and not options.against.startswith("planner"):
+        raise InputError(f"--against {options.against}: write planner=NAME")
+    config = compose(options.overrides)
+    keys = [varied("--vary", text) for text in options.vary] or assumptions(config)
+    runs = Runs(options.overrides, options.out, options.jobs)
+    settings: list[tuple[str, ...]] = [()]
+    settings += [(f"{key.key}={value}",) for key in keys for value in key.values]
+    for each in settings:
+        runs.check(each)
+    seeds = range(options.seeds)
+    against = () if options.against is None else (options.against,)
+    pairs = [*settings, *((*each, *against) for each in settings if against)]
+    rows = runs.make(pairs, seeds)
+    check_metric(options.metric, rows[0])
+    ours, others = rows[: len(settings)], rows[len(settings) :]
+    found = [
+        answers(each, others[at] if against else None, options.metric)
+        for at, each in enumerate(ours)
+    ]
+    base = found[0]
+    effects, at = [], 1
+    for key in keys:
+        for value in key.values:
+            effects.append(
+                effect(key.key, value, OmegaConf.select(config, key.key), base, found[at])
+            )
+            at += 1
+    effects = largest_first(effects)
+    answer = options.metric + (f", above that of {options.against}" if against else "")
+    middle = mean_interval(_known(base))
+    for line in _table(effects, answer, middle):
+        say(line)
+    path = _draw(effects, answer, options.out / "sensitivity.png")
+    print(f"figure: {path}", file=sys.stderr)
+    if effects and effects[0].size:
+        first = effects[0]
+        sure = next((each for each in effects if each.key == first.key and each.sure), None)
+        say(
+            f"{first.key} moves the answer most"
+            + ("" if sure else ", but its interval does not leave out 0: take more --seeds")
+        )
+    return OK
+
+
+def _known(rows: Any) -> Any:
+    import numpy as np
+
+    return np.array([row["answer"] for row in rows if row["answer"] is not None])
+
+
+def _table(effects: "list[Effect]", answer: str, base: Any) -> list[str]:
+    from evaluation.markdown import interval
+
+    width = max((len(each.key) for each in effects), default=10)
+    lines = [f"base: {answer}: {interval(*base)}", ""]
+    lines.append(f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  change of the answer")
+    for each in effects:
+        mark = "" if each.sure else "  (may be nothing)"
+        lines.append(
+            f"{each.key:<{width}}  {each.base:>10}  {each.value:>10}  "
+            f"{interval(*each.difference)}{mark}"
+        )
+    return lines
+
+
+def _draw(effects: "list[Effect]", answer: str, path: Path) -> Path:
+    """Draw the effects as a tornado: a line for each key, the largest on top."""
+    from evaluation.figures import canvas, legend_below, palette, save
+
+    keys = list(dict.fromkeys(each.key for each in effects))
+    labels = [
+        f"{key}\n" + ", ".join(each.value for each in effects if each.key == key) for key in keys
+    ]
+    figure, panels = canvas(1, 1, 1.2 + 0.5 * max(1, len(keys)))
+    axes = panels[0][0]
+    colors = palette(["lower", "higher"])
+    for row, key in enumerate(keys):
+        of_key = [each for each in effects if each.key == key]
+        for place, each in enumerate(of_key):
+            middle, low, high = each.difference
+            if middle is None:
+                continue
+            y = row + 0.14 * (place - (len(of_key) - 1) / 2)
+            color = colors["lower" if place == 0 else "higher"]
+            axes.barh(y, middle, height=0.24, color=color, alpha=0.75)
+            if low is not None and high is not None:
+                axes.plot([low, high], [y, y], color="0.2", lw=1)
+    for name, color in colors.items():
+        axes.plot([], [], lw=6, color=color, alpha=0.75, label=f"{name} value")
+    axes.axvline(0, color="0.35", lw=1)
+    axes.set(yticks=range(len(keys)), yticklabels=labels, xlabel=f"change of {answer}")
+    axes.margins(x=0.15)
+    axes.invert_yaxis()
+    legend_below(figure, axes)
+    return save(figure, path)

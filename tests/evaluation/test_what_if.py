@@ -1,0 +1,166 @@
+"""What-if questions: the search for capacity, and the order of assumptions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.what_if.capacity import (
+    Candidate,
+    Verdict,
+    bounds,
+    candidates,
+    cheapest,
+    judged,
+    search,
+)
+from evaluation.what_if.question import Varied, varied
+from evaluation.what_if.sensitivity import answers, assumptions, effect, largest_first
+from lab.compose import compose
+from lab.tools import main
+
+EDGE = Varied("edge", ("4", "1", "2", "3"))
+CLOUD = Varied("cloud", ("0", "1", "2", "3", "4", "5"))
+KIND = Varied("kind", ("old", "new"))
+
+
+def price(settings_: dict[str, str]) -> float:
+    each = 2.0 if settings_.get("kind") == "new" else 1.5
+    return 0.5 * float(settings_["edge"]) + each * float(settings_["cloud"])
+
+
+def power(settings_: dict[str, str]) -> float:
+    each = 3.0 if settings_.get("kind") == "new" else 2.0
+    return float(settings_["edge"]) + each * float(settings_["cloud"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 20), st.booleans())
+def test_the_search_finds_the_cheapest_of_all_that_suffice(target: float, kinds: bool) -> None:
+    keys = [EDGE, CLOUD, *([KIND] if kinds else [])]
+    every = candidates(keys, price)
+    simulated = []
+
+    def measure(candidate: Candidate, seeds: range) -> list[float]:
+        simulated.append(candidate)
+        return [power(candidate.settings)] * len(seeds)
+
+    tried = search(every, keys, measure, target, 0.95, 5)
+    enough = [each for each in every if power(each.settings) >= target]
+    best = cheapest(tried)
+    if enough:
+        assert best is not None
+        assert best.candidate.usd_per_hour == min(each.usd_per_hour for each in enough)
+    else:
+        assert best is None
+    assert len(tried) == len({id(each.candidate) for each in tried}) <= len(every)
+
+
+def test_bounds_are_students_and_a_verdict_needs_the_whole_interval() -> None:
+    low, high = bounds([1.0, 2.0, 3.0], 0.025)
+    half = 4.3026527 / math.sqrt(3)  # t(0.975, 2), sd 1
+    assert (low, high) == pytest.approx((2 - half, 2 + half))
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.0, 1.0, 64)
+    candidate = Candidate({}, 1.0)
+
+    def measure(_: Candidate, seeds: range) -> list[float]:
+        return [float(noise[seed]) for seed in seeds]
+
+    assert judged(candidate, measure, 5.0, 0.95, 20).verdict == Verdict.FAILS
+    assert judged(candidate, measure, -5.0, 0.95, 20).verdict == Verdict.SUFFICES
+    near = judged(candidate, measure, float(noise.mean()), 0.95, 20)
+    assert near.verdict == Verdict.OPEN
+    assert len(near.values) == 20
+
+
+def test_wrong_verdicts_are_as_rare_as_is_stated() -> None:
+    """The mean lies on the target, so that every verdict is wrong or may be."""
+    wrong = 0
+    for trial in range(400):
+        rng = np.random.default_rng(trial)
+        noise = rng.normal(0.0, 1.0, 12)
+
+        def measure(_: Candidate, seeds: range, noise=noise) -> list[float]:
+            return noise[list(seeds)].tolist()
+
+        one = judged(Candidate({}, 1.0), measure, 1e-9, 0.9, 12)
+        wrong += one.verdict == Verdict.SUFFICES
+    assert wrong / 400 <= 0.1
+
+
+def test_assumptions_are_those_that_the_configuration_has() -> None:
+    config = compose(["experiment=speech_small", "planner=compass"])
+    found = {each.key: each.values for each in assumptions(config)}
+    assert found["workload.rate"] == ("0.08", "0.125")
+    assert found["cluster.profiling.workers"] == ("8", "32")
+    assert found["planner.budget_s"] == ("2.5", "10")
+    without = compose(["experiment=speech_small", "planner=static_plan"])
+    assert "planner.budget_s" not in {each.key for each in assumptions(without)}
+
+
+def test_effects_are_paired_and_the_largest_come_first() -> None:
+    base = [{"seed": seed, "x": 10.0 * seed} for seed in range(4)]
+    up = [{"seed": seed, "x": 10.0 * seed + 2} for seed in range(4)]
+    down = [{"seed": seed, "x": 10.0 * seed - 5 + seed / 10} for seed in range(4)]
+    known = answers(base, None, "x")
+    small = effect("a", "2", 1, known, answers(up, None, "x"))
+    large = effect("b", "0", 1, known, answers(down, None, "x"))
+    assert small.difference == pytest.approx((2, 2, 2))
+    assert small.sure
+    assert large.difference[0] == pytest.approx(-4.85)
+    assert [each.key for each in largest_first([small, large])] == ["b", "a"]
+    assert [row["answer"] for row in answers(up, base, "x")] == pytest.approx([2, 2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["capacity", "--vary", "a=1,2", "--at-least", "1", "seed=3"],
+            "seed=3: say how many seeds",
+        ),
+        (["capacity", "--vary", "nonsense", "--at-least", "1"], "--vary nonsense: write KEY=A,B"),
+        (["capacity", "--vary", "seed=1,1", "--at-least", "1"], "a value is named twice"),
+        (["capacity", "--vary", "horizn_s=1,2", "--at-least", "1"], "horizon_s"),
+        (
+            ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--confidence", "2"],
+            "--confidence 2.0: must be 0.5 or more, and below 1",
+        ),
+        (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
+        (["sensitivity", "planner=compass", "--against", "vulcan"], "write planner=NAME"),
+        (["sensitivity", "planner=compas"], "compass"),
+        (["sensitivity"], "planner: name one by planner=NAME"),
+    ],
+)
+def test_bad_input_gets_one_sentence(words, sentence, capsys, tmp_path) -> None:
+    assert main([*words, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert sentence in error
+    assert "\n" not in error
+
+
+def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
+    scene = ["experiment=speech_small", "horizon_s=60", "planner=greedy"]
+    out = ["--jobs", "1", "--out", str(tmp_path)]
+    vary = ["--vary", "cluster.nodes.cloud.count=1,2"]
+    words = ["capacity", *scene, *vary, "--at-most", "1e9", "--metric", "requests", *out]
+    assert main([*words, "--seeds", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "least: cluster.nodes.cloud.count=1, $" in printed
+    assert (tmp_path / "capacity.png").is_file()
+    assert main([*words, "--seeds", "3", "--metric", "requets"]) == 2
+    assert "the nearest is 'requests'" in capsys.readouterr().err
+    words = ["sensitivity", *scene, "--vary", "workload.rate=0.05,0.2", "--metric", "requests"]
+    assert main([*words, "--seeds", "2", *out]) == 0
+    printed = capsys.readouterr().out
+    assert "workload.rate moves the answer most" in printed
+    assert (tmp_path / "sensitivity.png").is_file()
+
+
+def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
+    assert varied("--vary", "a.b=range(1,4)") == Varied("a.b", ("1", "2", "3"))
+    assert varied("--vary", "a={x: 1},{x: 2}").values == ("{x:1}", "{x:2}")
+    assert varied("--vary", "a=5").values == ("5",)
