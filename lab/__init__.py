@@ -2,9 +2,10 @@
 
 From Python::
 
-    from lab import compare, run
+    from lab import compare, read_sweep, run
     run(["workload.rate=0.2"]).summary
     compare([CheapestFeasible(), MyPlanner()], scenario="speech_small", seeds=10)
+    read_sweep("multirun/example").runs
 """
 
 from importlib import import_module
@@ -13,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lab.api import Result, run
     from lab.comparison import compare
+    from lab.report.sweep import Sweep, read_sweep
 
-__all__ = ["Result", "compare", "run"]
+__all__ = ["Result", "Sweep", "compare", "read_sweep", "run"]
 
-_HOMES = {"Result": "lab.api", "compare": "lab.comparison", "run": "lab.api"}
+_HOMES = {
+    "Result": "lab.api",
+    "Sweep": "lab.report.sweep",
+    "compare": "lab.comparison",
+    "read_sweep": "lab.report.sweep",
+    "run": "lab.api",
+}
 
 
 def __getattr__(name: str) -> Any:

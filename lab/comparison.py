@@ -8,6 +8,7 @@ themselves vary by.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from textwrap import wrap
 from typing import Any
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy import stats
 
+from lab.bootstrap import mean_interval
 from lab.errors import InputError, key_of
 from sim.planner import Planner
 
@@ -37,6 +39,8 @@ MEANS_SCHEMA = {
     "mean": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "boot_low": pl.Float64,
+    "boot_high": pl.Float64,
 }
 DIFFERENCES_SCHEMA = {
     "metric": pl.String,
@@ -46,6 +50,8 @@ DIFFERENCES_SCHEMA = {
     "difference": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
+    "boot_low": pl.Float64,
+    "boot_high": pl.Float64,
     "p": pl.Float64,
     "p_holm": pl.Float64,
     "ratio": pl.Float64,
@@ -80,9 +86,10 @@ class Comparison:
     Args:
         scenario: name of the scenario.
         runs: one row for each seed and planner, with all metrics of its summary.
-        means: mean of each metric and planner over seeds, with a 95 % t-interval.
+        means: mean of each metric and planner over seeds, with a 95 % t-interval (``low``,
+            ``high``) and one by the bootstrap (``boot_low``, ``boot_high``).
         differences: for each metric and pair of planners, the mean of ``planner`` minus ``other``
-            over the ``n`` seeds where both have a value, with a 95 % t-interval; ``p`` of the
+            over the ``n`` seeds where both have a value, with the same intervals; ``p`` of the
             paired t-test and ``p_holm``, adjusted for all pairs of that metric; and, where all
             values are positive, the ratio ``planner / other`` by paired log-ratios.
     """
@@ -147,15 +154,18 @@ def _runner() -> Callable[..., Any]:
     return run
 
 
-def from_runs(scenario: str, rows: Sequence[Mapping[str, Any]]) -> Comparison:
+def from_runs(
+    scenario: str, rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None
+) -> Comparison:
     """Compare planners by the summaries of their runs.
 
     Args:
         scenario: name of the scenario.
         rows: summaries, with ``seed`` and ``planner`` added. What is not a finite number counts as
             missing.
+        metrics: keys of the summaries to compare by; by default all that hold numbers.
     """
-    metrics = _metrics(rows)
+    metrics = _metrics(rows) if metrics is None else list(metrics)
     planners = list(dict.fromkeys(row["planner"] for row in rows))
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
     runs = pl.DataFrame(
@@ -179,7 +189,9 @@ def from_runs(scenario: str, rows: Sequence[Mapping[str, Any]]) -> Comparison:
         for planner in planners:
             known = values[planner][~np.isnan(values[planner])]
             mean = estimate(known)
-            means.append((metric, planner, mean.n, mean.mean, mean.low, mean.high))
+            means.append(
+                (metric, planner, mean.n, mean.mean, mean.low, mean.high, *_boot(known, mean))
+            )
         differences += _pairs(metric, values)
     return Comparison(
         scenario,
@@ -214,9 +226,15 @@ def estimate(values: np.ndarray, scale: float = 0.0) -> Estimate:
     if float(np.ptp(values)) <= rounding:
         return Estimate(n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 0.0)
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    half = student_t(n) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
     return Estimate(n, mean, mean - half, mean + half, p)
+
+
+@lru_cache
+def student_t(n: int) -> float:
+    """Return the quantile of Student's t that bounds a mean of n values; nan below two."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
@@ -238,12 +256,13 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, ...]]:
     """Yield a row of differences for each pair of planners."""
     pairs = list(combinations(values, 2))
-    estimates, ratios = [], []
+    estimates, boots, ratios = [], [], []
     for one, other in pairs:
         both = ~(np.isnan(values[one]) | np.isnan(values[other]))
         a, b = values[one][both], values[other][both]
         scale = float(max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
         estimates.append(estimate(a - b, scale))
+        boots.append(_boot(a - b, estimates[-1]))
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
         # The rounding of a log-ratio is that of numbers around 1.
         log_ratio = estimate(np.log(a) - np.log(b), 1.0) if positive else Estimate(0)
@@ -255,11 +274,20 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
                 )
             )
     adjusted = holm([found.p for found in estimates])
-    for (one, other), found, p_holm, ratio in zip(pairs, estimates, adjusted, ratios, strict=True):
+    for (one, other), found, boot, p_holm, ratio in zip(
+        pairs, estimates, boots, adjusted, ratios, strict=True
+    ):
         yield (
-            *(metric, one, other, found.n, found.mean, found.low, found.high, found.p, p_holm),
-            *ratio,
+            *(metric, one, other, found.n, found.mean, found.low, found.high, *boot),
+            *(found.p, p_holm, *ratio),
         )
+
+
+def _boot(values: np.ndarray, found: Estimate) -> tuple[float | None, float | None]:
+    """Return the bootstrap interval of a mean, which has no width where the t-interval has none."""
+    if found.low is None or found.low == found.high:
+        return found.low, found.high
+    return mean_interval(values, CONFIDENCE)
 
 
 # Names and values
@@ -314,7 +342,8 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
     """Name planners by their class and, within one class, by the parameters that differ.
 
     Args:
-        planners: class and parameters of each.
+        planners: class and parameters of each; those of a part may be given apart, by dotted keys
+            below its own.
     """
     named: list[str] = []
     for kind, parameters in planners:
@@ -323,6 +352,12 @@ def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[st
             key: value
             for key, value in parameters.items()
             if any(key not in other or repr(other[key]) != repr(value) for other in alike)
+        }
+        # What lies below a part that is another says nothing more.
+        differing = {
+            key: value
+            for key, value in differing.items()
+            if not any(key.startswith(f"{above}.") for above in differing)
         }
         given = ", ".join(f"{key}={value!r}" for key, value in differing.items())
         name = unique = f"{kind}({given})" if given else kind
@@ -387,7 +422,7 @@ def _report(comparison: Comparison) -> Iterator[str]:
         ("metric", "planner", "n", "mean", "95 % interval"),
         [
             (metric, planner, str(n), _text(mean), _interval(low, high))
-            for metric, planner, n, mean, low, high in _of(means, shown)
+            for metric, planner, n, mean, low, high, *_ in _of(means, shown)
         ],
     )
     if differences.height:
@@ -432,7 +467,7 @@ def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]
             *(_text(ratio), _interval(ratio_low, ratio_high)),
         )
         for one, other in pairs
-        for metric, _, _, n, mean, low, high, _, p_holm, ratio, ratio_low, ratio_high in _of(
+        for metric, _, _, n, mean, low, high, _, _, _, p_holm, ratio, ratio_low, ratio_high in _of(
             differences.filter(planner=one, other=other), metrics
         )
     ]

@@ -5,11 +5,8 @@ belongs to no ``pyplot`` state, so that drawing in a notebook or a sweep leaves 
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import cycle, islice
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -17,23 +14,32 @@ import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from lab import figure_data
 from lab.figure_data import Runs
+from lab.figure_style import (
+    DPI,
+    GREY,
+    WIDTH_IN,
+    from_zero,
+    legend,
+    legend_in,
+    log_ticks,
+    looks,
+    mark_events,
+    no_data,
+    part_bars,
+    say_no_data,
+    stacked_bars,
+    style,
+    time_text,
+    time_unit,
+    wrapped,
+)
 
-WIDTH_IN = 7.2
-DPI = 150
-EVENT_COLOR = "firebrick"
 MOST_BANDS = 5
-# In characters, as they come out at this width and size of letters.
-LEGEND_WIDTH = 88
-LEGEND_HANDLE = 9
-GREY = "0.45"
-# Linestyles and hatches tell apart what colours cannot in a grey print.
-DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2))
-HATCHES = ("", "///", "...", "xxx")
 
 
 def draw_run(directory: Path, planner: str) -> list[Path]:
@@ -70,7 +76,7 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
     paths = []
     for figure in figures:
         path = folder / f"{figure.__name__}.png"
-        with _style():
+        with style():
             # The name of the software would make bytes depend on its version.
             figure(runs).savefig(path, dpi=DPI, metadata={"Software": None})
         paths.append(path)
@@ -86,17 +92,17 @@ def goodput(runs: Runs) -> Figure:
         next(iter(runs.values()))
     )  # Runs that are compared share their drift.
     labels = ["active", *runs, *dict(events)]
-    figure = Figure((WIDTH_IN, 4.1 + _legend_in(labels)), layout="constrained")
+    figure = Figure((WIDTH_IN, 4.1 + legend_in(labels)), layout="constrained")
     axes = figure.subplots()
     windows = {name: figure_data.by_window(directory) for name, directory in runs.items()}
     windows = {name: frame for name, frame in windows.items() if frame.height}
     axes.set_title(_titled("Service goodput: queries that meet their whole SLO", runs))
     axes.set_ylabel("queries (mean of each window)")
     if not windows:
-        return _no_data(figure, axes)
+        return no_data(figure, axes)
     # Common randomness: the same queries live under every planner.
     longest = max(windows.values(), key=lambda frame: frame["end_s"][-1])
-    per, unit = _time_unit(longest["end_s"][-1])
+    per, unit = time_unit(longest["end_s"][-1])
     _steps(axes, longest, "active", per, label="active", color=GREY, lw=1.4)
     if len(runs) == 1:
         (frame,) = windows.values()
@@ -106,14 +112,14 @@ def goodput(runs: Runs) -> Figure:
         edges = _edges(frame, "goodput")
         axes.fill_between(edges[0] / per, edges[1], step="post", color=color, alpha=0.15, lw=0)
     else:
-        for name, color, dashes in _looks(runs):
+        for name, color, dashes in looks(runs):
             if name in windows:
                 ls = (0, dashes) if dashes else "-"
                 _steps(axes, windows[name], "goodput", per, label=name, color=color, ls=ls, lw=2)
-    _mark_events(axes, events, longest["end_s"][-1], per)
+    mark_events(axes, events, longest["end_s"][-1], per)
     axes.set(xlabel=f"simulated time ({unit})", xlim=(0, longest["end_s"][-1] / per))
-    _from_zero(axes)
-    _legend(figure, axes)
+    from_zero(axes)
+    legend(figure, axes)
     return figure
 
 
@@ -129,11 +135,11 @@ def latency(runs: Runs) -> Figure:
     above.set(xlabel="p95 latency / latency bound", ylabel="share of windows")
     below.set_xlabel("share of windows")
     if not groups:
-        _no_data(figure, below)
-        return _no_data(figure, above)
+        no_data(figure, below)
+        return no_data(figure, above)
     finite = np.concatenate([ratios[np.isfinite(ratios)] for ratios in groups.values()])
     left, right = min([0.5, *finite]) / 1.3, max([2.0, *finite]) * 1.3
-    for name, color, dashes in _looks(groups if len(runs) == 1 else runs):
+    for name, color, dashes in looks(groups if len(runs) == 1 else runs):
         if name not in groups:
             continue
         x, y = figure_data.distribution(groups[name], left, right)
@@ -154,7 +160,7 @@ def latency(runs: Runs) -> Figure:
     above.set(xscale="log", xlim=(left, right), ylim=(-0.02, 1.02))
     above.set_xlabel("p95 latency / latency bound (log scale)")
     above.set_ylabel("share of windows\nat or below")
-    _log_ticks(above, left, right)
+    log_ticks(above, left, right)
     above.yaxis.set_major_formatter(PercentFormatter(1))
     above.axvline(1, color="black", lw=1.2)
     above.annotate(
@@ -174,12 +180,12 @@ def latency(runs: Runs) -> Figure:
             float(np.mean(np.isinf(ratios))) for ratios in groups.values()
         ],
     }
-    names = [f"{_wrapped(name)} (n = {len(ratios)})" for name, ratios in groups.items()]
-    _stacked_bars(below, names, shares, lambda share: f"{share:.0%}")
+    names = [f"{wrapped(name)} (n = {len(ratios)})" for name, ratios in groups.items()]
+    stacked_bars(below, names, shares, lambda share: f"{share:.0%}")
     below.set(xlim=(0, 1), xlabel="share of the n windows that had requests")
     below.xaxis.set_major_formatter(PercentFormatter(1))
-    _legend(above.figure, above)
-    _legend(below.figure, below)
+    legend(above.figure, above)
+    legend(below.figure, below)
     return figure
 
 
@@ -193,8 +199,8 @@ def cost(runs: Runs) -> Figure:
     bills = {name: bill for name in runs if (bill := figure_data.bill(runs[name])) is not None}
     if windows:
         end_s = max(frame["end_s"][-1] for frame in windows.values())
-        per, unit = _time_unit(end_s)
-        for name, color, dashes in _looks(runs):
+        per, unit = time_unit(end_s)
+        for name, color, dashes in looks(runs):
             if name not in windows:
                 continue
             frame = windows[name]
@@ -219,23 +225,23 @@ def cost(runs: Runs) -> Figure:
                 sum(bill), color="black", lw=1.4, ls=(0, (4, 1.5)), label="bill at the end"
             )
         above.set(xlabel=f"simulated time ({unit})", xlim=(0, end_s / per))
-        _from_zero(above)
+        from_zero(above)
         above.set_ylabel("cumulated cost (USD)")
         if len(runs) > 1:
             above.set_ylabel("attributed to queries,\ncumulated (USD)")
-        _legend(above.figure, above)
+        legend(above.figure, above)
     else:
-        _no_data(figure, above)
+        no_data(figure, above)
     if bills:
         parts = {
             "attributed to queries": [bill[0] for bill in bills.values()],
             "idle: rented, used by nobody": [bill[1] for bill in bills.values()],
         }
-        _stacked_bars(below, [_wrapped(name) for name in bills], parts, lambda usd: f"{usd:,.2f}")
+        stacked_bars(below, [wrapped(name) for name in bills], parts, lambda usd: f"{usd:,.2f}")
         below.set_xlim(0, 1.04 * max(map(sum, bills.values())) or 1)
-        _legend(below.figure, below)
+        legend(below.figure, below)
     else:
-        _no_data(figure, below)
+        no_data(figure, below)
     return figure
 
 
@@ -263,14 +269,14 @@ def latency_parts(runs: Runs) -> Figure:
         latency = (
             float(frame.select(pl.sum_horizontal(figure_data.PARTS).sum()).item() or 0.0) / per
         )
-        title = f"{_total(latency)} {unit} in all"
-        axes.set_title(title if len(runs) == 1 else f"{_wrapped(name)}\n{title}", fontsize="medium")
+        title = f"{time_text(latency)} {unit} in all"
+        axes.set_title(title if len(runs) == 1 else f"{wrapped(name)}\n{title}", fontsize="medium")
         if not frame.height:
-            axes.set_title(_wrapped(name) if len(runs) > 1 else "", fontsize="medium")
-            _say_no_data(axes)
+            axes.set_title(wrapped(name) if len(runs) > 1 else "", fontsize="medium")
+            say_no_data(axes)
             continue
         drawn = axes
-        _part_bars(axes, frame, per, shown)
+        part_bars(axes, frame, per, shown)
     for axes in grid.flat[len(runs) :]:
         axes.set_visible(False)
     if drawn is None:
@@ -282,7 +288,7 @@ def latency_parts(runs: Runs) -> Figure:
     for axes in grid.flat[max(0, len(runs) - columns) : len(runs)]:
         axes.tick_params("x", labelbottom=True)
         axes.set_xlabel(f"mean time ({unit})")
-    _legend(figure, drawn)
+    legend(figure, drawn)
     return figure
 
 
@@ -292,19 +298,19 @@ def response(runs: Runs) -> Figure:
     The estimate of Kaplan and Meier (1958) with its 95 % band: queries that left or were cut by the
     horizon before such a plan count as unserved for as long as they waited.
     """
-    figure = Figure((WIDTH_IN, 4.1 + _legend_in([*runs, "", ""])), layout="constrained")
+    figure = Figure((WIDTH_IN, 4.1 + legend_in([*runs, "", ""])), layout="constrained")
     axes = figure.subplots()
     axes.set_title(_titled("Response time: queries served by a truly feasible plan", runs))
     axes.set(xlabel="time since arrival (s)", ylabel="share of queries served\n(Kaplan-Meier)")
     times = {name: figure_data.response_times(directory) for name, directory in runs.items()}
     times = {name: both for name, both in times.items() if sum(map(len, both))}
     if not times:
-        return _no_data(figure, axes)
+        return no_data(figure, axes)
     every = np.concatenate([np.concatenate(both) for both in times.values()])
     served = np.concatenate([both[0] for both in times.values()])
     right = max(every.max(), 1e-3) * 1.05
     left = min(served[served > 0], default=right / 100) / 1.5
-    for name, color, dashes in _looks(runs):
+    for name, color, dashes in looks(runs):
         if name not in times:
             continue
         uncensored, censored = times[name]
@@ -332,42 +338,21 @@ def response(runs: Runs) -> Figure:
         axes.plot(marks, cdf.evaluate(marks), "|", color=color, ms=6, mew=1)
     axes.set(xscale="log", xlim=(left, right), ylim=(-0.02, 1.02))
     axes.set_xlabel("time since arrival (s, log scale)")
-    _log_ticks(axes, left, right)
+    log_ticks(axes, left, right)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.plot([], [], "|", color=GREY, ms=6, mew=1, label="censored: left, or the run ended")
     if len(runs) <= MOST_BANDS:
         axes.fill_between([], [], color=GREY, alpha=0.25, lw=0, label="95 % interval")
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
 # How it is drawn
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """Set the look of figures, and take it back."""
-    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.25):
-        yield
-
-
 def _titled(title: str, runs: Runs) -> str:
     """Name the planner in the title of its own figure; in a comparison the legend names it."""
     return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
-
-
-def _looks(names: Mapping[str, Any]) -> Iterator[tuple[str, Any, tuple[float, ...]]]:
-    """Yield each name with its colour and its dashes, the same in every figure."""
-    count = len(names)
-    colors = sns.color_palette("colorblind", count)
-    return zip(names, colors, islice(cycle(DASHES), count), strict=True)
-
-
-def _time_unit(end_s: float) -> tuple[float, str]:
-    """Return the seconds in a readable unit of time, and the unit."""
-    if end_s > 4 * 3600:
-        return 3600.0, "h"
-    return (60.0, "min") if end_s > 600 else (1.0, "s")
 
 
 def _edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -392,146 +377,11 @@ def _steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any
     )
 
 
-def _mark_events(axes: Axes, events: Sequence[tuple[str, float]], end_s: float, per: float) -> None:
-    """Mark the events until an end by vertical lines, dashed in another way for each kind."""
-    seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
-    kinds = list(dict.fromkeys(kind for kind, _ in seen))
-    labelled: set[str] = set()
-    for kind, at_s in seen:
-        dashes = DASHES[1 + kinds.index(kind) % (len(DASHES) - 1)]
-        label = None if kind in labelled else kind
-        axes.axvline(at_s / per, color=EVENT_COLOR, lw=1.4, ls=(0, dashes), label=label)
-        labelled.add(kind)
-
-
-def _from_zero(axes: Axes) -> None:
-    """Let the y axis begin at 0, with a line at 0 in full sight."""
-    top = axes.dataLim.ymax * 1.05 or 1
-    axes.set_ylim(-0.02 * top, top)
-
-
-def _log_ticks(axes: Axes, left: float, right: float) -> None:
-    """Label a logarithmic x axis with plain numbers, and enough of them."""
-    steps = (1, 2, 5) if right < 300 * left else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter("")
-
-
 def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:
     """Return a figure with room for named lines above, and for bars of these names below."""
     bars = list(bars)
-    upper_in = 3.4 + _legend_in(bars)
-    lower_in = 1.3 + max(0.4, sum(0.2 + 0.2 * len(_wrapped(name).splitlines()) for name in bars))
+    upper_in = 3.4 + legend_in(bars)
+    lower_in = 1.3 + max(0.4, sum(0.2 + 0.2 * len(wrapped(name).splitlines()) for name in bars))
     figure = Figure((WIDTH_IN, upper_in + lower_in), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=[upper_in, lower_in])
     return figure, halves[0].subplots(), halves[1].subplots()
-
-
-def _part_bars(axes: Axes, means: pl.DataFrame, per: float, parts: Sequence[str]) -> None:
-    """Draw one horizontal bar for each operator, with its total at the end."""
-    left = np.zeros(means.height)
-    colors = sns.color_palette("colorblind")
-    for part, color, hatch in zip(figure_data.PARTS, colors, HATCHES, strict=False):
-        if part not in parts:
-            continue
-        lengths = means[part].to_numpy() / per
-        axes.barh(
-            means["operator"].to_list(),
-            lengths,
-            left=left,
-            color=color,
-            hatch=hatch,
-            edgecolor="white",
-            lw=0.5,
-            height=0.7,
-            label=part,
-        )
-        left += lengths
-    for operator, total in zip(means["operator"], left, strict=True):
-        axes.annotate(
-            _total(total), (total, operator), (4, 0), textcoords="offset points", va="center"
-        )
-    axes.grid(axis="y", visible=False)
-
-
-def _total(time: float) -> str:
-    """Return a time as text, the same way for one operator and for all."""
-    return f"{time:,.0f}" if time >= 10 else f"{time:.1f}"
-
-
-def _stacked_bars(
-    axes: Axes,
-    names: Sequence[str],
-    parts: Mapping[str, Sequence[float]],
-    text: Callable[[float], str],
-) -> None:
-    """Draw one horizontal bar for each name, with its parts labelled where there is room."""
-    left = np.zeros(len(names))
-    longest = max(sum(column) for column in zip(*parts.values(), strict=True)) or 1.0
-    # Pale enough for black figures on them.
-    colors = sns.color_palette("pastel")
-    for (label, lengths), color, hatch in zip(
-        parts.items(), (colors[0], colors[1], colors[7]), HATCHES, strict=False
-    ):
-        axes.barh(
-            names,
-            lengths,
-            left=left,
-            color=color,
-            hatch=hatch,
-            edgecolor="0.3",
-            height=0.65,
-            label=label,
-        )
-        for y, length in enumerate(lengths):
-            if length > 0.08 * longest:
-                axes.text(
-                    left[y] + length / 2,
-                    y,
-                    text(length),
-                    ha="center",
-                    va="center",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-                )
-        left += lengths
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-
-
-def _wrapped(name: str) -> str:
-    """Break a long name of a planner into lines."""
-    return "\n".join(wrap(name.replace("(", " (", 1), 24)).replace(" (", "(")
-
-
-def _legend(figure: Any, axes: Axes) -> None:
-    """Put a legend below the axes, outside, in as many columns as fit."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=_legend_columns(labels), frameon=False
-    )
-
-
-def _legend_in(labels: Sequence[str]) -> float:
-    """Return about how many inches high a legend is."""
-    return 0.25 * -(-len(labels) // _legend_columns(labels)) if labels else 0.0
-
-
-def _legend_columns(labels: Sequence[str]) -> int:
-    """Return how many columns of a legend, filled as matplotlib does, fit into a figure."""
-    for columns in range(len(labels), 1, -1):
-        widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
-        if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:
-            return columns
-    return 1
-
-
-def _no_data(figure: Figure, axes: Axes) -> Figure:
-    """Say that there is nothing to see, and leave it at that."""
-    _say_no_data(axes)
-    axes.set(xticks=[], yticks=[])
-    return figure
-
-
-def _say_no_data(axes: Axes) -> None:
-    axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)

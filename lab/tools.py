@@ -4,11 +4,11 @@ import argparse
 import os
 import sys
 from importlib.metadata import EntryPoints, entry_points
-from pathlib import Path
 from typing import Any
 
 from lab import agreement_tool, table_tools
 from lab.explain import tool as explain_tool
+from lab.report import tool as report_tool
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 TOOLS = ("check-planner", "report", "explain", "agree", "list", *table_tools.TOOLS)
@@ -50,9 +50,7 @@ def _parser(further: EntryPoints) -> argparse.ArgumentParser:
     check.add_argument("target", help="the planner's class, such as my_pkg.MyPlanner")
     check.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="its parameters")
     check.set_defaults(tool=check_planner)
-    report_ = tools.add_parser("report", help="draw the figures and print the tables of results")
-    report_.add_argument("directory", type=Path, help="directory of a run or of a sweep")
-    report_.set_defaults(tool=report)
+    report_tool.add_parser(tools)
     explain_tool.add_parser(tools)
     agreement_tool.add_parser(tools)
     list_ = tools.add_parser("list", help="list what the configuration can be composed of")
@@ -84,44 +82,6 @@ def check_planner(options: argparse.Namespace) -> int:
         print(f"compass-lab: {error}", file=sys.stderr)
         return FAILED
     print(f"{options.target} keeps the contract of planners")
-    return OK
-
-
-def report(options: argparse.Namespace) -> int:
-    """Draw the figures of every run below a directory; print a table, or those of a sweep."""
-    from lab.console import say, show_errors, show_table, warn
-    from lab.errors import InputError
-    from lab.run_directory import SUMMARY, never_ran, planner_directories, read_summary
-    from lab.simulate import draw
-    from lab.sweep_report import sweep_report
-
-    directory: Path = options.directory
-    if not directory.is_dir():
-        raise InputError(f"DIR={directory}: no such directory")
-    runs = planner_directories(directory)
-    if not runs:
-        raise InputError(f"DIR={directory}: holds no results; name the directory of a run or sweep")
-    # Runs that were compared share a parent which has a summary of its own.
-    together: dict[Path, list[Path]] = {}
-    for path in runs.values():
-        compared = path != directory and (path.parent / SUMMARY).is_file()
-        together.setdefault(path.parent if compared else path, []).append(path)
-    if len(together) > 1:
-        for part in sweep_report(directory, runs.values()):
-            say(f"{part}\n")
-    for parent, paths in together.items():
-        alone = paths == [parent]
-        if not alone:  # in the order in which they were compared
-            order = list(read_summary(parent))
-            paths.sort(key=lambda path: order.index(path.name) if path.name in order else -1)
-        summaries = [read_summary(path) for path in paths]
-        names = [one["planner"] for one in summaries]
-        if len(together) == 1:
-            show_table(summaries, f"{parent}, seed {summaries[0]['seed']}")
-            show_errors(summaries)
-        if missing := never_ran(parent):
-            warn(f"{parent}: {missing}")
-        draw(parent, names, alone)
     return OK
 
 

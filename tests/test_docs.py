@@ -24,6 +24,7 @@ RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
 PLANNERS = (DOCS / "planners.md").read_text(encoding="utf-8")
+REPORTS = (DOCS / "reports.md").read_text(encoding="utf-8")
 DATA_PLANES = (DOCS / "data_planes.md").read_text(encoding="utf-8")
 
 
@@ -348,3 +349,15 @@ def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
         where = "sweep" if " -m " in command else "run"
         quick = f"horizon_s=5 figures=false hydra.{where}.dir={number}"
         call(monkeypatch, f"{command} {quick}")
+
+
+def test_the_page_on_reports_runs_and_names_every_file(folder, monkeypatch, capsys):
+    sweep, report = commands(REPORTS)
+    call(monkeypatch, f"{sweep} figures=false")
+    call(monkeypatch, report)
+    where = folder / "multirun" / "report" / "report"
+    listed = set(re.findall(r"`(\w+\.parquet)`", section(REPORTS, "What is beside the page")))
+    assert listed == {path.name for path in where.glob("*.parquet")}
+    names = {}
+    exec(compile(blocks(REPORTS, "python")[0], "reports.md", "exec"), names)
+    assert names["late"].height == 4

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lab import figure_data, figures
+from lab import figure_data, figure_style, figures
 from lab.figures import draw_comparison, draw_run
 from lab.frames import scan
 from sim.results import SCHEMAS
@@ -164,7 +164,7 @@ def test_drift_within_the_run_is_marked_and_named_once(run):
     lines = [
         (line.get_xdata()[0], line.get_label())
         for line in figure.axes[0].lines
-        if line.get_color() == figures.EVENT_COLOR
+        if line.get_color() == figure_style.EVENT_COLOR
     ]
     assert [at_s for at_s, _ in lines] == [30, 60, 90]
     (legend,) = figure.legends

@@ -1,0 +1,202 @@
+"""How figures are drawn: their style, their colours, their legends, and kinds of bars.
+
+Colours are seaborn's ``colorblind`` palette; dashes, markers and hatches tell apart what colours
+cannot in a grey print.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle, islice
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from lab.figure_data import PARTS
+
+WIDTH_IN = 7.2
+DPI = 150
+# In characters, as they come out at this width and size of letters.
+LEGEND_WIDTH = 88
+LEGEND_HANDLE = 9
+GREY = "0.45"
+EVENT_COLOR = "firebrick"
+DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Set the look of figures, and take it back."""
+    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.25):
+        yield
+
+
+def looks(names: Mapping[str, Any]) -> Iterator[tuple[str, Any, tuple[float, ...]]]:
+    """Yield each name with its colour and its dashes, the same in every figure."""
+    count = len(names)
+    colors = sns.color_palette("colorblind", count)
+    return zip(names, colors, islice(cycle(DASHES), count), strict=True)
+
+
+def time_unit(end_s: float) -> tuple[float, str]:
+    """Return the seconds in a readable unit of time, and the unit."""
+    if end_s > 4 * 3600:
+        return 3600.0, "h"
+    return (60.0, "min") if end_s > 600 else (1.0, "s")
+
+
+def mark_events(
+    axes: Axes,
+    events: Sequence[tuple[str, float]],
+    end_s: float,
+    per: float,
+    kinds: Sequence[str] = (),
+) -> None:
+    """Mark the events until an end by vertical lines, dashed in another way for each kind.
+
+    Args:
+        axes: axes over time.
+        events: kind of each event, and when it happens in seconds.
+        end_s: end of what is shown.
+        per: seconds in the unit of the axis.
+        kinds: all kinds, where several axes share a legend.
+    """
+    seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
+    kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
+    labelled: set[str] = set()
+    for kind, at_s in seen:
+        dashes = DASHES[1 + kinds.index(kind) % (len(DASHES) - 1)]
+        label = None if kind in labelled else kind
+        axes.axvline(at_s / per, color=EVENT_COLOR, lw=1.4, ls=(0, dashes), label=label)
+        labelled.add(kind)
+
+
+def from_zero(axes: Axes) -> None:
+    """Let the y axis begin at 0, with a line at 0 in full sight."""
+    top = axes.dataLim.ymax * 1.05 or 1
+    axes.set_ylim(-0.02 * top, top)
+
+
+def log_ticks(axes: Axes, left: float, right: float) -> None:
+    """Label a logarithmic x axis with plain numbers, and enough of them."""
+    steps = (1, 2, 5) if right < 300 * left else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter("")
+
+
+def part_bars(axes: Axes, means: pl.DataFrame, per: float, parts: Sequence[str]) -> None:
+    """Draw one horizontal bar for each operator, with its total at the end."""
+    left = np.zeros(means.height)
+    colors = sns.color_palette("colorblind")
+    for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False):
+        if part not in parts:
+            continue
+        lengths = means[part].to_numpy() / per
+        axes.barh(
+            means["operator"].to_list(),
+            lengths,
+            left=left,
+            color=color,
+            hatch=hatch,
+            edgecolor="white",
+            lw=0.5,
+            height=0.7,
+            label=part,
+        )
+        left += lengths
+    for operator, total in zip(means["operator"], left, strict=True):
+        axes.annotate(
+            time_text(total), (total, operator), (4, 0), textcoords="offset points", va="center"
+        )
+    axes.grid(axis="y", visible=False)
+
+
+def time_text(time: float) -> str:
+    """Return a time as text, the same way for one operator and for all."""
+    return f"{time:,.0f}" if time >= 10 else f"{time:.1f}"
+
+
+def stacked_bars(
+    axes: Axes,
+    names: Sequence[str],
+    parts: Mapping[str, Sequence[float]],
+    text: Callable[[float], str],
+) -> None:
+    """Draw one horizontal bar for each name, with its parts labelled where there is room."""
+    left = np.zeros(len(names))
+    longest = max(sum(column) for column in zip(*parts.values(), strict=True)) or 1.0
+    # Pale enough for black figures on them.
+    colors = sns.color_palette("pastel")
+    for (label, lengths), color, hatch in zip(
+        parts.items(), [colors[at] for at in (0, 1, 7, 2, 4, 3)], HATCHES, strict=False
+    ):
+        axes.barh(
+            names,
+            lengths,
+            left=left,
+            color=color,
+            hatch=hatch,
+            edgecolor="0.3",
+            height=0.65,
+            label=label,
+        )
+        for y, length in enumerate(lengths):
+            if length > 0.08 * longest:
+                axes.text(
+                    left[y] + length / 2,
+                    y,
+                    text(length),
+                    ha="center",
+                    va="center",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+                )
+        left += lengths
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+
+
+def wrapped(name: str) -> str:
+    """Break a long name of a planner into lines."""
+    return "\n".join(wrap(name.replace("(", " (", 1), 24)).replace(" (", "(")
+
+
+def legend(figure: Any, axes: Axes) -> None:
+    """Put a legend below the axes, outside, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=legend_columns(labels), frameon=False
+    )
+
+
+def legend_in(labels: Sequence[str]) -> float:
+    """Return about how many inches high a legend is."""
+    return 0.25 * -(-len(labels) // legend_columns(labels)) if labels else 0.0
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Return how many columns of a legend, filled as matplotlib does, fit into a figure."""
+    for columns in range(len(labels), 1, -1):
+        widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
+        if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:
+            return columns
+    return 1
+
+
+def no_data(figure: Figure, axes: Axes) -> Figure:
+    """Say that there is nothing to see, and leave it at that."""
+    say_no_data(axes)
+    axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def say_no_data(axes: Axes) -> None:
+    """Say in the middle of the axes that there is nothing to see."""
+    axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)

@@ -1,0 +1,209 @@
+"""What a sweep says in sentences: who wins, by how much, and how sure that is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from lab.comparison import CONFIDENCE
+from lab.report.analysis import Analysis, against, planners_of
+from lab.report.metrics import CLAIMED, Metric
+
+FEW_SEEDS = 8
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, and those that go with it.
+
+    Args:
+        text: the sentence.
+        details: sentences on each other planner, and on single settings.
+    """
+
+    text: str
+    details: list[str] = field(default_factory=list)
+
+
+def rivals(analysis: Analysis) -> list[str]:
+    """Return the planners that could be chosen: those that see the truth are bounds, no rivals."""
+    done = analysis.sweep.finished
+    truth = set(done.filter("planner_sees_truth")["planner"])
+    here = set(done["planner"])
+    return [one for one in planners_of(analysis.sweep) if one in here and one not in truth]
+
+
+def leader(analysis: Analysis, metric: Metric) -> str | None:
+    """Return the planner with the best mean, over all settings if there are several."""
+    if analysis.overall is None:
+        return None
+    found = best_of(analysis.overall.means, metric, rivals(analysis))
+    return None if found is None else str(found["planner"])
+
+
+def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
+    """Return the row of the planner with the best mean, the first of equals."""
+    rows = means.filter(pl.col("planner").is_in(planners), metric=metric.name).drop_nulls("mean")
+    if rows.is_empty():
+        return None
+    order = rows.sort("mean", descending=metric.more_is_better, maintain_order=True)
+    return order.row(0, named=True)
+
+
+def claims(analysis: Analysis) -> Iterator[Claim]:
+    """Yield what the sweep says, the most important first."""
+    chosen = rivals(analysis)
+    done = analysis.sweep.finished
+    if done.is_empty():
+        yield Claim("No run has finished, so there is nothing to compare yet.")
+        return
+    if len(chosen) == 1:
+        yield Claim(f"One planner, {chosen[0]}: there is no other to compare it with.")
+    if analysis.overall is None and len(analysis.comparisons) > 1:
+        yield Claim(
+            "No setting has finished runs of every planner on the same seed, so nothing can be "
+            "said over all settings; the tables have each."
+        )
+    for metric in CLAIMED:
+        if chosen and analysis.overall is not None:
+            yield from _claim(analysis, metric, chosen)
+    bounds = [name for name in planners_of(analysis.sweep) if name not in chosen]
+    bounds = [name for name in bounds if name in set(done["planner"])]
+    if bounds:
+        yield Claim(
+            f"{_listed(bounds)} {'sees' if len(bounds) == 1 else 'see'} the truth, which no "
+            "deployed planner could: a bound, not a rival."
+        )
+    yield Claim(_certainty(analysis))
+
+
+def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Claim]:
+    """Yield what is to be said of one metric."""
+    overall = analysis.overall
+    assert overall is not None
+    best = best_of(overall.means, metric, chosen)
+    if best is None:
+        yield Claim(f"The {metric.label} has no value in any run.")
+        return
+    name = str(best["planner"])
+    interval = _interval(best["boot_low"], best["boot_high"])
+    where = ""
+    if len(analysis.comparisons) > 1:
+        where = f", over the {analysis.pooled_runs:,} pairs of setting and seed that all finished"
+        where = where if len(chosen) > 1 else ", over all settings"
+    size = f"{_number(best['mean'])}{_unit(metric)}{interval}"
+    if len(chosen) == 1:
+        yield Claim(f"The {metric.label} of {name} is {size}{where}.")
+        return
+    text = f"{name} has the {metric.best}: {size}{where}."
+    details = []
+    rows = against(overall.differences.filter(metric=metric.name), name)
+    rows = rows.filter(pl.col("other").is_in(chosen))
+    for other in chosen:
+        for row in rows.filter(other=other).iter_rows(named=True):
+            details.append(_detail(metric, row, overall.runs["seed"].n_unique()))
+    if len(analysis.comparisons) > 1:
+        details.append(_by_setting(analysis, metric, name, chosen))
+    yield Claim(text, details)
+
+
+def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
+    """Say by how much one planner is better than another."""
+    if row["difference"] is None:
+        return f"{row['other']}: no seed in which both have a value."
+    sign, more = (1, "more") if row["difference"] >= 0 else (-1, "less")
+    low, high = row["boot_low"], row["boot_high"]
+    if sign < 0 and low is not None:
+        low, high = -high, -low
+    size = f"{_number(abs(row['difference']))}{_interval(low, high)}{_unit(metric)}"
+    asides = [] if row["ratio"] is None else [f"{row['ratio']:.3g} times as much"]
+    if row["low"] is None:
+        asides.append("on one seed")
+    else:
+        asides.append(f"p {_probability(row['p_holm'])}")
+        if row["n"] != seeds:
+            asides.append(f"over the {row['n']} of {seeds} seeds in which both have a value")
+    unclear = row["low"] is not None and not clear(row)
+    verdict = "No clear difference: " if unclear else ""
+    return f"{verdict}{size} {more} than {row['other']} ({', '.join(asides)})."
+
+
+def clear(row: dict[str, Any]) -> bool:
+    """Tell whether a difference is there by both tests.
+
+    Its interval by the bootstrap leaves out 0, and the adjusted p of the paired t-test is below
+    0.05.
+    """
+    low, high, p = row["boot_low"], row["boot_high"], row["p_holm"]
+    return p is not None and p < 1 - CONFIDENCE and (low > 0 or high < 0)
+
+
+def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]) -> str:
+    """Say in how many settings the leader leads, and who does in the others."""
+    leaders: dict[str, list[str]] = {}
+    ahead = 0
+    short = dict(analysis.sweep.settings.select("setting", "short").rows())
+    for setting, comparison in analysis.comparisons.items():
+        best = best_of(comparison.means, metric, chosen)
+        if best is None:
+            continue
+        leaders.setdefault(str(best["planner"]), []).append(short[setting])
+        if best["planner"] == name:
+            rows = against(comparison.differences.filter(metric=metric.name), name)
+            rows = rows.filter(pl.col("other").is_in(chosen))
+            ahead += bool(rows.height) and all(map(clear, rows.iter_rows(named=True)))
+    judged = sum(map(len, leaders.values()))
+    text = (
+        f"By setting: best in {len(leaders.get(name, []))} of {judged}, clearly ahead of all "
+        f"others in {ahead}"
+    )
+    for other, settings in leaders.items():
+        if other != name:
+            some = "; ".join(settings[:4]) + (" and others" if len(settings) > 4 else "")
+            text += f". {other} is best in {len(settings)} ({some})"
+    return f"{text}."
+
+
+def _certainty(analysis: Analysis) -> str:
+    """Say what the intervals are worth."""
+    counts = analysis.sweep.finished.group_by("setting", "planner").len()["len"].to_list()
+    least, most = min(counts), max(counts)
+    if most == 1:
+        return (
+            "There is one seed of each planner and setting, hence no interval: nothing here says "
+            "whether another seed would show the same. Add seeds, such as seed=0,1,2,3,4."
+        )
+    seeds = f"{least} to {most}" if least != most else f"{most}"
+    text = f"Intervals are 95 % intervals by the bootstrap over {seeds} seeds."
+    if analysis.differences.height:
+        text += (
+            " A difference is called clear if its interval leaves out 0 and p is below 0.05, which "
+            "is the paired t-test's, adjusted for all pairs by Holm's procedure."
+        )
+    if least < FEW_SEEDS:
+        text += (
+            f" With fewer than {FEW_SEEDS} seeds intervals by the bootstrap are too narrow; the "
+            "tables have both."
+        )
+    return text
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _unit(metric: Metric) -> str:
+    return f" {metric.unit}" if metric.unit else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
+
+
+def _probability(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

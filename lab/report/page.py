@@ -1,0 +1,139 @@
+"""The page of a report: one file that needs no other."""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lab.report.analysis import Analysis, planners_of
+from lab.report.claims import claims
+from lab.report.figures import Picture
+from lab.report.settings import short_texts, text_of
+from lab.report.tables import tables
+from lab.version import __version__
+
+MOST_LISTED = 12
+TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def page(
+    analysis: Analysis, pictures: Sequence[Picture], own: Sequence[Path], large: Sequence[str]
+) -> str:
+    """Return the page as HTML, with pictures and script in it.
+
+    Args:
+        analysis: what it shows.
+        pictures: figures of the sweep.
+        own: pictures of the run or comparison itself, if it is the only one.
+        large: tables that were not written.
+    """
+    sweep = analysis.sweep
+    environment = Environment(
+        loader=PackageLoader("lab.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    shown = [
+        {
+            "source": _source(one.path.with_suffix(".svg")),
+            "title": one.title,
+            "caption": f"{one.title}. {one.caption}",
+            "links": [f"figures/{one.path.with_suffix(kind).name}" for kind in (".svg", ".png")],
+        }
+        for one in pictures
+    ]
+    shown += [
+        {"source": _source(path), "title": path.stem, "caption": "", "links": []} for path in own
+    ]
+    return environment.get_template("page.html.jinja").render(
+        title=f"Report on {sweep.directory.absolute().name}",
+        counts=counts(analysis),
+        planners=planners_of(sweep),
+        seeds=_seeds(sorted(set(sweep.runs["seed"]))),
+        keys=list(_keys(analysis)),
+        problems=list(problems(analysis)),
+        claims=list(claims(analysis)),
+        pictures=shown,
+        tables=list(tables(analysis)),
+        opened=2,
+        large=large,
+        version=__version__,
+    )
+
+
+def counts(analysis: Analysis) -> str:
+    """Say how many runs there are, and how many of them finished."""
+    sweep = analysis.sweep
+    done = int(sweep.runs["finished"].sum())
+    parts = [f"{sweep.runs.height:,} with results, {done:,} finished"]
+    for status, part in sweep.runs.filter(~pl.col("finished")).group_by(
+        "status", maintain_order=True
+    ):
+        parts.append(f"{part.height:,} {status[0]}")
+    for status, part in sweep.without.group_by("status", maintain_order=True):
+        words = "failed without results" if status[0] == "failed" else status[0]
+        parts.append(f"{part.height:,} {words}")
+    return ", ".join(parts)
+
+
+def problems(analysis: Analysis) -> Iterator[str]:
+    """Yield sentences on what did not finish, or has no results."""
+    sweep = analysis.sweep
+    cut = sweep.runs.filter(~pl.col("finished"))
+    if cut.height:
+        named = [
+            f"{row['run']} ({row['status']} at {row['simulated_s']:,.0f} of "
+            f"{row['horizon_s']:,.0f} s)"
+            for row in cut.iter_rows(named=True)
+        ]
+        yield f"Left out, since they are not finished: {_some(named)}."
+    for status, words in (("failed", "Failed without results"), ("missing", "Missing")):
+        found = sweep.without.filter(status=status)
+        if found.height:
+            yield f"{words}: {_some([f'{run} ({why})' for run, _, why in found.rows()])}."
+    twice = int(sweep.runs["finished"].sum()) - sweep.finished.height
+    if twice:
+        yield (
+            f"{twice:,} finished run{'s' * (twice > 1)} repeated another's planner, setting and "
+            "seed; the last of each counts."
+        )
+
+
+def _some(names: Sequence[str], between: str = "; ") -> str:
+    """List names, the first of many."""
+    more = len(names) - MOST_LISTED
+    return between.join([*names[:MOST_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return _some([str(seed) for seed in seeds], ", ")
+
+
+def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
+    """Yield the keys that were varied, with their values and what goes with them."""
+    for key, along in analysis.sweep.keys.items():
+        column = analysis.sweep.settings[key].unique(maintain_order=True)
+        values = (column.sort() if column.dtype.is_numeric() else column).to_list()
+        texts = [text_of(value) for value in values]
+        named = [
+            text
+            if short in (text, f"{value:.6g}" if isinstance(value, float) else text)
+            else f"{short}: {text}"
+            for value, text, short in zip(values, texts, short_texts(values), strict=True)
+        ]
+        yield {
+            "name": key,
+            "choices": _some(named, "; " if any(", " in name for name in named) else ", "),
+            "along": ", ".join(along[:MOST_LISTED]),
+        }
+
+
+def _source(path: Path) -> str:
+    """Return a picture as an address that holds it."""
+    return f"data:{TYPES[path.suffix]};base64,{b64encode(path.read_bytes()).decode()}"

@@ -1,0 +1,108 @@
+"""The command ``compass-lab report``."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lab.report.analysis import Analysis
+    from lab.report.sweep import Sweep
+
+PAGE = "index.html"
+
+
+def add_parser(tools: Any) -> None:
+    """Add the subcommand to a parser."""
+    parser = tools.add_parser(
+        "report",
+        help="compare the planners of a sweep: tables, figures, one page",
+        description=(
+            "Compare the planners of a sweep, a comparison or a run: tables here; figures, Parquet "
+            "files and one HTML page in DIR/report."
+        ),
+    )
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="directory of a run or of a sweep"
+    )
+    parser.set_defaults(tool=report)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Print tables of a sweep, and write its figures, its frames and its page."""
+    from lab.console import say, warn
+    from lab.errors import InputError
+    from lab.report.analysis import analyse
+    from lab.report.directories import REPORT
+    from lab.report.figures import draw
+    from lab.report.page import page
+    from lab.report.sweep import read_sweep
+    from lab.report.tables import write_frames
+    from lab.run_directory import never_ran, write_aside
+
+    directory: Path = options.directory
+    sweep = read_sweep(directory)
+    analysis = analyse(sweep)
+    folder = directory / REPORT
+    group = _only_group(sweep)
+    if group is None:
+        for part in _tables(analysis):
+            say(f"{part}\n")
+    else:
+        _show(sweep, group)
+        if missing := never_ran(group):
+            warn(f"{group}: {missing}")
+    own = [] if group is None else _draw_own(sweep, group)
+    try:
+        large = write_frames(analysis, folder)
+        pictures = draw(analysis, folder / "figures")
+        write_aside(folder / PAGE, page(analysis, pictures, own, large))
+    except OSError as error:
+        raise InputError(
+            f"DIR={directory}: the report cannot be written: {error.strerror}: {error.filename}"
+        ) from None
+    say(f"report: {folder / PAGE}")
+    return 0
+
+
+def _only_group(sweep: "Sweep") -> Path | None:
+    """Return the directory of the only run, or of the only comparison; None for a sweep."""
+    runs = [sweep.directory / str(run) for run in sweep.runs["run"]]
+    if len(runs) == 1 and not sweep.compared:
+        return runs[0]
+    if len(sweep.compared) == 1 and all(run.parent == sweep.compared[0] for run in runs):
+        return sweep.compared[0]
+    return None
+
+
+def _show(sweep: "Sweep", group: Path) -> None:
+    """Print the table of a run, or of a comparison."""
+    from lab.console import show_errors, show_table
+    from lab.run_directory import read_summary
+
+    summaries = [read_summary(sweep.directory / run) for run in sweep.runs["run"]]
+    show_table(summaries, f"{group}, seed {summaries[0]['seed']}")
+    show_errors(summaries)
+
+
+def _draw_own(sweep: "Sweep", group: Path) -> list[Path]:
+    """Draw the figures of a run or a comparison by itself; return their paths."""
+    from lab.simulate import draw
+
+    alone = not sweep.compared
+    names = [str(name) for name in sweep.runs["planner"]]
+    if not alone:
+        names = [Path(run).name for run in sweep.runs["run"]]
+    draw(group, names, alone)
+    return sorted((group / "figures").glob("*.png"))
+
+
+def _tables(analysis: "Analysis") -> Iterator[str]:
+    """Yield the tables of a sweep, one for each setting, and what was left out."""
+    from lab.report.page import problems
+
+    for setting, comparison in analysis.comparisons.items():
+        title = f"{analysis.sweep.directory}{': ' if setting else ''}{setting}"
+        yield replace(comparison, scenario=title).tables()
+    yield from problems(analysis)

@@ -1,0 +1,328 @@
+"""Reports on sweeps: frames, differences, trade-offs, figures and the page."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab import read_sweep
+from lab.api import run
+from lab.bootstrap import mean_interval
+from lab.comparison import from_runs
+from lab.errors import InputError
+from lab.report.analysis import against, analyse
+from lab.report.claims import claims
+from lab.report.pareto import dominators
+from lab.report.settings import planner_names, short_texts, swept_keys
+from lab.run_directory import read_summary, write_summary
+from lab.tools import main
+from planners import CheapestFeasible, Greedy
+
+SHORT = ["experiment=speech_small", "horizon_s=120"]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A sweep of two rates, two planners and two seeds."""
+    directory = tmp_path_factory.mktemp("sweep")
+    number = 0
+    for rate in (0.1, 0.05):
+        for planner in (CheapestFeasible(samples=5), Greedy()):
+            for seed in (0, 1):
+                settings = [*SHORT, f"workload.rate={rate}", f"seed={seed}"]
+                run(settings, planner, directory / str(number))
+                number += 1
+    return directory
+
+
+@pytest.fixture
+def sweep(made, tmp_path):
+    """A copy of the sweep, to be spoilt."""
+    return shutil.copytree(made, tmp_path / "sweep")
+
+
+def spoil(directory, **values):
+    write_summary(directory, read_summary(directory) | values)
+
+
+# Frames
+
+
+def test_frames_have_the_keys_and_agree_with_the_summaries(made):
+    sweep = read_sweep(made)
+    assert list(sweep.keys) == ["workload.rate"]
+    assert sweep.settings["short"].to_list() == ["rate=0.05", "rate=0.1"]
+    assert sweep.runs.height == 8
+    found = (
+        sweep.windows.join(sweep.runs.lazy().select("run", "simulated_s"), on="run")
+        .group_by("run", "planner", "seed", "workload.rate")
+        .agg(goodput=pl.col("deployed_s").filter("met").sum() / pl.col("simulated_s").first())
+        .collect()
+    )
+    both = found.join(sweep.runs, on=["run", "planner", "seed", "workload.rate"])
+    assert both.height == 8
+    np.testing.assert_allclose(both["goodput"], both["service_goodput_mean"], atol=1e-12)
+    queries = sweep.queries.group_by("run").agg(pl.len()).collect().join(sweep.runs, on="run")
+    assert queries["len"].to_list() == queries["queries"].to_list()
+
+
+def test_parts_of_latency_add_up_to_the_mean_of_the_windows(made):
+    analysis = analyse(read_sweep(made))
+    parts = ["queueing", "batching", "compute", "transfer"]
+    sums = analysis.latency.group_by("setting", "planner").agg(pl.sum_horizontal(parts).sum())
+    weighted = pl.col("latency_mean_s").fill_nan(0) * pl.col("completed")
+    means = (
+        analysis.sweep.windows.group_by("setting", "planner")
+        .agg((weighted.sum() / pl.col("completed").sum()).alias("mean"))
+        .collect()
+    )
+    both = sums.join(means, on=["setting", "planner"])
+    assert both.height == 4
+    np.testing.assert_allclose(both["queueing"], both["mean"], rtol=1e-6)
+
+
+def test_time_and_goodput_over_time_agree_with_the_summaries(made):
+    analysis = analyse(read_sweep(made))
+    shares = analysis.time.select(
+        pl.sum_horizontal(pl.exclude("^(setting|workload.rate|planner|.*_s)$"))
+    )
+    np.testing.assert_allclose(shares.to_series(), 1, atol=1e-9)
+    over_time = analysis.goodput.group_by("setting", "planner").agg(
+        goodput=(pl.col("goodput") * (pl.col("end_s") - pl.col("start_s"))).sum() / 120
+    )
+    means = analysis.means.filter(metric="service_goodput_mean")
+    both = over_time.join(means, on=["setting", "planner"])
+    np.testing.assert_allclose(both["goodput"], both["mean"], atol=1e-9)
+
+
+# Statistics with known answers
+
+
+def rows(**planners):
+    return [
+        {"seed": seed, "planner": planner, "x": value}
+        for planner, values in planners.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_a_constant_difference_has_a_bootstrap_interval_of_no_width():
+    frame = from_runs("s", rows(a=[1.5, 7.5, 3.5], b=[1, 7, 3])).differences
+    assert frame.select("difference", "boot_low", "boot_high").row(0) == (0.5, 0.5, 0.5)
+
+
+def test_the_bootstrap_interval_of_two_values_is_their_range_and_always_the_same():
+    assert mean_interval(np.array([1.0, 3.0]), 0.95) == (1, 3)
+    values = np.arange(20.0)
+    low, high = mean_interval(values, 0.95)
+    assert (low, high) == mean_interval(values, 0.95)
+    # By the central limit theorem: 1.96 standard errors to either side.
+    half = 1.96 * values.std() / np.sqrt(20)
+    assert (low, high) == pytest.approx((9.5 - half, 9.5 + half), abs=0.3)
+
+
+def test_the_bootstrap_covers_as_often_as_its_docstring_says():
+    rng = np.random.default_rng(1)
+    for n, share in ((3, 0.75), (5, 0.85), (10, 0.91)):
+        ends = [mean_interval(rng.normal(size=n), 0.95) for _ in range(1000)]
+        assert np.mean([low <= 0 <= high for low, high in ends]) == pytest.approx(share, abs=0.03)
+
+
+def test_differences_against_a_planner_are_turned_round():
+    frame = from_runs("s", rows(a=[1, 2, 4], b=[2, 4, 7])).differences
+    there, back = against(frame, "a").row(0, named=True), against(frame, "b").row(0, named=True)
+    assert (back["planner"], back["other"]) == ("b", "a")
+    assert back["difference"] == -there["difference"]
+    assert (back["boot_low"], back["boot_high"]) == (-there["boot_high"], -there["boot_low"])
+    assert back["ratio_low"] == pytest.approx(1 / there["ratio_high"])
+
+
+def test_dominated_points():
+    inf = float("inf")
+    points = [(1, 5, 2), (2, 5, 2), (0, 9, 9), (1, 5, 2), (1, 4, inf), (2, 4, inf)]
+    assert dominators(points) == [[], [0, 3], [], [], [], [4]]
+
+
+# Names
+
+
+def test_keys_that_say_the_same_are_one():
+    base = {"application.name": "a", "horizon_s": 1, "workload.rate": 1, "application.x": 1}
+    other = {"application.name": "b", "horizon_s": 2, "workload.rate": 1, "application.x": 2}
+    assert swept_keys([base, other]) == {"application.name": ["horizon_s"]}
+    assert list(swept_keys([base, other, other | {"workload.rate": 2}])) == [
+        "application.name",
+        "workload.rate",
+    ]
+    assert swept_keys([base, base]) == {}
+
+
+def test_long_values_are_called_by_their_kinds_or_numbers():
+    long = [{"kind": "burst", "at_s": 15.0, "factor": 2.0}]
+    later = [{"kind": "burst", "at_s": 30.0, "factor": 2.0}]
+    assert short_texts([[], long]) == ["[]", "burst"]
+    assert short_texts([[], long, later]) == ["[]", "#2", "#3"]
+
+
+def test_planners_are_named_by_the_parts_that_differ():
+    def one(search, **values):
+        return "Compass", "planners.Compass", {"search": search, "watch": "Watch(a=1)"} | values
+
+    names = planner_names([one("Cmbo(budget=2)"), one("Random()"), one("Cmbo(budget=3)")])
+    assert names[1] == "Compass(search=Random)"
+    alike = planner_names([one("Cmbo(budget=2)"), one("Cmbo(budget=3)")])
+    assert alike == ["Compass(search.budget=2)", "Compass(search.budget=3)"]
+
+
+# The command
+
+
+class Links(HTMLParser):
+    """Collects what a page refers to, and the cells of its tables."""
+
+    def __init__(self):
+        super().__init__()
+        self.links, self.sources, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        given = dict(attrs)
+        if tag == "a":
+            self.links.append(given["href"])
+        if "src" in given:
+            self.sources.append(given["src"])
+
+
+def test_report_writes_a_page_that_stands_alone(sweep, capsys):
+    assert main(["report", str(sweep)]) == 0
+    folder = sweep / "report"
+    assert capsys.readouterr().out.endswith(f"report: {folder / 'index.html'}\n")
+    text = (folder / "index.html").read_text()
+    page = Links()
+    page.feed(text)
+    assert page.sources
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
+    assert page.links
+    assert all((folder / link).is_file() for link in page.links)
+    assert "link" not in page.tags
+    assert "8 with results, 8 finished" in text
+    frames = {path.stem: pl.read_parquet(path) for path in folder.glob("*.parquet")}
+    assert frames["runs"].equals(read_sweep(sweep).runs)
+    assert frames["windows"].equals(read_sweep(sweep).windows.collect())
+    assert frames["queries"].height == frames["runs"]["queries"].sum()
+    for path in (folder / "figures").glob("*.svg"):
+        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_gives_the_same_bytes_again(sweep):
+    def written():
+        assert main(["report", str(sweep)]) == 0
+        files = (sweep / "report").rglob("*.*")
+        return {path.name: path.read_bytes() for path in files if path.is_file()}
+
+    assert written() == written()
+
+
+def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys):
+    spoil(sweep / "7", simulated_s=20.0, status="interrupted")
+    shutil.rmtree(sweep / "3")
+    (sweep / "8").mkdir()
+    (sweep / "8" / "error.txt").write_text("planner: <script>alert(1)</script> is refused\n")
+    assert main(["report", str(sweep)]) == 0
+    out = capsys.readouterr().out
+    assert "Left out, since they are not finished: 7 (interrupted at 20 of 120 s)." in out
+    assert "Missing: 3 (never ran)." in out
+    text = (sweep / "report" / "index.html").read_text()
+    assert "7 with results, 6 finished, 1 interrupted" in text
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_jobs_that_a_sweep_noted_and_never_came_to_are_missing(sweep):
+    (sweep / "jobs.yaml").write_text("\n".join(f"- [seed={seed}]" for seed in range(10)))
+    assert read_sweep(sweep).without.rows() == [
+        ("8", "missing", "never ran"),
+        ("9", "missing", "never ran"),
+    ]
+
+
+def test_one_seed_has_no_interval_and_says_so(sweep):
+    for number in (1, 3, 5, 7):
+        shutil.rmtree(sweep / str(number))
+    analysis = analyse(read_sweep(sweep))
+    assert analysis.differences["boot_low"].null_count() == analysis.differences.height
+    said = " ".join(claim.text for claim in claims(analysis))
+    assert "no interval" in said
+    assert main(["report", str(sweep)]) == 0
+
+
+def test_nothing_finished_and_no_windows(sweep):
+    for number in range(8):
+        spoil(sweep / str(number), simulated_s=0.0, status="running")
+        shutil.rmtree(sweep / str(number) / "windows")
+    assert main(["report", str(sweep)]) == 0
+    assert "No run has finished" in (sweep / "report" / "index.html").read_text()
+
+
+def test_unlike_horizons_are_settings_of_their_own(sweep):
+    config = (sweep / "7" / "config.yaml").read_text()
+    (sweep / "7" / "config.yaml").write_text(config.replace("horizon_s: 120.0", "horizon_s: 60.0"))
+    spoil(sweep / "7", horizon_s=60.0, simulated_s=60.0)
+    read = read_sweep(sweep)
+    assert list(read.keys) == ["horizon_s", "workload.rate"]
+    assert read.settings.height == 3
+    assert main(["report", str(sweep)]) == 0
+
+
+def test_comparisons_are_read_in_their_order(made, tmp_path):
+    order = {"1": "b", "0": "a"}  # as they were compared, not by the alphabet
+    for seed in (0, 1):
+        parent = tmp_path / str(seed)
+        summaries = {}
+        for place, name in order.items():
+            number = 2 * int(place) + seed
+            shutil.copytree(made / str(number), parent / name)
+            spoil(parent / name, planner=name)
+            summaries[name] = read_summary(parent / name)
+        (parent / "summary.json").write_text(json.dumps(summaries))
+    read = read_sweep(tmp_path)
+    assert read.runs["run"].to_list() == ["0/b", "0/a", "1/b", "1/a"]
+    assert analyse(read).differences.select("planner", "other").unique().rows() == [("b", "a")]
+
+
+@pytest.mark.parametrize(
+    ("spoiling", "said"),
+    [
+        (lambda it: it / "nowhere", "no such directory"),
+        (lambda it: it / "0" / "summary.json", "is a file"),
+        (lambda it: it / "0" / "windows", "lies within the run"),
+        (lambda it: (it / "0" / "summary.json").write_text("{") and it, "cannot be read as JSON"),
+        (lambda it: (it / "0" / "summary.json").write_text("{}") and it, "is no summary of a run"),
+        (lambda it: (it / "0" / "config.yaml").unlink() or it, "no configuration of a run"),
+        (
+            lambda it: (it / "0" / "windows" / "part-00000.parquet").write_text("x") and it,
+            "0/windows/part-00000.parquet is no Parquet file",
+        ),
+    ],
+)
+def test_what_is_no_sweep_is_refused_in_one_sentence(sweep, capsys, spoiling, said):
+    assert main(["report", str(spoiling(sweep))]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_a_directory_far_above_names_what_lies_below(made, tmp_path):
+    deep = tmp_path / "a" / "b" / "c" / "d" / "e"
+    shutil.copytree(made / "0", deep)
+    with pytest.raises(InputError, match=re.escape(f"holds no results, though {deep} does")):
+        read_sweep(tmp_path)
+
+
+def test_an_unknown_table_is_refused(made):
+    with pytest.raises(InputError, match=r"table='wndows'.*windows"):
+        read_sweep(made).scan("wndows")
