@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 
-from evaluation.paper import goodput
+from evaluation.paper import (
+    goodput,
+    users,
+)
 from evaluation.paper.figure import Figure
 
 FIGURES: Mapping[str, Figure] = {
+    "2": users,
     "10": goodput,
 }
 
