@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from evaluation.paper import (
     goodput,
+    surrogate_errors,
     users,
 )
 from evaluation.paper.figure import Figure
 
 FIGURES: Mapping[str, Figure] = {
     "2": users,
+    "8": surrogate_errors,
     "10": goodput,
 }
 
