@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from evaluation.paper import (
     goodput,
+    slow_search,
     surrogate_errors,
     users,
 )
@@ -11,6 +12,7 @@ from evaluation.paper.figure import Figure
 
 FIGURES: Mapping[str, Figure] = {
     "2": users,
+    "4": slow_search,
     "8": surrogate_errors,
     "10": goodput,
 }
