@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 
 from evaluation.paper import (
+    encodings,
     goodput,
+    histories,
+    planning_time,
+    profiling_cost,
     slow_search,
     surrogate_errors,
     users,
@@ -15,6 +19,10 @@ FIGURES: Mapping[str, Figure] = {
     "4": slow_search,
     "8": surrogate_errors,
     "10": goodput,
+    "13": profiling_cost,
+    "14b": planning_time,
+    "17-histories": histories,
+    "18": encodings,
 }
 
 SAME_AS = {"19": "10", "20": "10", "21": "10"}
