@@ -138,7 +138,7 @@ class Judge(ILP):
         if not here:
             raise RuntimeError(f"query {query.id}: {plan} is none of the plans of the ILP")
         number = np.array(here[:1])
-        keeps = len(self._feasible(desk, query, truth, number)) > 0
+        keeps = len(self.feasible(desk, query, truth, number)) > 0
         accuracy = float(truth.accuracy[view.configuration[number[0]]])
         latency_s = float(self._latency_s(desk, query, truth, number)[0])
         role = KEEPS if keeps else MISSES

@@ -69,7 +69,8 @@ def run(
 
     Args:
         overrides: overrides as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
-        planner: the planner; without one, that of the overrides, or else CheapestFeasible.
+        planner: the planner; without one, that of the overrides or of their experiment, or else
+            CheapestFeasible.
         directory: also write a run directory there, without figures.
 
     Raises:
@@ -87,9 +88,12 @@ def run(
             raise InputError(
                 f"{override}: a planner is given as an object already; give it its parameters there"
             )
-    if not {"planner", "planner._target_"} & set(map(key_of, overrides)):
+    config = compose(overrides)
+    named = {"planner", "planner._target_"} & set(map(key_of, overrides))
+    if not named and config.planner.get("_target_") is None:
         overrides.insert(0, "planner=cheapest_feasible")
-    setup = set_up(compose(overrides), overrides, planner)
+        config = compose(overrides)
+    setup = set_up(config, overrides, planner)
     if len(setup.planners) > 1:
         raise InputError(
             f"planner: run() simulates one planner, not {', '.join(setup.planners)}; name one by "

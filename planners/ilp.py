@@ -140,9 +140,7 @@ class ILP(Planner):
             if plan is not None:
                 truth = desk.truth(query, self._choices)
                 number = _number(truth, plan)
-                if number is None or not len(
-                    self._feasible(desk, query, truth, np.array([number]))
-                ):
+                if number is None or not len(self.feasible(desk, query, truth, np.array([number]))):
                     return False
         return True
 
@@ -156,7 +154,7 @@ class ILP(Planner):
             tuple(self.cores),
         )
 
-    def _feasible(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Integers:
+    def feasible(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Integers:
         """Return which plans of a view would do for a query, of those given."""
         view, slo = truth.view, query.slo
         configuration = view.configuration[plans]
@@ -192,7 +190,7 @@ class ILP(Planner):
             for query, truth in zip(queries, truths, strict=True)
         ]
         feasible = [
-            self._feasible(desk, query, truth, np.arange(len(truth.view)))
+            self.feasible(desk, query, truth, np.arange(len(truth.view)))
             for query, truth in zip(queries, truths, strict=True)
         ]
         needed = _needed(desk, queries, truths, feasible, current)

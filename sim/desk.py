@@ -251,7 +251,7 @@ class Desk:
             raise PlannerError(f"think({operation!r}): choose one of {', '.join(CHARGES_S)}")
         if not isinstance(count, int) or count < 0:
             raise PlannerError(f"think(count={count!r}): must be a whole number of 0 or more")
-        self._search(query).charge(count * CHARGES_S[operation])
+        self._search(query).charge(operation, count * CHARGES_S[operation])
 
     def profile(
         self, query: Query, what: Plan | Configuration, samples: int | Integers
@@ -384,7 +384,7 @@ class Desk:
                 f"predict query {query.id}: the estimate is of {measurement.configuration}, the "
                 f"plan has {plan.configuration}"
             )
-        search.charge(CHARGES_S["predict"])
+        search.charge("predict", CHARGES_S["predict"])
         figures = self._figures(query, plan)
         mean_s, quantile_s, utilisation = sojourn(
             query.requests_per_s,
@@ -448,7 +448,7 @@ class Desk:
         search = self._search(query)
         indices = np.asarray(indices, dtype=np.int64)
         many = len(indices)
-        search.charge(-(-many // PREDICTIONS_PER_CHARGE) * CHARGES_S["predict"])
+        search.charge("predict", -(-many // PREDICTIONS_PER_CHARGE) * CHARGES_S["predict"])
         try:
             times_s = _filled(operator_time_s, (many, view.station.shape[1]))
             cv = _filled(time_cv, (many,))
@@ -487,7 +487,7 @@ class Desk:
 
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan for a query now."""
-        self._search(query).charge(CHARGES_S["fits"])
+        self._search(query).charge("fits", CHARGES_S["fits"])
         return self._fit_together([self._figures(query, plan)])[0]
 
     def fits_all(self, orders: Sequence[tuple[Query, Plan]]) -> list[bool]:
@@ -504,7 +504,7 @@ class Desk:
         """
         figures = []
         for query, plan in orders:
-            self._search(query).charge(CHARGES_S["fits"])
+            self._search(query).charge("fits", CHARGES_S["fits"])
             figures.append(self._figures(query, plan))
         return list(self._fit_together(figures))
 

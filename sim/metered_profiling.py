@@ -41,7 +41,7 @@ def measure(
         return bench.measure(configuration, missing[:0]), everything
     charged_s = run.charged_s + CHARGES_S["profile"]
     if query is None:
-        search.charge(charged_s)
+        search.charge("profile", charged_s)
     else:
         office.lanes.charge(search, charged_s)
     search.device_s += run.device_s

@@ -50,6 +50,8 @@ class QueryState:
         egress_usd: what an answer costs that leaves the cloud, by deployment.
         egress_charged: answers charged so far, by deployment.
         planning_s: planning seconds charged.
+        profiling_s: part of them that was profiling.
+        surrogates_s: part of them that was steps of searches by surrogates.
         profiling_device_s: seconds of profiling devices used.
     """
 
@@ -63,6 +65,8 @@ class QueryState:
     egress_usd: dict[int, float] = field(default_factory=dict)
     egress_charged: dict[int, int] = field(default_factory=dict)
     planning_s: float = 0.0
+    profiling_s: float = 0.0
+    surrogates_s: float = 0.0
     profiling_device_s: float = 0.0
     _moved: Callable[["QueryState"], None] | None = None
 

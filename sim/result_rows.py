@@ -124,6 +124,8 @@ def query_row(
         "deployments": len(trials),
         "false_acceptances": len(failed),
         "planning_s": state.planning_s,
+        "profiling_s": state.profiling_s,
+        "surrogates_s": state.surrogates_s,
         "profiling_device_s": state.profiling_device_s,
         "requests": account.born,
         "completed": outcomes[COMPLETED],

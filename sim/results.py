@@ -32,6 +32,8 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
         "deployments": pl.Int64,
         "false_acceptances": pl.Int64,
         "planning_s": pl.Float64,
+        "profiling_s": pl.Float64,
+        "surrogates_s": pl.Float64,
         "profiling_device_s": pl.Float64,
         "requests": pl.Int64,
         "completed": pl.Int64,

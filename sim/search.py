@@ -17,6 +17,9 @@ CHARGES_S = {
     "search_step": 0.07,
     "history": 5e-3,
 }
+SURROGATES = ("search_step", "history")
+"""The operations that are steps of a search by surrogates."""
+
 """Declared cost of the desk's primitives, of an elementary step of a planner's own, of a step of
 Bayesian optimisation, for which the Compass paper states 40 to 100 ms, and of evaluating the models
 of one earlier query, a fraction of such a step.
@@ -37,6 +40,8 @@ class Search:
         charged_ns: time charged so far.
         waited_ns: time waited for a lane so far.
         lane: the lane that it holds, if any.
+        profiling_ns: part of the time charged that was profiling.
+        surrogates_ns: part of it that was steps of a search by surrogates.
         device_s: seconds of profiling devices used.
         calls: desk calls made for it.
         denied: configurations that the budget did not suffice for, with the number of profiling
@@ -50,6 +55,8 @@ class Search:
     charged_ns: int = 0
     waited_ns: int = 0
     lane: int | None = None
+    profiling_ns: int = 0
+    surrogates_ns: int = 0
     device_s: float = 0.0
     calls: int = 0
     denied: dict[int, int] = field(default_factory=dict)
@@ -64,10 +71,20 @@ class Search:
         """Planning seconds left."""
         return seconds(self.budget_ns - self.charged_ns)
 
-    def charge(self, duration_s: float) -> None:
-        """Advance the clock, but not beyond the budget."""
+    def charge(self, operation: str, duration_s: float) -> None:
+        """Advance the clock by what an operation takes, but not beyond the budget.
+
+        Args:
+            operation: one of `CHARGES_S`.
+            duration_s: seconds.
+        """
         assert duration_s >= 0, "time charged is never given back"
-        self.charged_ns = min(self.budget_ns, self.charged_ns + ns(duration_s))
+        charged_ns = min(self.budget_ns - self.charged_ns, ns(duration_s))
+        self.charged_ns += charged_ns
+        if operation == "profile":
+            self.profiling_ns += charged_ns
+        elif operation in SURROGATES:
+            self.surrogates_ns += charged_ns
 
 
 class Lanes:
@@ -86,5 +103,5 @@ class Lanes:
             search.lane = min(range(len(self._free_ns)), key=self._free_ns.__getitem__)
         start_ns = max(search.clock_ns, self._free_ns[search.lane])
         search.waited_ns += start_ns - search.clock_ns
-        search.charge(duration_s)
+        search.charge("profile", duration_s)
         self._free_ns[search.lane] = search.clock_ns

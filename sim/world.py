@@ -188,6 +188,8 @@ class World:
             self.office.planning_charged_s += seconds(search.charged_ns)
             state = self.board.living[query]
             state.planning_s += seconds(search.charged_ns)
+            state.profiling_s += seconds(search.profiling_ns)
+            state.surrogates_s += seconds(search.surrogates_ns)
             state.profiling_device_s += search.device_s
             if search.clock_ns > self.env.now and query not in ordered:
                 state.searching = True

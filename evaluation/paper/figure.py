@@ -98,3 +98,17 @@ def above(claim: str, ratio: Interval, threshold: float, why: str, seeds: int) -
     elif high < threshold:
         verdict = Verdict.DIFFERS
     return Finding(claim, ours, verdict, why)
+
+
+def below(claim: str, value: Interval, threshold: float, why: str, seeds: int) -> Finding:
+    """Return whether a value lies below a threshold: by its whole interval, or not at all."""
+    middle, low, high = value
+    ours = f"{interval(*value)} ({seeds} seeds)"
+    if middle is None or low is None or high is None:
+        return Finding(claim, ours, Verdict.UNKNOWN, why)
+    verdict = Verdict.UNKNOWN
+    if high < threshold:
+        verdict = Verdict.AGREES
+    elif low > threshold:
+        verdict = Verdict.DIFFERS
+    return Finding(claim, ours, verdict, why)

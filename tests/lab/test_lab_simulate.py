@@ -329,6 +329,18 @@ def test_run_refuses_in_one_sentence():
             run(SHORT, directory=directory)
 
 
+def test_run_takes_the_planner_that_an_experiment_names():
+    short = ["horizon_s=10", "workload.rate=0"]
+    named = {
+        ("experiment=fig19",): "Compass",
+        ("experiment=fig19", "planner=videostorm"): "VideoStorm",
+        ("experiment=captioning_hours",): "CheapestFeasible",
+        (): "CheapestFeasible",
+    }
+    for overrides, planner in named.items():
+        assert run([*overrides, *short]).summary["planner"] == planner
+
+
 def test_run_warns_of_what_the_command_warns_of():
     class Weak(CheapestFeasible):
         def plan(self, desk):

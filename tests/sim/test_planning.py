@@ -97,6 +97,29 @@ def test_invariant_planning_is_charged_and_plans_take_effect_at_the_clock_of_the
     assert made.book.outcomes["unserved"] == query["unserved"]
 
 
+def test_queries_tell_what_their_planning_time_went_into():
+    def act(desk, query):
+        desk.profile(query, CONFIGURATIONS[0], 20)
+        desk.think(query, "search_step", 2)
+        desk.think(query, "history", 3)
+        desk.think(query, "step", 1000)
+
+    (query,) = plan_once(act, 5.0).frames["queries"].rows(named=True)
+    profiling_s = CHARGES_S["profile"] + rounds_s(CONFIGURATIONS[0], 20, 16)
+    surrogates_s = 2 * CHARGES_S["search_step"] + 3 * CHARGES_S["history"]
+    assert query["profiling_s"] == pytest.approx(profiling_s, abs=1e-8)
+    assert query["surrogates_s"] == pytest.approx(surrogates_s, abs=1e-8)
+    assert query["planning_s"] == pytest.approx(profiling_s + surrogates_s + 1e-3, abs=1e-8)
+
+
+def test_what_planning_time_went_into_ends_with_the_budget():
+    def act(desk, query):
+        desk.think(query, "search_step", 100)
+
+    (query,) = plan_once(act, 5.0, budget_s=1.0).frames["queries"].rows(named=True)
+    assert query["surrogates_s"] == query["planning_s"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(("samples", "workers"), [(1, 16), (16, 16), (17, 16), (50, 4), (5, 1)])
 def test_invariant_planning_samples_on_workers_take_rounds(samples, workers):
     charges = []

@@ -1,0 +1,108 @@
+"""Figure 17, text: from how many histories a search should start.
+
+Queries of one data set of speech recognition, machines and profiling lanes abundant, and nothing
+profiled ahead, so that histories are earlier queries alone. Looked at are the queries of the second
+half, by when more than a hundred have come. Each history costs planning time to look at.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import seaborn as sns
+
+from evaluation.figures import canvas, save
+from evaluation.grid import Job
+from evaluation.markdown import number, table
+from evaluation.paired import ratio_interval
+from evaluation.paper.experiments import experiment
+from evaluation.paper.figure import Finding, above
+from evaluation.paper.spending import early
+
+NAME = "fig17_histories"
+COMMANDS: tuple[str, ...] = (f"compass-sim -m experiment={NAME}",)
+SWEPT = "planner.search.warm_start.histories"
+GOOD, MANY = 10, 100
+COLUMNS = {
+    "response_s": "response time, median, s",
+    "first_s": "planning to the first deployment, median, s",
+    "configurations": "configurations profiled until then",
+    "profiling_device_s": "profiling of a query, device-s",
+    "served": "ever served, share",
+}
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs: Compass by the number of histories."""
+    return experiment(NAME, quick).jobs(early)
+
+
+def by_histories(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with the number of histories as ``histories``, and in its order."""
+    return rows.with_columns(histories=pl.col(SWEPT).cast(pl.Int64)).sort("histories", "seed")
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return ratios of response and planning time to those of ten histories."""
+    tidy = by_histories(rows)
+    found = []
+    for histories in tidy["histories"].unique().sort().to_list():
+        if histories == GOOD:
+            continue
+        if histories < GOOD:
+            claim = f"ten histories let queries be served sooner than {histories or 'none'}"
+            columns = {"response_s": "response time"}
+        else:
+            claim = f"{histories} histories are too many"
+            columns = {"response_s": "response time", "first_s": "planning to the first deployment"}
+        for column, what in columns.items():
+            both = (
+                tidy.filter(histories=histories)
+                .join(tidy.filter(histories=GOOD), "seed", suffix="_good")
+                .drop_nulls([column, f"{column}_good"])
+            )
+            found.append(
+                above(
+                    f"{claim}: {what}",
+                    ratio_interval(both[column].to_numpy(), both[f"{column}_good"].to_numpy()),
+                    1.0,
+                    f"median with {histories} over that with {GOOD}; what a look at a history "
+                    "takes is declared, not measured",
+                    both.height,
+                )
+            )
+    return found
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield means by number of histories."""
+    means = by_histories(rows).group_by("histories", maintain_order=True)
+    yield "Means over seeds:"
+    yield ""
+    yield from table(
+        ["histories", *COLUMNS.values()],
+        (
+            [histories, *map(number, rest)]
+            for histories, *rest in means.agg(pl.col(*COLUMNS).mean()).iter_rows()
+        ),
+    )
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw response time, planning time and configurations by number of histories."""
+    shown = ("response_s", "first_s", "configurations")
+    labels = ("response time, s", "planning to deployment, s", "configurations profiled")
+    figure, (panels,) = canvas(1, len(shown), 3.0)
+    tidy = by_histories(rows).with_columns(pl.col("histories").cast(pl.String))
+    for axes, column, label in zip(panels, shown, labels, strict=True):
+        sns.pointplot(
+            tidy.to_dict(as_series=False),
+            x="histories",
+            y=column,
+            errorbar=("ci", 95),
+            seed=0,
+            ax=axes,
+        )
+        axes.set(xlabel="histories", ylabel=label)
+        axes.set_ylim(bottom=0)
+    return [save(figure, directory / "fig17_histories.png")]

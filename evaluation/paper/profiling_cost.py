@@ -1,0 +1,86 @@
+"""Figure 13: what planning costs where a query is worth hours, in device-hours of profiling.
+
+Dense video captioning and code generation, each query with ten planning minutes, machines abundant;
+two simulated hours. Device-hours are those of all profiling devices, VideoStorm's offline profiles
+included, and what Compass profiles ahead and goes on to confirm. The paper plots A100-hours; here
+profiling hardware is as each application's tables say.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import seaborn as sns
+
+from evaluation.figures import canvas, save
+from evaluation.grid import Job
+from evaluation.markdown import number, table
+from evaluation.paired import Metric, ratios
+from evaluation.paper.experiments import experiment
+from evaluation.paper.figure import Finding, above
+from evaluation.paper.spending import spending
+
+APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
+COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
+REFERENCE = "compass"
+HOURS = Metric("device_hours", "device-hours of profiling", more_is_better=False)
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs: every planner on both applications."""
+    return [
+        job
+        for name, application in APPLICATIONS.items()
+        for job in experiment(name, quick).jobs(spending, scene=application)
+    ]
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return the ratios of device-hours."""
+    return [
+        above(
+            f"{scene}: Compass takes fewer device-hours than {row['planner']}",
+            (row["ratio"], row["low"], row["high"]),
+            1.0,
+            "theirs over ours, of all queries; the paper gives no number",
+            row["n"],
+        )
+        for (scene,), part in rows.group_by("scene", maintain_order=True)
+        for row in ratios(part, HOURS, REFERENCE).iter_rows(named=True)
+    ]
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield what each spent, and how many of its queries it served for it."""
+    columns = {
+        "queries": "queries",
+        "device_hours": "device-hours",
+        "device_hours_a_query": "a query",
+        "first_s": "planning to the first deployment, median, s",
+        "served": "ever served, share",
+    }
+    yield "Means over seeds:"
+    yield ""
+    means = rows.group_by("scene", "planner", maintain_order=True).agg(pl.col(*columns).mean())
+    yield from table(
+        ["application", "planner", *columns.values()],
+        ([scene, planner, *map(number, rest)] for scene, planner, *rest in means.iter_rows()),
+    )
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw device-hours of a query."""
+    figure, ((axes,),) = canvas(1, 1, 3.4)
+    sns.barplot(
+        rows.to_dict(as_series=False),
+        x="scene",
+        y="device_hours_a_query",
+        hue="planner",
+        palette="colorblind",
+        errorbar=("ci", 95),
+        seed=0,
+        ax=axes,
+    )
+    axes.set(xlabel="", ylabel="profiling, device-hours a query")
+    axes.legend(title=None)
+    return [save(figure, directory / "fig13_profiling_cost.png")]

@@ -1,0 +1,196 @@
+"""Figure 4: Vulcan and VideoStorm alone, by planning time, and by the number of queries.
+
+Left: queries of speech recognition come one at a time, and machines abound. What is compared is the
+list price of the last plan of the queries that a planner serves, in total, with the least list
+price of a plan that would do by the truth, by planning seconds. Right: machines are as short as in
+figure 19, and ever more queries come; what is compared is the share of living queries that is
+served, in the second half.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+
+from evaluation.figures import canvas, legend_below, plain_log, save
+from evaluation.grid import Job
+from evaluation.markdown import interval, table
+from evaluation.measures import totals
+from evaluation.paired import Interval, mean_interval, ratio_interval
+from evaluation.paper.experiments import experiment
+from evaluation.paper.figure import Finding, above
+from evaluation.paper.user_probe import prices
+
+BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
+COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (BUDGET, LEAST, QUERIES))
+NEAR = 1.1
+"""Price over the least one up to which a plan is taken for one of the least."""
+
+LOSS = 1.1
+"""Share that is served of the fewest queries over that of the most, from which on it falls."""
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs: budgets, the least prices, and numbers of queries."""
+    return [
+        *experiment(BUDGET, quick).jobs(prices, part=BUDGET),
+        *experiment(LEAST, quick).jobs(prices, part=LEAST, planner="truth"),
+        *experiment(QUERIES, quick).jobs(totals, part=QUERIES),
+    ]
+
+
+def over_least(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return prices over the least ones, by ``planner``, ``budget_s`` and ``seed``.
+
+    Of the queries that are served: both in total; ``served`` is their share.
+    """
+    cells = rows.filter(pl.col("cells").is_not_null()).explode("cells")
+    keys = "part", "planner", "planner.budget_s", "seed"
+    each = cells.select(*keys, "cells").drop_nulls("cells").unnest("cells")
+    least = each.filter(part=LEAST).select("seed", "query", "least")
+    served = pl.col("met") & pl.col("price").is_not_null() & pl.col("least_right").is_not_null()
+    return (
+        each.filter(part=BUDGET)
+        .join(least, ["seed", "query"], how="left")
+        .group_by(
+            "planner",
+            "seed",
+            budget_s=pl.col("planner.budget_s").cast(pl.Float64),
+            maintain_order=True,
+        )
+        .agg(
+            ratio=pl.col("price").filter(served).sum() / pl.col("least_right").filter(served).sum(),
+            served=served.mean(),
+        )
+        .with_columns(pl.col("ratio").fill_nan(None))
+    )
+
+
+def shares(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the share of living queries that is served, by planner, rate and seed."""
+    return rows.filter(part=QUERIES).select(
+        "planner",
+        "seed",
+        "active",
+        "goodput",
+        rate=pl.col("workload.rate").cast(pl.Float64),
+        share=pl.col("goodput") / pl.col("active"),
+    )
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return how far prices are from the least, and how the share that is served falls."""
+    found = []
+    by_budget, by_rate = over_least(rows), shares(rows)
+    for (planner,), part in by_budget.group_by("planner", maintain_order=True):
+        budgets = part["budget_s"].to_list()
+        first, last = min(budgets), max(budgets)
+        soon, late = (part.filter(budget_s=at).sort("seed") for at in (first, last))
+        both = soon.join(late, "seed", suffix="_late").drop_nulls(["ratio", "ratio_late"])
+        found.append(
+            above(
+                f"(a) {planner} has not found a plan of about the least cost after {first:g} s",
+                _ratio(soon),
+                NEAR,
+                f"price over the least; taken to mean above {NEAR:g}. List prices count whole "
+                "stations, which machines that others use share",
+                soon["seed"].n_unique(),
+            )
+        )
+        found.append(
+            above(
+                f"(a) {planner} is slow: {first:g} s of planning leave plans dearer than "
+                f"{last:g} s",
+                ratio_interval(both["ratio"].to_numpy(), both["ratio_late"].to_numpy()),
+                NEAR,
+                f"ratio of the two; taken to mean above {NEAR:g}, as it would else not have been "
+                "for want of time",
+                both.height,
+            )
+        )
+    for (planner,), part in by_rate.group_by("planner", maintain_order=True):
+        fewest, most = (
+            part.filter(rate=at).sort("seed") for at in (part["rate"].min(), part["rate"].max())
+        )
+        both = fewest.join(most, "seed", suffix="_most").filter(
+            (pl.col("share") > 0) & (pl.col("share_most") > 0)
+        )
+        found.append(
+            above(
+                f"(b) {planner}: the share of queries that is served falls as they become more",
+                ratio_interval(both["share"].to_numpy(), both["share_most"].to_numpy()),
+                LOSS,
+                f"share at the lowest rate over that at the highest; taken to mean above {LOSS:g}. "
+                "Machines stay the same, so that some loss befalls any planner",
+                both.height,
+            )
+        )
+    return found
+
+
+def _ratio(part: pl.DataFrame) -> Interval:
+    values = part["ratio"].drop_nulls().to_numpy()
+    return ratio_interval(values, np.ones(len(values)))
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield prices and shares of queries that are served."""
+    yield from table(
+        ["planner", "planning, s", "price over the least", "share served"],
+        (
+            [
+                planner,
+                f"{budget_s:g}",
+                interval(*_ratio(part)),
+                interval(*mean_interval(part["served"].to_numpy())),
+            ]
+            for (planner, budget_s), part in over_least(rows).group_by(
+                "planner", "budget_s", maintain_order=True
+            )
+        ),
+    )
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw price by planning time, and goodput by number of queries."""
+    figure, (panels,) = canvas(1, 2, 3.4)
+    left, right = panels
+    sns.lineplot(
+        over_least(rows).drop_nulls("ratio").to_dict(as_series=False),
+        x="budget_s",
+        y="ratio",
+        hue="planner",
+        style="planner",
+        markers=True,
+        palette="colorblind",
+        errorbar=("ci", 95),
+        seed=0,
+        ax=left,
+    )
+    left.axhline(1, color="grey", linestyle=":")
+    left.set(xlabel="planning, s", ylabel="price over the least", xscale="log")
+    plain_log(left.xaxis)
+    by_rate = shares(rows)
+    living = by_rate.group_by("planner", "rate", maintain_order=True).agg(
+        pl.col("active").mean().alias("living")
+    )
+    sns.lineplot(
+        by_rate.join(living, ["planner", "rate"]).to_dict(as_series=False),
+        x="living",
+        y="goodput",
+        hue="planner",
+        style="planner",
+        markers=True,
+        palette="colorblind",
+        errorbar=("ci", 95),
+        seed=0,
+        ax=right,
+    )
+    most = float(living["living"].to_numpy().max())
+    right.plot([0, most], [0, most], color="grey", linestyle=":")
+    right.set(xlabel="living queries", ylabel="service goodput, queries", xlim=(0, None))
+    right.set_ylim(bottom=0)
+    legend_below(figure, left)
+    return [save(figure, directory / "fig04_slow_search.png")]

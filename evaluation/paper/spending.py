@@ -1,0 +1,71 @@
+"""What planning takes: device-hours of profiling, and seconds by what they went into."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.api import Result
+from lab.summary import plain
+
+
+def spending(result: Result) -> Mapping[str, Any]:
+    """Return what planning took.
+
+    * ``device_hours``: time of profiling devices, online and offline, and ``device_hours_a_query``.
+    * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds of a query, means.
+    * ``first_s``: median over the queries that were deployed of the seconds that were charged to
+      the search that led to the first deployment.
+    * ``served``: share of the queries that was ever served.
+    """
+    queries, summary = result.queries, result.summary
+    first = (
+        result.decisions.filter(pl.col("outcome") == "deployed")
+        .group_by("query")
+        .agg(pl.col("charged_s").sort_by("decided_s").first())
+    )
+    profiling_s, surrogates_s, all_s = (
+        float(np.mean(queries[name].to_numpy()))
+        for name in ("profiling_s", "surrogates_s", "planning_s")
+    )
+    values = {
+        "queries": len(queries),
+        "device_hours": summary["planning_device_hours"],
+        "device_hours_a_query": summary["planning_device_hours"] / max(1, len(queries)),
+        "profiling_s": profiling_s,
+        "surrogates_s": surrogates_s,
+        "other_s": all_s - profiling_s - surrogates_s,
+        "first_s": first["charged_s"].median(),
+        "served": queries["response_time_s"].count() / max(1, len(queries)),
+    }
+    return dict(plain(values))
+
+
+def early(result: Result) -> Mapping[str, Any]:
+    """Return response and planning of the queries that arrived in the second half.
+
+    * ``response_s``: median response time of those that were served, ``served`` their share.
+    * ``first_s``: median of the planning seconds charged to the search of the first deployment.
+    * ``configurations``: mean number of configurations that were profiled until then.
+    * ``profiling_device_s``: mean time of profiling devices.
+    """
+    late = result.queries.filter(pl.col("arrival_s") >= float(result.summary["horizon_s"]) / 2)
+    first = (
+        result.decisions.filter(pl.col("outcome") == "deployed")
+        .sort("decided_s")
+        .group_by("query")
+        .agg(pl.col("charged_s", "decided_s").first())
+        .join(late.select("query"), "query")
+    )
+    until = result.profiling.join(first, "query").filter(pl.col("at_s") <= pl.col("decided_s"))
+    profiled = until.group_by("query").agg(pl.col("configuration").n_unique())
+    values = {
+        "queries": len(late),
+        "response_s": late["response_time_s"].median(),
+        "served": late["response_time_s"].count() / max(1, len(late)),
+        "first_s": first["charged_s"].median(),
+        "configurations": profiled["configuration"].mean(),
+        "profiling_device_s": late["profiling_device_s"].mean(),
+    }
+    return dict(plain(values))
