@@ -21,7 +21,7 @@ from planners import CheapestFeasible, Greedy, RandomFeasible, VideoStorm
 from sim import Planner, PlannerCheckError, check_planner
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
-SEEDS = 2 if SMOKE else 4
+SEEDS = 1 if SMOKE else 4
 OVERRIDES = ["horizon_s=120"] if SMOKE else []
 sns.set_theme(style="whitegrid", palette="colorblind")
 
