@@ -183,7 +183,9 @@ with pl.Config(tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
 # %%
 order = ranking["planner"].to_list()
 columns = board.to_dict(as_series=False)
-axes = sns.stripplot(columns, x="goodput", y="planner", order=order, hue="seed", palette="viridis")
+axes = sns.stripplot(
+    columns, x="goodput", y="planner", order=order, hue="seed", palette="viridis", jitter=False
+)
 sns.pointplot(
     columns,
     x="goodput",

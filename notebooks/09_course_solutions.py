@@ -127,6 +127,8 @@ axes = sns.stripplot(
     orient="h",
     hue="falsely",
     legend=False,
+    jitter=False,
+    alpha=0.6,
 )
 axes.axvline(1, color="black", lw=1)
 axes.set(xlabel="true speed of the device over its model's", ylabel="false acceptance")
@@ -141,9 +143,8 @@ print(course.slow_devices(share))
 #
 # **Solution.** Off the device, few samples, and a prediction that knows the load.
 
+
 # %%
-
-
 class Calm(Planner):
     """The cheapest plan off the device that is predicted to take at most 0.7 of the bound."""
 

@@ -127,7 +127,6 @@ def planner(answer: Planner | None, seeds: int = 2) -> str:
         {"theirs": CheapestFeasible(), "yours": answer},
         "speech_small",
         seeds=seeds,
-        overrides=[f"horizon_s={HORIZON_S}"],
     ).runs
     goodput = {
         name: found.filter(planner=name).sort("seed")["service_goodput_mean"]

@@ -104,4 +104,4 @@ def test_graders_refuse_what_is_wrong():
 
 def test_an_unknown_name_gets_one_sentence(capsys):
     assert main(["03_your_own_planer"]) == 2
-    assert "nearest: 03_your_own_planner" in capsys.readouterr().err
+    assert "nearest is '03_your_own_planner'" in capsys.readouterr().err
