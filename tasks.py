@@ -5,6 +5,7 @@
     python3 tasks.py test [PYTEST ARG ...] set up, and run the tests
     python3 tasks.py slow                  set up, and run the longer checks
     python3 tasks.py lint                  set up, and run linter, type checker and layers
+    python3 tasks.py docs                  set up, and build the site into docs/_build
 
 The environment is `.venv` beside this file, or the directory named by COMPASS_ENV.
 """
@@ -39,11 +40,14 @@ def main(arguments: list[str]) -> int:
             ("mypy",),
             ("lint-imports",),
         ],
+        "docs": [
+            ("sphinx-build", "-W", "--keep-going", "-n", "-q", "-b", "html", "docs", "docs/_build"),
+        ],
     }
     if command not in steps:
         print(__doc__)
         return 0 if command in ("help", "-h", "--help") else 2
-    set_up("[test]")
+    set_up("[docs]" if command == "docs" else "[test]")
     for step in steps[command]:
         print("+", *step, flush=True)
         if status := call(BIN / step[0], *step[1:]):

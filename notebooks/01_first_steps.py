@@ -1,0 +1,161 @@
+# %% [markdown]
+# # First steps
+#
+# A service recognises speech. Users come and go; each talks into a phone of its own, over a link of
+# its own, and was promised an answer in time, good enough. The same work can be done on the phone,
+# at an edge site near by, or in the cloud. Who decides, for each user, what runs where? A
+# *planner*.
+#
+# In this notebook you simulate ten minutes of that service, look at what became of the users, and
+# set two planners beside each other. Words in *italics* are in the [glossary](../docs/glossary.md).
+
+# %%
+import os
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import polars as pl
+import seaborn as sns
+from IPython.display import Image
+
+from lab import run
+from lab.figures import draw_comparison
+
+SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
+HORIZON_S = 180 if SMOKE else 600
+RESULTS = Path(tempfile.mkdtemp())
+sns.set_theme(style="whitegrid", palette="colorblind")
+
+# %% [markdown]
+# ## One run
+#
+# `run` composes a configuration from overrides, the same that `compass-sim` takes, and simulates it
+# with one planner. `cheapest_feasible` gives each user (a *query*) the cheapest *plan* that looks
+# feasible.
+#
+# **Predict.** A user arrives every ten seconds on average and stays for some minutes. The edge site
+# has one GPU, the cloud two A100s. Of the users who are there, how many will get all that they were
+# promised?
+
+# %%
+SCENARIO = ["experiment=speech_small", f"horizon_s={HORIZON_S}"]
+cheap = run([*SCENARIO, "planner=cheapest_feasible"], directory=RESULTS / "cheapest_feasible")
+for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_fraction"):
+    print(f"{key:>22}: {cheap.summary[key]:.3g}")
+
+# %% [markdown]
+# `service_goodput_mean` is *service goodput*: how many users, on average over time, got their whole
+# *SLO*. `slo_met_fraction` is its share of those who were there. It is less than half.
+#
+# ## What became of the users
+#
+# A result holds tables as polars frames. `windows` has one row for each user and *window*, the span
+# of time in which an SLO is judged. A window fails for one of three reasons: nothing was deployed
+# for the user, answers were late, or they were not good enough.
+#
+# **Predict.** Which is the most frequent?
+
+
+# %%
+def verdicts(result):
+    """Return the seconds of users' time by what came of them."""
+    return (
+        result.windows.with_columns(
+            verdict=pl.when("met")
+            .then(pl.lit("SLO met"))
+            .when(pl.col("deployed_s") < pl.col("active_s") / 2)
+            .then(pl.lit("not deployed"))
+            .when(~pl.col("latency_met"))
+            .then(pl.lit("late"))
+            .otherwise(pl.lit("not accurate"))
+        )
+        .group_by("verdict")
+        .agg(pl.col("active_s").sum() / 60)
+        .sort("active_s", descending=True)
+    )
+
+
+minutes = verdicts(cheap)
+axes = sns.barplot(minutes.to_dict(as_series=False), x="active_s", y="verdict", color="C0")
+axes.set(xlabel="minutes of users' time", ylabel="", title="What came of cheapest_feasible's users")
+plt.show()
+
+# %% [markdown]
+# ## Where the time goes
+#
+# `operators` splits the latency of each window by *operator*: waiting in a queue, waiting for a
+# batch, computing, and travelling over links. Late windows differ from those in time. In what?
+
+# %%
+parts = ["queueing_s", "compute_s", "transfer_s"]
+pipeline = ["audio_sampler", "noise_reduction", "wave_to_text", "decoder", "answer"]
+by_operator = (
+    cheap.operators.join(cheap.windows, on=["query", "window"])
+    .filter(pl.col("completed") > 0)
+    .with_columns(windows=pl.when("latency_met").then(pl.lit("in time")).otherwise(pl.lit("late")))
+    .group_by("windows", "operator")
+    .agg(pl.col(parts).mean())
+    .unpivot(parts, index=["windows", "operator"], variable_name="part", value_name="seconds")
+    .with_columns(pl.col("part").str.replace("_s", ""))
+    .sort("operator", "part", "windows")
+)
+grid = sns.catplot(
+    by_operator.to_dict(as_series=False),
+    kind="bar",
+    x="seconds",
+    y="operator",
+    order=pipeline,
+    hue="part",
+    col="windows",
+    col_order=["in time", "late"],
+    height=4,
+    aspect=1.1,
+)
+grid.set_axis_labels("mean seconds of a request", "")
+grid.set_titles("windows {col_name}")
+plt.show()
+
+# %% [markdown]
+# The links make no difference. In late windows the speech model, `wave_to_text`, computes twice as
+# long, since it was put where it is slow, and its requests wait far longer in its queue, since it
+# was put where others are. A planner can avoid both.
+#
+# ## Another planner
+#
+# `videostorm` profiles ahead, and shares out the machines anew every second. It meets the very same
+# users, phones, links and words: the *seed* decides those, no planner can change them. So every
+# difference below is the planner's.
+
+# %%
+storm = run([*SCENARIO, "planner=videostorm"], directory=RESULTS / "videostorm")
+for result in (cheap, storm):
+    one = result.summary
+    print(
+        f"{one['planner']:>18}: {one['service_goodput_mean']:5.2f} of "
+        f"{one['active_queries_mean']:.2f} users served well, ${one['deployment_cost_usd']:.2f}"
+    )
+
+# %% [markdown]
+# The figures that a run draws can be had for these two together. This one shows goodput over time;
+# `draw_comparison` drew five.
+
+# %%
+figures = draw_comparison(RESULTS, ["cheapest_feasible", "videostorm"])
+Image(filename=str(figures[0]))
+
+# %% [markdown]
+# The grey line is the number of users; no planner can get above it. VideoStorm comes nearer to it,
+# and pays more. Is that because of the seed? [The third notebook](03_your_own_planner.ipynb) compares
+# over several seeds.
+#
+# ## Try it
+#
+# 1. Run `videostorm` with `"workload.rate=0.2"`: twice as many users on the same machines. What
+#    gives way first: latency, accuracy, or the number of users served at all?
+# 2. `result.queries` has the true speed of each phone (`true_device_factor`), which no planner sees.
+#    Are the users with slow phones the ones that fare badly?
+# 3. What other applications are there? `compass-lab list` names them.
+#
+# Next: [Queueing for SLOs](02_queueing.ipynb), or straight to
+# [writing your own planner](03_your_own_planner.ipynb).

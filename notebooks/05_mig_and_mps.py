@@ -1,0 +1,348 @@
+# %% [markdown]
+# # MIG and MPS: how to slice an A100
+#
+# An A100 is a lot of GPU for one small model. *MIG* cuts it into instances with compute and memory
+# of their own; *MPS* lets several processes share one instance. Which cut serves the most requests
+# in time? It depends on the model, the batch and the bound, and this notebook shows how.
+#
+# All times come from the project's tables, each row of which names its source;
+# [hardware.md](../docs/hardware.md) says what was measured and what was fitted.
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+import seaborn as sns
+
+from hardware_models import gpu_latency, mig, mps
+
+SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
+BOARD = "A100-80GB"
+sns.set_theme(style="whitegrid", palette="colorblind")
+
+# %% [markdown]
+# ## How many ways are there to cut it?
+#
+# The card has 7 compute slices and 8 memory slices. A profile, such as `2g.20gb`, takes 2 compute
+# slices and 2 memory slices, and may start at some memory slices only: 0, 2 or 4.
+#
+# **Predict.** How many *maximal* layouts are there, to which no instance can be added?
+
+# %%
+plain = [name for name in mig.profiles(BOARD) if name != "1g.20gb" and "+me" not in name]
+layouts = sorted(mig.maximal_layouts(BOARD, plain), key=lambda layout: (len(layout), layout))
+print(len(layouts), "layouts")
+
+# %%
+colors = dict(zip(plain, sns.color_palette("colorblind"), strict=False))
+figure, axes = plt.subplots(figsize=(8, 6.5), layout="constrained")
+for row, layout in enumerate(layouts):
+    for name, start in layout:
+        profile = mig.profiles(BOARD)[name]
+        axes.barh(row, profile.size, left=start, color=colors[name], edgecolor="white", lw=2)
+        text = name if profile.size > 1 else name.partition(".")[0]
+        axes.text(
+            start + profile.size / 2, row, text, ha="center", va="center", size=8, color="white"
+        )
+axes.set(
+    yticks=range(len(layouts)),
+    yticklabels=range(1, len(layouts) + 1),
+    xticks=range(9),
+    xlabel="memory slice",
+    ylabel="layout",
+    title="The maximal layouts of an A100-80GB",
+    ylim=(len(layouts) - 0.4, -0.6),
+)
+axes.grid(visible=False)
+plt.show()
+
+# %% [markdown]
+# White is a memory slice that nobody can use: no profile of one slice may start at the last. Layout 2
+# wastes the other way round: two `3g` take all the memory, and leave a compute slice idle.
+#
+# ## Fragments
+#
+# Instances come and go while the card works, and none can be moved. So where one is put decides
+# what fits later.
+#
+# **Predict.** On an empty card, which start is best for the first `1g.10gb`?
+
+# %%
+smaller = [name for name in plain if name != "7g.80gb"]
+starts = mig.legal_starts(BOARD, (), "1g.10gb")
+left_over = [
+    [len(mig.legal_starts(BOARD, (("1g.10gb", start),), name)) for start in starts]
+    for name in smaller
+]
+axes = sns.heatmap(
+    left_over, annot=True, cbar=False, cmap="crest", xticklabels=starts, yticklabels=smaller
+)
+axes.set(xlabel="start of the first 1g.10gb", title="Starts that are left for one more")
+axes.tick_params(axis="y", rotation=0)
+plt.show()
+print("the simulator puts it at", mig.choose_start(BOARD, (), "1g.10gb"))
+
+# %% [markdown]
+# At 0 to 3 it costs the card its only place for a `4g`. The simulator chooses the start that keeps
+# the most placements open.
+#
+# ## Does a slice slow a model down?
+#
+# **Predict.** On one of seven slices, will a lone request take seven times as long?
+
+# %%
+MODELS = ("resnet50", "vgg19", "bert")
+BATCHES = (1, 8, 32)
+slices = (1, 2, 3, 4, 7)
+
+
+def seconds(model, g, batch, processes=1):
+    """Return the time of a batch on an instance of g compute slices."""
+    return gpu_latency.batch_latency(model, g, batch, processes).seconds
+
+
+times = pl.DataFrame(
+    [
+        {
+            "model": model,
+            "batch": str(batch),
+            "compute slices": g,
+            "slowdown": seconds(model, g, batch) / seconds(model, 7, batch),
+        }
+        for model in MODELS
+        for batch in BATCHES
+        for g in slices
+    ]
+)
+grid = sns.relplot(
+    times.to_dict(as_series=False),
+    kind="line",
+    x="compute slices",
+    y="slowdown",
+    hue="batch",
+    style="batch",
+    markers=True,
+    col="model",
+    height=3.2,
+)
+for axes in grid.axes.flat:
+    axes.plot(slices, [7 / g for g in slices], color="0.5", ls=":", zorder=0)
+    axes.set(xticks=slices)
+grid.set_ylabels("time, in that of the\nwhole card")
+plt.show()
+
+# %% [markdown]
+# The dotted line is 7 / slices: time in proportion to what was taken away. Large batches come near
+# it. A lone request of ResNet-50 or BERT does not notice at all: it is bound by launching kernels,
+# not by computing, and leaves most of a card idle. VGG-19 has so much to compute that it feels
+# every slice, even alone.
+#
+# ## Throughput of the whole card
+#
+# So cut the card into many small instances? Seven `1g` instances serve seven batches at a time.
+#
+# **Predict.** For which batch sizes do seven small instances beat one large one, for ResNet-50?
+
+# %%
+CUTS = {"7 x 1g": (1, 7), "3 x 2g": (2, 3), "2 x 3g": (3, 2), "1 x 7g": (7, 1)}
+batches = (1, 2, 4, 8, 16, 32, 64)
+throughput = pl.DataFrame(
+    [
+        {
+            "model": model,
+            "cut": cut,
+            "batch": batch,
+            "ms": 1e3 * seconds(model, g, batch),
+            "per_s": count * batch / seconds(model, g, batch),
+        }
+        for model in MODELS
+        for cut, (g, count) in CUTS.items()
+        for batch in batches
+    ]
+)
+grid = sns.relplot(
+    throughput.to_dict(as_series=False),
+    kind="line",
+    x="batch",
+    y="per_s",
+    hue="cut",
+    style="cut",
+    markers=True,
+    col="model",
+    height=3.2,
+    facet_kws={"sharey": False},
+)
+grid.set(xscale="log", xticks=batches, xticklabels=batches)
+grid.set_axis_labels("batch of each instance", "requests/s of the card")
+grid.tight_layout(w_pad=1.5)
+plt.show()
+
+# %% [markdown]
+# At small batches the seven win by far, for models that leave a large instance idle. At large
+# batches the cuts come nearer to each other, as one batch of ResNet-50 or VGG-19 keeps the whole
+# card busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
+#
+# But a batch of 64 in each of seven instances is not the same to a user as one of 64 on the whole
+# card: the former takes seven times as long. What counts is throughput *within a bound on latency*.
+#
+# ## The best cut for a bound
+#
+# Let a batch take at most half of the bound, since a request may have to wait for the batch before
+# its own. For each bound and cut, take the largest batch that is fast enough.
+#
+# **Predict.** Tight bounds: many small instances, or one large one?
+
+# %%
+step = 16 if SMOKE else 1
+sizes = np.unique(np.concatenate([[1, 2, 4, 8], np.arange(step, 65, step)]))
+bounds_ms = np.geomspace(10, 400, 12 if SMOKE else 60)
+rows = []
+for model in MODELS:
+    for cut, (g, count) in CUTS.items():
+        took_s = np.array([seconds(model, g, int(batch)) for batch in sizes])
+        for bound_ms in bounds_ms:
+            fast = took_s <= bound_ms / 2e3
+            best = (count * sizes[fast] / took_s[fast]).max(initial=0.0)
+            rows.append({"model": model, "cut": cut, "bound": bound_ms, "per_s": best})
+within = pl.DataFrame(rows)
+grid = sns.relplot(
+    within.to_dict(as_series=False),
+    kind="line",
+    x="bound",
+    y="per_s",
+    hue="cut",
+    style="cut",
+    col="model",
+    height=3.2,
+    facet_kws={"sharey": False},
+)
+grid.set(xscale="log", xticks=[10, 30, 100, 300], xticklabels=[10, 30, 100, 300])
+grid.set_axis_labels("latency bound (ms)", "requests/s of the card in time")
+grid.tight_layout(w_pad=1.5)
+plt.show()
+
+# %%
+for bound_ms in bounds_ms[:: len(bounds_ms) // 6]:
+    in_time = within.filter(pl.col("bound") == bound_ms, pl.col("per_s") > 0).sort("per_s")
+    best = dict(in_time.group_by("model").agg(pl.col("cut").last()).iter_rows())
+    print(f"{bound_ms:4.0f} ms:", *(f"{model} {best.get(model, 'none'):<9}" for model in MODELS))
+
+# %% [markdown]
+# There is no best cut for all: a heavy model under a tight bound needs a large instance to be in
+# time at all, and a model that is bound by launches is best cut small. That is why planners choose
+# an *allocation* for each operator, and why the simulator cuts cards while it runs.
+#
+# ## Sharing by MPS
+#
+# Instead of cutting, let several processes share an instance.
+#
+# **Predict.** Two processes of one model on one slice: twice the throughput at the same latency,
+# the same throughput at twice the latency, or something between?
+
+# %%
+shared = pl.DataFrame(
+    [
+        {
+            "instance": f"{model} on {g}g",
+            "processes": str(processes),
+            "ms": 1e3 * seconds(model, g, 4, processes),
+            "per_s": processes * 4 / seconds(model, g, 4, processes),
+        }
+        for model in ("resnet50", "bert")
+        for g in (1, 7)
+        for processes in range(1, gpu_latency.largest_processes() + 1)
+    ]
+)
+grid = sns.relplot(
+    shared.to_dict(as_series=False),
+    kind="line",
+    x="ms",
+    y="per_s",
+    sort=False,
+    marker="o",
+    col="instance",
+    col_wrap=2,
+    height=3,
+    aspect=1.5,
+    facet_kws={"sharex": False, "sharey": False},
+)
+for (name,), part in shared.group_by("instance", maintain_order=True):
+    for processes, ms, per_s in part.select("processes", "ms", "per_s").iter_rows():
+        grid.axes_dict[name].annotate(
+            processes, (ms, per_s), (5, -12), textcoords="offset points", size=9
+        )
+for axes in grid.axes.flat:  # room for the numbers
+    axes.set(xlim=(0, 1.1 * axes.dataLim.xmax), ylim=(0, 1.1 * axes.dataLim.ymax))
+grid.set_axis_labels("latency of a batch of 4 (ms)", "requests/s")
+grid.set_titles("1 to 5 processes: {col_name}")
+grid.tight_layout()
+plt.show()
+
+# %% [markdown]
+# On one slice there is little left to share: throughput grows little, or not at all, and latency
+# does. On the whole card one process leaves room, and the next ones add throughput at hardly any
+# latency, until the card is full. MPS is worth most where a single process cannot fill an instance.
+#
+# A process can also be held to a share of the threads. What does a share cost?
+
+# %%
+percents = (10, 20, 30, 40, 50, 60, 80, 100)
+limited = pl.DataFrame(
+    [
+        {
+            "model": model,
+            "percent": percent,
+            "factor": mps.thread_latency_factor(model, 8, percent).value,
+        }
+        for model in ("resnet50", "vgg19", "ssd")
+        for percent in percents
+    ]
+)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+sns.lineplot(
+    limited.to_dict(as_series=False),
+    x="percent",
+    y="factor",
+    hue="model",
+    style="model",
+    markers=True,
+    ax=left,
+)
+left.plot(percents, [100 / p for p in percents], color="0.5", ls=":", zorder=0)
+left.set(xlabel="active threads (%)", ylabel="time over that at 100 %", title="Fewer threads")
+heavy, light = mps.memory_utilisation("vgg16"), mps.memory_utilisation("lenet")
+neighbours = pl.DataFrame(
+    [
+        {"neighbours": n, "of kind": kind, "factor": mps.interference_factor([use] * n)}
+        for kind, use in (("vgg16", heavy), ("lenet", light))
+        for n in range(5)
+    ]
+)
+sns.lineplot(
+    neighbours.to_dict(as_series=False),
+    x="neighbours",
+    y="factor",
+    hue="of kind",
+    style="of kind",
+    markers=True,
+    ax=right,
+)
+right.set(ylabel="time over that alone", title="Busy neighbours", xticks=range(5))
+plt.show()
+print(f"a MIG instance beside busy ones: {mps.mig_neighbour_factor():.2f} times as slow")
+
+# %% [markdown]
+# Half of the threads cost less than twice the time. Neighbours slow a process down by what they use
+# of the memory's bandwidth: `lenet` hardly does, `vgg16` does. Instances of MIG have their own
+# memory slices, and hardly notice each other. That isolation is what MIG sells, and the price is a
+# cut that cannot follow the load from second to second.
+#
+# ## Try it
+#
+# 1. Which cut is best for `mobilenetv2` within 50 ms? And within 20 ms?
+# 2. Three processes on `7g`, or three instances `2g`? Compare throughput and latency at batch 4.
+# 3. Other boards can be cut too: `mig.boards()`. How many maximal layouts has an H100?
+#
+# Next: [What if?](04_what_if.ipynb) puts requests into queues before these instances.

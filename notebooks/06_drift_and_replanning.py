@@ -1,0 +1,308 @@
+# %% [markdown]
+# # Drift and replanning
+#
+# A plan is made for the world as it was. Then links get worse, phones get slow, speech gets harder,
+# and nobody says so. What does that do to a service, what can a planner see of it, and is it worth
+# while to plan again?
+
+# %%
+import os
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import polars as pl
+import seaborn as sns
+
+from lab import run
+from planners import CheapestFeasible, VideoStorm
+from sim import Planner, check_planner
+
+SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
+HORIZON_S = 300 if SMOKE else 900
+STEP_S = HORIZON_S / 2
+SEEDS = range(1) if SMOKE else range(3)
+sns.set_theme(style="whitegrid", palette="colorblind")
+
+# %% [markdown]
+# ## What drifts
+#
+# Drift is a group of the configuration. In the middle of the run,
+#
+# - `link_degradation`: half of the access links carry a third of what they did;
+# - `device_slowdown`: half of the devices become half as fast;
+# - `content_shift`: the content of half of the users moves towards its hardest kind.
+#
+# Users stay for ten minutes at least, so that most live through it. The planner here is `Careful`,
+# of [the notebook on planners](03_your_own_planner.ipynb): it decides once for each user, never
+# uses the phone, and does not look back. The others are `CheapestFeasible`, which likes the phone,
+# and `VideoStorm`, which shares out the machines anew every second.
+#
+# **Predict.** Which drift hurts which planner?
+
+
+# %%
+class Careful(Planner):
+    """The cheapest plan off the device whose predicted latency leaves some room."""
+
+    def __init__(self, samples=16, headroom=0.7, pause_s=20.0, budget_s=2.0):
+        self.samples, self.headroom = samples, headroom
+        self.pause_s, self.budget_s = pause_s, budget_s
+
+    def plan(self, desk):
+        for query in desk.waiting:
+            if desk.now_s < (desk.recall(("not before", query.id)) or 0.0):
+                continue
+            plan = self.choose(desk, query)
+            if plan is None:
+                desk.remember(("not before", query.id), desk.now_s + self.pause_s, query)
+            else:
+                desk.deploy(query, plan)
+
+    def choose(self, desk, query, slower=1.0):
+        """Return the cheapest plan in time, if all is so many times slower than believed."""
+        slo = query.slo
+        if slo.latency_s is not None:
+            slo = replace(slo, latency_s=self.headroom * slo.latency_s / slower)
+        inaccurate = set()
+        for plan in desk.candidates(query, order="cost"):
+            if "device" in plan.placement or plan.configuration in inaccurate:
+                continue
+            estimate = desk.profile(query, plan, self.samples)
+            if not estimate.accurate_enough(query.slo):
+                inaccurate.add(plan.configuration)
+            elif desk.predict(query, plan).meets(slo) and desk.fits(query, plan):
+                return plan
+        return None
+
+
+# %%
+SCENARIO = [
+    "experiment=speech_small",
+    f"horizon_s={HORIZON_S}",
+    "workload.rate=0.04",
+    f"workload.lifetime_min_s={2 * HORIZON_S / 3}",
+    f"workload.lifetime_mean_s={HORIZON_S}",
+]
+
+
+def met_over_time(planner, drift, seeds=SEEDS):
+    """Return the share of users' time in which the SLO was met, by seed and window."""
+    parts = []
+    for seed in seeds:
+        result = run([*SCENARIO, f"drift={drift}", f"seed={seed}"], planner=planner)
+        there = pl.col("active_s").sum()
+        share = result.windows.group_by("end_s").agg(
+            met=pl.col("active_s").filter("met").sum() / there, there=there
+        )
+        parts.append(share.with_columns(seed=pl.lit(seed)))
+    return pl.concat(parts).with_columns(
+        planner=pl.lit(type(planner).__name__), drift=pl.lit(drift), minute=pl.col("end_s") / 60
+    )
+
+
+KINDS = ("none", "link_degradation", "device_slowdown", "content_shift")
+PLANNERS = (CheapestFeasible(), Careful(), VideoStorm())
+drifted = pl.concat(met_over_time(planner, kind) for kind in KINDS for planner in PLANNERS)
+late = drifted.filter(pl.col("end_s") > STEP_S + 60)
+by_seed = late.group_by("planner", "drift", "seed").agg(
+    met=(pl.col("met") * pl.col("there")).sum() / pl.col("there").sum()
+)
+axes = sns.barplot(
+    by_seed.to_dict(as_series=False),
+    x="met",
+    y="planner",
+    hue="drift",
+    order=[type(planner).__name__ for planner in PLANNERS],
+    hue_order=KINDS,
+    seed=0,
+)
+axes.set(xlabel="share of users' time with the SLO met, after the drift", ylabel="")
+sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5))
+plt.show()
+
+# %% [markdown]
+# `Careful` sends raw audio up, so bad links hurt it; slow phones cannot, for it does not use them.
+# `CheapestFeasible` likes the phone, and loses to all three. Harder content hurts everybody.
+# `VideoStorm` loses to the links as well, although it replans: it shares out machines, and a link is
+# none.
+#
+# ## What a planner can see
+#
+# Not the drift. It sees *telemetry*: of each user's windows how many requests were good, how long
+# they took, and where. Here is one user whose link degraded.
+
+# %%
+result = run([*SCENARIO, "drift=link_degradation", "seed=0"], planner=Careful())
+before = (
+    result.windows.filter(pl.col("completed") > 0)
+    .with_columns(
+        after=pl.col("end_s") > STEP_S + 60, ratio=pl.col("latency_p95_s") / pl.col("slo_latency_s")
+    )
+    .filter(pl.col("ratio").is_finite())
+    .group_by("query", "after")
+    .agg(pl.col("ratio").median())
+    .pivot("after", index="query", values="ratio")
+    .drop_nulls()
+    .with_columns(worse=pl.col("true") / pl.col("false"))
+    .sort("worse", descending=True)
+)
+user = before["query"][0]
+windows = result.windows.filter(pl.col("query") == user).sort("window")
+times = (
+    result.operators.filter(pl.col("query") == user)
+    .group_by("window")
+    .agg(
+        computing=pl.col("compute_s").sum(),
+        waiting=(pl.col("queueing_s") + pl.col("batching_s")).sum(),
+        travelling=pl.col("transfer_s").sum(),
+    )
+    .join(windows.select("window", "end_s"), on="window")
+    .sort("end_s")
+)
+figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
+parts = ("computing", "waiting", "travelling")
+axes.stackplot(times["end_s"] / 60, *(times[part] for part in parts), labels=parts, alpha=0.8)
+axes.axvline(STEP_S / 60, color="firebrick", ls="--", label="drift")
+axes.axhline(windows["slo_latency_s"][0], color="black", lw=1, label="bound on the 95th percentile")
+axes.set(
+    xlabel="minute",
+    ylabel="mean latency of a request (s)",
+    title=f"User {user}",
+    xlim=(times["end_s"].min() / 60, times["end_s"].max() / 60),
+)
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+plt.show()
+
+# %% [markdown]
+# Latency grows, and it is travelling that grew. A planner that looks at this knows what to do: a
+# configuration that sends less, or a place that is nearer.
+#
+# ## Looking back
+#
+# `Watchful` is `Careful` with an eye on telemetry. If a user's last window was late, it asks how
+# many times slower the world was than `predict` said, and chooses again as if all plans were so
+# much slower. Three things matter:
+#
+# - `replan_every_s`: ask to be called at ticks, not at arrivals and departures alone;
+# - each window is looked at once, and that is remembered on the desk, not on the object;
+# - an order for the plan that is in force would change nothing, so there is none.
+
+
+# %%
+class Watchful(Careful):
+    """Chooses again for users whose last window was late."""
+
+    def __init__(self, samples=16, headroom=0.7, pause_s=20.0, budget_s=2.0, replan_every_s=10.0):
+        super().__init__(samples, headroom, pause_s, budget_s)
+        self.replan_every_s = replan_every_s
+
+    def plan(self, desk):
+        super().plan(desk)
+        for query in desk.running:
+            if query.slo.latency_s is None or not (seen := desk.telemetry(query)):
+                continue
+            last = seen[-1]
+            if last.end_s <= (desk.recall(("looked at", query.id)) or 0.0):
+                continue
+            desk.remember(("looked at", query.id), last.end_s, query)
+            if last.good >= query.slo.latency_quantile * last.born or not last.completed:
+                continue
+            plan = desk.plan_of(query)
+            if not desk.profile(query, plan, self.samples).count:
+                continue
+            believed_s = desk.predict(query, plan).latency_quantile_s
+            slower = max(1.0, last.latency_quantile_s / believed_s)
+            better = self.choose(desk, query, slower)
+            if better is not None and better != plan:
+                desk.deploy(query, better)
+
+
+check_planner(Watchful())
+print("Watchful keeps the contract of planners")
+
+# %% [markdown]
+# **Predict.** Will it get back to where it was before the drift? And does it matter without drift?
+
+# %%
+CASES = ("none", "link_degradation")
+watched = pl.concat(
+    [
+        drifted.filter(pl.col("drift").is_in(CASES), pl.col("planner") == "Careful"),
+        *(met_over_time(Watchful(), kind) for kind in CASES),
+    ]
+)
+grid = sns.relplot(
+    watched.sort("minute").to_dict(as_series=False),
+    kind="line",
+    x="minute",
+    y="met",
+    hue="planner",
+    style="planner",
+    markers=True,
+    col="drift",
+    height=3.8,
+    errorbar=("ci", 95),
+    seed=0,
+)
+for name, axes in grid.axes_dict.items():
+    if name != "none":
+        axes.axvline(STEP_S / 60, color="firebrick", ls="--")
+grid.set(ylim=(0, 1))
+grid.set_axis_labels("minute", "share of users' time\nwith the SLO met")
+plt.show()
+
+# %%
+rows = (
+    watched.filter(pl.col("end_s") > STEP_S + 60)
+    .group_by("drift", "planner")
+    .agg(met=(pl.col("met") * pl.col("there")).sum() / pl.col("there").sum())
+    .sort("drift", "planner")
+)
+for drift, planner, met in rows.iter_rows():
+    print(f"{drift:>17}  {planner:>9}: SLO met {met:.0%} of the time after the middle")
+
+# %% [markdown]
+# Looking back pays even without drift: some plans were wrong from the start, since a link's true
+# capacity is hidden until a user is on it. With drift, `Watchful` stays above `Careful`, but does not
+# get back to where it was.
+#
+# ## What it costs
+#
+# To move a user is not free: models are loaded, profiling is charged, machines drain.
+#
+# **Predict.** How many deployments has a user, with each of the two planners?
+
+# %%
+moves = pl.DataFrame(
+    [
+        {
+            "planner": type(planner).__name__,
+            "drift": kind,
+            "deployments of a user": result.queries["deployments"].mean(),
+        }
+        for planner in (Careful(), Watchful())
+        for kind in CASES
+        for result in [run([*SCENARIO, f"drift={kind}", "seed=0"], planner=planner)]
+    ]
+)
+axes = sns.barplot(
+    moves.to_dict(as_series=False), x="deployments of a user", y="planner", hue="drift"
+)
+axes.set(ylabel="", title="Moving users")
+sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5))
+plt.show()
+
+# %% [markdown]
+# Hardly more: it moves few users, and seldom. Where it finds no plan that would do if all were so
+# much slower, it leaves the user alone. (Below 1, since some users never get a plan.)
+#
+# ## Try it
+#
+# 1. `content_shift` lowers accuracy, which telemetry does not show: nobody labels the answers.
+#    `desk.audit` measures accuracy on fresh, labelled items, at a price. Add it to `Watchful`.
+# 2. `drift=planner_crash` kills the planner's process. What of `Watchful` survives, and why?
+# 3. `compass` watches both latency and accuracy. Compare `planner=compass` with
+#    `planner=compass_no_replanning`; the page on the [evaluation](../docs/evaluation.md) does, at
+#    larger scale.
+#
+# Next: [Reproduce a figure](07_reproduce_a_figure.ipynb).

@@ -1,0 +1,148 @@
+# %% [markdown]
+# # Reproduce a figure
+#
+# Compass searches for a plan by Bayesian optimisation. Its paper claims (Fig. 8, left) that normal
+# Bayesian optimisation is far off when it predicts latency, and that Compass's own surrogate,
+# *CMBO*, is not, because it learns the time of each operator and works the latency of a plan out
+# from those. Is it so here?
+#
+# This is a small version of `python -m evaluation surrogates`; the
+# [page of the evaluation](../docs/evaluation.md#error-of-the-latency-surrogate) has the large one.
+# It needs a checkout of the project, as `evaluation` is not part of the installed package.
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+import seaborn as sns
+
+from evaluation import surrogates
+from evaluation.paired import ratio_interval
+from lab import run
+
+SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
+SEEDS = range(2) if SMOKE else range(6)
+DATASETS = ("LibriSpeech",) if SMOKE else ("LibriSpeech", "VOiCES", "MOT17")
+sns.set_theme(style="whitegrid", palette="colorblind")
+
+# %% [markdown]
+# ## The claim, as something that can fail
+#
+# 1. **Claim**: told of the same profiled plans, CMBO predicts the latency of all other plans better
+#    than normal Bayesian optimisation.
+# 2. **Series**: both surrogates, on data sets of speech and of video.
+# 3. **Metric**: the median over all plans of the relative error of the believed latency.
+# 4. **Test**: after 10 plans, the ratio of the two errors, paired over seeds. The evaluation set
+#    itself the goal of at most 0.5 before anything was run. It would fail if the interval of the
+#    ratio were above that.
+#
+# The paper gives no values of its testbed, so an order and a ratio are compared, not a figure.
+#
+# ## What each surrogate sees
+#
+# A *planner* called `Probe` profiles 20 plans of each query, drawn at random, and tells a surrogate
+# of each: CMBO of the time of each operator, normal BO of the latency of the plan. It deploys
+# nothing. It is allowed to see the truth, which it needs to know how far off a belief is.
+#
+# **Predict.** An operator's time depends on its knobs, a plan's latency on all knobs and on where
+# everything runs. There are thousands of plans. Which needs more of them?
+
+# %%
+jobs = [
+    job
+    for job in surrogates.jobs(SEEDS, quick=SMOKE, planners=())
+    if job.labels["dataset"] in DATASETS and job.labels["order"] == "same"
+]
+print(len(jobs), "runs, such as")
+print(*jobs[0].overrides, sep="\n")
+
+# %%
+rows = []
+for job in jobs:
+    result = run([*job.overrides, f"seed={job.seed}"])
+    rows += [
+        {**job.labels, "seed": job.seed, "plans": cell["plans"], "error": 100 * cell["error"]}
+        for cell in surrogates.errors(result)["cells"]
+    ]
+errors = pl.DataFrame(rows).with_columns(
+    surrogate=pl.col("planner").replace({"cmbo": "CMBO", "normal": "normal BO"})
+)
+
+# %% [markdown]
+# ## Our figure
+
+# %%
+grid = sns.relplot(
+    errors.to_dict(as_series=False),
+    kind="line",
+    x="plans",
+    y="error",
+    hue="surrogate",
+    style="surrogate",
+    markers=True,
+    col="dataset",
+    height=3.6,
+    errorbar=("ci", 95),
+    seed=0,
+)
+grid.set(xticks=surrogates.AT, ylim=(0, None))
+grid.set_axis_labels("profiled plans", "median error of\nbelieved latency (%)")
+grid.set_titles("{col_name}")
+plt.show()
+
+# %% [markdown]
+# ## Our number, with its interval
+#
+# Differences within a seed are the surrogates'; differences between seeds are not. So take the
+# ratio seed by seed, and its mean by logarithms.
+
+# %%
+verdicts = []
+for dataset in DATASETS:
+    at_ten = errors.filter(pl.col("dataset") == dataset, pl.col("plans") == 10).sort("seed")
+    cmbo, normal = (
+        at_ten.filter(surrogate=name)["error"].to_numpy() for name in ("CMBO", "normal BO")
+    )
+    ratio, low, high = ratio_interval(cmbo, normal)
+    agrees = "agrees" if high < surrogates.GOAL else "fails" if low > surrogates.GOAL else "open"
+    verdicts.append({"dataset": dataset, "ratio": ratio, "low": low, "high": high})
+    print(f"{dataset:>12}: {ratio:.2f} in [{low:.2f}, {high:.2f}], {np.size(cmbo)} seeds: {agrees}")
+
+# %%
+found = pl.DataFrame(verdicts)
+figure, axes = plt.subplots(figsize=(7, 1.2 + 0.6 * len(found)), layout="constrained")
+spread = [found["ratio"] - found["low"], found["high"] - found["ratio"]]
+axes.errorbar(found["ratio"], found["dataset"], xerr=spread, fmt="o", capsize=5)
+axes.axvline(surrogates.GOAL, color="firebrick", ls="--", label="goal")
+axes.axvline(1, color="black", lw=1, label="no difference")
+axes.set(
+    xlabel="error of CMBO over error of normal BO, after 10 plans",
+    xlim=(0, 1.15 * max(1.0, found["high"].max())),
+    ylim=(-0.6, len(found) - 0.4),
+)
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+plt.show()
+
+# %% [markdown]
+# ## Agrees, differs, or cannot be known?
+#
+# The order is the paper's, for every data set: intervals lie below 1. Whether the goal of 0.5 is
+# kept is another question. `agrees` and `fails` need an interval wholly on one side; `open` means
+# that so few seeds cannot tell. The evaluation's ten seeds with four times the queries narrow it;
+# more seeds never make a claim true, they make it known.
+#
+# Why does it hold? CMBO is told more: the times of all operators, not their sum alone. A time that
+# was measured once serves all placements of that configuration. A surrogate that is given the
+# structure of the problem needs less data.
+#
+# ## Try it
+#
+# 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which errs more
+#    now, and why is it unfair to read that as a failure?
+# 2. After 5 plans, what is the ratio? And after 20? What do you expect after 200?
+# 3. Take another experiment of `evaluation`, such as `profiling`, write its claim down as above,
+#    and say what would make it fail *before* you run it with `--quick`.
+#
+# Next: [A course of exercises](08_course.ipynb).

@@ -1,0 +1,197 @@
+# %% [markdown]
+# # A course of exercises: solutions
+#
+# One way for each of [the exercises](08_course.ipynb). There are others; the graders accept every
+# answer that is right.
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+import seaborn as sns
+from scipy import stats
+
+from hardware_models import gpu_latency
+from notebooks import course
+from sim import Planner
+
+SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
+sns.set_theme(style="whitegrid", palette="colorblind")
+result = course.example()
+print(result)
+
+# %% [markdown]
+# ## 1. Little's law
+#
+# How many requests are under way at a time, on average? `result.requests` has a row for each, with
+# `outcome`, `arrival_s` and `latency_s`. Count those that were completed. Think before you sample:
+# one division will do. (The run lasts `course.HORIZON_S` seconds.)
+#
+# **Solution.** Little: number under way = arrival rate x mean time. Rate and mean share the count of
+# requests, so that it is the sum of all latencies over the time.
+
+# %%
+done = result.requests.filter(pl.col("outcome") == "completed")
+under_way = done["latency_s"].sum() / course.HORIZON_S
+print(f"{under_way:.2f} requests under way")
+print(course.requests_under_way(under_way))
+
+# %% [markdown]
+# ## 2. How busy may a server be?
+#
+# One server, arrivals at random, exponential service times. 95 % of the requests must take at most 5
+# service times. What is the highest utilisation? [The notebook on queueing](02_queueing.ipynb) helps.
+#
+# **Solution.** The sojourn is exponential with rate 1 - utilisation: exp(-(1 - u) 5) = 0.05.
+
+# %%
+utilisation = 1 + np.log(0.05) / 5
+print(f"{utilisation:.2f}")
+loads = np.linspace(0.05, 0.95, 100)
+axes = sns.lineplot(x=loads, y=1 - np.exp(-5 * (1 - loads)))
+axes.axhline(0.95, color="black", ls="--", lw=1)
+axes.axvline(utilisation, color="firebrick", ls="--")
+axes.set(xlabel="utilisation", ylabel="share within 5 service times")
+plt.show()
+print(course.highest_utilisation(utilisation))
+
+# %% [markdown]
+# ## 3. A crowded card
+#
+# Cut an A100-80GB into as many instances as possible, one of which is a `3g.40gb`. A layout is a
+# list of (profile, start), such as `[("3g.40gb", 0), ("2g.20gb", 4)]`.
+# [The notebook on MIG](05_mig_and_mps.ipynb) draws the layouts.
+#
+# **Solution.** A 3g takes four memory slices and three compute slices; four 1g fill the other half.
+
+# %%
+layout = [("1g.10gb", 0), ("1g.10gb", 1), ("1g.10gb", 2), ("1g.10gb", 3), ("3g.40gb", 4)]
+print(course.crowded_layout(layout))
+
+# %% [markdown]
+# ## 4. The smallest cut
+#
+# 300 requests a second for BERT must be served within 80 ms, by equal instances of one A100. A batch
+# may take half of the bound. Choose the compute slices of an instance (1, 2, 3, 4 or 7) and the
+# batch so that the least compute slices are taken in all. Times:
+# `gpu_latency.batch_latency("bert", slices, batch).seconds`.
+#
+# **Solution.** Try them all: as many instances as the rate needs, times the slices of each.
+
+# %%
+fits = []
+for slices, most in {1: 7, 2: 3, 3: 2, 4: 1, 7: 1}.items():
+    for batch in range(1, 65):
+        time_s = gpu_latency.batch_latency("bert", slices, batch).seconds
+        count = int(np.ceil(300 * time_s / batch))
+        if time_s <= 0.040 and count <= most:
+            fits.append({"slices": slices, "batch": batch, "in all": count * slices})
+table = pl.DataFrame(fits).sort("in all", "slices", "batch")
+axes = sns.scatterplot(
+    table.to_dict(as_series=False),
+    x="batch",
+    y="in all",
+    hue="slices",
+    style="slices",
+    s=60,
+    palette="viridis",
+)
+axes.set(ylabel="compute slices in all", ylim=(0, 7.5))
+axes.legend(title="slices of\nan instance", loc="center left", bbox_to_anchor=(1, 0.5))
+plt.show()
+slices_and_batch = table.select("slices", "batch").row(0)
+print(slices_and_batch)
+print(course.allocation(slices_and_batch))
+
+# %% [markdown]
+# ## 5. Whom a planner deceives
+#
+# A *false acceptance* is a deployment that looked feasible and was not. Of all of them in this run,
+# which share fell to users whose device is slower than its model's data sheet? See
+# `false_acceptances` and `true_device_factor` in `result.queries`.
+#
+# **Solution.** No planner sees `true_device_factor`. This one likes the device, and believes its data
+# sheet.
+
+# %%
+slow = result.queries.with_columns(slow=pl.col("true_device_factor") < 1)
+by_speed = slow.group_by("slow").agg(pl.col("false_acceptances").sum())
+share = by_speed.filter("slow")["false_acceptances"].sum() / by_speed["false_acceptances"].sum()
+print(f"{share:.0%}")
+axes = sns.stripplot(
+    slow.with_columns(falsely=pl.col("false_acceptances") > 0).to_dict(as_series=False),
+    x="true_device_factor",
+    y="falsely",
+    orient="h",
+    hue="falsely",
+    legend=False,
+    jitter=False,
+    alpha=0.6,
+)
+axes.axvline(1, color="black", lw=1)
+axes.set(xlabel="true speed of the device over its model's", ylabel="false acceptance")
+plt.show()
+print(course.slow_devices(share))
+
+# %% [markdown]
+# ## 6. A planner
+#
+# Write one that keeps the contract and beats `CheapestFeasible` on two seeds.
+# [The notebook on planners](03_your_own_planner.ipynb) has the way; find one of your own.
+#
+# **Solution.** Off the device, few samples, and a prediction that knows the load.
+
+
+# %%
+class Calm(Planner):
+    """The cheapest plan off the device that is predicted to take at most 0.7 of the bound."""
+
+    def __init__(self, budget_s=2.0):
+        self.budget_s = budget_s
+
+    def plan(self, desk):
+        for query in desk.waiting:
+            if desk.recall(("tried", query.id)):
+                continue
+            desk.remember(("tried", query.id), True, query)
+            for plan in desk.candidates(query, order="cost"):
+                if "device" in plan.placement:
+                    continue
+                estimate = desk.profile(query, plan, 16)
+                if not estimate.accurate_enough(query.slo):
+                    if not estimate.count:
+                        break
+                    continue
+                believed = desk.predict(query, plan)
+                bound_s = query.slo.latency_s
+                in_time = bound_s is None or believed.latency_quantile_s <= 0.7 * bound_s
+                if in_time and believed.meets(query.slo) and desk.fits(query, plan):
+                    desk.deploy(query, plan)
+                    break
+
+
+mine = Calm()
+print(course.planner(mine))
+
+# %% [markdown]
+# ## 7. How many seeds?
+#
+# Two planners were run on the same five seeds, and goodput differed by this much. How many seeds
+# are needed, if the differences go on like that, so that the 95 % t-interval of their mean is no
+# wider than 0.5 to either side?
+#
+# **Solution.** The half-width is t(n - 1) s / sqrt(n); take the first n for which it is small enough.
+
+# %%
+differences = [1.4, 0.6, 2.1, 1.1, 0.3]
+counts = np.arange(2, 31)
+widths = stats.t.ppf(0.975, counts - 1) * np.std(differences, ddof=1) / np.sqrt(counts)
+seeds = int(counts[widths <= 0.5][0])
+print(seeds)
+axes = sns.lineplot(x=counts, y=widths, marker="o")
+axes.axhline(0.5, color="black", ls="--", lw=1)
+axes.set(xlabel="seeds", ylabel="half-width of the interval", ylim=(0, 2))
+plt.show()
+print(course.seeds_needed(seeds, differences, effect=0.5))

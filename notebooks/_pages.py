@@ -1,0 +1,96 @@
+"""Notebooks executed, and shown as pages of the documentation."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nbclient import NotebookClient
+from nbconvert import MarkdownExporter
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+from notebooks import _pairs
+
+PAGES = Path(__file__).parents[1] / "docs" / "notebooks"
+SMOKE = "COMPASS_SMOKE"
+"""The environment variable that makes notebooks short."""
+
+NO_OUTPUT = "no-page-output"
+"""Tag of cells whose output lives in a browser alone."""
+
+MOST_S = 600
+_SHOWN = ["text/markdown", "image/png", "text/plain"]
+
+
+def execute(name: str, smoke: bool = False) -> NotebookNode:
+    """Execute a notebook from top to bottom, in a new process and an empty directory.
+
+    Args:
+        name: the notebook.
+        smoke: whether to make it short.
+
+    Returns:
+        The notebook with its outputs.
+
+    Raises:
+        CellExecutionError: a cell raised.
+    """
+    made = _pairs.notebook(name)
+    with TemporaryDirectory() as empty, _environment(SMOKE, "1" if smoke else None):
+        resources = {"metadata": {"path": empty}}
+        NotebookClient(made, timeout=MOST_S, kernel_name="python3", resources=resources).execute()
+    return made
+
+
+@contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    """Set or unset a variable of the environment for a while."""
+    before = os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
+
+
+def write(name: str, executed: NotebookNode) -> Path:
+    """Write the page of an executed notebook, with its figures in a directory beside it.
+
+    Returns:
+        The page.
+    """
+    config = Config()
+    config.NbConvertBase.display_data_priority = _SHOWN
+    config.TagRemovePreprocessor.enabled = True
+    config.TagRemovePreprocessor.remove_all_outputs_tags = {NO_OUTPUT}
+    exporter = MarkdownExporter(config=config)
+    folder = PAGES / f"{name}_files"
+    body, resources = exporter.from_notebook_node(
+        executed, {"unique_key": name, "output_files_dir": folder.name}
+    )
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for file, data in resources["outputs"].items():
+        path = PAGES / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    page = PAGES / f"{name}.md"
+    page.write_text(_for_site(name, body), encoding="utf-8")
+    return page
+
+
+def _for_site(name: str, body: str) -> str:
+    """Let the links of a notebook lead to pages, and say where it comes from."""
+    body = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.md)", body)
+    body = body.replace("](../docs/", "](../").replace("![png](", "![figure](")
+    body = re.sub(r"[ \t]+$", "", body, flags=re.M)
+    title, _, rest = body.strip("\n").partition("\n")
+    source = f"*The notebook `notebooks/{name}.ipynb`, executed by `python -m notebooks {name}`.*"
+    return f"{title}\n\n{source}\n{rest}\n"

@@ -1,0 +1,156 @@
+"""The graders of the course: each says whether an answer is right, and never what it is.
+
+Answers are held to the simulator or to the tables, not to a key. None is no answer yet.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from hardware_models import gpu_latency, mig
+from lab import Result, compare, run
+from planners import CheapestFeasible
+from sim import Planner, PlannerCheckError, check_planner
+
+SMOKE = os.environ.get("COMPASS_SMOKE") == "1"
+HORIZON_S = 180 if SMOKE else 600
+BOARD = "A100-80GB"
+UNANSWERED = "no answer yet"
+RIGHT = "right"
+
+
+@cache
+def example() -> Result:
+    """Return the run that exercises are about."""
+    overrides = ["experiment=speech_small", f"horizon_s={HORIZON_S}", "requests=true"]
+    return run([*overrides, "planner=cheapest_feasible"])
+
+
+def requests_under_way(answer: float | None) -> str:
+    """Grade the mean number of requests under way at a time, within 2 %."""
+    if answer is None:
+        return UNANSWERED
+    requests = example().requests
+    assert requests is not None
+    done = requests.filter(pl.col("outcome") == "completed")
+    born_s = np.sort(done["arrival_s"].to_numpy())
+    ended_s = np.sort((done["arrival_s"] + done["latency_s"]).to_numpy())
+    looked_s = np.linspace(0, HORIZON_S, 200_001)
+    under_way = np.searchsorted(born_s, looked_s, "right") - np.searchsorted(ended_s, looked_s)
+    return _near(answer, float(under_way.mean()), 0.02)
+
+
+def highest_utilisation(answer: float | None, bound: float = 5.0) -> str:
+    """Grade the highest utilisation of M/M/1 at which 95 % take at most so many service times."""
+    if answer is None:
+        return UNANSWERED
+    if not 0 < answer < 1:
+        return "not yet: a utilisation lies between 0 and 1"
+
+    def in_time(load: float) -> float:
+        rng = np.random.default_rng(0)
+        gaps, times = rng.exponential(1 / load, 400_000), rng.exponential(1.0, 400_000)
+        # Lindley: the wait of each is what the walk is above its lowest point so far.
+        walk = np.concatenate([[0.0], np.cumsum(times[:-1] - gaps[1:])])
+        return float(np.mean(walk - np.minimum.accumulate(walk) + times <= bound))
+
+    if in_time(answer - 0.02) < 0.95:
+        return "not yet: at this utilisation too many are late"
+    return RIGHT if in_time(answer + 0.02) < 0.95 else "not yet: it can be busier than that"
+
+
+def crowded_layout(answer: Sequence[tuple[str, int]] | None, keep: str = "3g.40gb") -> str:
+    """Grade a layout of an A100-80GB: one instance of a profile, and the most beside it."""
+    if answer is None:
+        return UNANSWERED
+    try:
+        mig.check_layout(BOARD, answer)
+    except ValueError as error:
+        return f"not yet: {error}"
+    if keep not in [name for name, _ in answer]:
+        return f"not yet: there is no {keep} in it"
+    layouts = mig.maximal_layouts(BOARD)
+    most = max(len(each) for each in layouts if keep in [name for name, _ in each])
+    return RIGHT if len(answer) == most else "not yet: there is room for more instances"
+
+
+def allocation(
+    answer: tuple[int, int] | None, model: str = "bert", per_s: float = 300, bound_ms: float = 80
+) -> str:
+    """Grade (compute slices, batch) of equal instances for a rate, batches within half a bound.
+
+    Of the answers that do, those with the least compute slices in all are right.
+    """
+    if answer is None:
+        return UNANSWERED
+    instances = {1: 7, 2: 3, 3: 2, 4: 1, 7: 1}
+    if answer[0] not in instances:
+        return f"not yet: an instance has {', '.join(map(str, instances))} compute slices"
+
+    def needed(slices: int, batch: int) -> int | None:
+        time_s = gpu_latency.batch_latency(model, slices, batch).seconds
+        count = int(np.ceil(per_s * time_s / batch))
+        fast = time_s <= bound_ms / 2e3
+        return count * slices if fast and count <= instances[slices] else None
+
+    mine = needed(*answer)
+    if mine is None:
+        return "not yet: batches take too long, or the card has not so many instances"
+    all_of_them = [needed(slices, batch) for slices in instances for batch in range(1, 65)]
+    least = min(each for each in all_of_them if each is not None)
+    return RIGHT if mine == least else "not yet: fewer compute slices would do"
+
+
+def slow_devices(answer: float | None) -> str:
+    """Grade the share of false acceptances of users whose device is slower than nominal."""
+    if answer is None:
+        return UNANSWERED
+    queries = example().queries
+    falsely = queries["false_acceptances"].to_numpy()
+    slow = queries["true_device_factor"].to_numpy() < 1
+    return _near(answer, float(falsely[slow].sum() / falsely.sum()), 0.001)
+
+
+def planner(answer: Planner | None, seeds: int = 2) -> str:
+    """Grade a planner: it keeps the contract, and beats CheapestFeasible on each of some seeds."""
+    if answer is None:
+        return UNANSWERED
+    try:
+        check_planner(answer, other_process=False)
+    except PlannerCheckError as error:
+        return f"not yet: {error}"
+    found = compare(
+        {"theirs": CheapestFeasible(), "yours": answer},
+        "speech_small",
+        seeds=seeds,
+    ).runs
+    goodput = {
+        name: found.filter(planner=name).sort("seed")["service_goodput_mean"]
+        for name in ("theirs", "yours")
+    }
+    won = int((goodput["yours"] > goodput["theirs"]).sum())
+    return RIGHT if won == seeds else f"not yet: it is better on {won} of {seeds} seeds"
+
+
+def seeds_needed(answer: int | None, differences: Sequence[float], effect: float) -> str:
+    """Grade how many seeds make the half-width of a 95 % t-interval at most an effect."""
+    if answer is None:
+        return UNANSWERED
+
+    def half_width(n: int) -> float:
+        return float(stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
+
+    if answer < 2 or half_width(answer) > effect:
+        return "not yet: the interval would be wider than that"
+    enough = answer > 2 and half_width(answer - 1) <= effect
+    return "not yet: fewer would do" if enough else RIGHT
+
+
+def _near(answer: float, truth: float, tolerance: float) -> str:
+    if abs(answer - truth) <= tolerance * max(abs(truth), 1e-12):
+        return RIGHT
+    return f"not yet: too {'large' if answer > truth else 'small'}"

@@ -1,0 +1,147 @@
+"""Every page: its Python runs, its commands can be composed or parsed.
+
+What is tested in full by a test of its own page is left to that; here, no page is left out.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GENERATED = "docs/notebooks/"  # tested as notebooks
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    )
+    if not path.relative_to(ROOT).as_posix().startswith(("docs/_build/", GENERATED))
+}
+RUN_BY = {
+    "README.md": "test_readme.py",
+    "docs/calibration.md": "test_docs_calibration.py",
+    "docs/planners.md": "test_docs.py",
+    "docs/planning.md": "test_docs.py",
+    "docs/results.md": "test_docs.py",
+}
+"""Which test runs the Python of a page, where it is not this one."""
+
+PROGRAMS = ("compass-sim", "compass-lab", "python -m evaluation", "python3 tasks.py")
+PLACEHOLDER = re.compile(r"\b(DIR|RUN|QUERY|NAME|OUT|KEY|VALUE|GROUP|ROWS)\b|\.\.\.")
+
+
+def blocks(page):
+    return re.findall(r"^```(\{?[\w-]*\}?)[^\n]*\n(.*?)^```$", page, re.S | re.M)
+
+
+def commands(page):
+    """Return the command lines of a page, those within sentences too; placeholders left out."""
+    lines = [
+        line.strip()
+        for language, text in blocks(page)
+        if language in ("", "text")
+        for line in text.replace("\\\n", " ").splitlines()
+    ]
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.S | re.M)
+    lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose)]
+    shown = [line.partition("  #")[0].partition(" # ")[0].strip() for line in lines]
+    return list(
+        dict.fromkeys(
+            line
+            for line in shown
+            if line.startswith(tuple(f"{program} " for program in PROGRAMS))
+            and not PLACEHOLDER.search(line)
+        )
+    )
+
+
+ALL = [(name, command) for name, page in PAGES.items() for command in commands(page)]
+
+
+def compose_command(words):
+    """Compose what ``compass-sim`` would; of a sweep, its first job."""
+    from hydra import compose, initialize_config_module
+    from hydra._internal.utils import get_args_parser
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from lab.schemas import register
+
+    options = get_args_parser().parse_args(words)
+    first = []
+    for override in OverridesParser.create().parse_overrides(options.overrides):
+        if override.is_sweep_override():
+            value = next(override.sweep_string_iterator())
+            first.append(f"{override.get_key_element()}={value}")
+        else:
+            first.append(override.input_line)
+    if options.config_dir:
+        first.append(f"hydra.searchpath=[file://{Path(options.config_dir).resolve()}]")
+    register()
+    with initialize_config_module("conf", version_base="1.3"):
+        config = compose("config", first, return_hydra_config=True)
+    GlobalHydra.instance().clear()
+    return config
+
+
+@pytest.mark.parametrize(("page", "command"), ALL)
+def test_a_command_can_be_composed_or_parsed(page, command, monkeypatch):
+    import runpy
+
+    monkeypatch.chdir(ROOT / "docs" / "examples" / "document_reading")
+    words = shlex.split(command)
+    if words[0] == "compass-sim":
+        assert "--help" in words or compose_command(words[1:])
+    elif words[0] == "compass-lab":
+        from lab.tools import TOOLS, _parser
+
+        assert words[1] in (*TOOLS, "--help")
+        if len(words) > 2:  # Prose names a tool without its arguments.
+            _parser().parse_args(words[1:])
+    elif words[0] == "python3":
+        tasks = runpy.run_path(str(ROOT / "tasks.py"))
+        assert re.search(rf"tasks\.py {words[2]}\b", tasks["__doc__"]), words[2]
+    else:
+        from evaluation.registry import EXPERIMENTS
+
+        assert words[3] in (*EXPERIMENTS, "all", "page", "--help")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_python_compiles(name):
+    for language, text in blocks(PAGES[name]):
+        if language == "python":
+            compile(text, name, "exec")
+
+
+@pytest.mark.parametrize("name", RUN_BY)
+def test_what_is_left_to_another_test_is_there(name):
+    assert any(language == "python" for language, _ in blocks(PAGES[name]))
+    assert Path(name).name in (ROOT / "tests" / RUN_BY[name]).read_text(encoding="utf-8")
+
+
+HERE = [
+    name
+    for name, page in PAGES.items()
+    if name not in RUN_BY and any(language == "python" for language, _ in blocks(page))
+]
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_python_runs_and_prints_what_follows_it(name, tmp_path, monkeypatch, capsys):
+    """A file that a page tells to save is saved, so that later blocks can import it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    page = PAGES[name]
+    for file, code in re.findall(r"`(\w+\.py)`[^`]*\n```python\n(.*?)^```$", page, re.S | re.M):
+        (tmp_path / file).write_text(code, encoding="utf-8")
+    names = {}
+    for code, _, expected in re.findall(
+        r"^```python\n(.*?)^```$(\s+prints\s+```text\n(.*?)^```$)?", page, re.S | re.M
+    ):
+        exec(compile(code, name, "exec"), names)
+        printed = capsys.readouterr().out
+        assert not expected or printed == expected
