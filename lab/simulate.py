@@ -22,7 +22,7 @@ usage: compass-sim [KEY=VALUE ...]        one run
        compass-sim -m [KEY=A,B,C ...]     a sweep: one run for each combination of values
 
 examples:
-  compass-sim                                         the default: an hour, two planners compared
+  compass-sim                                         the default: an hour, three planners compared
   compass-sim experiment=speech_small                 ten simulated minutes
   compass-sim planner=videostorm workload.rate=0.2 drift=device_slowdown
   compass-sim planner._target_=my_pkg.MyPlanner       a planner of your own

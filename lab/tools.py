@@ -57,7 +57,13 @@ def _parser(further: EntryPoints) -> argparse.ArgumentParser:
     list_.set_defaults(tool=list_options)
     table_tools.add_parsers(tools)
     for each in further:
-        each.load().add_parser(tools)
+        try:
+            each.load().add_parser(tools)
+        except Exception as error:  # A tool of a stranger must not take ours with it.
+            sentence = (
+                f"tool {each.name} ({each.value}) is left out: {type(error).__name__}: {error}"
+            )
+            print(f"compass-lab: warning: {sentence}", file=sys.stderr)
     return parser
 
 
