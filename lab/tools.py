@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import entry_points
 from typing import Any
 
 from lab import agreement_tool, table_tools
@@ -20,14 +20,13 @@ FURTHER = "compass_lab.tools"
 def main(arguments: list[str] | None = None) -> int:
     """Run one tool; return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    further = entry_points(group=FURTHER)
-    known = (*TOOLS, *further.names)
+    known = (*TOOLS, *entry_points(group=FURTHER).names)
     if words and not words[0].startswith("-") and words[0] not in known:
         from lab.errors import choices
 
         print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], known)}", file=sys.stderr)
         return REFUSED
-    options = _parser(further).parse_args(words)
+    options = parser().parse_args(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script does not see the current directory.
     from hardware_models.errors import TableError, UnknownNameError
@@ -43,9 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser(further: EntryPoints) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("compass-lab", description="Tools around compass-sim.")
-    tools = parser.add_subparsers(title="tools", required=True, metavar="TOOL")
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all tools, those of others among them."""
+    made = argparse.ArgumentParser("compass-lab", description="Tools around compass-sim.")
+    tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
     check = tools.add_parser("check-planner", help="check that a planner keeps its contract")
     check.add_argument("target", help="the planner's class, such as my_pkg.MyPlanner")
     check.add_argument("parameters", nargs="*", metavar="KEY=VALUE", help="its parameters")
@@ -56,7 +56,7 @@ def _parser(further: EntryPoints) -> argparse.ArgumentParser:
     list_ = tools.add_parser("list", help="list what the configuration can be composed of")
     list_.set_defaults(tool=list_options)
     table_tools.add_parsers(tools)
-    for each in further:
+    for each in entry_points(group=FURTHER):
         try:
             each.load().add_parser(tools)
         except Exception as error:  # A tool of a stranger must not take ours with it.
@@ -64,7 +64,7 @@ def _parser(further: EntryPoints) -> argparse.ArgumentParser:
                 f"tool {each.name} ({each.value}) is left out: {type(error).__name__}: {error}"
             )
             print(f"compass-lab: warning: {sentence}", file=sys.stderr)
-    return parser
+    return made
 
 
 def check_planner(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ What is tested in full by a test of its own page is left to that; here, no page 
 
 import re
 import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ RUN_BY = {
     "docs/calibration.md": "test_docs_calibration.py",
     "docs/planners.md": "test_docs.py",
     "docs/planning.md": "test_docs.py",
+    "docs/reports.md": "test_docs.py",
     "docs/results.md": "test_docs.py",
 }
 """Which test runs the Python of a page, where it is not this one."""
@@ -96,11 +98,11 @@ def test_a_command_can_be_composed_or_parsed(page, command, monkeypatch):
     if words[0] == "compass-sim":
         assert "--help" in words or compose_command(words[1:])
     elif words[0] == "compass-lab":
-        from lab.tools import TOOLS, _parser
+        from lab.tools import FURTHER, TOOLS, parser
 
-        assert words[1] in (*TOOLS, "--help")
+        assert words[1] in (*TOOLS, *entry_points(group=FURTHER).names, "--help")
         if len(words) > 2:  # Prose names a tool without its arguments.
-            _parser().parse_args(words[1:])
+            parser().parse_args(words[1:])
     elif words[0] == "python3":
         tasks = runpy.run_path(str(ROOT / "tasks.py"))
         assert re.search(rf"tasks\.py {words[2]}\b", tasks["__doc__"]), words[2]
