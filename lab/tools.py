@@ -9,9 +9,10 @@ from typing import Any
 from lab import agreement_tool, table_tools
 from lab.explain import tool as explain_tool
 from lab.report import tool as report_tool
+from lab.trace import tool as trace_tool
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-TOOLS = ("check-planner", "report", "explain", "agree", "list", *table_tools.TOOLS)
+TOOLS = ("check-planner", "report", "explain", "trace", "agree", "list", *table_tools.TOOLS)
 
 FURTHER = "compass_lab.tools"
 """Entry points of tools from outside this package: modules with a function ``add_parser``."""
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     check.set_defaults(tool=check_planner)
     report_tool.add_parser(tools)
     explain_tool.add_parser(tools)
+    trace_tool.add_parser(tools)
     agreement_tool.add_parser(tools)
     list_ = tools.add_parser("list", help="list what the configuration can be composed of")
     list_.set_defaults(tool=list_options)

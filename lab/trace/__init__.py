@@ -1,0 +1,1 @@
+"""A run as a trace: for Perfetto, and as a picture."""

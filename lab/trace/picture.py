@@ -1,0 +1,59 @@
+"""A trace as a picture: requests in rows, coloured by what their time went into."""
+
+from collections.abc import Sequence
+
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from lab.figure_style import GREY, HATCHES, WIDTH_IN, style
+from lab.trace.slices import TracedRequest
+
+COLORS = ("transfer", "queueing", "batching", "compute")
+MOST = 60
+"""Requests that a picture shows."""
+
+ROW_IN = 0.11
+
+
+def picture(requests: Sequence[TracedRequest]) -> Figure:
+    """Return a figure of requests in the order of their birth, the first `MOST`.
+
+    Args:
+        requests: completed requests.
+    """
+    shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:MOST]
+    colors = dict(zip(COLORS, sns.color_palette("colorblind", len(COLORS)), strict=True))
+    hatches = dict(zip(COLORS, HATCHES, strict=False))
+    with style():
+        figure = Figure((WIDTH_IN, 1.6 + ROW_IN * len(shown)), layout="constrained")
+        axes = figure.subplots()
+    for row, request in enumerate(shown):
+        axes.plot([request.start_s, request.end_s], [row, row], color=GREY, lw=0.5, zorder=1)
+        for each in request.slices:
+            axes.barh(
+                row,
+                each.end_s - each.start_s,
+                left=each.start_s,
+                height=0.8,
+                color=colors[each.part],
+                hatch=hatches[each.part],
+                edgecolor="white",
+                lw=0.3,
+                zorder=2,
+            )
+    for part in COLORS:
+        axes.bar(0, 0, color=colors[part], hatch=hatches[part], edgecolor="white", label=part)
+    marks = range(0, len(shown), max(1, len(shown) // 12))
+    axes.set(
+        yticks=list(marks),
+        yticklabels=[f"query {shown[row].query}, request {shown[row].number}" for row in marks],
+        xlabel="simulated time, s",
+        xlim=(
+            min(each.start_s for each in shown),
+            max(each.end_s for each in shown),
+        ),
+    )
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    figure.legend(loc="outside lower center", ncols=len(COLORS), frameon=False)
+    return figure

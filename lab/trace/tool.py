@@ -1,0 +1,83 @@
+"""The tool ``compass-lab trace``: the requests of a run, for Perfetto and as a picture."""
+
+import argparse
+from math import inf
+from pathlib import Path
+from typing import Any
+
+OK = 0
+MOST = 500_000
+"""Requests that a trace takes; Perfetto gets slow beyond."""
+
+
+def add_parser(tools: Any) -> None:
+    """Add the parser of this tool to the subparsers of ``compass-lab``."""
+    parser = tools.add_parser(
+        "trace",
+        help="write the requests of a run as a trace for Perfetto, and as a picture",
+        description="Writes trace.json, which ui.perfetto.dev opens, and trace.png beside the "
+        "tables of a run that was simulated with requests=true.",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="directory of a run")
+    parser.add_argument("--planner", metavar="NAME", help="one of several that were compared")
+    parser.add_argument(
+        "--from",
+        dest="start_s",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="first simulated second (0)",
+    )
+    parser.add_argument(
+        "--to",
+        dest="end_s",
+        type=float,
+        default=inf,
+        metavar="S",
+        help="last simulated second (the end)",
+    )
+    parser.add_argument(
+        "--query",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="a query to show, may be given several times (all)",
+    )
+    parser.set_defaults(tool=trace)
+
+
+def trace(options: argparse.Namespace) -> int:
+    """Write the trace and the picture of a run."""
+    import polars as pl
+
+    from lab.console import say
+    from lab.figure_style import DPI
+    from lab.trace.perfetto import events, write
+    from lab.trace.picture import picture
+    from lab.trace.slices import requests_of, run_of, traced
+
+    run = run_of(options.directory, options.planner)
+    rows = requests_of(run, options.start_s, options.end_s, options.query, MOST)
+    requests = list(traced(rows))
+    ids = rows["query"].unique().to_list()
+    start_s, end_s = options.start_s, options.end_s
+
+    def table(name: str) -> pl.DataFrame:
+        scanned = pl.scan_parquet(run / name / "part-*.parquet")
+        return scanned.filter(pl.col("query").is_in(ids)).collect()
+
+    windows = table("windows").filter(pl.col("end_s") > start_s, pl.col("start_s") < end_s)
+    decided = table("decisions").filter(pl.col("decided_s").is_between(start_s, end_s))
+    path = run / "trace.json"
+    aside = path.with_suffix(".json.part")
+    with aside.open("w", encoding="utf-8") as file:
+        write(events(requests, table("queries"), windows, decided), file)
+    aside.replace(path)
+    say(f"{len(requests):,} requests of {len(ids)} queries: {path} (open it at ui.perfetto.dev)")
+    completed = [each for each in requests if each.slices]
+    if completed:
+        image = run / "trace.png"
+        picture(completed).savefig(image, dpi=DPI, metadata={"Software": None})
+        say(f"picture: {image}")
+    return OK

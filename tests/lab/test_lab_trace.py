@@ -1,0 +1,105 @@
+"""``compass-lab trace``: what Perfetto is given is what the table of requests says."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib import image
+
+from lab import run
+from lab.tools import main
+from lab.trace.slices import traced
+from sim.request_table import PARTS
+
+SCENE = ["experiment=speech_small", "planner=videostorm", "horizon_s=120", "requests=true"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trace") / "run"
+    run(SCENE, directory=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows(directory):
+    found = pl.read_parquet(directory / "requests" / "part-*.parquet")
+    return found.sort("query", "arrival_s", "number")
+
+
+def test_slices_of_a_request_follow_each_other_and_fill_its_time(rows):
+    completed = 0
+    for request in traced(rows):
+        if request.outcome != "completed":
+            assert not request.slices
+            continue
+        completed += 1
+        ends = [request.start_s, *(each.end_s for each in request.slices)]
+        assert [each.start_s for each in request.slices] == pytest.approx(ends[:-1])
+        assert ends[-1] == pytest.approx(request.end_s)
+        assert {f"{each.part}_s" for each in request.slices} <= set(PARTS)
+    assert completed == rows.filter(pl.col("outcome") == "completed").height > 0
+
+
+def test_requests_on_one_lane_never_overlap_and_lanes_are_no_more_than_needed(rows):
+    lanes: dict[tuple[int, int], float] = {}
+    most: dict[int, int] = {}
+    for request in traced(rows):
+        lane = request.query, request.lane
+        assert lanes.get(lane, 0.0) <= request.start_s
+        lanes[lane] = request.end_s
+        most[request.query] = max(most.get(request.query, 0), request.lane + 1)
+    for query, count in most.items():
+        of_query = rows.filter(pl.col("query") == query)
+        starts, ends = of_query["arrival_s"].to_numpy(), of_query["ended_s"].to_numpy()
+        at_once = max(int(np.sum((starts <= at) & (ends > at))) for at in starts)
+        assert count == max(1, at_once)
+
+
+def test_the_trace_holds_all_requests_and_opens_as_json(directory, rows, capsys):
+    assert main(["trace", str(directory)]) == 0
+    assert f"{rows.height:,} requests" in capsys.readouterr().out
+    events = json.loads((directory / "trace.json").read_text())["traceEvents"]
+    outer = [each for each in events if each["ph"] == "X" and "args" in each]
+    assert len(outer) == rows.height
+    span_us = 1e6 * float((rows["ended_s"] - rows["arrival_s"]).sum())
+    assert sum(each["dur"] for each in outer) == pytest.approx(span_us)
+    named = {each["args"]["name"] for each in events if each["ph"] == "M"}
+    assert any(name.startswith("query 0: ") for name in named)
+    counted = [each["args"]["queries"] for each in events if each["ph"] == "C"]
+    assert min(counted) >= 0
+    assert max(counted) > 0
+    picture = image.imread(directory / "trace.png")
+    assert picture[..., :3].std() > 0.05
+
+
+def test_a_stretch_and_queries_narrow_it(directory, rows):
+    assert main(["trace", str(directory), "--from", "50", "--to", "70", "--query", "0"]) == 0
+    events = json.loads((directory / "trace.json").read_text())["traceEvents"]
+    outer = [each for each in events if each["ph"] == "X" and "args" in each]
+    wanted = rows.filter(pl.col("query") == 0, pl.col("ended_s") >= 50, pl.col("arrival_s") < 70)
+    assert len(outer) == wanted.height
+    assert {each["pid"] for each in outer} <= {1}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "DIR=nowhere: no such directory"),
+        (["RUN", "--query", "9999"], "--query 9999: there is no such query; choose 0 to"),
+        (["RUN", "--from", "5000"], "no requests were under way then"),
+        (["RUN", "--planner", "compass"], "--planner compass: not in"),
+    ],
+)
+def test_bad_input_gets_one_sentence(words, sentence, directory, capsys):
+    assert main(["trace", *(str(directory) if word == "RUN" else word for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_without_requests_says_how_to_get_them(tmp_path, capsys):
+    run([*SCENE[:-1], "horizon_s=20"], directory=tmp_path / "run")
+    assert main(["trace", str(tmp_path / "run")]) == 2
+    assert "requests=true" in capsys.readouterr().err
