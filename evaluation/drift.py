@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 from numpy.typing import NDArray
 
-from evaluation.figures import canvas, legend_below, palette, save
+from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.markdown import interval, number, table
 from evaluation.paired import mean_interval
@@ -222,17 +221,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     figure, panels = canvas(1, len(CASES), 3.2, sharey=True)
     colors = palette(tidy["planner"].unique(maintain_order=True).to_list())
     for axes, case in zip(panels[0], CASES, strict=True):
-        sns.lineplot(
-            tidy.filter(case=case).to_dict(as_series=False),
-            x="end_s",
-            y="rate",
-            hue="planner",
-            style="planner",
-            palette=colors,
-            errorbar=("ci", 95),
-            seed=0,
-            ax=axes,
-        )
+        curves(axes, tidy.filter(case=case), "end_s", "rate", colors=colors)
         axes.axvline(STEP_S, color="firebrick", lw=1)
         axes.set_title(case)
         axes.set(xlabel="simulated time, s", ylabel="SLO violations, %", ylim=(-2, 102))

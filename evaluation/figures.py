@@ -1,8 +1,10 @@
 """Figures of the evaluation, in one style."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -33,6 +35,41 @@ def canvas(
 def palette(names: list[str]) -> dict[str, Any]:
     """Return a colour for each name, the same for the same list."""
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def curves(
+    axes: Axes,
+    rows: pl.DataFrame,
+    x: str,
+    y: str,
+    by: str = "planner",
+    *,
+    colors: Mapping[str, Any] | None = None,
+    markers: bool = False,
+) -> None:
+    """Draw means over seeds as lines, with bands of their 95 % bootstrap intervals.
+
+    Args:
+        axes: where to draw.
+        rows: a row for each line, place and seed.
+        x: column of places.
+        y: column of values.
+        by: column that tells lines apart.
+        colors: colour of each line; by default those of `palette`.
+        markers: whether to mark the places.
+    """
+    sns.lineplot(
+        rows.select(x, y, by).to_dict(as_series=False),
+        x=x,
+        y=y,
+        hue=by,
+        style=by,
+        markers=markers,
+        palette="colorblind" if colors is None else dict(colors),
+        errorbar=("ci", 95),
+        seed=0,
+        ax=axes,
+    )
 
 
 LEGEND_CHARACTERS = 70

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 
-from evaluation.figures import canvas, legend_below, plain_log, save
+from evaluation.figures import canvas, curves, legend_below, plain_log, save
 from evaluation.grid import Job
 from evaluation.markdown import interval, probability, table
 from evaluation.paper.belief_probe import COLD, errors
@@ -135,18 +134,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     scenes = tidy["scene"].unique(maintain_order=True).to_list()
     figure, (panels,) = canvas(1, len(scenes), 3.2)
     for axes, scene in zip(panels, scenes, strict=True):
-        sns.lineplot(
-            tidy.filter(scene=scene).to_dict(as_series=False),
-            x="profiled",
-            y="error",
-            hue="encoding",
-            style="encoding",
-            markers=True,
-            palette="colorblind",
-            errorbar=("ci", 95),
-            seed=0,
-            ax=axes,
-        )
+        curves(axes, tidy.filter(scene=scene), "profiled", "error", by="encoding", markers=True)
         axes.set(
             title=scene,
             xlabel="profiled",

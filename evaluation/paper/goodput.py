@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import seaborn as sns
 
-from evaluation.figures import canvas, legend_below, palette, save
+from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT, PAPER
 from evaluation.measures import totals
@@ -107,17 +106,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     keys = "scene", "planner", "seed"
     tidy = rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
     for axes, scene in zip(panels[0], scenes, strict=True):
-        sns.lineplot(
-            tidy.filter(scene=scene).to_dict(as_series=False),
-            x="time_s",
-            y="goodput",
-            hue="planner",
-            style="planner",
-            palette=colors,
-            errorbar=("ci", 95),
-            seed=0,
-            ax=axes,
-        )
+        curves(axes, tidy.filter(scene=scene), "time_s", "goodput", colors=colors)
         axes.set(title=scene, xlabel="simulated time, s", ylabel="service goodput, queries")
         axes.set_ylim(bottom=0)
     legend_below(figure, panels[0][0])

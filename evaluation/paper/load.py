@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 
-from evaluation.figures import canvas, legend_below, palette, save
+from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT
 from evaluation.measures import totals
@@ -114,17 +113,13 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     colors = palette(rows["planner"].unique(maintain_order=True).to_list())
     labels = {"load": "load, over that of figure 20", "latency bound": "latency bound, s"}
     for axes, (title, part) in zip(panels[0], parts.items(), strict=True):
-        sns.lineplot(
-            part.select("x", "planner", "goodput").to_dict(as_series=False),
-            x="x",
-            y="goodput",
-            hue="planner",
-            style="planner",
+        curves(
+            axes,
+            part.select("x", "planner", "goodput"),
+            "x",
+            "goodput",
             markers=True,
-            palette=colors,
-            errorbar=("ci", 95),
-            seed=0,
-            ax=axes,
+            colors=colors,
         )
         axes.set(xlabel=labels[title], ylabel="goodput, queries", title=title)
         axes.set_xticks(np.unique(part["x"].to_numpy()))

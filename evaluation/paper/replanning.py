@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 
 from evaluation import drift
-from evaluation.figures import canvas, legend_below, palette, save
+from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.markdown import interval
 from evaluation.paired import mean_interval
@@ -94,17 +93,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     figure, panels = canvas(1, len(CASES), 3.2, sharey=True)
     colors = palette([REFERENCE, WITHOUT])
     for axes, case in zip(panels[0], CASES.values(), strict=True):
-        sns.lineplot(
-            tidy.filter(case=case).to_dict(as_series=False),
-            x="end_s",
-            y="rate",
-            hue="planner",
-            style="planner",
-            palette=colors,
-            errorbar=("ci", 95),
-            seed=0,
-            ax=axes,
-        )
+        curves(axes, tidy.filter(case=case), "end_s", "rate", colors=colors)
         axes.axvline(drift.STEP_S, color="firebrick", lw=1)
         axes.set(title=case, xlabel="simulated time, s", ylabel="SLO violations, %", ylim=(-2, 102))
     legend_below(figure, panels[0][0])

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 
-from evaluation.figures import canvas, legend_below, plain_log, save
+from evaluation.figures import canvas, curves, legend_below, plain_log, save
 from evaluation.grid import Job
 from evaluation.markdown import interval, table
 from evaluation.measures import totals
@@ -157,18 +156,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw price by planning time, and goodput by number of queries."""
     figure, (panels,) = canvas(1, 2, 3.4)
     left, right = panels
-    sns.lineplot(
-        over_least(rows).drop_nulls("ratio").to_dict(as_series=False),
-        x="budget_s",
-        y="ratio",
-        hue="planner",
-        style="planner",
-        markers=True,
-        palette="colorblind",
-        errorbar=("ci", 95),
-        seed=0,
-        ax=left,
-    )
+    curves(left, over_least(rows).drop_nulls("ratio"), "budget_s", "ratio", markers=True)
     left.axhline(1, color="grey", linestyle=":")
     left.set(xlabel="planning, s", ylabel="price over the least", xscale="log")
     plain_log(left.xaxis)
@@ -176,18 +164,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     living = by_rate.group_by("planner", "rate", maintain_order=True).agg(
         pl.col("active").mean().alias("living")
     )
-    sns.lineplot(
-        by_rate.join(living, ["planner", "rate"]).to_dict(as_series=False),
-        x="living",
-        y="goodput",
-        hue="planner",
-        style="planner",
-        markers=True,
-        palette="colorblind",
-        errorbar=("ci", 95),
-        seed=0,
-        ax=right,
-    )
+    curves(right, by_rate.join(living, ["planner", "rate"]), "living", "goodput", markers=True)
     most = float(living["living"].to_numpy().max())
     right.plot([0, most], [0, most], color="grey", linestyle=":")
     right.set(xlabel="living queries", ylabel="service goodput, queries", xlim=(0, None))

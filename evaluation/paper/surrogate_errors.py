@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-import seaborn as sns
 
 from evaluation import surrogates
-from evaluation.figures import canvas, plain_log, save
+from evaluation.figures import canvas, curves, plain_log, save
 from evaluation.grid import Job
 from evaluation.paired import Interval, ratio_interval
 from evaluation.paper.belief_probe import AT, COLD, COMBINED, HISTORIES, errors
@@ -146,18 +145,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         [(left, "plans", "profiled plans"), (right, "profiled", "profiled configurations")]
     ):
         for axes, application in zip(panels[row], applications, strict=True):
-            sns.lineplot(
-                tidy.filter(application=application).to_dict(as_series=False),
-                x=x,
-                y="error",
-                hue="model",
-                style="model",
-                markers=True,
-                palette="colorblind",
-                errorbar=("ci", 95),
-                seed=0,
-                ax=axes,
-            )
+            curves(axes, tidy.filter(application=application), x, "error", by="model", markers=True)
             what = "latency, relative" if row == 0 else "accuracy"
             axes.set(title=application, xlabel=label, ylabel=f"error of {what}", yscale="log")
             plain_log(axes.yaxis)
