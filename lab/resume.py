@@ -34,6 +34,9 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
     except (OSError, YAMLError) as error:
         raise TakenError(f"{where}: its {CONFIG} cannot be read: {error}") from None
     here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
+    for each in (there, here):
+        if isinstance(each, dict):
+            each.pop("about", None)  # What an experiment is to show, no run depends on.
     if different := _difference(there, here):
         key, old, new = different
         raise TakenError(

@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from lab.errors import InputError, key_of, raised_by
+from lab.errors import key_of, raised_by
 from lab.held import held
 from lab.launchers import gave_up, launcher_name
 from lab.options import groups
@@ -83,9 +83,9 @@ def under_way(
     busy = f"hydra.sweep.dir={directory}: another sweep is under way there; wait for its end"
     with held(directory, busy):
         note_jobs(directory, jobs, config.resume)
-        if launcher_name(config) != "basic":
-            compile_first(composed)
         try:
+            if launcher_name(config) != "basic":
+                compile_first(composed)
             with listening(directory, len(jobs)) as Outcome.job_statuses:
                 yield
         except Exception as error:
@@ -122,7 +122,7 @@ def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
         short.horizon_s = min(short.horizon_s, COMPILING_S)
         try:
             setup = set_up(short, job)
-        except InputError:
+            for name, planner in setup.planners.items():
+                simulate(setup, name, planner, [])
+        except Exception:
             continue  # The job itself will tell.
-        for name, planner in setup.planners.items():
-            simulate(setup, name, planner, [])

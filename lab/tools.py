@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, TableError, UnknownNameError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
         return REFUSED
+    except OSError as error:
+        print(f"compass-lab: {error.filename or words[0]}: {error.strerror}", file=sys.stderr)
+        return REFUSED
     except KeyboardInterrupt:
         print("compass-lab: interrupted", file=sys.stderr)
         return INTERRUPTED

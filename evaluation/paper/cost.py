@@ -6,23 +6,20 @@ plans in its mode of least cost. Captioning and code generation have ten plannin
 query and live for an hour; the paper follows them for ten hours, we for two.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import COST, PAPER
 from evaluation.markdown import number, table
-from evaluation.measures import totals
 from evaluation.paired import by_scene
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, of_range
+from evaluation.paper.measured import bill
 from evaluation.ratio_figure import dots
-from lab.api import Result
 
 SOON = {"fig11_speech": "speech", "fig11_tracking": "tracking", "fig11_chat": "live video chat"}
 """Experiments of applications whose queries want an answer within seconds."""
@@ -30,21 +27,6 @@ SOON = {"fig11_speech": "speech", "fig11_tracking": "tracking", "fig11_chat": "l
 HOURS = "fig11_hours"
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (*SOON, HOURS))
 REFERENCE = "compass_cost"
-
-
-def bill(result: Result) -> Mapping[str, Any]:
-    """Return what `totals` does, and quartiles of response times as ``response_p25_s`` and so on.
-
-    Of all queries; None where so many were never served.
-    """
-    served = result.queries["response_time_s"].drop_nulls().to_list()
-    in_vain = result.queries["censored_after_s"].drop_nulls().len()
-    every = np.array([*served, *[np.inf] * in_vain])
-    quartiles = {}
-    for percent in (25, 50, 75):
-        value = np.percentile(every, percent, method="higher") if len(every) else np.inf
-        quartiles[f"response_p{percent}_s"] = float(value) if np.isfinite(value) else None
-    return {**totals(result), **quartiles}
 
 
 def runs_within_seconds(quick: bool) -> list[Job]:
@@ -80,6 +62,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             PAPER["usd_per_query_hour"],
             "the ratio grows with what others spend on queries that they then fail",
             row["n"],
+            row["sign"],
         )
         for row in by_scene(rows, [COST], REFERENCE, ["scene"]).iter_rows(named=True)
     ]

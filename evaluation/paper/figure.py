@@ -60,7 +60,12 @@ class Figure(Protocol):
 
 
 def of_range(
-    claim: str, ratio: Interval, paper: tuple[float, float], why: str, seeds: int
+    claim: str,
+    ratio: Interval,
+    paper: tuple[float, float],
+    why: str,
+    seeds: int,
+    sign: str = "",
 ) -> Finding:
     """Return what a ratio says of a range, above 1, that the paper claims for it.
 
@@ -73,29 +78,42 @@ def of_range(
         paper: the range.
         why: what the ratio hinges on.
         seeds: seeds it rests on.
+        sign: whether the ratio is a bound, see `evaluation.paired.ratios`.
     """
     middle, low, high = ratio
-    ours = f"{interval(*ratio)} ({seeds} seeds)"
+    ours = f"{interval(*ratio, sign)} ({seeds} seeds)"
     if middle is None:
         return Finding(claim, "no ratio: one of them served nobody", Verdict.UNKNOWN, why)
     if low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, f"one seed has no interval; {why}")
-    apart = high < paper[0] or low > paper[1]
-    sure = low > 1 and paper[0] <= middle <= paper[1]
+    # A bound from below may lie below the range, and one from above above it, without telling.
+    apart = (high < paper[0] and sign in ("", "≤")) or (low > paper[1] and sign in ("", "≥"))
+    sure = not sign and low > 1 and paper[0] <= middle <= paper[1]
     verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNKNOWN
     return Finding(claim, ours, verdict, why)
 
 
-def above(claim: str, ratio: Interval, threshold: float, why: str, seeds: int) -> Finding:
-    """Return whether a value lies above a threshold: by its whole interval, or not at all."""
+def above(
+    claim: str, ratio: Interval, threshold: float, why: str, seeds: int, sign: str = ""
+) -> Finding:
+    """Return whether a value lies above a threshold: by its whole interval, or not at all.
+
+    Args:
+        claim: what the paper says.
+        ratio: our value with its 95 % interval.
+        threshold: the threshold.
+        why: what the value hinges on.
+        seeds: seeds it rests on.
+        sign: whether the value is a bound, see `evaluation.paired.ratios`.
+    """
     middle, low, high = ratio
-    ours = f"{interval(*ratio)} ({seeds} seeds)"
+    ours = f"{interval(*ratio, sign)} ({seeds} seeds)"
     if middle is None or low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, why)
     verdict = Verdict.UNKNOWN
-    if low > threshold:
+    if low > threshold and sign in ("", "≥"):
         verdict = Verdict.AGREES
-    elif high < threshold:
+    elif high < threshold and sign in ("", "≤"):
         verdict = Verdict.DIFFERS
     return Finding(claim, ours, verdict, why)
 

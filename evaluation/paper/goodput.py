@@ -7,45 +7,25 @@ in which the load grows to its end. The exact optimum is out of reach at that si
 with 20 queries that stay.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT, PAPER
-from evaluation.measures import totals
 from evaluation.paired import ratio_interval, ratios
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above, of_range
-from lab.api import Result
+from evaluation.paper.measured import curve
 
 SCENES = {"fig19": "speech, small", "fig20": "tracking, small", "fig21": "tracking, large"}
 WITH_OPTIMUM = "fig10_optimum"
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (*SCENES, WITH_OPTIMUM))
 REFERENCE, OPTIMUM = "compass", "ilp"
-STEP_S = 30.0
 NEAR = 0.9
 NEXT_TO_OPTIMUM = "20 queries"
-
-
-def curve(result: Result) -> Mapping[str, Any]:
-    """Return what `totals` does, and goodput in stretches of `STEP_S` as ``cells``."""
-    windows = result.windows.filter(pl.col("met"))
-    horizon_s = float(result.summary["horizon_s"])
-    cells = []
-    for step in range(int(horizon_s // STEP_S)):
-        start_s, end_s = step * STEP_S, (step + 1) * STEP_S
-        overlap = (
-            pl.min_horizontal(pl.col("end_s"), pl.lit(end_s))
-            - pl.max_horizontal(pl.col("start_s"), pl.lit(start_s))
-        ).clip(0.0)
-        share = pl.col("deployed_s") / (pl.col("end_s") - pl.col("start_s"))
-        served_s = windows.select((overlap * share).sum()).item()
-        cells.append({"time_s": end_s, "goodput": served_s / STEP_S})
-    return {**totals(result), "cells": cells}
 
 
 def jobs(quick: bool) -> list[Job]:
@@ -63,7 +43,6 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     found = []
     beside = pl.col("scene") == NEXT_TO_OPTIMUM
     for (scene,), part in rows.filter(~beside).group_by("scene", maintain_order=True):
-        seeds = part["seed"].n_unique()
         for row in ratios(part, GOODPUT, REFERENCE).iter_rows(named=True):
             found.append(
                 of_range(
@@ -71,7 +50,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                     (row["ratio"], row["low"], row["high"]),
                     PAPER["goodput"],
                     "the fewer machines and items per configuration, the larger the ratio",
-                    seeds,
+                    row["n"],
+                    row["sign"],
                 )
             )
     for (application,), part in rows.filter(beside).group_by("application", maintain_order=True):

@@ -23,6 +23,8 @@ from evaluation.paper.figure import Finding, above
 LOAD, BOUND = "fig15", "fig15_slo"
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (LOAD, BOUND))
 REFERENCE = "compass"
+USUAL_RATE = 0.423582
+"""Arrivals per second of figure 20."""
 
 
 def jobs(quick: bool) -> list[Job]:
@@ -35,18 +37,13 @@ def jobs(quick: bool) -> list[Job]:
 def _panels(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return the rows of each panel with the setting as ``x``."""
     load = rows.filter(scene=LOAD).with_columns(x=pl.col("workload.rate").cast(pl.Float64))
-    load = load.with_columns(x=(pl.col("x") / _usual_rate(load)).round(2))
+    load = load.with_columns(x=(pl.col("x") / USUAL_RATE).round(2))
     bound = rows.filter(scene=BOUND)
     seconds = [_latency_s(tiers) for tiers in bound["workload.tiers"]]
     return {
         "load": load,
         "latency bound": bound.with_columns(x=pl.Series(seconds, dtype=pl.Float64)),
     }
-
-
-def _usual_rate(load: pl.DataFrame) -> float:
-    rates = sorted(load["x"].unique().to_list())
-    return float(rates[len(rates) // 2])
 
 
 def _latency_s(tiers: str) -> float:
@@ -69,6 +66,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                     1.0,
                     "goodput over that of the other",
                     row["n"],
+                    row["sign"],
                 )
             )
     load = panels["load"]
@@ -77,7 +75,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     for planner in load["planner"].unique(maintain_order=True).to_list():
         if planner == REFERENCE:
             continue
-        ends = [_log_leads(load.filter(x=x), planner) for x in (least, most)]
+        ends = [_leads(load.filter(x=x), planner) for x in (least, most)]
         both = ends[0].join(ends[1], "seed", suffix="_most").sort("seed")
         ratio = ratio_interval(both["lead_most"].to_numpy(), both["lead"].to_numpy())
         found.append(
@@ -92,7 +90,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     return found
 
 
-def _log_leads(part: pl.DataFrame, planner: str) -> pl.DataFrame:
+def _leads(part: pl.DataFrame, planner: str) -> pl.DataFrame:
     """Return goodput of the reference over that of a planner, by seed, where both have some."""
     ours = part.filter(planner=REFERENCE).select("seed", "goodput")
     theirs = part.filter(planner=planner).select("seed", "goodput")

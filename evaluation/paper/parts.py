@@ -66,6 +66,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             1.0,
             WHY[row["planner"]],
             row["n"],
+            row["sign"],
         )
         for row in by_scene(rows, [GOODPUT], REFERENCE, ["scene"]).iter_rows(named=True)
     ]

@@ -39,6 +39,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             "ratios of medians"
             + ("; where most are never served, the longest life stands in" if row["sign"] else ""),
             row["n"],
+            row["sign"],
         )
         for row in found.iter_rows(named=True)
     ]

@@ -46,6 +46,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             LEAD,
             "above 1.1 by the whole interval, or not",
             row["n"],
+            row["sign"],
         )
         for row in by_scene(rows, [GOODPUT], REFERENCE, ["scene"]).iter_rows(named=True)
     ]

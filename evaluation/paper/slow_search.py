@@ -95,7 +95,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 NEAR,
                 f"price over the least; taken to mean above {NEAR:g}. List prices count whole "
                 "stations, which machines that others use share",
-                soon["seed"].n_unique(),
+                soon["ratio"].drop_nulls().len(),
             )
         )
         found.append(

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from lab.api import Result
-from lab.summary import plain
+from lab.summary import median_response_s, plain
 
 
 def spending(result: Result) -> Mapping[str, Any]:
@@ -45,7 +45,8 @@ def spending(result: Result) -> Mapping[str, Any]:
 def early(result: Result) -> Mapping[str, Any]:
     """Return response and planning of the queries that arrived in the second half.
 
-    * ``response_s``: median response time of those that were served, ``served`` their share.
+    * ``response_s``: Kaplan-Meier median of their response times, None where less than half were
+      ever served; ``served`` is the share that was.
     * ``first_s``: median of the planning seconds charged to the search of the first deployment.
     * ``configurations``: mean number of configurations that were profiled until then.
     * ``profiling_device_s``: mean time of profiling devices.
@@ -62,7 +63,10 @@ def early(result: Result) -> Mapping[str, Any]:
     profiled = until.group_by("query").agg(pl.col("configuration").n_unique())
     values = {
         "queries": len(late),
-        "response_s": late["response_time_s"].median(),
+        "response_s": median_response_s(
+            late["response_time_s"].drop_nulls().to_list(),
+            late["censored_after_s"].drop_nulls().to_list(),
+        ),
         "served": late["response_time_s"].count() / max(1, len(late)),
         "first_s": first["charged_s"].median(),
         "configurations": profiled["configuration"].mean(),

@@ -41,6 +41,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             if row["planner"] == "videostorm"
             else "goodput over that of the other",
             row["n"],
+            row["sign"],
         )
         for row in found.iter_rows(named=True)
     ]

@@ -47,6 +47,7 @@ def reproduce(options: argparse.Namespace) -> int:
     jobs = {number: FIGURES[number].jobs(options.quick) for number in numbers}
     processes = options.jobs if options.jobs > 0 else os.cpu_count() or 1
     out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
     try:  # All at once, so that no core waits for the last run of a figure.
         make([job for each in jobs.values() for job in each], processes, out)
     except RunError as error:

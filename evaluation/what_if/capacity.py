@@ -1,9 +1,10 @@
 """The least machines that reach a target, by a search over simulations.
 
-Candidates are all combinations of the varied keys. Where a key takes numbers, more of it is taken
-to serve no fewer (more machines never hurt): so what does not suffice rules out all that have no
-more of anything, and whatever suffices rules out all that are no cheaper. What is left is tried at
-the middle of its prices, as in a bisection, until nothing is.
+Candidates are all combinations of the varied keys. More machines (`COUNTS`) are taken to serve no
+worse: so what does not suffice rules out all that have no more of any, all else the same; and
+whatever suffices rules out all that are no cheaper. What is left is tried at the middle of its
+prices, as in a bisection, until nothing is. Of a metric that is not of service, such as cost, more
+machines may be worse: then a candidate rules out itself alone.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
 one side of the target, or there are no more seeds. Every look at the data may err, so each takes an
@@ -11,6 +12,7 @@ equal part of what the whole may (Bonferroni): the verdict on a candidate then h
 the stated confidence.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +27,20 @@ LOOKS = (3, 5, 8, 12, 20, 32, 50)
 """Numbers of seeds after which a candidate is judged."""
 
 MOST_CANDIDATES = 10_000
+
+COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
+"""Keys of which more never hurts."""
+
+SERVICE = (
+    "slo_met_fraction",
+    "service_goodput_mean",
+    "response_time_p50_s",
+    "completed",
+    "unserved",
+    "dropped",
+    "shed",
+)
+"""Metrics that more machines never make worse, on average."""
 
 
 class Verdict(StrEnum):
@@ -111,6 +127,7 @@ def search(
     target: float,
     confidence: float,
     most_seeds: int,
+    of_service: bool = True,
 ) -> list[Tried]:
     """Try candidates until nothing cheaper than the cheapest that suffices is left.
 
@@ -121,11 +138,12 @@ def search(
         target: the least that the mean of the metric is to be.
         confidence: of each verdict, below 1.
         most_seeds: seeds after which a candidate is left undecided.
+        of_service: whether more machines never make the metric worse.
 
     Returns:
         What was tried, in that order.
     """
-    ordered = [key for key in keys if key.is_number]
+    ordered = [key for key in keys if key.is_number and COUNTS.fullmatch(key.key)]
     left, tried = list(every), []
     while left:
         chosen = left[(len(left) - 1) // 2]
@@ -133,8 +151,10 @@ def search(
         tried.append(one)
         if one.verdict == Verdict.SUFFICES:
             left = [each for each in left if each.usd_per_hour < chosen.usd_per_hour]
-        else:  # Where seeds do not decide, what has no more is not shown to suffice either.
+        elif of_service:  # Where seeds do not decide, what has no more does not suffice for sure.
             left = [each for each in left if not _no_more(each, chosen, ordered)]
+        else:
+            left.remove(chosen)
     return tried
 
 
@@ -149,7 +169,11 @@ def judged(
     for look in looks:
         values += measure(candidate, range(len(values), look))
         low, high = bounds(values, error)
-        if low >= target:
+        if values[-1] == -inf:  # Far from the target, by an amount that has no number.
+            verdict = Verdict.FAILS
+        elif low == high and look < looks[-1]:
+            continue  # Equal values say nothing of how much others may differ.
+        elif low >= target:
             verdict = Verdict.SUFFICES
         elif high < target:
             verdict = Verdict.FAILS
@@ -162,7 +186,7 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
     """Return one-sided bounds of a mean, each wrong with so much probability, by Student's t."""
     from scipy.stats import t  # noqa: PLC0415 -- takes long to import
 
-    if len(values) < 2:
+    if len(values) < 2 or -inf in values:
         return -inf, inf
     half = float(t.ppf(1 - error, len(values) - 1)) * stdev(values) / sqrt(len(values))
     return fmean(values) - half, fmean(values) + half

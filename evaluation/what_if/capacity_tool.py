@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +56,20 @@ def add_parser(tools: Any) -> None:
 
 def capacity(options: argparse.Namespace) -> int:
     """Search, and say what was found; return the exit status."""
-    from evaluation.what_if.capacity import Candidate, candidates, cheapest, search
+    from evaluation.what_if.capacity import (
+        SERVICE,
+        Candidate,
+        Verdict,
+        candidates,
+        cheapest,
+        search,
+    )
     from evaluation.what_if.question import check_metric, in_words, varied
     from evaluation.what_if.runs import Runs, check_seedless
     from lab.console import say
     from lab.errors import InputError
 
-    check_seedless(options.overrides)
+    check_seedless([*options.overrides, *options.vary])
     if not 0.5 <= options.confidence < 1:
         raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
     if options.seeds < 3:
@@ -76,6 +84,8 @@ def capacity(options: argparse.Namespace) -> int:
         [rows] = runs.make([_overrides(candidate.settings)], list(seeds))
         check_metric(options.metric, rows)
         missing = [row["seed"] for row in rows if row.get(options.metric) is None]
+        if missing and options.metric.startswith("response_time") and sign < 0:
+            return [-inf] * len(rows)  # Too few were ever served for it to be known: it is late.
         if missing:
             raise InputError(
                 f"--metric {options.metric}: seed {missing[0]} has none at "
@@ -83,7 +93,15 @@ def capacity(options: argparse.Namespace) -> int:
             )
         return [sign * float(row[options.metric]) for row in rows]
 
-    tried = search(every, keys, measure, sign * target, options.confidence, options.seeds)
+    tried = search(
+        every,
+        keys,
+        measure,
+        sign * target,
+        options.confidence,
+        options.seeds,
+        options.metric in SERVICE,
+    )
     for line in _table(tried, sign, options.metric):
         say(line)
     path = _draw(tried, sign, target, options)
@@ -94,10 +112,18 @@ def capacity(options: argparse.Namespace) -> int:
     if best is None:
         say(f"none of {len(every)} combinations is shown to have {claim}; name larger ones")
         return FAILED
+    open_ = [each for each in tried if each.verdict == Verdict.OPEN]
+    cheaper = [each for each in open_ if each.candidate.usd_per_hour < best.candidate.usd_per_hour]
+    if cheaper:
+        say(
+            f"{len(cheaper)} cheaper combinations are undecided on {options.seeds} seeds; "
+            "more --seeds may tell"
+        )
     say(
-        f"least: {in_words(best.candidate.settings)}, ${best.candidate.usd_per_hour:.2f} an hour "
-        f"with all machines rented: {claim}, with {100 * options.confidence:g} % confidence on "
-        f"{len(best.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
+        f"least that is shown to suffice: {in_words(best.candidate.settings)}, "
+        f"${best.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
+        f"with {100 * options.confidence:g} % confidence on {len(best.values)} seeds "
+        f"({len(tried)} of {len(every)} combinations simulated)"
     )
     return OK
 

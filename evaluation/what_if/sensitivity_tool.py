@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     if options.against is not None and not options.against.startswith("planner"):
         raise InputError(f"--against {options.against}: write planner=NAME")
     config = compose(options.overrides)
+    check_seedless(options.vary)
     keys = [varied("--vary", text) for text in options.vary] or assumptions(config)
     runs = Runs(options.overrides, options.out, options.jobs)
     settings: list[tuple[str, ...]] = [()]
@@ -104,6 +106,14 @@ def sensitivity(options: argparse.Namespace) -> int:
     return OK
 
 
+def _number(text: str) -> float:
+    """Return a value as a number; what is none counts as larger than any."""
+    try:
+        return float(text)
+    except ValueError:
+        return inf
+
+
 def _known(rows: Any) -> Any:
     import numpy as np
 
@@ -143,7 +153,7 @@ def _draw(effects: "list[Effect]", answer: str, path: Path) -> Path:
             if middle is None:
                 continue
             y = row + 0.14 * (place - (len(of_key) - 1) / 2)
-            color = colors["lower" if place == 0 else "higher"]
+            color = colors["lower" if _number(each.value) < _number(each.base) else "higher"]
             axes.barh(y, middle, height=0.24, color=color, alpha=0.75)
             if low is not None and high is not None:
                 axes.plot([low, high], [y, y], color="0.2", lw=1)

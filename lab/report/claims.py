@@ -43,8 +43,13 @@ def leader(analysis: Analysis, metric: Metric) -> str | None:
 
 
 def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[str, Any] | None:
-    """Return the row of the planner with the best mean, the first of equals."""
+    """Return the row of the planner with the best mean, the first of equals.
+
+    A planner that lacks the metric on some seed, such as a response time because too few were ever
+    served, is no rival of those that lack it on fewer.
+    """
     rows = means.filter(pl.col("planner").is_in(planners), metric=metric.name).drop_nulls("mean")
+    rows = rows.filter(pl.col("n") == pl.col("n").max())
     if rows.is_empty():
         return None
     order = rows.sort("mean", descending=metric.more_is_better, maintain_order=True)

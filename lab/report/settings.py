@@ -13,7 +13,7 @@ from lab.comparison import distinct_names
 from lab.errors import InputError, shown
 
 # What a run is compared over, and what changes nothing of its results.
-APART = ("seed", "planner", "figures", "flush_every_s", "requests", "resume")
+APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
 APPLICATION = "application.name"
 # Last words of keys that say too little by themselves.
 VAGUE = ("name", "count", "events", "kind")

@@ -43,8 +43,9 @@ def events(
         process, thread = request.query + 1, request.lane + 1
         if (process, 0) not in seen:
             seen.add((process, 0))
-            about = described[request.query]
-            words = f"query {request.query}: {about['tier']}, {about['device']}"
+            words = f"query {request.query}"
+            if (about := described.get(request.query)) is not None:  # Those that live have no row.
+                words += f": {about['tier']}, {about['device']}"
             yield _named("process_name", process, 0, words)
         if (process, thread) not in seen:
             seen.add((process, thread))

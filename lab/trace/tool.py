@@ -65,7 +65,9 @@ def trace(options: argparse.Namespace) -> int:
 
     def table(name: str) -> pl.DataFrame:
         scanned = pl.scan_parquet(run / name / "part-*.parquet")
-        return scanned.filter(pl.col("query").is_in(ids)).collect()
+        if options.query:
+            scanned = scanned.filter(pl.col("query").is_in(options.query))
+        return scanned.collect()
 
     windows = table("windows").filter(pl.col("end_s") > start_s, pl.col("start_s") < end_s)
     decided = table("decisions").filter(pl.col("decided_s").is_between(start_s, end_s))
@@ -78,6 +80,8 @@ def trace(options: argparse.Namespace) -> int:
     completed = [each for each in requests if each.slices]
     if completed:
         image = run / "trace.png"
-        picture(completed).savefig(image, dpi=DPI, metadata={"Software": None})
+        aside = image.with_suffix(".png.part")
+        picture(completed).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
+        aside.replace(image)
         say(f"picture: {image}")
     return OK

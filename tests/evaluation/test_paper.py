@@ -85,6 +85,28 @@ def test_a_ratio_agrees_with_a_range_only_if_its_interval_allows(ratio, verdict)
     assert of_range("claim", ratio, (2.4, 5.1), "why", 4).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("sign", "ratio", "verdict"),
+    [
+        ("≥", (2.0, 1.9, 2.1), Verdict.UNKNOWN),
+        ("≤", (2.0, 1.9, 2.1), Verdict.DIFFERS),
+        ("≤", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
+        ("≥", (6.0, 5.9, 6.1), Verdict.DIFFERS),
+        ("?", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
+        ("≥", (3.0, 2.9, 3.1), Verdict.UNKNOWN),
+    ],
+)
+def test_a_bound_tells_only_what_it_bounds(sign, ratio, verdict) -> None:
+    assert of_range("claim", ratio, (2.4, 5.1), "why", 4, sign).verdict == verdict
+
+
+def test_who_served_nobody_on_a_seed_is_not_ahead() -> None:
+    some = rows({"compass": 20, "vulcan": 10}, scene="tracking")
+    some[0]["goodput"] = 0.0
+    found = settle.findings(pl.DataFrame(some))
+    assert found[0].verdict == Verdict.UNKNOWN
+
+
 def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
     found = [
         above("claim", (2.0, low, high), 1.0, "why", 4).verdict
@@ -120,7 +142,7 @@ def test_a_part_matters_if_goodput_is_less_without_it() -> None:
 
 def test_a_lead_that_shrinks_with_the_load_differs() -> None:
     frame = []
-    for rate, ours in (("0.1", 40), ("0.2", 30), ("0.4", 25)):
+    for rate, ours in (("0.211791", 40), ("0.423582", 30), ("0.847164", 25)):
         frame += rows(
             {"compass": ours, "vulcan": 20},
             scene=load.LOAD,

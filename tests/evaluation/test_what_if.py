@@ -21,19 +21,19 @@ from evaluation.what_if.sensitivity import answers, assumptions, effect, largest
 from lab.compose import compose
 from lab.tools import main
 
-EDGE = Varied("edge", ("4", "1", "2", "3"))
-CLOUD = Varied("cloud", ("0", "1", "2", "3", "4", "5"))
+EDGE = Varied("cluster.nodes.edge.count", ("4", "1", "2", "3"))
+CLOUD = Varied("cluster.nodes.cloud.count", ("0", "1", "2", "3", "4", "5"))
 KIND = Varied("kind", ("old", "new"))
 
 
 def price(settings_: dict[str, str]) -> float:
     each = 2.0 if settings_.get("kind") == "new" else 1.5
-    return 0.5 * float(settings_["edge"]) + each * float(settings_["cloud"])
+    return 0.5 * float(settings_[EDGE.key]) + each * float(settings_[CLOUD.key])
 
 
 def power(settings_: dict[str, str]) -> float:
     each = 3.0 if settings_.get("kind") == "new" else 2.0
-    return float(settings_["edge"]) + each * float(settings_["cloud"])
+    return float(settings_[EDGE.key]) + each * float(settings_[CLOUD.key])
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,6 +56,32 @@ def test_the_search_finds_the_cheapest_of_all_that_suffice(target: float, kinds:
     else:
         assert best is None
     assert len(tried) == len({id(each.candidate) for each in tried}) <= len(every)
+
+
+@given(st.integers(0, 12))
+def test_what_grows_with_machines_is_searched_without_pruning(most: int) -> None:
+    every = candidates([CLOUD], lambda settings_: float(settings_[CLOUD.key]))
+
+    def measure(candidate: Candidate, seeds: range) -> list[float]:
+        return [-2 * float(candidate.settings[CLOUD.key])] * len(seeds)
+
+    tried = search(every, [CLOUD], measure, -float(most), 0.95, 3, of_service=False)
+    best = cheapest(tried)
+    assert best is not None
+    assert best.candidate.settings[CLOUD.key] == "0"
+
+
+def test_equal_values_of_few_seeds_are_no_proof() -> None:
+    seen = []
+
+    def measure(_: Candidate, seeds: range) -> list[float]:
+        seen.extend(seeds)
+        return [1.0] * len(seeds)
+
+    assert judged(Candidate({}, 1.0), measure, 0.9, 0.95, 12).verdict == Verdict.SUFFICES
+    assert len(seen) == 12
+    late = judged(Candidate({}, 1.0), lambda _, seeds: [-math.inf] * len(seeds), 0, 0.95, 12)
+    assert late.verdict == Verdict.FAILS
 
 
 def test_bounds_are_students_and_a_verdict_needs_the_whole_interval() -> None:
@@ -123,7 +149,7 @@ def test_effects_are_paired_and_the_largest_come_first() -> None:
             "seed=3: say how many seeds",
         ),
         (["capacity", "--vary", "nonsense", "--at-least", "1"], "--vary nonsense: write KEY=A,B"),
-        (["capacity", "--vary", "seed=1,1", "--at-least", "1"], "a value is named twice"),
+        (["capacity", "--vary", "horizon_s=60,60", "--at-least", "1"], "a value is named twice"),
         (["capacity", "--vary", "horizn_s=1,2", "--at-least", "1"], "horizon_s"),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--confidence", "2"],
@@ -149,7 +175,7 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     words = ["capacity", *scene, *vary, "--at-most", "1e9", "--metric", "requests", *out]
     assert main([*words, "--seeds", "3"]) == 0
     printed = capsys.readouterr().out
-    assert "least: cluster.nodes.cloud.count=1, $" in printed
+    assert "suffice: cluster.nodes.cloud.count=1, $" in printed
     assert (tmp_path / "capacity.png").is_file()
     assert main([*words, "--seeds", "3", "--metric", "requets"]) == 2
     assert "the nearest is 'requests'" in capsys.readouterr().err
