@@ -107,6 +107,8 @@ def above(
         sign: whether the value is a bound, see `evaluation.paired.ratios`.
     """
     middle, low, high = ratio
+    if middle is None and sign == "≥":
+        return Finding(claim, "the other serves nobody on any seed", Verdict.AGREES, why)
     ours = f"{interval(*ratio, sign)} ({seeds} seeds)"
     if middle is None or low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, why)

@@ -107,6 +107,13 @@ def test_who_served_nobody_on_a_seed_is_not_ahead() -> None:
     assert found[0].verdict == Verdict.UNKNOWN
 
 
+def test_whoever_serves_some_is_ahead_of_who_serves_nobody() -> None:
+    found = settle.findings(pl.DataFrame(rows({"compass": 20, "none": 0}, scene="tracking")))
+    assert found[0].verdict == Verdict.AGREES
+    found = settle.findings(pl.DataFrame(rows({"compass": 0, "none": 0}, scene="tracking")))
+    assert found[0].verdict == Verdict.UNKNOWN
+
+
 def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
     found = [
         above("claim", (2.0, low, high), 1.0, "why", 4).verdict
