@@ -1,0 +1,150 @@
+"""What became of the time of queries and of requests."""
+
+from collections.abc import Iterable, Mapping
+from textwrap import fill
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from lab.figure_data import PARTS
+from lab.figure_style import (
+    WIDTH_IN,
+    legend,
+    legend_in,
+    part_bars,
+    stacked_bars,
+    time_text,
+    wrapped,
+)
+from lab.report.analysis import Analysis, planners_of
+from lab.report.drawings.panels import MOST_BARS, broken, facets, label_of
+
+MOST_PLANNERS = 12
+TIMES = ("met", "late", "inaccurate", "too dear", "no requests", "not deployed")
+
+
+def time_of_queries(analysis: Analysis) -> Figure:
+    """Draw what became of the time in which queries lived, planner by planner."""
+    pooled = (
+        analysis.time.with_columns(pl.col(*TIMES) * pl.col("active_s"))
+        .group_by("planner", maintain_order=True)
+        .agg(pl.col("active_s", *TIMES).sum())
+        .with_columns(pl.col(*TIMES) / pl.col("active_s"))
+    )
+    frames = facets(analysis, analysis.time, MOST_BARS, pooled)
+    used = [name for name in TIMES if any(frame[name].max() for frame in frames.values())]
+    figure, grid = _bar_panels(frames, "What became of the time of queries", used)
+    for axes, (name, frame) in zip(grid, frames.items(), strict=True):
+        parts = {name: frame[name].fill_null(0).to_list() for name in used}
+        names = [wrapped(label_of(planner)) for planner in frame["planner"]]
+        stacked_bars(axes, names, parts, lambda share: f"{share:.0%}")
+        axes.set(xlim=(0, 1), xlabel="share of the time that queries lived")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        if name:
+            axes.set_title(broken(name, 70), fontsize="medium")
+    legend(figure, grid[0])
+    return figure
+
+
+def latency_by_planner(analysis: Analysis) -> Figure:
+    """Draw the parts of latency, summed over operators, planner by planner."""
+    summed = analysis.latency.group_by("setting", "planner", maintain_order=True).agg(
+        pl.col(*PARTS).sum()
+    )
+    pooled = (
+        pooled_operators(analysis.latency)
+        .group_by("planner", maintain_order=True)
+        .agg(pl.col(*PARTS).sum())
+    )
+    frames = facets(analysis, summed, MOST_BARS, pooled)
+    parts = _parts_of(*frames.values())
+    figure, grid = _bar_panels(frames, "Where latency goes, by planner", parts)
+    longest = max(map(_longest_s, frames.values()))
+    per, unit = _latency_unit(longest)
+    for axes, (name, frame) in zip(grid, frames.items(), strict=True):
+        named = frame.select(
+            pl.col("planner")
+            .map_elements(lambda planner: wrapped(label_of(planner)), return_dtype=pl.String)
+            .alias("operator"),
+            *PARTS,
+        )
+        part_bars(axes, named, per, parts)
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1.15 * longest / per or 1), xlabel=f"mean time of a request ({unit})")
+        if name:
+            axes.set_title(broken(name, 70), fontsize="medium")
+    legend(figure, grid[0])
+    return figure
+
+
+def _parts_of(*frames: pl.DataFrame) -> list[str]:
+    """Return the parts of latency; planners that never batch need no legend for it."""
+    batches = any(frame["batching"].max() for frame in frames)
+    return [part for part in PARTS if part != "batching" or batches]
+
+
+def _longest_s(frame: pl.DataFrame) -> float:
+    return float(frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0)
+
+
+def _latency_unit(longest_s: float) -> tuple[float, str]:
+    return (1e-3, "ms") if longest_s < 10 else (1.0, "s")
+
+
+def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
+    """Return the latency of operators over all completed requests of all settings."""
+    return (
+        latency.with_columns(pl.col(*PARTS) * pl.col("completed"))
+        .group_by("planner", "operator", maintain_order=True)
+        .agg(pl.col("completed", *PARTS).sum())
+        .with_columns(pl.col(*PARTS) / pl.col("completed"))
+    )
+
+
+def latency_by_operator(analysis: Analysis, frame: pl.DataFrame, of: str) -> Figure:
+    """Draw the parts of latency at each operator, a panel for each planner."""
+    planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
+    planners = planners[:MOST_PLANNERS]
+    columns = min(3, len(planners))
+    rows = -(-len(planners) // columns)
+    operators = max(frame.filter(planner=name).height for name in planners)
+    titles = {name: wrapped(label_of(name)) for name in planners}
+    title_in = 0.2 * max(len(title.splitlines()) for title in titles.values())
+    figure = Figure(
+        (WIDTH_IN, 1.2 + rows * (0.7 + title_in + 0.3 * operators)), layout="constrained"
+    )
+    figure.suptitle(fill(f"Where latency goes, by operator{of}", 70))
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    longest = _longest_s(frame)
+    per, unit = _latency_unit(longest)
+    for axes, name in zip(grid.flat, planners, strict=False):
+        part = frame.filter(planner=name)
+        total = float(part.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0) / per
+        axes.set_title(f"{titles[name]}\n{time_text(total)} {unit} in all", fontsize="medium")
+        part_bars(axes, part, per, _parts_of(frame))
+        axes.set_xlabel(f"mean time ({unit})")
+        axes.tick_params("x", labelbottom=True)
+    for axes in grid.flat[len(planners) :]:
+        axes.set_visible(False)
+    grid[0, 0].set_xlim(0, (1.15, 1.35, 1.6)[columns - 1] * longest / per or 1)
+    grid[0, 0].invert_yaxis()
+    legend(figure, grid[0, 0])
+    return figure
+
+
+def _bar_panels(
+    frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str]
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with room for a bar for each planner, in a panel for each setting."""
+    heights = [
+        0.85
+        + 0.2 * len(broken(name, 70).splitlines())
+        + sum(0.14 + 0.2 * len(wrapped(label_of(one)).splitlines()) for one in frame["planner"])
+        for name, frame in frames.items()
+    ]
+    figure = Figure((WIDTH_IN, 0.5 + sum(heights) + legend_in(list(parts))), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(len(frames), 1, squeeze=False, height_ratios=heights)
+    return figure, list(grid.flat)
