@@ -13,7 +13,7 @@ the stated confidence.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -120,30 +120,34 @@ def candidates(
     return sorted(found, key=lambda each: each.usd_per_hour)
 
 
+def never_worse(keys: Sequence[Varied], metric: str) -> frozenset[str]:
+    """Return the keys of which more never makes a metric worse: counts of machines, of service."""
+    if metric not in SERVICE:
+        return frozenset()
+    return frozenset(key.key for key in keys if key.is_number and COUNTS.fullmatch(key.key))
+
+
 def search(
     every: Sequence[Candidate],
-    keys: Sequence[Varied],
+    ordered: Collection[str],
     measure: Measure,
     target: float,
     confidence: float,
     most_seeds: int,
-    of_service: bool = True,
 ) -> list[Tried]:
     """Try candidates until nothing cheaper than the cheapest that suffices is left.
 
     Args:
         every: the candidates, the cheapest first.
-        keys: the varied keys.
+        ordered: keys of which more never hurts, see `never_worse`.
         measure: simulates a candidate.
         target: the least that the mean of the metric is to be.
         confidence: of each verdict, below 1.
         most_seeds: seeds after which a candidate is left undecided.
-        of_service: whether more machines never make the metric worse.
 
     Returns:
         What was tried, in that order.
     """
-    ordered = [key for key in keys if key.is_number and COUNTS.fullmatch(key.key)]
     left, tried = list(every), []
     while left:
         chosen = left[(len(left) - 1) // 2]
@@ -151,10 +155,8 @@ def search(
         tried.append(one)
         if one.verdict == Verdict.SUFFICES:
             left = [each for each in left if each.usd_per_hour < chosen.usd_per_hour]
-        elif of_service:  # Where seeds do not decide, what has no more does not suffice for sure.
+        else:  # Where seeds do not decide, what has no more does not suffice for sure.
             left = [each for each in left if not _no_more(each, chosen, ordered)]
-        else:
-            left.remove(chosen)
     return tried
 
 
@@ -198,10 +200,11 @@ def cheapest(tried: Iterable[Tried]) -> Tried | None:
     return min(enough, key=lambda each: each.candidate.usd_per_hour, default=None)
 
 
-def _no_more(one: Candidate, other: Candidate, ordered: Sequence[Varied]) -> bool:
-    """Tell whether a candidate has no more of anything than another, and all else the same."""
-    keys = {key.key for key in ordered}
+def _no_more(one: Candidate, other: Candidate, ordered: Collection[str]) -> bool:
+    """Tell whether a candidate has no more of ordered keys than another, and all else the same."""
     return all(
-        float(value) <= float(other.settings[key]) if key in keys else value == other.settings[key]
+        float(value) <= float(other.settings[key])
+        if key in ordered
+        else value == other.settings[key]
         for key, value in one.settings.items()
     )

@@ -57,11 +57,11 @@ def add_parser(tools: Any) -> None:
 def capacity(options: argparse.Namespace) -> int:
     """Search, and say what was found; return the exit status."""
     from evaluation.what_if.capacity import (
-        SERVICE,
         Candidate,
         Verdict,
         candidates,
         cheapest,
+        never_worse,
         search,
     )
     from evaluation.what_if.question import check_metric, in_words, varied
@@ -95,12 +95,11 @@ def capacity(options: argparse.Namespace) -> int:
 
     tried = search(
         every,
-        keys,
+        never_worse(keys, options.metric),
         measure,
         sign * target,
         options.confidence,
         options.seeds,
-        options.metric in SERVICE,
     )
     for line in _table(tried, sign, options.metric):
         say(line)

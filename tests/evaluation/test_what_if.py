@@ -14,6 +14,7 @@ from evaluation.what_if.capacity import (
     candidates,
     cheapest,
     judged,
+    never_worse,
     search,
 )
 from evaluation.what_if.question import Varied, varied
@@ -47,7 +48,7 @@ def test_the_search_finds_the_cheapest_of_all_that_suffice(target: float, kinds:
         simulated.append(candidate)
         return [power(candidate.settings)] * len(seeds)
 
-    tried = search(every, keys, measure, target, 0.95, 5)
+    tried = search(every, never_worse(keys, "slo_met_fraction"), measure, target, 0.95, 5)
     enough = [each for each in every if power(each.settings) >= target]
     best = cheapest(tried)
     if enough:
@@ -65,7 +66,7 @@ def test_what_grows_with_machines_is_searched_without_pruning(most: int) -> None
     def measure(candidate: Candidate, seeds: range) -> list[float]:
         return [-2 * float(candidate.settings[CLOUD.key])] * len(seeds)
 
-    tried = search(every, [CLOUD], measure, -float(most), 0.95, 3, of_service=False)
+    tried = search(every, never_worse([CLOUD], "deployment_cost_usd"), measure, -most, 0.95, 3)
     best = cheapest(tried)
     assert best is not None
     assert best.candidate.settings[CLOUD.key] == "0"
