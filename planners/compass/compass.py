@@ -53,7 +53,9 @@ class Compass(Planner):
         search: how plans of one query are found.
         scheduler: how queries share the machines.
         runtime: how deployments are watched.
-        budget_s: planning seconds of one search, and of all searches for a query before drift.
+        budget_s: planning seconds of all searches for a query, confirming what they found included;
+            drift, and a plan in force that is no longer believed to do, begin a new budget. A last
+            profiling may exceed it. Audits come on top; see `Watch`.
         improve_s: planning seconds that a search in the background may take at a tick; its last
             profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
             new queries for so long.
@@ -158,12 +160,11 @@ class Compass(Planner):
         offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
         if offers and self._settled(desk, query, offers):
             return offers
-        left_s = self.budget_s - found.spent_s
+        left_s = max(0.0, self.budget_s - found.spent_s)
         if not offers or not offers[0].feasible:
-            left_s = max(self.improve_s, left_s)
             return self.search.run(desk, query, market, left_s, improve=False)
         # There was no room for any of them: there may be for others.
-        left_s = 0.0 if found.exhausted else max(0.0, min(self.improve_s, left_s))
+        left_s = 0.0 if found.exhausted else min(self.improve_s, left_s)
         return self.search.run(desk, query, market, left_s, improve=True)
 
     def _settled(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> bool:
@@ -314,8 +315,8 @@ class Compass(Planner):
             now = self.search.judge(desk, query, market, known.number)
             served = now is None or now.feasible
             found = desk.recall((FOUND, query.id), query) or found
-            left_s = self.budget_s - found.spent_s if served else self.budget_s
-            seconds = 0.0 if found.exhausted else max(0.0, min(left_s, self.improve_s))
+            left_s = max(0.0, self.budget_s - found.spent_s) if served else self.budget_s
+            seconds = 0.0 if found.exhausted else min(left_s, self.improve_s)
             lanes -= bool(confirmed or seconds)
             offers = self.search.run(desk, query, market, seconds, improve=served)
             better = self.scheduler.better(market, query, offers, now)

@@ -76,7 +76,7 @@ class Found:
 
     Args:
         shown: what was profiled, by index of the configuration.
-        spent_s: planning seconds that its searches were charged.
+        spent_s: planning seconds that its searches were charged, and confirming what they found.
         exhausted: whether going on is not worth it: nothing promises more, or a search has used up
             all that it had.
         matured: whether its own models have taken over from histories.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import fsum, isfinite
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planners.compass.known import Found, Slowness
 from planners.compass.pools import Pools, Uses, takes_of
@@ -20,6 +21,8 @@ from planners.compass.query_plans import loaded_factors
 from planners.compass.search import FOUND
 from scenarios.queries import Query
 from sim import Desk, Plan, PlanView, WindowReport
+
+Floats = NDArray[np.float64]
 
 IN_FORCE = "compass in force"
 AUDITS = "compass audits"
@@ -54,6 +57,21 @@ class InForce:
     before: "InForce | None" = None
 
 
+@dataclass(frozen=True)
+class Audits:
+    """What audits of a query have shown.
+
+    Args:
+        configuration: index of the configuration that was audited.
+        next_s: when the next is due.
+        accuracy: of the items of the last few, each of shape (items,).
+    """
+
+    configuration: int
+    next_s: float
+    accuracy: tuple[Floats, ...] = ()
+
+
 class Runtime(ABC):
     """Watches deployments."""
 
@@ -76,9 +94,11 @@ class Watch(Runtime):
     """Watches latency by windows, and accuracy by audits.
 
     Args:
-        audit_every_s: time between two audits of a query; 0 for no audits. Rare ones find an
+        audit_every_s: least time between two audits of a query; 0 for no audits. Rare ones find an
             accuracy step late, frequent ones take profiling lanes from new queries.
         audit_samples: items of each audit; the last four are tested together.
+        audit_share: share of a query's time that its audits may take: where items take long, audits
+            are rarer than ``audit_every_s``.
         alpha: level of an audit's two-sided test, of which only the lower side raises an alarm.
         slack: part of a window's allowed misses that are let pass without a reaction; at 0 every
             bad window is acted upon.
@@ -89,6 +109,7 @@ class Watch(Runtime):
 
     audit_every_s: float = 30.0
     audit_samples: int = 48
+    audit_share: float = 0.02
     alpha: float = 0.01
     slack: float = 0.0
 
@@ -98,6 +119,8 @@ class Watch(Runtime):
                 raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
         if self.audit_samples < 1:
             raise ValueError(f"audit_samples={self.audit_samples}: must be 1 or more")
+        if not 0 < self.audit_share <= 1:
+            raise ValueError(f"audit_share={self.audit_share}: must be above 0, and 1 or less")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha={self.alpha}: must lie between 0 and 1")
 
@@ -155,22 +178,19 @@ class Watch(Runtime):
         if floor is None or not self.audit_every_s:
             return False
         configuration = known.plan.configuration.index
-        audited: tuple[float, int, tuple[np.ndarray, ...]] = desk.recall((AUDITS, query.id)) or (
-            known.since_s,
-            configuration,
-            (),
-        )
-        last_s, audited_configuration, parts = audited
-        if audited_configuration != configuration:
-            parts = ()
-        last_s = max(last_s, known.since_s)
-        if desk.now_s < last_s + self.audit_every_s:
+        audits: Audits = desk.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
+        parts = audits.accuracy if audits.configuration == configuration else ()
+        if desk.now_s < max(audits.next_s, known.since_s + self.audit_every_s):
             return False
+        left_s = desk.remaining(query)
         estimate = desk.audit(query, self.audit_samples)
+        took_s = left_s - desk.remaining(query)
         parts = (*parts, estimate.measurement.accuracy)[-AUDITS_KEPT:]
         mean, variance, freedom = simple_mean(np.concatenate(parts))
         missed = decided(mean, variance, freedom, floor, self.alpha) is False
-        desk.remember((AUDITS, query.id), (desk.now_s, configuration, () if missed else parts))
+        next_s = desk.now_s + max(self.audit_every_s, took_s / self.audit_share)
+        audits = Audits(configuration, next_s, () if missed else parts)
+        desk.remember((AUDITS, query.id), audits)
         if missed:
             desk.renew(query)
             before: Found = desk.recall((FOUND, query.id)) or Found()

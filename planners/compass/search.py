@@ -194,6 +194,7 @@ class CmboSearch(Search):
         if seen.confirmed or not self.confirm_items or query.slo.accuracy is None:
             return False
         configuration = desk.pipeline.configurations[index]
+        left_s = desk.remaining(query)
         for more in (0, self.confirm_items):
             wanted = seen.count + more
             belief = self.profiler.measure(desk, query, configuration, wanted, self.confirm_alpha)
@@ -206,7 +207,7 @@ class CmboSearch(Search):
             found,
             shown=shown,
             exhausted=found.exhausted and not again,
-            spent_s=0.0 if again else found.spent_s,
+            spent_s=found.spent_s + left_s - desk.remaining(query),
         )
         desk.remember((FOUND, query.id), after, query)
         return True

@@ -200,6 +200,19 @@ class TestAccuracy:
         assert (audits["at_s"].diff().drop_nulls() > 49.999).all()
         assert (audits["charged_s"] > 1e-3).all()
 
+    def test_audits_take_no_more_than_their_share_of_time(self):
+        share = 4e-3
+        made = self.made(Noted(audit_every_s=20.0, audit_samples=96, audit_share=share), 1.0)
+        audits = made.tables["profiling"].filter(pl.col("samples") == 96, pl.col("at_s") > 20.0)
+        gaps = audits.select(
+            (pl.col("at_s").diff() - pl.col("charged_s").shift() / share).over("query")
+        )
+        waited = gaps.to_series().drop_nulls()
+        assert waited.len() >= 3
+        assert waited.min() > 0
+        often = self.made(Noted(audit_every_s=20.0, audit_samples=96), 1.0).tables["profiling"]
+        assert often.filter(pl.col("samples") == 96, pl.col("at_s") > 20.0).height > audits.height
+
 
 def test_after_a_failure_queries_are_served_by_machines_that_work():
     failure = DriftEvent("machine_failure", at_s=61.0, node="cloud", duration_s=500.0)

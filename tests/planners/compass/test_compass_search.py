@@ -180,6 +180,24 @@ class TestConfirmation:
         assert last.confirmed
         assert last.verdict is not None or last.count == 1024
 
+    def test_it_is_spent_from_the_budget_of_the_search(self):
+        spent = []
+
+        def act(desk):
+            [query] = desk.waiting
+            made, search = market(desk), cold(confirm_items=100)
+            index = search.run(desk, query, made, 5.0, improve=False)[0].configuration
+            for _ in range(4):
+                found: Found = desk.recall((FOUND, query.id), query)
+                spent.append((500.0 - desk.remaining(query), found.spent_s))
+                search.confirm(desk, query, index)
+
+        slo = {"latency_s": 2.0, "accuracy": 0.97, "datasets": {"VOiCES": 1.0}}
+        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        assert spent[-1][1] > spent[0][1]
+        for charged_s, counted_s in spent:
+            assert counted_s == pytest.approx(charged_s)
+
     def test_what_is_clear_takes_no_item_more(self):
         first, last = self.confirmed(cold(), latency_s=2.0, accuracy=0.5)
         assert first.count == last.count
@@ -208,7 +226,7 @@ class TestConfirmation:
             assert not search.judge(desk, query, made, before.number).feasible
             after: Found = desk.recall((FOUND, query.id), query)
             assert after.shown[poorest.index].verdict is False
-            assert (after.spent_s, after.exhausted) == (0.0, False)
+            assert not after.exhausted
 
         at_desk(act, arriving(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0)
 
