@@ -34,26 +34,30 @@ def application() -> Application:
     return shipped_application("visual_tracking_frames")
 
 
-def book(app: Application, queries: int) -> GoodputBook:
-    """Return a goodput book that knows these queries."""
+def book(app: Application, queries: int, slower: float = 1.0) -> GoodputBook:
+    """Return a goodput book that knows these queries; see `tracking`."""
     made = GoodputBook(app.window_s, len(app.operators), lambda _: None, lambda _: None)
     for number in range(queries):
-        made.arrive(query(app, number), 0)
+        made.arrive(query(app, number, slower), 0)
         made.deploy(number, number, 0, [(0, 0.9)])
     return made
 
 
-def query(app: Application, number: int) -> Query:
-    """Return a query."""
-    slo = SLO(latency_s=1.0, accuracy=0.5)
+def query(app: Application, number: int, slower: float = 1.0) -> Query:
+    """Return a query; see `tracking`."""
+    slo = SLO(latency_s=slower, accuracy=0.5)
     dataset = next(iter(app.datasets))
-    return Query(
-        number, app.name, dataset, "standard", slo, phones()[0], "5G", 0.0, app.requests_per_s
-    )
+    rate = app.requests_per_s / slower
+    return Query(number, app.name, dataset, "standard", slo, phones()[0], "5G", 0.0, rate)
 
 
 def tracking(
-    kind: Callable[[Recorder], DataPlane], recorder: Recorder, app: Application, queries: int
+    kind: Callable[[Recorder], DataPlane],
+    recorder: Recorder,
+    app: Application,
+    queries: int,
+    slower: float = 1.0,
+    steps: int = STEPS,
 ) -> DataPlane:
     """Return a data plane that serves these queries.
 
@@ -61,32 +65,36 @@ def tracking(
         kind: makes it.
         recorder: what it tells.
         app: the application.
-        queries: how many; a multiple of those that share a GPU.
+        queries: how many; a multiple of those that share a GPU, or fewer than they.
+        slower: how many times fewer frames a query has, and how many times longer each of them
+            takes everywhere, so that all is as busy as at 1.
+        steps: changes of the capacity of each phone's link.
     """
     plane = kind(recorder)
-    backhaul = RateProfile((0,), (round(FRAME_BYTES * app.requests_per_s * queries * 1.5),))
+    backhaul_bps = FRAME_BYTES * app.requests_per_s * queries * 1.5 / slower
+    backhaul = RateProfile((0,), (round(backhaul_bps),))
     for direction in (0, 1):
         plane.add_link(LinkSpec(direction, backhaul, 5_000_000))
     rng = np.random.default_rng(0)
     for number in range(queries):
         for direction in (0, 1):
             # A mobile link, whose capacity changes every second.
-            rates = rng.integers(SLOWEST_BYTES_PER_S, FASTEST_BYTES_PER_S, STEPS)
-            profile = RateProfile(NS_PER_S * np.arange(STEPS), rates)
+            rates = rng.integers(SLOWEST_BYTES_PER_S, FASTEST_BYTES_PER_S, steps) / slower
+            profile = RateProfile(NS_PER_S * np.arange(steps), rates.astype(np.int64))
             plane.add_link(LinkSpec(2 + 2 * number + direction, profile, 10_000_000))
         plane.add_station(StationSpec(3 * number))
         group = number - number % SHARING
         if group == number:
             plane.add_station(StationSpec(3 * group + 1))
             plane.add_station(StationSpec(3 * group + 2, servers=4))
-        plane.open_source(0, number, request_blocks(app, query(app, number), 0))
+        plane.open_source(0, number, request_blocks(app, query(app, number, slower), 0))
         up, down = 2 + 2 * number, 3 + 2 * number
         visits = (
-            Visit(0, 3 * number, None, RESIZE_NS),
+            Visit(0, 3 * number, None, RESIZE_NS * slower),
             Visit(1, None, up, FRAME_BYTES),
             Visit(1, None, 0, FRAME_BYTES),
-            Visit(1, 3 * group + 1, None, DETECT_NS),
-            Visit(2, 3 * group + 2, None, TRACK_NS),
+            Visit(1, 3 * group + 1, None, DETECT_NS * slower),
+            Visit(2, 3 * group + 2, None, TRACK_NS * slower),
             Visit(3, None, down, ANSWER_BYTES),
         )
         plane.route(0, number, Route(number, visits))

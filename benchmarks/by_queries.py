@@ -1,0 +1,148 @@
+"""Rate of the block data plane by how many queries send the same requests, and 100,000 for an hour.
+
+Tracking frame by frame with all statistics, as in ``benchmarks/_tracking.py``: 48,000 frames a
+second in all, whoever sends them. Ten queries have 4,800 a second each, a hundred thousand one in
+two seconds, and frames take as much longer, so that every station is as busy. Each size is timed
+for two simulated minutes, after one in which memory grows.
+
+The stretch has 100,000 queries of one frame a second for an hour, 360 million frames, and tells
+what takes its time: moving them, drawing births ahead, counting births and ends, judging windows.
+`starting_s` is what it takes to make the plane and the queries. Times are processor seconds of the
+one thread; `peak_mib` is the most memory that the process has held by then.
+"""
+
+import resource
+from collections import defaultdict
+from collections.abc import Callable
+from time import thread_time
+from typing import Any
+
+from benchmarks._tracking import STATION_VISITS, STEPS, application, book, tracking
+from sim.blocks.plane import BlocksPlane
+from sim.blocks.sources import SourceBook
+from sim.clock import NS_PER_S
+from sim.data_plane import COMPLETED
+from sim.goodput import GoodputBook
+
+FRAMES_PER_S = 48_000
+SIZES = (10, 100, 1_000, 10_000, 100_000)
+WARM_UP_S, TIMED_S = 60, 120
+STRETCH, STRETCH_FRAMES_PER_S, HOUR_S = 100_000, 100_000, 3600
+REPORT_S = 600
+MOST_STEPS = 2_000_000
+"""Changes of all links' capacities together; those of a hundred thousand are fewer for each."""
+
+
+class Stopwatch:
+    """Adds up what parts of a program take."""
+
+    def __init__(self) -> None:
+        self.spent_s: defaultdict[str, float] = defaultdict(float)
+
+    def on(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a call whose time is added to a part."""
+
+        def timed(*arguments: Any) -> Any:
+            started = thread_time()
+            result = call(*arguments)
+            self.spent_s[part] += thread_time() - started
+            return result
+
+        return timed
+
+
+class Run:
+    """A number of queries that send frames.
+
+    Args:
+        queries: how many.
+        frames_per_s: of all together.
+    """
+
+    def __init__(self, queries: int, frames_per_s: float) -> None:
+        app = application()
+        slower = app.requests_per_s * queries / frames_per_s
+        started = thread_time()
+        self.told: GoodputBook = book(app, queries, slower)
+        steps = max(2, min(STEPS, MOST_STEPS // queries))
+        self.plane = tracking(BlocksPlane, self.told, app, queries, slower, steps)
+        self.starting_s = thread_time() - started
+        self.now_s = 0
+
+    def advance(self, until_s: int) -> float:
+        """Advance second by second, as the world does; return what it took."""
+        started = thread_time()
+        while self.now_s < until_s:
+            self.now_s += 1
+            self.plane.advance(self.now_s * NS_PER_S)
+            self.told.judge(self.now_s * NS_PER_S)
+        return thread_time() - started
+
+    @property
+    def completed(self) -> int:
+        """Frames that are through."""
+        return self.told.outcomes[COMPLETED]
+
+
+def by_number() -> list[dict[str, float]]:
+    """Return rates and memory by the number of queries."""
+    rows = []
+    for queries in SIZES:
+        run = Run(queries, FRAMES_PER_S)
+        run.advance(WARM_UP_S)
+        before = run.completed
+        spent_s = run.advance(WARM_UP_S + TIMED_S)
+        done = run.completed - before
+        rows.append(
+            {
+                "queries": queries,
+                "visits_per_s": STATION_VISITS * done / spent_s,
+                "starting_s": run.starting_s,
+                "peak_mib": _peak_mib(),
+            }
+        )
+        print(
+            f"{queries:>7,} queries: {STATION_VISITS * done / spent_s / 1e6:.1f} M station "
+            f"visits/s, made in {run.starting_s:.1f} s, peak {_peak_mib():,.0f} MiB",
+            flush=True,
+        )
+    return rows
+
+
+def stretch() -> dict[str, float]:
+    """Return what an hour of 100,000 queries takes, and where the time goes."""
+    run, watch = Run(STRETCH, STRETCH_FRAMES_PER_S), Stopwatch()
+    told: Any = run.told
+    told.record, told.judge = watch.on("counting", told.record), watch.on("judging", told.judge)
+    usual: Any = SourceBook.fill
+    SourceBook.fill = watch.on("drawing", usual)  # type: ignore[method-assign]
+    try:
+        spent_s = 0.0
+        for until_s in range(REPORT_S, HOUR_S + 1, REPORT_S):
+            spent_s += run.advance(until_s)
+            print(f"stretch, {until_s} s: {spent_s:.1f} s", flush=True)
+    finally:
+        SourceBook.fill = usual  # type: ignore[method-assign]
+    parts = {f"{part}_s": value for part, value in sorted(watch.spent_s.items())}
+    return {
+        "starting_s": run.starting_s,
+        "spent_s": spent_s,
+        "moving_s": spent_s - sum(watch.spent_s.values()),
+        **parts,
+        "frames": run.completed,
+        "visits_per_s": STATION_VISITS * run.completed / spent_s,
+        "peak_mib": _peak_mib(),
+    }
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure() -> dict[str, Any]:
+    """Return the figures."""
+    return {
+        "benchmark": "by_queries",
+        "by_number": [{key: round(value, 1) for key, value in row.items()} for row in by_number()],
+        "stretch": {key: round(value, 1) for key, value in stretch().items()},
+    }
