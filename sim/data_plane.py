@@ -5,8 +5,10 @@ A data plane has a clock of its own. The control plane tells it, with a time, wh
 At one timestamp, what the control plane ordered comes first, then arrivals, then dispatch.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -114,17 +116,36 @@ class Visit:
         link: id of the link, or None for a station.
         mean: mean service time in nanoseconds at nominal speed, or mean message size in bytes; a
             request multiplies it by its size. For a language model, its tokens instead.
+        after: numbers of the visits of the route that must be over before it begins; None for the
+            one before it.
     """
 
     operator: int
     station: int | None
     link: int | None
     mean: float | Tokens
+    after: tuple[int, ...] | None = None
+
+
+@dataclass
+class Leg:
+    """Visits of a route that follow one upon the other, with no fork or join among them.
+
+    Args:
+        after: numbers of the legs that must be over before it begins; none for the first.
+        visits: the visits.
+    """
+
+    after: tuple[int, ...]
+    visits: list[Visit] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Route:
     """The stops of every request of a deployment, in order.
+
+    Where several visits follow one, the request *forks* into branches; where one follows several,
+    these *join*. The last visit is the only one that nothing follows.
 
     Args:
         deployment: number of the deployment.
@@ -137,6 +158,26 @@ class Route:
     visits: tuple[Visit, ...]
     bound_ns: int = NEVER
     priority: int = 0
+
+    @cached_property
+    def legs(self) -> tuple[Leg, ...]:
+        """The route cut at forks and joins; the last leg is the one that ends it."""
+        before = [
+            (number - 1,) if visit.after is None else visit.after
+            for number, visit in enumerate(self.visits)
+        ]
+        before[0] = ()
+        followers = Counter(each for some in before for each in some)
+        legs: list[Leg] = []
+        leg_of: list[int] = []
+        for visit, earlier in zip(self.visits, before, strict=True):
+            if len(earlier) == 1 and followers[earlier[0]] == 1:
+                leg_of.append(leg_of[earlier[0]])
+            else:
+                leg_of.append(len(legs))
+                legs.append(Leg(tuple(leg_of[each] for each in earlier)))
+            legs[leg_of[-1]].visits.append(visit)
+        return tuple(legs)
 
 
 class Recorder(Protocol):

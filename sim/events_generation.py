@@ -96,7 +96,7 @@ class GenerationStation:
         self.spec = spec
         self.iterations = spec.iterations
         self.rank = RANK[spec.discipline]
-        self.waiting: list[tuple[int, int, int, int, Job]] = []
+        self.waiting: list[tuple[int, int, int, int, int, Job]] = []
         self.engines = [Engine(number) for number in range(spec.servers)]
         self.failed = False
         self.slowdown = 1.0
@@ -120,7 +120,7 @@ class GenerationStation:
             self.iterations.decode_ns
         ):
             raise Interrupt(DROPPED)  # It would never fit, and hold up all that come after it.
-        place = self.rank(request), self.env.now, request.query, request.number
+        place = self.rank(request), self.env.now, request.query, request.number, request.leg
         heappush(self.waiting, (*place, job))
         if not self._dispatch_due:
             self._dispatch_due = True

@@ -5,13 +5,18 @@ in force at its birth, and at each stop waits in a queue until it is served:
 
     source  ->  [link -> station] x operators  ->  link  ->  answer
 
+Where the route forks, a request goes on as several branches, each a process of its own; where
+branches join, the next leg begins when the last of them has arrived. A branch that ends early takes
+its outcome to all that awaits it; the others know nothing of it and go on.
+
 Time is in whole nanoseconds. At one timestamp, orders of the control plane come first (URGENT),
 then everything that arrives (NORMAL), then dispatch (LOW): a server that picks its next request
 sees all that have arrived by then, in the order of its discipline, of equals by (arrival, query,
-request).
+request, leg).
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -26,13 +31,14 @@ from sim.data_plane import (
     DROPPED,
     IN_FLIGHT,
     UNSERVED,
+    Leg,
     LinkSpec,
     Recorder,
     Route,
     StationSpec,
 )
 from sim.events_generation import GenerationStation
-from sim.events_request import Moment, Request, interrupt, rows_of
+from sim.events_request import Moment, Request, interrupt, rows_of, worse
 from sim.events_station import Link, Station
 
 Stop = tuple[Callable[[Request, int, Any], Moment], int, float | Tokens]
@@ -51,8 +57,8 @@ class EventsPlane:
         self.stations: dict[int, Station | GenerationStation] = {}
         self.links: dict[int, Link] = {}
         self.sources: dict[int, Process] = {}
-        self.routes: dict[int, tuple[Route, list[Stop]]] = {}
-        self.under_way: dict[int, dict[Request, None]] = {}
+        self.routes: dict[int, tuple[Route, list[list[Stop]]]] = {}
+        self.under_way: dict[int, dict[Request, list[Request]]] = {}  # and their branches
         self.born: list[Request] = []
         self.ended: list[Request] = []
 
@@ -103,7 +109,7 @@ class EventsPlane:
             if route is None:
                 self.routes.pop(query, None)
             else:
-                self.routes[query] = (route, self._stops(route))
+                self.routes[query] = (route, [self._stops(leg) for leg in route.legs])
 
         self._order(at_ns, switch)
 
@@ -128,10 +134,11 @@ class EventsPlane:
         """Drop what a deployment still has in flight."""
 
         def drop() -> None:
-            for request in self.under_way.get(deployment, ()):
-                for station in self.stations.values():
-                    station.withdraw(request)
-                interrupt(request, DROPPED)
+            for branches in self.under_way.get(deployment, {}).values():
+                for branch in branches:
+                    for station in self.stations.values():
+                        station.withdraw(branch)
+                    interrupt(branch, DROPPED)
 
         self._order(at_ns, drop)
 
@@ -140,9 +147,9 @@ class EventsPlane:
         order.callbacks.append(lambda _: action())
         self.env.schedule(order, URGENT, at_ns - self.env.now)
 
-    def _stops(self, route: Route) -> list[Stop]:
+    def _stops(self, leg: Leg) -> list[Stop]:
         stops: list[Stop] = []
-        for visit in route.visits:
+        for visit in leg.visits:
             place: Station | GenerationStation | Link = (
                 self.links[visit.link] if visit.link is not None else self.stations[visit.station]  # type: ignore[index]
             )
@@ -181,25 +188,42 @@ class EventsPlane:
         if in_force is None:
             self._end(request, UNSERVED)
             return
-        route, stops = in_force
+        route, legs = in_force
         request.deployment = route.deployment
         request.bound_ns, request.priority = route.bound_ns, route.priority
-        self.under_way.setdefault(request.deployment, {})[request] = None
-        request.process = self.env.process(self._travel(request, stops))
+        # The last leg is followed by the request itself, those before it by copies.
+        branches = [copy(request) for _ in legs[1:]] + [request]
+        self.under_way.setdefault(request.deployment, {})[request] = branches
+        travels: list[Process] = []
+        for number, (branch, leg, stops) in enumerate(zip(branches, route.legs, legs, strict=True)):
+            branch.leg = number
+            awaited = [travels[each] for each in leg.after]
+            branch.process = self.env.process(self._travel(branch, awaited, stops))
+            travels.append(branch.process)
 
-    def _travel(self, request: Request, stops: list[Stop]) -> Generator[Event, None, None]:
-        """Follow a route to its end: this is the life of a request."""
+    def _travel(
+        self, branch: Request, awaited: Sequence[Process], stops: list[Stop]
+    ) -> Generator[Event, str, str]:
+        """Follow a leg of a route, once those that it awaits are over; return how it ended.
+
+        This is the life of a request, or of a branch of it.
+        """
+        outcome = COMPLETED
         try:
-            for enter, operator, mean in stops:
-                yield enter(request, operator, mean)
-            outcome = COMPLETED
+            for earlier in awaited:
+                outcome = worse(outcome, (yield earlier))
+            if outcome == COMPLETED:
+                for enter, operator, mean in stops:
+                    yield enter(branch, operator, mean)
         except Interrupt as interrupt:
             outcome = str(interrupt.cause)
-        fellows = self.under_way[request.deployment]  # type: ignore[index]
-        del fellows[request]
-        if not fellows:
-            del self.under_way[request.deployment]  # type: ignore[arg-type]
-        self._end(request, outcome)
+        fellows = self.under_way[branch.deployment]  # type: ignore[index]
+        if branch in fellows:  # It is the request itself, and this was its last leg.
+            del fellows[branch]
+            if not fellows:
+                del self.under_way[branch.deployment]  # type: ignore[arg-type]
+            self._end(branch, outcome)
+        return outcome
 
     def _end(self, request: Request, outcome: str) -> None:
         request.outcome = outcome

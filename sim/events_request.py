@@ -11,7 +11,7 @@ from simpy.events import NORMAL, EventPriority
 
 from scenarios.cluster import EDF, FIFO, PRIORITY
 from sim.clock import Clock
-from sim.data_plane import IN_FLIGHT, OUTCOMES
+from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED
 from sim.request_rows import ENDED, QUERY, SIZE, queueing_at, width
 from sim.work import NEVER, deadline_ns
 
@@ -31,6 +31,8 @@ class Moment(Event):
 class Request:
     """A request, from its birth on.
 
+    Where its route forks, each branch is a copy of it that shares its lists.
+
     Args:
         query: id of its query.
         number: its number within the query.
@@ -46,9 +48,10 @@ class Request:
         deployment: deployment that it has kept since its birth, or None.
         bound_ns: latency bound of its query; ``NEVER`` for none.
         priority: rank of its query's class of service, 0 for the first.
+        leg: number of the leg of its route that it follows.
         outcome: how it ended, one of ``OUTCOMES``.
         ended_ns: when it ended.
-        process: its life, if a deployment serves it.
+        process: its life, or that of its branch, if a deployment serves it.
     """
 
     query: int
@@ -65,6 +68,7 @@ class Request:
     deployment: int | None = None
     bound_ns: int = NEVER
     priority: int = 0
+    leg: int = 0
     outcome: str = IN_FLIGHT
     ended_ns: int = 0
     process: Process | None = None
@@ -87,7 +91,14 @@ RANK: Mapping[str, Callable[[Request], int]] = {
     EDF: lambda request: request.deadline_ns,
     PRIORITY: lambda request: request.priority,
 }
-"""By discipline, what a queue is ordered by; among equals, by (arrival there, query, request)."""
+"""By discipline, what a queue is ordered by; of equals, by (arrival there, query, request, leg)."""
+
+WORST_FIRST = (LOST, DROPPED, SHED, COMPLETED)
+
+
+def worse(one: str, other: str) -> str:
+    """Return how a request ends whose branches have come to these two ends."""
+    return min(one, other, key=WORST_FIRST.index)
 
 
 def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:

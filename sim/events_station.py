@@ -14,12 +14,13 @@ from sim.work import NOMINAL, batch_ns, whole
 
 
 class Waiting(NamedTuple):
-    """A request in a queue, which is ordered by rank, arrival, query and number."""
+    """A request in a queue, which is ordered by rank, arrival, query, number and leg."""
 
     rank: int
     entered_ns: int
     query: int
     number: int
+    leg: int
     request: Request
     operator: int
     work_ns: int
@@ -47,7 +48,7 @@ class Station:
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         work_ns = whole(mean_ns * request.size * request.variability[operator])
-        place = self.rank(request), self.env.now, request.query, request.number
+        place = self.rank(request), self.env.now, request.query, request.number, request.leg
         heappush(self.waiting, Waiting(*place, request, operator, work_ns, served))
         if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
             self._dispatch_at(self.env.now)
@@ -91,7 +92,7 @@ class Station:
         work_ns = batch_ns(max(each.work_ns for each in batch), factor, self.slowdown)
         finish_ns = self.spec.speed.finish_ns(now, work_ns * NOMINAL)
         self.busy_ns += finish_ns - now
-        for _, entered_ns, _, _, request, operator, _, served in batch:
+        for _, entered_ns, _, _, _, request, operator, _, served in batch:
             request.queueing_ns[operator] = max(0, freed_ns - entered_ns)
             request.batching_ns[operator] = now - max(entered_ns, freed_ns)
             request.compute_ns[operator] = finish_ns - now
@@ -141,15 +142,14 @@ class Link:
         self.env = env
         self.spec = spec
         self.free_at_ns = 0
-        self.arriving: list[tuple[int, int, Request, int, int, Moment]] = []
+        self.arriving: list[tuple[int, int, int, Request, int, int, Moment]] = []
 
     def enter(self, request: Request, operator: int, mean_bytes: float) -> Moment:
         """Send a message; the returned moment comes when all of it has arrived."""
         arrived = Moment(self.env)
         size_bytes = whole(mean_bytes * request.size)
-        self.arriving.append(
-            (request.query, request.number, request, operator, size_bytes, arrived)
-        )
+        place = request.query, request.number, request.leg
+        self.arriving.append((*place, request, operator, size_bytes, arrived))
         if len(self.arriving) == 1:
             admit = Moment(self.env)
             admit.callbacks.append(self._admit)
@@ -160,7 +160,7 @@ class Link:
         """Line up the messages that came at this moment; FIFO makes their departures certain."""
         now, spec = self.env.now, self.spec
         self.arriving.sort()
-        for _query, _number, request, operator, size_bytes, arrived in self.arriving:
+        for _query, _number, _leg, request, operator, size_bytes, arrived in self.arriving:
             start_ns = max(now, self.free_at_ns)
             self.free_at_ns = spec.capacity.finish_ns(start_ns, size_bytes * NS_PER_S)
             delay_ns = self.free_at_ns + spec.propagation_ns - now

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from scenarios.application import Application
+from scenarios.application import Application, Tokens
 from scenarios.arrivals import ArrivalProcess
 from scenarios.cluster import DEVICE, Cluster, Node
 from scenarios.drift import Drift
@@ -109,6 +109,36 @@ def pipeline(deployment: int, *stops: tuple[str, int, float]) -> Route:
             operator += 1
         else:
             visits.append(Visit(operator, None, number, mean))
+    return Route(deployment, tuple(visits))
+
+
+def graph(
+    deployment: int,
+    operators: Sequence[tuple[int, float | Tokens, dict[int, Sequence[tuple[int, float]]]]],
+    answer: Sequence[tuple[int, float]] = (),
+) -> Route:
+    """Lay out a route of operators that follow each other as a graph.
+
+    Args:
+        deployment: number of the deployment.
+        operators: of each, its station, its mean, and the links (id, mean) on the way from each
+            operator that it follows; the first follows none.
+        answer: links that the answer crosses.
+    """
+    visits: list[Visit] = []
+    ends: list[int] = []
+
+    def cross(operator: int, links: Sequence[tuple[int, float]], before: int) -> int:
+        for link, mean in links:
+            visits.append(Visit(operator, None, link, mean, (before,)))
+            before = len(visits) - 1
+        return before
+
+    for operator, (station, mean, follows) in enumerate(operators):
+        after = tuple(cross(operator, links, ends[each]) for each, links in follows.items())
+        visits.append(Visit(operator, station, None, mean, after))
+        ends.append(len(visits) - 1)
+    cross(len(operators), answer, ends[-1])
     return Route(deployment, tuple(visits))
 
 

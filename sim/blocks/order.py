@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from scenarios.compiled import compiled
+from sim.blocks.routes import LaidRoute
 from sim.blocks.tables import (
     LINK,
     NONE,
@@ -14,7 +15,7 @@ from sim.blocks.tables import (
 )
 
 
-def arrange(stops: Records, visits: Records, routes: Mapping[int, tuple[int, int, int]]) -> Ints:
+def arrange(stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) -> Ints:
     """Return the stops of all routes in an order that follows each of them.
 
     Besides, note in ``stops`` which are *inline*: links and stations with one server and no
@@ -24,12 +25,14 @@ def arrange(stops: Records, visits: Records, routes: Mapping[int, tuple[int, int
     Args:
         stops: the stops.
         visits: the visits of all routes.
-        routes: first visit, number of visits and query of each route that is in use.
+        routes: the routes that are in use, by deployment.
 
     Raises:
         ValueError: the routes go round in circles.
     """
-    spans = np.array(list(routes.values()), dtype=np.int64).reshape(-1, 3)
+    spans = np.array(
+        [(*span, route.query) for route in routes.values() for span in route.spans], dtype=np.int64
+    ).reshape(-1, 4)
     order = np.empty(len(stops), dtype=np.int64)
     count = _arrange(stops, visits, spans, order)
     if count < 0:
@@ -62,9 +65,10 @@ def _arrange(  # noqa: PLR0912
         for j in range(at, at + count):
             stop = visits[j].stop
             used[stop] = True
-            whence = n + spans[i, 2]
-            if j > at:
-                whence = visits[j - 1].stop
+            whence = visits[j - 1].stop
+            if j == at:
+                whence = spans[i, 2] if spans[i, 2] != NONE else n + spans[i, 3]
+            if whence < n:
                 following[edge], target[edge] = first[whence], stop
                 first[whence] = edge
                 edge += 1

@@ -10,12 +10,13 @@ from operator import itemgetter
 
 import numpy as np
 
-from scenarios.application import Tokens
 from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
+from sim.blocks.branches import recall, settle
 from sim.blocks.generation import drop_jobs, lose_jobs
 from sim.blocks.losses import drop, lose
 from sim.blocks.order import arrange
+from sim.blocks.routes import LaidRoute, RouteTables, lay_out
 from sim.blocks.row_pool import RowPool
 from sim.blocks.sources import SourceBook
 from sim.blocks.tables import (
@@ -84,7 +85,8 @@ class BlocksPlane:
         self._factors = Pool(np.float64)
         self._sources = SourceBook()
         self._stop_of: dict[tuple[str, int], int] = {}
-        self._routes: dict[int, tuple[int, int, int]] = {}  # first visit, how many, whose
+        self._routes: dict[int, LaidRoute] = {}
+        self._most_branches = 1
         self._orders: list[tuple[int, Callable[[], None]]] = []
         self._flights = np.zeros(64, dtype=np.int64)
         self._terms = np.zeros(64, dtype=TERMS)
@@ -188,32 +190,23 @@ class BlocksPlane:
         if route is None:
             self._sources.direct(at_ns, query, NONE, NONE)
             return
-        first = self._visits.count
-        for visit in route.visits:
-            number = self._visits.append()
-            row = self._visits.rows[number]
-            row["operator"] = visit.operator
-            if visit.link is not None:
-                row["stop"] = self._stop_of["link", visit.link]
-            elif visit.station is not None:
-                row["stop"] = self._stop_of["station", visit.station]
-            if isinstance(visit.mean, Tokens):
-                row["tokens"] = self._tokens.append()
-                self._tokens.rows[row["tokens"]] = (
-                    visit.mean.prompt,
-                    visit.mean.output,
-                    visit.mean.sequences,
-                )
-            else:
-                row["mean"] = visit.mean
-        last = self._visits.append()
-        self._visits.rows["stop"][last] = NONE
+        tables = RouteTables(self._stop_of, self._visits, self._tokens, self._add_gate)
+        laid = self._routes[route.deployment] = lay_out(query, route, tables)
+        for stop, steps in laid.gates.items():
+            self._stops.rows["steps"][stop] = len(steps)
+            self._stops.rows["steps_at"][stop] = self._steps.put(np.array(steps))
+        self._most_branches = max(self._most_branches, laid.most_branches)
         self._flights = grown(self._flights, route.deployment + 1)
         self._terms = grown(self._terms, route.deployment + 1)
         self._terms[route.deployment] = route.bound_ns, route.priority
-        self._routes[route.deployment] = first, len(route.visits), query
-        self._sources.direct(at_ns, query, first, route.deployment)
+        self._sources.direct(at_ns, query, laid.spans[0].first, route.deployment)
         self._tables = self._order = None
+
+    def _add_gate(self, kind: int) -> int:
+        stop = self._stops.take()
+        self._stops.rows[stop] = _BLANK
+        self._stops.rows["kind"][stop] = kind
+        return stop
 
     def fail_station(self, at_ns: int, station: int) -> None:
         """Lose what a station holds, and all that reaches it afterwards."""
@@ -223,6 +216,8 @@ class BlocksPlane:
             lose(self._current(), stop, at_ns)
             if self._stops.rows["kind"][stop] == GENERATION:
                 lose_jobs(self._current(), stop, at_ns)
+            if self._most_branches > 1:
+                settle(self._current())
 
         self._change(at_ns, station, fail)
 
@@ -249,13 +244,18 @@ class BlocksPlane:
             flights = self._flights[deployment] if deployment < len(self._flights) else 0
             if not flights:
                 return
-            while self._pool.counts[FREE] < flights:  # There may be as many ghosts.
+            route = self._routes[deployment]
+            while self._pool.counts[FREE] < flights * route.legs:  # There may be as many ghosts.
                 self._grow()
-            t, (first, count, _) = self._current(), self._routes[deployment]
-            for stop in (SINK_STOP, *self._visits.rows["stop"][first : first + count].tolist()):
-                drop(t, stop, deployment, at_ns)
-                if self._stops.rows["kind"][stop] == GENERATION:
-                    drop_jobs(t, stop, deployment, at_ns)
+            t = self._current()
+            for first, length, _ in route.spans:
+                for stop in self._visits.rows["stop"][first : first + length].tolist():
+                    drop(t, stop, deployment, at_ns)
+                    if self._stops.rows["kind"][stop] == GENERATION:
+                        drop_jobs(t, stop, deployment, at_ns)
+            drop(t, SINK_STOP, deployment, at_ns)
+            if route.legs > 1:
+                recall(t, at_ns)
 
         self._cut_at(at_ns, action)
 
@@ -312,22 +312,17 @@ class BlocksPlane:
         """Move requests up to a cut that is near."""
         self._sources.fill(cut_ns)
         if self._order is None:
-            self._routes = {
-                deployment: route
-                for deployment, route in self._routes.items()
-                if self._flights[deployment]
-                or self._sources.directs(route[2], deployment, self.now_ns)
-            }
+            self._forget_routes()
             self._order = arrange(self._stops.rows, self._visits.rows, self._routes)
         sources, first, births = self._sources.arrays(), 0, 0
         while True:
             before = int(self._pool.counts[BORN])
             first = move(self._current(), sources, self._order, first, cut_ns)
             births += int(self._pool.counts[BORN]) - before
-            if first == len(sources.active):
+            if first == len(sources.active) + len(self._order):
                 break
             self._tell()
-            if self._pool.counts[FREE] == 0:
+            if self._pool.counts[FREE] < self._most_branches:
                 self._grow()
         elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
         if births:
@@ -337,6 +332,17 @@ class BlocksPlane:
         self._sources.retire(cut_ns)
         if self._pool.counts[ENDED_COUNT] > BLOCK_REQUESTS // 2:
             self._tell()
+
+    def _forget_routes(self) -> None:
+        """Forget routes on which nothing is under way, nor ever will be."""
+        for deployment, route in list(self._routes.items()):
+            if not self._flights[deployment] and not self._sources.directs(
+                route.query, deployment, self.now_ns
+            ):
+                for gate in route.gates:
+                    self._steps.give_back(self._stops.rows["steps_at"][gate])
+                    self._stops.give_back(gate)
+                del self._routes[deployment]
 
     def _tell(self) -> None:
         """Tell the recorder of births and ends."""
@@ -354,6 +360,8 @@ class BlocksPlane:
         """Return the tables as they are, made anew if one of them was replaced."""
         if self._tables is None:
             pool = self._pool
+            if self._most_branches > 1:
+                pool.allow_branches()
             self._tables = Tables(
                 rows=pool.rows,
                 rows_f=pool.rows_f,
@@ -363,6 +371,7 @@ class BlocksPlane:
                 models=self._models.rows,
                 engines=self._engines.array,
                 jobs=pool.jobs,
+                branches=pool.branches,
                 steps=self._steps.array,
                 servers=self._servers.array,
                 factors=self._factors.array,

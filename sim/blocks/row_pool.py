@@ -4,12 +4,15 @@ import numpy as np
 
 from sim.blocks.tables import (
     BORN,
+    BRANCH,
     COUNTS,
     ENDED_COUNT,
     FREE,
+    IS_COMPLETED,
     IS_IN_FLIGHT,
     JOB,
     NONE,
+    SETTLED,
     Floats,
     Ints,
     Records,
@@ -32,6 +35,7 @@ class RowPool:
         self.counts: Ints = np.zeros(COUNTS, dtype=np.int64)
         self.rows: Ints = np.empty((0, width(operators)), dtype=np.int64)
         self.jobs: Records = np.zeros(0, dtype=JOB)
+        self.branches: Records = np.zeros(0, dtype=BRANCH)
         self.free: Ints = np.empty(0, dtype=np.int64)
         self.born: Ints = np.empty(0, dtype=np.int64)
         self.ended: Ints = np.empty(0, dtype=np.int64)
@@ -44,12 +48,23 @@ class RowPool:
         self.rows = grown(self.rows, room)
         self.rows[old:, OUTCOME] = NONE
         self.jobs = grown(self.jobs, room)
+        if len(self.branches):
+            self.allow_branches()
         self.born, self.ended = grown(self.born, room), grown(self.ended, room)
         self.free = grown(self.free, room)
         self._put_back(np.arange(old, room))
         self.out: Ints = np.empty(room, dtype=np.int64)
         self.slots: Ints = np.empty(2 * room, dtype=np.int64)
         self.keys: Ints = np.empty(2 * room + DIGITS, dtype=np.int64)
+
+    def allow_branches(self) -> None:
+        """Let rows be branches of requests."""
+        old = len(self.branches)
+        self.branches = grown(self.branches, len(self.rows))
+        self._forget_branches(np.arange(old, len(self.rows)))
+
+    def _forget_branches(self, slots: Ints) -> None:
+        self.branches[slots] = (NONE, NONE, 0, IS_COMPLETED)
 
     @property
     def rows_f(self) -> Floats:
@@ -70,7 +85,10 @@ class RowPool:
         """Take rows back whose end was told."""
         slots = self.ended[: self.counts[ENDED_COUNT]]
         self.rows[slots, OUTCOME] = NONE
+        if len(self.branches):
+            self._forget_branches(slots)
         self._put_back(slots)
+        self.counts[SETTLED] = 0
         self.counts[BORN] = self.counts[ENDED_COUNT] = 0
 
     def _put_back(self, slots: Ints) -> None:

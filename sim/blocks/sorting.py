@@ -1,8 +1,8 @@
-"""Requests in the order in which a stop takes them: (arrival there, query, number)."""
+"""Requests in the order in which a stop takes them: (arrival there, query, number, leg)."""
 
 from scenarios.compiled import in_place
 from sim.blocks.tables import Ints
-from sim.request_rows import NUMBER, QUERY
+from sim.request_rows import NUMBER, QUERY, VISIT
 from sim.work import NEVER
 
 MOVES = 8
@@ -17,7 +17,9 @@ def before(rows: Ints, time_a: int, a: int, time_b: int, b: int) -> bool:
         return time_a < time_b
     if rows[a, QUERY] != rows[b, QUERY]:
         return bool(rows[a, QUERY] < rows[b, QUERY])
-    return bool(rows[a, NUMBER] < rows[b, NUMBER])
+    if rows[a, NUMBER] != rows[b, NUMBER]:
+        return bool(rows[a, NUMBER] < rows[b, NUMBER])
+    return bool(rows[a, VISIT] < rows[b, VISIT])  # Visits of a route are numbered leg by leg.
 
 
 @in_place

@@ -72,13 +72,16 @@ STOP = _record(
     factors_at=INT,  # where its batch factors begin in ``factors``
     model=INT,  # the language model that it serves
 )
-"""A stop: a station, a link, or the sink, where requests that are done await the cut."""
+"""A stop: a station, a link, a fork or join of one route, or the sink, where requests that are done
+await the cut. A fork's steps are the visits at which its branches begin; a join's the visit that
+follows, and how many branches it awaits."""
 
 # Kinds of stops.
-SINK, LINK, STATION, BOUNDED, RANKED, GENERATION = range(6)
+SINK, LINK, STATION, BOUNDED, RANKED, GENERATION, FORK, JOIN = range(8)
 
 VISIT = _record(32, stop=INT, operator=INT, mean=FLOAT, tokens=INT)
-"""A visit; each route is a run of them that ends in one whose stop is NONE."""
+"""A visit; each leg of a route is a run of them, which ends in a fork or join; the last leg ends in
+one whose stop is NONE."""
 
 TERMS = _record(16, bound_ns=INT, priority=INT)
 """What requests of a deployment are promised; see ``Route``."""
@@ -113,6 +116,15 @@ ENGINE = _record(
 JOB = _record(40, prompt=INT, left=INT, sequences=INT, kv_tokens=INT, admitted_ns=INT)
 """A request at a language model; the row of the same number is the request."""
 
+BRANCH = _record(
+    32,
+    home=INT,  # the row that its request was born as; NONE while that is the only one
+    held=INT,  # of a home: the first of the request's rows that wait at joins
+    live=INT,  # of a home: how many rows the request has
+    failure=INT,  # the outcome that it has come to; IS_COMPLETED for none
+)
+"""A request that may fork, or a branch of one; the row of the same number is the request's."""
+
 SOURCE = _record(
     64,
     query=INT,
@@ -130,7 +142,7 @@ SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
 """From a time on, births of a source follow a route."""
 
 # Counts.
-FREE, OUT, BORN, ENDED_COUNT, COUNTS = range(5)
+FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
 
 
 class Tables(NamedTuple):
@@ -145,6 +157,7 @@ class Tables(NamedTuple):
         models: language models at stations.
         engines: their engines.
         jobs: what is known of requests at language models, by row.
+        branches: what is known of forked requests, by row; empty if no route forks.
         steps: rates of stops in time.
         servers: free times of the servers of stations that have several, a heap each.
         factors: batch factors of stations.
@@ -154,7 +167,7 @@ class Tables(NamedTuple):
         out: rows that leave a stop before the cut, in the order in which they do.
         born: rows born since they were last told.
         ended: rows that ended since.
-        counts: how many of the above.
+        counts: how many of the above; SETTLED of ``ended`` are ends of requests for sure.
         keys: room to sort times in, twice.
         slots: room to sort rows in, twice.
     """
@@ -167,6 +180,7 @@ class Tables(NamedTuple):
     models: Records
     engines: Records
     jobs: Records
+    branches: Records
     steps: Ints
     servers: Ints
     factors: Floats

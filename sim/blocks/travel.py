@@ -2,15 +2,18 @@
 
 from scenarios.compiled import in_place
 from sim.blocks.births import give_birth
+from sim.blocks.branches import settle, take_fork, take_join
 from sim.blocks.disciplines import take_ranked
 from sim.blocks.generation import take_generation
 from sim.blocks.lists import end, push, stay, wait
 from sim.blocks.stops import cross, order_out, serve_alone, take_bounded, take_link, take_station
 from sim.blocks.tables import (
     BOUNDED,
+    FORK,
     GENERATION,
     IS_COMPLETED,
     IS_LOST,
+    JOIN,
     LINK,
     NONE,
     OUT,
@@ -36,12 +39,12 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
         t: the tables.
         sources: the sources; their buffers hold all births before the cut.
         order: stops in the order in which requests travel.
-        first: the source to begin with: 0, or where an earlier call ran out of rows.
+        first: where to begin: 0, or what an earlier call returned that ran out of rows.
         until_ns: the cut.
 
     Returns:
-        The source at which rows ran out, to be called again with; the number of sources if the cut
-        is reached.
+        Where rows ran out, to be called again with: the number of a source, or the number of
+        sources plus the place of a fork in the order. The number of both if the cut is reached.
     """
     rows, stops = t.rows, t.stops
     if first == 0:
@@ -54,7 +57,9 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
         _send_on(t, until_ns)
         if first < last and ran_out:
             return first
-    _take_others(t, order, until_ns)
+    first = last + _take_others(t, order, first - last, until_ns)
+    if first < last + len(order):
+        return first
     slot = stops[SINK_STOP].arriving_first
     stops[SINK_STOP].arriving_first = stops[SINK_STOP].arriving_last = NONE
     while slot != NONE:
@@ -64,7 +69,7 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
         else:
             push(rows, stops, SINK_STOP, slot, rows[slot, AT])
         slot = following
-    return last
+    return first
 
 
 @in_place
@@ -85,21 +90,31 @@ def _resume(t: Tables, order: Ints, until_ns: int) -> None:
 
 
 @in_place
-def _take_others(t: Tables, order: Ints, until_ns: int) -> None:
-    """Take stops through the block that had to wait for all arrivals before the cut."""
-    for i in range(len(order)):
+def _take_others(t: Tables, order: Ints, first: int, until_ns: int) -> int:
+    """Take stops through the block that had to wait for all arrivals before the cut.
+
+    Returns:
+        The place of the fork at which rows ran out, or the number of stops.
+    """
+    for i in range(first, len(order)):
         stop = order[i]
         if t.stops[stop].inline:
             continue
-        _take(t, stop, until_ns)
+        done = _take(t, stop, until_ns)
         if t.counts[OUT] > 0:
             if t.stops[stop].servers > 1 or t.stops[stop].kind == GENERATION:
                 order_out(t.rows, t.out, t.counts[OUT], t.keys, t.slots)
             _send_on(t, until_ns)
+        elif len(t.branches) > 0:
+            settle(t)
+        if not done:
+            return i
+    return len(order)
 
 
 @in_place
-def _take(t: Tables, stop: int, until_ns: int) -> None:
+def _take(t: Tables, stop: int, until_ns: int) -> bool:
+    """Take a stop through the block; False for a fork at which rows ran out."""
     kind = t.stops[stop].kind
     if kind == LINK:
         take_link(t, stop, until_ns)
@@ -111,6 +126,11 @@ def _take(t: Tables, stop: int, until_ns: int) -> None:
         take_ranked(t, stop, until_ns)
     elif kind == GENERATION:
         take_generation(t, stop, until_ns)
+    elif kind == FORK:
+        return take_fork(t, stop, until_ns)
+    elif kind == JOIN:
+        take_join(t, stop, until_ns)
+    return True
 
 
 @in_place
@@ -167,3 +187,5 @@ def _send_on(t: Tables, until_ns: int) -> None:
                 stay(rows, stops, stop, slot)
                 break
     t.counts[OUT] = 0
+    if len(t.branches) > 0:
+        settle(t)

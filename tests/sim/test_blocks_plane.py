@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Recording, flat, pipeline, requests
+from worlds import Recording, flat, graph, pipeline, requests
 
 from scenarios.application import Tokens
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
@@ -15,7 +15,7 @@ from sim.events_plane import EventsPlane
 from sim.rate_profile import NOMINAL, RateProfile
 from sim.work import NEVER
 
-OPERATORS = 3
+OPERATORS = 4
 END = 100_000
 LATE = {"discipline": EDF, "shed_late": True}
 PRIVATE = 100
@@ -71,11 +71,34 @@ def generating(draw, number):
 
 
 @st.composite
+def routes(draw, deployment, stations, links):
+    def crossed(number, mean):
+        return [(draw(st.sampled_from(links)) + number, mean)] if draw(st.booleans()) else []
+
+    visited = [spec for spec in stations if draw(st.integers(0, 3))]
+    graphs = draw(st.booleans())
+    operators, loose = [], set()
+    for at, spec in enumerate(visited):
+        mean = draw(st.sampled_from((5.0, 30.0)))
+        if spec.iterations is not None:
+            mean = Tokens(mean / 5, mean / 3, draw(st.sampled_from((1, 1, 2))))
+        follows = {at - 1} if at else set()
+        if graphs and at:
+            follows = draw(st.sets(st.integers(0, at - 1), min_size=1))
+        if at == len(visited) - 1:
+            follows |= loose
+        loose = (loose - follows) | {at}
+        ways = {each: crossed(spec.id, 20.0) for each in sorted(follows)}
+        operators.append((spec.id, mean, ways))
+    return graph(deployment, operators, crossed(OPERATORS, 3.0)) if operators else None
+
+
+@st.composite
 def networks(draw):
     """Draw stations and links, and what the control plane orders, in order.
 
     Links and stations are met in one order by all, so that routes lead forward; links 0 to 3 and
-    all stations are shared, the other links are private to a query.
+    all stations are shared, the other links are private to a query. Some routes fork and join.
     """
     stations = [
         draw(st.one_of(batching(number), batching(number), generating(number)))
@@ -96,20 +119,8 @@ def networks(draw):
         orders.append((0, "open_source", query, (births, sizes, lengths, allowances)))
         promised = {"bound_ns": draw(BOUNDS_NS), "priority": draw(st.integers(0, 2))}
         for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
-            stops = []
-            for spec in stations:
-                if draw(st.booleans()):
-                    if draw(st.booleans()):
-                        first = draw(st.sampled_from((0, PRIVATE + 10 * query)))
-                        stops.append(("link", first + spec.id, 20.0))
-                    mean = draw(st.sampled_from((5.0, 30.0)))
-                    if spec.iterations is not None:
-                        mean = Tokens(mean / 5, mean / 3, draw(st.sampled_from((1, 1, 2))))
-                    stops.append(("station", spec.id, mean))
-            if stops and draw(st.booleans()):
-                first = draw(st.sampled_from((0, PRIVATE + 10 * query)))
-                stops.append(("link", first + OPERATORS, 3.0))
-            route = replace(pipeline(deployments, *stops), **promised) if stops else None
+            route = draw(routes(deployments, stations, (0, PRIVATE + 10 * query)))
+            route = route and replace(route, **promised)
             orders.append((at_ns, "route", query, route))
             deployments += 1
         if draw(st.integers(0, 3)) == 0:
