@@ -25,8 +25,8 @@ def deviations(configuration: Configuration, other: Configuration) -> tuple[int,
 
 def own_knobs(pipeline: Pipeline, operator: int) -> slice:
     """Return which knobs belong to an operator."""
-    before = pipeline.upstream_knobs[operator - 1] if operator else 0
-    return slice(before, pipeline.upstream_knobs[operator])
+    own = pipeline.own_knobs[operator]
+    return slice(own.start, own.stop)
 
 
 def profile_ahead(

@@ -97,6 +97,8 @@ def crews(
         for operator, each in enumerate(desk.pipeline.operators)
         if each.kind == "cpu"
     }
+    choices = [len(knob.choices) for knob in desk.pipeline.knobs]
+    strides = [prod(choices[knob + 1 :]) for knob in range(len(choices))]
     found: dict[Configuration, Crew] = {}
     for configuration in configurations:
         crew = []
@@ -104,9 +106,11 @@ def crews(
             if operator in of_cores:
                 crew.append(of_cores[operator])
                 continue
-            # Configurations are numbered as products are: those of one operator key are neighbours.
-            stride = prod(len(knob.choices) for knob in desk.pipeline.knobs[upstream:])
-            alike = view.configuration // stride == configuration.index // stride
+            alike = np.ones(len(view), dtype=bool)
+            for knob in upstream:
+                # Configurations are numbered as products are.
+                chosen = configuration.index // strides[knob] % choices[knob]
+                alike &= view.configuration // strides[knob] % choices[knob] == chosen
             crew.append(crew_for(operator, np.flatnonzero(alike)))
         found[configuration] = tuple(crew)
     return found

@@ -1,14 +1,15 @@
-"""Applications: a pipeline of operators, the knobs that configure them, and what data decide."""
+"""Applications: a graph of operators, the knobs that configure them, and what data decide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
-from typing import Literal
+from itertools import accumulate, product
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware_models.errors import nearest
 from hardware_models.llm import iteration_times, weight_bytes
 from scenarios.compiled import compiled
 from scenarios.distributions import Constant, Exponential, Variability
@@ -34,7 +35,7 @@ class Knob:
 
 @dataclass(frozen=True)
 class Operator:
-    """One stage of the pipeline.
+    """One stage of a pipeline.
 
     Args:
         name: unique within the application.
@@ -44,12 +45,15 @@ class Operator:
         knobs: the knobs that belong to this operator.
         variability: how service times of requests of equal size differ, independently per operator;
             for a language model, how numbers of generated tokens differ.
+        after: names of the operators that it awaits, each of which sends it a message; None for the
+            one before it in the pipeline.
     """
 
     name: str
     kind: Literal["cpu", "gpu", "llm"]
     knobs: tuple[Knob, ...] = ()
     variability: Variability = Constant()
+    after: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +135,12 @@ class Tokens:
 class Dataset:
     """A population of content, and what was measured on it for every configuration.
 
-    C configurations, N operators, S strata.
+    C configurations, N operators, E edges of the pipeline, S strata.
 
     Args:
         name: name of the data set.
         service_time_s: mean service time on the reference hardware, shape (C, N).
-        message_bytes: mean size of the message that enters each operator, shape (C, N).
+        message_bytes: mean size of the message on each edge, see ``Pipeline.edges``, shape (C, E).
         stratum_weights: share of each stratum in the population, shape (S,).
         accuracy: mean accuracy by stratum, shape (C, S).
         accuracy_quantiles: accuracy of one item by stratum at ``quantile_grid``, shape (C, S, Q);
@@ -235,16 +239,30 @@ ANSWER = "answer"
 """What results call the way of the answer back to the device, where others name an operator."""
 
 
+class Path(NamedTuple):
+    """A way through a pipeline, from the request to the answer.
+
+    Args:
+        operators: the operators on it.
+        edges: the edges between them, that of the request and the way of the answer included.
+    """
+
+    operators: tuple[int, ...]
+    edges: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """What everybody may know of an application: its operators and how they can be configured.
 
     Args:
         name: name of the application.
-        operators: the pipeline, in the order in which data flow.
+        operators: the pipeline, in an order in which data flow. The first gets the request, the
+            last returns the answer, and all others lie on a path between them.
 
     Raises:
-        ValueError: an operator is named ``"answer"``.
+        ValueError: an operator is named ``"answer"``; or it follows none, one that does not stand
+            before it or one twice; or nothing follows it.
     """
 
     name: str
@@ -256,6 +274,69 @@ class Pipeline:
                 f"application.operators.{ANSWER}: results call the way back to the device so; "
                 "give the operator another name"
             )
+        self._check_order()
+
+    def _check_order(self) -> None:
+        names = [operator.name for operator in self.operators]
+        followed: set[str] = set()
+        for at, operator in enumerate(self.operators):
+            where = f"application.operators.{operator.name}"
+            after = names[max(0, at - 1) : at] if operator.after is None else operator.after
+            given = f"{where}.after=[{', '.join(after)}]"
+            if at == 0 and after:
+                raise ValueError(f"{given}: the first operator gets the request and awaits none")
+            if at > 0 and not after:
+                raise ValueError(
+                    f"{given}: only {names[0]}, the first, gets the request; name at least one of "
+                    f"{', '.join(names[:at])}"
+                )
+            for each in after:
+                if each not in names[:at]:
+                    raise ValueError(
+                        f"{given}: {each} does not stand before {operator.name}; choose from "
+                        f"{', '.join(names[:at])} (nearest: {nearest(each, names[:at])})"
+                    )
+            if len(set(after)) < len(after):
+                raise ValueError(f"{given}: must not name an operator twice")
+            followed.update(after)
+        for name in names[:-1]:
+            if name not in followed:
+                raise ValueError(
+                    f"application.operators.{name}: nothing comes after it; only {names[-1]}, the "
+                    f"last, returns the answer, so that {name} must stand in the after of another"
+                )
+
+    @cached_property
+    def after(self) -> tuple[tuple[int, ...], ...]:
+        """For each operator, those that it awaits, in the order in which it names them."""
+        number = {operator.name: at for at, operator in enumerate(self.operators)}
+        return tuple(
+            (() if at == 0 else (at - 1,))
+            if operator.after is None
+            else tuple(number[name] for name in operator.after)
+            for at, operator in enumerate(self.operators)
+        )
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int | None, int], ...]:
+        """Every message's way: the operators that send and get it, by who gets it.
+
+        The first is that of the request, which no operator sends. In a chain, edge i leads to
+        operator i. The way of the answer is not among them; where it is counted, it comes last.
+        """
+        return (
+            (None, 0),
+            *((earlier, at) for at, some in enumerate(self.after) for earlier in some),
+        )
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """Every way from the request to the answer; a chain has one."""
+        to: list[list[Path]] = [[] for _ in self.operators]
+        for edge, (earlier, at) in enumerate(self.edges):
+            before = [Path((), ())] if earlier is None else to[earlier]
+            to[at] += [Path((*path.operators, at), (*path.edges, edge)) for path in before]
+        return tuple(Path(path.operators, (*path.edges, len(self.edges))) for path in to[-1])
 
     @cached_property
     def knobs(self) -> tuple[Knob, ...]:
@@ -269,10 +350,24 @@ class Pipeline:
         return tuple(Configuration(i, values) for i, values in enumerate(combinations))
 
     @cached_property
-    def upstream_knobs(self) -> tuple[int, ...]:
-        """For each operator, how many leading knobs decide its work: its own and those before."""
-        counts = np.cumsum([len(operator.knobs) for operator in self.operators])
-        return tuple(int(count) for count in counts)
+    def own_knobs(self) -> tuple[range, ...]:
+        """For each operator, where its own knobs stand among all."""
+        ends = accumulate(len(operator.knobs) for operator in self.operators)
+        return tuple(
+            range(end - len(operator.knobs), end)
+            for operator, end in zip(self.operators, ends, strict=True)
+        )
+
+    @cached_property
+    def upstream_knobs(self) -> tuple[tuple[int, ...], ...]:
+        """For each operator, which knobs decide its work: its own and those on all ways to it.
+
+        They are places among all knobs, in rising order; the leading ones in a chain.
+        """
+        found: list[tuple[int, ...]] = []
+        for own, some in zip(self.own_knobs, self.after, strict=True):
+            found.append(tuple(sorted({*own, *(knob for one in some for knob in found[one])})))
+        return tuple(found)
 
     @cached_property
     def work_numbers(self) -> tuple[tuple[int, ...], ...]:
@@ -295,7 +390,7 @@ class Pipeline:
         Two queries whose keys agree can share a station, and a profiling run can reuse the
         operator's earlier results.
         """
-        return configuration.values[: self.upstream_knobs[operator]]
+        return tuple(configuration.values[knob] for knob in self.upstream_knobs[operator])
 
     def configuration(self, **values: KnobValue) -> Configuration:
         """Return the configuration with these knob values, one for every knob.
@@ -368,10 +463,16 @@ class Application:
             )
         shape = (len(self.pipeline.configurations), len(self.pipeline.operators))
         for data in self.datasets.values():
-            if data.service_time_s.shape != shape or data.message_bytes.shape != shape:
+            if data.service_time_s.shape != shape:
                 raise ValueError(
-                    f"application {self.name!r}, data set {data.name!r}: service times and message "
-                    f"sizes must have shape {shape} (configurations, operators)"
+                    f"application {self.name!r}, data set {data.name!r}: service times must have "
+                    f"shape {shape} (configurations, operators)"
+                )
+            messages = shape[0], len(self.pipeline.edges)
+            if data.message_bytes.shape != messages:
+                raise ValueError(
+                    f"application {self.name!r}, data set {data.name!r}: message sizes must have "
+                    f"shape {messages} (configurations, edges of the pipeline)"
                 )
         for number, operator in enumerate(self.operators):
             for configuration in self.pipeline.configurations:

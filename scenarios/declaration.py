@@ -11,7 +11,7 @@ import numpy as np
 
 from scenarios.application import Application, Dataset, KnobValue, Model, Pipeline
 from scenarios.declared_accuracy import declared_accuracy
-from scenarios.declared_operators import DeclaredOperator, declared_operators, variability
+from scenarios.declared_operators import DeclaredOperator, declared_pipeline, variability
 from scenarios.distributions import Constant, Exponential
 from scenarios.nodes import keyed, mapping, number, pick_key
 from scenarios.quantities import Point, Quantities
@@ -30,10 +30,12 @@ class DeclaredApplication(Application):
 
     Args:
         name: name of the application.
-        operators: by name, in the order in which data flow. Each has ``kind`` (cpu, gpu or llm),
+        operators: by name, in an order in which data flow. Each has ``kind`` (cpu, gpu or llm),
             ``knobs`` (choices by name, the richest first), ``message_bytes`` (a quantity: size of
-            the message that enters it), and optionally ``service_cv`` (a number: coefficient of
-            variation of its service times, of an llm of its numbers of generated tokens) and
+            the message that enters it), and optionally ``after`` (names of the operators that it
+            awaits, the one before it unless given; of several, each sends it a message, and
+            ``message_bytes`` maps their names to quantities), ``service_cv`` (a number: coefficient
+            of variation of its service times, of an llm of its numbers of generated tokens) and
             ``profiled_whole`` (true where its quantities were measured in whole configurations, so
             that they also depend on downstream knobs, if only by the noise of the measurement).
             Kinds cpu and gpu have ``service_time_s``, a quantity: seconds for the mean request on
@@ -76,8 +78,7 @@ class DeclaredApplication(Application):
         latency_per: Literal["request", "output_length"] = "request",
     ) -> None:
         pick_key(f"{PATH}.interarrival", interarrival, ("poisson", "periodic"), "spacing")
-        stages = declared_operators(operators, f"{PATH}.operators")
-        pipeline = Pipeline(name, tuple(stage.operator for stage in stages))
+        pipeline, stages = declared_pipeline(name, operators, f"{PATH}.operators")
         quantities = Quantities(tables, pipeline.knobs, f"{PATH}.tables")
         models = [stage.models(quantities) for stage in stages]
         super().__init__(

@@ -1,7 +1,7 @@
 """Operators of a declared application: their knobs, what they run, and what they take."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from scenarios.application import (
     Model,
     NeuralNetwork,
     Operator,
+    Pipeline,
     reference_generation_s,
 )
 from scenarios.distributions import Constant, LogNormal, Variability
@@ -31,11 +32,13 @@ WHOLE = "profiled_whole"
 
 
 class Figures(NamedTuple):
-    """What an operator takes for a mean request of a data set, each of shape (configurations,).
+    """What an operator takes for a mean request of a data set.
+
+    Each is of shape (configurations,) unless said.
 
     Args:
         service_time_s: its time on the reference hardware.
-        message_bytes: size of the message that enters it.
+        message_bytes: sizes of the messages that enter it, shape (configurations, messages).
         prompt_tokens: tokens that a language model reads, else 0.
         output_tokens: tokens that each of its sequences generates, else 0.
         sequences: sequences that it generates at once, else 0.
@@ -57,6 +60,7 @@ class DeclaredOperator:
         node: its declaration, with no unknown key in it.
         path: where that stands, for messages.
         knobs: names of its own and all upstream knobs, which decide what it runs.
+        after: names of the operators whose messages enter it, one at least for all but the first.
         figure_knobs: names of the knobs that its figures may depend on; all where they were
             profiled in whole configurations, else ``knobs``.
     """
@@ -65,6 +69,7 @@ class DeclaredOperator:
     node: Mapping[str, Any]
     path: str
     knobs: tuple[str, ...]
+    after: tuple[str, ...]
     figure_knobs: tuple[str, ...]
 
     def models(self, quantities: Quantities) -> Sequence[Model | None]:
@@ -98,7 +103,7 @@ class DeclaredOperator:
             given, path = self.node[key], f"{self.path}.{key}"
             return quantities.numbers(given, path, point, self.figure_knobs, low)[:, 0]
 
-        message_bytes = numbers("message_bytes", 0)
+        message_bytes = self._message_bytes(quantities, point)
         if self.operator.kind != "llm":
             none = np.zeros(quantities.count)
             return Figures(numbers("service_time_s", 0), message_bytes, none, none, none)
@@ -113,6 +118,20 @@ class DeclaredOperator:
                 raise refusal(f"{self.path}.sequences", given, reason)
         times = _generation_s(models, prompts, outputs, sequences)
         return Figures(times, message_bytes, prompts, outputs, sequences)
+
+    def _message_bytes(self, quantities: Quantities, point: Point) -> Floats:
+        given, path = self.node["message_bytes"], f"{self.path}.message_bytes"
+        if len(self.after) < 2:
+            return quantities.numbers(given, path, point, self.figure_knobs, 0)
+        if not isinstance(given, Mapping):
+            raise refusal(path, given, f"must map each of {', '.join(self.after)} to a quantity")
+        sizes = keyed(given, path, self.after)
+        return np.column_stack(
+            [
+                quantities.numbers(sizes[one], f"{path}.{one}", point, self.figure_knobs, 0)
+                for one in self.after
+            ]
+        )
 
     def _texts(self, group: str, key: str, quantities: Quantities) -> Texts:
         return quantities.texts(self.node[group][key], f"{self.path}.{group}.{key}", self.knobs)
@@ -161,20 +180,22 @@ class DeclaredOperator:
         return [LanguageModel(*one) for one in zip(names, precisions, strict=True)]
 
 
-def declared_operators(node: object, path: str) -> list[DeclaredOperator]:
-    """Return the operators of a declaration, in the order in which data flow.
+def declared_pipeline(
+    name: str, node: object, path: str
+) -> tuple[Pipeline, Sequence[DeclaredOperator]]:
+    """Return the pipeline of a declaration, and what was declared of each of its operators.
 
     Raises:
         ValueError: a key or a value is wrong; quantities are not looked at yet.
     """
-    found: list[DeclaredOperator] = []
+    operators, nodes = [], []
     owners: dict[str, str] = {}
-    for name, declared in mapping(node, path, "operators").items():
-        here = f"{path}.{name}"
+    for own, declared in mapping(node, path, "operators").items():
+        here = f"{path}.{own}"
         kind = declared.get("kind") if isinstance(declared, Mapping) else None
         if isinstance(declared, Mapping):
             pick_key(f"{here}.kind", kind, KEYS_OF_KIND, "kind of operator")
-        optional = ["knobs", "service_cv", "sequences" if kind == "llm" else WHOLE]
+        optional = ["after", "knobs", "service_cv", "sequences" if kind == "llm" else WHOLE]
         needed = ("kind", "message_bytes", *KEYS_OF_KIND.get(str(kind), ()))
         checked = keyed(declared, here, needed, optional)
         knobs = _knobs(checked.get("knobs"), f"{here}.knobs")
@@ -185,15 +206,30 @@ def declared_operators(node: object, path: str) -> list[DeclaredOperator]:
                     list(knob.choices),
                     f"operator {owners[knob.name]} has a knob of that name; names must differ",
                 )
-            owners[knob.name] = name
+            owners[knob.name] = own
         if not isinstance(checked.get(WHOLE, False), bool):
             raise refusal(f"{here}.{WHOLE}", checked[WHOLE], "must be true or false")
         cv = number(checked.get("service_cv") or 0.0, f"{here}.service_cv")
-        operator = Operator(name, kind, knobs, variability(cv))  # type: ignore[arg-type]
-        upstream = tuple(owners)
-        found.append(DeclaredOperator(operator, checked, here, upstream, upstream))
-    every = tuple(owners)
-    return [replace(one, figure_knobs=every) if one.node.get(WHOLE) else one for one in found]
+        after = _after(checked.get("after"), f"{here}.after")
+        operators.append(Operator(own, kind, knobs, variability(cv), after))  # type: ignore[arg-type]
+        nodes.append(checked)
+    pipeline, every = Pipeline(name, tuple(operators)), tuple(owners)
+    stages = []
+    for at, (operator, checked) in enumerate(zip(pipeline.operators, nodes, strict=True)):
+        upstream = tuple(pipeline.knobs[knob].name for knob in pipeline.upstream_knobs[at])
+        after = tuple(pipeline.operators[one].name for one in pipeline.after[at])
+        figures = every if checked.get(WHOLE) else upstream
+        where = f"{path}.{operator.name}"
+        stages.append(DeclaredOperator(operator, checked, where, upstream, after, figures))
+    return pipeline, stages
+
+
+def _after(node: object, path: str) -> tuple[str, ...] | None:
+    if node is None:
+        return None
+    if not isinstance(node, list | tuple) or not all(isinstance(one, str) for one in node):
+        raise refusal(path, node, "must be a list of names of operators")
+    return tuple(node)
 
 
 def variability(cv: float) -> Variability:

@@ -10,7 +10,7 @@ from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.machines import Demand, Machines
-from sim.plan_view import PlanView
+from sim.plan_view import PlanView, WayView
 from sim.prediction import NORMAL, StationLoad
 
 Floats = NDArray[np.float64]
@@ -145,7 +145,7 @@ def sojourns(
         Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
         or a link would be overloaded.
     """
-    service_s, busy, queues, moving_s = _queues(
+    service_s, busy, queues, crowded_s = _queues(
         indices,
         query.requests_per_s,
         operator_time_s,
@@ -157,20 +157,56 @@ def sojourns(
         view.latency_factors,
         view.capacity_factors,
         view.crowded_factors,
-        (view.access_s, view.backhaul_s, view.backhaul_up_s),
+        view.access_s,
+        view.backhaul_up_s,
     )
     overloaded = (busy >= 1).any(axis=1)
     busy = np.where(busy < 1, busy, 0.0)
     congestion = busy ** (np.sqrt(2.0 * (queues + 1)) - 1) / (queues * (1 - busy))
-    mean_s, variance = _moments(service_s, busy, congestion, moving_s, time_cv, normalised)
-    fixed_s = view.fixed_s[indices] * normalised[:, 1]
-    log_variance = np.log1p(variance / mean_s**2)
     quantile = NORMAL.inv_cdf(query.slo.latency_quantile)
-    tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
-    return (
-        np.where(overloaded, np.inf, fixed_s + mean_s),
-        np.where(overloaded, np.inf, fixed_s + tail_s),
-    )
+    slowest_s, latest_s = np.zeros(len(indices)), np.zeros(len(indices))
+    for way in view.ways:
+        moving_s = _moving(
+            indices, crowded_s, np.array(way.operators), way.access_s, way.backhaul_s
+        )
+        met = congestion
+        if len(view.ways) > 1:
+            met = _met(indices, congestion, way)
+        mean_s, variance = _moments(service_s, busy, met, moving_s, time_cv, normalised)
+        fixed_s = way.fixed_s[indices] * normalised[:, 1]
+        log_variance = np.log1p(variance / mean_s**2)
+        tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
+        slowest_s = np.maximum(slowest_s, fixed_s + mean_s)
+        latest_s = np.maximum(latest_s, fixed_s + tail_s)
+    return np.where(overloaded, np.inf, slowest_s), np.where(overloaded, np.inf, latest_s)
+
+
+def _met(indices: Integers, congestion: Floats, way: WayView) -> Floats:
+    """Return the congestion of queues that a request meets on one way, and 0 for all others."""
+    met = np.zeros_like(congestion)
+    on = list(way.operators)
+    met[:, on] = congestion[:, on]
+    met[:, -2] = np.where(way.access_s[indices] > 0, congestion[:, -2], 0.0)
+    met[:, -1] = np.where(way.backhaul_up_s[indices] > 0, congestion[:, -1], 0.0)
+    return met
+
+
+@compiled
+def _moving(
+    indices: Integers,
+    crowded_s: Floats,
+    operators: Integers,
+    access_s: Floats,
+    backhaul_s: Floats,
+) -> Floats:
+    """Return the mean time in seconds that a request moves on along a way, shape (K,)."""
+    moving_s = np.empty(len(indices))
+    for row in range(len(indices)):
+        served_s = 0.0
+        for at in operators:
+            served_s += crowded_s[row, at]
+        moving_s[row] = served_s + access_s[indices[row]] + backhaul_s[indices[row]]
+    return moving_s
 
 
 @compiled
@@ -186,30 +222,29 @@ def _queues(
     latency: Floats,
     capacity: Floats,
     crowded: Floats,
-    sent: tuple[Floats, Floats, Floats],
+    access_s: Floats,
+    backhaul_up_s: Floats,
 ) -> tuple[Floats, Floats, Integers, Floats]:
     """Return the queues that requests of K plans pass: N stations, the access uplink, the backhaul.
 
     Returns:
         Mean service time in seconds, utilisation and servers of each queue, each of shape (K, N +
-        2); and the mean time in seconds that a request moves on, shape (K,).
+        2); and the mean time in seconds that each operator serves a request, shape (K, N).
     """
     count, operators = operator_time_s.shape
-    access_s, backhaul_s, backhaul_up_s = sent
     service_s = np.empty((count, operators + 2))
     busy = np.empty((count, operators + 2))
     queues = np.ones((count, operators + 2), dtype=np.int64)
-    moving_s = np.empty(count)
+    served_s = np.empty((count, operators))
     for row in range(count):
         plan = indices[row]
-        served_s = 0.0
         for at in range(operators):
             time_s = operator_time_s[row, at]
             work = others_work[row, at] + rate * time_s * capacity[plan, at]
             busy[row, at] = work / servers[plan, at]
             alone_s, full_s = time_s * latency[plan, at], time_s * crowded[plan, at]
             crowded_s = alone_s + (full_s - alone_s) * min(1.0, busy[row, at])
-            served_s += crowded_s
+            served_s[row, at] = crowded_s
             queues[row, at] = servers[plan, at] * at_once[plan, at]
             service_s[row, at] = (
                 crowded_s if at_once[plan, at] > 1 else work / (others_rate[row, at] + rate)
@@ -221,8 +256,7 @@ def _queues(
         shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
         service_s[row, operators + 1] = shared / (backhaul[0] + rate)
         busy[row, operators + 1] = shared
-        moving_s[row] = served_s + access_s[plan] + backhaul_s[plan]
-    return service_s, busy, queues, moving_s
+    return service_s, busy, queues, served_s
 
 
 @compiled

@@ -404,6 +404,7 @@ class Desk:
             measurement.normalised,
             figures.backhaul_up_s,
             self._office.machines.backhaul.load_without(query.id),
+            figures.ways,
         )
         return Prediction(
             mean_s,
@@ -638,6 +639,7 @@ class Desk:
             figures.fixed_s,
             fsum(figures.access_s) + figures.backhaul_s,
             figures.cost_usd_per_hour,
+            figures.ways,
         )
 
     def _figures(self, query: Query, plan: Plan) -> PlanFigures:

@@ -27,13 +27,13 @@ class Crossing:
     Args:
         link: ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud.
         direction: ``"up"`` or ``"down"``.
-        operator: the operator that the message is for; the number of operators for the answer.
+        edge: the edge of the pipeline whose message it is; the number of edges for the answer.
         mean_bytes: mean size of the message.
     """
 
     link: str
     direction: str
-    operator: int
+    edge: int
     mean_bytes: float
 
 
@@ -160,25 +160,25 @@ class Nominal:
         return True
 
     def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        """Yield link, direction and operator of every crossing of a placement, in order.
+        """Yield link, direction and edge of every crossing of a placement, edge by edge.
 
-        The operator is the one that the message is for; the number of operators for the answer.
+        The edge is that of the pipeline whose message it is; the number of edges for the answer.
         """
-        at = 0
-        for operator, place in enumerate(placement):
-            for level in range(at, self._tier[place]):
-                yield (ACCESS, BACKHAUL)[level], UP, operator
-            at = self._tier[place]
-        for level in range(at - 1, -1, -1):
-            yield (ACCESS, BACKHAUL)[level], DOWN, len(placement)
+        edges = self.application.pipeline.edges
+        for edge, (earlier, operator) in enumerate(edges):
+            at = 0 if earlier is None else self._tier[placement[earlier]]
+            for level in range(at, self._tier[placement[operator]]):
+                yield (ACCESS, BACKHAUL)[level], UP, edge
+        for level in range(self._tier[placement[-1]] - 1, -1, -1):
+            yield (ACCESS, BACKHAUL)[level], DOWN, len(edges)
 
     def crossings(self, query: Query, plan: Plan) -> Iterator[Crossing]:
-        """Yield the links that a request crosses, in order, its answer's way back included."""
+        """Yield the links that a request's messages cross, its answer's way back included."""
         application = self.application
         message_bytes = application.datasets[query.dataset].message_bytes[plan.configuration.index]
         sizes = (*message_bytes.tolist(), application.answer_bytes)
-        for link, direction, operator in self.hops(plan.placement):
-            yield Crossing(link, direction, operator, sizes[operator])
+        for link, direction, edge in self.hops(plan.placement):
+            yield Crossing(link, direction, edge, sizes[edge])
 
     def egress_usd_per_answer(self, placement: Sequence[str]) -> float:
         """Return the price of a mean answer that leaves the cloud, in dollars; 0 from elsewhere."""

@@ -17,10 +17,11 @@ from sim.clock import ns, seconds
 from sim.journal import Journal
 from sim.machines import Demand, Machines
 from sim.memory import Memory
-from sim.nominal import ACCESS, UP, Nominal
+from sim.nominal import ACCESS, UP, Crossing, Nominal
 from sim.plan import Plan, list_price_usd_per_hour
 from sim.plan_space import Choices
 from sim.plan_view import PlanViews
+from sim.prediction import Way
 from sim.profiling_bench import Floats, ProfilingBench
 from sim.query_board import QueryBoard
 from sim.results import Tables
@@ -42,6 +43,7 @@ class PlanFigures:
         backhaul_s: transmission time of all messages on the backhaul and of the answer.
         backhaul_up_s: the part of it on the backhaul to the cloud, where others send too.
         fixed_s: propagation delays, and the longest batching waits.
+        ways: the ways through the operators, if there is more than one.
         list_price_usd_per_hour: price if no other query shares the plan's stations.
         egress_usd_per_hour: price of the answers that leave a cloud region.
         demands: what each operator asks of the machines.
@@ -54,6 +56,7 @@ class PlanFigures:
     backhaul_s: float
     backhaul_up_s: float
     fixed_s: float
+    ways: tuple[Way, ...]
     list_price_usd_per_hour: float
     egress_usd_per_hour: float
     demands: tuple[Demand, ...]
@@ -218,31 +221,54 @@ class Office:
         return known[plan]
 
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
-        nominal = self.nominal
-        access_s, backhaul_s, backhaul_up_s = [], 0.0, 0.0
-        fixed_s = fsum(share.max_wait_s for share in plan.allocation)
-        for crossing in nominal.crossings(query, plan):
-            sent_s = 8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
-            fixed_s += nominal.propagation_s(query, crossing)
-            if crossing.link == ACCESS and crossing.direction == UP:
-                access_s.append(sent_s)
-            else:
-                backhaul_s += sent_s
-                backhaul_up_s += sent_s if crossing.direction == UP else 0.0
+        nominal, paths = self.nominal, self.application.pipeline.paths
+        crossings = list(nominal.crossings(query, plan))
+        access_s = tuple(
+            8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
+            for crossing in crossings
+            if crossing.link == ACCESS and crossing.direction == UP
+        )
+        whole = self._way(query, plan, crossings, range(len(plan.placement)))
+        ways = [
+            self._way(
+                query,
+                plan,
+                [crossing for crossing in crossings if crossing.edge in path.edges],
+                path.operators,
+            )
+            for path in (paths if len(paths) > 1 else ())
+        ]
         services = nominal.services(query, plan)
         demands = tuple(self._demands(query, plan, services))
         off_device = tuple(demand for demand in demands if demand.place != DEVICE)
         return PlanFigures(
             services,
-            tuple(access_s),
-            backhaul_s,
-            backhaul_up_s,
-            fixed_s,
+            access_s,
+            whole.backhaul_s,
+            whole.backhaul_up_s,
+            whole.fixed_s,
+            tuple(ways),
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
             demands,
             self._asked.setdefault(off_device, len(self._asked)),
         )
+
+    def _way(
+        self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]
+    ) -> Way:
+        """Return what a request meets that crosses these links and visits these operators."""
+        access_s, backhaul_s, backhaul_up_s = 0.0, 0.0, 0.0
+        fixed_s = fsum(plan.allocation[operator].max_wait_s for operator in operators)
+        for crossing in crossings:
+            sent_s = 8 * crossing.mean_bytes / self.nominal.capacity_bps(query, crossing)
+            fixed_s += self.nominal.propagation_s(query, crossing)
+            if crossing.link == ACCESS and crossing.direction == UP:
+                access_s += sent_s
+            else:
+                backhaul_s += sent_s
+                backhaul_up_s += sent_s if crossing.direction == UP else 0.0
+        return Way(tuple(operators), access_s, backhaul_s, backhaul_up_s, fixed_s)
 
     def _demands(self, query: Query, plan: Plan, services: Sequence[Service]) -> Iterator[Demand]:
         """Yield what each operator of a plan asks of the machines, at nominal speed."""

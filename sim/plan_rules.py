@@ -1,5 +1,7 @@
 """What makes a plan one that some cluster of this layout could run, whatever is free."""
 
+from collections.abc import Sequence
+
 from hardware_models.errors import nearest
 from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
@@ -29,6 +31,14 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
         raise PlannerError(f"{configuration!r} is no configuration of {pipeline.name}")
 
 
+def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
+    """Tell whether no message moves down, where each operator is at a place of this number."""
+    return all(
+        earlier is None or places[earlier] <= places[operator]
+        for earlier, operator in pipeline.edges
+    )
+
+
 def check_plan(plan: Plan, nominal: Nominal) -> None:
     """Refuse a plan that could not run even on the empty cluster.
 
@@ -52,8 +62,7 @@ def check_plan(plan: Plan, nominal: Nominal) -> None:
             raise PlannerError(
                 f"{plan}: no node {place!r}; choose from {', '.join(places)} (nearest: {near})"
             )
-    order = [places.index(place) for place in plan.placement]
-    if order != sorted(order):
+    if not moves_up(pipeline, [places.index(place) for place in plan.placement]):
         raise PlannerError(f"{plan}: data move up only, in the order {', '.join(places)}")
     for operator, place, share in zip(operators, plan.placement, plan.allocation, strict=True):
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations_with_replacement, product
+from itertools import product
 from math import fsum
 
 import numpy as np
@@ -14,7 +14,7 @@ from scenarios.application import Operator
 from scenarios.cluster import DEVICE, Cluster
 from sim.nominal import Nominal
 from sim.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
-from sim.plan_rules import MOST_BATCH, MOST_REPLICAS, MOST_WAIT_S
+from sim.plan_rules import MOST_BATCH, MOST_REPLICAS, MOST_WAIT_S, moves_up
 from sim.service_tables import OperatorKeys, Option, ServiceTable, device_table, node_table
 
 Floats = NDArray[np.float64]
@@ -99,7 +99,11 @@ class PlanSpace:
         self.keys = OperatorKeys.of(self._pipeline)
         offers = [_options(operator, cluster, choices or Choices()) for operator in operators]
         self.options = tuple(tuple(each) for each in offers)
-        self.placements = tuple(combinations_with_replacement(cluster.places, len(operators)))
+        self.placements = tuple(
+            tuple(cluster.places[place] for place in places)
+            for places in product(range(len(cluster.places)), repeat=len(operators))
+            if moves_up(self._pipeline, places)
+        )
         blocks = [self._block(placement) for placement in self.placements]
         self.layout_option: Integers = np.concatenate(blocks)
         self.layout_placement: Integers = np.repeat(
@@ -172,12 +176,13 @@ class PlanSpace:
     def on(self, device: DeviceModel) -> Booleans:
         """Mark the plans whose operators on the device it can run, shape (len(self),)."""
         if device.name not in self._on:
-            # Data move up only, so what is on the device is a number of leading operators.
-            need = np.zeros((1 + len(self.tables), len(self._pipeline.configurations)))
+            # Many layouts have the same operators on the device.
+            sets, of_layout = np.unique(self.layout_option == 0, axis=0, return_inverse=True)
+            need = np.zeros((len(sets), len(self._pipeline.configurations)))
             for operator, table in enumerate(self.tables_on(device)):
                 memory_bytes = table.memory_bytes[0, self.keys.column[:, operator]]
-                need[operator + 1] = need[operator] + memory_bytes
-            here = (self.layout_option == 0).sum(axis=1)[self.layout]
+                need[sets[:, operator]] += memory_bytes
+            here = of_layout.reshape(-1)[self.layout]
             self._on[device.name] = need[here, self.configuration] <= device.memory_bytes
         return self._on[device.name]
 

@@ -1,6 +1,6 @@
 """All plans that a query could be served by, as arrays, for scoring and matching in bulk."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -49,6 +49,25 @@ class StationKind:
 
 
 @dataclass(frozen=True, eq=False)
+class WayView:
+    """One way through the operators, under all plans of a view; see ``sim.prediction.Way``.
+
+    Args:
+        operators: the operators on it.
+        access_s: transmission time of its messages on the access uplink, shape (P,).
+        backhaul_s: that on the backhaul and of the answer, shape (P,).
+        backhaul_up_s: the part of it on the backhaul to the cloud, shape (P,).
+        fixed_s: propagation delays and longest batching waits, shape (P,).
+    """
+
+    operators: tuple[int, ...]
+    access_s: Floats
+    backhaul_s: Floats
+    backhaul_up_s: Floats
+    fixed_s: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class PlanView:
     """All plans that a query's device can take part in: P plans, N operators, K station kinds.
 
@@ -68,7 +87,9 @@ class PlanView:
         backhaul_s: that of all messages on the backhaul and of the answer, shape (P,).
         backhaul_up_s: the part of it on the backhaul to the cloud, where others send too, shape
             (P,).
-        fixed_s: propagation delays and longest batching waits, shape (P,).
+        fixed_s: propagation delays and longest batching waits, shape (P,). Where operators fork and
+            join, the sum over all of them, as if one came after the other.
+        ways: the ways through the operators, each with what is met on it; one for a chain.
         list_price_usd_per_hour: price if no other query shares the plan's stations, shape (P,).
         cost_usd_per_hour: that and egress, shape (P,).
         stations: the kinds of station that plans use; the same for all queries.
@@ -90,6 +111,7 @@ class PlanView:
     backhaul_s: Floats
     backhaul_up_s: Floats
     fixed_s: Floats
+    ways: tuple[WayView, ...]
     list_price_usd_per_hour: Floats
     cost_usd_per_hour: Floats
     stations: tuple[StationKind, ...]
@@ -162,28 +184,69 @@ class PlanViews:
             lambda: self._without_links(query, choices),
         )
         dataset = self._nominal.application.datasets[query.dataset]
-        access_s, down_s, up_s, fixed_s = self._link_figures(blank.space, dataset, links)
+        pipeline = self._nominal.application.pipeline
+        every = range(len(pipeline.edges) + 1)
+        sent_s: dict[tuple[str, str], Floats] = {}
+        whole, *parts = (
+            self._way(blank, dataset, links, operators, edges, sent_s)
+            for operators, edges in (
+                (tuple(range(len(pipeline.operators))), every),
+                *(pipeline.paths if len(pipeline.paths) > 1 else ()),
+            )
+        )
         usd = [self._nominal.egress_usd_per_answer(each) for each in blank.space.placements]
         egress_usd_per_hour = query.requests_per_s * S_PER_HOUR * np.array(usd)
-        layout, configuration = blank.layout, blank.configuration
-        placement = blank.space.layout_placement[layout]
+        placement = blank.space.layout_placement[blank.layout]
         return replace(
             blank,
-            access_s=_sealed(access_s[placement, configuration]),
-            backhaul_s=_sealed((down_s + up_s)[placement, configuration]),
-            backhaul_up_s=_sealed(up_s[placement, configuration]),
-            fixed_s=_sealed(blank.fixed_s + fixed_s[placement]),
+            access_s=whole.access_s,
+            backhaul_s=whole.backhaul_s,
+            backhaul_up_s=whole.backhaul_up_s,
+            fixed_s=whole.fixed_s,
+            ways=tuple(parts or (whole,)),
             cost_usd_per_hour=_sealed(
                 blank.list_price_usd_per_hour + egress_usd_per_hour[placement]
             ),
         )
 
-    def _link_figures(
-        self, space: PlanSpace, dataset: Dataset, links: Links
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return transmission times, shape (placements, C), and propagation delays.
+    def _way(
+        self,
+        view: PlanView,
+        dataset: Dataset,
+        links: Links,
+        operators: tuple[int, ...],
+        edges: Sequence[int],
+        sent_s: dict[tuple[str, str], Floats],
+    ) -> WayView:
+        """Return what is met on some edges and at some operators, under all plans of a view."""
+        space, configuration = view.space, view.configuration
+        access_s, down_s, up_s, fixed_s = self._link_figures(space, dataset, links, edges, sent_s)
+        placement = space.layout_placement[view.layout]
+        option = space.layout_option[view.layout]
+        waits_s = [
+            np.array([each.max_wait_s for _, each in space.options[at]])[option[:, at]]
+            for at in operators
+        ]
+        return WayView(
+            operators,
+            _sealed(access_s[placement, configuration]),
+            _sealed((down_s + up_s)[placement, configuration]),
+            _sealed(up_s[placement, configuration]),
+            _sealed(np.sum(waits_s, axis=0) + fixed_s[placement]),
+        )
 
-        The times are on the access uplink, on all ways down, and on the backhaul up.
+    def _link_figures(
+        self,
+        space: PlanSpace,
+        dataset: Dataset,
+        links: Links,
+        edges: Sequence[int],
+        sent_s: dict[tuple[str, str], Floats],
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return transmission times, shape (placements, C), and propagation delays, on some edges.
+
+        The times are on the access uplink, on all ways down, and on the backhaul up. Those of all
+        sizes on a link are kept in ``sent_s``.
         """
         sizes, number = np.unique(dataset.message_bytes, return_inverse=True)
         number = number.reshape(dataset.message_bytes.shape)
@@ -191,10 +254,11 @@ class PlanViews:
         shape = len(space.placements), len(dataset.message_bytes)
         access_s, down_s, up_s = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         fixed_s = np.zeros(shape[0])
-        sent_s: dict[tuple[str, str], Floats] = {}
         for row, placement in enumerate(space.placements):
-            for link, direction, operator in self._nominal.hops(placement):
-                crossing = Crossing(link, direction, operator, 0.0)
+            for link, direction, edge in self._nominal.hops(placement):
+                if edge not in edges:
+                    continue
+                crossing = Crossing(link, direction, edge, 0.0)
                 fixed_s[row] += links.propagation_s(crossing)
                 way = link, direction
                 if way not in sent_s:
@@ -203,7 +267,7 @@ class PlanViews:
                     down_s[row] += sent_s[way][-1]
                 else:
                     into = access_s if link == ACCESS else up_s
-                    into[row] += sent_s[way][number[:, operator]]
+                    into[row] += sent_s[way][number[:, edge]]
         return access_s, down_s, up_s, fixed_s
 
     def _without_links(self, query: Query, choices: Choices) -> PlanView:
@@ -222,7 +286,6 @@ class PlanViews:
 
         stations, of_option = _kept(self._stations, choices, lambda: _station_kinds(space))
         servers = [np.array([each.servers for _, each in row]) for row in space.options]
-        waits_s = [np.array([each.max_wait_s for _, each in row]) for row in space.options]
         columns = list(enumerate(option.T))
         unknown = np.zeros(0)
         return PlanView(
@@ -236,7 +299,8 @@ class PlanViews:
             access_s=unknown,
             backhaul_s=unknown,
             backhaul_up_s=unknown,
-            fixed_s=np.sum([waits_s[at][row] for at, row in columns], axis=0),
+            fixed_s=unknown,
+            ways=(),
             list_price_usd_per_hour=_sealed(space.list_price_usd_per_hour[number]),
             cost_usd_per_hour=unknown,
             stations=stations,

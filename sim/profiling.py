@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from scenarios.application import Configuration
 from scenarios.slo import SLO
+from sim.prediction import Way
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -89,6 +90,7 @@ class Estimate:
         fixed_s: propagation delays of the plan in seconds.
         transfer_s: nominal transmission time of all messages of a request of mean size, seconds.
         cost_usd_per_hour: list price of the plan and egress; None for a configuration alone.
+        ways: the ways through the operators, if there is more than one.
     """
 
     measurement: Measurement
@@ -98,6 +100,7 @@ class Estimate:
     fixed_s: float = 0.0
     transfer_s: float = 0.0
     cost_usd_per_hour: float | None = None
+    ways: tuple[Way, ...] = ()
 
     @property
     def count(self) -> int:
@@ -116,11 +119,25 @@ class Estimate:
 
     @cached_property
     def latency_s(self) -> Floats:
-        """Latency of each item under the plan over its allowance, no queueing, shape (n,)."""
+        """Latency of each item under the plan over its allowance, no queueing, shape (n,).
+
+        Where operators fork and join, that of the item's slowest way through them.
+        """
         if self.latency_factors is None:
             raise ValueError("a configuration alone has no latency; profile a plan")
-        compute = self.measurement.operator_time_s @ np.array(self.latency_factors)
-        latency = np.asarray(self.fixed_s + compute + self.transfer_s * self.measurement.size)
+        factors, size = np.array(self.latency_factors), self.measurement.size
+        times_s = self.measurement.operator_time_s
+        latency = np.asarray(self.fixed_s + times_s @ factors + self.transfer_s * size)
+        if self.ways:
+            latency = np.max(
+                [
+                    way.fixed_s
+                    + times_s[:, list(way.operators)] @ factors[list(way.operators)]
+                    + (way.access_s + way.backhaul_s) * size
+                    for way in self.ways
+                ],
+                axis=0,
+            )
         latency /= self.measurement.allowance
         latency.setflags(write=False)
         return latency

@@ -1,5 +1,7 @@
 """What the data plane is told: links, stations and routes, at their true speeds."""
 
+from itertools import chain
+
 import numpy as np
 
 from scenarios.application import LanguageModel, Tokens
@@ -95,25 +97,38 @@ class Wiring:
         times_s = dataset.service_time_s[plan.configuration.index].tolist()
         services = self._nominal.services(query, plan)
         crossings = list(self._nominal.crossings(query, plan))
-        operators = len(plan.placement)
-        visits = []
-        for operator in range(operators + 1):
+        edges = self._application.pipeline.edges
+        visits: list[Visit] = []
+
+        def send(edge: int, operator: int, after: tuple[int, ...]) -> tuple[int, ...]:
+            """Let a message cross its links after some visit; return after which it is there."""
             for crossing in crossings:
-                if crossing.operator == operator:
+                if crossing.edge == edge:
                     owner = query.id if crossing.link == ACCESS else None
                     link = self._links[crossing.link, crossing.direction, owner]
-                    visits.append(Visit(operator, None, link, crossing.mean_bytes))
-            if operator < operators:
-                station = deployment.stations[operator].id
-                work: float | Tokens
-                if isinstance(self._application.model(operator, plan.configuration), LanguageModel):
-                    work = dataset.tokens(plan.configuration.index, operator)
-                else:
-                    time_s = times_s[operator] * services[operator].factor
-                    if plan.placement[operator] == DEVICE:
-                        time_s /= state.truth.device_factor
-                    work = time_s * NS_PER_S
-                visits.append(Visit(operator, station, None, work))
+                    visits.append(Visit(operator, None, link, crossing.mean_bytes, after))
+                    after = (len(visits) - 1,)
+            return after
+
+        served: list[tuple[int, ...]] = []  # the visit at which each operator serves
+        for operator in range(len(plan.placement)):
+            ways = [
+                send(edge, operator, () if earlier is None else served[earlier])
+                for edge, (earlier, to) in enumerate(edges)
+                if to == operator
+            ]
+            work: float | Tokens
+            if isinstance(self._application.model(operator, plan.configuration), LanguageModel):
+                work = dataset.tokens(plan.configuration.index, operator)
+            else:
+                time_s = times_s[operator] * services[operator].factor
+                if plan.placement[operator] == DEVICE:
+                    time_s /= state.truth.device_factor
+                work = time_s * NS_PER_S
+            station = deployment.stations[operator].id
+            visits.append(Visit(operator, station, None, work, tuple(chain.from_iterable(ways))))
+            served.append((len(visits) - 1,))
+        send(len(edges), len(plan.placement), served[-1])
         bound_s = query.slo.latency_s
         return Route(
             deployment.number,

@@ -49,7 +49,7 @@ class Domain:
     Args:
         points: features of the configurations, shape (C, D), as from ``planners.encodings``.
         blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
-        upstream: how many leading blocks each of N operators' time depends on, such as
+        upstream: numbers of the blocks that each of N operators' time depends on, such as
             ``pipeline.upstream_knobs``.
 
     Attributes:
@@ -59,9 +59,11 @@ class Domain:
             are one point, as profiling has it.
     """
 
-    def __init__(self, points: Floats, blocks: Sequence[int], upstream: Sequence[int]) -> None:
+    def __init__(
+        self, points: Floats, blocks: Sequence[int], upstream: Sequence[tuple[int, ...]]
+    ) -> None:
         self.accuracy = Grid(points, blocks)
-        known = {reach: _reaching(points, tuple(blocks)[:reach]) for reach in set(upstream)}
+        known = {reach: _reaching(points, blocks, reach) for reach in set(upstream)}
         self.times = [known[reach] for reach in upstream]
 
     def __len__(self) -> int:
@@ -69,8 +71,12 @@ class Domain:
         return len(self.accuracy)
 
 
-def _reaching(points: Floats, widths: tuple[int, ...]) -> tuple[Grid, Integers]:
-    reaching = points[:, : sum(widths)]
+def _reaching(
+    points: Floats, blocks: Sequence[int], reach: tuple[int, ...]
+) -> tuple[Grid, Integers]:
+    """Return the points over some blocks, and which of them each configuration is."""
+    owner = np.repeat(np.arange(len(blocks)), blocks)
+    reaching, widths = points[:, np.isin(owner, reach)], tuple(blocks[block] for block in reach)
     if not widths:
         return Grid(reaching[:1], widths), np.zeros(len(points), dtype=np.int64)
     reaching, point_of = np.unique(reaching, axis=0, return_inverse=True)
@@ -99,7 +105,7 @@ class Cmbo:
         latency_margin: part of the latency bound that is planned for. Below 1 it leaves headroom
             for what profiling does not see: slow devices, weak links.
         blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
-        upstream: how many leading blocks each operator's time depends on, such as
+        upstream: numbers of the blocks that each operator's time depends on, such as
             ``pipeline.upstream_knobs``; by default all.
         prior_accuracy: accuracies that histories tell, shape (C,); surrogates then learn what is
             left.
@@ -124,7 +130,7 @@ class Cmbo:
         latency_quantile: float = 0.95,
         latency_margin: float = 1.0,
         blocks: Sequence[int] | None = None,
-        upstream: Sequence[int] | None = None,
+        upstream: Sequence[tuple[int, ...]] | None = None,
         prior_accuracy: Floats | None = None,
         prior_log_time: Floats | None = None,
     ) -> None:
@@ -132,7 +138,7 @@ class Cmbo:
             domain = points
         else:
             widths = (points.shape[1],) if blocks is None else tuple(blocks)
-            everything = [len(widths)] * factors.shape[1]
+            everything = [tuple(range(len(widths)))] * factors.shape[1]
             domain = Domain(points, widths, everything if upstream is None else upstream)
         count = len(domain)
         self._configuration = configuration

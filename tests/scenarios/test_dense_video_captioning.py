@@ -57,7 +57,7 @@ def test_all_frames_are_decoded_however_few_are_sampled(captioning: DeclaredAppl
 
 
 def test_sampling_does_not_depend_on_what_follows(captioning: DeclaredApplication) -> None:
-    assert captioning.pipeline.upstream_knobs == (1, 2, 4)
+    assert captioning.pipeline.upstream_knobs == ((0,), (0, 1), (0, 1, 2, 3))
 
 
 def test_a_latency_bound_is_that_of_a_description_of_mean_length(
