@@ -4,18 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from scenarios.application import Application, Tokens
 from scenarios.arrivals import ArrivalProcess
 from scenarios.cluster import DEVICE, Cluster, Node
+from scenarios.declaration import DeclaredApplication
 from scenarios.drift import Drift
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_application
+from scenarios.shipped import shipped_application, shipped_applications
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim.blocks.plane import BlocksPlane
@@ -27,6 +30,10 @@ from sim.planner import Planner
 from sim.rate_profile import RateProfile
 from sim.request_rows import RequestRecord, records
 from sim.world import World
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+BRANCHED = "spoken_question"
+"""The example whose operators fork and join."""
 
 FAST_LINK = RateProfile((0,), (10**9,))  # 1 byte per nanosecond
 
@@ -156,8 +163,15 @@ def one_station(
 
 @cache
 def declared(name: str, **changes: object) -> Application:
-    """Return one of the applications that come with the package; made once, as it is slow."""
-    return shipped_application(name, **changes)
+    """Return one of the applications that come with the package, or one of the documentation's.
+
+    It is made once, as it is slow.
+    """
+    if name in shipped_applications():
+        return shipped_application(name, **changes)
+    node = OmegaConf.to_container(OmegaConf.load(EXAMPLES / name / "application" / f"{name}.yaml"))
+    del node["_target_"]
+    return DeclaredApplication(**node | {"tables": str(EXAMPLES / name / "tables")} | changes)
 
 
 def scenario(
@@ -281,8 +295,10 @@ class Restless(Planner):
         batches = [int(rng.integers(1, 5)) for _ in plan.allocation]
         allocation = tuple(
             share
-            if place == DEVICE
+            if place == DEVICE or operator.kind == "llm"  # Engines batch without waiting.
             else replace(share, replicas=int(rng.integers(1, 3)), max_batch=batch, max_wait_s=0.05)
-            for place, share, batch in zip(plan.placement, plan.allocation, batches, strict=True)
+            for operator, place, share, batch in zip(
+                desk.pipeline.operators, plan.placement, plan.allocation, batches, strict=True
+            )
         )
         return Plan(plan.configuration, plan.placement, allocation)

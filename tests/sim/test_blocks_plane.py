@@ -183,6 +183,7 @@ def test_invariant_agreement_of_planes_on_random_networks(network, cuts, horizon
     blocks.finish()
     events.finish()
     assert known(one) == known(other)
+    assert sorted(one.births) == sorted((each.query, each.arrival_ns) for each in one.records)
 
 
 def crowd(kind, queries, births, servers=1, max_batch=1, **queue):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import declared
+from worlds import BRANCHED, declared
 
 from hardware_models.devices import devices, families
 from scenarios.cluster import DEVICE, Cluster, Node
@@ -54,7 +54,7 @@ def reason_or_figures(made, query, plan):
         return str(error)
 
 
-@pytest.mark.parametrize("name", shipped_applications())
+@pytest.mark.parametrize("name", [*shipped_applications(), BRANCHED])
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_property_every_plan_has_finite_figures_or_a_refusal_that_says_why(name, data):

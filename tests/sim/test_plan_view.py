@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Does, declared, run, scenario
+from worlds import BRANCHED, Does, declared, run, scenario
 
 from scenarios.cluster import DEVICE, Cluster, Node
 from scenarios.drift import Drift, DriftEvent
@@ -19,7 +19,7 @@ from sim.blocks.plane import BlocksPlane
 from sim.truth import mean_transmission_s
 from sim.world import World
 
-APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat")
+APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat", BRANCHED)
 WIDE = Choices((100, 50), (1, 4), (1, 2), max_wait_s=0.03, cores=(1, 3))
 
 

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from worlds import Restless, declared, scenario
+from worlds import BRANCHED, Restless, declared, scenario
 
 from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
@@ -60,10 +60,21 @@ def test_invariant_agreement_of_planes_under_drift(name, seed):
     assert frames["queries"].select("completed", "shed").sum().sum_horizontal().item() > 100
 
 
-@pytest.mark.parametrize("name", shipped_applications())
+@pytest.mark.parametrize("name", [*shipped_applications(), BRANCHED])
 @pytest.mark.parametrize("queues", QUEUES, ids=QUEUE_NAMES)
 def test_invariant_agreement_of_planes_on_every_application(name, queues):
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
     cluster = Cluster(NODES, **queues)
     frames = agree(Scenario(declared(name), cluster, workload=workload, horizon_s=300.0), seed=1)
-    assert frames["queries"]["requests"].sum() > 0
+    assert frames["queries"]["completed"].sum() > 0
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_invariant_agreement_of_planes_under_drift_where_operators_fork_and_join(name):
+    workload = Workload(0.1, lifetime_mean_s=80.0, lifetime_min_s=20.0)
+    application = declared(BRANCHED, requests_per_s=1.0, window_s=40.0)
+    world = Scenario(
+        application, Cluster(NODES), workload=workload, drift=Drift(DRIFTS[name]), horizon_s=120.0
+    )
+    frames = agree(world, seed=2)
+    assert frames["queries"]["completed"].sum() > 20
