@@ -1,7 +1,7 @@
 """Every shipped planner serves, or at least survives, every shipped application."""
 
 import pytest
-from worlds import declared, run
+from worlds import BRANCHED, declared, run
 
 from planners import CheapestFeasible, VideoStorm
 from scenarios.cluster import Cluster, Node
@@ -17,7 +17,7 @@ PLANNERS = [CheapestFeasible(samples=16, budget_s=300.0), VideoStorm(samples=16,
 
 
 @pytest.mark.parametrize("planner", PLANNERS, ids=lambda each: type(each).__name__)
-@pytest.mark.parametrize("name", shipped_applications())
+@pytest.mark.parametrize("name", [*shipped_applications(), BRANCHED])
 def test_a_planner_with_time_enough_serves_queries_of_every_application(name, planner):
     workload = Workload(0.005, lifetime_mean_s=900.0, lifetime_min_s=300.0)
     made = run(

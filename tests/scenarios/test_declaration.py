@@ -113,6 +113,7 @@ def declare(tables, change=None, **keys):
 
 
 DELETE = "(taken away)"
+BOTH = ["sample", "see"]
 
 
 def test_figures_are_those_of_the_tables(tables):
@@ -198,6 +199,44 @@ def test_what_an_operator_runs_never_depends_on_later_knobs(tables):
         declare(tables, change)
 
 
+def test_an_operator_awaits_those_that_it_names_and_gets_a_message_from_each(tables):
+    sizes = {"see": ["rates.frames", 7], "sample": 300}
+    application = declare(
+        tables, {"operators.tell.after": ["see", "sample"], "operators.tell.message_bytes": sizes}
+    )
+    pipeline = application.pipeline
+    assert pipeline.after == ((), (0,), (1, 0))
+    assert pipeline.edges == ((None, 0), (0, 1), (1, 2), (0, 2))
+    assert [path.operators for path in pipeline.paths] == [(0, 1, 2), (0, 2)]
+    assert [path.edges for path in pipeline.paths] == [(0, 1, 2, 4), (0, 3, 4)]
+    frames = np.array([10, 10, 5, 5, 1, 1])
+    assert application.datasets["day"].message_bytes == pytest.approx(
+        np.column_stack([np.full(6, 5000), frames * 100, frames * 7, np.full(6, 300)])
+    )
+
+
+def test_only_knobs_on_the_ways_to_an_operator_decide_its_work(tables):
+    hear = {
+        "kind": "cpu",
+        "after": ["sample"],
+        "knobs": {"ears": [2, 1]},
+        "service_time_s": 0.1,
+        "message_bytes": 1,
+    }
+    node = copy.deepcopy(DECLARATION) | {"tables": str(tables)}
+    *before, tell = node["operators"].items()
+    tell[1].update(after=["see", "hear"], message_bytes={"see": 1, "hear": 1})
+    node["operators"] = dict([*before, ("hear", hear), tell])
+    pipeline = DeclaredApplication(**node).pipeline
+    assert [knob.name for knob in pipeline.knobs] == ["rate", "network", "ears"]
+    assert pipeline.upstream_knobs == ((0,), (0, 1), (0, 2), (0, 1, 2))
+    configuration = pipeline.configuration(rate=5, network="small", ears=1)
+    assert pipeline.operator_key(2, configuration) == (5, 1)
+    hear["service_time_s"] = "networks.seconds"
+    with pytest.raises(ValueError, match=r"hear.service_time_s=networks.seconds: .*rate, ears"):
+        DeclaredApplication(**node)
+
+
 def test_tables_may_be_parquet_and_larger_than_the_application(tables):
     (tables / "rates.csv").unlink()
     frame = pl.DataFrame(TABLES["rates"]).with_columns(pl.col("rate").cast(pl.Float64))
@@ -223,6 +262,30 @@ BAD = [
         "another name",
     ),
     ({"operators.see": 3}, "application.operators.see=3", "must be a mapping"),
+    ({"operators.see.after": "sample"}, "see.after=sample: must be a list of names of", ""),
+    ({"operators.see.after": ["tell"]}, "see.after=[tell]: tell does not stand before", "sample)"),
+    ({"operators.see.after": ["see"]}, "see.after=[see]: see does not stand before see", ""),
+    ({"operators.tell.after": ["se"]}, "tell.after=[se]: se does not stand", "(nearest: see)"),
+    (
+        {"operators.see.after": []},
+        "see.after=[]: only sample, the first, gets the",
+        "one of sample",
+    ),
+    ({"operators.see.after": ["sample"] * 2}, "after=[sample, sample]: must not name", "twice"),
+    ({"operators.sample.after": ["see"]}, "sample.after=[see]: the first operator gets", ""),
+    ({"operators.tell.after": ["sample"]}, "operators.see: nothing comes after it; only tell", ""),
+    ({"operators.tell.after": BOTH}, "message_bytes=300: must map each of sample, see to", ""),
+    (
+        {"operators.tell.after": BOTH, "operators.tell.message_bytes": {"sample": 1}},
+        "application.operators.tell.message_bytes.see: is missing",
+        "sample, see",
+    ),
+    (
+        {"operators.tell.after": BOTH, "operators.tell.message_bytes": {"seen": 1, "sample": 2}},
+        "application.operators.tell.message_bytes.seen=1: no such key",
+        "nearest: see",
+    ),
+    ({"operators.see.message_bytes": {"sample": 1}}, "see.message_bytes=", "must be a number"),
     ({"operators.see.knob": {}}, "operators.see.knob={}: no such key", "nearest: knobs"),
     ({"operators.see.network": DELETE}, "application.operators.see.network: is missing", ""),
     ({"operators.sample.message_bytes": DELETE}, "sample.message_bytes: is missing", ""),

@@ -1,7 +1,8 @@
 """Views and predictions in bulk say what the desk says of single plans; the truth is guarded."""
 
+from dataclasses import replace
 from functools import cache
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from sim.world import World
 
 APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat", BRANCHED)
 WIDE = Choices((100, 50), (1, 4), (1, 2), max_wait_s=0.03, cores=(1, 3))
+SPACES = [*product(APPLICATIONS[:-1], (Choices(), WIDE)), (BRANCHED, Choices())]
 
 
 class Stop(BaseException):
@@ -74,8 +76,7 @@ def drawn(data, desk, choices):
     return query, view, data.draw(st.lists(st.integers(0, len(view) - 1), min_size=1, max_size=6))
 
 
-@pytest.mark.parametrize("application", APPLICATIONS)
-@pytest.mark.parametrize("choices", [Choices(), WIDE])
+@pytest.mark.parametrize(("application", "choices"), SPACES)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_property_a_view_has_the_figures_of_its_plans(application, choices, data):
@@ -102,8 +103,7 @@ def test_property_a_view_has_the_figures_of_its_plans(application, choices, data
             assert (kind.servers, kind.thread_percent) == (share.servers, share.thread_percent)
 
 
-@pytest.mark.parametrize("application", APPLICATIONS)
-@pytest.mark.parametrize("choices", [Choices(), WIDE])
+@pytest.mark.parametrize(("application", "choices"), SPACES)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), samples=st.integers(2, 40))
 def test_property_predictions_in_bulk_equal_those_of_single_plans(
@@ -126,6 +126,52 @@ def test_property_predictions_in_bulk_equal_those_of_single_plans(
         one = desk.predict(query, plan, estimate)
         assert mean_s[number] == pytest.approx(one.latency_mean_s, rel=1e-9)
         assert quantile_s[number] == pytest.approx(one.latency_quantile_s, rel=1e-9)
+
+
+def test_latency_without_queueing_is_that_of_the_slowest_way():
+    desk, world = busy_desk(BRANCHED)
+    query = desk.waiting[0]
+    view, nominal = desk.view(query), world.office.nominal
+    slowest = set()
+    for number in range(0, len(view), len(view) // 50):
+        plan = view.plan(number)
+        crossings = list(nominal.crossings(query, plan))
+        estimate = desk.profile(query, plan, 16)
+        times_s = estimate.measurement.operator_time_s * estimate.latency_factors
+        ways_s = []
+        for path in desk.pipeline.paths:
+            met = [crossing for crossing in crossings if crossing.edge in path.edges]
+            moved_s = sum(
+                8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing) for crossing in met
+            )
+            fixed_s = sum(nominal.propagation_s(query, crossing) for crossing in met)
+            served_s = times_s[:, list(path.operators)].sum(axis=1)
+            ways_s.append(fixed_s + served_s + moved_s * estimate.measurement.size)
+        assert estimate.latency_s == pytest.approx(np.max(ways_s, axis=0))
+        slowest.update(np.argmax(ways_s, axis=0).tolist())
+    assert slowest == {0, 1}
+
+
+def test_branches_may_part_on_their_way_up_and_no_message_may_move_down():
+    desk, _ = busy_desk(BRANCHED)
+    query = desk.waiting[0]
+    view, places = desk.view(query), ("device", "edge", "cloud")
+    seen = {view.plan(number).placement for number in range(0, len(view), 37)}
+    ranks = {tuple(map(places.index, placement)) for placement in seen}
+    assert all(a <= b <= c <= e and a <= d <= e for a, b, c, d, e in ranks)
+    assert any(c > d for _, _, c, d, _ in ranks)
+    plan = next(
+        view.plan(number)
+        for number in range(len(view))
+        if view.plan(number).placement[2:] == ("cloud", "edge", "cloud")
+    )
+    back = replace(
+        plan,
+        placement=(*plan.placement[:4], "edge"),
+        allocation=(*plan.allocation[:4], plan.allocation[3]),
+    )
+    with pytest.raises(PlannerError, match="data move up only"):
+        desk.fits(query, back)
 
 
 def test_plans_may_be_named_by_any_sequence_and_times_by_one_row():
@@ -309,10 +355,11 @@ def test_the_truth_is_what_the_world_knows(application):
         dataset = world.scenario.application.datasets[query.dataset]
         assert truth.accuracy == pytest.approx(dataset.expected_accuracy(hidden.content[-1][1]))
         assert truth.operator_time_s == pytest.approx(dataset.service_time_s, rel=0.05)
-        rtt_s = truth.view.fixed_s - view.fixed_s
         nominal_s = world.scenario.network.link(query.technology).rtt_s
-        assert rtt_s[here.all(axis=1)] == pytest.approx(0.0)
-        assert rtt_s[~here.all(axis=1)] == pytest.approx(hidden.access_rtt_s - nominal_s)
+        for true_way, way in zip(truth.view.ways, view.ways, strict=True):
+            rtt_s = true_way.fixed_s - way.fixed_s
+            assert rtt_s[here.all(axis=1)] == pytest.approx(0.0)
+            assert rtt_s[~here.all(axis=1)] == pytest.approx(hidden.access_rtt_s - nominal_s)
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)

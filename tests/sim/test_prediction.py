@@ -12,7 +12,7 @@ from scenarios.requests import RequestBlock
 from scenarios.slo import SLO
 from sim.data_plane import StationSpec
 from sim.events_plane import EventsPlane
-from sim.prediction import Prediction, StationLoad, mean_wait_s, sojourn
+from sim.prediction import Prediction, StationLoad, Way, mean_wait_s, sojourn
 
 LOADS = st.floats(0.01, 0.98)
 SERVICES = st.floats(1e-4, 10)
@@ -52,6 +52,30 @@ def test_without_load_or_variation_the_prediction_is_the_sum_of_the_parts():
     assert mean == pytest.approx(1.06)
     assert tail == pytest.approx(1.06, rel=1e-3)
     assert busy == pytest.approx((0.0, 0.0), abs=1e-9)
+
+
+def test_where_operators_fork_the_slowest_way_counts():
+    """One way takes 0.2 + 0.3 s and an upload of 0.1 s, one 0.2 + 0.9 s; both 0.5 s more."""
+    ways = [Way((0, 1), 0.1, 0.0, 0.0, 0.5), Way((0, 2), 0.0, 0.0, 0.0, 0.5)]
+
+    def predict(rate, *some):
+        loads = [StationLoad(1)] * 3
+        return sojourn(
+            rate, [0.2, 0.3, 0.9], loads, [0.1], 0.0, 0.5, 0.0, 0.95, None, (1.0, 1.0), 0.0,
+            StationLoad(1), some,
+        )  # fmt: skip
+
+    mean, tail, _ = predict(1e-12, *ways)
+    assert mean == pytest.approx(1.6)
+    assert tail == pytest.approx(1.6, rel=1e-3)
+    loaded = [predict(0.8, *some) for some in (ways, ways[:1], ways[1:])]
+    assert loaded[0][:2] == loaded[2][:2]
+    assert loaded[1][0] < loaded[2][0]
+    assert loaded[0][2] == pytest.approx((0.16, 0.24, 0.72))
+    # Of M/D/1: waits at 0.16 and at 0.72 on the second way, none of the first's.
+    waits_s = 0.2 * 0.16 / (2 * 0.84) + 0.9 * 0.72 / (2 * 0.28)
+    assert loaded[0][0] == pytest.approx(1.6 + waits_s)
+    assert predict(1.2, *ways[:1])[0] == inf, "the other branch never catches up"
 
 
 def test_the_backhaul_is_a_queue_that_others_fill_too():

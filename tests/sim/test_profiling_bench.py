@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
-from worlds import declared, queries_at, run, scenario
+from worlds import BRANCHED, declared, queries_at, run, scenario
 
 from scenarios.cluster import Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
@@ -67,6 +67,25 @@ def test_only_items_that_an_operator_has_not_seen_run_again():
     assert run.device_s == pytest.approx(15 * times[:2].sum() + 20 * times[2:].sum())
     assert run.prefix_reused == 0
     assert made.run(second, np.arange(10), workers=1).prefix_reused == 2
+
+
+def test_an_operator_on_one_branch_does_not_run_again_for_knobs_of_another():
+    application = declared(BRANCHED)
+    [dataset] = application.datasets.values()
+    made = ProfilingBench(application, dataset, np.ones(1), ("query", 1), 0, CORRELATION)
+    known = {"frames": 8, "input_px": 448, "recogniser": "hubert-xlarge", "model": "InternVL2-2B"}
+    configuration = application.pipeline.configuration
+    made.measure(configuration(**known), np.arange(10))
+    names = [operator.name for operator in application.operators]
+    for change, again in (
+        ({"frames": 4}, ("sample", "encode", "respond")),
+        ({"recogniser": "wav2vec2-base"}, ("listen", "respond")),
+        ({"model": "InternVL2-8B"}, ("respond",)),
+    ):
+        other = configuration(**known | change)
+        times = dataset.service_time_s[other.index]
+        run = made.run(other, np.arange(10), workers=1)
+        assert run.device_s == pytest.approx(10 * sum(times[names.index(name)] for name in again))
 
 
 class TestDesk:

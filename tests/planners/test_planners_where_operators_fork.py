@@ -1,0 +1,61 @@
+"""Every planner keeps the contract where operators fork and join, as it does on a chain."""
+
+import pytest
+from worlds import BRANCHED, declared, run
+
+from planners import (
+    ILP,
+    Chameleon,
+    CheapestFeasible,
+    CherryPick,
+    Compass,
+    Greedy,
+    INFaaS,
+    JellyBean,
+    RandomFeasible,
+    VideoStorm,
+    Vulcan,
+)
+from scenarios.cluster import Cluster, Node
+from scenarios.scenario import Scenario
+from scenarios.workload import Workload
+from sim import check_planner, check_worlds
+
+PLANNERS = [
+    ILP,
+    Chameleon,
+    CheapestFeasible,
+    pytest.param(CherryPick, marks=pytest.mark.slow),
+    Compass,
+    Greedy,
+    INFaaS,
+    JellyBean,
+    RandomFeasible,
+    VideoStorm,
+    Vulcan,
+]
+NODES = {
+    "edge": Node("edge", "g2-standard-8", standby=1),
+    "cloud": Node("cloud", "a2-highgpu-1g", count=2),
+}
+
+
+@pytest.mark.parametrize("planner", PLANNERS, ids=lambda each: each.__name__)
+def test_it_keeps_the_contract(planner, monkeypatch):
+    monkeypatch.setattr(
+        check_worlds, "shipped_application", lambda _, **changes: declared(BRANCHED, **changes)
+    )
+    check_planner(planner(), other_process=False)
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [ILP(), Compass(budget_s=15.0), Greedy(), VideoStorm(), Vulcan(budget_s=15.0)],
+    ids=lambda each: type(each).__name__,
+)
+def test_it_serves_requests(planner):
+    workload = Workload(0.02, lifetime_mean_s=300.0, lifetime_min_s=60.0)
+    world = Scenario(declared(BRANCHED), Cluster(NODES), workload=workload, horizon_s=400.0)
+    made = run(world, planner)
+    assert made.planner_errors == []
+    assert made.book.outcomes["completed"] > 20
