@@ -83,3 +83,15 @@ def test_every_key_of_an_operator_is_explained():
             names = value if key in ("network", "language_model") else [key]
             for name in names:
                 assert name in ("kind", "knobs") or name in explained, name
+
+
+def test_the_example_that_forks_is_as_the_page_shows_it_and_runs(monkeypatch, tmp_path):
+    from lab import simulate
+
+    monkeypatch.chdir(DOCS / "examples" / "spoken_question")
+    file = Path("application/spoken_question.yaml").read_text(encoding="utf-8").splitlines()
+    _, shown = blocks("text")
+    assert set(shown.splitlines()) - {"    ..."} <= set(file)
+    words = "compass-sim --config-dir . application=spoken_question horizon_s=120 figures=false"
+    monkeypatch.setattr(sys, "argv", [*words.split(), f"hydra.run.dir={tmp_path / 'run'}"])
+    assert simulate.main() == 0
