@@ -1,7 +1,8 @@
 """Traces in the JSON format of Chrome's tracing, which Perfetto opens (ui.perfetto.dev).
 
 A query is a process, a lane of requests that do not overlap a thread. A request is a slice that
-holds those of its operators; how many queries are served well is a counter, and what the planner
+holds those of its operators; those that work at the same time, where operators fork, are on threads
+below it. How many queries are served well is a counter, and what the planner
 decided are instants of a process of their own. Times are simulated microseconds.
 """
 
@@ -40,7 +41,7 @@ def events(
     described = {row["query"]: row for row in queries.iter_rows(named=True)}
     seen: set[tuple[int, int]] = set()
     for request in requests:
-        process, thread = request.query + 1, request.lane + 1
+        process, thread = request.query + 1, request.lane * request.tracks + 1
         if (process, 0) not in seen:
             seen.add((process, 0))
             words = f"query {request.query}"
@@ -49,13 +50,15 @@ def events(
             yield _named("process_name", process, 0, words)
         if (process, thread) not in seen:
             seen.add((process, thread))
-            yield _named("thread_name", process, thread, f"requests {thread}")
+            for track in range(request.tracks):
+                name = f"requests {request.lane + 1}" + f", branch {track + 1}" * (track > 0)
+                yield _named("thread_name", process, thread + track, name)
         yield {
             **_slice(f"request {request.number}", process, thread, request.start_s, request.end_s),
             "args": {"outcome": request.outcome},
         }
         for each in request.slices:
-            yield _slice(each.name, process, thread, each.start_s, each.end_s)
+            yield _slice(each.name, process, thread + each.track, each.start_s, each.end_s)
 
 
 def write(found: Iterable[Event], file: TextIO) -> int:

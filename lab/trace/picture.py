@@ -1,4 +1,7 @@
-"""A trace as a picture: requests in rows, coloured by what their time went into."""
+"""A trace as a picture: requests in rows, coloured by what their time went into.
+
+Operators that work at the same time, where they fork, share a row.
+"""
 
 from collections.abc import Sequence
 
@@ -13,6 +16,8 @@ MOST = 60
 """Requests that a picture shows."""
 
 ROW_IN = 0.11
+HEIGHT = 0.8
+"""Part of a row that a request fills."""
 
 
 def picture(requests: Sequence[TracedRequest]) -> Figure:
@@ -29,12 +34,13 @@ def picture(requests: Sequence[TracedRequest]) -> Figure:
         axes = figure.subplots()
     for row, request in enumerate(shown):
         axes.plot([request.start_s, request.end_s], [row, row], color=GREY, lw=0.5, zorder=1)
+        height = HEIGHT / request.tracks
         for each in request.slices:
             axes.barh(
-                row,
+                row + (each.track - (request.tracks - 1) / 2) * height,
                 each.end_s - each.start_s,
                 left=each.start_s,
-                height=0.8,
+                height=height,
                 color=colors[each.part],
                 hatch=hatches[each.part],
                 edgecolor="white",

@@ -1,11 +1,17 @@
-"""The requests of a run as slices of time, on lanes where none overlap."""
+"""The requests of a run as slices of time, on lanes where none overlap.
 
-from collections.abc import Iterator
+Where operators fork and join, a lane has several tracks, each for operators that follow each other.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import polars as pl
+from omegaconf import OmegaConf
 
 from lab.errors import InputError
 from lab.run_directory import planner_directories
@@ -26,6 +32,7 @@ class Slice:
         part: what the time went into, such as ``compute``.
         start_s: its begin in simulated seconds.
         end_s: its end.
+        track: track of the lane, from 0.
     """
 
     name: str
@@ -33,6 +40,7 @@ class Slice:
     part: str
     start_s: float
     end_s: float
+    track: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,17 @@ class TracedRequest:
         query: number of its query.
         number: its number within the query.
         lane: lane of the query on which it overlaps no other.
+        tracks: tracks that the lane has.
         start_s: its birth.
         end_s: its end.
         outcome: how it ended.
-        slices: where its time went, one after the other; none unless it was completed.
+        slices: where its time went, one after the other on a track; none unless it was completed.
     """
 
     query: int
     number: int
     lane: int
+    tracks: int
     start_s: float
     end_s: float
     outcome: str
@@ -129,15 +139,34 @@ def requests_of(
     return rows.sort("query", "arrival_s", "number").collect()
 
 
-def traced(rows: pl.DataFrame) -> Iterator[TracedRequest]:
+def after_of(run: Path) -> Mapping[str, Sequence[str]]:
+    """Return, for the operators of a run that say so, those that each awaits.
+
+    Args:
+        run: directory of the run.
+    """
+    declared = OmegaConf.select(OmegaConf.load(run / "config.yaml"), "application.operators") or {}
+    return {name: each["after"] for name, each in declared.items() if each.get("after") is not None}
+
+
+def traced(
+    rows: pl.DataFrame, after: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Iterator[TracedRequest]:
     """Yield requests, each on the first lane of its query that is free at its birth.
 
     Args:
         rows: as `requests_of` returns them.
+        after: those that operators await, of which it is not just the one before.
     """
     operators = [
         name.removesuffix("_compute_s") for name in rows.columns if name.endswith("_compute_s")
     ]
+    awaited = {
+        operator: tuple(after.get(operator, operators[max(0, at - 1) : at]))
+        for at, operator in enumerate(operators)
+    }
+    track_of = _tracks(awaited)
+    tracks = 1 + max(track_of.values())
     query, busy, free, lanes = -1, list[tuple[float, int]](), list[int](), 0
     for row in rows.iter_rows(named=True):
         if row["query"] != query:
@@ -150,19 +179,68 @@ def traced(rows: pl.DataFrame) -> Iterator[TracedRequest]:
         else:
             lane, lanes = lanes, lanes + 1
         heappush(busy, (end_s, lane))
-        slices = tuple(_slices(row, operators))
-        yield TracedRequest(query, row["number"], lane, start_s, end_s, row["outcome"], slices)
+        slices = () if row["latency_s"] is None else tuple(_slices(row, awaited, track_of))
+        outcome = row["outcome"]
+        yield TracedRequest(query, row["number"], lane, tracks, start_s, end_s, outcome, slices)
 
 
-def _slices(row: dict[str, float | None], operators: list[str]) -> Iterator[Slice]:
-    """Yield where the time of a completed request went; parts that took no time left out."""
-    at_s = row["arrival_s"]
-    assert at_s is not None
-    steps = [(operator, part) for operator in operators for part in ORDER]
+def _tracks(awaited: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    """Return a track for each operator: that of the first that it awaits, unless it is taken."""
+    tracks: dict[str, int] = {}
+    going_on = set()
+    for operator, some in awaited.items():
+        if some and some[0] not in going_on:
+            tracks[operator] = tracks[some[0]]
+            going_on.add(some[0])
+        else:
+            tracks[operator] = len(set(tracks.values()))
+    return tracks
+
+
+def _slices(
+    row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]], track_of: Mapping[str, int]
+) -> Iterator[Slice]:
+    """Yield where the time of a completed request went; parts that took no time left out.
+
+    What several operators send to a join is shown from when the last of them is done. Only the sum
+    of the messages' times is known; when the last has arrived is told by what comes after it.
+    """
     assert sorted(ORDER) == sorted(PARTS)
-    for operator, part in (*steps, (ANSWER, "transfer_s")):
-        took_s = row[f"{operator}_{part}"]
+    sent_part, *parts = ORDER
+    latest_s = _latest(row, awaited)
+    done_s: dict[str, float] = {}
+    for operator, some in awaited.items():
+        sent_s = max((done_s[each] for each in some), default=row["arrival_s"])
+        at_s = sent_s + row[f"{operator}_{sent_part}"]
+        if len(some) > 1:
+            at_s = max(sent_s, min(at_s, latest_s[operator]))
+        times_s = [at_s - sent_s, *(row[f"{operator}_{part}"] for part in parts)]
+        yield from _in_turn(operator, ORDER, times_s, sent_s, track_of[operator])
+        done_s[operator] = sent_s + sum(times_s)
+    *_, last = awaited
+    yield from _in_turn(
+        ANSWER, [sent_part], [row[f"{ANSWER}_{sent_part}"]], done_s[last], track_of[last]
+    )
+
+
+def _latest(row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+    """Return by when a request must have come to each operator, to be completed when it was."""
+    sent_part, *parts = ORDER
+    by_s = dict.fromkeys(awaited, row["ended_s"] - row[f"{ANSWER}_{sent_part}"])
+    for operator in reversed(list(awaited)):
+        by_s[operator] -= sum(row[f"{operator}_{part}"] for part in parts)
+        some = awaited[operator]
+        sent_s = row[f"{operator}_{sent_part}"] if len(some) == 1 else 0.0
+        for each in some:
+            by_s[each] = min(by_s[each], by_s[operator] - sent_s)
+    return by_s
+
+
+def _in_turn(
+    operator: str, parts: Sequence[str], times_s: Sequence[float], at_s: float, track: int
+) -> Iterator[Slice]:
+    for part, took_s in zip(parts, times_s, strict=True):
         if took_s:
             name = part.removesuffix("_s")
-            yield Slice(f"{operator} {name}", operator, name, at_s, at_s + took_s)
+            yield Slice(f"{operator} {name}", operator, name, at_s, at_s + took_s, track)
             at_s += took_s

@@ -55,11 +55,11 @@ def trace(options: argparse.Namespace) -> int:
     from lab.figure_style import DPI
     from lab.trace.perfetto import events, write
     from lab.trace.picture import picture
-    from lab.trace.slices import requests_of, run_of, traced
+    from lab.trace.slices import after_of, requests_of, run_of, traced
 
     run = run_of(options.directory, options.planner)
     rows = requests_of(run, options.start_s, options.end_s, options.query, MOST)
-    requests = list(traced(rows))
+    requests = list(traced(rows, after_of(run)))
     ids = rows["query"].unique().to_list()
     start_s, end_s = options.start_s, options.end_s
 

@@ -1,15 +1,17 @@
 """``compass-lab trace``: what Perfetto is given is what the table of requests says."""
 
 import json
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
 from matplotlib import image
+from worlds import BRANCHED, EXAMPLES
 
-from lab import run
+from lab import run, simulate
 from lab.tools import main
-from lab.trace.slices import traced
+from lab.trace.slices import after_of, traced
 from sim.request_table import PARTS
 
 SCENE = ["experiment=speech_small", "planner=videostorm", "horizon_s=120", "requests=true"]
@@ -55,6 +57,58 @@ def test_requests_on_one_lane_never_overlap_and_lanes_are_no_more_than_needed(ro
         starts, ends = of_query["arrival_s"].to_numpy(), of_query["ended_s"].to_numpy()
         at_once = max(int(np.sum((starts <= at) & (ends > at))) for at in starts)
         assert count == max(1, at_once)
+
+
+@pytest.fixture(scope="module")
+def branched(tmp_path_factory):
+    """Run the example whose operators fork and join."""
+    path = tmp_path_factory.mktemp("branched") / "run"
+    words = (
+        f"compass-sim --config-dir . application={BRANCHED} planner=videostorm "
+        f"horizon_s=300 requests=true figures=false hydra.run.dir={path}"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(EXAMPLES / BRANCHED)
+        patch.setattr(sys, "argv", words.split())
+        assert simulate.main() == 0
+    return path
+
+
+def test_operators_that_work_at_the_same_time_are_on_tracks_of_their_own(branched):
+    found = pl.read_parquet(branched / "requests" / "part-*.parquet")
+    found = found.filter(outcome="completed").sort("query", "arrival_s", "number")
+    assert found.height > 20
+    at_once = 0
+    for request, row in zip(
+        traced(found, after_of(branched)), found.iter_rows(named=True), strict=True
+    ):
+        assert request.tracks == 2
+        by_name = {each.name: each for each in request.slices}
+        begins = [each.start_s for each in request.slices]
+        assert min(begins) == request.start_s
+        assert max(each.end_s for each in request.slices) == pytest.approx(request.end_s)
+        for track in range(2):
+            ends = [request.start_s]
+            for each in (each for each in request.slices if each.track == track):
+                assert each.start_s >= ends[-1] - 1e-9
+                ends.append(each.end_s)
+        for operator in ("sample", "encode", "listen", "respond"):
+            each = by_name[f"{operator} compute"]
+            assert each.end_s - each.start_s == pytest.approx(row[f"{operator}_compute_s"])
+        done_s = [by_name[f"{operator} compute"].end_s for operator in ("encode", "listen")]
+        assert min(done_s) <= max(done_s) <= by_name["respond compute"].start_s + 1e-9
+        listen, encode = by_name["listen compute"], by_name["encode compute"]
+        assert {listen.track, encode.track} == {0, 1}
+        at_once += listen.start_s < encode.end_s
+    assert at_once
+
+
+def test_a_run_that_forks_is_traced_and_drawn(branched):
+    assert main(["trace", str(branched)]) == 0
+    events = json.loads((branched / "trace.json").read_text())["traceEvents"]
+    names = {each["args"]["name"] for each in events if each["name"] == "thread_name"}
+    assert {"requests 1", "requests 1, branch 2"} <= names
+    assert (branched / "trace.png").is_file()
 
 
 def test_the_trace_holds_all_requests_and_opens_as_json(directory, rows, capsys):
