@@ -92,6 +92,16 @@ def test_branches_that_reach_a_link_at_one_moment_cross_it_in_order_of_the_route
 
 
 @both_planes
+@pytest.mark.parametrize(("b_bytes", "c_bytes"), [(30.0, 4.0), (4.0, 30.0)])
+def test_so_do_branches_that_reach_it_from_different_stations(kind, b_bytes, c_bytes):
+    operators = [(A, 10.0, {}), (B, 20.0, {A: ()}), (C, 20.0, {A: ()})]
+    operators.append((D, 5.0, {B: [(0, b_bytes)], C: [(0, c_bytes)]}))
+    plane, recording = plane_of(kind, graph(0, operators), [1])
+    plane.advance(FOREVER)
+    assert recording.records[0].transfer_ns == [0, 0, 0, int(b_bytes + b_bytes + c_bytes), 0]
+
+
+@both_planes
 @pytest.mark.parametrize(("b_ns", "end_ns"), [(20.0, 61), (100.0, 211)])
 def test_a_request_that_fails_on_a_branch_ends_once_the_others_are_done(kind, b_ns, end_ns):
     """The second is to be done by 56, when C would take it at 61: it sheds it. B serves it."""
