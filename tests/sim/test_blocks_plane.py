@@ -76,7 +76,7 @@ def routes(draw, deployment, stations, links):
         return [(draw(st.sampled_from(links)) + number, mean)] if draw(st.booleans()) else []
 
     visited = [spec for spec in stations if draw(st.integers(0, 3))]
-    graphs = draw(st.booleans())
+    graphs = draw(st.integers(0, 2)) > 0
     operators, loose = [], set()
     for at, spec in enumerate(visited):
         mean = draw(st.sampled_from((5.0, 30.0)))
