@@ -28,6 +28,7 @@ from sim.request_rows import (
     operators_of,
     queueing_at,
 )
+from sim.work import NEVER
 
 MANY = 512
 """Births after which those born are sent on, while their rows are at hand."""
@@ -45,6 +46,7 @@ def give_birth(  # noqa: PLR0915
     rows, rows_f, free, out, born, counts = t.rows, t.rows_f, t.free, t.out, t.born, t.counts
     ended, flights = t.ended, t.flights
     state, segments, arrivals = sources.state, sources.segments, sources.arrivals
+    next_ns = sources.next_ns
     active, sizes, lengths = sources.active, sources.size, sources.length
     allowances, variability = sources.allowance, sources.variability
     any_size, any_length = len(sizes) > 0, len(lengths) > 0
@@ -56,6 +58,9 @@ def give_birth(  # noqa: PLR0915
     i = first
     while i < len(active):
         source = active[i]
+        if next_ns[source] >= until_ns:
+            i += 1
+            continue
         position, count = state[source].position, state[source].count
         close_ns = min(until_ns, state[source].close_ns)
         number = state[source].number
@@ -103,6 +108,7 @@ def give_birth(  # noqa: PLR0915
                 left += 1
             position += 1
         state[source].position = position
+        next_ns[source] = arrivals[source, position] if position < count else NEVER
         state[source].segment = segment
         if rows_left == 0 and position < count and arrivals[source, position] < close_ns:
             break

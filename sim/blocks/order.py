@@ -4,18 +4,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scenarios.compiled import compiled
+from scenarios.compiled import compiled, inlined
 from sim.blocks.routes import LaidRoute
 from sim.blocks.tables import (
     LINK,
     NONE,
     STATION,
     Ints,
+    Order,
     Records,
 )
+from sim.request_rows import AT
+from sim.work import NEVER
 
 
-def arrange(stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) -> Ints:
+def arrange(rows: Ints, stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) -> Order:
     """Return the stops of all routes in an order that follows each of them.
 
     Besides, note in ``stops`` which are *inline*: links and stations with one server and no
@@ -23,6 +26,7 @@ def arrange(stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) ->
     once, since nothing that is not there yet can come before it.
 
     Args:
+        rows: requests under way.
         stops: the stops.
         visits: the visits of all routes.
         routes: the routes that are in use, by deployment.
@@ -40,7 +44,32 @@ def arrange(stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) ->
             "routes go round in a circle of stations and links; "
             "the block data plane needs them to lead forward"
         )
-    return order[:count]
+    order = order[:count]
+    inline = stops["inline"][order] == 1
+    first = order[inline]
+    stops["place"][first] = np.arange(len(first))
+    due_ns = np.empty(len(first), dtype=np.int64)
+    _note_due(rows, stops, first, due_ns)
+    return Order(first, order[~inline], due_ns)
+
+
+@compiled
+def _note_due(rows: Ints, stops: Records, inline: Ints, due_ns: Ints) -> None:
+    for i in range(len(inline)):
+        due_ns[i] = next_ns(rows, stops, inline[i])
+
+
+@inlined
+def next_ns(rows: Ints, stops: Records, stop: int) -> int:
+    """Return when an inline stop goes on with what it has; NEVER if it has nothing."""
+    at_ns = NEVER
+    if stops[stop].serving_first != NONE:
+        at_ns = rows[stops[stop].serving_first, AT]
+    if stops[stop].waiting_first != NONE:
+        at_ns = min(at_ns, stops[stop].free_ns)
+    if stops[stop].arriving_first != NONE:
+        at_ns = min(at_ns, rows[stops[stop].arriving_first, AT])
+    return at_ns
 
 
 @compiled

@@ -37,6 +37,7 @@ from sim.blocks.tables import (
     TERMS,
     TOKENS,
     VISIT,
+    Order,
     Pool,
     Table,
     Tables,
@@ -60,7 +61,8 @@ for _list in ("arriving", "waiting", "serving"):
 _BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
 
 BLOCK_REQUESTS = 4096
-"""Births that a block aims at: their rows fit into the second level of a cache."""
+"""Births that a block aims at, or one for each source where those are more: their rows fit into the
+second level of a cache, and looking at all sources and stops costs little for each."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
 
@@ -92,7 +94,7 @@ class BlocksPlane:
         self._terms = np.zeros(64, dtype=TERMS)
         self._pool = RowPool(0)
         self._tables: Tables | None = None
-        self._order: np.ndarray | None = None
+        self._order: Order | None = None
         self._block_ns = FIRST_BLOCK_NS
         sink = self._stops.take()
         self._stops.rows[sink] = _BLANK
@@ -313,20 +315,23 @@ class BlocksPlane:
         self._sources.fill(cut_ns)
         if self._order is None:
             self._forget_routes()
-            self._order = arrange(self._stops.rows, self._visits.rows, self._routes)
+            self._order = arrange(
+                self._pool.rows, self._stops.rows, self._visits.rows, self._routes
+            )
         sources, first, births = self._sources.arrays(), 0, 0
         while True:
             before = int(self._pool.counts[BORN])
             first = move(self._current(), sources, self._order, first, cut_ns)
             births += int(self._pool.counts[BORN]) - before
-            if first == len(sources.active) + len(self._order):
+            if first == len(sources.active) + len(self._order.others):
                 break
             self._tell()
             if self._pool.counts[FREE] < self._most_branches:
                 self._grow()
         elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
         if births:
-            self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * BLOCK_REQUESTS // births)
+            aim = max(BLOCK_REQUESTS, len(sources.active))
+            self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * aim // births)
         elif elapsed_ns == self._block_ns:
             self._block_ns *= 2
         self._sources.retire(cut_ns)

@@ -16,6 +16,7 @@ from sim.blocks.tables import (
     Sources,
     Table,
 )
+from sim.slots import grown
 from sim.work import NEVER
 
 Kind = TypeVar("Kind", bound=np.generic)
@@ -36,7 +37,10 @@ class SourceBook:
         self._arrivals = np.empty((0, 0), dtype=np.int64)
         self._factors: dict[str, Floats] = {name: np.empty((0, 0)) for name in COLUMNS}
         self._variability: Floats = np.empty((0, 0, 0))
+        self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self._active: Ints | None = None
+        self._filled_ns = 0  # up to when every open source has its births drawn
+        self._closes_ns = NEVER  # when the first of them closes
 
     def open(self, query: int, blocks: Iterator[RequestBlock]) -> None:
         """Open a source."""
@@ -45,6 +49,9 @@ class SourceBook:
         self._blocks[row] = blocks
         state = self._state.rows[row]
         self._state.rows[row] = 0
+        self._next_ns = grown(self._next_ns, row + 1)
+        self._next_ns[row] = NEVER
+        self._filled_ns = 0
         state["query"], state["close_ns"], state["last_ns"] = query, NEVER, -1
         segment = self._segments.take()
         self._segments.rows[segment] = (-1, NONE, NONE, NONE)
@@ -62,6 +69,7 @@ class SourceBook:
         """Let no request be born at a time or later."""
         state = self._state.rows[self._row_of[query]]
         state["close_ns"] = min(int(state["close_ns"]), at_ns)
+        self._closes_ns = min(self._closes_ns, at_ns)
 
     def direct(self, at_ns: int, query: int, visit: int, deployment: int) -> None:
         """Let births from a time on follow the route that begins at a visit."""
@@ -90,19 +98,24 @@ class SourceBook:
 
     def fill(self, until_ns: int) -> None:
         """Draw births until every open source has one at a time or later, or has no more."""
+        if until_ns <= self._filled_ns:
+            return
         state, active = self._state.rows, self.active
-        short = active[
-            (state["last_ns"][active] < until_ns)
-            & (state["close_ns"][active] > state["last_ns"][active])
-            & (state["exhausted"][active] == 0)
-        ]
-        for row in short.tolist():
+        for row in active[self._drawn_until_ns() < until_ns].tolist():
             while state["last_ns"][row] < until_ns and not state["exhausted"][row]:
                 block = next(self._blocks[row], None)
                 if block is None:
                     state["exhausted"][row] = 1
                 else:
                     self._append(row, block)
+        self._filled_ns = int(self._drawn_until_ns().min(initial=NEVER))
+
+    def _drawn_until_ns(self) -> Ints:
+        """Return up to when each open source has its births drawn; NEVER if it has no more."""
+        state, active = self._state.rows, self.active
+        last_ns = state["last_ns"][active]
+        more = (state["exhausted"][active] == 0) & (state["close_ns"][active] > last_ns)
+        return np.where(more, last_ns, NEVER)
 
     def _append(self, row: int, block: RequestBlock) -> None:
         """Put births behind those of a source that are still to come."""
@@ -128,6 +141,8 @@ class SourceBook:
         state["position"], state["count"] = 0, left + more
         if more:
             state["last_ns"] = block.arrival_ns[-1]
+        if left + more:
+            self._next_ns[row] = self._arrivals[row, 0]
 
     def _make_room(self, births: int) -> None:
         sources, room = self._arrivals.shape
@@ -144,6 +159,8 @@ class SourceBook:
 
     def retire(self, now_ns: int) -> None:
         """Forget sources that will give birth no more."""
+        if now_ns < self._closes_ns:
+            return
         state, active = self._state.rows, self.active
         over = active[state["close_ns"][active] <= now_ns]
         for row in over.tolist():
@@ -155,6 +172,7 @@ class SourceBook:
             self._state.give_back(row)
         if len(over):
             self._active = None
+        self._closes_ns = int(state["close_ns"][self.active].min(initial=NEVER))
 
     @property
     def active(self) -> Ints:
@@ -169,6 +187,7 @@ class SourceBook:
         """Return what compiled code reads."""
         return Sources(
             self._state.rows,
+            self._next_ns,
             self.active,
             self._segments.rows,
             self._arrivals,

@@ -71,6 +71,7 @@ STOP = _record(
     capacity=INT,
     factors_at=INT,  # where its batch factors begin in ``factors``
     model=INT,  # the language model that it serves
+    place=INT,  # of an inline stop: its index in ``Order.inline``
 )
 """A stop: a station, a link, a fork or join of one route, or the sink, where requests that are done
 await the cut. A fork's steps are the visits at which its branches begin; a join's the visit that
@@ -195,11 +196,26 @@ class Tables(NamedTuple):
     slots: Ints
 
 
+class Order(NamedTuple):
+    """The stops of all routes in an order that follows each of them.
+
+    Args:
+        inline: the inline ones; see ``sim.blocks.order``.
+        others: those that must wait for all arrivals before a cut.
+        due_ns: when each inline one goes on with what it kept beyond the last cut; else NEVER.
+    """
+
+    inline: Ints
+    others: Ints
+    due_ns: Ints
+
+
 class Sources(NamedTuple):
     """Where requests are born.
 
     Args:
         state: the sources.
+        next_ns: when each gives birth next, as far as it is drawn; else NEVER.
         active: those that may still give birth.
         segments: routes in time, chained by ``next``.
         arrivals: births that are drawn, by source, shape (sources, room).
@@ -210,6 +226,7 @@ class Sources(NamedTuple):
     """
 
     state: Records
+    next_ns: Ints
     active: Ints
     segments: Records
     arrivals: Ints

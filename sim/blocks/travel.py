@@ -1,11 +1,12 @@
 """How requests travel within a block: born at sources, from stop to stop, to their end."""
 
-from scenarios.compiled import in_place
+from scenarios.compiled import in_place, inlined
 from sim.blocks.births import give_birth
 from sim.blocks.branches import settle, take_fork, take_join
 from sim.blocks.disciplines import take_ranked
 from sim.blocks.generation import take_generation
 from sim.blocks.lists import end, push, stay, wait
+from sim.blocks.order import next_ns
 from sim.blocks.stops import cross, order_out, serve_alone, take_bounded, take_link, take_station
 from sim.blocks.tables import (
     BOUNDED,
@@ -21,6 +22,7 @@ from sim.blocks.tables import (
     SINK_STOP,
     STATION,
     Ints,
+    Order,
     Sources,
     Tables,
 )
@@ -32,7 +34,7 @@ MANY = 96
 
 
 @in_place
-def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) -> int:
+def move(t: Tables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
     """Move all requests up to a cut.
 
     Args:
@@ -44,21 +46,22 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
 
     Returns:
         Where rows ran out, to be called again with: the number of a source, or the number of
-        sources plus the place of a fork in the order. The number of both if the cut is reached.
+        sources plus the place of a fork among the other stops. The number of both if the cut is
+        reached.
     """
     rows, stops = t.rows, t.stops
     if first == 0:
         _resume(t, order, until_ns)
-        _send_on(t, until_ns)
+        _send_on(t, order.due_ns, until_ns)
     last = len(sources.active)
     while first < last:
         first = give_birth(t, sources, first, until_ns)
         ran_out = t.counts[OUT] <= MANY
-        _send_on(t, until_ns)
+        _send_on(t, order.due_ns, until_ns)
         if first < last and ran_out:
             return first
     first = last + _take_others(t, order, first - last, until_ns)
-    if first < last + len(order):
+    if first < last + len(order.others):
         return first
     slot = stops[SINK_STOP].arriving_first
     stops[SINK_STOP].arriving_first = stops[SINK_STOP].arriving_last = NONE
@@ -73,43 +76,38 @@ def move(t: Tables, sources: Sources, order: Ints, first: int, until_ns: int) ->
 
 
 @in_place
-def _resume(t: Tables, order: Ints, until_ns: int) -> None:
+def _resume(t: Tables, order: Order, until_ns: int) -> None:
     """Let inline stops take what they still have, which comes before all that will reach them.
 
     From the last such stop to the first, lest what one lets go overtake what another has.
     """
-    stops = t.stops
-    for i in range(len(order) - 1, -1, -1):
-        stop = order[i]
-        if stops[stop].inline and (
-            stops[stop].arriving_first != NONE
-            or stops[stop].waiting_first != NONE
-            or stops[stop].serving_first != NONE
-        ):
-            _take(t, stop, until_ns)
+    inline, due_ns = order.inline, order.due_ns
+    for i in range(len(inline) - 1, -1, -1):
+        if due_ns[i] < until_ns:
+            _take(t, inline[i], until_ns)
+            due_ns[i] = next_ns(t.rows, t.stops, inline[i])
 
 
 @in_place
-def _take_others(t: Tables, order: Ints, first: int, until_ns: int) -> int:
+def _take_others(t: Tables, order: Order, first: int, until_ns: int) -> int:
     """Take stops through the block that had to wait for all arrivals before the cut.
 
     Returns:
-        The place of the fork at which rows ran out, or the number of stops.
+        The place of the fork at which rows ran out, or the number of these stops.
     """
-    for i in range(first, len(order)):
-        stop = order[i]
-        if t.stops[stop].inline:
-            continue
+    others = order.others
+    for i in range(first, len(others)):
+        stop = others[i]
         done = _take(t, stop, until_ns)
         if t.counts[OUT] > 0:
             if t.stops[stop].servers > 1 or t.stops[stop].kind == GENERATION:
                 order_out(t.rows, t.out, t.counts[OUT], t.keys, t.slots)
-            _send_on(t, until_ns)
+            _send_on(t, order.due_ns, until_ns)
         elif len(t.branches) > 0:
             settle(t)
         if not done:
             return i
-    return len(order)
+    return len(others)
 
 
 @in_place
@@ -133,9 +131,20 @@ def _take(t: Tables, stop: int, until_ns: int) -> bool:
     return True
 
 
+@inlined
+def note(due_ns: Ints, place: int, at_ns: int) -> None:
+    """Note that an inline stop goes on at a time, if not before."""
+    due_ns[place] = min(due_ns[place], at_ns)
+
+
 @in_place
-def _send_on(t: Tables, until_ns: int) -> None:
-    """Send rows in ``out`` on, as far as they get before the cut without having to be sorted."""
+def _send_on(  # noqa: PLR0912
+    t: Tables, due_ns: Ints, until_ns: int
+) -> None:
+    """Send rows in ``out`` on, as far as they get before the cut without having to be sorted.
+
+    It is noted when inline stops go on with what they keep beyond the cut.
+    """
     rows, rows_f, stops = t.rows, t.rows_f, t.stops
     visits, steps = t.visits, t.steps
     n = t.counts[OUT]
@@ -154,8 +163,12 @@ def _send_on(t: Tables, until_ns: int) -> None:
                 else:
                     push(rows, stops, SINK_STOP, slot, now_ns)
                 break
-            if now_ns >= until_ns or not stops[stop].inline:
+            if not stops[stop].inline:
                 push(rows, stops, stop, slot, now_ns)
+                break
+            if now_ns >= until_ns:
+                push(rows, stops, stop, slot, now_ns)
+                note(due_ns, stops[stop].place, now_ns)
                 break
             if stops[stop].kind == LINK:
                 now_ns = cross(rows, rows_f, stops, visits, steps, slot, visit, stop, now_ns)
@@ -168,6 +181,7 @@ def _send_on(t: Tables, until_ns: int) -> None:
             if start_ns >= until_ns:
                 rows[slot, AT] = now_ns
                 wait(rows, stops, stop, slot)
+                note(due_ns, stops[stop].place, freed_ns)
                 break
             now_ns = serve_alone(
                 rows,
@@ -185,6 +199,7 @@ def _send_on(t: Tables, until_ns: int) -> None:
             stops[stop].free_ns = now_ns
             if now_ns >= until_ns:
                 stay(rows, stops, stop, slot)
+                note(due_ns, stops[stop].place, now_ns)
                 break
     t.counts[OUT] = 0
     if len(t.branches) > 0:
