@@ -10,6 +10,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -75,9 +76,10 @@ class Setup:
 
     def config_of(self, planner: str) -> DictConfig:
         """Return the configuration that runs one of the planners alone."""
+        if self.alone:
+            return self.config
         config = self.config.copy()
-        if not self.alone:
-            config.planner = config.planner.compare[planner]
+        config.planner = config.planner.compare[planner]
         return config
 
 
@@ -111,8 +113,9 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     """
     config = config.copy()
     OmegaConf.set_struct(config, False)
-    _check_one_planner(overrides)
-    _replace_whole_mappings(config, overrides)
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    _check_one_planner(parsed)
+    _replace_whole_mappings(config, parsed)
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
@@ -279,9 +282,9 @@ def _children(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(node)
 
 
-def _check_one_planner(overrides: Sequence[str]) -> None:
+def _check_one_planner(overrides: Sequence[Override]) -> None:
     """Refuse a list of planners, which Hydra merges into one."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in overrides:
         value = override.value()
         if override.key_or_group == "planner" and isinstance(value, list):
             raise InputError(
@@ -290,14 +293,13 @@ def _check_one_planner(overrides: Sequence[str]) -> None:
             )
 
 
-def _replace_whole_mappings(config: DictConfig, overrides: Sequence[str]) -> None:
+def _replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -> None:
     """Apply overrides that set a whole mapping, which Hydra merges into the one that is there.
 
     Those that empty any, such as ``cluster.nodes={}``, and those of open mappings, such as
     ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    for number, override in enumerate(parsed):
+    for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()
         node = OmegaConf.select(config, key) if isinstance(value, dict) else None
         if node is None:
@@ -306,7 +308,7 @@ def _replace_whole_mappings(config: DictConfig, overrides: Sequence[str]) -> Non
         if value == {}:
             OmegaConf.update(config, key, {}, merge=False)
         elif key in OPEN_MAPPINGS and not override.is_add():
-            later = [one.key_or_group for one in parsed[number + 1 :]]
+            later = [one.key_or_group for one in overrides[number + 1 :]]
             named = {str(name) for name in value} | {
                 one.removeprefix(f"{key}.").partition(".")[0] for one in later
             }

@@ -116,5 +116,7 @@ def settings_schema() -> DictConfig:
 
 def register() -> None:
     """Make the schema and the resolvers known to Hydra; doing so twice does no harm."""
-    ConfigStore.instance().store(name="schema", node=settings_schema(), provider="compass-sim")
+    store = ConfigStore.instance()
+    if "schema.yaml" not in store.repo:
+        store.store(name="schema", node=settings_schema(), provider="compass-sim")
     OmegaConf.register_new_resolver("half", lambda value: value / 2, replace=True)

@@ -24,10 +24,12 @@ class CompassSweeper(BasicSweeper):
         Raises:
             InputError: it is not there.
         """
+        from lab.job_loader import JobLoader
         from lab.launchers import prepare
 
         prepare(config)
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        context = HydraContext(JobLoader(hydra_context.config_loader), hydra_context.callbacks)
+        super().setup(hydra_context=context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all jobs.
