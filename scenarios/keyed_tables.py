@@ -30,6 +30,7 @@ class KeyedTable:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._typed: dict[tuple[str, Column], pl.Series] = {}
         self._arranged: dict[Any, NDArray[Any]] = {}
 
     @cached_property
@@ -47,6 +48,11 @@ class KeyedTable:
         Raises:
             TableError: there is no such column, or a value in it is not allowed.
         """
+        if (column, rule) not in self._typed:
+            self._typed[column, rule] = self._checked(column, rule)
+        return self._typed[column, rule]
+
+    def _checked(self, column: str, rule: Column) -> pl.Series:
         frame = self.frame
         if column not in frame.columns:
             known = [one for one in frame.columns if one not in PROVENANCE]
