@@ -1,5 +1,6 @@
 """What runs the jobs of a sweep: whether it is there, what its processes need, and how it fails."""
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -59,6 +60,8 @@ def prepare(config: DictConfig) -> None:
         with read_write(config):
             # Jobs that have finished already end at once, and would make it hand out many together.
             launcher.batch_size = "1"
+        # A process for each core needs no threads for each core.
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")
     elif name == "ray":
         _check_answer(ray_address(config))
         os.environ.setdefault(
@@ -108,6 +111,17 @@ def enter(hydra: HydraConf) -> None:
             f"hydra.sweep.dir={directory}: {gethostname()} does not see the folder of the sweep; "
             "name one that all machines share"
         )
+
+
+@cache
+def settle() -> None:
+    """Keep what the first job of a process has loaded out of every further collection of garbage.
+
+    Modules, tables and compiled code stay until the end, and to visit them again takes longer than
+    to compose a job.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @cache

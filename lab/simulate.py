@@ -124,7 +124,7 @@ def job(config: Any) -> int:
     from omegaconf import OmegaConf
 
     from lab.held import held
-    from lab.launchers import enter
+    from lab.launchers import enter, settle
     from lab.sweep_news import telling
 
     hydra = HydraConfig.get()
@@ -140,7 +140,9 @@ def job(config: Any) -> int:
             label = f"job {hydra.job.num} ({', '.join(overrides)}): "
             return attempt(config, overrides, directory, label)
 
-    return telling(task, Path(hydra.sweep.dir), hydra.job.num)
+    status = telling(task, Path(hydra.sweep.dir), hydra.job.num)
+    settle()
+    return status
 
 
 def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
