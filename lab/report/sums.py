@@ -5,7 +5,10 @@ tables give the same bytes, whichever thread read which part first.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from lab.errors import InputError, one_line
@@ -13,13 +16,19 @@ from lab.figure_data import PARTS
 from lab.report.sweep import Sweep
 from sim.results import SCHEMAS
 
-# So many runs are read at once: enough to keep all cores busy, few enough to keep memory small.
-AT_ONCE = 16
 WINDOW_S = ("active_s", "deployed_s", "met_s", "late_s", "inaccurate_s", "too_dear_s")
-
-
-def _added_s(seconds: pl.Expr) -> pl.Expr:
-    return (seconds * 1e9).round().cast(pl.Int64).sum() / 1e9
+WINDOW_SUMS = {
+    "run": pl.String,
+    "window": pl.Int64,
+    **dict.fromkeys(("start_s", "end_s", *WINDOW_S), pl.Float64),
+}
+OPERATOR_SUMS = {
+    "run": pl.String,
+    "operator": pl.String,
+    "at": pl.Int64,
+    "completed": pl.Int64,
+    **dict.fromkeys(PARTS, pl.Float64),
+}
 
 
 def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -35,37 +44,33 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises:
         InputError: a table cannot be read.
     """
-    windows: list[pl.DataFrame] = []
-    operators: list[pl.DataFrame] = []
-    runs = sweep.runs["run"].to_list()
+    names = sweep.runs["run"].to_list()
     window_parts, operator_parts = sweep.parts("windows"), sweep.parts("operators")
-    for at in range(0, len(runs), AT_ONCE):
-        queries = []
-        some = [run for run in runs[at : at + AT_ONCE] if run in window_parts]
-        for run in some:
-            table = pl.scan_parquet(window_parts[run])
-            queries.append(_by_window(table, run))
-            if run in operator_parts:
-                queries.append(_by_operator(pl.scan_parquet(operator_parts[run]), table, run))
+
+    def of_run(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         try:
-            frames = pl.collect_all(queries, engine="streaming")
+            windows, served = _by_window(run, window_parts[run])
+            return windows, _by_operator(run, operator_parts.get(run, []), served)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputError(f"{sweep.directory}: {_unreadable(sweep, some, error)}") from None
-        for frame in frames:
-            (operators if "operator" in frame.columns else windows).append(frame)
-    order = pl.DataFrame({"run": runs}).with_row_index("number")
-    return (
-        _joined(windows, order, ("window",), ("start_s", "end_s", *WINDOW_S)),
-        _joined(operators, order, ("at", "operator", "completed"), PARTS),
-    )
+            raise InputError(f"{sweep.directory}: {_unreadable(sweep, run, error)}") from None
+
+    # So many runs at once keep all cores busy, and memory small.
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        found = list(pool.map(of_run, [run for run in names if run in window_parts]))
+    windows = pl.concat([pl.DataFrame(schema=WINDOW_SUMS), *(one for one, _ in found)])
+    operators = pl.concat([pl.DataFrame(schema=OPERATOR_SUMS), *(one for _, one in found)])
+    order = pl.DataFrame({"run": names}, schema={"run": pl.String}).with_row_index("number")
+    return _in_order(windows, order, "window"), _in_order(operators, order, "at")
 
 
-def _by_window(table: pl.LazyFrame, run: str) -> pl.LazyFrame:
+def _by_window(run: str, paths: list[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return sums by window, and how many requests each row of the table completed, if any."""
     late = ~pl.col("latency_met")
     inaccurate = ~late & ~pl.col("accuracy_met")
     dear = pl.col("latency_met") & pl.col("accuracy_met") & ~pl.col("cost_met")
     missed = ~pl.col("met")
-    return (
+    table = pl.scan_parquet(paths)
+    sums = (
         table.group_by("window")
         .agg(
             pl.col("start_s").min(),
@@ -84,27 +89,79 @@ def _by_window(table: pl.LazyFrame, run: str) -> pl.LazyFrame:
         )
         .select(pl.lit(run).alias("run"), "window", "start_s", "end_s", *WINDOW_S)
     )
+    served = table.select("query", "window", "completed").filter(pl.col("completed") > 0)
+    windows, rows = pl.collect_all([sums, served], engine="streaming")
+    return windows, rows
 
 
-def _by_operator(table: pl.LazyFrame, windows: pl.LazyFrame, run: str) -> pl.LazyFrame:
-    """Return sums by operator; windows say how many requests a mean was taken over."""
-    return (
-        table.with_row_index("at")
-        .join(windows.select("query", "window", "completed"), on=["query", "window"])
-        .group_by("operator")
-        .agg(
-            pl.col("at").min(),
-            pl.col("completed").sum(),
-            *(_added_s(pl.col(f"{part}_s") * pl.col("completed")).alias(part) for part in PARTS),
-        )
-        .select(pl.lit(run).alias("run"), "operator", "at", "completed", *PARTS)
-    )
+def _added_s(seconds: pl.Expr) -> pl.Expr:
+    return (seconds * 1e9).round().cast(pl.Int64).sum() / 1e9
 
 
-def _unreadable(sweep: Sweep, runs: Sequence[str], error: Exception) -> str:
+def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.DataFrame:
+    """Return sums by operator.
+
+    A run writes a row for each operator of each window that completed requests, in the order of
+    the windows: so rows need not be joined, which would take most of a report's time.
+
+    Args:
+        run: name of the run.
+        paths: the parts of its table of operators.
+        served: ``query``, ``window`` and ``completed`` of such windows.
+    """
+    at, completed = 0, 0
+    names: list[str] = []
+    added_ns: dict[str, list[int]] = {name: [] for name in PARTS}
+    for path in paths:
+        part = pl.read_parquet(path, columns=list(SCHEMAS["operators"]))
+        if part.is_empty():
+            continue
+        if not names:
+            first = part.row(0, named=True)
+            names = part.filter(query=first["query"], window=first["window"])["operator"].to_list()
+            added_ns = {name: [0] * len(names) for name in PARTS}
+        rows = served.slice(at, part.height // len(names))
+        if rows.is_empty():  # The run was killed between the writing of one table and of the other.
+            break
+        part = part.head(rows.height * len(names))
+        if not _follows(part, names, rows):
+            raise pl.exceptions.ShapeError(
+                f"{run}/operators/{path.name} has other rows than its windows, or another order"
+            )
+        at += rows.height
+        count = rows["completed"].to_numpy()
+        completed += int(count.sum())
+        for name, added in added_ns.items():
+            mean_s = part[f"{name}_s"].to_numpy().reshape(-1, len(names))
+            for operator in range(len(names)):  # Column by column, in arrays that caches hold.
+                times_ns = np.rint(mean_s[:, operator] * count * 1e9).astype(np.int64)
+                added[operator] += int(times_ns.sum())
+    rows_ns = {
+        "run": [run] * len(names),
+        "operator": names,
+        "at": range(len(names)),
+        "completed": [completed] * len(names),
+        **added_ns,
+    }
+    schema = {**OPERATOR_SUMS, **dict.fromkeys(PARTS, pl.Int64)}
+    return pl.DataFrame(rows_ns, schema=schema).with_columns(pl.col(PARTS) / 1e9)
+
+
+def _follows(part: pl.DataFrame, names: Sequence[str], rows: pl.DataFrame) -> bool:
+    """Tell whether each row of windows has one of each operator, in that order."""
+    operators, n = part["operator"], len(names)
+    same = operators.head(n).to_list() == list(names)
+    same = same and operators.slice(n).equals(operators.head(part.height - n))
+    for key in ("query", "window"):
+        keys = part[key].to_numpy().reshape(-1, n)
+        same = same and bool((keys == rows[key].to_numpy()[:, None]).all())
+    return same
+
+
+def _unreadable(sweep: Sweep, run: str, error: Exception) -> str:
     """Name the first part file that cannot be read, or else say what polars says."""
     for table in ("windows", "operators"):
-        for paths in sweep.parts(table, runs).values():
+        for paths in sweep.parts(table, [run]).values():
             for path in paths:
                 try:
                     found = pl.read_parquet_schema(path)
@@ -118,12 +175,6 @@ def _unreadable(sweep: Sweep, runs: Sequence[str], error: Exception) -> str:
     return one_line(error)
 
 
-def _joined(
-    frames: list[pl.DataFrame], order: pl.DataFrame, names: Sequence[str], times: Sequence[str]
-) -> pl.DataFrame:
-    """Return the frames as one, in the order of the runs; their columns are there without rows."""
-    if not frames:
-        kinds = {"run": pl.String, **dict.fromkeys(names, pl.Int64)}
-        schema = {**kinds, **dict.fromkeys(times, pl.Float64)}
-        return pl.DataFrame(schema=schema | {"operator": pl.String} if "at" in names else schema)
-    return pl.concat(frames).join(order, on="run").sort("number", names[0]).drop("number")
+def _in_order(sums: pl.DataFrame, order: pl.DataFrame, within: str) -> pl.DataFrame:
+    """Return sums in the order of the runs."""
+    return sums.join(order, on="run").sort("number", within).drop("number")

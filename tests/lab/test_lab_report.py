@@ -8,16 +8,19 @@ from html.parser import HTMLParser
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from lab import read_sweep
 from lab.api import run
 from lab.bootstrap import mean_interval
 from lab.comparison import from_runs
 from lab.errors import InputError
+from lab.figure_data import PARTS
 from lab.report.analysis import against, analyse
 from lab.report.claims import claims
 from lab.report.pareto import dominators
 from lab.report.settings import planner_names, short_texts, swept_keys
+from lab.report.sums import totals
 from lab.run_directory import read_summary, write_summary
 from lab.tools import main
 from planners import CheapestFeasible, Greedy
@@ -47,6 +50,10 @@ def sweep(made, tmp_path):
 
 def spoil(directory, **values):
     write_summary(directory, read_summary(directory) | values)
+
+
+def reverse(file):
+    pl.read_parquet(file).reverse().write_parquet(file)
 
 
 # Frames
@@ -83,6 +90,26 @@ def test_parts_of_latency_add_up_to_the_mean_of_the_windows(made):
     both = sums.join(means, on=["setting", "planner"])
     assert both.height == 4
     np.testing.assert_allclose(both["queueing"], both["mean"], rtol=1e-6)
+
+
+def test_operators_are_summed_as_if_each_row_looked_its_window_up(sweep):
+    # A run that was killed has windows whose operators were not written any more.
+    [*_, last] = sorted((sweep / "3" / "operators").iterdir())
+    last.unlink()
+    read = read_sweep(sweep)
+    keys = ["run", "query", "window"]
+    weight = pl.col("completed")
+    expected = (
+        read.operators.join(read.windows.select(*keys, weight), on=keys)
+        .group_by("run", "operator")
+        .agg(weight.sum(), *((pl.col(f"{one}_s") * weight).sum().alias(one) for one in PARTS))
+        .sort("run", "operator")
+        .collect()
+    )
+    _, found = totals(read)
+    assert found["run"].unique(maintain_order=True).to_list() == list("0124567")
+    found = found.sort("run", "operator").drop("at")
+    assert_frame_equal(found, expected, check_row_order=True, rel_tol=1e-6)
 
 
 def test_time_and_goodput_over_time_agree_with_the_summaries(made):
@@ -303,6 +330,10 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
         (lambda it: (it / "0" / "summary.json").write_text("{") and it, "cannot be read as JSON"),
         (lambda it: (it / "0" / "summary.json").write_text("{}") and it, "is no summary of a run"),
         (lambda it: (it / "0" / "config.yaml").unlink() or it, "no configuration of a run"),
+        (
+            lambda it: reverse(it / "0" / "operators" / "part-00001.parquet") or it,
+            "0/operators/part-00001.parquet has other rows than its windows, or another order",
+        ),
         (
             lambda it: (it / "0" / "windows" / "part-00000.parquet").write_text("x") and it,
             "0/windows/part-00000.parquet is no Parquet file",
