@@ -69,10 +69,11 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Any]:
 
 
 @contextmanager
-def sweep_progress(runs: int) -> Iterator[Callable[[str, str], None]]:
+def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], None]]:
     """Show a bar over the runs of a sweep; yield what is to be told of each what it printed.
 
-    There is no bar where standard output is not a terminal. What runs printed is shown above the
+    There is no bar where standard output is not a terminal, nor an end to it where nobody knows how
+    many runs there will be. What runs printed is shown above the
     bar, or written to the stream that it was printed to.
     """
     screen, out, err = console(), sys.stdout, sys.stderr
@@ -88,10 +89,9 @@ def sweep_progress(runs: int) -> Iterator[Callable[[str, str], None]]:
     columns = (
         TextColumn("sweep"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} runs"),
+        TextColumn("{task.completed:,.0f}" + ("" if runs is None else f" of {runs:,}") + " runs"),
         TimeElapsedColumn(),
-        TextColumn("to go"),
-        TimeRemainingColumn(),
+        *(() if runs is None else (TextColumn("to go"), TimeRemainingColumn())),
     )
     with Progress(*columns, console=screen, transient=True, redirect_stderr=err.isatty()) as bar:
         task = bar.add_task("", total=runs)

@@ -11,6 +11,8 @@ OF_COMPARED = (
     "several planners are compared, whose own keys are under planner.compare.NAME; write "
     "planner.compare.NAME.KEY=VALUE, or choose one planner by planner=NAME"
 )
+COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
+"""Packages whose exceptions speak of the configuration, not of a fault of ours."""
 TYPE_NAMES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
-COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
-"""Packages whose exceptions speak of the configuration, not of a fault of ours."""
 MOST_NAMED = 10
 """Jobs that failed which are named, of many."""
 
@@ -72,7 +70,7 @@ def main() -> int:
 
     from lab.compose import VERSION_BASE
     from lab.console import complain
-    from lab.errors import InputError, composition_sentence, raised_by
+    from lab.errors import COMPOSING, InputError, composition_sentence, raised_by
     from lab.schemas import register
     from lab.sweep import BrokenSweepError, Outcome
 

@@ -12,6 +12,10 @@ from lab.run_directory import JOBS, write_aside
 
 Job = Sequence[str]
 """The overrides of one job."""
+TAKEN = (
+    "holds a sweep already; add resume=true to go on with it, name another directory or remove "
+    "this one"
+)
 NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<broken>-?\d+\.\d+)")
 
 
@@ -56,10 +60,7 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
     before: list[list[str]] = []
     if file.exists():
         if not resume:
-            raise InputError(
-                f"{where}: holds a sweep already; add resume=true to go on with it, name another "
-                "directory or remove this one"
-            )
+            raise InputError(f"{where}: {TAKEN}")
         try:
             before = [list(map(str, job)) for job in safe_load(file.read_text(encoding="utf-8"))]
         except (OSError, YAMLError, TypeError) as error:

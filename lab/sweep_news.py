@@ -61,12 +61,12 @@ def telling(task: Callable[[], int], sweep: Path, job: int) -> int:
 
 
 @contextmanager
-def listening(sweep: Path, runs: int) -> Iterator[dict[int, int | None]]:
+def listening(sweep: Path, runs: int | None = None) -> Iterator[dict[int, int | None]]:
     """Show what jobs tell, and how many there were, while the body runs.
 
     Args:
         sweep: the directory of the sweep.
-        runs: how many jobs there are.
+        runs: how many jobs there are, if that is known.
 
     Yields:
         The exit status of each job that has ended, by its number, filled as jobs end.

@@ -1,0 +1,143 @@
+"""Sweepers that are not ours, which search: they run by any launcher, and go on where they were."""
+
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
+
+from lab.objective import objective
+from lab.run_directory import SUMMARY, read_summary
+from lab.simulate import main
+
+SHORT = ("experiment=speech_small", "horizon_s=20", "figures=false", "planner=greedy")
+CLIMB = (*SHORT, "hydra/sweeper=climbing", "workload.rate=1", "hydra.sweep.dir=here")
+
+
+class Climbing(Sweeper):
+    """Doubles a key while what it gets grows, two values at a time."""
+
+    def __init__(self, key, most):
+        self.key, self.most = key, most
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments):
+        if self.most > 9:
+            raise RuntimeError("too high")
+        found = []
+        while len(found) < 2 or (found[-1] > found[-2] and len(found) < self.most):
+            fixed = [one for one in arguments if not one.startswith(f"{self.key}=")]
+            values = [2 ** (len(found) + step) for step in range(2)]
+            jobs = [[*fixed, f"{self.key}={value}"] for value in values]
+            returned = self.launcher.launch(jobs, initial_job_idx=len(found))
+            found += [job.return_value for job in returned]
+        OmegaConf.save({"found": found}, Path(self.config.hydra.sweep.dir) / "found.yaml")
+
+
+Climbing.__module__ = "hydra_plugins.climbing"  # Hydra takes sweepers from such modules alone.
+
+
+@pytest.fixture
+def compass(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    target = f"{Climbing.__module__}.{Climbing.__name__}"
+    node = {"_target_": target, "key": "workload.rate", "most": 4}
+    ConfigStore.instance().store(group="hydra/sweeper", name="climbing", node=node)
+    module = ModuleType(Climbing.__module__)
+    module.Climbing = Climbing
+    monkeypatch.setitem(sys.modules, Climbing.__module__, module)
+    monkeypatch.setitem(Plugins.instance().class_name_to_class, target, Climbing)
+
+    def start(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["compass-sim", "-m", *arguments])
+        status = main()
+        return status, *capsys.readouterr()
+
+    yield start
+    ConfigStore.instance().repo["hydra"]["sweeper"].pop("climbing.yaml")
+
+
+def found():
+    return OmegaConf.load("here/found.yaml").found
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_another_sweeper_gets_the_objective_and_goes_on(compass, launcher):
+    again = (*CLIMB, f"hydra/launcher={launcher}")
+    status, out, err = compass(*again)
+    assert (status, err) == (0, "")
+    assert out.count("job ") == len(found()) >= 2
+    goodput = [
+        read_summary(Path("here", str(job)))["service_goodput_mean"] for job in range(len(found()))
+    ]
+    assert found() == goodput
+    assert {path.name for path in Path("here").iterdir()} == {
+        *map(str, range(len(goodput))),
+        "found.yaml",
+    }
+    status, _, err = compass(*again)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "holds a sweep already; add resume=true" in err
+    shutil.rmtree("here/1")
+    status, out, err = compass(*again, "resume=true")
+    assert (status, err) == (0, "")
+    assert out.count("nothing to do") == len(goodput) - 1
+    assert found() == goodput
+
+
+def test_a_run_that_is_not_what_the_sweeper_made_before_is_told(compass):
+    assert compass(*CLIMB)[0] == 0
+    status, _, err = compass(*CLIMB, "horizon_s=30", "resume=true")
+    assert status == 1
+    assert "horizon_s is 20.0 there and 30.0 here" in err
+    assert "hydra/sweeper=climbing: gave up (job 0 failed); " in err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["hydra.callbacks.outcome.objective=goodput"], "objective=goodput: no figure of a run; "),
+        (["hydra.callbacks.outcome.objective=planner"], "objective=planner: has no value in this"),
+        (["planner=comparison"], "needs one planner"),
+        (["hydra.sweeper.most=10"], "hydra/sweeper=climbing: gave up (too high); "),
+        (["planner.samples=-1"], "gave up (job 0 failed); what has finished is kept"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(compass, overrides, sentence):
+    status, _, err = compass(*CLIMB, *overrides)
+    assert status == 1
+    assert "Traceback" not in err
+    assert sentence in err.splitlines()[-1]
+
+
+def test_what_the_command_has_wrong_is_refused(compass, tmp_path):
+    for override in ("planner.sample=3", "hydra.sweeper.mst=3"):
+        status, _, err = compass(*CLIMB, override)
+        assert status == 2
+        assert override.partition("=")[0].rpartition(".")[2] in err.splitlines()[-1]
+        assert list(tmp_path.glob(f"**/{SUMMARY}")) == []
+
+
+def test_several_objectives_are_several_numbers(compass):
+    assert compass(*CLIMB)[0] == 0
+    one, other = objective(Path("here/0"), ["service_goodput_mean", "deployment_cost_usd"])
+    assert one == objective(Path("here/0"), "service_goodput_mean") == found()[0]
+    assert other == read_summary(Path("here/0"))["deployment_cost_usd"]
+
+
+def test_hydras_own_sweeper_runs_every_combination(compass):
+    status, out, _ = compass(*SHORT, "hydra/sweeper=basic", "seed=0,1", "hydra.sweep.dir=here")
+    assert status == 0
+    assert out.count("job ") == 2
