@@ -8,11 +8,12 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT, RESPONSE, means
-from evaluation.markdown import interval, probability, table
+from evaluation.markdown import estimated, table
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
 from evaluation.ratio_figure import dots
 from evaluation.scenes import APPLICATIONS, QUICK, SIZES, available, scene
+from lab.wording import probability
 
 TITLE = "Ablations"
 FULL = "compass"
@@ -70,7 +71,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 titles[metric],
                 application,
                 n,
-                interval(ratio, low, high, sign),
+                estimated(ratio, low, high, sign),
                 probability(p),
             ]
             for application, metric, planner, n, ratio, low, high, p, sign in found(rows)

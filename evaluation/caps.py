@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import COST, GOODPUT, PAPER, RESPONSE, paper_range
-from evaluation.markdown import interval, table
+from evaluation.markdown import estimated, table
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
 from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, Size, available, planner_of, scene
@@ -102,7 +102,7 @@ def _cell(part: pl.DataFrame) -> str:
     if part.is_empty():
         return "-"
     row = part.row(0, named=True)
-    return interval(row["ratio"], row["low"], row["high"], row["sign"])
+    return estimated(row["ratio"], row["low"], row["high"], row["sign"])
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:

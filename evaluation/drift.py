@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
-from evaluation.markdown import interval, number, table
+from evaluation.markdown import estimated, table
 from evaluation.paired import mean_interval
 from evaluation.scenes import OPTIMUM, up_to_optimum
+from evaluation.store import each_cell
 from lab.api import Result
+from lab.wording import number
 
 Floats = NDArray[np.float64]
 
@@ -117,7 +119,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
 def rates(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the violation rate in percent of each case, planner, seed and window."""
     keys = "case", "planner", "seed"
-    tidy = rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
+    tidy = each_cell(rows, *keys)
     return tidy.filter(pl.col("active_s") > 0).with_columns(
         rate=100 * pl.col("violated_s") / pl.col("active_s"), end_s=pl.col("start_s") + WINDOW_S
     )
@@ -174,7 +176,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                     number(_between(curves[planner], 0, STEP_S, last=4)),
                     number(_between(curves[planner], STEP_S, STEP_S + 2 * WINDOW_S)),
                     number(_between(curves[planner], HORIZON_S - LAST_S, HORIZON_S)),
-                    "" if planner == reference else interval(*mean_interval(difference)),
+                    "" if planner == reference else estimated(*mean_interval(difference)),
                     ""
                     if planner == reference
                     else "never in this run"

@@ -7,11 +7,12 @@ import polars as pl
 
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
-from evaluation.markdown import interval, number, probability, table
+from evaluation.markdown import estimated, table
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
 from evaluation.ratio_figure import dots
 from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, planner_of, scene
+from lab.wording import number, probability
 
 TITLE = "Compass against Vulcan and VideoStorm"
 PLANNERS = ("compass", "vulcan", "vulcan_15s", "videostorm", "videostorm_15s")
@@ -81,7 +82,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 f"{application} {size}",
                 planner,
                 n,
-                interval(ratio, low, high, sign),
+                estimated(ratio, low, high, sign),
                 probability(p),
                 paper_range(metric),
             ]

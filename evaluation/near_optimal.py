@@ -17,7 +17,7 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import means
-from evaluation.markdown import interval, table
+from evaluation.markdown import estimated, table
 from evaluation.measures import totals
 from evaluation.model_objective import objective
 from evaluation.paired import Interval, mean_interval, ratio_interval
@@ -125,7 +125,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
     yield from table(
         ["scene", "planner", "seeds", "in the model, over the optimum", f"at least {GOAL:g}"],
         (
-            [_scene(*key), planner, seeds, interval(*ratio), verdict(ratio)]
+            [_scene(*key), planner, seeds, estimated(*ratio), verdict(ratio)]
             for (*key, planner), part in rows.group_by(*KEYS, "planner", maintain_order=True)
             for seeds, ratio in [in_model(part)]
         ),
@@ -148,7 +148,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 _scene(*key),
                 f"{names[0]} over {reference}",
                 served.height,
-                interval(*ratio_interval(ours, best)),
+                estimated(*ratio_interval(ours, best)),
             ]
         )
         for before, after in pairwise(names):
@@ -158,7 +158,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                     "",
                     f"{after} beyond {before}: {dict(CHAIN).get(after, '')}",
                     wide.height,
-                    f"{interval(*mean_interval(gain))} queries",
+                    f"{estimated(*mean_interval(gain))} queries",
                 ]
             )
     yield from table(["scene", "goodput", "seeds", "ratio or difference"], lines)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evaluation import store
-from evaluation.markdown import number, table
+from evaluation.markdown import table
 from evaluation.registry import EXPERIMENTS
 from evaluation.scenes import APPLICATIONS, PER_EDGE_MACHINE, SIZES, demand_of
 from evaluation.sizing import Demand, limited_gpus
+from lab.wording import number
 
 REMARKS = Path(__file__).parent / "remarks"
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,10 +23,12 @@ from matplotlib.axes import Axes
 
 from evaluation.figures import canvas, save
 from evaluation.grid import Job
-from evaluation.markdown import interval, number, table
+from evaluation.markdown import estimated, table
 from evaluation.paired import jackknifed, mean_interval, ratio_interval
 from evaluation.scenes import APPLICATIONS
+from evaluation.store import each_cell
 from lab.api import Result
+from lab.wording import number
 from planners.compass.profiler import Profiler, RandomProfiler, StratifiedProfiler
 from sim import Desk, Planner
 
@@ -142,7 +144,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
 def cells(rows: pl.DataFrame) -> pl.DataFrame:
     """Return tidy rows: one for each rule, profiler, seed, data set and class of gap."""
     keys = "application", "first", "most", "planner", "seed"
-    return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
+    return each_cell(rows, *keys)
 
 
 def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
@@ -264,7 +266,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 planner + own.get((first, most), ""),
                 number(samples),
                 number(correct, 4),
-                "" if ratio is None else interval(*ratio),
+                "" if ratio is None else estimated(*ratio),
                 "" if ratio is None else "met" if ratio[0] <= GOAL else "missed",
             ]
             for first, most, planner, samples, correct, ratio in equal.iter_rows()
@@ -291,8 +293,8 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 tests,
                 number(random),
                 number(samples),
-                interval(*ratio),
-                interval(*more),
+                estimated(*ratio),
+                estimated(*more),
             ]
             for group, planner, seeds, tests, random, samples, ratio, more in by_group(
                 tidy

@@ -49,3 +49,13 @@ def read(name: str) -> tuple[About, pl.DataFrame] | None:
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows as a frame."""
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def each_cell(rows: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:
+    """Return a row for each of the records that runs have as ``cells``.
+
+    Args:
+        rows: rows of an experiment; those without records have none here either.
+        keys: columns of a run that its records keep.
+    """
+    return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
-from evaluation.markdown import interval, number, table
+from evaluation.markdown import estimated, table
 from evaluation.paired import ratio_interval
+from evaluation.store import each_cell
 from lab.api import Result
+from lab.wording import number
 from planners.compass.cmbo import Cmbo
 from planners.compass.normal_bo import NormalBo
 from planners.encodings import blocks, joint, one_hot
@@ -185,7 +187,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
 def cells(rows: pl.DataFrame) -> pl.DataFrame:
     """Return tidy rows: one for each data set, order, surrogate, seed and number of plans."""
     keys = "dataset", "order", "planner", "seed"
-    return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
+    return each_cell(rows, *keys)
 
 
 def section(rows: pl.DataFrame) -> Iterator[str]:
@@ -213,7 +215,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 number(100 * float(np.mean(both["error"].to_numpy()))),
                 number(100 * float(np.mean(both["error_normal"].to_numpy()))),
                 both.height,
-                interval(*ratio),
+                estimated(*ratio),
                 "" if not goal else "met" if (ratio[0] or 0) <= GOAL else "missed",
             ]
         )

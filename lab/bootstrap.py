@@ -10,7 +10,7 @@ from scenarios.random_streams import stream
 RESAMPLES = 9_999
 
 
-def mean_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def bootstrap_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """Return the percentile interval of the mean of values, by the bootstrap.
 
     Values are drawn anew, with replacement, 9,999 times; the interval holds the middle of the means

@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy import stats
 
-from lab.bootstrap import mean_interval
+from lab.bootstrap import bootstrap_interval
 from lab.errors import InputError, key_of
+from lab.wording import interval, number, probability
 from sim.planner import Planner
 
 CONFIDENCE = 0.95
@@ -287,7 +288,7 @@ def _boot(values: np.ndarray, found: Estimate) -> tuple[float | None, float | No
     """Return the bootstrap interval of a mean, which has no width where the t-interval has none."""
     if found.low is None or found.low == found.high:
         return found.low, found.high
-    return mean_interval(values, CONFIDENCE)
+    return bootstrap_interval(values, CONFIDENCE)
 
 
 # Names and values
@@ -421,7 +422,7 @@ def _report(comparison: Comparison) -> Iterator[str]:
     yield from _aligned(
         ("metric", "planner", "n", "mean", "95 % interval"),
         [
-            (metric, planner, str(n), _text(mean), _interval(low, high))
+            (metric, planner, str(n), number(mean, 4), interval(low, high, 4, "-"))
             for metric, planner, n, mean, low, high, *_ in _of(means, shown)
         ],
     )
@@ -463,8 +464,8 @@ def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]
     pairs = differences.select("planner", "other").unique(maintain_order=True).rows()
     rows = [
         (
-            *(metric, str(n), _text(mean), _interval(low, high), _probability(p_holm)),
-            *(_text(ratio), _interval(ratio_low, ratio_high)),
+            *(metric, str(n), number(mean, 4), interval(low, high, 4, "-"), probability(p_holm)),
+            *(number(ratio, 4), interval(ratio_low, ratio_high, 4, "-")),
         )
         for one, other in pairs
         for metric, _, _, n, mean, low, high, _, _, _, p_holm, ratio, ratio_low, ratio_high in _of(
@@ -502,17 +503,3 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2)
             for column, (cell, width) in enumerate(zip((first, *row[1:]), widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"[{low:.4g}, {high:.4g}]"
-
-
-def _probability(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

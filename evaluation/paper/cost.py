@@ -14,12 +14,13 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import COST, PAPER
-from evaluation.markdown import number, table
+from evaluation.markdown import table
 from evaluation.paired import by_scene
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, of_range
 from evaluation.paper.measured import bill
 from evaluation.ratio_figure import dots
+from lab.wording import number
 
 SOON = {"fig11_speech": "speech", "fig11_tracking": "tracking", "fig11_chat": "live video chat"}
 """Experiments of applications whose queries want an answer within seconds."""

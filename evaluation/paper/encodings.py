@@ -15,11 +15,13 @@ import polars as pl
 
 from evaluation.figures import canvas, curves, legend_below, plain_log, save
 from evaluation.grid import Job
-from evaluation.markdown import interval, probability, table
+from evaluation.markdown import estimated, table
 from evaluation.paper.belief_probe import COLD, errors
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict
+from evaluation.store import each_cell
 from lab.comparison import estimate, holm
+from lab.wording import probability
 
 APPLICATIONS = {
     "fig18_speech": "speech",
@@ -48,7 +50,7 @@ def jobs(quick: bool) -> list[Job]:
 def beliefs(rows: pl.DataFrame) -> pl.DataFrame:
     """Return errors of accuracy from nothing by scene, encoding, profiled and seed."""
     keys = "scene", "seed", pl.col(SWEPT).alias("encoding")
-    cells = rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
+    cells = each_cell(rows, *keys)
     return cells.filter(model=COLD).select(
         "scene", "seed", "encoding", "profiled", error="accuracy"
     )
@@ -121,7 +123,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
                 row["profiled"],
                 WORDS[row["encoding"]],
                 row["seeds"],
-                interval(*row["ratio"]),
+                estimated(*row["ratio"]),
                 probability(row["p"]),
             ]
             for row in against_one_hot(rows)

@@ -9,7 +9,7 @@ from typing import Protocol
 import polars as pl
 
 from evaluation.grid import Job
-from evaluation.markdown import interval
+from evaluation.markdown import estimated
 from evaluation.paired import Interval
 
 
@@ -81,7 +81,7 @@ def of_range(
         sign: whether the ratio is a bound, see `evaluation.paired.ratios`.
     """
     middle, low, high = ratio
-    ours = f"{interval(*ratio, sign)} ({seeds} seeds)"
+    ours = f"{estimated(*ratio, sign)} ({seeds} seeds)"
     if middle is None:
         return Finding(claim, "no ratio: one of them served nobody", Verdict.UNKNOWN, why)
     if low is None or high is None:
@@ -109,7 +109,7 @@ def above(
     middle, low, high = ratio
     if middle is None and sign == "≥":
         return Finding(claim, "the other serves nobody on any seed", Verdict.AGREES, why)
-    ours = f"{interval(*ratio, sign)} ({seeds} seeds)"
+    ours = f"{estimated(*ratio, sign)} ({seeds} seeds)"
     if middle is None or low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, why)
     verdict = Verdict.UNKNOWN
@@ -123,7 +123,7 @@ def above(
 def below(claim: str, value: Interval, threshold: float, why: str, seeds: int) -> Finding:
     """Return whether a value lies below a threshold: by its whole interval, or not at all."""
     middle, low, high = value
-    ours = f"{interval(*value)} ({seeds} seeds)"
+    ours = f"{estimated(*value)} ({seeds} seeds)"
     if middle is None or low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, why)
     verdict = Verdict.UNKNOWN

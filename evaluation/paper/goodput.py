@@ -19,6 +19,7 @@ from evaluation.paired import ratio_interval, ratios
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above, of_range
 from evaluation.paper.measured import curve
+from evaluation.store import each_cell
 
 SCENES = {"fig19": "speech, small", "fig20": "tracking, small", "fig21": "tracking, large"}
 WITH_OPTIMUM = "fig10_optimum"
@@ -84,7 +85,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     figure, panels = canvas(1, len(scenes), 3.4)
     colors = palette(rows["planner"].unique(maintain_order=True).to_list())
     keys = "scene", "planner", "seed"
-    tidy = rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
+    tidy = each_cell(rows, *keys)
     for axes, scene in zip(panels[0], scenes, strict=True):
         curves(axes, tidy.filter(scene=scene), "time_s", "goodput", colors=colors)
         axes.set(title=scene, xlabel="simulated time, s", ylabel="service goodput, queries")

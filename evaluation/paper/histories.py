@@ -13,11 +13,12 @@ import seaborn as sns
 
 from evaluation.figures import canvas, save
 from evaluation.grid import Job
-from evaluation.markdown import number, table
+from evaluation.markdown import table
 from evaluation.paired import ratio_interval
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.spending import early
+from lab.wording import number
 
 NAME = "fig17_histories"
 COMMANDS: tuple[str, ...] = (f"compass-sim -m experiment={NAME}",)

@@ -14,12 +14,13 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT
-from evaluation.markdown import number, table
+from evaluation.markdown import table
 from evaluation.measures import totals
 from evaluation.paired import by_scene
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.ratio_figure import dots
+from lab.wording import number
 
 SCENES = {"fig14a": "tracking", "fig14a_code": "code generation"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in SCENES)

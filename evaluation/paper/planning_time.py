@@ -14,7 +14,7 @@ import seaborn as sns
 
 from evaluation.figures import canvas, save
 from evaluation.grid import Job
-from evaluation.markdown import interval, table
+from evaluation.markdown import estimated, table
 from evaluation.measures import S_PER_HOUR
 from evaluation.paired import mean_interval
 from evaluation.paper import profiling_cost
@@ -107,7 +107,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         (
             [
                 application,
-                *(interval(*mean_interval(part[name].to_numpy())) for name in (*PARTS, "first_s")),
+                *(estimated(*mean_interval(part[name].to_numpy())) for name in (*PARTS, "first_s")),
             ]
             for application, part in _by_application(rows)
         ),

@@ -14,11 +14,12 @@ import seaborn as sns
 
 from evaluation.figures import canvas, save
 from evaluation.grid import Job
-from evaluation.markdown import number, table
+from evaluation.markdown import table
 from evaluation.paired import Metric, ratios
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.spending import spending
+from lab.wording import number
 
 APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)

@@ -16,7 +16,7 @@ import polars as pl
 from evaluation import drift
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
-from evaluation.markdown import interval
+from evaluation.markdown import estimated
 from evaluation.paired import mean_interval
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict
@@ -58,7 +58,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             found.append(
                 Finding(
                     claim,
-                    f"{interval(middle, low, high)} points above before ({len(rise)} seeds)",
+                    f"{estimated(middle, low, high)} points above before ({len(rise)} seeds)",
                     verdict,
                     f"the mean of the last {drift.LAST_S:g} s less that of the {BEFORE_S:g} s "
                     f"before the step; within {POINTS:g} points counts as returned",

@@ -13,10 +13,11 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import PAPER, RESPONSE
-from evaluation.markdown import number, table
+from evaluation.markdown import table
 from evaluation.paired import by_scene
 from evaluation.paper import cost
 from evaluation.paper.figure import Finding, of_range
+from lab.wording import number
 
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in cost.SOON)
 QUARTILES = ["response_p25_s", "response_p50_s", "response_p75_s"]

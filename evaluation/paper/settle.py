@@ -14,12 +14,13 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT
-from evaluation.markdown import interval, number, table
+from evaluation.markdown import estimated, table
 from evaluation.measures import totals
 from evaluation.paired import by_scene, mean_interval
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict, above
 from evaluation.ratio_figure import dots
+from lab.wording import number
 
 SCENES = {"settle": "tracking", "settle_speech": "speech"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in SCENES)
@@ -57,7 +58,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         found.append(
             Finding(
                 f"{scene}: plans within seconds",
-                f"{interval(middle, low, high)} s at the median ({part.height} seeds)",
+                f"{estimated(middle, low, high)} s at the median ({part.height} seeds)",
                 Verdict.AGREES if within else Verdict.DIFFERS if beyond else Verdict.UNKNOWN,
                 f"response time, queries that are never served included; within {WITHIN_S:g} s",
             )

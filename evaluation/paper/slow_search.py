@@ -15,12 +15,13 @@ import polars as pl
 
 from evaluation.figures import canvas, curves, legend_below, plain_log, save
 from evaluation.grid import Job
-from evaluation.markdown import interval, table
+from evaluation.markdown import estimated, table
 from evaluation.measures import totals
 from evaluation.paired import Interval, mean_interval, ratio_interval
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.user_probe import prices
+from evaluation.store import each_cell
 
 BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (BUDGET, LEAST, QUERIES))
@@ -45,9 +46,8 @@ def over_least(rows: pl.DataFrame) -> pl.DataFrame:
 
     Of the queries that are served: both in total; ``served`` is their share.
     """
-    cells = rows.filter(pl.col("cells").is_not_null()).explode("cells")
     keys = "part", "planner", "planner.budget_s", "seed"
-    each = cells.select(*keys, "cells").drop_nulls("cells").unnest("cells")
+    each = each_cell(rows, *keys)
     least = each.filter(part=LEAST).select("seed", "query", "least")
     served = pl.col("met") & pl.col("price").is_not_null() & pl.col("least_right").is_not_null()
     return (
@@ -142,8 +142,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
             [
                 planner,
                 f"{budget_s:g}",
-                interval(*_ratio(part)),
-                interval(*mean_interval(part["served"].to_numpy())),
+                estimated(*_ratio(part)),
+                estimated(*mean_interval(part["served"].to_numpy())),
             ]
             for (planner, budget_s), part in over_least(rows).group_by(
                 "planner", "budget_s", maintain_order=True

@@ -19,6 +19,7 @@ from evaluation.paired import Interval, ratio_interval
 from evaluation.paper.belief_probe import AT, COLD, COMBINED, HISTORIES, errors
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above, below
+from evaluation.store import each_cell
 
 LATENCY = {"fig08_latency_speech": "speech", "fig08_latency_tracking": "tracking"}
 WARM = {"fig08_warm_speech": "speech", "fig08_warm_tracking": "tracking"}
@@ -56,18 +57,14 @@ def latency(rows: pl.DataFrame) -> pl.DataFrame:
     """Return errors of latency by application, model, plans and seed."""
     surrogate = pl.col("planner.surrogate").replace(SURROGATES)
     keys = "application", "seed", surrogate.alias("surrogate")
-    cells = _cells(rows.filter(part="latency"), *keys)
+    cells = each_cell(rows.filter(part="latency"), *keys)
     return cells.select("application", "seed", "plans", "error", model="surrogate")
 
 
 def warm(rows: pl.DataFrame) -> pl.DataFrame:
     """Return errors of accuracy by application, model, profiled configurations and seed."""
-    cells = _cells(rows.filter(part="warm"), "application", "seed")
+    cells = each_cell(rows.filter(part="warm"), "application", "seed")
     return cells.select("application", "seed", "model", "profiled", error="accuracy")
-
-
-def _cells(rows: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:
-    return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:

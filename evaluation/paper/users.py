@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from evaluation.figures import canvas, plain_log, save
 from evaluation.grid import Job
-from evaluation.markdown import number, table
+from evaluation.markdown import table
 from evaluation.paired import mean_interval, ratio_interval
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.user_probe import users
+from evaluation.store import each_cell
+from lab.wording import number
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +54,7 @@ def jobs(quick: bool) -> list[Job]:
 def each_user(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each user, with its device and link."""
     keys = "application", "seed"
-    return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")
+    return each_cell(rows, *keys)
 
 
 def each_class(rows: pl.DataFrame) -> pl.DataFrame:

@@ -121,16 +121,16 @@ def _known(rows: Any) -> Any:
 
 
 def _table(effects: "list[Effect]", answer: str, base: Any) -> list[str]:
-    from evaluation.markdown import interval
+    from evaluation.markdown import estimated
 
     width = max((len(each.key) for each in effects), default=10)
-    lines = [f"base: {answer}: {interval(*base)}", ""]
+    lines = [f"base: {answer}: {estimated(*base)}", ""]
     lines.append(f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  change of the answer")
     for each in effects:
         mark = "" if each.sure else "  (may be nothing)"
         lines.append(
             f"{each.key:<{width}}  {each.base:>10}  {each.value:>10}  "
-            f"{interval(*each.difference)}{mark}"
+            f"{estimated(*each.difference)}{mark}"
         )
     return lines
 

@@ -1,7 +1,8 @@
 """Tables of an explanation, and how figures are written in them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from math import isinf, isnan
+from functools import partial
+from math import isnan
 from typing import Any, cast
 
 import polars as pl
@@ -11,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lab import wording
 from lab.console import PIPE_WIDTH
 from lab.explain.findings import Row
 
@@ -89,13 +91,8 @@ def with_rest(grid: Grid, left_out: int, what: str) -> Iterator[RenderableType]:
         yield f"  {left_out:,} more {what}; --rows 0 shows all"
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number to so many digits; nothing where there is none."""
-    if value is None or isnan(value):
-        return ""
-    if isinf(value):
-        return "infinite"
-    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+number = partial(wording.number, missing="")
+"""Writes a number to three digits; nothing where there is none."""
 
 
 def ms(time_s: float) -> str:

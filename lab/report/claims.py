@@ -9,6 +9,7 @@ import polars as pl
 from lab.comparison import CONFIDENCE
 from lab.report.analysis import Analysis, against, planners_of
 from lab.report.metrics import CLAIMED, Metric
+from lab.wording import interval, number
 
 FEW_SEEDS = 8
 
@@ -92,12 +93,11 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Cl
         yield Claim(f"The {metric.label} has no value in any run.")
         return
     name = str(best["planner"])
-    interval = _interval(best["boot_low"], best["boot_high"])
     where = ""
     if len(analysis.comparisons) > 1:
         where = f", over the {analysis.pooled_runs:,} pairs of setting and seed that all finished"
         where = where if len(chosen) > 1 else ", over all settings"
-    size = f"{_number(best['mean'])}{_unit(metric)}{interval}"
+    size = f"{number(best['mean'])}{_unit(metric)}{_after(best['boot_low'], best['boot_high'])}"
     if len(chosen) == 1:
         yield Claim(f"The {metric.label} of {name} is {size}{where}.")
         return
@@ -121,7 +121,7 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
     low, high = row["boot_low"], row["boot_high"]
     if sign < 0 and low is not None:
         low, high = -high, -low
-    size = f"{_number(abs(row['difference']))}{_interval(low, high)}{_unit(metric)}"
+    size = f"{number(abs(row['difference']))}{_after(low, high)}{_unit(metric)}"
     asides = [] if row["ratio"] is None else [f"{row['ratio']:.3g} times as much"]
     if row["low"] is None:
         asides.append("on one seed")
@@ -202,12 +202,10 @@ def _unit(metric: Metric) -> str:
     return f" {metric.unit}" if metric.unit else ""
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
+def _after(low: float | None, high: float | None) -> str:
+    """Return an interval as it follows a number, if there is one."""
+    text = interval(low, high)
+    return f" {text}" if text else ""
 
 
 def _probability(p: float) -> str:

@@ -13,12 +13,14 @@ from lab.figure_data import PARTS
 from lab.report.analysis import Analysis
 from lab.report.metrics import DRAWN, METRICS
 from lab.report.sweep import NAMES
+from lab.wording import interval, number
 
 # A table of more rows is not written a second time; it can be scanned where it is.
 MOST_ROWS = 10_000_000
 # More rows in one table of the page than anybody reads make browsers slow.
 MOST_SHOWN = 2_000
 TABLES = ("queries", "windows")
+DIGITS = 4
 LABELS = {metric.name: metric.title for metric in METRICS}
 
 
@@ -210,8 +212,8 @@ def cell(value: Any) -> Cell:
     """Return a value as a cell; a mapping is a mean with its interval, or an interval alone."""
     if isinstance(value, dict):
         mean, low, high = value.values()
-        interval = "" if low is None else f"[{_number(low)}, {_number(high)}]"
-        text = " ".join(part for part in (_number(mean), interval) if part)
+        parts = number(mean, DIGITS, missing=""), interval(low, high, DIGITS)
+        text = " ".join(part for part in parts if part)
         first = mean if mean is not None else low
         return Cell(text or "-", "" if first is None else first)
     if value is None:
@@ -221,11 +223,5 @@ def cell(value: Any) -> Cell:
     if isinstance(value, int):
         return Cell(f"{value:,}" if abs(value) >= 10_000 else str(value), value)
     if isinstance(value, float):
-        return Cell(_number(value), value)
+        return Cell(number(value, DIGITS), value)
     return Cell(str(value), str(value))
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from lab import read_sweep
 from lab.api import run
-from lab.bootstrap import mean_interval
+from lab.bootstrap import bootstrap_interval
 from lab.comparison import from_runs
 from lab.errors import InputError
 from lab.figure_data import PARTS
@@ -143,10 +143,10 @@ def test_a_constant_difference_has_a_bootstrap_interval_of_no_width():
 
 
 def test_the_bootstrap_interval_of_two_values_is_their_range_and_always_the_same():
-    assert mean_interval(np.array([1.0, 3.0]), 0.95) == (1, 3)
+    assert bootstrap_interval(np.array([1.0, 3.0]), 0.95) == (1, 3)
     values = np.arange(20.0)
-    low, high = mean_interval(values, 0.95)
-    assert (low, high) == mean_interval(values, 0.95)
+    low, high = bootstrap_interval(values, 0.95)
+    assert (low, high) == bootstrap_interval(values, 0.95)
     # By the central limit theorem: 1.96 standard errors to either side.
     half = 1.96 * values.std() / np.sqrt(20)
     assert (low, high) == pytest.approx((9.5 - half, 9.5 + half), abs=0.3)
@@ -155,7 +155,7 @@ def test_the_bootstrap_interval_of_two_values_is_their_range_and_always_the_same
 def test_the_bootstrap_covers_as_often_as_its_docstring_says():
     rng = np.random.default_rng(1)
     for n, share in ((3, 0.75), (5, 0.85), (10, 0.91)):
-        ends = [mean_interval(rng.normal(size=n), 0.95) for _ in range(1000)]
+        ends = [bootstrap_interval(rng.normal(size=n), 0.95) for _ in range(1000)]
         assert np.mean([low <= 0 <= high for low, high in ends]) == pytest.approx(share, abs=0.03)
 
 

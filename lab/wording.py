@@ -1,0 +1,34 @@
+"""Numbers, intervals and probabilities as a person reads them."""
+
+from math import isinf, isnan
+
+
+def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
+    """Return a number with so many significant digits, or whole if it has more before the point.
+
+    Args:
+        value: the number.
+        digits: how many digits.
+        missing: what stands where there is none.
+    """
+    if value is None or isnan(value):
+        return missing
+    if isinf(value):
+        return "infinite"
+    if 10**digits <= abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 3, missing: str = "") -> str:
+    """Return an interval in brackets, its ends as `number` writes them."""
+    if low is None or high is None:
+        return missing
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def probability(p: float | None) -> str:
+    """Return a p-value, or a dash."""
+    if p is None:
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
