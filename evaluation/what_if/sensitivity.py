@@ -6,14 +6,15 @@ difference. One at a time shows no interplay; who suspects one varies both keys 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from evaluation.paired import Interval, mean_interval
+from evaluation.paired import Interval
 from evaluation.what_if.question import Varied, paired
+from lab.comparison import CONFIDENCE, estimate, holm
 
 FACTORS: Mapping[str, tuple[float, float]] = {
     "workload.rate": (0.8, 1.25),
@@ -44,6 +45,7 @@ class Effect:
         value: its value, as it is written.
         base: its value in the base.
         difference: the answer less that of the base, with its 95 % interval.
+        p: p-value of the paired t-test; adjusted for all settings by `adjusted`.
         seeds: seeds it rests on.
     """
 
@@ -51,6 +53,7 @@ class Effect:
     value: str
     base: str
     difference: Interval
+    p: float | None
     seeds: int
 
     @property
@@ -60,9 +63,8 @@ class Effect:
 
     @property
     def sure(self) -> bool:
-        """Whether its interval leaves out 0."""
-        _, low, high = self.difference
-        return low is not None and high is not None and (low > 0 or high < 0)
+        """Whether there is a difference, by its p-value."""
+        return self.p is not None and self.p < 1 - CONFIDENCE
 
 
 def assumptions(config: DictConfig) -> list[Varied]:
@@ -109,10 +111,21 @@ def effect(
     other: Sequence[Mapping[str, Any]],
 ) -> Effect:
     """Return what a setting does, from answers as `answers` returns them."""
-    pairs = list(paired(base, other, "answer"))
-    differences = np.array([after - before for before, after in pairs])
+    pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
     shown = f"{base_value:g}" if isinstance(base_value, float) else f"{base_value}"
-    return Effect(key, value, shown, mean_interval(differences), len(pairs))
+    found = estimate(pairs[:, 1] - pairs[:, 0], float(np.abs(pairs).max(initial=0.0)))
+    interval = found.mean, found.low, found.high
+    return Effect(key, value, shown, interval, found.p, len(pairs))
+
+
+def adjusted(effects: Sequence[Effect]) -> list[Effect]:
+    """Return effects with p-values adjusted for their number, by Holm's procedure.
+
+    Of many settings that do nothing, some differ from the base by chance; so adjusted, one is
+    called sure with a probability of 5 % at most, however many there are.
+    """
+    ps = holm([each.p for each in effects])
+    return [replace(each, p=p) for each, p in zip(effects, ps, strict=True)]
 
 
 def largest_first(effects: Sequence[Effect]) -> list[Effect]:

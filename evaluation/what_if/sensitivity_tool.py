@@ -53,7 +53,13 @@ def sensitivity(options: argparse.Namespace) -> int:
     from evaluation.paired import mean_interval
     from evaluation.what_if.question import check_metric, varied
     from evaluation.what_if.runs import Runs, check_seedless
-    from evaluation.what_if.sensitivity import answers, assumptions, effect, largest_first
+    from evaluation.what_if.sensitivity import (
+        adjusted,
+        answers,
+        assumptions,
+        effect,
+        largest_first,
+    )
     from lab.compose import compose
     from lab.console import say
     from lab.errors import InputError
@@ -89,7 +95,7 @@ def sensitivity(options: argparse.Namespace) -> int:
                 effect(key.key, value, OmegaConf.select(config, key.key), base, found[at])
             )
             at += 1
-    effects = largest_first(effects)
+    effects = largest_first(adjusted(effects))
     answer = options.metric + (f", above that of {options.against}" if against else "")
     middle = mean_interval(_known(base))
     for line in _table(effects, answer, middle):
@@ -101,7 +107,7 @@ def sensitivity(options: argparse.Namespace) -> int:
         sure = next((each for each in effects if each.key == first.key and each.sure), None)
         say(
             f"{first.key} moves the answer most"
-            + ("" if sure else ", but its interval does not leave out 0: take more --seeds")
+            + ("" if sure else ", but that may be chance, by its p: take more --seeds")
         )
     return OK
 
@@ -122,14 +128,17 @@ def _known(rows: Any) -> Any:
 
 def _table(effects: "list[Effect]", answer: str, base: Any) -> list[str]:
     from evaluation.markdown import estimated
+    from lab.wording import probability
 
     width = max((len(each.key) for each in effects), default=10)
     lines = [f"base: {answer}: {estimated(*base)}", ""]
-    lines.append(f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  change of the answer")
+    lines.append(
+        f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  {'p':>6}  change of the answer"
+    )
     for each in effects:
         mark = "" if each.sure else "  (may be nothing)"
         lines.append(
-            f"{each.key:<{width}}  {each.base:>10}  {each.value:>10}  "
+            f"{each.key:<{width}}  {each.base:>10}  {each.value:>10}  {probability(each.p):>6}  "
             f"{estimated(*each.difference)}{mark}"
         )
     return lines

@@ -18,7 +18,13 @@ from evaluation.what_if.capacity import (
     search,
 )
 from evaluation.what_if.question import Varied, varied
-from evaluation.what_if.sensitivity import answers, assumptions, effect, largest_first
+from evaluation.what_if.sensitivity import (
+    adjusted,
+    answers,
+    assumptions,
+    effect,
+    largest_first,
+)
 from lab.compose import compose
 from lab.tools import main
 
@@ -140,6 +146,24 @@ def test_effects_are_paired_and_the_largest_come_first() -> None:
     assert large.difference[0] == pytest.approx(-4.85)
     assert [each.key for each in largest_first([small, large])] == ["b", "a"]
     assert [row["answer"] for row in answers(up, base, "x")] == pytest.approx([2, 2, 2, 2])
+
+
+def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
+    rng = np.random.default_rng(5)
+
+    def some_sure(shift: float) -> tuple[bool, bool]:
+        base = [{"seed": seed, "answer": 0.0} for seed in range(6)]
+        effects = []
+        for at in range(16):
+            values = rng.normal(size=6) + shift * (at == 0)
+            rows = [{"seed": seed, "answer": value} for seed, value in enumerate(values)]
+            effects.append(effect("a", f"{at}", 1, base, rows))
+        return any(each.sure for each in effects), any(each.sure for each in adjusted(effects))
+
+    alone, together = np.mean([some_sure(0.0) for _ in range(300)], axis=0)
+    assert alone > 0.45  # 1 - 0.95 ** 16
+    assert together < 0.09
+    assert some_sure(20.0)[1]
 
 
 @pytest.mark.parametrize(
