@@ -78,6 +78,9 @@ class Outcome(Callback):
                 job_return.return_value = objective(directory, self.objective)
             except InputError as error:
                 job_return.status, job_return.return_value = JobStatus.FAILED, error
+        else:
+            # Nobody reads them, and to send them from one process to another takes a while.
+            job_return.cfg = job_return.hydra_cfg = None
 
 
 @contextmanager
