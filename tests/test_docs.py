@@ -319,7 +319,8 @@ def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys)
     for page in (PLANNERS, PLANNING):
         for link, anchor in re.findall(r"\]\((\w+\.md)?(#[\w-]+)?\)", page):
             assert not link or (DOCS / link).is_file(), link
-            headings = re.findall(r"^#+ (.*)$", page, re.M)
+            linked = (DOCS / link).read_text(encoding="utf-8") if link else page
+            headings = re.findall(r"^#+ (.*)$", linked, re.M)
             anchors = {
                 "#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
                 for heading in headings

@@ -63,6 +63,11 @@ def commands(page):
 ALL = [(name, command) for name, page in PAGES.items() for command in commands(page)]
 
 
+def without_sweepers_of_others(words):
+    """Leave out what chooses and sets a sweeper that is not installed with the project."""
+    return [word for word in words if not word.startswith(("hydra/sweeper=", "hydra.sweeper."))]
+
+
 def compose_command(words):
     """Compose what ``compass-sim`` would; of a sweep, its first job."""
     from hydra import compose, initialize_config_module
@@ -72,7 +77,7 @@ def compose_command(words):
 
     from lab.schemas import register
 
-    options = get_args_parser().parse_args(words)
+    options = get_args_parser().parse_args(without_sweepers_of_others(words))
     first = []
     for override in OverridesParser.create().parse_overrides(options.overrides):
         if override.is_sweep_override():
