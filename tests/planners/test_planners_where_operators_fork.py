@@ -24,7 +24,7 @@ from sim import check_planner, check_worlds
 PLANNERS = [
     ILP,
     Chameleon,
-    CheapestFeasible,
+    pytest.param(CheapestFeasible, marks=pytest.mark.slow),
     pytest.param(CherryPick, marks=pytest.mark.slow),
     Compass,
     Greedy,
