@@ -88,7 +88,7 @@ print("Hasty keeps the contract of planners")
 
 # %% [markdown]
 # What does not play by the rules? A planner is its parameters and nothing else; what it learns
-# belongs into `desk.memory`, since a real service is restarted now and then. This one remembers on
+# belongs into `desk.remember`, since a real service is restarted now and then. This one remembers on
 # itself what it has served:
 
 
