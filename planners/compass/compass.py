@@ -53,9 +53,11 @@ class Compass(Planner):
         search: how plans of one query are found.
         scheduler: how queries share the machines.
         runtime: how deployments are watched.
-        budget_s: planning seconds of all searches for a query, confirming what they found included;
-            drift, and a plan in force that is no longer believed to do, begin a new budget. A last
-            profiling may exceed it. Audits come on top; see `Watch`.
+        budget_s: planning seconds of the searches for a query before drift; a last profiling may
+            exceed it. Confirming what is in force counts towards it, but ends only when it can
+            tell; while a query that runs is not believed to be served well, it is searched for
+            beyond it, ``improve_s`` at a tick, as long as that promises anything. Audits come on
+            top; see `Watch`.
         improve_s: planning seconds that a search in the background may take at a tick; its last
             profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
             new queries for so long.
