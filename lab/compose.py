@@ -20,6 +20,7 @@ from lab.errors import (
     InputError,
     choices,
     composition_sentence,
+    key_of,
     one_line,
     shown,
     unknown_key,
@@ -115,6 +116,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     _check_one_planner(parsed)
+    _check_alone(config.planner, overrides)
     _replace_whole_mappings(config, parsed)
     try:
         OmegaConf.resolve(config)
@@ -290,6 +292,18 @@ def _check_one_planner(overrides: Sequence[Override]) -> None:
             raise InputError(
                 f"planner={shown(value)}: must be one name; write -m planner=a,b for a sweep, or "
                 "planner=comparison for several on the same world"
+            )
+
+
+def _check_alone(planner: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse to compare beside one planner, which would go unseen."""
+    target = planner.get("_target_")
+    for override in overrides:
+        key = key_of(override)
+        if target is not None and f"{key}.".startswith("planner.compare."):
+            raise InputError(
+                f"{override}: one planner is chosen ({target}), so nothing is compared; choose "
+                "planner=comparison and give no planner._target_"
             )
 
 

@@ -135,7 +135,10 @@ def _missing_file(path: str, options: Iterable[str]) -> str:
     group, _, name = path.rpartition("/")
     if path == "hydra/launcher/ray":
         return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
-    return f"{group}={name}: there is no such {group}; {choices(name, options)}"
+    own = ""
+    if group in ("planner", "application", "data_plane") and "." in name:
+        own = f", or name a class of your own by {group}._target_={name}"
+    return f"{group}={name}: there is no such {group}; {choices(name, options)}{own}"
 
 
 def _no_option(overrides: Sequence[str]) -> str:
@@ -158,7 +161,10 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
     allowed = f"; {where} {', '.join(names)}" if names else ""
     hint = ""
     if parent == "planner" and "compare" in names:
-        return f"{_written(full_key, overrides)}: {OF_COMPARED}"
+        written = _written(full_key, overrides)
+        if any(key_of(one) == "planner._target_" for one in overrides):
+            return f"{written}: to pass a parameter of your own class, write +{written.lstrip('+')}"
+        return f"{written}: {OF_COMPARED}"
     if parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
         hint = f"; to pass a parameter of your own class, write +{full_key}=..."
     elif parent.endswith(("nodes", "tiers", "datasets", "devices", "technologies", "traces")):

@@ -4,6 +4,7 @@ import inspect
 import re
 import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
@@ -12,12 +13,14 @@ import pytest
 import planners
 import sim
 from lab import run
+from lab.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
 from lab.options import groups
 from lab.run_directory import planner_directories, read_summary
 from scenarios.network import Network
 from sim import Desk
 from sim.results import SCHEMAS
 from sim.search import CHARGES_S
+from sim.telemetry import WindowReport
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
@@ -71,6 +74,16 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("table", SCHEMAS)
 def test_results_list_every_column(table):
     assert sorted(first_cells(section(RESULTS, table))) == sorted(SCHEMAS[table])
+
+
+def test_every_column_of_a_comparison_is_explained():
+    listed = first_cells(section(RESULTS, "Frames of a comparison"))
+    assert listed == [*MEANS_SCHEMA, *DIFFERENCES_SCHEMA]
+
+
+def test_every_field_of_telemetry_is_explained():
+    text = PLANNING.partition("A window of telemetry")[2].partition("## ")[0]
+    assert first_cells(text) == [field.name for field in fields(WindowReport)]
 
 
 def test_results_list_every_column_of_requests_and_their_example_runs(folder, monkeypatch, capsys):
@@ -342,7 +355,7 @@ def test_the_code_of_the_planners_page_runs(monkeypatch):
 
 def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
     runs = [each.partition("#")[0] for each in commands(PLANNERS) if each.startswith("compass-sim")]
-    assert len(runs) == 4
+    assert len(runs) == 5
     code = "from planners import Greedy\n\nclass MyPlanner(Greedy):\n    pass\n"
     (folder / "my_pkg.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(folder)

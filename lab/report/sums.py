@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from lab.errors import InputError, one_line
 from lab.figure_data import PARTS
@@ -17,6 +18,10 @@ from lab.report.sweep import Sweep
 from sim.results import SCHEMAS
 
 WINDOW_S = ("active_s", "deployed_s", "met_s", "late_s", "inaccurate_s", "too_dear_s")
+WINDOW_COLUMNS = (
+    *("query", "window", "completed", "start_s", "end_s", "active_s", "deployed_s"),
+    *("met", "latency_met", "accuracy_met", "cost_met"),
+)
 WINDOW_SUMS = {
     "run": pl.String,
     "window": pl.Int64,
@@ -65,37 +70,40 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _by_window(run: str, paths: list[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return sums by window, and how many requests each row of the table completed, if any."""
-    late = ~pl.col("latency_met")
-    inaccurate = ~late & ~pl.col("accuracy_met")
-    dear = pl.col("latency_met") & pl.col("accuracy_met") & ~pl.col("cost_met")
-    missed = ~pl.col("met")
-    table = pl.scan_parquet(paths)
-    sums = (
-        table.group_by("window")
-        .agg(
-            pl.col("start_s").min(),
-            pl.col("end_s").max(),
-            _added_s(pl.col("active_s")).alias("active_s"),
-            _added_s(pl.col("deployed_s")).alias("deployed_s"),
-            *(
-                _added_s(pl.col("deployed_s") * counts).alias(name)
-                for name, counts in (
-                    ("met_s", pl.col("met")),
-                    ("late_s", missed & late),
-                    ("inaccurate_s", missed & inaccurate),
-                    ("too_dear_s", missed & dear),
-                )
-            ),
-        )
-        .select(pl.lit(run).alias("run"), "window", "start_s", "end_s", *WINDOW_S)
+    rows = pl.read_parquet(paths, columns=list(WINDOW_COLUMNS))
+    served = rows.select("query", "window", "completed").filter(pl.col("completed") > 0)
+    if not rows["window"].is_sorted():
+        rows = rows.sort("window")
+    window = rows["window"].to_numpy()
+    first = np.flatnonzero(np.diff(window, prepend=-1))  # of the rows of each window
+    met, in_time, accurate, cheap = (
+        rows[name].to_numpy() for name in ("met", "latency_met", "accuracy_met", "cost_met")
     )
-    served = table.select("query", "window", "completed").filter(pl.col("completed") > 0)
-    windows, rows = pl.collect_all([sums, served], engine="streaming")
-    return windows, rows
+    deployed_ns = _whole_ns(rows["deployed_s"].to_numpy())
+    added_ns = {
+        "active_s": _whole_ns(rows["active_s"].to_numpy()),
+        "deployed_s": deployed_ns,
+        "met_s": deployed_ns * met,
+        "late_s": deployed_ns * (~met & ~in_time),
+        "inaccurate_s": deployed_ns * (~met & in_time & ~accurate),
+        "too_dear_s": deployed_ns * (~met & in_time & accurate & ~cheap),
+    }
+    sums = pl.DataFrame(
+        {
+            "run": [run] * len(first),
+            "window": window[first],
+            "start_s": np.minimum.reduceat(rows["start_s"].to_numpy(), first),
+            "end_s": np.maximum.reduceat(rows["end_s"].to_numpy(), first),
+            **{name: np.add.reduceat(added_ns[name], first) / 1e9 for name in WINDOW_S},
+        },
+        schema=WINDOW_SUMS,
+    )
+    return sums, served
 
 
-def _added_s(seconds: pl.Expr) -> pl.Expr:
-    return (seconds * 1e9).round().cast(pl.Int64).sum() / 1e9
+def _whole_ns(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    scaled = seconds * 1e9
+    return np.rint(scaled, out=scaled).astype(np.int64)
 
 
 def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.DataFrame:
@@ -129,13 +137,12 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
                 f"{run}/operators/{path.name} has other rows than its windows, or another order"
             )
         at += rows.height
-        count = rows["completed"].to_numpy()
-        completed += int(count.sum())
+        completed += rows["completed"].sum()
+        count = rows["completed"].cast(pl.Float64).to_numpy()
         for name, added in added_ns.items():
             mean_s = part[f"{name}_s"].to_numpy().reshape(-1, len(names))
             for operator in range(len(names)):  # Column by column, in arrays that caches hold.
-                times_ns = np.rint(mean_s[:, operator] * count * 1e9).astype(np.int64)
-                added[operator] += int(times_ns.sum())
+                added[operator] += int(_whole_ns(mean_s[:, operator] * count).sum())
     rows_ns = {
         "run": [run] * len(names),
         "operator": names,

@@ -65,6 +65,15 @@ WRONG = [
         ["planner=cheapest_feasible", "planner.sampels=3"],
         ["planner.sampels=3", "nearest is 'samples'", "+planner.sampels"],
     ),
+    (["planner=mine.Mover"], ["planner=mine.Mover", "planner._target_=mine.Mover"]),
+    (
+        ["planner._target_=planners.Greedy", "planner.headroom=0.5"],
+        ["planner.headroom=0.5", "write +planner.headroom=0.5"],
+    ),
+    (
+        ["planner=greedy", "+planner.compare.mine._target_=planners.Greedy"],
+        ["+planner.compare.mine._target_=planners.Greedy", "planner=comparison"],
+    ),
     (["planner.samples=3"], ["planner.samples=3", "planner.compare.NAME"]),
     (["+planner.samples=3"], ["planner.samples=3", "planner.compare.NAME"]),
     (
