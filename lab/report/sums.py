@@ -1,31 +1,30 @@
-"""Where time went, added up over the windows and operators of every run of a sweep.
-
-Times are added as whole nanoseconds, in which the order of addition does not matter: so the same
-tables give the same bytes, whichever thread read which part first.
-"""
+"""Where time went, added up over the windows and operators of every run of a sweep."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from lab.errors import InputError, one_line
 from lab.figure_data import PARTS
+from lab.report.additions import add_operators, add_windows
 from lab.report.sweep import Sweep
 from sim.results import SCHEMAS
 
 WINDOW_S = ("active_s", "deployed_s", "met_s", "late_s", "inaccurate_s", "too_dear_s")
-WINDOW_COLUMNS = (
-    *("query", "window", "completed", "start_s", "end_s", "active_s", "deployed_s"),
-    *("met", "latency_met", "accuracy_met", "cost_met"),
-)
+KEYS = ("query", "window")
+BOUNDS = ("start_s", "end_s")
+LIVED = ("active_s", "deployed_s")
+MET = ("met", "latency_met", "accuracy_met", "cost_met")
+WINDOW_COLUMNS = (*KEYS, "completed", *BOUNDS, *LIVED, *MET)
+MEANS = tuple(f"{name}_s" for name in PARTS)
 WINDOW_SUMS = {
     "run": pl.String,
     "window": pl.Int64,
-    **dict.fromkeys(("start_s", "end_s", *WINDOW_S), pl.Float64),
+    **dict.fromkeys((*BOUNDS, *WINDOW_S), pl.Float64),
 }
 OPERATOR_SUMS = {
     "run": pl.String,
@@ -74,36 +73,18 @@ def _by_window(run: str, paths: list[Path]) -> tuple[pl.DataFrame, pl.DataFrame]
     served = rows.select("query", "window", "completed").filter(pl.col("completed") > 0)
     if not rows["window"].is_sorted():
         rows = rows.sort("window")
-    window = rows["window"].to_numpy()
-    first = np.flatnonzero(np.diff(window, prepend=-1))  # of the rows of each window
-    met, in_time, accurate, cheap = (
-        rows[name].to_numpy() for name in ("met", "latency_met", "accuracy_met", "cost_met")
-    )
-    deployed_ns = _whole_ns(rows["deployed_s"].to_numpy())
-    added_ns = {
-        "active_s": _whole_ns(rows["active_s"].to_numpy()),
-        "deployed_s": deployed_ns,
-        "met_s": deployed_ns * met,
-        "late_s": deployed_ns * (~met & ~in_time),
-        "inaccurate_s": deployed_ns * (~met & in_time & ~accurate),
-        "too_dear_s": deployed_ns * (~met & in_time & accurate & ~cheap),
+    first = np.flatnonzero(np.diff(rows["window"].to_numpy(), prepend=-1))
+    added_s = np.empty((len(first), 2))
+    added_ns = np.zeros((len(first), len(WINDOW_S)), np.int64)
+    bounds_s, lived_s, verdicts = _arrays(rows, BOUNDS), _arrays(rows, LIVED), _arrays(rows, MET)
+    add_windows(first, bounds_s, lived_s, verdicts, added_s, added_ns)
+    sums = {
+        "run": [run] * len(first),
+        "window": rows["window"].gather(first),
+        **dict(zip(BOUNDS, added_s.T, strict=True)),
+        **dict(zip(WINDOW_S, added_ns.T / 1e9, strict=True)),
     }
-    sums = pl.DataFrame(
-        {
-            "run": [run] * len(first),
-            "window": window[first],
-            "start_s": np.minimum.reduceat(rows["start_s"].to_numpy(), first),
-            "end_s": np.maximum.reduceat(rows["end_s"].to_numpy(), first),
-            **{name: np.add.reduceat(added_ns[name], first) / 1e9 for name in WINDOW_S},
-        },
-        schema=WINDOW_SUMS,
-    )
-    return sums, served
-
-
-def _whole_ns(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    scaled = seconds * 1e9
-    return np.rint(scaled, out=scaled).astype(np.int64)
+    return pl.DataFrame(sums, schema=WINDOW_SUMS), served.rechunk()
 
 
 def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.DataFrame:
@@ -119,7 +100,7 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     """
     at, completed = 0, 0
     names: list[str] = []
-    added_ns: dict[str, list[int]] = {name: [] for name in PARTS}
+    added_ns = np.zeros((len(PARTS), 0), np.int64)
     for path in paths:
         part = pl.read_parquet(path, columns=list(SCHEMAS["operators"]))
         if part.is_empty():
@@ -127,42 +108,41 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
         if not names:
             first = part.row(0, named=True)
             names = part.filter(query=first["query"], window=first["window"])["operator"].to_list()
-            added_ns = {name: [0] * len(names) for name in PARTS}
-        rows = served.slice(at, part.height // len(names))
-        if rows.is_empty():  # The run was killed between the writing of one table and of the other.
-            break
-        part = part.head(rows.height * len(names))
-        if not _follows(part, names, rows):
+            added_ns = np.zeros((len(PARTS), len(names)), np.int64)
+        windows = served.slice(at, part.height // len(names))
+        at += windows.height  # None, if the run was killed between writing windows and operators.
+        part = part.head(windows.height * len(names))
+        if not _repeats(part["operator"], names) or not add_operators(
+            _arrays(part, KEYS),
+            _arrays(part, MEANS),
+            _arrays(windows, KEYS),
+            windows["completed"].to_numpy(),
+            added_ns,
+        ):
             raise pl.exceptions.ShapeError(
                 f"{run}/operators/{path.name} has other rows than its windows, or another order"
             )
-        at += rows.height
-        completed += rows["completed"].sum()
-        count = rows["completed"].cast(pl.Float64).to_numpy()
-        for name, added in added_ns.items():
-            mean_s = part[f"{name}_s"].to_numpy().reshape(-1, len(names))
-            for operator in range(len(names)):  # Column by column, in arrays that caches hold.
-                added[operator] += int(_whole_ns(mean_s[:, operator] * count).sum())
-    rows_ns = {
+        completed += windows["completed"].sum()
+    sums = {
         "run": [run] * len(names),
         "operator": names,
         "at": range(len(names)),
         "completed": [completed] * len(names),
-        **added_ns,
+        **dict(zip(PARTS, added_ns / 1e9, strict=True)),
     }
-    schema = {**OPERATOR_SUMS, **dict.fromkeys(PARTS, pl.Int64)}
-    return pl.DataFrame(rows_ns, schema=schema).with_columns(pl.col(PARTS) / 1e9)
+    return pl.DataFrame(sums, schema=OPERATOR_SUMS)
 
 
-def _follows(part: pl.DataFrame, names: Sequence[str], rows: pl.DataFrame) -> bool:
-    """Tell whether each row of windows has one of each operator, in that order."""
-    operators, n = part["operator"], len(names)
-    same = operators.head(n).to_list() == list(names)
-    same = same and operators.slice(n).equals(operators.head(part.height - n))
-    for key in ("query", "window"):
-        keys = part[key].to_numpy().reshape(-1, n)
-        same = same and bool((keys == rows[key].to_numpy()[:, None]).all())
-    return same
+def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:
+    return tuple(rows[name].rechunk().to_numpy() for name in columns)
+
+
+def _repeats(operators: pl.Series, names: Sequence[str]) -> bool:
+    """Tell whether the operators of a table are these names, over and over."""
+    n, length = len(names), len(operators)
+    return operators.head(n).to_list() == list(names)[:length] and operators.slice(n).equals(
+        operators.head(max(0, length - n))
+    )
 
 
 def _unreadable(sweep: Sweep, run: str, error: Exception) -> str:
