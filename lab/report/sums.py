@@ -112,17 +112,18 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
         windows = served.slice(at, part.height // len(names))
         at += windows.height  # None, if the run was killed between writing windows and operators.
         part = part.head(windows.height * len(names))
+        counts = windows["completed"].to_numpy()
         if not _repeats(part["operator"], names) or not add_operators(
             _arrays(part, KEYS),
             _arrays(part, MEANS),
             _arrays(windows, KEYS),
-            windows["completed"].to_numpy(),
+            counts,
             added_ns,
         ):
             raise pl.exceptions.ShapeError(
                 f"{run}/operators/{path.name} has other rows than its windows, or another order"
             )
-        completed += windows["completed"].sum()
+        completed += int(counts.sum())
     sums = {
         "run": [run] * len(names),
         "operator": names,
