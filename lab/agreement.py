@@ -25,9 +25,7 @@ from sim.events_plane import EventsPlane
 from sim.planner import Planner
 from sim.recorders import RequestLog
 from sim.request_rows import (
-    AT,
     ENDED,
-    NEXT,
     NUMBER,
     OUTCOME,
     QUERY,
@@ -234,7 +232,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
 
 def _blank(rows: Ints, operators: int) -> None:
     """Clear what data planes may leave as they like: private columns, parts of the unfinished."""
-    rows[:, [NEXT, AT, VISIT]] = 0
+    rows[:, VISIT] = 0
     unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
     rows[unfinished, queueing_at(operators) :] = 0
 

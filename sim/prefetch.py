@@ -17,27 +17,36 @@ CACHE_LINE = 8
 """How many columns of int64 are fetched at once."""
 
 
+def _hint(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Generate the hint to fetch what an array holds at a place."""
+    kind = signature.args[0]
+    array = context.make_array(kind)(context, builder, arguments[0])
+    place = cgutils.get_item_pointer(  # type: ignore[no-untyped-call]
+        context, builder, kind, array, arguments[1:]
+    )
+    pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    hint = builder.module.declare_intrinsic(
+        "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, *[number] * 3])
+    )
+    # For reading, to be kept in all caches, as data.
+    builder.call(hint, [builder.bitcast(place, pointer), number(0), number(3), number(1)])
+    return context.get_dummy_value()
+
+
 def _prefetch(_: Any, array: Any, row: Any, column: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        array = context.make_array(kind)(context, builder, arguments[0])
-        place = cgutils.get_item_pointer(  # type: ignore[no-untyped-call]
-            context, builder, kind, array, arguments[1:]
-        )
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        hint = builder.module.declare_intrinsic(
-            "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, *[number] * 3])
-        )
-        # For reading, to be kept in all caches, as data.
-        builder.call(hint, [builder.bitcast(place, pointer), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, row, column), generate
+    return types.void(array, row, column), _hint
 
 
-prefetch = cast("Callable[[NDArray[np.int64], int, int], None]", intrinsic(_prefetch))
+def _prefetch_record(_: Any, records: Any, row: Any) -> Any:
+    return types.void(records, row), _hint
+
+
+prefetch = cast("Callable[[NDArray[Any], int, int], None]", intrinsic(_prefetch))
 """Begin to fetch one place of an array, shape (n, columns), into the cache; compiled code only.
 
 A loop that reads rows in no order waits for memory at each of them, unless it asks for those to
 come beforehand. It changes no result.
 """
+
+prefetch_record = cast("Callable[[NDArray[np.void], int], None]", intrinsic(_prefetch_record))
+"""The same for the beginning of a record of an array, shape (n,)."""

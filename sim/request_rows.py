@@ -15,31 +15,27 @@ from numpy.typing import NDArray
 from scenarios.compiled import compiled
 from sim.data_plane import OUTCOMES
 
-NEXT = 0
-"""Private to a data plane."""
-AT = 1
-"""Private to a data plane."""
-QUERY = 2
+QUERY = 0
 """Id of the query."""
-NUMBER = 3
+NUMBER = 1
 """Number of the request within its query, from 0."""
-ARRIVAL = 4
+ARRIVAL = 2
 """Birth, in nanoseconds."""
-DEPLOYMENT = 5
+DEPLOYMENT = 3
 """Deployment that the request has kept since its birth, or -1 for none."""
-VISIT = 6
+VISIT = 4
 """Private to a data plane."""
-OUTCOME = 7
+OUTCOME = 5
 """Index into ``OUTCOMES``, once the request has ended."""
-ENDED = 8
+ENDED = 6
 """When the request ended, in nanoseconds; for one in flight, the horizon."""
-SIZE = 9
+SIZE = 7
 """Float: its size over the mean."""
-LENGTH = 10
+LENGTH = 8
 """Float: the length of its output over the mean."""
-ALLOWANCE = 11
+ALLOWANCE = 9
 """Float: how many times the latency bound it may take, see ``RequestBlock``."""
-PARTS = 12
+PARTS = 10
 """The first column of ``variability``."""
 
 

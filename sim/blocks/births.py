@@ -1,6 +1,6 @@
 """How requests are born at their sources, block by block."""
 
-from scenarios.compiled import in_place
+from scenarios.compiled import in_place, inlined
 from sim.blocks.tables import (
     BORN,
     ENDED_COUNT,
@@ -12,10 +12,10 @@ from sim.blocks.tables import (
     Sources,
     Tables,
 )
+from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
-    AT,
     DEPLOYMENT,
     ENDED,
     LENGTH,
@@ -34,8 +34,21 @@ MANY = 512
 """Births after which those born are sent on, while their rows are at hand."""
 
 
+@inlined
+def _fetch_births(sources: Sources, source: int) -> None:
+    """Begin to fetch what will be read of a source's next birth."""
+    position = sources.state[source].position
+    prefetch(sources.arrivals, source, position)
+    if len(sources.size) > 0:
+        prefetch(sources.size, source, position)
+    if len(sources.length) > 0:
+        prefetch(sources.length, source, position)
+    if len(sources.allowance) > 0:
+        prefetch(sources.allowance, source, position)
+
+
 @in_place
-def give_birth(  # noqa: PLR0915
+def give_birth(  # noqa: PLR0912, PLR0915
     t: Tables, sources: Sources, first: int, until_ns: int
 ) -> int:
     """Give birth to requests before the cut, source by source.
@@ -58,6 +71,8 @@ def give_birth(  # noqa: PLR0915
     i = first
     while i < len(active):
         source = active[i]
+        if i + AHEAD < len(active) and next_ns[active[i + AHEAD]] < until_ns:
+            _fetch_births(sources, active[i + AHEAD])
         if next_ns[source] >= until_ns:
             i += 1
             continue
@@ -79,7 +94,7 @@ def give_birth(  # noqa: PLR0915
                 break
             rows_left -= 1
             slot = free[rows_left]
-            rows[slot, AT] = at_ns
+            t.times[slot] = at_ns
             rows[slot, QUERY] = query
             rows[slot, NUMBER] = number + position
             rows[slot, ARRIVAL] = at_ns

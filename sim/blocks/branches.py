@@ -22,10 +22,8 @@ from sim.blocks.tables import (
     Tables,
 )
 from sim.request_rows import (
-    AT,
     DEPLOYMENT,
     ENDED,
-    NEXT,
     OUTCOME,
     VISIT,
     operators_of,
@@ -40,7 +38,7 @@ PART = -3
 def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
     """Make branches of all that reach a fork before the cut; False if rows ran out."""
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
-    n = gather(rows, stops, t.keys, t.slots, fork, until_ns)
+    n = gather(t, fork, until_ns)
     at, count = stops[fork].steps_at, stops[fork].steps
     width = rows.shape[1]
     parts = queueing_at(operators_of(width))
@@ -48,7 +46,7 @@ def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
         slot = t.slots[i]
         if counts[FREE] < count - 1:
             for j in range(i, n):
-                push(rows, stops, fork, t.slots[j], rows[t.slots[j], AT])
+                push(t, fork, t.slots[j], t.times[t.slots[j]])
             return False
         if branches[slot].home == NONE:
             branches[slot].home, branches[slot].live = slot, 1
@@ -63,6 +61,7 @@ def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
                     rows[branch, column] = rows[slot, column]
                 for column in range(parts, width):
                     rows[branch, column] = 0
+                t.times[branch] = t.times[slot]
                 rows[branch, OUTCOME] = PART
                 branches[branch].home, branches[branch].failure = home, branches[slot].failure
             rows[branch, VISIT] = t.steps[at + number]
@@ -74,7 +73,7 @@ def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
 def take_join(t: Tables, join: int, until_ns: int) -> None:
     """Hold what reaches a join before the cut, until the last of a request's branches has come."""
     rows, branches = t.rows, t.branches
-    n = gather(rows, t.stops, t.keys, t.slots, join, until_ns)
+    n = gather(t, join, until_ns)
     at = t.stops[join].steps_at
     visit, inputs = t.steps[at], t.steps[at + 1]
     for i in range(n):
@@ -83,23 +82,23 @@ def take_join(t: Tables, join: int, until_ns: int) -> None:
         here, each = 1, branches[home].held
         while each != NONE:
             here += t.visits[rows[each, VISIT]].stop == join
-            each = rows[each, NEXT]
+            each = t.chain[each]
         if here < inputs:
-            rows[slot, NEXT] = branches[home].held
+            t.chain[slot] = branches[home].held
             branches[home].held = slot
             continue
-        now_ns, joined = rows[slot, AT], slot
+        now_ns, joined = t.times[slot], slot
         each = branches[home].held
         branches[home].held = NONE
         while each != NONE:
-            following = rows[each, NEXT]
+            following = t.chain[each]
             if t.visits[rows[each, VISIT]].stop == join:
                 joined = _merged(t, home, joined, each)
             else:
-                rows[each, NEXT] = branches[home].held
+                t.chain[each] = branches[home].held
                 branches[home].held = each
             each = following
-        rows[joined, AT], rows[joined, VISIT] = now_ns, visit
+        t.times[joined], rows[joined, VISIT] = now_ns, visit
         branches[home].live -= inputs - 1
         if branches[home].live == 1:
             branches[home].home = NONE
@@ -138,12 +137,12 @@ def _go_on(t: Tables, slot: int) -> None:
         t.counts[OUT] += 1
         return
     gate = _to_end_of_leg(t, slot)
-    at_ns = t.rows[slot, AT]
+    at_ns = t.times[slot]
     if gate == NONE:
         failure = t.branches[slot].failure
-        end(t.rows, t.flights, t.ended, t.counts, slot, failure, at_ns)
+        end(t, slot, failure, at_ns)
     else:
-        push(t.rows, t.stops, gate, slot, at_ns)
+        push(t, gate, slot, at_ns)
 
 
 @inlined
@@ -172,7 +171,7 @@ def settle(t: Tables) -> None:
             continue
         branches[slot].failure = rows[slot, OUTCOME]
         _revive(t, slot)
-        push(rows, t.stops, gate, slot, rows[slot, ENDED])
+        push(t, gate, slot, rows[slot, ENDED])
     counts[SETTLED] = counts[ENDED_COUNT] = kept
 
 
@@ -187,7 +186,7 @@ def _revive(t: Tables, slot: int) -> None:
 @in_place
 def recall(t: Tables, at_ns: int) -> None:
     """Make one end of those of the branches of requests that were just dropped at all stops."""
-    rows, branches, counts = t.rows, t.branches, t.counts
+    branches, counts = t.branches, t.counts
     first = counts[SETTLED]
     for i in range(first, counts[ENDED_COUNT]):
         home = branches[t.ended[i]].home
@@ -196,9 +195,9 @@ def recall(t: Tables, at_ns: int) -> None:
         held = branches[home].held
         branches[home].held = NONE
         while held != NONE:
-            following = rows[held, NEXT]
+            following = t.chain[held]
             if held == home:
-                end(rows, t.flights, t.ended, counts, home, IS_DROPPED, at_ns)
+                end(t, home, IS_DROPPED, at_ns)
             else:
                 _free(t, held)
             held = following

@@ -12,7 +12,7 @@ from sim.blocks.lists import end, gather, lose_arrivals, wait
 from sim.blocks.sorting import before
 from sim.blocks.stops import release, room_at, serve_batch
 from sim.blocks.tables import IS_DROPPED, IS_SHED, NONE, Tables
-from sim.request_rows import ALLOWANCE, ARRIVAL, AT, DEPLOYMENT, ENDED, NEXT
+from sim.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
 from sim.work import NEVER, deadline_ns
 
 BY_DEADLINE, BY_PRIORITY = DISCIPLINES.index(EDF), DISCIPLINES.index(PRIORITY)
@@ -49,7 +49,7 @@ def goes_first(t: Tables, station: int, a: int, b: int) -> bool:
     rank_a, rank_b = rank_of(t, station, a), rank_of(t, station, b)
     if rank_a != rank_b:
         return bool(rank_a < rank_b)
-    return bool(before(t.rows, t.rows[a, AT], a, t.rows[b, AT], b))
+    return bool(before(t.rows, t.times[a], a, t.times[b], b))
 
 
 # Queues kept in order, for stations of language models, to which few requests come
@@ -58,19 +58,19 @@ def goes_first(t: Tables, station: int, a: int, b: int) -> bool:
 @in_place
 def wait_by_rank(t: Tables, station: int, slot: int) -> None:
     """Put a request, which arrives last, in its place in a station's queue."""
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     rank, last = rank_of(t, station, slot), stops[station].waiting_last
     if last == NONE or rank_of(t, station, last) <= rank:
-        wait(rows, stops, station, slot)
+        wait(t, station, slot)
         return
     ahead, following = NONE, stops[station].waiting_first
     while rank_of(t, station, following) <= rank:
-        ahead, following = following, rows[following, NEXT]
-    rows[slot, NEXT] = following
+        ahead, following = following, t.chain[following]
+    t.chain[slot] = following
     if ahead == NONE:
         stops[station].waiting_first = slot
     else:
-        rows[ahead, NEXT] = slot
+        t.chain[ahead] = slot
     stops[station].waiting += 1
 
 
@@ -80,18 +80,18 @@ def wait_by_rank(t: Tables, station: int, slot: int) -> None:
 @in_place
 def take_ranked(t: Tables, station: int, until_ns: int) -> None:
     """Let a station whose queue is by deadline or by class, or sheds, serve up to the cut."""
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     release(t, station, until_ns)
-    n = gather(rows, stops, t.keys, t.slots, station, until_ns)
+    n = gather(t, station, until_ns)
     if stops[station].failed:
         lose_arrivals(t, n)
         return
     i, now_ns = 0, 0
     while True:
         start_ns = max(now_ns, _next_start_ns(t, station))
-        if i < n and rows[t.slots[i], AT] <= start_ns:
-            now_ns = rows[t.slots[i], AT]
-            while i < n and rows[t.slots[i], AT] == now_ns:
+        if i < n and t.times[t.slots[i]] <= start_ns:
+            now_ns = t.times[t.slots[i]]
+            while i < n and t.times[t.slots[i]] == now_ns:
                 put(t, station, t.slots[i])
                 i += 1
             if stops[station].capacity != NONE:
@@ -119,7 +119,7 @@ def _next_start_ns(t: Tables, station: int) -> int:
         return int(freed_ns)
     first_ns, at = NEVER, _spread(t, station)
     for i in range(at, at + stops[station].waiting):
-        first_ns = min(first_ns, t.rows[t.slots[i], AT])
+        first_ns = min(first_ns, t.times[t.slots[i]])
     return int(max(freed_ns, first_ns + stops[station].max_wait_ns))
 
 
@@ -130,7 +130,7 @@ def _serve_first(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
     while stops[station].waiting > 0 and n < stops[station].max_batch:
         slot = _take_first(t, station)
         if sheds(t, station, slot, start_ns):
-            end(t.rows, t.flights, t.ended, t.counts, slot, IS_SHED, start_ns)
+            end(t, slot, IS_SHED, start_ns)
         else:
             t.slots[at + n] = slot
             n += 1
@@ -150,7 +150,7 @@ def _drop_last(t: Tables, station: int, room: int, now_ns: int) -> None:
         for i in range(at, at + left):
             if goes_first(t, station, slots[at + left], slots[i]):
                 slots[i], slots[at + left] = slots[at + left], slots[i]
-        end(t.rows, t.flights, t.ended, t.counts, slots[at + left], IS_DROPPED, now_ns)
+        end(t, slots[at + left], IS_DROPPED, now_ns)
     t.stops[station].waiting, t.stops[station].waiting_first = 0, NONE
     for i in range(at, at + left):
         put(t, station, slots[i])
@@ -168,7 +168,7 @@ def put(t: Tables, station: int, slot: int) -> None:
     rows, stops = t.rows, t.stops
     rows[slot, BELOW] = NONE
     first = _joined(t, station, stops[station].waiting_first, slot)
-    rows[first, NEXT] = NONE
+    t.chain[first] = NONE
     stops[station].waiting_first = first
     stops[station].waiting += 1
 
@@ -181,7 +181,7 @@ def lay_out(t: Tables, station: int) -> None:
     stops[station].waiting_first = stops[station].waiting_last = NONE
     stops[station].waiting = 0
     for i in range(at, at + count):
-        wait(t.rows, stops, station, t.slots[i])
+        wait(t, station, t.slots[i])
 
 
 @in_place
@@ -191,7 +191,7 @@ def _joined(t: Tables, station: int, a: int, b: int) -> int:
         return b
     if goes_first(t, station, b, a):
         a, b = b, a
-    t.rows[b, NEXT] = t.rows[a, BELOW]
+    t.chain[b] = t.rows[a, BELOW]
     t.rows[a, BELOW] = b
     return a
 
@@ -204,19 +204,19 @@ def _take_first(t: Tables, station: int) -> int:
     # Those below it are joined two by two, and these pairs with each other, from the last on.
     pairs, slot = NONE, rows[taken, BELOW]
     while slot != NONE:
-        pair, following = slot, rows[slot, NEXT]
+        pair, following = slot, t.chain[slot]
         if following != NONE:
-            other, following = following, rows[following, NEXT]
+            other, following = following, t.chain[following]
             pair = _joined(t, station, slot, other)
-        rows[pair, NEXT] = pairs
+        t.chain[pair] = pairs
         pairs, slot = pair, following
     first = NONE
     while pairs != NONE:
-        following = rows[pairs, NEXT]
+        following = t.chain[pairs]
         first = _joined(t, station, first, pairs)
         pairs = following
     if first != NONE:
-        rows[first, NEXT] = NONE
+        t.chain[first] = NONE
     stops[station].waiting_first = first
     stops[station].waiting -= 1
     return taken
@@ -234,6 +234,6 @@ def _spread(t: Tables, station: int) -> int:
             while slot != NONE:
                 slots[at + count] = slot
                 count += 1
-                slot = rows[slot, NEXT]
+                slot = t.chain[slot]
             i += 1
     return at

@@ -10,10 +10,8 @@ from sim.blocks.disciplines import sheds, wait_by_rank
 from sim.blocks.lists import drop_behind, end, gather, lose_arrivals
 from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, IS_SHED, NONE, OUT, Records, Tables
 from sim.request_rows import (
-    AT,
     DEPLOYMENT,
     LENGTH,
-    NEXT,
     OUTCOME,
     PARTS,
     SIZE,
@@ -31,8 +29,8 @@ GHOST = -2
 @in_place
 def take_generation(t: Tables, station: int, until_ns: int) -> None:
     """Let a station of a language model generate up to the cut."""
-    rows, stops = t.rows, t.stops
-    n = gather(rows, stops, t.keys, t.slots, station, until_ns)
+    stops = t.stops
+    n = gather(t, station, until_ns)
     if stops[station].failed:
         lose_arrivals(t, n)
         return
@@ -40,14 +38,14 @@ def take_generation(t: Tables, station: int, until_ns: int) -> None:
     first, last = t.models[model].engines_at, t.models[model].engines_at + stops[station].servers
     i = 0
     while True:
-        now_ns = rows[t.slots[i], AT] if i < n else NEVER
+        now_ns = t.times[t.slots[i]] if i < n else NEVER
         for engine in range(first, last):
             if t.engines[engine].steps > 0:
                 now_ns = min(now_ns, _run_ends_ns(t.engines, engine))
         if now_ns >= until_ns:
             break
         arrived, ended = False, _end_runs(t, station, first, last, now_ns)
-        while i < n and rows[t.slots[i], AT] == now_ns:
+        while i < n and t.times[t.slots[i]] == now_ns:
             arrived |= _enter(t, station, model, t.slots[i], now_ns)
             i += 1
         if arrived or ended:
@@ -78,7 +76,7 @@ def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
     jobs[slot].prompt, jobs[slot].left, jobs[slot].sequences = prompt, left, sequences
     jobs[slot].kv_tokens = prompt + sequences * left
     if jobs[slot].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
-        end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
+        end(t, slot, IS_DROPPED, now_ns)
         return False
     wait_by_rank(t, station, slot)
     return True
@@ -87,7 +85,7 @@ def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
 @in_place
 def _hand_out(t: Tables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
     """Assign waiting requests in order, each to the engine with the fewest sequences."""
-    rows, stops, engines, jobs = t.rows, t.stops, t.engines, t.jobs
+    stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
     while stops[station].waiting_first != NONE:
         slot = stops[station].waiting_first
@@ -101,16 +99,16 @@ def _hand_out(t: Tables, station: int, model: int, first: int, last: int, now_ns
                 best = engine
         if best == NONE:
             break
-        stops[station].waiting_first = rows[slot, NEXT]
+        stops[station].waiting_first = t.chain[slot]
         stops[station].waiting -= 1
-        if rows[slot, NEXT] == NONE:
+        if t.chain[slot] == NONE:
             stops[station].waiting_last = NONE
         if sheds(t, station, slot, now_ns):
-            end(rows, t.flights, t.ended, t.counts, slot, IS_SHED, now_ns)
+            end(t, slot, IS_SHED, now_ns)
             continue
         engines[best].sequences += jobs[slot].sequences
         engines[best].kv_tokens += jobs[slot].kv_tokens
-        rows[slot, NEXT] = engines[best].joining_first
+        t.chain[slot] = engines[best].joining_first
         engines[best].joining_first = slot
 
 
@@ -148,10 +146,10 @@ def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
     slot = engines[engine].active_first
     engines[engine].active_first = NONE
     while slot != NONE:
-        following = rows[slot, NEXT]
+        following = t.chain[slot]
         jobs[slot].left -= steps
         if jobs[slot].left > 0:
-            rows[slot, NEXT] = engines[engine].active_first
+            t.chain[slot] = engines[engine].active_first
             engines[engine].active_first = slot
         else:
             engines[engine].sequences -= jobs[slot].sequences
@@ -163,7 +161,7 @@ def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
                 operator = t.visits[rows[slot, VISIT]].operator
                 rows[slot, compute_at(operators) + operator] = now_ns - jobs[slot].admitted_ns
                 rows[slot, VISIT] += 1
-                rows[slot, AT] = now_ns
+                t.times[slot] = now_ns
                 t.out[counts[OUT]] = slot
                 counts[OUT] += 1
         slot = following
@@ -179,14 +177,14 @@ def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) ->
     while slot != NONE:
         decoding += jobs[slot].sequences
         steps = min(steps, jobs[slot].left)
-        slot = rows[slot, NEXT]
+        slot = t.chain[slot]
     step_ns = t.steps[models[model].decode_at + decoding - 1] if decoding > 0 else 0
     slot = engines[engine].joining_first
     if slot != NONE:
         steps = 1
         step_ns += models[model].prefill_fixed_ns
     while slot != NONE:
-        following = rows[slot, NEXT]
+        following = t.chain[slot]
         step_ns += prompt_ns(
             jobs[slot].prompt,
             models[model].prefill_ns_per_token,
@@ -194,8 +192,8 @@ def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) ->
         )
         jobs[slot].admitted_ns = now_ns
         operator = t.visits[rows[slot, VISIT]].operator
-        rows[slot, queueing_at(operators) + operator] = now_ns - rows[slot, AT]
-        rows[slot, NEXT] = engines[engine].active_first
+        rows[slot, queueing_at(operators) + operator] = now_ns - t.times[slot]
+        t.chain[slot] = engines[engine].active_first
         engines[engine].active_first = slot
         slot = following
     engines[engine].joining_first = NONE
@@ -215,13 +213,13 @@ def drop_jobs(t: Tables, station: int, deployment: int, at_ns: int) -> None:
         slot = engines[engine].joining_first
         engines[engine].joining_first = NONE
         while slot != NONE:
-            following = rows[slot, NEXT]
+            following = t.chain[slot]
             if rows[slot, DEPLOYMENT] == deployment:
                 engines[engine].sequences -= jobs[slot].sequences
                 engines[engine].kv_tokens -= jobs[slot].kv_tokens
-                end(rows, t.flights, t.ended, counts, slot, IS_DROPPED, at_ns)
+                end(t, slot, IS_DROPPED, at_ns)
             else:
-                rows[slot, NEXT] = engines[engine].joining_first
+                t.chain[slot] = engines[engine].joining_first
                 engines[engine].joining_first = slot
             slot = following
         slot, before = engines[engine].active_first, NONE
@@ -229,16 +227,16 @@ def drop_jobs(t: Tables, station: int, deployment: int, at_ns: int) -> None:
             if rows[slot, DEPLOYMENT] == deployment and rows[slot, OUTCOME] != GHOST:
                 counts[FREE] -= 1
                 ghost = t.free[counts[FREE]]
-                rows[ghost, OUTCOME], rows[ghost, NEXT] = GHOST, rows[slot, NEXT]
+                rows[ghost, OUTCOME], t.chain[ghost] = GHOST, t.chain[slot]
                 jobs[ghost].left, jobs[ghost].sequences = jobs[slot].left, jobs[slot].sequences
                 jobs[ghost].kv_tokens = jobs[slot].kv_tokens
                 if before == NONE:
                     engines[engine].active_first = ghost
                 else:
-                    rows[before, NEXT] = ghost
-                end(rows, t.flights, t.ended, counts, slot, IS_DROPPED, at_ns)
+                    t.chain[before] = ghost
+                end(t, slot, IS_DROPPED, at_ns)
                 slot = ghost
-            before, slot = slot, rows[slot, NEXT]
+            before, slot = slot, t.chain[slot]
 
 
 @in_place
@@ -252,10 +250,10 @@ def lose_jobs(t: Tables, station: int, at_ns: int) -> None:
         for i in range(2):
             slot = lists[i]
             while slot != NONE:
-                following = rows[slot, NEXT]
+                following = t.chain[slot]
                 if rows[slot, OUTCOME] == GHOST:
                     t.free[counts[FREE]] = slot
                     counts[FREE] += 1
                 else:
-                    end(rows, t.flights, t.ended, counts, slot, IS_LOST, at_ns)
+                    end(t, slot, IS_LOST, at_ns)
                 slot = following

@@ -2,72 +2,75 @@
 
 from scenarios.compiled import inlined
 from sim.blocks.sorting import before, sort_slots
-from sim.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Ints, Records, Tables
-from sim.request_rows import AT, DEPLOYMENT, ENDED, NEXT, OUTCOME
+from sim.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Tables
+from sim.request_rows import DEPLOYMENT, ENDED, OUTCOME
 
 
 @inlined
-def push(rows: Ints, stops: Records, stop: int, slot: int, at_ns: int) -> None:
+def push(t: Tables, stop: int, slot: int, at_ns: int) -> None:
     """Let a request arrive at a stop, now or later."""
-    rows[slot, AT] = at_ns
-    rows[slot, NEXT] = NONE
+    stops, times, chain = t.stops, t.times, t.chain
+    times[slot] = at_ns
+    chain[slot] = NONE
     tail = stops[stop].arriving_last
     if tail == NONE:
         stops[stop].arriving_first = slot
         stops[stop].in_order = 1
     else:
-        if before(rows, at_ns, slot, rows[tail, AT], tail):
+        if before(t.rows, at_ns, slot, times[tail], tail):
             stops[stop].in_order = 0
-        rows[tail, NEXT] = slot
+        chain[tail] = slot
     stops[stop].arriving_last = slot
 
 
 @inlined
-def wait(rows: Ints, stops: Records, stop: int, slot: int) -> None:
+def wait(t: Tables, stop: int, slot: int) -> None:
     """Put a request at the end of a station's queue."""
-    rows[slot, NEXT] = NONE
+    stops, chain = t.stops, t.chain
+    chain[slot] = NONE
     tail = stops[stop].waiting_last
     if tail == NONE:
         stops[stop].waiting_first = slot
     else:
-        rows[tail, NEXT] = slot
+        chain[tail] = slot
     stops[stop].waiting_last = slot
     stops[stop].waiting += 1
 
 
 @inlined
-def stay(rows: Ints, stops: Records, stop: int, slot: int) -> None:
-    """Keep a request in service beyond the cut; ``AT`` is when it leaves."""
-    rows[slot, NEXT] = NONE
+def stay(t: Tables, stop: int, slot: int) -> None:
+    """Keep a request in service beyond the cut, until it leaves."""
+    stops, chain = t.stops, t.chain
+    chain[slot] = NONE
     tail = stops[stop].serving_last
     if tail == NONE:
         stops[stop].serving_first = slot
     else:
-        rows[tail, NEXT] = slot
+        chain[tail] = slot
     stops[stop].serving_last = slot
 
 
 @inlined
-def end(
-    rows: Ints, flights: Ints, ended: Ints, counts: Ints, slot: int, outcome: int, at_ns: int
-) -> None:
+def end(t: Tables, slot: int, outcome: int, at_ns: int) -> None:
     """End a request."""
+    rows, counts = t.rows, t.counts
     rows[slot, OUTCOME] = outcome
     rows[slot, ENDED] = at_ns
-    flights[rows[slot, DEPLOYMENT]] -= 1
-    ended[counts[ENDED_COUNT]] = slot
+    t.flights[rows[slot, DEPLOYMENT]] -= 1
+    t.ended[counts[ENDED_COUNT]] = slot
     counts[ENDED_COUNT] += 1
 
 
 @inlined
-def gather(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int, until_ns: int) -> int:
+def gather(t: Tables, stop: int, until_ns: int) -> int:
     """Move a stop's arrivals before a cut into ``slots``, in order; return how many."""
+    stops, times, chain, keys, slots = t.stops, t.times, t.chain, t.keys, t.slots
     n, slot = 0, stops[stop].arriving_first
     if stops[stop].in_order:
-        while slot != NONE and rows[slot, AT] < until_ns:
+        while slot != NONE and times[slot] < until_ns:
             slots[n] = slot
             n += 1
-            slot = rows[slot, NEXT]
+            slot = chain[slot]
         stops[stop].arriving_first = slot
         if slot == NONE:
             stops[stop].arriving_last = NONE
@@ -75,14 +78,14 @@ def gather(rows: Ints, stops: Records, keys: Ints, slots: Ints, stop: int, until
     stops[stop].arriving_first = stops[stop].arriving_last = NONE
     stops[stop].in_order = 1
     while slot != NONE:
-        following = rows[slot, NEXT]
-        if rows[slot, AT] < until_ns:
-            keys[n], slots[n] = rows[slot, AT], slot
+        following = chain[slot]
+        if times[slot] < until_ns:
+            keys[n], slots[n] = times[slot], slot
             n += 1
         else:
-            push(rows, stops, stop, slot, rows[slot, AT])
+            push(t, stop, slot, times[slot])
         slot = following
-    sort_slots(rows, keys, slots, n)
+    sort_slots(t.rows, keys, slots, n)
     return n
 
 
@@ -91,23 +94,23 @@ def lose_arrivals(t: Tables, n: int) -> None:
     """Lose the first ``n`` of ``slots``, each as it arrives at a station that has failed."""
     for i in range(n):
         slot = t.slots[i]
-        end(t.rows, t.flights, t.ended, t.counts, slot, IS_LOST, t.rows[slot, AT])
+        end(t, slot, IS_LOST, t.times[slot])
 
 
 @inlined
 def drop_behind(t: Tables, station: int, room: int, now_ns: int) -> None:
     """Drop the last of a queue, all but as many as there is room for."""
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     if stops[station].waiting > room:
         slot, last = stops[station].waiting_first, NONE
         for _ in range(room):
-            last, slot = slot, rows[slot, NEXT]
+            last, slot = slot, t.chain[slot]
         stops[station].waiting, stops[station].waiting_last = room, last
         if last == NONE:
             stops[station].waiting_first = NONE
         else:
-            rows[last, NEXT] = NONE
+            t.chain[last] = NONE
         while slot != NONE:
-            following = rows[slot, NEXT]
-            end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, now_ns)
+            following = t.chain[slot]
+            end(t, slot, IS_DROPPED, now_ns)
             slot = following

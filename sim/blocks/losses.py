@@ -4,7 +4,7 @@ from scenarios.compiled import in_place
 from sim.blocks.disciplines import lay_out, put
 from sim.blocks.lists import end, push, stay, wait
 from sim.blocks.tables import IS_DROPPED, IS_LOST, NONE, RANKED, Tables
-from sim.request_rows import AT, DEPLOYMENT, NEXT
+from sim.request_rows import DEPLOYMENT
 
 
 @in_place
@@ -22,24 +22,24 @@ def drop(t: Tables, stop: int, deployment: int, at_ns: int) -> None:
     for i in range(3):
         slot = lists[i]
         while slot != NONE:
-            following = rows[slot, NEXT]
+            following = t.chain[slot]
             if rows[slot, DEPLOYMENT] == deployment:
-                end(rows, t.flights, t.ended, t.counts, slot, IS_DROPPED, at_ns)
+                end(t, slot, IS_DROPPED, at_ns)
             elif i == 0:
-                push(rows, stops, stop, slot, rows[slot, AT])
+                push(t, stop, slot, t.times[slot])
             elif i == 1 and ranked:
                 put(t, stop, slot)
             elif i == 1:
-                wait(rows, stops, stop, slot)
+                wait(t, stop, slot)
             else:
-                stay(rows, stops, stop, slot)
+                stay(t, stop, slot)
             slot = following
 
 
 @in_place
 def lose(t: Tables, station: int, at_ns: int) -> None:
     """Lose all that a station has in its queue and in service."""
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     if stops[station].kind == RANKED:
         lay_out(t, station)
     lists = (stops[station].waiting_first, stops[station].serving_first)
@@ -49,6 +49,6 @@ def lose(t: Tables, station: int, at_ns: int) -> None:
     for i in range(2):
         slot = lists[i]
         while slot != NONE:
-            following = rows[slot, NEXT]
-            end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, at_ns)
+            following = t.chain[slot]
+            end(t, slot, IS_LOST, at_ns)
             slot = following

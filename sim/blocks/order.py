@@ -14,11 +14,10 @@ from sim.blocks.tables import (
     Order,
     Records,
 )
-from sim.request_rows import AT
 from sim.work import NEVER
 
 
-def arrange(rows: Ints, stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) -> Order:
+def arrange(times: Ints, stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) -> Order:
     """Return the stops of all routes in an order that follows each of them.
 
     Besides, note in ``stops`` which are *inline*: links and stations with one server and no
@@ -26,7 +25,7 @@ def arrange(rows: Ints, stops: Records, visits: Records, routes: Mapping[int, La
     once, since nothing that is not there yet can come before it.
 
     Args:
-        rows: requests under way.
+        times: when requests under way reach what is next, by row.
         stops: the stops.
         visits: the visits of all routes.
         routes: the routes that are in use, by deployment.
@@ -49,26 +48,26 @@ def arrange(rows: Ints, stops: Records, visits: Records, routes: Mapping[int, La
     first = order[inline]
     stops["place"][first] = np.arange(len(first))
     due_ns = np.empty(len(first), dtype=np.int64)
-    _note_due(rows, stops, first, due_ns)
+    _note_due(times, stops, first, due_ns)
     return Order(first, order[~inline], due_ns)
 
 
 @compiled
-def _note_due(rows: Ints, stops: Records, inline: Ints, due_ns: Ints) -> None:
+def _note_due(times: Ints, stops: Records, inline: Ints, due_ns: Ints) -> None:
     for i in range(len(inline)):
-        due_ns[i] = next_ns(rows, stops, inline[i])
+        due_ns[i] = next_ns(times, stops, inline[i])
 
 
 @inlined
-def next_ns(rows: Ints, stops: Records, stop: int) -> int:
+def next_ns(times: Ints, stops: Records, stop: int) -> int:
     """Return when an inline stop goes on with what it has; NEVER if it has nothing."""
     at_ns = NEVER
     if stops[stop].serving_first != NONE:
-        at_ns = rows[stops[stop].serving_first, AT]
+        at_ns = times[stops[stop].serving_first]
     if stops[stop].waiting_first != NONE:
         at_ns = min(at_ns, stops[stop].free_ns)
     if stops[stop].arriving_first != NONE:
-        at_ns = min(at_ns, rows[stops[stop].arriving_first, AT])
+        at_ns = min(at_ns, times[stops[stop].arriving_first])
     return at_ns
 
 

@@ -316,7 +316,7 @@ class BlocksPlane:
         if self._order is None:
             self._forget_routes()
             self._order = arrange(
-                self._pool.rows, self._stops.rows, self._visits.rows, self._routes
+                self._pool.times, self._stops.rows, self._visits.rows, self._routes
             )
         sources, first, births = self._sources.arrays(), 0, 0
         while True:
@@ -370,6 +370,8 @@ class BlocksPlane:
             self._tables = Tables(
                 rows=pool.rows,
                 rows_f=pool.rows_f,
+                times=pool.times,
+                chain=pool.chain,
                 stops=self._stops.rows,
                 visits=self._visits.rows,
                 tokens=self._tokens.rows,

@@ -34,6 +34,8 @@ class RowPool:
     def __init__(self, operators: int) -> None:
         self.counts: Ints = np.zeros(COUNTS, dtype=np.int64)
         self.rows: Ints = np.empty((0, width(operators)), dtype=np.int64)
+        self.times: Ints = np.empty(0, dtype=np.int64)
+        self.chain: Ints = np.empty(0, dtype=np.int64)
         self.jobs: Records = np.zeros(0, dtype=JOB)
         self.branches: Records = np.zeros(0, dtype=BRANCH)
         self.free: Ints = np.empty(0, dtype=np.int64)
@@ -47,6 +49,7 @@ class RowPool:
         room = max(LEAST, 2 * old)
         self.rows = grown(self.rows, room)
         self.rows[old:, OUTCOME] = NONE
+        self.times, self.chain = grown(self.times, room), grown(self.chain, room)
         self.jobs = grown(self.jobs, room)
         if len(self.branches):
             self.allow_branches()

@@ -11,8 +11,6 @@ from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import NONE, OUT, Floats, Ints, Records, Tables
 from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import (
-    AT,
-    NEXT,
     PARTS,
     SIZE,
     VISIT,
@@ -52,51 +50,33 @@ def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, oper
 
 
 @inlined
-def cross(
-    rows: Ints,
-    rows_f: Floats,
-    stops: Records,
-    visits: Records,
-    steps: Ints,
-    slot: int,
-    visit: int,
-    link: int,
-    now_ns: int,
-) -> int:
+def cross(t: Tables, slot: int, visit: int, link: int, now_ns: int) -> int:
     """Send a request's message over a link; return when all of it has arrived."""
-    size_bytes = whole(visits[visit].mean * rows_f[slot, SIZE])
+    rows, stops, visits = t.rows, t.stops, t.visits
+    size_bytes = whole(visits[visit].mean * t.rows_f[slot, SIZE])
     start_ns = max(now_ns, stops[link].free_ns)
-    free_ns = _done(stops, steps, link, start_ns, size_bytes * NS_PER_S)
+    free_ns = _done(stops, t.steps, link, start_ns, size_bytes * NS_PER_S)
     stops[link].free_ns = free_ns
     arrival_ns = free_ns + stops[link].propagation_ns
     transfer = transfer_at(operators_of(rows.shape[1])) + visits[visit].operator
     rows[slot, transfer] += arrival_ns - now_ns
     rows[slot, VISIT] = visit + 1
-    rows[slot, AT] = arrival_ns
+    t.times[slot] = arrival_ns
     return int(arrival_ns)
 
 
 @inlined
 def serve_alone(
-    rows: Ints,
-    rows_f: Floats,
-    stops: Records,
-    visits: Records,
-    steps: Ints,
-    slot: int,
-    visit: int,
-    station: int,
-    entered_ns: int,
-    freed_ns: int,
-    start_ns: int,
+    t: Tables, slot: int, visit: int, station: int, entered_ns: int, freed_ns: int, start_ns: int
 ) -> int:
     """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
-    operator = visits[visit].operator
-    work_ns = station_work_ns(rows_f, visits, slot, visit, operator)
-    finish_ns = _finish(stops, steps, station, start_ns, work_ns, 1.0)
+    rows, stops = t.rows, t.stops
+    operator = t.visits[visit].operator
+    work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, operator)
+    finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, 1.0)
     _note(rows, slot, operator, entered_ns, freed_ns, start_ns, finish_ns)
     rows[slot, VISIT] = visit + 1
-    rows[slot, AT] = finish_ns
+    t.times[slot] = finish_ns
     return finish_ns
 
 
@@ -159,26 +139,15 @@ def _note(
 @inlined
 def take_link(t: Tables, link: int, until_ns: int) -> None:
     """Send all messages that reach a link before the cut."""
-    rows, rows_f, stops, out = t.rows, t.rows_f, t.stops, t.out
-    visits, steps = t.visits, t.steps
-    n = gather(rows, stops, t.keys, t.slots, link, until_ns)
+    rows, out = t.rows, t.out
+    n = gather(t, link, until_ns)
     left = t.counts[OUT]
     for i in range(n):
         slot = t.slots[i]
         if i + AHEAD < n:
-            prefetch(rows, t.slots[i + AHEAD], AT)
+            prefetch(rows, t.slots[i + AHEAD], VISIT)
             prefetch(rows, t.slots[i + AHEAD], SIZE)
-        cross(
-            rows,
-            rows_f,
-            stops,
-            visits,
-            steps,
-            slot,
-            rows[slot, VISIT],
-            link,
-            rows[slot, AT],
-        )
+        cross(t, slot, rows[slot, VISIT], link, t.times[slot])
         out[left] = slot
         left += 1
     t.counts[OUT] = left
@@ -187,39 +156,39 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
 @inlined
 def take_station(t: Tables, station: int, until_ns: int) -> None:
     """Let a station serve up to the cut."""
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     release(t, station, until_ns)
-    n = gather(rows, stops, t.keys, t.slots, station, until_ns)
+    n = gather(t, station, until_ns)
     if stops[station].failed:
         lose_arrivals(t, n)
         return
     for i in range(n):
-        wait(rows, stops, station, t.slots[i])
+        wait(t, station, t.slots[i])
     if stops[station].max_batch == 1:
         _serve_singly(t, station, until_ns)
     else:
-        start_ns = _next_start(rows, stops, t.servers, station)
+        start_ns = _next_start(t, station)
         while start_ns < until_ns:
             _serve_batch(t, station, start_ns, until_ns)
-            start_ns = _next_start(rows, stops, t.servers, station)
+            start_ns = _next_start(t, station)
 
 
 @inlined
 def take_bounded(t: Tables, station: int, until_ns: int) -> None:
     """Let a station whose queue is bounded serve up to the cut, and drop what does not fit."""
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     release(t, station, until_ns)
-    n = gather(rows, stops, t.keys, t.slots, station, until_ns)
+    n = gather(t, station, until_ns)
     if stops[station].failed:
         lose_arrivals(t, n)
         return
     i = 0
     while True:
-        start_ns = _next_start(rows, stops, t.servers, station)
-        if i < n and rows[t.slots[i], AT] <= start_ns:
-            now_ns = rows[t.slots[i], AT]
-            while i < n and rows[t.slots[i], AT] == now_ns:
-                wait(rows, stops, station, t.slots[i])
+        start_ns = _next_start(t, station)
+        if i < n and t.times[t.slots[i]] <= start_ns:
+            now_ns = t.times[t.slots[i]]
+            while i < n and t.times[t.slots[i]] == now_ns:
+                wait(t, station, t.slots[i])
                 i += 1
             _drop_excess(t, station, now_ns)
         elif start_ns < until_ns:
@@ -229,11 +198,12 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
 
 
 @in_place
-def order_out(rows: Ints, out: Ints, n: int, keys: Ints, slots: Ints) -> None:
+def order_out(t: Tables) -> None:
     """Put rows that leave several servers into the order in which they do."""
+    out, n, keys, slots = t.out, t.counts[OUT], t.keys, t.slots
     for i in range(n):
-        keys[i], slots[i] = rows[out[i], AT], out[i]
-    sort_slots(rows, keys, slots, n)
+        keys[i], slots[i] = t.times[out[i]], out[i]
+    sort_slots(t.rows, keys, slots, n)
     for i in range(n):
         out[i] = slots[i]
 
@@ -241,26 +211,26 @@ def order_out(rows: Ints, out: Ints, n: int, keys: Ints, slots: Ints) -> None:
 @inlined
 def release(t: Tables, station: int, until_ns: int) -> None:
     """Let those go that were in service at the last cut and are done before the next."""
-    rows, stops, out = t.rows, t.stops, t.out
+    stops, out = t.stops, t.out
     slot = stops[station].serving_first
     left = t.counts[OUT]
     if stops[station].servers == 1:
-        while slot != NONE and rows[slot, AT] < until_ns:
+        while slot != NONE and t.times[slot] < until_ns:
             out[left] = slot
             left += 1
-            slot = rows[slot, NEXT]
+            slot = t.chain[slot]
         stops[station].serving_first = slot
         if slot == NONE:
             stops[station].serving_last = NONE
     else:
         stops[station].serving_first = stops[station].serving_last = NONE
         while slot != NONE:
-            following = rows[slot, NEXT]
-            if rows[slot, AT] < until_ns:
+            following = t.chain[slot]
+            if t.times[slot] < until_ns:
                 out[left] = slot
                 left += 1
             else:
-                stay(rows, stops, station, slot)
+                stay(t, station, slot)
             slot = following
     t.counts[OUT] = left
 
@@ -268,31 +238,18 @@ def release(t: Tables, station: int, until_ns: int) -> None:
 @inlined
 def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
     """Serve request by request, each on the server that has been free longest."""
-    rows, rows_f, stops, out = t.rows, t.rows_f, t.stops, t.out
-    visits, steps, servers = t.visits, t.steps, t.servers
+    rows, stops, out, servers = t.rows, t.stops, t.out, t.servers
     several, at = stops[station].servers, stops[station].servers_at
     left = t.counts[OUT]
     slot, served = stops[station].waiting_first, 0
     while slot != NONE:
-        entered_ns = rows[slot, AT]
+        entered_ns = t.times[slot]
         freed_ns = stops[station].free_ns if several == 1 else servers[at]
         start_ns = max(entered_ns, freed_ns)
         if start_ns >= until_ns:
             break
-        following = rows[slot, NEXT]
-        finish_ns = serve_alone(
-            rows,
-            rows_f,
-            stops,
-            visits,
-            steps,
-            slot,
-            rows[slot, VISIT],
-            station,
-            entered_ns,
-            freed_ns,
-            start_ns,
-        )
+        following = t.chain[slot]
+        finish_ns = serve_alone(t, slot, rows[slot, VISIT], station, entered_ns, freed_ns, start_ns)
         if several == 1:
             stops[station].free_ns = finish_ns
         else:
@@ -301,7 +258,7 @@ def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
             out[left] = slot
             left += 1
         else:
-            stay(rows, stops, station, slot)
+            stay(t, station, slot)
         slot = following
         served += 1
     stops[station].waiting_first = slot
@@ -312,37 +269,38 @@ def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
 
 
 @inlined
-def _next_start(rows: Ints, stops: Records, servers: Ints, station: int) -> int:
+def _next_start(t: Tables, station: int) -> int:
     """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
 
     It is full, or its first member has waited long enough, and a server is free.
     """
+    stops, servers = t.stops, t.servers
     first = stops[station].waiting_first
     if first == NONE:
         return NEVER
     freed_ns = stops[station].free_ns
     if stops[station].servers > 1:
         freed_ns = servers[stops[station].servers_at]
-    ready_ns = rows[first, AT] + stops[station].max_wait_ns
+    ready_ns = t.times[first] + stops[station].max_wait_ns
     most = stops[station].max_batch
     if stops[station].waiting >= most:
         slot = first
         for _ in range(most - 1):
-            slot = rows[slot, NEXT]
-        ready_ns = min(ready_ns, rows[slot, AT])
+            slot = t.chain[slot]
+        ready_ns = min(ready_ns, t.times[slot])
     return int(max(freed_ns, ready_ns))
 
 
 @inlined
 def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
     """Let the server that has been free longest take the first of a queue."""
-    rows, stops, slots = t.rows, t.stops, t.slots
+    stops, slots = t.stops, t.slots
     half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
     n, slot = 0, stops[station].waiting_first
-    while slot != NONE and n < stops[station].max_batch and rows[slot, AT] <= start_ns:
+    while slot != NONE and n < stops[station].max_batch and t.times[slot] <= start_ns:
         slots[half + n] = slot
         n += 1
-        slot = rows[slot, NEXT]
+        slot = t.chain[slot]
     stops[station].waiting_first = slot
     stops[station].waiting -= n
     if slot == NONE:
@@ -370,10 +328,10 @@ def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, unti
     for i in range(first, first + n):
         slot = slots[i]
         visit = rows[slot, VISIT]
-        entered_ns = rows[slot, AT]
+        entered_ns = t.times[slot]
         _note(rows, slot, visits[visit].operator, entered_ns, freed_ns, start_ns, finish_ns)
         rows[slot, VISIT] = visit + 1
-        rows[slot, AT] = finish_ns
+        t.times[slot] = finish_ns
     # They leave at one moment, and reach what comes next in the order of query and number.
     for i in range(first + 1, first + n):
         slot, j = slots[i], i - 1
@@ -388,7 +346,7 @@ def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, unti
             out[left] = slot
             left += 1
         else:
-            stay(rows, stops, station, slot)
+            stay(t, station, slot)
     t.counts[OUT] = left
 
 

@@ -1,8 +1,9 @@
 """The tables that compiled code works on: their columns, and how they grow.
 
 All are arrays of int64; a column that holds a float is read through a view of the same memory.
-Lists of requests are chained through their rows: a stop knows the first and the last of each, and
-``NEXT`` leads from row to row. A request is in one list at a time.
+Lists of requests are chained: a stop knows the first and the last of each, and ``Tables.chain``
+leads from row to row. A request is in one list at a time. Chain and times lie apart from the rows,
+in arrays that caches hold, since lists are walked far more often than rows are read.
 """
 
 from typing import NamedTuple
@@ -152,6 +153,8 @@ class Tables(NamedTuple):
     Args:
         rows: requests, see ``sim.request_rows``.
         rows_f: the same memory as floats.
+        times: when each reaches what is next on its way, or leaves what serves it, by row.
+        chain: the row that follows it in a list, by row.
         stops: stops.
         visits: visits of all routes.
         tokens: what visits to language models take.
@@ -175,6 +178,8 @@ class Tables(NamedTuple):
 
     rows: Ints
     rows_f: Floats
+    times: Ints
+    chain: Ints
     stops: Records
     visits: Records
     tokens: Records

@@ -26,8 +26,8 @@ from sim.blocks.tables import (
     Sources,
     Tables,
 )
-from sim.prefetch import AHEAD, prefetch
-from sim.request_rows import AT, NEXT, SIZE, VISIT
+from sim.prefetch import AHEAD, prefetch, prefetch_record
+from sim.request_rows import SIZE, VISIT
 
 MANY = 96
 """Births after which those born are sent on, while their rows are at hand."""
@@ -49,7 +49,7 @@ def move(t: Tables, sources: Sources, order: Order, first: int, until_ns: int) -
         sources plus the place of a fork among the other stops. The number of both if the cut is
         reached.
     """
-    rows, stops = t.rows, t.stops
+    stops = t.stops
     if first == 0:
         _resume(t, order, until_ns)
         _send_on(t, order.due_ns, until_ns)
@@ -66,11 +66,11 @@ def move(t: Tables, sources: Sources, order: Order, first: int, until_ns: int) -
     slot = stops[SINK_STOP].arriving_first
     stops[SINK_STOP].arriving_first = stops[SINK_STOP].arriving_last = NONE
     while slot != NONE:
-        following = rows[slot, NEXT]
-        if rows[slot, AT] < until_ns:
-            end(rows, t.flights, t.ended, t.counts, slot, IS_COMPLETED, rows[slot, AT])
+        following = t.chain[slot]
+        if t.times[slot] < until_ns:
+            end(t, slot, IS_COMPLETED, t.times[slot])
         else:
-            push(rows, stops, SINK_STOP, slot, rows[slot, AT])
+            push(t, SINK_STOP, slot, t.times[slot])
         slot = following
     return first
 
@@ -85,7 +85,7 @@ def _resume(t: Tables, order: Order, until_ns: int) -> None:
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
             _take(t, inline[i], until_ns)
-            due_ns[i] = next_ns(t.rows, t.stops, inline[i])
+            due_ns[i] = next_ns(t.times, t.stops, inline[i])
 
 
 @in_place
@@ -101,7 +101,7 @@ def _take_others(t: Tables, order: Order, first: int, until_ns: int) -> int:
         done = _take(t, stop, until_ns)
         if t.counts[OUT] > 0:
             if t.stops[stop].servers > 1 or t.stops[stop].kind == GENERATION:
-                order_out(t.rows, t.out, t.counts[OUT], t.keys, t.slots)
+                order_out(t)
             _send_on(t, order.due_ns, until_ns)
         elif len(t.branches) > 0:
             settle(t)
@@ -145,60 +145,49 @@ def _send_on(  # noqa: PLR0912
 
     It is noted when inline stops go on with what they keep beyond the cut.
     """
-    rows, rows_f, stops = t.rows, t.rows_f, t.stops
-    visits, steps = t.visits, t.steps
+    rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[OUT]
     for i in range(n):
         if i + AHEAD < n:
-            prefetch(rows, t.out[i + AHEAD], AT)
+            prefetch(rows, t.out[i + AHEAD], VISIT)
             prefetch(rows, t.out[i + AHEAD], SIZE)
+        if i + AHEAD // 2 < n:
+            prefetch_record(stops, visits[rows[t.out[i + AHEAD // 2], VISIT]].stop)
         slot = t.out[i]
-        now_ns = rows[slot, AT]
+        now_ns = t.times[slot]
         while True:
             visit = rows[slot, VISIT]
             stop = visits[visit].stop
             if stop == NONE:
                 if now_ns < until_ns:
-                    end(rows, t.flights, t.ended, t.counts, slot, IS_COMPLETED, now_ns)
+                    end(t, slot, IS_COMPLETED, now_ns)
                 else:
-                    push(rows, stops, SINK_STOP, slot, now_ns)
+                    push(t, SINK_STOP, slot, now_ns)
                 break
             if not stops[stop].inline:
-                push(rows, stops, stop, slot, now_ns)
+                push(t, stop, slot, now_ns)
                 break
             if now_ns >= until_ns:
-                push(rows, stops, stop, slot, now_ns)
+                push(t, stop, slot, now_ns)
                 note(due_ns, stops[stop].place, now_ns)
                 break
             if stops[stop].kind == LINK:
-                now_ns = cross(rows, rows_f, stops, visits, steps, slot, visit, stop, now_ns)
+                now_ns = cross(t, slot, visit, stop, now_ns)
                 continue
             if stops[stop].failed:
-                end(rows, t.flights, t.ended, t.counts, slot, IS_LOST, now_ns)
+                end(t, slot, IS_LOST, now_ns)
                 break
             freed_ns = stops[stop].free_ns
             start_ns = max(now_ns, freed_ns)
             if start_ns >= until_ns:
-                rows[slot, AT] = now_ns
-                wait(rows, stops, stop, slot)
+                t.times[slot] = now_ns
+                wait(t, stop, slot)
                 note(due_ns, stops[stop].place, freed_ns)
                 break
-            now_ns = serve_alone(
-                rows,
-                rows_f,
-                stops,
-                visits,
-                steps,
-                slot,
-                visit,
-                stop,
-                now_ns,
-                freed_ns,
-                start_ns,
-            )
+            now_ns = serve_alone(t, slot, visit, stop, now_ns, freed_ns, start_ns)
             stops[stop].free_ns = now_ns
             if now_ns >= until_ns:
-                stay(rows, stops, stop, slot)
+                stay(t, stop, slot)
                 note(due_ns, stops[stop].place, now_ns)
                 break
     t.counts[OUT] = 0

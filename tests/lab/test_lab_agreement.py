@@ -14,10 +14,10 @@ from sim.request_rows import (
     ARRIVAL,
     DEPLOYMENT,
     ENDED,
-    NEXT,
     NUMBER,
     OUTCOME,
     QUERY,
+    VISIT,
     compute_at,
     width,
 )
@@ -168,7 +168,7 @@ def ends(*requests):
 
 def test_what_data_planes_may_leave_as_they_like_does_not_count():
     one, other = (ends((30, 1, 1, DROPPED, ns), (40, 1, 2, COMPLETED, 9)) for ns in (7, 0))
-    other[:, NEXT] = 3
+    other[:, VISIT] = 3
     assert compare_requests(one, other, OPERATORS) is None
 
 
