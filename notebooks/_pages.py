@@ -21,7 +21,7 @@ SMOKE = "COMPASS_SMOKE"
 NO_OUTPUT = "no-page-output"
 """Tag of cells whose output lives in a browser alone."""
 
-MOST_S = 600
+MOST_S = 300
 _SHOWN = ["text/markdown", "image/png", "text/plain"]
 
 
