@@ -231,7 +231,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
 
 
 def _blank(rows: Ints, operators: int) -> None:
-    """Clear what data planes may leave as they like: private columns, parts of the unfinished."""
+    """Clear what data planes may leave as they like: what is private, parts of the unfinished."""
     rows[:, VISIT] = 0
     unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
     rows[unfinished, queueing_at(operators) :] = 0

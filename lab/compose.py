@@ -20,7 +20,6 @@ from lab.errors import (
     InputError,
     choices,
     composition_sentence,
-    key_of,
     one_line,
     shown,
     unknown_key,
@@ -116,12 +115,13 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     _check_one_planner(parsed)
-    _check_alone(config.planner, overrides)
     _replace_whole_mappings(config, parsed)
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         raise InputError(composition_sentence(error, overrides)) from None
+    if config.planner.get("_target_") is not None:
+        _check_alone(parsed)
     _check_keys(config)
     for name in ("cluster", "network", "workload", "drift"):
         _check_typed_keys(config[name], name, overrides)
@@ -295,15 +295,18 @@ def _check_one_planner(overrides: Sequence[Override]) -> None:
             )
 
 
-def _check_alone(planner: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse to compare beside one planner, which would go unseen."""
-    target = planner.get("_target_")
+def _check_alone(overrides: Sequence[Override]) -> None:
+    """Refuse to name planners to compare beside one that runs alone: they would go unseen."""
     for override in overrides:
-        key = key_of(override)
-        if target is not None and f"{key}.".startswith("planner.compare."):
+        place = override.package or override.key_or_group
+        if (
+            f"{place}.".startswith("planner.compare.")
+            and not override.is_delete()
+            and override.value() not in (None, {})
+        ):
             raise InputError(
-                f"{override}: one planner is chosen ({target}), so nothing is compared; choose "
-                "planner=comparison and give no planner._target_"
+                f"{override.input_line}: one planner is chosen, by planner= or planner._target_=, "
+                "so nothing is compared; choose planner=comparison, without planner._target_"
             )
 
 

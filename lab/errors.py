@@ -13,6 +13,8 @@ OF_COMPARED = (
 )
 COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
 """Packages whose exceptions speak of the configuration, not of a fault of ours."""
+DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
+"""What looks like the dotted name of a class."""
 TYPE_NAMES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 
 
@@ -81,7 +83,7 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
     if isinstance(cause, InputError):
         return str(cause)
     if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
-        return _missing_file(str(cause.missing_cfg_file), cause.options or [])
+        return _missing_file(str(cause.missing_cfg_file), cause.options or [], overrides)
     if isinstance(cause, MarkedYAMLError):
         mark = cause.problem_mark or cause.context_mark
         where = "" if mark is None else f"{mark.name}, line {mark.line + 1}: "
@@ -131,14 +133,22 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _missing_file(path: str, options: Iterable[str]) -> str:
+def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -> str:
     group, _, name = path.rpartition("/")
     if path == "hydra/launcher/ray":
         return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
     own = ""
-    if group in ("planner", "application", "data_plane") and "." in name:
-        own = f", or name a class of your own by {group}._target_={name}"
+    if group in ("planner", "application", "data_plane") and DOTTED.fullmatch(name):
+        places = [_place(one) for one in overrides if one.endswith(f"={name}")]
+        place = places[0] if places else group
+        plus = "+" if place.startswith("planner.compare.") else ""
+        own = f"; to name a class of your own, write {plus}{place}._target_={name}"
     return f"{group}={name}: there is no such {group}; {choices(name, options)}{own}"
+
+
+def _place(override: str) -> str:
+    """Return where in the configuration an override puts what it chooses."""
+    return override.lstrip("+~").partition("=")[0].rpartition("@")[2]
 
 
 def _no_option(overrides: Sequence[str]) -> str:
@@ -162,8 +172,13 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
     hint = ""
     if parent == "planner" and "compare" in names:
         written = _written(full_key, overrides)
-        if any(key_of(one) == "planner._target_" for one in overrides):
-            return f"{written}: to pass a parameter of your own class, write +{written.lstrip('+')}"
+        targets = [one for one in overrides if key_of(one) == "planner._target_"]
+        if targets and not targets[-1].endswith("=null"):
+            own = written.lstrip("+") if key_of(written) == full_key else f"{full_key}=..."
+            return (
+                f"{written}: there is no key {full_key}; to pass a parameter of your own class, "
+                f"write +{own}"
+            )
         return f"{written}: {OF_COMPARED}"
     if parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
         hint = f"; to pass a parameter of your own class, write +{full_key}=..."

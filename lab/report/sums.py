@@ -14,12 +14,13 @@ from lab.report.additions import add_operators, add_windows
 from lab.report.sweep import Sweep
 from sim.results import SCHEMAS
 
+# In the order of `ACTIVE`, `DEPLOYED` and so on of `lab.report.additions`.
 WINDOW_S = ("active_s", "deployed_s", "met_s", "late_s", "inaccurate_s", "too_dear_s")
 KEYS = ("query", "window")
 BOUNDS = ("start_s", "end_s")
 LIVED = ("active_s", "deployed_s")
-MET = ("met", "latency_met", "accuracy_met", "cost_met")
-WINDOW_COLUMNS = (*KEYS, "completed", *BOUNDS, *LIVED, *MET)
+VERDICTS = ("met", "latency_met", "accuracy_met", "cost_met")
+WINDOW_COLUMNS = (*KEYS, "completed", *BOUNDS, *LIVED, *VERDICTS)
 MEANS = tuple(f"{name}_s" for name in PARTS)
 WINDOW_SUMS = {
     "run": pl.String,
@@ -70,14 +71,16 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _by_window(run: str, paths: list[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return sums by window, and how many requests each row of the table completed, if any."""
     rows = pl.read_parquet(paths, columns=list(WINDOW_COLUMNS))
+    if rows.is_empty():
+        return pl.DataFrame(schema=WINDOW_SUMS), rows.select(*KEYS, "completed")
     served = rows.select("query", "window", "completed").filter(pl.col("completed") > 0)
     if not rows["window"].is_sorted():
         rows = rows.sort("window")
     first = np.flatnonzero(np.diff(rows["window"].to_numpy(), prepend=-1))
     added_s = np.empty((len(first), 2))
     added_ns = np.zeros((len(first), len(WINDOW_S)), np.int64)
-    bounds_s, lived_s, verdicts = _arrays(rows, BOUNDS), _arrays(rows, LIVED), _arrays(rows, MET)
-    add_windows(first, bounds_s, lived_s, verdicts, added_s, added_ns)
+    verdicts = _arrays(rows, VERDICTS)
+    add_windows(first, _arrays(rows, BOUNDS), _arrays(rows, LIVED), verdicts, added_s, added_ns)
     sums = {
         "run": [run] * len(first),
         "window": rows["window"].gather(first),
@@ -110,15 +113,14 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
             names = part.filter(query=first["query"], window=first["window"])["operator"].to_list()
             added_ns = np.zeros((len(PARTS), len(names)), np.int64)
         windows = served.slice(at, part.height // len(names))
-        at += windows.height  # None, if the run was killed between writing windows and operators.
-        part = part.head(windows.height * len(names))
+        at += windows.height
         counts = windows["completed"].to_numpy()
-        if not _repeats(part["operator"], names) or not add_operators(
-            _arrays(part, KEYS),
-            _arrays(part, MEANS),
-            _arrays(windows, KEYS),
-            counts,
-            added_ns,
+        if (
+            part.height != windows.height * len(names)
+            or not _repeats(part["operator"], names)
+            or not add_operators(
+                _arrays(part, KEYS), _arrays(part, MEANS), _arrays(windows, KEYS), counts, added_ns
+            )
         ):
             raise pl.exceptions.ShapeError(
                 f"{run}/operators/{path.name} has other rows than its windows, or another order"
@@ -134,16 +136,18 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     return pl.DataFrame(sums, schema=OPERATOR_SUMS)
 
 
-def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:
+def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:  # a tuple, as long as columns
+    """Return columns as arrays; those with nulls, which our runs never have, are refused."""
+    if rows.select(columns).null_count().sum_horizontal().item():
+        raise pl.exceptions.SchemaError(f"{', '.join(columns)}: some are null")
     return tuple(rows[name].rechunk().to_numpy() for name in columns)
 
 
 def _repeats(operators: pl.Series, names: Sequence[str]) -> bool:
     """Tell whether the operators of a table are these names, over and over."""
-    n, length = len(names), len(operators)
-    return operators.head(n).to_list() == list(names)[:length] and operators.slice(n).equals(
-        operators.head(max(0, length - n))
-    )
+    n = len(names)
+    first, rest = operators.head(n), operators.slice(n)
+    return first.to_list() == list(names) and rest.equals(operators.head(len(rest)))
 
 
 def _unreadable(sweep: Sweep, run: str, error: Exception) -> str:

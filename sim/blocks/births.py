@@ -36,7 +36,7 @@ MANY = 512
 
 @inlined
 def _fetch_births(sources: Sources, source: int) -> None:
-    """Begin to fetch what will be read of a source's next birth."""
+    """Begin to fetch what will be read of a source's next birth, but for its variability."""
     position = sources.state[source].position
     prefetch(sources.arrivals, source, position)
     if len(sources.size) > 0:

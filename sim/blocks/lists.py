@@ -1,4 +1,4 @@
-"""Lists of requests, chained through their rows, and their ends."""
+"""Lists of requests, chained by ``Tables.chain``, and their ends."""
 
 from scenarios.compiled import inlined
 from sim.blocks.sorting import before, sort_slots
@@ -39,7 +39,7 @@ def wait(t: Tables, stop: int, slot: int) -> None:
 
 @inlined
 def stay(t: Tables, stop: int, slot: int) -> None:
-    """Keep a request in service beyond the cut, until it leaves."""
+    """Keep a request in service beyond the cut; ``times`` says already when it leaves."""
     stops, chain = t.stops, t.chain
     chain[slot] = NONE
     tail = stops[stop].serving_last

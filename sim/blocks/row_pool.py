@@ -27,6 +27,8 @@ DIGITS = 2048
 class RowPool:
     """Rows that are taken at a birth, and given back when an end was told.
 
+    Beside the rows lie arrays with an entry for each, and room to work in; see ``Tables``.
+
     Args:
         operators: operators of the application.
     """

@@ -153,7 +153,7 @@ class Tables(NamedTuple):
     Args:
         rows: requests, see ``sim.request_rows``.
         rows_f: the same memory as floats.
-        times: when each reaches what is next on its way, or leaves what serves it, by row.
+        times: when each reaches, or has reached, where it goes, or leaves what serves it, by row.
         chain: the row that follows it in a list, by row.
         stops: stops.
         visits: visits of all routes.

@@ -70,10 +70,16 @@ WRONG = [
         ["planner._target_=planners.Greedy", "planner.headroom=0.5"],
         ["planner.headroom=0.5", "write +planner.headroom=0.5"],
     ),
+    (["+planner@planner.compare.mine=my.Mover"], ["+planner.compare.mine._target_=my.Mover"]),
     (
         ["planner=greedy", "+planner.compare.mine._target_=planners.Greedy"],
         ["+planner.compare.mine._target_=planners.Greedy", "planner=comparison"],
     ),
+    (
+        ["planner=greedy", "+planner@planner.compare.mine=vulcan"],
+        ["+planner@planner.compare.mine=vulcan", "planner=comparison"],
+    ),
+    (["planner._target_=${oc.env:NOPE}"], ["NOPE", "not found"]),
     (["planner.samples=3"], ["planner.samples=3", "planner.compare.NAME"]),
     (["+planner.samples=3"], ["planner.samples=3", "planner.compare.NAME"]),
     (
