@@ -28,7 +28,7 @@ OPERATORS = ["first", "second"]
 PLANES = """
 import numpy as np
 from sim.blocks.plane import BlocksPlane
-from sim.request_rows import ENDED, NUMBER, OUTCOME, QUERY, compute_at
+from sim.request_rows import NUMBER, OUTCOME, QUERY, compute_at, operators_of
 
 class Altered:
     def __init__(self, recorder):
@@ -38,7 +38,7 @@ class Altered:
         rows = rows.copy()
         here = ended[(rows[ended, QUERY] == 1) & (rows[ended, NUMBER] >= 2)]
         here = here[rows[here, OUTCOME] == 0]
-        rows[here, compute_at((rows.shape[1] - 13) // 5)] += 1
+        rows[here, compute_at(operators_of(rows.shape[1]))] += 1
         self.recorder.record(rows, born, ended)
 
 class LongerByANanosecond(BlocksPlane):
