@@ -20,7 +20,7 @@ import polars as pl
 
 PLANNERS, SEEDS, RATES = 5, 10, 20
 RUNS = PLANNERS * SEEDS * RATES
-WINDOWS = 10_000
+WINDOWS = 100_000
 """Rows of the windows of each run."""
 QUERIES = 100
 
