@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
         core_s = round(sum(row["run_core_s"] for row in rows), 1)
         command = f"python -m evaluation {name}"
         command += f" --seeds {options.seeds}" if options.seeds != 10 else ""
-        about = store.About(command, options.seeds, core_s, len(rows))
+        seeds = len({job.seed for job in jobs})
+        about = store.About(command, seeds, core_s, len(rows))
         if not options.quick and not options.planners:
             print(store.write(name, about, rows))
         print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")
