@@ -58,19 +58,37 @@ def add_windows(
 
 
 @unlocked
-def add_operators(mean_s: Floats, completed: Ints, first: int, added_ns: Ints) -> None:
-    """Add up a part of the time of completed requests, by operator.
+def add_operators(
+    keys: tuple[Ints, Ints],
+    means_s: tuple[Floats, Floats, Floats, Floats],
+    windows: tuple[Ints, Ints],
+    completed: Ints,
+    added_ns: Ints,
+) -> bool:
+    """Add up the times of completed requests, by part and operator.
 
     Args:
-        mean_s: mean time of a request; a row for each operator, window after window.
-        completed: how many requests each window completed.
-        first: number of the first of these rows.
-        added_ns: gets the sums added, by operator.
+        keys: query and window of each row, which has one operator.
+        means_s: mean time of a request there, by part.
+        windows: query and window that each row of all its operators is to have, shape (w,).
+        completed: how many requests each of them completed, shape (w,).
+        added_ns: gets the sums added, shape (parts, operators).
+
+    Returns:
+        Whether the rows are those of the windows.
     """
-    operators = len(added_ns)
-    window, operator = first // operators, first % operators
-    for row in range(len(mean_s)):
-        added_ns[operator] += int(np.rint(mean_s[row] * completed[window] * 1e9))
-        operator += 1
-        if operator == operators:
-            window, operator = window + 1, 0
+    queries, numbers = keys
+    of_query, of_number = windows
+    queueing_s, batching_s, compute_s, transfer_s = means_s
+    operators, row = added_ns.shape[1], 0
+    for at in range(len(completed)):
+        query, number, count = of_query[at], of_number[at], completed[at]
+        for operator in range(operators):
+            if queries[row] != query or numbers[row] != number:
+                return False
+            added_ns[0, operator] += int(np.rint(queueing_s[row] * count * 1e9))
+            added_ns[1, operator] += int(np.rint(batching_s[row] * count * 1e9))
+            added_ns[2, operator] += int(np.rint(compute_s[row] * count * 1e9))
+            added_ns[3, operator] += int(np.rint(transfer_s[row] * count * 1e9))
+            row += 1
+    return True

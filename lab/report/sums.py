@@ -22,8 +22,6 @@ LIVED = ("active_s", "deployed_s")
 VERDICTS = ("met", "latency_met", "accuracy_met", "cost_met")
 WINDOW_COLUMNS = (*KEYS, "completed", *BOUNDS, *LIVED, *VERDICTS)
 MEANS = tuple(f"{name}_s" for name in PARTS)
-LOOKED_AT = 1000
-"""Rows at each end of a part whose keys are looked at."""
 WINDOW_SUMS = {
     "run": pl.String,
     "window": pl.Int64,
@@ -96,8 +94,7 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     """Return sums by operator.
 
     A run writes a row for each operator of each window that completed requests, in the order of
-    the windows: so rows need not be joined, nor keys be read, which would take most of a report's
-    time; only those at both ends of a part are, to see that it is so.
+    the windows: so rows need not be joined, which would take most of a report's time.
 
     Args:
         run: name of the run.
@@ -108,34 +105,27 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     names: list[str] = []
     added_ns = np.zeros((len(PARTS), 0), np.int64)
     for path in paths:
-        part = pl.read_parquet(path, columns=list(MEANS))
+        part = pl.read_parquet(path, columns=list(SCHEMAS["operators"]))
         if part.is_empty():
             continue
-        keys = pl.scan_parquet(path).select(*KEYS, "operator")
-        first = keys.head(LOOKED_AT).collect()
         if not names:
-            of_first = first.row(0, named=True)
-            same = first.filter(query=of_first["query"], window=of_first["window"])
-            names = same["operator"].to_list()
+            first = part.row(0, named=True)
+            names = part.filter(query=first["query"], window=first["window"])["operator"].to_list()
             added_ns = np.zeros((len(PARTS), len(names)), np.int64)
         windows = served.slice(at, part.height // len(names))
-        last = keys.tail(min(part.height, LOOKED_AT // len(names) * len(names))).collect()
+        at += windows.height
+        counts = windows["completed"].to_numpy()
         if (
             part.height != windows.height * len(names)
-            or not _follows(first.head(len(first) // len(names) * len(names)), names, windows)
-            or not _follows(last, names, windows.tail(len(last) // len(names)))
+            or not _repeats(part["operator"], names)
+            or not add_operators(
+                _arrays(part, KEYS), _arrays(part, MEANS), _arrays(windows, KEYS), counts, added_ns
+            )
         ):
             raise pl.exceptions.ShapeError(
                 f"{run}/operators/{path.name} has other rows than its windows, or another order"
             )
-        at += windows.height
-        counts = windows["completed"].to_numpy()
         completed += int(counts.sum())
-        for name, added in zip(MEANS, added_ns, strict=True):
-            row = 0
-            for chunk in part[name].get_chunks():
-                add_operators(chunk.to_numpy(), counts, row, added)
-                row += len(chunk)
     sums = {
         "run": [run] * len(names),
         "operator": names,
@@ -153,14 +143,11 @@ def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:  # a tuple, as l
     return tuple(rows[name].rechunk().to_numpy() for name in columns)
 
 
-def _follows(rows: pl.DataFrame, names: Sequence[str], windows: pl.DataFrame) -> bool:
-    """Tell whether rows have each operator of window by window, from the first on."""
+def _repeats(operators: pl.Series, names: Sequence[str]) -> bool:
+    """Tell whether the operators of a table are these names, over and over."""
     n = len(names)
-    windows = windows.head(len(rows) // n)
-    same = rows["operator"].to_list() == list(names) * len(windows)
-    for key in KEYS:
-        same = same and bool((rows[key].to_numpy() == windows[key].to_numpy().repeat(n)).all())
-    return same
+    first, rest = operators.head(n), operators.slice(n)
+    return first.to_list() == list(names) and rest.equals(operators.head(len(rest)))
 
 
 def _unreadable(sweep: Sweep, run: str, error: Exception) -> str:

@@ -56,6 +56,14 @@ def reverse(file):
     pl.read_parquet(file).reverse().write_parquet(file)
 
 
+def exchange_two_in_the_middle(file):
+    rows = pl.read_parquet(file)
+    order = list(range(rows.height))
+    middle = rows.height // 2
+    order[middle], order[middle + 1] = order[middle + 1], order[middle]
+    rows[order].write_parquet(file)
+
+
 # Frames
 
 
@@ -332,6 +340,12 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
         (lambda it: (it / "0" / "config.yaml").unlink() or it, "no configuration of a run"),
         (
             lambda it: reverse(it / "0" / "operators" / "part-00001.parquet") or it,
+            "0/operators/part-00001.parquet has other rows than its windows, or another order",
+        ),
+        (
+            lambda it: (
+                exchange_two_in_the_middle(it / "0" / "operators" / "part-00001.parquet") or it
+            ),
             "0/operators/part-00001.parquet has other rows than its windows, or another order",
         ),
         (
