@@ -59,6 +59,7 @@ def add_windows(
 
 @unlocked
 def add_operators(
+    start: int,
     keys: tuple[Ints, Ints],
     means_s: tuple[Floats, Floats, Floats, Floats],
     windows: tuple[Ints, Ints],
@@ -68,9 +69,10 @@ def add_operators(
     """Add up the times of completed requests, by part and operator.
 
     Args:
+        start: how many rows of the run were added before these.
         keys: query and window of each row, which has one operator.
         means_s: mean time of a request there, by part.
-        windows: query and window that each row of all its operators is to have, shape (w,).
+        windows: query and window of the rows of the whole run, each with all operators, shape (w,).
         completed: how many requests each of them completed, shape (w,).
         added_ns: gets the sums added, shape (parts, operators).
 
@@ -81,14 +83,19 @@ def add_operators(
     of_query, of_number = windows
     queueing_s, batching_s, compute_s, transfer_s = means_s
     operators, row = added_ns.shape[1], 0
-    for at in range(len(completed)):
+    at, operator = start // operators, start % operators
+    if start + len(queries) > len(completed) * operators:
+        return False
+    while row < len(queries):
         query, number, count = of_query[at], of_number[at], completed[at]
-        for operator in range(operators):
+        while operator < operators and row < len(queries):
             if queries[row] != query or numbers[row] != number:
                 return False
             added_ns[0, operator] += int(np.rint(queueing_s[row] * count * 1e9))
             added_ns[1, operator] += int(np.rint(batching_s[row] * count * 1e9))
             added_ns[2, operator] += int(np.rint(compute_s[row] * count * 1e9))
             added_ns[3, operator] += int(np.rint(transfer_s[row] * count * 1e9))
+            operator += 1
             row += 1
+        at, operator = at + 1, 0
     return True

@@ -1,6 +1,6 @@
 """Where time went, added up over the windows and operators of every run of a sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(f"{sweep.directory}: {_unreadable(sweep, run, error)}") from None
 
-    # So many runs at once keep all cores busy, and memory small.
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+    # Two runs for each core: while one waits for its files to be read, another is added up.
+    with ThreadPoolExecutor(2 * pl.thread_pool_size()) as pool:
         found = list(pool.map(of_run, [run for run in names if run in window_parts]))
     windows = pl.concat([pl.DataFrame(schema=WINDOW_SUMS), *(one for one, _ in found)])
     operators = pl.concat([pl.DataFrame(schema=OPERATOR_SUMS), *(one for _, one in found)])
@@ -101,9 +101,10 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
         paths: the parts of its table of operators.
         served: ``query``, ``window`` and ``completed`` of such windows.
     """
-    at, completed = 0, 0
+    done = 0
     names: list[str] = []
     added_ns = np.zeros((len(PARTS), 0), np.int64)
+    keys, counts = _arrays(served, KEYS), served["completed"].to_numpy()
     for path in paths:
         part = pl.read_parquet(path, columns=list(SCHEMAS["operators"]))
         if part.is_empty():
@@ -112,20 +113,15 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
             first = part.row(0, named=True)
             names = part.filter(query=first["query"], window=first["window"])["operator"].to_list()
             added_ns = np.zeros((len(PARTS), len(names)), np.int64)
-        windows = served.slice(at, part.height // len(names))
-        at += windows.height
-        counts = windows["completed"].to_numpy()
-        if (
-            part.height != windows.height * len(names)
-            or not _repeats(part["operator"], names)
-            or not add_operators(
-                _arrays(part, KEYS), _arrays(part, MEANS), _arrays(windows, KEYS), counts, added_ns
-            )
-        ):
-            raise pl.exceptions.ShapeError(
-                f"{run}/operators/{path.name} has other rows than its windows, or another order"
-            )
-        completed += int(counts.sum())
+        for piece in _pieces(part):
+            if not _repeat(piece["operator"], names, done) or not add_operators(
+                done, _arrays(piece, KEYS), _arrays(piece, MEANS), keys, counts, added_ns
+            ):
+                raise pl.exceptions.ShapeError(
+                    f"{run}/operators/{path.name} has other rows than its windows, or another order"
+                )
+            done += piece.height
+    completed = int(counts[: done // max(1, len(names))].sum())
     sums = {
         "run": [run] * len(names),
         "operator": names,
@@ -143,11 +139,22 @@ def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:  # a tuple, as l
     return tuple(rows[name].rechunk().to_numpy() for name in columns)
 
 
-def _repeats(operators: pl.Series, names: Sequence[str]) -> bool:
-    """Tell whether the operators of a table are these names, over and over."""
+def _pieces(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield rows in pieces each of whose columns lies in memory as a whole, so none is copied."""
+    pieces = [rows[name].get_chunks() for name in rows.columns]
+    if len({tuple(map(len, column)) for column in pieces}) > 1:
+        yield rows.rechunk()
+        return
+    for columns in zip(*pieces, strict=True):
+        yield pl.DataFrame(columns)
+
+
+def _repeat(operators: pl.Series, names: Sequence[str], start: int) -> bool:
+    """Tell whether operators are these names over and over, of which ``start`` came before."""
     n = len(names)
-    first, rest = operators.head(n), operators.slice(n)
-    return first.to_list() == list(names) and rest.equals(operators.head(len(rest)))
+    first = [names[(start + at) % n] for at in range(min(n, len(operators)))]
+    rest = operators.slice(n)
+    return operators.head(n).to_list() == first and rest.equals(operators.head(len(rest)))
 
 
 def _unreadable(sweep: Sweep, run: str, error: Exception) -> str:

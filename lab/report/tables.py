@@ -86,13 +86,12 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
         _write(frame.lazy(), folder / f"{name}.parquet")
     large = []
     for name in TABLES:
-        table = analysis.sweep.scan(name)
         path = folder / f"{name}.parquet"
-        if table.select(pl.len()).collect().item() > MOST_ROWS:
+        if analysis.sweep.count(name) > MOST_ROWS:
             path.unlink(missing_ok=True)
             large.append(name)
         else:
-            _write(table, path)
+            _write(analysis.sweep.scan(name), path)
     return large
 
 
