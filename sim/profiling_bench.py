@@ -206,6 +206,8 @@ class ProfilingBench:
                 numbers being the next.
         """
         known = self._measured.get(configuration.index)
+        if isinstance(wanted, int) and known is not None and known.count >= wanted:
+            return known.items[:0]
         done = np.zeros(self.items, dtype=bool)
         if known is not None:
             done[known.items] = True
