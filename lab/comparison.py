@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.progress import Progress
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from lab.bootstrap import bootstrap_interval
 from lab.errors import InputError, key_of
@@ -228,14 +228,14 @@ def estimate(values: np.ndarray, scale: float = 0.0) -> Estimate:
         return Estimate(n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 0.0)
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
     half = student_t(n) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error))
     return Estimate(n, mean, mean - half, mean + half, p)
 
 
 @lru_cache
 def student_t(n: int) -> float:
     """Return the quantile of Student's t that bounds a mean of n values; nan below two."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -59,6 +59,7 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(f"{sweep.directory}: {_unreadable(sweep, run, error)}") from None
 
+    pl.Series(np.zeros(0))  # Polars loads NumPy when it first meets it, which threads must not do.
     # Two runs for each core: while one waits for its files to be read, another is added up.
     with ThreadPoolExecutor(2 * pl.thread_pool_size()) as pool:
         found = list(pool.map(of_run, [run for run in names if run in window_parts]))

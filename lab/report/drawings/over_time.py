@@ -34,7 +34,8 @@ def over_time(analysis: Analysis) -> Figure:
     frames = facets(analysis, analysis.goodput, MOST_PANELS)
     columns = min(2, len(frames))
     rows = -(-len(frames) // columns)
-    kinds = {kind: None for frame in frames.values() for kind, _ in _events(analysis, frame)}
+    events = {name: _events(analysis, frame) for name, frame in frames.items()}
+    kinds = {kind: None for found in events.values() for kind, _ in found}
     labels = ["active", *map(label_of, planners_of(analysis.sweep)), *kinds]
     figure = Figure(
         (WIDTH_IN, 0.7 + (3.2 if columns == 1 else 2.4) * rows + legend_room_in(labels)),
@@ -71,7 +72,7 @@ def over_time(analysis: Analysis) -> Figure:
         if name:
             axes.set_title(broken(name, 32), fontsize="medium")
         from_zero(axes)
-        mark_events(axes, _events(analysis, frame), end_s, per, list(kinds))
+        mark_events(axes, events[name], end_s, per, list(kinds))
     for axes in grid.flat[len(frames) :]:
         axes.set_visible(False)
     _legend_of_all(figure, grid.flat)
