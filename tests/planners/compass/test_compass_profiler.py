@@ -14,6 +14,7 @@ from planners.compass.profiler import (
     decided,
     simple_mean,
     spread,
+    stratified_mean,
 )
 from scenarios.random_streams import stream
 from scenarios.slo import SLO
@@ -74,9 +75,12 @@ class TestEstimate:
         assert ours == pytest.approx(left * 0.05**2 / 32, rel=0.25)
         assert ours < 0.25 * theirs
 
-    def test_the_variance_that_it_states_is_that_of_its_estimates(self):
-        accuracy, features = pool_of(sd=0.2)
-        beliefs, _ = draws(StratifiedProfiler(GROUPS, first=32), accuracy, features)
+    @pytest.mark.parametrize("sd", [0.2, (0.02, 0.1, 0.2, 0.4), (0.4, 0.2, 0.1, 0.02)])
+    @pytest.mark.parametrize("allocation", ["proportional", "neyman"])
+    def test_the_variance_that_it_states_is_that_of_its_estimates(self, sd, allocation):
+        accuracy, features = pool_of(sd=sd)
+        profiler = StratifiedProfiler(GROUPS, first=32, allocation=allocation)
+        beliefs, _ = draws(profiler, accuracy, features)
         stated = np.mean([each.variance for each in beliefs])
         true = np.var([each.accuracy for each in beliefs], ddof=1)
         assert stated == pytest.approx(true / (1 - 32 / ITEMS), rel=0.2)
@@ -186,6 +190,14 @@ class TestStopping:
         above = np.mean([each.verdict is True for each in beliefs])
         assert 0.25 < above / wrong.mean() < 0.75, "on both sides alike"
 
+    @pytest.mark.parametrize("sd", [(0.02, 0.1, 0.2, 0.4), (0.4, 0.2, 0.1, 0.02)])
+    def test_one_look_is_no_oftener_wrong_where_strata_differ_in_variance(self, sd):
+        accuracy, features = pool_of(sd=sd)
+        profiler = StratifiedProfiler(GROUPS, first=16, most=16, alpha=0.1)
+        beliefs, _ = draws(profiler, accuracy, features, float(accuracy.mean()))
+        wrong = np.mean([each.verdict is not None for each in beliefs])
+        assert wrong == pytest.approx(0.1, abs=0.05)
+
     def test_looking_again_makes_it_wrong_somewhat_more_often(self):
         accuracy, features = pool_of((0.7,) * 4, sd=0.1)
         profiler = StratifiedProfiler(GROUPS)
@@ -204,6 +216,17 @@ class TestStopping:
         assert (belief.verdict, pool.asked) == (None, [100])
         assert belief.accurate(0.2)
         assert not belief.accurate(0.99)
+
+    def test_degrees_of_freedom_are_those_of_all_strata_where_they_vary_alike(self):
+        """Of eight strata of two items, eight; Satterthwaite's estimate finds 3.6 on average."""
+        rng, of = stream(0, "freedom"), np.arange(8)
+        found = [
+            stratified_mean(
+                rng.standard_normal(16), np.repeat(of, 2), of[:, None], of, np.full(8, 1 / 8)
+            )[2]
+            for _ in range(400)
+        ]
+        assert 6 < np.mean(found) < 8
 
     def test_students_t_by_hand(self):
         """Of nine items with mean 0.8 and deviation 0.15: 0.05 times t(0.975; 8) is 0.1153."""
