@@ -72,7 +72,8 @@ def add_operators(
         start: how many rows of the run were added before these.
         keys: query and window of each row, which has one operator.
         means_s: mean time of a request there, by part.
-        windows: query and window of the rows of the whole run, each with all operators, shape (w,).
+        windows: query and window of all windows of the run that completed requests, in the order of
+            the rows, of which each has one for every operator; shape (w,).
         completed: how many requests each of them completed, shape (w,).
         added_ns: gets the sums added, shape (parts, operators).
 

@@ -59,7 +59,8 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(f"{sweep.directory}: {_unreadable(sweep, run, error)}") from None
 
-    pl.Series(np.zeros(0))  # Polars loads NumPy when it first meets it, which threads must not do.
+    # Polars loads NumPy with the first array it meets, and fails if two threads meet one at once.
+    pl.Series(np.zeros(0))
     # Two runs for each core: while one waits for its files to be read, another is added up.
     with ThreadPoolExecutor(2 * pl.thread_pool_size()) as pool:
         found = list(pool.map(of_run, [run for run in names if run in window_parts]))
@@ -122,6 +123,10 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
                     f"{run}/operators/{path.name} has other rows than its windows, or another order"
                 )
             done += piece.height
+        if done % len(names):
+            raise pl.exceptions.ShapeError(
+                f"{run}/operators/{path.name} ends in the midst of a window"
+            )
     completed = int(counts[: done // max(1, len(names))].sum())
     sums = {
         "run": [run] * len(names),

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.errors import InputError
+from lab.errors import InputError, one_line
 from lab.report.directories import find
 from lab.report.settings import (
     Configurations,
@@ -83,8 +83,7 @@ class Sweep:
         Raises:
             InputError: there is no such table.
         """
-        if table not in SCHEMAS:
-            raise InputError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
+        _check_table(table)
         names = self.runs.select(*NAMES, *self.keys)
         columns = {name: names.schema[name] for name in names.columns}
         parts = self.parts(table)
@@ -106,9 +105,20 @@ class Sweep:
         )
 
     def count(self, table: str) -> int:
-        """Return how many rows a table of all runs has, by what its files say of themselves."""
+        """Return how many rows a table of all runs has, read from the footers of its files.
+
+        Args:
+            table: name of the table, one of ``sim.results.SCHEMAS``.
+
+        Raises:
+            InputError: there is no such table, or a file of it cannot be read.
+        """
+        _check_table(table)
         paths = [path for several in self.parts(table).values() for path in several]
-        return int(pl.scan_parquet(paths).select(pl.len()).collect().item()) if paths else 0
+        try:
+            return int(pl.scan_parquet(paths).select(pl.len()).collect().item()) if paths else 0
+        except pl.exceptions.PolarsError as error:
+            raise InputError(f"{self.directory}: {table}: {one_line(error)}") from None
 
     def parts(self, table: str, runs: Iterable[str] | None = None) -> dict[str, list[Path]]:
         """Return the part files of a table by run, without runs that have none.
@@ -132,6 +142,11 @@ class Sweep:
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )
+
+
+def _check_table(table: str) -> None:
+    if table not in SCHEMAS:
+        raise InputError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
 
 
 def read_sweep(directory: str | PathLike[str]) -> Sweep:

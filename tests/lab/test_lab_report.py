@@ -56,12 +56,21 @@ def reverse(file):
     pl.read_parquet(file).reverse().write_parquet(file)
 
 
+def without_its_last(file):
+    rows = pl.read_parquet(file)
+    rows.head(rows.height - 1).write_parquet(file)
+
+
 def exchange_two_in_the_middle(file):
     rows = pl.read_parquet(file)
     order = list(range(rows.height))
     middle = rows.height // 2
     order[middle], order[middle + 1] = order[middle + 1], order[middle]
     rows[order].write_parquet(file)
+
+
+def in_groups_of(file, rows):
+    pl.read_parquet(file).write_parquet(file, row_group_size=rows)
 
 
 # Frames
@@ -118,6 +127,18 @@ def test_operators_are_summed_as_if_each_row_looked_its_window_up(sweep):
     assert found["run"].unique(maintain_order=True).to_list() == list("0124567")
     found = found.sort("run", "operator").drop("at")
     assert_frame_equal(found, expected, check_row_order=True, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 64])
+def test_operators_are_summed_alike_however_their_rows_lie_in_files(sweep, rows):
+    _, expected = totals(read_sweep(sweep))
+    for file in sweep.glob("*/operators/part-00001.parquet"):
+        in_groups_of(file, rows)
+    assert_frame_equal(totals(read_sweep(sweep))[1], expected)
+    exchange_two_in_the_middle(file)
+    in_groups_of(file, rows)
+    with pytest.raises(InputError, match="other rows than its windows"):
+        totals(read_sweep(sweep))
 
 
 def test_time_and_goodput_over_time_agree_with_the_summaries(made):
@@ -349,6 +370,14 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
             "0/operators/part-00001.parquet has other rows than its windows, or another order",
         ),
         (
+            lambda it: without_its_last(sorted((it / "0" / "operators").iterdir())[-1]) or it,
+            "parquet ends in the midst of a window",
+        ),
+        (
+            lambda it: (it / "0" / "queries" / "part-00000.parquet").write_text("x") and it,
+            "queries: ",
+        ),
+        (
             lambda it: (it / "0" / "windows" / "part-00000.parquet").write_text("x") and it,
             "0/windows/part-00000.parquet is no Parquet file",
         ),
@@ -371,3 +400,13 @@ def test_a_directory_far_above_names_what_lies_below(made, tmp_path):
 def test_an_unknown_table_is_refused(made):
     with pytest.raises(InputError, match=r"table='wndows'.*windows"):
         read_sweep(made).scan("wndows")
+    with pytest.raises(InputError, match=r"table='wndows'.*windows"):
+        read_sweep(made).count("wndows")
+
+
+def test_a_table_of_very_many_rows_is_not_written_again(sweep, monkeypatch):
+    monkeypatch.setattr("lab.report.tables.MOST_ROWS", read_sweep(sweep).count("queries"))
+    assert main(["report", str(sweep)]) == 0
+    assert (sweep / "report" / "queries.parquet").is_file()
+    assert not (sweep / "report" / "windows.parquet").exists()
+    assert "windows" in (sweep / "report" / "index.html").read_text()
