@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.stats import gmean
 
 from hardware_models import boards, devices, gpu_latency, mig, mps
 from hardware_models.basis import Basis, worst
@@ -95,6 +94,8 @@ def gpu_batch_times(
 
 def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
     """Factor of a limit of active threads; that of a model not measured is the others' mean."""
+    from scipy.stats import gmean  # noqa: PLC0415 -- takes long to import
+
     measured = mps.thread_models()
     if like in measured:
         limited = mps.thread_latency_factor(like, items, percent)

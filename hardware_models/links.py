@@ -18,8 +18,7 @@ import polars as pl
 from scipy.constants import speed_of_light
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
-from scipy.signal import lfilter
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from hardware_models.errors import TableError, pick
 from hardware_models.tables import load_table, table_cache
@@ -60,7 +59,7 @@ class Marginal:
 
     @cached_property
     def _between(self) -> PchipInterpolator:
-        return PchipInterpolator(norm.ppf(list(_PERCENTILES.values())), np.log(self.values))
+        return PchipInterpolator(ndtri(list(_PERCENTILES.values())), np.log(self.values))
 
     def at(self, normals: Floats | float) -> Floats:
         """Map standard normals to values that have this distribution.
@@ -76,7 +75,7 @@ class Marginal:
             The same shape: greater normals have greater or equal values.
         """
         z = np.asarray(normals, dtype=np.float64)
-        edge = float(norm.ppf(0.95))
+        edge = float(ndtri(0.95))
         slope = math.log(self.values[-1] / self.values[0]) / (2 * edge)
         inside = np.clip(z, -edge, edge)
         return np.asarray(np.exp(self._between(inside) + slope * (z - inside)), dtype=np.float64)
@@ -245,6 +244,8 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
     Raises:
         ValueError: A number is out of its range, or there are fewer than two normals.
     """
+    from scipy.signal import lfilter  # noqa: PLC0415 -- takes long to import
+
     if not 0 <= autocorrelation < 1:
         raise ValueError(
             f"autocorrelation is {autocorrelation!r}: give a number of at least 0 and below 1"
