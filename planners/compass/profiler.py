@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from planners.compass.strata import Strata, strata_of
 from planners.kept import KEPT
@@ -174,10 +175,11 @@ class StratifiedProfiler(Profiler):
     degrees of freedom are, after Welch (1947), "The generalization of 'Student's' problem when
     several different population variances are involved", with V_g the terms of the variance,
 
-        (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2
+        (sum V_g)^2 / sum (V_g^2 / (n_g + 1)) - 2,   from the least n_g - 1 to the sum of them
 
-    which is Satterthwaite's estimate without its bias: of eight equal strata with two items each it
-    finds 3.6 degrees where there are eight, and so would go on where the test can stop.
+    which has less bias than Satterthwaite's estimate: eight strata with two items each that vary
+    alike have eight degrees; Satterthwaite's estimate finds 3.6 on average, and this one 7.2. Where
+    two items must tell of strata that differ much, a look at 5 % is wrong in 7 % of cases.
 
     Confirmed of Compass: K-means strata by input features, found once; the claim of equal mean and
     smaller variance; early stopping by a two-sided t-test. K, level and batch are not known.
@@ -376,7 +378,8 @@ def stratified_mean(
 
     Returns:
         Those three, and the standard deviation within each stratum, shape (K,). A stratum of which
-        fewer than two items were measured is taken at the mean and the deviation of all.
+        fewer than two items were measured is taken at the mean and the deviation of all. For the
+        degrees of freedom see `StratifiedProfiler`.
     """
     names = np.array([every[each[0]] for each in members])
     at = np.searchsorted(names, labels)
@@ -397,7 +400,7 @@ def stratified_mean(
     known = np.maximum(count - 1, 1)
     freedom = variance**2 / max(float((parts**2 / (known + 2)).sum()), 1e-300) - 2
     # The true one lies between that of the stratum that is known least and that of all together.
-    freedom = min(max(freedom, float(known.min())), float(known.sum()))
+    freedom = min(max(freedom, float(known.min())), float(known.sum()), len(values) - 1.0)
     mean = float(weights @ means)
     return mean, variance + LEAST_VARIANCE, freedom, np.sqrt(within)
 
@@ -421,9 +424,7 @@ def decided(
 @cache
 def critical_t(alpha: float, freedom: int) -> float:
     """Return the two-sided critical value of Student's t."""
-    from scipy.stats import t  # noqa: PLC0415 -- takes long to import
-
-    return float(t.ppf(1 - alpha / 2, freedom))
+    return float(stdtrit(freedom, 1 - alpha / 2))
 
 
 def check_stopping(first: int, batch: int, most: int, alpha: float) -> None:
