@@ -100,7 +100,7 @@ class TestWhenItEnds:
         made = Searched(cold(), slo=DEMANDING)
         [charged_s] = decisions["charged_s"]
         assert charged_s == pytest.approx(made.found.spent_s, abs=1e-3)
-        assert charged_s > 2.0
+        assert charged_s > 1.0
 
     def test_it_goes_on_until_three_steps_found_no_better(self):
         first = Searched(cold(), slo=EASY)
@@ -235,7 +235,7 @@ class TestBudget:
     """Planning is charged, and never beyond the budget."""
 
     @pytest.mark.parametrize("kind", [CmboSearch, RandomSearch])
-    @pytest.mark.parametrize("budget_s", [0.05, 0.3, 1.5])
+    @pytest.mark.parametrize("budget_s", [0.05, 0.3, 1.0])
     def test_a_search_never_goes_beyond_the_budget(self, kind, budget_s):
         made = Searched(cold(kind), budget_s, slo=DEMANDING, budget_s=budget_s)
         assert made.found.spent_s <= budget_s
