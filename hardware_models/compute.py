@@ -94,12 +94,12 @@ def gpu_batch_times(
 
 def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
     """Factor of a limit of active threads; that of a model not measured is the others' mean."""
-    from scipy.stats import gmean  # noqa: PLC0415 -- takes long to import
-
     measured = mps.thread_models()
     if like in measured:
         limited = mps.thread_latency_factor(like, items, percent)
         return limited.value, worst("scaled", limited.basis)  # It was measured on a V100.
+    from scipy.stats import gmean  # noqa: PLC0415 -- takes long to import
+
     factors = [mps.thread_latency_factor(each, items, percent).value for each in measured]
     return float(gmean(factors)), "assumed"
 

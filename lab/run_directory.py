@@ -87,7 +87,7 @@ class RunDirectory:
             table.mkdir(exist_ok=True)
             part = table / f"part-{self._parts[name]:05d}.parquet"
             aside = part.with_name(f".{part.name}.tmp")
-            # Read in half the time of zstd, and a tenth larger, on tables of a simulated hour.
+            # Quicker to read and to write than zstd, for 5 to 19 % more bytes of a simulated hour.
             frame.write_parquet(aside, compression="lz4")
             os.replace(aside, part)
             self._parts[name] += 1
