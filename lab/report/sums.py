@@ -96,7 +96,9 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     """Return sums by operator.
 
     A run writes a row for each operator of each window that completed requests, in the order of
-    the windows: so rows need not be joined, which would take most of a report's time.
+    the windows: so rows need not be joined, which would take most of a report's time. Within a
+    window operators have one order throughout a run, so that their names are read of the first
+    window of each part.
 
     Args:
         run: name of the run.
@@ -108,21 +110,23 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     added_ns = np.zeros((len(PARTS), 0), np.int64)
     keys, counts = _arrays(served, KEYS), served["completed"].to_numpy()
     for path in paths:
-        part = pl.read_parquet(path, columns=list(SCHEMAS["operators"]))
+        part = pl.read_parquet(path, columns=[*KEYS, *MEANS])
         if part.is_empty():
             continue
+        of_part = _operators(path, part)
         if not names:
-            first = part.row(0, named=True)
-            names = part.filter(query=first["query"], window=first["window"])["operator"].to_list()
+            names = of_part
             added_ns = np.zeros((len(PARTS), len(names)), np.int64)
+        matches = of_part == names
         for piece in _pieces(part):
-            if not _repeat(piece["operator"], names, done) or not add_operators(
-                done, _arrays(piece, KEYS), _arrays(piece, MEANS), keys, counts, added_ns
-            ):
-                raise pl.exceptions.ShapeError(
-                    f"{run}/operators/{path.name} has other rows than its windows, or another order"
-                )
-            done += piece.height
+            matches = matches and add_operators(
+                done, piece[: len(KEYS)], piece[len(KEYS) :], keys, counts, added_ns
+            )
+            done += len(piece[0])
+        if not matches:
+            raise pl.exceptions.ShapeError(
+                f"{run}/operators/{path.name} has other rows than its windows, or another order"
+            )
         if done % len(names):
             raise pl.exceptions.ShapeError(
                 f"{run}/operators/{path.name} ends in the midst of a window"
@@ -138,29 +142,32 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     return pl.DataFrame(sums, schema=OPERATOR_SUMS)
 
 
+def _operators(path: Path, part: pl.DataFrame) -> list[str]:
+    """Return the names of the operators of a part's first window."""
+    of_first = (part["query"] == part["query"][0]) & (part["window"] == part["window"][0])
+    return pl.read_parquet(path, columns=["operator"], n_rows=of_first.sum())["operator"].to_list()
+
+
 def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:  # a tuple, as long as columns
     """Return columns as arrays; those with nulls, which our runs never have, are refused."""
-    if rows.select(columns).null_count().sum_horizontal().item():
-        raise pl.exceptions.SchemaError(f"{', '.join(columns)}: some are null")
+    _check_whole(rows, columns)
     return tuple(rows[name].rechunk().to_numpy() for name in columns)
 
 
-def _pieces(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Yield rows in pieces each of whose columns lies in memory as a whole, so none is copied."""
+def _pieces(rows: pl.DataFrame) -> Iterator[Any]:
+    """Yield rows as arrays of each column, in the pieces in which they lie in memory, uncopied."""
+    _check_whole(rows, rows.columns)
     pieces = [rows[name].get_chunks() for name in rows.columns]
     if len({tuple(map(len, column)) for column in pieces}) > 1:
-        yield rows.rechunk()
-        return
+        pieces = [[rows[name].rechunk()] for name in rows.columns]
     for columns in zip(*pieces, strict=True):
-        yield pl.DataFrame(columns)
+        yield tuple(column.to_numpy() for column in columns)
 
 
-def _repeat(operators: pl.Series, names: Sequence[str], start: int) -> bool:
-    """Tell whether operators are these names over and over, of which ``start`` came before."""
-    n = len(names)
-    first = [names[(start + at) % n] for at in range(min(n, len(operators)))]
-    rest = operators.slice(n)
-    return operators.head(n).to_list() == first and rest.equals(operators.head(len(rest)))
+def _check_whole(rows: pl.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse columns with nulls."""
+    if sparse := [name for name in columns if rows[name].null_count()]:
+        raise pl.exceptions.SchemaError(f"{', '.join(sparse)}: some are null")
 
 
 def _unreadable(sweep: Sweep, run: str, error: Exception) -> str:

@@ -61,12 +61,26 @@ def without_its_last(file):
     rows.head(rows.height - 1).write_parquet(file)
 
 
-def exchange_two_in_the_middle(file):
+def exchange(file, first, second):
     rows = pl.read_parquet(file)
     order = list(range(rows.height))
-    middle = rows.height // 2
-    order[middle], order[middle + 1] = order[middle + 1], order[middle]
+    order[first], order[second] = order[second], order[first]
     rows[order].write_parquet(file)
+
+
+def exchange_two_windows_in_the_middle(file):
+    rows = pl.read_parquet(file)
+    exchange(file, rows.height // 2, rows.height // 2 + rows["operator"].n_unique())
+
+
+def in_two_parts(file):
+    rows = pl.read_parquet(file)
+    operators = rows["operator"].n_unique()
+    first = rows.height // operators // 2 * operators
+    rows.head(first).write_parquet(file)
+    second = file.with_name("part-00002.parquet")
+    rows.tail(rows.height - first).write_parquet(second)
+    return second
 
 
 def in_groups_of(file, rows):
@@ -135,9 +149,18 @@ def test_operators_are_summed_alike_however_their_rows_lie_in_files(sweep, rows)
     for file in sweep.glob("*/operators/part-00001.parquet"):
         in_groups_of(file, rows)
     assert_frame_equal(totals(read_sweep(sweep))[1], expected)
-    exchange_two_in_the_middle(file)
+    exchange_two_windows_in_the_middle(file)
     in_groups_of(file, rows)
     with pytest.raises(InputError, match="other rows than its windows"):
+        totals(read_sweep(sweep))
+
+
+def test_operators_of_each_part_have_the_order_of_the_first(sweep):
+    _, expected = totals(read_sweep(sweep))
+    second = in_two_parts(sweep / "0" / "operators" / "part-00001.parquet")
+    assert_frame_equal(totals(read_sweep(sweep))[1], expected)
+    exchange(second, 0, 1)
+    with pytest.raises(InputError, match=r"part-00002\.parquet has other rows than its windows"):
         totals(read_sweep(sweep))
 
 
@@ -365,7 +388,8 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
         ),
         (
             lambda it: (
-                exchange_two_in_the_middle(it / "0" / "operators" / "part-00001.parquet") or it
+                exchange_two_windows_in_the_middle(it / "0" / "operators" / "part-00001.parquet")
+                or it
             ),
             "0/operators/part-00001.parquet has other rows than its windows, or another order",
         ),
