@@ -76,7 +76,7 @@ def draw(analysis: Analysis, folder: Path) -> list[Picture]:
                 figure = one.draw()
                 # Names of software and dates would make bytes depend on them.
                 figure.savefig(path, dpi=DPI, metadata={"Software": None})
-                figure.set_layout_engine("none")  # It is laid out; once more would take as long.
+                figure.set_layout_engine(None)  # It is laid out; once more would take as long.
                 figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
         except Exception as error:  # Whatever goes wrong here, the tables stand.
             warn(f"{path.name} could not be drawn ({type(error).__name__}: {one_line(error)})")

@@ -61,8 +61,8 @@ def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     # Polars loads NumPy with the first array it meets, and fails if two threads meet one at once.
     pl.Series(np.zeros(0))
-    # Two runs for each core: while one waits for its files to be read, another is added up.
-    with ThreadPoolExecutor(2 * pl.thread_pool_size()) as pool:
+    # Four runs for each core: while one waits for its files or for the interpreter, others go on.
+    with ThreadPoolExecutor(4 * pl.thread_pool_size()) as pool:
         found = list(pool.map(of_run, [run for run in names if run in window_parts]))
     windows = pl.concat([pl.DataFrame(schema=WINDOW_SUMS), *(one for one, _ in found)])
     operators = pl.concat([pl.DataFrame(schema=OPERATOR_SUMS), *(one for _, one in found)])
