@@ -1,7 +1,8 @@
 """What a sweep says of its planners: means, paired differences, trade-offs, and where time went."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import polars as pl
@@ -10,7 +11,7 @@ from lab.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA, Comparison, from_ru
 from lab.figure_data import PARTS
 from lab.report.metrics import METRICS
 from lab.report.pareto import pareto
-from lab.report.sums import WINDOW_S, totals
+from lab.report.sums import WINDOW_S, Sums, totals
 from lab.report.sweep import Sweep
 
 POOLED = "all settings"
@@ -19,6 +20,8 @@ POOLED = "all settings"
 @dataclass(frozen=True)
 class Analysis:
     """Frames that sum a sweep up. Those by setting have the keys that were varied as columns.
+
+    Those that rest on windows and operators wait for their sums when they are first asked for.
 
     Args:
         sweep: the sweep.
@@ -32,10 +35,7 @@ class Analysis:
         differences: paired differences of planners by setting and metric, with intervals.
         pareto: goodput, cost and response time by setting and planner, and who is dominated.
         pareto_pooled: the same over the settings and seeds in which every planner finished.
-        goodput: service goodput and active queries over time, by setting, planner and window: the
-            mean over ``n`` seeds, of goodput with a 95 % t-interval.
-        time: share of the time that queries lived, by setting, planner, and what became of it.
-        latency: mean seconds of a completed request by setting, planner and operator, by part.
+        sums: gives what ``lab.report.sums.totals`` returns.
     """
 
     sweep: Sweep
@@ -47,9 +47,32 @@ class Analysis:
     differences: pl.DataFrame
     pareto: pl.DataFrame
     pareto_pooled: pl.DataFrame
-    goodput: pl.DataFrame
-    time: pl.DataFrame
-    latency: pl.DataFrame
+    sums: Callable[[], Sums]
+
+    @cached_property
+    def goodput(self) -> pl.DataFrame:
+        """Service goodput and active queries over time, by setting, planner and window.
+
+        The mean over ``n`` seeds, of goodput with a 95 % t-interval.
+
+        Raises:
+            InputError: a table cannot be read; so do ``time`` and ``latency``.
+        """
+        return _with_keys(self.sweep, _goodput(self.sweep, self._totals[0]))
+
+    @cached_property
+    def time(self) -> pl.DataFrame:
+        """Share of the time that queries lived, by setting, planner, and what became of it."""
+        return _with_keys(self.sweep, _time(self.sweep, self._totals[0]))
+
+    @cached_property
+    def latency(self) -> pl.DataFrame:
+        """Mean seconds of a completed request by setting, planner and operator, by part."""
+        return _with_keys(self.sweep, _latency(self.sweep, self._totals[1]))
+
+    @cached_property
+    def _totals(self) -> Sums:
+        return self.sums()
 
     @property
     def overall(self) -> Comparison | None:
@@ -59,11 +82,13 @@ class Analysis:
         return self.pooled
 
 
-def analyse(sweep: Sweep) -> Analysis:
+def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
     """Sum a sweep up.
 
-    Raises:
-        InputError: a table cannot be read.
+    Args:
+        sweep: the sweep.
+        sums: gives its sums, if somebody has begun to add up; by default they are added up when
+            they are first asked for.
     """
     runs = in_order(sweep, sweep.finished.sort("seed", maintain_order=True))
     by_setting = {str(name): part for (name,), part in _parts(runs, "setting")}
@@ -74,7 +99,6 @@ def analyse(sweep: Sweep) -> Analysis:
     }
     common = _common(runs, "setting", "seed")
     pooled = _compared(sweep, POOLED, common) if len(comparisons) > 1 and common.height else None
-    windows, operators = totals(sweep)
     return Analysis(
         sweep,
         comparisons,
@@ -87,9 +111,7 @@ def analyse(sweep: Sweep) -> Analysis:
         ),
         _with_keys(sweep, pareto(runs)),
         pareto(common.with_columns(pl.lit(POOLED).alias("setting"))),
-        _with_keys(sweep, _goodput(sweep, windows)),
-        _with_keys(sweep, _time(sweep, windows)),
-        _with_keys(sweep, _latency(sweep, operators)),
+        sums or partial(totals, sweep),
     )
 
 

@@ -1,7 +1,9 @@
 """Where time went, added up over the windows and operators of every run of a sweep."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,41 @@ OPERATOR_SUMS = {
 }
 
 
-def totals(sweep: Sweep) -> tuple[pl.DataFrame, pl.DataFrame]:
+# Of fewer bytes, a process of its own would hardly have begun when all is added up.
+LEAST_APART_BYTES = 300_000_000
+
+Sums = tuple[pl.DataFrame, pl.DataFrame]
+
+
+def totals_meanwhile(sweep: Sweep) -> Callable[[], Sums]:
+    """Begin to add up a large sweep in a process of its own, so that figures can be drawn.
+
+    Threads would not do: what they need of the interpreter, they would take from the drawing.
+
+    Returns:
+        What gives the sums of ``totals``, with its errors; a large sweep's when they are ready.
+    """
+    tables = (sweep.parts(table).values() for table in ("windows", "operators"))
+    files = (path for table in tables for paths in table for path in paths)
+    if sum(path.stat().st_size for path in files) < LEAST_APART_BYTES:
+        return lambda: totals(sweep)
+    pool = ProcessPoolExecutor(1, get_context("spawn"))
+    begun = pool.submit(totals, sweep)
+    pool.shutdown(wait=False)
+
+    def found() -> Sums:
+        try:
+            return begun.result()
+        except BrokenProcessPool:
+            raise InputError(
+                f"{sweep.directory}: the process that adds up its windows died, perhaps for want "
+                "of memory"
+            ) from None
+
+    return found
+
+
+def totals(sweep: Sweep) -> Sums:
     """Return sums over the queries of each window, and over the windows of each operator.
 
     Returns:

@@ -31,19 +31,24 @@ def add_parser(tools: Any) -> None:
 
 def report(options: argparse.Namespace) -> int:
     """Print tables of a sweep, and write its figures, its frames and its page."""
+    from lab.report.sums import totals_meanwhile
+    from lab.report.sweep import read_sweep
+
+    directory: Path = options.directory
+    sweep = read_sweep(directory)
+    sums = totals_meanwhile(sweep)
+
+    # What is needed from here on takes a second or two to load, in which sums are on their way.
     from lab.console import say, warn
     from lab.errors import InputError
     from lab.report.analysis import analyse
     from lab.report.directories import REPORT
     from lab.report.figures import draw
     from lab.report.page import page
-    from lab.report.sweep import read_sweep
     from lab.report.tables import write_frames
     from lab.run_directory import never_ran, write_aside
 
-    directory: Path = options.directory
-    sweep = read_sweep(directory)
-    analysis = analyse(sweep)
+    analysis = analyse(sweep, sums)
     folder = directory / REPORT
     group = _only_group(sweep)
     if group is None:
@@ -55,8 +60,8 @@ def report(options: argparse.Namespace) -> int:
             warn(f"{group}: {missing}")
     own = [] if group is None else _draw_own(sweep, group)
     try:
-        large = write_frames(analysis, folder)
         pictures = draw(analysis, folder / "figures")
+        large = write_frames(analysis, folder)
         write_aside(folder / PAGE, page(analysis, pictures, own, large))
     except OSError as error:
         raise InputError(

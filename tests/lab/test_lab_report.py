@@ -20,7 +20,7 @@ from lab.report.analysis import against, analyse
 from lab.report.claims import claims
 from lab.report.pareto import dominators
 from lab.report.settings import planner_names, short_texts, swept_keys
-from lab.report.sums import totals
+from lab.report.sums import totals, totals_meanwhile
 from lab.run_directory import read_summary, write_summary
 from lab.tools import main
 from planners import CheapestFeasible, Greedy
@@ -162,6 +162,16 @@ def test_operators_of_each_part_have_the_order_of_the_first(sweep):
     exchange(second, 0, 1)
     with pytest.raises(InputError, match=r"part-00002\.parquet has other rows than its windows"):
         totals(read_sweep(sweep))
+
+
+def test_a_process_of_its_own_adds_up_alike_and_says_what_it_cannot_read(sweep, monkeypatch):
+    monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
+    apart = totals_meanwhile(read_sweep(sweep))
+    for found, expected in zip(apart(), totals(read_sweep(sweep)), strict=True):
+        assert_frame_equal(found, expected)
+    without_its_last(sweep / "0" / "operators" / "part-00001.parquet")
+    with pytest.raises(InputError, match="ends in the midst of a window"):
+        totals_meanwhile(read_sweep(sweep))()
 
 
 def test_time_and_goodput_over_time_agree_with_the_summaries(made):
