@@ -49,7 +49,7 @@ class BeliefProbe(Compass):
         without = replace(search, warm_start=replace(warm_start, histories=0, ahead=0))
         cold = without.beliefs(desk, query, market, Found())
         combined = search.beliefs(desk, query, market, Found())
-        histories = combined.histories
+        histories = combined.configurations.histories
         truth = desk.truth(query)
         true_s = truth.operator_time_s.sum(axis=1)
         plan = desk.view(query).plan(0)
@@ -66,8 +66,8 @@ class BeliefProbe(Compass):
                     np.array([float(seen.operator_time_s.sum()) for seen in shown.values()]),
                 )
                 believed: dict[str, History | Prior] = {
-                    COLD: cold.history(),
-                    COMBINED: combined.history(),
+                    COLD: cold.configurations.history(),
+                    COMBINED: combined.configurations.history(),
                 }
                 if prior is not None:
                     believed[HISTORIES] = prior
@@ -88,7 +88,7 @@ class BeliefProbe(Compass):
                 shown[index] = seen
                 cold.learn(index, seen)
                 combined.learn(index, seen)
-        desk.remember((KEPT, query.id), combined.history())
+        desk.remember((KEPT, query.id), combined.configurations.history())
 
 
 def errors(result: Result) -> Mapping[str, Any]:

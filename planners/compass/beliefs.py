@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
-from math import exp, inf, sqrt
-from statistics import NormalDist, fmean
+from math import exp, inf
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.acquisition import probability_above
-from planners.compass.ahead import History
 from planners.compass.cmbo import Cmbo, Domain
-from planners.compass.history import KEPT as HISTORY
+from planners.compass.configuration_beliefs import ConfigurationBeliefs
 from planners.compass.history import Prior, WarmStart
 from planners.compass.known import Candidates, Found, Offer, Shown
 from planners.compass.pools import Market
@@ -29,26 +26,14 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
-REWEIGHED_AT = (2, 4, 8, 16, 32)
-"""Numbers of profiled configurations at which histories are weighed anew."""
-
 RISKY, RISKIEST = 0.6, 0.3
 """Probability of being in time just beyond the headroom, and just within the bound: a guess."""
-
-RELIABLE = 128
-"""Items from which on their mean is believed, whatever surrogates make of it."""
-
-HISTORY_SD = 0.04
-"""How far a surrogate may be off for a configuration that was not profiled: a guess."""
 
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
 
 SLOWER = (11 / 12, 9 / 12, 7 / 12)
 """Probabilities, evenly spaced, at which devices slower than believed are looked at."""
-
-LEAST_TO_MATURE = 4
-"""Profiled configurations that a query's own model needs before it can do without histories."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +78,10 @@ class PlanningModel:
 
 
 class Beliefs:
-    """Surrogates and plans of one query during one call; C configurations, N operators, R pools.
+    """Plans of one query during one call; C configurations, N operators, R pools.
 
-    Surrogates say what to profile next, and weigh the plans of one replica and no batching that
-    there are of each configuration. What was profiled is then looked at in every allocation.
+    What is believed of configurations says which to profile next, by the plans of one replica and
+    no batching that there are of each. What was profiled is then looked at in every allocation.
 
     Args:
         model: how plans are judged.
@@ -106,6 +91,9 @@ class Beliefs:
         query: the query.
         market: what plans are paid for.
         found: what is known of the query.
+
+    Attributes:
+        configurations: what is believed of its configurations.
     """
 
     def __init__(
@@ -119,15 +107,11 @@ class Beliefs:
         found: Found,
     ) -> None:
         self._model = model
-        self._warm_start = warm_start
-        self._desk = desk
         self._query = query
         self._market = market
         self._domain = KEPT.of(desk.pipeline, features, lambda: _domain(desk.pipeline, features))
         known = found.slowness.device_known or model.device_spread == 0
         self._device_spread = 0.0 if known else model.device_spread
-        items = desk.features(query)
-        self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
         base, wide = desk.view(query), desk.view(query, model.choices)
         self._base = QueryPlans(desk, query, market, base, model.waste, found.slowness)
         self._wide = (
@@ -138,55 +122,15 @@ class Beliefs:
         self._plans: dict[int, PayablePlans] = {}
         # The least loss of each configuration, and how sure it was held to be accurate enough.
         self._losses: dict[int, tuple[float, float]] = {}
-        self._features = features
-        self.shown = dict(found.shown)
-        self.matured = found.matured
-        self._chosen: list[History] | None = None
-        self._made: Cmbo | None = None
-
-    @cached_property
-    def _kept_history(self) -> History | None:
-        """What surrogates believed when the query was last profiled for; None if it never was."""
-        kept: History | None = self._desk.recall((HISTORY, self._query.id), self._query)
-        return kept
-
-    # What surrogates believe
-
-    @property
-    def histories(self) -> list[History]:
-        """The histories that surrogates start from, chosen when they are first asked for."""
-        if self.matured:
-            return []
-        if self._chosen is None:
-            self._chosen = self._warm_start.choose(
-                self._desk, self._query, self._content, self._features
-            )
-        return self._chosen
-
-    @property
-    def _cmbo(self) -> Cmbo:
-        """The surrogates, made when they are first asked."""
-        if self._made is None:
-            self._made = self._surrogates()
-        return self._made
+        self.configurations = ConfigurationBeliefs(
+            desk, query, found, warm_start, features, self._blank
+        )
 
     def learn(self, index: int, seen: Shown) -> None:
         """Take what profiling has shown of a configuration."""
-        self.shown[index] = seen
+        self.configurations.learn(index, seen)
         self._plans.pop(index, None)
         self._losses.pop(index, None)
-        if self.histories and len(self.shown) in REWEIGHED_AT:
-            self.matured = self._matured()
-            self._made = None
-        elif self._made is not None:
-            _observe(self._made, index, seen)
-
-    def _surrogates(self) -> Cmbo:
-        """Return surrogates that start from what histories say and know all that was shown."""
-        made = self._blank(self._prior())
-        for index, seen in self.shown.items():
-            _observe(made, index, seen)
-        return made
 
     def _blank(self, prior: Prior | None) -> Cmbo:
         base, query = self._base, self._query
@@ -205,30 +149,6 @@ class Beliefs:
             prior_log_time=None if prior is None else prior.log_time,
         )
 
-    def _prior(self) -> Prior | None:
-        return self._warm_start.prior(
-            self.histories,
-            np.array(list(self.shown), dtype=np.int64),
-            np.array([seen.accuracy for seen in self.shown.values()]),
-            np.array([float(seen.operator_time_s.sum()) for seen in self.shown.values()]),
-        )
-
-    def _matured(self) -> bool:
-        """Tell whether the query's own model errs no more than histories do.
-
-        Its leave-one-out error in accuracy against theirs, on what was profiled. Their weights have
-        seen the same, which favours them a little.
-        """
-        prior = self._prior()
-        if prior is None or len(self.shown) < LEAST_TO_MATURE:
-            return False
-        own = self._blank(None)
-        for index, seen in self.shown.items():
-            _observe(own, index, seen)
-        measured = np.array([seen.accuracy for seen in self.shown.values()])
-        theirs = np.abs(prior.accuracy[list(self.shown)] - measured).mean()
-        return own.leave_one_out_error() <= float(theirs)
-
     def propose(self, excluded: set[int], reference: float | None) -> int | None:
         """Return the configuration of the plan that promises the largest saving, or None.
 
@@ -237,45 +157,33 @@ class Beliefs:
             reference: loss of the best plan so far; None if there is none. Any feasible plan then
                 saves what serving a query is worth, beside what it saves over dearer ones.
         """
-        base = self._base
-        log_time, _ = self._cmbo.log_time()
+        base, surrogates = self._base, self.configurations.surrogates
+        log_time, _ = surrogates.log_time()
         cost = base.costs(np.exp(log_time))
         possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
-        self._cmbo.reprice(cost, reference)
+        surrogates.reprice(cost, reference)
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
-        plan = self._cmbo.propose(exclude)
+        plan = surrogates.propose(exclude)
         return None if plan is None else int(base.view.configuration[plan])
-
-    def history(self) -> History:
-        """Return what later queries may start from."""
-        accuracy, _ = self._cmbo.accuracy()
-        log_time, _ = self._cmbo.log_time()
-        return History(
-            self._query.dataset,
-            self._content,
-            accuracy.astype(np.float32),
-            log_time.astype(np.float32),
-            len(self.shown),
-        )
 
     # What was profiled
 
     def cheapest(self) -> float | None:
         """Return the least loss of a plan that is feasible, or None if none is known."""
-        losses = []
+        losses, known = [], self.configurations
         accurate = {
-            index: seen for index, seen in self.shown.items() if self._accurate(index, seen)
+            index: seen for index, seen in known.shown.items() if known.accurate(index, seen)
         }
         self._judge_all(accurate)
         for index, seen in accurate.items():
-            sure = self._sure(index, seen)
-            known = self._losses.get(index)
-            if known is None or known[0] != sure:
-                known = self._losses[index] = sure, self._least_loss(self._plans[index], sure)
-            losses.append(known[1])
+            sure = known.sure(index, seen)
+            last = self._losses.get(index)
+            if last is None or last[0] != sure:
+                last = self._losses[index] = sure, self._least_loss(self._plans[index], sure)
+            losses.append(last[1])
         least = min(losses, default=inf)
         return least if least < inf else None
 
@@ -301,18 +209,19 @@ class Beliefs:
         Args:
             most: plans to return.
         """
-        self._judge_all(self.shown)
+        known = self.configurations
+        self._judge_all(known.shown)
         every = [
             (index, seen, its)
-            for index, seen in self.shown.items()
+            for index, seen in known.shown.items()
             if len((its := self._plans[index]).number)
         ]
         if not every:
             return []
         of = np.repeat(np.arange(len(every)), [len(its.number) for _, _, its in every])
-        accuracy = np.array([self._accuracy(index, seen) for index, seen, _ in every])[of]
-        accurate = np.array([self._accurate(index, seen) for index, seen, _ in every])[of]
-        sure = np.array([self._sure(index, seen) for index, seen, _ in every])[of]
+        accuracy = np.array([known.accuracy(index, seen) for index, seen, _ in every])[of]
+        accurate = np.array([known.accurate(index, seen) for index, seen, _ in every])[of]
+        sure = np.array([known.sure(index, seen) for index, seen, _ in every])[of]
         plans = np.concatenate([its.number for _, _, its in every])
         latency_s = np.concatenate([its.latency_s for _, _, its in every])
         demand = np.concatenate([its.demand for _, _, its in every])
@@ -346,9 +255,9 @@ class Beliefs:
         Args:
             number: its number in the view.
         """
-        view = self._wide.view
+        view, known = self._wide.view, self.configurations
         index = int(view.configuration[number])
-        seen = self.shown.get(index)
+        seen = known.shown.get(index)
         if seen is None:
             return None
         its = self._plans_of(index, seen)
@@ -359,11 +268,11 @@ class Beliefs:
             number,
             index,
             float(its.latency_s[at]),
-            self._accuracy(index, seen),
+            known.accuracy(index, seen),
             float(view.cost_usd_per_hour[number]),
             its.demand[at],
-            self._accurate(index, seen) and bool(its.latency_s[at] <= self._planned_s),
-            self._sure(index, seen) * float(its.in_time[at]),
+            known.accurate(index, seen) and bool(its.latency_s[at] <= self._planned_s),
+            known.sure(index, seen) * float(its.in_time[at]),
         )
 
     def candidates(
@@ -380,18 +289,18 @@ class Beliefs:
                 not profiled count, by what surrogates believe; None for never.
             now: number of the plan in force, -1 for none.
         """
-        view = self._wide.view
-        self._judge_all(self.shown)
-        known = [
-            (index, its, self._sure(index, seen) * its.in_time)
-            for index, seen in self.shown.items()
+        view, known = self._wide.view, self.configurations
+        self._judge_all(known.shown)
+        judged = [
+            (index, its, known.sure(index, seen) * its.in_time)
+            for index, seen in known.shown.items()
             for its in [self._plans[index]]
         ]
-        if least_hope is not None and self._kept_history is not None:
-            known += self._hoped([each for each in shared if each not in self.shown], least_hope)
-        for index, its, probability in known:
+        if least_hope is not None and known.kept_history is not None:
+            judged += self._hoped([each for each in shared if each not in known.shown], least_hope)
+        for index, its, probability in judged:
             good = probability > 0
-            if index in self.shown and not self._accurate(index, self.shown[index]):
+            if index in known.shown and not known.accurate(index, known.shown[index]):
                 good[:] = False
             station = view.station[its.number]
             if index not in shared:
@@ -416,8 +325,8 @@ class Beliefs:
             indices: the configurations.
             least: probability of being accurate enough from which on they count.
         """
-        expected = self._expected(indices)
-        hopes = {index: self._sure(index, seen) for index, seen in expected.items()}
+        expected = self.configurations.expected(indices)
+        hopes = {index: self.configurations.sure(index, seen) for index, seen in expected.items()}
         expected = {index: seen for index, seen in expected.items() if hopes[index] >= least}
         if not expected:
             return []
@@ -432,7 +341,7 @@ class Beliefs:
         As was believed when the query was last searched for, whether it was profiled or not, and of
         latency without waits.
         """
-        kept, base = self._kept_history, self._base
+        kept, base = self.configurations.kept_history, self._base
         if kept is None:
             return np.zeros(len(self._domain))
         time_s = np.exp(kept.log_time.astype(np.float64))
@@ -440,69 +349,10 @@ class Beliefs:
         compute_s = (base.factors(0.0) * time_s[base.view.configuration]).sum(axis=1)
         latency_s = compute_s + base.sent_s + base.view.fixed_s
         possible &= latency_s <= self._planned_s
-        accurate = probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
+        accurate = self.configurations.promise()
         return np.where(
             np.bincount(base.view.configuration[possible], minlength=len(accurate)), accurate, 0.0
         )
-
-    def _expected(self, indices: Sequence[int]) -> dict[int, Shown]:
-        """Return what profiling configurations is expected to show, by the last search."""
-        kept = self._kept_history
-        assert kept is not None, "nothing was ever profiled"
-        seen = list(self.shown.values())
-        time_cv = fmean(each.time_cv for each in seen)
-        normalised = (
-            fmean(each.normalised[0] for each in seen),
-            fmean(each.normalised[1] for each in seen),
-        )
-        return {
-            index: Shown(
-                float(kept.accuracy[index]),
-                HISTORY_SD**2,
-                None,
-                0,
-                np.exp(kept.log_time[index].astype(np.float64)),
-                time_cv,
-                normalised,
-            )
-            for index in indices
-        }
-
-    def _sure(self, index: int, seen: Shown) -> float:
-        """Return the probability that a profiled configuration is accurate enough."""
-        floor = self._query.slo.accuracy
-        if floor is None:
-            return 1.0
-        return float(probability_above(floor, *self._believed(index, seen)))
-
-    def _believed(self, index: int, seen: Shown) -> tuple[float, float]:
-        """Return mean and sd of what is believed of a configuration's accuracy.
-
-        What was measured, where the test has decided or many items were. Otherwise what surrogates
-        make of it, which know the configurations nearby too; those of the last search, unless there
-        are new ones.
-        """
-        sd = sqrt(max(seen.variance, 0.0))
-        if seen.verdict is not None or seen.count >= RELIABLE:
-            return seen.accuracy, sd
-        if self._made is None and self._kept_history is not None:
-            return float(self._kept_history.accuracy[index]), sd
-        means, sds = self._cmbo.accuracy()
-        return float(means[index]), float(sds[index])
-
-    def _accurate(self, index: int, seen: Shown) -> bool:
-        """Tell whether to take a profiled configuration for accurate enough.
-
-        As the test decided. Where it could not, by what the surrogate believes, which rests on the
-        configurations nearby too.
-        """
-        if seen.verdict is not None:
-            return seen.verdict
-        return self._accuracy(index, seen) >= (self._query.slo.accuracy or 0.0)
-
-    def _accuracy(self, index: int, seen: Shown) -> float:
-        """Return the accuracy that is believed of a profiled configuration."""
-        return self._believed(index, seen)[0]
 
     @property
     def _bound_s(self) -> float:
@@ -619,15 +469,3 @@ def _undominated(demand: Floats, order: Integers, most: int) -> Integers:
             chosen[count] = plan
             count += 1
     return chosen[:count]
-
-
-def _observe(cmbo: Cmbo, index: int, seen: Shown) -> None:
-    cmbo.observe(
-        index,
-        seen.accuracy,
-        min(seen.variance, 1.0),
-        seen.operator_time_s,
-        seen.time_cv,
-        seen.count,
-        seen.normalised,
-    )

@@ -143,7 +143,8 @@ class CmboSearch(Search):
         start_s = desk.remaining(query)
         until_s = max(0.0, start_s - seconds)
         beliefs = self.beliefs(desk, query, market, before)
-        tried, best, stale, ended = set(beliefs.shown), beliefs.cheapest(), 0, False
+        known = beliefs.configurations
+        tried, best, stale, ended = set(known.shown), beliefs.cheapest(), 0, False
         while (best is None or improve) and desk.remaining(query) > until_s:
             step = self.next(desk, query, beliefs, tried, best)
             if step is None:
@@ -164,17 +165,17 @@ class CmboSearch(Search):
         offers = beliefs.offers(self.most_offers)
         after = replace(
             before,
-            shown=beliefs.shown,
-            matured=beliefs.matured,
+            shown=known.shown,
+            matured=known.matured,
             spent_s=before.spent_s + start_s - desk.remaining(query),
             exhausted=ended
-            or (seconds > 0 and len(beliefs.shown) == len(before.shown))
+            or (seconds > 0 and len(known.shown) == len(before.shown))
             or (seconds == 0 and before.exhausted),
         )
         desk.remember((FOUND, query.id), after, query)
         desk.remember((OFFERS, query.id), offers, query)
-        if len(beliefs.shown) > len(before.shown):
-            desk.remember((KEPT, query.id), beliefs.history(), query)
+        if len(known.shown) > len(before.shown):
+            desk.remember((KEPT, query.id), known.history(), query)
         return offers
 
     def beliefs(self, desk: Desk, query: Query, market: Market, found: Found) -> Beliefs:
@@ -232,7 +233,7 @@ class CmboSearch(Search):
         configurations = desk.pipeline.configurations
         if len(tried) >= len(configurations):
             return None
-        if not beliefs.histories and len(tried) < self.initial:
+        if not beliefs.configurations.histories and len(tried) < self.initial:
             return self._initial(desk, query, tried)
         desk.think(query, "search_step")
         index = beliefs.propose(tried, best)

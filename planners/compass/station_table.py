@@ -109,15 +109,16 @@ class StationTable:
         for at, row in enumerate(chosen.tolist()):
             beliefs, query = self._beliefs[at], self.queries[at]
             index = -1 if row < 0 else int(self.rows.configuration[row])
-            if index < 0 or index in beliefs.shown:
+            if index < 0 or index in beliefs.configurations.shown:
                 continue
             tried = True
             shown = self._search.look(self._desk, query, self._desk.pipeline.configurations[index])
             if shown is not None:
                 beliefs.learn(index, shown)
                 found: Found = self._desk.recall((FOUND, query.id), query) or Found()
-                known = replace(found, shown=beliefs.shown, matured=beliefs.matured)
-                self._desk.remember((FOUND, query.id), known, query)
+                known = beliefs.configurations
+                found = replace(found, shown=known.shown, matured=known.matured)
+                self._desk.remember((FOUND, query.id), found, query)
         if tried:
             self._rows = self._made(None)
         return tried
