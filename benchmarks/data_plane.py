@@ -73,36 +73,34 @@ class Tracking:
         self.frames_per_s = QUERIES * app.requests_per_s
         self._told = book(app, QUERIES)
         self._plane = tracking(BlocksPlane, self._told, app, QUERIES)
-        self._now_s = 0
+        self._now_s, self.spent_s = 0, 0.0
         self.advance(WARM_UP_S)
 
     @property
-    def completed(self) -> int:
-        return self._told.outcomes[COMPLETED]
+    def visits(self) -> int:
+        """Station visits of the frames that were completed."""
+        return STATION_VISITS * self._told.outcomes[COMPLETED]
 
-    def advance(self, duration_s: int) -> float:
-        """Advance; return what it took in seconds."""
+    def advance(self, duration_s: int) -> None:
         before_s, self._now_s = self._now_s, self._now_s + duration_s
-        return seconds_of(self._plane, self._told, before_s, self._now_s)
+        self.spent_s += seconds_of(self._plane, self._told, before_s, self._now_s)
 
     def cycle_rate(self) -> float:
         """Return station visits per second over the next whole cycle of draws and windows."""
-        before = self.completed
-        spent_s = self.advance(CYCLE_S)
-        return STATION_VISITS * (self.completed - before) / spent_s
+        before, before_s = self.visits, self.spent_s
+        self.advance(CYCLE_S)
+        return (self.visits - before) / (self.spent_s - before_s)
 
 
 def by_size() -> dict[str, Any]:
     """Return the rate and the memory, by how many frames were completed since the warm-up."""
     run = Tracking()
-    before, spent_s = run.completed, 0.0
-    rows = []
+    before, before_s, rows = run.visits, run.spent_s, []
     for size in SIZES:
-        left_s = round((size - run.completed + before) / run.frames_per_s)
-        spent_s += run.advance(max(1, left_s))
-        done = run.completed - before
+        left = size - (run.visits - before) / STATION_VISITS
+        run.advance(max(1, round(left / run.frames_per_s)))
+        done = (run.visits - before) // STATION_VISITS
         rate = run.cycle_rate()
-        spent_s += STATION_VISITS * (run.completed - before - done) / rate
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows.append({"requests": done, "visits_per_s": rate, "peak_mib": peak_mib})
         print(
@@ -110,9 +108,12 @@ def by_size() -> dict[str, Any]:
             f"{STATION_VISITS * 1e9 / rate:.0f} ns a frame, peak {peak_mib:.0f} MiB",
             flush=True,
         )
-    all_visits_per_s = STATION_VISITS * (run.completed - before) / spent_s
-    fresh = Tracking()
-    pairs = [(fresh.cycle_rate(), run.cycle_rate()) for _ in range(CYCLES)]
+    all_visits_per_s = (run.visits - before) / (run.spent_s - before_s)
+    fresh, pairs = Tracking(), []
+    for cycle in range(CYCLES):
+        first, second = (fresh, run) if cycle % 2 else (run, fresh)
+        rates = {first: first.cycle_rate(), second: second.cycle_rate()}
+        pairs.append((rates[fresh], rates[run]))
     print("in turn:", ", ".join(f"{a / 1e6:.1f} and {b / 1e6:.1f} M" for a, b in pairs), flush=True)
     young, old = (float(np.median(rates)) for rates in zip(*pairs, strict=True))
     return {

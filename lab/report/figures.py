@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -29,8 +30,12 @@ from lab.report.metrics import GOODPUT
 from lab.report.settings import APPLICATION, short_keys
 
 MOST_KEYS = 8
-# Names in ids of SVG come from this instead of from chance.
-HASH_SALT = "compass-sim"
+SETTINGS: Any = {  # Matplotlib's type names each of its keys.
+    "svg.hashsalt": "compass-sim",  # Names in ids of SVG come from this instead of from chance.
+    # Figures name their layout; None is to mean none.
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def draw(analysis: Analysis, folder: Path) -> list[Picture]:
     for one in _drawings(analysis):
         path = folder / f"{one.name}.png"
         try:
-            with style(), mpl.rc_context({"svg.hashsalt": HASH_SALT}):
+            with style(), mpl.rc_context(SETTINGS):
                 figure = one.draw()
                 # Names of software and dates would make bytes depend on them.
                 figure.savefig(path, dpi=DPI, metadata={"Software": None})

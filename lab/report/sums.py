@@ -1,10 +1,12 @@
 """Where time went, added up over the windows and operators of every run of a sweep."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
 import numpy as np
@@ -41,35 +43,63 @@ OPERATOR_SUMS = {
 # Of fewer bytes, a process of its own would hardly have begun when all is added up.
 LEAST_APART_BYTES = 300_000_000
 
+# Runs whose tables are in memory at the same time.
+MOST_AT_ONCE = 32
+
 Sums = tuple[pl.DataFrame, pl.DataFrame]
 
 
 def totals_meanwhile(sweep: Sweep) -> Callable[[], Sums]:
-    """Begin to add up a large sweep in a process of its own, so that figures can be drawn.
+    """Add up a sweep: a large one in a process of its own, while figures are drawn in this.
 
     Threads would not do: what they need of the interpreter, they would take from the drawing.
 
     Returns:
-        What gives the sums of ``totals``, with its errors; a large sweep's when they are ready.
+        What gives the sums of ``totals``; those of a large sweep, or its errors, when it is called.
+
+    Raises:
+        InputError: a table of a sweep that is not large cannot be read.
     """
     tables = (sweep.parts(table).values() for table in ("windows", "operators"))
     files = (path for table in tables for paths in table for path in paths)
     if sum(path.stat().st_size for path in files) < LEAST_APART_BYTES:
-        return lambda: totals(sweep)
-    pool = ProcessPoolExecutor(1, get_context("spawn"))
-    begun = pool.submit(totals, sweep)
-    pool.shutdown(wait=False)
+        sums = totals(sweep)
+        return lambda: sums
+    context = get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    apart = context.Process(target=_add_up, args=(sweep, sending), daemon=True)
+    apart.start()
+    sending.close()
 
     def found() -> Sums:
         try:
-            return begun.result()
-        except BrokenProcessPool:
-            raise InputError(
-                f"{sweep.directory}: the process that adds up its windows died, perhaps for want "
-                "of memory"
-            ) from None
+            result: Sums | InputError | None = receiving.recv()
+        except EOFError:
+            result = None
+        apart.join()
+        if result is None:
+            if apart.exitcode is not None and apart.exitcode < 0:
+                raise InputError(
+                    f"{sweep.directory}: the process that adds up its windows was killed, perhaps "
+                    "for want of memory"
+                )
+            return totals(sweep)  # It could not start, as where a script is not guarded.
+        if isinstance(result, InputError):
+            raise result
+        return result
 
     return found
+
+
+def _add_up(sweep: Sweep, sending: Connection) -> None:
+    """Add up in a process of its own, and send the sums, or why there are none."""
+    signal(SIGINT, SIG_IGN)  # An interrupt ends the process that waits, and so this one.
+    try:
+        result: Sums | InputError = totals(sweep)
+    except InputError as error:
+        result = error
+    with suppress(BrokenPipeError):  # Nobody waits any longer.
+        sending.send(result)
 
 
 def totals(sweep: Sweep) -> Sums:
@@ -98,7 +128,7 @@ def totals(sweep: Sweep) -> Sums:
     # Polars loads NumPy with the first array it meets, and fails if two threads meet one at once.
     pl.Series(np.zeros(0))
     # Four runs for each core: while one waits for its files or for the interpreter, others go on.
-    with ThreadPoolExecutor(4 * pl.thread_pool_size()) as pool:
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, 4 * pl.thread_pool_size())) as pool:
         found = list(pool.map(of_run, [run for run in names if run in window_parts]))
     windows = pl.concat([pl.DataFrame(schema=WINDOW_SUMS), *(one for one, _ in found)])
     operators = pl.concat([pl.DataFrame(schema=OPERATOR_SUMS), *(one for _, one in found)])

@@ -30,7 +30,11 @@ def add_parser(tools: Any) -> None:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Print tables of a sweep, and write its figures, its frames and its page."""
+    """Print tables of a sweep, and write its figures, its frames and its page.
+
+    A damaged table of a large sweep is told of when it is come upon, which may be after the first
+    figures were drawn.
+    """
     from lab.report.sums import totals_meanwhile
     from lab.report.sweep import read_sweep
 

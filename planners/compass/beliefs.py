@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from math import exp, inf
 from statistics import NormalDist
@@ -122,32 +123,14 @@ class Beliefs:
         self._plans: dict[int, PayablePlans] = {}
         # The least loss of each configuration, and how sure it was held to be accurate enough.
         self._losses: dict[int, tuple[float, float]] = {}
-        self.configurations = ConfigurationBeliefs(
-            desk, query, found, warm_start, features, self._blank
-        )
+        blank = partial(_blank, model, self._domain, self._base, query)
+        self.configurations = ConfigurationBeliefs(desk, query, found, warm_start, features, blank)
 
     def learn(self, index: int, seen: Shown) -> None:
         """Take what profiling has shown of a configuration."""
         self.configurations.learn(index, seen)
         self._plans.pop(index, None)
         self._losses.pop(index, None)
-
-    def _blank(self, prior: Prior | None) -> Cmbo:
-        base, query = self._base, self._query
-        return Cmbo(
-            self._domain,
-            base.view.configuration,
-            base.factors(self._model.load),
-            base.sent_s,
-            base.view.cost_usd_per_hour,
-            latency_s=query.slo.latency_s,
-            accuracy=query.slo.accuracy,
-            fixed_s=base.view.fixed_s,
-            latency_quantile=query.slo.latency_quantile,
-            latency_margin=self._model.headroom,
-            prior_accuracy=None if prior is None else prior.accuracy,
-            prior_log_time=None if prior is None else prior.log_time,
-        )
 
     def propose(self, excluded: set[int], reference: float | None) -> int | None:
         """Return the configuration of the plan that promises the largest saving, or None.
@@ -439,6 +422,26 @@ class Beliefs:
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
     points = features(pipeline)
     return Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
+
+
+def _blank(
+    model: PlanningModel, domain: Domain, base: QueryPlans, query: Query, prior: Prior | None
+) -> Cmbo:
+    """Return surrogates that start from what histories say."""
+    return Cmbo(
+        domain,
+        base.view.configuration,
+        base.factors(model.load),
+        base.sent_s,
+        base.view.cost_usd_per_hour,
+        latency_s=query.slo.latency_s,
+        accuracy=query.slo.accuracy,
+        fixed_s=base.view.fixed_s,
+        latency_quantile=query.slo.latency_quantile,
+        latency_margin=model.headroom,
+        prior_accuracy=None if prior is None else prior.accuracy,
+        prior_log_time=None if prior is None else prior.log_time,
+    )
 
 
 @compiled

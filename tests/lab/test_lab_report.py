@@ -1,6 +1,8 @@
 """Reports on sweeps: frames, differences, trade-offs, figures and the page."""
 
 import json
+import multiprocessing
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -165,13 +167,31 @@ def test_operators_of_each_part_have_the_order_of_the_first(sweep):
 
 
 def test_a_process_of_its_own_adds_up_alike_and_says_what_it_cannot_read(sweep, monkeypatch):
+    expected = totals(read_sweep(sweep))
     monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
-    apart = totals_meanwhile(read_sweep(sweep))
-    for found, expected in zip(apart(), totals(read_sweep(sweep)), strict=True):
-        assert_frame_equal(found, expected)
+    monkeypatch.setattr("lab.report.sums.totals", lambda sweep: pytest.fail("not apart"))
+    for found, sums in zip(totals_meanwhile(read_sweep(sweep))(), expected, strict=True):
+        assert_frame_equal(found, sums)
     without_its_last(sweep / "0" / "operators" / "part-00001.parquet")
     with pytest.raises(InputError, match="ends in the midst of a window"):
         totals_meanwhile(read_sweep(sweep))()
+
+
+def test_a_process_that_was_killed_is_told_of_in_a_sentence(sweep, monkeypatch):
+    monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
+    sums = totals_meanwhile(read_sweep(sweep))
+    [apart] = multiprocessing.active_children()
+    apart.kill()
+    with pytest.raises(InputError, match="the process that adds up its windows was killed"):
+        sums()
+
+
+def test_where_no_process_can_start_sums_are_made_without(sweep, monkeypatch):
+    expected = totals(read_sweep(sweep))
+    monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
+    monkeypatch.setattr("lab.report.sums._add_up", os._exit)  # Fails, of two arguments.
+    for found, sums in zip(totals_meanwhile(read_sweep(sweep))(), expected, strict=True):
+        assert_frame_equal(found, sums)
 
 
 def test_time_and_goodput_over_time_agree_with_the_summaries(made):
