@@ -137,6 +137,8 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
     group, _, name = path.rpartition("/")
     if path == "hydra/launcher/ray":
         return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
+    if group == "hydra/launcher":
+        options = dict.fromkeys([*options, "ray"])  # which may not be installed
     own = ""
     if group in ("planner", "application", "data_plane") and DOTTED.fullmatch(name):
         places = [_place(one) for one in overrides if one.endswith(f"={name}")]

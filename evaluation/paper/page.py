@@ -87,16 +87,17 @@ def page(
     for number, why in failures.items():
         lines += [f"Figure {number} could not be made: {why}", ""]
     for section in sections:
-        lines += _section(section)
+        lines += _section(section, quick)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, quick: bool) -> Iterator[str]:
+    same = "The whole of it" if quick else "The same runs"
     yield f"## {section.title}"
     yield ""
     yield section.text
     yield ""
-    yield f"{section.runs} The same runs: {', '.join(f'`{each}`' for each in section.commands)}."
+    yield f"{section.runs} {same}: {', '.join(f'`{each}`' for each in section.commands)}."
     yield ""
     for picture in section.pictures:
         yield f"![{section.title}](figures/{picture.name})"

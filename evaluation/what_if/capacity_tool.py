@@ -108,10 +108,16 @@ def capacity(options: argparse.Namespace) -> int:
     relation = "at least" if options.at_most is None else "at most"
     claim = f"{options.metric} {relation} {target:g} on average"
     print(f"figure: {path}", file=sys.stderr)
-    if best is None:
-        say(f"none of {len(every)} combinations is shown to have {claim}; name larger ones")
-        return FAILED
     open_ = [each for each in tried if each.verdict == Verdict.OPEN]
+    if best is None:
+        advice = "name larger ones"
+        if open_:
+            advice = (
+                f"{len(open_)} are undecided on {options.seeds} seeds, of which more --seeds may "
+                "tell; or name larger ones"
+            )
+        say(f"none of {len(every)} combinations is shown to have {claim}; {advice}")
+        return FAILED
     cheaper = [each for each in open_ if each.candidate.usd_per_hour < best.candidate.usd_per_hour]
     if cheaper:
         say(

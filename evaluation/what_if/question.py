@@ -65,6 +65,8 @@ def varied(option: str, text: str) -> Varied:
         values = tuple(f"{value!s}" for value in parsed.sweep_string_iterator())
     else:
         values = (parsed.get_value_element_as_str(),)
+    if not values:
+        raise InputError(f"{option} {text}: names no value")
     if len(set(values)) < len(values):
         raise InputError(f"{option} {text}: a value is named twice")
     return Varied(parsed.key_or_group, values)

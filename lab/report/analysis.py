@@ -236,7 +236,7 @@ def _goodput(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
             pl.min_horizontal("end_s", "horizon_s").alias("end_s"),
         )
     )
-    return (
+    summed = (
         rates.group_by(*by, "window", maintain_order=True)
         .agg(
             pl.col("start_s").min(),
@@ -264,8 +264,9 @@ def _goodput(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
             (pl.col("goodput") + pl.col("half")).alias("high"),
         )
         .drop("squares", "half", "t")
-        .sort(*by, "window", maintain_order=True)
+        .sort("window", maintain_order=True)
     )
+    return in_order(sweep, summed)
 
 
 def _time(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
@@ -293,11 +294,12 @@ def _time(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
 
 def _latency(sweep: Sweep, operators: pl.DataFrame) -> pl.DataFrame:
     """Return the mean time of a completed request at each operator, by part."""
-    return (
+    summed = (
         _of_finished(sweep, operators)
         .group_by("setting", "planner", "operator", maintain_order=True)
         .agg(pl.col("at").min(), pl.col("completed").sum(), pl.col(*PARTS).sum())
         .with_columns(pl.col(*PARTS) / pl.col("completed"))
-        .sort("setting", "planner", "at", maintain_order=True)
+        .sort("at", maintain_order=True)
         .drop("at")
     )
+    return in_order(sweep, summed)

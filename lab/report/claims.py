@@ -145,13 +145,18 @@ def clear(row: dict[str, Any]) -> bool:
 
 
 def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]) -> str:
-    """Say in how many settings the leader leads, and who does in the others."""
+    """Say in how many settings the leader leads, and who does in the others.
+
+    Of settings in which every planner finished: to lead those that are not there is nothing.
+    """
     leaders: dict[str, list[str]] = {}
     ahead = 0
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     for setting, comparison in analysis.comparisons.items():
         best = best_of(comparison.means, metric, chosen)
-        if best is None:
+        if best is None or comparison.means.filter(pl.col("planner").is_in(chosen))[
+            "planner"
+        ].n_unique() < len(chosen):
             continue
         leaders.setdefault(str(best["planner"]), []).append(short[setting])
         if best["planner"] == name:

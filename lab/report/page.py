@@ -54,6 +54,7 @@ def page(
         counts=counts(analysis),
         planners=planners_of(sweep),
         seeds=_seeds(sorted(set(sweep.runs["seed"]))),
+        fixed=", ".join(f"{key}={text_of(value)}" for key, value in sweep.fixed.items()),
         keys=list(_keys(analysis)),
         problems=list(problems(analysis)),
         claims=list(claims(analysis)),

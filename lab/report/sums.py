@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.errors import InputError, one_line
+from lab.errors import InputError
 from lab.figure_data import PARTS
 from lab.report.additions import add_operators, add_windows
-from lab.report.sweep import Sweep
-from sim.results import SCHEMAS
+from lab.report.sweep import Sweep, made_anew, unreadable
 
 # In the order of `ACTIVE`, `DEPLOYED` and so on of `lab.report.additions`.
 WINDOW_S = ("active_s", "deployed_s", "met_s", "late_s", "inaccurate_s", "too_dear_s")
+TABLES = ("windows", "operators")
 KEYS = ("query", "window")
 BOUNDS = ("start_s", "end_s")
 LIVED = ("active_s", "deployed_s")
@@ -60,7 +60,7 @@ def totals_meanwhile(sweep: Sweep) -> Callable[[], Sums]:
     Raises:
         InputError: a table of a sweep that is not large cannot be read.
     """
-    tables = (sweep.parts(table).values() for table in ("windows", "operators"))
+    tables = (sweep.parts(table).values() for table in TABLES)
     files = (path for table in tables for paths in table for path in paths)
     if sum(path.stat().st_size for path in files) < LEAST_APART_BYTES:
         sums = totals(sweep)
@@ -116,14 +116,21 @@ def totals(sweep: Sweep) -> Sums:
         InputError: a table cannot be read.
     """
     names = sweep.runs["run"].to_list()
-    window_parts, operator_parts = sweep.parts("windows"), sweep.parts("operators")
+    window_parts, operator_parts = parts = [sweep.parts(table) for table in TABLES]
+    for run in sweep.finished["run"]:
+        for table, its in zip(TABLES, parts, strict=True):
+            if run not in its:
+                raise InputError(
+                    f"{sweep.directory}: {run}/{table} is missing, though the run has finished; "
+                    f"{made_anew(run)}"
+                )
 
     def of_run(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         try:
             windows, served = _by_window(run, window_parts[run])
             return windows, _by_operator(run, operator_parts.get(run, []), served)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputError(f"{sweep.directory}: {_unreadable(sweep, run, error)}") from None
+            raise InputError(unreadable(sweep, TABLES, [run], error)) from None
 
     # Polars loads NumPy with the first array it meets, and fails if two threads meet one at once.
     pl.Series(np.zeros(0))
@@ -234,23 +241,6 @@ def _check_whole(rows: pl.DataFrame, columns: Sequence[str]) -> None:
     """Refuse columns with nulls."""
     if sparse := [name for name in columns if rows[name].null_count()]:
         raise pl.exceptions.SchemaError(f"{', '.join(sparse)}: some are null")
-
-
-def _unreadable(sweep: Sweep, run: str, error: Exception) -> str:
-    """Name the first part file that cannot be read, or else say what polars says."""
-    for table in ("windows", "operators"):
-        for paths in sweep.parts(table, [run]).values():
-            for path in paths:
-                try:
-                    found = pl.read_parquet_schema(path)
-                except (pl.exceptions.PolarsError, OSError):
-                    return f"{path.relative_to(sweep.directory)} is no Parquet file"
-                if missing := [name for name in SCHEMAS[table] if name not in found]:
-                    return (
-                        f"{path.relative_to(sweep.directory)} has no column {missing[0]!r}, so it "
-                        "is of another version"
-                    )
-    return one_line(error)
 
 
 def _in_order(sums: pl.DataFrame, order: pl.DataFrame, within: str) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """A sweep as tidy frames: its runs, what they were given, and every table of all of them."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,9 @@ from sim.results import SCHEMAS
 
 # Names of the run, which every frame has, before the keys that were varied.
 NAMES = ("run", "status", "planner", "seed", "setting")
+FIXED = re.compile(
+    r"application\.name|horizon_s|workload\.(rate|lifetime_mean_s)|cluster\.nodes\.\w+\.(machine|count)"
+)
 WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
 
 
@@ -40,6 +44,7 @@ class Sweep:
         directory: the directory.
         keys: keys that were varied, seed and planner left out, each with the keys that changed
             along with it.
+        fixed: what the runs share of the keys that tell most of a scenario (`FIXED`).
         settings: one row per ``setting``, with the keys and a ``short`` name, in their order.
         runs: one row per run, with all figures of its summary; ``finished`` says whether it
             reached its horizon, and only such are compared.
@@ -49,6 +54,7 @@ class Sweep:
 
     directory: Path
     keys: Mapping[str, list[str]]
+    fixed: Mapping[str, Any]
     settings: pl.DataFrame
     runs: pl.DataFrame
     without: pl.DataFrame
@@ -118,7 +124,7 @@ class Sweep:
         try:
             return int(pl.scan_parquet(paths).select(pl.len()).collect().item()) if paths else 0
         except pl.exceptions.PolarsError as error:
-            raise InputError(f"{self.directory}: {table}: {one_line(error)}") from None
+            raise InputError(unreadable(self, [table], None, error)) from None
 
     def parts(self, table: str, runs: Iterable[str] | None = None) -> dict[str, list[Path]]:
         """Return the part files of a table by run, without runs that have none.
@@ -142,6 +148,43 @@ class Sweep:
         return self.runs.filter("finished").unique(
             ["setting", "planner", "seed"], keep="last", maintain_order=True
         )
+
+
+def unreadable(
+    sweep: Sweep, tables: Iterable[str], runs: Iterable[str] | None, error: Exception
+) -> str:
+    """Name the first part file that cannot be read, or else say what polars says.
+
+    Args:
+        sweep: the sweep.
+        tables: the tables that were read.
+        runs: their runs; None for all.
+        error: what was raised.
+    """
+    chosen = None if runs is None else list(runs)
+    for table in tables:
+        for run, paths in sweep.parts(table, chosen).items():
+            for path in paths:
+                name = path.relative_to(sweep.directory)
+                try:
+                    found = pl.read_parquet_schema(path)
+                except (pl.exceptions.PolarsError, OSError):
+                    return (
+                        f"{sweep.directory}: {name} is damaged or no Parquet file; {made_anew(run)}"
+                    )
+                if missing := [column for column in SCHEMAS[table] if column not in found]:
+                    return (
+                        f"{sweep.directory}: {name} has no column {missing[0]!r}, so it is of "
+                        "another version"
+                    )
+    return f"{sweep.directory}: {one_line(error)}"
+
+
+def made_anew(run: str) -> str:
+    """Say how a damaged run is made anew."""
+    if run == ".":
+        return "make the run anew"
+    return f"delete {run}, and the sweep with resume=true makes it anew"
 
 
 def _check_table(table: str) -> None:
@@ -170,7 +213,12 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
     without = pl.DataFrame(
         [(run, *why) for run, why in found.without.items()], schema=WITHOUT, orient="row"
     )
-    return Sweep(top, keys, _settings(runs, columns), runs, without, found.parents)
+    shared = {
+        key: value
+        for key, value in settings[0].items()
+        if FIXED.fullmatch(key) and all(one.get(key) == value for one in settings)
+    }
+    return Sweep(top, keys, shared, _settings(runs, columns), runs, without, found.parents)
 
 
 def _column(key: str, values: list[Any]) -> pl.Series:

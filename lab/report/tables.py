@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from lab.errors import InputError, one_line
+from lab.errors import InputError
 from lab.figure_data import PARTS
 from lab.report.analysis import Analysis
 from lab.report.metrics import DRAWN, METRICS
-from lab.report.sweep import NAMES
+from lab.report.sweep import NAMES, unreadable
 from lab.wording import interval, number
 
 # A table of more rows is not written a second time; it can be scanned where it is.
@@ -21,6 +21,10 @@ MOST_ROWS = 10_000_000
 MOST_SHOWN = 2_000
 TABLES = ("queries", "windows")
 DIGITS = 4
+FEWER = (
+    " A mean is over fewer seeds where some have no value, as means.parquet says: a median "
+    "response time is missing where under half were ever served."
+)
 LABELS = {metric.name: metric.title for metric in METRICS}
 
 
@@ -91,7 +95,10 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
             path.unlink(missing_ok=True)
             large.append(name)
         else:
-            _write(analysis.sweep.scan(name), path)
+            try:
+                _write(analysis.sweep.scan(name), path)
+            except pl.exceptions.PolarsError as error:
+                raise InputError(unreadable(analysis.sweep, [name], None, error)) from None
     return large
 
 
@@ -100,9 +107,9 @@ def _write(frame: pl.LazyFrame, path: Path) -> None:
     aside = path.with_name(f".{path.name}.tmp")
     try:
         frame.sink_parquet(aside, compression="lz4")
-    except pl.exceptions.PolarsError as error:
+    except pl.exceptions.PolarsError:
         aside.unlink(missing_ok=True)
-        raise InputError(f"{path.name}: cannot be made of the runs ({one_line(error)})") from None
+        raise
     os.replace(aside, path)
 
 
@@ -115,7 +122,8 @@ def tables(analysis: Analysis) -> Iterator[Table]:
     if analysis.means.height:
         yield _table(
             "Means",
-            "Means over seeds, with 95 % intervals by the bootstrap; n counts seeds.",
+            "Means over seeds, with 95 % intervals by the bootstrap; n counts seeds."
+            + (FEWER if _some_lack(analysis) else ""),
             _wide(analysis.means, keys),
             "means",
         )
@@ -175,6 +183,12 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         ).rename(LABELS, strict=False),
         "runs",
     )
+
+
+def _some_lack(analysis: Analysis) -> bool:
+    """Tell whether some metric has a value on fewer seeds than others."""
+    counts = analysis.means.group_by("setting", "planner").agg(pl.col("n").n_unique())
+    return bool((counts["n"] > 1).any())
 
 
 def _wide(means: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -186,6 +186,16 @@ def test_a_process_that_was_killed_is_told_of_in_a_sentence(sweep, monkeypatch):
         sums()
 
 
+def test_page_says_what_all_runs_share(made, tmp_path):
+    here = shutil.copytree(made, tmp_path / "sweep")
+    assert main(["report", str(here)]) == 0
+    page = (here / "report" / "index.html").read_text(encoding="utf-8")
+    [shared] = re.findall(r"<dt>In all runs</dt>\s*<dd>(.*?)</dd>", page)
+    assert "application.name=speech_recognition" in shared
+    assert "horizon_s=120" in shared
+    assert "workload.rate" not in shared  # It is varied.
+
+
 def test_where_no_process_can_start_sums_are_made_without(sweep, monkeypatch):
     expected = totals(read_sweep(sweep))
     monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
@@ -429,11 +439,15 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
         ),
         (
             lambda it: (it / "0" / "queries" / "part-00000.parquet").write_text("x") and it,
-            "queries: ",
+            "0/queries/part-00000.parquet is damaged or no Parquet file; delete 0, and the sweep",
         ),
         (
             lambda it: (it / "0" / "windows" / "part-00000.parquet").write_text("x") and it,
-            "0/windows/part-00000.parquet is no Parquet file",
+            "0/windows/part-00000.parquet is damaged or no Parquet file; delete 0, and the sweep",
+        ),
+        (
+            lambda it: shutil.rmtree(it / "1" / "operators") or it,
+            "1/operators is missing, though the run has finished; delete 1, and the sweep",
         ),
     ],
 )
