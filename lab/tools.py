@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"compass-lab: {words[0]}: no such tool; {choices(words[0], known)}", file=sys.stderr)
         return REFUSED
-    options = parser().parse_args(words)
+    options = _parsed(words)
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # A console script does not see the current directory.
     from hardware_models.errors import TableError, UnknownNameError
@@ -44,6 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("compass-lab: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """Return the options; overrides may stand behind others, which argparse would not have."""
+    made = parser()
+    options, left = made.parse_known_args(words)
+    if left:
+        if "overrides" not in options or any(each.startswith("-") for each in left):
+            made.error(f"unrecognized arguments: {' '.join(left)}")
+        options.overrides += left
+    return options
 
 
 def parser() -> argparse.ArgumentParser:

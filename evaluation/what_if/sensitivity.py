@@ -112,7 +112,9 @@ def effect(
 ) -> Effect:
     """Return what a setting does, from answers as `answers` returns them."""
     pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
-    shown = f"{base_value:g}" if isinstance(base_value, float) else f"{base_value}"
+    shown = f"{base_value}"
+    if isinstance(base_value, float):
+        shown, value = f"{base_value:g}", f"{float(value):g}"
     found = estimate(pairs[:, 1] - pairs[:, 0], float(np.abs(pairs).max(initial=0.0)))
     interval = found.mean, found.low, found.high
     return Effect(key, value, shown, interval, found.p, len(pairs))

@@ -99,6 +99,15 @@ def test_a_misspelt_tool(capsys):
     assert err.endswith("; the nearest is 'report'\n")
 
 
+def test_overrides_may_stand_behind_options(capsys):
+    words = ["--vary", "cluster.nodes.cloud.count=1,2", "--at-least", "0.5", "--seeds", "2"]
+    assert main(["capacity", *words, "experiment=speech_small"]) == 2
+    assert "--seeds 2: must be 3 or more" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["capacity", *words, "--no-such-option"])
+    assert "unrecognized arguments: --no-such-option" in capsys.readouterr().err
+
+
 def test_an_interrupted_tool_ends_in_one_sentence(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
