@@ -40,6 +40,7 @@ OTHERS = 0.25
 """Share of users whose best class is not the most frequent one, from which on classes differ."""
 
 CLASSES = ("low-low", "low-high", "high-low", "high-high")
+NONE = "none would do"
 
 
 def jobs(quick: bool) -> list[Job]:
@@ -132,7 +133,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     chosen, people = best(rows), each_user(rows)
     yield "Share of users, in percent, whose best class it is:"
     yield ""
-    heads = ["application", "users", *CLASSES, "none would do"]
+    heads = ["application", "users", *CLASSES, NONE]
     body = []
     for application in rows["application"].unique(maintain_order=True).to_list():
         count = people.filter(application=application).height
@@ -155,18 +156,26 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     rates.set(xlabel="mean uplink, Mbit/s", ylabel="share of users", xscale="log")
     plain_log(speeds.xaxis)
     plain_log(rates.xaxis)
+    keys = ["application", "seed", "query"]
+    of_all = (
+        each_user(rows)
+        .join(best(rows), on=keys, how="left")
+        .with_columns(pl.col("name").fill_null(NONE))
+    )
     sns.histplot(
-        best(rows).sort(pl.col("application").replace_strict(places)).to_dict(as_series=False),
+        of_all.select("name", "application")
+        .sort(pl.col("application").replace_strict(places))
+        .to_dict(as_series=False),
         x="application",
         hue="name",
-        hue_order=CLASSES,
+        hue_order=[*CLASSES, NONE],
         multiple="fill",
         discrete=True,
         shrink=0.8,
         palette="colorblind",
         ax=shares,
     )
-    shares.set(xlabel="", ylabel="share of best class")
+    shares.set(xlabel="", ylabel="share of users, by best class")
     shares.tick_params(axis="x", labelrotation=20)
     sns.move_legend(shares, "upper left", bbox_to_anchor=(1, 1), title=None, frameon=False)
     for axes, application in zip(panels[1], applications, strict=True):
