@@ -110,6 +110,17 @@ def in_model(part: pl.DataFrame) -> tuple[int, Interval]:
     return some.height, mean_interval((some["model_served"] / some["model_optimum"]).to_numpy())
 
 
+def by_planner(part: pl.DataFrame) -> pl.DataFrame:
+    """Return the goodput of each planner, with a row for each seed that all have run."""
+    return part.pivot("planner", index="seed", values="goodput").drop_nulls()
+
+
+def in_simulation(wide: pl.DataFrame, planner: str, reference: str) -> tuple[int, Interval]:
+    """Return goodput over that of the reference: seeds in which both serve, and the ratio."""
+    served = wide.filter((pl.col(planner) > 0) & (pl.col(reference) > 0))
+    return served.height, ratio_interval(served[planner].to_numpy(), served[reference].to_numpy())
+
+
 def section(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     names = rows["planner"].unique(maintain_order=True).to_list()
@@ -140,17 +151,9 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
     yield ""
     lines = []
     for key, part in rows.group_by(*KEYS, maintain_order=True):
-        wide = part.pivot("planner", index="seed", values="goodput").drop_nulls()
-        served = wide.filter((pl.col(names[0]) > 0) & (pl.col(reference) > 0))
-        ours, best = served[names[0]].to_numpy(), served[reference].to_numpy()
-        lines.append(
-            [
-                _scene(*key),
-                f"{names[0]} over {reference}",
-                served.height,
-                estimated(*ratio_interval(ours, best)),
-            ]
-        )
+        wide = by_planner(part)
+        seeds, ratio = in_simulation(wide, names[0], reference)
+        lines.append([_scene(*key), f"{names[0]} over {reference}", seeds, estimated(*ratio)])
         for before, after in pairwise(names):
             gain = (wide[after] - wide[before]).to_numpy()
             lines.append(
@@ -175,14 +178,13 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         there = rows.filter(application=application, cluster=cluster)
         for name in names:
             x = there["expected"].unique(maintain_order=True).to_list()
-            in_the_model, in_simulation = [], []
-            for queries in x:
-                here = there.filter(expected=queries)
-                own, best = here.filter(planner=name), here.filter(planner=names[-1])
-                in_the_model.append(_over(own["model_served"], own["model_optimum"]))
-                in_simulation.append(_over(own["goodput"], best["goodput"]))
-            for row, y in enumerate((in_the_model, in_simulation)):
-                panels[row][column].plot(x, y, marker="o", color=colors[name], label=name)
+            parts = [there.filter(expected=queries) for queries in x]
+            modelled = [in_model(part.filter(planner=name))[1][0] for part in parts]
+            simulated = [in_simulation(by_planner(part), name, names[-1])[1][0] for part in parts]
+            for row, y in enumerate((modelled, simulated)):
+                panels[row][column].plot(
+                    x, np.array(y, dtype=float), marker="o", color=colors[name], label=name
+                )
         panels[0][column].set_title(f"{application}, {cluster}")
         panels[1][column].set_xlabel("queries at the end")
         for axes in (panels[0][column], panels[1][column]):
@@ -195,7 +197,3 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
 
 def _scene(application: str, cluster: str, queries: int) -> str:
     return f"{application}, {cluster}, {queries} queries"
-
-
-def _over(ours: pl.Series, best: pl.Series) -> float:
-    return float(np.sum(ours.to_numpy()) / np.sum(best.to_numpy()))
