@@ -92,10 +92,10 @@ def forest(analysis: Analysis, best: str) -> Figure:
     axes.set_yticks(range(len(ticks)), ticks)
     axes.set_ylim(len(ticks) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(
-        "difference (queries), paired over seeds\n"
-        "thick: 95 % interval by the bootstrap; thin: by Student's t"
-    )
+    about = "thick: 95 % interval by the bootstrap; thin: by Student's t"
+    if found["low"].null_count() == found.height:
+        about = "one seed, hence no intervals"
+    axes.set_xlabel(f"difference (queries), paired over seeds\n{about}")
     axes.xaxis.set_major_locator(MaxNLocator(7))
     if several:
         for place in range(1, len(settings)):
