@@ -93,7 +93,7 @@ class Tracking:
 
 
 def by_size() -> dict[str, Any]:
-    """Return the rate and the memory, by how many frames were completed since the warm-up."""
+    """Return rates and memory of tracking, also by how many frames came since the warm-up."""
     run = Tracking()
     before, before_s, rows = run.visits, run.spent_s, []
     for size in SIZES:
@@ -171,14 +171,10 @@ def measure() -> dict[str, Any]:
     fixed_rate = fixed()
     print(f"fixed service, no statistics: {fixed_rate / 1e6:.1f} M requests/s", flush=True)
     rates = both()
-    sizes = by_size()
     return {
         "benchmark": "data_plane",
-        "visits_per_s": sizes["visits_per_s"],
+        **by_size(),
         "ratio_to_events": round(rates["blocks"] / rates["events"], 1),
-        "rate_drop_pct": sizes["rate_drop_pct"],
-        "peak_mib": sizes["peak_mib"],
         "fixed_requests_per_s": round(fixed_rate),
         "events_requests_per_s": round(rates["events"]),
-        "by_size": sizes["by_size"],
     }

@@ -6,6 +6,7 @@ difference. One at a time shows no interplay; who suspects one varies both keys 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,7 +115,9 @@ def effect(
     pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
     shown = f"{base_value}"
     if isinstance(base_value, float):
-        shown, value = f"{base_value:g}", f"{float(value):g}"
+        shown = f"{base_value:g}"
+        with suppress(ValueError):  # Of null, say, which is as it is written.
+            value = f"{float(value):g}"
     found = estimate(pairs[:, 1] - pairs[:, 0], float(np.abs(pairs).max(initial=0.0)))
     interval = found.mean, found.low, found.high
     return Effect(key, value, shown, interval, found.p, len(pairs))

@@ -154,9 +154,7 @@ def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     for setting, comparison in analysis.comparisons.items():
         best = best_of(comparison.means, metric, chosen)
-        if best is None or comparison.means.filter(pl.col("planner").is_in(chosen))[
-            "planner"
-        ].n_unique() < len(chosen):
+        if best is None or not set(chosen) <= set(comparison.runs["planner"]):
             continue
         leaders.setdefault(str(best["planner"]), []).append(short[setting])
         if best["planner"] == name:

@@ -30,7 +30,7 @@ from lab.report.metrics import GOODPUT
 from lab.report.settings import APPLICATION, short_keys
 
 MOST_KEYS = 8
-SETTINGS: Any = {  # Matplotlib's type names each of its keys.
+RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
     "svg.hashsalt": "compass-sim",  # Names in ids of SVG come from this instead of from chance.
     # Figures name their layout; None is to mean none.
     "figure.autolayout": False,
@@ -77,7 +77,7 @@ def draw(analysis: Analysis, folder: Path) -> list[Picture]:
     for one in _drawings(analysis):
         path = folder / f"{one.name}.png"
         try:
-            with style(), mpl.rc_context(SETTINGS):
+            with style(), mpl.rc_context(RC_PARAMS):
                 figure = one.draw()
                 # Names of software and dates would make bytes depend on them.
                 figure.savefig(path, dpi=DPI, metadata={"Software": None})

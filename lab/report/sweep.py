@@ -184,7 +184,7 @@ def made_anew(run: str) -> str:
     """Say how a damaged run is made anew."""
     if run == ".":
         return "make the run anew"
-    return f"delete {run}, and the sweep with resume=true makes it anew"
+    return f"delete {run}, and resume=true makes it anew"
 
 
 def _check_table(table: str) -> None:

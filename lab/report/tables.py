@@ -12,7 +12,7 @@ from lab.errors import InputError
 from lab.figure_data import PARTS
 from lab.report.analysis import Analysis
 from lab.report.metrics import DRAWN, METRICS
-from lab.report.sweep import NAMES, unreadable
+from lab.report.sweep import NAMES, Sweep, unreadable
 from lab.wording import interval, number
 
 # A table of more rows is not written a second time; it can be scanned where it is.
@@ -87,7 +87,7 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
         frames["pooled_means"] = analysis.pooled.means
         frames["pooled_differences"] = analysis.pooled.differences
     for name, frame in frames.items():
-        _write(frame.lazy(), folder / f"{name}.parquet")
+        _write(analysis.sweep, [], frame.lazy(), folder / f"{name}.parquet")
     large = []
     for name in TABLES:
         path = folder / f"{name}.parquet"
@@ -95,21 +95,25 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
             path.unlink(missing_ok=True)
             large.append(name)
         else:
-            try:
-                _write(analysis.sweep.scan(name), path)
-            except pl.exceptions.PolarsError as error:
-                raise InputError(unreadable(analysis.sweep, [name], None, error)) from None
+            _write(analysis.sweep, [name], analysis.sweep.scan(name), path)
     return large
 
 
-def _write(frame: pl.LazyFrame, path: Path) -> None:
-    """Write a frame aside, and put it into its place when it is whole."""
+def _write(sweep: Sweep, read: Sequence[str], frame: pl.LazyFrame, path: Path) -> None:
+    """Write a frame aside, and put it into its place when it is whole.
+
+    Args:
+        sweep: the sweep.
+        read: tables of it that writing the frame reads.
+        frame: the frame.
+        path: its place.
+    """
     aside = path.with_name(f".{path.name}.tmp")
     try:
         frame.sink_parquet(aside, compression="lz4")
-    except pl.exceptions.PolarsError:
+    except pl.exceptions.PolarsError as error:
         aside.unlink(missing_ok=True)
-        raise
+        raise InputError(unreadable(sweep, read, None, error)) from None
     os.replace(aside, path)
 
 

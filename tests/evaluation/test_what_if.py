@@ -134,6 +134,14 @@ def test_assumptions_are_those_that_the_configuration_has() -> None:
     assert "planner.budget_s" not in {each.key for each in assumptions(without)}
 
 
+def test_values_are_written_as_their_base_is() -> None:
+    rows = answers([{"seed": seed, "x": 1.0} for seed in range(3)], None, "x")
+    large = effect("network.backhaul_bps", "500000000.0", 1e9, rows, rows)
+    assert (large.base, large.value) == ("1e+09", "5e+08")
+    none = effect("planner.budget_s", "null", 5.0, rows, rows)
+    assert (none.base, none.value) == ("5", "null")
+
+
 def test_effects_are_paired_and_the_largest_come_first() -> None:
     base = [{"seed": seed, "x": 10.0 * seed} for seed in range(4)]
     up = [{"seed": seed, "x": 10.0 * seed + 2} for seed in range(4)]

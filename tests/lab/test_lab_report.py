@@ -18,7 +18,7 @@ from lab.bootstrap import bootstrap_interval
 from lab.comparison import from_runs
 from lab.errors import InputError
 from lab.figure_data import PARTS
-from lab.report.analysis import against, analyse
+from lab.report.analysis import against, analyse, planners_of
 from lab.report.claims import claims
 from lab.report.pareto import dominators
 from lab.report.settings import planner_names, short_texts, swept_keys
@@ -380,6 +380,28 @@ def test_one_seed_has_no_interval_and_says_so(sweep):
     assert main(["report", str(sweep)]) == 0
 
 
+def test_who_is_best_is_counted_where_every_planner_finished(sweep):
+    def counted():
+        return " ".join(part for one in claims(analyse(read_sweep(sweep))) for part in one.details)
+
+    assert re.search(r"best in \d of 2", counted())
+    for number in (4, 5):  # The first planner's runs at the second rate.
+        shutil.rmtree(sweep / str(number))
+    assert re.search(r"best in \d of 1", counted())
+    assert not re.search(r"best in \d of 2", counted())
+
+
+def test_latency_has_planners_in_the_order_of_the_sweep(sweep):
+    for first, second in zip("0145", "2367", strict=True):  # Greedy's runs come first.
+        (sweep / first).rename(sweep / "aside")
+        (sweep / second).rename(sweep / first)
+        (sweep / "aside").rename(sweep / second)
+    analysis = analyse(read_sweep(sweep))
+    for frame in (analysis.latency, analysis.goodput, analysis.time):
+        assert frame["planner"].unique(maintain_order=True).to_list() == planners_of(analysis.sweep)
+    assert planners_of(analysis.sweep) != sorted(planners_of(analysis.sweep))
+
+
 def test_nothing_finished_and_no_windows(sweep):
     for number in range(8):
         spoil(sweep / str(number), simulated_s=0.0, status="running")
@@ -440,15 +462,15 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
         ),
         (
             lambda it: (it / "0" / "queries" / "part-00000.parquet").write_text("x") and it,
-            "0/queries/part-00000.parquet is damaged or no Parquet file; delete 0, and the sweep",
+            "0/queries/part-00000.parquet is damaged or no Parquet file; delete 0, and resume=true",
         ),
         (
             lambda it: (it / "0" / "windows" / "part-00000.parquet").write_text("x") and it,
-            "0/windows/part-00000.parquet is damaged or no Parquet file; delete 0, and the sweep",
+            "0/windows/part-00000.parquet is damaged or no Parquet file; delete 0, and resume=true",
         ),
         (
             lambda it: shutil.rmtree(it / "1" / "operators") or it,
-            "1/operators is missing, though the run has finished; delete 1, and the sweep",
+            "1/operators is missing, though the run has finished; delete 1, and resume=true",
         ),
     ],
 )
