@@ -10,7 +10,7 @@ from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.machines import Demand, Machines
-from sim.plan_view import PlanView, WayView
+from sim.plan_view import PlanView
 from sim.prediction import NORMAL, StationLoad
 
 Floats = NDArray[np.float64]
@@ -145,7 +145,7 @@ def sojourns(
         Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
         or a link would be overloaded.
     """
-    service_s, busy, queues, crowded_s = _queues(
+    queues = _queues(
         indices,
         query.requests_per_s,
         operator_time_s,
@@ -160,53 +160,31 @@ def sojourns(
         view.access_s,
         view.backhaul_up_s,
     )
-    overloaded = (busy >= 1).any(axis=1)
-    busy = np.where(busy < 1, busy, 0.0)
-    congestion = busy ** (np.sqrt(2.0 * (queues + 1)) - 1) / (queues * (1 - busy))
     quantile = NORMAL.inv_cdf(query.slo.latency_quantile)
     slowest_s, latest_s = np.zeros(len(indices)), np.zeros(len(indices))
     for way in view.ways:
-        moving_s = _moving(
-            indices, crowded_s, np.array(way.operators), way.access_s, way.backhaul_s
+        _follow(
+            indices,
+            queues,
+            np.array(way.operators),
+            (way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s),
+            time_cv,
+            normalised,
+            quantile,
+            slowest_s,
+            latest_s,
         )
-        met = congestion
-        if len(view.ways) > 1:
-            met = _met(indices, congestion, way)
-        mean_s, variance = _moments(service_s, busy, met, moving_s, time_cv, normalised)
-        fixed_s = way.fixed_s[indices] * normalised[:, 1]
-        log_variance = np.log1p(variance / mean_s**2)
-        tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
-        slowest_s = np.maximum(slowest_s, fixed_s + mean_s)
-        latest_s = np.maximum(latest_s, fixed_s + tail_s)
-    return np.where(overloaded, np.inf, slowest_s), np.where(overloaded, np.inf, latest_s)
-
-
-def _met(indices: Integers, congestion: Floats, way: WayView) -> Floats:
-    """Return the congestion of queues that a request meets on one way, and 0 for all others."""
-    met = np.zeros_like(congestion)
-    on = list(way.operators)
-    met[:, on] = congestion[:, on]
-    met[:, -2] = np.where(way.access_s[indices] > 0, congestion[:, -2], 0.0)
-    met[:, -1] = np.where(way.backhaul_up_s[indices] > 0, congestion[:, -1], 0.0)
-    return met
+    return slowest_s, latest_s
 
 
 @compiled
-def _moving(
-    indices: Integers,
-    crowded_s: Floats,
-    operators: Integers,
-    access_s: Floats,
-    backhaul_s: Floats,
-) -> Floats:
-    """Return the mean time in seconds that a request moves on along a way, shape (K,)."""
-    moving_s = np.empty(len(indices))
-    for row in range(len(indices)):
-        served_s = 0.0
-        for at in operators:
-            served_s += crowded_s[row, at]
-        moving_s[row] = served_s + access_s[indices[row]] + backhaul_s[indices[row]]
-    return moving_s
+def _congestion(busy: float, servers: int) -> float:
+    """Return what waits in a queue are in proportion to; 0 where it is idle, or overloaded."""
+    if not 0 < busy < 1:
+        return 0.0
+    if servers == 1:
+        return busy / (1 - busy)
+    return float(busy ** (np.sqrt(2.0 * (servers + 1)) - 1) / (servers * (1 - busy)))
 
 
 @compiled
@@ -224,17 +202,18 @@ def _queues(
     crowded: Floats,
     access_s: Floats,
     backhaul_up_s: Floats,
-) -> tuple[Floats, Floats, Integers, Floats]:
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the queues that requests of K plans pass: N stations, the access uplink, the backhaul.
 
     Returns:
-        Mean service time in seconds, utilisation and servers of each queue, each of shape (K, N +
-        2); and the mean time in seconds that each operator serves a request, shape (K, N).
+        Mean service time in seconds, utilisation and congestion of each queue, each of shape (K, N
+        + 2); and the mean time in seconds that each operator serves a request, shape (K, N). The
+        congestion is what a wait is in proportion to; 0 where a queue is overloaded.
     """
     count, operators = operator_time_s.shape
     service_s = np.empty((count, operators + 2))
     busy = np.empty((count, operators + 2))
-    queues = np.ones((count, operators + 2), dtype=np.int64)
+    congestion = np.zeros((count, operators + 2))
     served_s = np.empty((count, operators))
     for row in range(count):
         plan = indices[row]
@@ -245,43 +224,86 @@ def _queues(
             alone_s, full_s = time_s * latency[plan, at], time_s * crowded[plan, at]
             crowded_s = alone_s + (full_s - alone_s) * min(1.0, busy[row, at])
             served_s[row, at] = crowded_s
-            queues[row, at] = servers[plan, at] * at_once[plan, at]
+            congestion[row, at] = _congestion(busy[row, at], servers[plan, at] * at_once[plan, at])
             service_s[row, at] = (
                 crowded_s if at_once[plan, at] > 1 else work / (others_rate[row, at] + rate)
             )
         # Both links are one more queue each, of one server.
         service_s[row, operators] = access_s[plan]
         busy[row, operators] = rate * access_s[plan]
+        congestion[row, operators] = _congestion(busy[row, operators], 1)
         up_s = backhaul_up_s[plan]
         shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
         service_s[row, operators + 1] = shared / (backhaul[0] + rate)
         busy[row, operators + 1] = shared
-    return service_s, busy, queues, served_s
+        congestion[row, operators + 1] = _congestion(shared, 1)
+    return service_s, busy, congestion, served_s
 
 
 @compiled
-def _moments(
-    service_s: Floats,
-    busy: Floats,
-    congestion: Floats,
-    moving_s: Floats,
+def _follow(
+    indices: Integers,
+    queues: tuple[Floats, Floats, Floats, Floats],
+    operators: Integers,
+    links: tuple[Floats, Floats, Floats, Floats],
     time_cv: Floats,
     normalised: Floats,
-) -> tuple[Floats, Floats]:
-    """Return mean, in seconds, and variance of all but fixed times, each of shape (K,)."""
-    count, queues = service_s.shape
-    mean_s, variance = np.empty(count), np.empty(count)
-    for row in range(count):
-        cv = time_cv[row]
-        spread = (1 + cv * cv) / 2
+    quantile: float,
+    slowest_s: Floats,
+    latest_s: Floats,
+) -> None:
+    """Raise mean and quantile of the sojourn, each of shape (K,), to those of one way.
+
+    A request waits in the queues on its way only.
+
+    Args:
+        indices: numbers of the plans in their view, shape (K,).
+        queues: see `_queues`.
+        operators: the operators on the way.
+        links: ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of the `WayView`.
+        time_cv: see `sojourns`.
+        normalised: see there.
+        quantile: the quantile of the standard normal distribution.
+        slowest_s: the means, infinite where a queue of the plan is overloaded.
+        latest_s: the quantiles, likewise.
+    """
+    service_s, busy, congestion, served_s = queues
+    access_s, backhaul_s, backhaul_up_s, fixed_s = links
+    stations = served_s.shape[1]
+    for row in range(len(indices)):
+        plan = indices[row]
+        overloaded = False
+        for at in range(stations + 2):
+            if not busy[row, at] < 1:
+                overloaded = True
+        if overloaded:
+            slowest_s[row] = latest_s[row] = np.inf
+            continue
+        cv, moving, still = time_cv[row], normalised[row, 0], normalised[row, 1]
+        scale_s = still * (1 + cv * cv) / 2
+        moving_s = access_s[plan] + backhaul_s[plan]
         waits_s, waits_variance = 0.0, 0.0
-        for at in range(queues):
-            wait_s = normalised[row, 1] * service_s[row, at] * spread * congestion[row, at]
+        for number in range(len(operators) + 2):
+            if number < len(operators):
+                at = operators[number]
+                moving_s += served_s[row, at]
+            elif number == len(operators):
+                at = stations
+                if not access_s[plan] > 0:
+                    continue
+            else:
+                at = stations + 1
+                if not backhaul_up_s[plan] > 0:
+                    continue
+            wait_s, used = scale_s * service_s[row, at] * congestion[row, at], busy[row, at]
             waits_s += wait_s
-            used = busy[row, at]
-            second = 2 * (wait_s * wait_s) / used if used > 0 else 0.0
-            waits_variance += second - wait_s * wait_s
-        scaled_s = normalised[row, 0] * moving_s[row]
-        mean_s[row] = waits_s + scaled_s
-        variance[row] = waits_variance + (cv * scaled_s) * (cv * scaled_s)
-    return mean_s, variance
+            if used > 0:
+                waits_variance += (2 / used - 1) * (wait_s * wait_s)
+        moving_s *= moving
+        mean_s = waits_s + moving_s
+        variance = waits_variance + (cv * moving_s) * (cv * moving_s)
+        log_variance = np.log1p(variance / (mean_s * mean_s))
+        tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
+        later_s = still * fixed_s[plan]
+        slowest_s[row] = max(slowest_s[row], later_s + mean_s)
+        latest_s[row] = max(latest_s[row], later_s + tail_s)

@@ -659,6 +659,8 @@ class Desk:
 
 def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
     """Return an array of a shape, whatever of it was given."""
+    if isinstance(values, np.ndarray) and values.shape == shape and values.flags.c_contiguous:
+        return values.astype(np.float64, copy=False)
     return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
 
 
