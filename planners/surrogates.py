@@ -17,7 +17,7 @@ handful of observations would be taken for noise, or for certainty).
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ class _Covariance:
 
 
 class GaussianProcess:
-    """A Gaussian process over C points that takes one observation after the other.
+    """A Gaussian process over C points that takes observations as they come.
 
     What follows from observations is worked out when it is asked for, so that several can be taken
     in a row at the cost of the last.
@@ -233,31 +233,78 @@ class GaussianProcess:
             ValueError: a value is not finite, or a variance is negative or not finite.
             IndexError: there is no such point.
         """
-        if not 0 <= index < len(self._grid):
-            raise IndexError(f"point {index}: there are {len(self._grid)}")
-        taken = np.empty(self._taken.shape[1:])
-        taken[0], taken[1] = values, noise_variance
-        value: list[float] = taken[0].tolist()
-        noise: list[float] = taken[1].tolist()
-        if not all(map(isfinite, value)) or not all(isfinite(each) and each >= 0 for each in noise):
-            raise ValueError(f"point {index}: value {value}, noise variance {noise}")
-        new = index not in self._rows
-        row = self._rows.setdefault(index, len(self._rows))
-        if row == len(self._taken):
+        taken = np.empty((1, *self._taken.shape[1:]))
+        taken[:, 0], taken[:, 1] = values, noise_variance
+        self._observe((index,), taken)
+
+    def observe_all(
+        self, indices: Sequence[int], values: Floats, noise_variance: Floats | float = 0.0
+    ) -> None:
+        """Take the values of many points, as if one after the other; only the last of each counts.
+
+        Fits on the way see these last values, too.
+
+        Args:
+            indices: which points, m of them.
+            values: their values, shape (m, outputs).
+            noise_variance: see `observe`; likewise, or one number.
+
+        Raises:
+            ValueError: see `observe`.
+            IndexError: there is no such point.
+        """
+        taken = np.empty((len(indices), *self._taken.shape[1:]))
+        taken[:, 0], taken[:, 1] = values, noise_variance
+        last = dict(zip(indices, range(len(indices)), strict=True))
+        if len(last) < len(indices):
+            taken = taken[list(last.values())]
+        # Hyper-parameters are fitted on the way, so often as by single observations.
+        new = [index not in self._rows for index in last]
+        counts = np.cumsum(new) + len(self)
+        ends = [at + 1 for at, count in enumerate(counts.tolist()) if count in self._refit_at]
+        start, points = 0, tuple(last)
+        for end in (*(end for end in ends if new[end - 1]), len(points)):
+            if end > start:
+                self._observe(points[start:end], taken[start:end])
+            start = end
+
+    def _observe(self, indices: Sequence[int], taken: Floats) -> None:
+        """Take values and noise of different points, shape (m, 2, outputs).
+
+        Args:
+            indices: the points; after the last of them hyper-parameters may have to be fitted.
+            taken: their values and noise.
+        """
+        for index in indices:
+            if not 0 <= index < len(self._grid):
+                raise IndexError(f"point {index}: there are {len(self._grid)}")
+        if not (np.isfinite(taken).all() and (taken[:, 1] >= 0).all()):
+            good = np.isfinite(taken).all(axis=(1, 2)) & (taken[:, 1] >= 0).all(axis=1)
+            at = int(good.argmin())
+            value, noise = taken[at].tolist()
+            raise ValueError(f"point {indices[at]}: value {value}, noise variance {noise}")
+        count = len(self)
+        rows = [self._rows.setdefault(index, len(self._rows)) for index in indices]
+        while len(self) > len(self._taken):
             self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
-        same_noise = not new and noise == self._taken[row, 1].tolist()
-        self._taken[row] = taken
+        same_noise = (self._taken[rows, 1] == taken[:, 1]).all(axis=1)
+        changed = [
+            row
+            for row, same in zip(rows, same_noise.tolist(), strict=True)
+            if row >= count or not same
+        ]
+        self._taken[rows] = taken
         self._predicted = None
         if len(self) < self._first_fit:
             self._stale_units = True
             self._start_anew()
-        elif new and len(self) in self._refit_at:
+        elif len(self) > count and len(self) in self._refit_at:
             self._standard.update(self._values)
             self._stale_units = False
             self.hyperparameters = self._fitted()
             self._start_anew()
-        elif not same_noise:
-            self._pending.append((row, len(self)))
+        elif changed:
+            self._pending.append((min(changed), len(self)))
 
     def predict(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the values at all points, each (C, outputs).

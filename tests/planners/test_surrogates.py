@@ -61,6 +61,8 @@ def test_each_of_several_outputs_is_as_if_it_were_alone(equal_noise):
         np.testing.assert_allclose(sd[:, output], expected[1], rtol=1e-6, atol=1e-9)
 
 
+NONE = np.zeros((0, 2))
+
 observations = st.lists(
     st.tuples(
         st.integers(0, 39),
@@ -82,6 +84,46 @@ def test_only_the_last_value_of_each_point_counts_in_whatever_order(steps):
     scratch = observed(*zip(*again, strict=True))
     for found, expected in zip(process.predict(), scratch.predict(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@settings(deadline=None)
+@given(observations, st.integers(0, 20))
+def test_many_taken_at_once_are_as_if_taken_one_by_one(steps, at):
+    indices, values, noise = zip(*steps, strict=True)
+    process = observed(indices[:at], values[:at], noise[:at]) if at else observed((), NONE, ())
+    rest = (np.array(each[at:]).reshape(-1, 2) for each in (values, noise))
+    process.observe_all(indices[at:], *rest)
+    one_by_one = observed(indices, values, noise)
+    assert process.observed == one_by_one.observed
+    for found, expected in zip(process.predict(), one_by_one.predict(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_many_taken_at_once_are_fitted_as_often():
+    rng = np.random.default_rng(5)
+    indices, values = rng.permutation(40)[:20].tolist(), rng.normal(size=20)
+    options = {"refit_at": (4, 8, 16), "prior": None, "centre": None, "scale": None}
+    one_by_one = observed(indices, values, np.full(20, 0.01), **options)
+    at_once = observed((), values[:0], (), **options)
+    at_once.observe_all(indices, values[:, None], 0.01)
+    assert at_once.hyperparameters == one_by_one.hyperparameters != FIXED
+    for found, expected in zip(at_once.predict(), one_by_one.predict(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("indices", "values", "noise", "error", "named"),
+    [
+        ([0, 40], [1.0, 2.0], 0.0, IndexError, 40),
+        ([0, 1], [1.0, np.nan], 0.0, ValueError, 1),
+        ([0, 1], [1.0, 2.0], -0.1, ValueError, 0),
+    ],
+)
+def test_of_many_the_one_that_is_wrong_is_named(indices, values, noise, error, named):
+    process = observed((), np.zeros(0), ())
+    with pytest.raises(error, match=f"point {named}:"):
+        process.observe_all(indices, np.array(values)[:, None], noise)
+    assert len(process) == 0
 
 
 @settings(deadline=None, max_examples=30)
