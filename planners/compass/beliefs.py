@@ -1,9 +1,8 @@
 """What is believed of one query's plans: from profiling, from histories, and from telemetry."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from math import exp, inf
 from statistics import NormalDist
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.cmbo import Cmbo, Domain
-from planners.compass.configuration_beliefs import ConfigurationBeliefs
+from planners.compass.configuration_beliefs import Believed, ConfigurationBeliefs
 from planners.compass.history import Prior, WarmStart
 from planners.compass.known import Candidates, Found, Offer, Shown
 from planners.compass.pools import Market
@@ -51,7 +50,7 @@ class PlanningModel:
             devices that are slower than the catalogue says. Plans beyond it, but within the bound,
             are for queries that have no others.
         waste: share of a new station's spare capacity that a query is held to take; see
-            ``Takes.taken``. Higher makes queries share the configurations that others run, lower
+            `share_taken`. Higher makes queries share the configurations that others run, lower
             lets each have the one that is best for itself.
         device_spread: standard deviation of the logarithm of devices' speeds about those of the
             catalogue, as long as telemetry has not shown a device's. Higher keeps work off devices
@@ -120,17 +119,17 @@ class Beliefs:
             if wide is base
             else QueryPlans(desk, query, market, wide, model.waste, found.slowness)
         )
-        self._plans: dict[int, PayablePlans] = {}
-        # The least loss of each configuration, and how sure it was held to be accurate enough.
-        self._losses: dict[int, tuple[float, float]] = {}
+        self._judged: set[int] = set()
+        self._payable: PayablePlans | None = None
         blank = partial(_blank, model, self._domain, self._base, query)
         self.configurations = ConfigurationBeliefs(desk, query, found, warm_start, features, blank)
 
     def learn(self, index: int, seen: Shown) -> None:
         """Take what profiling has shown of a configuration."""
         self.configurations.learn(index, seen)
-        self._plans.pop(index, None)
-        self._losses.pop(index, None)
+        if index in self._judged and self._payable is not None:
+            self._payable = self._payable.rows(self._payable.configuration != index)
+            self._judged.remove(index)
 
     def propose(self, excluded: set[int], reference: float | None) -> int | None:
         """Return the configuration of the plan that promises the largest saving, or None.
@@ -156,31 +155,20 @@ class Beliefs:
 
     def cheapest(self) -> float | None:
         """Return the least loss of a plan that is feasible, or None if none is known."""
-        losses, known = [], self.configurations
-        accurate = {
-            index: seen for index, seen in known.shown.items() if known.accurate(index, seen)
-        }
-        self._judge_all(accurate)
-        for index, seen in accurate.items():
-            sure = known.sure(index, seen)
-            last = self._losses.get(index)
-            if last is None or last[0] != sure:
-                last = self._losses[index] = sure, self._least_loss(self._plans[index], sure)
-            losses.append(last[1])
-        least = min(losses, default=inf)
+        if not self.configurations.shown:
+            return None
+        its, believed = self._profiled(), self.configurations.believed()
+        least = _least_loss(
+            its.configuration,
+            its.price,
+            its.latency_s,
+            its.in_time,
+            believed.accurate,
+            believed.sure,
+            self._planned_s,
+            self._market.value,
+        )
         return least if least < inf else None
-
-    def _least_loss(self, its: "PayablePlans", sure: float) -> float:
-        """Return the least loss of a configuration's feasible plans, infinite if there are none.
-
-        Args:
-            its: its plans.
-            sure: the probability that it is accurate enough.
-        """
-        feasible = its.latency_s <= self._planned_s
-        risk = 1 - sure * its.in_time[feasible]
-        cost = its.demand[feasible] @ self._market.prices
-        return float((cost + risk * self._market.value).min(initial=inf))
 
     def offers(self, most: int) -> list[Offer]:
         """Return the plans worth deploying, those of least loss first.
@@ -192,44 +180,18 @@ class Beliefs:
         Args:
             most: plans to return.
         """
-        known = self.configurations
-        self._judge_all(known.shown)
-        every = [
-            (index, seen, its)
-            for index, seen in known.shown.items()
-            if len((its := self._plans[index]).number)
-        ]
-        if not every:
+        if not self.configurations.shown:
             return []
-        of = np.repeat(np.arange(len(every)), [len(its.number) for _, _, its in every])
-        accuracy = np.array([known.accuracy(index, seen) for index, seen, _ in every])[of]
-        accurate = np.array([known.accurate(index, seen) for index, seen, _ in every])[of]
-        sure = np.array([known.sure(index, seen) for index, seen, _ in every])[of]
-        plans = np.concatenate([its.number for _, _, its in every])
-        latency_s = np.concatenate([its.latency_s for _, _, its in every])
-        demand = np.concatenate([its.demand for _, _, its in every])
-        in_time = np.concatenate([its.in_time for _, _, its in every])
-        feasible = accurate & (latency_s <= self._planned_s)
-        probability = sure * in_time
-        cost = demand @ self._market.prices
+        its, believed = self._profiled(), self.configurations.believed()
+        feasible = believed.accurate[its.configuration] & (its.latency_s <= self._planned_s)
         if feasible.any():
-            order = np.lexsort((latency_s, cost + (1 - probability) * self._market.value))
-            order = order[feasible[order]]
+            its = its.rows(feasible)
+            risk = 1 - believed.sure[its.configuration] * its.in_time
+            order = np.lexsort((its.latency_s, its.price + risk * self._market.value))
         else:
-            order = self._nearest(latency_s, accuracy, cost)
-        chosen = _undominated(demand, order, most).tolist()
+            order = self._nearest(its, believed.accuracy[its.configuration])
         return [
-            Offer(
-                int(plans[at]),
-                int(self._wide.view.configuration[plans[at]]),
-                float(latency_s[at]),
-                float(accuracy[at]),
-                float(self._wide.view.cost_usd_per_hour[plans[at]]),
-                demand[at],
-                bool(feasible[at]),
-                float(probability[at]),
-            )
-            for at in chosen
+            self._offer(its, at, believed) for at in _undominated(its.demand, order, most).tolist()
         ]
 
     def judge(self, number: int) -> Offer | None:
@@ -238,30 +200,33 @@ class Beliefs:
         Args:
             number: its number in the view.
         """
-        view, known = self._wide.view, self.configurations
-        index = int(view.configuration[number])
-        seen = known.shown.get(index)
+        index = int(self._wide.view.configuration[number])
+        seen = self.configurations.shown.get(index)
         if seen is None:
             return None
-        its = self._plans_of(index, seen)
-        at = int(np.searchsorted(its.number, number))
-        if at == len(its.number) or its.number[at] != number:
+        its = self._profiled() if index in self._judged else self._look_at({index: seen})
+        rows = np.flatnonzero(its.number == number)
+        if not len(rows):
             return None
+        return self._offer(its, int(rows[0]), self.configurations.believed())
+
+    def _offer(self, its: PayablePlans, at: int, believed: Believed) -> Offer:
+        number, index = int(its.number[at]), int(its.configuration[at])
+        latency_s = float(its.latency_s[at])
         return Offer(
             number,
             index,
-            float(its.latency_s[at]),
-            known.accuracy(index, seen),
-            float(view.cost_usd_per_hour[number]),
-            its.demand[at],
-            known.accurate(index, seen) and bool(its.latency_s[at] <= self._planned_s),
-            known.sure(index, seen) * float(its.in_time[at]),
+            latency_s,
+            float(believed.accuracy[index]),
+            float(self._wide.view.cost_usd_per_hour[number]),
+            self._wide.uses(number, its.filled[at].copy()),
+            its.demand[at].copy(),
+            bool(believed.accurate[index]) and latency_s <= self._planned_s,
+            float(believed.sure[index] * its.in_time[at]),
         )
 
-    def candidates(
-        self, shared: Sequence[int], least_hope: float | None, now: int
-    ) -> Iterator[Candidates]:
-        """Yield the feasible plans that a matching on shared stations may choose from.
+    def candidates(self, shared: Sequence[int], least_hope: float | None, now: int) -> Candidates:
+        """Return the feasible plans that a matching on shared stations may choose from.
 
         Those of some configurations, by which stations may be shared, and those that use no
         stations, of all that were profiled; and the plan in force, even if it is not feasible.
@@ -269,54 +234,45 @@ class Beliefs:
         Args:
             shared: the configurations.
             least_hope: probability of being accurate enough from which on those of them that were
-                not profiled count, by what surrogates believe; None for never.
+                not profiled count, by what the last search believed; None for never.
             now: number of the plan in force, -1 for none.
         """
         view, known = self._wide.view, self.configurations
-        self._judge_all(known.shown)
-        judged = [
-            (index, its, known.sure(index, seen) * its.in_time)
-            for index, seen in known.shown.items()
-            for its in [self._plans[index]]
-        ]
-        if least_hope is not None and known.kept_history is not None:
-            judged += self._hoped([each for each in shared if each not in known.shown], least_hope)
-        for index, its, probability in judged:
-            good = probability > 0
-            if index in known.shown and not known.accurate(index, known.shown[index]):
-                good[:] = False
-            station = view.station[its.number]
-            if index not in shared:
-                good &= (station < 0).all(axis=1)
-            rows = np.flatnonzero(good | (its.number == now))
-            yield Candidates(
-                index,
-                its.number[rows],
-                probability[rows],
-                station[rows],
-                view.operator_key[its.number[rows]],
-                its.filled[rows],
-                self._query.requests_per_s * view.backhaul_up_s[its.number[rows]],
+        its, believed = self._profiled(), known.believed()
+        probability = believed.sure[its.configuration] * its.in_time
+        good = believed.accurate[its.configuration] & (probability > 0)
+        if least_hope is not None and known.shown and known.kept_history is not None:
+            hoped, likely = self._hoped(
+                [each for each in shared if each not in known.shown], least_hope
             )
+            its = its.and_also(hoped)
+            probability = np.concatenate([probability, likely])
+            good = np.concatenate([good, likely > 0])
+        station = view.station[its.number]
+        good &= np.isin(its.configuration, shared) | (station < 0).all(axis=1)
+        rows = np.flatnonzero(good | (its.number == now))
+        its = its.rows(rows)
+        return Candidates(
+            its.configuration,
+            its.number,
+            probability[rows],
+            station[rows],
+            view.operator_key[its.number],
+            its.filled,
+            self._query.requests_per_s * view.backhaul_up_s[its.number],
+        )
 
-    def _hoped(
-        self, indices: Sequence[int], least: float
-    ) -> list[tuple[int, "PayablePlans", Floats]]:
+    def _hoped(self, indices: Sequence[int], least: float) -> tuple[PayablePlans, Floats]:
         """Return plans of configurations that were not profiled, and how likely they would do.
 
         Args:
             indices: the configurations.
             least: probability of being accurate enough from which on they count.
         """
-        expected = self.configurations.expected(indices)
-        hopes = {index: self.configurations.sure(index, seen) for index, seen in expected.items()}
-        expected = {index: seen for index, seen in expected.items() if hopes[index] >= least}
-        if not expected:
-            return []
-        return [
-            (index, its, its.in_time * (HOPED + (1 - HOPED) * hopes[index]))
-            for index, its in zip(expected, self._judged(expected), strict=True)
-        ]
+        hopes = self.configurations.promise()
+        likely = [index for index in indices if hopes[index] >= least]
+        its = self._look_at(self.configurations.expected(likely))
+        return its, its.in_time * (HOPED + (1 - HOPED) * hopes[its.configuration])
 
     def promise(self) -> Floats:
         """Return the probability that some plan with a station would do, by configuration, (C,).
@@ -346,37 +302,27 @@ class Beliefs:
     def _planned_s(self) -> float:
         return self._model.headroom * self._bound_s
 
-    def _plans_of(self, index: int, seen: Shown) -> "PayablePlans":
-        """Return the plans of a configuration that can be paid for."""
-        if index not in self._plans:
-            self._judge_all({index: seen})
-        return self._plans[index]
+    def _profiled(self) -> PayablePlans:
+        """Return the plans of all configurations that were profiled; they are looked at once."""
+        shown = self.configurations.shown
+        new = {index: seen for index, seen in shown.items() if index not in self._judged}
+        if new or self._payable is None:
+            fresh = self._look_at(new)
+            self._payable = fresh if self._payable is None else self._payable.and_also(fresh)
+            self._judged.update(new)
+        return self._payable
 
-    def _judge_all(self, shown: Mapping[int, Shown]) -> None:
-        """Look at the plans of some configurations, at once, as far as that was not done yet."""
-        new = {index: seen for index, seen in shown.items() if index not in self._plans}
-        if new:
-            self._plans.update(zip(new, self._judged(new), strict=True))
-
-    def _judged(self, shown: Mapping[int, Shown]) -> list["PayablePlans"]:
+    def _look_at(self, shown: Mapping[int, Shown]) -> PayablePlans:
         """Return the plans of some configurations that can be paid for, by what was shown."""
-        wide = self._wide
-        numbers = [wide.plans_of(index) for index in shown]
-        plans, of = (
-            np.concatenate(numbers),
-            np.repeat(np.arange(len(shown)), list(map(len, numbers))),
-        )
-        sizes = Sizes.of(list(shown.values())).rows(of)
-        filled = wide.filled(plans, sizes.operator_time_s)
-        kept = np.asarray((filled <= 1).all(axis=1))
-        plans, filled, of, sizes = plans[kept], filled[kept], of[kept], sizes.rows(kept)
-        latency_s = wide.latency_s(plans, sizes, self._model.load)
-        in_time = self._in_time(plans, latency_s, sizes)
-        every = PayablePlans(plans, latency_s, wide.demand(plans, filled), filled, in_time)
-        ends = np.searchsorted(of, np.arange(len(shown) + 1)).tolist()
-        return [every.rows(slice(start, end)) for start, end in pairwise(ends)]
+        indices = np.array(list(shown), dtype=np.int64)
+        sizes = Sizes.of(list(shown.values()), self._wide.operators)
+        number, of, filled, demand, price = self._wide.held(indices, sizes.operator_time_s)
+        sizes = sizes.rows(of)
+        latency_s = self._wide.latency_s(number, sizes, self._model.load)
+        in_time = self._in_time(number, latency_s, sizes)
+        return PayablePlans(number, indices[of], demand, price, filled, latency_s, in_time)
 
-    def _in_time(self, plans: Integers, latency_s: Floats, sizes: "Sizes") -> Floats:
+    def _in_time(self, plans: Integers, latency_s: Floats, sizes: Sizes) -> Floats:
         """Return the probability that plans keep the latency bound, shape (k,).
 
         A device may be slower than its kind: of speeds below the median, some at evenly spaced
@@ -411,12 +357,12 @@ class Beliefs:
         risky = np.where(late <= 1, RISKY - (RISKY - RISKIEST) * late, 0.0)
         return np.where(late > 0, risky, 1.0)
 
-    def _nearest(self, latency_s: Floats, accuracy: Floats, cost: Floats) -> Integers:
+    def _nearest(self, its: PayablePlans, accuracy: Floats) -> Integers:
         """Order plans by how little they miss of the SLO, where none meets it."""
         floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
         lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
-        late = np.maximum(0.0, np.minimum(latency_s, 1e9) / bound_s - 1)
-        return np.lexsort((cost, late + lacking))
+        late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
+        return np.lexsort((its.price, late + lacking))
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
@@ -442,6 +388,37 @@ def _blank(
         prior_accuracy=None if prior is None else prior.accuracy,
         prior_log_time=None if prior is None else prior.log_time,
     )
+
+
+@compiled
+def _least_loss(
+    configuration: Integers,
+    price: Floats,
+    latency_s: Floats,
+    in_time: Floats,
+    accurate: Booleans,
+    sure: Floats,
+    most_s: float,
+    value: float,
+) -> float:
+    """Return the least loss of k plans that are feasible, infinite if none is; see `Market.loss`.
+
+    Args:
+        configuration: see `PayablePlans`, as are the next three.
+        price: see there.
+        latency_s: see there.
+        in_time: see there.
+        accurate: see `Believed`.
+        sure: see there.
+        most_s: the latency up to which they are.
+        value: see `Market`.
+    """
+    least = np.inf
+    for plan in range(len(configuration)):
+        at = configuration[plan]
+        if accurate[at] and latency_s[plan] <= most_s:
+            least = min(least, price[plan] + (1 - sure[at] * in_time[plan]) * value)
+    return least
 
 
 @compiled

@@ -14,14 +14,16 @@ the plans.
 """
 
 from collections.abc import Sequence
-from math import exp, log1p, sqrt
+from math import erfc, exp, inf, log, log1p, sqrt
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from planners.acquisition import feasible_saving, probability_above, probability_below
+from planners.acquisition import feasible_saving, probability_above
 from planners.surrogates import GaussianProcess, Grid
+from scenarios.compiled import compiled
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -35,12 +37,6 @@ LOG_TIME_SCALE = 1.0
 
 SHORTEST_S = 1e-9
 """Operators that take no time are taken to take this long."""
-
-
-LOOKED_AT = 128
-"""Plans of the largest promise that are looked at first, to know which others need not be."""
-
-EVERY = slice(None)
 
 
 class Domain:
@@ -87,7 +83,7 @@ class Cmbo:
     """Believes in all plans of one query after a few configurations were profiled.
 
     C configurations of D features, P plans, N operators. Surrogates work on configurations; plans
-    take a few array operations each time, so 50,000 of them are well possible.
+    are gone through in compiled code, so 50,000 of them are well possible.
 
     Args:
         points: features of the configurations, shape (C, D), as from ``planners.encodings``; or a
@@ -197,18 +193,51 @@ class Cmbo:
             samples: items that the times rest on; None for so many that their error is nothing.
             normalised: what dividing by allowances does to means; see ``Measurement.normalised``.
         """
+        self.observe_all(
+            [index],
+            np.array([accuracy]),
+            np.array([accuracy_variance]),
+            np.array([operator_time_s]),
+            np.array([time_cv]),
+            np.array([inf if samples is None else samples]),
+            np.array([normalised]),
+        )
+
+    def observe_all(
+        self,
+        indices: Sequence[int],
+        accuracy: Floats,
+        accuracy_variance: Floats,
+        operator_time_s: Floats,
+        time_cv: Floats,
+        samples: Floats,
+        normalised: Floats,
+    ) -> None:
+        """Learn what profiling many configurations has shown, m of them; see `observe`.
+
+        Args:
+            indices: the configurations.
+            accuracy: see `observe`, shape (m,).
+            accuracy_variance: see there, shape (m,).
+            operator_time_s: see there, shape (m, N).
+            time_cv: see there, shape (m,).
+            samples: see there, shape (m,); infinite where errors are nothing.
+            normalised: see there, shape (m, 2).
+        """
         self._log_time = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
         if self._prior_accuracy is not None:
-            accuracy -= float(self._prior_accuracy[index])
+            accuracy = accuracy - self._prior_accuracy[indices]
         if self._prior_log_time is not None:
-            log_time = log_time - self._prior_log_time[index]
-        self._accuracy.observe(index, accuracy, accuracy_variance)
-        self._values[index] = accuracy
-        for surrogate, value in zip(self._times, log_time.tolist(), strict=True):
-            surrogate.observe(index, value)
-        error = 0.0 if samples is None else time_cv**2 / samples
-        self._sizes[index], self._seen[index] = (time_cv, error, *normalised), True
+            log_time = log_time - self._prior_log_time[indices]
+        self._accuracy.observe_all(indices, accuracy[:, None], accuracy_variance[:, None])
+        for surrogate, values in zip(self._times, log_time.T, strict=True):
+            surrogate.observe_all(indices, values)
+        self._values[indices] = accuracy
+        self._sizes[indices, 0] = time_cv
+        self._sizes[indices, 1] = time_cv**2 / samples
+        self._sizes[indices, 2:] = normalised
+        self._seen[indices] = True
 
     def reprice(self, cost: Floats, reference: float | None = None) -> None:
         """Set what plans cost, such as when more is believed of the load that they would be.
@@ -230,20 +259,12 @@ class Cmbo:
             Index of the plan; None if none is left that costs less than the reference and could be
             feasible.
         """
-        allowed = None if exclude is None else ~exclude[self._configuration]
         mean, sd = self.accuracy()
-        accurate = probability_above(self._accuracy_bound, mean, sd)[self._configuration]
-        # If it were fast for sure. Nothing that promises less than another does can be the best.
-        most = feasible_saving(self.reference, self._cost, accurate, 1.0)
-        if allowed is not None:
-            most = np.where(allowed, most, 0.0)
-        some = np.flatnonzero(most > 0)
-        if len(some) > 2 * LOOKED_AT:
-            first = some[np.argpartition(-most[some], LOOKED_AT)[:LOOKED_AT]]
-            some = some[most[some] >= (most[first] * self._fast(first)).max()]
-        utility = most[some] * self._fast(some)
-        chosen = best(utility)
-        return None if chosen is None else int(some[chosen])
+        accurate = probability_above(self._accuracy_bound, mean, sd)
+        if exclude is not None:
+            accurate = np.where(exclude, 0.0, accurate)
+        chosen = _best(self.reference, self._cost, accurate, self._latency())
+        return None if chosen < 0 else int(chosen)
 
     def utility(self) -> Floats:
         """Return the feasibility-weighted saving of each plan, shape (P,)."""
@@ -297,7 +318,7 @@ class Cmbo:
         self._log_time = mean, np.column_stack([sd for _, sd in moments])
         return self._log_time
 
-    def _compute(self, plans: Integers | slice = EVERY) -> tuple[Floats, Floats]:
+    def _compute(self) -> tuple[Floats, Floats]:
         """Return plans' computing time as a log-normal: median in s, sd of the logarithm.
 
         The median is taken as the sum of the operators' medians, and the deviation by the delta
@@ -305,32 +326,44 @@ class Cmbo:
         as little is known, for times spread over decades.
         """
         log_mean, log_sd = self.log_time()
-        time_s = np.exp(log_mean)
-        configuration, factors = self._configuration[plans], self._factors[plans]
-        compute_s = np.einsum("pn,pn->p", factors, time_s[configuration])
-        errors = factors * (time_s * log_sd)[configuration]
+        time_s = np.exp(log_mean)[self._configuration]
+        compute_s = np.einsum("pn,pn->p", self._factors, time_s)
+        errors = self._factors * (time_s * log_sd[self._configuration])
         variance = np.einsum("pn,pn->p", errors, errors) / np.maximum(compute_s, 1e-300) ** 2
         return compute_s, np.sqrt(variance + self._size_statistics()[1])
 
-    def _fast(self, plans: Integers | slice = EVERY) -> Floats:
-        """Return the probability that plans keep the bound on latency, of all by default.
+    def _fast(self) -> Floats:
+        """Return the probability that plans keep the bound on latency, shape (P,)."""
+        return _fast(self._latency())
+
+    def _latency(self) -> "_Latency":
+        """Return what is believed of the latency of plans."""
+        log_mean, log_sd = self.log_time()
+        return _Latency(
+            self._configuration,
+            self._factors,
+            np.exp(log_mean),
+            log_sd,
+            self._transfer_s,
+            self._fixed_s,
+            self._bound(),
+        )
+
+    def _bound(self) -> tuple[float, float, float, float]:
+        """Return the bound on latency, and what sizes of requests make of it.
 
         The quantile is that of the log-normal that ``sim.prediction`` takes, without waits: what
         request sizes scale is ``exp(z s - s^2 / 2)`` times its mean, with ``s^2 = log(1 + cv^2)``.
+
+        Returns:
+            The bound in seconds, infinite if there is none; what the quantile of all that request
+            sizes scale is over its mean; what a mean fixed time is over a fixed time; and the
+            relative variance of measured means.
         """
-        if self._bound_s is None:
-            return np.ones(len(self._cost[plans]))
-        cv, _, moving, still = self._size_statistics()
+        cv, error, moving, still = self._size_statistics()
         spread = log1p(cv**2)
-        moving *= exp(self._quantile * sqrt(spread) - spread / 2)
-        fixed_s, transfer_s = self._fixed_s[plans], self._transfer_s[plans]
-        left_s = (self._bound_s - still * fixed_s) / moving - transfer_s
-        compute_s, log_sd = self._compute(plans)
-        # A plan of no time left fails for sure, whatever its computing time.
-        possible = left_s > 0
-        log_left = np.log(np.where(possible, left_s, 1.0))
-        log_compute = np.log(np.maximum(compute_s, 1e-300))
-        return np.asarray(possible * probability_below(log_left, log_compute, log_sd))
+        bound_s = inf if self._bound_s is None else self._bound_s
+        return bound_s, moving * exp(self._quantile * sqrt(spread) - spread / 2), still, error
 
     def _size_statistics(self) -> tuple[float, float, float, float]:
         """Return means over the profiled configurations, for all serve requests of the same sizes.
@@ -358,9 +391,10 @@ class _LogTime:
         self._point_of = point_of
         self._process = GaussianProcess(grid, centre=centre, scale=LOG_TIME_SCALE)
 
-    def observe(self, configuration: int, value: float) -> None:
-        """Take a configuration's value, in place of an earlier one with the same knobs."""
-        self._process.observe(int(self._point_of[configuration]), value)
+    def observe_all(self, configurations: Sequence[int], values: Floats) -> None:
+        """Take configurations' values, in place of earlier ones with the same knobs."""
+        points = self._point_of[configurations].tolist()
+        self._process.observe_all(points, values[:, None])
 
     def predict(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation for each configuration, each of shape (C,)."""
@@ -368,17 +402,92 @@ class _LogTime:
         return mean[self._point_of, 0], sd[self._point_of, 0]
 
 
-def best(utility: Floats, allowed: Booleans | None = None) -> int | None:
-    """Return the first index of the largest utility above 0 among the allowed, or None.
+class _Latency(NamedTuple):
+    """What is believed of the latency of P plans, of C configurations and N operators.
 
     Args:
-        utility: of each plan, shape (P,).
-        allowed: which may be chosen, shape (P,); by default all.
+        configuration: see `Cmbo`.
+        factors: see there.
+        time_s: median of each operator's time, shape (C, N).
+        log_sd: standard deviation of its logarithm, shape (C, N).
+        transfer_s: see `Cmbo`.
+        fixed_s: see there.
+        bound: see ``Cmbo._bound``.
     """
-    if allowed is not None:
-        utility = np.where(allowed, utility, 0.0)
-    chosen = int(np.argmax(utility)) if len(utility) else 0
-    return chosen if len(utility) and utility[chosen] > 0 else None
+
+    configuration: Integers
+    factors: Floats
+    time_s: Floats
+    log_sd: Floats
+    transfer_s: Floats
+    fixed_s: Floats
+    bound: tuple[float, float, float, float]
+
+
+@compiled
+def _keeps(latency: _Latency, plan: int) -> float:
+    """Return the probability that a plan keeps the bound on latency; see ``Cmbo._compute``."""
+    configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
+    bound_s, moving, still, error = bound
+    if bound_s == np.inf:
+        return 1.0
+    left_s = (bound_s - still * fixed_s[plan]) / moving - transfer_s[plan]
+    if not left_s > 0:
+        return 0.0  # Whatever its computing time.
+    at = configuration[plan]
+    compute_s, variance = 0.0, 0.0
+    for operator in range(factors.shape[1]):
+        its_s = factors[plan, operator] * time_s[at, operator]
+        compute_s += its_s
+        variance += (its_s * log_sd[at, operator]) ** 2
+    compute_s = max(compute_s, 1e-300)
+    sd = sqrt(variance / compute_s**2 + error)
+    gap = log(left_s) - log(compute_s)
+    if sd <= 0:
+        return 1.0 if gap >= 0 else 0.0
+    return 0.5 * erfc(-gap / (sd * sqrt(2.0)))
+
+
+@compiled
+def _fast(latency: _Latency) -> Floats:
+    """Return the probability that each plan keeps the bound on latency, shape (P,)."""
+    fast = np.empty(len(latency.configuration))
+    for plan in range(len(fast)):
+        fast[plan] = _keeps(latency, plan)
+    return fast
+
+
+@compiled
+def _best(reference: float, cost: Floats, accurate: Floats, latency: _Latency) -> int:
+    """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
+
+    Latency is the costly part of it. What a plan would save if it were fast for sure tells of most
+    that they are not the best.
+
+    Args:
+        reference: cost that there is nothing to save at.
+        cost: cost of each plan, shape (P,).
+        accurate: probability that configurations are accurate enough; 0 for those that are not
+            wanted, shape (C,).
+        latency: what is believed of it.
+    """
+    configuration = latency.configuration
+    top, chosen = 0.0, -1
+    for plan in range(len(cost)):
+        most = max(reference - cost[plan], 0.0) * accurate[configuration[plan]]
+        if most > top:
+            top, chosen = most, plan
+    if chosen < 0:
+        return -1
+    best = top * _keeps(latency, chosen)
+    for plan in range(len(cost)):
+        most = max(reference - cost[plan], 0.0) * accurate[configuration[plan]]
+        if most < best or most <= 0:
+            continue
+        utility = most * _keeps(latency, plan)
+        if utility > best or (utility == best and plan < chosen):
+            best, chosen = utility, plan
+    return chosen if best > 0 else -1
 
 
 def above(cost: Floats) -> float:

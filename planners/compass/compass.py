@@ -103,7 +103,7 @@ class Compass(Planner):
             return
         market = self._market(desk)
         busy = self._carry_out(desk, market)
-        waiting = retries(desk, market, self.pause_s)
+        waiting = retries(desk, market, self.pause_s, self.search.model.waste, busy)
         served = self._serve(desk, market, busy, waiting)
         if desk.trigger == "tick":
             drifted, stuck = self._replan_drifted(desk, market, busy)
@@ -152,7 +152,7 @@ class Compass(Planner):
         for bid in refused:
             self._refuse(desk, market, bid)
             give_up(desk, bid.query)
-        settled = [bid for bid in refused if self._settled(desk, bid.query, bid.offers)]
+        settled = [bid for bid in refused if self._settled(desk, bid.query)]
         remember_refused(desk, settled, self.scheduler.most)
         return served
 
@@ -160,8 +160,6 @@ class Compass(Planner):
         """Return what was found for a query; search for it if there is still something to gain."""
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
-        if offers and self._settled(desk, query, offers):
-            return offers
         left_s = max(0.0, self.budget_s - found.spent_s)
         if not offers or not offers[0].feasible:
             return self.search.run(desk, query, market, left_s, improve=False)
@@ -169,13 +167,10 @@ class Compass(Planner):
         left_s = 0.0 if found.exhausted else min(self.improve_s, left_s)
         return self.search.run(desk, query, market, left_s, improve=True)
 
-    def _settled(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> bool:
-        """Tell whether a query that waits will bid the same as long as it does.
-
-        Feasible plans are judged anew each time: what they take depends on what stands.
-        """
+    def _settled(self, desk: Desk, query: Query) -> bool:
+        """Tell whether a query that waits will not be searched for any further."""
         found: Found = desk.recall((FOUND, query.id), query) or Found()
-        return found.exhausted and not offers[0].feasible
+        return found.exhausted or found.spent_s >= self.budget_s
 
     # Queries that run
 

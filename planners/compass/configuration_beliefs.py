@@ -1,8 +1,9 @@
 """What is believed of the configurations of one query: from profiling, and from histories."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import nan, sqrt
 from statistics import fmean
 
 import numpy as np
@@ -20,6 +21,7 @@ from scenarios.queries import Query
 from sim import Desk
 
 Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)
 """Numbers of profiled configurations at which histories are weighed anew."""
@@ -32,6 +34,21 @@ HISTORY_SD = 0.04
 
 LEAST_TO_MATURE = 4
 """Profiled configurations that a query's own model needs before it can do without histories."""
+
+
+@dataclass(frozen=True)
+class Believed:
+    """What is believed of the accuracy of C configurations, those that were profiled.
+
+    Args:
+        accuracy: the accuracies, NaN of the others, shape (C,).
+        accurate: whether they are taken for accurate enough, shape (C,).
+        sure: how likely they are, shape (C,).
+    """
+
+    accuracy: Floats
+    accurate: Booleans
+    sure: Floats
 
 
 class ConfigurationBeliefs:
@@ -68,6 +85,7 @@ class ConfigurationBeliefs:
         self._blank = blank
         items = desk.features(query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
+        self._many = len(desk.pipeline.configurations)
         self.shown = dict(found.shown)
         self.matured = found.matured
         self._chosen: list[History] | None = None
@@ -104,13 +122,12 @@ class ConfigurationBeliefs:
             self.matured = self._matured()
             self._made = None
         elif self._made is not None:
-            _observe(self._made, index, seen)
+            _observe(self._made, {index: seen})
 
     def _surrogates(self) -> Cmbo:
         """Return surrogates that start from what histories say and know all that was shown."""
         made = self._blank(self._prior())
-        for index, seen in self.shown.items():
-            _observe(made, index, seen)
+        _observe(made, self.shown)
         return made
 
     def _prior(self) -> Prior | None:
@@ -131,8 +148,7 @@ class ConfigurationBeliefs:
         if prior is None or len(self.shown) < LEAST_TO_MATURE:
             return False
         own = self._blank(None)
-        for index, seen in self.shown.items():
-            _observe(own, index, seen)
+        _observe(own, self.shown)
         measured = np.array([seen.accuracy for seen in self.shown.values()])
         theirs = np.abs(prior.accuracy[list(self.shown)] - measured).mean()
         return own.leave_one_out_error() <= float(theirs)
@@ -150,7 +166,7 @@ class ConfigurationBeliefs:
         )
 
     def promise(self) -> Floats:
-        """Return the probability of being accurate enough by the last search, shape (C,)."""
+        """Return the probability that each is accurate enough by the last search, shape (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
         return probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
@@ -178,50 +194,49 @@ class ConfigurationBeliefs:
             for index in indices
         }
 
-    def sure(self, index: int, seen: Shown) -> float:
-        """Return the probability that a profiled configuration is accurate enough."""
-        floor = self._query.slo.accuracy
-        if floor is None:
-            return 1.0
-        return float(probability_above(floor, *self._believed(index, seen)))
-
-    def _believed(self, index: int, seen: Shown) -> tuple[float, float]:
-        """Return mean and sd of what is believed of a configuration's accuracy.
+    def believed(self) -> Believed:
+        """Return what is believed of the accuracy of configurations that were profiled.
 
         What was measured, where the test has decided or many items were. Otherwise what surrogates
         make of it, which know the configurations nearby too; those of the last search, unless there
-        are new ones.
+        are new ones. Whether to take one for accurate enough, the test tells, or what is believed.
         """
-        sd = sqrt(max(seen.variance, 0.0))
-        if seen.verdict is not None or seen.count >= RELIABLE:
-            return seen.accuracy, sd
-        if self._made is None and self.kept_history is not None:
-            return float(self.kept_history.accuracy[index]), sd
-        means, sds = self.surrogates.accuracy()
-        return float(means[index]), float(sds[index])
+        accuracy, sd = np.full(self._many, nan), np.zeros(self._many)
+        accurate = np.zeros(self._many, dtype=bool)
+        seen = list(self.shown)
+        accuracy[seen] = [each.accuracy for each in self.shown.values()]
+        sd[seen] = [sqrt(max(each.variance, 0.0)) for each in self.shown.values()]
+        doubtful = [
+            index
+            for index, each in self.shown.items()
+            if each.verdict is None and each.count < RELIABLE
+        ]
+        if doubtful and self._made is None and self.kept_history is not None:
+            accuracy[doubtful] = self.kept_history.accuracy[doubtful]
+        elif doubtful:
+            means, sds = self.surrogates.accuracy()
+            accuracy[doubtful], sd[doubtful] = means[doubtful], sds[doubtful]
+        floor = self._query.slo.accuracy
+        accurate[seen] = accuracy[seen] >= (floor or 0.0)
+        for index, each in self.shown.items():
+            if each.verdict is not None:
+                accurate[index] = each.verdict
+        sure = np.zeros(self._many)
+        sure[seen] = probability_above(floor, accuracy[seen], sd[seen])
+        return Believed(accuracy, accurate, sure)
 
-    def accurate(self, index: int, seen: Shown) -> bool:
-        """Tell whether to take a profiled configuration for accurate enough.
 
-        As the test decided. Where it could not, by what the surrogate believes, which rests on the
-        configurations nearby too.
-        """
-        if seen.verdict is not None:
-            return seen.verdict
-        return self.accuracy(index, seen) >= (self._query.slo.accuracy or 0.0)
-
-    def accuracy(self, index: int, seen: Shown) -> float:
-        """Return the accuracy that is believed of a profiled configuration."""
-        return self._believed(index, seen)[0]
-
-
-def _observe(cmbo: Cmbo, index: int, seen: Shown) -> None:
-    cmbo.observe(
-        index,
-        seen.accuracy,
-        min(seen.variance, 1.0),
-        seen.operator_time_s,
-        seen.time_cv,
-        seen.count,
-        seen.normalised,
+def _observe(cmbo: Cmbo, shown: Mapping[int, Shown]) -> None:
+    """Let surrogates learn what was shown of some configurations."""
+    if not shown:
+        return
+    each = shown.values()
+    cmbo.observe_all(
+        list(shown),
+        np.array([seen.accuracy for seen in each]),
+        np.minimum([seen.variance for seen in each], 1.0),
+        np.array([seen.operator_time_s for seen in each]),
+        np.array([seen.time_cv for seen in each]),
+        np.array([float(seen.count) for seen in each]),
+        np.array([seen.normalised for seen in each]),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.pools import Market
+from planners.compass.pools import Market, Uses
 from planners.compass.profiler import Belief
 
 Floats = NDArray[np.float64]
@@ -100,6 +100,7 @@ class Offer:
         latency_s: believed quantile of latency under the load that was planned for.
         accuracy: believed mean accuracy.
         usd_per_hour: list price and egress.
+        uses: the stations that it would use.
         demand: what the query is held to take of the pools, shape (R,).
         feasible: whether it is believed to meet every part of the SLO.
         probability: how likely it is to, by what is known of accuracy and of the device.
@@ -110,6 +111,7 @@ class Offer:
     latency_s: float
     accuracy: float
     usd_per_hour: float
+    uses: Uses
     demand: Floats
     feasible: bool
     probability: float = 1.0
@@ -121,10 +123,10 @@ class Offer:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Plans of one configuration that a query could be served by, k of them.
+    """Plans that a query could be served by, k of them.
 
     Args:
-        configuration: index of the configuration.
+        configuration: index of the configuration of each, shape (k,).
         number: their numbers in the query's view, shape (k,).
         probability: how likely they are to meet the SLO, shape (k,).
         station: kinds of their operators' stations, -1 on the device, shape (k, N).
@@ -133,7 +135,7 @@ class Candidates:
         backhaul: share of time that they keep the backhaul busy, shape (k,).
     """
 
-    configuration: int
+    configuration: Integers
     number: Integers
     probability: Floats
     station: Integers

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from planners.acquisition import feasible_saving, probability_above, probability_below
-from planners.compass.cmbo import ACCURACY_CENTRE, ACCURACY_SCALE, above, best
+from planners.compass.cmbo import ACCURACY_CENTRE, ACCURACY_SCALE, above
 from planners.surrogates import GaussianProcess
 
 Floats = NDArray[np.float64]
@@ -122,7 +122,7 @@ class NormalBo:
             Index of the plan; None if none is left that costs less than the reference and could be
             feasible.
         """
-        return best(self.utility(), None if exclude is None else ~exclude)
+        return _best(self.utility(), None if exclude is None else ~exclude)
 
     def utility(self) -> Floats:
         """Return the feasibility-weighted saving of each plan, shape (P,)."""
@@ -151,3 +151,16 @@ class NormalBo:
         spread = log1p(cv**2)
         tail = self._quantile * sqrt(spread) - spread / 2
         return accurate, probability_below(self._log_bound, mean + tail, sd)
+
+
+def _best(utility: Floats, allowed: Booleans | None = None) -> int | None:
+    """Return the first index of the largest utility above 0 among the allowed, or None.
+
+    Args:
+        utility: of each plan, shape (P,).
+        allowed: which may be chosen, shape (P,); by default all.
+    """
+    if allowed is not None:
+        utility = np.where(allowed, utility, 0.0)
+    chosen = int(np.argmax(utility)) if len(utility) else 0
+    return chosen if len(utility) and utility[chosen] > 0 else None

@@ -100,7 +100,7 @@ class Pools:
 
 @dataclass(frozen=True)
 class Uses:
-    """The stations that a plan in force uses, as its planner believes; N operators.
+    """The stations that a plan uses, or would use, as its planner believes; N operators.
 
     Args:
         station: kind of each operator's station, -1 on the device, shape (N,); see ``PlanView``.
@@ -267,21 +267,6 @@ class Standing:
         """Room in the stations that stand, by kind and key, as far as there are any."""
         return self._whole - self._total
 
-    def room(self, view: PlanView, plans: Integers) -> Floats:
-        """Return the room in the station that each operator would join, shape (k, N).
-
-        Args:
-            view: the view of the plans.
-            plans: their numbers in it, shape (k,).
-        """
-        station, key = view.station[plans], view.operator_key[plans]
-        kinds, keys = self._total.shape
-        if not kinds:
-            return np.zeros(station.shape)
-        room = self.left
-        known = (station >= 0) & (station < kinds) & (key < keys)
-        return np.where(known, room[np.where(known, station, 0), np.where(known, key, 0)], 0.0)
-
 
 @compiled
 def _add_up(
@@ -387,55 +372,32 @@ class Takes:
         work = rate * operator_time_s * view.capacity_factors[plans]
         return np.where(station < 0, 0.0, work / (pools.max_utilisation * self.servers[station]))
 
-    @staticmethod
-    def taken(filled: Floats, room: Floats, waste: float) -> Floats:
-        """Return the share of each station that a query is held to take, shape (k, N).
 
-        Args:
-            filled: the share that it would fill, shape (k, N).
-            room: the room in the station that it would join, shape (k, N).
-            waste: share of what a new station has to spare that is counted as taken; 0 to expect
-                that others will fill it, 1 that nobody will.
-        """
-        new = (filled > room + 1e-12) & (filled > 0)
-        return np.where(new, filled + waste * np.maximum(0.0, np.ceil(filled) - filled), filled)
+@compiled
+def share_taken(filled: float, room: float, waste: float) -> float:
+    """Return the share of a station that a query is held to take.
 
-    def demand(
-        self, pools: Pools, view: PlanView, plans: Integers, rate: float, filled: Floats
-    ) -> Floats:
-        """Return what plans take of each pool when stations are shared, shape (k, R).
+    Args:
+        filled: the share that it would fill.
+        room: the room in the station that it would join.
+        waste: share of what a new station has to spare that is counted as taken; 0 to expect that
+            others will fill it, 1 that nobody will.
+    """
+    if filled > room + 1e-12 and filled > 0:
+        return float(filled + waste * max(0.0, np.ceil(filled) - filled))
+    return filled
 
-        Args:
-            pools: the pools.
-            view: the view of the plans.
-            plans: their numbers in it, shape (k,).
-            rate: requests per second.
-            filled: the share of each station that is taken, shape (k, N); 1 for whole stations.
-        """
-        station = view.station[plans]
-        units, pool = filled * self.units[station], self.pool[station]
-        demand = np.zeros((len(plans), len(pools.names)))
-        rows = np.arange(len(plans))
-        for operator in range(station.shape[1]):
-            demand[rows, pool[:, operator]] += units[:, operator]
-        demand[:, -1] += rate * view.backhaul_up_s[plans]
-        return demand
 
-    def priced(
-        self, view: PlanView, plans: Integers | slice, rate: float, taken: Floats, prices: Floats
-    ) -> Floats:
-        """Return what plans cost at prices of the pools, shape (k,).
+@compiled
+def room_in(left: Floats, kind: int, key: int) -> float:
+    """Return the room in the station that an operator would join; see ``Standing.left``.
 
-        Args:
-            view: the view.
-            plans: their numbers in it, shape (k,).
-            rate: requests per second.
-            taken: the share of each station that is taken, shape (k, N).
-            prices: price of a unit of each pool, shape (R,).
-        """
-        per_station = self.units * prices[self.pool]
-        stations = np.einsum("pn,pn->p", taken, per_station[view.station[plans]])
-        return np.asarray(stations + rate * prices[-1] * view.backhaul_up_s[plans])
+    Args:
+        left: the room by kind and key.
+        kind: kind of the station, 0 or more.
+        key: number of the operator's knob values.
+    """
+    return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
 
 
 def takes_of(desk: Desk, pools: Pools, view: PlanView) -> Takes:

@@ -1,15 +1,13 @@
 """The plans of a view as one query would find them: what they take, cost, and how slow they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import inf
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.cmbo import EVERY
 from planners.compass.known import Shown, Slowness
-from planners.compass.pools import Market, takes_of
+from planners.compass.pools import Market, Uses, room_in, share_taken, takes_of
 from planners.kept import KEPT
 from scenarios.compiled import compiled
 from scenarios.queries import Query
@@ -41,33 +39,40 @@ class PayablePlans:
     """Plans that can be paid for, k of them.
 
     Args:
-        number: their numbers in the view, ascending, shape (k,).
-        latency_s: believed quantile of latency, shape (k,).
+        number: their numbers in the view, shape (k,).
+        configuration: their configurations, shape (k,).
         demand: what they are held to take of the pools, shape (k, R).
+        price: what that costs, shape (k,).
         filled: share of each station that the query would fill, shape (k, N).
+        latency_s: believed quantile of latency, shape (k,).
         in_time: probability that they keep the latency bound, shape (k,).
     """
 
     number: Integers
-    latency_s: Floats
+    configuration: Integers
     demand: Floats
+    price: Floats
     filled: Floats
+    latency_s: Floats
     in_time: Floats
 
-    def rows(self, rows: slice) -> "PayablePlans":
+    def rows(self, rows: Integers | Booleans) -> "PayablePlans":
         """Return some of them."""
+        return PayablePlans(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    def and_also(self, others: "PayablePlans") -> "PayablePlans":
+        """Return these and others, which are of other configurations."""
         return PayablePlans(
-            self.number[rows],
-            self.latency_s[rows],
-            self.demand[rows],
-            self.filled[rows],
-            self.in_time[rows],
+            *(
+                np.concatenate([getattr(self, each.name), getattr(others, each.name)])
+                for each in fields(self)
+            )
         )
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What profiling has shown of the sizes of requests, for each of k plans.
+    """What profiling has shown of the sizes of requests, for each of k plans or configurations.
 
     Args:
         operator_time_s: see `Shown`, shape (k, N).
@@ -80,12 +85,12 @@ class Sizes:
     normalised: Floats
 
     @classmethod
-    def of(cls, shown: Sequence[Shown]) -> "Sizes":
-        """Return what was shown of some configurations."""
+    def of(cls, shown: Sequence[Shown], operators: int) -> "Sizes":
+        """Return what was shown of some configurations, each of so many operators."""
         return cls(
-            np.array([seen.operator_time_s for seen in shown]),
-            np.array([seen.time_cv for seen in shown]),
-            np.array([seen.normalised for seen in shown]),
+            np.array([seen.operator_time_s for seen in shown]).reshape(-1, operators),
+            np.array([seen.time_cv for seen in shown], dtype=np.float64),
+            np.array([seen.normalised for seen in shown], dtype=np.float64).reshape(-1, 2),
         )
 
     def rows(self, rows: Integers | Booleans) -> "Sizes":
@@ -123,7 +128,7 @@ class QueryPlans:
         self.view = view
         self.operators = view.station.shape[1]
         ceiling = query.slo.cost_usd_per_hour
-        self.affordable: Booleans = (
+        self._affordable: Booleans = (
             np.ones(len(view), dtype=bool) if ceiling is None else view.cost_usd_per_hour <= ceiling
         )
 
@@ -147,12 +152,6 @@ class QueryPlans:
             return nominal
         return np.asarray(nominal * self._slow(every))
 
-    def plans_of(self, configuration: int) -> Integers:
-        """Return the numbers of the plans of a configuration that can be paid for, shape (k,)."""
-        view = self.view
-        plans = KEPT.of(view, "by configuration", lambda: _by_configuration(view))[configuration]
-        return plans if self._query.slo.cost_usd_per_hour is None else plans[self.affordable[plans]]
-
     def costs(self, time_s: Floats) -> Floats:
         """Return what all plans cost, infinite where they cannot be had, shape (P,).
 
@@ -161,7 +160,7 @@ class QueryPlans:
         """
         view, takes, prices = self.view, self._takes, self._market.prices
         rate = self._query.requests_per_s
-        taken, possible = _taken_by_all(
+        return _costs(
             view.configuration,
             view.station,
             view.operator_key,
@@ -170,25 +169,52 @@ class QueryPlans:
             self._market.pools.max_utilisation * takes.servers,
             self._market.standing.left,
             self._waste,
-        )
-        cost = takes.priced(view, EVERY, rate, taken, prices)
-        return np.where(self.affordable & possible, cost, inf)
-
-    def filled(self, plans: Integers, operator_time_s: Floats) -> Floats:
-        """Return the share of each station that the query would fill, shape (k, N)."""
-        return self._takes.filled(
-            self._market.pools, self.view, plans, self._query.requests_per_s, operator_time_s
+            takes.units * prices[takes.pool],
+            view.backhaul_up_s,
+            rate * float(prices[-1]),
+            self._affordable,
         )
 
-    def _taken(self, plans: Integers, filled: Floats) -> Floats:
-        room = self._market.standing.room(self.view, plans)
-        return self._takes.taken(filled, room, self._waste)
+    def held(
+        self, configurations: Integers, operator_time_s: Floats
+    ) -> tuple[Integers, Integers, Floats, Floats, Floats]:
+        """Return all plans of some configurations that can be had, k of them, and what they take.
 
-    def demand(self, plans: Integers, filled: Floats) -> Floats:
-        """Return what the query would be held to take of the pools, shape (k, R)."""
-        taken = self._taken(plans, filled)
+        Args:
+            configurations: the configurations, shape (m,).
+            operator_time_s: their times on profiling hardware in seconds, shape (m, N).
+
+        Returns:
+            Numbers of the plans, and which of the configurations each is of, both of shape (k,);
+            then ``filled``, ``demand`` and ``price`` as of `PayablePlans`.
+        """
+        view, takes, pools = self.view, self._takes, self._market.pools
+        order, ends = KEPT.of(view, "by configuration", lambda: _by_configuration(view))
         rate = self._query.requests_per_s
-        return self._takes.demand(self._market.pools, self.view, plans, rate, taken)
+        number, at, filled, demand = _held(
+            order,
+            ends,
+            self._affordable,
+            configurations,
+            rate * operator_time_s,
+            view.station,
+            view.operator_key,
+            view.capacity_factors,
+            rate * view.backhaul_up_s,
+            self._market.standing.left,
+            self._waste,
+            pools.max_utilisation * takes.servers,
+            takes.units,
+            takes.pool,
+            len(pools.names),
+        )
+        return number, at, filled, demand, demand @ self._market.prices
+
+    def uses(self, plan: int, filled: Floats) -> Uses:
+        """Return the stations that a plan would use; ``filled`` has the shape (N,)."""
+        view = self.view
+        backhaul = self._query.requests_per_s * float(view.backhaul_up_s[plan])
+        return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
     def latency_s(self, plans: Integers, sizes: Sizes, load: float, device: float = 1.0) -> Floats:
         """Return the quantile of latency of plans, in seconds, shape (k,).
@@ -214,16 +240,86 @@ class QueryPlans:
         )
 
 
-def _by_configuration(view: PlanView) -> list[Integers]:
-    """Return the numbers of the plans of each configuration."""
+def _by_configuration(view: PlanView) -> tuple[Integers, Integers]:
+    """Return all plans in order of their configurations, and where those of each begin."""
     order = np.argsort(view.configuration, kind="stable")
-    count = len(view.space.keys.column)
-    ends = np.cumsum(np.bincount(view.configuration, minlength=count))
-    return np.split(order, ends[:-1])
+    counts = np.bincount(view.configuration, minlength=len(view.space.keys.column))
+    return order, np.concatenate([[0], np.cumsum(counts)])
 
 
 @compiled
-def _taken_by_all(
+def _held(
+    order: Integers,
+    ends: Integers,
+    affordable: Booleans,
+    configurations: Integers,
+    work: Floats,
+    station: Integers,
+    key: Integers,
+    capacity: Floats,
+    backhaul: Floats,
+    left: Floats,
+    waste: float,
+    servers: Floats,
+    units: Floats,
+    pool: Integers,
+    pools: int,
+) -> tuple[Integers, Integers, Floats, Floats]:
+    """Return plans of m configurations that can be had, and what they take.
+
+    Args:
+        order: all plans, in order of their configurations, shape (P,).
+        ends: where those of each configuration begin, and the last end, shape (C + 1,).
+        affordable: plans that the query's SLO does not rule out, shape (P,).
+        configurations: the configurations, shape (m,).
+        work: profiled seconds of each operator a second, shape (m, N).
+        station: see `_costs`, as are the next two.
+        key: see there.
+        capacity: see there.
+        backhaul: share of time that the query keeps the backhaul busy, shape (P,).
+        left: see `Standing.left`.
+        waste: see `share_taken`.
+        servers: usable servers of a station of each kind.
+        units: see `Takes`.
+        pool: see `Takes`.
+        pools: how many pools there are, R.
+
+    Returns:
+        See ``QueryPlans.held``; without the prices.
+    """
+    most, operators = 0, station.shape[1]
+    for index in configurations:
+        most += ends[index + 1] - ends[index]
+    number, of = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    filled, demand = np.zeros((most, operators)), np.zeros((most, pools))
+    count = 0
+    for at in range(len(configurations)):
+        for plan in order[ends[configurations[at]] : ends[configurations[at] + 1]]:
+            possible = affordable[plan]
+            for operator in range(operators):
+                kind = station[plan, operator]
+                part = 0.0
+                if kind >= 0:
+                    part = work[at, operator] * capacity[plan, operator] / servers[kind]
+                    possible = possible and part <= 1
+                filled[count, operator] = part
+            if not possible:
+                continue
+            demand[count] = 0.0
+            for operator in range(operators):
+                kind, part = station[plan, operator], filled[count, operator]
+                if kind < 0:
+                    continue
+                room = room_in(left, kind, key[plan, operator])
+                demand[count, pool[kind]] += share_taken(part, room, waste) * units[kind]
+            demand[count, -1] += backhaul[plan]
+            number[count], of[count] = plan, at
+            count += 1
+    return number[:count], of[:count], filled[:count], demand[:count]
+
+
+@compiled
+def _costs(
     configuration: Integers,
     station: Integers,
     key: Integers,
@@ -232,10 +328,14 @@ def _taken_by_all(
     servers: Floats,
     left: Floats,
     waste: float,
-) -> tuple[Floats, Booleans]:
-    """Return what plans would take of their stations, and whether none is too small for them.
+    price: Floats,
+    backhaul_s: Floats,
+    backhaul_price: float,
+    affordable: Booleans,
+) -> Floats:
+    """Return what plans cost, infinite where they cannot be had, shape (P,).
 
-    `Takes.filled` and `Takes.taken` of all plans at once; P plans, C configurations, N operators.
+    P plans, C configurations, N operators.
 
     Args:
         configuration: configuration of each plan, shape (P,).
@@ -245,24 +345,24 @@ def _taken_by_all(
         work: profiled seconds of each operator a second, shape (C, N).
         servers: usable servers of a station of each kind.
         left: see `Standing.left`.
-        waste: see `Takes.taken`.
+        waste: see `share_taken`.
+        price: price of a station of each kind.
+        backhaul_s: time that a request keeps the backhaul busy, shape (P,).
+        backhaul_price: price of that, for all requests of a second.
+        affordable: plans that the query's SLO does not rule out, shape (P,).
     """
-    kinds, keys = left.shape
     count, operators = station.shape
-    taken, possible = np.zeros((count, operators)), np.ones(count, dtype=np.bool_)
+    cost = np.empty(count)
     for plan in range(count):
+        cost[plan] = backhaul_price * backhaul_s[plan] if affordable[plan] else np.inf
         for operator in range(operators):
             kind = station[plan, operator]
             if kind < 0:
                 continue
-            load = work[configuration[plan], operator] * capacity[plan, operator]
-            filled = load / servers[kind]
+            filled = work[configuration[plan], operator] * capacity[plan, operator] / servers[kind]
             if not filled <= 1:
-                possible[plan] = False
-            known = kind < kinds and key[plan, operator] < keys
-            room = left[kind, key[plan, operator]] if known else 0.0
-            if filled > room + 1e-12 and filled > 0:
-                taken[plan, operator] = filled + waste * max(0.0, np.ceil(filled) - filled)
-            else:
-                taken[plan, operator] = filled
-    return taken, possible
+                cost[plan] = np.inf
+                break
+            room = room_in(left, kind, key[plan, operator])
+            cost[plan] += share_taken(filled, room, waste) * price[kind]
+    return cost

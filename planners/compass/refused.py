@@ -1,22 +1,29 @@
 """Queries that were refused and wait: which of them are not to be asked for a bid in a call.
 
-Where machines are short, hundreds wait, and prices are what keeps most of them out. They are priced
-all at once. Those that still cannot pay are refused without a word: nothing is charged or put on
-record, but for when that was.
+Where machines are short, hundreds wait, and each departure is a chance for all of them. So their
+plans are looked at all at once: what each would cost at the prices of now, beside the stations that
+stand now, and whether the pools have that much left. About those that pass, the desk is asked
+whether a machine has room, for cards cannot be cut at will. Queries with no plan that they could
+pay for and that finds room are refused without a word: nothing is put on record but for when that
+was. Of the others, those with the cheapest plans are judged anew, and bid.
+
+The look is by the plans that a query bid last. Others may have become cheaper than these as
+stations came and went; so who was not judged for ``KNOWN_FOR_S`` is asked in any case.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.known import Offer
-from planners.compass.pools import Market
+from planners.compass.pools import Market, room_in, share_taken
 from planners.compass.scheduler import Bid
 from planners.retries import FREED, due
+from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Desk
+from sim import Desk, Plan
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -24,23 +31,39 @@ Booleans = NDArray[np.bool_]
 
 KEY = "compass refused"
 
+MOST_HOPEFUL = 4
+"""Queries with hope that are judged anew in one call."""
+
+KNOWN_FOR_S = 60.0
+"""How long what was refused counts as all that a query would bid."""
+
 
 @dataclass(frozen=True, eq=False)
 class Refused:
-    """What W queries bid that were refused, M plans of R pools.
+    """What W queries bid that were refused, M plans of N operators.
 
     Args:
         number: row of each query, by id.
-        failed_s: when each was refused last, shape (W,).
+        judged_s: when its plans were judged, shape (W,).
+        failed_s: when it was refused last, shape (W,).
+        plans: the plans of each query.
         query: row of the query of each plan, shape (M,).
-        demand: what the plan takes of each pool, shape (M, R).
-        most: the most that it may cost, shape (M,).
+        station: see ``Uses``, shape (M, N).
+        operator_key: see ``Uses``, shape (M, N).
+        filled: see ``Uses``, shape (M, N).
+        backhaul: see ``Uses``, shape (M,).
+        most: the most that the plan may cost, shape (M,).
     """
 
     number: dict[int, int]
+    judged_s: Floats
     failed_s: Floats
+    plans: Sequence[Sequence[Plan]]
     query: Integers
-    demand: Floats
+    station: Integers
+    operator_key: Integers
+    filled: Floats
+    backhaul: Floats
     most: Floats
 
     @classmethod
@@ -50,8 +73,13 @@ class Refused:
         return cls(
             {bid.query.id: row for row, bid in enumerate(bids)},
             np.full(len(bids), now_s),
+            np.full(len(bids), now_s),
+            [bid.plans for bid in bids],
             np.repeat(np.arange(len(bids)), [len(bid.offers) for bid in bids]),
-            np.array([offer.demand for offer in offers]),
+            np.array([offer.uses.station for offer in offers]),
+            np.array([offer.uses.operator_key for offer in offers]),
+            np.array([offer.uses.filled for offer in offers]),
+            np.array([offer.uses.backhaul for offer in offers]),
             np.array([most(offer) for offer in offers]),
         )
 
@@ -62,13 +90,15 @@ class Refused:
         kept = np.ones(len(self.number), dtype=bool)
         kept[[self.number[query] for query in queries]] = False
         plans = kept[self.query]
-        left = [query for query, row in self.number.items() if kept[row]]
+        left = [row for row, stays in enumerate(kept.tolist()) if stays]
+        names = list(self.number)
         return Refused(
-            {query: row for row, query in enumerate(left)},
+            {names[row]: at for at, row in enumerate(left)},
+            self.judged_s[kept],
             self.failed_s[kept],
+            [self.plans[row] for row in left],
             (np.cumsum(kept) - 1)[self.query[plans]],
-            self.demand[plans],
-            self.most[plans],
+            *(getattr(self, name)[plans] for name in OF_PLANS),
         )
 
     def and_also(self, other: "Refused") -> "Refused":
@@ -76,10 +106,11 @@ class Refused:
         first = len(self.number)
         return Refused(
             self.number | {query: first + row for query, row in other.number.items()},
+            np.concatenate([self.judged_s, other.judged_s]),
             np.concatenate([self.failed_s, other.failed_s]),
+            [*self.plans, *other.plans],
             np.concatenate([self.query, first + other.query]),
-            np.concatenate([self.demand, other.demand]),
-            np.concatenate([self.most, other.most]),
+            *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in OF_PLANS),
         )
 
     def which(self, chosen: Booleans) -> set[int]:
@@ -87,11 +118,129 @@ class Refused:
         marks = chosen.tolist()
         return {query for query, row in self.number.items() if marks[row]}
 
-    def pay(self, prices: Floats) -> Booleans:
-        """Tell which queries can pay for one of their plans, shape (W,)."""
-        # A little more is let pass, as sums depend on how many are worked out together.
-        affordable = self.demand @ prices <= self.most * (1 + 1e-9)
-        return np.bincount(self.query[affordable], minlength=len(self.number)) > 0
+    def hopeful(
+        self, desk: Desk, market: Market, waste: float, looked_at: Mapping[int, Query]
+    ) -> Booleans:
+        """Tell which of some queries could pay for a plan that there is room for, shape (W,).
+
+        At most ``MOST_HOPEFUL`` of them, those with the cheapest plans: what a departure frees is
+        enough for a few. Where plans may cost whatever they do, prices are no order, and all count.
+
+        Args:
+            desk: the desk, which is asked about the plans that the pools have room for. Where it
+                has no room for one, it is not asked about others that need new stations of the
+                same kinds, or that would join the same stations if they need none. That may pass
+                over one that takes less of them, in this call.
+            market: the pools.
+            waste: see `share_taken`.
+            looked_at: the queries that are looked at, by id.
+        """
+        standing, pools = market.standing, market.pools
+        needs, price = _needs(
+            self.station,
+            self.operator_key,
+            self.filled,
+            self.backhaul,
+            self.most,
+            standing.left,
+            standing.takes.pool,
+            standing.takes.units,
+            market.prices,
+            pools.capacity - standing.taken,
+            waste,
+        )
+        found = np.zeros(len(self.number), dtype=bool)
+        first = np.searchsorted(self.query, np.arange(len(found))).tolist()
+        queries = [looked_at.get(query) for query in self.number]
+        rows = np.array([query is not None for query in queries], dtype=bool)
+        plans = np.flatnonzero((needs != HOPELESS) & rows[self.query])
+        plans = plans[np.argsort(price[plans], kind="stable")]
+        left = MOST_HOPEFUL if np.isfinite(self.most).any() else len(found)
+        lacking: set[int] = set()
+        for plan, row, need in zip(
+            plans.tolist(), self.query[plans].tolist(), needs[plans].tolist(), strict=True
+        ):
+            query = queries[row]
+            if query is not None and left and not found[row] and need not in lacking:
+                if desk.fits(query, self.plans[row][plan - first[row]]):
+                    found[row] = True
+                    left -= 1
+                else:
+                    lacking.add(need)
+        return found
+
+
+OF_PLANS = "station", "operator_key", "filled", "backhaul", "most"
+
+
+HOPELESS = -1
+"""In place of what a plan needs."""
+
+MIX = 1_000_003
+"""Multiplier of hashes; a prime."""
+
+
+@compiled
+def _needs(
+    station: Integers,
+    operator_key: Integers,
+    filled: Floats,
+    backhaul: Floats,
+    most: Floats,
+    left: Floats,
+    pool: Integers,
+    units: Floats,
+    prices: Floats,
+    free: Floats,
+    waste: float,
+) -> tuple[Integers, Floats]:
+    """Return what each of M plans needs, as a hash, and what plans cost, each of shape (M,).
+
+    The kinds of the new stations, or the stations that it joins if it needs no new one; HOPELESS
+    where the plan costs more than it may, or takes more of a pool than is free.
+
+    Args:
+        station: see `Refused`, as are the next four.
+        operator_key: see there.
+        filled: see there.
+        backhaul: see there.
+        most: see there.
+        left: see ``Standing.left``.
+        pool: see ``Takes``.
+        units: see ``Takes``.
+        prices: price of a unit of each pool, shape (R,).
+        free: what is left of each, shape (R,).
+        waste: see `share_taken`.
+    """
+    needs = np.zeros(len(station), dtype=np.int64)
+    price, needed = np.empty(len(station)), np.zeros(len(prices))
+    for plan in range(len(station)):
+        price[plan] = backhaul[plan] * prices[-1]
+        needed[:] = 0.0
+        needed[-1] = backhaul[plan]
+        new, joined = 0, 0
+        for operator in range(station.shape[1]):
+            kind, key = station[plan, operator], operator_key[plan, operator]
+            part = filled[plan, operator]
+            if kind < 0 or part <= 0:
+                continue
+            room = room_in(left, kind, key)
+            if part > room + 1e-12:
+                needed[pool[kind]] += np.ceil(part) * units[kind]
+                new = new * MIX + kind + 1
+            else:
+                joined = (joined * MIX + kind + 1) * MIX + key
+            taken = share_taken(part, room, waste)
+            price[plan] += taken * units[kind] * prices[pool[kind]]
+        # Twice the hash, and an odd number where nothing is new, so that the two are told apart.
+        needs[plan] = abs(2 * new) if new else abs(2 * joined + 1)
+        # A little more is let pass, as sums depend on the order in which they are added up.
+        if not price[plan] <= most[plan] * (1 + 1e-9):
+            needs[plan] = HOPELESS
+        for number in range(len(prices)):
+            if needed[number] > 0 and needed[number] > free[number] + 1e-9:
+                needs[plan] = HOPELESS
+    return needs, price
 
 
 @dataclass(frozen=True)
@@ -101,8 +250,9 @@ class Retries:
     Args:
         desk: the desk.
         pause_s: how long a query is left alone after it was refused, unless room became free.
-        refused: queries that are known to bid what was refused before, and are not to be asked: as
-            it is too early, or as they cannot pay for any of their plans.
+        refused: queries that were refused, and are not to be asked: as it is too early, or as no
+            plan of theirs is found that they could pay for and that has room, or as others go
+            first.
     """
 
     desk: Desk
@@ -114,20 +264,37 @@ class Retries:
         return query.id not in self.refused and due(self.desk, query, self.pause_s)
 
 
-def retries(desk: Desk, market: Market, pause_s: float) -> Retries:
-    """Return whom to ask in a call; those that are due and cannot pay are refused once more."""
+def retries(
+    desk: Desk, market: Market, pause_s: float, waste: float, busy: Collection[int]
+) -> Retries:
+    """Return whom to ask in a call; those that are due and have no hope are refused once more.
+
+    Args:
+        desk: the desk.
+        market: the pools.
+        pause_s: see `Retries`.
+        waste: see `share_taken`.
+        busy: queries that are spoken for.
+    """
     known: Refused | None = desk.recall(KEY)
     if known is None:
         return Retries(desk, pause_s, ())
     before = known
-    known = known.without(known.number.keys() - {query.id for query in desk.waiting})
+    waiting = {query.id: query for query in desk.waiting if query.id not in busy}
+    # To be asked whether a plan fits takes a moment, in which a query does not wait.
+    here = {query.id for query in (*desk.waiting, *desk.searching)}
+    known = known.without(known.number.keys() - here)
     early = (desk.now_s < known.failed_s + pause_s) & (desk.trigger not in FREED)
-    poor = ~early & ~known.pay(market.prices)
-    if poor.any():
-        known = replace(known, failed_s=np.where(poor, desk.now_s, known.failed_s))
+    recent = desk.now_s < known.judged_s + KNOWN_FOR_S
+    due_now = known.which(~early & recent) & waiting.keys()
+    looked_at = {query: waiting[query] for query in known.number if query in due_now}
+    rows = np.array([query in looked_at for query in known.number], dtype=bool)
+    hopeless = rows & ~known.hopeful(desk, market, waste, looked_at)
+    if hopeless.any():
+        known = replace(known, failed_s=np.where(hopeless, desk.now_s, known.failed_s))
     if known is not before:
         desk.remember(KEY, known)
-    return Retries(desk, pause_s, known.which(early | poor))
+    return Retries(desk, pause_s, known.which(early | hopeless))
 
 
 def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], float]) -> None:
@@ -135,7 +302,7 @@ def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], fl
 
     Args:
         desk: the desk.
-        bids: bids whose plans are all that the queries will bid as long as they wait.
+        bids: bids of queries for which no more will be profiled as long as they wait.
         most: the most that a plan may cost; see `Scheduler.most`.
     """
     if not bids:

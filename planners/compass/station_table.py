@@ -169,18 +169,15 @@ class StationTable:
         """Return the plans that count."""
         market = self._market
         standing, many = market.standing, len(market.pools.capacity)
-        parts: list[tuple[int, Candidates]] = [
-            (at, candidates)
+        every: list[tuple[int, Candidates]] = [
+            (at, beliefs.candidates(self._shared, least_hope, self._in_force[at]))
             for at, beliefs in enumerate(self._beliefs)
-            for candidates in beliefs.candidates(self._shared, least_hope, self._in_force[at])
-            if len(candidates.number)
         ]
+        parts = [(at, candidates) for at, candidates in every if len(candidates.number)]
         operators = len(self._desk.pipeline.operators)
         query = _joined([np.full(len(each.number), at) for at, each in parts])
         number = _joined([each.number for _, each in parts])
-        configuration = _joined(
-            [np.full(len(each.number), each.configuration) for _, each in parts]
-        )
+        configuration = _joined([each.configuration for _, each in parts])
         sort = _joined([_codes(each.station, each.operator_key) for _, each in parts], operators)
         filled = _joined([each.filled for _, each in parts], operators).astype(np.float64)
         backhaul = _joined([each.backhaul for _, each in parts]).astype(np.float64)

@@ -1,12 +1,25 @@
 """Pools, stations that stand, what plans take of them, and what that costs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.compass.pools import BACKHAUL, Fleet, Pools, Standing, Takes, Uses
+from planners.compass.known import Slowness
+from planners.compass.pools import (
+    BACKHAUL,
+    Fleet,
+    Pools,
+    Standing,
+    Takes,
+    Uses,
+    room_in,
+    share_taken,
+)
+from planners.compass.query_plans import QueryPlans
 from planners.compass.scheduler import FirstComeFirstServed, PriceMatching
 from sim import Choices
 
@@ -126,15 +139,11 @@ class TestTaken:
         ],
     )
     def test_by_hand(self, filled, room, waste, expected):
-        found = Takes.taken(np.array([[filled]]), np.array([[room]]), waste)
-        assert found == pytest.approx(expected)
+        assert share_taken(filled, room, waste) == pytest.approx(expected)
 
     @given(st.floats(0.01, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
     def test_joining_never_takes_more_than_a_new_station(self, filled, room, waste):
-        joined, new = (
-            float(Takes.taken(np.array([[filled]]), np.array([[each]]), waste)[0, 0])
-            for each in (room, 0.0)
-        )
+        joined, new = share_taken(filled, room, waste), share_taken(filled, 0.0, waste)
         assert filled - 1e-12 <= joined <= new <= 1.0 + 1e-12
 
 
@@ -192,36 +201,64 @@ class TestAtADesk:
 
         def act(desk, query, view, pools, takes, plans, filled):
             row = int(np.argmax((view.station[plans] >= 0).sum(axis=1)))
-            mine = np.array([plans[row]])
-            stands = Uses(view.station[mine[0]], view.operator_key[mine[0]], filled[row])
-            made = market(desk, {7: stands})
-            room = made.standing.room(view, mine)
-            np.testing.assert_allclose(room[0], np.ceil(filled[row]) - filled[row])
-            others = np.flatnonzero(view.configuration == 124)
-            assert (made.standing.room(view, others) == 0).all()
-            joined = takes.demand(
-                pools, view, mine, 0.5, Takes.taken(filled[[row]], room, waste=1.0)
-            )
-            new = takes.demand(
-                pools, view, mine, 0.5, Takes.taken(filled[[row]], 0 * room, waste=1.0)
-            )
-            assert (joined[:, :-1] <= new[:, :-1]).all()
-            assert joined[:, :-1].sum() < 0.8 * new[:, :-1].sum()
-            np.testing.assert_allclose(new[0, :-1], made.standing.taken[:-1])
+            stands = Uses(view.station[plans[row]], view.operator_key[plans[row]], filled[row])
+            empty, made = market(desk), market(desk, {7: stands})
+            off = stands.station >= 0
+            room = [
+                room_in(made.standing.left, *each)
+                for each in zip(stands.station[off], stands.operator_key[off], strict=True)
+            ]
+            np.testing.assert_allclose(room, (np.ceil(filled[row]) - filled[row])[off])
+            joins, builds = (taken(desk, query, each, 0) for each in (made, empty))
+            assert joins.keys() == builds.keys()
+            for plan, demand in joins.items():
+                assert (demand <= builds[plan] + 1e-12).all()
+            mine = int(plans[row])
+            assert joins[mine][:-1].sum() < 0.8 * builds[mine][:-1].sum()
+            np.testing.assert_allclose(builds[mine][:-1], made.standing.taken[:-1])
+            np.testing.assert_equal(taken(desk, query, made, 124), taken(desk, query, empty, 124))
 
         at_market(act)
 
     def test_what_plans_cost_is_what_they_take_at_the_prices(self):
         def act(desk, query, view, pools, takes, plans, filled):
-            prices = np.array([0.3, 2.0, 5.0])
-            demand = takes.demand(pools, view, plans, 0.5, filled)
-            cost = takes.priced(view, plans, 0.5, filled, prices)
-            np.testing.assert_allclose(cost, demand @ prices)
-            on_device = (view.station[plans] < 0).all(axis=1)
-            assert (demand[on_device] == 0).all()
-            assert (demand[~on_device].sum(axis=1) > 0).all()
+            dear = replace(market(desk), prices=np.array([0.3, 2.0, 5.0]))
+            time_s = np.tile(operator_time_s(desk, query), (len(desk.pipeline.configurations), 1))
+            cost = QueryPlans(desk, query, dear, view, 1.0, Slowness()).costs(time_s)
+            demands = taken(desk, query, dear, 0)
+            assert set(np.flatnonzero(np.isfinite(cost)).tolist()) & set(plans.tolist()) == set(
+                demands
+            )
+            for plan, demand in demands.items():
+                assert cost[plan] == pytest.approx(float(demand @ dear.prices))
+                on_device = (view.station[plan] < 0).all()
+                assert (demand == 0).all() if on_device else demand.sum() > 0
 
         at_market(act)
+
+    def test_a_plan_whose_station_would_be_too_full_cannot_be_had(self):
+        def act(desk, query, view, pools, takes, plans, filled):
+            slow = operator_time_s(desk, query) * 1.01 / filled.max()
+            found = taken(desk, query, market(desk), 0, slow)
+            too_full = (filled * 1.01 / filled.max() > 1).any(axis=1)
+            assert set(found) == set(plans[~too_full].tolist())
+            assert too_full.any()
+
+        at_market(act)
+
+
+def operator_time_s(desk, query):
+    """Return what profiling the first configuration shows."""
+    return desk.profile(query, desk.pipeline.configurations[0], 32).measurement.operator_mean_s
+
+
+def taken(desk, query, at, configuration, time_s=None):
+    """Return what each plan of a configuration takes of the pools; new stations count whole."""
+    plans = QueryPlans(desk, query, at, desk.view(query, Choices()), 1.0, Slowness())
+    time_s = operator_time_s(desk, query) if time_s is None else time_s
+    number, _, _, demand, price = plans.held(np.array([configuration]), time_s[None])
+    np.testing.assert_allclose(price, demand @ at.prices)
+    return dict(zip(number.tolist(), demand, strict=True))
 
 
 class TestPrices:

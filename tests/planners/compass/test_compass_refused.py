@@ -5,19 +5,39 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from planners.compass.refused import remember_refused, retries
+from planners.compass.pools import Fleet, Market, Pools, Standing, Takes, Uses
+from planners.compass.refused import KNOWN_FOR_S, MOST_HOPEFUL, remember_refused, retries
 from planners.retries import give_up
 
 PAUSE_S = 10.0
+POOLS = Pools(
+    (("cloud", "cores"), ("cloud", "backhaul")),
+    np.array([10.0, 1.0]),
+    np.ones(2),
+    np.ones(2),
+    np.zeros(2),
+    0.8,
+)
+# Stations of one core.
+TAKES = Takes(np.array([0, 0]), np.array([1.0, 0.0]), np.array([1.0, 1.0]))
+WASTE = 0.5
 
 
 class Board:
-    """A desk with a memory, and queries that wait."""
+    """A desk with a memory, queries that wait, and stations of one core.
+
+    Attributes:
+        standing: shares that plans in force fill, each of a station with a key of its own.
+        fitting: whether a machine has room.
+        looks: how often it was asked about that.
+    """
 
     def __init__(self, *waiting):
         self.waiting = [SimpleNamespace(id=number) for number in waiting]
+        self.searching = []
         self.now_s, self.trigger = 0.0, "tick"
         self.memory = {}
+        self.standing, self.fitting, self.looks = (), True, 0
 
     def remember(self, key, value, query=None):
         self.memory[key] = value
@@ -25,32 +45,43 @@ class Board:
     def recall(self, key, query=None):
         return self.memory.get(key)
 
-    def asked(self, price):
-        market = SimpleNamespace(prices=np.array([price, 0.0]))
-        asked = retries(self, market, PAUSE_S)
+    def fits(self, query, plan):
+        self.looks += 1
+        assert plan == f"plan of {query.id}"
+        return self.fitting
+
+    def asked(self, price, busy=()):
+        uses = {-1 - at: station(at, share) for at, share in enumerate(self.standing)}
+        standing = Standing(Fleet.of(uses), TAKES, POOLS)
+        market = Market(POOLS, np.array([price, 0.0]), standing)
+        asked = retries(self, market, PAUSE_S, WASTE, busy)
         return [query.id for query in self.waiting if asked.due(query)]
 
-    def refuse(self, **demands):
-        """Refuse queries, named q0 and so on, for plans of these demands of the first pool."""
+    def refuse(self, most=2.0, **shares):
+        """Refuse queries, named q0 and so on, for plans that fill so much of a station each."""
         bids = []
-        for name, amounts in demands.items():
+        for name, amounts in shares.items():
             [query] = [each for each in self.waiting if each.id == int(name[1:])]
             give_up(self, query)
-            offers = [
-                SimpleNamespace(demand=np.array([amount, 0.0]), feasible=True) for amount in amounts
-            ]
-            bids.append(SimpleNamespace(query=query, offers=offers))
-        remember_refused(self, bids, lambda offer: 2.0 if offer.feasible else 0.5)
+            offers = [SimpleNamespace(uses=station(0, amount), feasible=True) for amount in amounts]
+            plans = [f"plan of {query.id}"] * len(offers)
+            bids.append(SimpleNamespace(query=query, offers=offers, plans=plans))
+        remember_refused(self, bids, lambda _: most)
+
+
+def station(key, filled):
+    return Uses(np.array([0]), np.array([key]), np.array([filled]), 0.0)
 
 
 def test_those_that_were_never_refused_are_asked():
     assert Board(3, 5).asked(price=100.0) == [3, 5]
 
 
-@pytest.mark.parametrize(("price", "asked"), [(3.0, []), (2.0, [1]), (0.5, [0, 1])])
+# Half of what a new station has to spare counts: 0.8 of it cost 0.9, and 0.2 cost 0.6.
+@pytest.mark.parametrize(("price", "asked"), [(3.4, []), (2.3, [1]), (2.2, [0, 1])])
 def test_those_that_can_pay_for_one_of_their_plans_are_asked(price, asked):
     board = Board(0, 1)
-    board.refuse(q0=[4.0, 3.0], q1=[2.0, 1.0])
+    board.refuse(q0=[1.0, 0.8], q1=[0.9, 0.2])
     board.now_s = PAUSE_S
     assert board.asked(price) == asked
 
@@ -75,30 +106,100 @@ def test_the_pause_begins_anew_when_a_query_that_is_due_cannot_pay():
     assert board.asked(price=1.0) == [0]
 
 
+def test_room_in_a_station_makes_a_plan_cheaper():
+    board = Board(0)
+    board.refuse(q0=[0.2])
+    board.now_s = PAUSE_S
+    assert board.asked(price=4.0) == []
+    board.now_s, board.standing = 2 * PAUSE_S, (0.5,)
+    assert board.asked(price=4.0) == [0]
+    board.now_s, board.standing = 3 * PAUSE_S, (0.9,)
+    assert board.asked(price=4.0) == []
+
+
+def test_who_needs_more_than_the_pools_have_left_is_not_asked_nor_is_the_desk():
+    board = Board(0)
+    board.refuse(q0=[0.2])
+    board.now_s, board.standing = PAUSE_S, (0.9,) * 10
+    assert board.asked(price=1.0) == []
+    assert board.looks == 0
+    board.now_s, board.standing = 2 * PAUSE_S, (0.9,) * 9
+    assert board.asked(price=1.0) == [0]
+    assert board.looks == 1
+
+
+def test_who_finds_no_room_on_a_machine_is_not_asked_until_much_later():
+    board = Board(0)
+    board.refuse(q0=[0.2, 0.3])
+    board.now_s, board.fitting = PAUSE_S, False
+    assert board.asked(price=1.0) == []
+    assert board.looks == 1, "about one plan that needs a new station of this kind"
+    board.trigger = "departure"
+    assert board.asked(price=1.0) == []
+    board.now_s = KNOWN_FOR_S
+    assert board.asked(price=1.0) == [0], "others of its plans may have become cheaper"
+
+
+def test_of_many_with_hope_those_with_the_cheapest_plans_are_asked():
+    board = Board(*range(MOST_HOPEFUL + 2))
+    board.refuse(q0=[0.9], **{f"q{1 + at}": [0.1 + 0.01 * at] for at in range(MOST_HOPEFUL + 1)})
+    board.now_s = PAUSE_S
+    assert board.asked(price=1.0) == list(range(1, MOST_HOPEFUL + 1))
+    assert board.asked(price=1.0) == list(range(1, MOST_HOPEFUL + 1)), "the others rest"
+    board.trigger, board.waiting = "departure", [board.waiting[0], board.waiting[-1]]
+    assert board.asked(price=1.0) == [0, MOST_HOPEFUL + 1]
+
+
+def test_all_with_hope_are_asked_where_plans_may_cost_whatever_they_do():
+    board = Board(*range(MOST_HOPEFUL + 2))
+    board.refuse(most=np.inf, **{f"q{at}": [0.9] for at in range(MOST_HOPEFUL + 2)})
+    board.now_s = PAUSE_S
+    assert board.asked(price=1.0) == list(range(MOST_HOPEFUL + 2))
+
+
+def test_who_is_spoken_for_takes_nobodys_place():
+    board = Board(*range(MOST_HOPEFUL + 1))
+    board.refuse(**{f"q{at}": [0.1 + 0.01 * at] for at in range(MOST_HOPEFUL + 1)})
+    board.now_s = PAUSE_S
+    assert board.asked(1.0, busy={0})[-MOST_HOPEFUL:] == list(range(1, MOST_HOPEFUL + 1))
+
+
+def test_who_is_searched_for_is_not_forgotten():
+    board = Board(0)
+    board.refuse(q0=[1.0])
+    board.searching, board.waiting = board.waiting, []
+    board.now_s = PAUSE_S
+    assert board.asked(price=3.0) == []
+    board.searching, board.waiting = [], board.searching
+    assert board.asked(price=3.0) == []
+    board.now_s = 2 * PAUSE_S
+    assert board.asked(price=1.0) == [0]
+
+
 def test_what_a_query_bids_last_counts():
     board = Board(0, 1)
-    board.refuse(q0=[4.0], q1=[4.0])
-    board.refuse(q0=[1.0])
+    board.refuse(q0=[1.0], q1=[1.0])
+    board.refuse(q0=[0.2])
     board.now_s = PAUSE_S
-    assert board.asked(price=1.0) == [0]
+    assert board.asked(price=3.0) == [0]
 
 
 def test_a_query_that_was_served_meanwhile_bids_anew():
     board = Board(0, 1)
-    board.refuse(q0=[4.0], q1=[4.0])
+    board.refuse(q0=[1.0], q1=[1.0])
     first, second = board.waiting
     board.waiting = [second]
     board.now_s = PAUSE_S
-    assert board.asked(price=1.0) == []
+    assert board.asked(price=3.0) == []
     board.waiting = [first, second]
-    assert board.asked(price=1.0) == [0]
+    assert board.asked(price=3.0) == [0]
 
 
 def test_what_a_plan_may_cost_is_asked_of_each_plan():
     board = Board(0, 1)
     for query, probability in zip(board.waiting, (0.9, 0.1), strict=True):
-        offer = SimpleNamespace(demand=np.array([1.0, 0.0]), probability=probability)
-        bid = SimpleNamespace(query=query, offers=[offer])
+        offer = SimpleNamespace(uses=station(0, 1.0), probability=probability)
+        bid = SimpleNamespace(query=query, offers=[offer], plans=[f"plan of {query.id}"])
         remember_refused(board, [bid], lambda offer: 2.0 * offer.probability)
     board.now_s = PAUSE_S
     assert board.asked(price=1.5) == [0]

@@ -12,7 +12,7 @@ from worlds import run, scenario
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
 from planners.compass.known import Offer
-from planners.compass.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes
+from planners.compass.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes, Uses
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import Bid, FirstComeFirstServed, PriceMatching
 from planners.compass.search import CmboSearch
@@ -64,11 +64,14 @@ class Cluster:
         return Market(pools, PriceMatching().prices(pools, standing), standing)
 
 
+NOWHERE = Uses(np.array([-1]), np.array([0]), np.array([0.0]))
+
+
 def bid(number, *plans, feasible=True, probability=1.0):
     """Return a bid by a query for plans that take so many cores and GPUs."""
     plans = [(*each, 0.0) for each in plans]
     offers = [
-        Offer(at, 0, 1.0, 0.9, 1.0, np.array(plan), feasible, probability)
+        Offer(at, 0, 1.0, 0.9, 1.0, NOWHERE, np.array(plan), feasible, probability)
         for at, plan in enumerate(plans)
     ]
     return Bid(SimpleNamespace(id=number), offers, plans)
