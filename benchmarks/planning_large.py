@@ -30,13 +30,16 @@ PARTS = {
     "proposing": ("beliefs.py", "propose"),
     "profiling": ("search.py", "look"),
     "learning": ("beliefs.py", "learn"),
+    "judging plans": ("beliefs.py", "_look_at"),
     "cheapest plan": ("beliefs.py", "cheapest"),
     "offers": ("beliefs.py", "offers"),
     "matching": ("scheduler.py", "award"),
+    "looking at the refused": ("refused.py", "retries"),
     "market": ("compass.py", "_market"),
     "watch and audits": ("runtime.py", "drifted"),
 }
-"""What is measured of a call of the planner; learning and the cheapest plan may make surrogates."""
+"""What is measured of a call of the planner. Learning and the cheapest plan may make surrogates;
+the cheapest plan and offers judge plans."""
 
 
 class Still:
