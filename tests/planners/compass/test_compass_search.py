@@ -392,3 +392,18 @@ class TestOffers:
             made = Searched(cold(most_offers=50), slo=slo, prices=prices)
             usd.append(max(each.usd_per_hour for each in made.offers))
         assert usd[1] <= 0.3 < usd[0]
+
+    def test_there_is_nothing_to_regroup_once_what_was_profiled_is_forgotten(self):
+        """An audit that finds the floor missed forgets it, but for the history."""
+
+        def act(desk):
+            [query] = desk.waiting
+            search, here = CmboSearch(), market(desk)
+            search.run(desk, query, here, 5.0, improve=True)
+            beliefs = search.beliefs(desk, query, here, Found())
+            assert beliefs.configurations.kept_history is not None
+            assert len(beliefs.candidates(range(10), 0.0, now=-1).number) == 0
+            known = search.beliefs(desk, query, here, desk.recall((FOUND, query.id), query))
+            assert len(known.candidates(range(10), 0.0, now=-1).number) > 0
+
+        at_desk(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
