@@ -52,20 +52,24 @@ CASES = {
     ),
     "content": (
         "speech_recognition",
-        "the content of all queries moves by a quarter to its hardest stratum",
+        "the content of all queries moves by two fifths to its hardest stratum",
         (
-            f"+drift.events=[{{kind: content_shift, at_s: {STEP_S:g}, factor: 0.25, share: 1.0}}]",
+            f"+drift.events=[{{kind: content_shift, at_s: {STEP_S:g}, factor: 0.4, share: 1.0}}]",
             "+workload.datasets={VOiCES: 1.0}",
-            "workload.tiers={all: {latency_s: 4.0, accuracy_of_best: 0.8}}",
+            "workload.tiers={all: {latency_s: 4.0, accuracy_of_best: 0.6}}",
+            "cluster=edge_only",
+            "cluster.nodes.edge.count=1",
+            "cluster.nodes.edge.standby=1",
         ),
     ),
 }
 """Application, what happens, and what sets it up.
 
 Chosen by what the ILP on the truth can still serve, which is nearly all. VOiCES is the only data
-set whose content has several strata. The shift lowers the best accuracy on it to about 0.82 of what
-it was; with floors at 0.8 of it, which the tiers of the application would mostly put above, some
-plan still does.
+set whose content has several strata. The shift lowers all accuracies on it to about 0.7 of what
+they were: with floors at 0.6 of the best, the best model keeps them and the smallest, which had
+0.74 of the best, does not. One L4 machine serves the queries of the first half by either, and those
+of the whole run by the smallest only, so that it matters what is believed of it.
 """
 
 ILP_EVERY_S = 10.0

@@ -185,7 +185,13 @@ class Compass(Planner):
         stuck = False
         drifted = [query for query in self.runtime.drifted(desk) if query.id not in busy]
         for query in drifted:
-            offers = self.search.run(desk, query, market, self.budget_s, improve=False)
+            found: Found = desk.recall((FOUND, query.id)) or Found()
+            offers: Sequence[Offer] = self.search.run(
+                desk, query, market, self.budget_s, improve=False
+            )
+            if not found.shown:  # Its content has changed; what serves it may still do.
+                now = self._now(desk, market, query)
+                offers = self.scheduler.better(market, query, offers, now)
             if offers and offers[0].feasible and not self._move(desk, market, query, offers):
                 desk.remember((STUCK, query.id), True)
                 stuck = True

@@ -8,13 +8,14 @@ floor.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.known import Found, Slowness
+from planners.compass.known import Found, Shown, Slowness
 from planners.compass.pools import Pools, Uses, takes_of
 from planners.compass.profiler import decided, simple_mean
 from planners.compass.query_plans import loaded_factors
@@ -26,8 +27,19 @@ Floats = NDArray[np.float64]
 
 IN_FORCE = "compass in force"
 AUDITS = "compass audits"
+DRIFTED = "compass drifted"
+"""When the content of queries was last found to have changed, by data set."""
+
+COMMON_WITHIN_S, COMMON_SHARE = 120.0, 0.05
+"""Drift is taken to befall a data set if it was found in this share of its queries so recently."""
+
+LIKELY_ALPHA = 0.05
+"""Level at which drift of a query is found where it is likely, since others of its kind drifted."""
+
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
-AUDITS_KEPT = 4
+AUDITS_TESTED = (1, 2, 4, 8, 16)
+"""Numbers of last audits that are tested together: a large step shows in the last one alone, and a
+small one in many, but only if those before the step are not among them."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +108,15 @@ class Watch(Runtime):
     Args:
         audit_every_s: least time between two audits of a query; 0 for no audits. Rare ones find an
             accuracy step late, frequent ones take profiling lanes from new queries.
-        audit_samples: items of each audit; the last four are tested together.
+        audit_samples: items of each audit; see `AUDITS_TESTED`.
         audit_share: share of a query's time that its audits may take: where items take long, audits
             are rarer than ``audit_every_s``.
-        alpha: level of an audit's two-sided test, of which only the lower side raises an alarm.
+        alpha: level of an audit's two-sided test against the floor, of which only the lower side
+            raises an alarm.
+        drift_alpha: level of its two-sided test against what profiling has shown. Where the content
+            has changed, all that was profiled is of the past, even if the floor is still met: other
+            queries, and later searches, would go by it. Found sooner than a missed floor, as that
+            is mostly nearer. A false alarm costs one more search, so that it should be rare.
         slack: part of a window's allowed misses that are let pass without a reaction; at 0 every
             bad window is acted upon.
 
@@ -111,6 +128,7 @@ class Watch(Runtime):
     audit_samples: int = 48
     audit_share: float = 0.02
     alpha: float = 0.01
+    drift_alpha: float = 0.001
     slack: float = 0.0
 
     def __post_init__(self) -> None:
@@ -121,8 +139,9 @@ class Watch(Runtime):
             raise ValueError(f"audit_samples={self.audit_samples}: must be 1 or more")
         if not 0 < self.audit_share <= 1:
             raise ValueError(f"audit_share={self.audit_share}: must be above 0, and 1 or less")
-        if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha={self.alpha}: must lie between 0 and 1")
+        for name in ("alpha", "drift_alpha"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must lie between 0 and 1")
 
     def drifted(self, desk: Desk) -> list[Query]:
         """Return queries whose last window was bad, or that audits found below the floor."""
@@ -173,7 +192,7 @@ class Watch(Runtime):
         return True
 
     def _inaccurate(self, desk: Desk, query: Query, known: InForce) -> bool:
-        """Tell whether audits find the floor missed; what was profiled is then of the past."""
+        """Tell whether audits raise an alarm; what was profiled is then of the past."""
         floor = query.slo.accuracy
         if floor is None or not self.audit_every_s:
             return False
@@ -185,17 +204,69 @@ class Watch(Runtime):
         left_s = desk.remaining(query)
         estimate = desk.audit(query, self.audit_samples)
         took_s = left_s - desk.remaining(query)
-        parts = (*parts, estimate.measurement.accuracy)[-AUDITS_KEPT:]
-        mean, variance, freedom = simple_mean(np.concatenate(parts))
-        missed = decided(mean, variance, freedom, floor, self.alpha) is False
+        parts = (*parts, estimate.measurement.accuracy)[-AUDITS_TESTED[-1] :]
+        found: Found = desk.recall((FOUND, query.id)) or Found()
+        drift_alpha = LIKELY_ALPHA if _others_drifted(desk, query) else self.drift_alpha
+        seen = found.shown.get(configuration)
+        missed = self._missed(parts, floor)
+        alarm = missed or (seen is not None and _changed(parts, seen, drift_alpha))
+        if seen is not None and _changed(parts, seen, self.drift_alpha):
+            _note_drift(desk, query)
         next_s = desk.now_s + max(self.audit_every_s, took_s / self.audit_share)
-        audits = Audits(configuration, next_s, () if missed else parts)
+        audits = Audits(configuration, next_s, () if alarm else parts)
         desk.remember((AUDITS, query.id), audits)
-        if missed:
+        if alarm:
             desk.renew(query)
-            before: Found = desk.recall((FOUND, query.id)) or Found()
-            desk.remember((FOUND, query.id), Found(slowness=before.slowness))
-        return missed
+            desk.remember((FOUND, query.id), Found(slowness=found.slowness))
+        return alarm
+
+    def _missed(self, parts: Sequence[Floats], floor: float) -> bool:
+        """Tell whether some of the last audits are below the floor; `parts` as in `Audits`."""
+        return any(
+            decided(*simple_mean(np.concatenate(parts[-count:])), floor, self.alpha) is False
+            for count in AUDITS_TESTED
+            if count <= len(parts)
+        )
+
+
+def _changed(parts: Sequence[Floats], seen: Shown, alpha: float) -> bool:
+    """Tell whether some of the last audits differ from those before and what profiling has shown.
+
+    Args:
+        parts: accuracy of the items of each audit, the last one last.
+        seen: what was shown of the configuration.
+        alpha: level of each test, which is two-sided.
+    """
+    for count in AUDITS_TESTED:
+        if count > len(parts):
+            break
+        mean, variance, freedom = simple_mean(np.concatenate(parts[-count:]))
+        reference, its_variance, its_freedom = seen.accuracy, seen.variance, seen.count - 1.0
+        if count < len(parts):
+            before, more, added = simple_mean(np.concatenate(parts[:-count]))
+            weight = its_variance / (its_variance + more)
+            reference += weight * (before - reference)
+            its_variance, its_freedom = (1 - weight) * its_variance, its_freedom + added
+        # The degrees of freedom of the smaller sample are the least that the test could have.
+        variance, freedom = variance + its_variance, min(freedom, its_freedom)
+        if decided(mean, variance, freedom, reference, alpha) is not None:
+            return True
+    return False
+
+
+def _others_drifted(desk: Desk, query: Query) -> bool:
+    """Tell whether the content of so many others of its data set has changed that its own may."""
+    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
+    recent = sum(at_s > desk.now_s - COMMON_WITHIN_S for at_s in alarms)
+    if recent < 2:
+        return False
+    return recent >= COMMON_SHARE * sum(each.dataset == query.dataset for each in desk.running)
+
+
+def _note_drift(desk: Desk, query: Query) -> None:
+    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
+    kept = [at_s for at_s in alarms if at_s > desk.now_s - COMMON_WITHIN_S]
+    desk.remember((DRIFTED, query.dataset), (*kept, desk.now_s))
 
 
 def _device_learned(desk: Desk, query: Query, known: InForce) -> InForce:

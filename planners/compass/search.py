@@ -233,6 +233,9 @@ class CmboSearch(Search):
         configurations = desk.pipeline.configurations
         if len(tried) >= len(configurations):
             return None
+        plan = desk.plan_of(query)
+        if plan is not None and plan.configuration.index not in tried:
+            return plan.configuration  # What serves the query comes first: it may do.
         if not beliefs.configurations.histories and len(tried) < self.initial:
             return self._initial(desk, query, tried)
         desk.think(query, "search_step")
