@@ -1,7 +1,7 @@
 """Figure 17: SLO violations after a step of latency and a step of accuracy.
 
 Queries that stay; in the middle half of the devices become a fifth as fast, or half of the links
-carry a third of what they did, or the content of all moves by a quarter to its hardest stratum.
+carry a third of what they did, or the content of all moves by two fifths to its hardest stratum.
 Followed are the queries that arrived a minute before. Violations are the share of their time whose
 window does not meet the SLO. They are taken to return if they end within 5 points of what they
 were.

@@ -131,13 +131,16 @@ class Beliefs:
             self._payable = self._payable.rows(self._payable.configuration != index)
             self._judged.remove(index)
 
-    def propose(self, excluded: set[int], reference: float | None) -> int | None:
+    def propose(
+        self, excluded: set[int], reference: float | None, least: float = 0.0
+    ) -> int | None:
         """Return the configuration of the plan that promises the largest saving, or None.
 
         Args:
             excluded: configurations that are not wanted.
             reference: loss of the best plan so far; None if there is none. Any feasible plan then
                 saves what serving a query is worth, beside what it saves over dearer ones.
+            least: probability of keeping the SLO from which on a plan counts.
         """
         base, surrogates = self._base, self.configurations.surrogates
         log_time, _ = surrogates.log_time()
@@ -148,7 +151,7 @@ class Beliefs:
         surrogates.reprice(cost, reference)
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
-        plan = surrogates.propose(exclude)
+        plan = surrogates.propose(exclude, least)
         return None if plan is None else int(base.view.configuration[plan])
 
     # What was profiled

@@ -249,11 +249,12 @@ class Cmbo:
         self._cost = cost
         self.reference = above(cost[np.isfinite(cost)]) if reference is None else reference
 
-    def propose(self, exclude: Booleans | None = None) -> int | None:
+    def propose(self, exclude: Booleans | None = None, least: float = 0.0) -> int | None:
         """Return the plan with the largest utility, and of equals the first.
 
         Args:
             exclude: configurations that are not wanted, such as those profiled, shape (C,).
+            least: probability of keeping the SLO from which on a plan counts.
 
         Returns:
             Index of the plan; None if none is left that costs less than the reference and could be
@@ -263,7 +264,7 @@ class Cmbo:
         accurate = probability_above(self._accuracy_bound, mean, sd)
         if exclude is not None:
             accurate = np.where(exclude, 0.0, accurate)
-        chosen = _best(self.reference, self._cost, accurate, self._latency())
+        chosen = _best(self.reference, self._cost, accurate, self._latency(), least)
         return None if chosen < 0 else int(chosen)
 
     def utility(self) -> Floats:
@@ -458,7 +459,7 @@ def _fast(latency: _Latency) -> Floats:
 
 
 @compiled
-def _best(reference: float, cost: Floats, accurate: Floats, latency: _Latency) -> int:
+def _best(reference: float, cost: Floats, accurate: Floats, latency: _Latency, least: float) -> int:
     """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
 
     Latency is the costly part of it. What a plan would save if it were fast for sure tells of most
@@ -470,24 +471,31 @@ def _best(reference: float, cost: Floats, accurate: Floats, latency: _Latency) -
         accurate: probability that configurations are accurate enough; 0 for those that are not
             wanted, shape (C,).
         latency: what is believed of it.
+        least: probability of keeping the SLO from which on a plan counts.
     """
     configuration = latency.configuration
-    top, chosen = 0.0, -1
+    top, first = 0.0, -1
     for plan in range(len(cost)):
         most = max(reference - cost[plan], 0.0) * accurate[configuration[plan]]
-        if most > top:
-            top, chosen = most, plan
-    if chosen < 0:
+        if most > top and accurate[configuration[plan]] >= least:
+            top, first = most, plan
+    if first < 0:
         return -1
-    best = top * _keeps(latency, chosen)
-    for plan in range(len(cost)):
-        most = max(reference - cost[plan], 0.0) * accurate[configuration[plan]]
-        if most < best or most <= 0:
+    # The most promising comes first, so that most others need no look.
+    best, chosen = 0.0, -1
+    for at in range(-1, len(cost)):
+        plan = first if at < 0 else at
+        likely = accurate[configuration[plan]]
+        most = max(reference - cost[plan], 0.0) * likely
+        if most < best or most <= 0 or likely < least:
             continue
-        utility = most * _keeps(latency, plan)
+        likely *= _keeps(latency, plan)
+        utility = max(reference - cost[plan], 0.0) * likely
+        if likely < least or utility <= 0:
+            continue
         if utility > best or (utility == best and plan < chosen):
             best, chosen = utility, plan
-    return chosen if best > 0 else -1
+    return chosen
 
 
 def above(cost: Floats) -> float:

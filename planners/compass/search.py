@@ -100,6 +100,9 @@ class CmboSearch(Search):
         initial: configurations profiled before surrogates are believed where there are no
             histories: the richest first, then at random.
         patience: steps without a better plan after which an improving search ends.
+        least_promise: probability of keeping the SLO from which on a plan is worth profiling; a
+            search ends where none is left. Lower goes on longer for SLOs that hardly any plan
+            meets; below some percent it mostly profiles all there is, in vain.
         most_offers: plans offered of each query.
         confirm_items: items by which the profile of a configuration in force grows at a time, until
             a test at ``confirm_alpha`` can tell, or there are no more; 0 to leave it as the search
@@ -119,6 +122,7 @@ class CmboSearch(Search):
     encoding: Literal["one_hot", "ordinal", "mixed"] = "mixed"
     initial: int = 2
     patience: int = 3
+    least_promise: float = 0.01
     most_offers: int = 8
     confirm_items: int = 192
     confirm_alpha: float = 0.01
@@ -131,6 +135,8 @@ class CmboSearch(Search):
             raise ValueError(f"confirm_items={self.confirm_items}: must be 0 or more")
         if not 0 < self.confirm_alpha < 1:
             raise ValueError(f"confirm_alpha={self.confirm_alpha}: must be above 0, and below 1")
+        if not 0 <= self.least_promise < 1:
+            raise ValueError(f"least_promise={self.least_promise}: must be 0 or more, and below 1")
         for name in ("initial", "patience", "most_offers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
@@ -239,7 +245,7 @@ class CmboSearch(Search):
         if not beliefs.configurations.histories and len(tried) < self.initial:
             return self._initial(desk, query, tried)
         desk.think(query, "search_step")
-        index = beliefs.propose(tried, best)
+        index = beliefs.propose(tried, best, self.least_promise)
         return None if index is None else configurations[index]
 
     def _initial(self, desk: Desk, query: Query, tried: set[int]) -> Configuration:
