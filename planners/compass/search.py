@@ -21,6 +21,10 @@ from sim import Desk
 
 FOUND = "compass found"
 OFFERS = "compass offers"
+LEAST_KNOWN = 8
+"""Profiled configurations from which on surrogates are believed that no other would do: histories
+may have been of no help, and their own model of no data."""
+
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 
 
@@ -100,9 +104,10 @@ class CmboSearch(Search):
         initial: configurations profiled before surrogates are believed where there are no
             histories: the richest first, then at random.
         patience: steps without a better plan after which an improving search ends.
-        least_promise: probability of keeping the SLO from which on a plan is worth profiling; a
-            search ends where none is left. Lower goes on longer for SLOs that hardly any plan
-            meets; below some percent it mostly profiles all there is, in vain.
+        least_promise: probability of keeping the SLO from which on a plan is worth profiling, once
+            `LEAST_KNOWN` configurations are known; a search ends where none is left. Lower goes on
+            longer for SLOs that hardly any plan meets; below some percent it mostly profiles all
+            there is, in vain.
         most_offers: plans offered of each query.
         confirm_items: items by which the profile of a configuration in force grows at a time, until
             a test at ``confirm_alpha`` can tell, or there are no more; 0 to leave it as the search
@@ -245,7 +250,8 @@ class CmboSearch(Search):
         if not beliefs.configurations.histories and len(tried) < self.initial:
             return self._initial(desk, query, tried)
         desk.think(query, "search_step")
-        index = beliefs.propose(tried, best, self.least_promise)
+        least = self.least_promise if len(tried) >= LEAST_KNOWN else 0.0
+        index = beliefs.propose(tried, best, least)
         return None if index is None else configurations[index]
 
     def _initial(self, desk: Desk, query: Query, tried: set[int]) -> Configuration:

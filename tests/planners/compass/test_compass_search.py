@@ -12,7 +12,7 @@ from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
 from planners.compass.known import Found
 from planners.compass.profiler import FixedProfiler
-from planners.compass.search import ENCODINGS, FOUND, OFFERS, CmboSearch, RandomSearch
+from planners.compass.search import ENCODINGS, FOUND, LEAST_KNOWN, OFFERS, CmboSearch, RandomSearch
 from scenarios.random_streams import stream
 from sim.search import CHARGES_S
 
@@ -114,13 +114,24 @@ class TestWhenItEnds:
 
     @pytest.mark.parametrize("patience", [1, 2, 6])
     def test_patience_is_how_many(self, patience):
-        made = Searched(cold(patience=patience), improve=True, slo=EASY)
+        made = Searched(cold(patience=patience, least_promise=0.0), improve=True, slo=EASY)
         best = made.order.index(made.offers[0].configuration)
         assert len(made.order) - 1 - best == patience
 
+    def test_it_ends_where_nothing_promises_to_keep_the_slo(self):
+        """But not before it knows enough to tell."""
+        in_vain = {"latency_s": 0.02, "accuracy": 0.99}
+        on, ended = (
+            Searched(cold(least_promise=least), improve=True, slo=in_vain) for least in (0.0, 0.01)
+        )
+        assert ended.found.exhausted
+        assert LEAST_KNOWN <= len(ended.order) < len(on.order)
+        assert ended.order == on.order[: len(ended.order)]
+        assert not any(offer.feasible for offer in (*on.offers, *ended.offers))
+
     def test_it_takes_up_where_it_left(self):
         """In pieces it profiles the same, and nothing twice."""
-        whole = Searched(cold(patience=8), improve=True, slo=EASY)
+        whole = Searched(cold(patience=8, least_promise=0.0), improve=True, slo=EASY)
 
         class Pieces(CmboSearch):
             def run(self, desk, query, market, seconds, improve):
@@ -128,7 +139,7 @@ class TestWhenItEnds:
                     offers = super().run(desk, query, market, 0.2, improve)
                 return offers
 
-        pieces = Searched(cold(Pieces, patience=8), improve=True, slo=EASY)
+        pieces = Searched(cold(Pieces, patience=8, least_promise=0.0), improve=True, slo=EASY)
         assert 3 <= len(pieces.order) < len(whole.order)
         assert pieces.order[0] == whole.order[0]
         assert pieces.runs["configuration"].n_unique() == len(pieces.order)

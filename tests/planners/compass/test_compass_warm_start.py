@@ -189,14 +189,14 @@ class TestHandOver:
     def test_good_ones_are_weighed_on_and_wrong_ones_are_dropped(self):
         good, wrong = Given(given=(history(),)), Given(given=(history(1 - ACCURACY),))
         for warm_start in (good, wrong):
-            made = searched(warm_start, patience=12)
+            made = searched(warm_start, patience=12, least_promise=0.0)
             assert len(made.found.shown) > 8
         assert max(count for count, histories in good.weighed if histories) >= 8
         assert max(count for count, histories in wrong.weighed if histories) == 4
 
     def test_what_wrong_histories_said_is_forgotten_with_them(self):
         """After that, what is believed is what a cold search believes of the same."""
-        wrong = searched(Given(given=(history(1 - ACCURACY),)), patience=12)
+        wrong = searched(Given(given=(history(1 - ACCURACY),)), patience=12, least_promise=0.0)
         error = np.abs(wrong.kept.accuracy - ACCURACY).mean()
         assert wrong.kept.measured == len(wrong.found.shown)
         assert error < 0.5 * np.abs(1 - 2 * ACCURACY).mean()
@@ -208,7 +208,7 @@ class TestHandOver:
         assert all(histories == 0 for _, histories in cold.weighed)
 
     def test_what_is_kept_is_what_was_believed(self):
-        made = searched(Given(), patience=6)
+        made = searched(Given(), patience=6, least_promise=0.0)
         for index, seen in made.found.shown.items():
             assert made.kept.accuracy[index] == pytest.approx(seen.accuracy, abs=0.1)
             total_s = np.exp(made.kept.log_time[index]).sum()
