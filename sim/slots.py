@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import inlined
+from sim.indexing import index
 
 LEAST = 64
 Item = TypeVar("Item", bound=np.generic)
@@ -74,10 +75,9 @@ def slot_of(table: NDArray[np.int64], number: int) -> int:
         KeyError: if it has no slot.
     """
     at = number - table[0]
-    if at < 0 or at >= len(table) - 1 or table[1 + at] < 0:
+    if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
         raise KeyError
-    slot: int = table[1 + at]
-    return slot
+    return index(table[index(1 + at)])
 
 
 def grown(array: NDArray[Item], size: int) -> NDArray[Item]:

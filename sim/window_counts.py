@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from scenarios.compiled import compiled, inlined
 from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES
+from sim.indexing import index
 from sim.prefetch import AHEAD, CACHE_LINE, prefetch
 from sim.request_rows import (
     ALLOWANCE,
@@ -199,18 +200,18 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
     values = rows.view(np.float64)
     for number in range(done, len(born)):
         if number + AHEAD < len(born):
-            ahead = born[number + AHEAD]
+            ahead = index(born[number + AHEAD])
             prefetch(rows, ahead, QUERY)
             prefetch(rows, ahead, ALLOWANCE)
-        row = born[number]
+        row = index(born[number])
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
-        cell = accounts[slot, NEWEST]
+        cell = index(accounts[slot, NEWEST])
         if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
             if not open_windows(accounts, cells, heads, slot, birth_ns, window_ns):
                 return number
-            cell = accounts[slot, NEWEST]
+            cell = index(accounts[slot, NEWEST])
         while cell and cells[cell, START_NS] > birth_ns:
-            cell = cells[cell, OLDER]
+            cell = index(cells[cell, OLDER])
         heads[BORN_TOTAL] += 1
         accounts[slot, REQUESTS] += 1
         if cell:
@@ -236,11 +237,12 @@ def count_ends(  # noqa: PLR0912, PLR0915
         if heads[FREE_CHUNK] == 0:
             return number
         if number + AHEAD < len(ended):
+            ahead = index(ended[number + AHEAD])
             for column in range(0, rows.shape[1], CACHE_LINE):
-                prefetch(rows, ended[number + AHEAD], column)
-        row = ended[number]
+                prefetch(rows, ahead, column)
+        row = index(ended[number])
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
-        outcome, allowance = rows[row, OUTCOME], values[row, ALLOWANCE]
+        outcome, allowance = index(rows[row, OUTCOME]), values[row, ALLOWANCE]
         latency_ns = rows[row, ENDED] - birth_ns
         bound_ns = bound_of(accounts[slot, BOUND_NS], allowance)
         completed = outcome == IS_COMPLETED
@@ -261,12 +263,12 @@ def count_ends(  # noqa: PLR0912, PLR0915
                 trials[trial, TRIAL_BORN] -= undecided
                 trials[trial, TRIAL_SERVED] += completed
                 trials[trial, TRIAL_ACCURACY] += accuracy
-        cell = accounts[slot, NEWEST]
+        cell = index(accounts[slot, NEWEST])
         while cell and cells[cell, START_NS] > birth_ns:
-            cell = cells[cell, OLDER]
+            cell = index(cells[cell, OLDER])
         if cell == 0:
             continue  # The window was judged, with this request counted as late.
-        before = cells[cell, WINDOW_ENDS + outcome]
+        before = index(cells[cell, WINDOW_ENDS + outcome])
         cells[cell, WINDOW_ENDS + outcome] += 1
         cells[cell, GOOD] += good
         cells[cell, UNDECIDED] += undecided
@@ -277,13 +279,13 @@ def count_ends(  # noqa: PLR0912, PLR0915
         cells[cell, SOJOURN_NS] += latency_ns
         cells[cell, ACCURACY] += accuracy
         for part in range(parts):
-            cells[cell, SUMS + part] += rows[row, first_part + part]
+            cells[cell, index(SUMS + part)] += rows[row, index(first_part + part)]
         if before % PER_CHUNK == 0:
-            chunk = heads[FREE_CHUNK]
+            chunk = index(heads[FREE_CHUNK])
             heads[FREE_CHUNK] = chunks[chunk, OLDER_CHUNK]
             chunks[chunk, OLDER_CHUNK] = cells[cell, LATENCIES]
             cells[cell, LATENCIES] = chunk
-        chunks[cells[cell, LATENCIES], FIRST + before % PER_CHUNK] = latency_ns
+        chunks[index(cells[cell, LATENCIES]), index(FIRST + before % PER_CHUNK)] = latency_ns
     return len(ended)
 
 
