@@ -125,9 +125,9 @@ class SourceBook:
         self._make_room(left + more)
         columns = {"size": block.size, "length": block.length, "allowance": block.allowance}
         for name, values in columns.items():
-            if not len(self._factors[name]) and not (values == 1.0).all():
+            if not len(self._factors[name]) and not _is_one(values):
                 self._factors[name] = np.ones(self._arrivals.shape, dtype=np.float64)
-        if not len(self._variability) and not (block.variability == 1.0).all():
+        if not len(self._variability) and not _is_one(block.variability):
             sources, room = self._arrivals.shape
             self._variability = np.ones((sources, self.operators, room))
         _replace(self._arrivals, row, slice(done, count), block.arrival_ns)
@@ -196,6 +196,11 @@ class SourceBook:
             self._factors["allowance"],
             self._variability,
         )
+
+
+def _is_one(factors: Floats) -> bool:
+    """Tell whether all factors are 1; a view that repeats its first row shows it by that alone."""
+    return bool((factors[: 1 if factors.strides[0] == 0 else None] == 1.0).all())
 
 
 def _replace(array: NDArray[Kind], row: int, kept: slice, more: NDArray[Kind]) -> None:
