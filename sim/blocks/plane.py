@@ -51,7 +51,7 @@ from sim.data_plane import (
     StationSpec,
 )
 from sim.rate_profile import RateProfile
-from sim.request_rows import ENDED, width
+from sim.request_rows import ENDED, OUTCOME, width
 from sim.slots import grown
 from sim.work import NEVER
 
@@ -304,6 +304,7 @@ class BlocksPlane:
         self._pool.rows[slots, ENDED] = self.now_ns
         self._pool.end(slots)
         self._tell()
+        self._pool.rows[slots, OUTCOME] = NONE
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:

@@ -89,7 +89,6 @@ class RowPool:
     def told(self) -> None:
         """Take rows back whose end was told."""
         slots = self.ended[: self.counts[ENDED_COUNT]]
-        self.rows[slots, OUTCOME] = NONE
         if len(self.branches):
             self._forget_branches(slots)
         self._put_back(slots)
