@@ -8,10 +8,12 @@ from sim.blocks.tables import (
     IS_IN_FLIGHT,
     IS_UNSERVED,
     NONE,
-    OUT,
+    Ints,
     Sources,
     Tables,
 )
+from sim.blocks.walk import walk
+from sim.indexing import index
 from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import (
     ALLOWANCE,
@@ -30,9 +32,6 @@ from sim.request_rows import (
 )
 from sim.work import NEVER
 
-MANY = 512
-"""Births after which those born are sent on, while their rows are at hand."""
-
 
 @inlined
 def _fetch_births(sources: Sources, source: int) -> None:
@@ -49,15 +48,15 @@ def _fetch_births(sources: Sources, source: int) -> None:
 
 @in_place
 def give_birth(  # noqa: PLR0912, PLR0915
-    t: Tables, sources: Sources, first: int, until_ns: int
+    t: Tables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
-    """Give birth to requests before the cut, source by source.
+    """Give birth to requests before the cut, source by source, and let each walk at once.
 
     Returns:
-        The source at which to go on, when enough are in ``out`` or rows ran out.
+        The source at which to go on, if rows ran out; else the number of sources.
     """
-    rows, rows_f, free, out, born, counts = t.rows, t.rows_f, t.free, t.out, t.born, t.counts
-    ended, flights = t.ended, t.flights
+    rows, rows_f, free, born, counts = t.rows, t.rows_f, t.free, t.born, t.counts
+    flights = t.flights
     state, segments, arrivals = sources.state, sources.segments, sources.arrivals
     next_ns = sources.next_ns
     active, sizes, lengths = sources.active, sources.size, sources.length
@@ -66,17 +65,17 @@ def give_birth(  # noqa: PLR0912, PLR0915
     any_allowance, any_variability = len(allowances) > 0, len(variability) > 0
     width = rows.shape[1]
     operators = operators_of(width)
-    left, rows_left = counts[OUT], counts[FREE]
-    born_left, ended_left = counts[BORN], counts[ENDED_COUNT]
+    first_part = queueing_at(operators)
+    rows_left, born_left = counts[FREE], counts[BORN]
     i = first
     while i < len(active):
-        source = active[i]
+        source = index(active[i])
         if i + AHEAD < len(active) and next_ns[active[i + AHEAD]] < until_ns:
             _fetch_births(sources, active[i + AHEAD])
         if next_ns[source] >= until_ns:
             i += 1
             continue
-        position, count = state[source].position, state[source].count
+        position, count = index(state[source].position), state[source].count
         close_ns = min(until_ns, state[source].close_ns)
         number = state[source].number
         query, segment = state[source].query, state[source].segment
@@ -93,8 +92,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
             if rows_left == 0:
                 break
             rows_left -= 1
-            slot = free[rows_left]
-            t.times[slot] = at_ns
+            slot = index(free[index(rows_left)])
             rows[slot, QUERY] = query
             rows[slot, NUMBER] = number + position
             rows[slot, ARRIVAL] = at_ns
@@ -103,24 +101,22 @@ def give_birth(  # noqa: PLR0912, PLR0915
             rows_f[slot, SIZE] = sizes[source, position] if any_size else 1.0
             rows_f[slot, LENGTH] = lengths[source, position] if any_length else 1.0
             rows_f[slot, ALLOWANCE] = allowances[source, position] if any_allowance else 1.0
-            for operator in range(operators):
-                rows_f[slot, PARTS + operator] = (
-                    variability[source, operator, position] if any_variability else 1.0
-                )
-            for part in range(queueing_at(operators), width):
-                rows[slot, part] = 0
-            born[born_left] = slot
+            if any_variability:
+                for operator in range(operators):
+                    rows_f[slot, PARTS + operator] = variability[source, operator, position]
+            else:
+                for operator in range(operators):
+                    rows_f[slot, PARTS + operator] = 1.0
+            for part in range(width - first_part):
+                rows[slot, index(first_part + part)] = 0
+            born[index(born_left)] = slot
             born_left += 1
             if visit == NONE:
-                rows[slot, OUTCOME] = IS_UNSERVED
-                rows[slot, ENDED] = at_ns
-                ended[ended_left] = slot
-                ended_left += 1
+                _leave_unserved(t, slot, at_ns)
             else:
                 rows[slot, OUTCOME] = IS_IN_FLIGHT
-                flights[deployment] += 1
-                out[left] = slot
-                left += 1
+                flights[index(deployment)] += 1
+                walk(t, due_ns, slot, index(visit), at_ns, until_ns)
             position += 1
         state[source].position = position
         next_ns[source] = arrivals[source, position] if position < count else NEVER
@@ -128,8 +124,13 @@ def give_birth(  # noqa: PLR0912, PLR0915
         if rows_left == 0 and position < count and arrivals[source, position] < close_ns:
             break
         i += 1
-        if left > MANY:
-            break
-    counts[OUT], counts[FREE] = left, rows_left
-    counts[BORN], counts[ENDED_COUNT] = born_left, ended_left
+    counts[FREE], counts[BORN] = rows_left, born_left
     return i
+
+
+@inlined
+def _leave_unserved(t: Tables, slot: int, at_ns: int) -> None:
+    """End a request that no route is in force for."""
+    t.rows[slot, OUTCOME], t.rows[slot, ENDED] = IS_UNSERVED, at_ns
+    t.ended[index(t.counts[ENDED_COUNT])] = slot
+    t.counts[ENDED_COUNT] += 1

@@ -3,6 +3,7 @@
 from scenarios.compiled import inlined
 from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Tables
+from sim.indexing import index
 from sim.request_rows import DEPLOYMENT, ENDED, OUTCOME
 
 
@@ -17,7 +18,8 @@ def push(t: Tables, stop: int, slot: int, at_ns: int) -> None:
         stops[stop].arriving_first = slot
         stops[stop].in_order = 1
     else:
-        if before(t.rows, at_ns, slot, times[tail], tail):
+        tail = index(tail)
+        if stops[stop].in_order and before(t.rows, at_ns, slot, times[tail], tail):
             stops[stop].in_order = 0
         chain[tail] = slot
     stops[stop].arriving_last = slot
@@ -32,7 +34,7 @@ def wait(t: Tables, stop: int, slot: int) -> None:
     if tail == NONE:
         stops[stop].waiting_first = slot
     else:
-        chain[tail] = slot
+        chain[index(tail)] = slot
     stops[stop].waiting_last = slot
     stops[stop].waiting += 1
 
@@ -46,7 +48,7 @@ def stay(t: Tables, stop: int, slot: int) -> None:
     if tail == NONE:
         stops[stop].serving_first = slot
     else:
-        chain[tail] = slot
+        chain[index(tail)] = slot
     stops[stop].serving_last = slot
 
 
@@ -56,8 +58,8 @@ def end(t: Tables, slot: int, outcome: int, at_ns: int) -> None:
     rows, counts = t.rows, t.counts
     rows[slot, OUTCOME] = outcome
     rows[slot, ENDED] = at_ns
-    t.flights[rows[slot, DEPLOYMENT]] -= 1
-    t.ended[counts[ENDED_COUNT]] = slot
+    t.flights[index(rows[slot, DEPLOYMENT])] -= 1
+    t.ended[index(counts[ENDED_COUNT])] = slot
     counts[ENDED_COUNT] += 1
 
 
@@ -67,10 +69,10 @@ def gather(t: Tables, stop: int, until_ns: int) -> int:
     stops, times, chain, keys, slots = t.stops, t.times, t.chain, t.keys, t.slots
     n, slot = 0, stops[stop].arriving_first
     if stops[stop].in_order:
-        while slot != NONE and times[slot] < until_ns:
+        while slot != NONE and times[index(slot)] < until_ns:
             slots[n] = slot
             n += 1
-            slot = chain[slot]
+            slot = chain[index(slot)]
         stops[stop].arriving_first = slot
         if slot == NONE:
             stops[stop].arriving_last = NONE
@@ -78,12 +80,13 @@ def gather(t: Tables, stop: int, until_ns: int) -> int:
     stops[stop].arriving_first = stops[stop].arriving_last = NONE
     stops[stop].in_order = 1
     while slot != NONE:
-        following = chain[slot]
-        if times[slot] < until_ns:
-            keys[n], slots[n] = times[slot], slot
+        slot = index(slot)
+        following, at_ns = chain[slot], times[slot]
+        if at_ns < until_ns:
+            keys[n], slots[n] = at_ns, slot
             n += 1
         else:
-            push(t, stop, slot, times[slot])
+            push(t, stop, slot, at_ns)
         slot = following
     sort_slots(t.rows, keys, slots, n)
     return n

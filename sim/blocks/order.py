@@ -9,6 +9,7 @@ from sim.blocks.routes import LaidRoute
 from sim.blocks.tables import (
     LINK,
     NONE,
+    SINK,
     STATION,
     Ints,
     Order,
@@ -44,7 +45,7 @@ def arrange(times: Ints, stops: Records, visits: Records, routes: Mapping[int, L
             "the block data plane needs them to lead forward"
         )
     order = order[:count]
-    inline = stops["inline"][order] == 1
+    inline = stops["inline"][order] != SINK
     first = order[inline]
     stops["place"][first] = np.arange(len(first))
     due_ns = np.empty(len(first), dtype=np.int64)
@@ -131,5 +132,5 @@ def _arrange(  # noqa: PLR0912
         one_at_a_time = stops[stop].kind == LINK or (
             stops[stop].kind == STATION and stops[stop].servers == 1 and stops[stop].max_batch == 1
         )
-        stops[stop].inline = one_at_a_time and whence >= 0
+        stops[stop].inline = stops[stop].kind if one_at_a_time and whence >= 0 else SINK
     return count

@@ -53,7 +53,7 @@ from sim.data_plane import (
 from sim.rate_profile import RateProfile
 from sim.request_rows import ENDED, OUTCOME, width
 from sim.slots import grown
-from sim.work import NEVER
+from sim.work import NEVER, NOMINAL
 
 _BLANK = np.zeros((), dtype=STOP)
 for _list in ("arriving", "waiting", "serving"):
@@ -151,6 +151,7 @@ class BlocksPlane:
         row["rate_until_ns"] = NEVER if len(profile.rates) == 1 else profile.starts_ns[1]
         row["steps"] = len(profile.rates)
         row["steps_at"] = self._steps.put(profile.steps)
+        _note_pace(row)
         self._tables = None
         return stop
 
@@ -227,7 +228,9 @@ class BlocksPlane:
         """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
 
         def slow_down(stop: int) -> None:
-            self._stops.rows["slowdown"][stop] = factor
+            row = self._stops.rows[stop]
+            row["slowdown"] = factor
+            _note_pace(row)
 
         self._change(at_ns, station, slow_down)
 
@@ -394,3 +397,9 @@ class BlocksPlane:
                 slots=pool.slots,
             )
         return self._tables
+
+
+def _note_pace(stop: np.void) -> None:
+    """Note whether a stop works at nominal speed from now on."""
+    constant = stop["rate"] == NOMINAL and stop["rate_until_ns"] == NEVER
+    stop["steady"] = constant and stop["slowdown"] == 1.0

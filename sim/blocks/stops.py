@@ -9,6 +9,7 @@ from scenarios.compiled import in_place, inlined
 from sim.blocks.lists import drop_behind, gather, lose_arrivals, stay, wait
 from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import NONE, OUT, Floats, Ints, Records, Tables
+from sim.indexing import index
 from sim.prefetch import AHEAD, prefetch
 from sim.request_rows import (
     PARTS,
@@ -33,20 +34,20 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
         child = 2 * i + 1
         if child >= n:
             break
-        if child + 1 < n and heap[at + child + 1] < heap[at + child]:
+        if child + 1 < n and heap[index(at + child + 1)] < heap[index(at + child)]:
             child += 1
-        if heap[at + child] >= value:
+        if heap[index(at + child)] >= value:
             break
-        heap[at + i] = heap[at + child]
+        heap[index(at + i)] = heap[index(at + child)]
         i = child
-    heap[at + i] = value
+    heap[index(at + i)] = value
 
 
 @inlined
 def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, operator: int) -> int:
     """Return how long a request would be served alone, at nominal speed."""
     mean = visits[visit].mean
-    return whole(mean * rows_f[slot, SIZE] * rows_f[slot, PARTS + operator])
+    return whole(mean * rows_f[slot, SIZE] * rows_f[slot, index(PARTS + operator)])
 
 
 @inlined
@@ -59,9 +60,7 @@ def cross(t: Tables, slot: int, visit: int, link: int, now_ns: int) -> int:
     stops[link].free_ns = free_ns
     arrival_ns = free_ns + stops[link].propagation_ns
     transfer = transfer_at(operators_of(rows.shape[1])) + visits[visit].operator
-    rows[slot, transfer] += arrival_ns - now_ns
-    rows[slot, VISIT] = visit + 1
-    t.times[slot] = arrival_ns
+    rows[slot, index(transfer)] += arrival_ns - now_ns
     return int(arrival_ns)
 
 
@@ -70,13 +69,10 @@ def serve_alone(
     t: Tables, slot: int, visit: int, station: int, entered_ns: int, freed_ns: int, start_ns: int
 ) -> int:
     """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
-    rows, stops = t.rows, t.stops
-    operator = t.visits[visit].operator
+    operator = index(t.visits[visit].operator)
     work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, operator)
-    finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, 1.0)
-    _note(rows, slot, operator, entered_ns, freed_ns, start_ns, finish_ns)
-    rows[slot, VISIT] = visit + 1
-    t.times[slot] = finish_ns
+    finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
+    _note(t.rows, slot, operator, entered_ns, freed_ns, start_ns, finish_ns)
     return finish_ns
 
 
@@ -89,11 +85,14 @@ def _finish(
     work_ns: int,
     factor: float,
 ) -> int:
-    duration_ns = batch_ns(work_ns, factor, stops[station].slowdown)
-    if stops[station].rate == NOMINAL and stops[station].rate_until_ns == NEVER:
-        finish_ns = start_ns + duration_ns
+    if stops[station].steady:
+        finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
     else:
-        finish_ns = _done(stops, steps, station, start_ns, duration_ns * NOMINAL)
+        duration_ns = batch_ns(work_ns, factor, stops[station].slowdown)
+        if stops[station].rate == NOMINAL and stops[station].rate_until_ns == NEVER:
+            finish_ns = start_ns + duration_ns
+        else:
+            finish_ns = _done(stops, steps, station, start_ns, duration_ns * NOMINAL)
     stops[station].busy_ns += finish_ns - start_ns
     return finish_ns
 
@@ -128,9 +127,9 @@ def _note(
     finish_ns: int,
 ) -> None:
     operators = operators_of(rows.shape[1])
-    rows[slot, queueing_at(operators) + operator] = max(0, freed_ns - entered_ns)
-    rows[slot, batching_at(operators) + operator] = start_ns - max(entered_ns, freed_ns)
-    rows[slot, compute_at(operators) + operator] = finish_ns - start_ns
+    rows[slot, index(queueing_at(operators) + operator)] = max(0, freed_ns - entered_ns)
+    rows[slot, index(batching_at(operators) + operator)] = start_ns - max(entered_ns, freed_ns)
+    rows[slot, index(compute_at(operators) + operator)] = finish_ns - start_ns
 
 
 # Links and stations, taken through a block
@@ -143,11 +142,13 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
     for i in range(n):
-        slot = t.slots[i]
+        slot = index(t.slots[i])
         if i + AHEAD < n:
             prefetch(rows, t.slots[i + AHEAD], VISIT)
             prefetch(rows, t.slots[i + AHEAD], SIZE)
-        cross(t, slot, rows[slot, VISIT], link, t.times[slot])
+        visit = index(rows[slot, VISIT])
+        t.times[slot] = cross(t, slot, visit, link, t.times[slot])
+        rows[slot, VISIT] = visit + 1
         out[left] = slot
         left += 1
     t.counts[OUT] = left
@@ -162,11 +163,11 @@ def take_station(t: Tables, station: int, until_ns: int) -> None:
     if stops[station].failed:
         lose_arrivals(t, n)
         return
-    for i in range(n):
-        wait(t, station, t.slots[i])
     if stops[station].max_batch == 1:
-        _serve_singly(t, station, until_ns)
+        _serve_singly(t, station, n, until_ns)
     else:
+        for i in range(n):
+            wait(t, station, t.slots[i])
         start_ns = _next_start(t, station)
         while start_ns < until_ns:
             _serve_batch(t, station, start_ns, until_ns)
@@ -236,36 +237,49 @@ def release(t: Tables, station: int, until_ns: int) -> None:
 
 
 @inlined
-def _serve_singly(t: Tables, station: int, until_ns: int) -> None:
-    """Serve request by request, each on the server that has been free longest."""
-    rows, stops, out, servers = t.rows, t.stops, t.out, t.servers
-    several, at = stops[station].servers, stops[station].servers_at
-    left = t.counts[OUT]
-    slot, served = stops[station].waiting_first, 0
+def _serve_singly(t: Tables, station: int, n: int, until_ns: int) -> None:
+    """Serve request by request: first those that wait, then the first ``n`` of ``slots``."""
+    stops = t.stops
+    slot = stops[station].waiting_first
     while slot != NONE:
-        entered_ns = t.times[slot]
-        freed_ns = stops[station].free_ns if several == 1 else servers[at]
-        start_ns = max(entered_ns, freed_ns)
-        if start_ns >= until_ns:
+        following = t.chain[index(slot)]
+        if not _serve_next(t, station, index(slot), until_ns):
             break
-        following = t.chain[slot]
-        finish_ns = serve_alone(t, slot, rows[slot, VISIT], station, entered_ns, freed_ns, start_ns)
-        if several == 1:
-            stops[station].free_ns = finish_ns
-        else:
-            replace_least(servers, at, several, finish_ns)
-        if finish_ns < until_ns:
-            out[left] = slot
-            left += 1
-        else:
-            stay(t, station, slot)
         slot = following
-        served += 1
+        stops[station].waiting -= 1
     stops[station].waiting_first = slot
-    stops[station].waiting -= served
+    arrived = 0
     if slot == NONE:
         stops[station].waiting_last = NONE
-    t.counts[OUT] = left
+        while arrived < n and _serve_next(t, station, index(t.slots[arrived]), until_ns):
+            arrived += 1
+    for i in range(arrived, n):
+        wait(t, station, t.slots[i])
+
+
+@inlined
+def _serve_next(t: Tables, station: int, slot: int, until_ns: int) -> bool:
+    """Serve a request on the server that has been free longest, if that is free before the cut."""
+    rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
+    several, at = stops[station].servers, index(stops[station].servers_at)
+    entered_ns = times[slot]
+    freed_ns = stops[station].free_ns if several == 1 else servers[at]
+    start_ns = max(entered_ns, freed_ns)
+    if start_ns >= until_ns:
+        return False
+    visit = index(rows[slot, VISIT])
+    finish_ns = serve_alone(t, slot, visit, station, entered_ns, freed_ns, start_ns)
+    times[slot], rows[slot, VISIT] = finish_ns, visit + 1
+    if several == 1:
+        stops[station].free_ns = finish_ns
+    else:
+        replace_least(servers, at, several, finish_ns)
+    if finish_ns < until_ns:
+        t.out[index(t.counts[OUT])] = slot
+        t.counts[OUT] += 1
+    else:
+        stay(t, station, slot)
+    return True
 
 
 @inlined

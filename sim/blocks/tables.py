@@ -43,16 +43,17 @@ INT, FLOAT = np.int64, np.float64
 # What is read of a stop for each request that passes comes first, to lie in one line of a cache.
 STOP = _record(
     256,
-    inline=INT,  # whether its arrivals come in order from one place, so that none must be awaited
-    kind=INT,
+    inline=INT,  # its kind, if arrivals come in order from one place, so that none must be awaited
+    failed=INT,
     free_ns=INT,  # when the link, or the only server, is free again
+    steady=INT,  # whether it works at nominal speed throughout, without a slowdown
     rate=INT,  # at present
     rate_until_ns=INT,  # when its rate changes
     propagation_ns=INT,
-    waiting_first=INT,  # those that wait to be served, in order
-    failed=INT,
-    slowdown=FLOAT,
     busy_ns=INT,  # of service begun, summed over servers
+    kind=INT,
+    slowdown=FLOAT,
+    waiting_first=INT,  # those that wait to be served, in order
     arriving_first=INT,  # those that come from elsewhere and were not taken in yet
     arriving_last=INT,
     in_order=INT,  # whether they are in order

@@ -1,19 +1,18 @@
 """How requests travel within a block: born at sources, from stop to stop, to their end."""
 
-from scenarios.compiled import in_place, inlined
+from scenarios.compiled import in_place
 from sim.blocks.births import give_birth
 from sim.blocks.branches import settle, take_fork, take_join
 from sim.blocks.disciplines import take_ranked
 from sim.blocks.generation import take_generation
-from sim.blocks.lists import end, push, stay, wait
+from sim.blocks.lists import end, push
 from sim.blocks.order import next_ns
-from sim.blocks.stops import cross, order_out, serve_alone, take_bounded, take_link, take_station
+from sim.blocks.stops import order_out, take_bounded, take_link, take_station
 from sim.blocks.tables import (
     BOUNDED,
     FORK,
     GENERATION,
     IS_COMPLETED,
-    IS_LOST,
     JOIN,
     LINK,
     NONE,
@@ -26,11 +25,10 @@ from sim.blocks.tables import (
     Sources,
     Tables,
 )
+from sim.blocks.walk import walk
+from sim.indexing import index
 from sim.prefetch import AHEAD, prefetch, prefetch_record
 from sim.request_rows import SIZE, VISIT
-
-MANY = 96
-"""Births after which those born are sent on, while their rows are at hand."""
 
 
 @in_place
@@ -54,11 +52,11 @@ def move(t: Tables, sources: Sources, order: Order, first: int, until_ns: int) -
         _resume(t, order, until_ns)
         _send_on(t, order.due_ns, until_ns)
     last = len(sources.active)
-    while first < last:
-        first = give_birth(t, sources, first, until_ns)
-        ran_out = t.counts[OUT] <= MANY
-        _send_on(t, order.due_ns, until_ns)
-        if first < last and ran_out:
+    if first < last:
+        first = give_birth(t, sources, order.due_ns, first, until_ns)
+        if len(t.branches) > 0:
+            settle(t)
+        if first < last:
             return first
     first = last + _take_others(t, order, first - last, until_ns)
     if first < last + len(order.others):
@@ -131,20 +129,9 @@ def _take(t: Tables, stop: int, until_ns: int) -> bool:
     return True
 
 
-@inlined
-def note(due_ns: Ints, place: int, at_ns: int) -> None:
-    """Note that an inline stop goes on at a time, if not before."""
-    due_ns[place] = min(due_ns[place], at_ns)
-
-
 @in_place
-def _send_on(  # noqa: PLR0912
-    t: Tables, due_ns: Ints, until_ns: int
-) -> None:
-    """Send rows in ``out`` on, as far as they get before the cut without having to be sorted.
-
-    It is noted when inline stops go on with what they keep beyond the cut.
-    """
+def _send_on(t: Tables, due_ns: Ints, until_ns: int) -> None:
+    """Send rows in ``out`` on."""
     rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[OUT]
     for i in range(n):
@@ -152,44 +139,10 @@ def _send_on(  # noqa: PLR0912
             prefetch(rows, t.out[i + AHEAD], VISIT)
             prefetch(rows, t.out[i + AHEAD], SIZE)
         if i + AHEAD // 2 < n:
-            prefetch_record(stops, visits[rows[t.out[i + AHEAD // 2], VISIT]].stop)
-        slot = t.out[i]
-        now_ns = t.times[slot]
-        while True:
-            visit = rows[slot, VISIT]
-            stop = visits[visit].stop
-            if stop == NONE:
-                if now_ns < until_ns:
-                    end(t, slot, IS_COMPLETED, now_ns)
-                else:
-                    push(t, SINK_STOP, slot, now_ns)
-                break
-            if not stops[stop].inline:
-                push(t, stop, slot, now_ns)
-                break
-            if now_ns >= until_ns:
-                push(t, stop, slot, now_ns)
-                note(due_ns, stops[stop].place, now_ns)
-                break
-            if stops[stop].kind == LINK:
-                now_ns = cross(t, slot, visit, stop, now_ns)
-                continue
-            if stops[stop].failed:
-                end(t, slot, IS_LOST, now_ns)
-                break
-            freed_ns = stops[stop].free_ns
-            start_ns = max(now_ns, freed_ns)
-            if start_ns >= until_ns:
-                t.times[slot] = now_ns
-                wait(t, stop, slot)
-                note(due_ns, stops[stop].place, freed_ns)
-                break
-            now_ns = serve_alone(t, slot, visit, stop, now_ns, freed_ns, start_ns)
-            stops[stop].free_ns = now_ns
-            if now_ns >= until_ns:
-                stay(t, stop, slot)
-                note(due_ns, stops[stop].place, now_ns)
-                break
+            ahead = index(t.out[i + AHEAD // 2])
+            prefetch_record(stops, visits[index(rows[ahead, VISIT])].stop)
+        slot = index(t.out[i])
+        walk(t, due_ns, slot, index(rows[slot, VISIT]), t.times[slot], until_ns)
     t.counts[OUT] = 0
     if len(t.branches) > 0:
         settle(t)
