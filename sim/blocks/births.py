@@ -14,7 +14,7 @@ from sim.blocks.tables import (
 )
 from sim.blocks.walk import walk
 from sim.indexing import index
-from sim.prefetch import AHEAD, prefetch
+from sim.prefetch import AHEAD, CACHE_LINE, prefetch
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
@@ -93,6 +93,10 @@ def give_birth(  # noqa: PLR0912, PLR0915
                 break
             rows_left -= 1
             slot = index(free[index(rows_left)])
+            if rows_left >= AHEAD:
+                ahead = index(free[index(rows_left - AHEAD)])
+                for column in range(0, width, CACHE_LINE):
+                    prefetch(rows, ahead, column)
             rows[slot, QUERY] = query
             rows[slot, NUMBER] = number + position
             rows[slot, ARRIVAL] = at_ns
