@@ -157,7 +157,7 @@ class CmboSearch(Search):
         known = beliefs.configurations
         tried, best, stale, ended = set(known.shown), beliefs.cheapest(), 0, False
         while (best is None or improve) and desk.remaining(query) > until_s:
-            step = self.next(desk, query, beliefs, tried, best)
+            step = _in_force(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
             if step is None:
                 ended = True
                 break
@@ -244,9 +244,6 @@ class CmboSearch(Search):
         configurations = desk.pipeline.configurations
         if len(tried) >= len(configurations):
             return None
-        plan = desk.plan_of(query)
-        if plan is not None and plan.configuration.index not in tried:
-            return plan.configuration  # What serves the query comes first: it may do.
         if not beliefs.configurations.histories and len(tried) < self.initial:
             return self._initial(desk, query, tried)
         desk.think(query, "search_step")
@@ -262,6 +259,14 @@ class CmboSearch(Search):
         rng = stream(self.seed, "compass", query.id, "initial")
         order: list[int] = rng.permutation(len(configurations)).tolist()
         return next(configurations[index] for index in order if index not in tried)
+
+
+def _in_force(desk: Desk, query: Query, tried: set[int]) -> Configuration | None:
+    """Return the configuration that serves a query, which may do, unless it is among some."""
+    plan = desk.plan_of(query)
+    if plan is None or plan.configuration.index in tried:
+        return None
+    return plan.configuration
 
 
 @dataclass(frozen=True)
