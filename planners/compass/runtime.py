@@ -3,43 +3,30 @@
 Latency is watched in windows of telemetry. If one is bad, what was observed on the device, on the
 links and elsewhere is set against what was predicted of each; the ratios correct all further
 predictions for the query, and no configuration needs to be profiled again. Accuracy shows in no
-telemetry: a few items are audited from time to time, and a t-test tells whether it is below the
-floor.
+telemetry: a few items are audited from time to time, and t-tests tell whether it is below the
+floor, or no longer what profiling has shown.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import fsum, isfinite
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planners.compass.audits import TESTED, Audits, Sums, note_drift, others_drifted
 from planners.compass.known import Found, Shown, Slowness
 from planners.compass.pools import Pools, Uses, takes_of
-from planners.compass.profiler import decided, simple_mean
 from planners.compass.query_plans import loaded_factors
 from planners.compass.search import FOUND
 from scenarios.queries import Query
 from sim import Desk, Plan, PlanView, WindowReport
 
-Floats = NDArray[np.float64]
-
 IN_FORCE = "compass in force"
 AUDITS = "compass audits"
-DRIFTED = "compass drifted"
-"""When the content of queries was last found to have changed, by data set."""
-
-COMMON_WITHIN_S, COMMON_SHARE = 120.0, 0.05
-"""Drift is taken to befall a data set if it was found in this share of its queries so recently."""
-
 LIKELY_ALPHA = 0.05
 """Level at which drift of a query is found where it is likely, since others of its kind drifted."""
 
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
-AUDITS_TESTED = (1, 2, 4, 8, 16)
-"""Numbers of last audits that are tested together: a large step shows in the last one alone, and a
-small one in many, but only if those before the step are not among them."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +56,6 @@ class InForce:
     before: "InForce | None" = None
 
 
-@dataclass(frozen=True)
-class Audits:
-    """What audits of a query have shown.
-
-    Args:
-        configuration: index of the configuration that was audited.
-        next_s: when the next is due.
-        accuracy: of the items of the last few, each of shape (items,).
-    """
-
-    configuration: int
-    next_s: float
-    accuracy: tuple[Floats, ...] = ()
-
-
 class Runtime(ABC):
     """Watches deployments."""
 
@@ -108,7 +80,7 @@ class Watch(Runtime):
     Args:
         audit_every_s: least time between two audits of a query; 0 for no audits. Rare ones find an
             accuracy step late, frequent ones take profiling lanes from new queries.
-        audit_samples: items of each audit; see `AUDITS_TESTED`.
+        audit_samples: items of each audit; the last few are tested together.
         audit_share: share of a query's time that its audits may take: where items take long, audits
             are rarer than ``audit_every_s``.
         alpha: level of an audit's two-sided test against the floor, of which only the lower side
@@ -198,75 +170,34 @@ class Watch(Runtime):
             return False
         configuration = known.plan.configuration.index
         audits: Audits = desk.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
-        parts = audits.accuracy if audits.configuration == configuration else ()
         if desk.now_s < max(audits.next_s, known.since_s + self.audit_every_s):
             return False
         left_s = desk.remaining(query)
         estimate = desk.audit(query, self.audit_samples)
         took_s = left_s - desk.remaining(query)
-        parts = (*parts, estimate.measurement.accuracy)[-AUDITS_TESTED[-1] :]
-        found: Found = desk.recall((FOUND, query.id)) or Found()
-        drift_alpha = LIKELY_ALPHA if _others_drifted(desk, query) else self.drift_alpha
-        seen = found.shown.get(configuration)
-        missed = self._missed(parts, floor)
-        alarm = missed or (seen is not None and _changed(parts, seen, drift_alpha))
-        if seen is not None and _changed(parts, seen, self.drift_alpha):
-            _note_drift(desk, query)
         next_s = desk.now_s + max(self.audit_every_s, took_s / self.audit_share)
-        audits = Audits(configuration, next_s, () if alarm else parts)
-        desk.remember((AUDITS, query.id), audits)
+        before = audits.parts if audits.configuration == configuration else ()
+        parts = (*before, Sums.of(estimate.measurement.accuracy))[-TESTED[-1] :]
+        audits = Audits(configuration, next_s, parts)
+        found: Found = desk.recall((FOUND, query.id)) or Found()
+        alarm = self._alarming(desk, query, audits, floor, found.shown.get(configuration))
+        desk.remember((AUDITS, query.id), replace(audits, parts=()) if alarm else audits)
         if alarm:
             desk.renew(query)
             desk.remember((FOUND, query.id), Found(slowness=found.slowness))
         return alarm
 
-    def _missed(self, parts: Sequence[Floats], floor: float) -> bool:
-        """Tell whether some of the last audits are below the floor; `parts` as in `Audits`."""
-        return any(
-            decided(*simple_mean(np.concatenate(parts[-count:])), floor, self.alpha) is False
-            for count in AUDITS_TESTED
-            if count <= len(parts)
-        )
-
-
-def _changed(parts: Sequence[Floats], seen: Shown, alpha: float) -> bool:
-    """Tell whether some of the last audits differ from those before and what profiling has shown.
-
-    Args:
-        parts: accuracy of the items of each audit, the last one last.
-        seen: what was shown of the configuration.
-        alpha: level of each test, which is two-sided.
-    """
-    for count in AUDITS_TESTED:
-        if count > len(parts):
-            break
-        mean, variance, freedom = simple_mean(np.concatenate(parts[-count:]))
-        reference, its_variance, its_freedom = seen.accuracy, seen.variance, seen.count - 1.0
-        if count < len(parts):
-            before, more, added = simple_mean(np.concatenate(parts[:-count]))
-            weight = its_variance / (its_variance + more)
-            reference += weight * (before - reference)
-            its_variance, its_freedom = (1 - weight) * its_variance, its_freedom + added
-        # The degrees of freedom of the smaller sample are the least that the test could have.
-        variance, freedom = variance + its_variance, min(freedom, its_freedom)
-        if decided(mean, variance, freedom, reference, alpha) is not None:
+    def _alarming(
+        self, desk: Desk, query: Query, audits: Audits, floor: float, seen: Shown | None
+    ) -> bool:
+        """Tell whether audits show a missed floor or other content; note the latter for others."""
+        if seen is not None and audits.changed(seen, self.drift_alpha):
+            note_drift(desk, query)
             return True
-    return False
-
-
-def _others_drifted(desk: Desk, query: Query) -> bool:
-    """Tell whether the content of so many others of its data set has changed that its own may."""
-    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
-    recent = sum(at_s > desk.now_s - COMMON_WITHIN_S for at_s in alarms)
-    if recent < 2:
-        return False
-    return recent >= COMMON_SHARE * sum(each.dataset == query.dataset for each in desk.running)
-
-
-def _note_drift(desk: Desk, query: Query) -> None:
-    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
-    kept = [at_s for at_s in alarms if at_s > desk.now_s - COMMON_WITHIN_S]
-    desk.remember((DRIFTED, query.dataset), (*kept, desk.now_s))
+        likely = seen is not None and others_drifted(desk, query)
+        if seen is not None and likely and audits.changed(seen, LIKELY_ALPHA):
+            return True
+        return audits.missed(floor, self.alpha)
 
 
 def _device_learned(desk: Desk, query: Query, known: InForce) -> InForce:

@@ -1,0 +1,61 @@
+"""What audits tell of a query's accuracy."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planners.compass.audits import TESTED, Audits, Sums
+from planners.compass.known import Shown
+from planners.compass.profiler import simple_mean
+
+ITEMS = 48
+
+
+def audits(*means, sd=0.4, seed=0):
+    """Return audits of items with these means."""
+    rng = np.random.default_rng(seed)
+    return Audits(0, 0.0, tuple(Sums.of(rng.normal(mean, sd, ITEMS)) for mean in means))
+
+
+def shown(accuracy, count=400, sd=0.4):
+    return Shown(accuracy, sd**2 / count, True, count, np.ones(2), 0.0, (1.0, 1.0))
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=50), st.integers(1, 49))
+def test_property_sums_have_the_mean_of_all_items(accuracy, first):
+    items = np.array(accuracy)
+    first = min(first, len(items) - 1)
+    sums = Sums.of(items[:first]).and_also(Sums.of(items[first:]))
+    assert sums.mean() == pytest.approx(simple_mean(items), abs=1e-9)
+
+
+def test_a_large_step_shows_in_one_audit_whatever_came_before():
+    before = (0.8,) * 15
+    assert not audits(*before).changed(shown(0.8), 0.001)
+    assert audits(*before, 0.4).changed(shown(0.8), 0.001)
+    assert audits(*before, 0.4).missed(0.7, 0.01)
+
+
+def test_a_small_step_shows_in_many():
+    before = (0.8,) * 8
+    assert not audits(*before, 0.7).changed(shown(0.8), 0.001)
+    assert audits(*before, *(0.7,) * 8).changed(shown(0.8), 0.001)
+
+
+def test_audits_before_make_up_for_a_short_profile():
+    """Sixteen items alone could not tell; the queries that were sure of it are in their place."""
+    short = shown(0.8, count=16)
+    assert not audits(0.6, 0.6).changed(short, 0.001)
+    assert audits(*(0.8,) * 10, 0.6, 0.6).changed(short, 0.001)
+
+
+def test_without_a_change_alarms_are_as_rare_as_told():
+    many = [audits(*(0.8,) * TESTED[-1], seed=seed) for seed in range(400)]
+    alarms = sum(each.changed(shown(0.8), 0.001) for each in many)
+    assert alarms <= 6  # Five tests each, which see much of the same.
+
+
+def test_nothing_was_audited():
+    assert not Audits(0, 0.0).missed(0.5, 0.01)
+    assert not Audits(0, 0.0).changed(shown(0.5), 0.01)
