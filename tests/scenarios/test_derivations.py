@@ -21,7 +21,8 @@ def test_committed_tables_are_what_is_derived(name, tmp_path):
         for column in now.columns:
             here, there = committed[column].to_list(), now[column].to_list()
             if now[column].dtype.is_numeric():
-                assert here == pytest.approx(there, rel=1e-9, nan_ok=True)
+                # One unit of the six digits written, which another processor may round otherwise.
+                assert here == pytest.approx(there, rel=1e-5, nan_ok=True)
             elif column != "note":  # Notes tell fitted figures; the last digit of one may differ.
                 assert here == there
 
