@@ -116,7 +116,7 @@ class Watch(Runtime):
                 raise ValueError(f"{name}={getattr(self, name)}: must lie between 0 and 1")
 
     def drifted(self, desk: Desk) -> list[Query]:
-        """Return queries whose last window was bad, or that audits found below the floor."""
+        """Return queries whose last window was bad, or whose audits raise an alarm."""
         found: list[Query] = []
         for query in desk.running:
             known = serving(desk, query)
@@ -191,12 +191,12 @@ class Watch(Runtime):
         self, desk: Desk, query: Query, audits: Audits, floor: float, seen: Shown | None
     ) -> bool:
         """Tell whether audits show a missed floor or other content; note the latter for others."""
-        if seen is not None and audits.changed(seen, self.drift_alpha):
-            note_drift(desk, query)
-            return True
-        likely = seen is not None and others_drifted(desk, query)
-        if seen is not None and likely and audits.changed(seen, LIKELY_ALPHA):
-            return True
+        if seen is not None:
+            if audits.changed(seen, self.drift_alpha):
+                note_drift(desk, query)
+                return True
+            if others_drifted(desk, query) and audits.changed(seen, LIKELY_ALPHA):
+                return True
         return audits.missed(floor, self.alpha)
 
 

@@ -157,7 +157,7 @@ class CmboSearch(Search):
         known = beliefs.configurations
         tried, best, stale, ended = set(known.shown), beliefs.cheapest(), 0, False
         while (best is None or improve) and desk.remaining(query) > until_s:
-            step = _in_force(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
+            step = _untried(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
             if step is None:
                 ended = True
                 break
@@ -261,8 +261,8 @@ class CmboSearch(Search):
         return next(configurations[index] for index in order if index not in tried)
 
 
-def _in_force(desk: Desk, query: Query, tried: set[int]) -> Configuration | None:
-    """Return the configuration that serves a query, which may do, unless it is among some."""
+def _untried(desk: Desk, query: Query, tried: set[int]) -> Configuration | None:
+    """Return the configuration that serves a query, which may do, unless it was tried."""
     plan = desk.plan_of(query)
     if plan is None or plan.configuration.index in tried:
         return None
