@@ -141,12 +141,13 @@ def both() -> dict[str, float]:
 
 def arrivals(offset_ns: int) -> Iterator[RequestBlock]:
     """Yield births 100 ns apart."""
-    ones: Any = np.ones(FIXED_BLOCK)
+    ones = np.broadcast_to(1.0, FIXED_BLOCK)  # as scenarios draw what does not vary
+    variability = np.broadcast_to(1.0, (FIXED_BLOCK, STAGES))
     last_ns = offset_ns
     while True:
         arrival_ns = last_ns + 100 * np.arange(1, FIXED_BLOCK + 1)
         last_ns = int(arrival_ns[-1])
-        yield RequestBlock(arrival_ns, ones, ones, ones, np.ones((FIXED_BLOCK, STAGES)))
+        yield RequestBlock(arrival_ns, ones, ones, ones, variability)
 
 
 def fixed() -> float:

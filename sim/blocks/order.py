@@ -106,23 +106,26 @@ def _arrange(  # noqa: PLR0912
                 origin[stop] = whence
             elif origin[stop] != whence:
                 origin[stop] = -2
-    count, taken = 0, 0
-    total = 0
+    # A stop is followed by those that it leads to, whose requests caches then still hold.
+    ready = np.empty(n, dtype=np.int64)
+    left, count, total = 0, 0, 0
     for stop in range(n):
         if used[stop]:
             total += 1
             if before[stop] == 0:
-                order[count] = stop
-                count += 1
-    while taken < count:
-        stop = order[taken]
-        taken += 1
+                ready[left] = stop
+                left += 1
+    while left > 0:
+        left -= 1
+        stop = ready[left]
+        order[count] = stop
+        count += 1
         link = first[stop]
         while link != NONE:
             before[target[link]] -= 1
             if before[target[link]] == 0:
-                order[count] = target[link]
-                count += 1
+                ready[left] = target[link]
+                left += 1
             link = following[link]
     if count < total:
         return -1
