@@ -237,7 +237,10 @@ class PriceMatching(ByPrice):
 
     A unit of pool j costs u_j^steepness q_j / t_j, where t_j of it is taken, a share u_j of all,
     and q_j queries use it. So when a pool is full, its price is what a unit is worth: the queries
-    that it serves on average. A query is admitted by the plan of least price, and only if that is
+    that it serves on average. Machines refuse what they have no room for; the backhaul takes more
+    than it can carry, and then serves nobody in time, so that its price goes on rising: at the
+    usual parameters nobody pays for an average share once 1.19 of the pool is taken, which is 0.95
+    of its time. A query is admitted by the plan of least price, and only if that is
     at most ``value``: nobody gets the machines of many others. A running query that pays more than
     that moves to a plan that saves ``gain`` of its price, and has to give way if there is none and
     it pays more than ``evict_above``.
@@ -287,8 +290,8 @@ class PriceMatching(ByPrice):
         return 1.0
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return what a unit of each pool is worth in queries, less where there is room."""
-        busy = np.minimum(1.0, standing.taken / np.maximum(pools.capacity, 1e-9))
+        """Return what a unit of each pool is worth in queries: less with room, more if overfull."""
+        busy = standing.taken / np.maximum(pools.capacity, 1e-9)
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)
 

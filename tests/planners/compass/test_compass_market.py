@@ -281,6 +281,15 @@ class TestPrices:
         shared = standing(*(uses((0, number // 3, 0.3)) for number in range(36)))
         assert PriceMatching().prices(POOLS, shared)[0] == pytest.approx(3.0, abs=0.01)
 
+    def test_a_backhaul_that_carries_more_than_it_can_costs_more_than_it_serves(self):
+        """No machine refuses it, so only its price does."""
+        scheduler = PriceMatching()
+        for share, dearer in ((0.05, 1.0), (0.1, 2.0**scheduler.steepness)):
+            crowd = standing(*(uses((-1, 0, 0.0), backhaul=share) for _ in range(16)))
+            price = scheduler.prices(POOLS, crowd)[-1]
+            assert price * share == pytest.approx(dearer, rel=0.01)
+        assert price * share > scheduler.value, "so nobody else gets as much"
+
     def test_an_idle_pool_costs_little_but_something(self):
         prices = PriceMatching().prices(POOLS, standing())
         assert (prices[:2] > 0).all(), "of machines; links are paid for anyway"
