@@ -7,9 +7,7 @@ from typing import Any
 import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 WIDTH_IN = 7.2
 DPI = 120
@@ -85,18 +83,6 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     widest = 6 + max((len(label) for label in labels), default=0)
     columns = min(len(labels), max(1, LEGEND_CHARACTERS // widest))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-
-
-WIDE = 50.0
-"""Largest over smallest value from which on a short axis has room for powers of ten alone."""
-
-
-def plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis by plain numbers: powers of ten, and if there is room 2 and 5."""
-    low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < WIDE else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
 
 
 def save(figure: Figure, path: Path) -> Path:

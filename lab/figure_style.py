@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lab.figure_data import PARTS
 
@@ -29,6 +30,9 @@ EVENT_COLOR = "firebrick"
 DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
+
+WIDE = 50.0
+"""Largest over smallest value from which on a short axis has room for powers of ten alone."""
 
 
 @contextmanager
@@ -200,3 +204,11 @@ def no_data(figure: Figure, axes: Axes) -> Figure:
 def say_no_data(axes: Axes) -> None:
     """Say in the middle of the axes that there is nothing to see."""
     axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
+
+
+def plain_log(axis: Axis) -> None:
+    """Label a logarithmic axis by plain numbers: powers of ten, and if there is room 2 and 5."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < WIDE else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
+from lab.figure_style import plain_log
+
 WIDTH_IN = 7.2
 DPI = 120
 MOST_GROUPS = 12
@@ -105,6 +107,8 @@ def _agreement(left: Axes, right: Axes, part: pl.DataFrame) -> None:
         axes.plot(ends, exact, color="0.35", lw=1, zorder=0.5)
         axes.set(xscale="log", yscale="log", xlim=(low, high))
     left.set_ylim(low, high)
+    for axis in (left.xaxis, left.yaxis, right.xaxis):
+        plain_log(axis)
     off = np.abs(np.log(part["ratio"].to_numpy())).max()
     widest = max(1.25, 1.1 * np.exp(off))
     marks = (0.8, 1, 1.25) if widest < 2.5 else (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100)

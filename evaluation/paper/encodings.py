@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evaluation.figures import canvas, curves, legend_below, plain_log, save
+from evaluation.figures import canvas, curves, legend_below, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
 from evaluation.paper.belief_probe import COLD, errors
@@ -21,6 +21,7 @@ from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict
 from evaluation.store import each_cell
 from lab.comparison import estimate, holm
+from lab.figure_style import plain_log
 from lab.wording import probability
 
 APPLICATIONS = {

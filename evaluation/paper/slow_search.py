@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from evaluation.figures import canvas, curves, legend_below, plain_log, save
+from evaluation.figures import canvas, curves, legend_below, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
 from evaluation.measures import totals
@@ -22,6 +22,7 @@ from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.user_probe import prices
 from evaluation.store import each_cell
+from lab.figure_style import plain_log
 
 BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (BUDGET, LEAST, QUERIES))

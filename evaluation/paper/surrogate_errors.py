@@ -13,13 +13,14 @@ from pathlib import Path
 import polars as pl
 
 from evaluation import surrogates
-from evaluation.figures import canvas, curves, plain_log, save
+from evaluation.figures import canvas, curves, save
 from evaluation.grid import Job
 from evaluation.paired import Interval, ratio_interval
 from evaluation.paper.belief_probe import AT, COLD, COMBINED, HISTORIES, errors
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above, below
 from evaluation.store import each_cell
+from lab.figure_style import plain_log
 
 LATENCY = {"fig08_latency_speech": "speech", "fig08_latency_tracking": "tracking"}
 WARM = {"fig08_warm_speech": "speech", "fig08_warm_tracking": "tracking"}

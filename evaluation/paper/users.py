@@ -16,7 +16,7 @@ import polars as pl
 import seaborn as sns
 from numpy.typing import NDArray
 
-from evaluation.figures import canvas, plain_log, save
+from evaluation.figures import canvas, save
 from evaluation.grid import Job
 from evaluation.markdown import table
 from evaluation.paired import mean_interval, ratio_interval
@@ -24,6 +24,7 @@ from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.user_probe import users
 from evaluation.store import each_cell
+from lab.figure_style import plain_log
 from lab.wording import number
 
 Floats = NDArray[np.float64]
