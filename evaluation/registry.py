@@ -8,6 +8,7 @@ import polars as pl
 
 from evaluation import (
     ablations,
+    backhaul,
     caps,
     drift,
     headline,
@@ -37,6 +38,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "headline": headline,
     "caps": caps,
     "ablations": ablations,
+    "backhaul": backhaul,
     "drift": drift,
     "near_optimal": near_optimal,
     "profiling": profiling,
