@@ -29,7 +29,7 @@ from sim.request_rows import (
     ENDED,
     OUTCOME,
     QUERY,
-    queueing_at,
+    part_columns,
     width,
 )
 
@@ -68,7 +68,8 @@ class Load:
         rows[born, ARRIVAL] = number * NS_PER_S + rng.integers(NS_PER_S, size=self.count)
         latency_ns = rng.integers(1, 2 * NS_PER_S, self.count)
         rows[born, ENDED] = rows[born, ARRIVAL] + latency_ns
-        rows[born, queueing_at(OPERATORS) :] = latency_ns[:, None] // (4 * OPERATORS + 1)
+        columns = part_columns(OPERATORS)
+        rows[np.ix_(born, columns)] = latency_ns[:, None] // len(columns)
         under_way = np.concatenate([self.under_way, born])
         over = rows[under_way, ENDED] < (number + 1) * NS_PER_S
         ended, self.under_way = under_way[over], under_way[~over]

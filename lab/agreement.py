@@ -31,7 +31,7 @@ from sim.request_rows import (
     QUERY,
     VISIT,
     RequestRecord,
-    queueing_at,
+    part_columns,
     records,
 )
 from sim.world import World
@@ -234,7 +234,7 @@ def _blank(rows: Ints, operators: int) -> None:
     """Clear what data planes may leave as they like: what is private, parts of the unfinished."""
     rows[:, VISIT] = 0
     unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
-    rows[unfinished, queueing_at(operators) :] = 0
+    rows[np.ix_(unfinished, part_columns(operators))] = 0
 
 
 def _of(rows: Ints, query: int, number: int) -> Ints:

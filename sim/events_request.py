@@ -12,7 +12,16 @@ from simpy.events import NORMAL, EventPriority
 from scenarios.cluster import EDF, FIFO, PRIORITY
 from sim.clock import Clock
 from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED
-from sim.request_rows import ENDED, QUERY, SIZE, queueing_at, width
+from sim.request_rows import (
+    ALLOWANCE,
+    ENDED,
+    LENGTH,
+    QUERY,
+    SIZE,
+    part_columns,
+    variability_columns,
+    width,
+)
 from sim.work import NEVER, deadline_ns
 
 LOW = EventPriority(NORMAL + 1)
@@ -120,13 +129,17 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
     )
     factors = ((each.size, each.length, each.allowance, *each.variability) for each in requests)
     parts = (
-        (*each.queueing_ns, *each.batching_ns, *each.compute_ns, *each.transfer_ns)
+        chain(
+            *zip(each.queueing_ns, each.batching_ns, each.compute_ns, each.transfer_ns),  # noqa: B905
+            each.transfer_ns[-1:],
+        )
         for each in requests
     )
-    first_part, values = queueing_at(operators), rows.view(np.float64)
     rows[:, QUERY : ENDED + 1] = _table(known, np.int64, len(requests))
-    values[:, SIZE:first_part] = _table(factors, np.float64, len(requests))
-    rows[:, first_part:] = _table(parts, np.int64, len(requests))
+    rows.view(np.float64)[:, [SIZE, LENGTH, ALLOWANCE, *variability_columns(operators)]] = _table(
+        factors, np.float64, len(requests)
+    )
+    rows[:, part_columns(operators)] = _table(parts, np.int64, len(requests))
     return rows
 
 

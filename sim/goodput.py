@@ -111,8 +111,9 @@ class Verdicts:
         latencies_s: quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest
             rank: the smallest latency that this share of the counted requests kept; those that
             never completed count as infinitely late.
-        parts_ns: sums over the completed requests: queueing, batching and compute by operator,
-            transfer by operator and of the answer, shape (n, 4 operators + 1).
+        parts_ns: sums over the completed requests of queueing, batching, compute and transfer, by
+            operator, shape (n, operators, 4).
+        answer_ns: sum over the completed requests of the transfer of the answer.
         accuracy: mean expected accuracy of what was served; nan if nothing was.
         met: whether every part of the SLO held.
         latency_met: whether the latency part held.
@@ -134,6 +135,7 @@ class Verdicts:
     sojourn_ns: Ints
     latencies_s: Floats
     parts_ns: Ints
+    answer_ns: Ints
     accuracy: Floats
     met: Bools
     latency_met: Bools
@@ -429,7 +431,8 @@ class GoodputBook:
                 cost_usd=values[:, COST_USD],
                 sojourn_ns=window[:, SOJOURN_NS],
                 latencies_s=np.where(infinite, np.inf, latencies_ns / NS_PER_S),
-                parts_ns=window[:, SUMS:],
+                parts_ns=window[:, SUMS:-1].reshape(len(slots), -1, 4),
+                answer_ns=window[:, -1],
                 accuracy=accuracy,
                 met=met,
                 latency_met=latency_met,

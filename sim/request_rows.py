@@ -1,13 +1,11 @@
 """How requests are laid out as rows of one int64 array, in which data planes tell of them.
 
-Float columns are the same memory seen as float64: ``rows.view(np.float64)``. After the columns
-named below come the parts of a request's time, one entry per operator of the application each:
-``variability`` (float, a factor on its service time), ``queueing``, ``batching`` and ``compute``
-(nanoseconds), and ``transfer`` (nanoseconds), whose additional last entry is the answer's way back.
+A row is made of lines of a processor's cache, 8 columns each: the first has what every stop needs,
+and then there is one for each operator of the application, which only the stops that serve it need.
+Float columns are the same memory seen as float64: ``rows.view(np.float64)``.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,48 +29,60 @@ ENDED = 6
 """When the request ended, in nanoseconds; for one in flight, the horizon."""
 SIZE = 7
 """Float: its size over the mean."""
-LENGTH = 8
+LINE = 8
+"""Columns of a line."""
+
+# Columns from the first of an operator's on; see ``line_of``.
+VARIABILITY = 0
+"""Float: a factor on its service time at this operator."""
+QUEUEING = 1
+"""Waiting while all servers were busy, in nanoseconds, as are all below."""
+BATCHING = 2
+"""Waiting for a batch to fill."""
+COMPUTE = 3
+"""Being served."""
+TRANSFER = 4
+"""On links towards this operator."""
+
+# In the room that the first operator leaves.
+LENGTH = LINE + 5
 """Float: the length of its output over the mean."""
-ALLOWANCE = 9
+ALLOWANCE = LINE + 6
 """Float: how many times the latency bound it may take, see ``RequestBlock``."""
-PARTS = 10
-"""The first column of ``variability``."""
+ANSWER = LINE + 7
+"""On links on the answer's way back."""
 
 
 @compiled
-def queueing_at(operators: int) -> int:
-    """Return the first column of ``queueing``: waiting while all servers were busy."""
-    return PARTS + operators
-
-
-@compiled
-def batching_at(operators: int) -> int:
-    """Return the first column of ``batching``: waiting for a batch to fill."""
-    return PARTS + 2 * operators
-
-
-@compiled
-def compute_at(operators: int) -> int:
-    """Return the first column of ``compute``: being served."""
-    return PARTS + 3 * operators
-
-
-@compiled
-def transfer_at(operators: int) -> int:
-    """Return the first column of ``transfer``: on links towards each operator, and back."""
-    return PARTS + 4 * operators
+def line_of(operator: int) -> int:
+    """Return the first column of an operator, by its number in the pipeline."""
+    return LINE * (1 + operator)
 
 
 @compiled
 def width(operators: int) -> int:
     """Return how many columns a row has."""
-    return PARTS + 5 * operators + 1
+    return LINE * (1 + operators)
 
 
 @compiled
 def operators_of(width: int) -> int:
     """Return for how many operators a row has columns, the inverse of ``width``."""
-    return (width - PARTS - 1) // 5
+    return width // LINE - 1
+
+
+def variability_columns(operators: int) -> list[int]:
+    """Return the columns of ``VARIABILITY``, by operator."""
+    return [line_of(operator) + VARIABILITY for operator in range(operators)]
+
+
+def part_columns(operators: int) -> list[int]:
+    """Return the columns of the parts of a request's time.
+
+    By operator, ``QUEUEING``, ``BATCHING``, ``COMPUTE`` and ``TRANSFER``; last, ``ANSWER``.
+    """
+    parts = (QUEUEING, BATCHING, COMPUTE, TRANSFER)
+    return [*(line_of(one) + part for one in range(operators) for part in parts), ANSWER]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +129,11 @@ def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRe
         rows: requests, shape (n, width).
         which: indexes of rows, for example of those that ended.
     """
-    operators = (rows.shape[1] - width(0)) // 5
-    parts = [each(operators) for each in (queueing_at, batching_at, compute_at, transfer_at, width)]
+    operators = operators_of(rows.shape[1])
+    columns = part_columns(operators)
     found = []
     for row in rows[which]:
-        values = row.view(np.float64)
-        times = [row[a:b].tolist() for a, b in pairwise(parts)]
+        values, parts = row.view(np.float64), row[columns].tolist()
         found.append(
             RequestRecord(
                 query=int(row[QUERY]),
@@ -136,11 +145,11 @@ def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRe
                 size=float(values[SIZE]),
                 length=float(values[LENGTH]),
                 allowance=float(values[ALLOWANCE]),
-                variability=values[PARTS : queueing_at(operators)].tolist(),
-                queueing_ns=times[0],
-                batching_ns=times[1],
-                compute_ns=times[2],
-                transfer_ns=times[3],
+                variability=values[variability_columns(operators)].tolist(),
+                queueing_ns=parts[:-1:4],
+                batching_ns=parts[1::4],
+                compute_ns=parts[2::4],
+                transfer_ns=[*parts[3::4], parts[-1]],
             )
         )
     return found

@@ -22,14 +22,14 @@ from sim.request_rows import (
     OUTCOME,
     QUERY,
     SIZE,
-    queueing_at,
+    part_columns,
 )
 
 REQUESTS = "requests"
 """Name of the table."""
 
 PARTS = ("queueing_s", "batching_s", "compute_s", "transfer_s")
-"""What a request's time at an operator is made of, in the order of rows."""
+"""What a request's time at an operator is made of, in the order of `part_columns`."""
 
 
 def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataFrame:
@@ -47,8 +47,9 @@ def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataF
     moments = {"arrival_s": ARRIVAL, "ended_s": ENDED}
     factors = {"size": SIZE, "length": LENGTH, "allowance": ALLOWANCE}
     latency_ns = rows[:, ENDED] - rows[:, ARRIVAL]
-    parts_ns = rows[:, queueing_at(len(operators)) :].T
-    times_ns = {"latency_s": latency_ns, **dict(zip(_part_names(operators), parts_ns, strict=True))}
+    parts_ns = rows[:, part_columns(len(operators))].T
+    names = [*(f"{one}_{part}" for one in operators for part in PARTS), f"{ANSWER}_transfer_s"]
+    times_ns = {"latency_s": latency_ns, **dict(zip(names, parts_ns, strict=True))}
     frame = pl.DataFrame(
         {name: rows[:, column] for name, column in whole.items()}
         | {name: rows[:, column] / NS_PER_S for name, column in moments.items()}
@@ -66,17 +67,5 @@ def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataF
         pl.when(pl.col("deployment") >= 0).then("deployment"),
         pl.when(completed).then("latency_s"),
         *factors,
-        *(pl.when(completed).then(name) for name in _column_names(operators)),
+        *(pl.when(completed).then(name) for name in names),
     )
-
-
-def _part_names(operators: Sequence[str]) -> list[str]:
-    """Return the columns of the parts of a request's time, in the order of rows."""
-    names = [f"{operator}_{part}" for part in PARTS for operator in operators]
-    return [*names, f"{ANSWER}_transfer_s"]
-
-
-def _column_names(operators: Sequence[str]) -> list[str]:
-    """Return the same, operator by operator, as a request passes them."""
-    names = [f"{operator}_{part}" for operator in operators for part in PARTS]
-    return [*names, f"{ANSWER}_transfer_s"]

@@ -74,9 +74,9 @@ def operator_columns(verdicts: Verdicts, pipeline: Pipeline) -> Columns:
     some = np.flatnonzero(verdicts.completed)
     means_s = verdicts.mean_s(verdicts.parts_ns)[some]
     names = [*(operator.name for operator in pipeline.operators), ANSWER]
-    n = len(pipeline.operators)
+    answers_s = verdicts.mean_s(verdicts.answer_ns)[some, None]
     answer = np.zeros((len(some), 1))  # The answer's way back is transfer alone.
-    queues, batches, computes, transfers = np.split(means_s, [n, 2 * n, 3 * n], axis=1)
+    queues, batches, computes, transfers = np.moveaxis(means_s, 2, 0)
     return {
         "query": np.repeat([verdicts.queries[at].id for at in some.tolist()], len(names)),
         "window": np.repeat(verdicts.index[some], len(names)),
@@ -84,7 +84,7 @@ def operator_columns(verdicts: Verdicts, pipeline: Pipeline) -> Columns:
         "queueing_s": np.hstack([queues, answer]).ravel(),
         "batching_s": np.hstack([batches, answer]).ravel(),
         "compute_s": np.hstack([computes, answer]).ravel(),
-        "transfer_s": transfers.ravel(),
+        "transfer_s": np.hstack([transfers, answers_s]).ravel(),
     }
 
 

@@ -73,8 +73,8 @@ class Telemetry:
 
     def note(self, verdicts: Verdicts, window_ns: int) -> None:
         """Keep windows that were judged; all of their queries must be known."""
-        n = self._operators
         means_s = verdicts.mean_s(verdicts.parts_ns)
+        queues, batches, computes, transfers = np.moveaxis(means_s, 2, 0)
         figures = np.column_stack(
             [
                 (verdicts.index + 1) * window_ns / NS_PER_S,
@@ -83,8 +83,10 @@ class Telemetry:
                 verdicts.completed,
                 verdicts.mean_s(verdicts.sojourn_ns),
                 verdicts.latencies_s[:, 0],
-                means_s[:, :n] + means_s[:, n : 2 * n],
-                means_s[:, 2 * n :],
+                queues + batches,
+                computes,
+                transfers,
+                verdicts.mean_s(verdicts.answer_ns),
                 verdicts.cost_usd,
             ]
         )

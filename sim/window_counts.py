@@ -23,12 +23,14 @@ from sim.indexing import index
 from sim.prefetch import AHEAD, CACHE_LINE, prefetch
 from sim.request_rows import (
     ALLOWANCE,
+    ANSWER,
     ARRIVAL,
     DEPLOYMENT,
     ENDED,
     OUTCOME,
     QUERY,
-    queueing_at,
+    QUEUEING,
+    line_of,
 )
 from sim.slots import grown, slot_of
 from sim.work import bound_of
@@ -68,9 +70,9 @@ DEPLOYED_NS = 9
 COST_USD = 10  # float
 LATENCIES = 11  # the newest chunk
 WINDOW_ENDS = 12  # requests by outcome
-SUMS = WINDOW_ENDS + len(
-    OUTCOMES
-)  # sums of the parts of completed requests, in their order in rows
+SUMS = WINDOW_ENDS + len(OUTCOMES)
+"""Sums of parts of completed requests: ``PARTS`` by operator, and last the answer's transfer."""
+PARTS = 4  # of a request's time at an operator, from ``QUEUEING`` on
 
 # Columns of trials: what is counted for one deployment
 UNTIL_NS = 0
@@ -105,7 +107,7 @@ class Counts(NamedTuple):
         trials: shape (slots of deployments, TRIAL_WIDTH).
         steps_ns: from when on the accuracies of a deployment hold, shape (slots, steps).
         steps: these accuracies, in 2**-40.
-        cells: shape (c, SUMS + parts).
+        cells: shape (c, SUMS + PARTS x operators + 1).
         chunks: shape (k, CHUNK_WIDTH).
         heads: first free cell, first free chunk; requests born, requests by outcome.
     """
@@ -123,7 +125,7 @@ class Counts(NamedTuple):
 
 def no_counts(operators: int) -> Counts:
     """Return counts of nothing yet, for an application with so many operators."""
-    cells = np.zeros((1, SUMS + 4 * operators + 1), np.int64)
+    cells = np.zeros((1, SUMS + PARTS * operators + 1), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
     return Counts(
         query_slots=np.zeros(1, np.int64),
@@ -231,8 +233,8 @@ def count_ends(  # noqa: PLR0912, PLR0915
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     steps_ns, steps, chunks = counts.steps_ns, counts.steps, counts.chunks
     values = rows.view(np.float64)
-    parts = cells.shape[1] - SUMS
-    first_part = queueing_at((parts - 1) // 4)
+    last = cells.shape[1] - 1
+    operators = (last - SUMS) // PARTS
     for number in range(done, len(ended)):
         if heads[FREE_CHUNK] == 0:
             return number
@@ -278,11 +280,16 @@ def count_ends(  # noqa: PLR0912, PLR0915
             latency_ns = int(np.rint(latency_ns / allowance))
         cells[cell, SOJOURN_NS] += latency_ns
         cells[cell, ACCURACY] += accuracy
-        for part in range(parts):
-            cells[cell, index(SUMS + part)] += rows[row, index(first_part + part)]
+        for operator in range(operators):
+            first, line = SUMS + PARTS * operator, line_of(operator)
+            for part in range(PARTS):
+                cells[cell, index(first + part)] += rows[row, index(line + QUEUEING + part)]
+        cells[cell, last] += rows[row, ANSWER]
         if before % PER_CHUNK == 0:
             chunk = index(heads[FREE_CHUNK])
             heads[FREE_CHUNK] = chunks[chunk, OLDER_CHUNK]
+            for column in range(0, CHUNK_WIDTH, CACHE_LINE):
+                prefetch(chunks, heads[FREE_CHUNK], column)  # No longer in any cache, most likely.
             chunks[chunk, OLDER_CHUNK] = cells[cell, LATENCIES]
             cells[cell, LATENCIES] = chunk
         chunks[index(cells[cell, LATENCIES]), index(FIRST + before % PER_CHUNK)] = latency_ns

@@ -14,21 +14,22 @@ from sim.blocks.tables import (
 )
 from sim.blocks.walk import walk
 from sim.indexing import index
-from sim.prefetch import AHEAD, CACHE_LINE, prefetch
+from sim.prefetch import AHEAD, CACHE_LINE, prefetch, prefetch_record
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
     DEPLOYMENT,
     ENDED,
     LENGTH,
+    LINE,
     NUMBER,
     OUTCOME,
-    PARTS,
     QUERY,
     SIZE,
+    VARIABILITY,
     VISIT,
+    line_of,
     operators_of,
-    queueing_at,
 )
 from sim.work import NEVER
 
@@ -65,11 +66,12 @@ def give_birth(  # noqa: PLR0912, PLR0915
     any_allowance, any_variability = len(allowances) > 0, len(variability) > 0
     width = rows.shape[1]
     operators = operators_of(width)
-    first_part = queueing_at(operators)
     rows_left, born_left = counts[FREE], counts[BORN]
     i = first
     while i < len(active):
         source = index(active[i])
+        if i + 2 * AHEAD < len(active):
+            prefetch_record(state, active[i + 2 * AHEAD])
         if i + AHEAD < len(active) and next_ns[active[i + AHEAD]] < until_ns:
             _fetch_births(sources, active[i + AHEAD])
         if next_ns[source] >= until_ns:
@@ -103,16 +105,14 @@ def give_birth(  # noqa: PLR0912, PLR0915
             rows[slot, DEPLOYMENT] = deployment
             rows[slot, VISIT] = visit
             rows_f[slot, SIZE] = sizes[source, position] if any_size else 1.0
+            for operator in range(operators):
+                line = index(line_of(operator))
+                varies = variability[source, operator, position] if any_variability else 1.0
+                rows_f[slot, line + VARIABILITY] = varies
+                for column in range(1, LINE):
+                    rows[slot, index(line + column)] = 0
             rows_f[slot, LENGTH] = lengths[source, position] if any_length else 1.0
             rows_f[slot, ALLOWANCE] = allowances[source, position] if any_allowance else 1.0
-            if any_variability:
-                for operator in range(operators):
-                    rows_f[slot, PARTS + operator] = variability[source, operator, position]
-            else:
-                for operator in range(operators):
-                    rows_f[slot, PARTS + operator] = 1.0
-            for part in range(width - first_part):
-                rows[slot, index(first_part + part)] = 0
             born[index(born_left)] = slot
             born_left += 1
             if visit == NONE:

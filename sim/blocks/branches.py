@@ -22,12 +22,15 @@ from sim.blocks.tables import (
     Tables,
 )
 from sim.request_rows import (
+    ANSWER,
     DEPLOYMENT,
     ENDED,
     OUTCOME,
+    QUEUEING,
+    TRANSFER,
     VISIT,
+    line_of,
     operators_of,
-    queueing_at,
 )
 
 PART = -3
@@ -41,7 +44,6 @@ def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
     n = gather(t, fork, until_ns)
     at, count = stops[fork].steps_at, stops[fork].steps
     width = rows.shape[1]
-    parts = queueing_at(operators_of(width))
     for i in range(n):
         slot = t.slots[i]
         if counts[FREE] < count - 1:
@@ -57,16 +59,26 @@ def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
             if number > 0:
                 counts[FREE] -= 1
                 branch = t.free[counts[FREE]]
-                for column in range(parts):
+                for column in range(width):
                     rows[branch, column] = rows[slot, column]
-                for column in range(parts, width):
-                    rows[branch, column] = 0
+                _clear(t, branch)
                 t.times[branch] = t.times[slot]
                 rows[branch, OUTCOME] = PART
                 branches[branch].home, branches[branch].failure = home, branches[slot].failure
             rows[branch, VISIT] = t.steps[at + number]
             _go_on(t, branch)
     return True
+
+
+@inlined
+def _clear(t: Tables, slot: int) -> None:
+    """Let a row have spent no time yet."""
+    rows = t.rows
+    for operator in range(operators_of(rows.shape[1])):
+        line = line_of(operator)
+        for column in range(line + QUEUEING, line + TRANSFER + 1):
+            rows[slot, column] = 0
+    rows[slot, ANSWER] = 0
 
 
 @in_place
@@ -111,8 +123,11 @@ def _merged(t: Tables, home: int, a: int, b: int) -> int:
     rows, branches = t.rows, t.branches
     if b == home:
         a, b = b, a
-    for column in range(queueing_at(operators_of(rows.shape[1])), rows.shape[1]):
-        rows[a, column] += rows[b, column]
+    for operator in range(operators_of(rows.shape[1])):
+        line = line_of(operator)
+        for column in range(line + QUEUEING, line + TRANSFER + 1):
+            rows[a, column] += rows[b, column]
+    rows[a, ANSWER] += rows[b, ANSWER]
     one, other = branches[a].failure, branches[b].failure
     # Outcomes are numbered from the worst on, but for the first, which is to be completed.
     branches[a].failure = max(one, other) if min(one, other) == IS_COMPLETED else min(one, other)

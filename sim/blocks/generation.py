@@ -10,15 +10,14 @@ from sim.blocks.disciplines import sheds, wait_by_rank
 from sim.blocks.lists import drop_behind, end, gather, lose_arrivals
 from sim.blocks.tables import FREE, IS_DROPPED, IS_LOST, IS_SHED, NONE, OUT, Records, Tables
 from sim.request_rows import (
+    COMPUTE,
     DEPLOYMENT,
     LENGTH,
     OUTCOME,
-    PARTS,
+    QUEUEING,
     SIZE,
+    VARIABILITY,
     VISIT,
-    compute_at,
-    operators_of,
-    queueing_at,
 )
 from sim.work import NEVER, batch_ns, prompt_ns, whole
 
@@ -69,9 +68,10 @@ def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
     """Queue a request, unless it would never fit, and hold up all that come after it."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
     visit = rows[slot, VISIT]
-    tokens, operator = t.visits[visit].tokens, t.visits[visit].operator
+    tokens, line = t.visits[visit].tokens, t.visits[visit].column
     prompt = whole(t.tokens[tokens].prompt * rows_f[slot, SIZE])
-    left = whole(t.tokens[tokens].output * rows_f[slot, LENGTH] * rows_f[slot, PARTS + operator])
+    varies = rows_f[slot, line + VARIABILITY]
+    left = whole(t.tokens[tokens].output * rows_f[slot, LENGTH] * varies)
     sequences = t.tokens[tokens].sequences
     jobs[slot].prompt, jobs[slot].left, jobs[slot].sequences = prompt, left, sequences
     jobs[slot].kv_tokens = prompt + sequences * left
@@ -139,7 +139,6 @@ def _end_runs(t: Tables, station: int, first: int, last: int, now_ns: int) -> bo
 def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
     """Let requests that are done leave."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
-    operators = operators_of(rows.shape[1])
     steps = engines[engine].steps
     t.stops[station].busy_ns += steps * engines[engine].step_ns
     engines[engine].steps = 0
@@ -158,8 +157,8 @@ def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
                 t.free[counts[FREE]] = slot
                 counts[FREE] += 1
             else:
-                operator = t.visits[rows[slot, VISIT]].operator
-                rows[slot, compute_at(operators) + operator] = now_ns - jobs[slot].admitted_ns
+                line = t.visits[rows[slot, VISIT]].column
+                rows[slot, line + COMPUTE] = now_ns - jobs[slot].admitted_ns
                 rows[slot, VISIT] += 1
                 t.times[slot] = now_ns
                 t.out[counts[OUT]] = slot
@@ -171,7 +170,6 @@ def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
 def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) -> None:
     """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
-    operators = operators_of(rows.shape[1])
     decoding, steps = 0, NEVER
     slot = engines[engine].active_first
     while slot != NONE:
@@ -191,8 +189,8 @@ def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) ->
             models[model].prefill_ns_per_token2,
         )
         jobs[slot].admitted_ns = now_ns
-        operator = t.visits[rows[slot, VISIT]].operator
-        rows[slot, queueing_at(operators) + operator] = now_ns - t.times[slot]
+        line = t.visits[rows[slot, VISIT]].column
+        rows[slot, line + QUEUEING] = now_ns - t.times[slot]
         t.chain[slot] = engines[engine].active_first
         engines[engine].active_first = slot
         slot = following

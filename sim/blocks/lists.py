@@ -2,9 +2,10 @@
 
 from scenarios.compiled import inlined
 from sim.blocks.sorting import before, sort_slots
-from sim.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Tables
+from sim.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Ints, Tables
 from sim.indexing import index
-from sim.request_rows import DEPLOYMENT, ENDED, OUTCOME
+from sim.prefetch import AHEAD, prefetch
+from sim.request_rows import DEPLOYMENT, ENDED, OUTCOME, VISIT
 
 
 @inlined
@@ -61,6 +62,16 @@ def end(t: Tables, slot: int, outcome: int, at_ns: int) -> None:
     t.flights[index(rows[slot, DEPLOYMENT])] -= 1
     t.ended[index(counts[ENDED_COUNT])] = slot
     counts[ENDED_COUNT] += 1
+
+
+@inlined
+def fetch_next(t: Tables, slots: Ints, i: int, n: int) -> None:
+    """Begin to fetch what stops will read of rows soon, from the ``i``-th on of ``n``."""
+    if i + AHEAD < n:
+        prefetch(t.rows, index(slots[i + AHEAD]), VISIT)
+    if i + AHEAD // 2 < n:
+        slot = index(slots[i + AHEAD // 2])
+        prefetch(t.rows, slot, index(t.visits[index(t.rows[slot, VISIT])].column))
 
 
 @inlined

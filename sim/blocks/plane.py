@@ -193,7 +193,9 @@ class BlocksPlane:
         if route is None:
             self._sources.direct(at_ns, query, NONE, NONE)
             return
-        tables = RouteTables(self._stop_of, self._visits, self._tokens, self._add_gate)
+        tables = RouteTables(
+            self._stop_of, self._visits, self._tokens, self._add_gate, self._sources.operators
+        )
         laid = self._routes[route.deployment] = lay_out(query, route, tables)
         for stop, steps in laid.gates.items():
             self._stops.rows["steps"][stop] = len(steps)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from scenarios.application import Tokens
 from sim.blocks.tables import FORK, JOIN, NONE, Table
 from sim.data_plane import Route, Visit
+from sim.request_rows import ANSWER, TRANSFER, line_of
 
 
 class Span(NamedTuple):
@@ -49,12 +50,14 @@ class RouteTables(NamedTuple):
         visits: visits.
         tokens: what visits to language models take.
         add_gate: makes a stop of kind FORK or JOIN.
+        operators: operators of the application.
     """
 
     stop_of: Mapping[tuple[str, int], int]
     visits: Table
     tokens: Table
     add_gate: Callable[[int], int]
+    operators: int
 
 
 def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
@@ -99,9 +102,11 @@ def _add_end(visits: Table, stop: int) -> int:
 def _add(visit: Visit, tables: RouteTables) -> None:
     number = tables.visits.append()
     row = tables.visits.rows[number]
-    row["operator"] = visit.operator
+    row["column"] = line_of(visit.operator)
     if visit.link is not None:
         row["stop"] = tables.stop_of["link", visit.link]
+        answers = visit.operator == tables.operators
+        row["column"] = ANSWER if answers else line_of(visit.operator) + TRANSFER
     elif visit.station is not None:
         row["stop"] = tables.stop_of["station", visit.station]
     if isinstance(visit.mean, Tokens):

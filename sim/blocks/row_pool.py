@@ -16,6 +16,7 @@ from sim.blocks.tables import (
     Floats,
     Ints,
     Records,
+    aligned,
 )
 from sim.request_rows import OUTCOME, width
 from sim.slots import grown
@@ -49,7 +50,9 @@ class RowPool:
         """Double the rows; those in use keep their numbers."""
         old = len(self.rows)
         room = max(LEAST, 2 * old)
-        self.rows = grown(self.rows, room)
+        rows = aligned(room * self.rows.shape[1], np.dtype(np.int64)).reshape(room, -1)
+        rows[:old] = self.rows
+        self.rows = rows
         self.rows[old:, OUTCOME] = NONE
         self.times, self.chain = grown(self.times, room), grown(self.chain, room)
         self.jobs = grown(self.jobs, room)

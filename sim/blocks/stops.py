@@ -6,21 +6,11 @@ data plane lets all arrivals precede dispatch. Rows that leave before the cut ar
 """
 
 from scenarios.compiled import in_place, inlined
-from sim.blocks.lists import drop_behind, gather, lose_arrivals, stay, wait
+from sim.blocks.lists import drop_behind, fetch_next, gather, lose_arrivals, stay, wait
 from sim.blocks.sorting import before, sort_slots
 from sim.blocks.tables import NONE, OUT, Floats, Ints, Records, Tables
 from sim.indexing import index
-from sim.prefetch import AHEAD, prefetch
-from sim.request_rows import (
-    PARTS,
-    SIZE,
-    VISIT,
-    batching_at,
-    compute_at,
-    operators_of,
-    queueing_at,
-    transfer_at,
-)
+from sim.request_rows import BATCHING, COMPUTE, QUEUEING, SIZE, VARIABILITY, VISIT
 from sim.work import NEVER, NOMINAL, NS_PER_S, batch_ns, divided_up, finish_ns, step_at, whole
 
 # Servers
@@ -44,10 +34,10 @@ def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
 
 
 @inlined
-def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, operator: int) -> int:
+def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, line: int) -> int:
     """Return how long a request would be served alone, at nominal speed."""
     mean = visits[visit].mean
-    return whole(mean * rows_f[slot, SIZE] * rows_f[slot, index(PARTS + operator)])
+    return whole(mean * rows_f[slot, SIZE] * rows_f[slot, index(line + VARIABILITY)])
 
 
 @inlined
@@ -59,8 +49,7 @@ def cross(t: Tables, slot: int, visit: int, link: int, now_ns: int) -> int:
     free_ns = _done(stops, t.steps, link, start_ns, size_bytes * NS_PER_S)
     stops[link].free_ns = free_ns
     arrival_ns = free_ns + stops[link].propagation_ns
-    transfer = transfer_at(operators_of(rows.shape[1])) + visits[visit].operator
-    rows[slot, index(transfer)] += arrival_ns - now_ns
+    rows[slot, index(visits[visit].column)] += arrival_ns - now_ns
     return int(arrival_ns)
 
 
@@ -69,10 +58,10 @@ def serve_alone(
     t: Tables, slot: int, visit: int, station: int, entered_ns: int, freed_ns: int, start_ns: int
 ) -> int:
     """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
-    operator = index(t.visits[visit].operator)
-    work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, operator)
+    line = index(t.visits[visit].column)
+    work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
-    _note(t.rows, slot, operator, entered_ns, freed_ns, start_ns, finish_ns)
+    _note(t.rows, slot, line, entered_ns, freed_ns, start_ns, finish_ns)
     return finish_ns
 
 
@@ -120,16 +109,15 @@ def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> i
 def _note(
     rows: Ints,
     slot: int,
-    operator: int,
+    line: int,
     entered_ns: int,
     freed_ns: int,
     start_ns: int,
     finish_ns: int,
 ) -> None:
-    operators = operators_of(rows.shape[1])
-    rows[slot, index(queueing_at(operators) + operator)] = max(0, freed_ns - entered_ns)
-    rows[slot, index(batching_at(operators) + operator)] = start_ns - max(entered_ns, freed_ns)
-    rows[slot, index(compute_at(operators) + operator)] = finish_ns - start_ns
+    rows[slot, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
+    rows[slot, index(line + BATCHING)] = start_ns - max(entered_ns, freed_ns)
+    rows[slot, index(line + COMPUTE)] = finish_ns - start_ns
 
 
 # Links and stations, taken through a block
@@ -142,10 +130,8 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
     for i in range(n):
+        fetch_next(t, t.slots, i, n)
         slot = index(t.slots[i])
-        if i + AHEAD < n:
-            prefetch(rows, t.slots[i + AHEAD], VISIT)
-            prefetch(rows, t.slots[i + AHEAD], SIZE)
         visit = index(rows[slot, VISIT])
         t.times[slot] = cross(t, slot, visit, link, t.times[slot])
         rows[slot, VISIT] = visit + 1
@@ -251,7 +237,10 @@ def _serve_singly(t: Tables, station: int, n: int, until_ns: int) -> None:
     arrived = 0
     if slot == NONE:
         stops[station].waiting_last = NONE
-        while arrived < n and _serve_next(t, station, index(t.slots[arrived]), until_ns):
+        while arrived < n:
+            fetch_next(t, t.slots, arrived, n)
+            if not _serve_next(t, station, index(t.slots[arrived]), until_ns):
+                break
             arrived += 1
     for i in range(arrived, n):
         wait(t, station, t.slots[i])
@@ -331,8 +320,8 @@ def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, unti
     work_ns = 0
     for i in range(first, first + n):
         visit = rows[slots[i], VISIT]
-        operator = visits[visit].operator
-        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, slots[i], visit, operator))
+        line = visits[visit].column
+        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, slots[i], visit, line))
     factor = t.factors[stops[station].factors_at + n - 1] if n > 1 else 1.0
     finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, factor)
     if several == 1:
@@ -343,7 +332,7 @@ def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, unti
         slot = slots[i]
         visit = rows[slot, VISIT]
         entered_ns = t.times[slot]
-        _note(rows, slot, visits[visit].operator, entered_ns, freed_ns, start_ns, finish_ns)
+        _note(rows, slot, visits[visit].column, entered_ns, freed_ns, start_ns, finish_ns)
         rows[slot, VISIT] = visit + 1
         t.times[slot] = finish_ns
     # They leave at one moment, and reach what comes next in the order of query and number.

@@ -6,7 +6,7 @@ leads from row to row. A request is in one list at a time. Chain and times lie a
 in arrays that caches hold, since lists are walked far more often than rows are read.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from sim.data_plane import OUTCOMES
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Kind = TypeVar("Kind", bound=np.generic)
 
 NONE = -1
 SINK_STOP = 0
@@ -82,7 +83,13 @@ follows, and how many branches it awaits."""
 # Kinds of stops.
 SINK, LINK, STATION, BOUNDED, RANKED, GENERATION, FORK, JOIN = range(8)
 
-VISIT = _record(32, stop=INT, operator=INT, mean=FLOAT, tokens=INT)
+VISIT = _record(
+    32,
+    stop=INT,
+    column=INT,  # of rows: at a station, the first of the operator's; at a link, that of transfer
+    mean=FLOAT,
+    tokens=INT,
+)
 """A visit; each leg of a route is a run of them, which ends in a fork or join; the last leg ends in
 one whose stop is NONE."""
 
@@ -242,8 +249,8 @@ class Sources(NamedTuple):
     variability: Floats
 
 
-def aligned(count: int, record: np.dtype[np.void]) -> Records:
-    """Return records of zeros, the first at the beginning of a line of a cache."""
+def aligned(count: int, record: np.dtype[Kind]) -> NDArray[Kind]:
+    """Return values of zero, the first at the beginning of a line of a cache."""
     memory = np.zeros(count * record.itemsize + 64, dtype=np.uint8)
     skip = -memory.ctypes.data % 64
     return memory[skip : skip + count * record.itemsize].view(record)

@@ -5,9 +5,9 @@ from sim.blocks.births import give_birth
 from sim.blocks.branches import settle, take_fork, take_join
 from sim.blocks.disciplines import take_ranked
 from sim.blocks.generation import take_generation
-from sim.blocks.lists import end, push
+from sim.blocks.lists import end, fetch_next, gather, push
 from sim.blocks.order import next_ns
-from sim.blocks.stops import order_out, take_bounded, take_link, take_station
+from sim.blocks.stops import cross, order_out, take_bounded, take_link, take_station
 from sim.blocks.tables import (
     BOUNDED,
     FORK,
@@ -27,8 +27,8 @@ from sim.blocks.tables import (
 )
 from sim.blocks.walk import walk
 from sim.indexing import index
-from sim.prefetch import AHEAD, prefetch, prefetch_record
-from sim.request_rows import SIZE, VISIT
+from sim.prefetch import AHEAD, prefetch_record
+from sim.request_rows import VISIT
 
 
 @in_place
@@ -93,19 +93,36 @@ def _take_others(t: Tables, order: Order, first: int, until_ns: int) -> int:
     Returns:
         The place of the fork at which rows ran out, or the number of these stops.
     """
-    others = order.others
+    others, due_ns = order.others, order.due_ns
     for i in range(first, len(others)):
         stop = others[i]
+        if t.stops[stop].kind == LINK:
+            _send_over(t, due_ns, stop, until_ns)
+            continue
         done = _take(t, stop, until_ns)
         if t.counts[OUT] > 0:
             if t.stops[stop].servers > 1 or t.stops[stop].kind == GENERATION:
                 order_out(t)
-            _send_on(t, order.due_ns, until_ns)
+            _send_on(t, due_ns, until_ns)
         elif len(t.branches) > 0:
             settle(t)
         if not done:
             return i
     return len(others)
+
+
+@in_place
+def _send_over(t: Tables, due_ns: Ints, link: int, until_ns: int) -> None:
+    """Send all messages that reach a link before the cut, and let each go on at once."""
+    n = gather(t, link, until_ns)
+    for i in range(n):
+        fetch_next(t, t.slots, i, n)
+        slot = index(t.slots[i])
+        visit = index(t.rows[slot, VISIT])
+        now_ns = cross(t, slot, visit, link, t.times[slot])
+        walk(t, due_ns, slot, visit + 1, now_ns, until_ns)
+    if len(t.branches) > 0:
+        settle(t)
 
 
 @in_place
@@ -135,9 +152,7 @@ def _send_on(t: Tables, due_ns: Ints, until_ns: int) -> None:
     rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[OUT]
     for i in range(n):
-        if i + AHEAD < n:
-            prefetch(rows, t.out[i + AHEAD], VISIT)
-            prefetch(rows, t.out[i + AHEAD], SIZE)
+        fetch_next(t, t.out, i, n)
         if i + AHEAD // 2 < n:
             ahead = index(t.out[i + AHEAD // 2])
             prefetch_record(stops, visits[index(rows[ahead, VISIT])].stop)

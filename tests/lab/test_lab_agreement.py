@@ -12,13 +12,14 @@ from lab.tools import main
 from sim.data_plane import COMPLETED, DROPPED, OUTCOMES
 from sim.request_rows import (
     ARRIVAL,
+    COMPUTE,
     DEPLOYMENT,
     ENDED,
     NUMBER,
     OUTCOME,
     QUERY,
     VISIT,
-    compute_at,
+    line_of,
     width,
 )
 
@@ -28,7 +29,7 @@ OPERATORS = ["first", "second"]
 PLANES = """
 import numpy as np
 from sim.blocks.plane import BlocksPlane
-from sim.request_rows import NUMBER, OUTCOME, QUERY, compute_at, operators_of
+from sim.request_rows import COMPUTE, NUMBER, OUTCOME, QUERY, line_of
 
 class Altered:
     def __init__(self, recorder):
@@ -38,7 +39,7 @@ class Altered:
         rows = rows.copy()
         here = ended[(rows[ended, QUERY] == 1) & (rows[ended, NUMBER] >= 2)]
         here = here[rows[here, OUTCOME] == 0]
-        rows[here, compute_at(operators_of(rows.shape[1]))] += 1
+        rows[here, line_of(0) + COMPUTE] += 1
         self.recorder.record(rows, born, ended)
 
 class LongerByANanosecond(BlocksPlane):
@@ -162,7 +163,7 @@ def ends(*requests):
     rows[:, DEPLOYMENT] = 4
     for row, (ended_ns, query, number, outcome, compute_ns) in zip(rows, requests, strict=True):
         row[[ENDED, QUERY, NUMBER, OUTCOME]] = ended_ns, query, number, OUTCOMES.index(outcome)
-        row[ARRIVAL], row[compute_at(len(OPERATORS))] = 5, compute_ns
+        row[ARRIVAL], row[line_of(0) + COMPUTE] = 5, compute_ns
     return rows
 
 

@@ -17,7 +17,7 @@ from scenarios.workload import Workload
 from sim.blocks.plane import BlocksPlane
 from sim.data_plane import COMPLETED, DROPPED, OUTCOMES, SHED, Iterations, StationSpec
 from sim.events_plane import EventsPlane
-from sim.request_rows import ARRIVAL, ENDED, OUTCOME, QUERY, batching_at, queueing_at
+from sim.request_rows import ARRIVAL, ENDED, OUTCOME, QUERY, QUEUEING, line_of
 from sim.work import NEVER
 
 FOREVER = 10**12
@@ -224,7 +224,7 @@ class ByQuery:
 
     def record(self, rows, born, ended):
         for row in rows[ended]:
-            wait_ns = row[queueing_at(1) : batching_at(1)].sum()
+            wait_ns = row[line_of(0) + QUEUEING]
             end = row[ARRIVAL], row[ENDED], wait_ns, row[OUTCOME]
             self.ends.setdefault(int(row[QUERY]), []).append(end)
 

@@ -17,7 +17,7 @@ from worlds import pipeline
 from scenarios.requests import RequestBlock
 from sim.data_plane import COMPLETED, OUTCOMES, StationSpec
 from sim.events_plane import EventsPlane
-from sim.request_rows import ARRIVAL, ENDED, OUTCOME, batching_at, queueing_at, width
+from sim.request_rows import ARRIVAL, ENDED, OUTCOME, QUEUEING, line_of, operators_of
 
 SERVICE_NS = 1_000_000.0
 WARM_UP = 500
@@ -38,9 +38,9 @@ class Sums:
         ends = rows[ended]
         assert (ends[:, OUTCOME] == OUTCOMES.index(COMPLETED)).all()
         ends = ends[ends[:, ARRIVAL] >= self.after_ns]
-        operators = (rows.shape[1] - width(0)) // 5
+        waits = [line_of(one) + QUEUEING for one in range(operators_of(rows.shape[1]))]
         self.count += len(ends)
-        self.wait_ns += int(ends[:, queueing_at(operators) : batching_at(operators)].sum())
+        self.wait_ns += int(ends[:, waits].sum())
         self.sojourn_ns += int((ends[:, ENDED] - ends[:, ARRIVAL]).sum())
 
     def means(self):

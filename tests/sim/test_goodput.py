@@ -22,7 +22,7 @@ from sim.request_rows import (
     ENDED,
     OUTCOME,
     QUERY,
-    queueing_at,
+    part_columns,
     width,
 )
 
@@ -316,7 +316,7 @@ def crowd(seed, queries=30, count=6_000):
     rows[:, DEPLOYMENT] = np.where(rows[:, OUTCOME] == OUTCOMES.index(UNSERVED), -1, rows[:, QUERY])
     rows[:, ENDED] = rows[:, ARRIVAL] + rng.exponential(ns(2.0), count).astype(np.int64)
     rows.view(float)[:, ALLOWANCE] = rng.choice([1.0, 0.5, 2.5], count)
-    rows[:, queueing_at(2) :] = rng.integers(10**9, size=(count, 9))
+    rows[:, part_columns(2)] = rng.integers(10**9, size=(count, 9))
     return rows
 
 
@@ -371,7 +371,9 @@ def test_counts_of_many_queries_are_those_of_a_second_way_to_count():
         for quantile, latency_s in zip((0.95, 0.5, 0.95, 0.99), each.latencies_s, strict=True):
             rank = ceil(quantile * each.counted * (1 - 1e-9))
             assert latency_s == (ranked_s[rank - 1] if rank <= len(ranked_s) else inf)
-        assert each.parts_ns == rows[done, queueing_at(2) :].sum(axis=0).tolist()
+        *parts_ns, answer_ns = rows[np.ix_(done, part_columns(2))].sum(axis=0).tolist()
+        assert each.parts_ns == [parts_ns[:4], parts_ns[4:]]
+        assert each.answer_ns == answer_ns
         later = rows[done, ARRIVAL] >= ns(20)
         expected = np.where(later, 0.123456789 + 0.02 * each.queries.id, 0.7)
         assert each.accuracy == pytest.approx(expected.mean(), abs=1e-12)
