@@ -143,9 +143,9 @@ def arrivals(offset_ns: int) -> Iterator[RequestBlock]:
     """Yield births 100 ns apart."""
     ones = np.broadcast_to(1.0, FIXED_BLOCK)  # as scenarios draw what does not vary
     variability = np.broadcast_to(1.0, (FIXED_BLOCK, STAGES))
-    last_ns = offset_ns
+    last_ns, since_ns = offset_ns, 100 * np.arange(1, FIXED_BLOCK + 1)
     while True:
-        arrival_ns = last_ns + 100 * np.arange(1, FIXED_BLOCK + 1)
+        arrival_ns = last_ns + since_ns
         last_ns = int(arrival_ns[-1])
         yield RequestBlock(arrival_ns, ones, ones, ones, variability)
 

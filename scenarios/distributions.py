@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,18 @@ class Variability(ABC):
         """Return the next ``count`` factors of a stream, shape (count,)."""
 
 
+@cache
+def repeated(factors: tuple[float, ...], count: int) -> Floats:
+    """Return rows that are all the same, shape (count, n), read-only, in the memory of one."""
+    return np.broadcast_to(factors, (count, len(factors)))
+
+
+@cache
+def ones(count: int) -> Floats:
+    """Return ``count`` ones, shape (count,), likewise."""
+    return np.broadcast_to(1.0, count)
+
+
 @dataclass(frozen=True)
 class Constant(Variability):
     """Every request is like the mean one."""
@@ -33,7 +46,7 @@ class Constant(Variability):
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
         """Return ones, shape (count,), read-only; the stream is not advanced."""
-        return np.broadcast_to(1.0, count)
+        return ones(count)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.application import Application
+from scenarios.distributions import ones, repeated
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 
@@ -57,16 +58,18 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
 
     def block() -> RequestBlock:
         nonlocal last_ns
-        gap_ns = np.rint(application.interarrival.draw(gaps, count) * mean_gap_ns)
-        arrival_ns = last_ns + np.cumsum(np.maximum(1, gap_ns.astype(np.int64)))
+        gap_ns = application.interarrival.draw(gaps, count) * mean_gap_ns
+        np.maximum(np.rint(gap_ns, out=gap_ns), 1, out=gap_ns)
+        arrival_ns = gap_ns.astype(np.int64).cumsum()
+        arrival_ns += last_ns
         last_ns = int(arrival_ns[-1])
-        living = slice(int(np.searchsorted(arrival_ns, born_ns)), None)
+        living = slice(0 if arrival_ns[0] >= born_ns else arrival_ns.searchsorted(born_ns), None)
         length = dataset.output_length.draw(lengths, count)
         return RequestBlock(
             arrival_ns[living],
             dataset.request_size.draw(sizes, count)[living],
             length[living],
-            (length if normalised else np.broadcast_to(1.0, count))[living],
+            (length if normalised else ones(count))[living],
             _columns(
                 operator.variability.draw(rng, count)
                 for operator, rng in zip(application.operators, factors, strict=True)
@@ -82,4 +85,4 @@ def _columns(columns: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
     listed = list(columns)
     if any(each.strides != (0,) for each in listed):
         return np.column_stack(listed)
-    return np.broadcast_to([each[0] for each in listed], (len(listed[0]), len(listed)))
+    return repeated(tuple(each.item(0) for each in listed), len(listed[0]))

@@ -144,7 +144,7 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
 
 
 def _table(
-    rows: Iterable[tuple[float, ...]], kind: type[np.generic], count: int
+    rows: Iterable[Iterable[float]], kind: type[np.generic], count: int
 ) -> NDArray[np.generic]:
     return np.fromiter(chain.from_iterable(rows), kind).reshape(count, -1)
 

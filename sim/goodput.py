@@ -31,6 +31,9 @@ from sim.slots import Slots, grown
 from sim.window_counts import (
     ACCURACY,
     ACTIVE_NS,
+    ALL_ENDS,
+    ALL_WINDOW_ENDS,
+    ANSWER_NS,
     BORN,
     BORN_TOTAL,
     BOUND_NS,
@@ -38,12 +41,12 @@ from sim.window_counts import (
     DEPARTED,
     DEPLOYED,
     DEPLOYED_NS,
-    ENDS,
     ENDS_TOTAL,
     GOOD,
     NEXT_NS,
     NOTED_NS,
     ONE,
+    PARTS,
     REQUESTS,
     SERVED,
     SOJOURN_NS,
@@ -55,7 +58,6 @@ from sim.window_counts import (
     UNDECIDED,
     UNTIL_NS,
     VOID,
-    WINDOW_ENDS,
     carry_over,
     cell_at,
     count_births,
@@ -221,6 +223,7 @@ class GoodputBook:
         self.window_ns = ns(window_s)
         self._on_verdicts = on_verdicts
         self._on_close = on_close
+        self._operators = operators
         self._counts = no_counts(operators)
         self._slots = Slots()
         self._queries: list[Query | None] = []
@@ -387,16 +390,16 @@ class GoodputBook:
         account = self._counts.accounts[slots]
         closed = account[:, DEPARTED].astype(bool)
         closed &= account[:, NEXT_NS] >= account[:, NOTED_NS]
-        closed &= account[:, ENDS:].sum(axis=1) == account[:, REQUESTS]
+        closed &= account[:, ALL_ENDS].sum(axis=1) == account[:, REQUESTS]
         for slot in slots[closed | horizon].tolist():
             self._close(slot)
 
     def _judge(self, slots: Ints, cells: Ints, start_ns: Ints, final: Ints) -> None:
-        counts = self._counts
+        counts, n = self._counts, self._operators
         window = counts.cells[cells]
         values = window.view(np.float64)
         quantile, floor, ceiling = self._slo[slots].T
-        outcomes = window[:, WINDOW_ENDS:SUMS]
+        outcomes = window[:, ALL_WINDOW_ENDS]
         completed = outcomes[:, OUTCOMES.index(COMPLETED)]
         counted = window[:, BORN] - window[:, UNDECIDED]
         shares = np.column_stack([quantile, *(np.full(len(slots), each) for each in QUANTILES)])
@@ -431,8 +434,8 @@ class GoodputBook:
                 cost_usd=values[:, COST_USD],
                 sojourn_ns=window[:, SOJOURN_NS],
                 latencies_s=np.where(infinite, np.inf, latencies_ns / NS_PER_S),
-                parts_ns=window[:, SUMS:-1].reshape(len(slots), -1, 4),
-                answer_ns=window[:, -1],
+                parts_ns=window[:, SUMS : SUMS + PARTS * n].reshape(len(slots), n, PARTS),
+                answer_ns=window[:, ANSWER_NS],
                 accuracy=accuracy,
                 met=met,
                 latency_met=latency_met,
@@ -445,7 +448,7 @@ class GoodputBook:
 
     def _close(self, slot: int) -> None:
         query, account = self._query(slot), self._counts.accounts[slot]
-        closed = Account(query, int(account[REQUESTS]), _by_outcome(account[ENDS:]))
+        closed = Account(query, int(account[REQUESTS]), _by_outcome(account[ALL_ENDS]))
         self._slots.remove(query.id)
         self._queries[slot] = None
         self._due_ns[slot] = NEVER

@@ -76,13 +76,13 @@ def variability_columns(operators: int) -> list[int]:
     return [line_of(operator) + VARIABILITY for operator in range(operators)]
 
 
-def part_columns(operators: int) -> list[int]:
+def part_columns(operators: int) -> NDArray[np.int64]:
     """Return the columns of the parts of a request's time.
 
     By operator, ``QUEUEING``, ``BATCHING``, ``COMPUTE`` and ``TRANSFER``; last, ``ANSWER``.
     """
     parts = (QUEUEING, BATCHING, COMPUTE, TRANSFER)
-    return [*(line_of(one) + part for one in range(operators) for part in parts), ANSWER]
+    return np.array([*(line_of(one) + part for one in range(operators) for part in parts), ANSWER])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Places in arrays for things that come and go by number, for example queries."""
 
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from scenarios.compiled import inlined
 from sim.indexing import index
 
 LEAST = 64
+LINE_BYTES = 64
 Item = TypeVar("Item", bound=np.generic)
 
 
@@ -80,10 +82,21 @@ def slot_of(table: NDArray[np.int64], number: int) -> int:
     return index(table[index(1 + at)])
 
 
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Item]) -> NDArray[Item]:
+    """Return an array of zeros that begins with a line of a processor's cache."""
+    size = prod(shape) * dtype.itemsize
+    memory = np.zeros(size + LINE_BYTES, dtype=np.uint8)
+    skip = -memory.ctypes.data % LINE_BYTES
+    return memory[skip : skip + size].view(dtype).reshape(shape)
+
+
 def grown(array: NDArray[Item], size: int) -> NDArray[Item]:
-    """Return an array with room for ``size`` rows: itself, or a copy at least twice as long."""
+    """Return an array with room for ``size`` rows: itself, or a copy at least twice as long.
+
+    The copy begins with a line of a cache.
+    """
     if size <= len(array):
         return array
-    longer = np.zeros((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)
+    longer = aligned((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     return longer

@@ -2,8 +2,8 @@
 
 All counts are whole numbers, so that no sum depends on the order of its terms. A query's open
 windows are a chain of *cells* from its newest to its oldest, one for every window from the next to
-be judged on. The latencies of a window are a chain of *chunks*. Cells and chunks that are free are
-chains, too. Number 0 ends a chain; cell 0 stands for a window of which nothing is known.
+be judged on. The latencies of a window are a chain of *chunks*. Cells that are free are a chain,
+too. Number 0 ends a chain; cell 0 stands for a window of which nothing is known.
 
 Functions that may run out of free cells or chunks return how far they came; ``with_room`` makes
 room, and they are called again from there.
@@ -27,10 +27,12 @@ from sim.request_rows import (
     ARRIVAL,
     DEPLOYMENT,
     ENDED,
+    LINE,
     OUTCOME,
     QUERY,
     QUEUEING,
     line_of,
+    operators_of,
 )
 from sim.slots import grown, slot_of
 from sim.work import bound_of
@@ -44,17 +46,18 @@ IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
 ONE = 1 << 40
 """An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
 
-# Columns of accounts: what is counted for one query
+# Columns of accounts: what is counted for one query; each request's first, in a line of a cache
 BOUND_NS = 0
-NEXT_NS = 1  # start of the next window to be judged
-NOTED_NS = 2  # up to when its time was spread over windows
-DEPLOYED = 3  # whether a deployment is in force
-DEPARTED = 4
-LAST_MET = 5
-NEWEST = 6  # its newest cell
-REQUESTS = 7
-ENDS = 8  # requests by outcome
-ACCOUNT_WIDTH = ENDS + len(OUTCOMES)
+NEWEST = 1  # its newest cell
+ENDS = 2  # requests by outcome
+NEXT_NS = 8  # start of the next window to be judged
+NOTED_NS = 9  # up to when its time was spread over windows
+DEPLOYED = 10  # whether a deployment is in force
+DEPARTED = 11
+LAST_MET = 12
+REQUESTS = 13
+ACCOUNT_WIDTH = 16
+ALL_ENDS = slice(ENDS, ENDS + len(OUTCOMES))
 
 # Columns of cells: what is counted for one window; the first two, of free ones, are the chain
 OLDER = 0
@@ -64,15 +67,16 @@ GOOD = 3
 UNDECIDED = 4
 SOJOURN_NS = 5  # sum over completed requests, each over its allowance
 ACCURACY = 6  # sum over completed requests
-LONGEST = 7  # float: the largest allowance
-ACTIVE_NS = 8
-DEPLOYED_NS = 9
-COST_USD = 10  # float
-LATENCIES = 11  # the newest chunk
-WINDOW_ENDS = 12  # requests by outcome
-SUMS = WINDOW_ENDS + len(OUTCOMES)
-"""Sums of parts of completed requests: ``PARTS`` by operator, and last the answer's transfer."""
-PARTS = 4  # of a request's time at an operator, from ``QUEUEING`` on
+LATENCIES = 7  # the newest chunk
+WINDOW_ENDS = 8  # requests by outcome
+LONGEST = 14  # float: the largest allowance
+COST_USD = 15  # float
+ACTIVE_NS = 16
+DEPLOYED_NS = 17
+ANSWER_NS = 18  # sum over completed requests of ``ANSWER``, as those that follow
+SUMS = 19  # by operator, sums of ``PARTS`` columns, from ``QUEUEING`` on
+PARTS = 4
+ALL_WINDOW_ENDS = slice(WINDOW_ENDS, WINDOW_ENDS + len(OUTCOMES))
 
 # Columns of trials: what is counted for one deployment
 UNTIL_NS = 0
@@ -82,17 +86,17 @@ TRIAL_SERVED = 3
 TRIAL_ACCURACY = 4
 SERVED = 5  # of all its requests
 VOID = 6
-TRIAL_WIDTH = 7
+TRIAL_WIDTH = 8
 
 # Columns of chunks
 OLDER_CHUNK = 0
 FIRST = 1
-CHUNK_WIDTH = 32
+CHUNK_WIDTH = 64
 PER_CHUNK = CHUNK_WIDTH - FIRST
 
 # Places in heads
 FREE_CELL = 0
-FREE_CHUNK = 1
+FREE_CHUNKS = 1
 BORN_TOTAL = 2
 ENDS_TOTAL = 3  # requests by outcome
 
@@ -107,9 +111,10 @@ class Counts(NamedTuple):
         trials: shape (slots of deployments, TRIAL_WIDTH).
         steps_ns: from when on the accuracies of a deployment hold, shape (slots, steps).
         steps: these accuracies, in 2**-40.
-        cells: shape (c, SUMS + PARTS x operators + 1).
+        cells: shape (c, columns), as many as make whole lines of a cache.
         chunks: shape (k, CHUNK_WIDTH).
-        heads: first free cell, first free chunk; requests born, requests by outcome.
+        spare: chunks that are free, as a stack, shape (k,).
+        heads: first free cell, how many chunks are free; requests born, requests by outcome.
     """
 
     query_slots: Ints
@@ -120,12 +125,14 @@ class Counts(NamedTuple):
     steps: Ints
     cells: Ints
     chunks: Ints
+    spare: Ints
     heads: Ints
 
 
 def no_counts(operators: int) -> Counts:
     """Return counts of nothing yet, for an application with so many operators."""
-    cells = np.zeros((1, SUMS + PARTS * operators + 1), np.int64)
+    columns = SUMS + PARTS * operators
+    cells = np.zeros((1, columns + -columns % CACHE_LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
     return Counts(
         query_slots=np.zeros(1, np.int64),
@@ -136,32 +143,27 @@ def no_counts(operators: int) -> Counts:
         steps=np.zeros((0, 1), np.int64),
         cells=cells,
         chunks=np.zeros((1, CHUNK_WIDTH), np.int64),
+        spare=np.zeros(1, np.int64),
         heads=np.zeros(ENDS_TOTAL + len(OUTCOMES), np.int64),
     )
 
 
 def with_room(counts: Counts) -> Counts:
     """Return counts with free cells and free chunks."""
-    cells, chunks = (
-        _extended(pool, link, counts.heads, head)
-        for pool, link, head in (
-            (counts.cells, OLDER, FREE_CELL),
-            (counts.chunks, OLDER_CHUNK, FREE_CHUNK),
-        )
-    )
-    return counts._replace(cells=cells, chunks=chunks)
-
-
-def _extended(pool: Ints, link: int, heads: Ints, head: int) -> Ints:
-    """Return a pool with free rows, chained up if it had none."""
-    if heads[head]:
-        return pool
-    size = len(pool)
-    pool = grown(pool, max(64, 2 * size))
-    pool[size:, link] = np.arange(size + 1, len(pool) + 1)
-    pool[-1, link] = 0
-    heads[head] = size
-    return pool
+    cells, chunks, spare, heads = counts.cells, counts.chunks, counts.spare, counts.heads
+    if not heads[FREE_CELL]:
+        size = len(cells)
+        cells = grown(cells, max(64, 2 * size))
+        cells[size:, OLDER] = np.arange(size + 1, len(cells) + 1)
+        cells[-1, OLDER] = 0
+        heads[FREE_CELL] = size
+    if not heads[FREE_CHUNKS]:
+        size = len(chunks)
+        chunks = grown(chunks, max(64, 2 * size))
+        spare = grown(spare, len(chunks))
+        heads[FREE_CHUNKS] = len(chunks) - size
+        spare[: len(chunks) - size] = np.arange(size, len(chunks))
+    return counts._replace(cells=cells, chunks=chunks, spare=spare)
 
 
 @inlined
@@ -200,12 +202,12 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
     longest = cells.view(np.float64)
     values = rows.view(np.float64)
+    last = len(born) - 1
     for number in range(done, len(born)):
-        if number + AHEAD < len(born):
-            ahead = index(born[number + AHEAD])
-            prefetch(rows, ahead, QUERY)
-            prefetch(rows, ahead, ALLOWANCE)
-        row = index(born[number])
+        ahead = index(born[index(min(number + AHEAD, last))])
+        prefetch(rows, ahead, QUERY)
+        prefetch(rows, ahead, ALLOWANCE)
+        row = index(born[index(number)])
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
         cell = index(accounts[slot, NEWEST])
         if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
@@ -231,18 +233,17 @@ def count_ends(  # noqa: PLR0912, PLR0915
 ) -> int:
     """Count ends from the one numbered ``done`` on; return the number of the next to count."""
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
-    steps_ns, steps, chunks = counts.steps_ns, counts.steps, counts.chunks
+    steps_ns, steps = counts.steps_ns, counts.steps
+    chunks, spare = counts.chunks, counts.spare
     values = rows.view(np.float64)
-    last = cells.shape[1] - 1
-    operators = (last - SUMS) // PARTS
+    operators, last = operators_of(rows.shape[1]), len(ended) - 1
     for number in range(done, len(ended)):
-        if heads[FREE_CHUNK] == 0:
+        if heads[FREE_CHUNKS] == 0:
             return number
-        if number + AHEAD < len(ended):
-            ahead = index(ended[number + AHEAD])
-            for column in range(0, rows.shape[1], CACHE_LINE):
-                prefetch(rows, ahead, column)
-        row = index(ended[number])
+        ahead = index(ended[index(min(number + AHEAD, last))])
+        for line in range(1 + operators):
+            prefetch(rows, ahead, index(LINE * line))
+        row = index(ended[index(number)])
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
         outcome, allowance = index(rows[row, OUTCOME]), values[row, ALLOWANCE]
         latency_ns = rows[row, ENDED] - birth_ns
@@ -284,12 +285,10 @@ def count_ends(  # noqa: PLR0912, PLR0915
             first, line = SUMS + PARTS * operator, line_of(operator)
             for part in range(PARTS):
                 cells[cell, index(first + part)] += rows[row, index(line + QUEUEING + part)]
-        cells[cell, last] += rows[row, ANSWER]
+        cells[cell, ANSWER_NS] += rows[row, ANSWER]
         if before % PER_CHUNK == 0:
-            chunk = index(heads[FREE_CHUNK])
-            heads[FREE_CHUNK] = chunks[chunk, OLDER_CHUNK]
-            for column in range(0, CHUNK_WIDTH, CACHE_LINE):
-                prefetch(chunks, heads[FREE_CHUNK], column)  # No longer in any cache, most likely.
+            heads[FREE_CHUNKS] -= 1
+            chunk = index(spare[index(heads[FREE_CHUNKS])])
             chunks[chunk, OLDER_CHUNK] = cells[cell, LATENCIES]
             cells[cell, LATENCIES] = chunk
         chunks[index(cells[cell, LATENCIES]), index(FIRST + before % PER_CHUNK)] = latency_ns
@@ -438,15 +437,17 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
     for at in range(len(which)):
         cell = which[at]
         count = cells[cell, completed]
-        chunk, left = cells[cell, LATENCIES], count
+        chunk, left = index(cells[cell, LATENCIES]), count
         while chunk:
+            older = index(chunks[chunk, OLDER_CHUNK])
+            for column in range(0, CHUNK_WIDTH, CACHE_LINE):
+                prefetch(chunks, older, column)
             size = (left - 1) % PER_CHUNK + 1
             for each in range(size):
                 latencies[left - size + each] = chunks[chunk, FIRST + each]
             left -= size
-            older = chunks[chunk, OLDER_CHUNK]
-            chunks[chunk, OLDER_CHUNK] = heads[FREE_CHUNK]
-            heads[FREE_CHUNK] = chunk
+            counts.spare[heads[FREE_CHUNKS]] = chunk
+            heads[FREE_CHUNKS] += 1
             chunk = older
         low = 0
         for column in range(ranks.shape[1]):

@@ -8,13 +8,14 @@ from sim.blocks.tables import (
     IS_IN_FLIGHT,
     IS_UNSERVED,
     NONE,
+    ONE,
     Ints,
     Sources,
     Tables,
 )
 from sim.blocks.walk import walk
 from sim.indexing import index
-from sim.prefetch import AHEAD, CACHE_LINE, prefetch, prefetch_record
+from sim.prefetch import AHEAD, CACHE_LINE, prefetch
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
@@ -36,15 +37,11 @@ from sim.work import NEVER
 
 @inlined
 def _fetch_births(sources: Sources, source: int) -> None:
-    """Begin to fetch what will be read of a source's next birth, but for its variability."""
+    """Begin to fetch what will be read of a source's next birth."""
     position = sources.state[source].position
-    prefetch(sources.arrivals, source, position)
-    if len(sources.size) > 0:
-        prefetch(sources.size, source, position)
-    if len(sources.length) > 0:
-        prefetch(sources.length, source, position)
-    if len(sources.allowance) > 0:
-        prefetch(sources.allowance, source, position)
+    births = sources.births[source]
+    prefetch(births, position, 0)
+    prefetch(births, position + CACHE_LINE // births.shape[1], 0)
 
 
 @in_place
@@ -56,24 +53,20 @@ def give_birth(  # noqa: PLR0912, PLR0915
     Returns:
         The source at which to go on, if rows ran out; else the number of sources.
     """
-    rows, rows_f, free, born, counts = t.rows, t.rows_f, t.free, t.born, t.counts
+    rows, free, born, counts = t.rows, t.free, t.born, t.counts
     flights = t.flights
-    state, segments, arrivals = sources.state, sources.segments, sources.arrivals
+    state, segments, births = sources.state, sources.segments, sources.births
     next_ns = sources.next_ns
-    active, sizes, lengths = sources.active, sources.size, sources.length
-    allowances, variability = sources.allowance, sources.variability
-    any_size, any_length = len(sizes) > 0, len(lengths) > 0
-    any_allowance, any_variability = len(allowances) > 0, len(variability) > 0
-    width = rows.shape[1]
-    operators = operators_of(width)
+    active, columns = sources.active, sources.columns
+    operators = operators_of(rows.shape[1])
     rows_left, born_left = counts[FREE], counts[BORN]
     i = first
     while i < len(active):
         source = index(active[i])
-        if i + 2 * AHEAD < len(active):
-            prefetch_record(state, active[i + 2 * AHEAD])
-        if i + AHEAD < len(active) and next_ns[active[i + AHEAD]] < until_ns:
-            _fetch_births(sources, active[i + AHEAD])
+        if i % AHEAD == 0:
+            for later in range(i + AHEAD, min(i + 2 * AHEAD, len(active))):
+                if next_ns[index(active[later])] < until_ns:
+                    _fetch_births(sources, index(active[later]))
         if next_ns[source] >= until_ns:
             i += 1
             continue
@@ -84,7 +77,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
         deployment, visit = segments[segment].deployment, segments[segment].visit
         following = segments[segment].next
         while position < count:
-            at_ns = arrivals[source, position]
+            at_ns = births[source, position, 0]
             if at_ns >= close_ns:
                 break
             while following != NONE and segments[following].at_ns <= at_ns:
@@ -95,27 +88,26 @@ def give_birth(  # noqa: PLR0912, PLR0915
                 break
             rows_left -= 1
             slot = index(free[index(rows_left)])
-            if rows_left >= AHEAD:
-                ahead = index(free[index(rows_left - AHEAD)])
-                for column in range(0, width, CACHE_LINE):
-                    prefetch(rows, ahead, column)
+            ahead = index(free[index(max(0, rows_left - AHEAD))])
+            for line in range(1 + operators):
+                prefetch(rows, ahead, index(LINE * line))
             rows[slot, QUERY] = query
             rows[slot, NUMBER] = number + position
             rows[slot, ARRIVAL] = at_ns
             rows[slot, DEPLOYMENT] = deployment
-            rows[slot, VISIT] = visit
-            rows_f[slot, SIZE] = sizes[source, position] if any_size else 1.0
+            rows[slot, SIZE] = ONE
             for operator in range(operators):
                 line = index(line_of(operator))
-                varies = variability[source, operator, position] if any_variability else 1.0
-                rows_f[slot, line + VARIABILITY] = varies
+                rows[slot, line + VARIABILITY] = ONE
                 for column in range(1, LINE):
                     rows[slot, index(line + column)] = 0
-            rows_f[slot, LENGTH] = lengths[source, position] if any_length else 1.0
-            rows_f[slot, ALLOWANCE] = allowances[source, position] if any_allowance else 1.0
+            rows[slot, LENGTH] = rows[slot, ALLOWANCE] = ONE
+            for at in range(len(columns)):
+                rows[slot, index(columns[at])] = births[source, position, 1 + at]
             born[index(born_left)] = slot
             born_left += 1
             if visit == NONE:
+                rows[slot, VISIT] = NONE
                 _leave_unserved(t, slot, at_ns)
             else:
                 rows[slot, OUTCOME] = IS_IN_FLIGHT
@@ -123,9 +115,9 @@ def give_birth(  # noqa: PLR0912, PLR0915
                 walk(t, due_ns, slot, index(visit), at_ns, until_ns)
             position += 1
         state[source].position = position
-        next_ns[source] = arrivals[source, position] if position < count else NEVER
+        next_ns[source] = births[source, position, 0] if position < count else NEVER
         state[source].segment = segment
-        if rows_left == 0 and position < count and arrivals[source, position] < close_ns:
+        if rows_left == 0 and position < count and births[source, position, 0] < close_ns:
             break
         i += 1
     counts[FREE], counts[BORN] = rows_left, born_left

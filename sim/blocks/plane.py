@@ -61,8 +61,10 @@ for _list in ("arriving", "waiting", "serving"):
 _BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
 
 BLOCK_REQUESTS = 4096
-"""Births that a block aims at, or one for each source where those are more: their rows fit into the
-second level of a cache, and looking at all sources and stops costs little for each."""
+"""Births that a block aims at: their rows fit into the second level of a cache."""
+PER_SOURCE, MOST_REQUESTS = 10, 16_384
+"""Where there are many sources, a block aims at so many births of each, up to so many births of all
+or one of each: looking at a source and its own stops costs as much as a birth or two."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
 
@@ -336,7 +338,8 @@ class BlocksPlane:
                 self._grow()
         elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
         if births:
-            aim = max(BLOCK_REQUESTS, len(sources.active))
+            aim = min(PER_SOURCE * len(sources.active), MOST_REQUESTS)
+            aim = max(BLOCK_REQUESTS, aim, len(sources.active))
             self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * aim // births)
         elif elapsed_ns == self._block_ns:
             self._block_ns *= 2

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sim.blocks.sorting import MOST_BITS
 from sim.blocks.tables import (
     BORN,
     BRANCH,
@@ -16,13 +17,11 @@ from sim.blocks.tables import (
     Floats,
     Ints,
     Records,
-    aligned,
 )
 from sim.request_rows import OUTCOME, width
 from sim.slots import grown
 
-LEAST = 8192
-DIGITS = 2048
+LEAST = 16384
 
 
 class RowPool:
@@ -50,9 +49,7 @@ class RowPool:
         """Double the rows; those in use keep their numbers."""
         old = len(self.rows)
         room = max(LEAST, 2 * old)
-        rows = aligned(room * self.rows.shape[1], np.dtype(np.int64)).reshape(room, -1)
-        rows[:old] = self.rows
-        self.rows = rows
+        self.rows = grown(self.rows, room)
         self.rows[old:, OUTCOME] = NONE
         self.times, self.chain = grown(self.times, room), grown(self.chain, room)
         self.jobs = grown(self.jobs, room)
@@ -63,7 +60,7 @@ class RowPool:
         self._put_back(np.arange(old, room))
         self.out: Ints = np.empty(room, dtype=np.int64)
         self.slots: Ints = np.empty(2 * room, dtype=np.int64)
-        self.keys: Ints = np.empty(2 * room + DIGITS, dtype=np.int64)
+        self.keys: Ints = np.empty(2 * room + (1 << MOST_BITS), dtype=np.int64)
 
     def allow_branches(self) -> None:
         """Let rows be branches of requests."""
@@ -100,5 +97,5 @@ class RowPool:
 
     def _put_back(self, slots: Ints) -> None:
         count = int(self.counts[FREE])
-        self.free[count : count + len(slots)] = slots[::-1]
+        self.free[count : count + len(slots)] = slots
         self.counts[FREE] += len(slots)

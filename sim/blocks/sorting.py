@@ -8,8 +8,10 @@ from sim.work import NEVER
 
 MOVES = 8
 """Moves per request after which sorting by insertion is given up."""
-MANY = 2048
-"""Rows from which on digits have 11 bits instead of 8."""
+MOST_BITS = 13
+"""Most bits of the first digit, by which rows are put near their places: as many digits as rows."""
+RADIX_BITS = 8
+"""Bits of each digit where that is not enough."""
 
 
 @in_place
@@ -39,10 +41,12 @@ def sort_slots(rows: Ints, keys: Ints, slots: Ints, n: int) -> None:
         descents += keys[i] < keys[i - 1]
     if descents * MOVES > n or _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
         least, most = _range(keys, n)
-        bits = 11 if n > MANY else 8
+        bits = 1
+        while n >> bits > 0 and bits < MOST_BITS:
+            bits += 1
         _scatter(keys, slots, n, least, most, bits)
         if _insert(rows, keys, slots, n, MOVES * n) > MOVES * n:
-            _radix(keys, slots, n, least, most, bits)
+            _radix(keys, slots, n, least, most, RADIX_BITS)
             _insert(rows, keys, slots, n, NEVER)
 
 

@@ -1,14 +1,13 @@
 """Where requests are born: the sources of the block data plane, and the routes that births take."""
 
 from collections.abc import Iterator
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.requests import RequestBlock
 from sim.blocks.tables import (
     NONE,
+    ONE,
     SEGMENT,
     SOURCE,
     Floats,
@@ -16,12 +15,9 @@ from sim.blocks.tables import (
     Sources,
     Table,
 )
+from sim.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
 from sim.slots import grown
 from sim.work import NEVER
-
-Kind = TypeVar("Kind", bound=np.generic)
-
-COLUMNS = ("size", "length", "allowance")
 
 
 class SourceBook:
@@ -34,9 +30,8 @@ class SourceBook:
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
         self._last_segment: dict[int, int] = {}  # by row
-        self._arrivals = np.empty((0, 0), dtype=np.int64)
-        self._factors: dict[str, Floats] = {name: np.empty((0, 0)) for name in COLUMNS}
-        self._variability: Floats = np.empty((0, 0, 0))
+        self._births = np.empty((0, 0, 1), dtype=np.int64)
+        self._columns: list[int] = []  # of rows, whose factors are not all 1
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self._active: Ints | None = None
         self._filled_ns = 0  # up to when every open source has its births drawn
@@ -122,40 +117,35 @@ class SourceBook:
         state, more = self._state.rows[row], len(block.arrival_ns)
         done, count = int(state["position"]), int(state["count"])
         left = count - done
+        factors = {SIZE: block.size, LENGTH: block.length, ALLOWANCE: block.allowance}
+        factors |= zip(variability_columns(self.operators), block.variability.T, strict=True)
+        self._columns += [
+            column
+            for column, values in factors.items()
+            if column not in self._columns and not _is_one(values)
+        ]
         self._make_room(left + more)
-        columns = {"size": block.size, "length": block.length, "allowance": block.allowance}
-        for name, values in columns.items():
-            if not len(self._factors[name]) and not _is_one(values):
-                self._factors[name] = np.ones(self._arrivals.shape, dtype=np.float64)
-        if not len(self._variability) and not _is_one(block.variability):
-            sources, room = self._arrivals.shape
-            self._variability = np.ones((sources, self.operators, room))
-        _replace(self._arrivals, row, slice(done, count), block.arrival_ns)
-        for name in COLUMNS:
-            if len(self._factors[name]):
-                _replace(self._factors[name], row, slice(done, count), columns[name])
-        if len(self._variability):
-            self._variability[row, :, :left] = self._variability[row, :, done:count]
-            self._variability[row, :, left : left + more] = block.variability.T
+        births = self._births[row]
+        births[:left] = births[done:count]
+        births[left : left + more, 0] = block.arrival_ns
+        for at, column in enumerate(self._columns, 1):
+            births.view(np.float64)[left : left + more, at] = factors[column]
         state["number"] += done
         state["position"], state["count"] = 0, left + more
         if more:
             state["last_ns"] = block.arrival_ns[-1]
         if left + more:
-            self._next_ns[row] = self._arrivals[row, 0]
+            self._next_ns[row] = births[0, 0]
 
     def _make_room(self, births: int) -> None:
-        sources, room = self._arrivals.shape
+        sources, room, columns = self._births.shape
         rows = len(self._state.rows)
-        if rows <= sources and births <= room:
+        if rows <= sources and births <= room and len(self._columns) < columns:
             return
-        wider = max(room, births + births // 8)
-        self._arrivals = _grown(self._arrivals, (rows, wider), 0)
-        for name, values in self._factors.items():
-            if len(values):
-                self._factors[name] = _grown(values, (rows, wider), 1.0)
-        if len(self._variability):
-            self._variability = _grown(self._variability, (rows, self.operators, wider), 1.0)
+        wider = room if births <= room else births + births // 8
+        larger = np.full((rows, wider, 1 + len(self._columns)), ONE)
+        larger[:sources, :room, :columns] = self._births
+        self._births = larger
 
     def retire(self, now_ns: int) -> None:
         """Forget sources that will give birth no more."""
@@ -190,27 +180,13 @@ class SourceBook:
             self._next_ns,
             self.active,
             self._segments.rows,
-            self._arrivals,
-            self._factors["size"],
-            self._factors["length"],
-            self._factors["allowance"],
-            self._variability,
+            self._births,
+            np.array(self._columns, dtype=np.int64),
         )
 
 
 def _is_one(factors: Floats) -> bool:
-    """Tell whether all factors are 1; a view that repeats its first row shows it by that alone."""
-    return bool((factors[: 1 if factors.strides[0] == 0 else None] == 1.0).all())
-
-
-def _replace(array: NDArray[Kind], row: int, kept: slice, more: NDArray[Kind]) -> None:
-    """Move the part of a row that is kept to its start, and put more behind it."""
-    left = kept.stop - kept.start
-    array[row, :left] = array[row, kept]
-    array[row, left : left + len(more)] = more
-
-
-def _grown(array: NDArray[Kind], shape: tuple[int, ...], fill: float) -> NDArray[Kind]:
-    larger: NDArray[Kind] = np.full(shape, fill, dtype=array.dtype)
-    larger[tuple(slice(0, n) for n in array.shape)] = array
-    return larger
+    """Tell whether all factors are 1; a view that repeats its first shows it by that alone."""
+    if factors.strides == (0,) and len(factors):
+        return factors.item(0) == 1.0
+    return bool((factors == 1.0).all())

@@ -61,7 +61,8 @@ def serve_alone(
     line = index(t.visits[visit].column)
     work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
-    _note(t.rows, slot, line, entered_ns, freed_ns, start_ns, finish_ns)
+    t.rows[slot, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
+    t.rows[slot, index(line + COMPUTE)] = finish_ns - start_ns
     return finish_ns
 
 
@@ -141,6 +142,17 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
 
 
 @inlined
+def take_alone(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station that serves one request at a time serve up to the cut."""
+    release(t, station, until_ns)
+    n = gather(t, station, until_ns)
+    if t.stops[station].failed:
+        lose_arrivals(t, n)
+    else:
+        _serve_singly(t, station, n, until_ns)
+
+
+@inlined
 def take_station(t: Tables, station: int, until_ns: int) -> None:
     """Let a station serve up to the cut."""
     stops = t.stops
@@ -189,7 +201,8 @@ def order_out(t: Tables) -> None:
     """Put rows that leave several servers into the order in which they do."""
     out, n, keys, slots = t.out, t.counts[OUT], t.keys, t.slots
     for i in range(n):
-        keys[i], slots[i] = t.times[out[i]], out[i]
+        slot = index(out[i])
+        keys[i], slots[i] = t.times[slot], slot
     sort_slots(t.rows, keys, slots, n)
     for i in range(n):
         out[i] = slots[i]
@@ -202,19 +215,20 @@ def release(t: Tables, station: int, until_ns: int) -> None:
     slot = stops[station].serving_first
     left = t.counts[OUT]
     if stops[station].servers == 1:
-        while slot != NONE and t.times[slot] < until_ns:
-            out[left] = slot
+        while slot != NONE and t.times[index(slot)] < until_ns:
+            out[index(left)] = slot
             left += 1
-            slot = t.chain[slot]
+            slot = t.chain[index(slot)]
         stops[station].serving_first = slot
         if slot == NONE:
             stops[station].serving_last = NONE
     else:
         stops[station].serving_first = stops[station].serving_last = NONE
         while slot != NONE:
+            slot = index(slot)
             following = t.chain[slot]
             if t.times[slot] < until_ns:
-                out[left] = slot
+                out[index(left)] = slot
                 left += 1
             else:
                 stay(t, station, slot)
@@ -243,7 +257,7 @@ def _serve_singly(t: Tables, station: int, n: int, until_ns: int) -> None:
                 break
             arrived += 1
     for i in range(arrived, n):
-        wait(t, station, t.slots[i])
+        wait(t, station, index(t.slots[i]))
 
 
 @inlined

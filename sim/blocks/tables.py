@@ -6,20 +6,23 @@ leads from row to row. A request is in one list at a time. Chain and times lie a
 in arrays that caches hold, since lists are walked far more often than rows are read.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.data_plane import OUTCOMES
+from sim.slots import aligned, grown
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Kind = TypeVar("Kind", bound=np.generic)
 
 NONE = -1
 SINK_STOP = 0
 """Where requests that are done await the cut."""
+
+ONE = int(np.float64(1.0).view(np.int64))
+"""The bits of a factor of 1."""
 
 IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_SHED, IS_IN_FLIGHT = range(len(OUTCOMES))
 """Outcomes, as rows hold them."""
@@ -231,29 +234,17 @@ class Sources(NamedTuple):
         next_ns: when each gives birth next, as far as it is drawn; else NEVER.
         active: those that may still give birth.
         segments: routes in time, chained by ``next``.
-        arrivals: births that are drawn, by source, shape (sources, room).
-        size: size of each over the mean, likewise; empty if all are 1.
-        length: length of output over the mean, likewise.
-        allowance: allowance, likewise.
-        variability: factors on service times, shape (sources, operators, room); empty if all are 1.
+        births: births that are drawn: when each is, and the bits of its factors that are not all 1,
+            shape (sources, room, 1 + n).
+        columns: the columns of rows that take these factors, shape (n,).
     """
 
     state: Records
     next_ns: Ints
     active: Ints
     segments: Records
-    arrivals: Ints
-    size: Floats
-    length: Floats
-    allowance: Floats
-    variability: Floats
-
-
-def aligned(count: int, record: np.dtype[Kind]) -> NDArray[Kind]:
-    """Return values of zero, the first at the beginning of a line of a cache."""
-    memory = np.zeros(count * record.itemsize + 64, dtype=np.uint8)
-    skip = -memory.ctypes.data % 64
-    return memory[skip : skip + count * record.itemsize].view(record)
+    births: Ints
+    columns: Ints
 
 
 class Table:
@@ -264,7 +255,7 @@ class Table:
     """
 
     def __init__(self, record: np.dtype[np.void]) -> None:
-        self.rows: Records = aligned(16, record)
+        self.rows: Records = aligned((16,), record)
         self.count = 0
         self._free: list[int] = []
 
@@ -275,9 +266,7 @@ class Table:
     def append(self) -> int:
         """Return the row behind all others."""
         if self.count == len(self.rows):
-            larger = aligned(2 * len(self.rows), self.rows.dtype)
-            larger[: self.count] = self.rows
-            self.rows = larger
+            self.rows = grown(self.rows, self.count + 1)
         self.count += 1
         return self.count - 1
 

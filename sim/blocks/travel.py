@@ -7,7 +7,7 @@ from sim.blocks.disciplines import take_ranked
 from sim.blocks.generation import take_generation
 from sim.blocks.lists import end, fetch_next, gather, push
 from sim.blocks.order import next_ns
-from sim.blocks.stops import cross, order_out, take_bounded, take_link, take_station
+from sim.blocks.stops import cross, order_out, take_alone, take_bounded, take_link, take_station
 from sim.blocks.tables import (
     BOUNDED,
     FORK,
@@ -82,8 +82,12 @@ def _resume(t: Tables, order: Order, until_ns: int) -> None:
     inline, due_ns = order.inline, order.due_ns
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
-            _take(t, inline[i], until_ns)
-            due_ns[i] = next_ns(t.times, t.stops, inline[i])
+            stop = index(inline[i])
+            if t.stops[stop].kind == LINK:
+                take_link(t, stop, until_ns)
+            else:
+                take_alone(t, stop, until_ns)
+            due_ns[i] = next_ns(t.times, t.stops, stop)
 
 
 @in_place
@@ -95,11 +99,15 @@ def _take_others(t: Tables, order: Order, first: int, until_ns: int) -> int:
     """
     others, due_ns = order.others, order.due_ns
     for i in range(first, len(others)):
-        stop = others[i]
-        if t.stops[stop].kind == LINK:
+        stop, done = index(others[i]), True
+        kind = t.stops[stop].kind
+        if kind == LINK:
             _send_over(t, due_ns, stop, until_ns)
             continue
-        done = _take(t, stop, until_ns)
+        if kind == STATION:
+            take_station(t, stop, until_ns)
+        else:
+            done = _take(t, stop, until_ns)
         if t.counts[OUT] > 0:
             if t.stops[stop].servers > 1 or t.stops[stop].kind == GENERATION:
                 order_out(t)
@@ -129,11 +137,7 @@ def _send_over(t: Tables, due_ns: Ints, link: int, until_ns: int) -> None:
 def _take(t: Tables, stop: int, until_ns: int) -> bool:
     """Take a stop through the block; False for a fork at which rows ran out."""
     kind = t.stops[stop].kind
-    if kind == LINK:
-        take_link(t, stop, until_ns)
-    elif kind == STATION:
-        take_station(t, stop, until_ns)
-    elif kind == BOUNDED:
+    if kind == BOUNDED:
         take_bounded(t, stop, until_ns)
     elif kind == RANKED:
         take_ranked(t, stop, until_ns)
