@@ -2,7 +2,7 @@
 
 There are 1,600 queries with 30 requests per second each, of an application with three operators,
 in windows of 60 s. The book is told once a simulated second, of 48,000 requests that were born and
-as many that ended; each ends up to two seconds after its birth. Their rows lie in a pool of 43 MB,
+as many that ended; each ends up to two seconds after its birth. Their rows lie in a pool of 49 MB,
 larger than caches are. Judging is done every second too; it is timed apart, as most of it falls on
 one second of every minute, when latencies of windows are ranked. A minute is timed, after one in
 which memory grows. For comparison, numpy adds up the same rows column by column: what any recorder

@@ -23,6 +23,9 @@ class Variability(ABC):
         """Return the next ``count`` factors of a stream, shape (count,)."""
 
 
+# Both are kept, for sources draw the same again and again, and to make one takes long.
+
+
 @cache
 def repeated(factors: tuple[float, ...], count: int) -> Floats:
     """Return rows that are all the same, shape (count, n), read-only, in the memory of one."""
@@ -31,7 +34,7 @@ def repeated(factors: tuple[float, ...], count: int) -> Floats:
 
 @cache
 def ones(count: int) -> Floats:
-    """Return ``count`` ones, shape (count,), likewise."""
+    """Return ``count`` ones, shape (count,), read-only, in the memory of one."""
     return np.broadcast_to(1.0, count)
 
 

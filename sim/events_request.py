@@ -130,7 +130,13 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
     factors = ((each.size, each.length, each.allowance, *each.variability) for each in requests)
     parts = (
         chain(
-            *zip(each.queueing_ns, each.batching_ns, each.compute_ns, each.transfer_ns),  # noqa: B905
+            *zip(
+                each.queueing_ns,
+                each.batching_ns,
+                each.compute_ns,
+                each.transfer_ns[:-1],
+                strict=True,
+            ),
             each.transfer_ns[-1:],
         )
         for each in requests

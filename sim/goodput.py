@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scenarios.queries import Query
 from sim.clock import NS_PER_HOUR, NS_PER_S, ns
 from sim.data_plane import COMPLETED, OUTCOMES
+from sim.request_rows import PARTS
 from sim.slots import Slots, grown
 from sim.window_counts import (
     ACCURACY,
@@ -46,7 +47,6 @@ from sim.window_counts import (
     NEXT_NS,
     NOTED_NS,
     ONE,
-    PARTS,
     REQUESTS,
     SERVED,
     SOJOURN_NS,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 AHEAD = 12
 """How many rows ahead to fetch: far enough for memory to answer, near enough to be kept."""
 
-CACHE_LINE = 8
-"""How many columns of int64 are fetched at once."""
+LINE = 8
+"""Values of 8 bytes in a line of a cache, which is what is fetched at once."""
 
 
 def _hint(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -2,7 +2,8 @@
 
 A row is made of lines of a processor's cache, 8 columns each: the first has what every stop needs,
 and then there is one for each operator of the application, which only the stops that serve it need.
-Float columns are the same memory seen as float64: ``rows.view(np.float64)``.
+Columns without a name are 0. Float columns are the same memory seen as float64:
+``rows.view(np.float64)``.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
 from sim.data_plane import OUTCOMES
+from sim.prefetch import LINE
 
 QUERY = 0
 """Id of the query."""
@@ -29,10 +31,8 @@ ENDED = 6
 """When the request ended, in nanoseconds; for one in flight, the horizon."""
 SIZE = 7
 """Float: its size over the mean."""
-LINE = 8
-"""Columns of a line."""
 
-# Columns from the first of an operator's on; see ``line_of``.
+# Columns from the first of an operator's on; see ``line_of``. ``PARTS`` of them follow each other.
 VARIABILITY = 0
 """Float: a factor on its service time at this operator."""
 QUEUEING = 1
@@ -43,13 +43,15 @@ COMPUTE = 3
 """Being served."""
 TRANSFER = 4
 """On links towards this operator."""
+PARTS = TRANSFER + 1 - QUEUEING
+"""How many parts a request's time has at an operator: those from ``QUEUEING`` to ``TRANSFER``."""
 
-# In the room that the first operator leaves.
-LENGTH = LINE + 5
+# In the room that the first operator leaves, since few stops read them.
+LENGTH = LINE + TRANSFER + 1
 """Float: the length of its output over the mean."""
-ALLOWANCE = LINE + 6
+ALLOWANCE = LENGTH + 1
 """Float: how many times the latency bound it may take, see ``RequestBlock``."""
-ANSWER = LINE + 7
+ANSWER = LENGTH + 2
 """On links on the answer's way back."""
 
 
@@ -71,9 +73,9 @@ def operators_of(width: int) -> int:
     return width // LINE - 1
 
 
-def variability_columns(operators: int) -> list[int]:
+def variability_columns(operators: int) -> NDArray[np.int64]:
     """Return the columns of ``VARIABILITY``, by operator."""
-    return [line_of(operator) + VARIABILITY for operator in range(operators)]
+    return np.array([line_of(operator) + VARIABILITY for operator in range(operators)])
 
 
 def part_columns(operators: int) -> NDArray[np.int64]:
@@ -81,8 +83,8 @@ def part_columns(operators: int) -> NDArray[np.int64]:
 
     By operator, ``QUEUEING``, ``BATCHING``, ``COMPUTE`` and ``TRANSFER``; last, ``ANSWER``.
     """
-    parts = (QUEUEING, BATCHING, COMPUTE, TRANSFER)
-    return np.array([*(line_of(one) + part for one in range(operators) for part in parts), ANSWER])
+    parts = [line_of(one) + QUEUEING + part for one in range(operators) for part in range(PARTS)]
+    return np.array([*parts, ANSWER])
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +148,10 @@ def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRe
                 length=float(values[LENGTH]),
                 allowance=float(values[ALLOWANCE]),
                 variability=values[variability_columns(operators)].tolist(),
-                queueing_ns=parts[:-1:4],
-                batching_ns=parts[1::4],
-                compute_ns=parts[2::4],
-                transfer_ns=[*parts[3::4], parts[-1]],
+                queueing_ns=parts[:-1:PARTS],
+                batching_ns=parts[1::PARTS],
+                compute_ns=parts[2::PARTS],
+                transfer_ns=[*parts[3::PARTS], parts[-1]],
             )
         )
     return found

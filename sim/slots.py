@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from scenarios.compiled import inlined
 from sim.indexing import index
+from sim.prefetch import LINE
 
 LEAST = 64
-LINE_BYTES = 64
+LINE_BYTES = 8 * LINE
 Item = TypeVar("Item", bound=np.generic)
 
 

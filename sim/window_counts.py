@@ -3,7 +3,8 @@
 All counts are whole numbers, so that no sum depends on the order of its terms. A query's open
 windows are a chain of *cells* from its newest to its oldest, one for every window from the next to
 be judged on. The latencies of a window are a chain of *chunks*. Cells that are free are a chain,
-too. Number 0 ends a chain; cell 0 stands for a window of which nothing is known.
+too; chunks that are free, of which there are many more, are a stack, since what a free one holds is
+in no cache. Number 0 ends a chain; cell 0 stands for a window of which nothing is known.
 
 Functions that may run out of free cells or chunks return how far they came; ``with_room`` makes
 room, and they are called again from there.
@@ -20,15 +21,15 @@ from numpy.typing import NDArray
 from scenarios.compiled import compiled, inlined
 from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES
 from sim.indexing import index
-from sim.prefetch import AHEAD, CACHE_LINE, prefetch
+from sim.prefetch import AHEAD, LINE, prefetch
 from sim.request_rows import (
     ALLOWANCE,
     ANSWER,
     ARRIVAL,
     DEPLOYMENT,
     ENDED,
-    LINE,
     OUTCOME,
+    PARTS,
     QUERY,
     QUEUEING,
     line_of,
@@ -46,18 +47,19 @@ IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
 ONE = 1 << 40
 """An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
 
-# Columns of accounts: what is counted for one query; each request's first, in a line of a cache
+# Columns of accounts: what is counted for one query; first, in one line of a cache, what every end
+# of a request touches
 BOUND_NS = 0
 NEWEST = 1  # its newest cell
 ENDS = 2  # requests by outcome
-NEXT_NS = 8  # start of the next window to be judged
-NOTED_NS = 9  # up to when its time was spread over windows
-DEPLOYED = 10  # whether a deployment is in force
-DEPARTED = 11
-LAST_MET = 12
-REQUESTS = 13
-ACCOUNT_WIDTH = 16
-ALL_ENDS = slice(ENDS, ENDS + len(OUTCOMES))
+NEXT_NS = ENDS + len(OUTCOMES)  # start of the next window to be judged
+NOTED_NS = NEXT_NS + 1  # up to when its time was spread over windows
+DEPLOYED = NEXT_NS + 2  # whether a deployment is in force
+DEPARTED = NEXT_NS + 3
+LAST_MET = NEXT_NS + 4
+REQUESTS = NEXT_NS + 5
+ACCOUNT_WIDTH = 2 * LINE
+ALL_ENDS = slice(ENDS, NEXT_NS)
 
 # Columns of cells: what is counted for one window; the first two, of free ones, are the chain
 OLDER = 0
@@ -69,14 +71,13 @@ SOJOURN_NS = 5  # sum over completed requests, each over its allowance
 ACCURACY = 6  # sum over completed requests
 LATENCIES = 7  # the newest chunk
 WINDOW_ENDS = 8  # requests by outcome
-LONGEST = 14  # float: the largest allowance
-COST_USD = 15  # float
-ACTIVE_NS = 16
-DEPLOYED_NS = 17
-ANSWER_NS = 18  # sum over completed requests of ``ANSWER``, as those that follow
-SUMS = 19  # by operator, sums of ``PARTS`` columns, from ``QUEUEING`` on
-PARTS = 4
-ALL_WINDOW_ENDS = slice(WINDOW_ENDS, WINDOW_ENDS + len(OUTCOMES))
+LONGEST = WINDOW_ENDS + len(OUTCOMES)  # float: the largest allowance
+COST_USD = LONGEST + 1  # float
+ACTIVE_NS = LONGEST + 2
+DEPLOYED_NS = LONGEST + 3
+ANSWER_NS = LONGEST + 4  # sum over completed requests of ``ANSWER``, as those that follow
+SUMS = LONGEST + 5  # by operator, sums of its ``PARTS`` columns from ``QUEUEING`` on
+ALL_WINDOW_ENDS = slice(WINDOW_ENDS, LONGEST)
 
 # Columns of trials: what is counted for one deployment
 UNTIL_NS = 0
@@ -86,12 +87,12 @@ TRIAL_SERVED = 3
 TRIAL_ACCURACY = 4
 SERVED = 5  # of all its requests
 VOID = 6
-TRIAL_WIDTH = 8
+TRIAL_WIDTH = LINE
 
 # Columns of chunks
 OLDER_CHUNK = 0
 FIRST = 1
-CHUNK_WIDTH = 64
+CHUNK_WIDTH = 8 * LINE
 PER_CHUNK = CHUNK_WIDTH - FIRST
 
 # Places in heads
@@ -132,7 +133,7 @@ class Counts(NamedTuple):
 def no_counts(operators: int) -> Counts:
     """Return counts of nothing yet, for an application with so many operators."""
     columns = SUMS + PARTS * operators
-    cells = np.zeros((1, columns + -columns % CACHE_LINE), np.int64)
+    cells = np.zeros((1, columns + -columns % LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
     return Counts(
         query_slots=np.zeros(1, np.int64),
@@ -440,7 +441,7 @@ def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
         chunk, left = index(cells[cell, LATENCIES]), count
         while chunk:
             older = index(chunks[chunk, OLDER_CHUNK])
-            for column in range(0, CHUNK_WIDTH, CACHE_LINE):
+            for column in range(0, CHUNK_WIDTH, LINE):
                 prefetch(chunks, older, column)
             size = (left - 1) % PER_CHUNK + 1
             for each in range(size):

@@ -8,21 +8,20 @@ from sim.blocks.tables import (
     IS_IN_FLIGHT,
     IS_UNSERVED,
     NONE,
-    ONE,
+    ONE_BITS,
     Ints,
     Sources,
     Tables,
 )
 from sim.blocks.walk import walk
 from sim.indexing import index
-from sim.prefetch import AHEAD, CACHE_LINE, prefetch
+from sim.prefetch import AHEAD, LINE, prefetch
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
     DEPLOYMENT,
     ENDED,
     LENGTH,
-    LINE,
     NUMBER,
     OUTCOME,
     QUERY,
@@ -41,7 +40,8 @@ def _fetch_births(sources: Sources, source: int) -> None:
     position = sources.state[source].position
     births = sources.births[source]
     prefetch(births, position, 0)
-    prefetch(births, position + CACHE_LINE // births.shape[1], 0)
+    # Those after it, or the last of its own factors, lie in the next line.
+    prefetch(births, position, LINE)
 
 
 @in_place
@@ -63,7 +63,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
     i = first
     while i < len(active):
         source = index(active[i])
-        if i % AHEAD == 0:
+        if i % AHEAD == 0:  # Many at once, so that they do not wait for one another.
             for later in range(i + AHEAD, min(i + 2 * AHEAD, len(active))):
                 if next_ns[index(active[later])] < until_ns:
                     _fetch_births(sources, index(active[later]))
@@ -95,13 +95,13 @@ def give_birth(  # noqa: PLR0912, PLR0915
             rows[slot, NUMBER] = number + position
             rows[slot, ARRIVAL] = at_ns
             rows[slot, DEPLOYMENT] = deployment
-            rows[slot, SIZE] = ONE
+            rows[slot, SIZE] = ONE_BITS
             for operator in range(operators):
                 line = index(line_of(operator))
-                rows[slot, line + VARIABILITY] = ONE
+                rows[slot, line + VARIABILITY] = ONE_BITS
                 for column in range(1, LINE):
                     rows[slot, index(line + column)] = 0
-            rows[slot, LENGTH] = rows[slot, ALLOWANCE] = ONE
+            rows[slot, LENGTH] = rows[slot, ALLOWANCE] = ONE_BITS
             for at in range(len(columns)):
                 rows[slot, index(columns[at])] = births[source, position, 1 + at]
             born[index(born_left)] = slot

@@ -26,8 +26,8 @@ from sim.request_rows import (
     DEPLOYMENT,
     ENDED,
     OUTCOME,
+    PARTS,
     QUEUEING,
-    TRANSFER,
     VISIT,
     line_of,
     operators_of,
@@ -76,7 +76,7 @@ def _clear(t: Tables, slot: int) -> None:
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
-        for column in range(line + QUEUEING, line + TRANSFER + 1):
+        for column in range(line + QUEUEING, line + QUEUEING + PARTS):
             rows[slot, column] = 0
     rows[slot, ANSWER] = 0
 
@@ -125,7 +125,7 @@ def _merged(t: Tables, home: int, a: int, b: int) -> int:
         a, b = b, a
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
-        for column in range(line + QUEUEING, line + TRANSFER + 1):
+        for column in range(line + QUEUEING, line + QUEUEING + PARTS):
             rows[a, column] += rows[b, column]
     rows[a, ANSWER] += rows[b, ANSWER]
     one, other = branches[a].failure, branches[b].failure

@@ -62,9 +62,12 @@ _BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
 
 BLOCK_REQUESTS = 4096
 """Births that a block aims at: their rows fit into the second level of a cache."""
-PER_SOURCE, MOST_REQUESTS = 10, 16_384
-"""Where there are many sources, a block aims at so many births of each, up to so many births of all
-or one of each: looking at a source and its own stops costs as much as a birth or two."""
+PER_SOURCE = 10
+"""Births of each source that a block aims at where there are many sources: looking at a source and
+at its own stops costs as much as a birth or two."""
+MOST_REQUESTS = 16_384
+"""Births beyond which a block aims at one of each source: by then, rows that caches no longer hold
+cost more than looking at sources."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
 

@@ -50,7 +50,7 @@ class RouteTables(NamedTuple):
         visits: visits.
         tokens: what visits to language models take.
         add_gate: makes a stop of kind FORK or JOIN.
-        operators: operators of the application.
+        operators: operators of the application, behind which a visit is one of the answer.
     """
 
     stop_of: Mapping[tuple[str, int], int]

@@ -21,7 +21,8 @@ from sim.blocks.tables import (
 from sim.request_rows import OUTCOME, width
 from sim.slots import grown
 
-LEAST = 16384
+LEAST = 16_384
+"""Rows at first: those of a whole block in most runs, so that it is not cut for want of rows."""
 
 
 class RowPool:

@@ -7,7 +7,7 @@ import numpy as np
 from scenarios.requests import RequestBlock
 from sim.blocks.tables import (
     NONE,
-    ONE,
+    ONE_BITS,
     SEGMENT,
     SOURCE,
     Floats,
@@ -118,7 +118,9 @@ class SourceBook:
         done, count = int(state["position"]), int(state["count"])
         left = count - done
         factors = {SIZE: block.size, LENGTH: block.length, ALLOWANCE: block.allowance}
-        factors |= zip(variability_columns(self.operators), block.variability.T, strict=True)
+        factors |= zip(
+            variability_columns(self.operators).tolist(), block.variability.T, strict=True
+        )
         self._columns += [
             column
             for column, values in factors.items()
@@ -143,7 +145,7 @@ class SourceBook:
         if rows <= sources and births <= room and len(self._columns) < columns:
             return
         wider = room if births <= room else births + births // 8
-        larger = np.full((rows, wider, 1 + len(self._columns)), ONE)
+        larger = np.full((rows, wider, 1 + len(self._columns)), ONE_BITS)
         larger[:sources, :room, :columns] = self._births
         self._births = larger
 

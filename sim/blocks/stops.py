@@ -61,6 +61,7 @@ def serve_alone(
     line = index(t.visits[visit].column)
     work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, line)
     finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
+    # It awaits no batch: what is noted of that has been 0 since its birth.
     t.rows[slot, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
     t.rows[slot, index(line + COMPUTE)] = finish_ns - start_ns
     return finish_ns
@@ -106,27 +107,15 @@ def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> i
     )
 
 
-@inlined
-def _note(
-    rows: Ints,
-    slot: int,
-    line: int,
-    entered_ns: int,
-    freed_ns: int,
-    start_ns: int,
-    finish_ns: int,
-) -> None:
-    rows[slot, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
-    rows[slot, index(line + BATCHING)] = start_ns - max(entered_ns, freed_ns)
-    rows[slot, index(line + COMPUTE)] = finish_ns - start_ns
-
-
 # Links and stations, taken through a block
 
 
 @inlined
 def take_link(t: Tables, link: int, until_ns: int) -> None:
-    """Send all messages that reach a link before the cut."""
+    """Send the messages that an inline link has and that reach it before the cut.
+
+    They do not go on at once: what later stops still have comes first.
+    """
     rows, out = t.rows, t.out
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
@@ -155,21 +144,20 @@ def take_alone(t: Tables, station: int, until_ns: int) -> None:
 @inlined
 def take_station(t: Tables, station: int, until_ns: int) -> None:
     """Let a station serve up to the cut."""
-    stops = t.stops
+    if t.stops[station].max_batch == 1:
+        take_alone(t, station, until_ns)
+        return
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
-    if stops[station].failed:
+    if t.stops[station].failed:
         lose_arrivals(t, n)
         return
-    if stops[station].max_batch == 1:
-        _serve_singly(t, station, n, until_ns)
-    else:
-        for i in range(n):
-            wait(t, station, t.slots[i])
+    for i in range(n):
+        wait(t, station, t.slots[i])
+    start_ns = _next_start(t, station)
+    while start_ns < until_ns:
+        _serve_batch(t, station, start_ns, until_ns)
         start_ns = _next_start(t, station)
-        while start_ns < until_ns:
-            _serve_batch(t, station, start_ns, until_ns)
-            start_ns = _next_start(t, station)
 
 
 @inlined
@@ -346,7 +334,10 @@ def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, unti
         slot = slots[i]
         visit = rows[slot, VISIT]
         entered_ns = t.times[slot]
-        _note(rows, slot, visits[visit].column, entered_ns, freed_ns, start_ns, finish_ns)
+        line = visits[visit].column
+        rows[slot, line + QUEUEING] = max(0, freed_ns - entered_ns)
+        rows[slot, line + BATCHING] = start_ns - max(entered_ns, freed_ns)
+        rows[slot, line + COMPUTE] = finish_ns - start_ns
         rows[slot, VISIT] = visit + 1
         t.times[slot] = finish_ns
     # They leave at one moment, and reach what comes next in the order of query and number.

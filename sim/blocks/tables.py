@@ -21,8 +21,8 @@ NONE = -1
 SINK_STOP = 0
 """Where requests that are done await the cut."""
 
-ONE = int(np.float64(1.0).view(np.int64))
-"""The bits of a factor of 1."""
+ONE_BITS = int(np.float64(1.0).view(np.int64))
+"""The bits of a factor of 1: births copy bits, so that times and factors lie in one array."""
 
 IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_SHED, IS_IN_FLIGHT = range(len(OUTCOMES))
 """Outcomes, as rows hold them."""

@@ -99,17 +99,17 @@ def _take_others(t: Tables, order: Order, first: int, until_ns: int) -> int:
     """
     others, due_ns = order.others, order.due_ns
     for i in range(first, len(others)):
-        stop, done = index(others[i]), True
-        kind = t.stops[stop].kind
+        stop = index(others[i])
+        kind, done = t.stops[stop].kind, True
         if kind == LINK:
             _send_over(t, due_ns, stop, until_ns)
             continue
         if kind == STATION:
             take_station(t, stop, until_ns)
         else:
-            done = _take(t, stop, until_ns)
+            done = _take_rare(t, stop, until_ns)
         if t.counts[OUT] > 0:
-            if t.stops[stop].servers > 1 or t.stops[stop].kind == GENERATION:
+            if t.stops[stop].servers > 1 or kind == GENERATION:
                 order_out(t)
             _send_on(t, due_ns, until_ns)
         elif len(t.branches) > 0:
@@ -134,8 +134,8 @@ def _send_over(t: Tables, due_ns: Ints, link: int, until_ns: int) -> None:
 
 
 @in_place
-def _take(t: Tables, stop: int, until_ns: int) -> bool:
-    """Take a stop through the block; False for a fork at which rows ran out."""
+def _take_rare(t: Tables, stop: int, until_ns: int) -> bool:
+    """Take a stop of a kind that few worlds have; False for a fork at which rows ran out."""
     kind = t.stops[stop].kind
     if kind == BOUNDED:
         take_bounded(t, stop, until_ns)
