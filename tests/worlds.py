@@ -91,6 +91,7 @@ def requests(
     operators: int = 1,
     length: Sequence[float] | None = None,
     allowance: Sequence[float] | None = None,
+    variability: Sequence[Sequence[float]] | None = None,
 ) -> Iterator[RequestBlock]:
     """Return a source of these requests, in one block; all factors are 1 unless given."""
     count = len(arrival_ns)
@@ -101,7 +102,9 @@ def requests(
                 np.ones(count) if size is None else np.array(size, dtype=float),
                 np.ones(count) if length is None else np.array(length, dtype=float),
                 np.ones(count) if allowance is None else np.array(allowance, dtype=float),
-                np.ones((count, operators)),
+                np.ones((count, operators))
+                if variability is None
+                else np.array(variability, dtype=float),
             )
         ]
     )

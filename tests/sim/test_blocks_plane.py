@@ -116,7 +116,10 @@ def networks(draw):
         sizes = [draw(SIZES) for _ in births]
         lengths = [draw(SIZES) for _ in births]
         allowances = [draw(SIZES) for _ in births]
-        orders.append((0, "open_source", query, (births, sizes, lengths, allowances)))
+        # What varies of a later query may be what varies of none before it.
+        factors = draw(st.none() | st.lists(SIZES, min_size=OPERATORS, max_size=OPERATORS))
+        varying = factors and [factors[i % OPERATORS :] + factors[: i % OPERATORS] for i in births]
+        orders.append((0, "open_source", query, (births, sizes, lengths, allowances, varying)))
         promised = {"bound_ns": draw(BOUNDS_NS), "priority": draw(st.integers(0, 2))}
         for at_ns in (0, *draw(st.lists(st.integers(0, 300), max_size=2))):
             route = draw(routes(deployments, stations, (0, PRIVATE + 10 * query)))
@@ -147,8 +150,8 @@ def built(kind, network):
         plane.add_link(spec)
     for at_ns, order, *what in orders:
         if order == "open_source":
-            query, (births, sizes, lengths, allowances) = what
-            source = requests(births, sizes, OPERATORS, lengths, allowances)
+            query, (births, sizes, *factors) = what
+            source = requests(births, sizes, OPERATORS, *factors)
             plane.open_source(at_ns, query, source)
         else:
             getattr(plane, order)(at_ns, *what)
