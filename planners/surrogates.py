@@ -17,7 +17,6 @@ handful of observations would be taken for noise, or for certainty).
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import scipy  # Its parts are loaded when they are first used.
 from numpy.typing import ArrayLike, NDArray
 
 from planners.bounded_minimum import minimum
+from planners.cholesky import Factor
 from scenarios.compiled import compiled
 
 Floats = NDArray[np.float64]
@@ -193,7 +193,7 @@ class GaussianProcess:
         self._rows: dict[int, int] = {}
         # Values, and the variances of their noise.
         self._taken: Floats = np.empty((8, 2, outputs))
-        self._factors: list[_Factor] = []
+        self._factors: list[Factor] = []
         self._covariance: _Covariance | None = None
         self._predicted: tuple[Floats, Floats] | None = None
         # What observations were not yet worked into the factors: from which row, to which.
@@ -255,6 +255,9 @@ class GaussianProcess:
         """
         taken = np.empty((len(indices), *self._taken.shape[1:]))
         taken[:, 0], taken[:, 1] = values, noise_variance
+        if len(indices) == 1:
+            self._observe(indices, taken)
+            return
         last = dict(zip(indices, range(len(indices)), strict=True))
         if len(last) < len(indices):
             taken = taken[list(last.values())]
@@ -278,20 +281,19 @@ class GaussianProcess:
         for index in indices:
             if not 0 <= index < len(self._grid):
                 raise IndexError(f"point {index}: there are {len(self._grid)}")
-        if not (np.isfinite(taken).all() and (taken[:, 1] >= 0).all()):
-            good = np.isfinite(taken).all(axis=(1, 2)) & (taken[:, 1] >= 0).all(axis=1)
-            at = int(good.argmin())
+        at = _first_bad(taken)
+        if at >= 0:
             value, noise = taken[at].tolist()
             raise ValueError(f"point {indices[at]}: value {value}, noise variance {noise}")
         count = len(self)
         rows = [self._rows.setdefault(index, len(self._rows)) for index in indices]
         while len(self) > len(self._taken):
             self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
-        same_noise = (self._taken[rows, 1] == taken[:, 1]).all(axis=1)
+        # The factors hold the noise of earlier observations, but not their values.
         changed = [
             row
-            for row, same in zip(rows, same_noise.tolist(), strict=True)
-            if row >= count or not same
+            for row, (_, noise) in zip(rows, taken, strict=True)
+            if row >= count or (self._taken[row, 1] != noise).any()
         ]
         self._taken[rows] = taken
         self._predicted = None
@@ -313,15 +315,15 @@ class GaussianProcess:
         """
         if self._predicted is None:
             self._catch_up()
-            standard = self._standard
-            residual = (self._values - standard.centre) / standard.scale
+            values, centre, scale = self._values, self._standard.centre, self._standard.scale
             moments = [
-                factor.predict(residual[:, columns], self._variance)
-                for factor, columns in self._columns()
+                factor.predict(values[:, at], centre[at], scale[at], self._variance)
+                for factor, at in self._columns()
             ]
-            mean = _beside([mean for mean, _ in moments])
-            sd = _beside([np.broadcast_to(sd[:, None], m.shape) for m, sd in moments])
-            self._predicted = standard.centre + standard.scale * mean, standard.scale * sd
+            self._predicted = (
+                _beside([mean for mean, _ in moments]),
+                _beside([sd for _, sd in moments]),
+            )
         return self._predicted
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
@@ -345,7 +347,7 @@ class GaussianProcess:
         """Variance before any observation, over the squared scale."""
         return self.hyperparameters.signal_variance + self.hyperparameters.constant_variance
 
-    def _columns(self) -> list[tuple["_Factor", slice]]:
+    def _columns(self) -> list[tuple["Factor", slice]]:
         """Pair each factor with the outputs that it serves."""
         if len(self._factors) == 1:
             return [(self._factors[0], slice(None))]
@@ -364,7 +366,7 @@ class GaussianProcess:
             self._stale_units = False
         if self._covariance is None:
             self._covariance = self._grid.covariance(self.hyperparameters)
-            self._factors = [_Factor(len(self._grid))]
+            self._factors = [Factor(len(self._grid))]
         for start, stop in self._pending:
             self._extend(self._covariance, start, stop)
         self._pending = []
@@ -376,11 +378,11 @@ class GaussianProcess:
             first = self._factors[0]
             others = range(1, noise.shape[1])
             self._factors = [first, *(first.copy() for _ in others)]
-        indices = list(self._rows)[:stop]
-        kernel = covariance.rows(indices[start:])
-        floor = self.hyperparameters.signal_variance * self.hyperparameters.noise_floor
-        for factor, columns in self._columns():
-            factor.extend(start, indices, kernel, noise[:, columns][:, 0] + floor)
+        new = list(self._rows)[start:stop]
+        kernel = covariance.rows(new)
+        noise += self.hyperparameters.signal_variance * self.hyperparameters.noise_floor
+        for factor, at in self._columns():
+            factor.extend(start, new, kernel, noise[:, at][:, 0])
 
     def _fitted(self) -> Hyperparameters:
         """Return the hyper-parameters of the largest posterior density."""
@@ -441,84 +443,6 @@ class _Standard:
             self.scale = np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1.0)
 
 
-class _Factor:
-    """The Cholesky factor L of n observations, and V = inv(L) K(observed, all).
-
-    Args:
-        count: how many points there are, C.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._size = 0
-        self._lower: Floats = np.zeros((8, 8))
-        self._solved: Floats = np.zeros((8, count))
-
-    def copy(self) -> "_Factor":
-        """Return an equal factor that changes on its own."""
-        other = _Factor(self._solved.shape[1])
-        other._size = self._size
-        other._lower, other._solved = self._lower.copy(), self._solved.copy()
-        return other
-
-    def extend(self, start: int, indices: Sequence[int], kernel: Floats, noise: Floats) -> None:
-        """Replace all rows from number ``start`` on.
-
-        Args:
-            start: rows to keep.
-            indices: points of all rows.
-            kernel: covariance of the new rows' points with all, shape (m, C).
-            noise: noise of the new rows, shape (m,).
-        """
-        self._size = len(indices)
-        if self._size > len(self._lower):
-            more = 2 * self._size - len(self._lower)
-            self._lower = np.pad(self._lower, ((0, more), (0, more)))
-            self._solved = np.pad(self._solved, ((0, more), (0, 0)))
-        if start == self._size:
-            return
-        if start + 1 == self._size:
-            self._extend_by_one(start, indices[start], kernel[0], float(noise[0]))
-            return
-        rows, columns = slice(start, self._size), list(indices[start:])
-        beside = self._solved[:start, columns].T
-        schur = kernel[:, columns] - beside @ beside.T
-        np.einsum("nn->n", schur)[:] += noise
-        right = kernel - beside @ self._solved[:start]
-        corner = np.asarray(np.linalg.cholesky(schur), dtype=np.float64)
-        self._lower[rows, rows] = corner
-        self._solved[rows] = solve_lower(corner, right)
-        self._lower[rows, :start] = beside
-
-    def _extend_by_one(self, start: int, index: int, kernel: Floats, noise: float) -> None:
-        beside = self._solved[:start, [index]].T
-        # Rounding must not take away the noise that is surely there.
-        pivot = sqrt(max(kernel[index] - float((beside @ beside.T)[0, 0]) + noise, noise))
-        self._lower[start, start] = pivot
-        self._solved[start] = (kernel - (beside @ self._solved[:start])[0]) / pivot
-        self._lower[start, :start] = beside
-
-    def predict(self, residual: Floats, variance: float) -> tuple[Floats, Floats]:
-        """Return mean (C, k) and standard deviation (C,) for residuals of shape (n, k)."""
-        solved = self._solved[: self._size]
-        mean = solved.T @ self._solve(residual)
-        explained = np.einsum("nc,nc->c", solved, solved)
-        return mean, np.sqrt(np.maximum(variance - explained, 0.0))
-
-    def leave_one_out(self, residual: Floats) -> tuple[Floats, Floats]:
-        """Return mean (n, k) and standard deviation (n,) of each row given all others."""
-        inverse = self._solve(np.eye(self._size))
-        precision = np.einsum("mn,mn->n", inverse, inverse)
-        mean = residual - (inverse.T @ self._solve(residual)) / precision[:, None]
-        return mean, 1 / np.sqrt(precision)
-
-    def _solve(self, right: Floats) -> Floats:
-        """Return inv(L) right."""
-        if not self._size:
-            return right
-        lower = self._lower[: self._size, : self._size]
-        return solve_lower(lower, right)
-
-
 class _Posterior:
     """Posterior density of hyper-parameters, as a function of their logarithms.
 
@@ -556,6 +480,17 @@ class _Posterior:
             self._squared, self._residual, self._noise, self._constant, logs, gradient
         )
         return value, gradient
+
+
+@compiled
+def _first_bad(taken: Floats) -> int:
+    """Return the first of m observations that cannot be taken, -1 if all can; see ``_observe``."""
+    for row in range(taken.shape[0]):
+        for output in range(taken.shape[2]):
+            value, noise = taken[row, 0, output], taken[row, 1, output]
+            if not (np.isfinite(value) and np.isfinite(noise) and noise >= 0):
+                return row
+    return -1
 
 
 @compiled
@@ -667,18 +602,6 @@ def matern(squared: Floats) -> Floats:
     """Return the Matern 5/2 correlation at squared distances over squared length scales."""
     distance = np.sqrt(5 * squared)
     return np.asarray((1 + distance + distance**2 / 3) * np.exp(-distance))
-
-
-def solve_lower(lower: Floats, right: Floats) -> Floats:
-    """Return inv(L) right for a lower triangular matrix of shape (n, n), n above 0.
-
-    As ``scipy.linalg.solve_triangular`` does it, which spends most of its time on checks.
-    """
-    # LAPACK wants columns after one another, which the transpose of an array in C order has.
-    found, info = scipy.linalg.lapack.dtrtrs(lower.T, right, lower=0, trans=1)
-    if info:
-        raise np.linalg.LinAlgError(f"singular matrix: row {info - 1}")
-    return np.asarray(found)
 
 
 def _beside(columns: list[Floats]) -> Floats:

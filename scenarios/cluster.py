@@ -1,8 +1,10 @@
 """Cluster layouts: devices, then nodes tier by tier, each a pool of machines of one type."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from hardware_models.mig import profiles
+from hardware_models.mig import Profile, profiles
 from hardware_models.prices import (
     egress_usd_per_byte,
     gpu_share_of_price,
@@ -32,6 +34,8 @@ class Node:
         region: region of the price.
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
         boot_s: seconds from renting a machine to its first use.
+
+    What follows from machine, purchase and region is looked up once.
     """
 
     tier: str = "cloud"
@@ -60,42 +64,57 @@ class Node:
         self.price_usd_per_hour  # noqa: B018
         self.core_price_usd_per_hour  # noqa: B018
 
-    @property
+    @cached_property
     def price_usd_per_hour(self) -> float:
         """Price of one whole machine."""
         return machine_price_usd_per_hour(self.machine, self.purchase, self.region)
 
-    @property
+    @cached_property
     def cores(self) -> int:
         """CPU cores of one machine, a vCPU counted as a core."""
         return machine_vcpus(self.machine)
 
-    @property
+    @cached_property
     def gpus(self) -> int:
         """GPUs of one machine."""
         return machine_gpus(self.machine)
 
-    @property
+    @cached_property
     def gpu_board(self) -> str | None:
         """Board of the machine's GPUs, or None."""
         return machine_gpu_board(self.machine)
 
-    @property
+    @cached_property
     def gpu_profiles(self) -> tuple[str, ...]:
         """Partition profiles that candidates ask for, smallest first; media extensions left out."""
         return tuple(name for name in self.all_gpu_profiles if not name.endswith("+me"))
 
-    @property
+    @cached_property
     def all_gpu_profiles(self) -> tuple[str, ...]:
         """Partition profiles that plans may ask for, smallest first."""
-        return () if self.gpu_board is None else tuple(profiles(self.gpu_board))
+        return tuple(self._partitions)
 
-    @property
+    @cached_property
+    def _partitions(self) -> Mapping[str, Profile]:
+        """Partition profiles of its GPUs, by name."""
+        return {} if self.gpu_board is None else dict(profiles(self.gpu_board))
+
+    @cached_property
     def core_price_usd_per_hour(self) -> float:
         """Share of the machine's price that one core carries."""
         return self.price_usd_per_hour * (1 - gpu_share_of_price(self.machine)) / self.cores
 
-    @property
+    @cached_property
+    def gpu_slices(self) -> int:
+        """Compute slices of one GPU."""
+        return max(profile.compute_slices for profile in self._partitions.values())
+
+    @cached_property
+    def gpu_price_usd_per_hour(self) -> float:
+        """Share of the machine's price that one of its GPUs carries."""
+        return self.price_usd_per_hour * gpu_share_of_price(self.machine) / self.gpus
+
+    @cached_property
     def egress_usd_per_byte(self) -> float:
         """Price of a byte that leaves the region for a user's device."""
         return egress_usd_per_byte(self.region)
@@ -106,9 +125,7 @@ class Node:
         The GPU's share of the price is divided by compute slices; a card cut so that compute
         slices remain unused leaves their share unattributed.
         """
-        assert self.gpu_board is not None
-        gpu_price = self.price_usd_per_hour * gpu_share_of_price(self.machine) / self.gpus
-        return gpu_price * profiles(self.gpu_board)[profile].compute_fraction
+        return self.gpu_price_usd_per_hour * self._partitions[profile].compute_fraction
 
 
 @dataclass

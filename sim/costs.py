@@ -9,8 +9,6 @@ out from what is free and not from what is left over, so that the two must add u
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from hardware_models.mig import profiles
-from hardware_models.prices import gpu_share_of_price
 from sim.clock import NS_PER_HOUR
 from sim.machine import Machine
 from sim.machines import Machines
@@ -65,9 +63,6 @@ def idle_usd_per_hour(machine: Machine) -> float:
     """Return the price of what nobody uses on a rented machine, in dollars per hour."""
     node = machine.node
     idle = machine.free_cores * node.core_price_usd_per_hour
-    if node.gpu_board is not None:
-        whole = max(profile.compute_slices for profile in profiles(node.gpu_board).values())
-        card_price = node.price_usd_per_hour * gpu_share_of_price(node.machine) / node.gpus
-        for gpu in range(node.gpus):
-            idle += card_price * machine.idle_slices(gpu) / whole
+    for gpu in range(node.gpus):
+        idle += node.gpu_price_usd_per_hour * machine.idle_slices(gpu) / node.gpu_slices
     return idle

@@ -110,6 +110,9 @@ class Slot:
         created: whether its instance was created for it.
         load_bytes: weights to load before it is ready.
         ready_ns: when they are loaded.
+
+    Attributes:
+        price_usd_per_hour: share of the machine's price that the slot carries.
     """
 
     machine: "Machine"
@@ -119,15 +122,14 @@ class Slot:
     created: bool = False
     load_bytes: int = 0
     ready_ns: int = 0
+    price_usd_per_hour: float = field(init=False)
 
-    @property
-    def price_usd_per_hour(self) -> float:
-        """Share of the machine's price that the slot carries."""
+    def __post_init__(self) -> None:
         node = self.machine.node
-        if self.instance is None:
-            return node.core_price_usd_per_hour
-        share = self.need.thread_percent / WHOLE
-        return share * node.slice_price_usd_per_hour(self.instance.profile)
+        self.price_usd_per_hour = node.core_price_usd_per_hour
+        if self.instance is not None:
+            share = self.need.thread_percent / WHOLE
+            self.price_usd_per_hour = share * node.slice_price_usd_per_hour(self.instance.profile)
 
 
 @dataclass(eq=False)
@@ -326,12 +328,11 @@ class Machine:
 
     def idle_slices(self, gpu: int) -> float:
         """Return the compute slices of a card that nobody uses, cut out or not."""
-        board = self.node.gpu_board
-        assert board is not None
-        known = profiles(board)
+        assert self.node.gpu_board is not None
+        known = profiles(self.node.gpu_board)
         used = sum(
             known[each.profile].compute_slices * each.thread_percent / WHOLE
             for each in self.instances
             if each.gpu == gpu
         )
-        return max(profile.compute_slices for profile in known.values()) - used
+        return self.node.gpu_slices - used

@@ -43,7 +43,7 @@ class Refused:
     """What W queries bid that were refused, M plans of N operators.
 
     Args:
-        number: row of each query, by id.
+        asked: the queries, by id, shape (W,).
         judged_s: when its plans were judged, shape (W,).
         failed_s: when it was refused last, shape (W,).
         plans: the plans of each query.
@@ -55,7 +55,7 @@ class Refused:
         most: the most that the plan may cost, shape (M,).
     """
 
-    number: dict[int, int]
+    asked: Integers
     judged_s: Floats
     failed_s: Floats
     plans: Sequence[Sequence[Plan]]
@@ -71,7 +71,7 @@ class Refused:
         """Return bids that are refused now; see `remember_refused`."""
         offers = [offer for bid in bids for offer in bid.offers]
         return cls(
-            {bid.query.id: row for row, bid in enumerate(bids)},
+            np.array([bid.query.id for bid in bids]),
             np.full(len(bids), now_s),
             np.full(len(bids), now_s),
             [bid.plans for bid in bids],
@@ -83,43 +83,33 @@ class Refused:
             np.array([most(offer) for offer in offers]),
         )
 
-    def without(self, queries: Collection[int]) -> "Refused":
-        """Return what is left without some queries."""
-        if not queries:
+    def only(self, kept: Booleans) -> "Refused":
+        """Return the part of some queries, marked in an array of shape (W,)."""
+        if kept.all():
             return self
-        kept = np.ones(len(self.number), dtype=bool)
-        kept[[self.number[query] for query in queries]] = False
         plans = kept[self.query]
-        left = [row for row, stays in enumerate(kept.tolist()) if stays]
-        names = list(self.number)
         return Refused(
-            {names[row]: at for at, row in enumerate(left)},
+            self.asked[kept],
             self.judged_s[kept],
             self.failed_s[kept],
-            [self.plans[row] for row in left],
+            [self.plans[row] for row in np.flatnonzero(kept).tolist()],
             (np.cumsum(kept) - 1)[self.query[plans]],
             *(getattr(self, name)[plans] for name in OF_PLANS),
         )
 
     def and_also(self, other: "Refused") -> "Refused":
         """Return both, which have no query in common."""
-        first = len(self.number)
         return Refused(
-            self.number | {query: first + row for query, row in other.number.items()},
+            np.concatenate([self.asked, other.asked]),
             np.concatenate([self.judged_s, other.judged_s]),
             np.concatenate([self.failed_s, other.failed_s]),
             [*self.plans, *other.plans],
-            np.concatenate([self.query, first + other.query]),
+            np.concatenate([self.query, len(self.asked) + other.query]),
             *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in OF_PLANS),
         )
 
-    def which(self, chosen: Booleans) -> set[int]:
-        """Return the queries of some rows, marked in an array of shape (W,)."""
-        marks = chosen.tolist()
-        return {query for query, row in self.number.items() if marks[row]}
-
     def hopeful(
-        self, desk: Desk, market: Market, waste: float, looked_at: Mapping[int, Query]
+        self, desk: Desk, market: Market, waste: float, rows: Booleans, waiting: Mapping[int, Query]
     ) -> Booleans:
         """Tell which of some queries could pay for a plan that there is room for, shape (W,).
 
@@ -133,7 +123,8 @@ class Refused:
                 over one that takes less of them, in this call.
             market: the pools.
             waste: see `share_taken`.
-            looked_at: the queries that are looked at, by id.
+            rows: the queries that are looked at, marked in an array of shape (W,).
+            waiting: they and others, by id.
         """
         standing, pools = market.standing, market.pools
         needs, price = _needs(
@@ -149,24 +140,19 @@ class Refused:
             pools.capacity - standing.taken,
             waste,
         )
-        found = np.zeros(len(self.number), dtype=bool)
-        first = np.searchsorted(self.query, np.arange(len(found))).tolist()
-        queries = [looked_at.get(query) for query in self.number]
-        rows = np.array([query is not None for query in queries], dtype=bool)
+        found = np.zeros(len(rows), dtype=bool)
         plans = np.flatnonzero((needs != HOPELESS) & rows[self.query])
         plans = plans[np.argsort(price[plans], kind="stable")]
         left = MOST_HOPEFUL if np.isfinite(self.most).any() else len(found)
-        lacking: set[int] = set()
-        for plan, row, need in zip(
-            plans.tolist(), self.query[plans].tolist(), needs[plans].tolist(), strict=True
-        ):
-            query = queries[row]
-            if query is not None and left and not found[row] and need not in lacking:
-                if desk.fits(query, self.plans[row][plan - first[row]]):
-                    found[row] = True
-                    left -= 1
-                else:
-                    lacking.add(need)
+        while left and len(plans):
+            row, need = int(self.query[plans[0]]), needs[plans[0]]
+            number = int(plans[0] - np.searchsorted(self.query, row))
+            if desk.fits(waiting[int(self.asked[row])], self.plans[row][number]):
+                found[row] = True
+                left -= 1
+                plans = plans[self.query[plans] != row]
+            else:
+                plans = plans[needs[plans] != need]
         return found
 
 
@@ -280,21 +266,20 @@ def retries(
     if known is None:
         return Retries(desk, pause_s, ())
     before = known
-    waiting = {query.id: query for query in desk.waiting if query.id not in busy}
+    waiting = {query.id: query for query in desk.waiting}
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
-    here = {query.id for query in (*desk.waiting, *desk.searching)}
-    known = known.without(known.number.keys() - here)
+    here = [*waiting, *(query.id for query in desk.searching)]
+    known = known.only(np.isin(known.asked, here))
     early = (desk.now_s < known.failed_s + pause_s) & (desk.trigger not in FREED)
     recent = desk.now_s < known.judged_s + KNOWN_FOR_S
-    due_now = known.which(~early & recent) & waiting.keys()
-    looked_at = {query: waiting[query] for query in known.number if query in due_now}
-    rows = np.array([query in looked_at for query in known.number], dtype=bool)
-    hopeless = rows & ~known.hopeful(desk, market, waste, looked_at)
+    free = np.isin(known.asked, [query for query in waiting if query not in busy])
+    rows = ~early & recent & free
+    hopeless = rows & ~known.hopeful(desk, market, waste, rows, waiting)
     if hopeless.any():
         known = replace(known, failed_s=np.where(hopeless, desk.now_s, known.failed_s))
     if known is not before:
         desk.remember(KEY, known)
-    return Retries(desk, pause_s, known.which(early | hopeless))
+    return Retries(desk, pause_s, set(known.asked[early | hopeless].tolist()))
 
 
 def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], float]) -> None:
@@ -310,5 +295,5 @@ def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], fl
     refused = Refused.of(bids, most, desk.now_s)
     known: Refused | None = desk.recall(KEY)
     if known is not None:
-        refused = known.without(refused.number.keys() & known.number.keys()).and_also(refused)
+        refused = known.only(~np.isin(known.asked, refused.asked)).and_also(refused)
     desk.remember(KEY, refused)

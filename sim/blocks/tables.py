@@ -278,6 +278,8 @@ class Table:
 class Pool:
     """Runs of values that come and go, in an array that grows.
 
+    Room is taken by powers of two, so that what one leaves suits others of about its length.
+
     Args:
         dtype: of the values.
     """
@@ -285,23 +287,23 @@ class Pool:
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:
         self.array: np.ndarray = np.zeros(64, dtype=dtype)
         self._count = 0
-        self._lengths: dict[int, int] = {}
+        self._room: dict[int, int] = {}
         self._free: dict[int, list[int]] = {}
 
     def put(self, values: np.ndarray) -> int:
         """Store values; return where they begin."""
-        n = len(values)
-        if self._free.get(n):
-            at = self._free[n].pop()
+        room = 1 << (len(values) - 1).bit_length()
+        if self._free.get(room):
+            at = self._free[room].pop()
         else:
             at = self._count
-            self._count += n
+            self._count += room
             while self._count > len(self.array):
                 self.array = np.concatenate((self.array, np.zeros_like(self.array)))
-        self.array[at : at + n] = values
-        self._lengths[at] = n
+        self.array[at : at + len(values)] = values
+        self._room[at] = room
         return at
 
     def give_back(self, at: int) -> None:
         """Free the values that begin somewhere."""
-        self._free.setdefault(self._lengths.pop(int(at)), []).append(int(at))
+        self._free.setdefault(self._room.pop(int(at)), []).append(int(at))
