@@ -233,9 +233,14 @@ def estimate(values: np.ndarray, scale: float = 0.0) -> Estimate:
 
 
 @lru_cache
-def student_t(n: int) -> float:
-    """Return the quantile of Student's t that bounds a mean of n values; nan below two."""
-    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
+    """Return the quantile of Student's t that bounds a mean of n values; nan below two.
+
+    Args:
+        n: how many values.
+        probability: that of lying below the quantile.
+    """
+    return float(stdtrit(n - 1, probability))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -21,6 +21,7 @@ from math import inf, sqrt
 from statistics import fmean, stdev
 
 from evaluation.what_if.question import Varied
+from lab.comparison import student_t
 from lab.errors import InputError
 
 LOOKS = (3, 5, 8, 12, 20, 32, 50)
@@ -186,11 +187,9 @@ def judged(
 
 def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
     """Return one-sided bounds of a mean, each wrong with so much probability, by Student's t."""
-    from scipy.stats import t  # noqa: PLC0415 -- takes long to import
-
     if len(values) < 2 or -inf in values:
         return -inf, inf
-    half = float(t.ppf(1 - error, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    half = student_t(len(values), 1 - error) * stdev(values) / sqrt(len(values))
     return fmean(values) - half, fmean(values) + half
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.comparison import student_t
 from lab.explain.record import QueryRecord
 from lab.figure_data import PARTS
 
@@ -16,7 +17,6 @@ Row = Mapping[str, Any]
 LATENCY, ACCURACY, COST = "latency", "accuracy", "cost"
 CHOSEN, REFUSED = "chosen", "refused"  # roles of offers; the latter an outcome of orders too
 DEPLOYED = "deployed"
-CONFIDENCE = 0.95
 LATE = "late"
 # What a request that missed its bound came to, and how that is said.
 ENDS = {
@@ -250,10 +250,7 @@ def last_runs(profiling: pl.DataFrame) -> Iterator[Row]:
 
 def half_width(run: Row) -> float:
     """Return half the 95 % t-interval of a run's mean accuracy; nan below two items."""
-    from scipy import stats
-
     count = run["samples"]
     if count < 2:
         return nan
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
-    return float(quantile * sqrt(run["accuracy_variance"] / count))
+    return student_t(count) * sqrt(run["accuracy_variance"] / count)
