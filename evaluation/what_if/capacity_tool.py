@@ -70,6 +70,7 @@ def capacity(options: argparse.Namespace) -> int:
     from lab.errors import InputError
 
     check_seedless([*options.overrides, *options.vary])
+    check_metric(options.metric)
     if not 0.5 <= options.confidence < 1:
         raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
     if options.seeds < 3:
@@ -82,7 +83,6 @@ def capacity(options: argparse.Namespace) -> int:
 
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
         [rows] = runs.make([_overrides(candidate.settings)], list(seeds))
-        check_metric(options.metric, rows)
         missing = [row["seed"] for row in rows if row.get(options.metric) is None]
         if missing and options.metric.startswith("response_time") and sign < 0:
             return [-inf] * len(rows)  # Too few were ever served for it to be known: it is late.

@@ -65,6 +65,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     from lab.errors import InputError
 
     check_seedless(options.overrides)
+    check_metric(options.metric)
     if options.seeds < 2:
         raise InputError(f"--seeds {options.seeds}: must be 2 or more, for an interval")
     if options.against is not None and not options.against.startswith("planner"):
@@ -81,13 +82,17 @@ def sensitivity(options: argparse.Namespace) -> int:
     against = () if options.against is None else (options.against,)
     pairs = [*settings, *((*each, *against) for each in settings if against)]
     rows = runs.make(pairs, seeds)
-    check_metric(options.metric, rows[0])
     ours, others = rows[: len(settings)], rows[len(settings) :]
     found = [
         answers(each, others[at] if against else None, options.metric)
         for at, each in enumerate(ours)
     ]
     base = found[0]
+    if not len(_known(base)):
+        raise InputError(
+            f"--metric {options.metric}: has no value on any of {options.seeds} seeds in the base; "
+            "ask for another metric"
+        )
     effects, at = [], 1
     for key in keys:
         for value in key.values:

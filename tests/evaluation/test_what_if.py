@@ -17,7 +17,7 @@ from evaluation.what_if.capacity import (
     never_worse,
     search,
 )
-from evaluation.what_if.question import Varied, varied
+from evaluation.what_if.question import METRICS, Varied, numbers, varied
 from evaluation.what_if.sensitivity import (
     adjusted,
     answers,
@@ -25,6 +25,7 @@ from evaluation.what_if.sensitivity import (
     effect,
     largest_first,
 )
+from lab.api import run
 from lab.compose import compose
 from lab.tools import main
 
@@ -188,6 +189,15 @@ def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--confidence", "2"],
             "--confidence 2.0: must be 0.5 or more, and below 1",
         ),
+        (
+            ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--metric", "slo_met"],
+            "--metric slo_met: must be a number of the summary; choose one of slo_met_fraction, ",
+        ),
+        (
+            ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--metric", "requets"],
+            "; the nearest is 'requests'",
+        ),
+        (["sensitivity", "--metric", "planner_class"], "--metric planner_class: must be a number"),
         (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
         (["sensitivity", "planner=compass", "--against", "vulcan"], "write planner=NAME"),
         (["sensitivity", "planner=compas"], "compass"),
@@ -199,6 +209,12 @@ def test_bad_input_gets_one_sentence(words, sentence, capsys, tmp_path) -> None:
     error = capsys.readouterr().err.strip()
     assert sentence in error
     assert "\n" not in error
+    assert not any(tmp_path.iterdir())  # Nothing ran.
+
+
+def test_the_metrics_are_the_numbers_of_a_summary() -> None:
+    found = numbers(run(["experiment=speech_small", "horizon_s=60"]))
+    assert sorted(METRICS) == sorted(set(found) - {"seed"})
 
 
 def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
@@ -210,13 +226,15 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     printed = capsys.readouterr().out
     assert "suffice: cluster.nodes.cloud.count=1, $" in printed
     assert (tmp_path / "capacity.png").is_file()
-    assert main([*words, "--seeds", "3", "--metric", "requets"]) == 2
-    assert "the nearest is 'requests'" in capsys.readouterr().err
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.05,0.2", "--metric", "requests"]
     assert main([*words, "--seeds", "2", *out]) == 0
     printed = capsys.readouterr().out
     assert "workload.rate moves the answer most" in printed
     assert (tmp_path / "sensitivity.png").is_file()
+    scene = ["experiment=speech_small", "horizon_s=5", "workload.rate=0.01", "planner=static_plan"]
+    words = ["sensitivity", *scene, "--vary", "workload.rate=0.01", *out]
+    assert main([*words, "--seeds", "2", "--metric", "response_time_p50_s"]) == 2
+    assert "response_time_p50_s: has no value on any of 2 seeds" in capsys.readouterr().err
 
 
 def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
