@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
-from evaluation.paired import mean_interval
+from evaluation.paired import PERCENT, mean_interval
 from evaluation.scenes import OPTIMUM, up_to_optimum
 from evaluation.store import each_cell
 from lab.api import Result
+from lab.comparison import of_difference
 from lab.wording import number
 
 Floats = NDArray[np.float64]
@@ -180,7 +181,9 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                     number(_between(curves[planner], 0, STEP_S, last=4)),
                     number(_between(curves[planner], STEP_S, STEP_S + 2 * WINDOW_S)),
                     number(_between(curves[planner], HORIZON_S - LAST_S, HORIZON_S)),
-                    "" if planner == reference else estimated(*mean_interval(difference)),
+                    ""
+                    if planner == reference
+                    else estimated(*mean_interval(difference, of_difference(PERCENT))),
                     ""
                     if planner == reference
                     else "never in this run"

@@ -20,9 +20,10 @@ HEAD = """# What the planners achieve
 Written by `python -m evaluation page` from the results of `python -m evaluation NAME`; do not edit
 it. Remarks are kept in `evaluation/remarks/`. Runs are paired: all planners of one seed meet the
 same queries, devices, links and data. Intervals are 95 % intervals of Student's t over seeds, of
-ratios by their logarithms; p-values are adjusted for all planners by Holm's procedure. Results
-are of the code as it was when an experiment was run; after a change, run it again: runs that are
-still valid are kept under `outputs/evaluation`, so that only the others are made.
+ratios by their logarithms; those of shares, and of differences between shares, are cut where the
+truth cannot lie; p-values are adjusted for all planners by Holm's procedure. Results are of the
+code as it was when an experiment was run; after a change, run it again: runs that are still valid
+are kept under `outputs/evaluation`, so that only the others are made.
 
 The paper gives no values of its testbed, so ratios and orders are compared, not absolute figures.
 """

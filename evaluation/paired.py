@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lab.comparison import Estimate, estimate, holm
+from lab.comparison import ANY, Estimate, Range, estimate, holm
 
 Floats = NDArray[np.float64]
 Interval = tuple[float | None, float | None, float | None]
@@ -26,6 +26,9 @@ RATIOS = {
     "sign": pl.String,
 }
 
+
+PERCENT: Range = (0.0, 100.0)
+"""Range of a share in percent."""
 
 BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
 """What a ratio is, by whether the reference's and the other's value are lower bounds of the true
@@ -136,9 +139,14 @@ def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
     return _as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
-def mean_interval(values: Floats) -> Interval:
-    """Return the mean of values, one a seed, shape (n,), with its interval."""
-    mean = estimate(values)
+def mean_interval(values: Floats, within: Range = ANY) -> Interval:
+    """Return the mean of values, one a seed, shape (n,), with its interval.
+
+    Args:
+        values: the values.
+        within: their range, such as that of a share, at whose ends the interval is cut.
+    """
+    mean = estimate(values, within=within)
     return mean.mean, mean.low, mean.high
 
 

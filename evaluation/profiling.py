@@ -24,10 +24,11 @@ from matplotlib.axes import Axes
 from evaluation.figures import canvas, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
-from evaluation.paired import jackknifed, mean_interval, ratio_interval
+from evaluation.paired import PERCENT, jackknifed, mean_interval, ratio_interval
 from evaluation.scenes import APPLICATIONS
 from evaluation.store import each_cell
 from lab.api import Result
+from lab.comparison import of_difference
 from lab.wording import number
 from planners.compass.profiler import Profiler, RandomProfiler, StratifiedProfiler
 from sim import Desk, Planner
@@ -173,7 +174,7 @@ def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
                     "random": _per_test(both, "samples_random"),
                     "samples": _per_test(both, "samples"),
                     "ratio": ratio,
-                    "more_correct": mean_interval(100 * more.to_numpy()),
+                    "more_correct": mean_interval(100 * more.to_numpy(), of_difference(PERCENT)),
                 }
             )
     return pl.DataFrame(found)

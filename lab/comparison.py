@@ -25,6 +25,15 @@ from lab.wording import interval, number, probability
 from sim.planner import Planner
 
 CONFIDENCE = 0.95
+
+Range = tuple[float, float]
+"""The least and the largest value that there can be."""
+
+ANY: Range = (-math.inf, math.inf)
+SHARE: Range = (0.0, 1.0)
+RANGES: Mapping[str, Range] = {"slo_met_fraction": SHARE}
+"""Range of the metrics of a summary that are shares."""
+
 # What a person looks at first; ``Comparison`` holds every metric of the summaries.
 HEADLINES = (
     "service_goodput_mean",
@@ -88,7 +97,8 @@ class Comparison:
         scenario: name of the scenario.
         runs: one row for each seed and planner, with all metrics of its summary.
         means: mean of each metric and planner over seeds, with a 95 % t-interval (``low``,
-            ``high``) and one by the bootstrap (``boot_low``, ``boot_high``).
+            ``high``) and one by the bootstrap (``boot_low``, ``boot_high``). No interval of a
+            share (`RANGES`) leaves 0 to 1, or of a difference of two, -1 to 1: see `estimate`.
         differences: for each metric and pair of planners, the mean of ``planner`` minus ``other``
             over the ``n`` seeds where both have a value, with the same intervals; ``p`` of the
             paired t-test and ``p_holm``, adjusted for all pairs of that metric; and, where all
@@ -189,7 +199,7 @@ def from_runs(
         }
         for planner in planners:
             known = values[planner][~np.isnan(values[planner])]
-            mean = estimate(known)
+            mean = estimate(known, within=RANGES.get(metric, ANY))
             means.append(
                 (metric, planner, mean.n, mean.mean, mean.low, mean.high, *_boot(known, mean))
             )
@@ -205,17 +215,21 @@ def from_runs(
 # Statistics
 
 
-def estimate(values: np.ndarray, scale: float = 0.0) -> Estimate:
+def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> Estimate:
     """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
 
     The half-width is t(0.975, n - 1) s / sqrt(n), after Student (1908), "The probable error of a
     mean"; of paired differences this is the paired t-test. Values that differ by no more than
     rounding have an interval of no width, and by convention p is 1 if they are 0, and else 0.
 
+    Of values in a range, such as shares, the interval is cut at its ends. The true mean cannot lie
+    beyond, so what is left holds it whenever the whole does. The mean and p stay as they are.
+
     Args:
         values: finite values.
         scale: largest magnitude of the numbers that the values were computed from, if larger than
             the values' own: it decides what is rounding.
+        within: range of the values.
     """
     n = len(values)
     if n == 0:
@@ -229,7 +243,18 @@ def estimate(values: np.ndarray, scale: float = 0.0) -> Estimate:
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
     half = student_t(n) * error
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))
-    return Estimate(n, mean, mean - half, mean + half, p)
+    return Estimate(n, mean, *cut(mean - half, mean + half, within), p)
+
+
+def cut(low: float, high: float, within: Range) -> Range:
+    """Return the part of an interval that lies in a range."""
+    return max(low, within[0]), min(high, within[1])
+
+
+def of_difference(within: Range) -> Range:
+    """Return the range of the difference of two values that have a range."""
+    low, high = within
+    return low - high, high - low
 
 
 @lru_cache
@@ -267,7 +292,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         both = ~(np.isnan(values[one]) | np.isnan(values[other]))
         a, b = values[one][both], values[other][both]
         scale = float(max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
-        estimates.append(estimate(a - b, scale))
+        estimates.append(estimate(a - b, scale, of_difference(RANGES.get(metric, ANY))))
         boots.append(_boot(a - b, estimates[-1]))
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
         # The rounding of a log-ratio is that of numbers around 1.

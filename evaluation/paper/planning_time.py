@@ -21,6 +21,7 @@ from evaluation.paper import profiling_cost
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict, above, below
 from evaluation.paper.spending import spending
+from lab.comparison import SHARE
 from sim.search import CHARGES_S
 
 SECONDS = "fig14b_seconds"
@@ -61,7 +62,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         found.append(
             above(
                 f"{application}: most planning time is profiling",
-                mean_interval(_shares(part)["profiling_s"].to_numpy()),
+                mean_interval(_shares(part)["profiling_s"].to_numpy(), SHARE),
                 0.5,
                 "share of profiling; taken to mean more than half",
                 part.height,

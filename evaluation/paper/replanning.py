@@ -17,9 +17,10 @@ from evaluation import drift
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated
-from evaluation.paired import mean_interval
+from evaluation.paired import PERCENT, mean_interval
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict
+from lab.comparison import of_difference
 
 CASES = {"fig17": "devices", "fig17_links": "links", "fig17_content": "content"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in CASES)
@@ -46,7 +47,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         for planner in (REFERENCE, WITHOUT):
             part = tidy.filter(case=case, planner=planner)
             rise = _rise(part)
-            middle, low, high = mean_interval(rise)
+            middle, low, high = mean_interval(rise, of_difference(PERCENT))
             returns = high is not None and high <= POINTS
             stays = low is not None and low > POINTS
             if planner == REFERENCE:

@@ -22,6 +22,7 @@ from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.user_probe import prices
 from evaluation.store import each_cell
+from lab.comparison import SHARE
 from lab.figure_style import plain_log
 
 BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
@@ -144,7 +145,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
                 planner,
                 f"{budget_s:g}",
                 estimated(*_ratio(part)),
-                estimated(*mean_interval(part["served"].to_numpy())),
+                estimated(*mean_interval(part["served"].to_numpy(), SHARE)),
             ]
             for (planner, budget_s), part in over_least(rows).group_by(
                 "planner", "budget_s", maintain_order=True

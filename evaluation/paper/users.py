@@ -24,6 +24,7 @@ from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.paper.user_probe import users
 from evaluation.store import each_cell
+from lab.comparison import SHARE
 from lab.figure_style import plain_log
 from lab.wording import number
 
@@ -99,7 +100,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         found.append(
             above(
                 f"(b) {application}: accuracy of the same plan varies between users",
-                mean_interval(np.mean(spread, axis=0)),
+                mean_interval(np.mean(spread, axis=0), SHARE),
                 POINTS,
                 f"taken to mean {POINTS:g} between the tenth and ninetieth percentile, mean over "
                 "classes; users differ in data set and content",
@@ -113,7 +114,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         found.append(
             above(
                 f"(b) {application}: which class of plans is best differs by user",
-                mean_interval(others),
+                mean_interval(others, SHARE),
                 OTHERS,
                 "share of users whose best class is not the one that is best most often; taken to "
                 f"mean at least {OTHERS:g}",

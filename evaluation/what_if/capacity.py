@@ -7,7 +7,8 @@ prices, as in a bisection, until nothing is. Of a metric that is not of service,
 machines may be worse: then a candidate rules out itself alone.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
-one side of the target, or there are no more seeds. Every look at the data may err, so each takes an
+one side of the target, or there are no more seeds. Of a share it is cut at 0 and 1, beyond which no
+mean can lie. Every look at the data may err, so each takes an
 equal part of what the whole may (Bonferroni): the verdict on a candidate then holds with at least
 the stated confidence.
 """
@@ -21,7 +22,7 @@ from math import inf, sqrt
 from statistics import fmean, stdev
 
 from evaluation.what_if.question import Varied
-from lab.comparison import student_t
+from lab.comparison import ANY, Range, cut, student_t
 from lab.errors import InputError
 
 LOOKS = (3, 5, 8, 12, 20, 32, 50)
@@ -135,6 +136,7 @@ def search(
     target: float,
     confidence: float,
     most_seeds: int,
+    within: Range = ANY,
 ) -> list[Tried]:
     """Try candidates until nothing cheaper than the cheapest that suffices is left.
 
@@ -145,6 +147,7 @@ def search(
         target: the least that the mean of the metric is to be.
         confidence: of each verdict, below 1.
         most_seeds: seeds after which a candidate is left undecided.
+        within: range of the metric.
 
     Returns:
         What was tried, in that order.
@@ -152,7 +155,7 @@ def search(
     left, tried = list(every), []
     while left:
         chosen = left[(len(left) - 1) // 2]
-        one = judged(chosen, measure, target, confidence, most_seeds)
+        one = judged(chosen, measure, target, confidence, most_seeds, within)
         tried.append(one)
         if one.verdict == Verdict.SUFFICES:
             left = [each for each in left if each.usd_per_hour < chosen.usd_per_hour]
@@ -162,7 +165,12 @@ def search(
 
 
 def judged(
-    candidate: Candidate, measure: Measure, target: float, confidence: float, most_seeds: int
+    candidate: Candidate,
+    measure: Measure,
+    target: float,
+    confidence: float,
+    most_seeds: int,
+    within: Range = ANY,
 ) -> Tried:
     """Simulate a candidate until it can be told whether it reaches the target."""
     looks = [look for look in LOOKS if look < most_seeds] + [most_seeds]
@@ -171,7 +179,7 @@ def judged(
     low, high, verdict = -inf, inf, Verdict.OPEN
     for look in looks:
         values += measure(candidate, range(len(values), look))
-        low, high = bounds(values, error)
+        low, high = cut(*bounds(values, error), within)
         if values[-1] == -inf:  # Far from the target, by an amount that has no number.
             verdict = Verdict.FAILS
         elif low == high and look < looks[-1]:

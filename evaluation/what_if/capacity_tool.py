@@ -66,6 +66,7 @@ def capacity(options: argparse.Namespace) -> int:
     )
     from evaluation.what_if.question import check_metric, in_words, varied
     from evaluation.what_if.runs import Runs, check_seedless
+    from lab.comparison import ANY, RANGES
     from lab.console import say
     from lab.errors import InputError
 
@@ -79,6 +80,7 @@ def capacity(options: argparse.Namespace) -> int:
     runs = Runs(options.overrides, options.out, options.jobs)
     sign = 1.0 if options.at_most is None else -1.0
     target = options.at_least if options.at_most is None else options.at_most
+    low, high = RANGES.get(options.metric, ANY)
     every = candidates(keys, lambda settings: _price(runs, settings))
 
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
@@ -100,6 +102,7 @@ def capacity(options: argparse.Namespace) -> int:
         sign * target,
         options.confidence,
         options.seeds,
+        (low, high) if sign > 0 else (-high, -low),
     )
     for line in _table(tried, sign, options.metric):
         say(line)

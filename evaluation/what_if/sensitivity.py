@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evaluation.paired import Interval
 from evaluation.what_if.question import Varied, paired
-from lab.comparison import CONFIDENCE, estimate, holm
+from lab.comparison import ANY, CONFIDENCE, Range, estimate, holm, of_difference
 
 FACTORS: Mapping[str, tuple[float, float]] = {
     "workload.rate": (0.8, 1.25),
@@ -110,15 +110,26 @@ def effect(
     base_value: Any,
     base: Sequence[Mapping[str, Any]],
     other: Sequence[Mapping[str, Any]],
+    within: Range = ANY,
 ) -> Effect:
-    """Return what a setting does, from answers as `answers` returns them."""
+    """Return what a setting does, from answers as `answers` returns them.
+
+    Args:
+        key: the key.
+        value: its value, as it is written.
+        base_value: its value in the base.
+        base: answers of the base.
+        other: answers of the setting.
+        within: range of answers.
+    """
     pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
     shown = f"{base_value}"
     if isinstance(base_value, float):
         shown = f"{base_value:g}"
         with suppress(ValueError):  # Of null, say, which is as it is written.
             value = f"{float(value):g}"
-    found = estimate(pairs[:, 1] - pairs[:, 0], float(np.abs(pairs).max(initial=0.0)))
+    scale = float(np.abs(pairs).max(initial=0.0))
+    found = estimate(pairs[:, 1] - pairs[:, 0], scale, of_difference(within))
     interval = found.mean, found.low, found.high
     return Effect(key, value, shown, interval, found.p, len(pairs))
 

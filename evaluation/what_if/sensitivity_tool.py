@@ -60,6 +60,7 @@ def sensitivity(options: argparse.Namespace) -> int:
         effect,
         largest_first,
     )
+    from lab.comparison import ANY, RANGES, of_difference
     from lab.compose import compose
     from lab.console import say
     from lab.errors import InputError
@@ -93,16 +94,19 @@ def sensitivity(options: argparse.Namespace) -> int:
             f"--metric {options.metric}: has no value on any of {options.seeds} seeds in the base; "
             "ask for another metric"
         )
+    within = RANGES.get(options.metric, ANY)
+    if against:
+        within = of_difference(within)
     effects, at = [], 1
     for key in keys:
         for value in key.values:
             effects.append(
-                effect(key.key, value, OmegaConf.select(config, key.key), base, found[at])
+                effect(key.key, value, OmegaConf.select(config, key.key), base, found[at], within)
             )
             at += 1
     effects = largest_first(adjusted(effects))
     answer = options.metric + (f", above that of {options.against}" if against else "")
-    middle = mean_interval(_known(base))
+    middle = mean_interval(_known(base), within)
     for line in _table(effects, answer, middle):
         say(line)
     path = _draw(effects, answer, options.out / "sensitivity.png")

@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lab.comparison import SHARE
 from lab.explain.findings import (
     CHOSEN,
     REFUSED,
@@ -99,6 +100,7 @@ def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
 
 
 def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
+    """Draw what was measured, with intervals that end where accuracies do, at 0 and 1."""
     axes.set_xlabel("accuracy")
     if not rows:
         _say(axes, "nothing was profiled")
@@ -109,6 +111,8 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
     at = np.arange(len(rows))
     means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
+    ends = np.clip([means - widths, means + widths], *SHARE)
+    sides = np.abs(ends - means)
     blue = sns.color_palette("colorblind")[0]
     size = 5 if len(rows) <= MOST_NAMED else 3
     for which, color, label in ((~wrong, blue, "measured"), (wrong, WRONG, "on the wrong side")):
@@ -116,7 +120,7 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
             axes.errorbar(
                 means[which],
                 at[which],
-                xerr=widths[which],
+                xerr=sides[:, which],
                 fmt="o",
                 ms=size,
                 lw=1.3,

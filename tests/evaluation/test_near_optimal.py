@@ -181,7 +181,13 @@ def frame(**ratios: list[float]) -> pl.DataFrame:
     """Return rows of one scene: what planners are worth in the model, one value a seed."""
     return pl.DataFrame(
         [
-            {"planner": planner, "seed": seed, "model_served": each * 10, "model_optimum": 10.0}
+            {
+                "planner": planner,
+                "seed": seed,
+                "model_served": each * 10,
+                "model_optimum": 10.0,
+                "model_unproven": 0.0,
+            }
             for planner, values in ratios.items()
             for seed, each in enumerate(values)
         ]
@@ -199,6 +205,7 @@ def test_the_ratio_in_the_model_is_a_mean_over_seeds():
     seeds, (middle, low, high) = near_optimal.in_model(frame(compass=[1.0, 0.8, 0.9]))
     assert seeds == 3
     assert middle == pytest.approx(0.9)
-    assert low is not None
-    assert high is not None
-    assert low < 0.9 < high
+    half = 4.3026527 * 0.1 / 3**0.5  # t(0.975, 2), sd 0.1
+    assert (low, high) == (pytest.approx(0.9 - half), 1.0)  # None is worth more than the optimum.
+    stopped = frame(compass=[1.0, 0.8, 0.9]).with_columns(model_unproven=pl.lit(0.1))
+    assert near_optimal.in_model(stopped)[1] == pytest.approx((0.9, 0.9 - half, 0.9 + half))

@@ -1,6 +1,7 @@
 """What-if questions: the search for capacity, and the order of assumptions."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from evaluation.what_if.sensitivity import (
     largest_first,
 )
 from lab.api import run
+from lab.comparison import SHARE
 from lab.compose import compose
 from lab.tools import main
 
@@ -157,6 +159,17 @@ def test_effects_are_paired_and_the_largest_come_first() -> None:
     assert [row["answer"] for row in answers(up, base, "x")] == pytest.approx([2, 2, 2, 2])
 
 
+def test_effects_on_shares_are_shown_where_they_can_lie() -> None:
+    base, other = (
+        [{"seed": at, "answer": x} for at, x in enumerate(xs)] for xs in ([0, 1], [1, 0.9])
+    )
+    whole, share = effect("a", "2", 1, base, other), effect("a", "2", 1, base, other, SHARE)
+    assert whole.difference[2] is not None
+    assert whole.difference[2] > 1
+    assert share.difference == (whole.difference[0], -1, 1)
+    assert share.p == whole.p
+
+
 def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
     rng = np.random.default_rng(5)
 
@@ -226,6 +239,11 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     printed = capsys.readouterr().out
     assert "suffice: cluster.nodes.cloud.count=1, $" in printed
     assert (tmp_path / "capacity.png").is_file()
+    for target in (["--at-least", "0"], ["--at-most", "1"]):  # Which any share reaches.
+        words = ["capacity", *scene, "--vary", "planner=greedy", *target, *out]
+        assert main([*words, "--seeds", "3"]) == 0
+        [(low, high)] = re.findall(r"\[(\S+), (\S+)\]", capsys.readouterr().out)
+        assert 0 <= float(low) < float(high) <= 1
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.05,0.2", "--metric", "requests"]
     assert main([*words, "--seeds", "2", *out]) == 0
     printed = capsys.readouterr().out

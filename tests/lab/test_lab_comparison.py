@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lab.comparison import compare, estimate, from_runs, holm
+from lab.comparison import SHARE, compare, estimate, from_runs, holm
 from lab.errors import InputError
 from planners import CheapestFeasible
 
@@ -69,6 +69,36 @@ def test_means_have_t_intervals():
     assert (a["n"], a["mean"]) == (3, pytest.approx(7 / 3))
     assert (a["low"], a["high"]) == pytest.approx((known.low, known.high))
     assert (b["mean"], b["low"], b["high"]) == (3, 3, 3)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_the_interval_of_a_share_is_what_lies_between_0_and_1(shares):
+    whole, shown = estimate(np.array(shares)), estimate(np.array(shares), within=SHARE)
+    assert (shown.n, shown.mean, shown.p) == (whole.n, whole.mean, whole.p)
+    assert (shown.low, shown.high) == (max(0.0, whole.low), min(1.0, whole.high))
+
+
+def test_shares_and_their_differences_are_shown_where_they_can_lie():
+    values = {"a": [1.0, 0.3], "b": [0.0, 0.4]}
+    comparison = from_runs(
+        "s",
+        [
+            {"seed": seed, "planner": planner, "slo_met_fraction": share, "other": share}
+            for planner, shares in values.items()
+            for seed, share in enumerate(shares)
+        ],
+    )
+    shares = comparison.means.filter(metric="slo_met_fraction")
+    assert shares["low"].to_list() == [0, 0]
+    assert shares["high"].to_list() == [1, 1]
+    others = comparison.means.filter(metric="other")
+    assert max(others["low"]) < 0
+    assert min(others["high"]) > 1
+    row, whole = difference(comparison, "slo_met_fraction"), difference(comparison, "other")
+    assert (row["low"], row["high"]) == (-1, 1)
+    assert whole["low"] < -1
+    assert whole["high"] > 1
+    assert (row["difference"], row["p"]) == (whole["difference"], whole["p"])
 
 
 def test_holm_by_hand():
