@@ -75,6 +75,12 @@ class Analysis:
         return self.sums()
 
     @property
+    def seeds(self) -> int:
+        """On how many seeds a planner finished a setting, at most."""
+        counts = self.sweep.finished.group_by("setting", "planner").len()["len"]
+        return max(counts, default=0)
+
+    @property
     def overall(self) -> Comparison | None:
         """The comparison that sums the sweep up: the only one, or that over all settings."""
         if len(self.comparisons) == 1:

@@ -14,10 +14,10 @@ from lab.figure_style import (
     DPI,
     style,
 )
-from lab.report.analysis import Analysis
+from lab.report.analysis import Analysis, planners_of
 from lab.report.claims import leader
 from lab.report.drawings.differences import differences_to, forest, trade_offs
-from lab.report.drawings.means import by_key, planners_compared
+from lab.report.drawings.means import by_key, planners_compared, title_of_all
 from lab.report.drawings.over_time import over_time
 from lab.report.drawings.panels import MOST_BARS, MOST_PANELS, facets_text
 from lab.report.drawings.where_time_goes import (
@@ -28,8 +28,13 @@ from lab.report.drawings.where_time_goes import (
 )
 from lab.report.metrics import GOODPUT
 from lab.report.settings import APPLICATION, short_keys
+from lab.report.tables import ONE_SEED
 
 MOST_KEYS = 8
+DOMINATED = (
+    "Filled: no planner does at least as well in goodput, cost and response time and better in "
+    "one; hollow: dominated."
+)
 RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
     "svg.hashsalt": "compass-sim",  # Names in ids of SVG come from this instead of from chance.
     # Figures name their layout; None is to mean none.
@@ -96,6 +101,8 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
     if not sweep.finished.height:
         return
     intervals = _about_intervals(analysis)
+    one_seed = analysis.seeds == 1
+    several = len(planners_of(sweep)) > 1
     names = short_keys(list(sweep.keys))
     for key, name in list(zip(sweep.keys, names, strict=True))[:MOST_KEYS]:
         others = " Other keys: means over their values." if len(sweep.keys) > 1 else ""
@@ -107,28 +114,29 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
         )
     if not sweep.keys:
         yield Drawing(
-            "planners", "Planners compared", intervals, lambda: planners_compared(analysis)
+            "planners", title_of_all(analysis), intervals, lambda: planners_compared(analysis)
         )
     best = leader(analysis, GOODPUT)
     if best is not None and not differences_to(analysis, best).is_empty():
         yield Drawing(
             "differences",
             f"Service goodput: {best} against the others",
-            f"Paired differences over seeds: to the right of the line {best} is better.",
+            f"{'Differences on one seed' if one_seed else 'Paired differences over seeds'}: to the "
+            f"right of the line {best} is better.",
             lambda: forest(analysis, best),
         )
     yield Drawing(
         "pareto",
         "What goodput costs, in money and in time",
-        "Filled: no planner does at least as well in goodput, cost and response time and better in "
-        f"one; hollow: dominated. {facets_text(analysis, 3)}",
+        f"{DOMINATED if several else ''} {facets_text(analysis, 3)}".strip(),
         lambda: trade_offs(analysis),
     )
     if analysis.goodput.height:
         yield Drawing(
             "goodput",
             "Service goodput over time",
-            f"Means over seeds, with 95 % t-intervals. {facets_text(analysis, MOST_PANELS)}",
+            f"{ONE_SEED if one_seed else 'Means over seeds, with 95 % t-intervals.'} "
+            f"{facets_text(analysis, MOST_PANELS)}",
             lambda: over_time(analysis),
         )
     if analysis.time.height:
@@ -153,8 +161,15 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
 def _about_intervals(analysis: Analysis) -> str:
     seeds = analysis.sweep.finished["seed"].n_unique()
     if seeds == 1:
-        return "One seed, hence no intervals."
+        return ONE_SEED
     return f"Means over up to {seeds} seeds, with 95 % intervals by the bootstrap."
+
+
+def _pooled_over(analysis: Analysis) -> str:
+    """Return what is pooled where all runs of a planner are, in words; nothing for a single run."""
+    pooled = {"settings": len(analysis.comparisons), "seeds": analysis.seeds}
+    several = [name for name, count in pooled.items() if count > 1]
+    return f", of all {' and '.join(several)}" if several else ""
 
 
 def _file_name(key: str) -> str:
@@ -180,6 +195,6 @@ def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
         yield Drawing(
             f"operators_{_file_name(name)}" if name else "operators",
             f"Where latency goes, by operator{of}",
-            "Means over the completed requests of all settings and seeds.",
+            f"Means over completed requests{_pooled_over(analysis)}.",
             lambda part=part, of=of: latency_by_operator(analysis, pooled_operators(part), of),  # type: ignore[misc]
         )

@@ -16,6 +16,17 @@ from lab.report.tables import tables
 from lab.version import __version__
 
 MOST_LISTED = 12
+# Of the figures that a run or a comparison has by itself, see `lab.figures`.
+CAPTIONS = {
+    "goodput": "Service goodput: queries that meet their whole SLO, beside those that are active. "
+    "Means of each window.",
+    "latency": "Latency: the 95th percentile of each query and window, over its bound; infinite "
+    "where over 5 % of the requests were not completed.",
+    "cost": "Cost: what queries owe, added up over time; the whole bill, with what nobody used.",
+    "latency_parts": "Where latency goes: means over completed requests, operator by operator.",
+    "response": "Response times: queries that a truly feasible plan serves within a time of their "
+    "arrival, by Kaplan and Meier. Intervals are over the queries of the run, not over seeds.",
+}
 TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
@@ -47,12 +58,19 @@ def page(
         for one in pictures
     ]
     shown += [
-        {"source": _source(path), "title": path.stem, "caption": "", "links": []} for path in own
+        {
+            "source": _source(path),
+            "title": path.stem,
+            "caption": CAPTIONS.get(path.stem, ""),
+            "links": [],
+        }
+        for path in own
     ]
     return environment.get_template("page.html.jinja").render(
         title=f"Report on {sweep.directory.absolute().name}",
         counts=counts(analysis),
         planners=planners_of(sweep),
+        alone=sweep.runs.height == 1,
         seeds=_seeds(sorted(set(sweep.runs["seed"]))),
         fixed=", ".join(f"{key}={text_of(value)}" for key, value in sweep.fixed.items()),
         keys=list(_keys(analysis)),

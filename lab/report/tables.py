@@ -21,6 +21,7 @@ MOST_ROWS = 10_000_000
 MOST_SHOWN = 2_000
 TABLES = ("queries", "windows")
 DIGITS = 4
+ONE_SEED = "One seed, hence no intervals."
 FEWER = (
     " A mean is over fewer seeds where some have no value, as means.parquet says: a median "
     "response time is missing where under half were ever served."
@@ -123,11 +124,12 @@ def tables(analysis: Analysis) -> Iterator[Table]:
     keys = list(sweep.keys)
     if sweep.without.height:
         yield _table("Jobs without results", "", sweep.without, "without_results")
+    one_seed = analysis.seeds == 1
     if analysis.means.height:
+        about = "Means over seeds, with 95 % intervals by the bootstrap; n counts seeds."
         yield _table(
-            "Means",
-            "Means over seeds, with 95 % intervals by the bootstrap; n counts seeds."
-            + (FEWER if _some_lack(analysis) else ""),
+            "Figures of merit" if one_seed else "Means",
+            ONE_SEED if one_seed else about + (FEWER if _some_lack(analysis) else ""),
             _wide(analysis.means, keys),
             "means",
         )
@@ -135,9 +137,16 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         pl.col("metric").is_in([metric.name for metric in DRAWN])
     )
     if differences.height:
+        tests = [
+            _interval("boot_low", "boot_high", "by the bootstrap"),
+            _interval("low", "high", "by Student's t"),
+            pl.col("p_holm").alias("p"),
+        ]
         yield _table(
-            "Paired differences over seeds",
-            "First planner minus second; p of the paired t-test, adjusted for all pairs of a "
+            "Differences" if one_seed else "Paired differences over seeds",
+            f"First planner minus second. {ONE_SEED}"
+            if one_seed
+            else "First planner minus second; p of the paired t-test, adjusted for all pairs of a "
             "setting and metric.",
             differences.select(
                 *keys,
@@ -146,9 +155,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
                 pl.col("other").alias("minus"),
                 "n",
                 "difference",
-                _interval("boot_low", "boot_high", "by the bootstrap"),
-                _interval("low", "high", "by Student's t"),
-                pl.col("p_holm").alias("p"),
+                *([] if one_seed else tests),
                 "ratio",
             ),
             "differences",
@@ -157,7 +164,8 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         yield _table(
             "Trade-offs",
             "A planner is dominated if another does at least as well in goodput, cost and response "
-            "time, and better in one. Response times are medians over seeds, not means.",
+            "time, and better in one."
+            + ("" if one_seed else " Response times are medians over seeds, not means."),
             analysis.pareto.drop("setting", "planner_sees_truth").rename(LABELS, strict=False),
             "pareto",
         )

@@ -380,6 +380,52 @@ def test_one_seed_has_no_interval_and_says_so(sweep):
     assert main(["report", str(sweep)]) == 0
 
 
+class Captions(HTMLParser):
+    """Collects the captions of figures, and the whole text of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.text, self.inside = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.inside = tag
+        if tag == "figcaption":
+            self.found.append("")
+
+    def handle_data(self, data):
+        if self.inside == "figcaption":
+            self.found[-1] += data
+        if self.inside not in ("style", "script"):
+            self.text.append(data)
+
+
+def test_a_report_of_a_single_run_speaks_of_no_others(sweep, capsys):
+    assert main(["report", str(sweep / "0")]) == 0
+    page = Captions()
+    page.feed((sweep / "0" / "report" / "index.html").read_text())
+    captions = [" ".join(caption.split()) for caption in page.found]
+    assert all(captions)  # The run's own figures have some, too.
+    assert "Service goodput over time. One seed, hence no intervals." in " ".join(captions)
+    text = " ".join(" ".join(page.text).split())
+    assert "There is one run, hence no interval" in text
+    for words in ("over seeds", "and seeds", "settings", "hollow", "bootstrap", "t-interval"):
+        assert words not in text.replace("not over seeds", "")
+    assert "In the run" in text
+
+
+def test_a_report_on_one_seed_has_no_differences_over_seeds(sweep, capsys):
+    for number in (1, 3, 5, 7):
+        shutil.rmtree(sweep / str(number))
+    assert main(["report", str(sweep)]) == 0
+    page = Captions()
+    page.feed((sweep / "report" / "index.html").read_text())
+    text = " ".join(" ".join(page.text).split())
+    assert "Differences on one seed: to the right of the line" in text
+    assert "Means over completed requests, of all settings." in text
+    for words in ("over seeds", "Means over up to", "bootstrap", "t-test"):
+        assert words not in text
+
+
 def test_who_is_best_is_counted_where_every_planner_finished(sweep):
     def counted():
         return " ".join(part for one in claims(analyse(read_sweep(sweep))) for part in one.details)

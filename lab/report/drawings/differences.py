@@ -92,10 +92,10 @@ def forest(analysis: Analysis, best: str) -> Figure:
     axes.set_yticks(range(len(ticks)), ticks)
     axes.set_ylim(len(ticks) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    about = "thick: 95 % interval by the bootstrap; thin: by Student's t"
+    about = "paired over seeds\nthick: 95 % interval by the bootstrap; thin: by Student's t"
     if found["low"].null_count() == found.height:
         about = "one seed, hence no intervals"
-    axes.set_xlabel(f"difference (queries), paired over seeds\n{about}")
+    axes.set_xlabel(f"difference (queries), {about}")
     axes.xaxis.set_major_locator(MaxNLocator(7))
     if several:
         for place in range(1, len(settings)):
@@ -110,7 +110,8 @@ def trade_offs(analysis: Analysis) -> Figure:
     frames = facets(analysis, analysis.pareto, 3)
     if len(frames) != len(analysis.comparisons):
         frames = {POOLED: analysis.pareto_pooled} if analysis.pareto_pooled.height else frames
-    labels = [*map(label_of, planners_of(sweep)), "dominated"]
+    several = len(planners_of(sweep)) > 1
+    labels = [*map(label_of, planners_of(sweep)), *(["dominated"] if several else [])]
     figure = Figure(
         (WIDTH_IN, 0.7 + 2.7 * len(frames) + legend_room_in(labels)), layout="constrained"
     )
@@ -124,7 +125,9 @@ def trade_offs(analysis: Analysis) -> Figure:
             if name:
                 axes.set_title(broken(name, 32), fontsize="medium")
     first = grid[0, 0]
-    first.plot([], [], "o", mfc="white", mew=1.6, ms=7.5, color=GREY, label="hollow: dominated")
+    if several:
+        look = {"mfc": "white", "mew": 1.6, "ms": 7.5, "color": GREY}
+        first.plot([], [], "o", label="hollow: dominated", **look)
     legend(figure, first)
     return figure
 

@@ -43,6 +43,11 @@ def planners_compared(analysis: Analysis) -> Figure:
     return _dots(analysis, analysis.means, "setting", [str(analysis.means["setting"][0])])
 
 
+def title_of_all(analysis: Analysis) -> str:
+    """Return the title of a figure of all planners; one alone is compared with nothing."""
+    return "Planners compared" if len(planners_of(analysis.sweep)) > 1 else "Figures of merit"
+
+
 def _panels(
     analysis: Analysis, title: str, panel_in: float, share_y: bool
 ) -> tuple[Figure, dict[Metric, Axes]]:
@@ -103,7 +108,7 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
     lines = sum(max(1.2, len(wrapped(label).splitlines())) for label in labels)
     panel_in = 0.75 + max(0.19 * rows, 0.19 * lines, 0.5)
     [name] = short_keys([key])
-    title = "Planners compared" if alone else f"Planners by {name}"
+    title = title_of_all(analysis) if alone else f"Planners by {name}"
     figure, panels = _panels(analysis, title, panel_in, share_y=True)
     for metric, axes in panels.items():
         for at, (planner, look) in enumerate(planner_looks(analysis)):
