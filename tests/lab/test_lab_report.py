@@ -21,7 +21,7 @@ from lab.figure_data import PARTS
 from lab.report.analysis import against, analyse, planners_of
 from lab.report.claims import claims
 from lab.report.pareto import dominators
-from lab.report.settings import planner_names, short_texts, swept_keys
+from lab.report.settings import planner_names, short_texts, swept_keys, unit_of
 from lab.report.sums import totals, totals_meanwhile
 from lab.run_directory import read_summary, write_summary
 from lab.tools import main
@@ -286,6 +286,33 @@ def test_long_values_are_called_by_their_kinds_or_numbers():
     later = [{"kind": "burst", "at_s": 30.0, "factor": 2.0}]
     assert short_texts([[], long]) == ["[]", "burst"]
     assert short_texts([[], long, later]) == ["[]", "#2", "#3"]
+
+
+@pytest.mark.parametrize(
+    ("key", "unit"),
+    [
+        ("workload.rate", "queries/s"),
+        ("horizon_s", "s"),
+        ("cluster.nodes.edge.boot_s", "s"),
+        ("network.backhaul_bps", "bit/s"),
+        ("network.backhaul_km", "km"),
+        ("application.requests_per_s", "requests/s"),
+        ("cluster.load_bytes_per_s", "bytes/s"),
+        ("application.answer_bytes", "bytes"),
+        ("planner.switch_usd_per_hour", "USD/h"),
+        ("cluster.profiling.lanes", ""),
+        ("cluster.profiling.workers", ""),
+        ("planner.alpha_accuracy", ""),
+    ],
+)
+def test_the_name_of_a_key_tells_its_unit(key, unit):
+    assert unit_of(key) == unit
+
+
+def test_the_axis_of_a_key_has_its_unit(sweep):
+    assert main(["report", str(sweep)]) == 0
+    svg = (sweep / "report" / "figures" / "by_workload_rate.svg").read_text()
+    assert "<!-- rate (queries/s) -->" in svg
 
 
 def test_planners_are_named_by_the_parts_that_differ():

@@ -25,7 +25,7 @@ from lab.report.drawings.panels import (
     planner_looks,
 )
 from lab.report.metrics import DRAWN, GOODPUT, Metric
-from lab.report.settings import short_keys, short_texts
+from lab.report.settings import short_keys, short_texts, unit_of
 
 
 def by_key(analysis: Analysis, key: str) -> Figure:
@@ -63,6 +63,7 @@ def _panels(
 def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figure:
     figure, panels = _panels(analysis, f"Planners by {name}", 2.3, share_y=False)
     values = frame[key].unique().sort().to_numpy()
+    unit = unit_of(key)
     for metric, axes in panels.items():
         for planner, look in planner_looks(analysis):
             rows = frame.filter(metric=metric.name, planner=planner).sort(key).drop_nulls("mean")
@@ -82,7 +83,7 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
             elif known.height:
                 _error_bars(axes, known, known[key].to_numpy(), look["color"])
         axes.set_title(fill(metric.title, 38), fontsize="medium")
-        axes.set_xlabel(name)
+        axes.set_xlabel(f"{name} ({unit})" if unit else name)
         if values.min() > 0 and values.max() > 20 * values.min():
             axes.set_xscale("log")
         if len(values) <= 7:
