@@ -31,8 +31,9 @@ Floats = NDArray[np.float64]
 
 REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 
-MOST_KEPT = 512
-"""Points up to which the covariance of all with all is kept, before anything is fitted."""
+MOST_KEPT, MOST_KEPT_FITTED = 512, 64
+"""Points up to which the covariance of all with all is kept: before anything is fitted, when all
+processes have the same, and after it, when it is one process's alone."""
 
 MOST_STEPS = 15
 """L-BFGS steps of one refit; it starts where the last one ended."""
@@ -107,10 +108,11 @@ class Grid:
     def covariance(self, hyperparameters: Hyperparameters) -> "_Covariance":
         """Return the covariance of the points."""
         # Before the first fit all processes have the same.
-        if hyperparameters == self._initial.hyperparameters:
-            self._initial.keep()
-            return self._initial
-        return _Covariance(self, hyperparameters)
+        shared = hyperparameters == self._initial.hyperparameters
+        covariance = self._initial if shared else _Covariance(self, hyperparameters)
+        if len(self) <= (MOST_KEPT if shared else MOST_KEPT_FITTED):
+            covariance.keep()
+        return covariance
 
 
 class _Covariance:
@@ -128,8 +130,8 @@ class _Covariance:
         self.hyperparameters = hyperparameters
 
     def keep(self) -> None:
-        """Work out all rows once, if there are not too many."""
-        if self._kept is None and len(self._scaled) <= MOST_KEPT:
+        """Work out all rows once."""
+        if self._kept is None:
             self._kept = self._rows(self._scaled)
 
     def rows(self, indices: Sequence[int]) -> Floats:

@@ -100,7 +100,7 @@ class Lanes:
     def charge(self, search: Search, duration_s: float) -> None:
         """Run a profiling of this duration in the search's lane, which it is granted if need be."""
         if search.lane is None:
-            search.lane = min(range(len(self._free_ns)), key=self._free_ns.__getitem__)
+            search.lane = self._free_ns.index(min(self._free_ns))
         start_ns = max(search.clock_ns, self._free_ns[search.lane])
         search.waited_ns += start_ns - search.clock_ns
         search.charge("profile", duration_s)

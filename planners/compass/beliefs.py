@@ -32,8 +32,8 @@ RISKY, RISKIEST = 0.6, 0.3
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
 
-SLOWER = (11 / 12, 9 / 12, 7 / 12)
-"""Probabilities, evenly spaced, at which devices slower than believed are looked at."""
+SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
+"""Deviations, at evenly spaced probabilities, at which slower devices are looked at."""
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,7 @@ class Beliefs:
         on_device = (self._wide.view.station[plans] < 0).any(axis=1)
         if not self._device_spread or self._bound_s == inf:
             return in_time
-        slow = [exp(self._device_spread * NormalDist().inv_cdf(each)) for each in SLOWER]
+        slow = [exp(self._device_spread * each) for each in SLOWER]
         doubtful = np.flatnonzero((in_time > 0) & on_device)
         total = np.zeros(len(in_time))
         for slower in slow:
@@ -353,12 +353,7 @@ class Beliefs:
 
     def _kept(self, latency_s: Floats) -> Floats:
         """Return the probability that predictions keep the bound: less beyond the headroom."""
-        headroom = self._model.headroom
-        if self._bound_s == inf:
-            return np.ones(len(latency_s))
-        late = np.maximum(0.0, latency_s / self._bound_s - headroom) / max(1 - headroom, 1e-9)
-        risky = np.where(late <= 1, RISKY - (RISKY - RISKIEST) * late, 0.0)
-        return np.where(late > 0, risky, 1.0)
+        return _kept(latency_s, self._bound_s, self._model.headroom)
 
     def _nearest(self, its: PayablePlans, accuracy: Floats) -> Integers:
         """Order plans by how little they miss of the SLO, where none meets it."""
@@ -391,6 +386,19 @@ def _blank(
         prior_accuracy=None if prior is None else prior.accuracy,
         prior_log_time=None if prior is None else prior.log_time,
     )
+
+
+@compiled
+def _kept(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
+    """Return the probability that predictions keep a bound, shape (k,); see ``Beliefs._kept``."""
+    kept = np.ones(len(latency_s))
+    if bound_s == np.inf:
+        return kept
+    for plan in range(len(latency_s)):
+        late = max(0.0, latency_s[plan] / bound_s - headroom) / max(1 - headroom, 1e-9)
+        if late > 0:
+            kept[plan] = RISKY - (RISKY - RISKIEST) * late if late <= 1 else 0.0
+    return kept
 
 
 @compiled

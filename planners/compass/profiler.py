@@ -267,28 +267,26 @@ class _Grouped:
     """The items of a query by strata.
 
     Args:
-        labels: stratum of each item, shape (items,).
-        members: items of each stratum that has any, length K.
+        strata: stratum of each item, of the K that have any, shape (items,).
+        members: items of each of them, length K.
         weights: share of all items that each has, shape (K,).
     """
 
-    labels: Integers
+    strata: Integers
     members: Sequence[Integers]
     weights: Floats
 
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
         """Return items by the strata of their features."""
-        labels = strata.of(features)
-        members = [np.flatnonzero(labels == stratum) for stratum in range(len(strata.centroids))]
-        members = [each for each in members if len(each)]
+        _, labels = np.unique(strata.of(features), return_inverse=True)
+        members = [np.flatnonzero(labels == stratum) for stratum in range(int(labels.max()) + 1)]
         return cls(labels, members, np.array([len(each) for each in members]) / len(labels))
 
     def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
         """Return `stratified_mean` of what was measured."""
         measured = estimate.measurement
-        labels = self.labels[measured.items]
-        return stratified_mean(measured.accuracy, labels, self.members, self.labels, self.weights)
+        return stratified_mean(measured.accuracy, self.strata[measured.items], self.weights)
 
 
 def _tested(
@@ -361,19 +359,13 @@ def simple_mean(values: Floats) -> tuple[float, float, float]:
 
 
 def stratified_mean(
-    values: Floats,
-    labels: Integers,
-    members: Sequence[Integers],
-    every: Integers,
-    weights: Floats,
+    values: Floats, strata: Integers, weights: Floats
 ) -> tuple[float, float, float, Floats]:
     """Return the mean of a stratified sample, its variance, and the degrees of freedom.
 
     Args:
         values: what was measured, shape (n,).
-        labels: stratum of each value, shape (n,).
-        members: items of each stratum, length K.
-        every: stratum of each item, by the number of the item.
+        strata: stratum of each value, from 0 to K - 1, shape (n,).
         weights: weight of each stratum, shape (K,).
 
     Returns:
@@ -381,28 +373,42 @@ def stratified_mean(
         fewer than two items were measured is taken at the mean and the deviation of all. For the
         degrees of freedom see `StratifiedProfiler`.
     """
-    names = np.array([every[each[0]] for each in members])
-    at = np.searchsorted(names, labels)
-    count = np.bincount(at, minlength=len(names)).astype(np.float64)
     if len(values) < 2:
         mean, variance, freedom = simple_mean(values)
-        return mean, variance, freedom, np.ones(len(names))
-    total = np.bincount(at, values, minlength=len(names))
-    squares = np.bincount(at, values**2, minlength=len(names))
-    means = total / np.maximum(count, 1)
-    if count.min() < 1:
-        means = np.where(count > 0, means, values.mean())
-    within = np.maximum(0.0, squares - count * means**2) / np.maximum(count - 1, 1)
-    if count.min() < 2:
-        within = np.where(count > 1, within, values.var(ddof=1))
-    parts = weights**2 * within / np.maximum(count, 1)
-    variance = float(parts.sum())
-    known = np.maximum(count - 1, 1)
-    freedom = variance**2 / max(float((parts**2 / (known + 2)).sum()), 1e-300) - 2
+        return mean, variance, freedom, np.ones(len(weights))
+    mean, variance, freedom, deviations = _by_strata(values, strata, weights)
+    return mean, variance + LEAST_VARIANCE, freedom, deviations
+
+
+@compiled
+def _by_strata(
+    values: Floats, strata: Integers, weights: Floats
+) -> tuple[float, float, float, Floats]:
+    """Return what `stratified_mean` does of two values or more, but for the least variance."""
+    many = len(weights)
+    count, total, squares = np.zeros(many), np.zeros(many), np.zeros(many)
+    for at in range(len(values)):
+        count[strata[at]] += 1
+        total[strata[at]] += values[at]
+        squares[strata[at]] += values[at] ** 2
+    overall, spread_of_all = values.mean(), values.var() * len(values) / (len(values) - 1)
+    mean, variance, fourth, least, most = 0.0, 0.0, 0.0, np.inf, 0.0
+    deviations = np.empty(many)
+    for stratum in range(many):
+        its = max(count[stratum], 1.0)
+        centre = total[stratum] / its if count[stratum] > 0 else overall
+        within = spread_of_all
+        if count[stratum] > 1:
+            within = max(0.0, squares[stratum] - its * centre**2) / (its - 1)
+        part, known = weights[stratum] ** 2 * within / its, max(its - 1, 1.0)
+        mean += weights[stratum] * centre
+        variance += part
+        fourth += part**2 / (known + 2)
+        least, most = min(least, known), most + known
+        deviations[stratum] = sqrt(within)
+    freedom = variance**2 / max(fourth, 1e-300) - 2
     # The true one lies between that of the stratum that is known least and that of all together.
-    freedom = min(max(freedom, float(known.min())), float(known.sum()), len(values) - 1.0)
-    mean = float(weights @ means)
-    return mean, variance + LEAST_VARIANCE, freedom, np.sqrt(within)
+    return mean, variance, min(max(freedom, least), most, len(values) - 1.0), deviations
 
 
 def decided(

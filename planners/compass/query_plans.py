@@ -139,18 +139,20 @@ class QueryPlans:
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
         return nominal if self._slowness.links == 1 else self._slowness.links * nominal
 
-    def _slow(self, plans: Integers, device: float = 1.0) -> Floats:
+    def _slowed(self, plans: Integers, time_s: Floats, device: float = 1.0) -> Floats:
+        """Return times of operators under plans, both of shape (k, N), as telemetry has it."""
+        slowness = self._slowness
+        if slowness.device * device == slowness.elsewhere == 1:
+            return time_s
         on_device = self.view.station[plans] < 0
-        return np.where(on_device, self._slowness.device * device, self._slowness.elsewhere)
+        return np.where(on_device, slowness.device * device, slowness.elsewhere) * time_s
 
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
         view = self.view
         every = np.arange(len(view))
         nominal = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
-        if self._slowness.device == self._slowness.elsewhere == 1:
-            return nominal
-        return np.asarray(nominal * self._slow(every))
+        return self._slowed(every, nominal)
 
     def costs(self, time_s: Floats) -> Floats:
         """Return what all plans cost, infinite where they cannot be had, shape (P,).
@@ -229,15 +231,16 @@ class QueryPlans:
             self._query,
             self.view,
             plans,
-            self._slow(plans, device) * sizes.operator_time_s,
+            self._slowed(plans, sizes.operator_time_s, device),
             sizes.time_cv,
             load,
             sizes.normalised,
         )
         extra = self._slowness.links - 1
-        return np.asarray(
-            quantile_s + extra * (self.view.access_s[plans] + self.view.backhaul_s[plans])
-        )
+        if not extra:
+            return quantile_s
+        sent_s = self.view.access_s[plans] + self.view.backhaul_s[plans]
+        return np.asarray(quantile_s + extra * sent_s)
 
 
 def _by_configuration(view: PlanView) -> tuple[Integers, Integers]:
