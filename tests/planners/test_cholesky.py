@@ -1,0 +1,73 @@
+"""The factor of a few observations' covariance, against the textbook's formulas."""
+
+import numpy as np
+import pytest
+
+from planners.cholesky import FEW, Factor
+from scenarios.random_streams import stream
+
+POINTS = stream(0, "points").random((300, 2))
+KERNEL = 1 + np.exp(-4 * ((POINTS[:, None] - POINTS) ** 2).sum(axis=2))
+CENTRE, SCALE, VARIANCE = np.array([0.3, -1.0]), np.array([2.0, 0.5]), 2.0
+
+
+def observed(count):
+    """Return points, noise, and two values of each."""
+    rng = stream(1, "observed")
+    points = rng.permutation(len(POINTS))[:count]
+    return points.tolist(), rng.uniform(0.01, 0.1, count), rng.normal(size=(count, 2))
+
+
+def textbook(points, noise, values):
+    """Return Rasmussen and Williams 2006, eq. 2.25 and 2.26, at all points."""
+    inverse = np.linalg.inv(KERNEL[np.ix_(points, points)] + np.diag(noise))
+    gain = KERNEL[points].T @ inverse
+    sd = np.sqrt(VARIANCE - np.einsum("cn,nc->c", gain, KERNEL[points]))
+    return CENTRE + SCALE * (gain @ ((values - CENTRE) / SCALE)), SCALE * sd[:, None]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 7, 80])
+def test_it_believes_what_the_textbook_says_however_rows_are_added(at_a_time):
+    points, noise, values = observed(80)
+    factor = Factor(len(POINTS))
+    for start in range(0, 80, at_a_time):
+        part = slice(start, start + at_a_time)
+        factor.extend(start, points[part], KERNEL[points[part]], noise[part])
+    assert 7 * 7 * len(POINTS) < FEW < 80 * 80 * len(POINTS)  # a library is asked for the last
+    found, expected = factor.predict(values, CENTRE, SCALE, VARIANCE), textbook(*observed(80))
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6, atol=1e-9)
+
+
+def test_rows_are_replaced_from_where_one_says():
+    points, noise, values = observed(12)
+    factor = Factor(len(POINTS))
+    factor.extend(0, points, KERNEL[points], noise)
+    other = factor.copy()
+    factor.extend(5, points[5:], KERNEL[points[5:]], 2 * noise[5:])
+    changed = np.concatenate([noise[:5], 2 * noise[5:]])
+    found = factor.predict(values, CENTRE, SCALE, VARIANCE)
+    np.testing.assert_allclose(found[0], textbook(points, changed, values)[0], rtol=1e-8)
+    unchanged = other.predict(values, CENTRE, SCALE, VARIANCE)
+    np.testing.assert_allclose(unchanged[0], textbook(points, noise, values)[0], rtol=1e-8)
+
+
+def test_before_anything_is_observed_all_is_as_believed_beforehand():
+    mean, sd = Factor(len(POINTS)).predict(np.empty((0, 2)), CENTRE, SCALE, VARIANCE)
+    np.testing.assert_array_equal(mean, np.broadcast_to(CENTRE, mean.shape))
+    np.testing.assert_allclose(sd, np.broadcast_to(SCALE * np.sqrt(VARIANCE), sd.shape))
+
+
+def test_an_observation_is_told_by_the_others():
+    points, noise, values = observed(15)
+    residual = (values - CENTRE) / SCALE
+    factor = Factor(len(POINTS))
+    factor.extend(0, points, KERNEL[points], noise)
+    mean, sd = factor.leave_one_out(residual)
+    others = np.arange(15) != 4
+    rows = np.array(points)[others]
+    inverse = np.linalg.inv(KERNEL[np.ix_(rows, rows)] + np.diag(noise[others]))
+    weights = KERNEL[points[4], rows] @ inverse
+    np.testing.assert_allclose(mean[4], weights @ residual[others], rtol=1e-8)
+    expected = VARIANCE + noise[4] - weights @ KERNEL[rows, points[4]]
+    assert sd[4] ** 2 == pytest.approx(expected, rel=1e-8)
