@@ -1,30 +1,24 @@
 """Gaussian processes over a finite set of points, the surrogates of every search that learns.
 
 A planner can only ever ask about the configurations (or plans) that there are, so all points are
-known from the start. That makes updates cheap: with L the Cholesky factor of the n observations'
-covariance, the process keeps V = inv(L) K(observed, all C points), and the column of V that belongs
-to a new observation is the new row of L. One more observation costs O(n C), with no solve.
+known from the start. That makes updates cheap; see ``planners.cholesky``.
 
 The covariance is a constant plus a Matern 5/2 kernel (Rasmussen and Williams 2006, eq. 4.17),
 
     c + s^2 (1 + r + r^2 / 3) exp(-r),    r^2 = 5 * sum over blocks b of |x_b - x'_b|^2 / l_b^2
 
-The constant stands for an unknown mean. Hyper-parameters are fitted on a schedule only, and are the
-ones of the largest posterior density (their eq. 5.8 and a weak log-normal prior, without which a
-handful of observations would be taken for noise, or for certainty).
+The constant stands for an unknown mean. Hyper-parameters are fitted on a schedule only; see
+``planners.hyperparameters``.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
 from numpy.typing import ArrayLike, NDArray
 
-from planners.bounded_minimum import minimum
 from planners.cholesky import Factor
+from planners.hyperparameters import Hyperparameters, fitted
 from scenarios.compiled import compiled
 
 Floats = NDArray[np.float64]
@@ -34,42 +28,6 @@ REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
 MOST_KEPT, MOST_KEPT_FITTED = 512, 64
 """Points up to which the covariance of all with all is kept: before anything is fitted, when all
 processes have the same, and after it, when it is one process's alone."""
-
-MOST_STEPS = 15
-"""L-BFGS steps of one refit; it starts where the last one ended."""
-
-BOUNDS = {"length": (0.05, 20.0), "signal": (1e-3, 1e2), "floor": (1e-7, 1.0)}
-"""Hyper-parameters stay within: lengths over the typical distance, the others as they are."""
-
-PRIOR_SPREAD = {"length": 1.0, "signal": 1.5, "floor": 3.0}
-"""Standard deviations of their logarithms around the defaults."""
-
-
-FITTED_KEPT = 10_000
-"""Fits that are kept: a few of each of some thousand queries."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hyperparameters:
-    """Hyper-parameters of the covariance, for values in units of the process's ``scale``.
-
-    Args:
-        lengths: length scale of each block, over the typical (root mean square) distance of two
-            points in that block.
-        signal_variance: variance of the Matern part.
-        noise_floor: variance of the noise that every observation has beside its own, over the
-            signal's; above 0, so that equal points without noise are safe.
-        constant_variance: variance of the unknown mean; it is not fitted.
-    """
-
-    lengths: tuple[float, ...]
-    signal_variance: float = 1.0
-    noise_floor: float = 1e-4
-    constant_variance: float = 1.0
-
-
-_FITTED: OrderedDict[tuple[Any, ...], Hyperparameters] = OrderedDict()
-"""What was fitted to what; no state, as it would be the same if it were fitted anew."""
 
 
 class Grid:
@@ -389,32 +347,14 @@ class GaussianProcess:
     def _fitted(self) -> Hyperparameters:
         """Return the hyper-parameters of the largest posterior density."""
         standard, rows = self._standard, list(self._rows)
-        given = (
+        return fitted(
             self._grid.points[rows] / self._grid.typical[self._grid.block_of],
+            self._grid.widths,
             (self._values - standard.centre) / standard.scale,
             self._noise / standard.scale**2,
-        )
-        # A search that is taken up again takes the same observations in once more.
-        key = (
-            *(each.tobytes() for each in given),
-            self._grid.widths,
             self.hyperparameters,
             self._prior,
         )
-        if key in _FITTED:
-            _FITTED.move_to_end(key)
-            return _FITTED[key]
-        points, residual, noise = given
-        likelihood = _Posterior(points, self._grid.block_of, residual, noise, self._prior)
-        start = np.log(_flat(self.hyperparameters))
-        found = minimum(likelihood.negative, start, likelihood.low, likelihood.high, MOST_STEPS)
-        # Rounded, so that the last bits of a linear algebra library do not reach a plan.
-        *lengths, signal, floor = np.exp(np.round(found, 2)).tolist()
-        fitted = Hyperparameters(tuple(lengths), signal, floor, self._prior.constant_variance)
-        _FITTED[key] = fitted
-        if len(_FITTED) > FITTED_KEPT:
-            _FITTED.popitem(last=False)
-        return fitted
 
 
 class _Standard:
@@ -445,45 +385,6 @@ class _Standard:
             self.scale = np.where(spread > 1e-12 * np.abs(values).max(axis=0), spread, 1.0)
 
 
-class _Posterior:
-    """Posterior density of hyper-parameters, as a function of their logarithms.
-
-    Args:
-        points: the n observed points, in units of typical distances, shape (n, D).
-        block_of: block of each feature, shape (D,).
-        residual: standardised values, shape (n, outputs).
-        noise: their noise variances, shape (n, outputs).
-        prior: medians of the prior.
-    """
-
-    def __init__(
-        self,
-        points: Floats,
-        block_of: NDArray[np.int64],
-        residual: Floats,
-        noise: Floats,
-        prior: Hyperparameters,
-    ) -> None:
-        self._squared = _squared_by_block(points, block_of, len(prior.lengths))
-        self._residual = np.ascontiguousarray(residual)
-        shared = bool((noise == noise[:, :1]).all())
-        self._noise = np.ascontiguousarray(noise[:, :1] if shared else noise)
-        self._constant = prior.constant_variance
-        self._medians = np.log(_flat(prior))
-        kinds = ["length"] * len(prior.lengths) + ["signal", "floor"]
-        self._spread = np.array([PRIOR_SPREAD[kind] for kind in kinds])
-        self.low, self.high = np.log([BOUNDS[kind] for kind in kinds]).T.copy()
-
-    def negative(self, logs: Floats) -> tuple[float, Floats]:
-        """Return minus the log posterior density, up to a constant, and its gradient."""
-        surprise = (logs - self._medians) / self._spread
-        gradient = surprise / self._spread
-        value = 0.5 * float(surprise @ surprise) + _surprise(
-            self._squared, self._residual, self._noise, self._constant, logs, gradient
-        )
-        return value, gradient
-
-
 @compiled
 def _first_bad(taken: Floats) -> int:
     """Return the first of m observations that cannot be taken, -1 if all can; see ``_observe``."""
@@ -495,111 +396,6 @@ def _first_bad(taken: Floats) -> int:
     return -1
 
 
-@compiled
-def _squared_by_block(points: Floats, block_of: NDArray[np.int64], blocks: int) -> Floats:
-    """Return the squared distances of n points within each block, shape (blocks, n, n)."""
-    count = len(points)
-    squared = np.zeros((blocks, count, count))
-    for feature, block in enumerate(block_of):
-        for row in range(count):
-            for column in range(row):
-                squared[block, row, column] += (points[row, feature] - points[column, feature]) ** 2
-                squared[block, column, row] = squared[block, row, column]
-    return squared
-
-
-@compiled
-def _surprise(
-    squared: Floats,
-    residual: Floats,
-    noise: Floats,
-    constant: float,
-    logs: Floats,
-    gradient: Floats,
-) -> float:
-    """Return minus the log likelihood, up to a constant, and add its gradient.
-
-    Rasmussen and Williams 2006, eq. 2.30 and 5.9. For a few observations, calling a library for
-    each operation takes ten times as long as what it computes.
-
-    Args:
-        squared: squared distances by block, shape (blocks, n, n).
-        residual: standardised values, shape (n, outputs).
-        noise: their noise variances, shape (n, outputs), or (n, 1) if all outputs have the same.
-        constant: variance of the unknown mean.
-        logs: logarithms of the hyper-parameters.
-        gradient: what the gradient is added to.
-    """
-    signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
-    over = np.exp(-2 * logs[:-2])
-    kernel, slope = _kernel_and_slope(squared, over, signal)
-    groups = noise.shape[1]
-    outputs = residual.shape[1] // groups
-    value = 0.0
-    for group in range(groups):
-        values = residual[:, group * outputs : (group + 1) * outputs]
-        inverse, log_root = _inverted(kernel + constant, signal * floor + noise[:, group])
-        weights = inverse @ np.ascontiguousarray(values)
-        value += outputs * log_root + 0.5 * (values * weights).sum()
-        outer = 0.5 * (outputs * inverse - weights @ weights.T)
-        trace = signal * floor * np.trace(outer)
-        for row in range(len(outer)):
-            for column in range(len(outer)):
-                gradient[-2] += outer[row, column] * kernel[row, column]
-                for block in range(len(over)):
-                    by_block = squared[block, row, column] * over[block]
-                    gradient[block] += 5 / 3 * by_block * outer[row, column] * slope[row, column]
-        gradient[-2] += trace
-        gradient[-1] += trace
-    return value
-
-
-@compiled
-def _kernel_and_slope(squared: Floats, over: Floats, signal: float) -> tuple[Floats, Floats]:
-    """Return the Matern part, and what its gradient is in proportion to, each of shape (n, n)."""
-    count = squared.shape[1]
-    kernel, slope = np.empty((count, count)), np.empty((count, count))
-    for row in range(count):
-        for column in range(row + 1):
-            total = 0.0
-            for block in range(len(over)):
-                total += squared[block, row, column] * over[block]
-            distance = np.sqrt(5 * total)
-            decay = signal * np.exp(-distance)
-            kernel[row, column] = (1 + distance + distance * distance / 3) * decay
-            slope[row, column] = (1 + distance) * decay
-            kernel[column, row], slope[column, row] = kernel[row, column], slope[row, column]
-    return kernel, slope
-
-
-@compiled
-def _inverted(kernel: Floats, noise: Floats) -> tuple[Floats, float]:
-    """Return the inverse of a covariance, (n, n), and the logarithm of its determinant's root."""
-    count = len(kernel)
-    lower, solved = np.zeros((count, count)), np.zeros((count, count))
-    log_root = 0.0
-    for column in range(count):
-        pivot = kernel[column, column] + noise[column]
-        for k in range(column):
-            pivot -= lower[column, k] * lower[column, k]
-        if not pivot > 0:
-            raise ValueError("the covariance is not positive definite")
-        lower[column, column] = np.sqrt(pivot)
-        log_root += np.log(lower[column, column])
-        for row in range(column + 1, count):
-            total = kernel[row, column]
-            for k in range(column):
-                total -= lower[row, k] * lower[column, k]
-            lower[row, column] = total / lower[column, column]
-    for column in range(count):
-        for row in range(column, count):
-            total = 1.0 if row == column else 0.0
-            for k in range(column, row):
-                total -= lower[row, k] * solved[k, column]
-            solved[row, column] = total / lower[row, row]
-    return solved.T @ solved, log_root
-
-
 def matern(squared: Floats) -> Floats:
     """Return the Matern 5/2 correlation at squared distances over squared length scales."""
     distance = np.sqrt(5 * squared)
@@ -608,8 +404,3 @@ def matern(squared: Floats) -> Floats:
 
 def _beside(columns: list[Floats]) -> Floats:
     return columns[0] if len(columns) == 1 else np.column_stack(columns)
-
-
-def _flat(parameters: Hyperparameters) -> Floats:
-    """Return the hyper-parameters that are fitted as one array."""
-    return np.array([*parameters.lengths, parameters.signal_variance, parameters.noise_floor])
