@@ -446,7 +446,8 @@ def _report(comparison: Comparison) -> Iterator[str]:
     seeds = comparison.runs["seed"].n_unique()
     yield (
         f"{comparison.scenario}: {planners} planner{'s' * (planners != 1)}, "
-        f"{seeds} seed{'s' * (seeds != 1)}, means with 95 % t-intervals"
+        f"{seeds} seed{'s' * (seeds != 1)}, "
+        + ("hence no intervals" if seeds == 1 else "means with 95 % t-intervals")
     )
     yield ""
     yield from _aligned(
@@ -458,7 +459,11 @@ def _report(comparison: Comparison) -> Iterator[str]:
     )
     if differences.height:
         yield ""
-        yield "Paired differences over seeds (first minus second; p by paired t, Holm-adjusted)"
+        yield (
+            "Differences (first minus second)"
+            if seeds == 1
+            else "Paired differences over seeds (first minus second; p by paired t, Holm-adjusted)"
+        )
         yield from _by_pair(differences, shown)
     if means.filter(pl.col("metric").is_in(shown))["n"].min() != seeds:
         yield ""

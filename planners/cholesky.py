@@ -20,7 +20,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 FEW = 100_000
-"""Multiplications up to which rows are added in compiled loops, and not by a library."""
+"""Multiplications, of n rows by m new ones at C points, up to which several rows are added in
+compiled loops, as one always is; beyond it, a library does so."""
 
 
 class Factor:

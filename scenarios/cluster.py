@@ -35,7 +35,8 @@ class Node:
         cpu_relative_speed: speed of a core, in multiples of a Raspberry Pi 4.
         boot_s: seconds from renting a machine to its first use.
 
-    What follows from machine, purchase and region is looked up once.
+    What follows from machine, purchase and region is looked up once, in the tables that are in use
+    where the node is made; do not change these three afterwards.
     """
 
     tier: str = "cloud"
@@ -60,64 +61,61 @@ class Node:
             raise ValueError(f"cpu_relative_speed={self.cpu_relative_speed}: must be above 0")
         if self.boot_s < 0:
             raise ValueError(f"boot_s={self.boot_s}: must be 0 s or more")
-        # An unknown machine, purchase, region or board raises here.
-        self.price_usd_per_hour  # noqa: B018
-        self.core_price_usd_per_hour  # noqa: B018
+        self._its  # noqa: B018 -- An unknown machine, purchase, region or board raises here.
 
     @cached_property
+    def _its(self) -> "_MachineType":
+        return _MachineType.of(self.machine, self.purchase, self.region)
+
+    @property
     def price_usd_per_hour(self) -> float:
         """Price of one whole machine."""
-        return machine_price_usd_per_hour(self.machine, self.purchase, self.region)
+        return self._its.price_usd_per_hour
 
-    @cached_property
+    @property
     def cores(self) -> int:
         """CPU cores of one machine, a vCPU counted as a core."""
-        return machine_vcpus(self.machine)
+        return self._its.cores
 
-    @cached_property
+    @property
     def gpus(self) -> int:
         """GPUs of one machine."""
-        return machine_gpus(self.machine)
+        return self._its.gpus
 
-    @cached_property
+    @property
     def gpu_board(self) -> str | None:
         """Board of the machine's GPUs, or None."""
-        return machine_gpu_board(self.machine)
+        return self._its.gpu_board
 
-    @cached_property
+    @property
     def gpu_profiles(self) -> tuple[str, ...]:
         """Partition profiles that candidates ask for, smallest first; media extensions left out."""
-        return tuple(name for name in self.all_gpu_profiles if not name.endswith("+me"))
+        return tuple(name for name in self._its.gpu_profiles if not name.endswith("+me"))
 
-    @cached_property
+    @property
     def all_gpu_profiles(self) -> tuple[str, ...]:
         """Partition profiles that plans may ask for, smallest first."""
-        return tuple(self._partitions)
+        return tuple(self._its.gpu_profiles)
 
-    @cached_property
-    def _partitions(self) -> Mapping[str, Profile]:
-        """Partition profiles of its GPUs, by name."""
-        return {} if self.gpu_board is None else dict(profiles(self.gpu_board))
-
-    @cached_property
+    @property
     def core_price_usd_per_hour(self) -> float:
         """Share of the machine's price that one core carries."""
-        return self.price_usd_per_hour * (1 - gpu_share_of_price(self.machine)) / self.cores
+        return self._its.core_price_usd_per_hour
 
-    @cached_property
-    def gpu_slices(self) -> int:
-        """Compute slices of one GPU."""
-        return max(profile.compute_slices for profile in self._partitions.values())
-
-    @cached_property
+    @property
     def gpu_price_usd_per_hour(self) -> float:
-        """Share of the machine's price that one of its GPUs carries."""
-        return self.price_usd_per_hour * gpu_share_of_price(self.machine) / self.gpus
+        """Share of the machine's price that one of its GPUs carries; 0 without any."""
+        return self._its.gpu_price_usd_per_hour
 
-    @cached_property
+    @property
+    def gpu_slices(self) -> int:
+        """Compute slices of one GPU; 0 without any."""
+        return max((each.compute_slices for each in self._its.gpu_profiles.values()), default=0)
+
+    @property
     def egress_usd_per_byte(self) -> float:
         """Price of a byte that leaves the region for a user's device."""
-        return egress_usd_per_byte(self.region)
+        return self._its.egress_usd_per_byte
 
     def slice_price_usd_per_hour(self, profile: str) -> float:
         """Return the share of the machine's price that a GPU instance of this profile carries.
@@ -125,7 +123,38 @@ class Node:
         The GPU's share of the price is divided by compute slices; a card cut so that compute
         slices remain unused leaves their share unattributed.
         """
-        return self.gpu_price_usd_per_hour * self._partitions[profile].compute_fraction
+        its = self._its
+        return its.gpu_price_usd_per_hour * its.gpu_profiles[profile].compute_fraction
+
+
+@dataclass(frozen=True)
+class _MachineType:
+    """What the tables say of a machine as it is rented; the names are those of `Node`."""
+
+    cores: int
+    gpus: int
+    gpu_board: str | None
+    gpu_profiles: Mapping[str, Profile]
+    price_usd_per_hour: float
+    core_price_usd_per_hour: float
+    gpu_price_usd_per_hour: float
+    egress_usd_per_byte: float
+
+    @classmethod
+    def of(cls, machine: str, purchase: str, region: str) -> "_MachineType":
+        price = machine_price_usd_per_hour(machine, purchase, region)
+        cores, gpus = machine_vcpus(machine), machine_gpus(machine)
+        board, of_gpus = machine_gpu_board(machine), gpu_share_of_price(machine)
+        return cls(
+            cores=cores,
+            gpus=gpus,
+            gpu_board=board,
+            gpu_profiles={} if board is None else dict(profiles(board)),  # a view has no copies
+            price_usd_per_hour=price,
+            core_price_usd_per_hour=price * (1 - of_gpus) / cores,
+            gpu_price_usd_per_hour=price * of_gpus / gpus if gpus else 0.0,
+            egress_usd_per_byte=egress_usd_per_byte(region),
+        )
 
 
 @dataclass

@@ -63,6 +63,7 @@ def idle_usd_per_hour(machine: Machine) -> float:
     """Return the price of what nobody uses on a rented machine, in dollars per hour."""
     node = machine.node
     idle = machine.free_cores * node.core_price_usd_per_hour
-    for gpu in range(node.gpus):
-        idle += node.gpu_price_usd_per_hour * machine.idle_slices(gpu) / node.gpu_slices
+    if node.gpu_board is not None:
+        for gpu in range(node.gpus):
+            idle += node.gpu_price_usd_per_hour * machine.idle_slices(gpu) / node.gpu_slices
     return idle

@@ -15,7 +15,8 @@ HEAD = """# The paper's figures, run anew
 Written by `{command}`. Each claim is the paper's (arXiv 2504.16397; figures are numbered as in its
 first version), in our words; no value of its testbed is published, so ratios and orders are
 compared. *Agrees* and *differs* are said where a 95 % interval over seeds allows it, all else
-*cannot be known* from these runs. Nothing was tuned to a claim.
+*cannot be known* from these runs. Intervals of shares, and of differences between shares, are cut
+where the truth cannot lie. Nothing was tuned to a claim.
 {quick}"""
 
 QUICK = """

@@ -8,9 +8,8 @@ machines may be worse: then a candidate rules out itself alone.
 
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
 one side of the target, or there are no more seeds. Of a share it is cut at 0 and 1, beyond which no
-mean can lie. Every look at the data may err, so each takes an
-equal part of what the whole may (Bonferroni): the verdict on a candidate then holds with at least
-the stated confidence.
+mean can lie. Every look at the data may err, so each takes an equal part of what the whole may
+(Bonferroni): the verdict on a candidate then holds with at least the stated confidence.
 """
 
 import re

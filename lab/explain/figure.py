@@ -12,7 +12,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lab.comparison import SHARE
 from lab.explain.findings import (
     CHOSEN,
     REFUSED,
@@ -100,7 +99,7 @@ def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
 
 
 def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
-    """Draw what was measured, with intervals that end where accuracies do, at 0 and 1."""
+    """Draw what was measured, with intervals that end where accuracies do, at 1."""
     axes.set_xlabel("accuracy")
     if not rows:
         _say(axes, "nothing was profiled")
@@ -111,8 +110,8 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
     at = np.arange(len(rows))
     means = np.array([row["accuracy_mean"] for row in rows])
     widths = np.nan_to_num([half_width(row) for row in rows])
-    ends = np.clip([means - widths, means + widths], *SHARE)
-    sides = np.abs(ends - means)
+    # One minus an error rate may be below 0.
+    sides = np.stack([widths, np.clip(1 - means, 0, widths)])
     blue = sns.color_palette("colorblind")[0]
     size = 5 if len(rows) <= MOST_NAMED else 3
     for which, color, label in ((~wrong, blue, "measured"), (wrong, WRONG, "on the wrong side")):

@@ -180,9 +180,9 @@ def _certainty(analysis: Analysis) -> str:
     if most == 1:
         alone = analysis.sweep.finished.height == 1
         return (
-            f"There is one {'run' if alone else 'seed of each planner and setting'}, hence no "
-            "interval: nothing here says whether another seed would show the same. Add seeds, such "
-            "as seed=0,1,2,3,4."
+            f"There is one {'finished run' if alone else 'seed of each planner and setting'}, "
+            "hence no interval: nothing here says whether another seed would show the same. Add "
+            "seeds, such as seed=0,1,2,3,4."
         )
     seeds = f"{least} to {most}" if least != most else f"{most}"
     text = f"Intervals are 95 % intervals by the bootstrap over {seeds} seeds."

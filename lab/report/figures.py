@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import polars as pl
 from matplotlib.figure import Figure
 
 from lab.console import warn
@@ -100,7 +101,6 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
     sweep = analysis.sweep
     if not sweep.finished.height:
         return
-    intervals = _about_intervals(analysis)
     one_seed = analysis.seeds == 1
     several = len(planners_of(sweep)) > 1
     names = short_keys(list(sweep.keys))
@@ -109,19 +109,24 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
         yield Drawing(
             f"by_{_file_name(key)}",
             f"Planners by {name}",
-            f"{intervals}{others}",
+            f"{_about_intervals(analysis.by_key[key])}{others}",
             lambda key=key: by_key(analysis, key),  # type: ignore[misc]
         )
     if not sweep.keys:
         yield Drawing(
-            "planners", title_of_all(analysis), intervals, lambda: planners_compared(analysis)
+            "planners",
+            title_of_all(analysis),
+            _about_intervals(analysis.means),
+            lambda: planners_compared(analysis),
         )
     best = leader(analysis, GOODPUT)
-    if best is not None and not differences_to(analysis, best).is_empty():
+    differences = None if best is None else differences_to(analysis, best)
+    if best is not None and differences is not None and differences.height:
+        alone = differences["n"].max() == 1
         yield Drawing(
             "differences",
             f"Service goodput: {best} against the others",
-            f"{'Differences on one seed' if one_seed else 'Paired differences over seeds'}: to the "
+            f"{'Differences on one seed' if alone else 'Paired differences over seeds'}: to the "
             f"right of the line {best} is better.",
             lambda: forest(analysis, best),
         )
@@ -158,8 +163,8 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
         yield from _by_operator(analysis)
 
 
-def _about_intervals(analysis: Analysis) -> str:
-    seeds = analysis.sweep.finished["seed"].n_unique()
+def _about_intervals(means: pl.DataFrame) -> str:
+    seeds = max(means["n"].to_list(), default=0)
     if seeds == 1:
         return ONE_SEED
     return f"Means over up to {seeds} seeds, with 95 % intervals by the bootstrap."

@@ -140,7 +140,14 @@ class QueryPlans:
         return nominal if self._slowness.links == 1 else self._slowness.links * nominal
 
     def _slowed(self, plans: Integers, time_s: Floats, device: float = 1.0) -> Floats:
-        """Return times of operators under plans, both of shape (k, N), as telemetry has it."""
+        """Return times of operators under plans with the slowness that telemetry has shown, (k, N).
+
+        Args:
+            plans: their numbers, shape (k,).
+            time_s: the times, or factors that they are multiplied by, shape (k, N); returned as
+                they are where nothing is known to be slow.
+            device: how much slower the device is than believed.
+        """
         slowness = self._slowness
         if slowness.device * device == slowness.elsewhere == 1:
             return time_s

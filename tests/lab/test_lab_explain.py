@@ -504,11 +504,11 @@ def test_the_interval_is_students():
 
 
 def test_the_figure_draws_intervals_of_accuracy_where_it_can_lie(made):
-    runs = [profiled("a", 0.99, 0.98, 1.0), profiled("b", 0.01, 0.02, 2.0)]
+    runs = [profiled("a", 0.99, 0.98, 1.0), profiled("b", -0.2, -0.1, 2.0)]
     axes = explanation(read_query(made(profiling=runs), 0)).axes[0]
     drawn = [end for lines in axes.collections for line in lines.get_segments() for end in line]
-    low, high = 0.99 - half_width(runs[0]), 0.01 + half_width(runs[1])
-    assert sorted(x for x, _ in drawn) == pytest.approx([0, high, low, 1])
+    few, many = (half_width(run) for run in runs)
+    assert sorted(x for x, _ in drawn) == pytest.approx([-0.2 - many, -0.2 + many, 0.99 - few, 1])
 
 
 def test_a_query_that_is_not_closed_yet_is_explained_as_far_as_it_goes(made, capsys):

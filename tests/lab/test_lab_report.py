@@ -434,7 +434,7 @@ def test_a_report_of_a_single_run_speaks_of_no_others(sweep, capsys):
     assert all(captions)  # The run's own figures have some, too.
     assert "Service goodput over time. One seed, hence no intervals." in " ".join(captions)
     text = " ".join(" ".join(page.text).split())
-    assert "There is one run, hence no interval" in text
+    assert "There is one finished run, hence no interval" in text
     for words in ("over seeds", "and seeds", "settings", "hollow", "bootstrap", "t-interval"):
         assert words not in text.replace("not over seeds", "")
     assert "In the run" in text

@@ -1,5 +1,7 @@
 """The SLO profiler: estimates, allocation of items, and when it stops."""
 
+from math import inf, isnan
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,7 @@ from worlds import declared
 
 from planners.compass import strata
 from planners.compass.profiler import (
+    LEAST_VARIANCE,
     FixedProfiler,
     RandomProfiler,
     StratifiedProfiler,
@@ -232,6 +235,33 @@ class TestStopping:
         values = stream(0, "few").standard_normal(len(labels))
         found = stratified_mean(values, labels, np.full(4, 0.25))
         assert found[2] <= len(values) - 1
+
+    @pytest.mark.parametrize("counts", [(3, 1, 0, 2), (2, 2, 2, 2), (5, 0, 0, 0), (2, 1, 1, 0)])
+    def test_a_stratified_mean_is_cochrans(self, counts):
+        """With the mean and deviation of all where a stratum has too few items for its own."""
+        strata, weights = np.repeat(np.arange(4), counts), np.array([0.4, 0.3, 0.2, 0.1])
+        values = stream(0, "cochran").random(len(strata)) + strata
+        parts = [values[strata == stratum] for stratum in range(4)]
+        means = [part.mean() if len(part) else values.mean() for part in parts]
+        within = [part.var(ddof=1) if len(part) > 1 else values.var(ddof=1) for part in parts]
+        over = np.maximum(counts, 1)
+        mean, variance, _, deviations = stratified_mean(values, strata, weights)
+        assert mean == pytest.approx(weights @ means)
+        assert variance - LEAST_VARIANCE == pytest.approx((weights**2 * within / over).sum())
+        np.testing.assert_allclose(deviations, np.sqrt(within))
+
+    def test_equal_values_leave_the_least_variance(self):
+        strata = np.repeat(np.arange(4), 2)
+        mean, variance, freedom, _ = stratified_mean(np.full(8, 0.7), strata, np.full(4, 0.25))
+        assert (mean, variance) == (pytest.approx(0.7), pytest.approx(LEAST_VARIANCE))
+        assert 1 <= freedom <= 4
+
+    def test_of_less_than_two_values_nothing_is_said_of_their_spread(self):
+        for count in (0, 1):
+            values, strata = np.full(count, 0.4), np.zeros(count, dtype=np.int64)
+            mean, variance, freedom, deviations = stratified_mean(values, strata, np.ones(1))
+            assert (variance, freedom, deviations.tolist()) == (inf, 0, [1])
+            assert isnan(mean) if count == 0 else mean == 0.4
 
     def test_students_t_by_hand(self):
         """Of nine items with mean 0.8 and deviation 0.15: 0.05 times t(0.975; 8) is 0.1153."""
