@@ -451,6 +451,10 @@ def test_a_report_on_one_seed_has_no_differences_over_seeds(sweep, capsys):
     assert "Means over completed requests, of all settings." in text
     for words in ("over seeds", "Means over up to", "bootstrap", "t-test"):
         assert words not in text
+    said = capsys.readouterr().out
+    assert "1 seed, hence no intervals" in said
+    for words in ("over seeds", "paired t", "t-intervals"):
+        assert words not in said
 
 
 def test_who_is_best_is_counted_where_every_planner_finished(sweep):
