@@ -17,6 +17,10 @@ from scenarios.slo import SLO
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+UNSEEN_S = 4 * 3600.0
+"""How far beyond the horizon, where nothing looks, links are drawn: what a life of years would have
+would fill memory. Of shorter lives all counts for the mean that is on record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -54,7 +58,8 @@ class QueryTruth:
         device_factor: speed of its device over the nominal speed of the model.
         slowdowns: (time in seconds, factor) at which the device's speed changes, in time order;
             factors multiply.
-        uplink_bytes_per_s: capacity at steps of 1 s from the arrival on, shape (n,).
+        uplink_bytes_per_s: capacity at steps of 1 s from the arrival on, to the end of its life, or
+            to `UNSEEN_S` beyond the horizon, shape (n,).
         downlink_bytes_per_s: likewise.
         access_rtt_s: round trip between device and edge site in seconds.
         content: (time in seconds, weights over strata of shape (S,)) from which each mixture
@@ -122,7 +127,8 @@ def _birth(
             else:
                 content.append((event.at_s, shifted))
 
-    seconds = int(np.ceil(lifetime_s)) + 1
+    drawn_s = min(lifetime_s, scenario.horizon_s + UNSEEN_S - arrival_s)
+    seconds = int(np.ceil(drawn_s)) + 1
     scale = np.ones(seconds)
     for at_s, factor in degradations:
         scale[max(0, round(at_s - arrival_s)) :] *= factor

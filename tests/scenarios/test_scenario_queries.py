@@ -10,7 +10,7 @@ from hardware_models.links import link_model
 from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.network import Network
-from scenarios.queries import births
+from scenarios.queries import UNSEEN_S, births
 from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application
 from scenarios.slo import SLO, Tier
@@ -153,6 +153,15 @@ def test_link_degradation_scales_capacity_from_its_time_on():
             old, new = getattr(before, name), getattr(after, name)
             assert (old[:from_step] == new[:from_step]).all()
             assert np.abs(new[from_step:] - old[from_step:] * 0.25).max(initial=0) <= 1
+
+
+def test_links_of_lives_of_years_are_drawn_little_beyond_the_horizon():
+    usual, long = (drawn(count=10, lifetime_mean_s=mean) for mean in (600.0, 1e9))
+    for (query, before), (_, after) in zip(usual, long, strict=True):
+        assert after.departure_s > 1e5
+        assert len(after.uplink_bytes_per_s) == np.ceil(10 + UNSEEN_S - query.arrival_s) + 1
+        many = len(before.uplink_bytes_per_s)
+        assert (before.uplink_bytes_per_s == after.uplink_bytes_per_s[:many]).all()
 
 
 def test_content_shift_moves_towards_the_hardest_stratum_and_stays_a_mixture():
