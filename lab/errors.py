@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 from hardware_models.errors import nearest
 from lab.options import groups
+from lab.units import unit_of
+from scenarios.slo import Tier
 
 OF_COMPARED = (
     "several planners are compared, whose own keys are under planner.compare.NAME; write "
@@ -111,7 +114,7 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
         written = f"{cause.full_key}={shown(cause.value)}"
         if cause.value is None and "is not Optional" not in str(cause.msg):
             written = _written(str(cause.full_key), overrides)
-        return f"{written}: {_wanted(str(cause.msg))}"
+        return f"{written}: {_wanted(str(cause.msg), str(cause.full_key))}"
     return f"{cause.full_key}: {one_line(str(cause.msg).splitlines()[0])}"
 
 
@@ -182,7 +185,11 @@ def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[s
                 f"write +{own}"
             )
         return f"{written}: {OF_COMPARED}"
-    if parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
+    if ".tiers." in parent:
+        names = [each.name for each in fields(Tier)]
+        allowed = f"; a tier has {', '.join(names)}"
+        hint = f"; to add it, write +{full_key}=..." if key in names else ""
+    elif parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
         hint = f"; to pass a parameter of your own class, write +{full_key}=..."
     elif parent.endswith(("nodes", "tiers", "datasets", "devices", "technologies", "traces")):
         hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
@@ -208,12 +215,13 @@ def _written(full_key: str, overrides: Sequence[str]) -> str:
     return full_key
 
 
-def _wanted(message: str) -> str:
-    """Say what is allowed, from OmegaConf's complaint."""
+def _wanted(message: str, full_key: str) -> str:
+    """Say what is allowed, from OmegaConf's complaint of a key."""
     first = message.splitlines()[0]
+    unit = unit_of(full_key)
     for name, words in TYPE_NAMES.items():
         if re.search(rf"could not be converted to {name}$|is not a valid {name} ", first):
-            return f"must be {words}"
+            return f"must be {words}, in {unit}" if unit else f"must be {words}"
     if "is not Optional" in first:
         return "must not be null"
     if "is not a ListConfig" in first:

@@ -12,6 +12,7 @@ from hardware_models.prices import (
     machine_gpus,
     machine_price_usd_per_hour,
     machine_vcpus,
+    machines,
 )
 from scenarios.nodes import pick_key
 
@@ -61,7 +62,8 @@ class Node:
             raise ValueError(f"cpu_relative_speed={self.cpu_relative_speed}: must be above 0")
         if self.boot_s < 0:
             raise ValueError(f"boot_s={self.boot_s}: must be 0 s or more")
-        self._its  # noqa: B018 -- An unknown machine, purchase, region or board raises here.
+        pick_key("machine", self.machine, machines(), "machine")
+        self._its  # noqa: B018 -- An unknown purchase, region or board raises here.
 
     @cached_property
     def _its(self) -> "_MachineType":

@@ -17,16 +17,6 @@ APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "re
 APPLICATION = "application.name"
 # Last words of keys that say too little by themselves.
 VAGUE = ("name", "count", "events", "kind")
-# By how keys end, the special before the general.
-UNITS = (
-    (r"usd_per_hour", "USD/h"),
-    (r"([a-z]+)_per_s", r"\1/s"),
-    (r"bps", "bit/s"),
-    (r"bytes", "bytes"),
-    (r"km", "km"),
-    (r"s", "s"),
-)
-UNIT_OF = {"workload.rate": "queries/s"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Settings = Mapping[str, Any]
 
@@ -133,14 +123,6 @@ def short_keys(keys: Sequence[str]) -> list[str]:
         if len(set(short)) == len(short):
             return short
     return list(keys)
-
-
-def unit_of(key: str) -> str:
-    """Return the unit of a key's values, which its name tells; empty if it does not."""
-    for ending, unit in UNITS:
-        if found := re.search(rf"(?:_|\.|^){ending}$", key):
-            return found.expand(unit)
-    return UNIT_OF.get(key, "")
 
 
 def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:

@@ -24,7 +24,17 @@ WRONG = [
     (["horizon_s=0"], ["horizon_s=0", "1 s or more"]),
     (["cluster.nodes={}"], ["cluster.nodes={}", "at least one node"]),
     (["cluster.nodes.edge.count=0"], ["cluster.nodes.edge.count=0", "1 machine or more"]),
-    (["cluster.nodes.edge.machine=g2"], ["cluster.nodes.edge", "'g2'", "g2-standard-4"]),
+    (["cluster.nodes.edge.machine=g2"], ["cluster.nodes.edge", "machine=g2", "g2-standard-4"]),
+    (["horizon_s=10min"], ["horizon_s=10min: must be a number, in s"]),
+    (["workload.rate=often"], ["workload.rate=often: must be a number, in queries/s"]),
+    (
+        ["application.tiers.premium.accuracy=90"],
+        ["accuracy=90", "accuracy_of_best, cost_usd_per_hour", "nearest is 'accuracy_of_best'"],
+    ),
+    (
+        ["application.tiers.premium.cost_usd_per_hour=1"],
+        ["to add it, write +application.tiers.premium.cost_usd_per_hour="],
+    ),
     (["cluster.nodes.egde.count=2"], ["cluster.nodes.egde", "edge, cloud", "nearest is 'edge'"]),
     (["application.tiers.premium.weight=-1"], ["application.tiers.premium.weight=-1", "0 or more"]),
     (["workload.tiers.premium.weight=1"], ["workload.tiers.premium", "application.tiers"]),

@@ -21,10 +21,11 @@ from lab.figure_data import PARTS
 from lab.report.analysis import against, analyse, planners_of
 from lab.report.claims import claims
 from lab.report.pareto import dominators
-from lab.report.settings import planner_names, short_texts, swept_keys, unit_of
+from lab.report.settings import planner_names, short_texts, swept_keys
 from lab.report.sums import totals, totals_meanwhile
 from lab.run_directory import read_summary, write_summary
 from lab.tools import main
+from lab.units import unit_of
 from planners import CheapestFeasible, Greedy
 
 SHORT = ["experiment=speech_small", "horizon_s=120"]

@@ -25,7 +25,8 @@ from lab.report.drawings.panels import (
     planner_looks,
 )
 from lab.report.metrics import DRAWN, GOODPUT, Metric
-from lab.report.settings import short_keys, short_texts, unit_of
+from lab.report.settings import short_keys, short_texts
+from lab.units import unit_of
 
 
 def by_key(analysis: Analysis, key: str) -> Figure:
