@@ -40,10 +40,13 @@ def add_parser(tools: Any) -> None:
     parser.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
-        "--at-least", type=float, metavar="X", help="the least it is to be on average"
+        "--at-least",
+        type=float,
+        metavar="X",
+        help="the least it is to be on average, in its own unit; shares are from 0 to 1",
     )
     target.add_argument(
-        "--at-most", type=float, metavar="X", help="the most it is to be on average"
+        "--at-most", type=float, metavar="X", help="the most it is to be on average, likewise"
     )
     parser.add_argument("--confidence", type=float, default=0.95, help="of each verdict (0.95)")
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="most seeds (20)")
@@ -64,7 +67,7 @@ def capacity(options: argparse.Namespace) -> int:
         never_worse,
         search,
     )
-    from evaluation.what_if.question import check_metric, in_words, varied
+    from evaluation.what_if.question import check_metric, check_target, in_words, varied
     from evaluation.what_if.runs import Runs, check_seedless
     from lab.comparison import ANY, RANGES
     from lab.console import say
@@ -72,14 +75,15 @@ def capacity(options: argparse.Namespace) -> int:
 
     check_seedless([*options.overrides, *options.vary])
     check_metric(options.metric)
+    sign = 1.0 if options.at_most is None else -1.0
+    target = options.at_least if options.at_most is None else options.at_most
+    check_target("--at-least" if sign > 0 else "--at-most", target, options.metric)
     if not 0.5 <= options.confidence < 1:
         raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
     if options.seeds < 3:
         raise InputError(f"--seeds {options.seeds}: must be 3 or more, for an interval")
     keys = [varied("--vary", text) for text in options.vary]
     runs = Runs(options.overrides, options.out, options.jobs)
-    sign = 1.0 if options.at_most is None else -1.0
-    target = options.at_least if options.at_most is None else options.at_most
     low, high = RANGES.get(options.metric, ANY)
     every = candidates(keys, lambda settings: _price(runs, settings))
 

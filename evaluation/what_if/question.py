@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lab.api import Result
+from lab.comparison import RANGES
 from lab.errors import InputError, choices, one_line
 
 METRICS = (
@@ -116,6 +118,28 @@ def check_metric(metric: str) -> None:
         raise InputError(
             f"--metric {metric}: must be a number of the summary; {choices(metric, METRICS)}"
         )
+
+
+def check_target(option: str, target: float, metric: str) -> None:
+    """Refuse a target that no mean of a metric can have.
+
+    Args:
+        option: the option that it was given by, for complaints.
+        target: what was given.
+        metric: the metric.
+
+    Raises:
+        InputError: it is no number, or out of the range of a share.
+    """
+    given = f"{option} {target:.10g}"
+    if not isfinite(target):
+        raise InputError(f"{given}: must be a finite number")
+    if metric not in RANGES:
+        return
+    low, high = RANGES[metric]
+    if not low <= target <= high:
+        percent = f"; did you mean {target / 100:.10g}?" if 1 < target <= 100 else ""
+        raise InputError(f"{given}: {metric} is a share from {low:g} to {high:g}{percent}")
 
 
 def _number(text: str) -> float | None:

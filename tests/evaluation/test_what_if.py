@@ -210,6 +210,18 @@ def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--metric", "requets"],
             "; the nearest is 'requests'",
         ),
+        (
+            ["capacity", "--vary", "horizon_s=1,2", "--at-least", "60"],
+            "--at-least 60: slo_met_fraction is a share from 0 to 1; did you mean 0.6?",
+        ),
+        (
+            ["capacity", "--vary", "horizon_s=1,2", "--at-most", "99.9"],
+            "--at-most 99.9: slo_met_fraction is a share from 0 to 1; did you mean 0.999?",
+        ),
+        (
+            ["capacity", "--vary", "horizon_s=1,2", "--metric", "requests", "--at-least", "nan"],
+            "--at-least nan: must be a finite number",
+        ),
         (["sensitivity", "--metric", "planner_class"], "--metric planner_class: must be a number"),
         (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
         (["sensitivity", "planner=compass", "--against", "vulcan"], "write planner=NAME"),
@@ -223,6 +235,14 @@ def test_bad_input_gets_one_sentence(words, sentence, capsys, tmp_path) -> None:
     assert sentence in error
     assert "\n" not in error
     assert not any(tmp_path.iterdir())  # Nothing ran.
+
+
+@pytest.mark.parametrize("target", ["-0.5", "101", "6000"])
+def test_what_is_no_percentage_is_not_taken_for_one(target, capsys, tmp_path) -> None:
+    words = ["capacity", "--vary", "horizon_s=1,2", "--at-least", target, "--out", str(tmp_path)]
+    assert main(words) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.endswith(f"--at-least {target}: slo_met_fraction is a share from 0 to 1")
 
 
 def test_the_metrics_are_the_numbers_of_a_summary() -> None:
