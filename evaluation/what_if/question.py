@@ -99,6 +99,27 @@ def varied(option: str, text: str) -> Varied:
     return Varied(parsed.key_or_group, values)
 
 
+def low_and_high(option: str, text: str) -> Varied:
+    """Return a key with its low and high value, from ``KEY=LOW,HIGH``.
+
+    Args:
+        option: the option that it was given by, for complaints.
+        text: what was given.
+
+    Raises:
+        InputError: it is no sweep of one key over two values.
+    """
+    found = varied(option, text)
+    count = len(found.values)
+    if count != 2:
+        values = "1 value" if count == 1 else f"{count} values"
+        raise InputError(
+            f"{option} {text}: names {values} of {found.key}; must be exactly two, "
+            f"{found.key}=LOW,HIGH"
+        )
+    return found
+
+
 def numbers(result: Result) -> Mapping[str, Any]:
     """Return all numbers of a run's summary."""
     return {

@@ -30,7 +30,8 @@ def add_parser(tools: Any) -> None:
         action="append",
         default=[],
         metavar="KEY=LOW,HIGH",
-        help="an assumption and its values; by default those that the documentation lists",
+        help="an assumption and exactly two values, such as workload.rate=0.08,0.125; may be given "
+        "several times; by default those that the documentation lists",
     )
     parser.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
     parser.add_argument(
@@ -51,7 +52,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     from omegaconf import OmegaConf
 
     from evaluation.paired import mean_interval
-    from evaluation.what_if.question import check_metric, varied
+    from evaluation.what_if.question import check_metric, low_and_high
     from evaluation.what_if.runs import Runs, check_seedless
     from evaluation.what_if.sensitivity import (
         adjusted,
@@ -73,7 +74,7 @@ def sensitivity(options: argparse.Namespace) -> int:
         raise InputError(f"--against {options.against}: write planner=NAME")
     config = compose(options.overrides)
     check_seedless(options.vary)
-    keys = [varied("--vary", text) for text in options.vary] or assumptions(config)
+    keys = [low_and_high("--vary", text) for text in options.vary] or assumptions(config)
     runs = Runs(options.overrides, options.out, options.jobs)
     settings: list[tuple[str, ...]] = [()]
     settings += [(f"{key.key}={value}",) for key in keys for value in key.values]

@@ -223,6 +223,16 @@ def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
             "--at-least nan: must be a finite number",
         ),
         (["sensitivity", "--metric", "planner_class"], "--metric planner_class: must be a number"),
+        (
+            ["sensitivity", "planner=greedy", "--vary", "workload.rate=0.1"],
+            "--vary workload.rate=0.1: names 1 value of workload.rate; must be exactly two, "
+            "workload.rate=LOW,HIGH",
+        ),
+        (
+            ["sensitivity", "planner=greedy", "--vary", "horizon_s=range(1,4)"],
+            "--vary horizon_s=range(1,4): names 3 values of horizon_s; must be exactly two, "
+            "horizon_s=LOW,HIGH",
+        ),
         (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
         (["sensitivity", "planner=compass", "--against", "vulcan"], "write planner=NAME"),
         (["sensitivity", "planner=compas"], "compass"),
@@ -270,7 +280,7 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     assert "workload.rate moves the answer most" in printed
     assert (tmp_path / "sensitivity.png").is_file()
     scene = ["experiment=speech_small", "horizon_s=5", "workload.rate=0.01", "planner=static_plan"]
-    words = ["sensitivity", *scene, "--vary", "workload.rate=0.01", *out]
+    words = ["sensitivity", *scene, "--vary", "workload.rate=0.01,0.02", *out]
     assert main([*words, "--seeds", "2", "--metric", "response_time_p50_s"]) == 2
     assert "response_time_p50_s: has no value on any of 2 seeds" in capsys.readouterr().err
 
