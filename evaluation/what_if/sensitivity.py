@@ -150,3 +150,21 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
     for each in effects:
         largest[each.key] = max(largest.get(each.key, 0.0), each.size)
     return sorted(effects, key=lambda each: (-largest[each.key], each.key))
+
+
+def conclusion(effects: Sequence[Effect]) -> str:
+    """Say in a sentence which assumption moves the answer most, as far as that is shown.
+
+    Args:
+        effects: at least one, the largest first.
+    """
+    first = effects[0]
+    sure = any(each.sure for each in effects if each.key == first.key)
+    if all(each.key == first.key for each in effects):  # Of one alone, none is the most.
+        if sure:
+            return f"{first.key} moves the answer"
+        return f"no change of the answer by {first.key} is shown; more --seeds may tell"
+    if not first.size:
+        return "no change of the answer is shown; more --seeds may tell"
+    chance = "" if sure else ", but that may be chance, by its p: take more --seeds"
+    return f"{first.key} moves the answer most{chance}"

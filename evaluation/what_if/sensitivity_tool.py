@@ -58,6 +58,7 @@ def sensitivity(options: argparse.Namespace) -> int:
         adjusted,
         answers,
         assumptions,
+        conclusion,
         effect,
         largest_first,
     )
@@ -112,13 +113,8 @@ def sensitivity(options: argparse.Namespace) -> int:
         say(line)
     path = _draw(effects, answer, options.out / "sensitivity.png")
     print(f"figure: {path}", file=sys.stderr)
-    if effects and effects[0].size:
-        first = effects[0]
-        sure = next((each for each in effects if each.key == first.key and each.sure), None)
-        say(
-            f"{first.key} moves the answer most"
-            + ("" if sure else ", but that may be chance, by its p: take more --seeds")
-        )
+    if effects:
+        say(conclusion(effects))
     return OK
 
 

@@ -20,9 +20,11 @@ from evaluation.what_if.capacity import (
 )
 from evaluation.what_if.question import METRICS, Varied, numbers, varied
 from evaluation.what_if.sensitivity import (
+    Effect,
     adjusted,
     answers,
     assumptions,
+    conclusion,
     effect,
     largest_first,
 )
@@ -188,6 +190,22 @@ def test_of_many_settings_that_do_nothing_hardly_ever_one_is_sure() -> None:
     assert some_sure(20.0)[1]
 
 
+def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
+    base = [{"seed": seed, "answer": 0.0} for seed in range(4)]
+
+    def one(key: str, *values: float) -> list[Effect]:
+        rows = [{"seed": seed, "answer": value} for seed, value in enumerate(values)]
+        return [effect(key, "2", 1, base, rows), effect(key, "0", 1, base, base)]
+
+    clear, unclear = one("a", 5.0, 5.1, 4.9, 5.0), one("b", 6.0, -5.0, 7.0, -4.0)
+    nothing = one("c", 0.0, 0.0, 0.0, 0.0)
+    assert conclusion(clear) == "a moves the answer"
+    assert conclusion(unclear) == "no change of the answer by b is shown; more --seeds may tell"
+    assert conclusion(largest_first(unclear + clear)) == "a moves the answer most"
+    assert "b moves the answer most, but that may be chance" in conclusion(unclear + nothing)
+    assert "no change of the answer is shown" in conclusion(nothing + one("d", *[0.0] * 4))
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -277,7 +295,7 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.05,0.2", "--metric", "requests"]
     assert main([*words, "--seeds", "2", *out]) == 0
     printed = capsys.readouterr().out
-    assert "workload.rate moves the answer most" in printed
+    assert "no change of the answer by workload.rate is shown; more --seeds" in printed
     assert (tmp_path / "sensitivity.png").is_file()
     scene = ["experiment=speech_small", "horizon_s=5", "workload.rate=0.01", "planner=static_plan"]
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.01,0.02", *out]
