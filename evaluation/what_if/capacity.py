@@ -172,16 +172,16 @@ def judged(
     within: Range = ANY,
 ) -> Tried:
     """Simulate a candidate until it can be told whether it reaches the target."""
-    looks = [look for look in LOOKS if look < most_seeds] + [most_seeds]
-    error = (1 - confidence) / len(looks)
+    every = looks(most_seeds)
+    error = 1 - bound_confidence(confidence, most_seeds)
     values: list[float] = []
     low, high, verdict = -inf, inf, Verdict.OPEN
-    for look in looks:
+    for look in every:
         values += measure(candidate, range(len(values), look))
         low, high = cut(*bounds(values, error), within)
         if values[-1] == -inf:  # Far from the target, by an amount that has no number.
             verdict = Verdict.FAILS
-        elif low == high and look < looks[-1]:
+        elif low == high and look < every[-1]:
             continue  # Equal values say nothing of how much others may differ.
         elif low >= target:
             verdict = Verdict.SUFFICES
@@ -190,6 +190,16 @@ def judged(
         if verdict != Verdict.OPEN:
             break
     return Tried(candidate, tuple(values), low, high, verdict)
+
+
+def looks(most_seeds: int) -> list[int]:
+    """Return the numbers of seeds after which a candidate is judged, of so many at most."""
+    return [look for look in LOOKS if look < most_seeds] + [most_seeds]
+
+
+def bound_confidence(confidence: float, most_seeds: int) -> float:
+    """Return the confidence of each one-sided bound, at which all looks together keep theirs."""
+    return 1 - (1 - confidence) / len(looks(most_seeds))
 
 
 def bounds(values: Sequence[float], error: float) -> tuple[float, float]:

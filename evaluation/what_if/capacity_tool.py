@@ -108,12 +108,13 @@ def capacity(options: argparse.Namespace) -> int:
         options.seeds,
         (low, high) if sign > 0 else (-high, -low),
     )
-    for line in _table(tried, sign, options.metric):
+    relation = "at least" if options.at_most is None else "at most"
+    claim = f"{options.metric} {relation} {target:g} on average"
+    say(f"{claim}?\n")
+    for line in _table(tried, sign, options):
         say(line)
     path = _draw(tried, sign, target, options)
     best = cheapest(tried)
-    relation = "at least" if options.at_most is None else "at most"
-    claim = f"{options.metric} {relation} {target:g} on average"
     print(f"figure: {path}", file=sys.stderr)
     open_ = [each for each in tried if each.verdict == Verdict.OPEN]
     if best is None:
@@ -154,17 +155,27 @@ def _price(runs: Any, settings: Any) -> float:
     return float(sum(node.count * node.price_usd_per_hour for node in nodes))
 
 
-def _table(tried: "list[Tried]", sign: float, metric: str) -> list[str]:
+def _bounds_in_words(options: argparse.Namespace) -> str:
+    """Return what the bounds of a mean are: their level, and for how many looks it is raised."""
+    from evaluation.what_if.capacity import bound_confidence, looks
+
+    percent = 100 * bound_confidence(options.confidence, options.seeds)
+    count = len(looks(options.seeds))
+    return f"one-sided {percent:.6g} % bounds for {count} look{'s' * (count != 1)}"
+
+
+def _table(tried: "list[Tried]", sign: float, options: argparse.Namespace) -> list[str]:
     """Return what was tried, the cheapest first, as lines."""
     from evaluation.what_if.question import in_words
 
-    lines = [f"{'$/hour':>8}  {'seeds':>5}  {metric:>24}  verdict    settings"]
+    mean = f"mean [{_bounds_in_words(options)}]"
+    lines = [f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings"]
     ordered = sorted(tried, key=lambda each: each.candidate.usd_per_hour)
     for each in ordered[:KEPT]:
         low, high = sorted((sign * each.low, sign * each.high))
         value = f"{sign * each.mean:.4g} [{low:.4g}, {high:.4g}]"
         lines.append(
-            f"{each.candidate.usd_per_hour:8.2f}  {len(each.values):5}  {value:>24}  "
+            f"{each.candidate.usd_per_hour:8.2f}  {len(each.values):5}  {value:>{len(mean)}}  "
             f"{each.verdict:<9}  {in_words(each.candidate.settings)}"
         )
     if len(ordered) > KEPT:

@@ -139,7 +139,8 @@ def _table(effects: "list[Effect]", answer: str, base: Any) -> list[str]:
     width = max((len(each.key) for each in effects), default=10)
     lines = [f"base: {answer}: {estimated(*base)}", ""]
     lines.append(
-        f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  {'p':>6}  change of the answer"
+        f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  {'p':>6}  "
+        "change of the answer [95 % interval]"
     )
     for each in effects:
         mark = "" if each.sure else "  (may be nothing)"

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from evaluation.what_if.capacity import (
     Candidate,
     Verdict,
+    bound_confidence,
     bounds,
     candidates,
     cheapest,
     judged,
+    looks,
     never_worse,
     search,
 )
@@ -112,6 +114,15 @@ def test_bounds_are_students_and_a_verdict_needs_the_whole_interval() -> None:
     near = judged(candidate, measure, float(noise.mean()), 0.95, 20)
     assert near.verdict == Verdict.OPEN
     assert len(near.values) == 20
+
+
+def test_bounds_are_as_wide_as_all_looks_together_ask() -> None:
+    assert looks(20) == [3, 5, 8, 12, 20]
+    assert bound_confidence(0.95, 20) == pytest.approx(0.99)
+    assert bound_confidence(0.95, 3) == pytest.approx(0.95)
+    values = [1.0, 2.0, 4.0, 3.0, 1.5]
+    one = judged(Candidate({}, 1.0), lambda _, seeds: [values[at] for at in seeds], 2, 0.9, 5)
+    assert (one.low, one.high) == pytest.approx(bounds(values, 0.05))
 
 
 def test_wrong_verdicts_are_as_rare_as_is_stated() -> None:
@@ -286,6 +297,8 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     assert main([*words, "--seeds", "3"]) == 0
     printed = capsys.readouterr().out
     assert "suffice: cluster.nodes.cloud.count=1, $" in printed
+    assert "requests at most 1e+09 on average?" in printed
+    assert "  mean [one-sided 95 % bounds for 1 look]  verdict" in printed
     assert (tmp_path / "capacity.png").is_file()
     for target in (["--at-least", "0"], ["--at-most", "1"]):  # Which any share reaches.
         words = ["capacity", *scene, "--vary", "planner=greedy", *target, *out]
@@ -295,6 +308,7 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.05,0.2", "--metric", "requests"]
     assert main([*words, "--seeds", "2", *out]) == 0
     printed = capsys.readouterr().out
+    assert "  change of the answer [95 % interval]\n" in printed
     assert "no change of the answer by workload.rate is shown; more --seeds" in printed
     assert (tmp_path / "sensitivity.png").is_file()
     scene = ["experiment=speech_small", "horizon_s=5", "workload.rate=0.01", "planner=static_plan"]
