@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evaluation.what_if.capacity import Tried
+    from evaluation.what_if.kept import Files
 
 OK, FAILED = 0, 1
 OUT = Path("outputs") / "capacity"
@@ -23,8 +24,8 @@ def add_parser(tools: Any) -> None:
         description="Searches combinations of some keys for the one whose machines cost least and "
         "reach a target, by simulations on more and more seeds, until each verdict holds with the "
         "stated confidence. More of a number is taken to serve no fewer. Runs are kept in the "
-        "directory and not made again. Exit status: 0 if some combination suffices; 1 if none "
-        "does; 2 for bad input.",
+        "directory and not made again; figure and table have a name for each question. Exit "
+        "status: 0 if some combination suffices; 1 if none does; 2 for bad input.",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="overrides as for compass-sim"
@@ -67,6 +68,7 @@ def capacity(options: argparse.Namespace) -> int:
         never_worse,
         search,
     )
+    from evaluation.what_if.kept import Files
     from evaluation.what_if.question import check_metric, check_target, in_words, varied
     from evaluation.what_if.runs import Runs, check_seedless
     from lab.comparison import ANY, RANGES
@@ -113,9 +115,14 @@ def capacity(options: argparse.Namespace) -> int:
     say(f"{claim}?\n")
     for line in _table(tried, sign, options):
         say(line)
-    path = _draw(tried, sign, target, options)
+    files = Files(
+        options.out,
+        f"capacity_{options.metric}_{relation.replace(' ', '_')}_{target:g}",
+        _question(options, "--at-least" if sign > 0 else "--at-most", target),
+    )
+    print(f"figure: {_draw(tried, sign, target, options.metric, files)}", file=sys.stderr)
+    print(f"table: {files.write_table(_rows(tried, sign))}", file=sys.stderr)
     best = cheapest(tried)
-    print(f"figure: {path}", file=sys.stderr)
     open_ = [each for each in tried if each.verdict == Verdict.OPEN]
     if best is None:
         advice = "name larger ones"
@@ -145,6 +152,14 @@ def _overrides(settings: Any) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
+def _question(options: argparse.Namespace, option: str, target: float) -> list[str]:
+    """Return a command that asks the same."""
+    varied = [word for each in options.vary for word in ("--vary", each)]
+    asked = ["--metric", options.metric, option, f"{target}"]
+    effort = ["--confidence", f"{options.confidence}", "--seeds", f"{options.seeds}"]
+    return ["compass-lab", "capacity", *options.overrides, *varied, *asked, *effort]
+
+
 def _price(runs: Any, settings: Any) -> float:
     """Return the price of all machines of a setting, in dollars per hour."""
     from lab.compose import compose, set_up
@@ -170,7 +185,7 @@ def _table(tried: "list[Tried]", sign: float, options: argparse.Namespace) -> li
 
     mean = f"mean [{_bounds_in_words(options)}]"
     lines = [f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings"]
-    ordered = sorted(tried, key=lambda each: each.candidate.usd_per_hour)
+    ordered = _by_price(tried)
     for each in ordered[:KEPT]:
         low, high = sorted((sign * each.low, sign * each.high))
         value = f"{sign * each.mean:.4g} [{low:.4g}, {high:.4g}]"
@@ -183,7 +198,30 @@ def _table(tried: "list[Tried]", sign: float, options: argparse.Namespace) -> li
     return lines
 
 
-def _draw(tried: "list[Tried]", sign: float, target: float, options: argparse.Namespace) -> Path:
+def _by_price(tried: "list[Tried]") -> "list[Tried]":
+    return sorted(tried, key=lambda each: each.candidate.usd_per_hour)
+
+
+def _rows(tried: "list[Tried]", sign: float) -> list[dict[str, Any]]:
+    """Return what was tried, the cheapest first, as rows of a table."""
+    rows = []
+    for each in _by_price(tried):
+        low, high = sorted((sign * each.low, sign * each.high))
+        rows.append(
+            {
+                **each.candidate.settings,
+                "usd_per_hour": each.candidate.usd_per_hour,
+                "seeds": len(each.values),
+                "mean": sign * each.mean,
+                "low": low,
+                "high": high,
+                "verdict": each.verdict.value,
+            }
+        )
+    return rows
+
+
+def _draw(tried: "list[Tried]", sign: float, target: float, metric: str, files: "Files") -> Path:
     """Draw what was tried by price; return the path of the figure."""
     from math import isfinite
 
@@ -207,6 +245,6 @@ def _draw(tried: "list[Tried]", sign: float, target: float, options: argparse.Na
             label=verdict.value,
         )
     axes.axhline(target, color="0.35", lw=1, ls="--", label="target")
-    axes.set(xlabel="price of all machines, $/hour", ylabel=options.metric)
+    axes.set(xlabel="price of all machines, $/hour", ylabel=metric)
     legend_below(figure, axes)
-    return save(figure, options.out / "capacity.png")
+    return save(figure, files.figure)

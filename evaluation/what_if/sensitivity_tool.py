@@ -20,7 +20,8 @@ def add_parser(tools: Any) -> None:
         help="find which assumption moves an answer most",
         description="Simulates each assumption alone, low and high, on the same seeds as the base, "
         "and orders them by what they do to the answer: a metric of the planner, or by how much it "
-        "is above another planner's. Runs are kept in the directory and not made again.",
+        "is above another planner's. Runs are kept in the directory and not made again; figure and "
+        "table have a name for each question.",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="overrides as for compass-sim"
@@ -52,6 +53,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     from omegaconf import OmegaConf
 
     from evaluation.paired import mean_interval
+    from evaluation.what_if.kept import Files
     from evaluation.what_if.question import check_metric, low_and_high
     from evaluation.what_if.runs import Runs, check_seedless
     from evaluation.what_if.sensitivity import (
@@ -111,11 +113,35 @@ def sensitivity(options: argparse.Namespace) -> int:
     middle = mean_interval(_known(base), within)
     for line in _table(effects, answer, middle):
         say(line)
-    path = _draw(effects, answer, options.out / "sensitivity.png")
-    print(f"figure: {path}", file=sys.stderr)
+    files = Files(options.out, f"sensitivity_{options.metric}", _question(options))
+    print(f"figure: {_draw(effects, answer, files.figure)}", file=sys.stderr)
+    print(f"table: {files.write_table([_row(each) for each in effects])}", file=sys.stderr)
     if effects:
         say(conclusion(effects))
     return OK
+
+
+def _question(options: argparse.Namespace) -> list[str]:
+    """Return a command that asks the same."""
+    varied = [word for each in options.vary for word in ("--vary", each)]
+    against = [] if options.against is None else ["--against", options.against]
+    asked = ["--metric", options.metric, *against, "--seeds", f"{options.seeds}"]
+    return ["compass-lab", "sensitivity", *options.overrides, *varied, *asked]
+
+
+def _row(effect: "Effect") -> dict[str, Any]:
+    """Return an effect as a row of a table."""
+    middle, low, high = effect.difference
+    return {
+        "assumption": effect.key,
+        "base": effect.base,
+        "set_to": effect.value,
+        "seeds": effect.seeds,
+        "change": middle,
+        "low": low,
+        "high": high,
+        "p_holm": effect.p,
+    }
 
 
 def _number(text: str) -> float:

@@ -2,8 +2,10 @@
 
 import math
 import re
+import shlex
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -295,11 +297,17 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     vary = ["--vary", "cluster.nodes.cloud.count=1,2"]
     words = ["capacity", *scene, *vary, "--at-most", "1e9", "--metric", "requests", *out]
     assert main([*words, "--seeds", "3"]) == 0
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
     assert "suffice: cluster.nodes.cloud.count=1, $" in printed
     assert "requests at most 1e+09 on average?" in printed
     assert "  mean [one-sided 95 % bounds for 1 look]  verdict" in printed
-    assert (tmp_path / "capacity.png").is_file()
+    [table] = tmp_path.glob("capacity_requests_at_most_1e+09_*.csv")
+    figure = table.parent / f"{table.stem}.png"
+    assert figure.is_file()
+    assert f"figure: {figure}\ntable: {table}\n" in said
+    [row] = pl.read_csv(table).iter_rows(named=True)
+    assert (row["cluster.nodes.cloud.count"], row["verdict"]) == (1, "suffices")
+    assert row["low"] <= row["mean"] <= row["high"]
     for target in (["--at-least", "0"], ["--at-most", "1"]):  # Which any share reaches.
         words = ["capacity", *scene, "--vary", "planner=greedy", *target, *out]
         assert main([*words, "--seeds", "3"]) == 0
@@ -310,7 +318,17 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     printed = capsys.readouterr().out
     assert "  change of the answer [95 % interval]\n" in printed
     assert "no change of the answer by workload.rate is shown; more --seeds" in printed
-    assert (tmp_path / "sensitivity.png").is_file()
+    [table] = tmp_path.glob("sensitivity_requests_*.csv")
+    assert (table.parent / f"{table.stem}.png").is_file()
+    rows = pl.read_csv(table)
+    assert sorted(rows["set_to"]) == [0.05, 0.2]
+    [question] = rows["question"].unique()
+    before = table.read_bytes()
+    assert main([*shlex.split(question)[1:], *out]) == 0  # The command that it names asks the same.
+    assert table.read_bytes() == before
+    assert main([*words, "--seeds", "3", *out]) == 0  # Another question leaves it as it is.
+    assert table.read_bytes() == before
+    assert len([*tmp_path.glob("sensitivity_requests_*.csv")]) == 2
     scene = ["experiment=speech_small", "horizon_s=5", "workload.rate=0.01", "planner=static_plan"]
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.01,0.02", *out]
     assert main([*words, "--seeds", "2", "--metric", "response_time_p50_s"]) == 2
