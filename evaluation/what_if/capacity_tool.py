@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evaluation.what_if.capacity import Tried
-    from evaluation.what_if.kept import Files
 
 OK, FAILED = 0, 1
 OUT = Path("outputs") / "capacity"
@@ -69,7 +68,7 @@ def capacity(options: argparse.Namespace) -> int:
         search,
     )
     from evaluation.what_if.kept import Files
-    from evaluation.what_if.question import check_metric, check_target, in_words, varied
+    from evaluation.what_if.question import check_metric, check_target, in_words, titled, varied
     from evaluation.what_if.runs import Runs, check_seedless
     from lab.comparison import ANY, RANGES
     from lab.console import say
@@ -120,7 +119,8 @@ def capacity(options: argparse.Namespace) -> int:
         f"capacity_{options.metric}_{relation.replace(' ', '_')}_{target:g}",
         _question(options, "--at-least" if sign > 0 else "--at-most", target),
     )
-    print(f"figure: {_draw(tried, sign, target, options.metric, files)}", file=sys.stderr)
+    title = titled(f"Which machines have {claim}?", options.overrides)
+    print(f"figure: {_draw(tried, sign, target, title, options, files.figure)}", file=sys.stderr)
     print(f"table: {files.write_table(_rows(tried, sign))}", file=sys.stderr)
     best = cheapest(tried)
     open_ = [each for each in tried if each.verdict == Verdict.OPEN]
@@ -171,19 +171,20 @@ def _price(runs: Any, settings: Any) -> float:
 
 
 def _bounds_in_words(options: argparse.Namespace) -> str:
-    """Return what the bounds of a mean are: their level, and for how many looks it is raised."""
-    from evaluation.what_if.capacity import bound_confidence, looks
+    """Return what the bounds of a mean are."""
+    from evaluation.what_if.capacity import bound_confidence
 
     percent = 100 * bound_confidence(options.confidence, options.seeds)
-    count = len(looks(options.seeds))
-    return f"one-sided {percent:.6g} % bounds for {count} look{'s' * (count != 1)}"
+    return f"one-sided {percent:.6g} % bounds"
 
 
 def _table(tried: "list[Tried]", sign: float, options: argparse.Namespace) -> list[str]:
     """Return what was tried, the cheapest first, as lines."""
+    from evaluation.what_if.capacity import looks
     from evaluation.what_if.question import in_words
 
-    mean = f"mean [{_bounds_in_words(options)}]"
+    count = len(looks(options.seeds))
+    mean = f"mean [{_bounds_in_words(options)} for {count} look{'s' * (count != 1)}]"
     lines = [f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings"]
     ordered = _by_price(tried)
     for each in ordered[:KEPT]:
@@ -221,18 +222,27 @@ def _rows(tried: "list[Tried]", sign: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _draw(tried: "list[Tried]", sign: float, target: float, metric: str, files: "Files") -> Path:
+def _draw(
+    tried: "list[Tried]",
+    sign: float,
+    target: float,
+    title: str,
+    options: argparse.Namespace,
+    path: Path,
+) -> Path:
     """Draw what was tried by price; return the path of the figure."""
     from math import isfinite
 
     from evaluation.figures import canvas, legend_below, palette, save
     from evaluation.what_if.capacity import Verdict
 
-    figure, panels = canvas(1, 1, 3.6)
+    figure, panels = canvas(1, 1, 3.9)
     axes = panels[0][0]
     colors = palette([each.value for each in Verdict])
     for verdict in Verdict:
         some = [each for each in tried if each.verdict == verdict]
+        if not some:
+            continue
         for each in some:
             ends = [sign * end for end in (each.low, each.high) if isfinite(end)]
             axes.plot([each.candidate.usd_per_hour] * len(ends), ends, color=colors[verdict])
@@ -245,6 +255,10 @@ def _draw(tried: "list[Tried]", sign: float, target: float, metric: str, files: 
             label=verdict.value,
         )
     axes.axhline(target, color="0.35", lw=1, ls="--", label="target")
-    axes.set(xlabel="price of all machines, $/hour", ylabel=metric)
+    axes.set(
+        xlabel="price of all machines, $/hour",
+        ylabel=f"{options.metric}: mean and\n{_bounds_in_words(options)}",
+    )
+    figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
     legend_below(figure, axes)
-    return save(figure, files.figure)
+    return save(figure, path)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from textwrap import fill
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -46,6 +47,9 @@ METRICS = (
     "wall_s",
 )
 """The numbers of a summary, which can be asked for before there is one."""
+
+TITLE_WIDTH = 70
+"""Characters of a line of a figure's title."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,12 @@ def _number(text: str) -> float | None:
 def in_words(settings: Mapping[str, str]) -> str:
     """Return settings as overrides."""
     return " ".join(f"{key}={value}" for key, value in settings.items()) or "as it is"
+
+
+def titled(question: str, overrides: Sequence[str]) -> str:
+    """Return the title of a figure: the question, and below it what it is asked of."""
+    lines = [question, " ".join(overrides)]
+    return "\n".join(fill(line, TITLE_WIDTH, break_on_hyphens=False) for line in lines if line)
 
 
 def paired(

@@ -54,7 +54,7 @@ def sensitivity(options: argparse.Namespace) -> int:
 
     from evaluation.paired import mean_interval
     from evaluation.what_if.kept import Files
-    from evaluation.what_if.question import check_metric, low_and_high
+    from evaluation.what_if.question import check_metric, low_and_high, titled
     from evaluation.what_if.runs import Runs, check_seedless
     from evaluation.what_if.sensitivity import (
         adjusted,
@@ -114,7 +114,8 @@ def sensitivity(options: argparse.Namespace) -> int:
     for line in _table(effects, answer, middle):
         say(line)
     files = Files(options.out, f"sensitivity_{options.metric}", _question(options))
-    print(f"figure: {_draw(effects, answer, files.figure)}", file=sys.stderr)
+    title = titled(f"What moves {answer}?", options.overrides)
+    print(f"figure: {_draw(effects, answer, title, files.figure)}", file=sys.stderr)
     print(f"table: {files.write_table([_row(each) for each in effects])}", file=sys.stderr)
     if effects:
         say(conclusion(effects))
@@ -177,7 +178,7 @@ def _table(effects: "list[Effect]", answer: str, base: Any) -> list[str]:
     return lines
 
 
-def _draw(effects: "list[Effect]", answer: str, path: Path) -> Path:
+def _draw(effects: "list[Effect]", answer: str, title: str, path: Path) -> Path:
     """Draw the effects as a tornado: a line for each key, the largest on top."""
     from evaluation.figures import canvas, legend_below, palette, save
 
@@ -185,7 +186,7 @@ def _draw(effects: "list[Effect]", answer: str, path: Path) -> Path:
     labels = [
         f"{key}\n" + ", ".join(each.value for each in effects if each.key == key) for key in keys
     ]
-    figure, panels = canvas(1, 1, 1.2 + 0.5 * max(1, len(keys)))
+    figure, panels = canvas(1, 1, 1.9 + 0.5 * max(1, len(keys)))
     axes = panels[0][0]
     colors = palette(["lower", "higher"])
     for row, key in enumerate(keys):
@@ -202,7 +203,12 @@ def _draw(effects: "list[Effect]", answer: str, path: Path) -> Path:
     for name, color in colors.items():
         axes.plot([], [], lw=6, color=color, alpha=0.75, label=f"{name} value")
     axes.axvline(0, color="0.35", lw=1)
-    axes.set(yticks=range(len(keys)), yticklabels=labels, xlabel=f"change of {answer}")
+    axes.set(
+        yticks=range(len(keys)),
+        yticklabels=labels,
+        xlabel=f"change of {answer}\n(lines: 95 % intervals)",
+    )
+    figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
     axes.margins(x=0.15)
     axes.invert_yaxis()
     legend_below(figure, axes)

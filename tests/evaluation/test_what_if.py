@@ -3,13 +3,16 @@
 import math
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
+from evaluation import figures
 from evaluation.what_if.capacity import (
     Candidate,
     Verdict,
@@ -333,6 +336,28 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     words = ["sensitivity", *scene, "--vary", "workload.rate=0.01,0.02", *out]
     assert main([*words, "--seeds", "2", "--metric", "response_time_p50_s"]) == 2
     assert "response_time_p50_s: has no value on any of 2 seeds" in capsys.readouterr().err
+
+
+def test_figures_state_their_question(monkeypatch, tmp_path) -> None:
+    drawn = []
+
+    def keep(figure: Figure, path: Path) -> Path:
+        drawn.append(figure)
+        return path
+
+    monkeypatch.setattr(figures, "save", keep)
+    scene = ["experiment=speech_small", "horizon_s=20", "planner=greedy"]
+    out = ["--metric", "requests", "--jobs", "1", "--out", str(tmp_path)]
+    capacity = ["--vary", "planner=greedy", "--at-most", "1e9", "--seeds", "3"]
+    assert main(["capacity", *scene, *capacity, *out]) == 0
+    sensitivity = ["--vary", "workload.rate=0.05,0.2", "--seeds", "2"]
+    assert main(["sensitivity", *scene, *sensitivity, *out]) == 0
+    asked_of = " ".join(scene)
+    titles = [figure.get_suptitle() for figure in drawn]
+    assert titles[0] == f"Which machines have requests at most 1e+09 on average?\n{asked_of}"
+    assert titles[1] == f"What moves requests?\n{asked_of}"
+    [legend] = drawn[0].legends  # Nothing fails, or is undecided.
+    assert [text.get_text() for text in legend.get_texts()] == ["suffices", "target"]
 
 
 def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
