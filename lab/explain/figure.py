@@ -21,6 +21,7 @@ from lab.explain.findings import (
     measurements,
     offer_of,
     offers_in_short,
+    role_of,
     windows_of,
 )
 from lab.explain.record import QueryRecord
@@ -177,7 +178,7 @@ def _when(row: Row, since_s: float) -> str:
 
 def _plane(axes: Axes, record: QueryRecord) -> None:
     axes.set(xlabel="p95 latency (s)", ylabel="list price ($/h)")
-    offers = [row | {"role": _role(row["roles"])} for row in offers_in_short(record.offers)]
+    offers = [row | {"role": role_of(row["roles"])} for row in offers_in_short(record.offers)]
     served = list(_measured(record))
     latencies = [row["latency_s"] for row in offers] + [latency_s for _, latency_s in served]
     finite = [value for value in latencies if isfinite(value)]
@@ -218,14 +219,6 @@ def _plane(axes: Axes, record: QueryRecord) -> None:
     axes.set_ylim(-0.06 * top, 1.12 * top)
     if not wide:
         axes.set_xlim(0, edge_s * 1.04)
-
-
-def _role(roles: Sequence[str]) -> str:
-    """Return the role that tells most of a plan that had several."""
-    for role in (CHOSEN, REFUSED):
-        if role in roles:
-            return role
-    return str(roles[-1])
 
 
 def _looks(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:

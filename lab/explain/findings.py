@@ -197,6 +197,14 @@ def offers_in_short(offers: pl.DataFrame) -> list[dict[str, Any]]:
     return sorted(short.values(), key=lambda row: row["at_s"])
 
 
+def role_of(roles: Sequence[str]) -> str:
+    """Return the role that tells most of a plan that had several."""
+    for role in (CHOSEN, REFUSED):
+        if role in roles:
+            return role
+    return str(roles[-1])
+
+
 def offer_of(record: QueryRecord, order: Row) -> Row | None:
     """Return what was last believed of an ordered plan when it was ordered, if it is on record."""
     known = record.offers.filter(

@@ -1,6 +1,7 @@
 """What was asked, profiled, considered and ordered, as lines and tables."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import polars as pl
@@ -16,6 +17,7 @@ from lab.explain.findings import (
     listed,
     measurements,
     offers_in_short,
+    role_of,
     seconds,
 )
 from lab.explain.record import QueryRecord
@@ -128,13 +130,7 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         yield "Considered: the planner put nothing on record"
         return
     short = offers_in_short(offers)
-    counts = offers["role"].value_counts(sort=True)
-    roles = ", ".join(f"{count:,} {role}" for role, count in counts.iter_rows())
-    calls = offers["triggered_s"].n_unique()
-    yield (
-        f"Considered: {len(short):,} plan{'s' * (len(short) > 1)} in {calls:,} planning "
-        f"call{'s' * (calls > 1)} ({roles})"
-    )
+    yield _sum_of_offers(short)
     ordered_at = set(record.decisions["triggered_s"])
     shown, left_out = kept(
         short,
@@ -162,6 +158,22 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         cells += [number(row["price"])] * priced + [row["reason"] or ""] * reasoned
         grid.add_row(*cells)
     yield from with_rest(grid, left_out, "plans")
+
+
+def _sum_of_offers(short: Sequence[Row]) -> str:
+    """Count different plans, and the rows of their table, of which a plan has one per call.
+
+    Each row counts once, by the role that tells most of it, so that the counts add up.
+    """
+    plans = len({row["plan"] for row in short})
+    calls = len({row["triggered_s"] for row in short})
+    roles = Counter(role_of(row["roles"]) for row in short).most_common()
+    again = f" considered {len(short):,} times" if len(short) > plans else ""
+    return (
+        f"Considered: {plans:,} {'different ' * bool(again)}plan{'s' * (plans > 1)}{again} in "
+        f"{calls:,} planning call{'s' * (calls > 1)} "
+        f"({', '.join(f'{count:,} {role}' for role, count in roles)})"
+    )
 
 
 def _late(latency_s: float, bound_s: float | None) -> str:

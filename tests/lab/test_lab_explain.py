@@ -537,6 +537,37 @@ def test_roles_of_a_plan_are_gathered_call_by_call():
     ]
 
 
+def offered(plan, role, triggered_s=1.0):
+    believed = {"latency_s": 1.0, "accuracy": 0.9, "true_accuracy": 0.9}
+    times = {"triggered_s": triggered_s, "at_s": triggered_s}
+    price = {"list_price_usd_per_hour": 1.0}
+    return {"query": 0, "role": role, "plan": plan} | times | believed | price
+
+
+def test_counts_of_what_was_considered_add_up(made, capsys):
+    once = [offered("a", "feasible"), offered("b", "feasible"), offered("b", "chosen")]
+    again = [offered(plan, "feasible", 9.0) for plan in ("a", "c")]
+    twice = [offered("c", "chosen", 9.0), offered("c", "chosen", 9.0)]
+    out = told(capsys, made(offers=[*once, *again, *twice]), 0)
+    line = "Considered: 3 different plans considered 4 times in 2 planning calls"
+    assert f"\n{line} (2 feasible, 2 chosen)\n" in out
+
+
+def test_plans_that_were_considered_once_are_just_counted(made, capsys):
+    out = told(capsys, made(offers=[offered("a", "chosen"), offered("a", "chosen")]), 0)
+    assert "\nConsidered: 1 plan in 1 planning call (1 chosen)\n" in out
+
+
+def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, capsys):
+    for query in table(telling, "offers")["query"].unique():
+        out = told(capsys, telling, query, "--rows", 0)
+        [counts] = re.findall(r"^Considered: .* \((.*)\)$", out, re.M)
+        rows = offers_in_short(read_query(telling, query).offers)
+        assert sum(map(int, re.findall(r"\d+", counts))) == len(rows)
+        chosen = sum("chosen" in row["roles"] for row in rows)
+        assert not chosen or f"{chosen} chosen" in counts
+
+
 def test_shares_of_latency_are_weighted_by_requests(made):
     run = made(
         windows=[window(0, completed=10), window(1, completed=30)],
