@@ -78,6 +78,8 @@ def windows(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
             _where(record, record.windows.filter(pl.col("window").is_between(first, last))),
         )
     yield from with_rest(grid, left_out, "lines")
+    if any(len(group) > 1 for group in shown):
+        yield "  where windows share a line: requests added up, p95 and truly medians of theirs"
 
 
 def _alike(window: Row) -> tuple[str, str | None]:

@@ -408,6 +408,18 @@ def test_verdicts_of_windows():
     assert verdict(window(0, **both)) == "failed on latency and cost"
 
 
+def test_a_line_of_several_windows_says_what_its_figures_are(made, capsys):
+    slower = {"latency_p95_s": 1.4, "accuracy": 0.85}
+    windows = [window(0), window(1, **slower), window(2, **slower), window(3, **LATE)]
+    run = made(decisions=[order(1.0)], windows=windows)
+    out = told(capsys, run, 0)
+    [line] = [line for line in out.splitlines() if "│ 0-2 " in line]
+    assert "│ 30 of 30 │    1.4 │  0.85 │" in line
+    note = "where windows share a line: requests added up, p95 and truly medians of theirs"
+    assert note in out
+    assert note not in told(capsys, run, 0, "--rows", 1)  # One window late is shown.
+
+
 def test_a_plan_that_was_overtaken_or_released_in_time_never_served(made):
     run = made(
         decisions=[
