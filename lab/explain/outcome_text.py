@@ -1,6 +1,6 @@
 """What came of a query's plans, as lines and tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import nan
 
@@ -18,6 +18,7 @@ from lab.explain.findings import (
     seconds,
     verdict,
     why_late,
+    window_ranges,
     windows_of,
 )
 from lab.explain.record import QueryRecord
@@ -39,7 +40,8 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         "truly",
         "windows met",
     )
-    shown, left_out = kept(list(zip(record.spells, windows_of(record), strict=True)), rows)
+    of_spells = windows_of(record)
+    shown, left_out = kept(list(zip(record.spells, of_spells, strict=True)), rows)
     for spell, windows in shown:
         offer = offer_of(record, spell.order)
         since_s, until_s = spell.start_s - record.arrival_s, spell.end_s - record.arrival_s
@@ -53,6 +55,23 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
             f"{sum(row['met'] for row in windows)} of {len(windows)}",
         )
     yield from with_rest(grid, left_out, "plans")
+    if note := _which_windows(record, of_spells):
+        yield f"  {note}"
+
+
+def _which_windows(record: QueryRecord, of_spells: Sequence[Sequence[Row]]) -> str:
+    """Say which plan a window counts for, and which windows count for none."""
+    judged = set(record.windows.filter(~pl.col("repeated"))["window"])
+    without = judged - {row["window"] for rows in of_spells for row in rows}
+    notes = []
+    if len(of_spells) > 1:
+        notes.append("a window counts for the plan that served most of it")
+    if without:
+        notes.append(
+            f"left out of the {len(judged):,} with requests: window{'s' * (len(without) > 1)} "
+            f"{window_ranges(without)}, in which no plan was in force for a time"
+        )
+    return "; ".join(notes)
 
 
 def windows(record: QueryRecord, rows: int) -> Iterator[RenderableType]:

@@ -447,6 +447,26 @@ def test_a_plan_is_judged_by_the_windows_that_it_served_whole(made):
     assert [row["window"] for row in windows] == [1, 2]
 
 
+def test_windows_that_no_plan_is_judged_by_are_named(made, capsys):
+    run = made(
+        decisions=[order(20.0), order(130.0)],
+        windows=[window(0, deployed_s=39.0), window(1), window(2, deployed_s=50.0), window(3)],
+    )
+    out = told(capsys, run, 0)
+    assert (
+        "\n  a window counts for the plan that served most of it; left out of the 4 with requests: "
+        "windows 0 and 2, in which no plan was in force for a time\n"
+    ) in out
+    assert out.count(" 1 of 1 │") == 2
+    assert "Windows: 4 of 4 with requests" in out
+
+
+def test_where_every_window_counts_none_is_named(made, capsys):
+    run = made(decisions=[order(-2.0)], windows=[window(0), window(1)])
+    assert "counts for the plan" not in (out := told(capsys, run, 0))
+    assert "left out" not in out
+
+
 def test_what_the_cluster_refused_is_given_as_the_reason(made):
     again = {"outcome": "refused", "in_force_s": None, "reason": "no 1g.5gb is free"}
     run = made(decisions=[order(at, **again, plan="c @ cloud") for at in (1.0, 2.0, 3.0)])
