@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from lab.explain.findings import (
     CHOSEN,
+    NO_PLAN,
     REFUSED,
     Row,
     failed_parts,
@@ -22,6 +23,7 @@ from lab.explain.findings import (
     offer_of,
     offers_in_short,
     role_of,
+    verdict,
     windows_of,
 )
 from lab.explain.record import QueryRecord
@@ -317,20 +319,17 @@ def _extent(record: QueryRecord, row: Row) -> tuple[float, float]:
 
 
 def _shade(axes: Axes, record: QueryRecord, rows: Sequence[Row]) -> None:
-    """Shade windows that failed, a colour for each part of the SLO or for several."""
+    """Shade windows that failed, a colour for each verdict, and hatched where no plan served."""
     colors = sns.color_palette("pastel")
-    seen: dict[str, Any] = {}
+    seen: dict[str, dict[str, Any]] = {NO_PLAN: {"fc": "0.88", "ec": "0.55", "hatch": "//"}}
     for row in rows:
-        parts = failed_parts(row)
-        if not parts:
+        if not failed_parts(row):
             continue
-        label = f"failed on {' and '.join(parts)}"
-        fresh = label not in seen
-        color = seen.setdefault(label, colors[(3, 4, 8, 5, 7)[len(seen) % 5]])
+        label = verdict(row)
+        color = (*colors[(3, 4, 8, 5)[(len(seen) - 1) % 4]], 0.45)
+        look = seen.setdefault(label, {"fc": color, "ec": "none"})
         start_s, end_s = _extent(record, row)
-        axes.axvspan(
-            start_s, end_s, color=color, alpha=0.45, lw=0, zorder=0, label=label if fresh else None
-        )
+        axes.axvspan(start_s, end_s, **look, lw=0, zorder=0, label=label)
 
 
 # How it is drawn

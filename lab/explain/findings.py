@@ -18,6 +18,7 @@ LATENCY, ACCURACY, COST = "latency", "accuracy", "cost"
 CHOSEN, REFUSED = "chosen", "refused"  # roles of offers; the latter an outcome of orders too
 DEPLOYED = "deployed"
 LATE = "late"
+NO_PLAN = "no plan in force"
 # What a request that missed its bound came to, and how that is said.
 ENDS = {
     "unserved": "unserved, born while no plan was in force",
@@ -48,7 +49,7 @@ def verdict(window: Row) -> str:
     if window["met"]:
         return "met"
     if not window["completed"]:
-        return "nothing served" if window["deployed_s"] else "no plan in force"
+        return "nothing served" if window["deployed_s"] else NO_PLAN
     return f"failed on {' and '.join(failed_parts(window))}"
 
 

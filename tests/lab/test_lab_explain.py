@@ -260,6 +260,19 @@ def test_the_figure_of_a_query_of_which_little_is_known(made):
     assert texts == ["nothing was profiled", "no plan is on record"]
 
 
+def test_the_figure_tells_windows_without_a_plan_from_late_ones(made):
+    nothing = {"met": False, "latency_met": False, "completed": 0, "good": 0}
+    missed = [window(0, **nothing, deployed_s=0.0), window(1, **nothing), window(2, **LATE)]
+    run = made(decisions=[order(61.0)], windows=[*missed, window(3, **LATE), window(4)])
+    axes = explanation(read_query(run, 0)).axes[-1]
+    looks = {each.get_label(): (each.get_facecolor(), each.get_hatch()) for each in axes.patches}
+    assert list(looks) == ["no plan in force", "nothing served", "failed on latency"]
+    assert len({color for color, _ in looks.values()}) == 3
+    assert [bool(hatch) for _, hatch in looks.values()] == [True, False, False]
+    legend = explanation(read_query(run, 0)).subfigs[-1].legends[0]
+    assert set(looks) <= {text.get_text() for text in legend.get_texts()}
+
+
 # What rows mean
 
 
