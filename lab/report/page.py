@@ -109,11 +109,11 @@ def problems(analysis: Analysis) -> Iterator[str]:
             f"{row['horizon_s']:,.0f} s)"
             for row in cut.iter_rows(named=True)
         ]
-        yield f"Left out, since they are not finished: {_some(named)}."
+        yield f"Left out, since they are not finished: {some(named)}."
     for status, words in (("failed", "Failed without results"), ("missing", "Missing")):
         found = sweep.without.filter(status=status)
         if found.height:
-            yield f"{words}: {_some([f'{run} ({why})' for run, _, why in found.rows()])}."
+            yield f"{words}: {some([f'{run} ({why})' for run, _, why in found.rows()])}."
     twice = int(sweep.runs["finished"].sum()) - sweep.finished.height
     if twice:
         yield (
@@ -122,7 +122,7 @@ def problems(analysis: Analysis) -> Iterator[str]:
         )
 
 
-def _some(names: Sequence[str], between: str = "; ") -> str:
+def some(names: Sequence[str], between: str = "; ") -> str:
     """List names, the first of many."""
     more = len(names) - MOST_LISTED
     return between.join([*names[:MOST_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
@@ -131,7 +131,7 @@ def _some(names: Sequence[str], between: str = "; ") -> str:
 def _seeds(seeds: list[int]) -> str:
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
-    return _some([str(seed) for seed in seeds], ", ")
+    return some([str(seed) for seed in seeds], ", ")
 
 
 def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
@@ -148,7 +148,7 @@ def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
         ]
         yield {
             "name": key,
-            "choices": _some(named, "; " if any(", " in name for name in named) else ", "),
+            "choices": some(named, "; " if any(", " in name for name in named) else ", "),
             "along": ", ".join(along[:MOST_LISTED]),
         }
 

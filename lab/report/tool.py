@@ -59,6 +59,8 @@ def report(options: argparse.Namespace) -> int:
         for part in _tables(analysis):
             say(f"{part}\n")
     else:
+        for sentence in _jobs_without(sweep, group):
+            say(sentence)
         _show(sweep, group)
         if missing := never_ran(group):
             warn(f"{group}: {missing}")
@@ -83,6 +85,26 @@ def _only_group(sweep: "Sweep") -> Path | None:
     if len(sweep.compared) == 1 and all(run.parent == sweep.compared[0] for run in runs):
         return sweep.compared[0]
     return None
+
+
+def _jobs_without(sweep: "Sweep", group: Path) -> Iterator[str]:
+    """Yield sentences on the jobs of a sweep of which one alone, a run or comparison, has results.
+
+    Without them, its table would look like all that the sweep was to make.
+    """
+    from lab.report.page import some
+
+    own = group.relative_to(sweep.directory)
+    others = [
+        row for row in sweep.without.rows() if own not in (Path(row[0]), *Path(row[0]).parents)
+    ]
+    for status in ("failed", "missing"):
+        named = [f"{run} ({why})" for run, kind, why in others if kind == status]
+        if named:
+            verb = (
+                status if status == "failed" else f"{'is' if len(named) == 1 else 'are'} {status}"
+            )
+            yield f"{len(named):,} of {len(others) + 1:,} jobs {verb}: {some(named)}"
 
 
 def _show(sweep: "Sweep", group: Path) -> None:

@@ -390,6 +390,24 @@ def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys)
     assert "&lt;script&gt;alert(1)" in text
 
 
+def test_failed_and_missing_jobs_beside_the_only_run_are_told_first(sweep, capsys):
+    for number in (0, *range(2, 8)):
+        shutil.rmtree(sweep / str(number))
+    (sweep / "0").mkdir()
+    (sweep / "0" / "error.txt").write_text("workload.rate=-1.0: must be above 0\n")
+    assert main(["report", str(sweep / "1")]) == 0
+    assert " jobs failed" not in capsys.readouterr().out
+    assert main(["report", str(sweep)]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "1 of 2 jobs failed: 0 (workload.rate=-1.0: must be above 0)"
+    assert any("service goodput" in line for line in rest)
+    (sweep / "jobs.yaml").write_text("\n".join(f"- [seed={seed}]" for seed in range(4)))
+    assert main(["report", str(sweep)]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("1 of 4 jobs failed: 0 (")
+    assert second == "2 of 4 jobs are missing: 2 (never ran); 3 (never ran)"
+
+
 def test_jobs_that_a_sweep_noted_and_never_came_to_are_missing(sweep):
     (sweep / "jobs.yaml").write_text("\n".join(f"- [seed={seed}]" for seed in range(10)))
     assert read_sweep(sweep).without.rows() == [
