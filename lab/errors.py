@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from hardware_models.errors import nearest
@@ -35,6 +37,27 @@ def choices(name: str, known: Iterable[str]) -> str:
     """Return the known names as a clause, with the nearest one."""
     names = list(known)
     return f"choose one of {', '.join(names)}{nearest_clause(name, names)}"
+
+
+def no_directory(path: Path) -> str:
+    """Say that there is no such directory, and which one beside its name was probably meant.
+
+    Args:
+        path: a path at which nothing is; a directory above it may be missing, too.
+    """
+    missing = path
+    while missing.parent != missing and not missing.parent.exists():
+        missing = missing.parent
+    try:
+        beside = sorted(one.name for one in missing.parent.iterdir() if one.is_dir())
+    except OSError:
+        beside = []
+    near = nearest(missing.name, (name for name in beside if not name.startswith(".")))
+    if near is None or not get_close_matches(missing.name.lower(), [near.lower()]):
+        return "no such directory"
+    meant = missing.with_name(near)
+    below = meant / path.relative_to(missing)
+    return f"no such directory; did you mean {below if below.is_dir() else meant}?"
 
 
 def one_line(error: object) -> str:

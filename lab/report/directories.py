@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from lab.errors import InputError, one_line
+from lab.errors import InputError, no_directory, one_line
 from lab.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran
 from sim.request_table import REQUESTS
 from sim.results import SCHEMAS
@@ -45,7 +45,7 @@ def find(directory: Path) -> Found:
         InputError: it does not exist, or holds no runs.
     """
     if not directory.exists():
-        raise InputError(f"DIR={directory}: no such directory")
+        raise InputError(f"DIR={directory}: {no_directory(directory)}")
     if not directory.is_dir():
         raise InputError(f"DIR={directory}: is a file; name the directory of a run or sweep")
     found = Found()

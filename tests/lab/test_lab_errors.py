@@ -7,6 +7,7 @@ import pytest
 
 from lab.compose import compose, set_up
 from lab.simulate import main
+from lab.tools import main as tools_main
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 
@@ -255,3 +256,31 @@ def test_a_directory_with_results_is_not_written_over(compass):
     assert status == 2
     assert "holds results already" in err
     assert Path("here/summary.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("outputs/frist", "outputs/first"),
+        ("outputs/FRIST", "outputs/first"),
+        ("output/first", "outputs/first"),
+        ("ouputs/lost", "outputs"),  # The nearest of what is missing first.
+        ("outputs/nosuch", None),
+        ("outputs/notes", None),  # No file is meant.
+        ("outputs/hidden", None),
+        ("nowhere/first", None),
+    ],
+)
+@pytest.mark.parametrize("words", [["explain", "DIR", "3"], ["report", "DIR"], ["trace", "DIR"]])
+def test_a_missing_directory_names_the_nearest_beside_it(
+    given, meant, words, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second", ".hidden"):
+        (tmp_path / "outputs" / name).mkdir(parents=True)
+    (tmp_path / "outputs" / "note").touch()
+    assert tools_main([given if word == "DIR" else word for word in words]) == 2
+    hint = "" if meant is None else f"; did you mean {meant}?"
+    said = capsys.readouterr().err
+    assert said.endswith(f"={given}: no such directory{hint}\n")
+    assert said.count("\n") == 1
