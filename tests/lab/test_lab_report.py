@@ -316,6 +316,19 @@ def test_the_axis_of_a_key_has_its_unit(sweep):
     assert "<!-- rate (queries/s) -->" in svg
 
 
+@pytest.mark.parametrize(("cost_usd", "dominated"), [(1.0, False), (3.0, True)])
+def test_the_legend_speaks_of_hollow_marks_where_there_are_some(sweep, cost_usd, dominated):
+    for number in range(8):
+        first = number in (0, 1, 4, 5)  # The first planner serves less, for less or for more.
+        aims = {"service_goodput_mean": 1.0, "deployment_cost_usd": cost_usd}
+        others = {"service_goodput_mean": 2.0, "deployment_cost_usd": 2.0}
+        spoil(sweep / str(number), response_time_p50_s=1.0, **(aims if first else others))
+    assert analyse(read_sweep(sweep)).pareto["dominated"].any() == dominated
+    assert main(["report", str(sweep)]) == 0
+    svg = (sweep / "report" / "figures" / "pareto.svg").read_text()
+    assert ("<!-- hollow: dominated -->" in svg) == dominated
+
+
 def test_planners_are_named_by_the_parts_that_differ():
     def one(search, **values):
         return "Compass", "planners.Compass", {"search": search, "watch": "Watch(a=1)"} | values

@@ -110,8 +110,8 @@ def trade_offs(analysis: Analysis) -> Figure:
     frames = facets(analysis, analysis.pareto, 3)
     if len(frames) != len(analysis.comparisons):
         frames = {POOLED: analysis.pareto_pooled} if analysis.pareto_pooled.height else frames
-    several = len(planners_of(sweep)) > 1
-    labels = [*map(label_of, planners_of(sweep)), *(["dominated"] if several else [])]
+    hollow = any(frame["dominated"].any() for frame in frames.values())
+    labels = [*map(label_of, planners_of(sweep)), *(["hollow: dominated"] if hollow else [])]
     figure = Figure(
         (WIDTH_IN, 0.7 + 2.7 * len(frames) + legend_room_in(labels)), layout="constrained"
     )
@@ -125,7 +125,7 @@ def trade_offs(analysis: Analysis) -> Figure:
             if name:
                 axes.set_title(broken(name, 32), fontsize="medium")
     first = grid[0, 0]
-    if several:
+    if hollow:
         look = {"mfc": "white", "mew": 1.6, "ms": 7.5, "color": GREY}
         first.plot([], [], "o", label="hollow: dominated", **look)
     legend(figure, first)
