@@ -170,11 +170,16 @@ def _about_intervals(means: pl.DataFrame) -> str:
     return f"Means over up to {seeds} seeds, with 95 % intervals by the bootstrap."
 
 
-def _pooled_over(analysis: Analysis) -> str:
-    """Return what is pooled where all runs of a planner are, in words; nothing for a single run."""
-    pooled = {"settings": len(analysis.comparisons), "seeds": analysis.seeds}
+def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:
+    """Return what is pooled where all runs of a planner are, in words; nothing for a single run.
+
+    Args:
+        latency: rows of the runs.
+        seeds: on how many seeds a setting was run.
+    """
+    pooled = {"settings": latency["setting"].n_unique(), "seeds": seeds}
     several = [name for name, count in pooled.items() if count > 1]
-    return f", of all {' and '.join(several)}" if several else ""
+    return f"all {' and '.join(several)}" if several else ""
 
 
 def _file_name(key: str) -> str:
@@ -197,9 +202,12 @@ def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
     )
     for name, part in parts.items():
         of = f" of {name}" if name else ""
+        pooled = _pooled_over(part, analysis.seeds)
         yield Drawing(
             f"operators_{_file_name(name)}" if name else "operators",
             f"Where latency goes, by operator{of}",
-            f"Means over completed requests{_pooled_over(analysis)}.",
-            lambda part=part, of=of: latency_by_operator(analysis, pooled_operators(part), of),  # type: ignore[misc]
+            f"Means over completed requests{f', of {pooled}' if pooled else ''}.",
+            lambda part=part, of=of, pooled=pooled: latency_by_operator(  # type: ignore[misc]
+                analysis, pooled_operators(part), of, pooled
+            ),
         )

@@ -316,6 +316,23 @@ def test_the_axis_of_a_key_has_its_unit(sweep):
     assert "<!-- rate (queries/s) -->" in svg
 
 
+@pytest.mark.parametrize(
+    ("kept", "below"),
+    [
+        (range(8), ["means over all settings and seeds"]),
+        ((0, 2, 4, 6), ["means over all settings"]),
+        ((4, 5, 6, 7), ["means over all seeds"]),
+        ((0, 2), []),
+    ],
+)
+def test_the_picture_of_operators_says_over_what_it_is_a_mean(sweep, kept, below):
+    for number in set(range(8)) - set(kept):
+        shutil.rmtree(sweep / str(number))
+    assert main(["report", str(sweep)]) == 0
+    svg = (sweep / "report" / "figures" / "operators.svg").read_text()
+    assert re.findall("<!-- (means over .*) -->", svg) == below
+
+
 @pytest.mark.parametrize(("cost_usd", "dominated"), [(1.0, False), (3.0, True)])
 def test_the_legend_speaks_of_hollow_marks_where_there_are_some(sweep, cost_usd, dominated):
     for number in range(8):

@@ -103,8 +103,18 @@ def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def latency_by_operator(analysis: Analysis, frame: pl.DataFrame, of: str) -> Figure:
-    """Draw the parts of latency at each operator, a panel for each planner."""
+def latency_by_operator(
+    analysis: Analysis, frame: pl.DataFrame, of: str, pooled: str = ""
+) -> Figure:
+    """Draw the parts of latency at each operator, a panel for each planner.
+
+    Args:
+        analysis: what the planners are of.
+        frame: means by planner and operator.
+        of: what is said of the application in the title.
+        pooled: over what the means are, such as ``all settings``, for a line below the title;
+            nothing for a single run.
+    """
     planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
     planners = planners[:MOST_PLANNERS]
     columns = min(3, len(planners))
@@ -113,9 +123,11 @@ def latency_by_operator(analysis: Analysis, frame: pl.DataFrame, of: str) -> Fig
     titles = {name: wrapped(label_of(name)) for name in planners}
     title_in = 0.2 * max(len(title.splitlines()) for title in titles.values())
     figure = Figure(
-        (WIDTH_IN, 1.2 + rows * (0.7 + title_in + 0.3 * operators)), layout="constrained"
+        (WIDTH_IN, 1.2 + 0.2 * bool(pooled) + rows * (0.7 + title_in + 0.3 * operators)),
+        layout="constrained",
     )
-    figure.suptitle(fill(f"Where latency goes, by operator{of}", 70))
+    below = f"\nmeans over {pooled}" if pooled else ""
+    figure.suptitle(fill(f"Where latency goes, by operator{of}", 70) + below)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     longest = _longest_s(frame)
     per, unit = _latency_unit(longest)
