@@ -217,7 +217,7 @@ def test_machine_failure_leaves_queries_alone(calm):
         (lambda: Cluster({"a": Node("cloud"), "b": Node("edge")}), "edge nodes before cloud"),
         (lambda: Node(count=0), "count=0: a node needs 1 machine or more"),
         (lambda: Node("fog"), "tier='fog': choose edge or cloud"),
-        (lambda: Node(machine="a2-highgpu-1"), "the nearest is 'a2-highgpu-1g'"),
+        (lambda: Node(machine="a2-highgpu-1"), "nearest: a2-highgpu-1g"),
         (lambda: Node(standby=2), "standby=2: must lie between 0 and the node's count, 1"),
         (lambda: DriftEvent("flood"), "drift.events.kind='flood': choose one of"),
         (lambda: DriftEvent(factor=0), r"drift.events.factor=0: must lie in \(0, 1\]"),
