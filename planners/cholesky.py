@@ -143,7 +143,7 @@ def _add_rows(
 def _moments(
     lower: Floats, solved: Floats, values: Floats, centre: Floats, scale: Floats, variance: float
 ) -> tuple[Floats, Floats]:
-    """Return what ``Factor.predict`` does; ``lower`` has n rows, and ``solved``."""
+    """Return what ``Factor.predict`` does, from the first n rows of L and of V."""
     rows, count, outputs = len(solved), solved.shape[1], values.shape[1]
     explained, mean, sd = np.zeros(count), np.zeros((outputs, count)), np.empty((count, outputs))
     white = np.empty((rows, outputs))

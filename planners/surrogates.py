@@ -215,7 +215,7 @@ class GaussianProcess:
         """
         taken = np.empty((len(indices), *self._taken.shape[1:]))
         taken[:, 0], taken[:, 1] = values, noise_variance
-        if len(indices) == 1:
+        if len(indices) == 1:  # As each step of a search has it: nothing to put in order.
             self._observe(indices, taken)
             return
         last = dict(zip(indices, range(len(indices)), strict=True))
@@ -307,7 +307,7 @@ class GaussianProcess:
         """Variance before any observation, over the squared scale."""
         return self.hyperparameters.signal_variance + self.hyperparameters.constant_variance
 
-    def _columns(self) -> list[tuple["Factor", slice]]:
+    def _columns(self) -> list[tuple[Factor, slice]]:
         """Pair each factor with the outputs that it serves."""
         if len(self._factors) == 1:
             return [(self._factors[0], slice(None))]

@@ -63,61 +63,61 @@ class Node:
         if self.boot_s < 0:
             raise ValueError(f"boot_s={self.boot_s}: must be 0 s or more")
         pick_key("machine", self.machine, machines(), "machine")
-        self._its  # noqa: B018 -- An unknown purchase, region or board raises here.
+        self._machine_type  # noqa: B018 -- An unknown purchase, region or board raises here.
 
     @cached_property
-    def _its(self) -> "_MachineType":
+    def _machine_type(self) -> "_MachineType":
         return _MachineType.of(self.machine, self.purchase, self.region)
 
     @property
     def price_usd_per_hour(self) -> float:
         """Price of one whole machine."""
-        return self._its.price_usd_per_hour
+        return self._machine_type.price_usd_per_hour
 
     @property
     def cores(self) -> int:
         """CPU cores of one machine, a vCPU counted as a core."""
-        return self._its.cores
+        return self._machine_type.cores
 
     @property
     def gpus(self) -> int:
         """GPUs of one machine."""
-        return self._its.gpus
+        return self._machine_type.gpus
 
     @property
     def gpu_board(self) -> str | None:
         """Board of the machine's GPUs, or None."""
-        return self._its.gpu_board
+        return self._machine_type.gpu_board
 
     @property
     def gpu_profiles(self) -> tuple[str, ...]:
         """Partition profiles that candidates ask for, smallest first; media extensions left out."""
-        return tuple(name for name in self._its.gpu_profiles if not name.endswith("+me"))
+        return tuple(name for name in self._machine_type.gpu_profiles if not name.endswith("+me"))
 
     @property
     def all_gpu_profiles(self) -> tuple[str, ...]:
         """Partition profiles that plans may ask for, smallest first."""
-        return tuple(self._its.gpu_profiles)
+        return tuple(self._machine_type.gpu_profiles)
 
     @property
     def core_price_usd_per_hour(self) -> float:
         """Share of the machine's price that one core carries."""
-        return self._its.core_price_usd_per_hour
+        return self._machine_type.core_price_usd_per_hour
 
     @property
     def gpu_price_usd_per_hour(self) -> float:
         """Share of the machine's price that one of its GPUs carries; 0 without any."""
-        return self._its.gpu_price_usd_per_hour
+        return self._machine_type.gpu_price_usd_per_hour
 
     @property
     def gpu_slices(self) -> int:
         """Compute slices of one GPU; 0 without any."""
-        return max((each.compute_slices for each in self._its.gpu_profiles.values()), default=0)
+        return self._machine_type.gpu_slices
 
     @property
     def egress_usd_per_byte(self) -> float:
         """Price of a byte that leaves the region for a user's device."""
-        return self._its.egress_usd_per_byte
+        return self._machine_type.egress_usd_per_byte
 
     def slice_price_usd_per_hour(self, profile: str) -> float:
         """Return the share of the machine's price that a GPU instance of this profile carries.
@@ -125,8 +125,8 @@ class Node:
         The GPU's share of the price is divided by compute slices; a card cut so that compute
         slices remain unused leaves their share unattributed.
         """
-        its = self._its
-        return its.gpu_price_usd_per_hour * its.gpu_profiles[profile].compute_fraction
+        fraction = self._machine_type.gpu_profiles[profile].compute_fraction
+        return self.gpu_price_usd_per_hour * fraction
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class _MachineType:
     cores: int
     gpus: int
     gpu_board: str | None
+    gpu_slices: int
     gpu_profiles: Mapping[str, Profile]
     price_usd_per_hour: float
     core_price_usd_per_hour: float
@@ -147,11 +148,14 @@ class _MachineType:
         price = machine_price_usd_per_hour(machine, purchase, region)
         cores, gpus = machine_vcpus(machine), machine_gpus(machine)
         board, of_gpus = machine_gpu_board(machine), gpu_share_of_price(machine)
+        # A dictionary, as the view that the tables give can be neither copied nor pickled.
+        partitions = {} if board is None else dict(profiles(board))
         return cls(
             cores=cores,
             gpus=gpus,
             gpu_board=board,
-            gpu_profiles={} if board is None else dict(profiles(board)),  # a view has no copies
+            gpu_slices=max((each.compute_slices for each in partitions.values()), default=0),
+            gpu_profiles=partitions,
             price_usd_per_hour=price,
             core_price_usd_per_hour=price * (1 - of_gpus) / cores,
             gpu_price_usd_per_hour=price * of_gpus / gpus if gpus else 0.0,

@@ -120,8 +120,8 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
             lambda: planners_compared(analysis),
         )
     best = leader(analysis, GOODPUT)
-    differences = None if best is None else differences_to(analysis, best)
-    if best is not None and differences is not None and differences.height:
+    differences = pl.DataFrame() if best is None else differences_to(analysis, best)
+    if best is not None and differences.height:
         alone = differences["n"].max() == 1
         yield Drawing(
             "differences",
