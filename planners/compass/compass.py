@@ -108,9 +108,8 @@ class Compass(Planner):
         if desk.trigger == "tick":
             drifted, stuck = self._replan_drifted(desk, market, busy)
             busy |= drifted
-            wanting = self._wanting(desk, busy | served)
-            if wanting:
-                busy |= self._regroup(desk, market, wanting)
+            if self.scheduler.regrouping.due(desk):
+                busy |= self._regroup(desk, market, self._wanting(desk, busy | served))
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market, busy)
             self._improve(desk, market, busy, waiting)

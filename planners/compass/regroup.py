@@ -49,6 +49,10 @@ class Regrouping(ABC):
     """Finds stations that serve more queries than those that stand."""
 
     @abstractmethod
+    def due(self, desk: Desk) -> bool:
+        """Tell whether it is time to look for some."""
+
+    @abstractmethod
     def regroup(
         self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
     ) -> Regrouped | None:
@@ -66,6 +70,10 @@ class Regrouping(ABC):
 @dataclass(frozen=True)
 class StayAsTheyAre(Regrouping):
     """Leaves all queries where they are."""
+
+    def due(self, desk: Desk) -> bool:
+        """Return False."""
+        return False
 
     def regroup(
         self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
@@ -107,12 +115,16 @@ class ShareStations(Regrouping):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
 
+    def due(self, desk: Desk) -> bool:
+        """Tell whether the last attempt is long enough ago."""
+        last_s: float | None = desk.recall(LAST)
+        return last_s is None or desk.now_s >= last_s + self.every_s
+
     def regroup(
         self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
     ) -> Regrouped | None:
         """Match what is known and hoped for; profile what is hoped for; match what is known."""
-        last_s: float | None = desk.recall(LAST)
-        if not wanting or (last_s is not None and desk.now_s < last_s + self.every_s):
+        if not wanting:
             return None
         desk.remember(LAST, desk.now_s)
         table = StationTable(

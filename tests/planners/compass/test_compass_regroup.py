@@ -60,35 +60,37 @@ def test_who_gave_way_comes_back_with_what_was_agreed():
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
-    """Alone on a cluster a query finds room by itself; two attempts at once are one."""
-    regrouping, search, found = ShareStations(), CmboSearch(), []
+    """Alone on a cluster a query finds room by itself."""
+    regrouping, search = ShareStations(), CmboSearch()
+    found, due, charged_s = [], [], []
 
     def act(desk):
-        wanting = desk.waiting if wanted else ()
-        for _ in range(2):
-            before_s = desk.remaining(desk.waiting[0])
-            found.append(regrouping.regroup(desk, made, search, wanting))
-            charged_s.append(before_s - desk.remaining(desk.waiting[0]))
-
-    def with_offers(desk):
-        nonlocal made
-        made = market(desk)
         [query] = desk.waiting
+        made = market(desk)
         search.run(desk, query, made, 5.0, improve=False)
-        act(desk)
+        due.append(regrouping.due(desk))
+        before_s = desk.remaining(query)
+        found.append(regrouping.regroup(desk, made, search, [query] if wanted else []))
+        charged_s.append(before_s - desk.remaining(query))
+        due.append(regrouping.due(desk))
 
-    made, charged_s = None, []
-    at_desk(with_offers, arriving(1.0), nodes=ONE_CLOUD)
-    assert charged_s[1] == 0, "the second is too soon"
-    assert found[1] is None
+    at_desk(act, arriving(1.0), nodes=ONE_CLOUD)
+    [regrouped] = found
+    assert due == [True, not wanted], "the next would be too soon after one that was made"
     if wanted:
         assert charged_s[0] > 0
-        [(query, offer)] = found[0].offers.items()
+        [(query, offer)] = regrouped.offers.items()
         assert offer.feasible
-        assert found[0].wanting == {query}
+        assert regrouped.wanting == {query}
     else:
-        assert found[0] is None
+        assert regrouped is None
         assert charged_s[0] == 0
+
+
+def test_who_stays_as_they_are_never_regroup():
+    due = []
+    at_desk(lambda desk: due.append(StayAsTheyAre().due(desk)), arriving(1.0))
+    assert due == [False]
 
 
 @pytest.mark.parametrize(
