@@ -139,4 +139,5 @@ def _shown(desk: Desk, query: Query, index: int, count: int) -> Shown:
         truth.operator_time_s[index],
         float(truth.time_cv[index]),
         (float(truth.normalised[index, 0]), float(truth.normalised[index, 1])),
+        confirmed=True,
     )

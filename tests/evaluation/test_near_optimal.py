@@ -1,7 +1,7 @@
 """How near to the optimum: plans judged by the model, and the planners between Compass and it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import polars as pl
@@ -15,12 +15,13 @@ from lab.compose import compose, set_up
 from lab.runner import single_threaded
 from planners import Compass
 from planners.compass.bounds import CompassSeesTruth, TrueSearch
-from planners.compass.known import Offer
+from planners.compass.known import Found, Offer
 from planners.compass.pools import Market
 from planners.compass.search import FOUND
 from scenarios.cluster import Node
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
+from scenarios.slo import Tier
 from sim import Desk, Planner, check_planner
 from sim.blocks.plane import BlocksPlane
 from sim.world import World
@@ -169,6 +170,29 @@ class Looks(TrueSearch):
 def test_views_are_those_of_the_truth():
     _, result = made(CompassSeesTruth(search=Looks()), FEW)
     assert result.offers["role"].unique().to_list() == ["true"]
+
+
+@dataclass(frozen=True)
+class Confirms(TrueSearch):
+    """Finds nothing, and puts on record whether there is more to learn of what was looked at."""
+
+    def run(
+        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+    ) -> list[Offer]:
+        """Look at a configuration, and try to confirm it."""
+        shown = self.look(desk, query, desk.pipeline.configurations[0])
+        assert shown is not None
+        desk.remember((FOUND, query.id), Found({0: shown}), query)
+        role = "profiled further" if self.confirm(desk, query, 0) else "known"
+        desk.offer(query, desk.view(query).plan(0), role, 0.0, shown.accuracy)
+        return []
+
+
+def test_what_is_true_is_not_profiled_any_further():
+    floor = {"any": Tier(latency_s=4.0, accuracy_of_best=0.97)}
+    demanding = replace(FEW, workload=replace(FEW.workload, tiers=floor))
+    _, result = made(CompassSeesTruth(search=Confirms()), demanding)
+    assert result.offers["role"].unique().to_list() == ["known"]
 
 
 @pytest.mark.parametrize("name", MIDDLE)
