@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.compass.estimates import LEAST_VARIANCE, decided
 from planners.compass.known import Shown
-from planners.compass.profiler import LEAST_VARIANCE, decided
 from scenarios.queries import Query
 from sim import Desk
 

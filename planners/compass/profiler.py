@@ -12,14 +12,13 @@ leave out, so that an ablation is another part:
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from math import inf, isnan, sqrt
+from math import inf
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from planners.compass.estimates import decided, regressed_mean, simple_mean, stratified_mean
 from planners.compass.strata import Strata, strata_of
 from planners.kept import KEPT
 from scenarios.application import Configuration
@@ -29,9 +28,6 @@ from sim import Desk, Estimate
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-LEAST_VARIANCE = 1e-6
-"""Added to the variance of a mean: a few equal items prove nothing for certain."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,13 @@ class Belief:
 
 
 class Profiler(ABC):
-    """Measures configurations."""
+    """Measures configurations.
+
+    Attributes:
+        alpha: probability of a wrong verdict that each test allows; 0 for none that decides.
+    """
+
+    alpha: float = 0.0
 
     @abstractmethod
     def measure(
@@ -85,6 +87,60 @@ class Profiler(ABC):
     @abstractmethod
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration for a query until it can be judged, or the budget is spent."""
+
+    def sharpened(
+        self,
+        desk: Desk,
+        query: Query,
+        configuration: Configuration,
+        control: Configuration,
+        alpha: float | None = None,
+    ) -> Belief | None:
+        """Return what is believed by a configuration that was measured on the same items and more.
+
+        Nothing is measured for it; see `planners.compass.estimates.regressed_mean`. To stop
+        profiling as soon as this decides would save items, but few items tell less of those that
+        are near the floor, control or not.
+
+        Args:
+            desk: the desk.
+            query: the query.
+            configuration: the configuration.
+            control: the other one.
+            alpha: probability of a wrong verdict that the test allows; by default as for `profile`.
+
+        Returns:
+            The belief; None if that is no better than what was measured alone tells.
+        """
+        grouped = self._strata(desk, query)
+        if grouped is None:
+            return None
+        estimate, other = desk.profile(query, configuration, 0), desk.profile(query, control, 0)
+        few, many = estimate.measurement, other.measurement
+        if not 1 < few.count < many.count:
+            return None
+        place = np.minimum(np.searchsorted(many.items, few.items), many.count - 1)
+        if not (many.items[place] == few.items).all():
+            return None
+        strata, weights = grouped
+        its = strata[few.items]
+        _, alone, _, _ = stratified_mean(few.accuracy, its, weights)
+        known, its_variance, _, _ = stratified_mean(many.accuracy, strata[many.items], weights)
+        mean, variance, freedom = regressed_mean(
+            few.accuracy, many.accuracy[place], its, weights, known, its_variance
+        )
+        if not variance < alone:
+            return None
+        alpha = self.alpha if alpha is None else alpha
+        verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
+        return Belief(estimate, mean, variance, verdict)
+
+    def _strata(self, desk: Desk, query: Query) -> tuple[Integers, Floats] | None:
+        """Return the stratum of each item of a query, (items,), and their weights, (K,).
+
+        None where nothing is to be judged by another configuration.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -157,6 +213,10 @@ class RandomProfiler(Profiler):
         mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
         return Belief(estimate, mean, variance, verdict)
+
+    def _strata(self, desk: Desk, query: Query) -> tuple[Integers, Floats]:
+        """Return one stratum."""
+        return np.zeros(len(desk.features(query)), dtype=np.int64), np.ones(1)
 
 
 @dataclass(frozen=True)
@@ -245,6 +305,11 @@ class StratifiedProfiler(Profiler):
             deviations = grouped.mean(known)[3]
         counts = self._counts(grouped, items, counts, deviations)
         return _tested(desk, query, configuration, grouped, counts, alpha)[0]
+
+    def _strata(self, desk: Desk, query: Query) -> tuple[Integers, Floats]:
+        """Return the strata of the items that have any."""
+        grouped = self._grouped(desk, query)
+        return grouped.strata, grouped.weights
 
     def _grouped(self, desk: Desk, query: Query) -> "_Grouped":
         strata = strata_of(desk, query.dataset, self.strata)
@@ -346,91 +411,6 @@ def _fill_up(counts: Integers, ideal: Floats, room: Integers, total: int) -> Non
             if counts[stratum] < room[stratum] and behind > most:
                 chosen, most = stratum, behind
         counts[chosen] += 1
-
-
-def simple_mean(values: Floats) -> tuple[float, float, float]:
-    """Return the mean of a simple random sample, its variance, and the degrees of freedom."""
-    count = len(values)
-    if count == 0:
-        return float("nan"), inf, 0.0
-    if count == 1:
-        return float(values[0]), inf, 0.0
-    return float(values.mean()), float(values.var(ddof=1)) / count + LEAST_VARIANCE, count - 1.0
-
-
-def stratified_mean(
-    values: Floats, strata: Integers, weights: Floats
-) -> tuple[float, float, float, Floats]:
-    """Return the mean of a stratified sample, its variance, and the degrees of freedom.
-
-    Args:
-        values: what was measured, shape (n,).
-        strata: stratum of each value, from 0 to K - 1, shape (n,).
-        weights: weight of each stratum, shape (K,).
-
-    Returns:
-        Those three, and the standard deviation within each stratum, shape (K,). A stratum of which
-        fewer than two items were measured is taken at the mean and the deviation of all. For the
-        degrees of freedom see `StratifiedProfiler`.
-    """
-    if len(values) < 2:
-        mean, variance, freedom = simple_mean(values)
-        return mean, variance, freedom, np.ones(len(weights))
-    mean, variance, freedom, deviations = _by_strata(values, strata, weights)
-    return mean, variance + LEAST_VARIANCE, freedom, deviations
-
-
-@compiled
-def _by_strata(
-    values: Floats, strata: Integers, weights: Floats
-) -> tuple[float, float, float, Floats]:
-    """Return what `stratified_mean` does of two values or more, but for the least variance."""
-    many = len(weights)
-    count, total, squares = np.zeros(many), np.zeros(many), np.zeros(many)
-    for at in range(len(values)):
-        count[strata[at]] += 1
-        total[strata[at]] += values[at]
-        squares[strata[at]] += values[at] ** 2
-    overall, spread_of_all = values.mean(), values.var() * len(values) / (len(values) - 1)
-    mean, variance, fourth, least, most = 0.0, 0.0, 0.0, np.inf, 0.0
-    deviations = np.empty(many)
-    for stratum in range(many):
-        its = max(count[stratum], 1.0)
-        centre = total[stratum] / its if count[stratum] > 0 else overall
-        within = spread_of_all
-        if count[stratum] > 1:
-            within = max(0.0, squares[stratum] - its * centre**2) / (its - 1)
-        part, known = weights[stratum] ** 2 * within / its, max(its - 1, 1.0)
-        mean += weights[stratum] * centre
-        variance += part
-        fourth += part**2 / (known + 2)
-        least, most = min(least, known), most + known
-        deviations[stratum] = sqrt(within)
-    freedom = variance**2 / max(fourth, 1e-300) - 2
-    # The true one lies between that of the stratum that is known least and that of all together.
-    return mean, variance, min(max(freedom, least), most, len(values) - 1.0), deviations
-
-
-def decided(
-    mean: float, variance: float, freedom: float, floor: float | None, alpha: float
-) -> bool | None:
-    """Tell by a two-sided t-test whether a mean differs from a floor, and on which side it lies."""
-    if isnan(mean):
-        return None
-    if floor is None:
-        return True
-    if freedom < 1 or not variance < inf:
-        return None
-    half = critical_t(alpha, max(1, int(freedom))) * sqrt(variance)
-    if mean - half > floor:
-        return True
-    return False if mean + half < floor else None
-
-
-@cache
-def critical_t(alpha: float, freedom: int) -> float:
-    """Return the two-sided critical value of Student's t."""
-    return float(stdtrit(freedom, 1 - alpha / 2))
 
 
 def check_stopping(first: int, batch: int, most: int, alpha: float) -> None:

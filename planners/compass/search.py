@@ -5,6 +5,7 @@ be taken up again to find better ones.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,7 +13,7 @@ from planners.compass.beliefs import Beliefs, PlanningModel
 from planners.compass.history import KEPT, WarmStart
 from planners.compass.known import Found, Offer, Shown
 from planners.compass.pools import Market
-from planners.compass.profiler import Profiler, StratifiedProfiler
+from planners.compass.profiler import Belief, Profiler, StratifiedProfiler
 from planners.encodings import mixed, one_hot, ordinal
 from scenarios.application import Configuration
 from scenarios.queries import Query
@@ -94,7 +95,10 @@ class CmboSearch(Search):
     from similar queries; the first feasible plan is the response; 40 to 100 ms a step. Its
     acquisition is that of the authors' prototype. Reconstructed: costs are what a plan takes of the
     pools at their prices, so that queries learn from each other what is scarce; the load that
-    stations are planned for; the set of plans that is offered.
+    stations are planned for; the set of plans that is offered. A departure: once a configuration
+    was measured on many items, such as to confirm it, the others are judged by it too
+    (`Profiler.sharpened`). How much that tells hinges on how alike they find items hard; in this
+    world those of a stratum are in the same order for all.
 
     Args:
         profiler: how a configuration is judged.
@@ -207,13 +211,16 @@ class CmboSearch(Search):
             return False
         configuration = desk.pipeline.configurations[index]
         left_s = desk.remaining(query)
+        alpha = self.confirm_alpha
         for more in (0, self.confirm_items):
-            wanted = seen.count + more
-            belief = self.profiler.measure(desk, query, configuration, wanted, self.confirm_alpha)
+            belief = self.profiler.measure(desk, query, configuration, seen.count + more, alpha)
+            belief = self._sharpened(desk, query, belief, found.shown, alpha)
             if belief.verdict is not None:
                 break
         decided = belief.verdict is not None or belief.count <= seen.count
         shown = {**found.shown, index: Shown.of(belief, confirmed=decided)}
+        if belief.count > seen.count:
+            shown = self._all_sharpened(desk, query, shown, index)
         again = belief.verdict is False  # What was found so far was found by mistake.
         after = replace(
             found,
@@ -227,7 +234,40 @@ class CmboSearch(Search):
     def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""
         belief = self.profiler.profile(desk, query, configuration)
-        return Shown.of(belief) if belief.count else None
+        if not belief.count:
+            return None
+        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        return Shown.of(self._sharpened(desk, query, belief, found.shown))
+
+    def _sharpened(
+        self,
+        desk: Desk,
+        query: Query,
+        belief: Belief,
+        shown: Mapping[int, Shown],
+        alpha: float | None = None,
+    ) -> Belief:
+        """Return a belief, sharpened by the configuration that was measured on the most items."""
+        if not shown:
+            return belief
+        configurations = desk.pipeline.configurations
+        control = configurations[max(shown, key=lambda index: shown[index].count)]
+        configuration = belief.estimate.measurement.configuration
+        return self.profiler.sharpened(desk, query, configuration, control, alpha) or belief
+
+    def _all_sharpened(
+        self, desk: Desk, query: Query, shown: Mapping[int, Shown], control: int
+    ) -> dict[int, Shown]:
+        """Return what was shown, sharpened by one configuration where it was measured on more."""
+        configurations, found = desk.pipeline.configurations, dict(shown)
+        for index, seen in shown.items():
+            if seen.count < shown[control].count and not seen.confirmed:
+                belief = self.profiler.sharpened(
+                    desk, query, configurations[index], configurations[control]
+                )
+                if belief is not None:
+                    found[index] = Shown.of(belief)
+        return found
 
     def next(
         self, desk: Desk, query: Query, beliefs: Beliefs, tried: set[int], best: float | None

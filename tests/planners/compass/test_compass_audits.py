@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planners.compass.audits import TESTED, Audits, Sums
+from planners.compass.estimates import simple_mean
 from planners.compass.known import Shown
-from planners.compass.profiler import simple_mean
 
 ITEMS = 48
 

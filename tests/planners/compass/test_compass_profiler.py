@@ -9,16 +9,8 @@ from compass_desks import Asker, Pool, arriving, at_desk
 from worlds import declared
 
 from planners.compass import strata
-from planners.compass.profiler import (
-    LEAST_VARIANCE,
-    FixedProfiler,
-    RandomProfiler,
-    StratifiedProfiler,
-    decided,
-    simple_mean,
-    spread,
-    stratified_mean,
-)
+from planners.compass.estimates import LEAST_VARIANCE, decided, simple_mean, stratified_mean
+from planners.compass.profiler import FixedProfiler, RandomProfiler, StratifiedProfiler, spread
 from scenarios.random_streams import stream
 from scenarios.slo import SLO
 

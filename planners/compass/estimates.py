@@ -1,0 +1,168 @@
+"""Means of accuracy from samples, how far they may be off, and whether that decides a floor."""
+
+from functools import cache
+from math import inf, isnan, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from scenarios.compiled import compiled
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LEAST_VARIANCE = 1e-6
+"""Added to the variance of a mean: a few equal items prove nothing for certain."""
+
+
+def simple_mean(values: Floats) -> tuple[float, float, float]:
+    """Return the mean of a simple random sample, its variance, and the degrees of freedom."""
+    count = len(values)
+    if count == 0:
+        return float("nan"), inf, 0.0
+    if count == 1:
+        return float(values[0]), inf, 0.0
+    return float(values.mean()), float(values.var(ddof=1)) / count + LEAST_VARIANCE, count - 1.0
+
+
+def stratified_mean(
+    values: Floats, strata: Integers, weights: Floats
+) -> tuple[float, float, float, Floats]:
+    """Return the mean of a stratified sample, its variance, and the degrees of freedom.
+
+    Args:
+        values: what was measured, shape (n,).
+        strata: stratum of each value, from 0 to K - 1, shape (n,).
+        weights: weight of each stratum, shape (K,).
+
+    Returns:
+        Those three, and the standard deviation within each stratum, shape (K,). A stratum of which
+        fewer than two items were measured is taken at the mean and the deviation of all. For the
+        degrees of freedom see `StratifiedProfiler`.
+    """
+    if len(values) < 2:
+        mean, variance, freedom = simple_mean(values)
+        return mean, variance, freedom, np.ones(len(weights))
+    mean, variance, freedom, deviations = _by_strata(values, strata, weights)
+    return mean, variance + LEAST_VARIANCE, freedom, deviations
+
+
+@compiled
+def _by_strata(
+    values: Floats, strata: Integers, weights: Floats
+) -> tuple[float, float, float, Floats]:
+    """Return what `stratified_mean` does of two values or more, but for the least variance."""
+    many = len(weights)
+    count, total, squares = np.zeros(many), np.zeros(many), np.zeros(many)
+    for at in range(len(values)):
+        count[strata[at]] += 1
+        total[strata[at]] += values[at]
+        squares[strata[at]] += values[at] ** 2
+    overall, spread_of_all = values.mean(), values.var() * len(values) / (len(values) - 1)
+    mean, variance, fourth, least, most = 0.0, 0.0, 0.0, np.inf, 0.0
+    deviations = np.empty(many)
+    for stratum in range(many):
+        its = max(count[stratum], 1.0)
+        centre = total[stratum] / its if count[stratum] > 0 else overall
+        within = spread_of_all
+        if count[stratum] > 1:
+            within = max(0.0, squares[stratum] - its * centre**2) / (its - 1)
+        part, known = weights[stratum] ** 2 * within / its, max(its - 1, 1.0)
+        mean += weights[stratum] * centre
+        variance += part
+        fourth += part**2 / (known + 2)
+        least, most = min(least, known), most + known
+        deviations[stratum] = sqrt(within)
+    freedom = variance**2 / max(fourth, 1e-300) - 2
+    # The true one lies between that of the stratum that is known least and that of all together.
+    return mean, variance, min(max(freedom, least), most, len(values) - 1.0), deviations
+
+
+def regressed_mean(
+    values: Floats,
+    control: Floats,
+    strata: Integers,
+    weights: Floats,
+    mean: float,
+    variance: float,
+) -> tuple[float, float, float]:
+    """Return the mean of a sample, corrected by a control that was measured on more items.
+
+    Items that are hard for one configuration are hard for others. So where the items of a sample
+    are easier for the control than all that it was measured on, the sample flatters: a regression
+    on a control variate whose own mean is an estimate, which Cochran (Sampling Techniques, 1977,
+    chapter 12) calls double sampling. With b the slope within strata, and e = y - b x,
+
+        mean = y_st + b (m - x_st),   variance = V(e_st) + b^2 V(m) + (m - x_st)^2 V(b)
+
+    where the last is what the error of the slope adds.
+
+    Args:
+        values: what was measured, y, shape (n,).
+        control: what the control has on the same items, x, shape (n,).
+        strata: see `stratified_mean`, shape (n,).
+        weights: see there, shape (K,).
+        mean: mean of the control on all of its items, m.
+        variance: variance of that mean, V(m).
+
+    Returns:
+        The mean, its variance, infinite where the items are too few or the control is the same on
+        all, and the degrees of freedom, one less than the errors e have.
+    """
+    slope, spread, freedom = _within(values, control, strata, len(weights))
+    if freedom < 1:
+        return float("nan"), inf, 0.0
+    left, its_variance, its_freedom, _ = stratified_mean(values - slope * control, strata, weights)
+    here = stratified_mean(control, strata, weights)[0]
+    variance = its_variance + slope**2 * variance + (mean - here) ** 2 * spread
+    return left + slope * mean, variance, its_freedom - 1
+
+
+@compiled
+def _within(
+    values: Floats, control: Floats, strata: Integers, many: int
+) -> tuple[float, float, float]:
+    """Return the slope of values over a control within strata, its variance, and its freedom.
+
+    Degrees of freedom of 0 tell that there is none.
+    """
+    count, mean, centre = np.zeros(many), np.zeros(many), np.zeros(many)
+    for at in range(len(values)):
+        count[strata[at]] += 1
+        mean[strata[at]] += values[at]
+        centre[strata[at]] += control[at]
+    freedom = len(values) - np.count_nonzero(count) - 1.0
+    square, product, total = 0.0, 0.0, 0.0
+    for at in range(len(values)):
+        its = strata[at]
+        across, up = control[at] - centre[its] / count[its], values[at] - mean[its] / count[its]
+        square += across * across
+        product += across * up
+        total += up * up
+    if freedom < 1 or square <= 0:
+        return 0.0, 0.0, 0.0
+    slope = product / square
+    return slope, max(0.0, total - slope * product) / freedom / square, freedom
+
+
+def decided(
+    mean: float, variance: float, freedom: float, floor: float | None, alpha: float
+) -> bool | None:
+    """Tell by a two-sided t-test whether a mean differs from a floor, and on which side it lies."""
+    if isnan(mean):
+        return None
+    if floor is None:
+        return True
+    if freedom < 1 or not variance < inf:
+        return None
+    half = critical_t(alpha, max(1, int(freedom))) * sqrt(variance)
+    if mean - half > floor:
+        return True
+    return False if mean + half < floor else None
+
+
+@cache
+def critical_t(alpha: float, freedom: int) -> float:
+    """Return the two-sided critical value of Student's t."""
+    return float(stdtrit(freedom, 1 - alpha / 2))
