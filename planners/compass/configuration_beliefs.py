@@ -90,6 +90,7 @@ class ConfigurationBeliefs:
         self.matured = found.matured
         self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
+        self._believed: Believed | None = None
 
     @cached_property
     def kept_history(self) -> History | None:
@@ -113,11 +114,13 @@ class ConfigurationBeliefs:
         """The surrogates, made when they are first asked."""
         if self._made is None:
             self._made = self._surrogates()
+            self._believed = None
         return self._made
 
     def learn(self, index: int, seen: Shown) -> None:
         """Take what profiling has shown of a configuration."""
         self.shown[index] = seen
+        self._believed = None
         if self.histories and len(self.shown) in REWEIGHED_AT:
             self.matured = self._matured()
             self._made = None
@@ -201,6 +204,11 @@ class ConfigurationBeliefs:
         make of it, which know the configurations nearby too; those of the last search, unless there
         are new ones. Whether to take one for accurate enough, the test tells, or what is believed.
         """
+        if self._believed is None:
+            self._believed = self._judged()
+        return self._believed
+
+    def _judged(self) -> Believed:
         accuracy, sd = np.full(self._many, nan), np.zeros(self._many)
         accurate = np.zeros(self._many, dtype=bool)
         seen = list(self.shown)

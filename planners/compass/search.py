@@ -159,7 +159,8 @@ class CmboSearch(Search):
         until_s = max(0.0, start_s - seconds)
         beliefs = self.beliefs(desk, query, market, before)
         known = beliefs.configurations
-        tried, best, stale, ended = set(known.shown), beliefs.cheapest(), 0, False
+        tried, stale, ended = set(known.shown), 0, False
+        best = beliefs.cheapest() if seconds > 0 else None
         while (best is None or improve) and desk.remaining(query) > until_s:
             step = _untried(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
             if step is None:
