@@ -10,9 +10,10 @@ class Desk:
         self.desk = desk
     def __getattr__(self, name):
         return getattr(self.desk, name)
-    def profile(self, *arguments, **more):
-        estimate = self.desk.profile(*arguments, **more)
-        if Path("kill_after").exists():
+    def profile(self, query, what, samples):
+        estimate = self.desk.profile(query, what, samples)
+        asks = not isinstance(samples, int) or samples > 0  # and does not only read what is known
+        if asks and Path("kill_after").exists():
             left = int(Path("kill_after").read_text()) - 1
             Path("kill_after").write_text(str(left))
             if left == {pause_at}:
