@@ -110,22 +110,33 @@ def regressed_mean(
         The mean, its variance, infinite where the items are too few or the control is the same on
         all, and the degrees of freedom, one less than the errors e have.
     """
-    slope, spread, freedom = _within(values, control, strata, len(weights))
+    slope, slope_variance, freedom = _slope_within(values, control, strata, len(weights))
     if freedom < 1:
         return float("nan"), inf, 0.0
-    left, its_variance, its_freedom, _ = stratified_mean(values - slope * control, strata, weights)
+    error, error_variance, error_freedom, _ = stratified_mean(
+        values - slope * control, strata, weights
+    )
     here = stratified_mean(control, strata, weights)[0]
-    variance = its_variance + slope**2 * variance + (mean - here) ** 2 * spread
-    return left + slope * mean, variance, its_freedom - 1
+    return (
+        error + slope * mean,
+        error_variance + slope**2 * variance + (mean - here) ** 2 * slope_variance,
+        error_freedom - 1,
+    )
 
 
 @compiled
-def _within(
+def _slope_within(
     values: Floats, control: Floats, strata: Integers, many: int
 ) -> tuple[float, float, float]:
     """Return the slope of values over a control within strata, its variance, and its freedom.
 
     Degrees of freedom of 0 tell that there is none.
+
+    Args:
+        values: see `regressed_mean`.
+        control: see there.
+        strata: see there.
+        many: number of strata, K.
     """
     count, mean, centre = np.zeros(many), np.zeros(many), np.zeros(many)
     for at in range(len(values)):

@@ -78,7 +78,8 @@ class Search(ABC):
     def confirm(self, desk: Desk, query: Query, index: int) -> bool:
         """Profile a configuration further, if more is to be learned of its accuracy; tell if so.
 
-        What is then known replaces what was remembered (`FOUND`).
+        What is then known of it, and what that tells of others that were profiled, replaces what
+        was remembered (`FOUND`).
 
         Args:
             desk: the desk.
@@ -160,6 +161,7 @@ class CmboSearch(Search):
         beliefs = self.beliefs(desk, query, market, before)
         known = beliefs.configurations
         tried, stale, ended = set(known.shown), 0, False
+        # Without seconds nothing is profiled, so that there is nothing to hold it against.
         best = beliefs.cheapest() if seconds > 0 else None
         while (best is None or improve) and desk.remaining(query) > until_s:
             step = _untried(desk, query, tried) or self.next(desk, query, beliefs, tried, best)

@@ -162,7 +162,7 @@ class TestSearch:
     """What is profiled further tells of all that was profiled."""
 
     def steps(self, search, act_more=None):
-        """Return what was found after each confirmation of the first configuration."""
+        """Return what was found after each confirmation of what was measured on the most items."""
         steps = []
 
         def act(desk):
