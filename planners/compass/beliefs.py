@@ -280,8 +280,8 @@ class Beliefs:
     def promise(self) -> Floats:
         """Return the probability that some plan with a station would do, by configuration, (C,).
 
-        As was believed when the query was last searched for, whether it was profiled or not, and of
-        latency without waits.
+        Of latency without waits; and of accuracy as is believed where it was profiled, elsewhere as
+        was believed when the query was last searched for.
         """
         kept, base = self.configurations.kept_history, self._base
         if kept is None:
@@ -292,6 +292,8 @@ class Beliefs:
         latency_s = compute_s + base.sent_s + base.view.fixed_s
         possible &= latency_s <= self._planned_s
         accurate = self.configurations.promise()
+        seen, believed = list(self.configurations.shown), self.configurations.believed()
+        accurate[seen] = np.where(believed.accurate, believed.sure, 0.0)[seen]
         return np.where(
             np.bincount(base.view.configuration[possible], minlength=len(accurate)), accurate, 0.0
         )

@@ -22,8 +22,9 @@ LIKELY = 0.25
 """Probability from which on a plan beyond the headroom is worth some room."""
 
 REGROUPED = "compass regrouped"
-REGROUPED_WITHIN_S = 30.0
-"""How long it is tried to carry out a regrouping."""
+REGROUPED_WITHIN_S = 15.0
+"""How long it is tried to carry out a regrouping. Who has given way for it waits for so long at the
+most; machines are mostly drained by the next tick."""
 
 
 class Compass(Planner):

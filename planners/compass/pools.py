@@ -167,15 +167,18 @@ class Fleet:
             return more.rows([more.row[query] for query in order])
         count, known = len(self), self.row
         rows = [count + more.row[query] if query in uses else known[query] for query in order]
-        if not len(more):
-            return self.rows(rows)
-        both = Fleet(
+        return self.and_also(more).rows(rows)
+
+    def and_also(self, other: "Fleet") -> "Fleet":
+        """Return both."""
+        if not len(self) or not len(other):
+            return self if len(self) else other
+        return Fleet(
             *(
-                np.concatenate([getattr(self, name), getattr(more, name)])
+                np.concatenate([getattr(self, name), getattr(other, name)])
                 for name in ("query", "station", "operator_key", "filled", "backhaul")
             )
         )
-        return both.rows(rows)
 
     def rows(self, rows: Sequence[int]) -> "Fleet":
         """Return some of the queries."""

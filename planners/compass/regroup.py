@@ -164,10 +164,10 @@ class ShareStations(Regrouping):
     ) -> list[int]:
         """Return configurations that many may agree on.
 
-        Those that would do for most queries, each for those that the ones before leave out; those
-        that are offered to queries that want; and those in force.
+        Those that would do for most queries; those that are offered to queries that want; and those
+        in force.
         """
-        found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 3))
+        found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:
             offers: Sequence[Offer] = desk.recall((OFFERS, query.id), query) or ()
             found.update(dict.fromkeys(offer.configuration for offer in offers if offer.feasible))

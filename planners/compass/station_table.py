@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.compass.fleet import ordered_of
+from planners.compass.history import KEPT
 from planners.compass.known import Candidates, Found, Offer
 from planners.compass.pools import Market
 from planners.compass.runtime import serving
@@ -34,7 +36,7 @@ class StationTable:
         desk: the desk.
         market: the pools, and what stands.
         search: what knows of plans.
-        queries: the queries; what others hold is left to them.
+        queries: the queries; what others hold, or is ordered for them, is left to them.
         switch: what moving one of those that run must gain, in queries.
     """
 
@@ -57,6 +59,7 @@ class StationTable:
         self._in_force = [
             -1 if (known := serving(desk, query)) is None else known.number for query in queries
         ]
+        self._ordered = ordered_of(desk, {query.id for query in queries})
         self._shared: Sequence[int] = ()
         self._rows: _Rows | None = None
         self.queries = queries
@@ -69,19 +72,25 @@ class StationTable:
     def agreeable(self, many: int) -> list[int]:
         """Return configurations by which the most queries would be served, many at most.
 
-        The one that promises most to all comes first, and then always the one that adds most.
+        The one that promises most to all comes first, and then always the one that adds most, as
+        long as any adds something: there may be stations of several. Then those that promise most
+        by themselves: there may be room for a station of one only, and profiling those before may
+        show that they do not keep what they promised.
         """
         promise = np.array([beliefs.promise() for beliefs in self._beliefs])
         served = np.zeros((len(promise), 1))
-        found: list[int] = []
+        found: dict[int, None] = {}
         while len(found) < many:
             total = np.maximum(promise, served).sum(axis=0)
             best = int(total.argmax())
             if total[best] <= served.sum() + LEAST_ADDED:
                 break
-            found.append(best)
+            found[best] = None
             served = np.maximum(served, promise[:, best : best + 1])
-        return found
+        alone = promise.sum(axis=0)
+        order = np.argsort(-alone, kind="stable")
+        found.update(dict.fromkeys(order[alone[order] > 0].tolist()))
+        return list(found)[:many]
 
     def matched(self) -> Integers:
         """Return the row of the plan that each query is matched with, -1 for none, shape (Q,)."""
@@ -119,6 +128,7 @@ class StationTable:
                 known = beliefs.configurations
                 found = replace(found, shown=known.shown, matured=known.matured)
                 self._desk.remember((FOUND, query.id), found, query)
+                self._desk.remember((KEPT, query.id), known.history(), query)
         if tried:
             self._rows = self._made(None)
         return tried
@@ -187,7 +197,7 @@ class StationTable:
         kept = best_of_each_set(query, sort, worth + stays)
         kept = kept[worth[kept] > 0]
 
-        others = standing.but({each.id for each in self.queries})
+        others = standing.but({each.id for each in self.queries}).and_also(self._ordered)
         theirs = _codes(others.station, others.operator_key)
         names = np.unique(np.append(sort[kept].ravel(), theirs))
         names = names[names >= 0]

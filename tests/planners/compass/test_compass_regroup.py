@@ -11,7 +11,8 @@ from planners.compass.compass import Compass
 from planners.compass.regroup import ShareStations, StayAsTheyAre
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import PriceMatching
-from planners.compass.search import CmboSearch
+from planners.compass.search import FOUND, CmboSearch
+from planners.compass.station_table import StationTable
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 
@@ -56,6 +57,35 @@ def test_who_gave_way_comes_back_with_what_was_agreed():
     assert set(last["outcome"]) == {"deployed"}
     on_gpu = last.filter(pl.col("plan").str.contains("edge:full"))
     assert on_gpu["plan"].str.split(" @ ").list.get(0).n_unique() == 1
+
+
+def test_what_fell_through_promises_nothing_more_and_others_come_next():
+    """Histories go on promising what profiling has shown to miss the floor."""
+    search = CmboSearch()
+    agreed, promised = [], []
+
+    def act(desk):
+        [query] = desk.waiting
+        made = market(desk)
+        search.run(desk, query, made, 5.0, improve=False)
+        for _ in range(2):
+            table = StationTable(desk, made, search, [query], 0.1)
+            agreed.append(table.agreeable(4))
+            found = desk.recall((FOUND, query.id), query)
+            promised.append(search.beliefs(desk, query, made, found).promise()[agreed[0]])
+            seen = replace(
+                next(iter(found.shown.values())), accuracy=0.5, variance=1e-6, verdict=False
+            )
+            shown = {**found.shown, agreed[0][0]: seen}
+            desk.remember((FOUND, query.id), replace(found, shown=shown), query)
+
+    at_desk(act, arriving(1.0, accuracy=0.9), nodes=ONE_CLOUD)
+    before, after = agreed
+    assert len(set(before)) == 4, "one would be enough for one query, if it keeps what it promises"
+    assert (promised[0] > 0).all()
+    assert promised[1][0] == 0
+    assert (promised[1][1:] == promised[0][1:]).all()
+    assert before[0] not in after
 
 
 @pytest.mark.parametrize("wanted", [True, False])
