@@ -18,14 +18,8 @@ def due(desk: Desk, query: Query, pause_s: float) -> bool:
         query: a waiting query.
         pause_s: how long after a search in vain it is left alone, unless room became free.
     """
-    failed_s = gave_up_s(desk, query)
-    return failed_s is None or desk.trigger in FREED or desk.now_s >= failed_s + pause_s
-
-
-def gave_up_s(desk: Desk, query: Query) -> float | None:
-    """Return when a search for a query last found nothing, in seconds; None if none ever did."""
     failed_s: float | None = desk.recall(("in vain", query.id))
-    return failed_s
+    return failed_s is None or desk.trigger in FREED or desk.now_s >= failed_s + pause_s
 
 
 def give_up(desk: Desk, query: Query) -> None:

@@ -18,13 +18,16 @@ from sim import Desk, Planner
 STUCK = "compass stuck"
 """Whether a running query is not served well, and found no room for a plan that would do."""
 
+LOOKED = "compass looked"
+"""When deployments were last looked after."""
+
 LIKELY = 0.25
 """Probability from which on a plan beyond the headroom is worth some room."""
 
 REGROUPED = "compass regrouped"
 REGROUPED_WITHIN_S = 15.0
 """How long it is tried to carry out a regrouping. Who has given way for it waits for so long at the
-most; machines are mostly drained by the next tick."""
+most; machines are mostly drained in a second or two."""
 
 
 class Compass(Planner):
@@ -59,11 +62,13 @@ class Compass(Planner):
             tell; while a query that runs is not believed to be served well, it is searched for
             beyond it, ``improve_s`` at a tick, as long as that promises anything. Audits come on
             top; see `Watch`.
-        improve_s: planning seconds that a search in the background may take at a tick; its last
+        improve_s: planning seconds that a search in the background may take at a look; its last
             profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
             new queries for so long.
         pause_s: how long a query that found no room is left alone, unless a query departs.
-        replan_every_s: time between two ticks at which deployments are looked after.
+        watch_every_s: time between two looks at what is deployed.
+        replan_every_s: time between two ticks. A look is due at some of them; at each, what was
+            decided at the last look, and waited for machines to be drained, is carried on.
 
     Raises:
         ValueError: a time is negative.
@@ -77,7 +82,8 @@ class Compass(Planner):
         budget_s: float = 5.0,
         improve_s: float = 1.0,
         pause_s: float = 10.0,
-        replan_every_s: float = 5.0,
+        watch_every_s: float = 5.0,
+        replan_every_s: float = 1.0,
     ) -> None:
         for name, value in (
             ("improve_s", improve_s),
@@ -86,27 +92,34 @@ class Compass(Planner):
         ):
             if value < 0:
                 raise ValueError(f"{name}={value}: must be 0 s or more")
-        if not replan_every_s > 0:
-            raise ValueError(f"replan_every_s={replan_every_s}: must be above 0 s")
+        for name, value in (("watch_every_s", watch_every_s), ("replan_every_s", replan_every_s)):
+            if not value > 0:
+                raise ValueError(f"{name}={value}: must be above 0 s")
         self.search = search
         self.scheduler = scheduler
         self.runtime = runtime
         self.budget_s = budget_s
         self.improve_s = improve_s
         self.pause_s = pause_s
+        self.watch_every_s = watch_every_s
         self.replan_every_s = replan_every_s
 
     def plan(self, desk: Desk) -> None:
-        """Serve waiting queries; at ticks, look after those that run."""
+        """Serve waiting queries; from time to time, look after those that run."""
         if not desk.waiting and not desk.running:
             return
-        if not desk.waiting and desk.trigger != "tick" and self._under_way(desk) is None:
+        tick = desk.trigger == "tick"
+        look = tick and self._look_due(desk)
+        if not look and (tick or not desk.waiting) and self._under_way(desk) is None:
             return
         market = self._market(desk)
         busy = self._carry_out(desk, market)
+        if tick and not look:
+            return
         waiting = retries(desk, market, self.pause_s, self.search.model.waste, busy)
         served = self._serve(desk, market, busy, waiting)
-        if desk.trigger == "tick":
+        if look:
+            desk.remember(LOOKED, desk.now_s)
             drifted, stuck = self._replan_drifted(desk, market, busy)
             busy |= drifted
             if self.scheduler.regrouping.due(desk):
@@ -114,6 +127,11 @@ class Compass(Planner):
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market, busy)
             self._improve(desk, market, busy, waiting)
+
+    def _look_due(self, desk: Desk) -> bool:
+        """Tell whether a tick is the first of its period of ``watch_every_s``."""
+        last_s: float = desk.recall(LOOKED) or 0.0
+        return desk.now_s // self.watch_every_s > last_s // self.watch_every_s
 
     def _market(self, desk: Desk) -> Market:
         pools = Pools.of(desk)
@@ -248,7 +266,7 @@ class Compass(Planner):
     def _under_way(self, desk: Desk) -> Regrouped | None:
         """Return the last regrouping, as long as it is tried to carry it out."""
         last: Regrouped | None = desk.recall(REGROUPED)
-        if last is None or desk.now_s > last.since_s + REGROUPED_WITHIN_S:
+        if last is None or not last.offers or desk.now_s > last.since_s + REGROUPED_WITHIN_S:
             return None
         return last
 

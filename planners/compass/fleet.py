@@ -6,7 +6,6 @@ from operator import is_not
 
 from planners.compass.pools import Fleet
 from planners.compass.runtime import IN_FORCE, InForce, serving
-from planners.retries import gave_up_s
 from sim import Desk, Plan
 
 KEY = "compass fleet"
@@ -59,7 +58,8 @@ def ordered_of(desk: Desk, but: Collection[int]) -> Fleet:
     """Return what plans use that were ordered, and are not in force yet.
 
     Those that this call has ordered, and those of searches under way. They will take their room
-    before anything that is ordered from now on, though neither the desk nor `fleet_of` shows it.
+    before anything that is ordered from now on, though neither the desk nor `fleet_of` shows it. A
+    plan that was refused or taken back counts once more while its query is searched for anew.
 
     Args:
         desk: the desk.
@@ -71,9 +71,6 @@ def ordered_of(desk: Desk, but: Collection[int]) -> Fleet:
         order: InForce | None = desk.recall((IN_FORCE, query.id))
         if query.id in but or order is None or order.plan == desk.plan_of(query):
             continue
-        # Who gave up since then has lost the plan of its last order, and got no other.
-        gave_up = gave_up_s(desk, query)
-        under_way = query.id in searching and (gave_up is None or gave_up < order.since_s)
-        if order.since_s == desk.now_s or under_way:
+        if query.id in searching or order.since_s == desk.now_s:
             uses[query.id] = order.uses
     return Fleet.of(uses)

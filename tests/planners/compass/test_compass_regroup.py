@@ -57,6 +57,11 @@ def test_who_gave_way_comes_back_with_what_was_agreed():
     assert set(last["outcome"]) == {"deployed"}
     on_gpu = last.filter(pl.col("plan").str.contains("edge:full"))
     assert on_gpu["plan"].str.split(" @ ").list.get(0).n_unique() == 1
+    steps = crowd.decisions.sort("query", "decided_s").with_columns(
+        away_s=(pl.col("in_force_s").shift(-1) - pl.col("decided_s")).over("query")
+    )
+    away_s = steps.filter(outcome="released")["away_s"]
+    assert 0 < away_s.min() and away_s.max() < 4, "a tick to drain, and a model to load"
 
 
 def test_what_fell_through_promises_nothing_more_and_others_come_next():
