@@ -274,6 +274,35 @@ def test_parameters_out_of_range_are_refused(name, value):
         Watch(**{name: value})
 
 
+def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
+    looked_s = []
+
+    class Looking(NoRuntime):
+        def drifted(self, desk):
+            looked_s.append(desk.now_s)
+            return super().drifted(desk)
+
+    run(
+        scenario(15.0, workload=arriving(1.0)),
+        Compass(runtime=Looking(), watch_every_s=4.0, replan_every_s=2.0),
+        3,
+    )
+    assert looked_s == [4.0, 8.0, 12.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("watch_every_s", 0.0, "above 0 s"),
+        ("replan_every_s", -1.0, "above 0 s"),
+        ("pause_s", -0.5, "0 s or more"),
+    ],
+)
+def test_times_out_of_range_are_refused(name, value, allowed):
+    with pytest.raises(ValueError, match=f"{name}={value}: must be {allowed}"):
+        Compass(**{name: value})
+
+
 class Seer(Compass):
     """Notes, beside planning, what is believed and what is true of devices."""
 
