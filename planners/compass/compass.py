@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from planners.compass.fleet import fleet_of
 from planners.compass.known import Found, Offer
+from planners.compass.orders import order, orders_of
 from planners.compass.pools import Market, Pools, Standing, takes_of
 from planners.compass.refused import Retries, remember_refused, retries
 from planners.compass.regroup import Regrouped
-from planners.compass.runtime import IN_FORCE, Runtime, Watch, in_force, serving
+from planners.compass.runtime import Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
 from planners.retries import give_up
@@ -25,9 +26,6 @@ LIKELY = 0.25
 """Probability from which on a plan beyond the headroom is worth some room."""
 
 REGROUPED = "compass regrouped"
-REGROUPED_WITHIN_S = 15.0
-"""How long it is tried to carry out a regrouping. Who has given way for it waits for so long at the
-most; machines are mostly drained in a second or two."""
 
 
 class Compass(Planner):
@@ -37,7 +35,7 @@ class Compass(Planner):
     query that arrives is searched for (`CmboSearch`): configurations are proposed by surrogates,
     profiled on few items (`StratifiedProfiler`), and the first plan that is believed to meet the
     SLO is the response. The scheduler (`PriceMatching`) gives queries the plans that they can pay
-    for at the prices of the pools. At ticks, plans in force are confirmed by further profiling, and
+    for at the prices of the pools. At looks, plans in force are confirmed by further profiling, and
     searches go on in the background for plans that take less or are surer. What the runtime
     (`Watch`) finds to have drifted is planned anew, the query alone first. Where that, or a query
     that waits, finds no room, all are matched anew on whole stations (`ShareStations`), and queries
@@ -60,7 +58,7 @@ class Compass(Planner):
         budget_s: planning seconds of the searches for a query before drift; a last profiling may
             exceed it. Confirming what is in force counts towards it, but ends only when it can
             tell; while a query that runs is not believed to be served well, it is searched for
-            beyond it, ``improve_s`` at a tick, as long as that promises anything. Audits come on
+            beyond it, ``improve_s`` at a look, as long as that promises anything. Audits come on
             top; see `Watch`.
         improve_s: planning seconds that a search in the background may take at a look; its last
             profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
@@ -129,7 +127,7 @@ class Compass(Planner):
             self._improve(desk, market, busy, waiting)
 
     def _look_due(self, desk: Desk) -> bool:
-        """Tell whether a tick is the first of its period of ``watch_every_s``."""
+        """Tell whether a tick is the first of its period of ``watch_every_s`` with any queries."""
         last_s: float = desk.recall(LOOKED) or 0.0
         return desk.now_s // self.watch_every_s > last_s // self.watch_every_s
 
@@ -260,33 +258,39 @@ class Compass(Planner):
                     desk.release(query)
                 if query.id in leaving:
                     give_up(desk, query)
-        under_way = {query.id for query in desk.searching} & set(last.offers)
-        return {bid.query.id for bid in bids} | under_way
+        under_way = {query.id for query in desk.searching} | set(orders_of(desk))
+        return {bid.query.id for bid in bids} | under_way & set(last.offers)
 
     def _under_way(self, desk: Desk) -> Regrouped | None:
-        """Return the last regrouping, as long as it is tried to carry it out."""
+        """Return the last regrouping, as long as it is tried to carry it out.
+
+        For as long as machines may take to be drained.
+        """
         last: Regrouped | None = desk.recall(REGROUPED)
-        if last is None or not last.offers or desk.now_s > last.since_s + REGROUPED_WITHIN_S:
+        if last is None or not last.offers:
             return None
-        return last
+        return last if desk.now_s <= last.since_s + desk.cluster.drain_timeout_s else None
 
     def _to_do(self, desk: Desk, last: Regrouped) -> list[Bid]:
         """Return what of a regrouping is still to be ordered, those that wait first.
 
-        Queries that got what they were to get, or are gone, are struck from the record.
+        Queries that got what they were to get, have gone where they were to go, or are gone, are
+        struck from the record.
         """
         left = dict(last.offers)
         bids = []
+        orders = orders_of(desk)
         here = {query.id for query in (*desk.waiting, *desk.running, *desk.searching)}
+        gone = {query.id for query in desk.waiting if left.get(query.id) is None}
         for query in (*desk.waiting, *desk.running):
             offer = left.get(query.id)
             if offer is not None:
                 bid = self._bid(desk, query, [offer])
                 if desk.plan_of(query) == bid.plans[0]:
                     del left[query.id]
-                else:
+                elif query.id not in orders or orders[query.id].plan != bid.plans[0]:
                     bids.append(bid)
-        left = {query: offer for query, offer in left.items() if query in here}
+        left = {query: offer for query, offer in left.items() if query in here - gone}
         if len(left) < len(last.offers):
             desk.remember(REGROUPED, replace(last, offers=left))
         return bids
@@ -388,8 +392,7 @@ class Compass(Planner):
         before = serving(desk, query)
         if before is not None:
             record = replace(record, before=replace(before, before=None))
-        desk.deploy(query, award.plan)
-        desk.remember((IN_FORCE, query.id), record)
+        order(desk, query, record)
         for number, (each, plan) in enumerate(zip(award.bid.offers, award.bid.plans, strict=True)):
             role = "feasible" if each.feasible else "best effort"
             if number == award.chosen:

@@ -1,11 +1,11 @@
-"""What plans in force use, carried on from one call of the planner to the next; and orders."""
+"""What the plans in force use, carried on from one call of the planner to the next."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import is_not
 
 from planners.compass.pools import Fleet
-from planners.compass.runtime import IN_FORCE, InForce, serving
+from planners.compass.runtime import serving
 from sim import Desk, Plan
 
 KEY = "compass fleet"
@@ -52,25 +52,3 @@ def fleet_of(desk: Desk) -> Fleet:
     fleet = before.fleet.changed(with_record, uses)
     desk.remember(KEY, _Seen(now, fleet))
     return fleet
-
-
-def ordered_of(desk: Desk, but: Collection[int]) -> Fleet:
-    """Return what plans use that were ordered, and are not in force yet.
-
-    Those that this call has ordered, and those of searches under way. They will take their room
-    before anything that is ordered from now on, though neither the desk nor `fleet_of` shows it. A
-    plan that was refused or taken back counts once more while its query is searched for anew.
-
-    Args:
-        desk: the desk.
-        but: queries whose orders do not count, by id.
-    """
-    searching = {query.id for query in desk.searching}
-    uses = {}
-    for query in (*desk.waiting, *desk.running, *desk.searching):
-        order: InForce | None = desk.recall((IN_FORCE, query.id))
-        if query.id in but or order is None or order.plan == desk.plan_of(query):
-            continue
-        if query.id in searching or order.since_s == desk.now_s:
-            uses[query.id] = order.uses
-    return Fleet.of(uses)

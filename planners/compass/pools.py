@@ -170,7 +170,7 @@ class Fleet:
         return self.and_also(more).rows(rows)
 
     def and_also(self, other: "Fleet") -> "Fleet":
-        """Return both."""
+        """Return what both use; a query may be in both, and then `row` is of no use."""
         if not len(self) or not len(other):
             return self if len(self) else other
         return Fleet(

@@ -8,14 +8,15 @@ of it yet, and only what is then believed to do for them counts.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.known import Offer
-from planners.compass.pools import Market
+from planners.compass.orders import orders_of
+from planners.compass.pools import Fleet, Market
 from planners.compass.search import OFFERS, Search
 from planners.compass.station_table import StationTable
 from scenarios.queries import Query
@@ -124,12 +125,14 @@ class ShareStations(Regrouping):
         self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
     ) -> Regrouped | None:
         """Match what is known and hoped for; profile what is hoped for; match what is known."""
+        orders = orders_of(desk)
+        wanting = [query for query in wanting if query.id not in orders]
         if not wanting:
             return None
         desk.remember(LAST, desk.now_s)
-        table = StationTable(
-            desk, market, search, self._looked_at(desk, market, wanting), self.switch
-        )
+        ordered = Fleet.of({query: order.uses for query, order in orders.items()})
+        looked_at = self._looked_at(desk, market, wanting, orders)
+        table = StationTable(desk, market, search, looked_at, ordered, self.switch)
         desk.think(wanting[0], "history", len(table.queries))
         table.look_at(self._configurations(desk, table, wanting), LEAST_HOPE)
         chosen = table.matched()
@@ -147,10 +150,15 @@ class ShareStations(Regrouping):
         """Tell whether what was chosen is worth so much more than what is in force."""
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
-    def _looked_at(self, desk: Desk, market: Market, wanting: Sequence[Query]) -> list[Query]:
-        """Return the queries that are matched: those that want, and those that hold most."""
+    def _looked_at(
+        self, desk: Desk, market: Market, wanting: Sequence[Query], moving: Collection[int]
+    ) -> list[Query]:
+        """Return the queries that are matched: those that want, and those that hold most.
+
+        Those that move by an order of their own are left to it.
+        """
         some = list(wanting[: max(1, self.most_queries // 2)])
-        known = {query.id for query in some}
+        known = {query.id for query in some} | set(moving)
         holding = [
             (-float(market.standing.share(query.id) @ market.prices), query.id, query)
             for query in desk.running

@@ -160,7 +160,7 @@ class Watch(Runtime):
                 links_s=known.links_s * slowness.links / old.links,
                 elsewhere_s=known.elsewhere_s * slowness.elsewhere / old.elsewhere,
             )
-        desk.remember((IN_FORCE, query.id), known)
+        _keep(desk, query, known)
         return True
 
     def _inaccurate(self, desk: Desk, query: Query, known: InForce) -> bool:
@@ -200,6 +200,14 @@ class Watch(Runtime):
         return audits.missed(floor, self.alpha)
 
 
+def _keep(desk: Desk, query: Query, known: InForce) -> None:
+    """Remember the record of what serves a query, and of the order that may come after it."""
+    last: InForce | None = desk.recall((IN_FORCE, query.id))
+    if last is not None and last.plan != known.plan:
+        known = replace(last, before=known)
+    desk.remember((IN_FORCE, query.id), known)
+
+
 def _device_learned(desk: Desk, query: Query, known: InForce) -> InForce:
     """Learn from the first window how fast a query's device is; return the plan's record.
 
@@ -222,7 +230,7 @@ def _device_learned(desk: Desk, query: Query, known: InForce) -> InForce:
     learned = replace(found.slowness, device=device, device_known=True)
     desk.remember((FOUND, query.id), replace(found, slowness=learned))
     known = replace(known, device_s=known.device_s * device / found.slowness.device)
-    desk.remember((IN_FORCE, query.id), known)
+    _keep(desk, query, known)
     return known
 
 

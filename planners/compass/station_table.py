@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.fleet import ordered_of
 from planners.compass.history import KEPT
 from planners.compass.known import Candidates, Found, Offer
-from planners.compass.pools import Market
+from planners.compass.pools import Fleet, Market
 from planners.compass.runtime import serving
 from planners.compass.search import FOUND, Search
 from planners.matching.problem import Cards
@@ -23,7 +22,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LEAST_ADDED = 0.1
-"""Queries that a configuration must promise to serve beside those that others serve."""
+"""Queries that a configuration must promise to serve, beside those that others serve or at all."""
 
 MOST_KEYS = 1 << 32
 """Above all numbers of operators' knob values, to write kind and number as one."""
@@ -36,7 +35,8 @@ class StationTable:
         desk: the desk.
         market: the pools, and what stands.
         search: what knows of plans.
-        queries: the queries; what others hold, or is ordered for them, is left to them.
+        queries: the queries; what others hold is left to them.
+        ordered: what is ordered for others, which is left to them too.
         switch: what moving one of those that run must gain, in queries.
     """
 
@@ -46,6 +46,7 @@ class StationTable:
         market: Market,
         search: Search,
         queries: Sequence[Query],
+        ordered: Fleet,
         switch: float,
     ) -> None:
         self._desk = desk
@@ -59,7 +60,7 @@ class StationTable:
         self._in_force = [
             -1 if (known := serving(desk, query)) is None else known.number for query in queries
         ]
-        self._ordered = ordered_of(desk, {query.id for query in queries})
+        self._ordered = ordered
         self._shared: Sequence[int] = ()
         self._rows: _Rows | None = None
         self.queries = queries
@@ -89,7 +90,7 @@ class StationTable:
             served = np.maximum(served, promise[:, best : best + 1])
         alone = promise.sum(axis=0)
         order = np.argsort(-alone, kind="stable")
-        found.update(dict.fromkeys(order[alone[order] > 0].tolist()))
+        found.update(dict.fromkeys(order[alone[order] >= LEAST_ADDED].tolist()))
         return list(found)[:many]
 
     def matched(self) -> Integers:

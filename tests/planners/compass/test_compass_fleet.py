@@ -4,7 +4,7 @@ from compass_desks import ONE_CLOUD, arriving
 from worlds import run, scenario
 
 from planners import Compass
-from planners.compass.fleet import fleet_of, ordered_of
+from planners.compass.fleet import fleet_of
 from planners.compass.runtime import serving
 from scenarios.drift import Drift, DriftEvent
 
@@ -51,23 +51,3 @@ def test_it_is_what_each_querys_record_says():
     )
     assert Watched.seen > 500, "queries were served"
     assert not Watched.wrong
-
-
-def test_what_is_ordered_counts_until_it_is_in_force():
-    """The second query arrives while the first is searched for; by the first tick both run."""
-    seen = []
-
-    class Ordering(Compass):
-        def plan(self, desk):
-            before = ordered_of(desk, ())
-            super().plan(desk)
-            after = ordered_of(desk, ())
-            assert set(ordered_of(desk, {0}).query) == set(after.query) - {0}
-            seen.append((desk.trigger, set(before.query), set(after.query), after.station.shape))
-
-    world = run(scenario(12.0, workload=arriving(1.0, 1.05), nodes=ONE_CLOUD), Ordering())
-    assert world.planner_errors == []
-    first, second = (each for each in seen if each[0] == "arrival")
-    assert first[1:3] == (set(), {0})
-    assert second[1:] == ({0}, {0, 1}, (2, 4))
-    assert seen[-1][:2] == ("tick", set())

@@ -8,6 +8,7 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
+from planners.compass.pools import Fleet
 from planners.compass.regroup import ShareStations, StayAsTheyAre
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import PriceMatching
@@ -58,9 +59,12 @@ def test_who_gave_way_comes_back_with_what_was_agreed():
     on_gpu = last.filter(pl.col("plan").str.contains("edge:full"))
     assert on_gpu["plan"].str.split(" @ ").list.get(0).n_unique() == 1
     steps = crowd.decisions.sort("query", "decided_s").with_columns(
-        away_s=(pl.col("in_force_s").shift(-1) - pl.col("decided_s")).over("query")
+        away_s=(
+            pl.col("in_force_s").fill_null(strategy="backward").shift(-1) - pl.col("decided_s")
+        ).over("query")
     )
     away_s = steps.filter(outcome="released")["away_s"]
+    assert not away_s.is_null().any()
     assert away_s.min() > 0
     assert away_s.max() < 4, "a tick to drain, and a model to load"
 
@@ -75,7 +79,7 @@ def test_what_fell_through_promises_nothing_more_and_others_come_next():
         made = market(desk)
         search.run(desk, query, made, 5.0, improve=False)
         for _ in range(2):
-            table = StationTable(desk, made, search, [query], 0.1)
+            table = StationTable(desk, made, search, [query], Fleet.of({}), 0.1)
             agreed.append(table.agreeable(4))
             found = desk.recall((FOUND, query.id), query)
             promised.append(search.beliefs(desk, query, made, found).promise()[agreed[0]])

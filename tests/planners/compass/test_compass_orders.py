@@ -1,0 +1,64 @@
+"""Orders that are not in force yet: what no desk shows of them."""
+
+from dataclasses import replace
+
+from compass_desks import ONE_CLOUD, arriving
+from worlds import run, scenario
+
+from planners import Compass
+from planners.compass.orders import order, orders_of
+from planners.compass.runtime import Watch, serving
+
+
+def test_an_order_counts_until_it_is_carried_out():
+    """The second query arrives while the first is searched for; by the first look both run."""
+    seen = []
+
+    class Ordering(Compass):
+        def plan(self, desk):
+            before = orders_of(desk)
+            super().plan(desk)
+            seen.append((desk.trigger, set(before), set(orders_of(desk))))
+
+    world = run(scenario(12.0, workload=arriving(1.0, 1.05), nodes=ONE_CLOUD), Ordering())
+    assert world.planner_errors == []
+    first, second = (each for each in seen if each[0] == "arrival")
+    assert first[1:] == (set(), {0})
+    assert second[1:] == ({0}, {0, 1})
+    assert seen[-1] == ("tick", set(), set())
+
+
+class Moving(Compass):
+    """Lets a query arrive, and later orders a plan for it whose models have to be loaded."""
+
+    def plan(self, desk):
+        super().plan(desk)
+        if desk.now_s < ORDERED_S:
+            return
+        [query] = desk.running
+        if desk.now_s == ORDERED_S:
+            known, view = serving(desk, query), desk.view(query, self.search.model.choices)
+            plans = map(view.plan, range(len(view)))
+            other = next(plan for plan in plans if "cloud" in plan.placement[2])
+            order(desk, query, replace(known, plan=other, since_s=desk.now_s, before=known))
+        else:
+            SEEN.append((desk.now_s, set(orders_of(desk)), serving(desk, query)))
+
+
+ORDERED_S = 81.0
+SEEN = []
+
+
+def test_a_move_counts_while_its_models_are_loading_and_is_remembered():
+    """A look falls into that time, at which it is learned how fast the device is."""
+    SEEN.clear()
+    planner = Moving(runtime=Watch(audit_every_s=0.0), improve_s=0.0)
+    slow = {"load_bytes_per_s": 6e8}
+    world = run(scenario(95.0, workload=arriving(1.0), nodes=ONE_CLOUD, **slow), planner)
+    assert world.planner_errors == []
+    first, moved = world.tables.take()["decisions"].filter(outcome="deployed").rows(named=True)
+    assert ORDERED_S + 4 < moved["in_force_s"] < 95
+    for now_s, orders, record in SEEN:
+        loading = now_s < moved["in_force_s"]
+        assert orders == ({0} if loading else set())
+        assert str(record.plan) == (first if loading else moved)["plan"]
