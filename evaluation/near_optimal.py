@@ -108,12 +108,14 @@ def verdict(ratio: Interval) -> str:
 def in_model(part: pl.DataFrame) -> tuple[int, Interval]:
     """Return what plans are worth in the model over its optimum: seeds, and the mean ratio.
 
-    It is a share, unless limits stopped the optimum, so that plans may be worth more.
+    Of all the scenes that there are rows of; the interval is that of means of seeds. It is a share,
+    unless limits stopped the optimum, so that plans may be worth more.
     """
     some = part.filter(pl.col("model_optimum") > 0)
     within = ANY if (some["model_unproven"] > 0).any() else SHARE
-    ratios = (some["model_served"] / some["model_optimum"]).to_numpy()
-    return some.height, mean_interval(ratios, within)
+    ratio = (pl.col("model_served") / pl.col("model_optimum")).mean().alias("ratio")
+    ratios = some.group_by("seed", maintain_order=True).agg(ratio)["ratio"]
+    return len(ratios), mean_interval(ratios.to_numpy(), within)
 
 
 def by_planner(part: pl.DataFrame) -> pl.DataFrame:
@@ -139,11 +141,18 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
         f"and for the same queries; the mean over seeds, and whether it is at least {GOAL:g}."
     )
     yield ""
+    parts = [
+        *(
+            (_scene(*key), planner, part)
+            for (*key, planner), part in rows.group_by(*KEYS, "planner", maintain_order=True)
+        ),
+        *(("all scenes", planner, rows.filter(planner=planner)) for planner in names),
+    ]
     yield from table(
         ["scene", "planner", "seeds", "in the model, over the optimum", f"at least {GOAL:g}"],
         (
-            [_scene(*key), planner, seeds, estimated(*ratio), verdict(ratio)]
-            for (*key, planner), part in rows.group_by(*KEYS, "planner", maintain_order=True)
+            [name, planner, seeds, estimated(*ratio), verdict(ratio)]
+            for name, planner, part in parts
             for seeds, ratio in [in_model(part)]
         ),
     )

@@ -233,3 +233,12 @@ def test_the_ratio_in_the_model_is_a_mean_over_seeds():
     assert (low, high) == (pytest.approx(0.9 - half), 1.0)  # None is worth more than the optimum.
     stopped = frame(compass=[1.0, 0.8, 0.9]).with_columns(model_unproven=pl.lit(0.1))
     assert near_optimal.in_model(stopped)[1] == pytest.approx((0.9, 0.9 - half, 0.9 + half))
+
+
+def test_of_several_scenes_each_seed_counts_once():
+    """What scenes share in a seed does not make the interval of their mean any narrower."""
+    both = pl.concat([frame(compass=[1.0, 0.8, 0.9]), frame(compass=[0.9, 0.7, 0.8])])
+    seeds, (middle, low, high) = near_optimal.in_model(both)
+    assert seeds == 3
+    assert middle == pytest.approx(0.85)
+    assert (low, high) == (pytest.approx(0.85 - 4.3026527 * 0.1 / 3**0.5), 1.0)
