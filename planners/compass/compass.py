@@ -69,7 +69,7 @@ class Compass(Planner):
             decided at the last look, and waited for machines to be drained, is carried on.
 
     Raises:
-        ValueError: a time is negative.
+        ValueError: a time is negative, or 0 between two ticks or looks.
     """
 
     def __init__(
@@ -259,7 +259,7 @@ class Compass(Planner):
                 if query.id in leaving:
                     give_up(desk, query)
         under_way = {query.id for query in desk.searching} | set(orders_of(desk))
-        return {bid.query.id for bid in bids} | under_way & set(last.offers)
+        return {bid.query.id for bid in bids} | (under_way & set(last.offers))
 
     def _under_way(self, desk: Desk) -> Regrouped | None:
         """Return the last regrouping, as long as it is tried to carry it out.
@@ -274,14 +274,14 @@ class Compass(Planner):
     def _to_do(self, desk: Desk, last: Regrouped) -> list[Bid]:
         """Return what of a regrouping is still to be ordered, those that wait first.
 
-        Queries that got what they were to get, have gone where they were to go, or are gone, are
-        struck from the record.
+        Queries that got what they were to get, gave way for good, or departed, are struck from the
+        record.
         """
         left = dict(last.offers)
         bids = []
         orders = orders_of(desk)
         here = {query.id for query in (*desk.waiting, *desk.running, *desk.searching)}
-        gone = {query.id for query in desk.waiting if left.get(query.id) is None}
+        gave_way = {query.id for query in desk.waiting if left.get(query.id) is None}
         for query in (*desk.waiting, *desk.running):
             offer = left.get(query.id)
             if offer is not None:
@@ -290,7 +290,7 @@ class Compass(Planner):
                     del left[query.id]
                 elif query.id not in orders or orders[query.id].plan != bid.plans[0]:
                     bids.append(bid)
-        left = {query: offer for query, offer in left.items() if query in here - gone}
+        left = {query: offer for query, offer in left.items() if query in here - gave_way}
         if len(left) < len(last.offers):
             desk.remember(REGROUPED, replace(last, offers=left))
         return bids
