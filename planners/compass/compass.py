@@ -63,10 +63,12 @@ class Compass(Planner):
         improve_s: planning seconds that a search in the background may take at a look; its last
             profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
             new queries for so long.
-        pause_s: how long a query that found no room is left alone, unless a query departs.
+        pause_s: how long a query is left alone for which nothing was found that might do, or that
+            gave way to others.
         watch_every_s: time between two looks at what is deployed.
-        replan_every_s: time between two ticks. A look is due at some of them; at each, what was
-            decided at the last look, and waited for machines to be drained, is carried on.
+        replan_every_s: time between two ticks. A look is due at some of them. At each, queries that
+            wait get what has become free, and what was decided at the last look, and waited for
+            machines to be drained, is carried on. More often serves sooner, and takes more calls.
 
     Raises:
         ValueError: a time is negative, or 0 between two ticks or looks.
@@ -106,16 +108,17 @@ class Compass(Planner):
         """Serve waiting queries; from time to time, look after those that run."""
         if not desk.waiting and not desk.running:
             return
-        tick = desk.trigger == "tick"
-        look = tick and self._look_due(desk)
-        if not look and (tick or not desk.waiting) and self._under_way(desk) is None:
+        if desk.trigger == "departure":
+            return  # Nothing is free yet: machines are drained by one of the next ticks.
+        look = desk.trigger == "tick" and self._look_due(desk)
+        if not look and not desk.waiting and self._under_way(desk) is None:
             return
         market = self._market(desk)
-        busy = self._carry_out(desk, market)
-        if tick and not look:
-            return
+        busy, held_up = self._carry_out(desk, market)
+        if held_up and desk.trigger == "tick" and not look:
+            return  # What becomes free is for those that move.
         waiting = retries(desk, market, self.pause_s, self.search.model.waste, busy)
-        served = self._serve(desk, market, busy, waiting)
+        served = self._serve(desk, market, busy, waiting, look)
         if look:
             desk.remember(LOOKED, desk.now_s)
             drifted, stuck = self._replan_drifted(desk, market, busy)
@@ -142,7 +145,7 @@ class Compass(Planner):
     # Queries that wait
 
     def _serve(
-        self, desk: Desk, market: Market, busy: Collection[int], waiting: Retries
+        self, desk: Desk, market: Market, busy: Collection[int], waiting: Retries, look: bool
     ) -> set[int]:
         """Give waiting queries what they can pay for; return those that got something.
 
@@ -151,11 +154,18 @@ class Compass(Planner):
             market: the pools.
             busy: queries that are spoken for.
             waiting: which of the others are to be asked.
+            look: whether to search further for those that were refused, as many as there are lanes.
         """
         bids = []
+        lanes = desk.cluster.profiling.lanes if look else 0
         for query in desk.waiting:
-            if query.id not in busy and waiting.due(query):
-                offers = self._offers(desk, market, query)
+            if query.id in busy:
+                continue
+            further = query.id in waiting.refused and self._has_seconds_left(desk, query)
+            further = further and lanes > 0
+            lanes -= further
+            if further or waiting.due(query):
+                offers = self._offers(desk, market, query, further)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
                 else:
@@ -168,25 +178,30 @@ class Compass(Planner):
         for bid in refused:
             self._refuse(desk, market, bid)
             give_up(desk, bid.query)
-        settled = [bid for bid in refused if self._settled(desk, bid.query)]
-        remember_refused(desk, settled, self.scheduler.most)
+        remember_refused(desk, refused, self.scheduler.most)
         return served
 
-    def _offers(self, desk: Desk, market: Market, query: Query) -> Sequence[Offer]:
-        """Return what was found for a query; search for it if there is still something to gain."""
+    def _offers(self, desk: Desk, market: Market, query: Query, further: bool) -> Sequence[Offer]:
+        """Return what was found for a query; search for a plan that may do if there was none.
+
+        Args:
+            desk: the desk.
+            market: the pools.
+            query: the query.
+            further: whether to search on if there was one: it had no room, others may have.
+        """
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
         left_s = max(0.0, self.budget_s - found.spent_s)
         if not offers or not offers[0].feasible:
             return self.search.run(desk, query, market, left_s, improve=False)
-        # There was no room for any of them: there may be for others.
-        left_s = 0.0 if found.exhausted else min(self.improve_s, left_s)
-        return self.search.run(desk, query, market, left_s, improve=True)
+        seconds = min(self.improve_s, left_s) if further else 0.0
+        return self.search.run(desk, query, market, seconds, improve=True)
 
-    def _settled(self, desk: Desk, query: Query) -> bool:
-        """Tell whether a query that waits will not be searched for any further."""
+    def _has_seconds_left(self, desk: Desk, query: Query) -> bool:
+        """Tell whether a query that waits may be searched for further."""
         found: Found = desk.recall((FOUND, query.id), query) or Found()
-        return found.exhausted or found.spent_s >= self.budget_s
+        return not found.exhausted and found.spent_s < self.budget_s
 
     # Queries that run
 
@@ -233,18 +248,22 @@ class Compass(Planner):
         if found is None:
             return set()
         desk.remember(REGROUPED, found)
-        return self._carry_out(desk, market)
+        busy, _ = self._carry_out(desk, market)
+        return busy
 
-    def _carry_out(self, desk: Desk, market: Market) -> set[int]:
-        """Order what of the last regrouping fits by now; return the queries that it is about.
+    def _carry_out(self, desk: Desk, market: Market) -> tuple[set[int], bool]:
+        """Order what of the last regrouping fits by now.
 
         A query that moves needs room beside what it has. Where somebody who was not served well
         finds none, those that are to move give up what they have first, and come back when their
         machines are drained.
+
+        Returns:
+            The queries that it is about, and whether some of them wait for room.
         """
         last = self._under_way(desk)
         if last is None:
-            return set()
+            return set(), False
         bids = self._to_do(desk, last)
         fitting = desk.fits_all([(bid.query, bid.plans[0]) for bid in bids])
         for bid, fits in zip(bids, fitting, strict=True):
@@ -259,7 +278,7 @@ class Compass(Planner):
                 if query.id in leaving:
                     give_up(desk, query)
         under_way = {query.id for query in desk.searching} | set(orders_of(desk))
-        return {bid.query.id for bid in bids} | (under_way & set(last.offers))
+        return {bid.query.id for bid in bids} | (under_way & set(last.offers)), bool(unplaced)
 
     def _under_way(self, desk: Desk) -> Regrouped | None:
         """Return the last regrouping, as long as it is tried to carry it out.
@@ -322,7 +341,8 @@ class Compass(Planner):
         served well, until nothing promises more.
         """
         lanes = desk.cluster.profiling.lanes
-        if not self.improve_s or any(map(waiting.due, desk.waiting)):
+        new = [query for query in desk.waiting if query.id not in {*busy, *waiting.hopeful}]
+        if not self.improve_s or any(map(waiting.due, new)):
             return
         for query in desk.running:
             if lanes == 0:

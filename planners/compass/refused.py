@@ -1,18 +1,19 @@
 """Queries that were refused and wait: which of them are not to be asked for a bid in a call.
 
-Where machines are short, hundreds wait, and each departure is a chance for all of them. So their
-plans are looked at all at once: what each would cost at the prices of now, beside the stations that
-stand now, and whether the pools have that much left. About those that pass, the desk is asked
-whether a machine has room, for cards cannot be cut at will. Queries with no plan that they could
-pay for and that finds room are refused without a word: nothing is put on record but for when that
-was. Of the others, those with the cheapest plans are judged anew, and bid.
+Where machines are short, hundreds wait, and whatever becomes free is a chance for all of them. That
+is found out at ticks, since a departure ends nothing yet: machines are drained some time after it.
+So at each tick the plans of all are looked at at once: what each would cost at the prices of now,
+beside the stations that stand now, and whether the pools have that much left. About those that
+pass, the desk is asked whether a machine has room, for cards cannot be cut at will. Queries with no
+plan that they could pay for and that finds room are passed over without a word. Of the others,
+those with the cheapest plans are judged anew, and bid; feasible ones come before the rest.
 
 The look is by the plans that a query bid last. Others may have become cheaper than these as
 stations came and went; so who was not judged for ``KNOWN_FOR_S`` is asked in any case.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from planners.compass.known import Offer
 from planners.compass.pools import Market, room_in, share_taken
 from planners.compass.scheduler import Bid
-from planners.retries import FREED, due
+from planners.retries import due
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Desk, Plan
@@ -32,7 +33,7 @@ Booleans = NDArray[np.bool_]
 KEY = "compass refused"
 
 MOST_HOPEFUL = 4
-"""Queries with hope that are judged anew in one call."""
+"""Queries with hope that are judged anew at one tick."""
 
 KNOWN_FOR_S = 60.0
 """How long what was refused counts as all that a query would bid."""
@@ -45,7 +46,6 @@ class Refused:
     Args:
         asked: the queries, by id, shape (W,).
         judged_s: when its plans were judged, shape (W,).
-        failed_s: when it was refused last, shape (W,).
         plans: the plans of each query.
         query: row of the query of each plan, shape (M,).
         station: see ``Uses``, shape (M, N).
@@ -57,7 +57,6 @@ class Refused:
 
     asked: Integers
     judged_s: Floats
-    failed_s: Floats
     plans: Sequence[Sequence[Plan]]
     query: Integers
     station: Integers
@@ -72,7 +71,6 @@ class Refused:
         offers = [offer for bid in bids for offer in bid.offers]
         return cls(
             np.array([bid.query.id for bid in bids]),
-            np.full(len(bids), now_s),
             np.full(len(bids), now_s),
             [bid.plans for bid in bids],
             np.repeat(np.arange(len(bids)), [len(bid.offers) for bid in bids]),
@@ -91,7 +89,6 @@ class Refused:
         return Refused(
             self.asked[kept],
             self.judged_s[kept],
-            self.failed_s[kept],
             [self.plans[row] for row in np.flatnonzero(kept).tolist()],
             (np.cumsum(kept) - 1)[self.query[plans]],
             *(getattr(self, name)[plans] for name in OF_PLANS),
@@ -102,7 +99,6 @@ class Refused:
         return Refused(
             np.concatenate([self.asked, other.asked]),
             np.concatenate([self.judged_s, other.judged_s]),
-            np.concatenate([self.failed_s, other.failed_s]),
             [*self.plans, *other.plans],
             np.concatenate([self.query, len(self.asked) + other.query]),
             *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in OF_PLANS),
@@ -113,8 +109,9 @@ class Refused:
     ) -> Booleans:
         """Tell which of some queries could pay for a plan that there is room for, shape (W,).
 
-        At most ``MOST_HOPEFUL`` of them, those with the cheapest plans: what a departure frees is
-        enough for a few. Where plans may cost whatever they do, prices are no order, and all count.
+        At most ``MOST_HOPEFUL`` of them, those whose plans may cost most, and of these those with
+        the cheapest: what becomes free in a moment is enough for a few. Where plans may cost
+        whatever they do, prices are no order, and all count.
 
         Args:
             desk: the desk, which is asked about the plans that the pools have room for. Where it
@@ -142,7 +139,7 @@ class Refused:
         )
         found = np.zeros(len(rows), dtype=bool)
         plans = np.flatnonzero((needs != HOPELESS) & rows[self.query])
-        plans = plans[np.argsort(price[plans], kind="stable")]
+        plans = plans[np.lexsort((price[plans], -self.most[plans]))]
         left = MOST_HOPEFUL if np.isfinite(self.most).any() else len(found)
         while left and len(plans):
             row, need = int(self.query[plans[0]]), needs[plans[0]]
@@ -235,25 +232,29 @@ class Retries:
 
     Args:
         desk: the desk.
-        pause_s: how long a query is left alone after it was refused, unless room became free.
-        refused: queries that were refused, and are not to be asked: as it is too early, or as no
-            plan of theirs is found that they could pay for and that has room, or as others go
-            first.
+        pause_s: how long a query is left alone for which nothing was found, or that gave way.
+        hopeful: queries that were refused, and have a plan that they could pay for and that has
+            room.
+        refused: queries that were refused, and are not to be asked for what they bid: as no plan of
+            theirs is such, or as others go first.
     """
 
     desk: Desk
     pause_s: float
-    refused: Collection[int]
+    hopeful: Collection[int] = ()
+    refused: Collection[int] = ()
 
     def due(self, query: Query) -> bool:
         """Tell whether it is time to ask a query for a bid; see `planners.retries`."""
+        if query.id in self.hopeful:
+            return True
         return query.id not in self.refused and due(self.desk, query, self.pause_s)
 
 
 def retries(
     desk: Desk, market: Market, pause_s: float, waste: float, busy: Collection[int]
 ) -> Retries:
-    """Return whom to ask in a call; those that are due and have no hope are refused once more.
+    """Return whom to ask in a call; those that were refused are looked at if it is a tick.
 
     Args:
         desk: the desk.
@@ -264,22 +265,25 @@ def retries(
     """
     known: Refused | None = desk.recall(KEY)
     if known is None:
-        return Retries(desk, pause_s, ())
-    before = known
+        return Retries(desk, pause_s)
     waiting = {query.id: query for query in desk.waiting}
+    if desk.trigger != "tick":
+        return Retries(desk, pause_s, refused=set(known.asked.tolist()))
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
     here = [*waiting, *(query.id for query in desk.searching)]
-    known = known.only(np.isin(known.asked, here))
-    early = (desk.now_s < known.failed_s + pause_s) & (desk.trigger not in FREED)
-    recent = desk.now_s < known.judged_s + KNOWN_FOR_S
-    free = np.isin(known.asked, [query for query in waiting if query not in busy])
-    rows = ~early & recent & free
-    hopeless = rows & ~known.hopeful(desk, market, waste, rows, waiting)
-    if hopeless.any():
-        known = replace(known, failed_s=np.where(hopeless, desk.now_s, known.failed_s))
-    if known is not before:
-        desk.remember(KEY, known)
-    return Retries(desk, pause_s, set(known.asked[early | hopeless].tolist()))
+    still = known.only(np.isin(known.asked, here))
+    if still is not known:
+        desk.remember(KEY, still)
+    recent = desk.now_s < still.judged_s + KNOWN_FOR_S
+    free = np.isin(still.asked, [query for query in waiting if query not in busy])
+    rows = recent & free
+    hopeful = still.hopeful(desk, market, waste, rows, waiting)
+    return Retries(
+        desk,
+        pause_s,
+        set(still.asked[hopeful].tolist()),
+        set(still.asked[rows & ~hopeful].tolist()),
+    )
 
 
 def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], float]) -> None:
@@ -287,7 +291,7 @@ def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], fl
 
     Args:
         desk: the desk.
-        bids: bids of queries for which no more will be profiled as long as they wait.
+        bids: the bids.
         most: the most that a plan may cost; see `Scheduler.most`.
     """
     if not bids:

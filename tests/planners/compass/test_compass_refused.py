@@ -50,11 +50,14 @@ class Board:
         assert plan == f"plan of {query.id}"
         return self.fitting
 
-    def asked(self, price, busy=()):
+    def retries(self, price, busy=()):
         uses = {-1 - at: station(at, share) for at, share in enumerate(self.standing)}
         standing = Standing(Fleet.of(uses), TAKES, POOLS)
         market = Market(POOLS, np.array([price, 0.0]), standing)
-        asked = retries(self, market, PAUSE_S, WASTE, busy)
+        return retries(self, market, PAUSE_S, WASTE, busy)
+
+    def asked(self, price, busy=()):
+        asked = self.retries(price, busy)
         return [query.id for query in self.waiting if asked.due(query)]
 
     def refuse(self, most=2.0, **shares):
@@ -82,48 +85,69 @@ def test_those_that_were_never_refused_are_asked():
 def test_those_that_can_pay_for_one_of_their_plans_are_asked(price, asked):
     board = Board(0, 1)
     board.refuse(q0=[1.0, 0.8], q1=[0.9, 0.2])
-    board.now_s = PAUSE_S
     assert board.asked(price) == asked
 
 
-def test_it_is_early_until_the_pause_is_over_or_something_became_free():
+@pytest.mark.parametrize("trigger", ["arrival", "departure", "recovery", "refusal"])
+def test_who_was_refused_is_asked_again_at_ticks_only(trigger):
+    board = Board(0, 1)
+    board.refuse(q0=[1.0])
+    board.now_s, board.trigger = 1.0, trigger
+    assert board.asked(price=1.0) == [1]
+    board.trigger = "tick"
+    assert board.asked(price=1.0) == [0, 1]
+
+
+def test_each_tick_is_a_chance():
     board = Board(0)
     board.refuse(q0=[1.0])
+    for second, price in enumerate([3.0, 1.0, 3.0, 1.0], start=1):
+        board.now_s = float(second)
+        assert board.asked(price) == ([0] if price < 2.0 else [])
+
+
+def test_for_whom_nothing_was_found_is_left_alone_for_a_while():
+    board = Board(0)
+    give_up(board, board.waiting[0])
     board.now_s = PAUSE_S - 1
     assert board.asked(price=1.0) == []
-    board.trigger = "departure"
-    assert board.asked(price=1.0) == [0]
-
-
-def test_the_pause_begins_anew_when_a_query_that_is_due_cannot_pay():
-    board = Board(0)
-    board.refuse(q0=[1.0])
     board.now_s = PAUSE_S
-    assert board.asked(price=3.0) == []
-    board.now_s = PAUSE_S + 1
-    assert board.asked(price=1.0) == []
-    board.now_s = 2 * PAUSE_S
     assert board.asked(price=1.0) == [0]
+
+
+def test_those_with_hope_are_told_from_the_others():
+    board = Board(0, 1, 2)
+    board.refuse(q0=[1.0], q1=[0.1])
+    found = board.retries(price=2.5)
+    assert (found.hopeful, found.refused) == ({1}, {0})
+
+
+def test_those_whose_plans_are_worth_most_go_first():
+    board = Board(*range(MOST_HOPEFUL + 1))
+    board.refuse(most=0.5, **{f"q{at}": [0.1] for at in range(MOST_HOPEFUL)})
+    board.refuse(most=2.0, **{f"q{MOST_HOPEFUL}": [0.9]})
+    asked = board.asked(price=0.5)
+    assert len(asked) == MOST_HOPEFUL
+    assert MOST_HOPEFUL in asked
 
 
 def test_room_in_a_station_makes_a_plan_cheaper():
     board = Board(0)
     board.refuse(q0=[0.2])
-    board.now_s = PAUSE_S
     assert board.asked(price=4.0) == []
-    board.now_s, board.standing = 2 * PAUSE_S, (0.5,)
+    board.standing = (0.5,)
     assert board.asked(price=4.0) == [0]
-    board.now_s, board.standing = 3 * PAUSE_S, (0.9,)
+    board.standing = (0.9,)
     assert board.asked(price=4.0) == []
 
 
 def test_who_needs_more_than_the_pools_have_left_is_not_asked_nor_is_the_desk():
     board = Board(0)
     board.refuse(q0=[0.2])
-    board.now_s, board.standing = PAUSE_S, (0.9,) * 10
+    board.standing = (0.9,) * 10
     assert board.asked(price=1.0) == []
     assert board.looks == 0
-    board.now_s, board.standing = 2 * PAUSE_S, (0.9,) * 9
+    board.standing = (0.9,) * 9
     assert board.asked(price=1.0) == [0]
     assert board.looks == 1
 
@@ -131,11 +155,9 @@ def test_who_needs_more_than_the_pools_have_left_is_not_asked_nor_is_the_desk():
 def test_who_finds_no_room_on_a_machine_is_not_asked_until_much_later():
     board = Board(0)
     board.refuse(q0=[0.2, 0.3])
-    board.now_s, board.fitting = PAUSE_S, False
+    board.fitting = False
     assert board.asked(price=1.0) == []
     assert board.looks == 1, "about one plan that needs a new station of this kind"
-    board.trigger = "departure"
-    assert board.asked(price=1.0) == []
     board.now_s = KNOWN_FOR_S
     assert board.asked(price=1.0) == [0], "others of its plans may have become cheaper"
 
@@ -143,36 +165,31 @@ def test_who_finds_no_room_on_a_machine_is_not_asked_until_much_later():
 def test_of_many_with_hope_those_with_the_cheapest_plans_are_asked():
     board = Board(*range(MOST_HOPEFUL + 2))
     board.refuse(q0=[0.9], **{f"q{1 + at}": [0.1 + 0.01 * at] for at in range(MOST_HOPEFUL + 1)})
-    board.now_s = PAUSE_S
     assert board.asked(price=1.0) == list(range(1, MOST_HOPEFUL + 1))
     assert board.asked(price=1.0) == list(range(1, MOST_HOPEFUL + 1)), "the others rest"
-    board.trigger, board.waiting = "departure", [board.waiting[0], board.waiting[-1]]
+    board.waiting = [board.waiting[0], board.waiting[-1]]
     assert board.asked(price=1.0) == [0, MOST_HOPEFUL + 1]
 
 
 def test_all_with_hope_are_asked_where_plans_may_cost_whatever_they_do():
     board = Board(*range(MOST_HOPEFUL + 2))
     board.refuse(most=np.inf, **{f"q{at}": [0.9] for at in range(MOST_HOPEFUL + 2)})
-    board.now_s = PAUSE_S
     assert board.asked(price=1.0) == list(range(MOST_HOPEFUL + 2))
 
 
 def test_who_is_spoken_for_takes_nobodys_place():
     board = Board(*range(MOST_HOPEFUL + 1))
     board.refuse(**{f"q{at}": [0.1 + 0.01 * at] for at in range(MOST_HOPEFUL + 1)})
-    board.now_s = PAUSE_S
-    assert board.asked(1.0, busy={0})[-MOST_HOPEFUL:] == list(range(1, MOST_HOPEFUL + 1))
+    assert board.asked(1.0, busy={0}) == list(range(1, MOST_HOPEFUL + 1))
 
 
 def test_who_is_searched_for_is_not_forgotten():
     board = Board(0)
     board.refuse(q0=[1.0])
     board.searching, board.waiting = board.waiting, []
-    board.now_s = PAUSE_S
     assert board.asked(price=3.0) == []
     board.searching, board.waiting = [], board.searching
     assert board.asked(price=3.0) == []
-    board.now_s = 2 * PAUSE_S
     assert board.asked(price=1.0) == [0]
 
 
@@ -180,7 +197,6 @@ def test_what_a_query_bids_last_counts():
     board = Board(0, 1)
     board.refuse(q0=[1.0], q1=[1.0])
     board.refuse(q0=[0.2])
-    board.now_s = PAUSE_S
     assert board.asked(price=3.0) == [0]
 
 
@@ -201,5 +217,4 @@ def test_what_a_plan_may_cost_is_asked_of_each_plan():
         offer = SimpleNamespace(uses=station(0, 1.0), probability=probability)
         bid = SimpleNamespace(query=query, offers=[offer], plans=[f"plan of {query.id}"])
         remember_refused(board, [bid], lambda offer: 2.0 * offer.probability)
-    board.now_s = PAUSE_S
     assert board.asked(price=1.5) == [0]

@@ -9,10 +9,10 @@ from worlds import run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.pools import Fleet
-from planners.compass.regroup import ShareStations, StayAsTheyAre
+from planners.compass.regroup import Regrouped, Regrouping, ShareStations, StayAsTheyAre
 from planners.compass.runtime import NoRuntime
-from planners.compass.scheduler import PriceMatching
-from planners.compass.search import FOUND, CmboSearch
+from planners.compass.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
+from planners.compass.search import FOUND, OFFERS, CmboSearch
 from planners.compass.station_table import StationTable
 from scenarios.cluster import Node
 from scenarios.slo import Tier
@@ -67,6 +67,56 @@ def test_who_gave_way_comes_back_with_what_was_agreed():
     assert not away_s.is_null().any()
     assert away_s.min() > 0
     assert away_s.max() < 4, "a tick to drain, and a model to load"
+
+
+class Once(Regrouping):
+    """Wants what has no room, for one query that waits, once."""
+
+    def __init__(self):
+        self.began_s = None
+
+    def due(self, desk):
+        return self.began_s is None
+
+    def regroup(self, desk, market, search, wanting):
+        if not wanting:
+            return None
+        self.began_s = desk.now_s
+        offer = desk.recall((OFFERS, wanting[0].id), wanting[0])[0]
+        return Regrouped(desk.now_s, {wanting[0].id: offer}, frozenset({wanting[0].id}))
+
+
+class Notes(Scheduler):
+    """Notes at which ticks waiting queries are served, whether there are bids or not."""
+
+    def __init__(self):
+        self.regrouping, self.ticks_s = Once(), []
+
+    def prices(self, pools, standing):
+        return FirstComeFirstServed().prices(pools, standing)
+
+    def award(self, desk, market, bids):
+        if desk.trigger == "tick":
+            self.ticks_s.append(desk.now_s)
+        return FirstComeFirstServed().award(desk, market, bids)
+
+
+def test_what_becomes_free_is_left_to_those_that_move():
+    """Until a regrouping is carried out, or given up, others are served at looks only."""
+    scheduler = Notes()
+    planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
+    workload = replace(arriving(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
+    a_scenario = scenario(60.0, workload=workload, nodes=ONE_GPU)
+    world = run(a_scenario, planner, 4)
+    assert world.planner_errors == []
+    began_s, timeout_s = scheduler.regrouping.began_s, a_scenario.cluster.drain_timeout_s
+    assert began_s is not None
+    assert began_s + timeout_s < 55.0, "and then some"
+    ticks_s = set(scheduler.ticks_s)
+    meanwhile = {each for each in ticks_s if began_s < each <= began_s + timeout_s}
+    assert meanwhile == {each for each in ticks_s if each in meanwhile and each % 5 == 0}
+    assert len(meanwhile) >= timeout_s // 5 - 1
+    assert {began_s + timeout_s + 1, began_s + timeout_s + 2} <= ticks_s
 
 
 def test_what_fell_through_promises_nothing_more_and_others_come_next():
