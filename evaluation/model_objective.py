@@ -35,24 +35,29 @@ class Stay(NamedTuple):
     end_s: float
 
 
-def objective(result: Result, every_s: float = EVERY_S) -> Mapping[str, Any]:
+def objective(
+    result: Result, every_s: float = EVERY_S, utilisation: float = 0.5
+) -> Mapping[str, Any]:
     """Return what a run's plans are worth in the planning model: means over moments.
 
-    * ``model_served``: queries with a plan in force that keeps their SLO by the model.
-    * ``model_optimum``: queries that the optimum for the same living queries serves.
-    * ``model_deployed``: queries with a plan in force.
-    * ``model_unproven``: share of moments at which the optimum was stopped by its limits, so that
-      more may be possible.
+    * ``served``: queries with a plan in force that keeps their SLO by the model.
+    * ``optimum``: queries that the optimum for the same living queries serves.
+    * ``deployed``: queries with a plan in force.
+    * ``unproven``: share of moments at which the optimum was stopped by its limits, so that more
+      may be possible.
 
     Args:
         result: the run; one without faults.
         every_s: time between two moments.
+        utilisation: utilisation of stations at which latency must hold in the model; see
+            `planners.ilp.ILP`.
 
     Raises:
         RuntimeError: a plan in force is none that the model knows.
     """
     horizon_s = result.scenario.horizon_s
-    judge = Judge(stays(result.decisions, horizon_s), horizon_s / 2, horizon_s, every_s)
+    in_force = stays(result.decisions, horizon_s)
+    judge = Judge(in_force, horizon_s / 2, horizon_s, every_s, utilisation)
     world = World(result.scenario, judge, result.seed, BlocksPlane)
     with single_threaded():
         world.run(horizon_s)
@@ -64,10 +69,10 @@ def objective(result: Result, every_s: float = EVERY_S) -> Mapping[str, Any]:
     unproven = chosen.filter(pl.col("reason").str.contains("limits"))["triggered_s"].n_unique()
     kept, missed = said.filter(role=KEEPS).height, said.filter(role=MISSES).height
     return {
-        "model_served": kept / moments,
-        "model_optimum": chosen.height / moments,
-        "model_deployed": (kept + missed) / moments,
-        "model_unproven": unproven / moments,
+        "served": kept / moments,
+        "optimum": chosen.height / moments,
+        "deployed": (kept + missed) / moments,
+        "unproven": unproven / moments,
     }
 
 
@@ -104,6 +109,7 @@ class Judge(ILP):
         begin_s: first moment that is judged.
         end_s: no moment from then on is judged.
         replan_every_s: time between two moments.
+        utilisation: see `planners.ilp.ILP`.
     """
 
     def __init__(
@@ -112,8 +118,9 @@ class Judge(ILP):
         begin_s: float,
         end_s: float,
         replan_every_s: float = EVERY_S,
+        utilisation: float = 0.5,
     ) -> None:
-        super().__init__(replan_every_s=replan_every_s)
+        super().__init__(utilisation=utilisation, replan_every_s=replan_every_s)
         self.in_force = in_force
         self.begin_s = begin_s
         self.end_s = end_s

@@ -87,17 +87,36 @@ class Worst(Planner):
 def test_the_model_is_asked_at_moments_of_the_second_half():
     found = objective(shipped_run("ilp")[1], every_s=10.0)
     # Five moments from 50 s on; the last query misses the first two of them.
-    assert found["model_optimum"] == pytest.approx(2 + 3 / 5)
-    assert found["model_served"] == found["model_deployed"] == found["model_optimum"]
-    assert found["model_unproven"] == 0.0
+    assert found["optimum"] == pytest.approx(2 + 3 / 5)
+    assert found["served"] == found["deployed"] == found["optimum"]
+    assert found["unproven"] == 0.0
+
+
+def test_plans_are_held_against_each_of_the_models():
+    """What a model asks for that has stations busy for longer is never easier to keep."""
+    _, result = shipped_run("ilp")
+    found = near_optimal.objectives(result)
+    assert set(near_optimal.LOADS) == {"model", "busy_model"}
+    for model, utilisation in near_optimal.LOADS.items():
+        for key, value in objective(result, utilisation=utilisation).items():
+            assert found[f"{model}_{key}"] == value
+    assert 0.0 < found["busy_model_optimum"] <= found["model_optimum"]
+
+
+def test_at_a_station_that_is_busy_for_longer_less_is_in_time():
+    _, result = shipped_run("ilp")
+    served = [objective(result, 10.0, utilisation)["optimum"] for utilisation in (0.0, 0.5, 0.79)]
+    assert served == sorted(served, reverse=True)
+    late = objective(result, 10.0, 0.999)
+    assert late["served"] < late["deployed"]
 
 
 def test_plans_that_are_late_by_the_truth_are_worth_nothing():
     _, result = made(Worst(), FEW)
     found = objective(result, every_s=10.0)
-    assert found["model_deployed"] > 0.0
-    assert found["model_served"] == 0.0
-    assert found["model_optimum"] == pytest.approx(2 + 3 / 5)
+    assert found["deployed"] > 0.0
+    assert found["served"] == 0.0
+    assert found["optimum"] == pytest.approx(2 + 3 / 5)
 
 
 def test_stays_end_where_another_plan_is_in_force_or_the_query_is_released():
@@ -198,7 +217,7 @@ def test_what_is_true_is_not_profiled_any_further():
 @pytest.mark.parametrize("name", MIDDLE)
 def test_what_sees_the_truth_deploys_no_plan_that_the_model_finds_wanting(name: str):
     found = objective(shipped_run(name)[1], every_s=20.0)
-    assert found["model_served"] == found["model_deployed"] > 0
+    assert found["served"] == found["deployed"] > 0
 
 
 def frame(**ratios: list[float]) -> pl.DataFrame:
@@ -211,6 +230,9 @@ def frame(**ratios: list[float]) -> pl.DataFrame:
                 "model_served": each * 10,
                 "model_optimum": 10.0,
                 "model_unproven": 0.0,
+                "busy_model_served": each * 4,
+                "busy_model_optimum": 5.0,
+                "busy_model_unproven": 0.0,
             }
             for planner, values in ratios.items()
             for seed, each in enumerate(values)
@@ -231,6 +253,9 @@ def test_the_ratio_in_the_model_is_a_mean_over_seeds():
     assert middle == pytest.approx(0.9)
     half = 4.3026527 * 0.1 / 3**0.5  # t(0.975, 2), sd 0.1
     assert (low, high) == (pytest.approx(0.9 - half), 1.0)  # None is worth more than the optimum.
+    assert near_optimal.in_model(frame(compass=[1.0, 0.8, 0.9]), "busy_model")[1][0] == (
+        pytest.approx(0.72)
+    )
     stopped = frame(compass=[1.0, 0.8, 0.9]).with_columns(model_unproven=pl.lit(0.1))
     assert near_optimal.in_model(stopped)[1] == pytest.approx((0.9, 0.9 - half, 0.9 + half))
 
