@@ -158,11 +158,12 @@ class Compass(Planner):
         """
         bids = []
         lanes = desk.cluster.profiling.lanes if look else 0
+        passed_over = {*busy, *(() if look else waiting.refused)}
         for query in desk.waiting:
-            if query.id in busy:
+            if query.id in passed_over:
                 continue
-            further = query.id in waiting.refused and self._has_seconds_left(desk, query)
-            further = further and lanes > 0
+            known = lanes > 0 and query.id in waiting.refused
+            further = known and self._has_seconds_left(desk, query)
             lanes -= further
             if further or waiting.due(query):
                 offers = self._offers(desk, market, query, further)
@@ -199,8 +200,8 @@ class Compass(Planner):
         return self.search.run(desk, query, market, seconds, improve=True)
 
     def _has_seconds_left(self, desk: Desk, query: Query) -> bool:
-        """Tell whether a query that waits may be searched for further."""
-        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        """Tell whether a query that waits may be searched for further, without a search for it."""
+        found: Found = desk.recall((FOUND, query.id)) or Found()
         return not found.exhausted and found.spent_s < self.budget_s
 
     # Queries that run
@@ -234,11 +235,10 @@ class Compass(Planner):
         """Return queries for which plans are known, but no room: waiting ones, and stuck ones."""
         found = []
         for query in (*desk.waiting, *desk.running):
-            if query.id not in busy:
+            waits = desk.plan_of(query) is None
+            if query.id not in busy and (waits or desk.recall((STUCK, query.id))):
                 offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
-                waits = desk.plan_of(query) is None
-                likely = offers and (offers[0].feasible or offers[0].probability >= LIKELY)
-                if likely and (waits or desk.recall((STUCK, query.id))):
+                if offers and (offers[0].feasible or offers[0].probability >= LIKELY):
                     found.append(query)
         return found
 
@@ -341,7 +341,8 @@ class Compass(Planner):
         served well, until nothing promises more.
         """
         lanes = desk.cluster.profiling.lanes
-        new = [query for query in desk.waiting if query.id not in {*busy, *waiting.hopeful}]
+        asked = {*busy, *waiting.hopeful}
+        new = (query for query in desk.waiting if query.id not in asked)
         if not self.improve_s or any(map(waiting.due, new)):
             return
         for query in desk.running:
