@@ -10,14 +10,17 @@ from pathlib import Path
 from evaluation import page, store
 from evaluation.grid import CACHE, make
 from evaluation.registry import EXPERIMENTS
-from lab.errors import InputError
+from lab.errors import InputError, choices
+
+NAMES = [*EXPERIMENTS, "all", "page"]
 
 
 def main(arguments: list[str]) -> int:
     """Run what is asked for; return the exit status."""
     parser = ArgumentParser("python -m evaluation", description=__doc__)
-    names = [*EXPERIMENTS, "all", "page"]
-    parser.add_argument("name", choices=names, help="an experiment, all of them, or the page")
+    parser.add_argument(
+        "name", type=_name, help=f"an experiment, all of them, or the page: {', '.join(NAMES)}"
+    )
     parser.add_argument(
         "--seeds", type=_count, default=10, metavar="N", help="how many seeds: 0, 1, ..., N - 1"
     )
@@ -57,6 +60,13 @@ def main(arguments: list[str]) -> int:
             print(store.write(name, about, rows))
         print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")
     return 0
+
+
+def _name(text: str) -> str:
+    """Return what is to be run."""
+    if text not in NAMES:
+        raise ArgumentTypeError(f"{text}: there is no such experiment; {choices(text, NAMES)}")
+    return text
 
 
 def _count(text: str) -> int:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from evaluation import drift, page, scenes, store
+from evaluation.__main__ import main
 from evaluation.fingerprint import fingerprint, imported
 from evaluation.grid import Job, make
 from evaluation.measures import totals
@@ -158,3 +159,22 @@ def test_the_page_follows_from_the_stored_results() -> None:
         if found is not None:
             assert found[1].height == found[0].runs
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["near_optima"], "the nearest is 'near_optimal'"),
+        (["headline", "--seeds", "0"], "0: must be a whole number of 1 or more"),
+    ],
+)
+def test_bad_words_are_told_in_one_sentence(words, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{said}\n")
+
+
+def test_an_unknown_planner_is_told_with_the_nearest_name(capsys):
+    assert main(["headline", "--planners", "vulcn"]) == 2
+    assert "the nearest is 'vulcan'" in capsys.readouterr().err
