@@ -35,9 +35,7 @@ class Stay(NamedTuple):
     end_s: float
 
 
-def objective(
-    result: Result, every_s: float = EVERY_S, utilisation: float = 0.5
-) -> Mapping[str, Any]:
+def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> Mapping[str, Any]:
     """Return what a run's plans are worth in the planning model: means over moments.
 
     * ``served``: queries with a plan in force that keeps their SLO by the model.
@@ -48,16 +46,16 @@ def objective(
 
     Args:
         result: the run; one without faults.
-        every_s: time between two moments.
         utilisation: utilisation of stations at which latency must hold in the model; see
             `planners.ilp.ILP`.
+        every_s: time between two moments.
 
     Raises:
         RuntimeError: a plan in force is none that the model knows.
     """
     horizon_s = result.scenario.horizon_s
     in_force = stays(result.decisions, horizon_s)
-    judge = Judge(in_force, horizon_s / 2, horizon_s, every_s, utilisation)
+    judge = Judge(in_force, horizon_s / 2, horizon_s, utilisation, every_s)
     world = World(result.scenario, judge, result.seed, BlocksPlane)
     with single_threaded():
         world.run(horizon_s)
@@ -108,8 +106,8 @@ class Judge(ILP):
         in_force: which plans were in force.
         begin_s: first moment that is judged.
         end_s: no moment from then on is judged.
-        replan_every_s: time between two moments.
         utilisation: see `planners.ilp.ILP`.
+        replan_every_s: time between two moments.
     """
 
     def __init__(
@@ -117,8 +115,8 @@ class Judge(ILP):
         in_force: tuple[Stay, ...],
         begin_s: float,
         end_s: float,
+        utilisation: float,
         replan_every_s: float = EVERY_S,
-        utilisation: float = 0.5,
     ) -> None:
         super().__init__(utilisation=utilisation, replan_every_s=replan_every_s)
         self.in_force = in_force

@@ -106,7 +106,7 @@ def objectives(result: Result) -> Mapping[str, Any]:
     return {
         f"{model}_{key}": value
         for model, utilisation in LOADS.items()
-        for key, value in objective(result, utilisation=utilisation).items()
+        for key, value in objective(result, utilisation).items()
     }
 
 
@@ -179,20 +179,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 for head in (f"in the model at {load:g}, over the optimum", f"at least {GOAL:g}")
             ),
         ],
-        (
-            [
-                name,
-                planner,
-                in_model(part)[0],
-                *(
-                    cell
-                    for model in LOADS
-                    for _, ratio in [in_model(part, model)]
-                    for cell in (estimated(*ratio), verdict(ratio))
-                ),
-            ]
-            for name, planner, part in parts
-        ),
+        ([name, planner, in_model(part)[0], *_judged(part)] for name, planner, part in parts),
     )
     yield (
         f"Goodput in simulation over that of `{reference}`, and differences between neighbours in "
@@ -247,6 +234,13 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     panels[1][0].set_ylabel(f"goodput over that\nof {names[-1]}")
     legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_near_optimal.png")]
+
+
+def _judged(part: pl.DataFrame) -> Iterator[str]:
+    """Yield the ratio in each of the models, and whether it reaches the goal."""
+    for model in LOADS:
+        _, ratio = in_model(part, model)
+        yield from (estimated(*ratio), verdict(ratio))
 
 
 def _scene(application: str, cluster: str, queries: int) -> str:

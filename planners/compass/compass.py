@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from planners.compass.fleet import fleet_of
 from planners.compass.known import Found, Offer
@@ -118,7 +119,8 @@ class Compass(Planner):
         if held_up and desk.trigger == "tick" and not look:
             return  # What becomes free is for those that move.
         waiting = retries(desk, market, self.pause_s, self.search.model.waste, busy)
-        served = self._serve(desk, market, busy, waiting, look)
+        further = self._to_search_further(desk, waiting) if look else ()
+        served = self._serve(desk, market, busy, waiting, further)
         if look:
             desk.remember(LOOKED, desk.now_s)
             drifted, stuck = self._replan_drifted(desk, market, busy)
@@ -145,7 +147,12 @@ class Compass(Planner):
     # Queries that wait
 
     def _serve(
-        self, desk: Desk, market: Market, busy: Collection[int], waiting: Retries, look: bool
+        self,
+        desk: Desk,
+        market: Market,
+        busy: Collection[int],
+        waiting: Retries,
+        further: Collection[int],
     ) -> set[int]:
         """Give waiting queries what they can pay for; return those that got something.
 
@@ -154,19 +161,15 @@ class Compass(Planner):
             market: the pools.
             busy: queries that are spoken for.
             waiting: which of the others are to be asked.
-            look: whether to search further for those that were refused, as many as there are lanes.
+            further: those that were refused and are searched for further.
         """
         bids = []
-        lanes = desk.cluster.profiling.lanes if look else 0
-        passed_over = {*busy, *(() if look else waiting.refused)}
+        passed_over = {*busy, *waiting.refused}.difference(further)
         for query in desk.waiting:
             if query.id in passed_over:
                 continue
-            known = lanes > 0 and query.id in waiting.refused
-            further = known and self._has_seconds_left(desk, query)
-            lanes -= further
-            if further or waiting.due(query):
-                offers = self._offers(desk, market, query, further)
+            if query.id in further or waiting.due(query):
+                offers = self._offers(desk, market, query, query.id in further)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
                 else:
@@ -199,8 +202,17 @@ class Compass(Planner):
         seconds = min(self.improve_s, left_s) if further else 0.0
         return self.search.run(desk, query, market, seconds, improve=True)
 
+    def _to_search_further(self, desk: Desk, waiting: Retries) -> set[int]:
+        """Return refused queries with seconds left, the first that came, one for each lane."""
+        left = (
+            query.id
+            for query in desk.waiting
+            if query.id in waiting.refused and self._has_seconds_left(desk, query)
+        )
+        return set(islice(left, desk.cluster.profiling.lanes))
+
     def _has_seconds_left(self, desk: Desk, query: Query) -> bool:
-        """Tell whether a query that waits may be searched for further, without a search for it."""
+        """Tell whether a query may be searched for further; that begins no search for it."""
         found: Found = desk.recall((FOUND, query.id)) or Found()
         return not found.exhausted and found.spent_s < self.budget_s
 

@@ -266,9 +266,9 @@ def retries(
     known: Refused | None = desk.recall(KEY)
     if known is None:
         return Retries(desk, pause_s)
-    waiting = {query.id: query for query in desk.waiting}
     if desk.trigger != "tick":
         return Retries(desk, pause_s, refused=set(known.asked.tolist()))
+    waiting = {query.id: query for query in desk.waiting}
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
     here = [*waiting, *(query.id for query in desk.searching)]
     still = known.only(np.isin(known.asked, here))

@@ -13,7 +13,7 @@ from evaluation.model_objective import Stay, objective, stays
 from lab.api import Result
 from lab.compose import compose, set_up
 from lab.runner import single_threaded
-from planners import Compass
+from planners import ILP, Compass
 from planners.compass.bounds import CompassSeesTruth, TrueSearch
 from planners.compass.known import Found, Offer
 from planners.compass.pools import Market
@@ -85,7 +85,7 @@ class Worst(Planner):
 
 
 def test_the_model_is_asked_at_moments_of_the_second_half():
-    found = objective(shipped_run("ilp")[1], every_s=10.0)
+    found = objective(shipped_run("ilp")[1], 0.5, every_s=10.0)
     # Five moments from 50 s on; the last query misses the first two of them.
     assert found["optimum"] == pytest.approx(2 + 3 / 5)
     assert found["served"] == found["deployed"] == found["optimum"]
@@ -96,24 +96,28 @@ def test_plans_are_held_against_each_of_the_models():
     """What a model asks for that has stations busy for longer is never easier to keep."""
     _, result = shipped_run("ilp")
     found = near_optimal.objectives(result)
-    assert set(near_optimal.LOADS) == {"model", "busy_model"}
     for model, utilisation in near_optimal.LOADS.items():
-        for key, value in objective(result, utilisation=utilisation).items():
+        for key, value in objective(result, utilisation).items():
             assert found[f"{model}_{key}"] == value
     assert 0.0 < found["busy_model_optimum"] <= found["model_optimum"]
 
 
+def test_the_models_are_those_that_the_ilp_and_compass_plan_by():
+    assert near_optimal.LOADS["model"] == ILP().utilisation
+    assert near_optimal.LOADS["busy_model"] == Compass().search.model.load
+
+
 def test_at_a_station_that_is_busy_for_longer_less_is_in_time():
     _, result = shipped_run("ilp")
-    served = [objective(result, 10.0, utilisation)["optimum"] for utilisation in (0.0, 0.5, 0.79)]
+    served = [objective(result, utilisation, 10.0)["optimum"] for utilisation in (0.0, 0.5, 0.79)]
     assert served == sorted(served, reverse=True)
-    late = objective(result, 10.0, 0.999)
+    late = objective(result, 0.999, 10.0)
     assert late["served"] < late["deployed"]
 
 
 def test_plans_that_are_late_by_the_truth_are_worth_nothing():
     _, result = made(Worst(), FEW)
-    found = objective(result, every_s=10.0)
+    found = objective(result, 0.5, every_s=10.0)
     assert found["deployed"] > 0.0
     assert found["served"] == 0.0
     assert found["optimum"] == pytest.approx(2 + 3 / 5)
@@ -216,7 +220,7 @@ def test_what_is_true_is_not_profiled_any_further():
 
 @pytest.mark.parametrize("name", MIDDLE)
 def test_what_sees_the_truth_deploys_no_plan_that_the_model_finds_wanting(name: str):
-    found = objective(shipped_run(name)[1], every_s=20.0)
+    found = objective(shipped_run(name)[1], 0.5, every_s=20.0)
     assert found["served"] == found["deployed"] > 0
 
 
