@@ -5,6 +5,7 @@ Results are kept for the page, unless sizes were cut down or planners chosen.
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation import page, store
@@ -22,7 +23,11 @@ def main(arguments: list[str]) -> int:
         "name", type=_name, help=f"an experiment, all of them, or the page: {', '.join(NAMES)}"
     )
     parser.add_argument(
-        "--seeds", type=_count, default=10, metavar="N", help="how many seeds: 0, 1, ..., N - 1"
+        "--seeds",
+        type=_seeds,
+        default="10",
+        metavar="N",
+        help="how many seeds, 0, 1, ..., N - 1; or which, such as 0-9,100-119",
     )
     parser.add_argument(
         "--jobs", type=_count, default=2, metavar="N", help="how many runs at the same time"
@@ -44,18 +49,18 @@ def main(arguments: list[str]) -> int:
         page.PAGE.write_text(page.page(), encoding="utf-8")
         print(page.PAGE)
         return 0
+    told, seeds = options.seeds
     for name in EXPERIMENTS if options.name == "all" else [options.name]:
         try:
-            jobs = EXPERIMENTS[name].jobs(range(options.seeds), options.quick, options.planners)
+            jobs = EXPERIMENTS[name].jobs(seeds, options.quick, options.planners)
         except InputError as error:
             print(f"evaluation: {error}", file=sys.stderr)
             return 2
         rows = make(jobs, options.jobs, options.cache)
         core_s = round(sum(row["run_core_s"] for row in rows), 1)
         command = f"python -m evaluation {name}"
-        command += f" --seeds {options.seeds}" if options.seeds != 10 else ""
-        seeds = len({job.seed for job in jobs})
-        about = store.About(command, seeds, core_s, len(rows))
+        command += f" --seeds {told}" if told != parser.get_default("seeds") else ""
+        about = store.About(command, len({job.seed for job in jobs}), core_s, len(rows))
         if not options.quick and not options.planners:
             print(store.write(name, about, rows))
         print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")
@@ -67,6 +72,24 @@ def _name(text: str) -> str:
     if text not in NAMES:
         raise ArgumentTypeError(f"{text}: there is no such experiment; {choices(text, NAMES)}")
     return text
+
+
+def _seeds(text: str) -> tuple[str, Sequence[int]]:
+    """Return how seeds were told, and which they are."""
+    if text.isdecimal():
+        return text, range(_count(text))
+    try:
+        parts = [part.partition("-") for part in text.split(",")]
+        ranges = [range(int(first), int(last or first) + 1) for first, _, last in parts]
+    except ValueError:
+        ranges = []
+    seeds = [seed for each in ranges for seed in each]
+    if not all(ranges) or not seeds or len(set(seeds)) < len(seeds):
+        raise ArgumentTypeError(
+            f"{text}: must be a whole number of 1 or more, which says how many, or say which, "
+            "each once and in order, such as 0-9,100-119"
+        )
+    return text, seeds
 
 
 def _count(text: str) -> int:

@@ -79,8 +79,8 @@ def _experiments() -> Iterator[str]:
     yield ""
     yield (
         "From a checkout: `python -m evaluation NAME`, or `all`; `--seeds` and `--jobs` say how "
-        "many, `--quick` tries one out in a minute or so without a result for this page, and "
-        "`--planners` compares others. What was run already is not run again."
+        "many (seeds also which), `--quick` tries one out in a minute or so without a result for "
+        "this page, and `--planners` compares others. What was run already is not run again."
     )
     yield ""
     first = (str(experiment.__doc__).splitlines()[0] for experiment in EXPERIMENTS.values())

@@ -17,7 +17,7 @@ class About:
 
     Args:
         command: the command.
-        seeds: number of seeds, from 0 up.
+        seeds: number of seeds.
         core_s: seconds of cores that its runs took, all together.
         runs: how many there were.
     """

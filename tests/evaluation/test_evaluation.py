@@ -161,11 +161,21 @@ def test_the_page_follows_from_the_stored_results() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 
+SEEDS_SAID = (
+    "must be a whole number of 1 or more, which says how many, or say which, each once and in "
+    "order, such as 0-9,100-119"
+)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["near_optima"], "the nearest is 'near_optimal'"),
+        (["headline", "--jobs", "0"], "0: must be a whole number of 1 or more"),
         (["headline", "--seeds", "0"], "0: must be a whole number of 1 or more"),
+        (["headline", "--seeds", "ten"], f"ten: {SEEDS_SAID}"),
+        (["headline", "--seeds", "0-3,2"], f"0-3,2: {SEEDS_SAID}"),
+        (["headline", "--seeds", "5-3,8"], f"5-3,8: {SEEDS_SAID}"),
     ],
 )
 def test_bad_words_are_told_in_one_sentence(words, said, capsys):
@@ -173,6 +183,23 @@ def test_bad_words_are_told_in_one_sentence(words, said, capsys):
         main(words)
     assert left.value.code == 2
     assert capsys.readouterr().err.endswith(f"{said}\n")
+
+
+class StoppedError(Exception):
+    """In place of runs."""
+
+
+@pytest.mark.parametrize(
+    ("told", "seeds"), [("3", {0, 1, 2}), ("0-1,7-8", {0, 1, 7, 8}), ("4,6", {4, 6})]
+)
+def test_seeds_are_told_by_how_many_or_which(told, seeds, monkeypatch):
+    def make(jobs, *_):
+        assert {job.seed for job in jobs} == seeds
+        raise StoppedError
+
+    monkeypatch.setattr("evaluation.__main__.make", make)
+    with pytest.raises(StoppedError):
+        main(["surrogates", "--seeds", told])
 
 
 def test_an_unknown_planner_is_told_with_the_nearest_name(capsys):
