@@ -9,7 +9,7 @@ from planners.compass.known import Found, Offer
 from planners.compass.orders import order, orders_of
 from planners.compass.pools import Market, Pools, Standing, takes_of
 from planners.compass.refused import Retries, remember_refused, retries
-from planners.compass.regroup import Regrouped
+from planners.compass.regrouped import REGROUPED, to_order, under_way
 from planners.compass.runtime import Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
@@ -25,8 +25,6 @@ LOOKED = "compass looked"
 
 LIKELY = 0.25
 """Probability from which on a plan beyond the headroom is worth some room."""
-
-REGROUPED = "compass regrouped"
 
 
 class Compass(Planner):
@@ -112,7 +110,7 @@ class Compass(Planner):
         if desk.trigger == "departure":
             return  # Nothing is free yet: machines are drained by one of the next ticks.
         look = desk.trigger == "tick" and self._look_due(desk)
-        if not look and not desk.waiting and self._under_way(desk) is None:
+        if not look and not desk.waiting and under_way(desk) is None:
             return
         market = self._market(desk)
         busy, held_up = self._carry_out(desk, market)
@@ -273,15 +271,17 @@ class Compass(Planner):
         Returns:
             The queries that it is about, and whether some of them wait for room.
         """
-        last = self._under_way(desk)
+        last = under_way(desk)
         if last is None:
             return set(), False
-        bids = self._to_do(desk, last)
-        fitting = desk.fits_all([(bid.query, bid.plans[0]) for bid in bids])
-        for bid, fits in zip(bids, fitting, strict=True):
+        missing = to_order(desk, last, self.search.model.choices)
+        fitting = desk.fits_all([(query, plan) for query, _, plan in missing])
+        unplaced = set()
+        for (query, offer, plan), fits in zip(missing, fitting, strict=True):
             if fits:
-                self._deploy(desk, market, Award(bid, 0))
-        unplaced = {bid.query.id for bid, fits in zip(bids, fitting, strict=True) if not fits}
+                self._deploy(desk, market, Award(Bid(query, [offer], [plan]), 0))
+            else:
+                unplaced.add(query.id)
         if unplaced & ({query.id for query in desk.waiting} | last.wanting):
             leaving = {query for query, offer in last.offers.items() if offer is None}
             for query in desk.running:
@@ -289,42 +289,9 @@ class Compass(Planner):
                     desk.release(query)
                 if query.id in leaving:
                     give_up(desk, query)
-        under_way = {query.id for query in desk.searching} | set(orders_of(desk))
-        return {bid.query.id for bid in bids} | (under_way & set(last.offers)), bool(unplaced)
-
-    def _under_way(self, desk: Desk) -> Regrouped | None:
-        """Return the last regrouping, as long as it is tried to carry it out.
-
-        For as long as machines may take to be drained.
-        """
-        last: Regrouped | None = desk.recall(REGROUPED)
-        if last is None or not last.offers:
-            return None
-        return last if desk.now_s <= last.since_s + desk.cluster.drain_timeout_s else None
-
-    def _to_do(self, desk: Desk, last: Regrouped) -> list[Bid]:
-        """Return what of a regrouping is still to be ordered, those that wait first.
-
-        Queries that got what they were to get, gave way for good, or departed, are struck from the
-        record.
-        """
-        left = dict(last.offers)
-        bids = []
-        orders = orders_of(desk)
-        here = {query.id for query in (*desk.waiting, *desk.running, *desk.searching)}
-        gave_way = {query.id for query in desk.waiting if left.get(query.id) is None}
-        for query in (*desk.waiting, *desk.running):
-            offer = left.get(query.id)
-            if offer is not None:
-                bid = self._bid(desk, query, [offer])
-                if desk.plan_of(query) == bid.plans[0]:
-                    del left[query.id]
-                elif query.id not in orders or orders[query.id].plan != bid.plans[0]:
-                    bids.append(bid)
-        left = {query: offer for query, offer in left.items() if query in here - gave_way}
-        if len(left) < len(last.offers):
-            desk.remember(REGROUPED, replace(last, offers=left))
-        return bids
+        ordered = {query.id for query in desk.searching} | set(orders_of(desk))
+        busy = {query.id for query, _, _ in missing} | (ordered & set(last.offers))
+        return busy, bool(unplaced)
 
     def _rebalance(self, desk: Desk, market: Market, busy: Collection[int]) -> set[int]:
         """Move queries that cost more than they are worth, or let them go; return them.

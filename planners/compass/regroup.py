@@ -8,7 +8,7 @@ of it yet, and only what is then believed to do for them counts.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from planners.compass.known import Offer
 from planners.compass.orders import orders_of
 from planners.compass.pools import Fleet, Market
+from planners.compass.regrouped import Regrouped
 from planners.compass.search import OFFERS, Search
 from planners.compass.station_table import StationTable
 from scenarios.queries import Query
@@ -29,21 +30,6 @@ LAST = "compass last regrouping"
 
 LEAST_HOPE = 0.05
 """Probability from which on a configuration that was not profiled for a query is worth a try."""
-
-
-@dataclass(frozen=True)
-class Regrouped:
-    """What queries are to be served by.
-
-    Args:
-        since_s: when this was found.
-        offers: the plan of each query that is to get another, by id; None for who is to go.
-        wanting: ids of those that were not served well.
-    """
-
-    since_s: float
-    offers: Mapping[int, Offer | None]
-    wanting: frozenset[int]
 
 
 class Regrouping(ABC):

@@ -9,7 +9,8 @@ from worlds import run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.pools import Fleet
-from planners.compass.regroup import Regrouped, Regrouping, ShareStations, StayAsTheyAre
+from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
+from planners.compass.regrouped import Regrouped
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch
