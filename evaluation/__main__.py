@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
+from re import fullmatch
 
 from evaluation import page, store
 from evaluation.grid import CACHE, make
@@ -78,13 +79,10 @@ def _seeds(text: str) -> tuple[str, Sequence[int]]:
     """Return how seeds were told, and which they are."""
     if text.isdecimal():
         return text, range(_count(text))
-    try:
-        parts = [part.partition("-") for part in text.split(",")]
-        ranges = [range(int(first), int(last or first) + 1) for first, _, last in parts]
-    except ValueError:
-        ranges = []
+    parts = [fullmatch(r"(\d+)(?:-(\d+))?", part) for part in text.split(",")]
+    ranges = [range(int(one[1]), int(one[2] or one[1]) + 1) if one else range(0) for one in parts]
     seeds = [seed for each in ranges for seed in each]
-    if not all(ranges) or not seeds or len(set(seeds)) < len(seeds):
+    if not all(ranges) or seeds != sorted(set(seeds)):
         raise ArgumentTypeError(
             f"{text}: must be a whole number of 1 or more, which says how many, or say which, "
             "each once and in order, such as 0-9,100-119"

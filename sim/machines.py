@@ -225,11 +225,12 @@ class Machines:
 
     def _take(self, node: str, need: Need) -> tuple[Slot, Callable[[], None]] | None:
         """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
-        pool = [machine for machine in self.pools[node] if machine.may_take(need)]
-        for machine in sorted(pool, key=lambda machine: not machine.rented):  # stable
-            taken = machine.take(need)
-            if taken is not None:
-                return taken
+        for rented in (True, False):
+            for machine in self.pools[node]:
+                if machine.may_take(need) and machine.rented == rented:
+                    taken = machine.take(need)
+                    if taken is not None:
+                        return taken
         return None
 
     def sharing(self) -> Iterator[Instance]:

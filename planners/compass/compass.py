@@ -58,10 +58,11 @@ class Compass(Planner):
             exceed it. Confirming what is in force counts towards it, but ends only when it can
             tell; while a query that runs is not believed to be served well, it is searched for
             beyond it, ``improve_s`` at a look, as long as that promises anything. Audits come on
-            top; see `Watch`.
+            top, see `Watch`, and so does what a regrouping has profiled, see `ShareStations`.
         improve_s: planning seconds that a search in the background may take at a look; its last
             profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
-            new queries for so long.
+            new queries for so long. At 0 nothing is done in the background: plans in force are not
+            confirmed either, nor are queries searched for further that were refused.
         pause_s: how long a query is left alone for which nothing was found that might do, or that
             gave way to others.
         watch_every_s: time between two looks at what is deployed.
@@ -376,7 +377,7 @@ class Compass(Planner):
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
         most = self.scheduler.most(offer)
-        reason = "no machine has room for any of its plans"
+        reason = "no machine has room for any plan that it could pay for"
         if price > most:
             reason = f"its price of {price:.3g} is above {most:.3g}, what serving it is worth"
         desk.offer(

@@ -177,7 +177,9 @@ class Watch(Runtime):
         took_s = left_s - desk.remaining(query)
         next_s = desk.now_s + max(self.audit_every_s, took_s / self.audit_share)
         before = audits.parts if audits.configuration == configuration else ()
-        parts = (*before, Sums.of(estimate.measurement.accuracy))[-TESTED[-1] :]
+        # Where the budget does not pay for one item, nothing is learned.
+        new = [Sums.of(estimate.measurement.accuracy)] if estimate.count else []
+        parts = (*before, *new)[-TESTED[-1] :]
         audits = Audits(configuration, next_s, parts)
         found: Found = desk.recall((FOUND, query.id)) or Found()
         alarm = self._alarming(desk, query, audits, floor, found.shown.get(configuration))

@@ -176,6 +176,9 @@ SEEDS_SAID = (
         (["headline", "--seeds", "ten"], f"ten: {SEEDS_SAID}"),
         (["headline", "--seeds", "0-3,2"], f"0-3,2: {SEEDS_SAID}"),
         (["headline", "--seeds", "5-3,8"], f"5-3,8: {SEEDS_SAID}"),
+        (["headline", "--seeds", "8,5"], f"8,5: {SEEDS_SAID}"),
+        (["headline", "--seeds", "7-"], f"7-: {SEEDS_SAID}"),
+        (["headline", "--seeds", "1-2-3"], f"1-2-3: {SEEDS_SAID}"),
     ],
 )
 def test_bad_words_are_told_in_one_sentence(words, said, capsys):

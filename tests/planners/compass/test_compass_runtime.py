@@ -15,6 +15,7 @@ from planners.compass.runtime import NoRuntime, Watch
 from planners.compass.search import FOUND, CmboSearch, RandomSearch
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
+from sim import Desk
 
 COLD = WarmStart(histories=0, ahead=0)
 TRUSTING = PlanningModel(device_spread=0.0)
@@ -218,6 +219,11 @@ class TestAccuracy:
             assert made.alarms == []
             assert made.moved == set()
             assert made.tables["profiling"]["at_s"].max() < 20.0
+
+    def test_an_audit_that_no_budget_pays_for_tells_nothing(self, monkeypatch):
+        audit = Desk.audit
+        monkeypatch.setattr(Desk, "audit", lambda desk, query, _: audit(desk, query, 0))
+        assert self.made(Noted(audit_every_s=20.0)).alarms == []
 
     def test_audits_come_as_often_as_told_and_are_charged(self):
         made = self.made(Noted(audit_every_s=50.0, audit_samples=8), factor=0.05)
