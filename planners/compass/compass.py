@@ -117,9 +117,9 @@ class Compass(Planner):
         busy, held_up = self._carry_out(desk, market)
         if held_up and desk.trigger == "tick" and not look:
             return  # What becomes free is for those that move.
-        waiting = retries(desk, market, self.pause_s, self.search.model.waste, busy)
-        further = self._to_search_further(desk, waiting) if look else ()
-        served = self._serve(desk, market, busy, waiting, further)
+        asking = retries(desk, market, self.pause_s, self.search.model.waste, busy)
+        further = self._to_search_further(desk, asking) if look else ()
+        served = self._serve(desk, market, busy, asking, further)
         if look:
             desk.remember(LOOKED, desk.now_s)
             drifted, stuck = self._replan_drifted(desk, market, busy)
@@ -128,7 +128,7 @@ class Compass(Planner):
                 busy |= self._regroup(desk, market, self._wanting(desk, busy | served))
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market, busy)
-            self._improve(desk, market, busy, waiting)
+            self._improve(desk, market, busy, asking)
 
     def _look_due(self, desk: Desk) -> bool:
         """Tell whether a tick is the first of its period of ``watch_every_s`` with any queries."""
@@ -150,7 +150,7 @@ class Compass(Planner):
         desk: Desk,
         market: Market,
         busy: Collection[int],
-        waiting: Retries,
+        asking: Retries,
         further: Collection[int],
     ) -> set[int]:
         """Give waiting queries what they can pay for; return those that got something.
@@ -159,15 +159,15 @@ class Compass(Planner):
             desk: the desk.
             market: the pools.
             busy: queries that are spoken for.
-            waiting: which of the others are to be asked.
+            asking: which of the others are to be asked.
             further: those that were refused and are searched for further.
         """
         bids = []
-        passed_over = {*busy, *waiting.refused}.difference(further)
+        passed_over = {*busy, *asking.refused}.difference(further)
         for query in desk.waiting:
             if query.id in passed_over:
                 continue
-            if query.id in further or waiting.due(query):
+            if query.id in further or asking.due(query):
                 offers = self._offers(desk, market, query, query.id in further)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
@@ -201,12 +201,12 @@ class Compass(Planner):
         seconds = min(self.improve_s, left_s) if further else 0.0
         return self.search.run(desk, query, market, seconds, improve=True)
 
-    def _to_search_further(self, desk: Desk, waiting: Retries) -> set[int]:
+    def _to_search_further(self, desk: Desk, asking: Retries) -> set[int]:
         """Return refused queries with seconds left, the first that came, one for each lane."""
         left = (
             query.id
             for query in desk.waiting
-            if query.id in waiting.refused and self._has_seconds_left(desk, query)
+            if query.id in asking.refused and self._has_seconds_left(desk, query)
         )
         return set(islice(left, desk.cluster.profiling.lanes))
 
@@ -314,16 +314,16 @@ class Compass(Planner):
                 give_up(desk, query)
         return touched
 
-    def _improve(self, desk: Desk, market: Market, busy: set[int], waiting: Retries) -> None:
+    def _improve(self, desk: Desk, market: Market, busy: set[int], asking: Retries) -> None:
         """Confirm plans in force and search on in the background; move queries that gain.
 
         Searched for are those that still have a budget, and those that are not believed to be
         served well, until nothing promises more.
         """
         lanes = desk.cluster.profiling.lanes
-        asked = {*busy, *waiting.hopeful}
+        asked = {*busy, *asking.hopeful}
         new = (query for query in desk.waiting if query.id not in asked)
-        if not self.improve_s or any(map(waiting.due, new)):
+        if not self.improve_s or any(map(asking.due, new)):
             return
         for query in desk.running:
             if lanes == 0:
