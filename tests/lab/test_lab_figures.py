@@ -6,6 +6,7 @@ from math import inf
 import numpy as np
 import polars as pl
 import pytest
+from rows_by_hand import window
 
 from lab import figure_data, figure_style, figures
 from lab.figures import draw_comparison, draw_run
@@ -23,34 +24,19 @@ def write(directory, table, rows, part=0):
     )
 
 
-def window(query, index, **values):
-    row = {
-        "query": query,
-        "tier": "standard",
-        "window": index,
-        "start_s": 60.0 * index,
-        "end_s": 60.0 * (index + 1),
-        "active_s": 60.0,
-        "deployed_s": 60.0,
-        "met": True,
-        "repeated": False,
-        "final": True,
-        "requests": 20,
-        "completed": 20,
-        "latency_p95_s": 1.0,
-        "slo_latency_s": 2.0,
-        "cost_usd": 0.5,
-    }
-    return row | values
+def window_of(query, index, **values):
+    return window(index, query=query, **{"requests": 20, "completed": 20, "cost_usd": 0.5} | values)
 
 
 @pytest.fixture
 def run(tmp_path):
     """A run of two queries, with a window without any and a last one cut by the horizon."""
     directory = tmp_path / "A"
-    write(directory, "windows", [window(0, 0), window(1, 0, met=False, completed=60)])
+    write(directory, "windows", [window_of(0, 0), window_of(1, 0, met=False, completed=60)])
     cut = {"final": False, "active_s": 30.0, "deployed_s": 15.0, "latency_p95_s": inf}
-    write(directory, "windows", [window(0, 2, **cut), window(1, 2, **cut, tier="gold")], part=1)
+    write(
+        directory, "windows", [window_of(0, 2, **cut), window_of(1, 2, **cut, tier="gold")], part=1
+    )
     write(
         directory,
         "queries",
@@ -99,8 +85,8 @@ def test_latency_parts_are_weighted_by_requests_in_order_of_the_pipeline(run):
 
 
 def test_infinite_latency_stays_and_idle_windows_do_not(run):
-    write(run, "windows", [window(0, 1, repeated=True, latency_p95_s=inf)], part=2)
-    write(run, "windows", [window(0, 1, slo_latency_s=None)], part=3)
+    write(run, "windows", [window_of(0, 1, repeated=True, latency_p95_s=inf)], part=2)
+    write(run, "windows", [window_of(0, 1, slo_latency_s=None)], part=3)
     ratios = figure_data.latency_ratios({"A": run})
     assert ratios["standard"].tolist() == [0.5, 0.5, inf]
     assert ratios["gold"].tolist() == [inf]
@@ -144,7 +130,7 @@ def test_a_single_query(tmp_path, response_s):
     row = {"query": 0, "response_time_s": response_s, "censored_after_s": censored_s}
     write(tmp_path / "A", "queries", [row | {"departure_s": 9.0}])
     never = {"met": False, "latency_p95_s": inf, "completed": 0, "cost_usd": 0.0}
-    write(tmp_path / "A", "windows", [window(0, 0, **never)])
+    write(tmp_path / "A", "windows", [window_of(0, 0, **never)])
     assert len(draw_comparison(tmp_path, ["A"])) == 5
 
 
