@@ -152,6 +152,15 @@ class Desk:
         self._called()
         return MappingProxyType(self._office.board.plans)
 
+    @property
+    def coming(self) -> Mapping[int, Plan]:
+        """The plans whose models are being loaded, to replace those in force, by query's id.
+
+        Their machines hold room for them already.
+        """
+        self._called()
+        return MappingProxyType(self._office.board.coming)
+
     def plan_of(self, query: Query) -> Plan | None:
         """Return the plan that serves a query, or that is on its way to."""
         self._called()
@@ -491,7 +500,11 @@ class Desk:
         self._search(query).charge("fits", CHARGES_S["fits"])
         return self._fit_together([self._figures(query, plan)])[0]
 
-    def fits_all(self, orders: Sequence[tuple[Query, Plan]]) -> list[bool]:
+    def fits_all(
+        self,
+        orders: Sequence[tuple[Query, Plan]],
+        beside: Sequence[tuple[Query, Plan]] = (),
+    ) -> list[bool]:
         """Tell which plans the cluster could deploy now, one after the other.
 
         Each that fits holds what it got while the next is tried; none is deployed. What a plan
@@ -499,15 +512,18 @@ class Desk:
 
         Args:
             orders: queries and plans, in the order in which they would be deployed.
+            beside: orders that were given and hold no room yet: of this call, or of searches under
+                way. They come first, and nothing is charged for them.
 
         Returns:
-            For each whether it fits.
+            For each of ``orders`` whether it fits.
         """
-        figures = []
+        self._called()
+        figures = [self._figures(query, plan) for query, plan in beside]
         for query, plan in orders:
             self._search(query).charge("fits", CHARGES_S["fits"])
             figures.append(self._figures(query, plan))
-        return list(self._fit_together(figures))
+        return self._fit_together(figures)[len(beside) :]
 
     def _fit_together(self, figures: Sequence[PlanFigures]) -> list[bool]:
         """Tell which plans fit, one after the other; the world stands still during a call."""

@@ -91,12 +91,14 @@ class QueryBoard:
     Attributes:
         living: states by id.
         plans: the plan of each living query that has one, by id.
+        coming: the plan that is to replace the one in force, of each that has one, by id.
         departed: the last queries that have left.
     """
 
     def __init__(self) -> None:
         self.living: dict[int, QueryState] = {}
         self.plans: dict[int, Plan] = {}
+        self.coming: dict[int, Plan] = {}
         self.departed: deque[Query] = deque(maxlen=1000)
         self._arrived = 0
         self._places: dict[int, tuple[int, _Line]] = {}
@@ -118,6 +120,7 @@ class QueryBoard:
         number, line = self._places.pop(query)
         line.remove(number)
         self.plans.pop(query, None)
+        self.coming.pop(query, None)
         state.departed = True
         self.departed.append(state.query)
         return state
@@ -131,6 +134,10 @@ class QueryBoard:
         else:
             self.plans[query] = plan
             place = self._running
+        if state.in_force is None or state.coming is None:
+            self.coming.pop(query, None)
+        else:
+            self.coming[query] = state.coming.plan
         if state.searching:
             place = self._searching
         number, before = self._places[query]

@@ -6,7 +6,7 @@ from itertools import islice
 
 from planners.compass.fleet import fleet_of
 from planners.compass.known import Found, Offer
-from planners.compass.orders import order, orders_of
+from planners.compass.orders import fit, order, orders_of
 from planners.compass.pools import Market, Pools, Standing, takes_of
 from planners.compass.refused import Retries, remember_refused, retries
 from planners.compass.regrouped import REGROUPED, to_order, under_way
@@ -15,10 +15,10 @@ from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
 from planners.retries import give_up
 from scenarios.queries import Query
-from sim import Desk, Planner
+from sim import Desk, Plan, Planner
 
-STUCK = "compass stuck"
-"""Whether a running query is not served well, and found no room for a plan that would do."""
+POOR = "compass poor"
+"""The plan by which a query, when it was last looked at, was not believed to be served well."""
 
 LOOKED = "compass looked"
 """When deployments were last looked after."""
@@ -56,9 +56,10 @@ class Compass(Planner):
         runtime: how deployments are watched.
         budget_s: planning seconds of the searches for a query before drift; a last profiling may
             exceed it. Confirming what is in force counts towards it, but ends only when it can
-            tell; while a query that runs is not believed to be served well, it is searched for
-            beyond it, ``improve_s`` at a look, as long as that promises anything. Audits come on
-            top, see `Watch`, and so does what a regrouping has profiled, see `ShareStations`.
+            tell; while a query that runs is not believed to be served well, and nothing is known
+            that would do, it is searched for beyond it, ``improve_s`` at a look, as long as that
+            promises anything. Audits come on top, see `Watch`, and so does what a regrouping has
+            profiled, see `ShareStations`.
         improve_s: planning seconds that a search in the background may take at a look; its last
             profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
             new queries for so long. At 0 nothing is done in the background: plans in force are not
@@ -119,13 +120,14 @@ class Compass(Planner):
             return  # What becomes free is for those that move.
         asking = retries(desk, market, self.pause_s, self.search.model.waste, busy)
         further = self._to_search_further(desk, asking) if look else ()
-        served = self._serve(desk, market, busy, asking, further)
+        self._serve(desk, market, busy, asking, further)
         if look:
             desk.remember(LOOKED, desk.now_s)
+            busy |= set(orders_of(desk))
             drifted, stuck = self._replan_drifted(desk, market, busy)
             busy |= drifted
             if self.scheduler.regrouping.due(desk):
-                busy |= self._regroup(desk, market, self._wanting(desk, busy | served))
+                busy |= self._regroup(desk, market, self._wanting(desk, busy))
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market, busy)
             self._improve(desk, market, busy, asking)
@@ -152,8 +154,8 @@ class Compass(Planner):
         busy: Collection[int],
         asking: Retries,
         further: Collection[int],
-    ) -> set[int]:
-        """Give waiting queries what they can pay for; return those that got something.
+    ) -> None:
+        """Give waiting queries what they can pay for.
 
         Args:
             desk: the desk.
@@ -182,7 +184,6 @@ class Compass(Planner):
             self._refuse(desk, market, bid)
             give_up(desk, bid.query)
         remember_refused(desk, refused, self.scheduler.most)
-        return served
 
     def _offers(self, desk: Desk, market: Market, query: Query, further: bool) -> Sequence[Offer]:
         """Return what was found for a query; search for a plan that may do if there was none.
@@ -223,7 +224,8 @@ class Compass(Planner):
         """Plan anew what has drifted, each query alone.
 
         Returns:
-            The queries that were searched for, and whether one found a plan but no room for it.
+            The queries that were searched for, and whether one that is not served well found a plan
+            that would do, but no room for it.
         """
         stuck = False
         drifted = [query for query in self.runtime.drifted(desk) if query.id not in busy]
@@ -232,22 +234,22 @@ class Compass(Planner):
             offers: Sequence[Offer] = self.search.run(
                 desk, query, market, self.budget_s, improve=False
             )
+            now = self._now(desk, market, query)
+            served = self._note_service(desk, query, now)
             if not found.shown:  # Its content has changed; what serves it may still do.
-                now = self._now(desk, market, query)
                 offers = self.scheduler.better(market, query, offers, now)
-            if offers and offers[0].feasible and not self._move(desk, market, query, offers):
-                desk.remember((STUCK, query.id), True)
-                stuck = True
+            if offers and offers[0].feasible:
+                stuck |= not self._move(desk, market, query, offers) and not served
         return {query.id for query in drifted}, stuck
 
     # All queries together
 
     def _wanting(self, desk: Desk, busy: Collection[int]) -> list[Query]:
-        """Return queries for which plans are known, but no room: waiting ones, and stuck ones."""
+        """Return queries for which plans are known, but no room; some wait, some run poorly."""
         found = []
         for query in (*desk.waiting, *desk.running):
             waits = desk.plan_of(query) is None
-            if query.id not in busy and (waits or desk.recall((STUCK, query.id))):
+            if query.id not in busy and (waits or self._poor(desk, query)):
                 offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
                 if offers and (offers[0].feasible or offers[0].probability >= LIKELY):
                     found.append(query)
@@ -276,7 +278,9 @@ class Compass(Planner):
         if last is None:
             return set(), False
         missing = to_order(desk, last, self.search.model.choices)
-        fitting = desk.fits_all([(query, plan) for query, _, plan in missing])
+        fitting = fit(desk, [(query, plan) for query, _, plan in missing])
+        to_go = {query for query, offer in last.offers.items() if offer is None}
+        leaving = to_go.intersection(query.id for query in desk.running)
         unplaced = set()
         for (query, offer, plan), fits in zip(missing, fitting, strict=True):
             if fits:
@@ -284,14 +288,13 @@ class Compass(Planner):
             else:
                 unplaced.add(query.id)
         if unplaced & ({query.id for query in desk.waiting} | last.wanting):
-            leaving = {query for query, offer in last.offers.items() if offer is None}
             for query in desk.running:
                 if query.id in unplaced | leaving:
                     desk.release(query)
                 if query.id in leaving:
                     give_up(desk, query)
         ordered = {query.id for query in desk.searching} | set(orders_of(desk))
-        busy = {query.id for query, _, _ in missing} | (ordered & set(last.offers))
+        busy = {query.id for query, _, _ in missing} | leaving | (ordered & set(last.offers))
         return busy, bool(unplaced)
 
     def _rebalance(self, desk: Desk, market: Market, busy: Collection[int]) -> set[int]:
@@ -318,7 +321,7 @@ class Compass(Planner):
         """Confirm plans in force and search on in the background; move queries that gain.
 
         Searched for are those that still have a budget, and those that are not believed to be
-        served well, until nothing promises more.
+        served well, until a plan is known that would do, or nothing promises more.
         """
         lanes = desk.cluster.profiling.lanes
         asked = {*busy, *asking.hopeful}
@@ -332,23 +335,39 @@ class Compass(Planner):
             known = serving(desk, query)
             if query.id in busy or found is None or known is None:
                 continue
-            stuck = bool(desk.recall((STUCK, query.id)))
+            poor = self._poor(desk, query)
             index = known.plan.configuration.index
             confirmed = index in found.shown and self.search.confirm(desk, query, index)
             spent = found.exhausted or found.spent_s >= self.budget_s
-            if spent and not confirmed and not stuck:
+            if spent and not confirmed and not poor:
                 continue
             now = self.search.judge(desk, query, market, known.number)
-            served = now is None or now.feasible
+            served = self._note_service(desk, query, now)
             found = desk.recall((FOUND, query.id), query) or found
             left_s = max(0.0, self.budget_s - found.spent_s) if served else self.budget_s
             seconds = 0.0 if found.exhausted else min(left_s, self.improve_s)
-            lanes -= bool(confirmed or seconds)
             offers = self.search.run(desk, query, market, seconds, improve=served)
-            better = self.scheduler.better(market, query, offers, now)
-            moved = self._move(desk, market, query, better)
-            if stuck != (not served and not moved):
-                desk.remember((STUCK, query.id), not stuck)
+            after: Found = desk.recall((FOUND, query.id), query) or found
+            lanes -= confirmed or len(after.shown) > len(found.shown)
+            self._move(desk, market, query, self.scheduler.better(market, query, offers, now))
+
+    def _poor(self, desk: Desk, query: Query) -> bool:
+        """Tell whether the plan in force was not believed to serve a query well."""
+        poor: Plan | None = desk.recall((POOR, query.id))
+        return poor is not None and poor == desk.plan_of(query)
+
+    def _note_service(self, desk: Desk, query: Query, now: Offer | None) -> bool:
+        """Remember whether a running query is believed to be served well, and tell.
+
+        Args:
+            desk: the desk.
+            query: the query.
+            now: what is believed of the plan in force; None if nothing is.
+        """
+        served = now is None or now.feasible
+        if served == self._poor(desk, query):
+            desk.remember((POOR, query.id), None if served else desk.plan_of(query))
+        return served
 
     def _move(self, desk: Desk, market: Market, query: Query, offers: Sequence[Offer]) -> bool:
         """Move a running query to the first of some plans that fits beside its own; tell if so."""

@@ -1,22 +1,25 @@
-"""Orders: plans that were ordered and are not in force yet, which the desk does not show."""
+"""Orders: plans that were ordered and are not in force yet.
 
-from collections.abc import Mapping
+Until a query's search is over, its order holds no room, and the desk does not know of it: who asks
+what fits has to ask beside what was promised.
+"""
+
+from collections.abc import Mapping, Sequence
 
 from planners.compass.runtime import IN_FORCE, InForce
 from scenarios.queries import Query
-from sim import Desk
+from sim import Desk, Plan
 
 DUE = "compass order due"
 """When the last order of a query that was carried out was made, in seconds."""
 
-LOADING_S = 15.0
-"""How long a running query's order counts after it was made: its models may be loading. Whether it
-was refused, nobody says."""
+PROMISED = "compass promised"
 
 
 def order(desk: Desk, query: Query, record: InForce) -> None:
     """Order a plan for a query, and remember what is predicted of it."""
     desk.deploy(query, record.plan)
+    _promised(desk)[query.id] = query, record
     desk.remember((IN_FORCE, query.id), record)
     # Others see it when the search's clock is reached, which is when the order is carried out.
     desk.remember((DUE, query.id), record.since_s, query)
@@ -28,17 +31,42 @@ def orders_of(desk: Desk) -> Mapping[int, InForce]:
     Those of this call and of searches under way, which will take their room before anything that is
     ordered from now on; and those of running queries whose models are being loaded.
     """
-    searching = {query.id for query in desk.searching}
-    found = {}
-    for query in (*desk.waiting, *desk.running, *desk.searching):
-        last: InForce | None = desk.recall((IN_FORCE, query.id))
-        now = desk.plan_of(query)
-        if last is None or last.plan == now:
-            continue
-        if desk.recall((DUE, query.id)) != last.since_s:
-            under_way = query.id in searching or last.since_s == desk.now_s
-        else:
-            under_way = now is not None and desk.now_s < last.since_s + LOADING_S
-        if under_way:
-            found[query.id] = last
+    found = {number: record for number, (_, record) in _promised(desk).items()}
+    for number, plan in desk.coming.items():
+        last: InForce | None = desk.recall((IN_FORCE, number))
+        if number not in found and last is not None and last.plan == plan:
+            found[number] = last
     return found
+
+
+def fit(
+    desk: Desk,
+    wanted: Sequence[tuple[Query, Plan]],
+    taken: Sequence[tuple[Query, Plan]] = (),
+) -> list[bool]:
+    """Tell which plans fit, one after the other, beside what was ordered and holds no room yet.
+
+    Args:
+        desk: the desk.
+        wanted: queries and plans.
+        taken: others that come before them, after all orders.
+    """
+    asking = {query.id for query, _ in wanted}
+    promised = [
+        (query, record.plan) for query, record in _promised(desk).values() if query.id not in asking
+    ]
+    return desk.fits_all(wanted, [*promised, *taken])
+
+
+def _promised(desk: Desk) -> dict[int, tuple[Query, InForce]]:
+    """Return the orders of searches under way and of this call, which `order` adds to."""
+    if PROMISED not in desk.scratch:
+        found = {}
+        for query in desk.searching:
+            last: InForce | None = desk.recall((IN_FORCE, query.id))
+            if last is None or desk.recall((DUE, query.id)) == last.since_s:
+                continue  # What it ordered last was carried out; this search ordered nothing.
+            found[query.id] = query, last
+        desk.scratch[PROMISED] = found
+    promised: dict[int, tuple[Query, InForce]] = desk.scratch[PROMISED]
+    return promised

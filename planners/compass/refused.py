@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.known import Offer
+from planners.compass.orders import fit
 from planners.compass.pools import Market, room_in, share_taken
 from planners.compass.scheduler import Bid
 from planners.retries import due
@@ -144,7 +145,7 @@ class Refused:
         while left and len(plans):
             row, need = int(self.query[plans[0]]), needs[plans[0]]
             number = int(plans[0] - np.searchsorted(self.query, row))
-            if desk.fits(waiting[int(self.asked[row])], self.plans[row][number]):
+            if fit(desk, [(waiting[int(self.asked[row])], self.plans[row][number])])[0]:
                 found[row] = True
                 left -= 1
                 plans = plans[self.query[plans] != row]

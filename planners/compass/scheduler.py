@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.known import Offer
+from planners.compass.orders import fit
 from planners.compass.pools import Market, Pools, Standing
 from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
 from planners.matching import Demand, Problem, Supply, match
@@ -113,6 +114,8 @@ class Scheduler(ABC):
 def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> list[Award]:
     """Return for each bid the first of its plans that fits beside those of the bids before it.
 
+    And beside what was ordered already, see `planners.compass.orders`.
+
     Args:
         desk: the desk.
         ranked: bids, and the numbers of their plans in the order in which they are tried.
@@ -121,7 +124,7 @@ def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> l
     for bid, order in ranked:
         taken = [(award.bid.query, award.plan) for award in awards]
         for number in order:
-            if desk.fits_all([*taken, (bid.query, bid.plans[number])])[-1]:
+            if fit(desk, [(bid.query, bid.plans[number])], taken)[0]:
                 awards.append(Award(bid, number))
                 break
     return awards

@@ -163,6 +163,7 @@ class CmboSearch(Search):
         tried, stale, ended = set(known.shown), 0, False
         # Without seconds nothing is profiled, so that there is nothing to hold it against.
         best = beliefs.cheapest() if seconds > 0 else None
+        entered = seconds > 0 and (best is None or improve)
         while (best is None or improve) and desk.remaining(query) > until_s:
             step = _untried(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
             if step is None:
@@ -187,8 +188,8 @@ class CmboSearch(Search):
             matured=known.matured,
             spent_s=before.spent_s + start_s - desk.remaining(query),
             exhausted=ended
-            or (seconds > 0 and len(known.shown) == len(before.shown))
-            or (seconds == 0 and before.exhausted),
+            or (entered and len(known.shown) == len(before.shown))
+            or (not entered and before.exhausted),
         )
         desk.remember((FOUND, query.id), after, query)
         desk.remember((OFFERS, query.id), offers, query)

@@ -494,6 +494,70 @@ def test_the_plans_of_all_queries_are_shown_as_they_are_one_by_one():
     assert shown == [0, 1, 2]
 
 
+def on_a_whole_gpu_each(desk, query):
+    """Return plans that can share no GPU: each takes all of one, with another model."""
+    plans = {
+        str(plan).split(" @ ")[0].split("/")[-1]: plan
+        for plan in desk.candidates(query)
+        if str(plan).count("cloud:7g") == 1
+    }
+    return list(plans.values())
+
+
+def test_what_fits_is_told_beside_orders_that_were_given():
+    """There are two GPUs; orders hold no room yet, and to be reminded of them costs nothing."""
+    told = []
+
+    def act(desk):
+        if len(desk.waiting) < 3:
+            return
+        one, two, three = desk.waiting
+        first, second, third = on_a_whole_gpu_each(desk, one)[:3]
+        before_s = [desk.remaining(query) for query in desk.waiting]
+        told.append(desk.fits_all([(three, third)]))
+        told.append(desk.fits_all([(three, third)], beside=[(one, first)]))
+        told.append(desk.fits_all([(three, third)], beside=[(one, first), (two, second)]))
+        told.append(desk.fits_all([(two, second), (three, third)], beside=[(one, first)]))
+        after_s = [desk.remaining(query) for query in desk.waiting]
+        fits_s = CHARGES_S["fits"]
+        assert np.subtract(before_s, after_s) == pytest.approx([0.0, fits_s, 4 * fits_s])
+
+    made = run(scenario(2.0, workload=workload(1.0, 1.0, 1.0)), Does(act))
+    assert made.planner_errors == []
+    assert told == [[True], [True], [False], [True, False]]
+
+
+def test_a_plan_that_is_being_loaded_is_shown_until_it_is_in_force():
+    shown = []
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, on_device(desk, query))
+        for query in desk.running:
+            shown.append((desk.now_s, dict(desk.coming), desk.plan_of(query)))
+            if len(shown) == 1:
+                plans = desk.candidates(query)
+                desk.deploy(query, next(each for each in plans if "cloud:7g" in str(each)))
+        if shown:
+            with pytest.raises(TypeError):
+                desk.coming[0] = None
+
+    planner = Does(act)
+    planner.replan_every_s = 1.0
+    made = run(scenario(20.0, workload=workload(1.0), load_bytes_per_s=4e8), planner)
+    assert made.planner_errors == []
+    here, there = made.tables.take()["decisions"].rows(named=True)
+    assert there["in_force_s"] > there["decided_s"] + 2
+    for now_s, coming, plan in shown[1:]:
+        loading = now_s < there["in_force_s"]
+        assert {key: str(each) for key, each in coming.items()} == (
+            {0: there["plan"]} if loading else {}
+        )
+        assert str(plan) == (here if loading else there)["plan"]
+    assert shown[0][1] == {}
+    assert any(coming for _, coming, _ in shown)
+
+
 def test_what_is_scratched_down_is_gone_by_the_next_call():
     found = []
 

@@ -36,7 +36,7 @@ class Board:
         self.waiting = [SimpleNamespace(id=number) for number in waiting]
         self.searching = []
         self.now_s, self.trigger = 0.0, "tick"
-        self.memory = {}
+        self.memory, self.scratch = {}, {}
         self.standing, self.fitting, self.looks = (), True, 0
 
     def remember(self, key, value, query=None):
@@ -45,10 +45,12 @@ class Board:
     def recall(self, key, query=None):
         return self.memory.get(key)
 
-    def fits(self, query, plan):
+    def fits_all(self, orders, beside):
+        assert not beside, "nothing was ordered"
+        [(query, plan)] = orders
         self.looks += 1
         assert plan == f"plan of {query.id}"
-        return self.fitting
+        return [self.fitting]
 
     def retries(self, price, busy=()):
         uses = {-1 - at: station(at, share) for at, share in enumerate(self.standing)}

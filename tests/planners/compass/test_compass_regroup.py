@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
@@ -118,6 +119,52 @@ def test_what_becomes_free_is_left_to_those_that_move():
     assert all(each % planner.watch_every_s == 0 for each in meanwhile)
     assert len(meanwhile) >= timeout_s // planner.watch_every_s - 1
     assert {began_s + timeout_s + 1, began_s + timeout_s + 2} <= ticks_s
+
+
+class SentAway(Once):
+    """Wants what has no room for a query that waits, and one that runs to go for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.away = None
+
+    def regroup(self, desk, market, search, wanting):
+        found = super().regroup(desk, market, search, wanting)
+        if found is None or not desk.running:
+            return None
+        self.away = desk.running[0].id
+        return replace(found, offers={**found.offers, self.away: None})
+
+
+class Restless(Notes):
+    """Moves whatever runs to the first other machines that have room."""
+
+    def __init__(self):
+        self.regrouping, self.ticks_s = SentAway(), []
+
+    def overpaying(self, desk, market):
+        self.desk = desk
+        return list(desk.running)
+
+    def better(self, market, query, offers, now):
+        view = self.desk.view(query, CmboSearch().model.choices)
+        numbers = np.flatnonzero(view.configuration == offers[0].configuration).tolist()
+        others = [each for each in numbers if view.plan(each) != self.desk.plan_of(query)]
+        fitting = self.desk.fits_all([(query, view.plan(each)) for each in others])
+        return [replace(offers[0], number=others[fitting.index(True)])]
+
+
+def test_who_is_to_go_is_not_moved_instead():
+    scheduler = Restless()
+    planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
+    workload = replace(arriving(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
+    world = run(scenario(20.0, workload=workload, nodes=ONE_GPU), planner, 4)
+    assert world.planner_errors == []
+    away, began_s = scheduler.regrouping.away, scheduler.regrouping.began_s
+    decisions = world.tables.take()["decisions"].filter(pl.col("triggered_s") == began_s)
+    others = decisions.filter(pl.col("query") != away)
+    assert decisions.filter(query=away)["outcome"].to_list() == ["released"]
+    assert "deployed" in set(others["outcome"]), "the others are moved"
 
 
 def test_what_fell_through_promises_nothing_more_and_others_come_next():

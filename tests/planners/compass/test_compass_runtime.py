@@ -11,7 +11,9 @@ from planners.compass.beliefs import PlanningModel
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
 from planners.compass.known import Found
+from planners.compass.regroup import StayAsTheyAre
 from planners.compass.runtime import NoRuntime, Watch
+from planners.compass.scheduler import PriceMatching
 from planners.compass.search import FOUND, CmboSearch, RandomSearch
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
@@ -49,6 +51,7 @@ class Made:
         horizon_s: of the run.
         times: arrivals.
         slo: what queries are promised.
+        scheduler: who shares the machines.
         cluster: of the world.
     """
 
@@ -61,6 +64,7 @@ class Made:
         horizon_s=280.0,
         times=FOUR,
         slo=None,
+        scheduler=PriceMatching(),  # noqa: B008 -- it never changes
         **cluster,
     ):
         ALARMS.clear()
@@ -68,6 +72,7 @@ class Made:
         workload = arriving(*times, **slo or {"latency_s": 1.0, "accuracy": 0.9})
         planner = Compass(
             search=search or CmboSearch(warm_start=COLD, model=TRUSTING),
+            scheduler=scheduler,
             runtime=runtime,
             improve_s=0.0,
         )
@@ -138,6 +143,7 @@ class TestLatency:
             search=Once(warm_start=COLD),
             times=(1.0,),
             slo={"latency_s": 0.5, "accuracy": 0.5},
+            scheduler=PriceMatching(regrouping=StayAsTheyAre()),
         )
         assert len(made.alarms) >= 4
         after = [each for each in made.slowness if each > 2]

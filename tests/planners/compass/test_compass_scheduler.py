@@ -36,14 +36,15 @@ class Cluster:
 
     def __init__(self, *capacity):
         self.capacity = np.array([*capacity, 0.8])
+        self.scratch = {}
 
-    def fits_all(self, orders):
+    def fits_all(self, orders, beside=()):
         free, fits = self.capacity.copy(), []
-        for _, plan in orders:
+        for _, plan in (*beside, *orders):
             fits.append(bool((np.array(plan) <= free + 1e-9).all()))
             if fits[-1]:
                 free -= np.array(plan)
-        return fits
+        return fits[len(beside) :]
 
     def fits(self, query, plan):
         return self.fits_all([(query, plan)])[0]

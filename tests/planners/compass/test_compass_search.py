@@ -157,6 +157,23 @@ class TestWhenItEnds:
 
         assert len(Searched(cold(Twice), slo=EASY).order) == 1
 
+    def test_a_search_that_was_not_begun_is_not_over(self):
+        """Where a plan that does is known and no better one is wanted, nothing is tried in vain."""
+        ended = []
+
+        class Again(CmboSearch):
+            def run(self, desk, query, market, seconds, improve):
+                super().run(desk, query, market, seconds, improve=False)
+                for exhausted in (False, True):
+                    found: Found = desk.recall((FOUND, query.id), query)
+                    desk.remember((FOUND, query.id), replace(found, exhausted=exhausted), query)
+                    offers = super().run(desk, query, market, seconds, improve=False)
+                    ended.append(desk.recall((FOUND, query.id), query).exhausted)
+                return offers
+
+        assert len(Searched(cold(Again), slo=EASY).order) == 1
+        assert ended == [False, True]
+
 
 class TestConfirmation:
     """The profile of a configuration in force grows until a strict test can tell."""
