@@ -154,9 +154,9 @@ class Desk:
 
     @property
     def coming(self) -> Mapping[int, Plan]:
-        """The plans whose models are being loaded, to replace those in force, by query's id.
+        """The plans whose models are being loaded, by query's id.
 
-        Their machines hold room for them already.
+        They hold their room already. An order meanwhile overtakes them: what was loaded is lost.
         """
         self._called()
         return MappingProxyType(self._office.board.coming)
@@ -166,6 +166,14 @@ class Desk:
         self._called()
         state = self._office.board.living.get(query.id)
         return None if state is None else state.plan
+
+    def in_force_since_s(self, query: Query) -> float | None:
+        """Return when the plan that serves a query came into force, or None if none has."""
+        self._called()
+        state = self._office.board.living.get(query.id)
+        if state is None or state.in_force is None:
+            return None
+        return seconds(state.in_force_since_ns[state.in_force.number])
 
     def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
         """Return the last windows of a living query that were judged, the latest last."""
@@ -512,8 +520,9 @@ class Desk:
 
         Args:
             orders: queries and plans, in the order in which they would be deployed.
-            beside: orders that were given and hold no room yet: of this call, or of searches under
-                way. They come first, and nothing is charged for them.
+            beside: orders that hold no room yet: of searches under way, and those that were given,
+                or decided upon, in this call. They come first; who decided on them has asked about
+                them, so that nothing is charged.
 
         Returns:
             For each of ``orders`` whether it fits.

@@ -91,7 +91,7 @@ class QueryBoard:
     Attributes:
         living: states by id.
         plans: the plan of each living query that has one, by id.
-        coming: the plan that is to replace the one in force, of each that has one, by id.
+        coming: the plan whose models are being loaded, of each that has one, by id.
         departed: the last queries that have left.
     """
 
@@ -134,7 +134,7 @@ class QueryBoard:
         else:
             self.plans[query] = plan
             place = self._running
-        if state.in_force is None or state.coming is None:
+        if state.coming is None:
             self.coming.pop(query, None)
         else:
             self.coming[query] = state.coming.plan

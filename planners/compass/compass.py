@@ -6,13 +6,14 @@ from itertools import islice
 
 from planners.compass.fleet import fleet_of
 from planners.compass.known import Found, Offer
-from planners.compass.orders import fit, order, orders_of
+from planners.compass.orders import fit, order, orders_of, release
 from planners.compass.pools import Market, Pools, Standing, takes_of
 from planners.compass.refused import Retries, remember_refused, retries
 from planners.compass.regrouped import REGROUPED, to_order, under_way
 from planners.compass.runtime import Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
+from planners.compass.take_up import take_up
 from planners.retries import give_up
 from scenarios.queries import Query
 from sim import Desk, Plan, Planner
@@ -120,17 +121,19 @@ class Compass(Planner):
             return  # What becomes free is for those that move.
         asking = retries(desk, market, self.pause_s, self.search.model.waste, busy)
         further = self._to_search_further(desk, asking) if look else ()
-        self._serve(desk, market, busy, asking, further)
+        new = self._serve(desk, market, busy, asking, further)
         if look:
             desk.remember(LOOKED, desk.now_s)
-            busy |= set(orders_of(desk))
+            busy |= {*orders_of(desk), *desk.coming}
+            busy |= take_up(desk, market, self.search, self.budget_s, busy)
             drifted, stuck = self._replan_drifted(desk, market, busy)
             busy |= drifted
             if self.scheduler.regrouping.due(desk):
                 busy |= self._regroup(desk, market, self._wanting(desk, busy))
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market, busy)
-            self._improve(desk, market, busy, asking)
+            if self.improve_s and not new:
+                self._improve(desk, market, busy)
 
     def _look_due(self, desk: Desk) -> bool:
         """Tell whether a tick is the first of its period of ``watch_every_s`` with any queries."""
@@ -154,7 +157,7 @@ class Compass(Planner):
         busy: Collection[int],
         asking: Retries,
         further: Collection[int],
-    ) -> None:
+    ) -> bool:
         """Give waiting queries what they can pay for.
 
         Args:
@@ -163,13 +166,17 @@ class Compass(Planner):
             busy: queries that are spoken for.
             asking: which of the others are to be asked.
             further: those that were refused and are searched for further.
+
+        Returns:
+            Whether any were asked that were not refused before: lanes are needed for them.
         """
-        bids = []
+        bids, new = [], False
         passed_over = {*busy, *asking.refused}.difference(further)
         for query in desk.waiting:
             if query.id in passed_over:
                 continue
             if query.id in further or asking.due(query):
+                new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(desk, market, query, query.id in further)
                 if offers:
                     bids.append(self._bid(desk, query, offers))
@@ -184,6 +191,7 @@ class Compass(Planner):
             self._refuse(desk, market, bid)
             give_up(desk, bid.query)
         remember_refused(desk, refused, self.scheduler.most)
+        return new
 
     def _offers(self, desk: Desk, market: Market, query: Query, further: bool) -> Sequence[Offer]:
         """Return what was found for a query; search for a plan that may do if there was none.
@@ -225,10 +233,10 @@ class Compass(Planner):
 
         Returns:
             The queries that were searched for, and whether one that is not served well found a plan
-            that would do, but no room for it.
+            that would do, but could not get it.
         """
         stuck = False
-        drifted = [query for query in self.runtime.drifted(desk) if query.id not in busy]
+        drifted = self.runtime.drifted(desk, busy)
         for query in drifted:
             found: Found = desk.recall((FOUND, query.id)) or Found()
             offers: Sequence[Offer] = self.search.run(
@@ -239,13 +247,14 @@ class Compass(Planner):
             if not found.shown:  # Its content has changed; what serves it may still do.
                 offers = self.scheduler.better(market, query, offers, now)
             if offers and offers[0].feasible:
-                stuck |= not self._move(desk, market, query, offers) and not served
+                moved = self._move(desk, market, query, offers)
+                stuck |= not moved and not served
         return {query.id for query in drifted}, stuck
 
     # All queries together
 
     def _wanting(self, desk: Desk, busy: Collection[int]) -> list[Query]:
-        """Return queries for which plans are known, but no room; some wait, some run poorly."""
+        """Return queries that wait, or are poorly served, and for which plans are known."""
         found = []
         for query in (*desk.waiting, *desk.running):
             waits = desk.plan_of(query) is None
@@ -290,7 +299,7 @@ class Compass(Planner):
         if unplaced & ({query.id for query in desk.waiting} | last.wanting):
             for query in desk.running:
                 if query.id in unplaced | leaving:
-                    desk.release(query)
+                    release(desk, query)
                 if query.id in leaving:
                     give_up(desk, query)
         ordered = {query.id for query in desk.searching} | set(orders_of(desk))
@@ -313,21 +322,17 @@ class Compass(Planner):
             if self._move(desk, market, query, self.scheduler.better(market, query, offers, now)):
                 continue
             if self.scheduler.evicts(market, query):
-                desk.release(query)
+                release(desk, query)
                 give_up(desk, query)
         return touched
 
-    def _improve(self, desk: Desk, market: Market, busy: set[int], asking: Retries) -> None:
+    def _improve(self, desk: Desk, market: Market, busy: Collection[int]) -> None:
         """Confirm plans in force and search on in the background; move queries that gain.
 
         Searched for are those that still have a budget, and those that are not believed to be
         served well, until a plan is known that would do, or nothing promises more.
         """
         lanes = desk.cluster.profiling.lanes
-        asked = {*busy, *asking.hopeful}
-        new = (query for query in desk.waiting if query.id not in asked)
-        if not self.improve_s or any(map(asking.due, new)):
-            return
         for query in desk.running:
             if lanes == 0:
                 return
@@ -365,8 +370,9 @@ class Compass(Planner):
             now: what is believed of the plan in force; None if nothing is.
         """
         served = now is None or now.feasible
-        if served == self._poor(desk, query):
-            desk.remember((POOR, query.id), None if served else desk.plan_of(query))
+        poor = None if served else desk.plan_of(query)
+        if poor != desk.recall((POOR, query.id)):
+            desk.remember((POOR, query.id), poor)
         return served
 
     def _move(self, desk: Desk, market: Market, query: Query, offers: Sequence[Offer]) -> bool:

@@ -16,8 +16,8 @@ class _Seen:
     """What a call saw.
 
     Args:
-        plans: the plan of each query.
-        fleet: what those use of which a record was found.
+        plans: the plan of each query of which a record was found.
+        fleet: what those use.
     """
 
     plans: Mapping[int, Plan]
@@ -27,7 +27,7 @@ class _Seen:
 def fleet_of(desk: Desk) -> Fleet:
     """Return what running and searching queries use, those that run first.
 
-    Only queries whose plan has changed since the last call are looked up.
+    Only queries whose plan has changed since the last call, or was on no record, are looked up.
     """
     before: _Seen = desk.recall(KEY) or _Seen({}, Fleet.of({}))
     plans = desk.plans
@@ -50,5 +50,5 @@ def fleet_of(desk: Desk) -> Fleet:
         query for query in order if query in uses or (query in known and query not in found)
     ]
     fleet = before.fleet.changed(with_record, uses)
-    desk.remember(KEY, _Seen(now, fleet))
+    desk.remember(KEY, _Seen({query: now[query] for query in with_record}, fleet))
     return fleet

@@ -1,4 +1,4 @@
-"""Orders: plans that were ordered and are not in force yet.
+"""Orders: plans that were ordered and do not serve yet.
 
 Until a query's search is over, its order holds no room, and the desk does not know of it: who asks
 what fits has to ask beside what was promised.
@@ -25,16 +25,24 @@ def order(desk: Desk, query: Query, record: InForce) -> None:
     desk.remember((DUE, query.id), record.since_s, query)
 
 
-def orders_of(desk: Desk) -> Mapping[int, InForce]:
-    """Return the orders of plans that are not in force yet, by query.
+def release(desk: Desk, query: Query) -> None:
+    """Order that a running query gives up what it has."""
+    desk.release(query)
+    _promised(desk).pop(query.id, None)
 
-    Those of this call and of searches under way, which will take their room before anything that is
-    ordered from now on; and those of running queries whose models are being loaded.
+
+def orders_of(desk: Desk) -> Mapping[int, InForce]:
+    """Return the orders that the desk's plans do not show, by query.
+
+    Those of this call and of searches under way; and those of queries that are served by another
+    plan while the models of this one are being loaded.
     """
     found = {number: record for number, (_, record) in _promised(desk).items()}
     for number, plan in desk.coming.items():
         last: InForce | None = desk.recall((IN_FORCE, number))
-        if number not in found and last is not None and last.plan == plan:
+        if number in found or last is None or last.plan != plan:
+            continue
+        if desk.plans[number] != plan:
             found[number] = last
     return found
 
@@ -66,6 +74,8 @@ def _promised(desk: Desk) -> dict[int, tuple[Query, InForce]]:
             last: InForce | None = desk.recall((IN_FORCE, query.id))
             if last is None or desk.recall((DUE, query.id)) == last.since_s:
                 continue  # What it ordered last was carried out; this search ordered nothing.
+            if last.plan == desk.plan_of(query):
+                continue  # It was, and a crash of the planner has lost the note of it.
             found[query.id] = query, last
         desk.scratch[PROMISED] = found
     promised: dict[int, tuple[Query, InForce]] = desk.scratch[PROMISED]

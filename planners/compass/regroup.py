@@ -112,12 +112,11 @@ class ShareStations(Regrouping):
     ) -> Regrouped | None:
         """Match what is known and hoped for; profile what is hoped for; match what is known."""
         orders = orders_of(desk)
-        wanting = [query for query in wanting if query.id not in orders]
         if not wanting:
             return None
         desk.remember(LAST, desk.now_s)
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
-        looked_at = self._looked_at(desk, market, wanting, orders)
+        looked_at = self._looked_at(desk, market, wanting, {*orders, *desk.coming})
         table = StationTable(desk, market, search, looked_at, ordered, self.switch)
         desk.think(wanting[0], "history", len(table.queries))
         table.look_at(self._configurations(desk, table, wanting), LEAST_HOPE)
@@ -141,7 +140,7 @@ class ShareStations(Regrouping):
     ) -> list[Query]:
         """Return the queries that are matched: those that want, and those that hold most.
 
-        Those that move by an order of their own are left to it.
+        Those that move by an order of their own, or are being loaded, are left to it.
         """
         some = list(wanting[: max(1, self.most_queries // 2)])
         known = {query.id for query in some} | set(moving)

@@ -46,7 +46,7 @@ def to_order(desk: Desk, last: Regrouped, choices: Choices) -> list[tuple[Query,
     """Return what of a regrouping is still to be ordered, for queries that wait first.
 
     Queries that got what they were to get, gave way for good, or departed, are struck from the
-    record.
+    record; and so are those that were to give way, if all others got what they were to get.
 
     Args:
         desk: the desk.
@@ -67,6 +67,8 @@ def to_order(desk: Desk, last: Regrouped, choices: Choices) -> list[tuple[Query,
             elif query.id not in orders or orders[query.id].plan != plan:
                 missing.append((query, offer, plan))
     left = {query: offer for query, offer in left.items() if query in here - gave_way}
+    if all(offer is None for offer in left.values()):
+        left = {}
     if len(left) < len(last.offers):
         desk.remember(REGROUPED, replace(last, offers=left))
     return missing

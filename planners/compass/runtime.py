@@ -8,6 +8,7 @@ floor, or no longer what profiling has shown.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import fsum, isfinite
 
@@ -60,15 +61,20 @@ class Runtime(ABC):
     """Watches deployments."""
 
     @abstractmethod
-    def drifted(self, desk: Desk) -> list[Query]:
-        """Return running queries to be planned anew, with what is believed of them corrected."""
+    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+        """Return running queries to be planned anew, with what is believed of them corrected.
+
+        Args:
+            desk: the desk.
+            busy: ids of queries that are spoken for, and not looked at.
+        """
 
 
 @dataclass(frozen=True)
 class NoRuntime(Runtime):
     """Watches nothing: what is deployed stays as it is; an ablation."""
 
-    def drifted(self, desk: Desk) -> list[Query]:
+    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
         """Return no query."""
         return []
 
@@ -115,24 +121,22 @@ class Watch(Runtime):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must lie between 0 and 1")
 
-    def drifted(self, desk: Desk) -> list[Query]:
+    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
         """Return queries whose last window was bad, or whose audits raise an alarm."""
         found: list[Query] = []
         for query in desk.running:
-            known = serving(desk, query)
-            if known is None:
+            known, since_s = serving(desk, query), desk.in_force_since_s(query)
+            if query.id in busy or known is None or since_s is None:
                 continue
-            known = _device_learned(desk, query, known)
-            if self._late(desk, query, known) or self._inaccurate(desk, query, known):
+            last = _last_window(desk, query, since_s)
+            known = _device_learned(desk, query, known, last)
+            late = last is not None and self._late(desk, query, known, last)
+            if late or self._inaccurate(desk, query, known, since_s):
                 found.append(query)
         return found
 
-    def _late(self, desk: Desk, query: Query, known: InForce) -> bool:
+    def _late(self, desk: Desk, query: Query, known: InForce, last: WindowReport) -> bool:
         """Tell whether a new window of the plan in force was bad, and learn from it why."""
-        reports = desk.telemetry(query)
-        if len(reports) < 2 or reports[-2].end_s < known.since_s:
-            return False  # No window began after the order yet.
-        last = reports[-1]
         if last.end_s <= known.judged_s or last.born == 0:
             return False
         allowed = (1 - query.slo.latency_quantile) * (1 + self.slack)
@@ -163,14 +167,14 @@ class Watch(Runtime):
         _keep(desk, query, known)
         return True
 
-    def _inaccurate(self, desk: Desk, query: Query, known: InForce) -> bool:
+    def _inaccurate(self, desk: Desk, query: Query, known: InForce, since_s: float) -> bool:
         """Tell whether audits raise an alarm; what was profiled is then of the past."""
         floor = query.slo.accuracy
         if floor is None or not self.audit_every_s:
             return False
         configuration = known.plan.configuration.index
         audits: Audits = desk.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
-        if desk.now_s < max(audits.next_s, known.since_s + self.audit_every_s):
+        if desk.now_s < max(audits.next_s, since_s + self.audit_every_s):
             return False
         left_s = desk.remaining(query)
         estimate = desk.audit(query, self.audit_samples)
@@ -210,21 +214,26 @@ def _keep(desk: Desk, query: Query, known: InForce) -> None:
     desk.remember((IN_FORCE, query.id), known)
 
 
-def _device_learned(desk: Desk, query: Query, known: InForce) -> InForce:
+def _last_window(desk: Desk, query: Query, since_s: float) -> WindowReport | None:
+    """Return a query's last window, if it began after the plan that serves it came into force."""
+    reports = desk.telemetry(query)
+    return reports[-1] if len(reports) > 1 and reports[-2].end_s >= since_s else None
+
+
+def _device_learned(desk: Desk, query: Query, known: InForce, last: WindowReport | None) -> InForce:
     """Learn from the first window how fast a query's device is; return the plan's record.
 
     Devices of one kind differ, and what runs on this one tells its speed. Later changes show in bad
     windows.
     """
     found: Found | None = desk.recall((FOUND, query.id))
-    reports = desk.telemetry(query)
     if found is None or found.slowness.device_known or known.device_s <= 0:
         return known
-    if len(reports) < 2 or reports[-2].end_s < known.since_s or not reports[-1].completed:
+    if last is None or not last.completed:
         return known
     observed_s = fsum(
         compute_s
-        for compute_s, place in zip(reports[-1].compute_s, known.plan.placement, strict=True)
+        for compute_s, place in zip(last.compute_s, known.plan.placement, strict=True)
         if place == "device"
     )
     ratio = _ratio(observed_s, known.device_s)

@@ -23,15 +23,15 @@ COLD = CmboSearch(warm_start=WarmStart(histories=0, ahead=0))
 DEMANDING = {"latency_s": 1.0, "accuracy": 0.97}
 
 
-def crashing(*events, arrivals=(1.0, 32.4), horizon_s=60.0):
-    """Run Compass, whose process dies as told, with a checkpoint every second."""
+def crashing(*events, arrivals=(1.0, 32.4), horizon_s=60.0, checkpoint_every_s=1.0):
+    """Run Compass, whose process dies as told, with a checkpoint every second unless told."""
     made = run(
         scenario(
             horizon_s,
             workload=arriving(*arrivals, **DEMANDING),
             drift=Drift(list(events)),
             nodes=ONE_CLOUD,
-            profiling=Profiling(checkpoint_every_s=1.0),
+            profiling=Profiling(checkpoint_every_s=checkpoint_every_s),
         ),
         Compass(search=COLD),
     )
@@ -71,6 +71,18 @@ class TestInTheWorld:
         first = after.filter(pl.col("at_s") < 36.2)
         again = runs.join(first, on=what, how="semi")
         assert again.select(what).equals(lost.select(what).head(again.height))
+
+    def test_who_was_deployed_since_the_checkpoint_is_looked_after_all_the_same(self):
+        """The record of its order is lost: it is taken up anew, and audited as ever."""
+        calm, made = (
+            crashing(*events, arrivals=(1.0, 32.4), horizon_s=120.0, checkpoint_every_s=30.0)
+            for events in ((), (crash(40.0),))
+        )
+        deployed = made.frames["decisions"].filter(query=1, outcome="deployed")
+        assert 32.4 < deployed["in_force_s"][0] < 40.0
+        for each in (calm, made):
+            late = each.frames["profiling"].filter((pl.col("query") == 1) & (pl.col("at_s") > 60.0))
+            assert late.height > 0
 
     def test_it_ends_with_the_plan_that_it_would_have_chosen_and_sooner_than_from_nothing(self):
         calm, made = (each.frames["decisions"] for each in (crashing(), crashing(crash(33.2))))

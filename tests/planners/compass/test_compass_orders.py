@@ -1,6 +1,7 @@
 """Orders that are not in force yet: what no desk shows of them."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from compass_desks import ONE_CLOUD, arriving, at_desk
 from worlds import run, scenario
@@ -50,6 +51,19 @@ def test_what_was_ordered_is_not_promised_again():
 
     at_desk(act, arriving(1.0, 1.0, 1.2), nodes=ONE_CLOUD)
     assert told == [(True, [True]), (True, [False]), (True, [False])]
+
+
+def test_no_order_overtakes_a_plan_that_is_being_loaded():
+    """Though better ones are found meanwhile, and are ordered as soon as it serves."""
+    workload = arriving(1.0, latency_s=2.0, accuracy=0.97, datasets={"VOiCES": 1.0})
+    world = run(scenario(120.0, workload=workload, load_bytes_per_s=1.2e8), Compass())
+    assert world.planner_errors == []
+    decisions = world.tables.take()["decisions"].sort("decided_s")
+    first, *others = decisions.select("decided_s", "in_force_s").rows()
+    assert first[1] > first[0] + 10.0
+    assert others
+    for (_, in_force_s), (decided_s, _) in pairwise([first, *others]):
+        assert decided_s >= in_force_s
 
 
 class Moving(Compass):

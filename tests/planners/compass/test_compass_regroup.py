@@ -9,15 +9,17 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
+from planners.compass.known import Offer
 from planners.compass.pools import Fleet
 from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
-from planners.compass.regrouped import Regrouped
+from planners.compass.regrouped import REGROUPED, Regrouped, to_order, under_way
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch
 from planners.compass.station_table import StationTable
 from scenarios.cluster import Node
 from scenarios.slo import Tier
+from sim import Choices
 
 ONE_GPU = {"edge": Node("edge", "g2-standard-8", standby=1)}
 TIERS = {"easy": Tier(1.0, 2.0, 0.7, None), "hard": Tier(1.0, 2.0, 0.97, None)}
@@ -165,6 +167,28 @@ def test_who_is_to_go_is_not_moved_instead():
     others = decisions.filter(pl.col("query") != away)
     assert decisions.filter(query=away)["outcome"].to_list() == ["released"]
     assert "deployed" in set(others["outcome"]), "the others are moved"
+
+
+def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
+    left = []
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, next(desk.candidates(query)))
+        if len(desk.running) == 2:
+            [one, two] = desk.running
+            view = desk.view(two, Choices())
+            number = next(each for each in range(len(view)) if view.plan(each) != desk.plan_of(two))
+            offer = Offer(number, 0, 1.0, 0.9, 1.0, None, None, True)
+            for offers in ({one.id: None, two.id: offer}, {one.id: None}):
+                found = Regrouped(desk.now_s, offers, frozenset())
+                desk.remember(REGROUPED, found)
+                to_order(desk, found, Choices())
+                left.append(under_way(desk))
+
+    at_desk(act, arriving(1.0, 1.1, 1.9))
+    assert set(left[0].offers) == {0, 1}
+    assert left[1] is None
 
 
 def test_what_fell_through_promises_nothing_more_and_others_come_next():

@@ -1,0 +1,54 @@
+"""Queries that are served while the record of it is lost: a planner's crash loses the last ones."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from planners.compass.known import Found
+from planners.compass.orders import DUE
+from planners.compass.pools import Market
+from planners.compass.runtime import IN_FORCE, in_force
+from planners.compass.search import FOUND, Search
+from sim import Desk, Plan, PlanView
+
+
+def take_up(
+    desk: Desk, market: Market, search: Search, seconds: float, busy: Collection[int]
+) -> set[int]:
+    """Put on record anew what serves running queries, where that is not known.
+
+    Without it nobody would look after them. What was profiled by the last checkpoint still counts;
+    else the configuration in force is profiled.
+
+    Args:
+        desk: the desk.
+        market: the pools, and what is known to stand.
+        search: what knows of plans.
+        seconds: planning seconds that may be used for each query.
+        busy: ids of queries that are spoken for.
+
+    Returns:
+        The queries that were looked at: this market does not know what they use.
+    """
+    looked_at = set()
+    for query in desk.running:
+        plan = desk.plan_of(query)
+        if plan is None or query.id in busy or query.id in market.standing:
+            continue
+        looked_at.add(query.id)
+        search.run(desk, query, market, seconds, improve=False)
+        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        view = desk.view(query, search.model.choices)
+        number = _number(view, plan)
+        if number is None or plan.configuration.index not in found.shown:
+            continue
+        record = in_force(desk, query, market.pools, view, number, plan, found, search.model.load)
+        desk.remember((IN_FORCE, query.id), record)
+        desk.remember((DUE, query.id), record.since_s)
+    return looked_at
+
+
+def _number(view: PlanView, plan: Plan) -> int | None:
+    """Return the number of a plan in a view, or None if it is not there."""
+    alike = np.flatnonzero(view.configuration == plan.configuration.index).tolist()
+    return next((number for number in alike if view.plan(number) == plan), None)
