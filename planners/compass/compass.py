@@ -128,7 +128,8 @@ class Compass(Planner):
             busy |= take_up(desk, market, self.search, self.budget_s, busy)
             drifted, stuck = self._replan_drifted(desk, market, busy)
             busy |= drifted
-            if self.scheduler.regrouping.due(desk):
+            # Another regrouping would forget those that gave up what they had, to come back.
+            if not held_up and self.scheduler.regrouping.due(desk):
                 busy |= self._regroup(desk, market, self._wanting(desk, busy))
             if desk.waiting or stuck:
                 busy |= self._rebalance(desk, market, busy)

@@ -1,6 +1,7 @@
 """Regrouping: queries that run make room by agreeing with those that wait."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -121,6 +122,35 @@ def test_what_becomes_free_is_left_to_those_that_move():
     assert all(each % planner.watch_every_s == 0 for each in meanwhile)
     assert len(meanwhile) >= timeout_s // planner.watch_every_s - 1
     assert {began_s + timeout_s + 1, began_s + timeout_s + 2} <= ticks_s
+
+
+class Again(Once):
+    """Wants that whenever it is asked, and notes when."""
+
+    def __init__(self):
+        super().__init__()
+        self.times_s = []
+
+    def due(self, desk):
+        return True
+
+    def regroup(self, desk, market, search, wanting):
+        found = super().regroup(desk, market, search, wanting)
+        if found is not None:
+            self.times_s.append(desk.now_s)
+        return found
+
+
+def test_no_other_begins_while_somebody_waits_for_room():
+    scheduler = Notes()
+    scheduler.regrouping = regrouping = Again()
+    workload = replace(arriving(*(1.0 + at for at in range(10)), datasets=BOTH), tiers=TIERS)
+    a_scenario = scenario(120.0, workload=workload, nodes=ONE_GPU)
+    world = run(a_scenario, Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0), 4)
+    assert world.planner_errors == []
+    assert len(regrouping.times_s) > 1
+    for began_s, next_s in pairwise(regrouping.times_s):
+        assert next_s > began_s + a_scenario.cluster.drain_timeout_s
 
 
 class SentAway(Once):
