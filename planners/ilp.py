@@ -139,7 +139,7 @@ class ILP(Planner):
             plan = target.plans.get(query.id)
             if plan is not None:
                 truth = desk.truth(query, self._choices)
-                number = _number(truth, plan)
+                number = truth.view.index_of(plan)
                 if number is None or not len(self.feasible(desk, query, truth, np.array([number]))):
                     return False
         return True
@@ -185,9 +185,10 @@ class ILP(Planner):
     def _optimum(self, desk: Desk, queries: Sequence[Query], seen: Hashable) -> Target:
         """Solve the program of all queries; what it chose goes on record."""
         truths = [desk.truth(query, self._choices) for query in queries]
+        in_force = [desk.plan_of(query) for query in queries]
         current = [
-            _number(truth, desk.plan_of(query))
-            for query, truth in zip(queries, truths, strict=True)
+            None if plan is None else truth.view.index_of(plan)
+            for plan, truth in zip(in_force, truths, strict=True)
         ]
         feasible = [
             self.feasible(desk, query, truth, np.arange(len(truth.view)))
@@ -272,14 +273,6 @@ def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
     times_s = truth.operator_time_s[truth.view.configuration[plans]]
     load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]
     return load
-
-
-def _number(truth: Truth, plan: Plan | None) -> int | None:
-    """Return the number of a plan in the view, or None if there is none."""
-    if plan is None:
-        return None
-    alike = np.flatnonzero(truth.view.configuration == plan.configuration.index).tolist()
-    return next((number for number in alike if truth.view.plan(number) == plan), None)
 
 
 def _carry_out(desk: Desk, target: Target) -> None:

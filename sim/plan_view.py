@@ -127,6 +127,11 @@ class PlanView:
         """Return plan number ``index`` of the view."""
         return self.space.plan(int(self.number[index]))
 
+    def index_of(self, plan: Plan) -> int | None:
+        """Return the number of a plan in the view, or None if it is not there."""
+        alike = np.flatnonzero(self.configuration == plan.configuration.index).tolist()
+        return next((index for index in alike if self.plan(index) == plan), None)
+
 
 @dataclass(frozen=True)
 class Links:

@@ -2,14 +2,12 @@
 
 from collections.abc import Collection
 
-import numpy as np
-
 from planners.compass.known import Found
 from planners.compass.orders import DUE
 from planners.compass.pools import Market
 from planners.compass.runtime import IN_FORCE, in_force
 from planners.compass.search import FOUND, Search
-from sim import Desk, Plan, PlanView
+from sim import Desk
 
 
 def take_up(
@@ -39,16 +37,10 @@ def take_up(
         search.run(desk, query, market, seconds, improve=False)
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         view = desk.view(query, search.model.choices)
-        number = _number(view, plan)
+        number = view.index_of(plan)
         if number is None or plan.configuration.index not in found.shown:
             continue
         record = in_force(desk, query, market.pools, view, number, plan, found, search.model.load)
         desk.remember((IN_FORCE, query.id), record)
         desk.remember((DUE, query.id), record.since_s)
     return looked_at
-
-
-def _number(view: PlanView, plan: Plan) -> int | None:
-    """Return the number of a plan in a view, or None if it is not there."""
-    alike = np.flatnonzero(view.configuration == plan.configuration.index).tolist()
-    return next((number for number in alike if view.plan(number) == plan), None)

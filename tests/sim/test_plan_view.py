@@ -22,6 +22,7 @@ from sim.world import World
 
 APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat", BRANCHED)
 WIDE = Choices((100, 50), (1, 4), (1, 2), max_wait_s=0.03, cores=(1, 3))
+OTHERS = Choices((25,), (2,), (3,), cores=(5,))
 SPACES = [*product(APPLICATIONS[:-1], (Choices(), WIDE)), (BRANCHED, Choices())]
 
 
@@ -84,6 +85,9 @@ def test_property_a_view_has_the_figures_of_its_plans(application, choices, data
     query, view, numbers = drawn(data, desk, choices)
     for number in numbers:
         plan = view.plan(number)
+        assert view.index_of(plan) == number
+        elsewhere = desk.view(query, OTHERS).index_of(plan)
+        assert (elsewhere is None) == any(place != DEVICE for place in plan.placement)
         estimate = desk.profile(query, plan, 0)
         assert desk.pipeline.configurations[view.configuration[number]] == plan.configuration
         assert view.latency_factors[number] == pytest.approx(desk.latency_factors(query, plan))
