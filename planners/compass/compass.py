@@ -125,7 +125,7 @@ class Compass(Planner):
         if look:
             desk.remember(LOOKED, desk.now_s)
             busy |= {*orders_of(desk), *desk.coming}
-            busy |= take_up(desk, market, self.search, self.budget_s, busy)
+            busy |= take_up(desk, market, self.search, busy)
             drifted, stuck = self._replan_drifted(desk, market, busy)
             busy |= drifted
             # Another regrouping would forget those that gave up what they had, to come back.

@@ -7,8 +7,9 @@ of those that give way have to be drained first.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from planners.compass.known import Offer
+from planners.compass.known import Found, Offer
 from planners.compass.orders import orders_of
+from planners.compass.search import FOUND
 from scenarios.queries import Query
 from sim import Choices, Desk, Plan
 
@@ -61,6 +62,10 @@ def to_order(desk: Desk, last: Regrouped, choices: Choices) -> list[tuple[Query,
     for query in (*desk.waiting, *desk.running):
         offer = left.get(query.id)
         if offer is not None:
+            found: Found = desk.recall((FOUND, query.id), query) or Found()
+            if offer.configuration not in found.shown:
+                del left[query.id]  # What was profiled for it is lost, by a crash of the planner.
+                continue
             plan = desk.view(query, choices).plan(offer.number)
             if desk.plan_of(query) == plan:
                 del left[query.id]

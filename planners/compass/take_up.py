@@ -1,6 +1,7 @@
 """Queries that are served while the record of it is lost: a planner's crash loses the last ones."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from planners.compass.known import Found
 from planners.compass.orders import DUE
@@ -10,19 +11,16 @@ from planners.compass.search import FOUND, Search
 from sim import Desk
 
 
-def take_up(
-    desk: Desk, market: Market, search: Search, seconds: float, busy: Collection[int]
-) -> set[int]:
+def take_up(desk: Desk, market: Market, search: Search, busy: Collection[int]) -> set[int]:
     """Put on record anew what serves running queries, where that is not known.
 
-    Without it nobody would look after them. What was profiled by the last checkpoint still counts;
-    else the configuration in force is profiled.
+    Without it nobody would look after them, or others would be given what they hold. What was
+    profiled by the last checkpoint still counts; else the configuration in force is profiled.
 
     Args:
         desk: the desk.
         market: the pools, and what is known to stand.
         search: what knows of plans.
-        seconds: planning seconds that may be used for each query.
         busy: ids of queries that are spoken for.
 
     Returns:
@@ -31,14 +29,24 @@ def take_up(
     looked_at = set()
     for query in desk.running:
         plan = desk.plan_of(query)
-        if plan is None or query.id in busy or query.id in market.standing:
+        if plan is None or query.id in busy:
+            continue
+        found: Found = desk.recall((FOUND, query.id)) or Found()
+        index, stands = plan.configuration.index, query.id in market.standing
+        if stands and index in found.shown:
             continue
         looked_at.add(query.id)
-        search.run(desk, query, market, seconds, improve=False)
-        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        if index not in found.shown:
+            left_s = desk.remaining(query)
+            shown = search.look(desk, query, plan.configuration)
+            if shown is None:
+                continue  # The budget does not pay for it.
+            spent_s = found.spent_s + left_s - desk.remaining(query)
+            found = replace(found, shown={**found.shown, index: shown}, spent_s=spent_s)
+            desk.remember((FOUND, query.id), found, query)
         view = desk.view(query, search.model.choices)
         number = view.index_of(plan)
-        if number is None or plan.configuration.index not in found.shown:
+        if stands or number is None:
             continue
         record = in_force(desk, query, market.pools, view, number, plan, found, search.model.load)
         desk.remember((IN_FORCE, query.id), record)

@@ -10,7 +10,7 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
-from planners.compass.known import Offer
+from planners.compass.known import Found, Offer
 from planners.compass.pools import Fleet
 from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
 from planners.compass.regrouped import REGROUPED, Regrouped, to_order, under_way
@@ -210,6 +210,7 @@ def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
             view = desk.view(two, Choices())
             number = next(each for each in range(len(view)) if view.plan(each) != desk.plan_of(two))
             offer = Offer(number, 0, 1.0, 0.9, 1.0, None, None, True)
+            desk.remember((FOUND, two.id), Found({0: None}))
             for offers in ({one.id: None, two.id: offer}, {one.id: None}):
                 found = Regrouped(desk.now_s, offers, frozenset())
                 desk.remember(REGROUPED, found)
