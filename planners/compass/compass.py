@@ -125,14 +125,7 @@ class Compass(Planner):
         if look:
             desk.remember(LOOKED, desk.now_s)
             busy |= {*orders_of(desk), *desk.coming}
-            busy |= take_up(desk, market, self.search, busy)
-            drifted, stuck = self._replan_drifted(desk, market, busy)
-            busy |= drifted
-            # Another regrouping would forget those that gave up what they had, to come back.
-            if not held_up and self.scheduler.regrouping.due(desk):
-                busy |= self._regroup(desk, market, self._wanting(desk, busy))
-            if desk.waiting or stuck:
-                busy |= self._rebalance(desk, market, busy)
+            busy |= self._look_after(desk, market, busy, held_up)
             if self.improve_s and not new:
                 self._improve(desk, market, busy)
 
@@ -226,6 +219,30 @@ class Compass(Planner):
         return not found.exhausted and found.spent_s < self.budget_s
 
     # Queries that run
+
+    def _look_after(
+        self, desk: Desk, market: Market, busy: Collection[int], held_up: bool
+    ) -> set[int]:
+        """Plan anew what has drifted, and all together where some find no room.
+
+        Args:
+            desk: the desk.
+            market: the pools.
+            busy: queries that are spoken for.
+            held_up: whether some wait for room that a regrouping has found for them.
+
+        Returns:
+            The queries that are spoken for by now.
+        """
+        busy = {*busy, *take_up(desk, market, self.search, busy)}
+        drifted, stuck = self._replan_drifted(desk, market, busy)
+        busy |= drifted
+        # Another regrouping would forget those that gave up what they had, to come back.
+        if not held_up and self.scheduler.regrouping.due(desk):
+            busy |= self._regroup(desk, market, self._wanting(desk, busy))
+        if desk.waiting or stuck:
+            busy |= self._rebalance(desk, market, busy)
+        return busy
 
     def _replan_drifted(
         self, desk: Desk, market: Market, busy: Collection[int]

@@ -14,6 +14,7 @@ DUE = "compass order due"
 """When the last order of a query that was carried out was made, in seconds."""
 
 PROMISED = "compass promised"
+"""On the desk's scratch: orders that hold no room yet, each with its query."""
 
 
 def order(desk: Desk, query: Query, record: InForce) -> None:
@@ -40,9 +41,7 @@ def orders_of(desk: Desk) -> Mapping[int, InForce]:
     found = {number: record for number, (_, record) in _promised(desk).items()}
     for number, plan in desk.coming.items():
         last: InForce | None = desk.recall((IN_FORCE, number))
-        if number in found or last is None or last.plan != plan:
-            continue
-        if desk.plans[number] != plan:
+        if number not in found and last is not None and last.plan == plan != desk.plans[number]:
             found[number] = last
     return found
 
