@@ -46,9 +46,6 @@ class Cluster:
                 free -= np.array(plan)
         return fits[len(beside) :]
 
-    def fits(self, query, plan):
-        return self.fits_all([(query, plan)])[0]
-
     def plan_of(self, query):
         return None
 
