@@ -32,6 +32,9 @@ RISKY, RISKIEST = 0.6, 0.3
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
 
+AT_ONCE = 0.5
+"""Probability of keeping the SLO from which on a plan that has room is looked at before others."""
+
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 """Deviations, at evenly spaced probabilities, at which slower devices are looked at."""
 
@@ -109,6 +112,7 @@ class Beliefs:
         self._model = model
         self._query = query
         self._market = market
+        self._waits = desk.plan_of(query) is None
         self._domain = KEPT.of(desk.pipeline, features, lambda: _domain(desk.pipeline, features))
         known = found.slowness.device_known or model.device_spread == 0
         self._device_spread = 0.0 if known else model.device_spread
@@ -136,6 +140,9 @@ class Beliefs:
     ) -> int | None:
         """Return the configuration of the plan that promises the largest saving, or None.
 
+        Of a query that waits, or knows of no plan that would do, those come first that are likely
+        to and that the pools have room for: it could be served by them at once.
+
         Args:
             excluded: configurations that are not wanted.
             reference: loss of the best plan so far; None if there is none. Any feasible plan then
@@ -144,14 +151,18 @@ class Beliefs:
         """
         base, surrogates = self._base, self.configurations.surrogates
         log_time, _ = surrogates.log_time()
-        cost = base.costs(np.exp(log_time))
-        possible = np.isfinite(cost)
-        if reference is None and possible.any() and self._market.value > 0:
-            reference = float(cost[possible].max()) + self._market.value
-        surrogates.reprice(cost, reference)
+        cost, has_room = base.costs(np.exp(log_time))
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
-        plan = surrogates.propose(exclude, least)
+        plan, urgent, possible = None, reference is None or self._waits, np.isfinite(cost)
+        if reference is None and possible.any() and self._market.value > 0:
+            reference = float(cost[possible].max()) + self._market.value
+        if urgent and not has_room.all():
+            surrogates.reprice(np.where(has_room, cost, inf), reference)
+            plan = surrogates.propose(exclude, max(least, AT_ONCE))
+        if plan is None:
+            surrogates.reprice(cost, reference)
+            plan = surrogates.propose(exclude, least)
         return None if plan is None else int(base.view.configuration[plan])
 
     # What was profiled
@@ -287,7 +298,7 @@ class Beliefs:
         if kept is None:
             return np.zeros(len(self._domain))
         time_s = np.exp(kept.log_time.astype(np.float64))
-        possible = np.isfinite(base.costs(time_s)) & (base.view.station >= 0).any(axis=1)
+        possible = np.isfinite(base.costs(time_s)[0]) & (base.view.station >= 0).any(axis=1)
         compute_s = (base.factors(0.0) * time_s[base.view.configuration]).sum(axis=1)
         latency_s = compute_s + base.sent_s + base.view.fixed_s
         possible &= latency_s <= self._planned_s

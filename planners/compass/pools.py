@@ -204,6 +204,7 @@ class Standing:
         takes: what stations of each kind take.
         taken: what they take of each pool, shape (R,).
         queries: how many queries use each pool, shape (R,).
+        left: the most room in any one station, by kind and key, as far as there are any.
     """
 
     def __init__(self, fleet: Fleet, takes: "Takes", pools: Pools) -> None:
@@ -214,12 +215,13 @@ class Standing:
         self.queries: Floats = np.zeros(many)
         self._total: Floats = np.zeros((0, 0))
         self._whole: Floats = np.zeros((0, 0))
+        self.left: Floats = np.zeros((0, 0))
         if not len(fleet):
             return
         station, key = fleet.station, fleet.operator_key
         self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
         _add_up(station, key, fleet.filled, takes.pool, self._total, self.queries)
-        self._whole = np.ceil(self._total - 1e-9)
+        self._whole, self.left = _packed(station, key, fleet.filled, *self._total.shape)
         kinds = len(self._total)
         units = self._whole.sum(axis=1) * takes.units[:kinds]
         self.taken = np.asarray(np.bincount(takes.pool[:kinds], units, many), dtype=np.float64)
@@ -265,11 +267,6 @@ class Standing:
         paid = [(int(self._fleet.query[row]), float(shares[row] @ prices)) for row in rows]
         return [each for each in paid if each[1] > price]
 
-    @cached_property
-    def left(self) -> Floats:
-        """Room in the stations that stand, by kind and key, as far as there are any."""
-        return self._whole - self._total
-
 
 @compiled
 def _add_up(
@@ -301,6 +298,55 @@ def _add_up(
         for number in range(len(queries)):
             if used[number]:
                 queries[number] += 1
+
+
+@compiled
+def _packed(
+    station: Integers, key: Integers, filled: Floats, kinds: int, keys: int
+) -> tuple[Floats, Floats]:
+    """Return how many stations of each kind and key serve Q queries, and the room in them.
+
+    A query does not spread over stations. One after the other they join the fullest of their kind
+    and key that has room, as in the world; so three that fill 0.6 take three.
+
+    Args:
+        station: see `_add_up`, shape (Q, N).
+        key: see there, shape (Q, N).
+        filled: see there, shape (Q, N).
+        kinds: how many kinds there are.
+        keys: how many keys.
+
+    Returns:
+        Their number, and the most room in any one of them, each of shape (kinds, keys).
+    """
+    whole, left = np.zeros((kinds, keys)), np.zeros((kinds, keys))
+    room = np.empty(station.size)
+    last, before = np.full((kinds, keys), -1), np.empty(station.size, dtype=np.int64)
+    made = 0
+    for query in range(len(station)):
+        for operator in range(station.shape[1]):
+            kind, part = station[query, operator], filled[query, operator]
+            if kind < 0 or part <= 0:
+                continue
+            its, chosen = key[query, operator], -1
+            at = last[kind, its]
+            while at >= 0:
+                if part <= room[at] + 1e-9 and (chosen < 0 or room[at] <= room[chosen]):
+                    chosen = at
+                at = before[at]
+            if chosen < 0:
+                chosen, made = made, made + 1
+                before[chosen], last[kind, its] = last[kind, its], chosen
+                room[chosen] = np.ceil(part - 1e-9)
+                whole[kind, its] += room[chosen]
+            room[chosen] = max(0.0, room[chosen] - part)
+    for kind in range(kinds):
+        for its in range(keys):
+            at = last[kind, its]
+            while at >= 0:
+                left[kind, its] = max(left[kind, its], room[at])
+                at = before[at]
+    return whole, left
 
 
 @compiled

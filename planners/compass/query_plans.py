@@ -161,27 +161,36 @@ class QueryPlans:
         nominal = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
         return self._slowed(every, nominal)
 
-    def costs(self, time_s: Floats) -> Floats:
-        """Return what all plans cost, infinite where they cannot be had, shape (P,).
+    def costs(self, time_s: Floats) -> tuple[Floats, Booleans]:
+        """Return what all plans cost, and whether the pools have room for them, each (P,).
+
+        The cost is infinite where they cannot be had at all.
 
         Args:
             time_s: believed time of each operator on profiling hardware, shape (C, N).
         """
         view, takes, prices = self.view, self._takes, self._market.prices
-        rate = self._query.requests_per_s
+        rate, pools, standing = (
+            self._query.requests_per_s,
+            self._market.pools,
+            self._market.standing,
+        )
         return _costs(
             view.configuration,
             view.station,
             view.operator_key,
             view.capacity_factors,
             rate * time_s,
-            self._market.pools.max_utilisation * takes.servers,
-            self._market.standing.left,
+            pools.max_utilisation * takes.servers,
+            standing.left,
             self._waste,
-            takes.units * prices[takes.pool],
+            takes.units,
+            takes.pool,
+            prices,
             view.backhaul_up_s,
             rate * float(prices[-1]),
             self._affordable,
+            pools.capacity - standing.taken,
         )
 
     def held(
@@ -338,12 +347,15 @@ def _costs(
     servers: Floats,
     left: Floats,
     waste: float,
-    price: Floats,
+    units: Floats,
+    pool: Integers,
+    prices: Floats,
     backhaul_s: Floats,
     backhaul_price: float,
     affordable: Booleans,
-) -> Floats:
-    """Return what plans cost, infinite where they cannot be had, shape (P,).
+    free: Floats,
+) -> tuple[Floats, Booleans]:
+    """Return what plans cost, and whether their new stations find room, each of shape (P,).
 
     P plans, C configurations, N operators.
 
@@ -356,14 +368,19 @@ def _costs(
         servers: usable servers of a station of each kind.
         left: see `Standing.left`.
         waste: see `share_taken`.
-        price: price of a station of each kind.
+        units: see `Takes`.
+        pool: see `Takes`.
+        prices: price of a unit of each pool, shape (R,).
         backhaul_s: time that a request keeps the backhaul busy, shape (P,).
         backhaul_price: price of that, for all requests of a second.
         affordable: plans that the query's SLO does not rule out, shape (P,).
+        free: what is left of each pool, shape (R,). Of the backhaul it does not count: it takes
+            more than it can carry.
     """
     count, operators = station.shape
-    cost = np.empty(count)
+    cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))
     for plan in range(count):
+        needed[:] = 0.0
         cost[plan] = backhaul_price * backhaul_s[plan] if affordable[plan] else np.inf
         for operator in range(operators):
             kind = station[plan, operator]
@@ -373,6 +390,10 @@ def _costs(
             if not filled <= 1:
                 cost[plan] = np.inf
                 break
-            room = room_in(left, kind, key[plan, operator])
-            cost[plan] += share_taken(filled, room, waste) * price[kind]
-    return cost
+            room, its = room_in(left, kind, key[plan, operator]), pool[kind]
+            cost[plan] += share_taken(filled, room, waste) * (units[kind] * prices[its])
+            if filled > room + 1e-12:
+                needed[its] += units[kind]
+                if needed[its] > free[its] + 1e-9:
+                    room_for[plan] = False
+    return cost, room_for

@@ -91,6 +91,26 @@ class TestStanding:
         shares = [made.share(query) for query in range(len(queries))]
         np.testing.assert_allclose(np.sum(shares, axis=0), made.taken, atol=1e-9)
 
+    def test_a_query_does_not_spread_over_stations(self):
+        """Two of three that fill 0.6 do not fit in one, though all would fit in two."""
+        made = standing(*(uses((0, 5, 0.6)) for _ in range(3)))
+        assert made.taken.tolist() == [3.0, 0.0, 0.0]
+        assert room_in(made.left, 0, 5) == pytest.approx(0.4), "in any one of them, not in all"
+        assert [made.share(query)[0] for query in range(3)] == pytest.approx([1.0, 1.0, 1.0])
+
+    def test_it_joins_the_fullest_that_has_room(self):
+        made = standing(*(uses((0, 5, part)) for part in (0.5, 0.7, 0.3, 0.2, 0.3)))
+        assert made.taken.tolist() == [2.0, 0.0, 0.0], "0.5 + 0.2 + 0.3 and 0.7 + 0.3"
+        assert room_in(made.left, 0, 5) == pytest.approx(0.0, abs=1e-9)
+
+    @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12))
+    def test_stations_are_no_fewer_than_their_load_and_at_least_half_full(self, parts):
+        """Of any two, one would have joined the other if both had been half empty."""
+        made = standing(*(uses((0, 5, part)) for part in parts))
+        count, load = made.taken[0], sum(parts)
+        assert np.ceil(load - 1e-6) <= count <= max(1.0, np.ceil(2 * load + 1e-6))
+        assert count - load - 1e-6 <= count * room_in(made.left, 0, 5)
+
     def test_who_is_in_it(self):
         made = standing(uses((0, 5, 0.1)))
         assert 0 in made
@@ -224,7 +244,7 @@ class TestAtADesk:
         def act(desk, query, view, pools, takes, plans, filled):
             dear = replace(market(desk), prices=np.array([0.3, 2.0, 5.0]))
             time_s = np.tile(operator_time_s(desk, query), (len(desk.pipeline.configurations), 1))
-            cost = QueryPlans(desk, query, dear, view, 1.0, Slowness()).costs(time_s)
+            cost, _ = QueryPlans(desk, query, dear, view, 1.0, Slowness()).costs(time_s)
             demands = taken(desk, query, dear, 0)
             assert set(np.flatnonzero(np.isfinite(cost)).tolist()) & set(plans.tolist()) == set(
                 demands
@@ -233,6 +253,37 @@ class TestAtADesk:
                 assert cost[plan] == pytest.approx(float(demand @ dear.prices))
                 on_device = (view.station[plan] < 0).all()
                 assert (demand == 0).all() if on_device else demand.sum() > 0
+
+        at_market(act)
+
+    def test_there_is_room_for_plans_whose_new_stations_are_free(self):
+        """Whoever needs none, or joins one that stands, finds room in full pools."""
+
+        def act(desk, query, view, pools, takes, plans, filled):
+            row = int(np.argmax((view.station[plans] >= 0).sum(axis=1)))
+            mine = Uses(view.station[plans[row]], view.operator_key[plans[row]], filled[row])
+            kinds = [each.replicas if each.profile == "core" else 0 for each in view.stations]
+            core, gpu = kinds.index(1), int(np.argmax(takes.units[:-1] * (takes.pool[:-1] == 1)))
+            other = int(view.operator_key.max()) + 1
+            crowd = {
+                number: Uses(np.array([kind]), np.array([other + number]), np.array([0.9]))
+                for number, kind in enumerate([gpu, *([core] * int(pools.capacity[0]))])
+            }
+            time_s = np.tile(operator_time_s(desk, query), (len(desk.pipeline.configurations), 1))
+
+            def room(uses):
+                here = market(desk, uses)
+                return QueryPlans(desk, query, here, view, 1.0, Slowness()).costs(time_s)[1]
+
+            assert room({})[plans[row]]
+            on_device = (view.station < 0).all(axis=1)
+            np.testing.assert_array_equal(room(crowd), on_device)
+            assert room({99: mine})[plans[row]]
+            some = {number: uses for number, uses in crowd.items() if number < 3}
+            needs_gpu = (takes.pool[view.station] == 1) & (view.station >= 0)
+            assert not room(some)[needs_gpu.any(axis=1)].any(), "the only GPU is taken"
+            assert room(some)[on_device].all()
+            assert room(some).sum() > on_device.sum(), "cores are left"
 
         at_market(act)
 

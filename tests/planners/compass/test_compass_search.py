@@ -11,6 +11,7 @@ from worlds import declared, run, scenario
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
 from planners.compass.known import Found
+from planners.compass.pools import Uses
 from planners.compass.profiler import FixedProfiler
 from planners.compass.search import ENCODINGS, FOUND, LEAST_KNOWN, OFFERS, CmboSearch, RandomSearch
 from scenarios.random_streams import stream
@@ -435,3 +436,68 @@ class TestOffers:
             assert len(known.candidates(range(10), 0.0, now=-1).number) > 0
 
         at_desk(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
+
+
+class TestRoom:
+    """What is looked at first, where machines are full but for one station."""
+
+    STANDS = 10
+    """The configuration of that station."""
+
+    def proposed(self, desk, query, reference=None):
+        """Return the first proposal for a query, on idle machines and on full ones.
+
+        Nothing costs anything, so that prices do not tell.
+        """
+        search = CmboSearch()
+        view = desk.view(query, search.model.choices)
+        plan = next(
+            number
+            for number in np.flatnonzero(view.configuration == self.STANDS).tolist()
+            if str(view.plan(number)).endswith("device > device:device > cloud:1g.5gb > cloud:core")
+        )
+        station = view.station[plan]
+        uses = [Uses(station, view.operator_key[plan], np.where(station < 0, 0.0, 0.1))]
+        names = [(each.profile, each.servers) for each in view.stations]
+        nowhere = [-1] * (len(station) - 1)
+        for kind in [names.index(("7g.40gb", 1)), *[names.index(("core", 1))] * 12]:
+            key = np.full(len(station), 500 + len(uses))
+            uses.append(Uses(np.array([kind, *nowhere]), key, np.array([0.9, 0, 0, 0])))
+        markets = market(desk), market(desk, dict(enumerate(uses, start=100)))
+        return tuple(
+            search.beliefs(
+                desk, query, replace(here, prices=np.zeros_like(here.prices)), Found()
+            ).propose(set(), reference)
+            for here in markets
+        )
+
+    def proposed_at_arrival(self, **slo):
+        found = []
+        at_desk(
+            lambda desk: found.append(self.proposed(desk, *desk.waiting)),
+            arriving(1.0, **slo),
+            nodes=ONE_CLOUD,
+        )
+        return found[0]
+
+    def test_a_query_that_waits_is_looked_at_where_it_finds_room(self):
+        idle, full = self.proposed_at_arrival(latency_s=2.0, accuracy=0.8)
+        assert full == self.STANDS != idle
+
+    def test_not_if_what_has_room_is_unlikely_to_do(self):
+        idle, full = self.proposed_at_arrival(latency_s=0.5)
+        assert full == idle != self.STANDS
+
+    def test_one_that_runs_and_is_served_looks_for_what_is_best(self):
+        found = []
+
+        def act(desk):
+            for query in desk.running:
+                found.append(self.proposed(desk, query, reference=100.0))
+            for query in desk.waiting:
+                desk.deploy(query, next(desk.candidates(query)))
+
+        workload = arriving(1.0, 8.0, latency_s=2.0, accuracy=0.8)
+        at_desk(act, workload, horizon_s=10.0, nodes=ONE_CLOUD)
+        idle, full = found[0]
+        assert full == idle != self.STANDS
