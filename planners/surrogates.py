@@ -222,14 +222,13 @@ class GaussianProcess:
         if len(last) < len(indices):
             taken = taken[list(last.values())]
         # Hyper-parameters are fitted on the way, so often as by single observations.
-        new = [index not in self._rows for index in last]
-        counts = np.cumsum(new) + len(self)
-        ends = [at + 1 for at, count in enumerate(counts.tolist()) if count in self._refit_at]
-        start, points = 0, tuple(last)
-        for end in (*(end for end in ends if new[end - 1]), len(points)):
-            if end > start:
-                self._observe(points[start:end], taken[start:end])
-            start = end
+        start, count, points = 0, len(self), tuple(last)
+        for at, index in enumerate(points, start=1):
+            new = index not in self._rows
+            count += new
+            if at == len(points) or (new and count in self._refit_at):
+                self._observe(points[start:at], taken[start:at])
+                start = at
 
     def _observe(self, indices: Sequence[int], taken: Floats) -> None:
         """Take values and noise of different points, shape (m, 2, outputs).
@@ -252,8 +251,8 @@ class GaussianProcess:
         # The factors hold the noise of earlier observations, but not their values.
         changed = [
             row
-            for row, (_, noise) in zip(rows, taken, strict=True)
-            if row >= count or (self._taken[row, 1] != noise).any()
+            for at, row in enumerate(rows)
+            if row >= count or (self._taken[row, 1] != taken[at, 1]).any()
         ]
         self._taken[rows] = taken
         self._predicted = None

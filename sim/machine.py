@@ -28,6 +28,9 @@ class Need:
         processes: processes that share this by MPS, each with a copy of the weights.
         model: what it loads; None for classical code.
         memory_bytes: memory that it takes.
+
+    Attributes:
+        room: all that decides whether there is room for it.
     """
 
     profile: str
@@ -35,11 +38,11 @@ class Need:
     processes: int = 1
     model: Model | None = None
     memory_bytes: int = 0
+    room: tuple[str, int, int] = field(init=False, repr=False, compare=False)
 
-    @property
-    def room(self) -> tuple[str, int, int]:
-        """All that decides whether there is room for it."""
-        return self.profile, self.thread_percent, self.memory_bytes
+    def __post_init__(self) -> None:
+        room = self.profile, self.thread_percent, self.memory_bytes
+        object.__setattr__(self, "room", room)
 
     @property
     def load_bytes(self) -> int:

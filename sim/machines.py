@@ -225,13 +225,17 @@ class Machines:
 
     def _take(self, node: str, need: Need) -> tuple[Slot, Callable[[], None]] | None:
         """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
-        for rented in (True, False):
-            for machine in self.pools[node]:
-                if machine.may_take(need) and machine.rented == rented:
-                    taken = machine.take(need)
-                    if taken is not None:
-                        return taken
-        return None
+        idle = []
+        for machine in self.pools[node]:
+            if not machine.may_take(need):
+                continue
+            if not machine.rented:
+                idle.append(machine)
+                continue
+            taken = machine.take(need)
+            if taken is not None:
+                return taken
+        return next((taken for each in idle if (taken := each.take(need)) is not None), None)
 
     def sharing(self) -> Iterator[Instance]:
         """Yield every instance that several stations share."""

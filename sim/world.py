@@ -22,6 +22,7 @@ from sim.costs import Ledger
 from sim.data_plane import DataPlane, Recorder
 from sim.deployments import Deployments
 from sim.desk import Desk, Order
+from sim.garbage import seldom_collected
 from sim.goodput import Account, GoodputBook, Verdicts
 from sim.interference import Interference
 from sim.journal import Journal
@@ -119,7 +120,7 @@ class World:
         """Advance to a time in seconds, at most to the horizon, where the run is closed."""
         until_ns = min(ns(until_s), self._horizon_ns)
         if until_ns > self.env.now:
-            with using_tables(self.scenario.tables):
+            with using_tables(self.scenario.tables), seldom_collected():
                 self.env.run(until=until_ns)
                 if until_ns == self._horizon_ns:
                     self._close()
