@@ -4,17 +4,21 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ALLOCATIONS = 50_000
-"""Objects made between two collections. A world holds much that lives long, which the collector
-walks again and again, and drops little that hangs in a cycle, which nothing else would free."""
+MORE = 50_000
+"""How many more containers there may be until the next collection. A world holds much that lives
+long, which the collector walks again and again, and drops little that hangs in a cycle, which
+nothing else would free."""
 
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Let garbage be collected seldom meanwhile, if it is collected at all."""
+    """Let garbage be collected seldom meanwhile, if it is collected at all.
+
+    That holds for the whole process: worlds of several threads are to be run one after the other.
+    """
     before = gc.get_threshold()
     if before[0]:
-        gc.set_threshold(max(ALLOCATIONS, before[0]), *before[1:])
+        gc.set_threshold(max(MORE, before[0]), *before[1:])
     try:
         yield
     finally:

@@ -235,7 +235,11 @@ class Machines:
             taken = machine.take(need)
             if taken is not None:
                 return taken
-        return next((taken for each in idle if (taken := each.take(need)) is not None), None)
+        for machine in idle:
+            taken = machine.take(need)
+            if taken is not None:
+                return taken
+        return None
 
     def sharing(self) -> Iterator[Instance]:
         """Yield every instance that several stations share."""

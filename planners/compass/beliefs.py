@@ -32,8 +32,8 @@ RISKY, RISKIEST = 0.6, 0.3
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
 
-AT_ONCE = 0.5
-"""Probability of keeping the SLO from which on a plan that has room is looked at before others."""
+LIKELY_TO_DO = 0.5
+"""Probability of keeping the SLO from which on a plan that has room comes before all others."""
 
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 """Deviations, at evenly spaced probabilities, at which slower devices are looked at."""
@@ -141,7 +141,8 @@ class Beliefs:
         """Return the configuration of the plan that promises the largest saving, or None.
 
         Of a query that waits, or knows of no plan that would do, those come first that are likely
-        to and that the pools have room for: it could be served by them at once.
+        to and that the pools have room for: it may be served by them at once. Whether cards can be
+        cut so, and what is still being drained, is not looked at.
 
         Args:
             excluded: configurations that are not wanted.
@@ -154,12 +155,14 @@ class Beliefs:
         cost, has_room = base.costs(np.exp(log_time))
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
-        plan, urgent, possible = None, reference is None or self._waits, np.isfinite(cost)
+        urgent = reference is None or self._waits
+        possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
+        plan = None
         if urgent and not has_room.all():
             surrogates.reprice(np.where(has_room, cost, inf), reference)
-            plan = surrogates.propose(exclude, max(least, AT_ONCE))
+            plan = surrogates.propose(exclude, max(least, LIKELY_TO_DO))
         if plan is None:
             surrogates.reprice(cost, reference)
             plan = surrogates.propose(exclude, least)

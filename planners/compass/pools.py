@@ -221,7 +221,10 @@ class Standing:
         station, key = fleet.station, fleet.operator_key
         self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
         _add_up(station, key, fleet.filled, takes.pool, self._total, self.queries)
-        self._whole, self.left = _packed(station, key, fleet.filled, *self._total.shape)
+        first = np.argsort(fleet.query, kind="stable")  # Who is searched for changes nothing.
+        self._whole, self.left = _packed(
+            station[first], key[first], fleet.filled[first], *self._total.shape
+        )
         kinds = len(self._total)
         units = self._whole.sum(axis=1) * takes.units[:kinds]
         self.taken = np.asarray(np.bincount(takes.pool[:kinds], units, many), dtype=np.float64)
@@ -306,8 +309,9 @@ def _packed(
 ) -> tuple[Floats, Floats]:
     """Return how many stations of each kind and key serve Q queries, and the room in them.
 
-    A query does not spread over stations. One after the other they join the fullest of their kind
-    and key that has room, as in the world; so three that fill 0.6 take three.
+    A query does not spread over stations, so three that fill 0.6 take three. One after the other
+    they join the fullest of their kind and key that has room, as in the world. That is an estimate:
+    those that have left the world, or have moved, leave stations there that nobody would open now.
 
     Args:
         station: see `_add_up`, shape (Q, N).
@@ -337,8 +341,8 @@ def _packed(
             if chosen < 0:
                 chosen, made = made, made + 1
                 before[chosen], last[kind, its] = last[kind, its], chosen
-                room[chosen] = np.ceil(part - 1e-9)
-                whole[kind, its] += room[chosen]
+                room[chosen] = 1.0
+                whole[kind, its] += 1
             room[chosen] = max(0.0, room[chosen] - part)
     for kind in range(kinds):
         for its in range(keys):
@@ -423,6 +427,12 @@ class Takes:
 
 
 @compiled
+def opens(filled: float, room: float) -> bool:
+    """Tell whether a query that fills a share of a station finds no room in those that stand."""
+    return filled > room + 1e-12
+
+
+@compiled
 def share_taken(filled: float, room: float, waste: float) -> float:
     """Return the share of a station that a query is held to take.
 
@@ -432,7 +442,7 @@ def share_taken(filled: float, room: float, waste: float) -> float:
         waste: share of what a new station has to spare that is counted as taken; 0 to expect that
             others will fill it, 1 that nobody will.
     """
-    if filled > room + 1e-12 and filled > 0:
+    if filled > 0 and opens(filled, room):
         return float(filled + waste * max(0.0, np.ceil(filled) - filled))
     return filled
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.known import Shown, Slowness
-from planners.compass.pools import Market, Uses, room_in, share_taken, takes_of
+from planners.compass.pools import Market, Uses, opens, room_in, share_taken, takes_of
 from planners.kept import KEPT
 from scenarios.compiled import compiled
 from scenarios.queries import Query
@@ -170,11 +170,8 @@ class QueryPlans:
             time_s: believed time of each operator on profiling hardware, shape (C, N).
         """
         view, takes, prices = self.view, self._takes, self._market.prices
-        rate, pools, standing = (
-            self._query.requests_per_s,
-            self._market.pools,
-            self._market.standing,
-        )
+        rate = self._query.requests_per_s
+        pools, standing = self._market.pools, self._market.standing
         return _costs(
             view.configuration,
             view.station,
@@ -374,8 +371,8 @@ def _costs(
         backhaul_s: time that a request keeps the backhaul busy, shape (P,).
         backhaul_price: price of that, for all requests of a second.
         affordable: plans that the query's SLO does not rule out, shape (P,).
-        free: what is left of each pool, shape (R,). Of the backhaul it does not count: it takes
-            more than it can carry.
+        free: what is left of each pool, shape (R,). The backhaul's is not looked at: the world
+            refuses nobody for it.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))
@@ -392,7 +389,7 @@ def _costs(
                 break
             room, its = room_in(left, kind, key[plan, operator]), pool[kind]
             cost[plan] += share_taken(filled, room, waste) * (units[kind] * prices[its])
-            if filled > room + 1e-12:
+            if opens(filled, room):
                 needed[its] += units[kind]
                 if needed[its] > free[its] + 1e-9:
                     room_for[plan] = False

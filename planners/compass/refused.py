@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from planners.compass.known import Offer
 from planners.compass.orders import fit
-from planners.compass.pools import Market, room_in, share_taken
+from planners.compass.pools import Market, opens, room_in, share_taken
 from planners.compass.scheduler import Bid
 from planners.retries import due
 from scenarios.compiled import compiled
@@ -209,7 +209,7 @@ def _needs(
             if kind < 0 or part <= 0:
                 continue
             room = room_in(left, kind, key)
-            if part > room + 1e-12:
+            if opens(part, room):
                 needed[pool[kind]] += np.ceil(part) * units[kind]
                 new = new * MIX + kind + 1
             else:

@@ -96,8 +96,8 @@ class CmboSearch(Search):
     from similar queries; the first feasible plan is the response; 40 to 100 ms a step. Its
     acquisition is that of the authors' prototype. Reconstructed: costs are what a plan takes of the
     pools at their prices, so that queries learn from each other what is scarce; the load that
-    stations are planned for; that of a query that waits plans come first that have room
-    (``Beliefs.propose``); the set of plans that is offered. A departure: once a configuration was
+    stations are planned for; that plans with room come first, of a query that waits or knows of
+    none that would do; the set of plans that is offered. A departure: once a configuration was
     measured on many items, such as to confirm it, the others are judged by it too
     (`Profiler.sharpened`). How much that tells hinges on how alike they find items hard; in this
     world those of a stratum are in the same order for all.

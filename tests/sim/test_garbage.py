@@ -3,8 +3,10 @@
 import gc
 
 import pytest
+from worlds import At, Does, run, scenario
 
-from sim.garbage import ALLOCATIONS, seldom_collected
+from scenarios.workload import Workload
+from sim.garbage import MORE, seldom_collected
 
 
 @pytest.fixture(autouse=True)
@@ -17,20 +19,27 @@ def as_before():
 def test_it_is_collected_seldom_meanwhile_and_as_before_afterwards():
     gc.set_threshold(700, 10, 10)
     with seldom_collected():
-        assert gc.get_threshold() == (ALLOCATIONS, 10, 10)
+        assert gc.get_threshold() == (MORE, 10, 10)
     assert gc.get_threshold() == (700, 10, 10)
 
 
 def test_an_error_changes_nothing_about_that():
     gc.set_threshold(700, 10, 10)
-    try:
-        with seldom_collected():
-            raise KeyError
-    except KeyError:
-        assert gc.get_threshold() == (700, 10, 10)
+    with pytest.raises(KeyError), seldom_collected():
+        raise KeyError
+    assert gc.get_threshold() == (700, 10, 10)
 
 
-@pytest.mark.parametrize("most", [0, 2 * ALLOCATIONS])
+def test_it_is_so_while_a_world_runs():
+    seen = []
+    run(
+        scenario(2.0, workload=Workload(arrivals=At((1.0,)))),
+        Does(lambda _: seen.append(gc.get_threshold())),
+    )
+    assert seen[0][0] >= MORE > gc.get_threshold()[0]
+
+
+@pytest.mark.parametrize("most", [0, 2 * MORE])
 def test_who_wants_it_never_or_even_less_often_is_left_alone(most):
     gc.set_threshold(most, 5, 5)
     with seldom_collected():

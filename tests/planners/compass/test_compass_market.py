@@ -98,10 +98,19 @@ class TestStanding:
         assert room_in(made.left, 0, 5) == pytest.approx(0.4), "in any one of them, not in all"
         assert [made.share(query)[0] for query in range(3)] == pytest.approx([1.0, 1.0, 1.0])
 
-    def test_it_joins_the_fullest_that_has_room(self):
-        made = standing(*(uses((0, 5, part)) for part in (0.5, 0.7, 0.3, 0.2, 0.3)))
-        assert made.taken.tolist() == [2.0, 0.0, 0.0], "0.5 + 0.2 + 0.3 and 0.7 + 0.3"
+    @pytest.mark.parametrize("parts", [(0.5, 0.7, 0.3, 0.5), (0.7, 0.5, 0.3, 0.5)])
+    def test_it_joins_the_fullest_that_has_room(self, parts):
+        """The first, or the latest, would take three for one of them; the emptiest for both."""
+        made = standing(*(uses((0, 5, part)) for part in parts))
+        assert made.taken.tolist() == [2.0, 0.0, 0.0]
         assert room_in(made.left, 0, 5) == pytest.approx(0.0, abs=1e-9)
+
+    @given(st.permutations([0, 1, 2, 3]))
+    def test_who_is_searched_for_changes_nothing(self, order):
+        """Queries that are come last in a fleet."""
+        fleet = Fleet.of({at: uses((0, 5, part)) for at, part in enumerate((0.5, 0.7, 0.3, 0.5))})
+        made = Standing(fleet.rows(order), TAKES, POOLS)
+        assert made.taken.tolist() == [2.0, 0.0, 0.0]
 
     @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12))
     def test_stations_are_no_fewer_than_their_load_and_at_least_half_full(self, parts):
@@ -264,9 +273,10 @@ class TestAtADesk:
             mine = Uses(view.station[plans[row]], view.operator_key[plans[row]], filled[row])
             kinds = [each.replicas if each.profile == "core" else 0 for each in view.stations]
             core, gpu = kinds.index(1), int(np.argmax(takes.units[:-1] * (takes.pool[:-1] == 1)))
-            other = int(view.operator_key.max()) + 1
+            nowhere = [-1] * (len(mine.station) - 1)
+            other = np.full(len(mine.station), int(view.operator_key.max()) + 1)
             crowd = {
-                number: Uses(np.array([kind]), np.array([other + number]), np.array([0.9]))
+                number: Uses(np.array([kind, *nowhere]), other + number, 0.9 * (other > 0))
                 for number, kind in enumerate([gpu, *([core] * int(pools.capacity[0]))])
             }
             time_s = np.tile(operator_time_s(desk, query), (len(desk.pipeline.configurations), 1))
@@ -278,7 +288,7 @@ class TestAtADesk:
             assert room({})[plans[row]]
             on_device = (view.station < 0).all(axis=1)
             np.testing.assert_array_equal(room(crowd), on_device)
-            assert room({99: mine})[plans[row]]
+            assert room(crowd | {99: mine})[plans[row]], "there is room for one more like it"
             some = {number: uses for number, uses in crowd.items() if number < 3}
             needs_gpu = (takes.pool[view.station] == 1) & (view.station >= 0)
             assert not room(some)[needs_gpu.any(axis=1)].any(), "the only GPU is taken"

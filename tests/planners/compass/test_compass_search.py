@@ -471,33 +471,41 @@ class TestRoom:
             for here in markets
         )
 
-    def proposed_at_arrival(self, **slo):
+    def proposed_at_arrival(self, reference=None, **slo):
         found = []
         at_desk(
-            lambda desk: found.append(self.proposed(desk, *desk.waiting)),
+            lambda desk: found.append(self.proposed(desk, *desk.waiting, reference)),
             arriving(1.0, **slo),
             nodes=ONE_CLOUD,
         )
         return found[0]
 
-    def test_a_query_that_waits_is_looked_at_where_it_finds_room(self):
-        idle, full = self.proposed_at_arrival(latency_s=2.0, accuracy=0.8)
-        assert full == self.STANDS != idle
-
-    def test_not_if_what_has_room_is_unlikely_to_do(self):
-        idle, full = self.proposed_at_arrival(latency_s=0.5)
-        assert full == idle != self.STANDS
-
-    def test_one_that_runs_and_is_served_looks_for_what_is_best(self):
+    def proposed_as_it_runs(self, reference, **slo):
         found = []
 
         def act(desk):
             for query in desk.running:
-                found.append(self.proposed(desk, query, reference=100.0))
+                found.append(self.proposed(desk, query, reference))
             for query in desk.waiting:
                 desk.deploy(query, next(desk.candidates(query)))
 
-        workload = arriving(1.0, 8.0, latency_s=2.0, accuracy=0.8)
-        at_desk(act, workload, horizon_s=10.0, nodes=ONE_CLOUD)
-        idle, full = found[0]
+        at_desk(act, arriving(1.0, 8.0, **slo), horizon_s=10.0, nodes=ONE_CLOUD)
+        return found[0]
+
+    @pytest.mark.parametrize("reference", [None, 100.0])
+    def test_a_query_that_waits_is_looked_at_where_it_finds_room(self, reference):
+        """Whether a plan is known that would do, or not."""
+        idle, full = self.proposed_at_arrival(reference, latency_s=2.0, accuracy=0.8)
+        assert full == self.STANDS != idle
+
+    def test_so_is_one_that_runs_and_knows_of_no_plan_that_would_do(self):
+        idle, full = self.proposed_as_it_runs(None, latency_s=2.0, accuracy=0.8)
+        assert full == self.STANDS != idle
+
+    def test_one_that_runs_and_is_served_looks_for_what_is_best(self):
+        idle, full = self.proposed_as_it_runs(100.0, latency_s=2.0, accuracy=0.8)
+        assert full == idle != self.STANDS
+
+    def test_not_if_what_has_room_is_unlikely_to_do(self):
+        idle, full = self.proposed_at_arrival(latency_s=0.5)
         assert full == idle != self.STANDS
