@@ -1,7 +1,7 @@
 """The plans of a view as one query would find them: what they take, cost, and how slow they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,7 @@ def loaded_factors(view: PlanView, plans: Integers, load: float) -> Floats:
     return np.where(view.station[plans] < 0, alone, crowded * waits)
 
 
-@dataclass(frozen=True)
-class PayablePlans:
+class PayablePlans(NamedTuple):
     """Plans that can be paid for, k of them.
 
     Args:
@@ -58,20 +57,14 @@ class PayablePlans:
 
     def rows(self, rows: Integers | Booleans) -> "PayablePlans":
         """Return some of them."""
-        return PayablePlans(*(getattr(self, each.name)[rows] for each in fields(self)))
+        return PayablePlans._make(each[rows] for each in self)
 
     def and_also(self, others: "PayablePlans") -> "PayablePlans":
         """Return these and others, which are of other configurations."""
-        return PayablePlans(
-            *(
-                np.concatenate([getattr(self, each.name), getattr(others, each.name)])
-                for each in fields(self)
-            )
-        )
+        return PayablePlans._make(map(np.concatenate, zip(self, others, strict=True)))
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(NamedTuple):
     """What profiling has shown of the sizes of requests, for each of k plans or configurations.
 
     Args:
@@ -95,7 +88,7 @@ class Sizes:
 
     def rows(self, rows: Integers | Booleans) -> "Sizes":
         """Return some of them."""
-        return Sizes(self.operator_time_s[rows], self.time_cv[rows], self.normalised[rows])
+        return Sizes._make(each[rows] for each in self)
 
 
 class QueryPlans:
