@@ -7,7 +7,6 @@ A search of a few steps has so few observations that calling a library for each 
 times as long as what it computes, so small ones are worked out in compiled loops.
 """
 
-from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -45,12 +44,12 @@ class Factor:
         other._lower, other._solved = self._lower.copy(), self._solved.copy()
         return other
 
-    def extend(self, start: int, points: Sequence[int], kernel: Floats, noise: Floats) -> None:
+    def extend(self, start: int, points: Integers, kernel: Floats, noise: Floats) -> None:
         """Replace all rows from number ``start`` on by m others.
 
         Args:
             start: rows to keep.
-            points: points of the new rows, length m.
+            points: points of the new rows, shape (m,).
             kernel: their covariance with all points, shape (m, C).
             noise: noise of the new rows, shape (m,).
         """

@@ -12,9 +12,9 @@ The constant stands for an unknown mean. Hyper-parameters are fitted on a schedu
 """
 
 from collections.abc import Sequence
+from math import exp, sqrt
 
 import numpy as np
-import scipy  # Its parts are loaded when they are first used.
 from numpy.typing import ArrayLike, NDArray
 
 from planners.cholesky import Factor
@@ -22,12 +22,9 @@ from planners.hyperparameters import Hyperparameters, fitted
 from scenarios.compiled import compiled
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 REFIT_AT = (4, 8, 16, 32, 64, 128, 256, 512)
-
-MOST_KEPT, MOST_KEPT_FITTED = 512, 64
-"""Points up to which the covariance of all with all is kept: before anything is fitted, when all
-processes have the same, and after it, when it is one process's alone."""
 
 
 class Grid:
@@ -57,52 +54,23 @@ class Grid:
         variance = np.bincount(self.block_of, points.var(axis=0), len(widths))
         # A block in which all points agree says nothing; any distance will do.
         self.typical: Floats = np.sqrt(np.where(variance > 0, 2 * variance, 1.0))
-        self._initial = _Covariance(self, Hyperparameters((2.0,) * len(widths)))
+        self._initial = Hyperparameters((2.0,) * len(widths))
+        self._initially_scaled = self._scaled(self._initial)
 
     def __len__(self) -> int:
         """Return how many points there are."""
         return len(self.points)
 
-    def covariance(self, hyperparameters: Hyperparameters) -> "_Covariance":
-        """Return the covariance of the points."""
+    def scaled(self, hyperparameters: Hyperparameters) -> Floats:
+        """Return the points over the length scales of their blocks, shape (C, D)."""
         # Before the first fit all processes have the same.
-        shared = hyperparameters == self._initial.hyperparameters
-        covariance = self._initial if shared else _Covariance(self, hyperparameters)
-        if len(self) <= (MOST_KEPT if shared else MOST_KEPT_FITTED):
-            covariance.keep()
-        return covariance
+        if hyperparameters == self._initial:
+            return self._initially_scaled
+        return self._scaled(hyperparameters)
 
-
-class _Covariance:
-    """The covariance of points under some hyper-parameters.
-
-    Args:
-        grid: the C points.
-        hyperparameters: the hyper-parameters.
-    """
-
-    def __init__(self, grid: Grid, hyperparameters: Hyperparameters) -> None:
-        lengths = np.array(hyperparameters.lengths) * grid.typical
-        self._scaled = np.ascontiguousarray(grid.points / lengths[grid.block_of])
-        self._kept: Floats | None = None
-        self.hyperparameters = hyperparameters
-
-    def keep(self) -> None:
-        """Work out all rows once."""
-        if self._kept is None:
-            self._kept = self._rows(self._scaled)
-
-    def rows(self, indices: Sequence[int]) -> Floats:
-        """Return the covariance of some points with all points, shape (len(indices), C)."""
-        chosen = list(indices)
-        return self._rows(self._scaled[chosen]) if self._kept is None else self._kept[chosen]
-
-    def _rows(self, chosen: Floats) -> Floats:
-        squared = scipy.spatial.distance.cdist(chosen, self._scaled, "sqeuclidean")
-        kernel = matern(squared)
-        kernel *= self.hyperparameters.signal_variance
-        kernel += self.hyperparameters.constant_variance
-        return kernel
+    def _scaled(self, hyperparameters: Hyperparameters) -> Floats:
+        lengths = np.array(hyperparameters.lengths) * self.typical
+        return np.ascontiguousarray(self.points / lengths[self.block_of])
 
 
 class GaussianProcess:
@@ -154,7 +122,7 @@ class GaussianProcess:
         # Values, and the variances of their noise.
         self._taken: Floats = np.empty((8, 2, outputs))
         self._factors: list[Factor] = []
-        self._covariance: _Covariance | None = None
+        self._scaled: Floats | None = None
         self._predicted: tuple[Floats, Floats] | None = None
         # What observations were not yet worked into the factors: from which row, to which.
         self._pending: list[tuple[int, int]] = []
@@ -314,7 +282,7 @@ class GaussianProcess:
 
     def _start_anew(self) -> None:
         """Have all factorised anew, as hyper-parameters or units have changed."""
-        self._covariance = None
+        self._scaled = None
         self._pending = [(0, len(self))]
         self._predicted = None
 
@@ -323,23 +291,24 @@ class GaussianProcess:
         if self._stale_units:
             self._standard.update(self._values)
             self._stale_units = False
-        if self._covariance is None:
-            self._covariance = self._grid.covariance(self.hyperparameters)
+        if self._scaled is None:
+            self._scaled = self._grid.scaled(self.hyperparameters)
             self._factors = [Factor(len(self._grid))]
         for start, stop in self._pending:
-            self._extend(self._covariance, start, stop)
+            self._extend(self._scaled, start, stop)
         self._pending = []
 
-    def _extend(self, covariance: "_Covariance", start: int, stop: int) -> None:
+    def _extend(self, scaled: Floats, start: int, stop: int) -> None:
         """Replace the factors' rows from one observation on, up to another."""
         noise = self._noise[start:stop] / self._standard.scale**2
         if len(self._factors) == 1 and noise.shape[1] > 1 and (noise != noise[:, :1]).any():
             first = self._factors[0]
             others = range(1, noise.shape[1])
             self._factors = [first, *(first.copy() for _ in others)]
-        new = list(self._rows)[start:stop]
-        kernel = covariance.rows(new)
-        noise += self.hyperparameters.signal_variance * self.hyperparameters.noise_floor
+        its = self.hyperparameters
+        new = np.array(list(self._rows)[start:stop], dtype=np.int64)
+        kernel = _covariance(scaled, new, its.signal_variance, its.constant_variance)
+        noise += its.signal_variance * its.noise_floor
         for factor, at in self._columns():
             factor.extend(start, new, kernel, noise[:, at][:, 0])
 
@@ -395,10 +364,26 @@ def _first_bad(taken: Floats) -> int:
     return -1
 
 
-def matern(squared: Floats) -> Floats:
-    """Return the Matern 5/2 correlation at squared distances over squared length scales."""
-    distance = np.sqrt(5 * squared)
-    return np.asarray((1 + distance + distance**2 / 3) * np.exp(-distance))
+@compiled
+def _covariance(scaled: Floats, chosen: Integers, signal: float, constant: float) -> Floats:
+    """Return the covariance of m of C points with all, shape (m, C); see this module's formula.
+
+    Args:
+        scaled: the points over their length scales, shape (C, D).
+        chosen: which of them, shape (m,).
+        signal: variance of the Matern part.
+        constant: variance of the unknown mean.
+    """
+    covariance = np.empty((len(chosen), len(scaled)))
+    for row, point in enumerate(chosen):
+        for column in range(len(scaled)):
+            squared = 0.0
+            for feature in range(scaled.shape[1]):
+                squared += (scaled[point, feature] - scaled[column, feature]) ** 2
+            distance = sqrt(5 * squared)
+            matern = (1 + distance + distance * distance / 3) * exp(-distance)
+            covariance[row, column] = constant + signal * matern
+    return covariance
 
 
 def _beside(columns: list[Floats]) -> Floats:

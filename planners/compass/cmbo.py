@@ -382,6 +382,8 @@ class Cmbo:
 class _LogTime:
     """The logarithm of one operator's time, over the knobs that reach it.
 
+    What is observed is learned when it is first asked for: some are only ever asked of accuracy.
+
     Args:
         grid: the points.
         point_of: the point of each configuration, shape (C,).
@@ -391,14 +393,18 @@ class _LogTime:
     def __init__(self, grid: Grid, point_of: Integers, centre: float | None) -> None:
         self._point_of = point_of
         self._process = GaussianProcess(grid, centre=centre, scale=LOG_TIME_SCALE)
+        self._unlearned: list[tuple[Sequence[int], Floats]] = []
 
     def observe_all(self, configurations: Sequence[int], values: Floats) -> None:
         """Take configurations' values, in place of earlier ones with the same knobs."""
-        points = self._point_of[configurations].tolist()
-        self._process.observe_all(points, values[:, None])
+        self._unlearned.append((configurations, values))
 
     def predict(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation for each configuration, each of shape (C,)."""
+        for configurations, values in self._unlearned:
+            points = self._point_of[configurations].tolist()
+            self._process.observe_all(points, values[:, None])
+        self._unlearned = []
         mean, sd = self._process.predict()
         return mean[self._point_of, 0], sd[self._point_of, 0]
 

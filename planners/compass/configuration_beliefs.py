@@ -147,8 +147,8 @@ class ConfigurationBeliefs:
         Its leave-one-out error in accuracy against theirs, on what was profiled. Their weights have
         seen the same, which favours them a little.
         """
-        prior = self._prior()
-        if prior is None or len(self.shown) < LEAST_TO_MATURE:
+        prior = None if len(self.shown) < LEAST_TO_MATURE else self._prior()
+        if prior is None:
             return False
         own = self._blank(None)
         _observe(own, self.shown)
