@@ -611,6 +611,11 @@ class Desk:
         author = 0 if query is None else self._search(query).number
         return self._office.memory.read(key, self._now_ns, author)
 
+    def recall_each(self, keys: Sequence[Hashable]) -> list[Any | None]:
+        """Return the latest record of each key that everybody sees, or None, in the same order."""
+        self._called()
+        return self._office.memory.read_each(keys, self._now_ns)
+
     # Behind the desk
 
     def close(self) -> None:

@@ -161,18 +161,29 @@ def _known(desk: Desk, dataset: str, least_measured: int) -> _Known:
     key = KEPT, dataset, least_measured
     known: _Known | None = desk.scratch.get(key)
     if known is None:
-        found: list[tuple[int, History]] = []
-        for other in (*desk.running[-LOOKED_AT:], *desk.departed[-LOOKED_AT:]):
-            if other.dataset == dataset:
-                kept: History | None = desk.recall((KEPT, other.id))
-                if kept is not None and kept.measured >= least_measured:
-                    found.append((other.id, kept))
+        others = [
+            other.id
+            for other in (*desk.running[-LOOKED_AT:], *desk.departed[-LOOKED_AT:])
+            if other.dataset == dataset
+        ]
+        kept: list[History | None] = desk.recall_each([(KEPT, other) for other in others])
+        found = [
+            (other, history)
+            for other, history in zip(others, kept, strict=True)
+            if history is not None and history.measured >= least_measured
+        ]
+        histories = [history for _, history in found]
         known = desk.scratch[key] = _Known(
-            np.array([query for query, _ in found], dtype=np.int64),
-            np.array([kept.content for _, kept in found]),
-            [kept for _, kept in found],
+            np.array([other for other, _ in found], dtype=np.int64),
+            _rows([history.content for history in histories]),
+            histories,
         )
     return known
+
+
+def _rows(arrays: Sequence[Floats]) -> Floats:
+    """Return arrays of one length as the rows of one."""
+    return np.concatenate(arrays).reshape(len(arrays), -1) if arrays else np.zeros((0, 0))
 
 
 def misranked(believed: Floats | Singles, measured: Floats) -> Floats:

@@ -47,10 +47,9 @@ class Board:
         self.kept = kept
         self.thought = []
 
-    def recall(self, key, query=None):
-        name, number = key
-        assert name == KEPT
-        return self.kept.get(number)
+    def recall_each(self, keys):
+        assert {name for name, _ in keys} <= {KEPT}
+        return [self.kept.get(number) for _, number in keys]
 
     def think(self, query, operation, count):
         self.thought.append((operation, count))
