@@ -16,13 +16,14 @@ of accuracy on VOiCES within them; clusters of hidden embeddings of 6,400 of its
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.application import Application, Configuration, Dataset
+from scenarios.compiled import compiled
 from scenarios.distributions import Constant, Variability
+from scenarios.normal_quantiles import normal_quantile
 from scenarios.random_streams import stream
 from sim.journal import Journal, ProfileRecord
 from sim.plan import Plan
@@ -34,7 +35,8 @@ Booleans = NDArray[np.bool_]
 ITEMS, FEW = 1024, 64
 """Items of each owner; and how many are drawn where no more are asked for."""
 
-NORMAL = NormalDist()
+LEAST_RANK = 1e-9
+"""How near to 0 or 1 ranks come, whose quantiles would be infinite."""
 
 
 @dataclass(frozen=True)
@@ -159,26 +161,21 @@ class ProfilingBench:
         """Features of every item, shape (items, 4): log size, log length, and two views."""
         if self._features is None:
             items = self._items(ITEMS)
-            ranks = np.clip(items.ranks, 1e-9, 1 - 1e-9).tolist()
             hardness = self._dataset.accuracy.mean(axis=0)
-            spread = np.sqrt(self._dataset.stratum_weights @ (hardness - hardness.mean()) ** 2)
-            strata = (hardness - hardness.mean()) / (spread or 1.0)
-            features: Floats = np.column_stack(
-                [
-                    np.log(items.sizes),
-                    np.log(items.lengths),
-                    self._view(np.array(list(map(NORMAL.inv_cdf, ranks))), "rank"),
-                    self._view(strata[items.strata], "stratum"),
-                ]
-            )
+            hardness -= hardness.mean()
+            spread = np.sqrt(self._dataset.stratum_weights @ hardness**2)
+            hardness /= spread or 1.0
+            rows = np.empty((4, ITEMS))
+            np.log(items.sizes, out=rows[0])
+            np.log(items.lengths, out=rows[1])
+            self._of("view of rank").standard_normal(out=rows[2])
+            self._of("view of stratum").standard_normal(out=rows[3])
+            noise_share = (1 - self._correlation**2) ** 0.5
+            _view(rows[2:], items.ranks, hardness, items.strata, self._correlation, noise_share)
+            features = rows.T
             features.setflags(write=False)
             self._features = features
         return self._features
-
-    def _view(self, latent: Floats, purpose: str) -> Floats:
-        noise = self._of(f"view of {purpose}").standard_normal(len(latent))
-        view: Floats = self._correlation * latent + (1 - self._correlation**2) ** 0.5 * noise
-        return view
 
     def estimate(self, plan: Plan) -> Estimate | None:
         """Return the kept estimate of a plan, unless there are newer results."""
@@ -335,6 +332,31 @@ class ProfilingBench:
                 configuration = self._application.pipeline.configurations[record.configuration]
                 self._learn(configuration, record)
         return lost
+
+
+@compiled
+def _view(
+    views: Floats,
+    ranks: Floats,
+    hardness: Floats,
+    strata: Integers,
+    latent_share: float,
+    noise_share: float,
+) -> None:
+    """Turn noise into views of how hard items are.
+
+    Args:
+        views: standard normals, which become the views of rank and of stratum, shape (2, n).
+        ranks: rank of each item within its stratum, shape (n,).
+        hardness: how hard each stratum is, of mean 0, shape (S,).
+        strata: stratum of each item, shape (n,).
+        latent_share: what an item's own counts for.
+        noise_share: what noise counts for.
+    """
+    for item in range(len(ranks)):
+        rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
+        views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]
+        views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
 
 
 def _count_up_to(items: Integers) -> int:
