@@ -10,7 +10,6 @@ leave out, so that an ablation is another part:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
@@ -24,6 +23,7 @@ from planners.kept import KEPT
 from scenarios.application import Configuration
 from scenarios.compiled import compiled
 from scenarios.queries import Query
+from scenarios.sums import total
 from sim import Desk, Estimate
 
 Floats = NDArray[np.float64]
@@ -282,8 +282,8 @@ class StratifiedProfiler(Profiler):
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration until the test tells, or all is spent."""
         grouped = self._grouped(desk, query)
-        wanted, counts = self.first, np.zeros(len(grouped.members), np.int64)
-        deviations = np.ones(len(grouped.members))
+        wanted, counts = self.first, np.zeros_like(grouped.sizes)
+        deviations = np.ones_like(grouped.weights)
         while True:
             counts = self._counts(grouped, wanted, counts, deviations)
             belief, deviations = _tested(desk, query, configuration, grouped, counts, self.alpha)
@@ -298,9 +298,9 @@ class StratifiedProfiler(Profiler):
         """Measure a configuration on items by strata, those measured before among them."""
         grouped = self._grouped(desk, query)
         known = desk.profile(query, configuration, 0)
-        done = known.measurement.items
-        counts = np.array([np.isin(each, done).sum() for each in grouped.members])
-        deviations = np.ones(len(grouped.members))
+        done = grouped.strata[known.measurement.items]
+        counts = np.bincount(done, minlength=len(grouped.sizes))
+        deviations = np.ones_like(grouped.weights)
         if known.count:
             deviations = grouped.mean(known)[3]
         counts = self._counts(grouped, items, counts, deviations)
@@ -324,7 +324,7 @@ class StratifiedProfiler(Profiler):
         ideal = grouped.weights
         if self.allocation == "neyman":
             ideal = ideal * deviations
-        return spread(wanted, ideal, counts, [len(each) for each in grouped.members])
+        return spread(wanted, ideal, counts, grouped.sizes)
 
 
 @dataclass(frozen=True)
@@ -333,25 +333,64 @@ class _Grouped:
 
     Args:
         strata: stratum of each item, of the K that have any, shape (items,).
-        members: items of each of them, length K.
-        weights: share of all items that each has, shape (K,).
+        members: numbers of the items, stratum by stratum and ascending in each, shape (items,).
+        sizes: items that each stratum has, shape (K,).
+        weights: share of all items that it has, shape (K,).
     """
 
     strata: Integers
-    members: Sequence[Integers]
+    members: Integers
+    sizes: Integers
     weights: Floats
 
     @classmethod
     def of(cls, strata: Strata, features: Floats) -> "_Grouped":
         """Return items by the strata of their features."""
-        _, labels = np.unique(strata.of(features), return_inverse=True)
-        members = [np.flatnonzero(labels == stratum) for stratum in range(int(labels.max()) + 1)]
-        return cls(labels, members, np.array([len(each) for each in members]) / len(labels))
+        labels, members, sizes = _by_stratum(strata.of(features), len(strata.centroids))
+        return cls(labels, members, sizes, sizes / len(labels))
 
     def mean(self, estimate: Estimate) -> tuple[float, float, float, Floats]:
         """Return `stratified_mean` of what was measured."""
         measured = estimate.measurement
         return stratified_mean(measured.accuracy, self.strata[measured.items], self.weights)
+
+
+@compiled
+def _by_stratum(strata: Integers, many: int) -> tuple[Integers, Integers, Integers]:
+    """Return strata numbered without those that have no item, and what `_Grouped` has of them.
+
+    Args:
+        strata: stratum of each item, shape (items,).
+        many: number of strata, those without items included.
+    """
+    sizes = np.bincount(strata, minlength=many)
+    number = np.cumsum(sizes > 0) - 1
+    ends = np.cumsum(sizes)
+    following = ends - sizes
+    labels, members = np.empty_like(strata), np.empty_like(strata)
+    for item, stratum in enumerate(strata):
+        labels[item] = number[stratum]
+        members[following[stratum]] = item
+        following[stratum] += 1
+    return labels, members, sizes[sizes > 0]
+
+
+@compiled
+def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Integers:
+    """Return the first items of each stratum.
+
+    Args:
+        members: see `_Grouped`, shape (items,).
+        sizes: see there, shape (K,).
+        counts: how many of each stratum, shape (K,).
+    """
+    found = np.empty(counts.sum(), dtype=np.int64)
+    begin, at = 0, 0
+    for stratum, count in enumerate(counts):
+        found[at : at + count] = members[begin : begin + count]
+        at += count
+        begin += sizes[stratum]
+    return found
 
 
 def _tested(
@@ -363,48 +402,45 @@ def _tested(
     alpha: float,
 ) -> tuple[Belief, Floats]:
     """Measure the first items of each stratum; return what they show, and deviations, (K,)."""
-    items = np.concatenate(
-        [each[:count] for each, count in zip(grouped.members, counts.tolist(), strict=True)]
-    )
+    items = _first_of_each(grouped.members, grouped.sizes, counts)
     estimate = desk.profile(query, configuration, items)
     mean, variance, freedom, deviations = grouped.mean(estimate)
     verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
     return Belief(estimate, mean, variance, verdict), deviations
 
 
-def spread(
-    total: int, ideal: Floats, least: Integers, most: Sequence[int], first: int = 2
-) -> Integers:
+@compiled
+def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: int = 2) -> Integers:
     """Share out a number of items over strata, as near to an ideal as whole items allow.
 
     Args:
-        total: items in all.
+        items: items in all.
         ideal: what they are to be in proportion to, shape (K,).
         least: items that each stratum has already, shape (K,).
-        most: items that there are of each, length K.
+        most: items that there are of each, shape (K,).
         first: items that every stratum gets before any other is looked at.
 
     Returns:
         Items of each stratum, never fewer than it has, shape (K,).
     """
-    room = np.asarray(most, dtype=np.int64)
-    counts = np.minimum(np.maximum(least, first), room)
-    share = ideal / ideal.sum() if ideal.sum() > 0 else np.full(len(ideal), 1 / len(ideal))
-    _fill_up(counts, share * total, room, min(total, int(room.sum())))
+    counts = np.minimum(np.maximum(least, first), most)
+    whole = total(ideal)
+    share = ideal / whole if whole > 0 else np.full(len(ideal), 1 / len(ideal))
+    _fill_up(counts, share * items, most, min(items, most.sum()))
     return counts
 
 
 @compiled
-def _fill_up(counts: Integers, ideal: Floats, room: Integers, total: int) -> None:
-    """Add an item to the stratum that is furthest behind, and of equals the first, up to a total.
+def _fill_up(counts: Integers, ideal: Floats, room: Integers, items: int) -> None:
+    """Add an item to the stratum that is furthest behind, and of equals the first, until enough.
 
     Args:
         counts: items of each stratum, which are added to, shape (K,).
         ideal: items that each should have, shape (K,).
         room: items that there are of each, shape (K,).
-        total: items in all, no more than there are.
+        items: items in all, no more than there are.
     """
-    for _ in range(total - counts.sum()):
+    for _ in range(items - counts.sum()):
         chosen, most = 0, -inf
         for stratum in range(len(counts)):
             behind = ideal[stratum] - counts[stratum]

@@ -35,19 +35,28 @@ class Strata:
         Returns:
             Numbers from 0 to K - 1, shape (n,).
         """
-        return np.asarray(_nearest((features - self.centre) / self.scale, self.centroids))
+        return np.asarray(_nearest(features, self.centre, self.scale, self.centroids))
 
 
 @compiled
-def _nearest(points: Floats, centroids: Floats) -> Integers:
-    """Return the centroid that is nearest to each point, of equals the first."""
-    nearest = np.empty(len(points), dtype=np.int64)
-    for at in range(len(points)):
+def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Integers:
+    """Return the centroid that is nearest to each item, of equals the first.
+
+    Args:
+        features: features of each, shape (n, F).
+        centre: see `Strata`, shape (F,).
+        scale: see there, shape (F,).
+        centroids: see there, shape (K, F).
+    """
+    nearest, point = np.empty(len(features), dtype=np.int64), np.empty(len(centre))
+    for at in range(len(features)):
+        for feature in range(len(centre)):
+            point[feature] = (features[at, feature] - centre[feature]) / scale[feature]
         least = np.inf
         for number in range(len(centroids)):
             distance = 0.0
-            for feature in range(points.shape[1]):
-                distance += (points[at, feature] - centroids[number, feature]) ** 2
+            for feature in range(len(centre)):
+                distance += (point[feature] - centroids[number, feature]) ** 2
             if distance < least:
                 nearest[at], least = number, distance
     return nearest

@@ -113,7 +113,7 @@ class TestAllocation:
         ],
     )
     def test_by_hand(self, total, ideal, least, most, expected):
-        counts = spread(total, np.array(ideal), np.array(least), most)
+        counts = spread(total, np.array(ideal), np.array(least), np.array(most))
         assert counts.tolist() == expected
 
     def test_proportional_follows_sizes_and_neyman_goes_where_accuracy_varies(self):
