@@ -59,6 +59,10 @@ def moments(values: Floats, lost: int) -> tuple[float, float]:
         Both; nan where there are too few values.
     """
     count = len(values)
+    if not count:
+        return np.nan, np.nan
     mean = total(values) / count
+    if count <= lost:
+        return mean, np.nan
     deviations = values - mean
-    return mean, total(deviations * deviations) / max(count - lost, 0)
+    return mean, total(deviations * deviations) / (count - lost)

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.application import Configuration
+from scenarios.compiled import compiled
 from scenarios.slo import SLO
+from scenarios.sums import moments, total
 from sim.prediction import Way
 
 Floats = NDArray[np.float64]
@@ -39,42 +42,69 @@ class Measurement:
         """Items measured."""
         return len(self.accuracy)
 
-    @cached_property
+    @property
     def accuracy_mean(self) -> float:
         """Mean accuracy over the items; nan when none was measured."""
-        return float(self.accuracy.mean()) if self.count else float("nan")
+        return self._accuracy_moments[0]
 
-    @cached_property
+    @property
     def accuracy_variance(self) -> float:
         """Sample variance of accuracy between items; nan below two items."""
-        return float(self.accuracy.var(ddof=1)) if self.count > 1 else float("nan")
+        return self._accuracy_moments[1]
 
-    @cached_property
+    @property
     def operator_mean_s(self) -> Floats:
         """Mean time of each operator, shape (N,)."""
-        means = np.asarray(self.operator_time_s.mean(axis=0))
-        means.setflags(write=False)
-        return means
+        return self._time_moments[0]
 
-    @cached_property
+    @property
     def time_cv(self) -> float:
         """Coefficient of variation of the pipeline's total time over allowance, between items."""
-        totals = self.operator_time_s.sum(axis=1) / self.allowance
-        return float(totals.std() / totals.mean()) if self.count else 0.0
+        return self._time_moments[1] if self.count else 0.0
 
-    @cached_property
+    @property
     def normalised(self) -> tuple[float, float]:
         """What dividing by allowances does to the mean of the pipeline's time, and of a constant.
 
         Both are 1 unless the application states latency per output length.
         """
-        totals = self.operator_time_s.sum(axis=1)
-        if not self.count:
-            return 1.0, 1.0
-        return (
-            float((totals / self.allowance).mean() / totals.mean()),
-            float((1 / self.allowance).mean()),
-        )
+        return self._time_moments[2:] if self.count else (1.0, 1.0)
+
+    @cached_property
+    def _accuracy_moments(self) -> tuple[float, float]:
+        return moments(self.accuracy, 1)
+
+    @cached_property
+    def _time_moments(self) -> tuple[Floats, float, float, float]:
+        found = _time_moments(self.operator_time_s, self.allowance)
+        found[0].setflags(write=False)
+        return found
+
+
+@compiled
+def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, float, float]:
+    """Return the mean time of each operator, ``time_cv``, and both of ``normalised``.
+
+    Args:
+        times_s: time of each operator on each item, shape (n, N).
+        allowance: see `Measurement`, shape (n,).
+    """
+    count, operators = times_s.shape
+    means, totals = np.zeros(operators), np.empty(count)
+    for item in range(count):
+        means += times_s[item]
+        totals[item] = total(times_s[item])
+    whole = total(totals)
+    if operators == 1:
+        means[0] = whole  # NumPy adds a single column as it does a row.
+    means /= count
+    mean, variance = moments(totals / allowance, 0)
+    return (
+        means,
+        sqrt(variance) / mean,
+        mean / (whole / count),
+        total(1 / allowance) / count,
+    )
 
 
 @dataclass(frozen=True)
