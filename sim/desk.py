@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
+from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.bulk_prediction import design_loads, present_loads, sojourns
 from sim.clock import seconds
@@ -705,9 +706,23 @@ def _checked_samples(samples: int | Integers, items: int) -> int | Integers:
         raise PlannerError(
             f"samples={samples!r}: must be a whole number, or an array of numbers of items"
         )
-    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < items):
+    found = _ascending(np.ascontiguousarray(wanted, dtype=np.int64), items)
+    if len(wanted) and not len(found):
         raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
-    wanted = np.sort(wanted.astype(np.int64))
-    if (wanted[1:] == wanted[:-1]).any():
-        return np.unique(wanted)
-    return wanted
+    return found
+
+
+@compiled
+def _ascending(wanted: Integers, items: int) -> Integers:
+    """Return numbers of items in ascending order, each once; none if there is no such item.
+
+    Args:
+        wanted: the numbers, shape (m,).
+        items: how many items there are.
+    """
+    among = np.zeros(items, dtype=np.bool_)
+    for item in wanted:
+        if not 0 <= item < items:
+            return np.empty(0, dtype=np.int64)
+        among[item] = True
+    return np.flatnonzero(among)

@@ -16,6 +16,7 @@ of accuracy on VOiCES within them; clusters of hidden embeddings of 6,400 of its
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +36,14 @@ Booleans = NDArray[np.bool_]
 ITEMS, FEW = 1024, 64
 """Items of each owner; and how many are drawn where no more are asked for."""
 
+NONE = np.zeros(0, dtype=np.int64)
+NONE.setflags(write=False)
+
 LEAST_RANK = 1e-9
 """How near to 0 or 1 ranks come, whose quantiles would be infinite."""
 
 
-@dataclass(frozen=True)
-class ProfilingRun:
+class ProfilingRun(NamedTuple):
     """One run: what it would measure, and what it takes.
 
     Args:
@@ -66,7 +69,7 @@ class _Items:
         sizes: size over the mean, shape (n,).
         lengths: length of the output over the mean, shape (n,).
         allowances: how many times the latency bound each may take, shape (n,).
-        factors: of each operator's time, length N, each of shape (n,).
+        factors: of each operator's time, shape (N, n).
     """
 
     strata: Integers
@@ -74,7 +77,7 @@ class _Items:
     sizes: Floats
     lengths: Floats
     allowances: Floats
-    factors: list[Floats]
+    factors: Floats
 
 
 class ProfilingBench:
@@ -150,10 +153,12 @@ class ProfilingBench:
             varied(dataset.request_size, "size"),
             lengths,
             lengths if application.latency_per == "output_length" else np.ones(count),
-            [
-                varied(operator.variability, f"service {operator.name}")
-                for operator in application.operators
-            ],
+            np.array(
+                [
+                    varied(operator.variability, f"service {operator.name}")
+                    for operator in application.operators
+                ]
+            ),
         )
 
     @property
@@ -199,19 +204,19 @@ class ProfilingBench:
 
         Args:
             configuration: the configuration.
-            wanted: numbers of items, shape (m,); or how many items in all, those of the lowest
-                numbers being the next.
+            wanted: numbers of items, ascending, shape (m,); or how many items in all, those of the
+                lowest numbers being the next.
+
+        Returns:
+            Their numbers, ascending.
         """
         known = self._measured.get(configuration.index)
-        count = 0 if known is None else known.count
-        if isinstance(wanted, int) and wanted <= count:
-            return np.zeros(0, np.int64)  # Planners ask again and again for what they have.
-        done = np.zeros(self.items, dtype=bool)
-        if known is not None:
-            done[known.items] = True
-        if isinstance(wanted, int):
-            return np.flatnonzero(~done)[: wanted - count]
-        return wanted[~done[wanted]]
+        done = NONE if known is None else known.items
+        if not isinstance(wanted, int):
+            return _others(wanted, done)
+        if wanted <= len(done):
+            return NONE  # Planners ask again and again for what they have.
+        return _lowest_others(wanted - len(done), done)
 
     def run(self, configuration: Configuration, items: Integers, workers: int) -> ProfilingRun:
         """Return what measuring items takes that were not measured yet, with so many workers."""
@@ -234,19 +239,13 @@ class ProfilingBench:
     def _times_s(self, configuration: Configuration, items: Integers) -> Floats:
         """Return the time of each operator on some items, shape (n, N)."""
         drawn = self._items(_count_up_to(items))
-        return np.column_stack(
-            [
-                self._application.item_times_s(
-                    self._dataset,
-                    configuration,
-                    operator,
-                    drawn.sizes[items],
-                    drawn.lengths[items],
-                    drawn.factors[operator][items],
-                )
-                for operator in range(len(self._application.operators))
-            ]
-        )
+        sizes, lengths, factors = drawn.sizes[items], drawn.lengths[items], drawn.factors[:, items]
+        times_s = np.empty((len(items), len(factors)))
+        for operator, factor in enumerate(factors):
+            times_s[:, operator] = self._application.item_times_s(
+                self._dataset, configuration, operator, sizes, lengths, factor
+            )
+        return times_s
 
     def true_accuracy(self, configuration: Configuration) -> float:
         """Return the expected accuracy of a configuration, for the record only."""
@@ -259,7 +258,7 @@ class ProfilingBench:
 
         Args:
             configuration: the configuration.
-            items: numbers of items that were not measured yet, shape (m,).
+            items: numbers of items that were not measured yet, ascending, shape (m,).
             at_ns: when this is learned.
         """
         known = self._measured.get(configuration.index)
@@ -293,22 +292,20 @@ class ProfilingBench:
         if len(record.items):
             self._records.append(record)
             self.runs += 1
-        every, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
+        items, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
         known = self._measured.get(configuration.index)
         if known is not None:
-            every = np.append(known.items, every)
-            accuracy = np.append(known.accuracy, accuracy)
-            times_s = np.concatenate([known.operator_time_s, times_s])
-        order = np.argsort(every, kind="stable")
-        every = every[order]
-        drawn = self._items(_count_up_to(every))
+            items, accuracy, times_s = _joined(
+                known.items,
+                known.accuracy,
+                known.operator_time_s,
+                items,
+                accuracy,
+                times_s,
+            )
+        drawn = self._items(_count_up_to(items))
         measurement = Measurement(
-            configuration,
-            every,
-            accuracy[order],
-            times_s[order],
-            drawn.sizes[every],
-            drawn.allowances[every],
+            configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
         )
         # Planners get the very arrays that later estimates are made from.
         for array in (
@@ -359,5 +356,69 @@ def _view(
         views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
 
 
+@compiled
+def _others(items: Integers, done: Integers) -> Integers:
+    """Return the items that are not among those that are done; all are in ascending order."""
+    found, many, at = np.empty(len(items), dtype=np.int64), 0, 0
+    for item in items:
+        while at < len(done) and done[at] < item:
+            at += 1
+        if at == len(done) or done[at] != item:
+            found[many] = item
+            many += 1
+    return found[:many]
+
+
+@compiled
+def _lowest_others(count: int, done: Integers) -> Integers:
+    """Return the lowest numbers of items, ascending, that are not among those that are done."""
+    found, item = np.empty(count, dtype=np.int64), 0
+    many, at = 0, 0
+    while many < count:
+        if at < len(done) and done[at] == item:
+            at += 1
+        else:
+            found[many] = item
+            many += 1
+        item += 1
+    return found
+
+
+@compiled
+def _joined(
+    items: Integers,
+    accuracy: Floats,
+    times_s: Floats,
+    more: Integers,
+    their_accuracy: Floats,
+    their_times_s: Floats,
+) -> tuple[Integers, Floats, Floats]:
+    """Return what was measured on some items and on others, in the order of their numbers.
+
+    Args:
+        items: numbers of those known, ascending, shape (n,).
+        accuracy: accuracy on each, shape (n,).
+        times_s: time of each operator on each, shape (n, N).
+        more: numbers of the others, ascending, shape (m,).
+        their_accuracy: accuracy on each, shape (m,).
+        their_times_s: time of each operator on each, shape (m, N).
+    """
+    count = len(items) + len(more)
+    every, accuracies = np.empty(count, dtype=np.int64), np.empty(count)
+    all_times_s = np.empty((count, times_s.shape[1]))
+    old, new = 0, 0
+    for at in range(count):
+        if new == len(more) or (old < len(items) and items[old] < more[new]):
+            every[at], accuracies[at] = items[old], accuracy[old]
+            all_times_s[at] = times_s[old]
+            old += 1
+        else:
+            every[at], accuracies[at] = more[new], their_accuracy[new]
+            all_times_s[at] = their_times_s[new]
+            new += 1
+    return every, accuracies, all_times_s
+
+
 def _count_up_to(items: Integers) -> int:
-    return int(items.max(initial=-1)) + 1
+    """Return how many items there are up to the last of those given, which are ascending."""
+    return int(items[-1]) + 1 if len(items) else 0
