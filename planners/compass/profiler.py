@@ -112,22 +112,22 @@ class Profiler(ABC):
         Returns:
             The belief; None if that is no better than what was measured alone tells.
         """
-        grouped = self._strata(desk, query)
-        if grouped is None:
-            return None
         estimate, other = desk.profile(query, configuration, 0), desk.profile(query, control, 0)
         few, many = estimate.measurement, other.measurement
         if not 1 < few.count < many.count:
             return None
-        place = np.minimum(np.searchsorted(many.items, few.items), many.count - 1)
-        if not (many.items[place] == few.items).all():
+        grouped = self._strata(desk, query)
+        if grouped is None:
+            return None
+        controlled = _picked(few.items, many.items, many.accuracy)
+        if not len(controlled):
             return None
         strata, weights = grouped
         its = strata[few.items]
         _, alone, _, _ = stratified_mean(few.accuracy, its, weights)
         known, its_variance, _, _ = stratified_mean(many.accuracy, strata[many.items], weights)
         mean, variance, freedom = regressed_mean(
-            few.accuracy, many.accuracy[place], its, weights, known, its_variance
+            few.accuracy, controlled, its, weights, known, its_variance
         )
         if not variance < alone:
             return None
@@ -141,6 +141,25 @@ class Profiler(ABC):
         None where nothing is to be judged by another configuration.
         """
         return None
+
+
+@compiled
+def _picked(items: Integers, measured: Integers, accuracy: Floats) -> Floats:
+    """Return the accuracy on some items of those measured; none if one of them was not.
+
+    Args:
+        items: numbers of the items, ascending, shape (n,).
+        measured: numbers of those measured, ascending, shape (m,).
+        accuracy: accuracy on each of these, shape (m,).
+    """
+    found, at = np.empty(len(items)), 0
+    for number, item in enumerate(items):
+        while at < len(measured) and measured[at] < item:
+            at += 1
+        if at == len(measured) or measured[at] != item:
+            return np.empty(0)
+        found[number] = accuracy[at]
+    return found
 
 
 @dataclass(frozen=True)
