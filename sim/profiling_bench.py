@@ -110,6 +110,10 @@ class ProfilingBench:
         self._owner = tuple(names)
         self._journal = journal or Journal()
         self._records: list[ProfileRecord] = []
+        # What language models take does not grow with an item's size alone.
+        self._generating = [
+            at for at, operator in enumerate(application.operators) if operator.kind == "llm"
+        ]
         self._nothing = np.zeros(0), np.zeros((0, len(application.operators)))
 
         self._seed = seed
@@ -236,14 +240,18 @@ class ProfilingBench:
         """Return what the work of each operator depends on."""
         return self._application.pipeline.work_numbers[configuration.index]
 
-    def _times_s(self, configuration: Configuration, items: Integers) -> Floats:
-        """Return the time of each operator on some items, shape (n, N)."""
-        drawn = self._items(_count_up_to(items))
-        sizes, lengths, factors = drawn.sizes[items], drawn.lengths[items], drawn.factors[:, items]
-        times_s = np.empty((len(items), len(factors)))
-        for operator, factor in enumerate(factors):
+    def _times_s(self, configuration: Configuration, drawn: _Items, items: Integers) -> Floats:
+        """Return the time of each operator on some of the items drawn, shape (m, N)."""
+        means_s = self._dataset.service_time_s[configuration.index]
+        times_s = _scaled(means_s, drawn.sizes, drawn.factors, items)
+        for operator in self._generating:
             times_s[:, operator] = self._application.item_times_s(
-                self._dataset, configuration, operator, sizes, lengths, factor
+                self._dataset,
+                configuration,
+                operator,
+                drawn.sizes[items],
+                drawn.lengths[items],
+                drawn.factors[operator, items],
             )
         return times_s
 
@@ -281,7 +289,7 @@ class ProfilingBench:
         accuracy = self._dataset.item_accuracy(
             configuration.index, drawn.strata[items], drawn.ranks[items]
         )
-        return accuracy, self._times_s(configuration, items)
+        return accuracy, self._times_s(configuration, drawn, items)
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
         """Add a record to what is known of its configuration."""
@@ -354,6 +362,23 @@ def _view(
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
         views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]
         views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
+
+
+@compiled
+def _scaled(means_s: Floats, sizes: Floats, factors: Floats, items: Integers) -> Floats:
+    """Return the time of each operator on some items, as it grows with their size, shape (m, N).
+
+    Args:
+        means_s: mean time of each operator, shape (N,).
+        sizes: size over the mean, shape (n,).
+        factors: of each operator's time, shape (N, n).
+        items: numbers of the items, shape (m,).
+    """
+    times_s = np.empty((len(items), len(means_s)))
+    for at, item in enumerate(items):
+        for operator in range(len(means_s)):
+            times_s[at, operator] = means_s[operator] * sizes[item] * factors[operator, item]
+    return times_s
 
 
 @compiled
