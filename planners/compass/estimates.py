@@ -26,6 +26,7 @@ def simple_mean(values: Floats) -> tuple[float, float, float]:
     return float(values.mean()), float(values.var(ddof=1)) / count + LEAST_VARIANCE, count - 1.0
 
 
+@compiled
 def stratified_mean(
     values: Floats, strata: Integers, weights: Floats
 ) -> tuple[float, float, float, Floats]:
@@ -41,19 +42,9 @@ def stratified_mean(
         fewer than two items were measured is taken at the mean and the deviation of all. For the
         degrees of freedom see `StratifiedProfiler`.
     """
-    if len(values) < 2:
-        mean, variance, freedom = simple_mean(values)
-        return mean, variance, freedom, np.ones(len(weights))
-    mean, variance, freedom, deviations = _by_strata(values, strata, weights)
-    return mean, variance + LEAST_VARIANCE, freedom, deviations
-
-
-@compiled
-def _by_strata(
-    values: Floats, strata: Integers, weights: Floats
-) -> tuple[float, float, float, Floats]:
-    """Return what `stratified_mean` does of two values or more, but for the least variance."""
     many = len(weights)
+    if len(values) < 2:
+        return values[0] if len(values) else np.nan, np.inf, 0.0, np.ones(many)
     count, total, squares = np.zeros(many), np.zeros(many), np.zeros(many)
     for at in range(len(values)):
         count[strata[at]] += 1
@@ -76,7 +67,8 @@ def _by_strata(
         deviations[stratum] = sqrt(within)
     freedom = variance**2 / max(fourth, 1e-300) - 2
     # The true one lies between that of the stratum that is known least and that of all together.
-    return mean, variance, min(max(freedom, least), most, len(values) - 1.0), deviations
+    freedom = min(max(freedom, least), most, len(values) - 1.0)
+    return mean, variance + LEAST_VARIANCE, freedom, deviations
 
 
 def regressed_mean(
@@ -110,17 +102,39 @@ def regressed_mean(
         The mean, its variance, infinite where the items are too few or the control is the same on
         all, and the degrees of freedom, one less than the errors e have.
     """
-    slope, slope_variance, freedom = _slope_within(values, control, strata, len(weights))
-    if freedom < 1:
-        return float("nan"), inf, 0.0
-    error, error_variance, error_freedom, _ = stratified_mean(
-        values - slope * control, strata, weights
+    slope, slope_variance, error, error_variance, error_freedom, here = _regressed(
+        values, control, strata, weights
     )
-    here = stratified_mean(control, strata, weights)[0]
+    if error_freedom < 1:
+        return float("nan"), inf, 0.0
     return (
         error + slope * mean,
         error_variance + slope**2 * variance + (mean - here) ** 2 * slope_variance,
         error_freedom - 1,
+    )
+
+
+@compiled
+def _regressed(
+    values: Floats, control: Floats, strata: Integers, weights: Floats
+) -> tuple[float, float, float, float, float, float]:
+    """Return the parts of `regressed_mean` that follow from the sample, of which see the arguments.
+
+    Returns:
+        The slope and its variance; the mean of the errors, its variance, and its freedom, 0 where
+        there is no slope; and the mean of the control.
+    """
+    slope, slope_variance, freedom = _slope_within(values, control, strata, len(weights))
+    if freedom < 1:
+        return slope, slope_variance, np.nan, np.inf, 0.0, np.nan
+    mean, variance, freedom, _ = stratified_mean(values - slope * control, strata, weights)
+    return (
+        slope,
+        slope_variance,
+        mean,
+        variance,
+        freedom,
+        stratified_mean(control, strata, weights)[0],
     )
 
 
