@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from math import inf
 from typing import NamedTuple
@@ -73,9 +74,16 @@ class Audits:
     next_s: float
     parts: tuple[Sums, ...] = ()
 
+    @cached_property
+    def _parted(self) -> list[tuple[Sums, Sums]]:
+        """Sums over the last audits, in each number that is tested, and over the others."""
+        ahead = list(accumulate(self.parts, Sums.and_also, initial=Sums()))
+        back = list(accumulate(reversed(self.parts), Sums.and_also, initial=Sums()))
+        return [(back[count], ahead[-1 - count]) for count in TESTED if count <= len(self.parts)]
+
     def missed(self, floor: float, alpha: float) -> bool:
         """Tell whether some of the last audits are below the floor, by a two-sided t-test."""
-        return any(decided(*last.mean(), floor, alpha) is False for last, _ in _parted(self.parts))
+        return any(decided(*last.mean(), floor, alpha) is False for last, _ in self._parted)
 
     def changed(self, seen: Shown, alpha: float) -> bool:
         """Tell whether some of the last audits differ from those before and from profiling.
@@ -84,7 +92,7 @@ class Audits:
             seen: what profiling has shown of the configuration.
             alpha: level of each test, which is two-sided.
         """
-        for last, before in _parted(self.parts):
+        for last, before in self._parted:
             mean, variance, freedom = last.mean()
             reference, its_variance, its_freedom = seen.accuracy, seen.variance, seen.count - 1.0
             if before.items:
@@ -97,13 +105,6 @@ class Audits:
             if decided(mean, variance, freedom, reference, alpha) is not None:
                 return True
         return False
-
-
-def _parted(parts: Sequence[Sums]) -> list[tuple[Sums, Sums]]:
-    """Return the sums over the last audits, in each number that is tested, and over the others."""
-    ahead = list(accumulate(parts, Sums.and_also, initial=Sums()))
-    back = list(accumulate(reversed(parts), Sums.and_also, initial=Sums()))
-    return [(back[count], ahead[-1 - count]) for count in TESTED if count <= len(parts)]
 
 
 def others_drifted(desk: Desk, query: Query) -> bool:

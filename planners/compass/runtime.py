@@ -125,8 +125,10 @@ class Watch(Runtime):
         """Return queries whose last window was bad, or whose audits raise an alarm."""
         found: list[Query] = []
         for query in desk.running:
+            if query.id in busy:
+                continue
             known, since_s = serving(desk, query), desk.in_force_since_s(query)
-            if query.id in busy or known is None or since_s is None:
+            if known is None or since_s is None:
                 continue
             last = _last_window(desk, query, since_s)
             known = _device_learned(desk, query, known, last)
@@ -170,11 +172,11 @@ class Watch(Runtime):
     def _inaccurate(self, desk: Desk, query: Query, known: InForce, since_s: float) -> bool:
         """Tell whether audits raise an alarm; what was profiled is then of the past."""
         floor = query.slo.accuracy
-        if floor is None or not self.audit_every_s:
+        if floor is None or not self.audit_every_s or desk.now_s < since_s + self.audit_every_s:
             return False
         configuration = known.plan.configuration.index
         audits: Audits = desk.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
-        if desk.now_s < max(audits.next_s, since_s + self.audit_every_s):
+        if desk.now_s < audits.next_s:
             return False
         left_s = desk.remaining(query)
         estimate = desk.audit(query, self.audit_samples)
@@ -226,10 +228,10 @@ def _device_learned(desk: Desk, query: Query, known: InForce, last: WindowReport
     Devices of one kind differ, and what runs on this one tells its speed. Later changes show in bad
     windows.
     """
-    found: Found | None = desk.recall((FOUND, query.id))
-    if found is None or found.slowness.device_known or known.device_s <= 0:
+    if known.device_s <= 0 or last is None or not last.completed:
         return known
-    if last is None or not last.completed:
+    found: Found | None = desk.recall((FOUND, query.id))
+    if found is None or found.slowness.device_known:
         return known
     observed_s = fsum(
         compute_s
@@ -280,7 +282,7 @@ def serving(desk: Desk, query: Query) -> InForce | None:
     """Return the record of the plan that serves a query, or None if there is none of it."""
     known: InForce | None = desk.recall((IN_FORCE, query.id))
     plan = desk.plan_of(query)
-    while known is not None and known.plan != plan:
+    while known is not None and known.plan is not plan and known.plan != plan:
         known = known.before
     return known
 
