@@ -155,14 +155,17 @@ def _fill(stock: Stock, state: _State) -> None:
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
     while True:
         _weigh(stock, state, gains, shares)
-        best, most = -1, 0.0
-        for number in range(len(gains)):
-            score = gains[number] / max(shares[number], LEAST_SHARE)
-            if score > most and not state.in_vain[number]:
-                best, most = number, score
-        if best < 0:
-            return
-        state.in_vain[best] = not _open(stock, state, best)
+        opened = False
+        while not opened:  # A set that cannot be opened leaves all as it is, and as it was weighed.
+            best, most = -1, 0.0
+            for number in range(len(gains)):
+                score = gains[number] / max(shares[number], LEAST_SHARE)
+                if score > most and not state.in_vain[number]:
+                    best, most = number, score
+            if best < 0:
+                return
+            opened = _open(stock, state, best)
+            state.in_vain[best] = not opened
 
 
 @compiled
