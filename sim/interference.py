@@ -41,7 +41,8 @@ class Interference:
                 station = self._machines.holders[slot]
                 factor = interference_factor(others)
                 factors[station.id] = max(factor, factors.get(station.id, 1.0))
-        for station_id in self._factors.keys() - factors.keys() & self._living():
+        alone = self._factors.keys() - factors.keys()
+        for station_id in alone & self._living() if alone else ():
             factors[station_id] = 1.0  # Its neighbours have left.
         for station_id, factor in sorted(factors.items()):
             if factor != self._factors.get(station_id, 1.0):
