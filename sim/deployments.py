@@ -61,13 +61,9 @@ class Deployments:
         """
         now = self._clock.now
         self._ledger.settle(now)
-        unrented = [machine for machine in self._machines.all() if not machine.rented]
         got = self._machines.join(self._made, state.query.id, demands)
         if isinstance(got, str):
             return got
-        for machine in unrented:
-            if machine.rented:
-                machine.ready_ns = now + ns(machine.node.boot_s)
         for station, new in got:
             if new:
                 station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])
@@ -83,8 +79,10 @@ class Deployments:
 
     def _prepare(self, slot: Slot, now: int) -> int:
         """Return when a new slot is ready: its machine booted, the card cut, weights loaded."""
-        cluster = self._cluster
-        ready_ns = max(now, slot.machine.ready_ns)
+        cluster, machine = self._cluster, slot.machine
+        if machine.rented_for(slot):
+            machine.ready_ns = now + ns(machine.node.boot_s)
+        ready_ns = max(now, machine.ready_ns)
         if slot.instance is not None:
             if slot.created:
                 cutting_s = slot.destroyed * cluster.mig_destroy_s + cluster.mig_create_s

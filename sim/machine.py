@@ -177,6 +177,10 @@ class Machine:
         """Whether the machine is paid for: on standby, or in use."""
         return self.up and (self.number < self.node.standby or bool(self.slots))
 
+    def rented_for(self, slot: Slot) -> bool:
+        """Tell whether the machine began to be rented for a slot, one of those taken last."""
+        return self.number >= self.node.standby and next(iter(self.slots)) is slot
+
     def layout(self, gpu: int, idle: bool = True) -> tuple[tuple[str, int], ...]:
         """Return the instances of a card, with or without those that nobody uses."""
         return tuple(

@@ -4,7 +4,7 @@ A station owns one slot of a machine per replica; the deployments that use it ar
 with a declared load.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from scenarios.application import KnobValue, Model
@@ -81,6 +81,7 @@ class Machines:
         stations: the stations that members who agree on a key may share.
         holders: who holds each slot.
         backhaul: who sends over the backhaul from the edge site to the cloud.
+        changed: machines that are used otherwise than when the `sim.costs.Ledger` struck them off.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -92,6 +93,7 @@ class Machines:
         self.stations: dict[StationKey, list[Station]] = {}
         self.holders: dict[Slot, Station] = {}
         self.backhaul = Members()
+        self.changed: set[Machine] = set()
         self._made = 0
 
     def all(self) -> Iterator[Machine]:
@@ -137,6 +139,8 @@ class Machines:
         got, undo = self._join(deployment, query, demands)
         if isinstance(got, str):
             undo()
+        else:
+            self._note_change(station for station, _ in got)
         return got
 
     def _join(
@@ -182,6 +186,7 @@ class Machines:
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
         """Take a deployment off all that it uses; return stations gone for lack of members."""
         gone = []
+        self._note_change(stations)
         self.backhaul.leave(deployment)
         for station in stations:
             station.leave(deployment)
@@ -244,26 +249,39 @@ class Machines:
     def sharing(self) -> Iterator[Instance]:
         """Yield every instance that several stations share."""
         for machine in self.all():
-            for instance in machine.instances:
-                if len(instance.slots) > 1:
-                    yield instance
+            if len(machine.slots) > 1:
+                for instance in machine.instances:
+                    if len(instance.slots) > 1:
+                        yield instance
 
     def fail(self, machine: Machine, now_ns: int) -> list[Station]:
         """Take a machine down; return the stations that die with it."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in machine.slots))
+        self._note_change(dead)
         for station in dead:
             self._destroy(station, now_ns)
         machine.up = False
         machine.lose_instances()
+        self.changed.add(machine)
         return dead
+
+    def recover(self, machine: Machine) -> None:
+        """Bring a machine back that was taken down."""
+        machine.up = True
+        self.changed.add(machine)
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
         """End all clients of one instance, whose neighbours live on; return their stations."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
+        self._note_change(dead)
         for station in dead:
             self._destroy(station, now_ns)
         instance.left.clear()
         return dead
+
+    def _note_change(self, stations: Iterable[Station]) -> None:
+        """Note that the members of some stations change."""
+        self.changed.update(slot.machine for station in stations for slot in station.slots)
 
     def _destroy(self, station: Station, now_ns: int) -> None:
         self._forget(station)

@@ -346,7 +346,7 @@ class World:
         self.ledger.settle(now)
         for query, state in self._closing.items():
             self._charge_egress(state)
-            usd = self.ledger.attributed_usd.get(query, 0.0)
+            usd = self.ledger.owed_usd(query)
             self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
             self._costs_noted[query] = usd
 
@@ -410,7 +410,7 @@ class World:
         while self.env.now < machine.down_until_ns:
             yield self.env.timeout(machine.down_until_ns - self.env.now)
         self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
-        machine.up = True
+        self.machines.recover(machine)
         machine.ready_ns = self.env.now + ns(machine.node.boot_s)
         self._call_planner("recovery")
 

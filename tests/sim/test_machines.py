@@ -89,6 +89,8 @@ class CapacityMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.machines = Machines(cluster())
+        self.ledger = Ledger(self.machines)
+        self.hours = 0
         self.deployments = {}
         self.made = 0
 
@@ -131,7 +133,7 @@ class CapacityMachine(RuleBasedStateMachine):
     def fail_or_recover(self, number):
         machine = list(self.machines.all())[number]
         if not machine.up:
-            machine.up = True
+            self.machines.recover(machine)
             return
         victims = {self.machines.holders[slot] for slot in machine.slots}
         assert set(self.machines.fail(machine, 0)) == victims
@@ -145,8 +147,17 @@ class CapacityMachine(RuleBasedStateMachine):
 
     @invariant()
     def money(self):
+        kept = self.ledger
+        bill_usd, idle_usd, attributed_usd = kept.bill_usd, kept.idle_usd, kept.attributed_usd
+        self.hours += 1
+        kept.settle(self.hours * HOUR_NS)
         ledger = Ledger(self.machines)
         ledger.settle(HOUR_NS)
+        assert kept.bill_usd - bill_usd == pytest.approx(ledger.bill_usd, abs=1e-9)
+        assert kept.idle_usd - idle_usd == pytest.approx(ledger.idle_usd, abs=1e-9)
+        for query, usd in kept.attributed_usd.items():
+            more_usd = usd - attributed_usd.get(query, 0.0)
+            assert more_usd == pytest.approx(ledger.attributed_usd.get(query, 0.0), abs=1e-9)
         rented = [machine for machine in self.machines.all() if machine.rented]
         assert ledger.bill_usd == pytest.approx(sum(m.node.price_usd_per_hour for m in rented))
         total = ledger.idle_usd + sum(ledger.attributed_usd.values())
