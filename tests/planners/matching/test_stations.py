@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from planners.matching.problem import Cards
@@ -167,3 +168,17 @@ def test_of_plans_on_the_same_stations_the_best_is_kept():
     station = np.array([[0, -1], [0, -1], [1, -1], [0, -1]])
     kept = best_of_each_set(np.array([0, 0, 0, 1]), station, np.array([0.5, 0.9, 0.1, 0.2]))
     assert sorted(kept.tolist()) == [1, 2, 3]
+
+
+@given(
+    arrays(np.int64, st.tuples(st.integers(0, 12), st.just(4)), elements=st.integers(-1, 1)),
+    st.data(),
+)
+def test_of_each_set_the_first_of_the_largest_worth_is_kept(rows, data):
+    worth = data.draw(arrays(np.float64, len(rows), elements=st.integers(0, 2)))
+    best: dict[tuple[int, ...], int] = {}
+    for row, key in enumerate(map(tuple, rows.tolist())):
+        if key not in best or worth[row] > worth[best[key]]:
+            best[key] = row
+    kept = best_of_each_set(rows[:, 0], rows[:, 1:], worth)
+    assert kept.tolist() == [best[key] for key in sorted(best)]
