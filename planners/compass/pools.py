@@ -245,6 +245,12 @@ class Standing:
         share: Floats = self.shares(np.array([self._fleet.row[query]]))[0]
         return share
 
+    def paid(self, queries: Sequence[int], prices: Floats) -> list[float]:
+        """Return what some queries pay for what they use."""
+        shares = self.shares(np.array([self._fleet.row[query] for query in queries], dtype=int))
+        # One by one, as sums of products depend on how many are worked out together.
+        return [float(share @ prices) for share in shares]
+
     def shares(self, rows: Integers) -> Floats:
         """Return what some queries take of each pool, by their rows in the fleet, shape (k, R)."""
         fleet, takes = self._fleet, self.takes

@@ -144,13 +144,12 @@ class ShareStations(Regrouping):
         """
         some = list(wanting[: max(1, self.most_queries // 2)])
         known = {query.id for query in some} | set(moving)
-        holding = [
-            (-float(market.standing.share(query.id) @ market.prices), query.id, query)
-            for query in desk.running
-            if query.id in market.standing and query.id not in known
+        held = [
+            query for query in desk.running if query.id in market.standing and query.id not in known
         ]
-        holding.sort(key=lambda each: each[:2])
-        return [*some, *(each[2] for each in holding[: self.most_queries - len(some)])]
+        paid = market.standing.paid([query.id for query in held], market.prices)
+        holding = sorted(zip(paid, held, strict=True), key=lambda each: (-each[0], each[1].id))
+        return [*some, *(query for _, query in holding[: self.most_queries - len(some)])]
 
     def _configurations(
         self, desk: Desk, table: StationTable, wanting: Sequence[Query]
