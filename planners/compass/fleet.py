@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import is_not
+from itertools import compress
+from operator import attrgetter, is_not
 
 from planners.compass.pools import Fleet
 from planners.compass.runtime import serving
 from sim import Desk, Plan
 
 KEY = "compass fleet"
+
+id_of = attrgetter("id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,25 +33,17 @@ def fleet_of(desk: Desk) -> Fleet:
     Only queries whose plan has changed since the last call, or was on no record, are looked up.
     """
     before: _Seen = desk.recall(KEY) or _Seen({}, Fleet.of({}))
-    plans = desk.plans
-    order = [query.id for query in (*desk.running, *desk.searching) if query.id in plans]
-    now = {query: plans[query] for query in order}
-    moved = [
-        query
-        for query, differs in zip(
-            order, map(is_not, now.values(), map(before.plans.get, order)), strict=True
-        )
-        if differs
-    ]
+    plans, running, searching = desk.plans, desk.running, desk.searching
+    order = [*map(id_of, running), *(query.id for query in searching if query.id in plans)]
+    now = dict(zip(order, map(plans.__getitem__, order), strict=True))
+    moved = list(compress(order, map(is_not, now.values(), map(before.plans.get, order))))
     if not moved and order == list(before.plans):
         return before.fleet
-    queries = {query.id: query for query in (*desk.running, *desk.searching)} if moved else {}
+    queries = {query.id: query for query in (*running, *searching)} if moved else {}
     found = {query: serving(desk, queries[query]) for query in moved}
     uses = {query: record.uses for query, record in found.items() if record is not None}
-    known = before.fleet.row
-    with_record = [
-        query for query in order if query in uses or (query in known and query not in found)
-    ]
-    fleet = before.fleet.changed(with_record, uses)
-    desk.remember(KEY, _Seen({query: now[query] for query in with_record}, fleet))
+    if len(uses) < len(found):
+        now = {query: plan for query, plan in now.items() if query in uses or query not in found}
+    fleet = before.fleet.changed(list(now), uses)
+    desk.remember(KEY, _Seen(now, fleet))
     return fleet

@@ -153,7 +153,7 @@ class Fleet:
     @cached_property
     def row(self) -> Mapping[int, int]:
         """Where each query stands."""
-        return {query: at for at, query in enumerate(self.query.tolist())}
+        return dict(zip(self.query.tolist(), range(len(self)), strict=True))
 
     def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
         """Return another fleet.
@@ -162,12 +162,9 @@ class Fleet:
             order: its queries.
             uses: what those use that were not in this one, or use something else now.
         """
-        more = Fleet.of(uses)
-        if not len(self):
-            return more.rows([more.row[query] for query in order])
-        count, known = len(self), self.row
-        rows = [count + more.row[query] if query in uses else known[query] for query in order]
-        return self.and_also(more).rows(rows)
+        count = len(self)
+        row = {**self.row, **{query: count + at for at, query in enumerate(uses)}}
+        return self.and_also(Fleet.of(uses)).rows([row[query] for query in order])
 
     def and_also(self, other: "Fleet") -> "Fleet":
         """Return what both use; a query may be in both, and then `row` is of no use."""
