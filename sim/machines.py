@@ -6,6 +6,7 @@ with a declared load.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
@@ -105,13 +106,13 @@ class Machines:
         """Return the station that a demand would join: the fullest that still has room for it."""
         if demand.place == DEVICE:
             return None
-        limit = self._cluster.max_utilisation
-        fitting = [
-            station
-            for station in self.stations.get(demand.key, ())
-            if station.load.work + demand.work <= limit * station.load.servers
-        ]
-        return max(fitting, key=lambda station: station.load.work, default=None)
+        most, more = self._cluster.max_utilisation * demand.allocation.servers, demand.work
+        fullest, its_work = None, -inf
+        for station in self.stations.get(demand.key, ()):
+            work = station.load.work
+            if work > its_work and work + more <= most:
+                fullest, its_work = station, work
+        return fullest
 
     def load_for(self, demand: Demand, query: int) -> StationLoad:
         """Return the load by others of the station that a query's demand would meet."""
@@ -151,8 +152,9 @@ class Machines:
         undoing: list[Callable[[], None]] = []
 
         def undo() -> None:
-            for station, _ in got:
-                station.leave(deployment)
+            for station, new in got:
+                if not new:
+                    station.leave(deployment)
             for each in reversed(undoing):
                 each()
 
@@ -172,7 +174,8 @@ class Machines:
         """Tell which of several would succeed to ``join``, one after the other."""
         made, undoing, fitting = self._made, [], []
         for number, demands in enumerate(wanted, start=1):
-            got, undo = self._join(-number, -number, demands)
+            off_device = [demand for demand in demands if demand.place != DEVICE]
+            got, undo = self._join(-number, -number, off_device)
             fitting.append(not isinstance(got, str))
             if fitting[-1]:
                 undoing.append(undo)

@@ -73,7 +73,7 @@ class Members:
     def _load(self, members: Collection[Member]) -> StationLoad:
         return StationLoad(
             self.load.servers,
-            fsum(member.rate for member in members),
-            fsum(member.work for member in members),
+            fsum([member.rate for member in members]),
+            fsum([member.work for member in members]),
             self.load.at_once,
         )
