@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.kept import KEPT
+from scenarios.cluster import Cluster
 from scenarios.compiled import compiled
 from sim import Desk, PlanView
 
@@ -65,13 +66,18 @@ class Pools:
     @classmethod
     def of(cls, desk: Desk) -> "Pools":
         """Return the pools of a desk's cluster."""
+        up = tuple(desk.machines_up(name) for name in desk.cluster.nodes)
+        return KEPT.of(desk.cluster, ("pools", up), lambda: cls._of(desk.cluster, up))
+
+    @classmethod
+    def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
+        """Return the pools of a cluster of which so many machines of each node work."""
         names: list[tuple[str, str]] = []
         capacity: list[float] = []
         price: list[float] = []
         per_machine: list[float] = []
         rented: list[float] = []
-        for name, node in desk.cluster.nodes.items():
-            machines = desk.machines_up(name)
+        for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
             names.append((name, CORES))
             capacity.append(machines * node.cores)
             price.append(node.core_price_usd_per_hour)
@@ -84,9 +90,9 @@ class Pools:
                 per_machine.append(node.gpus)
                 rented.append(min(node.standby, machines))
         names.append(BACKHAUL)
-        capacity.append(desk.cluster.max_utilisation)
+        capacity.append(cluster.max_utilisation)
         price.append(0.0)
-        per_machine.append(desk.cluster.max_utilisation)
+        per_machine.append(cluster.max_utilisation)
         rented.append(1)
         return cls(
             tuple(names),
@@ -94,7 +100,7 @@ class Pools:
             np.array(price, dtype=np.float64),
             np.array(per_machine, dtype=np.float64),
             np.array(rented, dtype=np.float64),
-            desk.cluster.max_utilisation,
+            cluster.max_utilisation,
         )
 
 
@@ -219,9 +225,7 @@ class Standing:
         self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
         _add_up(station, key, fleet.filled, takes.pool, self._total, self.queries)
         first = np.argsort(fleet.query, kind="stable")  # Who is searched for changes nothing.
-        self._whole, self.left = _packed(
-            station[first], key[first], fleet.filled[first], *self._total.shape
-        )
+        self._whole, self.left = _packed(first, station, key, fleet.filled, *self._total.shape)
         kinds = len(self._total)
         units = self._whole.sum(axis=1) * takes.units[:kinds]
         self.taken = np.asarray(np.bincount(takes.pool[:kinds], units, many), dtype=np.float64)
@@ -308,7 +312,7 @@ def _add_up(
 
 @compiled
 def _packed(
-    station: Integers, key: Integers, filled: Floats, kinds: int, keys: int
+    order: Integers, station: Integers, key: Integers, filled: Floats, kinds: int, keys: int
 ) -> tuple[Floats, Floats]:
     """Return how many stations of each kind and key serve Q queries, and the room in them.
 
@@ -317,6 +321,7 @@ def _packed(
     those that have left the world, or have moved, leave stations there that nobody would open now.
 
     Args:
+        order: the queries in the order in which they join, shape (Q,).
         station: see `_add_up`, shape (Q, N).
         key: see there, shape (Q, N).
         filled: see there, shape (Q, N).
@@ -330,7 +335,7 @@ def _packed(
     room = np.empty(station.size)
     last, before = np.full((kinds, keys), -1), np.empty(station.size, dtype=np.int64)
     made = 0
-    for query in range(len(station)):
+    for query in order:
         for operator in range(station.shape[1]):
             kind, part = station[query, operator], filled[query, operator]
             if kind < 0 or part <= 0:
