@@ -300,5 +300,6 @@ def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], fl
     refused = Refused.of(bids, most, desk.now_s)
     known: Refused | None = desk.recall(KEY)
     if known is not None:
-        refused = known.only(~np.isin(known.asked, refused.asked)).and_also(refused)
+        others = (known.asked[:, None] != refused.asked).all(axis=1)  # Bids are few.
+        refused = known.only(others).and_also(refused)
     desk.remember(KEY, refused)
