@@ -43,11 +43,13 @@ class Members:
     def join(self, deployment: int, member: Member) -> None:
         """Add a deployment."""
         self.members[deployment] = member
+        self._queries.add(member.query)
         self._sum_up()
 
     def leave(self, deployment: int) -> None:
         """Take a deployment off, if it is a member."""
         if self.members.pop(deployment, None) is not None:
+            self._queries = {member.query for member in self.members.values()}
             self._sum_up()
 
     def serves(self, query: int) -> bool:
@@ -65,10 +67,8 @@ class Members:
 
     def _sum_up(self) -> None:
         # Summed anew at every change, so that rounding cannot pile up; it is asked far more often.
-        members = self.members.values()
-        self._queries = {member.query for member in members}
         self._without.clear()
-        self.load = self._load(members)
+        self.load = self._load(self.members.values())
 
     def _load(self, members: Collection[Member]) -> StationLoad:
         return StationLoad(
