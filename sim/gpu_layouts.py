@@ -3,6 +3,7 @@
 from collections import Counter
 
 from hardware_models.mig import maximal_layouts
+from hardware_models.tables import table_cache
 from scenarios.cluster import Node
 
 
@@ -17,9 +18,15 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
     if node.gpu_board is None:
         return ()
     names = node.gpu_profiles
+    return tuple(dict(zip(names, each, strict=True)) for each in _most(node.gpu_board, names))
+
+
+@table_cache
+def _most(board: str, names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """List what one card of a board can hold at most, as instances of each of some profiles."""
     counts = {
         tuple(Counter(profile for profile, _ in layout).get(name, 0) for name in names)
-        for layout in maximal_layouts(node.gpu_board, names)
+        for layout in maximal_layouts(board, names)
     }
     kept = [
         each
@@ -29,4 +36,4 @@ def gpu_layouts(node: Node) -> tuple[dict[str, int], ...]:
             for other in counts
         )
     ]
-    return tuple(dict(zip(names, each, strict=True)) for each in sorted(kept, reverse=True))
+    return tuple(sorted(kept, reverse=True))
