@@ -77,7 +77,7 @@ class Marginal:
         z = np.asarray(normals, dtype=np.float64)
         edge = float(ndtri(0.95))
         slope = math.log(self.values[-1] / self.values[0]) / (2 * edge)
-        inside = np.clip(z, -edge, edge)
+        inside = z.clip(-edge, edge)
         return np.asarray(np.exp(self._between(inside) + slope * (z - inside)), dtype=np.float64)
 
 

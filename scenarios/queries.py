@@ -1,7 +1,9 @@
 """Where a query is born: what it declares to all, and the truth that only the world knows."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,5 +187,5 @@ def _bytes_per_s(bps: Floats) -> Integers:
 
 def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:
     """Draw a name with probability proportional to its weight."""
-    edges = np.cumsum(list(weights.values()))
-    return list(weights)[int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))]
+    edges = list(accumulate(weights.values()))
+    return list(weights)[bisect_right(edges, rng.random() * edges[-1])]
