@@ -35,6 +35,9 @@ class Grid:
         blocks: widths of the blocks of features that get a length scale each, such as the knobs;
             they add up to D. By default all features share one.
 
+    Attributes:
+        initial: hyper-parameters before anything is observed.
+
     Raises:
         ValueError: the blocks do not add up.
     """
@@ -54,8 +57,8 @@ class Grid:
         variance = np.bincount(self.block_of, points.var(axis=0), len(widths))
         # A block in which all points agree says nothing; any distance will do.
         self.typical: Floats = np.sqrt(np.where(variance > 0, 2 * variance, 1.0))
-        self._initial = Hyperparameters((2.0,) * len(widths))
-        self._initially_scaled = self._scaled(self._initial)
+        self.initial = Hyperparameters((2.0,) * len(widths))
+        self._initially_scaled = self._scaled(self.initial)
 
     def __len__(self) -> int:
         """Return how many points there are."""
@@ -64,7 +67,7 @@ class Grid:
     def scaled(self, hyperparameters: Hyperparameters) -> Floats:
         """Return the points over the length scales of their blocks, shape (C, D)."""
         # Before the first fit all processes have the same.
-        if hyperparameters == self._initial:
+        if hyperparameters is self.initial:
             return self._initially_scaled
         return self._scaled(hyperparameters)
 
@@ -110,11 +113,10 @@ class GaussianProcess:
         scale: ArrayLike | None = None,
     ) -> None:
         self._grid = points if isinstance(points, Grid) else Grid(points, blocks)
-        widths = self._grid.widths
-        self.hyperparameters = prior or Hyperparameters((2.0,) * len(widths))
-        if len(self.hyperparameters.lengths) != len(widths):
-            raise ValueError(f"prior: {len(widths)} length scales are needed, one per block")
-        self._prior = self.hyperparameters
+        self._prior = self.hyperparameters = prior or self._grid.initial
+        if len(self._prior.lengths) != len(self._grid.widths):
+            widths = len(self._grid.widths)
+            raise ValueError(f"prior: {widths} length scales are needed, one per block")
         self._refit_at = frozenset(refit_at)
         self._first_fit = min(self._refit_at, default=0)
         self._standard = _Standard(outputs, centre, scale)
@@ -205,35 +207,32 @@ class GaussianProcess:
             indices: the points; after the last of them hyper-parameters may have to be fitted.
             taken: their values and noise.
         """
+        known, many = self._rows, len(self._grid)
         for index in indices:
-            if not 0 <= index < len(self._grid):
-                raise IndexError(f"point {index}: there are {len(self._grid)}")
+            if not 0 <= index < many:
+                raise IndexError(f"point {index}: there are {many}")
         at = _first_bad(taken)
         if at >= 0:
             value, noise = taken[at].tolist()
             raise ValueError(f"point {indices[at]}: value {value}, noise variance {noise}")
-        count = len(self)
-        rows = [self._rows.setdefault(index, len(self._rows)) for index in indices]
-        while len(self) > len(self._taken):
+        before = len(known)
+        rows = np.array([known.setdefault(index, len(known)) for index in indices])
+        now = len(known)
+        while now > len(self._taken):
             self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
         # The factors hold the noise of earlier observations, but not their values.
-        changed = [
-            row
-            for at, row in enumerate(rows)
-            if row >= count or (self._taken[row, 1] != taken[at, 1]).any()
-        ]
-        self._taken[rows] = taken
+        changed = _put(self._taken, before, now, rows, taken)
         self._predicted = None
-        if len(self) < self._first_fit:
+        if now < self._first_fit:
             self._stale_units = True
             self._start_anew()
-        elif len(self) > count and len(self) in self._refit_at:
+        elif now > before and now in self._refit_at:
             self._standard.update(self._values)
             self._stale_units = False
             self.hyperparameters = self._fitted()
             self._start_anew()
-        elif changed:
-            self._pending.append((min(changed), len(self)))
+        elif changed < now:
+            self._pending.append((changed, now))
 
     def predict(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the values at all points, each (C, outputs).
@@ -336,8 +335,12 @@ class _Standard:
 
     def __init__(self, outputs: int, centre: ArrayLike | None, scale: ArrayLike | None) -> None:
         self._given = centre is not None, scale is not None
-        self.centre = np.zeros(outputs) + (0.0 if centre is None else np.asarray(centre))
-        self.scale = np.ones(outputs) * (1.0 if scale is None else np.asarray(scale))
+        self.centre: Floats = np.zeros(outputs)
+        self.scale: Floats = np.ones(outputs)
+        if centre is not None:
+            self.centre = self.centre + np.asarray(centre, dtype=np.float64)
+        if scale is not None:
+            self.scale = self.scale * np.asarray(scale, dtype=np.float64)
         if self.centre.shape != (outputs,) or self.scale.shape != (outputs,):
             raise ValueError(f"centre={centre!r}, scale={scale!r}: one number or {outputs} of them")
         if not (self.scale > 0).all():
@@ -362,6 +365,29 @@ def _first_bad(taken: Floats) -> int:
             if not (np.isfinite(value) and np.isfinite(noise) and noise >= 0):
                 return row
     return -1
+
+
+@compiled
+def _put(kept: Floats, before: int, now: int, rows: Integers, taken: Floats) -> int:
+    """Put observations where they are kept; return the first row that is new or of other noise.
+
+    Args:
+        kept: values and noise of observations, shape (rows or more, 2, outputs).
+        before: how many there were.
+        now: how many there are with these.
+        rows: where m others are to go, shape (m,).
+        taken: their values and noise, shape (m, 2, outputs).
+
+    Returns:
+        The row; ``now`` if there is none.
+    """
+    first = now
+    for at, row in enumerate(rows):
+        for output in range(kept.shape[2]):
+            if row >= before or kept[row, 1, output] != taken[at, 1, output]:
+                first = min(first, row)
+            kept[row, :, output] = taken[at, :, output]
+    return first
 
 
 @compiled

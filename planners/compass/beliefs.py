@@ -305,7 +305,7 @@ class Beliefs:
         if kept is None:
             return np.zeros(len(self._domain))
         time_s = np.exp(kept.log_time.astype(np.float64))
-        possible = np.isfinite(base.costs(time_s)[0]) & (base.view.station >= 0).any(axis=1)
+        possible = np.isfinite(base.costs(time_s)[0]) & ~base.on_device.all(axis=1)
         compute_s = (base.factors(0.0) * time_s[base.view.configuration]).sum(axis=1)
         latency_s = compute_s + base.sent_s + base.view.fixed_s
         possible &= latency_s <= self._planned_s
@@ -352,9 +352,9 @@ class Beliefs:
         probabilities stand for all.
         """
         in_time = self._kept(latency_s)
-        on_device = (self._wide.view.station[plans] < 0).any(axis=1)
         if not self._device_spread or self._bound_s == inf:
             return in_time
+        on_device = self._wide.on_device[plans].any(axis=1)
         slow = [exp(self._device_spread * each) for each in SLOWER]
         doubtful = np.flatnonzero((in_time > 0) & on_device)
         total = np.zeros(len(in_time))

@@ -312,11 +312,12 @@ class Cmbo:
         """Return mean and sd of the logarithm of operator times in seconds, each (C, N)."""
         if self._log_time is not None:
             return self._log_time
-        moments = [surrogate.predict() for surrogate in self._times]
-        mean = np.column_stack([mean for mean, _ in moments])
+        mean, sd = (np.empty((self._count, len(self._times))) for _ in range(2))
+        for operator, surrogate in enumerate(self._times):
+            mean[:, operator], sd[:, operator] = surrogate.predict()
         if self._prior_log_time is not None:
             mean += self._prior_log_time
-        self._log_time = mean, np.column_stack([sd for _, sd in moments])
+        self._log_time = mean, sd
         return self._log_time
 
     def _compute(self) -> tuple[Floats, Floats]:

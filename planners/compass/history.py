@@ -17,13 +17,14 @@ depends on those.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.ahead import History, profiled_ahead
 from scenarios.application import Pipeline
+from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Desk
 
@@ -120,16 +121,15 @@ class WarmStart:
         """
         if not histories:
             return None
-        means = np.array([each.accuracy for each in histories])
-        log_times = np.array([each.log_time for each in histories])
-        totals = np.exp(log_times[:, measured]).sum(axis=2)
-        losses = (misranked(means[:, measured], accuracy) + misranked(totals, total_s)) / 2
-        weights = np.exp(-(losses - losses.min()) / self.temperature)
-        weights /= weights.sum()
-        return Prior(
-            np.tensordot(weights, means, 1).astype(float),
-            np.tensordot(weights, log_times, 1).astype(float),
+        mean, log_time = _weighted(
+            np.array([each.accuracy for each in histories]),
+            np.array([each.log_time for each in histories]),
+            measured,
+            accuracy,
+            total_s,
+            self.temperature,
         )
+        return Prior(mean, log_time)
 
 
 @dataclass(frozen=True)
@@ -186,24 +186,58 @@ def _rows(arrays: Sequence[Floats]) -> Floats:
     return np.concatenate(arrays).reshape(len(arrays), -1) if arrays else np.zeros((0, 0))
 
 
-def misranked(believed: Floats | Singles, measured: Floats) -> Floats:
-    """Return the share of pairs that histories put in the wrong order; 0 without pairs.
+@compiled
+def _weighted(
+    means: Singles,
+    log_times: Singles,
+    measured: Integers,
+    accuracy: Floats,
+    total_s: Floats,
+    temperature: float,
+) -> tuple[Floats, Floats]:
+    """Return the weighted means of H histories, of shapes (C,) and (C, N); see this module.
 
     Args:
-        believed: what each history believes, shape (H, m).
-        measured: what was measured, shape (m,).
-
-    Returns:
-        Shape (H,).
+        means: mean accuracy of each configuration in each history, shape (H, C).
+        log_times: mean logarithm of operators' times in seconds, likewise, shape (H, C, N).
+        measured: see `WarmStart.prior`, as are the next two.
+        accuracy: see there.
+        total_s: see there.
+        temperature: see `WarmStart`.
     """
-    first, second = _pairs(len(measured))
-    if not len(first):
-        return np.zeros(len(believed))
-    wrong = (believed[:, first] < believed[:, second]) != (measured[first] < measured[second])
-    return np.asarray(wrong.mean(axis=1))
+    many, count, operators = log_times.shape
+    believed, losses = np.empty(len(measured)), np.empty(many)
+    for history in range(many):
+        losses[history] = misranked(means[history][measured], accuracy) / 2
+        believed[:] = 0.0
+        for at, configuration in enumerate(measured):
+            for operator in range(operators):
+                believed[at] += exp(log_times[history, configuration, operator])
+        losses[history] += misranked(believed, total_s) / 2
+    weights = np.exp(-(losses - losses.min()) / temperature)
+    weights /= weights.sum()
+    mean, log_time = np.zeros(count), np.zeros((count, operators))
+    for history in range(many):
+        for configuration in range(count):
+            mean[configuration] += weights[history] * means[history, configuration]
+            for operator in range(operators):
+                log_time[configuration, operator] += (
+                    weights[history] * log_times[history, configuration, operator]
+                )
+    return mean, log_time
 
 
-@cache
-def _pairs(count: int) -> tuple[Integers, Integers]:
-    first, second = np.triu_indices(count, 1)
-    return first, second
+@compiled
+def misranked(believed: Floats | Singles, measured: Floats) -> float:
+    """Return the share of pairs that a history puts in the wrong order; 0 without pairs.
+
+    Args:
+        believed: what it believes, shape (m,).
+        measured: what was measured, shape (m,).
+    """
+    wrong, pairs = 0, 0
+    for first in range(len(measured)):
+        for second in range(first + 1, len(measured)):
+            wrong += (believed[first] < believed[second]) != (measured[first] < measured[second])
+            pairs += 1
+    return wrong / pairs if pairs else 0.0

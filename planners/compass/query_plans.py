@@ -132,6 +132,12 @@ class QueryPlans:
         nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
         return nominal if self._slowness.links == 1 else self._slowness.links * nominal
 
+    @property
+    def on_device(self) -> Booleans:
+        """Operators that run on the device, shape (P, N)."""
+        marked: Booleans = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
+        return marked
+
     def _slowed(self, plans: Integers, time_s: Floats, device: float = 1.0) -> Floats:
         """Return times of operators under plans with the slowness that telemetry has shown, (k, N).
 
@@ -144,8 +150,8 @@ class QueryPlans:
         slowness = self._slowness
         if slowness.device * device == slowness.elsewhere == 1:
             return time_s
-        on_device = self.view.station[plans] < 0
-        return np.where(on_device, slowness.device * device, slowness.elsewhere) * time_s
+        slower = np.where(self.on_device[plans], slowness.device * device, slowness.elsewhere)
+        return np.asarray(slower * time_s)
 
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""

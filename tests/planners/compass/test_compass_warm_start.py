@@ -105,13 +105,15 @@ class TestWeights:
     """By how well histories rank what was measured."""
 
     def test_misranked_pairs_by_hand(self):
-        believed = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]])
-        assert misranked(believed, np.array([1.0, 2.0, 3.0, 4.0])).tolist() == [0, 1]
-        assert misranked(believed, np.array([4.0, 3.0, 2.0, 1.0])).tolist() == [1, 0]
+        rising, falling = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.4, 0.3, 0.2, 0.1])
+        assert misranked(rising, np.array([1.0, 2.0, 3.0, 4.0])) == 0
+        assert misranked(falling, np.array([1.0, 2.0, 3.0, 4.0])) == 1
+        assert misranked(rising, np.array([4.0, 3.0, 2.0, 1.0])) == 1
         # Of 6 pairs, the first with both others than the last.
         measured = np.array([3.0, 1.0, 2.0, 4.0])
-        assert misranked(believed, measured) == pytest.approx([2 / 6, 4 / 6])
-        assert misranked(believed[:, :1], np.array([1.0])).tolist() == [0, 0]
+        assert misranked(rising, measured) == pytest.approx(2 / 6)
+        assert misranked(falling, measured) == pytest.approx(4 / 6)
+        assert misranked(rising[:1], np.array([1.0])) == 0
 
     def test_a_history_that_ranks_half_of_it_wrongly_weighs_less_by_hand(self):
         """Accuracy reversed and times right: a loss of a half."""
