@@ -23,30 +23,45 @@ LINE_STEPS = 20
 
 EVALUATE, ITERATED, STOP = 3, 1, 5
 STEPS_MADE = 504
-BOTH_BOUNDS = 2
+LOWER_BOUND, BOTH_BOUNDS = 1, 2
 
 SIGNATURE = "setulb(m,x,l,u,nbd,f,g,factr,pgtol,wa,iwa,task,lsave,isave,dsave,maxls,ln_task)"
 
 
-def minimum(function: Function, start: Floats, low: Floats, high: Floats, steps: int) -> Floats:
+def minimum(
+    function: Function,
+    start: Floats,
+    low: Floats,
+    high: Floats,
+    steps: int,
+    corrections: int = CORRECTIONS,
+) -> Floats:
     """Return where a function is least, as far as some steps lead, shape (n,).
 
     Args:
         function: returns its value and gradient.
         start: where to begin, shape (n,).
-        low: lower bounds, shape (n,).
-        high: upper bounds, shape (n,).
+        low: lower bounds, finite, shape (n,).
+        high: upper bounds, infinite where there is none, shape (n,).
         steps: most steps.
+        corrections: earlier steps from which the curvature is taken.
     """
     step = _step()
     return (
-        wrapped(function, start, low, high, steps)
+        wrapped(function, start, low, high, steps, corrections)
         if step is None
-        else _unwrapped(step, function, start, low, high, steps)
+        else _unwrapped(step, function, start, low, high, steps, corrections)
     )
 
 
-def wrapped(function: Function, start: Floats, low: Floats, high: Floats, steps: int) -> Floats:
+def wrapped(
+    function: Function,
+    start: Floats,
+    low: Floats,
+    high: Floats,
+    steps: int,
+    corrections: int = CORRECTIONS,
+) -> Floats:
     """Return the same by ``scipy.optimize.minimize``."""
     found = scipy.optimize.minimize(
         function,
@@ -54,7 +69,7 @@ def wrapped(function: Function, start: Floats, low: Floats, high: Floats, steps:
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(low.tolist(), high.tolist(), strict=True)),
-        options={"maxiter": steps},
+        options={"maxiter": steps, "maxcor": corrections},
     )
     return np.asarray(found.x)
 
@@ -72,10 +87,11 @@ def _unwrapped(
     low: Floats,
     high: Floats,
     steps: int,
+    memory: int,
 ) -> Floats:
-    count, memory = len(start), CORRECTIONS
+    count = len(start)
     found = np.clip(start, low, high)
-    both = np.full(count, BOTH_BOUNDS, dtype=np.int32)
+    bounds = np.where(np.isinf(high), LOWER_BOUND, BOTH_BOUNDS).astype(np.int32)
     value, gradient = 0.0, np.zeros(count)
     numbers = np.zeros(2 * memory * count + 5 * count + 11 * memory**2 + 8 * memory)
     whole = np.zeros(3 * count, dtype=np.int32)
@@ -85,7 +101,7 @@ def _unwrapped(
     made = 0
     while True:
         step(
-            *(memory, found, low, high, both, value, gradient, decrease, LEAST_GRADIENT),
+            *(memory, found, low, high, bounds, value, gradient, decrease, LEAST_GRADIENT),
             *(numbers, whole, task, *saved, LINE_STEPS, line_task),
         )
         if task[0] == EVALUATE:

@@ -10,11 +10,13 @@ corners. With all maxima replaced by soft ones (Nesterov 2005) it is smooth, and
 which shares of plans and layouts solve the relaxation approximately.
 """
 
-from typing import Any
-
 import numpy as np
 
+from planners.bounded_minimum import minimum
 from planners.matching.problem import Floats, Problem
+
+CORRECTIONS = 20
+"""Earlier steps from which the curvature is taken."""
 
 
 class Dual:
@@ -59,18 +61,14 @@ class Dual:
             smooth: temperature of the soft maxima.
             rounds: most iterations.
         """
-        from scipy.optimize import minimize  # noqa: PLC0415 -- takes long to import
-
-        result: Any = minimize(
-            self._smoothed,
+        return minimum(
+            lambda prices: self._smoothed(prices, smooth),
             scaled,
-            (smooth,),
-            method="L-BFGS-B",
-            jac=True,
-            bounds=[(0.0, None)] * len(scaled),
-            options={"maxiter": rounds, "maxcor": 20},
+            np.zeros(len(scaled)),
+            np.full(len(scaled), np.inf),
+            rounds,
+            CORRECTIONS,
         )
-        return np.asarray(result.x)
 
     def shares(self, scaled: Floats, smooth: float) -> Floats:
         """Return the share that the smoothed solution gives each plan, shape (M,)."""

@@ -14,10 +14,11 @@ def valley(at):
     return value, np.array([-2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)])
 
 
-@pytest.mark.parametrize("high", [2.0, 0.8])
+@pytest.mark.parametrize("high", [2.0, 0.8, np.inf])
 @pytest.mark.parametrize("steps", [1, 7, 100])
-def test_it_takes_the_steps_that_minimize_takes(high, steps):
-    given = valley, np.array([-1.2, 1.0]), np.full(2, -2.0), np.full(2, high), steps
+@pytest.mark.parametrize("corrections", [2, 20])
+def test_it_takes_the_steps_that_minimize_takes(high, steps, corrections):
+    given = valley, np.array([-1.2, 1.0]), np.full(2, -2.0), np.full(2, high), steps, corrections
     assert minimum(*given).tolist() == wrapped(*given).tolist()
 
 
