@@ -27,11 +27,11 @@ def take_up(desk: Desk, market: Market, search: Search, busy: Collection[int]) -
         The queries that were looked at: this market does not know what they use.
     """
     looked_at = set()
-    for query in desk.running:
-        plan = desk.plan_of(query)
-        if plan is None or query.id in busy:
-            continue
-        found: Found = desk.recall((FOUND, query.id)) or Found()
+    plans = desk.plans
+    queries = [query for query in desk.running if query.id not in busy]
+    every: list[Found | None] = desk.recall_each([(FOUND, query.id) for query in queries])
+    for query, known in zip(queries, every, strict=True):
+        plan, found = plans[query.id], known or Found()
         index, stands = plan.configuration.index, query.id in market.standing
         if stands and index in found.shown:
             continue
