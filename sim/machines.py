@@ -10,7 +10,7 @@ from math import inf
 
 from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
-from sim.machine import Instance, Machine, Need, Slot
+from sim.machine import WHOLE, Instance, Machine, Need, Slot
 from sim.members import Member, Members
 from sim.plan import Allocation
 from sim.prediction import StationLoad
@@ -95,6 +95,7 @@ class Machines:
         self.holders: dict[Slot, Station] = {}
         self.backhaul = Members()
         self.changed: set[Machine] = set()
+        self._parts: dict[Slot, None] = {}
         self._made = 0
 
     def all(self) -> Iterator[Machine]:
@@ -228,6 +229,8 @@ class Machines:
         for slot in slots:
             slot.machine.slots[slot] = None
             self.holders[slot] = station
+            if slot.need.thread_percent < WHOLE:
+                self._parts[slot] = None
         undoing.append(lambda: self._forget(station))
         return station
 
@@ -251,11 +254,9 @@ class Machines:
 
     def sharing(self) -> Iterator[Instance]:
         """Yield every instance that several stations share."""
-        for machine in self.all():
-            if len(machine.slots) > 1:
-                for instance in machine.instances:
-                    if len(instance.slots) > 1:
-                        yield instance
+        for instance in dict.fromkeys(slot.instance for slot in self._parts):
+            if instance is not None and len(instance.slots) > 1:
+                yield instance
 
     def fail(self, machine: Machine, now_ns: int) -> list[Station]:
         """Take a machine down; return the stations that die with it."""
@@ -298,3 +299,4 @@ class Machines:
         for slot in station.slots:
             del slot.machine.slots[slot]
             del self.holders[slot]
+            self._parts.pop(slot, None)
