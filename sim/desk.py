@@ -21,6 +21,7 @@ from scenarios.queries import Query
 from sim.bulk_prediction import design_loads, present_loads, sojourns
 from sim.clock import seconds
 from sim.errors import PlannerError
+from sim.machines import Demand
 from sim.metered_profiling import denied, measure
 from sim.office import Office, PlanFigures
 from sim.plan import Plan, list_price_usd_per_hour
@@ -534,6 +535,36 @@ class Desk:
             self._search(query).charge("fits", CHARGES_S["fits"])
             figures.append(self._figures(query, plan))
         return self._fit_together(figures)[len(beside) :]
+
+    def first_that_fits(
+        self,
+        query: Query,
+        plans: Sequence[Plan],
+        beside: Sequence[tuple[Query, Plan]] = (),
+    ) -> int | None:
+        """Return the number of the first of a query's plans that the cluster could deploy now.
+
+        It is charged as `fits_all` is that asks about one plan after the other until one fits.
+
+        Args:
+            query: the query.
+            plans: its plans, in the order in which they are tried.
+            beside: see `fits_all`.
+
+        Returns:
+            Its number among ``plans``, or None if none fits.
+        """
+        self._called()
+        return self._office.machines.first_that_fits(
+            [self._figures(other, plan).demands for other, plan in beside],
+            self._tried(query, plans),
+        )
+
+    def _tried(self, query: Query, plans: Sequence[Plan]) -> Iterator[Sequence[Demand]]:
+        """Yield what each plan asks of the machines, once the question whether it fits is paid."""
+        for plan in plans:
+            self._search(query).charge("fits", CHARGES_S["fits"])
+            yield self._figures(query, plan).demands
 
     def _fit_together(self, figures: Sequence[PlanFigures]) -> list[bool]:
         """Tell which plans fit, one after the other; the world stands still during a call."""

@@ -5,6 +5,7 @@ with a declared load.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
@@ -173,19 +174,48 @@ class Machines:
 
     def fit_together(self, wanted: Sequence[Sequence[Demand]]) -> list[bool]:
         """Tell which of several would succeed to ``join``, one after the other."""
-        made, undoing, fitting = self._made, [], []
-        for number, demands in enumerate(wanted, start=1):
+        with self._trial() as joins:
+            return [joins(demands) for demands in wanted]
+
+    def first_that_fits(
+        self, beside: Sequence[Sequence[Demand]], wanted: Iterable[Sequence[Demand]]
+    ) -> int | None:
+        """Return the number of the first of several that would succeed to ``join``, or None.
+
+        Args:
+            beside: what joins before, as far as it succeeds.
+            wanted: the alternatives, of which no more are drawn than have to be tried.
+        """
+        with self._trial() as joins:
+            for demands in beside:
+                joins(demands)
+            return next((at for at, demands in enumerate(wanted) if joins(demands)), None)
+
+    @contextmanager
+    def _trial(self) -> Iterator[Callable[[Sequence[Demand]], bool]]:
+        """Give what lets deployments join one after the other, all of which leave in the end.
+
+        It tells whether one succeeds; one that does not leaves nothing behind.
+        """
+        made = self._made
+        undoing: list[Callable[[], None]] = []
+
+        def joins(demands: Sequence[Demand]) -> bool:
+            number = -1 - len(undoing)
             off_device = [demand for demand in demands if demand.place != DEVICE]
-            got, undo = self._join(-number, -number, off_device)
-            fitting.append(not isinstance(got, str))
-            if fitting[-1]:
-                undoing.append(undo)
-            else:
+            got, undo = self._join(number, number, off_device)
+            if isinstance(got, str):
                 undo()
-        for undo in reversed(undoing):
-            undo()
-        self._made = made
-        return fitting
+                return False
+            undoing.append(undo)
+            return True
+
+        try:
+            yield joins
+        finally:
+            for undo in reversed(undoing):
+                undo()
+            self._made = made
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
         """Take a deployment off all that it uses; return stations gone for lack of members."""

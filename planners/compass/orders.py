@@ -4,7 +4,7 @@ Until a query's search is over, its order holds no room, and the desk does not k
 what fits has to ask beside what was promised.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from planners.compass.runtime import IN_FORCE, InForce
 from scenarios.queries import Query
@@ -59,10 +59,21 @@ def fit(
         taken: others that come before them, after all orders.
     """
     asking = {query.id for query, _ in wanted}
-    promised = [
+    return desk.fits_all(wanted, [*_promised_others(desk, asking), *taken])
+
+
+def first_that_fits(
+    desk: Desk, query: Query, plans: Sequence[Plan], taken: Sequence[tuple[Query, Plan]]
+) -> int | None:
+    """Return the number of the first of a query's plans that fits, or None; see `fit`."""
+    return desk.first_that_fits(query, plans, [*_promised_others(desk, {query.id}), *taken])
+
+
+def _promised_others(desk: Desk, asking: Collection[int]) -> list[tuple[Query, Plan]]:
+    """Return what was ordered and holds no room yet, but for what those that ask would replace."""
+    return [
         (query, record.plan) for query, record in _promised(desk).values() if query.id not in asking
     ]
-    return desk.fits_all(wanted, [*promised, *taken])
 
 
 def _promised(desk: Desk) -> dict[int, tuple[Query, InForce]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.known import Offer
-from planners.compass.orders import fit
+from planners.compass.orders import first_that_fits
 from planners.compass.pools import Market, Pools, Standing
 from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
 from planners.matching import Demand, Problem, Supply, match
@@ -123,10 +123,9 @@ def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> l
     awards: list[Award] = []
     for bid, order in ranked:
         taken = [(award.bid.query, award.plan) for award in awards]
-        for number in order:
-            if fit(desk, [(bid.query, bid.plans[number])], taken)[0]:
-                awards.append(Award(bid, number))
-                break
+        place = first_that_fits(desk, bid.query, [bid.plans[number] for number in order], taken)
+        if place is not None:
+            awards.append(Award(bid, order[place]))
     return awards
 
 

@@ -527,6 +527,33 @@ def test_what_fits_is_told_beside_orders_that_were_given():
     assert told == [[True], [True], [False], [True, False]]
 
 
+def test_the_first_plan_that_fits_is_charged_like_one_question_after_the_other():
+    """There are two GPUs, of which orders take one or both; a plan on the device always fits."""
+    told, charged_s = [], []
+
+    def act(desk):
+        if len(desk.waiting) < 3:
+            return
+        one, two, three = desk.waiting
+        first, second, third = on_a_whole_gpu_each(desk, one)[:3]
+        both = [(one, first), (two, second)]
+        for plans, beside in [
+            ([third, on_device(desk, three)], both[:1]),
+            ([third, on_device(desk, three), third], both),
+            ([third, third], both),
+            ([], both),
+            ([third], ()),
+        ]:
+            before_s = desk.remaining(three)
+            told.append(desk.first_that_fits(three, plans, beside))
+            charged_s.append(before_s - desk.remaining(three))
+
+    made = run(scenario(2.0, workload=workload(1.0, 1.0, 1.0)), Does(act))
+    assert made.planner_errors == []
+    assert told == [0, 1, None, None, 0]
+    assert np.array(charged_s) == pytest.approx(CHARGES_S["fits"] * np.array([1, 2, 2, 0, 1]))
+
+
 def test_a_plan_that_is_being_loaded_is_shown_until_it_is_in_force():
     shown = []
 

@@ -46,6 +46,10 @@ class Cluster:
                 free -= np.array(plan)
         return fits[len(beside) :]
 
+    def first_that_fits(self, query, plans, beside=()):
+        fits = [self.fits_all([(query, plan)], beside)[0] for plan in plans]
+        return fits.index(True) if any(fits) else None
+
     def plan_of(self, query):
         return None
 
