@@ -8,9 +8,9 @@ floor, or no longer what profiling has shown.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from math import fsum, isfinite
+from math import fsum, inf, isfinite
 
 import numpy as np
 
@@ -24,6 +24,11 @@ from sim import Desk, Plan, PlanView, WindowReport
 
 IN_FORCE = "compass in force"
 AUDITS = "compass audits"
+
+SETTLED = "compass settled"
+"""Queries whose device is known as far as their plan tells of it, by id: the plan, and when their
+next audit is due. Until then, nothing but a bad window is of interest."""
+
 LIKELY_ALPHA = 0.05
 """Level at which drift of a query is found where it is likely, since others of its kind drifted."""
 
@@ -124,8 +129,9 @@ class Watch(Runtime):
     def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
         """Return queries whose last window was bad, or whose audits raise an alarm."""
         found: list[Query] = []
-        for query in desk.running:
-            if query.id in busy:
+        plans, settled = desk.plans, _still_settled(desk)
+        for query, missed in zip(desk.running, desk.missed().tolist(), strict=True):
+            if (not missed and query.id in settled) or query.id in busy:
                 continue
             known, since_s = serving(desk, query), desk.in_force_since_s(query)
             if known is None or since_s is None:
@@ -135,6 +141,9 @@ class Watch(Runtime):
             late = last is not None and self._late(desk, query, known, last)
             if late or self._inaccurate(desk, query, known, since_s):
                 found.append(query)
+            if query.id not in settled and _device_known(desk, query, known):
+                settled[query.id] = plans[query.id], self._audit_due_s(desk, query, since_s)
+        desk.remember(SETTLED, settled)
         return found
 
     def _late(self, desk: Desk, query: Query, known: InForce, last: WindowReport) -> bool:
@@ -172,12 +181,10 @@ class Watch(Runtime):
     def _inaccurate(self, desk: Desk, query: Query, known: InForce, since_s: float) -> bool:
         """Tell whether audits raise an alarm; what was profiled is then of the past."""
         floor = query.slo.accuracy
-        if floor is None or not self.audit_every_s or desk.now_s < since_s + self.audit_every_s:
+        if floor is None or desk.now_s < self._audit_due_s(desk, query, since_s):
             return False
         configuration = known.plan.configuration.index
         audits: Audits = desk.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
-        if desk.now_s < audits.next_s:
-            return False
         left_s = desk.remaining(query)
         estimate = desk.audit(query, self.audit_samples)
         took_s = left_s - desk.remaining(query)
@@ -195,6 +202,19 @@ class Watch(Runtime):
             desk.remember((FOUND, query.id), Found(slowness=found.slowness))
         return alarm
 
+    def _audit_due_s(self, desk: Desk, query: Query, since_s: float) -> float:
+        """Return when the next audit of a query is due; inf for never.
+
+        Args:
+            desk: the desk.
+            query: the query.
+            since_s: when the plan that serves it came into force.
+        """
+        if query.slo.accuracy is None or not self.audit_every_s:
+            return inf
+        audits: Audits | None = desk.recall((AUDITS, query.id))
+        return max(since_s + self.audit_every_s, audits.next_s if audits else 0.0)
+
     def _alarming(
         self, desk: Desk, query: Query, audits: Audits, floor: float, seen: Shown | None
     ) -> bool:
@@ -206,6 +226,17 @@ class Watch(Runtime):
             if others_drifted(desk, query) and audits.changed(seen, LIKELY_ALPHA):
                 return True
         return audits.missed(floor, self.alpha)
+
+
+def _still_settled(desk: Desk) -> dict[int, tuple[Plan, float]]:
+    """Return what is still true of what is on record under ``SETTLED``."""
+    before: Mapping[int, tuple[Plan, float]] = desk.recall(SETTLED) or {}
+    now_s, plans = desk.now_s, desk.plans
+    return {
+        query: (plan, due_s)
+        for query, (plan, due_s) in before.items()
+        if now_s < due_s and plans.get(query) is plan
+    }
 
 
 def _keep(desk: Desk, query: Query, known: InForce) -> None:
@@ -245,6 +276,12 @@ def _device_learned(desk: Desk, query: Query, known: InForce, last: WindowReport
     known = replace(known, device_s=known.device_s * device / found.slowness.device)
     _keep(desk, query, known)
     return known
+
+
+def _device_known(desk: Desk, query: Query, known: InForce) -> bool:
+    """Tell whether there is nothing left that the first window of a plan could tell."""
+    found: Found | None = desk.recall((FOUND, query.id))
+    return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 
 
 def _within(ratio: float) -> float:

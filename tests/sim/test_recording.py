@@ -113,6 +113,24 @@ def test_reports_are_the_last_windows_of_the_tables():
                 assert parts_s == pytest.approx(report.latency_mean_s)
 
 
+def test_misses_are_those_of_the_last_windows_of_running_queries():
+    seen = []
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, next(iter(desk.candidates(query))))
+        last = [desk.telemetry(query)[-1:] for query in desk.running]
+        expected = [sum(each.born - each.good for each in reports) for reports in last]
+        assert desk.missed().tolist() == expected
+        seen.extend(expected)
+
+    planner = Does(act)
+    planner.replan_every_s = 10.0
+    made = run(scenario(600, rate=0.05), planner)
+    assert made.planner_errors == []
+    assert min(seen) == 0 < max(seen)
+
+
 def test_tables_keep_the_order_of_rows_and_of_columns():
     tables = Tables()
     names = list(SCHEMAS["operators"])
