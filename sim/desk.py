@@ -183,17 +183,17 @@ class Desk:
         living = query.id in self._office.board.living
         return self._office.telemetry.reports(query.id) if living else ()
 
-    def missed(self) -> Integers:
-        """Return how many requests of each running query's last judged window were not good.
+    def last_counts(self) -> Integers:
+        """Return how many requests of each running query's last window were born, and were good.
 
         Returns:
-            Shape (Q,), in the order of `running`; 0 where no window was judged. What more there is
-            to know of them, `telemetry` tells.
+            Shape (Q, 2), in the order of `running`; 0 where no window was judged. What more there
+            is to know of a window, `telemetry` tells.
         """
         self._called()
         running = self._office.board.running
         ids = np.fromiter((query.id for query in running), np.int64, len(running))
-        return self._office.telemetry.missed(ids)
+        return self._office.telemetry.last_counts(ids)
 
     def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
         """Yield every plan that the cluster and the query's device offer; see ``sim.plan_space``.

@@ -112,16 +112,19 @@ class Telemetry:
             self._reports[query] = judged, reports
         return reports
 
-    def missed(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many requests of each query's last window were not good, shape (Q,).
+    def last_counts(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many requests of each query's last window were born, and were good.
 
         Args:
             queries: ids of queries whose windows are kept, shape (Q,).
+
+        Returns:
+            Shape (Q, 2); 0 where no window was judged.
         """
         slots = self._slots.find_each(queries)
         judged = self._judged[slots]
-        _, born, good = self._figures[slots, (judged - 1) % REPORTS_KEPT, :3].T
-        return np.where(judged > 0, born - good, 0).astype(np.int64)
+        counts = self._figures[slots, (judged - 1) % REPORTS_KEPT, 1:3]
+        return np.where(judged[:, None] > 0, counts, 0).astype(np.int64)
 
     def _report(self, figures: list[float]) -> WindowReport:
         end_s, born, good, completed, mean_s, quantile_s, *parts_s, cost_usd = figures

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,7 @@ IN_FORCE = "compass in force"
 AUDITS = "compass audits"
 
 SETTLED = "compass settled"
-"""Queries whose device is known as far as their plan tells of it, by id: the plan, and when their
-next audit is due. Until then, nothing but a bad window is of interest."""
+"""`Settled` by query's id, of those whose plan can tell no more of their device."""
 
 LIKELY_ALPHA = 0.05
 """Level at which drift of a query is found where it is likely, since others of its kind drifted."""
@@ -60,6 +60,20 @@ class InForce:
     number: int
     judged_s: float = 0.0
     before: "InForce | None" = None
+
+
+class Settled(NamedTuple):
+    """What has to happen before a running query is of interest again, if its plan stays.
+
+    Args:
+        plan: the plan that serves it.
+        audit_s: when its next audit is due.
+        allowed: share of a window's requests that may miss the latency bound.
+    """
+
+    plan: Plan
+    audit_s: float
+    allowed: float
 
 
 class Runtime(ABC):
@@ -130,8 +144,11 @@ class Watch(Runtime):
         """Return queries whose last window was bad, or whose audits raise an alarm."""
         found: list[Query] = []
         plans, settled = desk.plans, _still_settled(desk)
-        for query, missed in zip(desk.running, desk.missed().tolist(), strict=True):
-            if (not missed and query.id in settled) or query.id in busy:
+        for query, (born, good) in zip(desk.running, desk.last_counts().tolist(), strict=True):
+            before = settled.get(query.id)
+            if before is not None and born - good <= before.allowed * born:
+                continue
+            if query.id in busy:
                 continue
             known, since_s = serving(desk, query), desk.in_force_since_s(query)
             if known is None or since_s is None:
@@ -141,8 +158,10 @@ class Watch(Runtime):
             late = last is not None and self._late(desk, query, known, last)
             if late or self._inaccurate(desk, query, known, since_s):
                 found.append(query)
-            if query.id not in settled and _device_known(desk, query, known):
-                settled[query.id] = plans[query.id], self._audit_due_s(desk, query, since_s)
+            if before is None and _device_known(desk, query, known):
+                settled[query.id] = Settled(
+                    plans[query.id], self._audit_due_s(desk, query, since_s), self._allowed(query)
+                )
         desk.remember(SETTLED, settled)
         return found
 
@@ -150,8 +169,7 @@ class Watch(Runtime):
         """Tell whether a new window of the plan in force was bad, and learn from it why."""
         if last.end_s <= known.judged_s or last.born == 0:
             return False
-        allowed = (1 - query.slo.latency_quantile) * (1 + self.slack)
-        if last.born - last.good <= allowed * last.born:
+        if last.born - last.good <= self._allowed(query) * last.born:
             return False
         known = replace(known, judged_s=last.end_s)
         if last.completed:
@@ -177,6 +195,10 @@ class Watch(Runtime):
             )
         _keep(desk, query, known)
         return True
+
+    def _allowed(self, query: Query) -> float:
+        """Return the share of a window's requests that may miss the latency bound."""
+        return (1 - query.slo.latency_quantile) * (1 + self.slack)
 
     def _inaccurate(self, desk: Desk, query: Query, known: InForce, since_s: float) -> bool:
         """Tell whether audits raise an alarm; what was profiled is then of the past."""
@@ -228,14 +250,14 @@ class Watch(Runtime):
         return audits.missed(floor, self.alpha)
 
 
-def _still_settled(desk: Desk) -> dict[int, tuple[Plan, float]]:
-    """Return what is still true of what is on record under ``SETTLED``."""
-    before: Mapping[int, tuple[Plan, float]] = desk.recall(SETTLED) or {}
+def _still_settled(desk: Desk) -> dict[int, Settled]:
+    """Return those on record whose plan is still the same, and whose audit is not due."""
+    before: Mapping[int, Settled] = desk.recall(SETTLED) or {}
     now_s, plans = desk.now_s, desk.plans
     return {
-        query: (plan, due_s)
-        for query, (plan, due_s) in before.items()
-        if now_s < due_s and plans.get(query) is plan
+        query: each
+        for query, each in before.items()
+        if now_s < each.audit_s and plans.get(query) is each.plan
     }
 
 
