@@ -34,7 +34,7 @@ def fleet_of(desk: Desk) -> Fleet:
     """
     before: _Seen = desk.recall(KEY) or _Seen({}, Fleet.of({}))
     plans, running, searching = desk.plans, desk.running, desk.searching
-    order = [*map(id_of, running), *(query.id for query in searching if query.id in plans)]
+    order = [*map(id_of, running), *filter(plans.__contains__, map(id_of, searching))]
     now = dict(zip(order, map(plans.__getitem__, order), strict=True))
     moved = list(compress(order, map(is_not, now.values(), map(before.plans.get, order))))
     if not moved and order == list(before.plans):

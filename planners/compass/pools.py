@@ -168,9 +168,11 @@ class Fleet:
             order: its queries.
             uses: what those use that were not in this one, or use something else now.
         """
-        count = len(self)
-        row = {**self.row, **{query: count + at for at, query in enumerate(uses)}}
-        return self.and_also(Fleet.of(uses)).rows([row[query] for query in order])
+        every = self.and_also(Fleet.of(uses))
+        by_query = np.argsort(every.query, kind="stable")
+        # Of a query that is in both, the last row is what it uses now.
+        last = np.searchsorted(every.query[by_query], order, side="right") - 1
+        return every.rows(by_query[last])
 
     def and_also(self, other: "Fleet") -> "Fleet":
         """Return what both use; a query may be in both, and then `row` is of no use."""
@@ -183,9 +185,9 @@ class Fleet:
             )
         )
 
-    def rows(self, rows: Sequence[int]) -> "Fleet":
+    def rows(self, rows: Sequence[int] | Integers) -> "Fleet":
         """Return some of the queries."""
-        at = np.array(rows, dtype=np.int64)
+        at = np.asarray(rows, dtype=np.int64)
         return Fleet(
             self.query[at],
             self.station[at],
