@@ -271,13 +271,13 @@ def retries(
         return Retries(desk, pause_s, refused=set(known.asked.tolist()))
     waiting = {query.id: query for query in desk.waiting}
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
-    here = [*waiting, *(query.id for query in desk.searching)]
-    still = known.only(np.isin(known.asked, here))
+    here = {*waiting, *(query.id for query in desk.searching)}
+    still = known.only(np.array([query in here for query in known.asked.tolist()], dtype=bool))
     if still is not known:
         desk.remember(KEY, still)
     recent = desk.now_s < still.judged_s + KNOWN_FOR_S
-    free = np.isin(still.asked, [query for query in waiting if query not in busy])
-    rows = recent & free
+    free = [query in waiting and query not in busy for query in still.asked.tolist()]
+    rows = recent & np.array(free, dtype=bool)
     hopeful = still.hopeful(desk, market, waste, rows, waiting)
     return Retries(
         desk,
