@@ -111,7 +111,6 @@ def _birth(
     content = [(arrival_s, weights)]
     slowdowns: list[tuple[float, float]] = []
     degradations: list[tuple[float, float]] = []
-    hardest = int(dataset.accuracy.mean(axis=0).argmin())
     events = sorted(enumerate(scenario.drift.events), key=lambda pair: (pair[1].at_s, pair[0]))
     for index, event in events:
         befallen = stream(seed, "query", number, "drift", index).random() < event.share
@@ -123,6 +122,7 @@ def _birth(
             degradations.append((event.at_s, event.factor))
         else:
             shifted = (1 - event.factor) * content[-1][1]
+            hardest = dataset.accuracy.mean(axis=0).argmin()
             shifted[hardest] += event.factor
             if event.at_s <= arrival_s:
                 content = [(arrival_s, shifted)]  # The query never had another mixture.
