@@ -154,9 +154,6 @@ class Machines:
         undoing: list[Callable[[], None]] = []
 
         def undo() -> None:
-            for station, new in got:
-                if not new:
-                    station.leave(deployment)
             for each in reversed(undoing):
                 each()
 
@@ -169,7 +166,7 @@ class Machines:
                 if isinstance(made, str):
                     return made, undo
                 got.append((made, True))
-            got[-1][0].join(deployment, Member(query, demand.rate, demand.work))
+            undoing.append(got[-1][0].join(deployment, Member(query, demand.rate, demand.work)))
         return got, undo
 
     def fit_together(self, wanted: Sequence[Sequence[Demand]]) -> list[bool]:

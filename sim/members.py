@@ -1,6 +1,6 @@
 """The deployments that share a station or a link, and what they ask of it together."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import fsum
 
@@ -40,11 +40,20 @@ class Members:
         self._queries: set[int] = set()
         self._without: dict[int, StationLoad] = {}
 
-    def join(self, deployment: int, member: Member) -> None:
-        """Add a deployment."""
+    def join(self, deployment: int, member: Member) -> Callable[[], None]:
+        """Add a deployment; return what undoes that, if nothing else has changed, at no cost."""
+        load, without, new = self.load, self._without, member.query not in self._queries
         self.members[deployment] = member
         self._queries.add(member.query)
         self._sum_up()
+
+        def undo() -> None:
+            del self.members[deployment]
+            if new:
+                self._queries.discard(member.query)
+            self.load, self._without = load, without
+
+        return undo
 
     def leave(self, deployment: int) -> None:
         """Take a deployment off, if it is a member."""
@@ -67,7 +76,7 @@ class Members:
 
     def _sum_up(self) -> None:
         # Summed anew at every change, so that rounding cannot pile up; it is asked far more often.
-        self._without.clear()
+        self._without = {}
         self.load = self._load(self.members.values())
 
     def _load(self, members: Collection[Member]) -> StationLoad:

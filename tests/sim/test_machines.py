@@ -30,8 +30,8 @@ def cluster():
     )
 
 
-def demand(place, profile, work=0.1, operator=0, value=0, replicas=1):
-    key = (operator, (value,), place, Allocation(profile, replicas))
+def demand(place, profile, work=0.1, operator=0, value=0, replicas=1, percent=100):
+    key = (operator, (value,), place, Allocation(profile, replicas, thread_percent=percent))
     return Demand(key, 1.0, work)
 
 
@@ -51,6 +51,9 @@ def check_capacity(machines):
             assert sum(held) + sum(instance.left.values()) <= instance.memory_bytes
         assert machine.up or not machine.slots
         assert all(machines.holders[slot] in listed for slot in machine.slots)
+    instances = [instance for machine in machines.all() for instance in machine.instances]
+    shared = [instance for instance in instances if len(instance.slots) > 1]
+    assert set(machines.sharing()) == set(shared)
     for station in listed:
         assert station.members
         if station.key[2] == DEVICE:
@@ -72,7 +75,10 @@ def state(machines):
             )
             for machine in machines.all()
         ],
-        {key: [(s.id, dict(s.members)) for s in group] for key, group in machines.stations.items()},
+        {
+            key: [(s.id, dict(s.members), s.load, s.load_without(0), s.serves(-1)) for s in group]
+            for key, group in machines.stations.items()
+        },
     )
 
 
@@ -99,14 +105,22 @@ class CapacityMachine(RuleBasedStateMachine):
         work=st.sampled_from((0.05, 0.3, 0.7, 0.9)),
         value=st.integers(0, 1),
         replicas=st.integers(1, 3),
+        percent=st.sampled_from((100, 40)),
     )
-    def join(self, places, work, value, replicas):
+    def join(self, places, work, value, replicas, percent):
         demands = [
-            demand(place, profile, work, number, value, replicas)
+            demand(
+                *(place, profile, work, number, value, replicas),
+                100 if profile in (DEVICE, CORE) else percent,
+            )
             for number, (place, profile) in enumerate(places)
         ]
         before = state(self.machines)
         [fits] = self.machines.fit_together([demands])
+        assert self.machines.first_that_fits([], [demands, demands]) == (0 if fits else None)
+        two = self.machines.fit_together([demands, demands])
+        second = self.machines.first_that_fits([demands], [demands, demands])
+        assert second == (0 if two[1] else None)
         assert state(self.machines) == before, "asking changes nothing"
         got = self.machines.join(self.made, self.made, demands)
         assert fits == (not isinstance(got, str))
