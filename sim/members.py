@@ -1,9 +1,10 @@
 """The deployments that share a station or a link, and what they ask of it together."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import fsum
 
+from sim.exact_sums import Parts, plus
 from sim.prediction import StationLoad
 
 
@@ -37,52 +38,61 @@ class Members:
     def __init__(self, servers: int = 1, at_once: int = 1) -> None:
         self.members: dict[int, Member] = {}
         self.load = StationLoad(servers, at_once=at_once)
-        self._queries: set[int] = set()
+        # Without rounding, so that it cannot pile up while members come and go.
+        self._rate: Parts = ()
+        self._work: Parts = ()
+        self._deployments: dict[int, tuple[int, ...]] = {}  # by query
         self._without: dict[int, StationLoad] = {}
 
     def join(self, deployment: int, member: Member) -> Callable[[], None]:
         """Add a deployment; return what undoes that, if nothing else has changed, at no cost."""
-        load, without, new = self.load, self._without, member.query not in self._queries
+        query, load, rate, work = member.query, self.load, self._rate, self._work
+        without, deployments = self._without, self._deployments.get(query, ())
         self.members[deployment] = member
-        self._queries.add(member.query)
-        self._sum_up()
+        self._deployments[query] = (*deployments, deployment)
+        self._set(plus(rate, member.rate), plus(work, member.work))
 
         def undo() -> None:
             del self.members[deployment]
-            if new:
-                self._queries.discard(member.query)
-            self.load, self._without = load, without
+            self._keep(query, deployments)
+            self.load, self._rate, self._work, self._without = load, rate, work, without
 
         return undo
 
     def leave(self, deployment: int) -> None:
         """Take a deployment off, if it is a member."""
-        if self.members.pop(deployment, None) is not None:
-            self._queries = {member.query for member in self.members.values()}
-            self._sum_up()
+        member = self.members.pop(deployment, None)
+        if member is not None:
+            others = tuple(each for each in self._deployments[member.query] if each != deployment)
+            self._keep(member.query, others)
+            self._set(plus(self._rate, -member.rate), plus(self._work, -member.work))
 
     def serves(self, query: int) -> bool:
         """Tell whether a deployment of a query is a member."""
-        return query in self._queries
+        return query in self._deployments
 
     def load_without(self, query: int) -> StationLoad:
         """Return what the members that serve other queries ask for."""
-        if query not in self._queries:
+        if query not in self._deployments:
             return self.load
         if query not in self._without:
-            others = [member for member in self.members.values() if member.query != query]
-            self._without[query] = self._load(others)
+            rate, work = self._rate, self._work
+            for deployment in self._deployments[query]:
+                member = self.members[deployment]
+                rate, work = plus(rate, -member.rate), plus(work, -member.work)
+            self._without[query] = self._load(rate, work)
         return self._without[query]
 
-    def _sum_up(self) -> None:
-        # Summed anew at every change, so that rounding cannot pile up; it is asked far more often.
-        self._without = {}
-        self.load = self._load(self.members.values())
+    def _keep(self, query: int, deployments: tuple[int, ...]) -> None:
+        """Note which deployments of a query are members."""
+        if deployments:
+            self._deployments[query] = deployments
+        else:
+            del self._deployments[query]
 
-    def _load(self, members: Collection[Member]) -> StationLoad:
-        return StationLoad(
-            self.load.servers,
-            fsum([member.rate for member in members]),
-            fsum([member.work for member in members]),
-            self.load.at_once,
-        )
+    def _set(self, rate: Parts, work: Parts) -> None:
+        self._rate, self._work, self._without = rate, work, {}
+        self.load = self._load(rate, work)
+
+    def _load(self, rate: Parts, work: Parts) -> StationLoad:
+        return StationLoad(self.load.servers, fsum(rate), fsum(work), self.load.at_once)
