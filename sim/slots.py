@@ -54,7 +54,8 @@ class Slots:
 
     def find_each(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the slot of each of some numbers that have one, shape (n,)."""
-        return self.table[1 + numbers - self.table[0]]
+        slots: NDArray[np.int64] = self.table[1 + numbers - self.table[0]]
+        return slots
 
     def remove(self, number: int) -> int:
         """Free the slot of a number, and return it.
