@@ -142,8 +142,7 @@ class Beliefs:
 
         Of a query that waits, or knows of no plan that would do, those come first that are likely
         to and that the pools have room for: it may be served by them at once. Whether cards can be
-        cut so, and what is still being drained, is not looked at. One that waits although a plan is
-        known that would do was refused for lack of room, and no other plan is of any help to it.
+        cut so, and what is still being drained, is not looked at.
 
         Args:
             excluded: configurations that are not wanted.
@@ -156,8 +155,7 @@ class Beliefs:
         cost, has_room = base.costs(np.exp(log_time))
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
-        refused = self._waits and reference is not None
-        urgent = self._waits or reference is None
+        urgent = reference is None or self._waits
         possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
@@ -165,8 +163,6 @@ class Beliefs:
         if urgent and not has_room.all():
             surrogates.reprice(np.where(has_room, cost, inf), reference)
             plan = surrogates.propose(exclude, max(least, LIKELY_TO_DO))
-            if plan is None and refused:
-                return None
         if plan is None:
             surrogates.reprice(cost, reference)
             plan = surrogates.propose(exclude, least)

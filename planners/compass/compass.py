@@ -288,9 +288,7 @@ class Compass(Planner):
         if found is None:
             return set()
         desk.remember(REGROUPED, found)
-        busy, held_up = self._carry_out(desk, market)
-        if held_up and found.offers.keys().isdisjoint(query.id for query in desk.running):
-            desk.remember(REGROUPED, None)  # Nobody gives way, so that no room will come of it.
+        busy, _ = self._carry_out(desk, market)
         return busy
 
     def _carry_out(self, desk: Desk, market: Market) -> tuple[set[int], bool]:

@@ -14,7 +14,7 @@ from planners.compass.known import Found, Offer
 from planners.compass.pools import Fleet
 from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
 from planners.compass.regrouped import REGROUPED, Regrouped, to_order, under_way
-from planners.compass.runtime import NoRuntime, serving
+from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch
 from planners.compass.station_table import StationTable
@@ -75,7 +75,7 @@ def test_who_gave_way_comes_back_with_what_was_agreed():
 
 
 class Once(Regrouping):
-    """Wants what has no room, for one query that waits, and what another runs by, once."""
+    """Wants what has no room, for one query that waits, once."""
 
     def __init__(self):
         self.began_s = None
@@ -84,18 +84,11 @@ class Once(Regrouping):
         return self.began_s is None
 
     def regroup(self, desk, market, search, wanting):
-        if not wanting or not desk.running:
+        if not wanting:
             return None
         self.began_s = desk.now_s
         offer = desk.recall((OFFERS, wanting[0].id), wanting[0])[0]
-        offers = {wanting[0].id: offer} | self.others(desk)
-        return Regrouped(desk.now_s, offers, frozenset({wanting[0].id}))
-
-    def others(self, desk):
-        """Return what others are to be served by."""
-        known = serving(desk, desk.running[0])
-        index = known.plan.configuration.index
-        return {desk.running[0].id: Offer(known.number, index, 1.0, 0.9, 1.0, None, None, True)}
+        return Regrouped(desk.now_s, {wanting[0].id: offer}, frozenset({wanting[0].id}))
 
 
 class Notes(Scheduler):
@@ -129,25 +122,6 @@ def test_what_becomes_free_is_left_to_those_that_move():
     assert all(each % planner.watch_every_s == 0 for each in meanwhile)
     assert len(meanwhile) >= timeout_s // planner.watch_every_s - 1
     assert {began_s + timeout_s + 1, began_s + timeout_s + 2} <= ticks_s
-
-
-class OnlyWaiting(Once):
-    """The same, and nobody who runs takes part."""
-
-    def others(self, desk):
-        return {}
-
-
-def test_nobody_is_held_up_for_room_that_nobody_gives():
-    scheduler = Notes()
-    scheduler.regrouping = OnlyWaiting()
-    planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
-    workload = replace(arriving(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
-    world = run(scenario(30.0, workload=workload, nodes=ONE_GPU), planner, 4)
-    assert world.planner_errors == []
-    began_s = scheduler.regrouping.began_s
-    assert began_s is not None
-    assert {began_s + 1, began_s + 2, began_s + 3} <= set(scheduler.ticks_s)
 
 
 class Again(Once):

@@ -509,9 +509,3 @@ class TestRoom:
     def test_not_if_what_has_room_is_unlikely_to_do(self):
         idle, full = self.proposed_at_arrival(latency_s=0.5)
         assert full == idle != self.STANDS
-
-    def test_one_that_was_refused_looks_for_nothing_else(self):
-        """It knows of a plan that would do, and waits: others without room are of no help."""
-        idle, full = self.proposed_at_arrival(100.0, latency_s=0.5)
-        assert idle is not None
-        assert full is None
