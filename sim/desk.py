@@ -16,13 +16,12 @@ from numpy.typing import ArrayLike
 
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
-from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.bulk_prediction import design_loads, present_loads, sojourns
 from sim.clock import seconds
 from sim.errors import PlannerError
 from sim.machines import Demand
-from sim.metered_profiling import denied, measure
+from sim.metered_profiling import checked_samples, denied, measure
 from sim.office import Office, PlanFigures
 from sim.plan import Plan, list_price_usd_per_hour
 from sim.plan_rules import check_configuration, check_plan
@@ -306,7 +305,7 @@ class Desk:
         """
         search = self._search(query)
         bench = self._office.bench(query, self._now_ns)
-        wanted = _checked_samples(samples, bench.items)
+        wanted = checked_samples(samples, bench.items)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
         if known is not None:
@@ -343,7 +342,7 @@ class Desk:
         if plan is None:
             raise PlannerError(f"audit query {query.id}: no plan is in force")
         bench = self._office.fresh_bench(query, self._now_ns)
-        wanted = _checked_samples(samples, bench.items)
+        wanted = checked_samples(samples, bench.items)
         measurement, reused = measure(
             self._office, bench, plan.configuration, wanted, search, query.id, query.dataset
         )
@@ -387,7 +386,7 @@ class Desk:
         self._check_dataset(dataset)
         check_configuration(configuration, self.pipeline)
         bench, search = self._office.offline(dataset, self._budget_s)
-        wanted = _checked_samples(samples, bench.items)
+        wanted = checked_samples(samples, bench.items)
         return Estimate(*measure(self._office, bench, configuration, wanted, search, None, dataset))
 
     def predict(self, query: Query, plan: Plan, estimate: Estimate | None = None) -> Prediction:
@@ -736,36 +735,3 @@ def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
     if isinstance(values, np.ndarray) and values.shape == shape and values.flags.c_contiguous:
         return values.astype(np.float64, copy=False)
     return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
-
-
-def _checked_samples(samples: int | Integers, items: int) -> int | Integers:
-    """Return a number of items, or the numbers of different items, that can be profiled."""
-    if isinstance(samples, int):
-        if samples < 0:
-            raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
-        return min(samples, items)
-    wanted = np.asarray(samples)
-    if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
-        raise PlannerError(
-            f"samples={samples!r}: must be a whole number, or an array of numbers of items"
-        )
-    found = _ascending(np.ascontiguousarray(wanted, dtype=np.int64), items)
-    if len(wanted) and not len(found):
-        raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
-    return found
-
-
-@compiled
-def _ascending(wanted: Integers, items: int) -> Integers:
-    """Return numbers of items in ascending order, each once; none if there is no such item.
-
-    Args:
-        wanted: the numbers, shape (m,).
-        items: how many items there are.
-    """
-    among = np.zeros(items, dtype=np.bool_)
-    for item in wanted:
-        if not 0 <= item < items:
-            return np.empty(0, dtype=np.int64)
-        among[item] = True
-    return np.flatnonzero(among)

@@ -1,7 +1,11 @@
 """Profiling as planners get it: charged to a search, cut short by its budget, and on record."""
 
+import numpy as np
+
 from scenarios.application import Configuration
+from scenarios.compiled import compiled
 from sim.clock import seconds
+from sim.errors import PlannerError
 from sim.office import Office
 from sim.profiling import Integers, Measurement
 from sim.profiling_bench import ProfilingBench, ProfilingRun
@@ -92,3 +96,36 @@ def _affordable(
             return run
         samples = -(-samples // workers) * workers - workers  # a round of workers fewer
     return None
+
+
+def checked_samples(samples: int | Integers, items: int) -> int | Integers:
+    """Return a number of items, or the numbers of different items, that can be profiled."""
+    if isinstance(samples, int):
+        if samples < 0:
+            raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
+        return min(samples, items)
+    wanted = np.asarray(samples)
+    if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
+        raise PlannerError(
+            f"samples={samples!r}: must be a whole number, or an array of numbers of items"
+        )
+    found = _ascending(np.ascontiguousarray(wanted, dtype=np.int64), items)
+    if len(wanted) and not len(found):
+        raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
+    return found
+
+
+@compiled
+def _ascending(wanted: Integers, items: int) -> Integers:
+    """Return numbers of items in ascending order, each once; none if there is no such item.
+
+    Args:
+        wanted: the numbers, shape (m,).
+        items: how many items there are.
+    """
+    among = np.zeros(items, dtype=np.bool_)
+    for item in wanted:
+        if not 0 <= item < items:
+            return np.empty(0, dtype=np.int64)
+        among[item] = True
+    return np.flatnonzero(among)
