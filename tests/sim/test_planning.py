@@ -351,10 +351,11 @@ def test_nonsense_is_refused_in_one_sentence(act, reason):
 
 
 def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
-    seen = []
+    seen, each = [], []
 
     def act(desk):
         seen.append((desk.now_s, desk.recall("lesson")))
+        each.append(desk.recall_each(["another", "lesson", "lesson"]))
         for query in desk.waiting:
             desk.think(query, count=2_000_000)
             desk.remember("lesson", query.id, query)
@@ -362,6 +363,7 @@ def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
 
     run(scenario(20, workload=workload(1.0, 2.0, 3.5, 6.0)), Does(act))
     assert seen == [(1.0, None), (2.0, None), (3.5, 0), (6.0, 2)]
+    assert each == [[None, lesson, lesson] for _, lesson in seen], "many at once show the same"
 
 
 # The oracle boundary
