@@ -4,7 +4,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import InputError, key_of, shown
+from lab.config_dir import add_overrides, overrides_of
+from lab.errors import key_of, shown
 
 if TYPE_CHECKING:
     from lab.agreement import Agreement, Difference
@@ -22,12 +23,7 @@ def add_parser(tools: Any) -> None:
         "table. The other is data_plane=blocks, unless an override names one. Exit status: 0 if "
         "they agree; 1 at the first difference, which is shown; 2 for bad input.",
     )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="overrides as for compass-sim, such as experiment=speech_small planner=greedy seed=3",
-    )
+    add_overrides(parser, ", such as experiment=speech_small planner=greedy seed=3")
     parser.set_defaults(tool=agree)
 
 
@@ -38,7 +34,7 @@ def agree(options: argparse.Namespace) -> int:
     from lab.agreement import agree as compare
     from lab.compose import compose, set_up
 
-    overrides = _checked(options.overrides)
+    overrides = _with_data_plane(overrides_of(options))
     setup = set_up(compose(overrides), overrides)
     name = data_plane_name(setup)
     for sentence in unreachable.warnings(setup):
@@ -60,11 +56,8 @@ def agree(options: argparse.Namespace) -> int:
     return OK
 
 
-def _checked(words: list[str]) -> list[str]:
+def _with_data_plane(words: list[str]) -> list[str]:
     """Return overrides that name a data plane to compare with the reference."""
-    for word in words:
-        if key_of(word).startswith(("hydra.", "hydra/")):
-            raise InputError(f"{word}: Hydra's own keys are for compass-sim; nothing is written")
     if {"data_plane", "data_plane._target_"} & set(map(key_of, words)):
         return words
     return ["data_plane=blocks", *words]

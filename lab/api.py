@@ -11,6 +11,7 @@ import polars as pl
 
 from lab import unreachable
 from lab.compose import compose, set_up
+from lab.config_dir import refuse_hydra
 from lab.console import times
 from lab.errors import InputError, key_of
 from lab.run_directory import RunDirectory, claim
@@ -129,9 +130,5 @@ def _checked(overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         if not isinstance(override, str):
             raise InputError(f"overrides: {override!r} must be a text KEY=VALUE")
-        if key_of(override).startswith(("hydra.", "hydra/")):
-            raise InputError(
-                f"{override}: Hydra's own keys are for the command line; to write results, give "
-                "directory"
-            )
+        refuse_hydra(override, "to write results, give directory")
     return list(overrides)

@@ -6,6 +6,8 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.config_dir import add_overrides, overrides_of, words_of
+
 if TYPE_CHECKING:
     from evaluation.what_if.capacity import Tried
 
@@ -26,9 +28,7 @@ def add_parser(tools: Any) -> None:
         "directory and not made again; figure and table have a name for each question. Exit "
         "status: 0 if some combination suffices; 1 if none does; 2 for bad input.",
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="overrides as for compass-sim"
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--vary",
         action="append",
@@ -74,7 +74,8 @@ def capacity(options: argparse.Namespace) -> int:
     from lab.console import say
     from lab.errors import InputError
 
-    check_seedless([*options.overrides, *options.vary])
+    overrides = overrides_of(options)
+    check_seedless([*overrides, *options.vary])
     check_metric(options.metric)
     sign = 1.0 if options.at_most is None else -1.0
     target = options.at_least if options.at_most is None else options.at_most
@@ -84,7 +85,7 @@ def capacity(options: argparse.Namespace) -> int:
     if options.seeds < 3:
         raise InputError(f"--seeds {options.seeds}: must be 3 or more, for an interval")
     keys = [varied("--vary", text) for text in options.vary]
-    runs = Runs(options.overrides, options.out, options.jobs)
+    runs = Runs(overrides, options.out, options.jobs)
     low, high = RANGES.get(options.metric, ANY)
     every = candidates(keys, lambda settings: _price(runs, settings))
 
@@ -157,7 +158,7 @@ def _question(options: argparse.Namespace, option: str, target: float) -> list[s
     varied = [word for each in options.vary for word in ("--vary", each)]
     asked = ["--metric", options.metric, option, f"{target}"]
     effort = ["--confidence", f"{options.confidence}", "--seeds", f"{options.seeds}"]
-    return ["compass-lab", "capacity", *options.overrides, *varied, *asked, *effort]
+    return ["compass-lab", "capacity", *words_of(options), *varied, *asked, *effort]
 
 
 def _price(runs: Any, settings: Any) -> float:

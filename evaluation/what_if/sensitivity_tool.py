@@ -6,6 +6,8 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.config_dir import add_overrides, overrides_of, words_of
+
 if TYPE_CHECKING:
     from evaluation.what_if.sensitivity import Effect
 
@@ -23,9 +25,7 @@ def add_parser(tools: Any) -> None:
         "is above another planner's. Runs are kept in the directory and not made again; figure and "
         "table have a name for each question.",
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="overrides as for compass-sim"
-    )
+    add_overrides(parser)
     parser.add_argument(
         "--vary",
         action="append",
@@ -69,16 +69,17 @@ def sensitivity(options: argparse.Namespace) -> int:
     from lab.console import say
     from lab.errors import InputError
 
-    check_seedless(options.overrides)
+    overrides = overrides_of(options)
+    check_seedless(overrides)
     check_metric(options.metric)
     if options.seeds < 2:
         raise InputError(f"--seeds {options.seeds}: must be 2 or more, for an interval")
     if options.against is not None and not options.against.startswith("planner"):
         raise InputError(f"--against {options.against}: write planner=NAME")
-    config = compose(options.overrides)
+    config = compose(overrides)
     check_seedless(options.vary)
     keys = [low_and_high("--vary", text) for text in options.vary] or assumptions(config)
-    runs = Runs(options.overrides, options.out, options.jobs)
+    runs = Runs(overrides, options.out, options.jobs)
     settings: list[tuple[str, ...]] = [()]
     settings += [(f"{key.key}={value}",) for key in keys for value in key.values]
     for each in settings:
@@ -127,7 +128,7 @@ def _question(options: argparse.Namespace) -> list[str]:
     varied = [word for each in options.vary for word in ("--vary", each)]
     against = [] if options.against is None else ["--against", options.against]
     asked = ["--metric", options.metric, *against, "--seeds", f"{options.seeds}"]
-    return ["compass-lab", "sensitivity", *options.overrides, *varied, *asked]
+    return ["compass-lab", "sensitivity", *words_of(options), *varied, *asked]
 
 
 def _row(effect: "Effect") -> dict[str, Any]:

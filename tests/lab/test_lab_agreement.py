@@ -64,6 +64,16 @@ class Failing(BlocksPlane):
         super().advance(until_ns)
 """
 
+MINE = """# @package _global_
+defaults:
+  - speech_small
+  - override /planner: greedy
+  - override /drift: device_slowdown
+horizon_s: 60.0
+workload:
+  rate: 0.3
+"""
+
 
 @pytest.fixture
 def planes(tmp_path, monkeypatch):
@@ -96,6 +106,24 @@ def test_planes_agree_on_queues_that_are_not_fifo_or_shed(queues, capsys):
     crowd = ["workload.rate=0.3", "cluster.max_utilisation=0.95", f"cluster.{queues}"]
     assert main(["agree", *GREEDY, *crowd]) == 0
     assert "Greedy: EventsPlane and BlocksPlane agree on" in capsys.readouterr().out
+
+
+def test_planes_agree_on_a_scenario_in_a_file_of_ones_own(tmp_path, capsys):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(MINE)
+    assert main(["agree", "experiment=mine", "--config-dir", str(tmp_path), "seed=3"]) == 0
+    found = run([f"hydra.searchpath=['file://{tmp_path}']", "experiment=mine", "seed=3"])
+    assert f"agree on {found.summary['requests']:,} requests" in capsys.readouterr().out
+
+
+def test_a_directory_of_files_that_is_not_there_is_named(tmp_path, capsys):
+    (tmp_path / "settings").mkdir()
+    missing = str(tmp_path / "setings")
+    assert main(["agree", "--config-dir", missing, "experiment=mine"]) == 2
+    assert capsys.readouterr().err == (
+        f"compass-lab: --config-dir={missing}: no such directory; did you mean "
+        f"{tmp_path / 'settings'}?\n"
+    )
 
 
 def test_a_nanosecond_is_found_and_shown(planes, capsys):

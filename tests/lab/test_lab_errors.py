@@ -39,7 +39,7 @@ WRONG = [
     (["cluster.nodes.egde.count=2"], ["cluster.nodes.egde", "edge, cloud", "nearest is 'edge'"]),
     (["application.tiers.premium.weight=-1"], ["application.tiers.premium.weight=-1", "0 or more"]),
     (["workload.tiers.premium.weight=1"], ["workload.tiers.premium", "application.tiers"]),
-    (["drift.events=[{kind: slow}]"], ["drift.events.kind='slow'", "device_slowdown"]),
+    (["drift.events=[{kind: slow}]"], ["drift.events.0.kind=slow", "nearest: device_slowdown"]),
     (
         ["workload=azure_code", "workload.arrivals.path=nope.csv"],
         ["workload.arrivals.path='nope.csv'", "no such file", "azure_llm_2023_code"],
