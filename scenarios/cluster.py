@@ -17,6 +17,8 @@ from hardware_models.prices import (
 from scenarios.nodes import pick_key
 
 DEVICE = "device"
+TIERS = ("edge", "cloud")
+"""Where a node may be, in the order in which data moves."""
 
 FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 """In which order stations serve what waits; see ``Cluster``."""
@@ -50,8 +52,7 @@ class Node:
     boot_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.tier not in ("edge", "cloud"):
-            raise ValueError(f"tier={self.tier!r}: choose edge or cloud")
+        pick_key("tier", self.tier, TIERS, "tier")
         if self.count < 1:
             raise ValueError(f"count={self.count}: a node needs 1 machine or more")
         if not 0 <= self.standby <= self.count:
@@ -245,7 +246,7 @@ class Cluster:
         if DEVICE in self.nodes:
             raise ValueError("cluster.nodes.device: this name is taken by the users' own devices")
         tiers = [node.tier for node in self.nodes.values()]
-        if tiers != sorted(tiers, key=("edge", "cloud").index):
+        if tiers != sorted(tiers, key=TIERS.index):
             raise ValueError(
                 f"cluster.nodes={list(self.nodes)}: name edge nodes before cloud nodes, "
                 "as data move"

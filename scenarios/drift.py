@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from scenarios.nodes import pick_key
+
 KINDS = (
     "device_slowdown",
     "link_degradation",
@@ -44,18 +46,17 @@ class DriftEvent:
     duration_s: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"drift.events.kind={self.kind!r}: choose one of {', '.join(KINDS)}")
+        pick_key("kind", self.kind, KINDS, "kind")
         if self.at_s < 0:
-            raise ValueError(f"drift.events.at_s={self.at_s}: must be 0 s or more")
+            raise ValueError(f"at_s={self.at_s}: must be 0 s or more")
         if not 0 < self.factor <= 1:
-            raise ValueError(f"drift.events.factor={self.factor}: must lie in (0, 1]")
+            raise ValueError(f"factor={self.factor}: must lie in (0, 1]")
         if not 0 <= self.share <= 1:
-            raise ValueError(f"drift.events.share={self.share}: must lie in [0, 1]")
+            raise ValueError(f"share={self.share}: must lie in [0, 1]")
         if self.kind in AT_MACHINE and self.node is None:
-            raise ValueError(f"drift.events.node=null: a {self.kind} needs the node's name")
+            raise ValueError(f"node=null: a {self.kind} needs the node's name")
         if self.duration_s <= 0:
-            raise ValueError(f"drift.events.duration_s={self.duration_s}: must be above 0 s")
+            raise ValueError(f"duration_s={self.duration_s}: must be above 0 s")
 
 
 @dataclass
