@@ -31,6 +31,9 @@ RUN_BY = {
 }
 """Which test runs the Python of a page, where it is not this one."""
 
+FOLDERS = {"docs/guides/a_scenario.md": "my_site"}
+"""In which example the commands of a page are, where it is not ``document_reading``."""
+
 PROGRAMS = ("compass-sim", "compass-lab", "python -m evaluation", "python3 tasks.py")
 PLACEHOLDER = re.compile(r"\b(DIR|RUN|QUERY|NAME|OUT|KEY|VALUE|GROUP|ROWS)\b|\.\.\.")
 
@@ -98,7 +101,7 @@ def compose_command(words):
 def test_a_command_can_be_composed_or_parsed(page, command, monkeypatch):
     import runpy
 
-    monkeypatch.chdir(ROOT / "docs" / "examples" / "document_reading")
+    monkeypatch.chdir(ROOT / "docs" / "examples" / FOLDERS.get(page, "document_reading"))
     words = shlex.split(command)
     if words[0] == "compass-sim":
         assert "--help" in words or compose_command(words[1:])
