@@ -156,6 +156,7 @@ def measure() -> dict[str, Any]:
         expected = theory(servers)
         for program, result in found.items():
             if result is None:
+                print(f"{name}, {program}: is not installed", flush=True)
                 continue
             rate, sojourn = result
             print(
