@@ -31,9 +31,6 @@ Range = tuple[float, float]
 
 ANY: Range = (-math.inf, math.inf)
 SHARE: Range = (0.0, 1.0)
-RANGES: Mapping[str, Range] = {"slo_met_fraction": SHARE}
-"""Range of the metrics of a summary that are shares."""
-
 # What a person looks at first; ``Comparison`` holds every metric of the summaries.
 HEADLINES = (
     "service_goodput_mean",
@@ -42,6 +39,11 @@ HEADLINES = (
     "planning_device_hours",
     "deployment_cost_usd",
 )
+RANGES: Mapping[str, Range] = dict.fromkeys(HEADLINES, (0.0, math.inf)) | {
+    "slo_met_fraction": SHARE
+}
+"""Range of metrics of a summary: of shares, and of times, costs and counts."""
+
 MEANS_SCHEMA = {
     "metric": pl.String,
     "planner": pl.String,
@@ -97,8 +99,9 @@ class Comparison:
         scenario: name of the scenario.
         runs: one row for each seed and planner, with all metrics of its summary.
         means: mean of each metric and planner over seeds, with a 95 % t-interval (``low``,
-            ``high``) and one by the bootstrap (``boot_low``, ``boot_high``). No interval of a
-            share (`RANGES`) leaves 0 to 1, or of a difference of two, -1 to 1: see `estimate`.
+            ``high``) and one by the bootstrap (``boot_low``, ``boot_high``). None leaves the range
+            of its metric (`RANGES`), such as 0 to 1 for a share, and -1 to 1 for the difference of
+            two: see `estimate`.
         differences: for each metric and pair of planners, the mean of ``planner`` minus ``other``
             over the ``n`` seeds where both have a value, with the same intervals; ``p`` of the
             paired t-test and ``p_holm``, adjusted for all pairs of that metric; and, where all

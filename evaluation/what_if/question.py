@@ -154,7 +154,7 @@ def check_target(option: str, target: float, metric: str) -> None:
         metric: the metric.
 
     Raises:
-        InputError: it is no number, or out of the range of a share.
+        InputError: it is no number, or out of the metric's range.
     """
     given = f"{option} {target:.10g}"
     if not isfinite(target):
@@ -163,6 +163,8 @@ def check_target(option: str, target: float, metric: str) -> None:
         return
     low, high = RANGES[metric]
     if not low <= target <= high:
+        if not isfinite(high):
+            raise InputError(f"{given}: {metric} is never below {low:g}")
         percent = f"; did you mean {target / 100:.10g}?" if 1 < target <= 100 else ""
         raise InputError(f"{given}: {metric} is a share from {low:g} to {high:g}{percent}")
 

@@ -256,6 +256,13 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
             ["capacity", "--vary", "horizon_s=1,2", "--metric", "requests", "--at-least", "nan"],
             "--at-least nan: must be a finite number",
         ),
+        (
+            [
+                *("capacity", "--vary", "horizon_s=1,2"),
+                *("--metric", "response_time_p50_s", "--at-most", "-1"),
+            ],
+            "--at-most -1: response_time_p50_s is never below 0",
+        ),
         (["sensitivity", "--metric", "planner_class"], "--metric planner_class: must be a number"),
         (
             ["sensitivity", "planner=greedy", "--vary", "workload.rate=0.1"],

@@ -101,6 +101,23 @@ def test_shares_and_their_differences_are_shown_where_they_can_lie():
     assert (row["difference"], row["p"]) == (whole["difference"], whole["p"])
 
 
+def test_no_time_is_shown_below_0_though_a_difference_may_be():
+    name = "response_time_p50_s"
+    times = {"a": [0.0, 1.0], "b": [1.0, 0.0]}
+    comparison = from_runs(
+        "s",
+        [
+            {"seed": seed, "planner": planner, name: time_s}
+            for planner, times_s in times.items()
+            for seed, time_s in enumerate(times_s)
+        ],
+    )
+    means = comparison.means.filter(metric=name)
+    assert means["low"].to_list() == [0, 0]
+    assert min(means["high"]) > 1
+    assert difference(comparison, name)["low"] < 0
+
+
 def test_holm_by_hand():
     # Sorted 0.01, 0.03, 0.04 times 3, 2, 1 is 0.03, 0.06, 0.04, made monotone.
     assert holm([0.04, 0.01, None, 0.03]) == pytest.approx([0.06, 0.03, None, 0.06])
