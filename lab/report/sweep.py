@@ -28,7 +28,8 @@ from sim.results import SCHEMAS
 # Names of the run, which every frame has, before the keys that were varied.
 NAMES = ("run", "status", "planner", "seed", "setting")
 FIXED = re.compile(
-    r"application\.name|horizon_s|workload\.(rate|lifetime_mean_s)|cluster\.nodes\.\w+\.(machine|count)"
+    r"application\.name|horizon_s|workload\.(rate|lifetime_mean_s)|drift\.events"
+    r"|cluster\.(nodes\.\w+\.(machine|count)|discipline|shed_late)"
 )
 WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
 

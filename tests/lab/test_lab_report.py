@@ -192,6 +192,8 @@ def test_page_says_what_all_runs_share(made, tmp_path):
     [shared] = re.findall(r"<dt>In all runs</dt>\s*<dd>(.*?)</dd>", page)
     assert "application.name=speech_recognition" in shared
     assert "horizon_s=120" in shared
+    assert "cluster.discipline=fifo" in shared
+    assert "drift.events=[]" in shared
     assert "workload.rate" not in shared  # It is varied.
 
 
