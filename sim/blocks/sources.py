@@ -1,6 +1,8 @@
 """Where requests are born: the sources of the block data plane, and the routes that births take."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -21,7 +23,12 @@ from sim.work import NEVER
 
 
 class SourceBook:
-    """All sources, with births drawn ahead."""
+    """All sources, with births drawn ahead.
+
+    Attributes:
+        operators: operators of the application, known from the first source on; 0 before.
+        active: rows of the open sources, by query.
+    """
 
     def __init__(self) -> None:
         self.operators = 0
@@ -33,9 +40,11 @@ class SourceBook:
         self._births = np.empty((0, 0, 1), dtype=np.int64)
         self._columns: list[int] = []  # of rows, whose factors are not all 1
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
-        self._active: Ints | None = None
-        self._filled_ns = 0  # up to when every open source has its births drawn
-        self._closes_ns = NEVER  # when the first of them closes
+        self.active: Ints = np.empty(0, dtype=np.int64)
+        # Heaps of (time, query): the last birth drawn of each that may have more, and when each
+        # closes of which that is known.
+        self._drawn: list[tuple[int, int]] = []
+        self._closing: list[tuple[int, int]] = []
 
     def open(self, query: int, blocks: Iterator[RequestBlock]) -> None:
         """Open a source."""
@@ -46,25 +55,23 @@ class SourceBook:
         self._state.rows[row] = 0
         self._next_ns = grown(self._next_ns, row + 1)
         self._next_ns[row] = NEVER
-        self._filled_ns = 0
-        state["query"], state["close_ns"], state["last_ns"] = query, NEVER, -1
+        state["query"], state["close_ns"] = query, NEVER
         segment = self._segments.take()
         self._segments.rows[segment] = (-1, NONE, NONE, NONE)
         state["segment"] = self._last_segment[row] = segment
-        self._active = None
-        if not self.operators:
-            first = next(blocks, None)
-            if first is None:
-                state["exhausted"] = 1
-                return
-            self.operators = first.variability.shape[1]
-            self._append(row, first)
+        self.active = np.insert(self.active, self._place(query), row)
+        self._draw(query, row)
+
+    def _place(self, query: int) -> int:
+        """Return where among the open sources that of a query is, or would be."""
+        queries = self._state.rows["query"]
+        return bisect_left(self.active, query, key=queries.__getitem__)
 
     def close(self, at_ns: int, query: int) -> None:
         """Let no request be born at a time or later."""
         state = self._state.rows[self._row_of[query]]
         state["close_ns"] = min(int(state["close_ns"]), at_ns)
-        self._closes_ns = min(self._closes_ns, at_ns)
+        heappush(self._closing, (at_ns, query))
 
     def direct(self, at_ns: int, query: int, visit: int, deployment: int) -> None:
         """Let births from a time on follow the route that begins at a visit."""
@@ -93,24 +100,20 @@ class SourceBook:
 
     def fill(self, until_ns: int) -> None:
         """Draw births until every open source has one at a time or later, or has no more."""
-        if until_ns <= self._filled_ns:
-            return
-        state, active = self._state.rows, self.active
-        for row in active[self._drawn_until_ns() < until_ns].tolist():
-            while state["last_ns"][row] < until_ns and not state["exhausted"][row]:
-                block = next(self._blocks[row], None)
-                if block is None:
-                    state["exhausted"][row] = 1
-                else:
-                    self._append(row, block)
-        self._filled_ns = int(self._drawn_until_ns().min(initial=NEVER))
+        while self._drawn and self._drawn[0][0] < until_ns:
+            drawn_ns, query = heappop(self._drawn)
+            row = self._row_of.get(query)
+            if row is not None and drawn_ns < self._state.rows["close_ns"][row]:
+                self._draw(query, row)
 
-    def _drawn_until_ns(self) -> Ints:
-        """Return up to when each open source has its births drawn; NEVER if it has no more."""
-        state, active = self._state.rows, self.active
-        last_ns = state["last_ns"][active]
-        more = (state["exhausted"][active] == 0) & (state["close_ns"][active] > last_ns)
-        return np.where(more, last_ns, NEVER)
+    def _draw(self, query: int, row: int) -> None:
+        """Draw the next births of a source, if it has any."""
+        for block in self._blocks[row]:
+            self.operators = self.operators or block.variability.shape[1]
+            if len(block.arrival_ns):
+                self._append(row, block)
+                heappush(self._drawn, (int(block.arrival_ns[-1]), query))
+                break
 
     def _append(self, row: int, block: RequestBlock) -> None:
         """Put births behind those of a source that are still to come."""
@@ -134,10 +137,7 @@ class SourceBook:
             births.view(np.float64)[left : left + more, at] = factors[column]
         state["number"] += done
         state["position"], state["count"] = 0, left + more
-        if more:
-            state["last_ns"] = block.arrival_ns[-1]
-        if left + more:
-            self._next_ns[row] = births[0, 0]
+        self._next_ns[row] = births[0, 0]
 
     def _make_room(self, births: int) -> None:
         sources, room, columns = self._births.shape
@@ -151,29 +151,18 @@ class SourceBook:
 
     def retire(self, now_ns: int) -> None:
         """Forget sources that will give birth no more."""
-        if now_ns < self._closes_ns:
-            return
-        state, active = self._state.rows, self.active
-        over = active[state["close_ns"][active] <= now_ns]
-        for row in over.tolist():
-            segment = int(state["segment"][row])
+        while self._closing and self._closing[0][0] <= now_ns:
+            _, query = heappop(self._closing)
+            row = self._row_of.pop(query, None)
+            if row is None:
+                continue  # It was closed twice.
+            self.active = np.delete(self.active, self._place(query))
+            segment = int(self._state.rows["segment"][row])
             while segment != NONE:
                 self._segments.give_back(segment)
                 segment = int(self._segments.rows["next"][segment])
-            del self._row_of[int(state["query"][row])], self._blocks[row], self._last_segment[row]
+            del self._blocks[row], self._last_segment[row]
             self._state.give_back(row)
-        if len(over):
-            self._active = None
-        self._closes_ns = int(state["close_ns"][self.active].min(initial=NEVER))
-
-    @property
-    def active(self) -> Ints:
-        """Rows of the open sources, by query."""
-        if self._active is None:
-            self._active = np.array(
-                [row for _, row in sorted(self._row_of.items())], dtype=np.int64
-            )
-        return self._active
 
     def arrays(self) -> Sources:
         """Return what compiled code reads."""

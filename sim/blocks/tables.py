@@ -144,9 +144,7 @@ SOURCE = _record(
     position=INT,  # of the next birth in the buffer
     count=INT,  # births in the buffer
     number=INT,  # number of the first birth in the buffer
-    last_ns=INT,  # time of the last birth in the buffer
     close_ns=INT,  # no birth at this time or later
-    exhausted=INT,  # whether no more births will come
     segment=INT,  # the segment in force
 )
 """Where the requests of a query are born."""
