@@ -62,6 +62,7 @@ from sim.window_counts import (
     cell_at,
     count_births,
     count_ends,
+    count_unserved,
     give_back,
     no_counts,
     note_due,
@@ -361,6 +362,14 @@ class GoodputBook:
             done = 0
             while (done := count(self._counts, rows, which, done, self.window_ns)) < len(which):
                 self._counts = with_room(self._counts)
+
+    def record_unserved(self, births: Ints, columns: Ints, runs: Ints) -> None:
+        """Count requests that no route is in force for; see ``RunRecorder``."""
+        done = 0
+        while (
+            done := count_unserved(self._counts, births, columns, runs, done, self.window_ns)
+        ) < len(runs):
+            self._counts = with_room(self._counts)
 
     # Verdicts
 

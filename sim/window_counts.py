@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled, inlined
-from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES
+from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES, UNSERVED
 from sim.indexing import index
 from sim.prefetch import AHEAD, LINE, prefetch
 from sim.request_rows import (
@@ -42,6 +42,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 IS_COMPLETED = OUTCOMES.index(COMPLETED)
+IS_UNSERVED = OUTCOMES.index(UNSERVED)
 IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
 
 ONE = 1 << 40
@@ -294,6 +295,42 @@ def count_ends(  # noqa: PLR0912, PLR0915
             cells[cell, LATENCIES] = chunk
         chunks[index(cells[cell, LATENCIES]), index(FIRST + before % PER_CHUNK)] = latency_ns
     return len(ended)
+
+
+@compiled
+def count_unserved(
+    counts: Counts, births: Ints, columns: Ints, runs: Ints, done: int, window_ns: int
+) -> int:
+    """Count runs of unserved births from the one numbered ``done`` on; return the next to count.
+
+    For ``births``, ``columns`` and ``runs`` see ``RunRecorder``.
+    """
+    accounts, cells, heads = counts.accounts, counts.cells, counts.heads
+    longest, factors = cells.view(np.float64), births.view(np.float64)
+    for number in range(done, len(runs)):
+        source, first, behind = runs[number, 1], runs[number, 2], runs[number, 3]
+        slot = slot_of(counts.query_slots, runs[number, 0])
+        last_ns = births[source, behind - 1, 0]
+        if not open_windows(accounts, cells, heads, slot, last_ns, window_ns):
+            return number
+        for total in (BORN_TOTAL, ENDS_TOTAL + IS_UNSERVED):
+            heads[total] += behind - first
+        for total in (REQUESTS, ENDS + IS_UNSERVED):
+            accounts[slot, total] += behind - first
+        cell = accounts[slot, NEWEST]
+        while cell and behind > first:
+            at = behind
+            while at > first and births[source, at - 1, 0] >= cells[cell, START_NS]:
+                at -= 1
+            for total in (BORN, WINDOW_ENDS + IS_UNSERVED):
+                cells[cell, total] += behind - at
+            for column in range(len(columns)):
+                if columns[column] == ALLOWANCE:
+                    for each in range(at, behind):
+                        allowance = factors[source, each, 1 + column]
+                        longest[cell, LONGEST] = max(longest[cell, LONGEST], allowance)
+            cell, behind = cells[cell, OLDER], at
+    return len(runs)
 
 
 @compiled

@@ -28,6 +28,7 @@ from sim.events_plane import EventsPlane
 from sim.plan import Plan
 from sim.planner import Planner
 from sim.rate_profile import RateProfile
+from sim.recorders import Tee
 from sim.request_rows import RequestRecord, records
 from sim.world import World
 
@@ -60,13 +61,8 @@ class Recording:
 
 def overhear(world: World) -> Recording:
     """Return a recording of all that a world's book is told from now on."""
-    recording, count = Recording(), world.book.record
-
-    def record(rows: np.ndarray, born: np.ndarray, ended: np.ndarray) -> None:
-        recording.record(rows, born, ended)
-        count(rows, born, ended)
-
-    world.book.record = record
+    recording = Recording()
+    world.data.recorder = Tee(recording, world.book)
     return recording
 
 

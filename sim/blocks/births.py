@@ -45,6 +45,44 @@ def _fetch_births(sources: Sources, source: int) -> None:
 
 
 @in_place
+def leave_unserved(sources: Sources, until_ns: int, runs: Ints) -> int:
+    """Let births before the cut pass of sources that no route is in force for all the time.
+
+    Args:
+        sources: the sources.
+        until_ns: the cut.
+        runs: gets the births that passed, see ``RunRecorder``, shape (active sources or more, 4).
+
+    Returns:
+        How many runs there are.
+    """
+    state, segments, births = sources.state, sources.segments, sources.births
+    next_ns = sources.next_ns
+    n = 0
+    for source in sources.active:
+        if next_ns[source] >= until_ns:
+            continue
+        segment = state[source].segment
+        following = segments[segment].next
+        if segments[segment].visit != NONE or (
+            following != NONE and segments[following].at_ns < until_ns
+        ):
+            continue
+        first, count = state[source].position, state[source].count
+        close_ns = min(until_ns, state[source].close_ns)
+        position = first
+        while position < count and births[source, position, 0] < close_ns:
+            position += 1
+        if position > first:
+            runs[n, 0], runs[n, 1] = state[source].query, source
+            runs[n, 2], runs[n, 3] = first, position
+            n += 1
+            state[source].position = position
+            next_ns[source] = births[source, position, 0] if position < count else NEVER
+    return n
+
+
+@in_place
 def give_birth(  # noqa: PLR0912, PLR0915
     t: Tables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
+from sim.blocks.births import leave_unserved
 from sim.blocks.branches import recall, settle
 from sim.blocks.generation import drop_jobs, lose_jobs
 from sim.blocks.losses import drop, lose
@@ -48,6 +49,7 @@ from sim.data_plane import (
     LinkSpec,
     Recorder,
     Route,
+    RunRecorder,
     StationSpec,
 )
 from sim.rate_profile import RateProfile
@@ -330,6 +332,10 @@ class BlocksPlane:
                 self._pool.times, self._stops.rows, self._visits.rows, self._routes
             )
         sources, first, births = self._sources.arrays(), 0, 0
+        if isinstance(self.recorder, RunRecorder):
+            runs = np.empty((len(sources.active), 4), dtype=np.int64)
+            runs = runs[: leave_unserved(sources, cut_ns, runs)]
+            self.recorder.record_unserved(sources.births, sources.columns, runs)
         while True:
             before = int(self._pool.counts[BORN])
             first = move(self._current(), sources, self._order, first, cut_ns)

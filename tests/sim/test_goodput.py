@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import pipeline, requests
 
 from hardware_models.devices import phones
 from scenarios.queries import Query
 from scenarios.slo import SLO
+from sim.blocks.plane import BlocksPlane
 from sim.clock import NS_PER_S, ns
-from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED, UNSERVED
+from sim.data_plane import (
+    COMPLETED,
+    DROPPED,
+    IN_FLIGHT,
+    LOST,
+    OUTCOMES,
+    SHED,
+    UNSERVED,
+    StationSpec,
+)
 from sim.goodput import GoodputBook
+from sim.recorders import Tee
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
@@ -377,6 +389,63 @@ def test_counts_of_many_queries_are_those_of_a_second_way_to_count():
         later = rows[done, ARRIVAL] >= ns(20)
         expected = np.where(later, 0.123456789 + 0.02 * each.queries.id, 0.7)
         assert each.accuracy == pytest.approx(expected.mean(), abs=1e-12)
+
+
+SOURCES = st.lists(
+    st.tuples(
+        st.dictionaries(st.integers(0, 400), st.sampled_from((1.0, 1.0, 0.5, 3.0)), min_size=1),
+        st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=3).map(sorted),
+        st.integers(1, 500),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def counted(sources, cuts, recorder):
+    """Return all that a book says of queries that a route serves at times, or none.
+
+    Args:
+        sources: of each query, the allowance of each birth, from when on it is served or is not,
+            and when it departs; times are in nanoseconds.
+        cuts: up to when requests are moved, in turn.
+        recorder: makes of the book whom the plane tells.
+    """
+    told = []
+    book = GoodputBook(1e-7, 1, lambda some: told.extend(one_by_one(some)), told.append)
+    plane = BlocksPlane(recorder(book))
+    plane.add_station(StationSpec(0))
+    slo = SLO(latency_s=4e-8, accuracy=0.5)
+    for number, (births, _, _) in enumerate(sources):
+        book.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        arrivals_ns = sorted(births)
+        allowance = [births[each] for each in arrivals_ns]
+        plane.open_source(0, number, requests(arrivals_ns, allowance=allowance))
+    orders = [
+        (at_ns, query, serve)
+        for query, (_, turns, departs_ns) in enumerate(sources)
+        for at_ns, serve in [*(turn for turn in turns if turn[0] < departs_ns), (departs_ns, None)]
+    ]
+    orders += [(cut_ns, len(sources), None) for cut_ns in (*cuts, 600)]
+    for deployment, (at_ns, query, serve) in enumerate(sorted(orders, key=lambda each: each[:2])):
+        if query == len(sources):
+            plane.advance(at_ns)
+            book.judge(at_ns)
+        elif serve is None:
+            plane.close_source(at_ns, query)
+            book.depart(query, at_ns)
+        else:
+            book.deploy(query, deployment if serve else None, at_ns, [(0, 0.7)])
+            route = pipeline(deployment, ("station", 0, 15.0))
+            plane.route(at_ns, query, route if serve else None)
+    plane.finish()
+    book.judge(600, horizon=True)
+    return repr((told, book.born_total, book.outcomes))
+
+
+@given(SOURCES, st.lists(st.integers(1, 599), max_size=4))
+def test_unserved_requests_are_counted_alike_by_the_run_and_one_by_one(sources, cuts):
+    assert counted(sources, cuts, lambda book: book) == counted(sources, cuts, Tee)
 
 
 def test_memory_is_that_of_the_open_windows_and_not_of_the_run():
