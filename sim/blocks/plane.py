@@ -320,8 +320,9 @@ class BlocksPlane:
 
     def _move(self, until_ns: int) -> None:
         while self.now_ns < until_ns:
-            cut_ns = min(until_ns, self.now_ns + self._block_ns)
-            self._move_block(cut_ns)
+            left_ns = until_ns - self.now_ns
+            blocks = max(1, round(left_ns / self._block_ns))  # of one length, so that none is tiny
+            self._move_block(self.now_ns + -(-left_ns // blocks))
 
     def _move_block(self, cut_ns: int) -> None:
         """Move requests up to a cut that is near."""
@@ -350,8 +351,8 @@ class BlocksPlane:
             aim = min(PER_SOURCE * len(sources.active), MOST_REQUESTS)
             aim = max(BLOCK_REQUESTS, aim, len(sources.active))
             self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * aim // births)
-        elif elapsed_ns == self._block_ns:
-            self._block_ns *= 2
+        else:
+            self._block_ns = max(self._block_ns, 2 * elapsed_ns)
         self._sources.retire(cut_ns)
         if self._pool.counts[ENDED_COUNT] > BLOCK_REQUESTS // 2:
             self._tell()
