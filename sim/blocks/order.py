@@ -1,11 +1,8 @@
 """The order in which stops are taken: as requests travel, from the first stops to the last."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from scenarios.compiled import compiled, inlined
-from sim.blocks.routes import LaidRoute
 from sim.blocks.tables import (
     LINK,
     NONE,
@@ -18,7 +15,7 @@ from sim.blocks.tables import (
 from sim.work import NEVER
 
 
-def arrange(times: Ints, stops: Records, visits: Records, routes: Mapping[int, LaidRoute]) -> Order:
+def arrange(times: Ints, stops: Records, visits: Records, spans: Records) -> Order:
     """Return the stops of all routes in an order that follows each of them.
 
     Besides, note in ``stops`` which are *inline*: links and stations with one server and no
@@ -29,14 +26,11 @@ def arrange(times: Ints, stops: Records, visits: Records, routes: Mapping[int, L
         times: when requests under way reach what is next, by row.
         stops: the stops.
         visits: the visits of all routes.
-        routes: the routes that are in use, by deployment.
+        spans: the spans of the routes that are in use.
 
     Raises:
         ValueError: the routes go round in circles.
     """
-    spans = np.array(
-        [(*span, route.query) for route in routes.values() for span in route.spans], dtype=np.int64
-    ).reshape(-1, 4)
     order = np.empty(len(stops), dtype=np.int64)
     count = _arrange(stops, visits, spans, order)
     if count < 0:
@@ -74,12 +68,12 @@ def next_ns(times: Ints, stops: Records, stop: int) -> int:
 
 @compiled
 def _arrange(  # noqa: PLR0912
-    stops: Records, visits: Records, spans: Ints, order: Ints
+    stops: Records, visits: Records, spans: Records, order: Ints
 ) -> int:
     n = len(stops)
     edges = 0
     for i in range(len(spans)):
-        edges += spans[i, 1]
+        edges += spans[i].length
     # The stops that follow each, as chains of edges.
     first = np.full(n, NONE)
     following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
@@ -90,13 +84,13 @@ def _arrange(  # noqa: PLR0912
     origin = np.full(n, -1)
     edge = 0
     for i in range(len(spans)):
-        at, count = spans[i, 0], spans[i, 1]
+        at, count = spans[i].first, spans[i].length
         for j in range(at, at + count):
             stop = visits[j].stop
             used[stop] = True
             whence = visits[j - 1].stop
             if j == at:
-                whence = spans[i, 2] if spans[i, 2] != NONE else n + spans[i, 3]
+                whence = spans[i].gate if spans[i].gate != NONE else n + spans[i].query
             if whence < n:
                 following[edge], target[edge] = first[whence], stop
                 first[whence] = edge

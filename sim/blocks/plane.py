@@ -33,6 +33,7 @@ from sim.blocks.tables import (
     RANKED,
     SINK,
     SINK_STOP,
+    SPAN,
     STATION,
     STOP,
     TERMS,
@@ -86,6 +87,7 @@ class BlocksPlane:
         self.now_ns = 0
         self._stops = Table(STOP)
         self._visits = Table(VISIT)
+        self._spans = Table(SPAN)
         self._tokens = Table(TOKENS)
         self._models = Table(MODEL)
         self._engines = Pool(ENGINE)
@@ -201,7 +203,12 @@ class BlocksPlane:
             self._sources.direct(at_ns, query, NONE, NONE)
             return
         tables = RouteTables(
-            self._stop_of, self._visits, self._tokens, self._add_gate, self._sources.operators
+            self._stop_of,
+            self._visits,
+            self._spans,
+            self._tokens,
+            self._add_gate,
+            self._sources.operators,
         )
         laid = self._routes[route.deployment] = lay_out(query, route, tables)
         for stop, steps in laid.gates.items():
@@ -211,7 +218,8 @@ class BlocksPlane:
         self._flights = grown(self._flights, route.deployment + 1)
         self._terms = grown(self._terms, route.deployment + 1)
         self._terms[route.deployment] = route.bound_ns, route.priority
-        self._sources.direct(at_ns, query, laid.spans[0].first, route.deployment)
+        first = int(self._spans.rows["first"][laid.spans[0]])
+        self._sources.direct(at_ns, query, first, route.deployment)
         self._tables = self._order = None
 
     def _add_gate(self, kind: int) -> int:
@@ -262,7 +270,7 @@ class BlocksPlane:
             while self._pool.counts[FREE] < flights * route.legs:  # There may be as many ghosts.
                 self._grow()
             t = self._current()
-            for first, length, _ in route.spans:
+            for first, length, *_ in self._spans.rows[list(route.spans)].tolist():
                 for stop in self._visits.rows["stop"][first : first + length].tolist():
                     drop(t, stop, deployment, at_ns)
                     if self._stops.rows["kind"][stop] == GENERATION:
@@ -330,7 +338,7 @@ class BlocksPlane:
         if self._order is None:
             self._forget_routes()
             self._order = arrange(
-                self._pool.times, self._stops.rows, self._visits.rows, self._routes
+                self._pool.times, self._stops.rows, self._visits.rows, self._spans.rows
             )
         sources, first, births = self._sources.arrays(), 0, 0
         if isinstance(self.recorder, RunRecorder):
@@ -359,14 +367,18 @@ class BlocksPlane:
 
     def _forget_routes(self) -> None:
         """Forget routes on which nothing is under way, nor ever will be."""
-        for deployment, route in list(self._routes.items()):
-            if not self._flights[deployment] and not self._sources.directs(
-                route.query, deployment, self.now_ns
-            ):
-                for gate in route.gates:
-                    self._steps.give_back(self._stops.rows["steps_at"][gate])
-                    self._stops.give_back(gate)
-                del self._routes[deployment]
+        deployments = np.fromiter(self._routes, np.int64, len(self._routes))
+        for deployment in deployments[self._flights[deployments] == 0].tolist():
+            route = self._routes[deployment]
+            if self._sources.directs(route.query, deployment, self.now_ns):
+                continue
+            for gate in route.gates:
+                self._steps.give_back(self._stops.rows["steps_at"][gate])
+                self._stops.give_back(gate)
+            for span in route.spans:
+                self._spans.rows["length"][span] = 0
+                self._spans.give_back(span)
+            del self._routes[deployment]
 
     def _tell(self) -> None:
         """Tell the recorder of births and ends."""

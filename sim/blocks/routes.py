@@ -9,26 +9,13 @@ from sim.data_plane import Route, Visit
 from sim.request_rows import ANSWER, TRANSFER, line_of
 
 
-class Span(NamedTuple):
-    """Visits that follow one upon the other.
-
-    Args:
-        first: the first of them.
-        length: how many; the one at the end of a route, which leads nowhere, is left out.
-        gate: the fork or join that they come from, or NONE if they come from a source.
-    """
-
-    first: int
-    length: int
-    gate: int
-
-
 class LaidRoute(NamedTuple):
     """A route that was laid out.
 
     Args:
         query: whose.
-        spans: its visits, leg by leg, and behind them those that lead from a fork right to a join.
+        spans: numbers of its spans, leg by leg, and behind them of those that lead from a fork
+            right to a join.
         gates: its forks, each with the visits at which its branches begin; and its joins, each with
             the visit that follows and how many branches it awaits.
         legs: how many legs it has; a request has no more branches at a time.
@@ -36,7 +23,7 @@ class LaidRoute(NamedTuple):
     """
 
     query: int
-    spans: tuple[Span, ...]
+    spans: tuple[int, ...]
     gates: Mapping[int, list[int]]
     legs: int
     most_branches: int
@@ -48,6 +35,7 @@ class RouteTables(NamedTuple):
     Args:
         stop_of: stops by ("station" or "link", id).
         visits: visits.
+        spans: runs of them.
         tokens: what visits to language models take.
         add_gate: makes a stop of kind FORK or JOIN.
         operators: operators of the application, behind which a visit is one of the answer.
@@ -55,6 +43,7 @@ class RouteTables(NamedTuple):
 
     stop_of: Mapping[tuple[str, int], int]
     visits: Table
+    spans: Table
     tokens: Table
     add_gate: Callable[[int], int]
     operators: int
@@ -69,7 +58,8 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
             followers[earlier].append(at)
     forks = {at: tables.add_gate(FORK) for at, some in enumerate(followers) if len(some) > 1}
     joins = {at: tables.add_gate(JOIN) for at, leg in enumerate(legs) if len(leg.after) > 1}
-    starts, spans = [], []
+    starts: list[int] = []
+    spans: list[int] = []
     for at, leg in enumerate(legs):
         end = NONE
         if followers[at]:
@@ -80,7 +70,8 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
         starts.append(visits.count)
         for visit in leg.visits:
             _add(visit, tables)
-        spans.append(Span(starts[at], len(leg.visits) + (end != NONE), whence))
+        length = len(leg.visits) + (end != NONE)
+        spans.append(_add_span(tables.spans, starts[at], length, whence, query))
         _add_end(visits, end)
     steps = {join: [starts[at], len(legs[at].after)] for at, join in joins.items()}
     for at, fork in forks.items():
@@ -88,9 +79,15 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
         for number, one in enumerate(followers[at]):
             if one in joins:
                 steps[fork][number] = _add_end(visits, joins[one])
-                spans.append(Span(steps[fork][number], 1, fork))
+                spans.append(_add_span(tables.spans, steps[fork][number], 1, fork, query))
     most = max(map(len, followers))
     return LaidRoute(query, tuple(spans), steps, len(legs), max(1, most))
+
+
+def _add_span(spans: Table, first: int, length: int, gate: int, query: int) -> int:
+    number = spans.take()
+    spans.rows[number] = first, length, gate, query
+    return number
 
 
 def _add_end(visits: Table, stop: int) -> int:

@@ -96,6 +96,16 @@ VISIT = _record(
 """A visit; each leg of a route is a run of them, which ends in a fork or join; the last leg ends in
 one whose stop is NONE."""
 
+SPAN = _record(
+    32,
+    first=INT,  # the first of its visits
+    length=INT,  # how many; 0 of a span that is no longer in use
+    gate=INT,  # the fork or join that they come from, or NONE if they come from a source
+    query=INT,
+)
+"""Visits of a query's route that follow one upon the other; the one at the end of a route, which
+leads nowhere, is left out."""
+
 TERMS = _record(16, bound_ns=INT, priority=INT)
 """What requests of a deployment are promised; see ``Route``."""
 
