@@ -141,22 +141,24 @@ class ProfilingBench:
 
     def _draw(self, count: int) -> "_Items":
         dataset, application = self._dataset, self._application
+        alike = np.ones(count)
 
         def varied(variability: Variability, purpose: str) -> Floats:
             if isinstance(variability, Constant):
-                return np.ones(count)
+                return alike
             return variability.draw(self._of(purpose), count)
 
-        strata = np.searchsorted(
-            np.cumsum(self._weights)[:-1], self._of("stratum").random(count), side="right"
-        )
+        strata = np.zeros(count, dtype=np.int64)
+        if len(self._weights) > 1:
+            edges = np.cumsum(self._weights)[:-1]
+            strata = edges.searchsorted(self._of("stratum").random(count), side="right")
         lengths = varied(dataset.output_length, "length")
         return _Items(
             strata,
             self._of("rank").random(count),
             varied(dataset.request_size, "size"),
             lengths,
-            lengths if application.latency_per == "output_length" else np.ones(count),
+            lengths if application.latency_per == "output_length" else alike,
             np.array(
                 [
                     varied(operator.variability, f"service {operator.name}")
