@@ -1,13 +1,14 @@
 """The source of a query's requests, which no plan changes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.application import Application
-from scenarios.distributions import ones, repeated
+from scenarios.distributions import Constant, Variability, ones, repeated
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 
@@ -46,9 +47,20 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
     def of(purpose: str) -> np.random.Generator:
         return stream(seed, "query", query.id, "request", purpose)
 
+    def drawn(variability: Variability, purpose: str) -> Callable[[int], NDArray[np.float64]]:
+        """Return what draws the next factors; to make a stream takes longer than to draw many."""
+        if isinstance(variability, Constant):
+            return ones
+        return partial(variability.draw, of(purpose))
+
     dataset = application.datasets[query.dataset]
-    gaps, sizes, lengths = of("interarrival"), of("size"), of("length")
-    factors = [of(f"service {operator.name}") for operator in application.operators]
+    gaps = drawn(application.interarrival, "interarrival")
+    sizes = drawn(dataset.request_size, "size")
+    lengths = drawn(dataset.output_length, "length")
+    factors = [
+        drawn(operator.variability, f"service {operator.name}")
+        for operator in application.operators
+    ]
     # The first gap starts at a random phase, so that periodic sources are not in step.
     mean_gap_ns = NS_PER_S / query.requests_per_s
     last_ns = round(query.arrival_s * NS_PER_S) - round(of("phase").random() * mean_gap_ns)
@@ -58,22 +70,19 @@ def request_blocks(application: Application, query: Query, seed: int) -> Iterato
 
     def block() -> RequestBlock:
         nonlocal last_ns
-        gap_ns = application.interarrival.draw(gaps, count) * mean_gap_ns
+        gap_ns = gaps(count) * mean_gap_ns
         np.maximum(np.rint(gap_ns, out=gap_ns), 1, out=gap_ns)
         arrival_ns = gap_ns.astype(np.int64).cumsum()
         arrival_ns += last_ns
         last_ns = int(arrival_ns[-1])
         living = slice(0 if arrival_ns[0] >= born_ns else arrival_ns.searchsorted(born_ns), None)
-        length = dataset.output_length.draw(lengths, count)
+        length = lengths(count)
         return RequestBlock(
             arrival_ns[living],
-            dataset.request_size.draw(sizes, count)[living],
+            sizes(count)[living],
             length[living],
             (length if normalised else ones(count))[living],
-            _columns(
-                operator.variability.draw(rng, count)
-                for operator, rng in zip(application.operators, factors, strict=True)
-            )[living],
+            _columns(each(count) for each in factors)[living],
         )
 
     while True:
