@@ -15,6 +15,8 @@ from sim.prediction import NORMAL, StationLoad
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Stations = tuple[Integers, Integers, Integers, Floats, Floats, Floats]
+Way = tuple[Integers, Floats, Floats, Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -74,50 +76,10 @@ def _gathered(tables: list[Floats], options: Integers, columns: Integers) -> Flo
     )
 
 
-def design_loads(
-    machines: Machines,
-    query: Query,
-    view: PlanView,
-    indices: Integers,
-    operator_time_s: Floats,
-    utilisation: float,
-) -> OtherLoads:
-    """Return loads by others such that stations off the device are as busy as given, or busier.
-
-    Others are taken to ask for the same service as the query does. The backhaul is as it is now.
-    """
-    rate, work = _designed(
-        indices,
-        query.requests_per_s,
-        operator_time_s,
-        utilisation,
-        view.servers,
-        view.capacity_factors,
-        view.station,
-    )
-    return OtherLoads(rate, work, machines.backhaul.load_without(query.id))
-
-
-@compiled
-def _designed(
-    indices: Integers,
-    rate: float,
-    operator_time_s: Floats,
-    utilisation: float,
-    servers: Integers,
-    capacity: Floats,
-    station: Integers,
-) -> tuple[Floats, Floats]:
-    """Return rates and loads by others, each of shape (K, N); see `design_loads`."""
-    rates, works = np.empty(operator_time_s.shape), np.zeros(operator_time_s.shape)
-    for row in range(len(indices)):
-        plan = indices[row]
-        for at in range(operator_time_s.shape[1]):
-            per_request = operator_time_s[row, at] * capacity[plan, at]
-            if station[plan, at] >= 0:
-                works[row, at] = max(0.0, utilisation * servers[plan, at] - rate * per_request)
-            rates[row, at] = works[row, at] / per_request
-    return rates, works
+def no_loads(machines: Machines, query: Query, view: PlanView, indices: Integers) -> OtherLoads:
+    """Return loads of none but the backhaul, which is as it is now."""
+    nothing = np.zeros((len(indices), view.station.shape[1]))
+    return OtherLoads(nothing, nothing, machines.backhaul.load_without(query.id))
 
 
 def sojourns(
@@ -128,6 +90,7 @@ def sojourns(
     time_cv: Floats,
     loads: OtherLoads,
     normalised: Floats,
+    utilisation: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """Predict the sojourn of a query's requests under K plans; see ``sim.prediction.sojourn``.
 
@@ -140,41 +103,39 @@ def sojourns(
         loads: what others ask of the stations.
         normalised: what dividing by allowances does to the mean of moving, and of all else, shape
             (K, 2).
+        utilisation: how busy stations off the device are at least. Where they are not, more others
+            are taken to ask for the same service as the query does.
 
     Returns:
         Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
         or a link would be overloaded.
     """
-    queues = _queues(
+    return _sojourns(
         indices,
         query.requests_per_s,
         operator_time_s,
+        time_cv,
+        normalised,
         loads.rate,
         loads.work,
+        utilisation,
         (loads.backhaul.rate, loads.backhaul.work),
-        view.servers,
-        view.at_once,
-        view.latency_factors,
-        view.capacity_factors,
-        view.crowded_factors,
+        (
+            view.station,
+            view.servers,
+            view.at_once,
+            view.latency_factors,
+            view.capacity_factors,
+            view.crowded_factors,
+        ),
         view.access_s,
         view.backhaul_up_s,
+        tuple(
+            (way.operators, way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s)
+            for way in view.ways
+        ),
+        NORMAL.inv_cdf(query.slo.latency_quantile),
     )
-    quantile = NORMAL.inv_cdf(query.slo.latency_quantile)
-    slowest_s, latest_s = np.zeros(len(indices)), np.zeros(len(indices))
-    for way in view.ways:
-        _follow(
-            indices,
-            queues,
-            np.array(way.operators),
-            (way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s),
-            time_cv,
-            normalised,
-            quantile,
-            slowest_s,
-            latest_s,
-        )
-    return slowest_s, latest_s
 
 
 @compiled
@@ -188,122 +149,146 @@ def _congestion(busy: float, servers: int) -> float:
 
 
 @compiled
-def _queues(
+def _sojourns(
     indices: Integers,
     rate: float,
     operator_time_s: Floats,
+    time_cv: Floats,
+    normalised: Floats,
     others_rate: Floats,
     others_work: Floats,
+    utilisation: float,
     backhaul: tuple[float, float],
-    servers: Integers,
-    at_once: Integers,
-    latency: Floats,
-    capacity: Floats,
-    crowded: Floats,
+    stations: Stations,
     access_s: Floats,
     backhaul_up_s: Floats,
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return the queues that requests of K plans pass: N stations, the access uplink, the backhaul.
+    ways: tuple[Way, ...],
+    quantile: float,
+) -> tuple[Floats, Floats]:
+    """Return mean and quantile of sojourns, those of the slowest way; see `sojourns`.
 
-    Returns:
-        Mean service time in seconds, utilisation and congestion of each queue, each of shape (K, N
-        + 2); and the mean time in seconds that each operator serves a request, shape (K, N). The
-        congestion is what a wait is in proportion to; 0 where a queue is overloaded.
+    A request passes the queues of N stations, the access uplink and the backhaul, in that order.
+
+    Args:
+        indices: see `sojourns`.
+        rate: requests per second of the query.
+        operator_time_s: see `sojourns`, as are the next two.
+        time_cv: see there.
+        normalised: see there.
+        others_rate: see `OtherLoads`, as is the next.
+        others_work: see there.
+        utilisation: see `sojourns`.
+        backhaul: rate and work of others there.
+        stations: ``station``, ``servers``, ``at_once``, and the factors of latency, of capacity and
+            of crowding of the `PlanView`.
+        access_s: see there, as is the next.
+        backhaul_up_s: see there.
+        ways: ``operators``, ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of each
+            `WayView`.
+        quantile: the quantile of the standard normal distribution.
     """
+    station, servers, at_once, latency, capacity, crowded = stations
     count, operators = operator_time_s.shape
-    service_s = np.empty((count, operators + 2))
-    busy = np.empty((count, operators + 2))
-    congestion = np.zeros((count, operators + 2))
-    served_s = np.empty((count, operators))
+    slowest_s, latest_s = np.empty(count), np.empty(count)
+    service_s, busy = np.empty(operators + 2), np.empty(operators + 2)
+    congestion, served_s = np.empty(operators + 2), np.empty(operators)
     for row in range(count):
         plan = indices[row]
         for at in range(operators):
             time_s = operator_time_s[row, at]
-            work = others_work[row, at] + rate * time_s * capacity[plan, at]
-            busy[row, at] = work / servers[plan, at]
+            per_request = time_s * capacity[plan, at]
+            theirs, their_rate = others_work[row, at], others_rate[row, at]
+            more = utilisation * servers[plan, at] - rate * per_request - theirs
+            if station[plan, at] >= 0 and more > 0:
+                theirs, their_rate = theirs + more, their_rate + more / per_request
+            work = theirs + rate * time_s * capacity[plan, at]
+            busy[at] = work / servers[plan, at]
             alone_s, full_s = time_s * latency[plan, at], time_s * crowded[plan, at]
-            crowded_s = alone_s + (full_s - alone_s) * min(1.0, busy[row, at])
-            served_s[row, at] = crowded_s
-            congestion[row, at] = _congestion(busy[row, at], servers[plan, at] * at_once[plan, at])
-            service_s[row, at] = (
-                crowded_s if at_once[plan, at] > 1 else work / (others_rate[row, at] + rate)
+            served_s[at] = alone_s + (full_s - alone_s) * min(1.0, busy[at])
+            congestion[at] = _congestion(
+                work / servers[plan, at], servers[plan, at] * at_once[plan, at]
             )
+            service_s[at] = served_s[at] if at_once[plan, at] > 1 else work / (their_rate + rate)
         # Both links are one more queue each, of one server.
-        service_s[row, operators] = access_s[plan]
-        busy[row, operators] = rate * access_s[plan]
-        congestion[row, operators] = _congestion(busy[row, operators], 1)
-        up_s = backhaul_up_s[plan]
+        access_busy, up_s = rate * access_s[plan], backhaul_up_s[plan]
         shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
-        service_s[row, operators + 1] = shared / (backhaul[0] + rate)
-        busy[row, operators + 1] = shared
-        congestion[row, operators + 1] = _congestion(shared, 1)
-    return service_s, busy, congestion, served_s
-
-
-@compiled
-def _follow(
-    indices: Integers,
-    queues: tuple[Floats, Floats, Floats, Floats],
-    operators: Integers,
-    links: tuple[Floats, Floats, Floats, Floats],
-    time_cv: Floats,
-    normalised: Floats,
-    quantile: float,
-    slowest_s: Floats,
-    latest_s: Floats,
-) -> None:
-    """Raise mean and quantile of the sojourn, each of shape (K,), to those of one way.
-
-    A request waits in the queues on its way only.
-
-    Args:
-        indices: numbers of the plans in their view, shape (K,).
-        queues: see `_queues`.
-        operators: the operators on the way.
-        links: ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of the `WayView`.
-        time_cv: see `sojourns`.
-        normalised: see there.
-        quantile: the quantile of the standard normal distribution.
-        slowest_s: the means, infinite where a queue of the plan is overloaded.
-        latest_s: the quantiles, likewise.
-    """
-    service_s, busy, congestion, served_s = queues
-    access_s, backhaul_s, backhaul_up_s, fixed_s = links
-    stations = served_s.shape[1]
-    for row in range(len(indices)):
-        plan = indices[row]
+        service_s[operators], service_s[operators + 1] = (
+            access_s[plan],
+            shared / (backhaul[0] + rate),
+        )
+        busy[operators], busy[operators + 1] = access_busy, shared
+        congestion[operators] = _congestion(access_busy, 1)
+        congestion[operators + 1] = _congestion(shared, 1)
         overloaded = False
-        for at in range(stations + 2):
-            if not busy[row, at] < 1:
-                overloaded = True
+        for at in range(operators + 2):
+            overloaded = overloaded or not busy[at] < 1
         if overloaded:
             slowest_s[row] = latest_s[row] = np.inf
             continue
         cv, moving, still = time_cv[row], normalised[row, 0], normalised[row, 1]
         scale_s = still * (1 + cv * cv) / 2
-        moving_s = access_s[plan] + backhaul_s[plan]
-        waits_s, waits_variance = 0.0, 0.0
-        for number in range(len(operators) + 2):
-            if number < len(operators):
-                at = operators[number]
-                moving_s += served_s[row, at]
-            elif number == len(operators):
-                at = stations
-                if not access_s[plan] > 0:
-                    continue
-            else:
-                at = stations + 1
-                if not backhaul_up_s[plan] > 0:
-                    continue
-            wait_s, used = scale_s * service_s[row, at] * congestion[row, at], busy[row, at]
-            waits_s += wait_s
-            if used > 0:
-                waits_variance += (2 / used - 1) * (wait_s * wait_s)
-        moving_s *= moving
-        mean_s = waits_s + moving_s
-        variance = waits_variance + (cv * moving_s) * (cv * moving_s)
-        log_variance = np.log1p(variance / (mean_s * mean_s))
-        tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
-        later_s = still * fixed_s[plan]
-        slowest_s[row] = max(slowest_s[row], later_s + mean_s)
-        latest_s[row] = max(latest_s[row], later_s + tail_s)
+        slowest_s[row] = latest_s[row] = 0.0
+        for way in ways:
+            mean_s, tail_s = _follow(
+                plan, way, service_s, busy, congestion, served_s, cv, moving, scale_s, quantile
+            )
+            later_s = still * way[4][plan]
+            slowest_s[row] = max(slowest_s[row], later_s + mean_s)
+            latest_s[row] = max(latest_s[row], later_s + tail_s)
+    return slowest_s, latest_s
+
+
+@compiled
+def _follow(
+    plan: int,
+    way: Way,
+    service_s: Floats,
+    busy: Floats,
+    congestion: Floats,
+    served_s: Floats,
+    cv: float,
+    moving: float,
+    scale_s: float,
+    quantile: float,
+) -> tuple[float, float]:
+    """Return mean and quantile of waits and of moving on one way, without what is fixed.
+
+    A request waits in the queues on its way only.
+
+    Args:
+        plan: number of the plan in its view.
+        way: see `_sojourns`.
+        service_s: mean service time of each queue, shape (N + 2,).
+        busy: its utilisation, likewise.
+        congestion: see `_congestion`, likewise.
+        served_s: mean time that each operator serves a request, shape (N,).
+        cv: coefficient of variation of request sizes.
+        moving: what dividing by allowances does to the mean of moving.
+        scale_s: what waits are in proportion to, beside service times.
+        quantile: the quantile of the standard normal distribution.
+    """
+    operators, access_s, backhaul_s, backhaul_up_s, _ = way
+    stations = len(served_s)
+    moving_s = access_s[plan] + backhaul_s[plan]
+    waits_s, waits_variance = 0.0, 0.0
+    for number in range(len(operators) + 2):
+        if number < len(operators):
+            at = operators[number]
+            moving_s += served_s[at]
+        elif number == len(operators):
+            at = stations
+            if not access_s[plan] > 0:
+                continue
+        else:
+            at = stations + 1
+            if not backhaul_up_s[plan] > 0:
+                continue
+        wait_s, used = scale_s * service_s[at] * congestion[at], busy[at]
+        waits_s += wait_s
+        if used > 0:
+            waits_variance += (2 / used - 1) * (wait_s * wait_s)
+    moving_s *= moving
+    mean_s = waits_s + moving_s
+    variance = waits_variance + (cv * moving_s) * (cv * moving_s)
+    log_variance = np.log1p(variance / (mean_s * mean_s))
+    return mean_s, mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)

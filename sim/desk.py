@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
 from scenarios.queries import Query
-from sim.bulk_prediction import design_loads, present_loads, sojourns
+from sim.bulk_prediction import no_loads, present_loads, sojourns
 from sim.clock import seconds
 from sim.errors import PlannerError
 from sim.machines import Demand
@@ -489,11 +489,11 @@ class Desk:
         if load == "present":
             dataset = self._office.application.datasets[query.dataset]
             loads = present_loads(self._office.machines, dataset, query, view, indices)
-        elif isinstance(load, float | int) and 0 <= load < 1:
-            loads = design_loads(self._office.machines, query, view, indices, times_s, load)
-        else:
-            raise PlannerError(f"load={load!r}: choose 'present' or a utilisation below 1")
-        return sojourns(query, view, indices, times_s, cv, loads, factors)
+            return sojourns(query, view, indices, times_s, cv, loads, factors)
+        if isinstance(load, float | int) and 0 <= load < 1:
+            loads = no_loads(self._office.machines, query, view, indices)
+            return sojourns(query, view, indices, times_s, cv, loads, factors, float(load))
+        raise PlannerError(f"load={load!r}: choose 'present' or a utilisation below 1")
 
     def truth(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> Truth:
         """Return what is true of a living query now; for planners that say that they see it.

@@ -53,14 +53,14 @@ class WayView:
     """One way through the operators, under all plans of a view; see ``sim.prediction.Way``.
 
     Args:
-        operators: the operators on it.
+        operators: the operators on it, shape (n,).
         access_s: transmission time of its messages on the access uplink, shape (P,).
         backhaul_s: that on the backhaul and of the answer, shape (P,).
         backhaul_up_s: the part of it on the backhaul to the cloud, shape (P,).
         fixed_s: propagation delays and longest batching waits, shape (P,).
     """
 
-    operators: tuple[int, ...]
+    operators: Integers
     access_s: Floats
     backhaul_s: Floats
     backhaul_up_s: Floats
@@ -233,7 +233,7 @@ class PlanViews:
             for at in operators
         ]
         return WayView(
-            operators,
+            _sealed(np.array(operators)),
             _sealed(access_s[placement, configuration]),
             _sealed((down_s + up_s)[placement, configuration]),
             _sealed(up_s[placement, configuration]),
