@@ -174,17 +174,7 @@ class Beliefs:
         """Return the least loss of a plan that is feasible, or None if none is known."""
         if not self.configurations.shown:
             return None
-        its, believed = self._profiled(), self.configurations.believed()
-        least = _least_loss(
-            its.configuration,
-            its.price,
-            its.latency_s,
-            its.in_time,
-            believed.accurate,
-            believed.sure,
-            self._planned_s,
-            self._market.value,
-        )
+        least = float(self._losses(self._profiled()).min(initial=inf))
         return least if least < inf else None
 
     def offers(self, most: int) -> list[Offer]:
@@ -200,16 +190,33 @@ class Beliefs:
         if not self.configurations.shown:
             return []
         its, believed = self._profiled(), self.configurations.believed()
-        feasible = believed.accurate[its.configuration] & (its.latency_s <= self._planned_s)
-        if feasible.any():
-            its = its.rows(feasible)
-            risk = 1 - believed.sure[its.configuration] * its.in_time
-            order = np.lexsort((its.latency_s, its.price + risk * self._market.value))
-        else:
-            order = self._nearest(its, believed.accuracy[its.configuration])
-        return [
-            self._offer(its, at, believed) for at in _undominated(its.demand, order, most).tolist()
-        ]
+        loss, otherwise = self._losses(its), its.latency_s
+        if not loss.min(initial=inf) < inf:
+            loss = self._missed(its, believed.accuracy[its.configuration])
+            otherwise = its.price
+        chosen = _undominated(its.demand, loss, otherwise, most)
+        return [self._offer(its, at, believed) for at in chosen.tolist()]
+
+    def _losses(self, its: PayablePlans) -> Floats:
+        """Return the loss of each plan, infinite if it is not feasible; see `Market.loss`."""
+        believed = self.configurations.believed()
+        return _losses(
+            its.configuration,
+            its.price,
+            its.latency_s,
+            its.in_time,
+            believed.accurate,
+            believed.sure,
+            self._planned_s,
+            self._market.value,
+        )
+
+    def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
+        """Return by how much plans miss the SLO, where none meets it."""
+        floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
+        lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
+        late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
+        return np.asarray(late + lacking)
 
     def judge(self, number: int) -> Offer | None:
         """Return what is believed of one plan by now; None if nothing was profiled of it.
@@ -336,12 +343,11 @@ class Beliefs:
         indices = np.array(list(shown), dtype=np.int64)
         sizes = Sizes.of(list(shown.values()), self._wide.operators)
         number, of, filled, demand, price = self._wide.held(indices, sizes.operator_time_s)
-        sizes = sizes.rows(of)
-        latency_s = self._wide.latency_s(number, sizes, self._model.load)
-        in_time = self._in_time(number, latency_s, sizes)
+        latency_s = self._wide.latency_s(number, of, sizes, self._model.load)
+        in_time = self._in_time(number, of, latency_s, sizes)
         return PayablePlans(number, indices[of], demand, price, filled, latency_s, in_time)
 
-    def _in_time(self, plans: Integers, latency_s: Floats, sizes: Sizes) -> Floats:
+    def _in_time(self, plans: Integers, of: Integers, latency_s: Floats, sizes: Sizes) -> Floats:
         """Return the probability that plans keep the latency bound, shape (k,).
 
         A device may be slower than its kind: of speeds below the median, some at evenly spaced
@@ -350,33 +356,26 @@ class Beliefs:
         in_time = self._kept(latency_s)
         if not self._device_spread or self._bound_s == inf:
             return in_time
-        on_device = self._wide.on_device[plans].any(axis=1)
+        on_device = self._wide.takes_part[plans]
+        doubtful = np.flatnonzero(on_device & (in_time > 0))
         slow = [exp(self._device_spread * each) for each in SLOWER]
-        doubtful = np.flatnonzero((in_time > 0) & on_device)
         total = np.zeros(len(in_time))
         for slower in slow:
-            if len(doubtful):
-                late_s = self._wide.latency_s(
-                    plans[doubtful], sizes.rows(doubtful), self._model.load, slower
-                )
-                kept = self._kept(late_s)
-                if slower == slow[0]:  # What even the slowest does in time, the others do.
-                    total[doubtful[kept == 1]] = len(slow)
-                    doubtful, kept = doubtful[kept < 1], kept[kept < 1]
-                total[doubtful] += kept
-        in_time[on_device] = (in_time[on_device] + total[on_device] / len(slow)) / 2
-        return in_time
+            if not len(doubtful):
+                break
+            late_s = self._wide.latency_s(
+                plans[doubtful], of[doubtful], sizes, self._model.load, slower
+            )
+            kept = self._kept(late_s)
+            total[doubtful] += kept
+            if slower == slow[0]:  # What even the slowest does in time, the others do.
+                total[doubtful[kept == 1]] = len(slow)
+                doubtful = doubtful[kept < 1]
+        return np.where(on_device, (in_time + total / len(slow)) / 2, in_time)
 
     def _kept(self, latency_s: Floats) -> Floats:
         """Return the probability that predictions keep the bound: less beyond the headroom."""
         return _kept(latency_s, self._bound_s, self._model.headroom)
-
-    def _nearest(self, its: PayablePlans, accuracy: Floats) -> Integers:
-        """Order plans by how little they miss of the SLO, where none meets it."""
-        floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
-        lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
-        late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
-        return np.lexsort((its.price, late + lacking))
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
@@ -418,7 +417,7 @@ def _kept(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 
 
 @compiled
-def _least_loss(
+def _losses(
     configuration: Integers,
     price: Floats,
     latency_s: Floats,
@@ -427,8 +426,8 @@ def _least_loss(
     sure: Floats,
     most_s: float,
     value: float,
-) -> float:
-    """Return the least loss of k plans that are feasible, infinite if none is; see `Market.loss`.
+) -> Floats:
+    """Return the losses of k plans, infinite where they are not feasible; see `Market.loss`.
 
     Args:
         configuration: see `PayablePlans`, as are the next three.
@@ -440,39 +439,42 @@ def _least_loss(
         most_s: the latency up to which they are.
         value: see `Market`.
     """
-    least = np.inf
+    losses = np.full(len(configuration), np.inf)
     for plan in range(len(configuration)):
         at = configuration[plan]
         if accurate[at] and latency_s[plan] <= most_s:
-            least = min(least, price[plan] + (1 - sure[at] * in_time[plan]) * value)
-    return least
+            losses[plan] = price[plan] + (1 - sure[at] * in_time[plan]) * value
+    return losses
 
 
 @compiled
-def _undominated(demand: Floats, order: Integers, most: int) -> Integers:
-    """Return the first plans of an order that take less of some pool than each before, in order.
+def _undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Integers:
+    """Return the plans of least loss that take less of some pool than each of less loss, in order.
 
     Args:
         demand: what plans take of each pool, shape (k, R).
-        order: their numbers, shape (k,).
+        loss: what they are ordered by, infinite for those that do not count, shape (k,).
+        otherwise: what orders those of equal loss, shape (k,).
         most: how many to return.
     """
+    plans, pools = demand.shape
+    left = loss < np.inf
     chosen = np.empty(most, dtype=np.int64)
-    count = 0
-    for plan in order:
-        if count == most:
-            break
-        fresh = True
-        for other in chosen[:count]:
-            below = True
-            for pool in range(demand.shape[1]):
-                if not demand[other, pool] <= demand[plan, pool] + 1e-12:
-                    below = False
-                    break
-            if below:
-                fresh = False
-                break
-        if fresh:
-            chosen[count] = plan
-            count += 1
-    return chosen[:count]
+    for count in range(most):
+        best = -1
+        for plan in range(plans):
+            if left[plan] and (
+                best < 0
+                or loss[plan] < loss[best]
+                or (loss[plan] == loss[best] and otherwise[plan] < otherwise[best])
+            ):
+                best = plan
+        if best < 0:
+            return chosen[:count]
+        chosen[count] = best
+        for plan in range(plans):
+            no_less = True
+            for pool in range(pools):
+                no_less = no_less and demand[best, pool] <= demand[plan, pool] + 1e-12
+            left[plan] = left[plan] and not no_less
+    return chosen

@@ -65,12 +65,12 @@ class PayablePlans(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What profiling has shown of the sizes of requests, for each of k plans or configurations.
+    """What profiling has shown of the sizes of requests, for each of m configurations.
 
     Args:
-        operator_time_s: see `Shown`, shape (k, N).
-        time_cv: see `Shown`, shape (k,).
-        normalised: see `Shown`, shape (k, 2).
+        operator_time_s: see `Shown`, shape (m, N).
+        time_cv: see `Shown`, shape (m,).
+        normalised: see `Shown`, shape (m, 2).
     """
 
     operator_time_s: Floats
@@ -85,10 +85,6 @@ class Sizes(NamedTuple):
             np.array([seen.time_cv for seen in shown], dtype=np.float64),
             np.array([seen.normalised for seen in shown], dtype=np.float64).reshape(-1, 2),
         )
-
-    def rows(self, rows: Integers | Booleans) -> "Sizes":
-        """Return some of them."""
-        return Sizes._make(each[rows] for each in self)
 
 
 class QueryPlans:
@@ -138,27 +134,19 @@ class QueryPlans:
         marked: Booleans = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
         return marked
 
-    def _slowed(self, plans: Integers, time_s: Floats, device: float = 1.0) -> Floats:
-        """Return times of operators under plans with the slowness that telemetry has shown, (k, N).
-
-        Args:
-            plans: their numbers, shape (k,).
-            time_s: the times, or factors that they are multiplied by, shape (k, N); returned as
-                they are where nothing is known to be slow.
-            device: how much slower the device is than believed.
-        """
-        slowness = self._slowness
-        if slowness.device * device == slowness.elsewhere == 1:
-            return time_s
-        slower = np.where(self.on_device[plans], slowness.device * device, slowness.elsewhere)
-        return np.asarray(slower * time_s)
+    @property
+    def takes_part(self) -> Booleans:
+        """Plans by which any operator runs on the device, shape (P,)."""
+        return KEPT.of(self.view, "takes part", lambda: np.asarray(self.on_device.any(axis=1)))
 
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
-        view = self.view
+        view, slowness = self.view, self._slowness
         every = np.arange(len(view))
-        nominal = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
-        return self._slowed(every, nominal)
+        nominal: Floats = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
+        if slowness.device == slowness.elsewhere == 1:
+            return nominal
+        return np.asarray(np.where(self.on_device, slowness.device, slowness.elsewhere) * nominal)
 
     def costs(self, time_s: Floats) -> tuple[Floats, Booleans]:
         """Return what all plans cost, and whether the pools have room for them, each (P,).
@@ -230,25 +218,31 @@ class QueryPlans:
         backhaul = self._query.requests_per_s * float(view.backhaul_up_s[plan])
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
-    def latency_s(self, plans: Integers, sizes: Sizes, load: float, device: float = 1.0) -> Floats:
+    def latency_s(
+        self, plans: Integers, of: Integers, sizes: Sizes, load: float, device: float = 1.0
+    ) -> Floats:
         """Return the quantile of latency of plans, in seconds, shape (k,).
 
         Args:
             plans: their numbers, shape (k,).
-            sizes: what profiling has shown of their configurations.
+            of: which of the configurations each is of, shape (k,).
+            sizes: what profiling has shown of m configurations.
             load: utilisation of stations off the device.
             device: how much slower the device is than believed.
         """
-        _, quantile_s = self._desk.predict_many(
-            self._query,
-            self.view,
+        slowness = self._slowness
+        times_s, time_cv, normalised = _spread(
             plans,
-            self._slowed(plans, sizes.operator_time_s, device),
-            sizes.time_cv,
-            load,
-            sizes.normalised,
+            of,
+            *sizes,
+            self.view.station,
+            slowness.device * device,
+            slowness.elsewhere,
         )
-        extra = self._slowness.links - 1
+        _, quantile_s = self._desk.predict_many(
+            self._query, self.view, plans, times_s, time_cv, load, normalised
+        )
+        extra = slowness.links - 1
         if not extra:
             return quantile_s
         sent_s = self.view.access_s[plans] + self.view.backhaul_s[plans]
@@ -260,6 +254,42 @@ def _by_configuration(view: PlanView) -> tuple[Integers, Integers]:
     order = np.argsort(view.configuration, kind="stable")
     counts = np.bincount(view.configuration, minlength=len(view.space.keys.column))
     return order, np.concatenate([[0], np.cumsum(counts)])
+
+
+@compiled
+def _spread(
+    plans: Integers,
+    of: Integers,
+    operator_time_s: Floats,
+    time_cv: Floats,
+    normalised: Floats,
+    station: Integers,
+    device: float,
+    elsewhere: float,
+) -> tuple[Floats, Floats, Floats]:
+    """Return `Sizes` of configurations for each of k plans, slowed as telemetry has shown.
+
+    Args:
+        plans: their numbers in the view, shape (k,).
+        of: which of the configurations each is of, shape (k,).
+        operator_time_s: see `Sizes`, as are the next two.
+        time_cv: see there.
+        normalised: see there.
+        station: see `_costs`.
+        device: what times of operators on the device are multiplied by.
+        elsewhere: what those of all others are.
+    """
+    count, operators = len(plans), operator_time_s.shape[1]
+    times_s, cv = np.empty((count, operators)), np.empty(count)
+    means = np.empty((count, 2))
+    for row in range(count):
+        its = of[row]
+        for operator in range(operators):
+            slower = device if station[plans[row], operator] < 0 else elsewhere
+            times_s[row, operator] = slower * operator_time_s[its, operator]
+        cv[row] = time_cv[its]
+        means[row, 0], means[row, 1] = normalised[its, 0], normalised[its, 1]
+    return times_s, cv, means
 
 
 @compiled
