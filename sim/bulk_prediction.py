@@ -10,13 +10,11 @@ from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.machines import Demand, Machines
-from sim.plan_view import PlanView
+from sim.plan_view import AT_ONCE, CAPACITY, CROWDED, LATENCY, SERVERS, STATION, PlanView
 from sim.prediction import NORMAL, StationLoad
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Stations = tuple[Integers, Integers, Integers, Floats, Floats, Floats]
-Way = tuple[Integers, Floats, Floats, Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def sojourns(
         or a link would be overloaded.
     """
     return _sojourns(
-        indices,
+        view.records.place[indices],
         query.requests_per_s,
         operator_time_s,
         time_cv,
@@ -120,26 +118,15 @@ def sojourns(
         loads.work,
         utilisation,
         (loads.backhaul.rate, loads.backhaul.work),
-        (
-            view.station,
-            view.servers,
-            view.at_once,
-            view.latency_factors,
-            view.capacity_factors,
-            view.crowded_factors,
-        ),
-        view.access_s,
-        view.backhaul_up_s,
-        tuple(
-            (way.operators, way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s)
-            for way in view.ways
-        ),
+        view.records.served,
+        view.records.met,
+        tuple(way.operators for way in view.ways),
         NORMAL.inv_cdf(query.slo.latency_quantile),
     )
 
 
 @compiled
-def _congestion(busy: float, servers: int) -> float:
+def _congestion(busy: float, servers: float) -> float:
     """Return what waits in a queue are in proportion to; 0 where it is idle, or overloaded."""
     if not 0 < busy < 1:
         return 0.0
@@ -150,7 +137,7 @@ def _congestion(busy: float, servers: int) -> float:
 
 @compiled
 def _sojourns(
-    indices: Integers,
+    places: Integers,
     rate: float,
     operator_time_s: Floats,
     time_cv: Floats,
@@ -159,18 +146,17 @@ def _sojourns(
     others_work: Floats,
     utilisation: float,
     backhaul: tuple[float, float],
-    stations: Stations,
-    access_s: Floats,
-    backhaul_up_s: Floats,
-    ways: tuple[Way, ...],
+    served: Floats,
+    met: Floats,
+    ways: tuple[Integers, ...],
     quantile: float,
 ) -> tuple[Floats, Floats]:
     """Return mean and quantile of sojourns, those of the slowest way; see `sojourns`.
 
-    A request passes the queues of N stations, the access uplink and the backhaul, in that order.
+    A request passes the queues of N stations, the access uplink and the backhaul.
 
     Args:
-        indices: see `sojourns`.
+        places: ``Records.place`` of K plans, shape (K,).
         rate: requests per second of the query.
         operator_time_s: see `sojourns`, as are the next two.
         time_cv: see there.
@@ -179,109 +165,99 @@ def _sojourns(
         others_work: see there.
         utilisation: see `sojourns`.
         backhaul: rate and work of others there.
-        stations: ``station``, ``servers``, ``at_once``, and the factors of latency, of capacity and
-            of crowding of the `PlanView`.
-        access_s: see there, as is the next.
-        backhaul_up_s: see there.
-        ways: ``operators``, ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of each
-            `WayView`.
+        served: see `Records`, as is the next.
+        met: see there.
+        ways: the operators on each way.
         quantile: the quantile of the standard normal distribution.
     """
-    station, servers, at_once, latency, capacity, crowded = stations
     count, operators = operator_time_s.shape
-    slowest_s, latest_s = np.empty(count), np.empty(count)
+    slowest_s, latest_s = np.zeros(count), np.zeros(count)
     service_s, busy = np.empty(operators + 2), np.empty(operators + 2)
     congestion, served_s = np.empty(operators + 2), np.empty(operators)
     for row in range(count):
-        plan = indices[row]
-        for at in range(operators):
-            time_s = operator_time_s[row, at]
-            per_request = time_s * capacity[plan, at]
-            theirs, their_rate = others_work[row, at], others_rate[row, at]
-            more = utilisation * servers[plan, at] - rate * per_request - theirs
-            if station[plan, at] >= 0 and more > 0:
-                theirs, their_rate = theirs + more, their_rate + more / per_request
-            work = theirs + rate * time_s * capacity[plan, at]
-            busy[at] = work / servers[plan, at]
-            alone_s, full_s = time_s * latency[plan, at], time_s * crowded[plan, at]
-            served_s[at] = alone_s + (full_s - alone_s) * min(1.0, busy[at])
-            congestion[at] = _congestion(
-                work / servers[plan, at], servers[plan, at] * at_once[plan, at]
-            )
-            service_s[at] = served_s[at] if at_once[plan, at] > 1 else work / (their_rate + rate)
-        # Both links are one more queue each, of one server.
-        access_busy, up_s = rate * access_s[plan], backhaul_up_s[plan]
-        shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
-        service_s[operators], service_s[operators + 1] = (
-            access_s[plan],
-            shared / (backhaul[0] + rate),
-        )
-        busy[operators], busy[operators + 1] = access_busy, shared
-        congestion[operators] = _congestion(access_busy, 1)
-        congestion[operators + 1] = _congestion(shared, 1)
+        plan = places[row]
         overloaded = False
-        for at in range(operators + 2):
-            overloaded = overloaded or not busy[at] < 1
-        if overloaded:
+        for at in range(operators):
+            time_s, servers = operator_time_s[row, at], served[plan, at, SERVERS]
+            capacity, at_once = served[plan, at, CAPACITY], served[plan, at, AT_ONCE]
+            per_request = time_s * capacity
+            theirs, their_rate = others_work[row, at], others_rate[row, at]
+            more = utilisation * servers - rate * per_request - theirs
+            if served[plan, at, STATION] >= 0 and more > 0:
+                theirs, their_rate = theirs + more, their_rate + more / per_request
+            work = theirs + rate * time_s * capacity
+            used = work / servers
+            alone_s = time_s * served[plan, at, LATENCY]
+            full_s = time_s * served[plan, at, CROWDED]
+            served_s[at] = alone_s + (full_s - alone_s) * min(1.0, used)
+            service_s[at] = served_s[at] if at_once > 1 else work / (their_rate + rate)
+            busy[at], congestion[at] = used, _congestion(used, servers * at_once)
+            overloaded = overloaded or not used < 1
+        # Both links are one more queue each, of one server.
+        access_s, up_s = met[plan, 0, 0], met[plan, 0, 2]
+        shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
+        sent, uplink, trunk = rate * access_s, operators, operators + 1
+        service_s[uplink], service_s[trunk] = access_s, shared / (backhaul[0] + rate)
+        busy[uplink], congestion[uplink] = sent, _congestion(sent, 1.0)
+        busy[trunk], congestion[trunk] = shared, _congestion(shared, 1.0)
+        if overloaded or not sent < 1 or not shared < 1:
             slowest_s[row] = latest_s[row] = np.inf
             continue
         cv, moving, still = time_cv[row], normalised[row, 0], normalised[row, 1]
-        scale_s = still * (1 + cv * cv) / 2
-        slowest_s[row] = latest_s[row] = 0.0
-        for way in ways:
+        for number, on_way in enumerate(ways):
+            links = met[plan, number + 1]
             mean_s, tail_s = _follow(
-                plan, way, service_s, busy, congestion, served_s, cv, moving, scale_s, quantile
+                on_way, links, service_s, busy, congestion, served_s, cv, moving, still, quantile
             )
-            later_s = still * way[4][plan]
-            slowest_s[row] = max(slowest_s[row], later_s + mean_s)
-            latest_s[row] = max(latest_s[row], later_s + tail_s)
+            slowest_s[row] = max(slowest_s[row], mean_s)
+            latest_s[row] = max(latest_s[row], tail_s)
     return slowest_s, latest_s
 
 
 @compiled
 def _follow(
-    plan: int,
-    way: Way,
+    operators: Integers,
+    links: Floats,
     service_s: Floats,
     busy: Floats,
     congestion: Floats,
     served_s: Floats,
     cv: float,
     moving: float,
-    scale_s: float,
+    still: float,
     quantile: float,
 ) -> tuple[float, float]:
-    """Return mean and quantile of waits and of moving on one way, without what is fixed.
+    """Return mean and quantile of the sojourn on one way under one plan.
 
-    A request waits in the queues on its way only.
+    A request waits in the queues on its way only: of N stations, the access uplink, the backhaul.
 
     Args:
-        plan: number of the plan in its view.
-        way: see `_sojourns`.
+        operators: the operators on it.
+        links: ``Records.met`` of the plan and the way, shape (4,).
         service_s: mean service time of each queue, shape (N + 2,).
         busy: its utilisation, likewise.
         congestion: see `_congestion`, likewise.
         served_s: mean time that each operator serves a request, shape (N,).
         cv: coefficient of variation of request sizes.
         moving: what dividing by allowances does to the mean of moving.
-        scale_s: what waits are in proportion to, beside service times.
+        still: what it does to the mean of all else.
         quantile: the quantile of the standard normal distribution.
     """
-    operators, access_s, backhaul_s, backhaul_up_s, _ = way
-    stations = len(served_s)
-    moving_s = access_s[plan] + backhaul_s[plan]
+    access_s, backhaul_s, up_s, fixed_s = links[0], links[1], links[2], links[3]
+    scale_s = still * (1 + cv * cv) / 2
+    moving_s = access_s + backhaul_s
     waits_s, waits_variance = 0.0, 0.0
     for number in range(len(operators) + 2):
         if number < len(operators):
             at = operators[number]
             moving_s += served_s[at]
         elif number == len(operators):
-            at = stations
-            if not access_s[plan] > 0:
+            at = len(served_s)
+            if not access_s > 0:
                 continue
         else:
-            at = stations + 1
-            if not backhaul_up_s[plan] > 0:
+            at = len(served_s) + 1
+            if not up_s > 0:
                 continue
         wait_s, used = scale_s * service_s[at] * congestion[at], busy[at]
         waits_s += wait_s
@@ -291,4 +267,6 @@ def _follow(
     mean_s = waits_s + moving_s
     variance = waits_variance + (cv * moving_s) * (cv * moving_s)
     log_variance = np.log1p(variance / (mean_s * mean_s))
-    return mean_s, mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
+    tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
+    later_s = still * fixed_s
+    return later_s + mean_s, later_s + tail_s

@@ -21,6 +21,8 @@ V = TypeVar("V")
 S = TypeVar("S", bound=np.generic)
 S_PER_HOUR = 3600
 VIEWS_KEPT = 256
+STATION, KEY, SERVERS, AT_ONCE, LATENCY, CAPACITY, CROWDED = range(7)
+"""Columns of ``Records.served``: ``station``, ``operator_key`` and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,29 @@ class WayView:
 
 
 @dataclass(frozen=True, eq=False)
+class Records:
+    """The plans of a view in order of their configurations, all figures of one side by side.
+
+    Plans of a configuration are looked at together: so they are read from one place in memory.
+
+    Args:
+        order: the plans in this order, shape (P,).
+        ends: where those of each configuration begin, and the last end, shape (C + 1,).
+        place: where each plan is in it, shape (P,).
+        served: columns ``station``, ``operator_key``, ``servers``, ``at_once``, and the factors of
+            latency, of capacity and of crowding, shape (P, N, 7).
+        met: ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of all edges, and then
+            of each of W ways, shape (P, 1 + W, 4).
+    """
+
+    order: Integers
+    ends: Integers
+    place: Integers
+    served: Floats
+    met: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class PlanView:
     """All plans that a query's device can take part in: P plans, N operators, K station kinds.
 
@@ -98,6 +123,7 @@ class PlanView:
             numbers mean equal values, in the views of all queries.
         space: the space that the plans are from; for the desk.
         number: their numbers there, shape (P,).
+        records: the figures once more, for compiled functions.
     """
 
     configuration: Integers
@@ -119,9 +145,21 @@ class PlanView:
     operator_key: Integers
     space: PlanSpace
     number: Integers
+    records: Records
 
     def __len__(self) -> int:
         return len(self.configuration)
+
+    def at_speed(self, speed: Floats) -> "PlanView":
+        """Return the view if operators ran faster by some factors, shape (P, N)."""
+        return _recorded(
+            replace(
+                self,
+                latency_factors=self.latency_factors / speed,
+                capacity_factors=self.capacity_factors / speed,
+                crowded_factors=self.crowded_factors / speed,
+            )
+        )
 
     def plan(self, index: int) -> Plan:
         """Return plan number ``index`` of the view."""
@@ -202,16 +240,22 @@ class PlanViews:
         usd = [self._nominal.egress_usd_per_answer(each) for each in blank.space.placements]
         egress_usd_per_hour = query.requests_per_s * S_PER_HOUR * np.array(usd)
         placement = blank.space.layout_placement[blank.layout]
+        ways = tuple(parts or (whole,))
+        met = [
+            np.column_stack([way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s])
+            for way in (whole, *ways)
+        ]
         return replace(
             blank,
             access_s=whole.access_s,
             backhaul_s=whole.backhaul_s,
             backhaul_up_s=whole.backhaul_up_s,
             fixed_s=whole.fixed_s,
-            ways=tuple(parts or (whole,)),
+            ways=ways,
             cost_usd_per_hour=_sealed(
                 blank.list_price_usd_per_hour + egress_usd_per_hour[placement]
             ),
+            records=replace(blank.records, met=_sealed(np.stack(met, axis=1)[blank.records.order])),
         )
 
     def _way(
@@ -292,8 +336,10 @@ class PlanViews:
         stations, of_option = _kept(self._stations, choices, lambda: _station_kinds(space))
         servers = [np.array([each.servers for _, each in row]) for row in space.options]
         columns = list(enumerate(option.T))
+        order = np.argsort(configuration, kind="stable")
+        counts = np.bincount(configuration, minlength=len(space.keys.column))
         unknown = np.zeros(0)
-        return PlanView(
+        blank = PlanView(
             _sealed(configuration),
             _sealed(layout),
             _sealed(np.column_stack(gathered("latency"))),
@@ -313,7 +359,31 @@ class PlanViews:
             operator_key=_sealed(space.keys.identity[configuration]),
             space=space,
             number=_sealed(number),
+            records=Records(
+                _sealed(order),
+                _sealed(np.concatenate([[0], np.cumsum(counts)])),
+                _sealed(np.argsort(order)),
+                served=unknown,
+                met=unknown,
+            ),
         )
+        return _recorded(blank)
+
+
+def _recorded(view: PlanView) -> PlanView:
+    """Return a view with its records of how operators are served."""
+    columns = (
+        view.station,
+        view.operator_key,
+        view.servers,
+        view.at_once,
+        view.latency_factors,
+        view.capacity_factors,
+        view.crowded_factors,
+    )
+    served = np.stack([column.astype(np.float64) for column in columns], axis=2)
+    records = replace(view.records, served=_sealed(served[view.records.order]))
+    return replace(view, records=records)
 
 
 def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Integers]]:

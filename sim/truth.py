@@ -1,7 +1,7 @@
 """The truth about a query: what only planners may see that say so, as bounds for all others."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -71,12 +71,7 @@ class Truths:
         speed = np.where(view.station < 0, truth.device_factor * prod(slowdowns), 1.0)
         weights = [mix for i, (at_s, mix) in enumerate(truth.content) if i == 0 or at_s <= now_s]
         return Truth(
-            replace(
-                view,
-                latency_factors=view.latency_factors / speed,
-                capacity_factors=view.capacity_factors / speed,
-                crowded_factors=view.crowded_factors / speed,
-            ),
+            view.at_speed(speed),
             times_s,
             time_cv,
             normalised,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
-from itertools import islice, product
+from itertools import islice, pairwise, product
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 from sim import Choices, Estimate, PlannerError
 from sim.blocks.plane import BlocksPlane
+from sim.plan_view import AT_ONCE, CAPACITY, CROWDED, KEY, LATENCY, SERVERS, STATION
 from sim.truth import mean_transmission_s
 from sim.world import World
 
@@ -249,6 +250,34 @@ def test_a_view_has_the_candidates_and_choices_add_to_them():
     wide = desk.view(query, WIDE)
     assert set(plans) < {wide.plan(number) for number in range(len(wide))}
     assert view.latency_factors.flags.writeable is False
+
+
+@pytest.mark.parametrize(("application", "choices"), SPACES)
+def test_records_are_the_figures_in_order_of_configurations(application, choices):
+    desk, _ = busy_desk(application)
+    view = desk.view(desk.waiting[0], choices)
+    records = view.records
+    assert records.order[records.place].tolist() == list(range(len(view)))
+    for index, (begin, end) in enumerate(pairwise(records.ends.tolist())):
+        assert (view.configuration[records.order[begin:end]] == index).all()
+    assert records.ends[-1] == len(view)
+    for each in (view, view.at_speed(np.full(view.station.shape, 2.0))):
+        figures = {
+            STATION: each.station,
+            KEY: each.operator_key,
+            SERVERS: each.servers,
+            AT_ONCE: each.at_once,
+            LATENCY: each.latency_factors,
+            CAPACITY: each.capacity_factors,
+            CROWDED: each.crowded_factors,
+        }
+        for column, figure in figures.items():
+            np.testing.assert_array_equal(each.records.served[records.place, :, column], figure)
+        for number, way in enumerate((each, *each.ways)):
+            links = (way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s)
+            np.testing.assert_array_equal(
+                each.records.met[records.place, number], np.column_stack(links)
+            )
 
 
 @pytest.mark.parametrize(
