@@ -14,7 +14,7 @@ from planners.compass.configuration_beliefs import Believed, ConfigurationBelief
 from planners.compass.history import Prior, WarmStart
 from planners.compass.known import Candidates, Found, Offer, Shown
 from planners.compass.pools import Market
-from planners.compass.query_plans import PayablePlans, QueryPlans, Sizes
+from planners.compass.query_plans import Held, PayablePlans, QueryPlans, Sizes
 from planners.encodings import blocks
 from planners.kept import KEPT
 from scenarios.application import Pipeline
@@ -36,7 +36,8 @@ LIKELY_TO_DO = 0.5
 """Probability of keeping the SLO from which on a plan that has room comes before all others."""
 
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
-"""Deviations, at evenly spaced probabilities, at which slower devices are looked at."""
+"""Deviations, at evenly spaced probabilities, at which slower devices are looked at; the slowest
+first."""
 
 
 @dataclass(frozen=True)
@@ -342,12 +343,15 @@ class Beliefs:
         """Return the plans of some configurations that can be paid for, by what was shown."""
         indices = np.array(list(shown), dtype=np.int64)
         sizes = Sizes.of(list(shown.values()), self._wide.operators)
-        number, of, filled, demand, price = self._wide.held(indices, sizes.operator_time_s)
-        latency_s = self._wide.latency_s(number, of, sizes, self._model.load)
-        in_time = self._in_time(number, of, latency_s, sizes)
-        return PayablePlans(number, indices[of], demand, price, filled, latency_s, in_time)
+        held = self._wide.held(indices, sizes.operator_time_s)
+        rows = np.arange(len(held.number))
+        latency_s = self._wide.latency_s(held, rows, sizes, self._model.load)
+        in_time = self._in_time(held, latency_s, sizes)
+        return PayablePlans(
+            held.number, indices[held.of], held.demand, held.price, held.filled, latency_s, in_time
+        )
 
-    def _in_time(self, plans: Integers, of: Integers, latency_s: Floats, sizes: Sizes) -> Floats:
+    def _in_time(self, held: Held, latency_s: Floats, sizes: Sizes) -> Floats:
         """Return the probability that plans keep the latency bound, shape (k,).
 
         A device may be slower than its kind: of speeds below the median, some at evenly spaced
@@ -356,22 +360,23 @@ class Beliefs:
         in_time = self._kept(latency_s)
         if not self._device_spread or self._bound_s == inf:
             return in_time
-        on_device = self._wide.takes_part[plans]
-        doubtful = np.flatnonzero(on_device & (in_time > 0))
-        slow = [exp(self._device_spread * each) for each in SLOWER]
-        total = np.zeros(len(in_time))
-        for slower in slow:
-            if not len(doubtful):
-                break
-            late_s = self._wide.latency_s(
-                plans[doubtful], of[doubtful], sizes, self._model.load, slower
-            )
-            kept = self._kept(late_s)
-            total[doubtful] += kept
-            if slower == slow[0]:  # What even the slowest does in time, the others do.
-                total[doubtful[kept == 1]] = len(slow)
-                doubtful = doubtful[kept < 1]
-        return np.where(on_device, (in_time + total / len(slow)) / 2, in_time)
+
+        def if_slower(rows: Integers, deviation: float) -> Floats:
+            device = exp(self._device_spread * deviation)
+            return self._kept(self._wide.latency_s(held, rows, sizes, self._model.load, device))
+
+        doubtful, slower = _doubtful(in_time, held.on_device), in_time.copy()
+        if len(doubtful):
+            # What even the slowest does in time, the others do.
+            at_slowest = if_slower(doubtful, SLOWER[0])
+            slower[doubtful] = at_slowest
+            doubtful = doubtful[at_slowest < 1]
+        if len(doubtful):
+            total = slower[doubtful]
+            for deviation in SLOWER[1:]:
+                total += if_slower(doubtful, deviation)
+            slower[doubtful] = total / len(SLOWER)
+        return np.asarray((in_time + slower) / 2)
 
     def _kept(self, latency_s: Floats) -> Floats:
         """Return the probability that predictions keep the bound: less beyond the headroom."""
@@ -414,6 +419,18 @@ def _kept(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
         if late > 0:
             kept[plan] = RISKY - (RISKY - RISKIEST) * late if late <= 1 else 0.0
     return kept
+
+
+@compiled
+def _doubtful(in_time: Floats, on_device: Booleans) -> Integers:
+    """Return which of k plans might keep their bound, and a slower device might break it."""
+    rows = np.empty(len(in_time), dtype=np.int64)
+    count = 0
+    for row in range(len(in_time)):
+        if in_time[row] > 0 and on_device[row].any():
+            rows[count] = row
+            count += 1
+    return rows[:count]
 
 
 @compiled

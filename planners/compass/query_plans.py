@@ -12,6 +12,7 @@ from planners.kept import KEPT
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Desk, PlanView
+from sim.plan_view import CAPACITY, KEY, STATION
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -62,6 +63,26 @@ class PayablePlans(NamedTuple):
     def and_also(self, others: "PayablePlans") -> "PayablePlans":
         """Return these and others, which are of other configurations."""
         return PayablePlans._make(map(np.concatenate, zip(self, others, strict=True)))
+
+
+class Held(NamedTuple):
+    """Plans of m configurations that can be had, k of them, and what they take.
+
+    Args:
+        number: see `PayablePlans`, as are ``filled``, ``demand`` and ``price``.
+        of: which of the configurations each is of, shape (k,).
+        on_device: operators that run on the device, shape (k, N).
+        filled: see there.
+        demand: see there.
+        price: see there.
+    """
+
+    number: Integers
+    of: Integers
+    on_device: Booleans
+    filled: Floats
+    demand: Floats
+    price: Floats
 
 
 class Sizes(NamedTuple):
@@ -134,11 +155,6 @@ class QueryPlans:
         marked: Booleans = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
         return marked
 
-    @property
-    def takes_part(self) -> Booleans:
-        """Plans by which any operator runs on the device, shape (P,)."""
-        return KEPT.of(self.view, "takes part", lambda: np.asarray(self.on_device.any(axis=1)))
-
     def factors(self, load: float) -> Floats:
         """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
         view, slowness = self.view, self._slowness
@@ -177,32 +193,24 @@ class QueryPlans:
             pools.capacity - standing.taken,
         )
 
-    def held(
-        self, configurations: Integers, operator_time_s: Floats
-    ) -> tuple[Integers, Integers, Floats, Floats, Floats]:
-        """Return all plans of some configurations that can be had, k of them, and what they take.
+    def held(self, configurations: Integers, operator_time_s: Floats) -> Held:
+        """Return all plans of some configurations that can be had, and what they take.
 
         Args:
             configurations: the configurations, shape (m,).
             operator_time_s: their times on profiling hardware in seconds, shape (m, N).
-
-        Returns:
-            Numbers of the plans, and which of the configurations each is of, both of shape (k,);
-            then ``filled``, ``demand`` and ``price`` as of `PayablePlans`.
         """
-        view, takes, pools = self.view, self._takes, self._market.pools
-        order, ends = KEPT.of(view, "by configuration", lambda: _by_configuration(view))
+        records, takes, pools = self.view.records, self._takes, self._market.pools
         rate = self._query.requests_per_s
-        number, at, filled, demand = _held(
-            order,
-            ends,
+        number, of, on_device, filled, demand = _held(
+            records.order,
+            records.ends,
             self._affordable,
             configurations,
             rate * operator_time_s,
-            view.station,
-            view.operator_key,
-            view.capacity_factors,
-            rate * view.backhaul_up_s,
+            records.served,
+            records.met,
+            rate,
             self._market.standing.left,
             self._waste,
             pools.max_utilisation * takes.servers,
@@ -210,7 +218,7 @@ class QueryPlans:
             takes.pool,
             len(pools.names),
         )
-        return number, at, filled, demand, demand @ self._market.prices
+        return Held(number, of, on_device, filled, demand, demand @ self._market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
         """Return the stations that a plan would use; ``filled`` has the shape (N,)."""
@@ -219,23 +227,24 @@ class QueryPlans:
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
     def latency_s(
-        self, plans: Integers, of: Integers, sizes: Sizes, load: float, device: float = 1.0
+        self, held: Held, rows: Integers, sizes: Sizes, load: float, device: float = 1.0
     ) -> Floats:
-        """Return the quantile of latency of plans, in seconds, shape (k,).
+        """Return the quantile of latency of some plans, in seconds, shape (r,).
 
         Args:
-            plans: their numbers, shape (k,).
-            of: which of the configurations each is of, shape (k,).
-            sizes: what profiling has shown of m configurations.
+            held: the plans of some configurations.
+            rows: which of them, shape (r,).
+            sizes: what profiling has shown of the configurations.
             load: utilisation of stations off the device.
             device: how much slower the device is than believed.
         """
         slowness = self._slowness
-        times_s, time_cv, normalised = _spread(
-            plans,
-            of,
+        plans, times_s, time_cv, normalised = _spread(
+            rows,
+            held.number,
+            held.of,
+            held.on_device,
             *sizes,
-            self.view.station,
             slowness.device * device,
             slowness.elsewhere,
         )
@@ -249,47 +258,43 @@ class QueryPlans:
         return np.asarray(quantile_s + extra * sent_s)
 
 
-def _by_configuration(view: PlanView) -> tuple[Integers, Integers]:
-    """Return all plans in order of their configurations, and where those of each begin."""
-    order = np.argsort(view.configuration, kind="stable")
-    counts = np.bincount(view.configuration, minlength=len(view.space.keys.column))
-    return order, np.concatenate([[0], np.cumsum(counts)])
-
-
 @compiled
 def _spread(
-    plans: Integers,
+    rows: Integers,
+    number: Integers,
     of: Integers,
+    on_device: Booleans,
     operator_time_s: Floats,
     time_cv: Floats,
     normalised: Floats,
-    station: Integers,
     device: float,
     elsewhere: float,
-) -> tuple[Floats, Floats, Floats]:
-    """Return `Sizes` of configurations for each of k plans, slowed as telemetry has shown.
+) -> tuple[Integers, Floats, Floats, Floats]:
+    """Return numbers and `Sizes` of r plans, times slowed as telemetry has shown.
 
     Args:
-        plans: their numbers in the view, shape (k,).
-        of: which of the configurations each is of, shape (k,).
+        rows: which of k plans, shape (r,).
+        number: see `Held`, as are the next two.
+        of: see there.
+        on_device: see there.
         operator_time_s: see `Sizes`, as are the next two.
         time_cv: see there.
         normalised: see there.
-        station: see `_costs`.
         device: what times of operators on the device are multiplied by.
         elsewhere: what those of all others are.
     """
-    count, operators = len(plans), operator_time_s.shape[1]
-    times_s, cv = np.empty((count, operators)), np.empty(count)
-    means = np.empty((count, 2))
+    count, operators = len(rows), operator_time_s.shape[1]
+    plans, times_s = np.empty(count, dtype=np.int64), np.empty((count, operators))
+    cv, means = np.empty(count), np.empty((count, 2))
     for row in range(count):
-        its = of[row]
-        for operator in range(operators):
-            slower = device if station[plans[row], operator] < 0 else elsewhere
-            times_s[row, operator] = slower * operator_time_s[its, operator]
-        cv[row] = time_cv[its]
+        plan = rows[row]
+        its = of[plan]
+        plans[row], cv[row] = number[plan], time_cv[its]
         means[row, 0], means[row, 1] = normalised[its, 0], normalised[its, 1]
-    return times_s, cv, means
+        for operator in range(operators):
+            slower = device if on_device[plan, operator] else elsewhere
+            times_s[row, operator] = slower * operator_time_s[its, operator]
+    return plans, times_s, cv, means
 
 
 @compiled
@@ -299,29 +304,27 @@ def _held(
     affordable: Booleans,
     configurations: Integers,
     work: Floats,
-    station: Integers,
-    key: Integers,
-    capacity: Floats,
-    backhaul: Floats,
+    served: Floats,
+    met: Floats,
+    rate: float,
     left: Floats,
     waste: float,
     servers: Floats,
     units: Floats,
     pool: Integers,
     pools: int,
-) -> tuple[Integers, Integers, Floats, Floats]:
-    """Return plans of m configurations that can be had, and what they take.
+) -> tuple[Integers, Integers, Booleans, Floats, Floats]:
+    """Return plans of m configurations that can be had, and what they take, but not what they cost.
 
     Args:
-        order: all plans, in order of their configurations, shape (P,).
-        ends: where those of each configuration begin, and the last end, shape (C + 1,).
+        order: see ``Records``, as is the next.
+        ends: see there.
         affordable: plans that the query's SLO does not rule out, shape (P,).
         configurations: the configurations, shape (m,).
         work: profiled seconds of each operator a second, shape (m, N).
-        station: see `_costs`, as are the next two.
-        key: see there.
-        capacity: see there.
-        backhaul: share of time that the query keeps the backhaul busy, shape (P,).
+        served: see ``Records``, as is the next.
+        met: see there.
+        rate: requests per second of the query.
         left: see `Standing.left`.
         waste: see `share_taken`.
         servers: usable servers of a station of each kind.
@@ -330,37 +333,39 @@ def _held(
         pools: how many pools there are, R.
 
     Returns:
-        See ``QueryPlans.held``; without the prices.
+        See `Held`.
     """
-    most, operators = 0, station.shape[1]
+    most, operators = 0, served.shape[1]
     for index in configurations:
         most += ends[index + 1] - ends[index]
     number, of = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
     filled, demand = np.zeros((most, operators)), np.zeros((most, pools))
+    on_device = np.empty((most, operators), dtype=np.bool_)
     count = 0
     for at in range(len(configurations)):
-        for plan in order[ends[configurations[at]] : ends[configurations[at] + 1]]:
+        for place in range(ends[configurations[at]], ends[configurations[at] + 1]):
+            plan = order[place]
             possible = affordable[plan]
             for operator in range(operators):
-                kind = station[plan, operator]
+                kind = int(served[place, operator, STATION])
                 part = 0.0
                 if kind >= 0:
-                    part = work[at, operator] * capacity[plan, operator] / servers[kind]
+                    part = work[at, operator] * served[place, operator, CAPACITY] / servers[kind]
                     possible = possible and part <= 1
-                filled[count, operator] = part
+                filled[count, operator], on_device[count, operator] = part, kind < 0
             if not possible:
                 continue
             demand[count] = 0.0
             for operator in range(operators):
-                kind, part = station[plan, operator], filled[count, operator]
+                kind, part = int(served[place, operator, STATION]), filled[count, operator]
                 if kind < 0:
                     continue
-                room = room_in(left, kind, key[plan, operator])
+                room = room_in(left, kind, int(served[place, operator, KEY]))
                 demand[count, pool[kind]] += share_taken(part, room, waste) * units[kind]
-            demand[count, -1] += backhaul[plan]
+            demand[count, -1] += rate * met[place, 0, 2]
             number[count], of[count] = plan, at
             count += 1
-    return number[:count], of[:count], filled[:count], demand[:count]
+    return number[:count], of[:count], on_device[:count], filled[:count], demand[:count]
 
 
 @compiled

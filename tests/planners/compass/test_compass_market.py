@@ -317,9 +317,9 @@ def taken(desk, query, at, configuration, time_s=None):
     """Return what each plan of a configuration takes of the pools; new stations count whole."""
     plans = QueryPlans(desk, query, at, desk.view(query, Choices()), 1.0, Slowness())
     time_s = operator_time_s(desk, query) if time_s is None else time_s
-    number, _, _, demand, price = plans.held(np.array([configuration]), time_s[None])
-    np.testing.assert_allclose(price, demand @ at.prices)
-    return dict(zip(number.tolist(), demand, strict=True))
+    held = plans.held(np.array([configuration]), time_s[None])
+    np.testing.assert_allclose(held.price, held.demand @ at.prices)
+    return dict(zip(held.number.tolist(), held.demand, strict=True))
 
 
 class TestPrices:
