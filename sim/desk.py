@@ -549,26 +549,25 @@ class Desk:
 
     def first_that_fits(
         self,
-        query: Query,
-        plans: Sequence[Plan],
+        wanted: Sequence[tuple[Query, Sequence[Plan]]],
         beside: Sequence[tuple[Query, Plan]] = (),
-    ) -> int | None:
-        """Return the number of the first of a query's plans that the cluster could deploy now.
+    ) -> list[int | None]:
+        """Tell which plan each of some queries could get now, one query after the other.
 
-        It is charged as `fits_all` is that asks about one plan after the other until one fits.
+        It is charged as `fits_all` is that asks about one plan of a query after the other until one
+        fits. That one holds what it got while those of the next query are tried.
 
         Args:
-            query: the query.
-            plans: its plans, in the order in which they are tried.
+            wanted: queries, and plans of each in the order in which they are tried.
             beside: see `fits_all`.
 
         Returns:
-            Its number among ``plans``, or None if none fits.
+            For each query the number of the first of its plans that fits, or None if none does.
         """
         self._called()
         return self._office.machines.first_that_fits(
             [self._figures(other, plan).demands for other, plan in beside],
-            self._tried(query, plans),
+            (self._tried(query, plans) for query, plans in wanted),
         )
 
     def _tried(self, query: Query, plans: Sequence[Plan]) -> Iterator[Sequence[Demand]]:

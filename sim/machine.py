@@ -17,6 +17,9 @@ from sim.plan import CORE
 WHOLE = 100
 """All the active threads of an instance, in percent."""
 
+Room = tuple[str, int, int]
+"""A profile, a share of the instance in percent, and bytes of its memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -38,7 +41,7 @@ class Need:
     processes: int = 1
     model: Model | None = None
     memory_bytes: int = 0
-    room: tuple[str, int, int] = field(init=False, repr=False, compare=False)
+    room: Room = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         room = self.profile, self.thread_percent, self.memory_bytes
@@ -161,7 +164,7 @@ class Machine:
     down_until_ns: int = field(default=0, init=False)
     slots: dict[Slot, None] = field(default_factory=dict, init=False)
     # What was asked of the cards in vain since they last changed.
-    _in_vain: set[tuple[str, int, int]] = field(default_factory=set, init=False)
+    _in_vain: set[Room] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.free_cores = self.node.cores

@@ -11,7 +11,7 @@ from math import inf
 
 from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
-from sim.machine import WHOLE, Instance, Machine, Need, Slot
+from sim.machine import WHOLE, Instance, Machine, Need, Room, Slot
 from sim.members import Member, Members
 from sim.plan import Allocation
 from sim.prediction import StationLoad
@@ -97,6 +97,8 @@ class Machines:
         self.backhaul = Members()
         self.changed: set[Machine] = set()
         self._parts: dict[Slot, None] = {}
+        # By node, what was asked of all its machines in vain since any of them last changed.
+        self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}
         self._made = 0
 
     def all(self) -> Iterator[Machine]:
@@ -175,18 +177,23 @@ class Machines:
             return [joins(demands) for demands in wanted]
 
     def first_that_fits(
-        self, beside: Sequence[Sequence[Demand]], wanted: Iterable[Sequence[Demand]]
-    ) -> int | None:
-        """Return the number of the first of several that would succeed to ``join``, or None.
+        self, beside: Sequence[Sequence[Demand]], wanted: Iterable[Iterable[Sequence[Demand]]]
+    ) -> list[int | None]:
+        """Return of each of several the number of its first alternative that would ``join``.
+
+        One after the other; None where none would.
 
         Args:
             beside: what joins before, as far as it succeeds.
-            wanted: the alternatives, of which no more are drawn than have to be tried.
+            wanted: the alternatives of each, of which no more are drawn than have to be tried.
         """
         with self._trial() as joins:
             for demands in beside:
                 joins(demands)
-            return next((at for at, demands in enumerate(wanted) if joins(demands)), None)
+            return [
+                next((at for at, demands in enumerate(each) if joins(demands)), None)
+                for each in wanted
+            ]
 
     @contextmanager
     def _trial(self) -> Iterator[Callable[[Sequence[Demand]], bool]]:
@@ -245,11 +252,10 @@ class Machines:
                 demand.memory_bytes,
             )
             for _ in range(allocation.replicas):
-                taken = self._take(demand.place, need)
-                if taken is None:
+                slot = self._take(demand.place, need, undoing)
+                if slot is None:
                     return f"{demand.place} has no {allocation.profile} left"
-                slots.append(taken[0])
-                undoing.append(taken[1])
+                slots.append(slot)
         station = Station(self._made, demand.key, tuple(slots), demand.at_once)
         self._made += 1
         self.stations.setdefault(demand.key, []).append(station)
@@ -261,23 +267,30 @@ class Machines:
         undoing.append(lambda: self._forget(station))
         return station
 
-    def _take(self, node: str, need: Need) -> tuple[Slot, Callable[[], None]] | None:
+    def _take(self, node: str, need: Need, undoing: list[Callable[[], None]]) -> Slot | None:
         """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
+        in_vain = self._in_vain[node]
+        if need.room in in_vain:
+            return None
+        takes = (machine.take(need) for machine in self._in_turn(node, need))
+        taken = next((each for each in takes if each is not None), None)
+        if taken is None:
+            in_vain.add(need.room)
+            return None
+        self._in_vain[node] = set()
+        undoing += taken[1], lambda: self._in_vain.update({node: in_vain})
+        return taken[0]
+
+    def _in_turn(self, node: str, need: Need) -> Iterator[Machine]:
+        """Yield the machines that may have room: rented ones, then those yet to be rented."""
         idle = []
         for machine in self.pools[node]:
-            if not machine.may_take(need):
-                continue
-            if not machine.rented:
-                idle.append(machine)
-                continue
-            taken = machine.take(need)
-            if taken is not None:
-                return taken
-        for machine in idle:
-            taken = machine.take(need)
-            if taken is not None:
-                return taken
-        return None
+            if machine.may_take(need):
+                if machine.rented:
+                    yield machine
+                else:
+                    idle.append(machine)
+        yield from idle
 
     def sharing(self) -> Iterator[Instance]:
         """Yield every instance that several stations share."""
@@ -299,6 +312,7 @@ class Machines:
     def recover(self, machine: Machine) -> None:
         """Bring a machine back that was taken down."""
         machine.up = True
+        self._in_vain[machine.node_name].clear()
         self.changed.add(machine)
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
@@ -318,6 +332,7 @@ class Machines:
         self._forget(station)
         for slot in station.slots:
             slot.machine.give_back(slot, now_ns)
+            self._in_vain[slot.machine.node_name].clear()
 
     def _forget(self, station: Station) -> None:
         self.stations[station.key].remove(station)

@@ -46,27 +46,16 @@ def orders_of(desk: Desk) -> Mapping[int, InForce]:
     return found
 
 
-def fit(
-    desk: Desk,
-    wanted: Sequence[tuple[Query, Plan]],
-    taken: Sequence[tuple[Query, Plan]] = (),
-) -> list[bool]:
-    """Tell which plans fit, one after the other, beside what was ordered and holds no room yet.
-
-    Args:
-        desk: the desk.
-        wanted: queries and plans.
-        taken: others that come before them, after all orders.
-    """
+def fit(desk: Desk, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
+    """Tell which plans fit, one after the other, beside what was ordered and holds no room yet."""
     asking = {query.id for query, _ in wanted}
-    return desk.fits_all(wanted, [*_promised_others(desk, asking), *taken])
+    return desk.fits_all(wanted, _promised_others(desk, asking))
 
 
-def first_that_fits(
-    desk: Desk, query: Query, plans: Sequence[Plan], taken: Sequence[tuple[Query, Plan]]
-) -> int | None:
-    """Return the number of the first of a query's plans that fits, or None; see `fit`."""
-    return desk.first_that_fits(query, plans, [*_promised_others(desk, {query.id}), *taken])
+def first_that_fits(desk: Desk, wanted: Sequence[tuple[Query, Sequence[Plan]]]) -> list[int | None]:
+    """Return for each query the number of the first of its plans that fits, or None; see `fit`."""
+    asking = {query.id for query, _ in wanted}
+    return desk.first_that_fits(wanted, _promised_others(desk, asking))
 
 
 def _promised_others(desk: Desk, asking: Collection[int]) -> list[tuple[Query, Plan]]:

@@ -120,13 +120,14 @@ def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> l
         desk: the desk.
         ranked: bids, and the numbers of their plans in the order in which they are tried.
     """
-    awards: list[Award] = []
-    for bid, order in ranked:
-        taken = [(award.bid.query, award.plan) for award in awards]
-        place = first_that_fits(desk, bid.query, [bid.plans[number] for number in order], taken)
-        if place is not None:
-            awards.append(Award(bid, order[place]))
-    return awards
+    if not ranked:
+        return []
+    wanted = [(bid.query, [bid.plans[number] for number in order]) for bid, order in ranked]
+    return [
+        Award(bid, order[place])
+        for (bid, order), place in zip(ranked, first_that_fits(desk, wanted), strict=True)
+        if place is not None
+    ]
 
 
 @dataclass(frozen=True)

@@ -117,10 +117,10 @@ class CapacityMachine(RuleBasedStateMachine):
         ]
         before = state(self.machines)
         [fits] = self.machines.fit_together([demands])
-        assert self.machines.first_that_fits([], [demands, demands]) == (0 if fits else None)
-        two = self.machines.fit_together([demands, demands])
-        second = self.machines.first_that_fits([demands], [demands, demands])
-        assert second == (0 if two[1] else None)
+        assert self.machines.first_that_fits([], [[demands] * 2]) == [0 if fits else None]
+        two = [0 if each else None for each in self.machines.fit_together([demands] * 2)]
+        assert self.machines.first_that_fits([demands], [[demands] * 2]) == two[1:]
+        assert self.machines.first_that_fits([], [[demands]] * 2) == two
         assert state(self.machines) == before, "asking changes nothing"
         got = self.machines.join(self.made, self.made, demands)
         assert fits == (not isinstance(got, str))

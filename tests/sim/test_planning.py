@@ -547,12 +547,13 @@ def test_the_first_plan_that_fits_is_charged_like_one_question_after_the_other()
             ([third], ()),
         ]:
             before_s = desk.remaining(three)
-            told.append(desk.first_that_fits(three, plans, beside))
+            told.extend(desk.first_that_fits([(three, plans)], beside))
             charged_s.append(before_s - desk.remaining(three))
+        told.append(desk.first_that_fits([(one, [first]), (two, [second]), (three, plans)]))
 
     made = run(scenario(2.0, workload=workload(1.0, 1.0, 1.0)), Does(act))
     assert made.planner_errors == []
-    assert told == [0, 1, None, None, 0]
+    assert told == [0, 1, None, None, 0, [0, 0, None]]
     assert np.array(charged_s) == pytest.approx(CHARGES_S["fits"] * np.array([1, 2, 2, 0, 1]))
 
 

@@ -46,9 +46,14 @@ class Cluster:
                 free -= np.array(plan)
         return fits[len(beside) :]
 
-    def first_that_fits(self, query, plans, beside=()):
-        fits = [self.fits_all([(query, plan)], beside)[0] for plan in plans]
-        return fits.index(True) if any(fits) else None
+    def first_that_fits(self, wanted, beside=()):
+        taken, places = [*beside], []
+        for query, plans in wanted:
+            fits = [self.fits_all([(query, plan)], taken)[0] for plan in plans]
+            places.append(fits.index(True) if any(fits) else None)
+            if any(fits):
+                taken.append((query, plans[places[-1]]))
+        return places
 
     def plan_of(self, query):
         return None
