@@ -7,7 +7,7 @@ from itertools import islice
 from planners.compass.fleet import fleet_of
 from planners.compass.known import Found, Offer
 from planners.compass.orders import fit, order, orders_of, release
-from planners.compass.pools import Market, Pools, Standing, takes_of
+from planners.compass.pools import Market, Pools, standing_of, takes_of
 from planners.compass.refused import Retries, remember_refused, retries
 from planners.compass.regrouped import REGROUPED, to_order, under_way
 from planners.compass.runtime import Runtime, Watch, in_force, serving
@@ -138,7 +138,7 @@ class Compass(Planner):
         pools = Pools.of(desk)
         example = (*desk.waiting, *desk.running)[0]
         view = desk.view(example, self.search.model.choices)
-        standing = Standing(fleet_of(desk), takes_of(desk, pools, view), pools)
+        standing = standing_of(fleet_of(desk), takes_of(desk, pools, view), pools)
         prices = self.scheduler.prices(pools, standing)
         return Market(pools, prices, standing, self.scheduler.worth)
 

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import compress
-from operator import attrgetter, is_not
 
 from planners.compass.pools import Fleet
 from planners.compass.runtime import serving
+from scenarios.queries import Query
 from sim import Desk, Plan
 
 KEY = "compass fleet"
-
-id_of = attrgetter("id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +16,12 @@ class _Seen:
     """What a call saw.
 
     Args:
-        plans: the plan of each query of which a record was found.
+        queries: queries that have a plan, those that run first.
+        plans: the plan of each of which a record was found.
         fleet: what those use.
     """
 
+    queries: tuple[Query, ...]
     plans: Mapping[int, Plan]
     fleet: Fleet
 
@@ -32,18 +31,17 @@ def fleet_of(desk: Desk) -> Fleet:
 
     Only queries whose plan has changed since the last call, or was on no record, are looked up.
     """
-    before: _Seen = desk.recall(KEY) or _Seen({}, Fleet.of({}))
-    plans, running, searching = desk.plans, desk.running, desk.searching
-    order = [*map(id_of, running), *filter(plans.__contains__, map(id_of, searching))]
-    now = dict(zip(order, map(plans.__getitem__, order), strict=True))
-    moved = list(compress(order, map(is_not, now.values(), map(before.plans.get, order))))
-    if not moved and order == list(before.plans):
+    before: _Seen = desk.recall(KEY) or _Seen((), {}, Fleet.of({}))
+    plans = desk.plans
+    queries = (*desk.running, *(query for query in desk.searching if query.id in plans))
+    if queries == before.queries and plans == before.plans:
         return before.fleet
-    queries = {query.id: query for query in (*running, *searching)} if moved else {}
-    found = {query: serving(desk, queries[query]) for query in moved}
+    now = {query.id: plans[query.id] for query in queries}
+    moved = [query for query in queries if before.plans.get(query.id) is not now[query.id]]
+    found = {query.id: serving(desk, query) for query in moved}
     uses = {query: record.uses for query, record in found.items() if record is not None}
     if len(uses) < len(found):
         now = {query: plan for query, plan in now.items() if query in uses or query not in found}
     fleet = before.fleet.changed(list(now), uses)
-    desk.remember(KEY, _Seen(now, fleet))
+    desk.remember(KEY, _Seen(queries, now, fleet))
     return fleet

@@ -26,7 +26,7 @@ CORES, GPUS = "cores", "GPUs"
 BACKHAUL = "backhaul", "up"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pools:
     """What the machines that are up have, R pools.
 
@@ -383,7 +383,7 @@ def _add_shares(
                 shares[query, pool[kind]] += part / total[at] * whole[at] * units[kind]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Takes:
     """What stations of each kind take of the pools; the last row stands for a user's device.
 
@@ -467,6 +467,11 @@ def room_in(left: Floats, kind: int, key: int) -> float:
         key: number of the operator's knob values.
     """
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
+
+
+def standing_of(fleet: Fleet, takes: Takes, pools: Pools) -> Standing:
+    """Return the stations by which plans in force are served, which few calls see changed."""
+    return KEPT.of(fleet, ("standing", takes, pools), lambda: Standing(fleet, takes, pools))
 
 
 def takes_of(desk: Desk, pools: Pools, view: PlanView) -> Takes:
