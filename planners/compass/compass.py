@@ -166,9 +166,7 @@ class Compass(Planner):
         """
         bids, new = [], False
         passed_over = {*busy, *asking.refused}.difference(further)
-        for query in desk.waiting:
-            if query.id in passed_over:
-                continue
+        for query in [query for query in desk.waiting if query.id not in passed_over]:
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(desk, market, query, query.id in further)

@@ -14,6 +14,7 @@ stations came and went; so who was not judged for ``KNOWN_FOR_S`` is asked in an
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
 KEY = "compass refused"
+"""Parts of what was refused, which the next tick joins: the last that names a query counts."""
 
 MOST_HOPEFUL = 4
 """Queries with hope that are judged anew at one tick."""
@@ -82,6 +84,11 @@ class Refused:
             np.array([most(offer) for offer in offers]),
         )
 
+    @cached_property
+    def ids(self) -> frozenset[int]:
+        """The queries."""
+        return frozenset(self.asked.tolist())
+
     def only(self, kept: Booleans) -> "Refused":
         """Return the part of some queries, marked in an array of shape (W,)."""
         if kept.all():
@@ -95,14 +102,18 @@ class Refused:
             *(getattr(self, name)[plans] for name in OF_PLANS),
         )
 
-    def and_also(self, other: "Refused") -> "Refused":
-        """Return both, which have no query in common."""
-        return Refused(
-            np.concatenate([self.asked, other.asked]),
-            np.concatenate([self.judged_s, other.judged_s]),
-            [*self.plans, *other.plans],
-            np.concatenate([self.query, len(self.asked) + other.query]),
-            *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in OF_PLANS),
+    @classmethod
+    def joined(cls, parts: Sequence["Refused"]) -> "Refused":
+        """Return parts one after the other; a query may be in several."""
+        if len(parts) == 1:
+            return parts[0]
+        before = np.cumsum([0, *(len(part.asked) for part in parts[:-1])]).tolist()
+        return cls(
+            np.concatenate([part.asked for part in parts]),
+            np.concatenate([part.judged_s for part in parts]),
+            [plans for part in parts for plans in part.plans],
+            np.concatenate([rows + part.query for rows, part in zip(before, parts, strict=True)]),
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in OF_PLANS),
         )
 
     def hopeful(
@@ -264,20 +275,21 @@ def retries(
         waste: see `share_taken`.
         busy: queries that are spoken for.
     """
-    known: Refused | None = desk.recall(KEY)
-    if known is None:
+    parts: Sequence[Refused] = desk.recall(KEY) or ()
+    if not parts:
         return Retries(desk, pause_s)
     if desk.trigger != "tick":
-        return Retries(desk, pause_s, refused=set(known.asked.tolist()))
+        return Retries(desk, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
     waiting = {query.id: query for query in desk.waiting}
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
-    here = {*waiting, *(query.id for query in desk.searching)}
-    still = known.only(np.array([query in here for query in known.asked.tolist()], dtype=bool))
-    if still is not known:
-        desk.remember(KEY, still)
+    here = [*waiting, *(query.id for query in desk.searching)]
+    known = Refused.joined(parts)
+    still = known.only(_last(known.asked) & np.isin(known.asked, here))
+    if still is not parts[0]:
+        desk.remember(KEY, (still,))
     recent = desk.now_s < still.judged_s + KNOWN_FOR_S
-    free = [query in waiting and query not in busy for query in still.asked.tolist()]
-    rows = recent & np.array(free, dtype=bool)
+    free = np.isin(still.asked, list(waiting)) & ~np.isin(still.asked, list(busy))
+    rows = recent & free
     hopeful = still.hopeful(desk, market, waste, rows, waiting)
     return Retries(
         desk,
@@ -285,6 +297,14 @@ def retries(
         set(still.asked[hopeful].tolist()),
         set(still.asked[rows & ~hopeful].tolist()),
     )
+
+
+def _last(asked: Integers) -> Booleans:
+    """Tell where each query is named for the last time, shape (W,)."""
+    _, from_behind = np.unique(asked[::-1], return_index=True)
+    last = np.zeros(len(asked), dtype=bool)
+    last[len(asked) - 1 - from_behind] = True
+    return last
 
 
 def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], float]) -> None:
@@ -295,11 +315,6 @@ def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], fl
         bids: the bids.
         most: the most that a plan may cost; see `Scheduler.most`.
     """
-    if not bids:
-        return
-    refused = Refused.of(bids, most, desk.now_s)
-    known: Refused | None = desk.recall(KEY)
-    if known is not None:
-        others = (known.asked[:, None] != refused.asked).all(axis=1)  # Bids are few.
-        refused = known.only(others).and_also(refused)
-    desk.remember(KEY, refused)
+    if bids:
+        parts: Sequence[Refused] = desk.recall(KEY) or ()
+        desk.remember(KEY, (*parts, Refused.of(bids, most, desk.now_s)))
