@@ -1,5 +1,6 @@
 """What audits of a query tell: whether its floor is missed, and whether its content has changed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,9 @@ from sim import Desk
 
 DRIFTED = "compass drifted"
 """When the content of queries was last found to have changed, by data set."""
+
+RUNNING = "compass running"
+"""On the desk's scratch: how many queries of each data set run."""
 
 TESTED = (1, 2, 4, 8, 16)
 """Numbers of last audits that are tested together: a large step shows in the last one alone, a
@@ -113,7 +117,15 @@ def others_drifted(desk: Desk, query: Query) -> bool:
     recent = sum(at_s > desk.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:
         return False
-    return recent >= COMMON_SHARE * sum(each.dataset == query.dataset for each in desk.running)
+    return recent >= COMMON_SHARE * _running(desk)[query.dataset]
+
+
+def _running(desk: Desk) -> Counter[str]:
+    """Return how many queries of each data set run, counted once a call."""
+    if RUNNING not in desk.scratch:
+        desk.scratch[RUNNING] = Counter(query.dataset for query in desk.running)
+    running: Counter[str] = desk.scratch[RUNNING]
+    return running
 
 
 def note_drift(desk: Desk, query: Query) -> None:
