@@ -7,6 +7,7 @@ called after all, with the same result.
 """
 
 from collections.abc import Callable
+from sys import float_info
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
@@ -90,20 +91,19 @@ def _unwrapped(
     memory: int,
 ) -> Floats:
     count = len(start)
-    found = np.clip(start, low, high)
+    found = np.minimum(np.maximum(start, low), high)
     bounds = np.where(np.isinf(high), LOWER_BOUND, BOTH_BOUNDS).astype(np.int32)
     value, gradient = 0.0, np.zeros(count)
     numbers = np.zeros(2 * memory * count + 5 * count + 11 * memory**2 + 8 * memory)
     whole = np.zeros(3 * count, dtype=np.int32)
     task, line_task = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.int32)
     saved = np.zeros(4, np.int32), np.zeros(44, np.int32), np.zeros(29)
-    decrease = LEAST_DECREASE / np.finfo(float).eps
+    decrease = LEAST_DECREASE / float_info.epsilon
+    given = memory, found, low, high, bounds
+    kept = decrease, LEAST_GRADIENT, numbers, whole, task, *saved, LINE_STEPS, line_task
     made = 0
     while True:
-        step(
-            *(memory, found, low, high, bounds, value, gradient, decrease, LEAST_GRADIENT),
-            *(numbers, whole, task, *saved, LINE_STEPS, line_task),
-        )
+        step(*given, value, gradient, *kept)
         if task[0] == EVALUATE:
             value, gradient = function(found)
         elif task[0] == ITERATED:

@@ -7,6 +7,7 @@ noise, or for certainty.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -119,18 +120,55 @@ class _Posterior:
         self._noise = np.ascontiguousarray(noise[:, :1] if shared else noise)
         self._constant = prior.constant_variance
         self._medians = np.log(_flat(prior))
-        kinds = ["length"] * len(prior.lengths) + ["signal", "floor"]
-        self._spread = np.array([PRIOR_SPREAD[kind] for kind in kinds])
-        self.low, self.high = np.log([BOUNDS[kind] for kind in kinds]).T.copy()
+        self._spread, self.low, self.high = _limits(len(prior.lengths))
 
     def negative(self, logs: Floats) -> tuple[float, Floats]:
         """Return minus the log posterior density, up to a constant, and its gradient."""
-        surprise = (logs - self._medians) / self._spread
-        gradient = surprise / self._spread
-        value = 0.5 * float(surprise @ surprise) + _surprise(
-            self._squared, self._residual, self._noise, self._constant, logs, gradient
+        gradient = np.empty(len(logs))
+        value = _negative(
+            *(self._squared, self._residual, self._noise, self._constant),
+            *(self._medians, self._spread, logs, gradient),
         )
         return value, gradient
+
+
+@cache
+def _limits(blocks: int) -> tuple[Floats, Floats, Floats]:
+    """Return the spread, and lower and upper bounds, of the logarithms of hyper-parameters."""
+    kinds = ["length"] * blocks + ["signal", "floor"]
+    low, high = np.log([BOUNDS[kind] for kind in kinds]).T.copy()
+    return np.array([PRIOR_SPREAD[kind] for kind in kinds]), low, high
+
+
+@compiled
+def _negative(
+    squared: Floats,
+    residual: Floats,
+    noise: Floats,
+    constant: float,
+    medians: Floats,
+    spread: Floats,
+    logs: Floats,
+    gradient: Floats,
+) -> float:
+    """Return minus the log posterior density, up to a constant, and write its gradient.
+
+    Args:
+        squared: see `_surprise`, as are the next three.
+        residual: see there.
+        noise: see there.
+        constant: see there.
+        medians: logarithms of the prior's medians.
+        spread: standard deviations of the logarithms about them.
+        logs: logarithms of the hyper-parameters.
+        gradient: what is written to.
+    """
+    value = 0.0
+    for at in range(len(logs)):
+        off = (logs[at] - medians[at]) / spread[at]
+        gradient[at] = off / spread[at]
+        value += off * off
+    return 0.5 * value + _surprise(squared, residual, noise, constant, logs, gradient)
 
 
 @compiled
