@@ -36,6 +36,7 @@ class Grid:
             they add up to D. By default all features share one.
 
     Attributes:
+        relative: the points, each block over the typical (root mean square) distance in it.
         initial: hyper-parameters before anything is observed.
 
     Raises:
@@ -57,6 +58,7 @@ class Grid:
         variance = np.bincount(self.block_of, points.var(axis=0), len(widths))
         # A block in which all points agree says nothing; any distance will do.
         self.typical: Floats = np.sqrt(np.where(variance > 0, 2 * variance, 1.0))
+        self.relative: Floats = points / self.typical[self.block_of]
         self.initial = Hyperparameters((2.0,) * len(widths))
         self._initially_scaled = self._scaled(self.initial)
 
@@ -242,14 +244,14 @@ class GaussianProcess:
         if self._predicted is None:
             self._catch_up()
             values, centre, scale = self._values, self._standard.centre, self._standard.scale
-            moments = [
-                factor.predict(values[:, at], centre[at], scale[at], self._variance)
-                for factor, at in self._columns()
-            ]
-            self._predicted = (
-                _beside([mean for mean, _ in moments]),
-                _beside([sd for _, sd in moments]),
+            means, sds = zip(
+                *(
+                    factor.predict(values[:, at], centre[at], scale[at], self._variance)
+                    for factor, at in self._columns()
+                ),
+                strict=True,
             )
+            self._predicted = _beside(means), _beside(sds)
         return self._predicted
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
@@ -299,23 +301,23 @@ class GaussianProcess:
 
     def _extend(self, scaled: Floats, start: int, stop: int) -> None:
         """Replace the factors' rows from one observation on, up to another."""
-        noise = self._noise[start:stop] / self._standard.scale**2
-        if len(self._factors) == 1 and noise.shape[1] > 1 and (noise != noise[:, :1]).any():
+        its, new = self.hyperparameters, np.array(list(self._rows)[start:stop], dtype=np.int64)
+        kernel, noise = _added(
+            *(scaled, new, self._taken[start:stop], self._standard.scale),
+            *(its.signal_variance, its.constant_variance, its.noise_floor),
+        )
+        if len(self._factors) == 1 and len(noise) > 1 and (noise != noise[0]).any():
             first = self._factors[0]
-            others = range(1, noise.shape[1])
-            self._factors = [first, *(first.copy() for _ in others)]
-        its = self.hyperparameters
-        new = np.array(list(self._rows)[start:stop], dtype=np.int64)
-        kernel = _covariance(scaled, new, its.signal_variance, its.constant_variance)
-        noise += its.signal_variance * its.noise_floor
-        for factor, at in self._columns():
-            factor.extend(start, new, kernel, noise[:, at][:, 0])
+            self._factors = [first, *(first.copy() for _ in noise[1:])]
+        # A factor that all outputs share has the noise of the first.
+        for factor, its_noise in zip(self._factors, noise, strict=False):
+            factor.extend(start, new, kernel, its_noise)
 
     def _fitted(self) -> Hyperparameters:
         """Return the hyper-parameters of the largest posterior density."""
         standard, rows = self._standard, list(self._rows)
         return fitted(
-            self._grid.points[rows] / self._grid.typical[self._grid.block_of],
+            self._grid.relative[rows],
             self._grid.widths,
             (self._values - standard.centre) / standard.scale,
             self._noise / standard.scale**2,
@@ -335,15 +337,16 @@ class _Standard:
 
     def __init__(self, outputs: int, centre: ArrayLike | None, scale: ArrayLike | None) -> None:
         self._given = centre is not None, scale is not None
-        self.centre: Floats = np.zeros(outputs)
-        self.scale: Floats = np.ones(outputs)
-        if centre is not None:
-            self.centre = self.centre + np.asarray(centre, dtype=np.float64)
-        if scale is not None:
-            self.scale = self.scale * np.asarray(scale, dtype=np.float64)
-        if self.centre.shape != (outputs,) or self.scale.shape != (outputs,):
-            raise ValueError(f"centre={centre!r}, scale={scale!r}: one number or {outputs} of them")
-        if not (self.scale > 0).all():
+        self.centre: Floats = np.empty(outputs)
+        self.scale: Floats = np.empty(outputs)
+        try:
+            self.centre[:] = 0.0 if centre is None else centre
+            self.scale[:] = 1.0 if scale is None else scale
+        except ValueError:
+            raise ValueError(
+                f"centre={centre!r}, scale={scale!r}: one number or {outputs} of them"
+            ) from None
+        if not self.scale.min() > 0:
             raise ValueError(f"scale={scale!r}: must be above 0")
 
     def update(self, values: Floats) -> None:
@@ -391,16 +394,31 @@ def _put(kept: Floats, before: int, now: int, rows: Integers, taken: Floats) -> 
 
 
 @compiled
-def _covariance(scaled: Floats, chosen: Integers, signal: float, constant: float) -> Floats:
-    """Return the covariance of m of C points with all, shape (m, C); see this module's formula.
+def _added(
+    scaled: Floats,
+    chosen: Integers,
+    taken: Floats,
+    scale: Floats,
+    signal: float,
+    constant: float,
+    floor: float,
+) -> tuple[Floats, Floats]:
+    """Return the covariance of m of C points with all, and their noise; see this module's formula.
 
     Args:
         scaled: the points over their length scales, shape (C, D).
         chosen: which of them, shape (m,).
+        taken: values and noise of their observations, shape (m, 2, outputs).
+        scale: unit of the values, shape (outputs,).
         signal: variance of the Matern part.
         constant: variance of the unknown mean.
+        floor: variance of the noise that all have, over the signal's.
+
+    Returns:
+        The covariance, shape (m, C), and the variance of noise, shape (outputs, m), over the
+        squared scale.
     """
-    covariance = np.empty((len(chosen), len(scaled)))
+    covariance, noise = np.empty((len(chosen), len(scaled))), np.empty((len(scale), len(chosen)))
     for row, point in enumerate(chosen):
         for column in range(len(scaled)):
             squared = 0.0
@@ -409,8 +427,10 @@ def _covariance(scaled: Floats, chosen: Integers, signal: float, constant: float
             distance = sqrt(5 * squared)
             matern = (1 + distance + distance * distance / 3) * exp(-distance)
             covariance[row, column] = constant + signal * matern
-    return covariance
+        for output in range(len(scale)):
+            noise[output, row] = taken[row, 1, output] / scale[output] ** 2 + signal * floor
+    return covariance, noise
 
 
-def _beside(columns: list[Floats]) -> Floats:
+def _beside(columns: Sequence[Floats]) -> Floats:
     return columns[0] if len(columns) == 1 else np.column_stack(columns)
