@@ -238,13 +238,15 @@ def _observe(cmbo: Cmbo, shown: Mapping[int, Shown]) -> None:
     """Let surrogates learn what was shown of some configurations."""
     if not shown:
         return
-    each = shown.values()
-    cmbo.observe_all(
-        list(shown),
-        np.array([seen.accuracy for seen in each]),
-        np.minimum([seen.variance for seen in each], 1.0),
-        np.array([seen.operator_time_s for seen in each]),
-        np.array([seen.time_cv for seen in each]),
-        np.array([float(seen.count) for seen in each]),
-        np.array([seen.normalised for seen in each]),
+    rows = np.array(
+        [
+            (
+                *(seen.accuracy, min(seen.variance, 1.0), seen.time_cv, seen.count),
+                *seen.normalised,
+                *seen.operator_time_s.tolist(),
+            )
+            for seen in shown.values()
+        ]
     )
+    accuracy, variance, time_cv, count = rows[:, :4].T
+    cmbo.observe_all(list(shown), accuracy, variance, rows[:, 6:], time_cv, count, rows[:, 4:6])
