@@ -15,7 +15,7 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._records: dict[Hashable, list[tuple[int, int, Any]]] = {}
+        self._records: dict[Hashable, tuple[tuple[int, int, Any], ...]] = {}
         self._checkpoint_ns: int | None = None
 
     def write(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
@@ -28,12 +28,11 @@ class Memory:
             author: number of the search that learned it.
             now_ns: time of the call; records up to then are visible to everybody.
         """
-        records = self._records.setdefault(key, [])
+        records = self._records.get(key, ())
         settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
         visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= settled_ns]
-        if visible:
-            del records[: visible[-1]]
-        records.append((at_ns, author, value))
+        # Planners recall far more often than they remember: of tuples, they look at less memory.
+        self._records[key] = (*records[visible[-1] if visible else 0 :], (at_ns, author, value))
 
     def read(self, key: Hashable, now_ns: int, author: int | None) -> Any | None:
         """Return the latest visible value of a key, or None."""
@@ -54,7 +53,7 @@ class Memory:
         """Lose what was learned since the last checkpoint, which must have been."""
         assert self._checkpoint_ns is not None, "there is no checkpoint to fall back to"
         for key, records in list(self._records.items()):
-            kept = [record for record in records if record[0] <= self._checkpoint_ns]
+            kept = tuple(record for record in records if record[0] <= self._checkpoint_ns)
             if kept:
                 self._records[key] = kept
             else:

@@ -17,7 +17,7 @@ Singles = NDArray[np.float32]
 KEY = "compass ahead"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class History:
     """What the surrogates of one query believed in the end; C configurations, N operators.
 
