@@ -82,7 +82,7 @@ def expected_improvement(
 def _normal_cdf(gap: Floats, sd: Floats) -> Floats:
     """Return the normal distribution function at gap / sd, and a step from 0 on where sd is 0."""
     certain = sd <= 0
-    if not certain.any():
+    if not np.count_nonzero(certain):
         return np.asarray(scipy.special.ndtr(gap / sd))
     steps = gap / np.where(certain, 1.0, sd)
     return np.asarray(np.where(certain, gap >= 0, scipy.special.ndtr(steps)), dtype=np.float64)
