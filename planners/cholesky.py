@@ -1,5 +1,9 @@
 """The Cholesky factor of a few observations' covariance, and what it says of all points.
 
+The covariance is a constant plus a Matern 5/2 kernel (Rasmussen and Williams 2006, eq. 4.17),
+
+    c + s^2 (1 + r + r^2 / 3) exp(-r),    r^2 = 5 |x - x'|^2
+
 With L the factor and V = inv(L) K(observed, all C points), the column of V that belongs to a new
 observation is the new row of L. One more observation costs O(n C), with no solve.
 
@@ -7,7 +11,7 @@ A search of a few steps has so few observations that calling a library for each 
 times as long as what it computes, so small ones are worked out in compiled loops.
 """
 
-from math import sqrt
+from math import exp, sqrt
 
 import numpy as np
 import scipy  # Its parts are loaded when they are first used.
@@ -27,47 +31,58 @@ class Factor:
     """The Cholesky factor L of n observations, and V = inv(L) K(observed, all).
 
     Args:
-        count: how many points there are, C.
+        points: all points, over their length scales, shape (C, D).
+        signal: variance of the Matern part, s^2.
+        constant: variance of the unknown mean, c.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, points: Floats, signal: float, constant: float) -> None:
+        self._points = points
+        self._signal, self._constant = signal, constant
         self._size = 0
-        self._points: Integers = np.zeros(8, dtype=np.int64)
+        self._chosen: Integers = np.zeros(8, dtype=np.int64)
         self._lower: Floats = np.zeros((8, 8))
-        self._solved: Floats = np.zeros((8, count))
+        self._solved: Floats = np.zeros((8, len(points)))
 
     def copy(self) -> "Factor":
         """Return an equal factor that changes on its own."""
-        other = Factor(self._solved.shape[1])
+        other = Factor(self._points, self._signal, self._constant)
         other._size = self._size
-        other._points = self._points.copy()
+        other._chosen = self._chosen.copy()
         other._lower, other._solved = self._lower.copy(), self._solved.copy()
         return other
 
-    def extend(self, start: int, points: Integers, kernel: Floats, noise: Floats) -> None:
+    def extend(
+        self, start: int, chosen: Integers, noise: Floats, unit: float = 1.0, floor: float = 0.0
+    ) -> None:
         """Replace all rows from number ``start`` on by m others.
 
         Args:
             start: rows to keep.
-            points: points of the new rows, shape (m,).
-            kernel: their covariance with all points, shape (m, C).
-            noise: noise of the new rows, shape (m,).
+            chosen: points of the new rows, shape (m,).
+            noise: variance of their noise, shape (m,), in squares of the unit.
+            unit: the unit of their covariance.
+            floor: variance of the noise that all have beside, in that unit.
         """
-        self._size = start + len(points)
+        self._size = start + len(chosen)
         if self._size > len(self._lower):
             more = 2 * self._size - len(self._lower)
-            self._points = np.pad(self._points, (0, more))
+            self._chosen = np.pad(self._chosen, (0, more))
             self._lower = np.pad(self._lower, ((0, more), (0, more)))
             self._solved = np.pad(self._solved, ((0, more), (0, 0)))
-        self._points[start : self._size] = points
-        if len(points) == 1 or self._size * kernel.size <= FEW:
-            _add_rows(start, self._points, kernel, noise, self._lower, self._solved)
-        elif len(points):
-            self._add_block(start, kernel, noise)
+        self._chosen[start : self._size] = chosen
+        if len(chosen) == 1 or self._size * len(chosen) * len(self._points) <= FEW:
+            _add_rows(
+                *(start, self._chosen[: self._size], noise, unit, floor),
+                *(self._points, self._signal, self._constant, self._lower, self._solved),
+            )
+        elif len(chosen):
+            self._add_block(start, noise / unit**2 + floor)
 
-    def _add_block(self, start: int, kernel: Floats, noise: Floats) -> None:
+    def _add_block(self, start: int, noise: Floats) -> None:
         rows = slice(start, self._size)
-        columns = self._points[rows]
+        columns = self._chosen[rows]
+        kernel = _covariance(self._points, columns, self._signal, self._constant)
         beside = self._solved[:start, columns].T
         schur = kernel[:, columns] - beside @ beside.T
         np.einsum("nn->n", schur)[:] += noise
@@ -77,17 +92,15 @@ class Factor:
         self._solved[rows] = _solve_lower(corner, right)
         self._lower[rows, :start] = beside
 
-    def predict(
-        self, values: Floats, centre: Floats, scale: Floats, variance: float
-    ) -> tuple[Floats, Floats]:
+    def predict(self, values: Floats, centre: Floats, scale: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation at all points, each of shape (C, k).
 
         Args:
             values: what was observed, k values each, shape (n, k).
             centre: what they vary about, shape (k,).
             scale: the unit of their covariance, shape (k,).
-            variance: variance before any observation, in squares of that unit.
         """
+        variance = self._signal + self._constant
         lower, solved = self._lower[: self._size], self._solved[: self._size]
         return _moments(lower, solved, values, centre, scale, variance)
 
@@ -107,35 +120,69 @@ class Factor:
 
 @compiled
 def _add_rows(
-    start: int, points: Integers, kernel: Floats, noise: Floats, lower: Floats, solved: Floats
+    start: int,
+    chosen: Integers,
+    noise: Floats,
+    unit: float,
+    floor: float,
+    points: Floats,
+    signal: float,
+    constant: float,
+    lower: Floats,
+    solved: Floats,
 ) -> None:
-    """Write m rows of a factor, one after the other.
+    """Write the last rows of a factor, one after the other.
 
     Args:
         start: number of the first.
-        points: points of all rows.
-        kernel: see ``Factor.extend``.
-        noise: see there.
+        chosen: points of all rows, shape (n,).
+        noise: see ``Factor.extend``, as are the next two; of the rows that are written.
+        unit: see there.
+        floor: see there.
+        points: see `Factor`, as are the next two.
+        signal: see there.
+        constant: see there.
         lower: L, which is written to.
         solved: V, likewise.
     """
-    for new in range(len(kernel)):
-        row, point = start + new, points[start + new]
+    for row in range(start, len(chosen)):
+        point, beyond = chosen[row], solved[row]
+        _covary(points, point, signal, constant, beyond)
+        its_noise = noise[row - start] / unit**2 + floor
         explained = 0.0
         for other in range(row):
             explained += solved[other, point] * solved[other, point]
             lower[row, other] = solved[other, point]
         # Rounding must not take away the noise that is surely there.
-        pivot = sqrt(max(kernel[new, point] - explained + noise[new], noise[new]))
+        pivot = sqrt(max(beyond[point] - explained + its_noise, its_noise))
         lower[row, row] = pivot
-        beyond = solved[row]
-        beyond[:] = kernel[new]
         for other in range(row):
             beside, its = lower[row, other], solved[other]
             for column in range(len(beyond)):
                 beyond[column] -= beside * its[column]
         for column in range(len(beyond)):
             beyond[column] /= pivot
+
+
+@compiled
+def _covariance(points: Floats, chosen: Integers, signal: float, constant: float) -> Floats:
+    """Return the covariance of m of C points with all, shape (m, C)."""
+    covariance = np.empty((len(chosen), len(points)))
+    for row, point in enumerate(chosen):
+        _covary(points, point, signal, constant, covariance[row])
+    return covariance
+
+
+@compiled
+def _covary(points: Floats, point: int, signal: float, constant: float, row: Floats) -> None:
+    """Write the covariance of a point with all, shape (C,); see this module's formula."""
+    for column in range(len(points)):
+        squared = 0.0
+        for feature in range(points.shape[1]):
+            squared += (points[point, feature] - points[column, feature]) ** 2
+        distance = sqrt(5 * squared)
+        matern = (1 + distance + distance * distance / 3) * exp(-distance)
+        row[column] = constant + signal * matern
 
 
 @compiled

@@ -3,16 +3,15 @@
 A planner can only ever ask about the configurations (or plans) that there are, so all points are
 known from the start. That makes updates cheap; see ``planners.cholesky``.
 
-The covariance is a constant plus a Matern 5/2 kernel (Rasmussen and Williams 2006, eq. 4.17),
+The covariance is that of ``planners.cholesky``, where each block b of features has a length scale,
 
-    c + s^2 (1 + r + r^2 / 3) exp(-r),    r^2 = 5 * sum over blocks b of |x_b - x'_b|^2 / l_b^2
+    |x - x'|^2 = sum over blocks b of |x_b - x'_b|^2 / l_b^2
 
-The constant stands for an unknown mean. Hyper-parameters are fitted on a schedule only; see
+Its constant stands for an unknown mean. Hyper-parameters are fitted on a schedule only; see
 ``planners.hyperparameters``.
 """
 
 from collections.abc import Sequence
-from math import exp, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -126,10 +125,9 @@ class GaussianProcess:
         # Values, and the variances of their noise.
         self._taken: Floats = np.empty((8, 2, outputs))
         self._factors: list[Factor] = []
-        self._scaled: Floats | None = None
         self._predicted: tuple[Floats, Floats] | None = None
-        # What observations were not yet worked into the factors: from which row, to which.
-        self._pending: list[tuple[int, int]] = []
+        # Rows from there on are not yet as the factors should have them.
+        self._changed = 0
         self._stale_units = False
         self._start_anew()
 
@@ -233,8 +231,8 @@ class GaussianProcess:
             self._stale_units = False
             self.hyperparameters = self._fitted()
             self._start_anew()
-        elif changed < now:
-            self._pending.append((changed, now))
+        else:
+            self._changed = min(self._changed, changed)
 
     def predict(self) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the values at all points, each (C, outputs).
@@ -244,14 +242,14 @@ class GaussianProcess:
         if self._predicted is None:
             self._catch_up()
             values, centre, scale = self._values, self._standard.centre, self._standard.scale
-            means, sds = zip(
-                *(
-                    factor.predict(values[:, at], centre[at], scale[at], self._variance)
-                    for factor, at in self._columns()
-                ),
-                strict=True,
-            )
-            self._predicted = _beside(means), _beside(sds)
+            (mean, sd), *others = [
+                factor.predict(values[:, at], centre[at], scale[at])
+                for factor, at in self._columns()
+            ]
+            if others:
+                mean = np.hstack([mean, *(its for its, _ in others)])
+                sd = np.hstack([sd, *(its for _, its in others)])
+            self._predicted = mean, sd
         return self._predicted
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
@@ -266,14 +264,9 @@ class GaussianProcess:
         moments = [
             factor.leave_one_out(residual[:, columns]) for factor, columns in self._columns()
         ]
-        mean = _beside([mean for mean, _ in moments])
-        sd = _beside([np.broadcast_to(sd[:, None], m.shape) for m, sd in moments])
+        mean = np.hstack([mean for mean, _ in moments])
+        sd = np.hstack([np.broadcast_to(sd[:, None], mean.shape) for mean, sd in moments])
         return standard.centre + standard.scale * mean, standard.scale * sd
-
-    @property
-    def _variance(self) -> float:
-        """Variance before any observation, over the squared scale."""
-        return self.hyperparameters.signal_variance + self.hyperparameters.constant_variance
 
     def _columns(self) -> list[tuple[Factor, slice]]:
         """Pair each factor with the outputs that it serves."""
@@ -283,8 +276,8 @@ class GaussianProcess:
 
     def _start_anew(self) -> None:
         """Have all factorised anew, as hyper-parameters or units have changed."""
-        self._scaled = None
-        self._pending = [(0, len(self))]
+        self._factors = []
+        self._changed = 0
         self._predicted = None
 
     def _catch_up(self) -> None:
@@ -292,26 +285,26 @@ class GaussianProcess:
         if self._stale_units:
             self._standard.update(self._values)
             self._stale_units = False
-        if self._scaled is None:
-            self._scaled = self._grid.scaled(self.hyperparameters)
-            self._factors = [Factor(len(self._grid))]
-        for start, stop in self._pending:
-            self._extend(self._scaled, start, stop)
-        self._pending = []
+        if not self._factors:
+            its = self.hyperparameters
+            scaled = self._grid.scaled(its)
+            self._factors = [Factor(scaled, its.signal_variance, its.constant_variance)]
+        if self._changed < len(self):
+            self._extend(self._changed)
+            self._changed = len(self)
 
-    def _extend(self, scaled: Floats, start: int, stop: int) -> None:
-        """Replace the factors' rows from one observation on, up to another."""
-        its, new = self.hyperparameters, np.array(list(self._rows)[start:stop], dtype=np.int64)
-        kernel, noise = _added(
-            *(scaled, new, self._taken[start:stop], self._standard.scale),
-            *(its.signal_variance, its.constant_variance, its.noise_floor),
-        )
-        if len(self._factors) == 1 and len(noise) > 1 and (noise != noise[0]).any():
-            first = self._factors[0]
-            self._factors = [first, *(first.copy() for _ in noise[1:])]
-        # A factor that all outputs share has the noise of the first.
-        for factor, its_noise in zip(self._factors, noise, strict=False):
-            factor.extend(start, new, kernel, its_noise)
+    def _extend(self, start: int) -> None:
+        """Replace the factors' rows from one observation on."""
+        noise, scale = self._noise[start:], self._standard.scale
+        if len(self._factors) == 1 and len(scale) > 1:
+            relative = noise / scale**2
+            if (relative != relative[:, :1]).any():
+                first = self._factors[0]
+                self._factors = [first, *(first.copy() for _ in scale[1:])]
+        new = np.array(list(self._rows)[start:], dtype=np.int64)
+        floor = self.hyperparameters.signal_variance * self.hyperparameters.noise_floor
+        for at, factor in enumerate(self._factors):
+            factor.extend(start, new, noise[:, at], scale[at], floor)
 
     def _fitted(self) -> Hyperparameters:
         """Return the hyper-parameters of the largest posterior density."""
@@ -391,46 +384,3 @@ def _put(kept: Floats, before: int, now: int, rows: Integers, taken: Floats) -> 
                 first = min(first, row)
             kept[row, :, output] = taken[at, :, output]
     return first
-
-
-@compiled
-def _added(
-    scaled: Floats,
-    chosen: Integers,
-    taken: Floats,
-    scale: Floats,
-    signal: float,
-    constant: float,
-    floor: float,
-) -> tuple[Floats, Floats]:
-    """Return the covariance of m of C points with all, and their noise; see this module's formula.
-
-    Args:
-        scaled: the points over their length scales, shape (C, D).
-        chosen: which of them, shape (m,).
-        taken: values and noise of their observations, shape (m, 2, outputs).
-        scale: unit of the values, shape (outputs,).
-        signal: variance of the Matern part.
-        constant: variance of the unknown mean.
-        floor: variance of the noise that all have, over the signal's.
-
-    Returns:
-        The covariance, shape (m, C), and the variance of noise, shape (outputs, m), over the
-        squared scale.
-    """
-    covariance, noise = np.empty((len(chosen), len(scaled))), np.empty((len(scale), len(chosen)))
-    for row, point in enumerate(chosen):
-        for column in range(len(scaled)):
-            squared = 0.0
-            for feature in range(scaled.shape[1]):
-                squared += (scaled[point, feature] - scaled[column, feature]) ** 2
-            distance = sqrt(5 * squared)
-            matern = (1 + distance + distance * distance / 3) * exp(-distance)
-            covariance[row, column] = constant + signal * matern
-        for output in range(len(scale)):
-            noise[output, row] = taken[row, 1, output] / scale[output] ** 2 + signal * floor
-    return covariance, noise
-
-
-def _beside(columns: Sequence[Floats]) -> Floats:
-    return columns[0] if len(columns) == 1 else np.column_stack(columns)
