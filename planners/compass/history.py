@@ -148,12 +148,8 @@ class _Known:
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
         """Return those of other queries that are most like a content, of equals the latest."""
-        if not self.histories:
-            return []
-        distance = ((self.content - content) ** 2).sum(axis=1)
-        order = np.lexsort((-self.query, distance))
-        order = order[self.query[order] != query]
-        return [self.histories[at] for at in order[:most].tolist()]
+        chosen = _nearest(self.content, content, self.query, query, most)
+        return [self.histories[at] for at in chosen.tolist()]
 
 
 def _known(desk: Desk, dataset: str, least_measured: int) -> _Known:
@@ -184,6 +180,42 @@ def _known(desk: Desk, dataset: str, least_measured: int) -> _Known:
 def _rows(arrays: Sequence[Floats]) -> Floats:
     """Return arrays of one length as the rows of one."""
     return np.concatenate(arrays).reshape(len(arrays), -1) if arrays else np.zeros((0, 0))
+
+
+@compiled
+def _nearest(
+    contents: Floats, content: Floats, queries: Integers, query: int, most: int
+) -> Integers:
+    """Return which histories of other queries are most like a content; see `_Known.nearest`.
+
+    Args:
+        contents: see `_Known`, shape (H, F).
+        content: the content, shape (F,).
+        queries: query of each, shape (H,).
+        query: the query that looks for them.
+        most: how many to return.
+    """
+    distance, chosen, count = np.empty(len(queries)), np.empty(most, dtype=np.int64), 0
+    for row, its in enumerate(queries):
+        if its == query:
+            continue
+        distance[row] = 0.0
+        for feature in range(len(content)):
+            distance[row] += (contents[row, feature] - content[feature]) ** 2
+        at = count
+        while at > 0:
+            other = chosen[at - 1]
+            if distance[row] > distance[other]:
+                break
+            if distance[row] == distance[other] and its < queries[other]:
+                break
+            if at < most:
+                chosen[at] = other
+            at -= 1
+        if at < most:
+            chosen[at] = row
+            count = min(count + 1, most)
+    return chosen[:count]
 
 
 @compiled
