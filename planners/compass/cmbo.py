@@ -373,7 +373,7 @@ class Cmbo:
         Of the coefficient of variation, the relative variance of sample means, and both parts of
         ``normalised``.
         """
-        seen = int(self._seen.sum())
+        seen = np.count_nonzero(self._seen)
         if not seen:
             return 0.0, 0.0, 1.0, 1.0
         cv, error, moving, still = (self._sizes.sum(axis=0) / seen).tolist()

@@ -138,7 +138,7 @@ class ConfigurationBeliefs:
             self.histories,
             np.array(list(self.shown), dtype=np.int64),
             np.array([seen.accuracy for seen in self.shown.values()]),
-            np.array([float(seen.operator_time_s.sum()) for seen in self.shown.values()]),
+            np.array([sum(seen.operator_time_s.tolist()) for seen in self.shown.values()]),
         )
 
     def _matured(self) -> bool:
