@@ -48,7 +48,7 @@ def _prepare() -> None:
         DIRECTORY.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # The compiler finds a place of its own.
-    print("compiling the simulator, once, which takes about a minute", file=sys.stderr)
+    print("compiling the simulator, once, which takes two or three minutes", file=sys.stderr)
 
 
 _prepare()
