@@ -314,7 +314,7 @@ def test_run_refuses_in_one_sentence():
         ("seed=1", "must be a list"),
         (3, "must be a list"),
         ([3], "3 must be a text KEY=VALUE"),
-        (["hydra.run.dir=x"], "for the command line"),
+        (["hydra.run.dir=x"], "for compass-sim; to write results, give directory"),
     ):
         with pytest.raises(InputError, match=part) as raised:
             run(overrides)
