@@ -10,7 +10,20 @@ from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.machines import Demand, Machines
-from sim.plan_view import AT_ONCE, CAPACITY, CROWDED, LATENCY, SERVERS, STATION, PlanView
+from sim.plan_view import (
+    ACCESS_S,
+    ALL,
+    AT_ONCE,
+    BACKHAUL_S,
+    BACKHAUL_UP_S,
+    CAPACITY,
+    CROWDED,
+    FIXED_S,
+    LATENCY,
+    SERVERS,
+    STATION,
+    PlanView,
+)
 from sim.prediction import NORMAL, StationLoad
 
 Floats = NDArray[np.float64]
@@ -194,7 +207,7 @@ def _sojourns(
             busy[at], congestion[at] = used, _congestion(used, servers * at_once)
             overloaded = overloaded or not used < 1
         # Both links are one more queue each, of one server.
-        access_s, up_s = met[plan, 0, 0], met[plan, 0, 2]
+        access_s, up_s = met[plan, ALL, ACCESS_S], met[plan, ALL, BACKHAUL_UP_S]
         shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
         sent, uplink, trunk = rate * access_s, operators, operators + 1
         service_s[uplink], service_s[trunk] = access_s, shared / (backhaul[0] + rate)
@@ -205,7 +218,7 @@ def _sojourns(
             continue
         cv, moving, still = time_cv[row], normalised[row, 0], normalised[row, 1]
         for number, on_way in enumerate(ways):
-            links = met[plan, number + 1]
+            links = met[plan, ALL + 1 + number]
             mean_s, tail_s = _follow(
                 on_way, links, service_s, busy, congestion, served_s, cv, moving, still, quantile
             )
@@ -243,9 +256,9 @@ def _follow(
         still: what it does to the mean of all else.
         quantile: the quantile of the standard normal distribution.
     """
-    access_s, backhaul_s, up_s, fixed_s = links[0], links[1], links[2], links[3]
+    access_s, up_s = links[ACCESS_S], links[BACKHAUL_UP_S]
     scale_s = still * (1 + cv * cv) / 2
-    moving_s = access_s + backhaul_s
+    moving_s = access_s + links[BACKHAUL_S]
     waits_s, waits_variance = 0.0, 0.0
     for number in range(len(operators) + 2):
         if number < len(operators):
@@ -268,5 +281,5 @@ def _follow(
     variance = waits_variance + (cv * moving_s) * (cv * moving_s)
     log_variance = np.log1p(variance / (mean_s * mean_s))
     tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
-    later_s = still * fixed_s
+    later_s = still * links[FIXED_S]
     return later_s + mean_s, later_s + tail_s

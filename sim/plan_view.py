@@ -23,6 +23,10 @@ S_PER_HOUR = 3600
 VIEWS_KEPT = 256
 STATION, KEY, SERVERS, AT_ONCE, LATENCY, CAPACITY, CROWDED = range(7)
 """Columns of ``Records.served``: ``station``, ``operator_key`` and so on."""
+ALL = 0
+"""Row of ``Records.met`` for all edges; those of the ways follow."""
+ACCESS_S, BACKHAUL_S, BACKHAUL_UP_S, FIXED_S = range(4)
+"""Columns of ``Records.met``."""
 
 
 @dataclass(frozen=True, slots=True)

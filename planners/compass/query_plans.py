@@ -12,7 +12,7 @@ from planners.kept import KEPT
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Desk, PlanView
-from sim.plan_view import CAPACITY, KEY, STATION
+from sim.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -362,7 +362,7 @@ def _held(
                     continue
                 room = room_in(left, kind, int(served[place, operator, KEY]))
                 demand[count, pool[kind]] += share_taken(part, room, waste) * units[kind]
-            demand[count, -1] += rate * met[place, 0, 2]
+            demand[count, -1] += rate * met[place, ALL, BACKHAUL_UP_S]
             number[count], of[count] = plan, at
             count += 1
     return number[:count], of[:count], on_device[:count], filled[:count], demand[:count]
