@@ -31,6 +31,7 @@ Range = tuple[float, float]
 
 ANY: Range = (-math.inf, math.inf)
 SHARE: Range = (0.0, 1.0)
+
 # What a person looks at first; ``Comparison`` holds every metric of the summaries.
 HEADLINES = (
     "service_goodput_mean",
@@ -42,7 +43,7 @@ HEADLINES = (
 RANGES: Mapping[str, Range] = dict.fromkeys(HEADLINES, (0.0, math.inf)) | {
     "slo_met_fraction": SHARE
 }
-"""Range of metrics of a summary: of shares, and of times, costs and counts."""
+"""Range of these metrics: from 0 on, and of a share up to 1."""
 
 MEANS_SCHEMA = {
     "metric": pl.String,
