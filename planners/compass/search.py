@@ -26,6 +26,9 @@ LEAST_KNOWN = 8
 """Profiled configurations from which on surrogates are believed that no other would do: histories
 may have been of no help, and their own model of no data."""
 
+ROUNDING = 1e-9
+"""Part of a plan's loss by which sums in another order may differ."""
+
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 
 
@@ -110,6 +113,8 @@ class CmboSearch(Search):
         initial: configurations profiled before surrogates are believed where there are no
             histories: the richest first, then at random.
         patience: steps without a better plan after which an improving search ends.
+        least_gain: part of its loss by which a plan has to be better to count as such. Where many
+            queries wait for room, at 0 their searches go on for plans that are hardly better.
         least_promise: probability of keeping the SLO from which on a plan is worth profiling, once
             `LEAST_KNOWN` configurations are known; a search ends where none is left. Lower goes on
             longer for SLOs that hardly any plan meets; below some percent it mostly profiles all
@@ -133,6 +138,7 @@ class CmboSearch(Search):
     encoding: Literal["one_hot", "ordinal", "mixed"] = "mixed"
     initial: int = 2
     patience: int = 3
+    least_gain: float = 0.0
     least_promise: float = 0.01
     most_offers: int = 8
     confirm_items: int = 192
@@ -146,8 +152,9 @@ class CmboSearch(Search):
             raise ValueError(f"confirm_items={self.confirm_items}: must be 0 or more")
         if not 0 < self.confirm_alpha < 1:
             raise ValueError(f"confirm_alpha={self.confirm_alpha}: must be above 0, and below 1")
-        if not 0 <= self.least_promise < 1:
-            raise ValueError(f"least_promise={self.least_promise}: must be 0 or more, and below 1")
+        for name in ("least_promise", "least_gain"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more, and below 1")
         for name in ("initial", "patience", "most_offers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
@@ -165,6 +172,7 @@ class CmboSearch(Search):
         # Without seconds nothing is profiled, so that there is nothing to hold it against.
         best = beliefs.cheapest() if seconds > 0 else None
         entered = seconds > 0 and (best is None or improve)
+        least_gain = max(self.least_gain, ROUNDING)
         while (best is None or improve) and desk.remaining(query) > until_s:
             step = _untried(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
             if step is None:
@@ -176,7 +184,7 @@ class CmboSearch(Search):
                 break  # What is left of the budget does not pay for it.
             beliefs.learn(step.index, shown)
             cheapest = beliefs.cheapest()
-            gains = cheapest is not None and (best is None or cheapest < best * (1 - 1e-9))
+            gains = cheapest is not None and (best is None or cheapest < best * (1 - least_gain))
             stale = 0 if gains else stale + 1
             best = cheapest
             if best is not None and stale >= self.patience:

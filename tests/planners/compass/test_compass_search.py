@@ -119,6 +119,16 @@ class TestWhenItEnds:
         best = made.order.index(made.offers[0].configuration)
         assert len(made.order) - 1 - best == patience
 
+    def test_small_gains_do_not_keep_it_going(self):
+        """It is the same search until steps that gain little count as in vain."""
+        on, ended = (
+            Searched(cold(patience=2, least_gain=least), improve=True, slo=EASY)
+            for least in (0.0, 0.999)
+        )
+        assert len(ended.order) == 1 + 2 < len(on.order)
+        assert ended.order == on.order[: len(ended.order)]
+        assert ended.found.exhausted
+
     def test_it_ends_where_nothing_promises_to_keep_the_slo(self):
         """But not before it knows enough to tell."""
         in_vain = {"latency_s": 0.02, "accuracy": 0.99}
@@ -345,6 +355,11 @@ class TestEncodings:
     def test_another_is_refused(self):
         with pytest.raises(ValueError, match="encoding='binary': choose one_hot, ordinal, mixed"):
             CmboSearch(encoding="binary")
+
+    @pytest.mark.parametrize("name", ["least_promise", "least_gain"])
+    def test_parts_must_be_below_one(self, name):
+        with pytest.raises(ValueError, match=f"{name}=1.0: must be 0 or more, and below 1"):
+            CmboSearch(**{name: 1.0})
 
     @pytest.mark.parametrize("name", ["initial", "patience", "most_offers"])
     def test_numbers_must_be_one_or_more(self, name):
