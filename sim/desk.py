@@ -256,7 +256,7 @@ class Desk:
     def machines_up(self, node: str) -> int:
         """Return how many of a node's machines work."""
         self._called()
-        return sum([machine.up for machine in self._office.machines.pools[node]])
+        return self._office.machines.up[node]
 
     def free_instances(self, node: str, profile: str) -> int:
         """Return how many more GPU instances of a profile a node could create."""

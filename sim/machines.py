@@ -80,6 +80,7 @@ class Machines:
 
     Attributes:
         pools: the machines of each node.
+        up: how many of them work, by node.
         stations: the stations that members who agree on a key may share.
         holders: who holds each slot.
         backhaul: who sends over the backhaul from the edge site to the cloud.
@@ -92,6 +93,7 @@ class Machines:
             name: [Machine(name, node, number) for number in range(node.count)]
             for name, node in cluster.nodes.items()
         }
+        self.up = {name: len(pool) for name, pool in self.pools.items()}
         self.stations: dict[StationKey, list[Station]] = {}
         self.holders: dict[Slot, Station] = {}
         self.backhaul = Members()
@@ -304,16 +306,20 @@ class Machines:
         self._note_change(dead)
         for station in dead:
             self._destroy(station, now_ns)
-        machine.up = False
+        self._set_up(machine, False)
         machine.lose_instances()
         self.changed.add(machine)
         return dead
 
     def recover(self, machine: Machine) -> None:
         """Bring a machine back that was taken down."""
-        machine.up = True
+        self._set_up(machine, True)
         self._in_vain[machine.node_name].clear()
         self.changed.add(machine)
+
+    def _set_up(self, machine: Machine, up: bool) -> None:
+        self.up[machine.node_name] += up - machine.up
+        machine.up = up
 
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
         """End all clients of one instance, whose neighbours live on; return their stations."""

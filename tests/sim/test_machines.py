@@ -158,6 +158,8 @@ class CapacityMachine(RuleBasedStateMachine):
     @invariant()
     def capacity(self):
         check_capacity(self.machines)
+        for node, pool in self.machines.pools.items():
+            assert self.machines.up[node] == sum(machine.up for machine in pool)
 
     @invariant()
     def money(self):
