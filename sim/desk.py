@@ -147,6 +147,11 @@ class Desk:
         self._called()
         return tuple(self._office.board.departed)
 
+    def last_departed(self) -> Iterator[Query]:
+        """Yield the queries of `departed`, those that left last first."""
+        self._called()
+        return reversed(self._office.board.departed)
+
     @property
     def plans(self) -> Mapping[int, Plan]:
         """The plan that serves each query, or is on its way to, by id, of those that have one."""
@@ -657,6 +662,15 @@ class Desk:
         """Return the latest record of each key that everybody sees, or None, in the same order."""
         self._called()
         return self._office.memory.read_each(keys, self._now_ns)
+
+    def settled(self, keys: Sequence[Hashable]) -> list[bool]:
+        """Tell of each key whether everybody sees all that was remembered of it by now.
+
+        Searches under way have written what others see later. Once a query has departed, and what
+        its last search wrote is seen, its records stay as they are.
+        """
+        self._called()
+        return self._office.memory.settled(keys, self._now_ns)
 
     # Behind the desk
 

@@ -43,7 +43,20 @@ class Memory:
 
     def read_each(self, keys: Sequence[Hashable], now_ns: int) -> list[Any | None]:
         """Return what `read` does of each key, for who wrote none of them; hundreds at once."""
-        return [self.read(key, now_ns, None) for key in keys]
+        found: list[Any | None] = []
+        for key in keys:
+            for at_ns, _, value in reversed(self._records.get(key, ())):
+                if at_ns <= now_ns:
+                    found.append(value)
+                    break
+            else:
+                found.append(None)
+        return found
+
+    def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
+        """Tell of each key whether all that was written of it is visible to everybody."""
+        every = [self._records.get(key) for key in keys]
+        return [records is None or records[-1][0] <= now_ns for records in every]
 
     def checkpoint(self, now_ns: int) -> None:
         """Take what is visible to everybody now as what ``fall_back`` returns to."""

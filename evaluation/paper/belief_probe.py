@@ -10,8 +10,9 @@ import polars as pl
 from lab.api import Result
 from planners.compass.ahead import History
 from planners.compass.compass import Compass
-from planners.compass.history import KEPT, Prior
+from planners.compass.history import Prior
 from planners.compass.known import Found, Shown
+from planners.compass.known_histories import KEPT
 from planners.compass.search import CmboSearch
 from scenarios.queries import Query
 from scenarios.random_streams import stream

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from planners.acquisition import probability_above
 from planners.compass.ahead import History
 from planners.compass.cmbo import Cmbo
-from planners.compass.history import KEPT as HISTORY
 from planners.compass.history import Prior, WarmStart
 from planners.compass.known import Found, Shown
+from planners.compass.known_histories import KEPT as HISTORY
 from planners.kept import KEPT
 from scenarios.application import Pipeline
 from scenarios.queries import Query

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.ahead import History, profiled_ahead
+from planners.compass.known_histories import known_histories
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
@@ -31,10 +32,6 @@ from sim import Desk
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Singles = NDArray[np.float32]
-
-KEPT = "compass history"
-LOOKED_AT = 200
-"""Of living and of departed queries each, the latest that may serve as histories."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class WarmStart:
         if self.histories == 0:
             desk.think(query, "history", len(start))
             return start
-        known = _known(desk, query.dataset, self.least_measured)
+        known = known_histories(desk, query.dataset, self.least_measured)
         chosen = known.nearest(query.id, content, self.histories)
         desk.think(query, "history", len(chosen) + len(start))
         return [*start, *chosen]
@@ -130,92 +127,6 @@ class WarmStart:
             self.temperature,
         )
         return Prior(mean, log_time)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """The histories of a data set that a call may start from, H of them.
-
-    Args:
-        query: the query of each, shape (H,).
-        content: their contents, shape (H, F).
-        histories: the histories.
-    """
-
-    query: Integers
-    content: Floats
-    histories: Sequence[History]
-
-    def nearest(self, query: int, content: Floats, most: int) -> list[History]:
-        """Return those of other queries that are most like a content, of equals the latest."""
-        chosen = _nearest(self.content, content, self.query, query, most)
-        return [self.histories[at] for at in chosen.tolist()]
-
-
-def _known(desk: Desk, dataset: str, least_measured: int) -> _Known:
-    """Return the histories of a data set; they are looked up once in a call."""
-    key = KEPT, dataset, least_measured
-    known: _Known | None = desk.scratch.get(key)
-    if known is None:
-        others = [
-            other.id
-            for other in (*desk.running[-LOOKED_AT:], *desk.departed[-LOOKED_AT:])
-            if other.dataset == dataset
-        ]
-        kept: list[History | None] = desk.recall_each([(KEPT, other) for other in others])
-        found = [
-            (other, history)
-            for other, history in zip(others, kept, strict=True)
-            if history is not None and history.measured >= least_measured
-        ]
-        histories = [history for _, history in found]
-        known = desk.scratch[key] = _Known(
-            np.array([other for other, _ in found], dtype=np.int64),
-            _rows([history.content for history in histories]),
-            histories,
-        )
-    return known
-
-
-def _rows(arrays: Sequence[Floats]) -> Floats:
-    """Return arrays of one length as the rows of one."""
-    return np.concatenate(arrays).reshape(len(arrays), -1) if arrays else np.zeros((0, 0))
-
-
-@compiled
-def _nearest(
-    contents: Floats, content: Floats, queries: Integers, query: int, most: int
-) -> Integers:
-    """Return which histories of other queries are most like a content; see `_Known.nearest`.
-
-    Args:
-        contents: see `_Known`, shape (H, F).
-        content: the content, shape (F,).
-        queries: query of each, shape (H,).
-        query: the query that looks for them.
-        most: how many to return.
-    """
-    distance, chosen, count = np.empty(len(queries)), np.empty(most, dtype=np.int64), 0
-    for row, its in enumerate(queries):
-        if its == query:
-            continue
-        distance[row] = 0.0
-        for feature in range(len(content)):
-            distance[row] += (contents[row, feature] - content[feature]) ** 2
-        at = count
-        while at > 0:
-            other = chosen[at - 1]
-            if distance[row] > distance[other]:
-                break
-            if distance[row] == distance[other] and its < queries[other]:
-                break
-            if at < most:
-                chosen[at] = other
-            at -= 1
-        if at < most:
-            chosen[at] = row
-            count = min(count + 1, most)
-    return chosen[:count]
 
 
 @compiled

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from planners.compass.beliefs import Beliefs, PlanningModel
-from planners.compass.history import KEPT, WarmStart
+from planners.compass.history import WarmStart
 from planners.compass.known import Found, Offer, Shown
+from planners.compass.known_histories import KEPT
 from planners.compass.pools import Market
 from planners.compass.profiler import Belief, Profiler, StratifiedProfiler
 from planners.encodings import mixed, one_hot, ordinal

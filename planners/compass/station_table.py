@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.history import KEPT
 from planners.compass.known import Candidates, Found, Offer
+from planners.compass.known_histories import KEPT
 from planners.compass.pools import Fleet, Market
 from planners.compass.runtime import serving
 from planners.compass.search import FOUND, Search

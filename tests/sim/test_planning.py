@@ -351,11 +351,12 @@ def test_nonsense_is_refused_in_one_sentence(act, reason):
 
 
 def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
-    seen, each = [], []
+    seen, each, settled = [], [], []
 
     def act(desk):
         seen.append((desk.now_s, desk.recall("lesson")))
         each.append(desk.recall_each(["another", "lesson", "lesson"]))
+        settled.append(desk.settled(["another", "lesson"]))
         for query in desk.waiting:
             desk.think(query, count=2_000_000)
             desk.remember("lesson", query.id, query)
@@ -364,6 +365,7 @@ def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
     run(scenario(20, workload=workload(1.0, 2.0, 3.5, 6.0)), Does(act))
     assert seen == [(1.0, None), (2.0, None), (3.5, 0), (6.0, 2)]
     assert each == [[None, lesson, lesson] for _, lesson in seen], "many at once show the same"
+    assert settled == [[True, True], [True, False], [True, False], [True, True]]
 
 
 # The oracle boundary

@@ -10,7 +10,8 @@ from worlds import declared, run, scenario
 
 from planners.compass.ahead import History
 from planners.compass.compass import Compass
-from planners.compass.history import KEPT, WarmStart, misranked
+from planners.compass.history import WarmStart, misranked
+from planners.compass.known_histories import KEPT
 from planners.compass.profiler import FixedProfiler
 from planners.compass.search import FOUND, CmboSearch
 from planners.encodings import one_hot
@@ -46,6 +47,19 @@ class Board:
         self.departed = tuple(each for number, each in queries.items() if number not in running)
         self.kept = kept
         self.thought = []
+        self.memory = {}
+
+    def last_departed(self):
+        return reversed(self.departed)
+
+    def remember(self, key, value):
+        self.memory[key] = value
+
+    def recall(self, key):
+        return self.memory.get(key)
+
+    def settled(self, keys):
+        return [True] * len(keys)
 
     def recall_each(self, keys):
         assert {name for name, _ in keys} <= {KEPT}

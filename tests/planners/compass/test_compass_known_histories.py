@@ -1,0 +1,76 @@
+"""Histories that searches start from: the same as if every query's record were looked up anew."""
+
+from dataclasses import replace
+
+from compass_desks import ONE_CLOUD, arriving
+from worlds import run, scenario
+
+from planners.compass import known_histories as module
+from planners.compass.compass import Compass
+from planners.compass.known_histories import KEPT, known_histories
+from scenarios.cluster import Profiling
+from scenarios.drift import Drift, DriftEvent
+
+LOOKED_AT, LEAST_MEASURED = 20, 2
+
+
+class Watched(Compass):
+    """Compass; every call compares the histories that are known with each query's record."""
+
+    seen = 0
+    late = 0
+    wrong = ()
+
+    def plan(self, desk):
+        super().plan(desk)
+        desk.scratch.clear()
+        departed = desk.departed[-LOOKED_AT:]
+        Watched.late += not all(desk.settled([(KEPT, query.id) for query in departed]))
+        for dataset in desk.datasets:
+            known = known_histories(desk, dataset, LEAST_MEASURED)
+            kept = {
+                query.id: history
+                for query in (*desk.running[-LOOKED_AT:], *departed)
+                if query.dataset == dataset
+                and (history := desk.recall((KEPT, query.id))) is not None
+                and history.measured >= LEAST_MEASURED
+            }
+            if (
+                known.query.tolist() != list(kept)
+                or [id(history) for history in known.histories] != [*map(id, kept.values())]
+                or known.content.tolist() != [each.content.tolist() for each in kept.values()]
+            ):
+                Watched.wrong = (*Watched.wrong, desk.now_s)
+            Watched.seen += len(kept)
+
+
+def test_they_are_what_each_querys_record_says(monkeypatch):
+    """Also where a search outlives its query, and where a crash loses the last records."""
+    monkeypatch.setattr(module, "LOOKED_AT", LOOKED_AT)
+    Watched.seen, Watched.late, Watched.wrong = 0, 0, ()
+    workload = replace(
+        arriving(*(0.5 * number for number in range(150))),
+        lifetime_mean_s=4.0,
+        lifetime_min_s=0.5,
+        datasets={"LibriSpeech": 0.6, "VOiCES": 0.4},
+    )
+    crashes = tuple(
+        DriftEvent("planner_crash", at_s, duration_s=duration_s)
+        for at_s, duration_s in ((33.2, 2.0), (52.9, 15.0))
+    )
+    world = run(
+        scenario(
+            80.0,
+            workload=workload,
+            nodes=ONE_CLOUD,
+            drift=Drift(crashes),
+            profiling=Profiling(checkpoint_every_s=5.0),
+        ),
+        Watched(),
+    )
+    assert world.planner_errors == []
+    assert world.planner_crashes == 2
+    assert len(world.office.board.departed) > 3 * LOOKED_AT
+    assert Watched.seen > 1000, "queries left histories"
+    assert Watched.late > 0, "some were searched for when they left"
+    assert not Watched.wrong
