@@ -142,6 +142,18 @@ class Desk:
         return self._office.board.running
 
     @property
+    def waiting_by_id(self) -> Mapping[int, Query]:
+        """The same as `waiting`, by id, in that order."""
+        self._called()
+        return MappingProxyType(self._office.board.waiting_by_id)
+
+    @property
+    def running_by_id(self) -> Mapping[int, Query]:
+        """The same as `running`, by id, in that order."""
+        self._called()
+        return MappingProxyType(self._office.board.running_by_id)
+
+    @property
     def departed(self) -> tuple[Query, ...]:
         """The last 1,000 queries that have left."""
         self._called()

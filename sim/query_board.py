@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,14 +161,26 @@ class QueryBoard:
         """Queries with a deployment in force or on its way, and no search under way."""
         return self._running.queries
 
+    @property
+    def waiting_by_id(self) -> Mapping[int, Query]:
+        """The same as `waiting`, by id."""
+        return self._waiting.by_id
+
+    @property
+    def running_by_id(self) -> Mapping[int, Query]:
+        """The same as `running`, by id."""
+        return self._running.by_id
+
 
 class _Line:
     """Queries in order of arrival."""
 
     def __init__(self) -> None:
         self._numbers: list[int] = []
+        self._ids: list[int] = []
         self._queries: list[Query] = []
         self._shown: tuple[Query, ...] | None = ()
+        self._by_id: dict[int, Query] | None = {}
 
     @property
     def queries(self) -> tuple[Query, ...]:
@@ -177,15 +189,23 @@ class _Line:
             self._shown = tuple(self._queries)
         return self._shown
 
+    @property
+    def by_id(self) -> Mapping[int, Query]:
+        """The queries by id."""
+        if self._by_id is None:
+            self._by_id = dict(zip(self._ids, self._queries, strict=True))
+        return self._by_id
+
     def add(self, number: int, query: Query) -> None:
         """Add a query, the so many-th that arrived."""
         at = bisect_left(self._numbers, number)
         self._numbers.insert(at, number)
+        self._ids.insert(at, query.id)
         self._queries.insert(at, query)
-        self._shown = None
+        self._shown = self._by_id = None
 
     def remove(self, number: int) -> None:
         """Take off the so many-th query that arrived."""
         at = bisect_left(self._numbers, number)
-        del self._numbers[at], self._queries[at]
-        self._shown = None
+        del self._numbers[at], self._ids[at], self._queries[at]
+        self._shown = self._by_id = None

@@ -136,7 +136,7 @@ class Compass(Planner):
 
     def _market(self, desk: Desk) -> Market:
         pools = Pools.of(desk)
-        example = (*desk.waiting, *desk.running)[0]
+        example = (desk.waiting or desk.running)[0]
         view = desk.view(example, self.search.model.choices)
         standing = standing_of(fleet_of(desk), takes_of(desk, pools, view), pools)
         prices = self.scheduler.prices(pools, standing)
@@ -165,8 +165,12 @@ class Compass(Planner):
             Whether any were asked that were not refused before: lanes are needed for them.
         """
         bids, new = [], False
-        passed_over = {*busy, *asking.refused}.difference(further)
-        for query in [query for query in desk.waiting if query.id not in passed_over]:
+        to_look_at = [
+            query
+            for number, query in desk.waiting_by_id.items()
+            if number in further or not (number in asking.refused or number in busy)
+        ]
+        for query in to_look_at:
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(desk, market, query, query.id in further)
@@ -204,16 +208,18 @@ class Compass(Planner):
 
     def _to_search_further(self, desk: Desk, asking: Retries) -> set[int]:
         """Return refused queries with seconds left, the first that came, one for each lane."""
+        refused = [number for number in desk.waiting_by_id if number in asking.refused]
+        # To recall what a query knows itself would begin a search for each.
+        every: list[Found | None] = desk.recall_each([(FOUND, number) for number in refused])
         left = (
-            query.id
-            for query in desk.waiting
-            if query.id in asking.refused and self._has_seconds_left(desk, query)
+            number
+            for number, found in zip(refused, every, strict=True)
+            if self._has_seconds_left(found or Found())
         )
         return set(islice(left, desk.cluster.profiling.lanes))
 
-    def _has_seconds_left(self, desk: Desk, query: Query) -> bool:
-        """Tell whether a query may be searched for further; that begins no search for it."""
-        found: Found = desk.recall((FOUND, query.id)) or Found()
+    def _has_seconds_left(self, found: Found) -> bool:
+        """Tell whether a query may be searched for further, by what is known of it."""
         return not found.exhausted and found.spent_s < self.budget_s
 
     # Queries that run
@@ -305,14 +311,14 @@ class Compass(Planner):
         missing = to_order(desk, last, self.search.model.choices)
         fitting = fit(desk, [(query, plan) for query, _, plan in missing])
         to_go = {query for query, offer in last.offers.items() if offer is None}
-        leaving = to_go.intersection(query.id for query in desk.running)
+        leaving = to_go.intersection(desk.running_by_id)
         unplaced = set()
         for (query, offer, plan), fits in zip(missing, fitting, strict=True):
             if fits:
                 self._deploy(desk, market, Award(Bid(query, [offer], [plan]), 0))
             else:
                 unplaced.add(query.id)
-        if unplaced & ({query.id for query in desk.waiting} | last.wanting):
+        if unplaced & {*desk.waiting_by_id, *last.wanting}:
             for query in desk.running:
                 if query.id in unplaced | leaving:
                     release(desk, query)

@@ -1,11 +1,10 @@
 """What the plans in force use, carried on from one call of the planner to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planners.compass.pools import Fleet
 from planners.compass.runtime import serving
-from scenarios.queries import Query
 from sim import Desk, Plan
 
 KEY = "compass fleet"
@@ -16,12 +15,12 @@ class _Seen:
     """What a call saw.
 
     Args:
-        queries: queries that have a plan, those that run first.
+        queries: ids of queries that have a plan, those that run first.
         plans: the plan of each of which a record was found.
         fleet: what those use.
     """
 
-    queries: tuple[Query, ...]
+    queries: Sequence[int]
     plans: Mapping[int, Plan]
     fleet: Fleet
 
@@ -31,14 +30,15 @@ def fleet_of(desk: Desk) -> Fleet:
 
     Only queries whose plan has changed since the last call, or was on no record, are looked up.
     """
-    before: _Seen = desk.recall(KEY) or _Seen((), {}, Fleet.of({}))
-    plans = desk.plans
-    queries = (*desk.running, *(query for query in desk.searching if query.id in plans))
+    before: _Seen = desk.recall(KEY) or _Seen([], {}, Fleet.of({}))
+    plans, running = desk.plans, desk.running_by_id
+    searching = {query.id: query for query in desk.searching if query.id in plans}
+    queries = [*running, *searching]
     if queries == before.queries and plans == before.plans:
         return before.fleet
-    now = {query.id: plans[query.id] for query in queries}
-    moved = [query for query in queries if before.plans.get(query.id) is not now[query.id]]
-    found = {query.id: serving(desk, query) for query in moved}
+    now = {query: plans[query] for query in queries}
+    moved = [query for query, plan in now.items() if before.plans.get(query) is not plan]
+    found = {query: serving(desk, running.get(query) or searching[query]) for query in moved}
     uses = {query: record.uses for query, record in found.items() if record is not None}
     if len(uses) < len(found):
         now = {query: plan for query, plan in now.items() if query in uses or query not in found}

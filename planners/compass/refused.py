@@ -50,9 +50,8 @@ class Refused:
         asked: the queries, by id, shape (W,).
         judged_s: when its plans were judged, shape (W,).
         plans: the plans of each query.
-        query: row of the query of each plan, shape (M,).
-        station: see ``Uses``, shape (M, N).
-        operator_key: see ``Uses``, shape (M, N).
+        many: how many plans each query has, shape (W,).
+        station: kinds and operator keys of each plan's stations, see ``Uses``, shape (M, 2, N).
         filled: see ``Uses``, shape (M, N).
         backhaul: see ``Uses``, shape (M,).
         most: the most that the plan may cost, shape (M,).
@@ -61,9 +60,8 @@ class Refused:
     asked: Integers
     judged_s: Floats
     plans: Sequence[Sequence[Plan]]
-    query: Integers
+    many: Integers
     station: Integers
-    operator_key: Integers
     filled: Floats
     backhaul: Floats
     most: Floats
@@ -72,15 +70,16 @@ class Refused:
     def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":
         """Return bids that are refused now; see `remember_refused`."""
         offers = [offer for bid in bids for offer in bid.offers]
+        uses = [offer.uses for offer in offers]
+        station = [each for one in uses for each in (one.station, one.operator_key)]
         return cls(
             np.array([bid.query.id for bid in bids]),
             np.full(len(bids), now_s),
             [bid.plans for bid in bids],
-            np.repeat(np.arange(len(bids)), [len(bid.offers) for bid in bids]),
-            np.array([offer.uses.station for offer in offers]),
-            np.array([offer.uses.operator_key for offer in offers]),
-            np.array([offer.uses.filled for offer in offers]),
-            np.array([offer.uses.backhaul for offer in offers]),
+            np.array([len(bid.offers) for bid in bids]),
+            np.concatenate(station).reshape(len(uses), 2, -1),
+            np.concatenate([one.filled for one in uses]).reshape(len(uses), -1),
+            np.array([one.backhaul for one in uses]),
             np.array([most(offer) for offer in offers]),
         )
 
@@ -93,13 +92,13 @@ class Refused:
         """Return the part of some queries, marked in an array of shape (W,)."""
         if kept.all():
             return self
-        plans = kept[self.query]
+        rows, plans = np.flatnonzero(kept), np.flatnonzero(kept.repeat(self.many))
         return Refused(
-            self.asked[kept],
-            self.judged_s[kept],
-            [self.plans[row] for row in np.flatnonzero(kept).tolist()],
-            (np.cumsum(kept) - 1)[self.query[plans]],
-            *(getattr(self, name)[plans] for name in OF_PLANS),
+            self.asked[rows],
+            self.judged_s[rows],
+            [self.plans[row] for row in rows.tolist()],
+            self.many[rows],
+            *(getattr(self, name).take(plans, axis=0) for name in OF_PLANS),
         )
 
     @classmethod
@@ -107,12 +106,11 @@ class Refused:
         """Return parts one after the other; a query may be in several."""
         if len(parts) == 1:
             return parts[0]
-        before = np.cumsum([0, *(len(part.asked) for part in parts[:-1])]).tolist()
         return cls(
             np.concatenate([part.asked for part in parts]),
             np.concatenate([part.judged_s for part in parts]),
             [plans for part in parts for plans in part.plans],
-            np.concatenate([rows + part.query for rows, part in zip(before, parts, strict=True)]),
+            np.concatenate([part.many for part in parts]),
             *(np.concatenate([getattr(part, name) for part in parts]) for name in OF_PLANS),
         )
 
@@ -138,7 +136,6 @@ class Refused:
         standing, pools = market.standing, market.pools
         needs, price = _needs(
             self.station,
-            self.operator_key,
             self.filled,
             self.backhaul,
             self.most,
@@ -150,23 +147,23 @@ class Refused:
             waste,
         )
         found = np.zeros(len(rows), dtype=bool)
-        plans = np.flatnonzero((needs != HOPELESS) & rows[self.query])
+        query = np.arange(len(rows)).repeat(self.many)
+        plans = np.flatnonzero((needs != HOPELESS) & rows[query])
         plans = plans[np.lexsort((price[plans], -self.most[plans]))]
         left = MOST_HOPEFUL if np.isfinite(self.most).any() else len(found)
         while left and len(plans):
-            row, need = int(self.query[plans[0]]), needs[plans[0]]
-            number = int(plans[0] - np.searchsorted(self.query, row))
+            row, need = int(query[plans[0]]), needs[plans[0]]
+            number = int(plans[0] - np.searchsorted(query, row))
             if fit(desk, [(waiting[int(self.asked[row])], self.plans[row][number])])[0]:
                 found[row] = True
                 left -= 1
-                plans = plans[self.query[plans] != row]
+                plans = plans[query[plans] != row]
             else:
                 plans = plans[needs[plans] != need]
         return found
 
 
-OF_PLANS = "station", "operator_key", "filled", "backhaul", "most"
-
+OF_PLANS = "station", "filled", "backhaul", "most"
 
 HOPELESS = -1
 """In place of what a plan needs."""
@@ -178,7 +175,6 @@ MIX = 1_000_003
 @compiled
 def _needs(
     station: Integers,
-    operator_key: Integers,
     filled: Floats,
     backhaul: Floats,
     most: Floats,
@@ -195,8 +191,7 @@ def _needs(
     where the plan costs more than it may, or takes more of a pool than is free.
 
     Args:
-        station: see `Refused`, as are the next four.
-        operator_key: see there.
+        station: see `Refused`, as are the next three.
         filled: see there.
         backhaul: see there.
         most: see there.
@@ -214,8 +209,8 @@ def _needs(
         needed[:] = 0.0
         needed[-1] = backhaul[plan]
         new, joined = 0, 0
-        for operator in range(station.shape[1]):
-            kind, key = station[plan, operator], operator_key[plan, operator]
+        for operator in range(station.shape[2]):
+            kind, key = station[plan, 0, operator], station[plan, 1, operator]
             part = filled[plan, operator]
             if kind < 0 or part <= 0:
                 continue
@@ -280,16 +275,15 @@ def retries(
         return Retries(desk, pause_s)
     if desk.trigger != "tick":
         return Retries(desk, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
-    waiting = {query.id: query for query in desk.waiting}
+    waiting = desk.waiting_by_id
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
     here = [*waiting, *(query.id for query in desk.searching)]
     known = Refused.joined(parts)
-    still = known.only(_last(known.asked) & np.isin(known.asked, here))
+    still = known.only(_among(known.asked, here))
     if still is not parts[0]:
         desk.remember(KEY, (still,))
     recent = desk.now_s < still.judged_s + KNOWN_FOR_S
-    free = np.isin(still.asked, list(waiting)) & ~np.isin(still.asked, list(busy))
-    rows = recent & free
+    rows = recent & _among(still.asked, waiting) & ~_among(still.asked, busy)
     hopeful = still.hopeful(desk, market, waste, rows, waiting)
     return Retries(
         desk,
@@ -299,11 +293,24 @@ def retries(
     )
 
 
-def _last(asked: Integers) -> Booleans:
-    """Tell where each query is named for the last time, shape (W,)."""
-    _, from_behind = np.unique(asked[::-1], return_index=True)
-    last = np.zeros(len(asked), dtype=bool)
-    last[len(asked) - 1 - from_behind] = True
+def _among(asked: Integers, queries: Collection[int]) -> Booleans:
+    """Tell where each of some queries is named for the last time, shape (W,)."""
+    return _last_named(asked, np.sort(np.fromiter(queries, np.int64, len(queries))))
+
+
+@compiled
+def _last_named(asked: Integers, queries: Integers) -> Booleans:
+    """Tell where each of k queries is named for the last time, shape (W,).
+
+    Args:
+        asked: who is named, shape (W,).
+        queries: the queries, in ascending order, shape (k,).
+    """
+    last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
+    for row in range(len(asked) - 1, -1, -1):
+        at = np.searchsorted(queries, asked[row])
+        if at < len(queries) and queries[at] == asked[row] and not named[at]:
+            last[row] = named[at] = True
     return last
 
 

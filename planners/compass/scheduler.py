@@ -300,7 +300,7 @@ class PriceMatching(ByPrice):
 
     def overpaying(self, desk: Desk, market: Market) -> list[Query]:
         """Return the running queries that pay most above the value, the worst first."""
-        queries = {query.id: query for query in desk.running}
+        queries = desk.running_by_id
         paying = [
             (-price, number, queries[number])
             for number, price in market.standing.dearer(self.value, market.prices)

@@ -39,6 +39,10 @@ class Board:
         self.memory, self.scratch = {}, {}
         self.standing, self.fitting, self.looks = (), True, 0
 
+    @property
+    def waiting_by_id(self):
+        return {query.id: query for query in self.waiting}
+
     def remember(self, key, value, query=None):
         self.memory[key] = value
 
