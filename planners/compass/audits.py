@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +11,12 @@ from numpy.typing import NDArray
 
 from planners.compass.estimates import LEAST_VARIANCE, decided
 from planners.compass.known import Shown
+from scenarios.compiled import compiled
 from scenarios.queries import Query
+from scenarios.sums import total
 from sim import Desk
+
+Floats = NDArray[np.float64]
 
 DRIFTED = "compass drifted"
 """When the content of queries was last found to have changed, by data set."""
@@ -40,28 +42,14 @@ class Sums(NamedTuple):
         squares: the sum of their squares.
     """
 
-    items: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    items: int
+    total: float
+    squares: float
 
     @classmethod
-    def of(cls, accuracy: NDArray[np.float64]) -> "Sums":
+    def of(cls, accuracy: Floats) -> "Sums":
         """Return those of some items, shape (items,)."""
-        return cls(len(accuracy), float(accuracy.sum()), float((accuracy * accuracy).sum()))
-
-    def and_also(self, others: "Sums") -> "Sums":
-        """Return those of these and of other items."""
-        return Sums(
-            self.items + others.items, self.total + others.total, self.squares + others.squares
-        )
-
-    def mean(self) -> tuple[float, float, float]:
-        """Return their mean, its variance, and the degrees of freedom; see ``simple_mean``."""
-        mean, freedom = self.total / self.items, self.items - 1.0
-        if not freedom:
-            return mean, inf, 0.0
-        within = max(0.0, self.squares - self.items * mean * mean) / freedom
-        return mean, within / self.items + LEAST_VARIANCE, freedom
+        return cls(len(accuracy), *_sums(accuracy))
 
 
 @dataclass(frozen=True)
@@ -79,15 +67,17 @@ class Audits:
     parts: tuple[Sums, ...] = ()
 
     @cached_property
-    def _parted(self) -> list[tuple[Sums, Sums]]:
-        """Sums over the last audits, in each number that is tested, and over the others."""
-        ahead = list(accumulate(self.parts, Sums.and_also, initial=Sums()))
-        back = list(accumulate(reversed(self.parts), Sums.and_also, initial=Sums()))
-        return [(back[count], ahead[-1 - count]) for count in TESTED if count <= len(self.parts)]
+    def _sums(self) -> Floats:
+        """The parts as an array, shape (A, 3)."""
+        return np.array(self.parts, dtype=np.float64).reshape(-1, 3)
 
     def missed(self, floor: float, alpha: float) -> bool:
         """Tell whether some of the last audits are below the floor, by a two-sided t-test."""
-        return any(decided(*last.mean(), floor, alpha) is False for last, _ in self._parted)
+        tested = means_of_last(self._sums).tolist()
+        return any(
+            decided(mean, variance, freedom, floor, alpha) is False
+            for mean, variance, freedom in tested
+        )
 
     def changed(self, seen: Shown, alpha: float) -> bool:
         """Tell whether some of the last audits differ from those before and from profiling.
@@ -96,19 +86,84 @@ class Audits:
             seen: what profiling has shown of the configuration.
             alpha: level of each test, which is two-sided.
         """
-        for last, before in self._parted:
-            mean, variance, freedom = last.mean()
-            reference, its_variance, its_freedom = seen.accuracy, seen.variance, seen.count - 1.0
-            if before.items:
-                earlier, more, added = before.mean()
-                weight = its_variance / (its_variance + more)
-                reference += weight * (earlier - reference)
-                its_variance, its_freedom = (1 - weight) * its_variance, its_freedom + added
-            # The degrees of freedom of the smaller sample are the least that the test could have.
-            variance, freedom = variance + its_variance, min(freedom, its_freedom)
-            if decided(mean, variance, freedom, reference, alpha) is not None:
-                return True
-        return False
+        tested = _set_against(self._sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
+        return any(
+            decided(mean, variance, freedom, reference, alpha) is not None
+            for mean, variance, freedom, reference in tested
+        )
+
+
+@compiled
+def _sums(values: Floats) -> tuple[float, float]:
+    """Return the sum of values, shape (n,), and that of their squares."""
+    return total(values), total(values * values)
+
+
+@compiled
+def means_of_last(sums: Floats) -> Floats:
+    """Return what the last audits show, in each number of them that is tested, shape (t, 3).
+
+    Args:
+        sums: `Sums` of A audits, shape (A, 3).
+
+    Returns:
+        The mean of all items, its variance, and the degrees of freedom; see ``simple_mean``.
+    """
+    means, count = np.empty((len(TESTED), 3)), 0
+    for many in TESTED:
+        if many <= len(sums):
+            means[count] = _mean(sums[::-1][:many])
+            count += 1
+    return means[:count]
+
+
+@compiled
+def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
+    """Return what the last audits show, set against those before and profiling, shape (t, 4).
+
+    Args:
+        sums: see `means_of_last`.
+        accuracy: mean that profiling has shown.
+        variance: variance of that mean.
+        freedom: its degrees of freedom.
+
+    Returns:
+        The mean of the last audits; the variance of what it differs by from the mean of all else;
+        the degrees of freedom; and that other mean.
+    """
+    means = means_of_last(sums)
+    compared = np.empty((len(means), 4))
+    for row in range(len(means)):
+        mean, its_variance, its_freedom = means[row]
+        reference, more, known = accuracy, variance, freedom
+        earlier = sums[: len(sums) - TESTED[row]]
+        if len(earlier):
+            before, spread, added = _mean(earlier)
+            weight = variance / (variance + spread)
+            reference += weight * (before - reference)
+            more, known = (1 - weight) * variance, freedom + added
+        # The degrees of freedom of the smaller sample are the least that the test could have.
+        compared[row] = mean, its_variance + more, min(its_freedom, known), reference
+    return compared
+
+
+@compiled
+def _mean(sums: Floats) -> tuple[float, float, float]:
+    """Return the mean of the items of some audits, its variance, and the degrees of freedom.
+
+    Args:
+        sums: see `means_of_last`; they are added up in this order.
+    """
+    items, whole, squares = 0.0, 0.0, 0.0
+    for row in range(len(sums)):
+        items += sums[row, 0]
+        whole += sums[row, 1]
+        squares += sums[row, 2]
+    mean, freedom = whole / items, items - 1.0
+    if not freedom:
+        return mean, np.inf, 0.0
+    within = max(0.0, squares - items * mean * mean) / freedom
+    return mean, within / items + LEAST_VARIANCE, freedom
 
 
 def others_drifted(desk: Desk, query: Query) -> bool:
