@@ -146,16 +146,17 @@ class Watch(Runtime):
         plans, settled = desk.plans, _still_settled(desk)
         for query, (born, good) in zip(desk.running, desk.last_counts().tolist(), strict=True):
             before = settled.get(query.id)
-            if before is not None and born - good <= before.allowed * born:
-                continue
-            if query.id in busy:
+            bad = born - good > (self._allowed(query) if before is None else before.allowed) * born
+            if (before is not None and not bad) or query.id in busy:
                 continue
             known, since_s = serving(desk, query), desk.in_force_since_s(query)
             if known is None or since_s is None:
                 continue
-            last = _last_window(desk, query, since_s)
-            known = _device_learned(desk, query, known, last)
-            late = last is not None and self._late(desk, query, known, last)
+            late = False
+            if bad or not _device_known(desk, query, known):
+                last = _last_window(desk, query, since_s)
+                known = _device_learned(desk, query, known, last)
+                late = last is not None and self._late(desk, query, known, last)
             if late or self._inaccurate(desk, query, known, since_s):
                 found.append(query)
             if before is None and _device_known(desk, query, known):
