@@ -122,6 +122,7 @@ class ProfilingBench:
         self._measured: dict[int, Measurement] = {}
         self._estimates: dict[Plan, Estimate] = {}
         self._seen: dict[int, Booleans] = {}
+        self._unseen: list[ProfileRecord] = []
         self._features: Floats | None = None
         self.runs = 0
 
@@ -226,6 +227,7 @@ class ProfilingBench:
 
     def run(self, configuration: Configuration, items: Integers, workers: int) -> ProfilingRun:
         """Return what measuring items takes that were not measured yet, with so many workers."""
+        self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self._dataset.service_time_s[configuration.index]
         for operator, (key, time_s) in enumerate(
@@ -237,6 +239,18 @@ class ProfilingBench:
             charged_s += -(-count // workers) * time_s
             device_s += count * time_s
         return ProfilingRun(items, charged_s, device_s, reused)
+
+    def _see_all(self) -> None:
+        """Mark the items of records as seen by the operators that ran on them.
+
+        Put off until it is asked for, which on the benches of audits it never is.
+        """
+        while self._unseen:
+            record = self._unseen.pop()
+            for key in self._application.pipeline.work_numbers[record.configuration]:
+                if key not in self._seen:
+                    self._seen[key] = np.zeros(self.items, dtype=bool)
+                self._seen[key][record.items] = True
 
     def _keys(self, configuration: Configuration) -> tuple[int, ...]:
         """Return what the work of each operator depends on."""
@@ -295,12 +309,9 @@ class ProfilingBench:
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
         """Add a record to what is known of its configuration."""
-        for key in self._keys(configuration):
-            if key not in self._seen:
-                self._seen[key] = np.zeros(self.items, dtype=bool)
-            self._seen[key][record.items] = True
         if len(record.items):
             self._records.append(record)
+            self._unseen.append(record)
             self.runs += 1
         items, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
         known = self._measured.get(configuration.index)
@@ -334,7 +345,8 @@ class ProfilingBench:
         kept = [record for record in self._records if record.learned_ns <= to_ns]
         lost = len(self._records) - len(kept)
         if lost:
-            self._measured, self._estimates, self._seen, self._records = {}, {}, {}, []
+            self._measured, self._estimates, self._seen = {}, {}, {}
+            self._records, self._unseen = [], []
             for record in kept:
                 configuration = self._application.pipeline.configurations[record.configuration]
                 self._learn(configuration, record)
