@@ -20,6 +20,7 @@ from planners.kept import KEPT
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
+from scenarios.sums import total
 from sim import Choices, Desk
 
 Floats = NDArray[np.float64]
@@ -250,7 +251,9 @@ class Beliefs:
             float(believed.sure[index] * its.in_time[at]),
         )
 
-    def candidates(self, shared: Sequence[int], least_hope: float | None, now: int) -> Candidates:
+    def candidates(
+        self, shared: Sequence[int], least_hope: float | None, now: int
+    ) -> list[Candidates]:
         """Return the feasible plans that a matching on shared stations may choose from.
 
         Those of some configurations, by which stations may be shared, and those that use no
@@ -261,43 +264,67 @@ class Beliefs:
             least_hope: probability of being accurate enough from which on those of them that were
                 not profiled count, by what the last search believed; None for never.
             now: number of the plan in force, -1 for none.
-        """
-        view, known = self._wide.view, self.configurations
-        its, believed = self._profiled(), known.believed()
-        probability = believed.sure[its.configuration] * its.in_time
-        good = believed.accurate[its.configuration] & (probability > 0)
-        if least_hope is not None and known.shown and known.kept_history is not None:
-            hoped, likely = self._hoped(
-                [each for each in shared if each not in known.shown], least_hope
-            )
-            its = its.and_also(hoped)
-            probability = np.concatenate([probability, likely])
-            good = np.concatenate([good, likely > 0])
-        station = view.station[its.number]
-        good &= np.isin(its.configuration, shared) | (station < 0).all(axis=1)
-        rows = np.flatnonzero(good | (its.number == now))
-        its = its.rows(rows)
-        return Candidates(
-            its.configuration,
-            its.number,
-            probability[rows],
-            station[rows],
-            view.operator_key[its.number],
-            its.filled,
-            self._query.requests_per_s * view.backhaul_up_s[its.number],
-        )
 
-    def _hoped(self, indices: Sequence[int], least: float) -> tuple[PayablePlans, Floats]:
-        """Return plans of configurations that were not profiled, and how likely they would do.
+        Returns:
+            Plans of what was profiled, and then, if there is hope, of what was not.
+        """
+        known, believed = self.configurations, self.configurations.believed()
+        found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
+        if least_hope is not None and known.shown and known.kept_history is not None:
+            untried = [each for each in shared if each not in known.shown]
+            hopes = known.promise()
+            its = self._hoped(untried, hopes, least_hope)
+            worth = HOPED + (1 - HOPED) * hopes
+            found.append(self._chosen(its, np.ones_like(hopes, dtype=bool), worth, shared, now))
+        return found
+
+    def _hoped(self, indices: Sequence[int], hopes: Floats, least: float) -> PayablePlans:
+        """Return plans of configurations that were not profiled.
 
         Args:
             indices: the configurations.
-            least: probability of being accurate enough from which on they count.
+            hopes: probability of being accurate enough, of all configurations, shape (C,).
+            least: probability from which on they count.
         """
-        hopes = self.configurations.promise()
         likely = [index for index in indices if hopes[index] >= least]
-        its = self._look_at(self.configurations.expected(likely))
-        return its, its.in_time * (HOPED + (1 - HOPED) * hopes[its.configuration])
+        return self._look_at(self.configurations.expected(likely))
+
+    def _chosen(
+        self,
+        its: PayablePlans,
+        accurate: Booleans,
+        sure: Floats,
+        shared: Sequence[int],
+        now: int,
+    ) -> Candidates:
+        """Return which of some plans `candidates` returns.
+
+        Args:
+            its: the plans.
+            accurate: whether configurations are taken for accurate enough, shape (C,).
+            sure: how likely they are, shape (C,).
+            shared: see `candidates`.
+            now: see there.
+        """
+        view = self._wide.view
+        agreed = np.zeros(len(self._domain), dtype=bool)
+        agreed[list(shared)] = True
+        return Candidates(
+            *_chosen(
+                its.configuration,
+                its.number,
+                its.in_time,
+                its.filled,
+                accurate,
+                sure,
+                agreed,
+                now,
+                view.station,
+                view.operator_key,
+                view.backhaul_up_s,
+                self._query.requests_per_s,
+            )
+        )
 
     def promise(self) -> Floats:
         """Return the probability that some plan with a station would do, by configuration, (C,).
@@ -309,16 +336,20 @@ class Beliefs:
         if kept is None:
             return np.zeros(len(self._domain))
         time_s = np.exp(kept.log_time.astype(np.float64))
-        possible = np.isfinite(base.costs(time_s)[0]) & ~base.on_device.all(axis=1)
-        compute_s = (base.factors(0.0) * time_s[base.view.configuration]).sum(axis=1)
-        latency_s = compute_s + base.sent_s + base.view.fixed_s
-        possible &= latency_s <= self._planned_s
+        possible = _in_reach(
+            base.view.configuration,
+            base.view.station,
+            base.factors(0.0),
+            time_s,
+            base.sent_s,
+            base.view.fixed_s,
+            base.costs(time_s)[0],
+            self._planned_s,
+        )
         accurate = self.configurations.promise()
         seen, believed = list(self.configurations.shown), self.configurations.believed()
         accurate[seen] = np.where(believed.accurate, believed.sure, 0.0)[seen]
-        return np.where(
-            np.bincount(base.view.configuration[possible], minlength=len(accurate)), accurate, 0.0
-        )
+        return np.where(possible, accurate, 0.0)
 
     @property
     def _bound_s(self) -> float:
@@ -431,6 +462,93 @@ def _doubtful(in_time: Floats, on_device: Booleans) -> Integers:
             rows[count] = row
             count += 1
     return rows[:count]
+
+
+@compiled
+def _chosen(
+    configuration: Integers,
+    number: Integers,
+    in_time: Floats,
+    filled: Floats,
+    accurate: Booleans,
+    sure: Floats,
+    agreed: Booleans,
+    now: int,
+    station: Integers,
+    operator_key: Integers,
+    backhaul_up_s: Floats,
+    rate: float,
+) -> tuple[Integers, Integers, Floats, Integers, Integers, Floats, Floats]:
+    """Return which of k plans `Beliefs.candidates` returns, as `Candidates` has them.
+
+    Args:
+        configuration: see `PayablePlans`, as are the next three.
+        number: see there.
+        in_time: see there.
+        filled: see there.
+        accurate: whether configurations are taken for accurate enough, shape (C,).
+        sure: how likely they are, shape (C,).
+        agreed: configurations by which stations may be shared, shape (C,).
+        now: number of the plan in force.
+        station: see ``PlanView``, as are the next two.
+        operator_key: see there.
+        backhaul_up_s: see there.
+        rate: requests per second.
+    """
+    rows, probability = np.empty(len(number), dtype=np.int64), np.empty(len(number))
+    count = 0
+    for plan in range(len(number)):
+        at, its = configuration[plan], number[plan]
+        likely = sure[at] * in_time[plan]
+        good = accurate[at] and likely > 0
+        if good and not agreed[at]:
+            good = (station[its] < 0).all()
+        if good or its == now:
+            rows[count], probability[count] = plan, likely
+            count += 1
+    rows = rows[:count]
+    numbers = number[rows]
+    return (
+        configuration[rows],
+        numbers,
+        probability[:count],
+        station[numbers],
+        operator_key[numbers],
+        filled[rows],
+        rate * backhaul_up_s[numbers],
+    )
+
+
+@compiled
+def _in_reach(
+    configuration: Integers,
+    station: Integers,
+    factors: Floats,
+    time_s: Floats,
+    sent_s: Floats,
+    fixed_s: Floats,
+    cost: Floats,
+    most_s: float,
+) -> Booleans:
+    """Tell of which configurations some plan with a station is fast enough, shape (C,).
+
+    Args:
+        configuration: configuration of each plan, shape (P,).
+        station: kind of each operator's station, -1 on the device, shape (P, N).
+        factors: time at each operator over that on profiling hardware, shape (P, N).
+        time_s: believed time of each operator on profiling hardware, shape (C, N).
+        sent_s: transmission time of a mean request's messages, shape (P,).
+        fixed_s: propagation delays and longest batching waits, shape (P,).
+        cost: what plans cost, infinite where they cannot be had, shape (P,).
+        most_s: the latency up to which they are.
+    """
+    found = np.zeros(len(time_s), dtype=np.bool_)
+    for plan in range(len(configuration)):
+        its = configuration[plan]
+        if not found[its] and cost[plan] < np.inf and (station[plan] >= 0).any():
+            latency_s = total(factors[plan] * time_s[its]) + sent_s[plan] + fixed_s[plan]
+            found[its] = latency_s <= most_s
+    return found
 
 
 @compiled

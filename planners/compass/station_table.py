@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,21 +179,16 @@ class StationTable:
         """Return the plans that count."""
         market = self._market
         standing, many = market.standing, len(market.pools.capacity)
-        every: list[tuple[int, Candidates]] = [
-            (at, beliefs.candidates(self._shared, least_hope, self._in_force[at]))
+        parts = [
+            (at, candidates)
             for at, beliefs in enumerate(self._beliefs)
+            for candidates in beliefs.candidates(self._shared, least_hope, self._in_force[at])
         ]
-        parts = [(at, candidates) for at, candidates in every if len(candidates.number)]
-        operators = len(self._desk.pipeline.operators)
-        query = _joined([np.full(len(each.number), at) for at, each in parts])
-        number = _joined([each.number for _, each in parts])
-        configuration = _joined([each.configuration for _, each in parts])
-        sort = _joined([_codes(each.station, each.operator_key) for _, each in parts], operators)
-        filled = _joined([each.filled for _, each in parts], operators).astype(np.float64)
-        backhaul = _joined([each.backhaul for _, each in parts]).astype(np.float64)
-        stays = number == np.array(self._in_force)[query]
-        worth = _joined([each.probability for _, each in parts]).astype(np.float64)
-        worth = worth * (1 + self._switch * stays)
+        query = np.repeat([at for at, _ in parts], [len(its.number) for _, its in parts])
+        its = Candidates._make(map(np.concatenate, zip(*(part for _, part in parts), strict=True)))
+        sort = _codes(its.station, its.operator_key)
+        stays = its.number == np.array(self._in_force)[query]
+        worth = its.probability * (1 + self._switch * stays)
         kept = best_of_each_set(query, sort, worth + stays)
         kept = kept[worth[kept] > 0]
 
@@ -206,7 +200,7 @@ class StationTable:
         np.add.at(load, np.searchsorted(names, theirs[theirs >= 0]), others.filled[theirs >= 0])
         kinds = names // MOST_KEYS
         sent = np.zeros((len(kept), many))
-        sent[:, -1] = backhaul[kept]
+        sent[:, -1] = its.backhaul[kept]
         capacity = market.pools.capacity.copy()
         capacity[-1] -= others.backhaul.sum()
         current = np.full(len(self.queries), -1, dtype=np.int64)
@@ -217,7 +211,7 @@ class StationTable:
             query[kept],
             worth[kept],
             np.where(sort[kept] < 0, -1, np.searchsorted(names, sort[kept])),
-            filled[kept],
+            its.filled[kept],
             sent,
             standing.takes.pool[kinds],
             standing.takes.units[kinds],
@@ -226,7 +220,7 @@ class StationTable:
             capacity,
             self._cards,
         )
-        return _Rows(problem, number[kept], configuration[kept], current)
+        return _Rows(problem, its.number[kept], its.configuration[kept], current)
 
 
 @dataclass(frozen=True)
@@ -249,10 +243,3 @@ class _Rows:
 def _codes(station: Integers, operator_key: Integers) -> Integers:
     """Return one number for kind and knob values of a station, -1 on the device."""
     return np.where(station < 0, -1, station * MOST_KEYS + operator_key)
-
-
-def _joined(parts: Sequence[NDArray[np.generic]], columns: int | None = None) -> NDArray[Any]:
-    """Return arrays one after the other; where there are none, one of no rows."""
-    if parts:
-        return np.concatenate(parts)
-    return np.zeros((0,) if columns is None else (0, columns), dtype=np.int64)
