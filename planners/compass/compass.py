@@ -67,6 +67,9 @@ class Compass(Planner):
             confirmed either, nor are queries searched for further that were refused.
         pause_s: how long a query is left alone for which nothing was found that might do, or that
             gave way to others.
+        known_for_s: how long the plans that a refused query bid last count as all that it would
+            bid. Then it is judged anew, whether or not there is room for one of them: others may
+            have become cheaper. Longer saves planning where many wait.
         watch_every_s: time between two looks at what is deployed.
         replan_every_s: time between two ticks. A look is due at some of them. At each, queries that
             wait get what has become free, and what was decided at the last look, and waited for
@@ -84,6 +87,7 @@ class Compass(Planner):
         budget_s: float = 5.0,
         improve_s: float = 1.0,
         pause_s: float = 10.0,
+        known_for_s: float = 60.0,
         watch_every_s: float = 5.0,
         replan_every_s: float = 1.0,
     ) -> None:
@@ -91,6 +95,7 @@ class Compass(Planner):
             ("improve_s", improve_s),
             ("budget_s", budget_s),
             ("pause_s", pause_s),
+            ("known_for_s", known_for_s),
         ):
             if value < 0:
                 raise ValueError(f"{name}={value}: must be 0 s or more")
@@ -103,6 +108,7 @@ class Compass(Planner):
         self.budget_s = budget_s
         self.improve_s = improve_s
         self.pause_s = pause_s
+        self.known_for_s = known_for_s
         self.watch_every_s = watch_every_s
         self.replan_every_s = replan_every_s
 
@@ -119,7 +125,8 @@ class Compass(Planner):
         busy, held_up = self._carry_out(desk, market)
         if held_up and desk.trigger == "tick" and not look:
             return  # What becomes free is for those that move.
-        asking = retries(desk, market, self.pause_s, self.search.model.waste, busy)
+        waste = self.search.model.waste
+        asking = retries(desk, market, self.pause_s, self.known_for_s, waste, busy)
         further = self._to_search_further(desk, asking) if look else ()
         new = self._serve(desk, market, busy, asking, further)
         if look:

@@ -9,7 +9,7 @@ plan that they could pay for and that finds room are passed over without a word.
 those with the cheapest plans are judged anew, and bid; feasible ones come before the rest.
 
 The look is by the plans that a query bid last. Others may have become cheaper than these as
-stations came and went; so who was not judged for ``KNOWN_FOR_S`` is asked in any case.
+stations came and went; so who was not judged for a while is asked in any case.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,9 +37,6 @@ KEY = "compass refused"
 
 MOST_HOPEFUL = 4
 """Queries with hope that are judged anew at one tick."""
-
-KNOWN_FOR_S = 60.0
-"""How long what was refused counts as all that a query would bid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +256,12 @@ class Retries:
 
 
 def retries(
-    desk: Desk, market: Market, pause_s: float, waste: float, busy: Collection[int]
+    desk: Desk,
+    market: Market,
+    pause_s: float,
+    known_for_s: float,
+    waste: float,
+    busy: Collection[int],
 ) -> Retries:
     """Return whom to ask in a call; those that were refused are looked at if it is a tick.
 
@@ -267,6 +269,7 @@ def retries(
         desk: the desk.
         market: the pools.
         pause_s: see `Retries`.
+        known_for_s: how long what was refused counts as all that a query would bid.
         waste: see `share_taken`.
         busy: queries that are spoken for.
     """
@@ -282,7 +285,7 @@ def retries(
     still = known.only(_among(known.asked, here))
     if still is not parts[0]:
         desk.remember(KEY, (still,))
-    recent = desk.now_s < still.judged_s + KNOWN_FOR_S
+    recent = desk.now_s < still.judged_s + known_for_s
     rows = recent & _among(still.asked, waiting) & ~_among(still.asked, busy)
     hopeful = still.hopeful(desk, market, waste, rows, waiting)
     return Retries(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from planners.compass.pools import Fleet, Market, Pools, Standing, Takes, Uses
-from planners.compass.refused import KNOWN_FOR_S, MOST_HOPEFUL, remember_refused, retries
+from planners.compass.refused import MOST_HOPEFUL, remember_refused, retries
 from planners.retries import give_up
 
-PAUSE_S = 10.0
+PAUSE_S, KNOWN_FOR_S = 10.0, 60.0
 POOLS = Pools(
     (("cloud", "cores"), ("cloud", "backhaul")),
     np.array([10.0, 1.0]),
@@ -60,7 +60,7 @@ class Board:
         uses = {-1 - at: station(at, share) for at, share in enumerate(self.standing)}
         standing = Standing(Fleet.of(uses), TAKES, POOLS)
         market = Market(POOLS, np.array([price, 0.0]), standing)
-        return retries(self, market, PAUSE_S, WASTE, busy)
+        return retries(self, market, PAUSE_S, KNOWN_FOR_S, WASTE, busy)
 
     def asked(self, price, busy=()):
         asked = self.retries(price, busy)

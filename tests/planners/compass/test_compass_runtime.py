@@ -324,6 +324,7 @@ def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
         ("watch_every_s", 0.0, "above 0 s"),
         ("replan_every_s", -1.0, "above 0 s"),
         ("pause_s", -0.5, "0 s or more"),
+        ("known_for_s", -1.0, "0 s or more"),
     ],
 )
 def test_times_out_of_range_are_refused(name, value, allowed):
