@@ -172,12 +172,13 @@ class Compass(Planner):
             Whether any were asked that were not refused before: lanes are needed for them.
         """
         bids, new = [], False
+        waiting = desk.waiting_by_id
         to_look_at = [
-            query
-            for number, query in desk.waiting_by_id.items()
+            number
+            for number in waiting
             if number in further or not (number in asking.refused or number in busy)
         ]
-        for query in to_look_at:
+        for query in [waiting[number] for number in to_look_at]:
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(desk, market, query, query.id in further)

@@ -35,6 +35,9 @@ Booleans = NDArray[np.bool_]
 KEY = "compass refused"
 """Parts of what was refused, which the next tick joins: the last that names a query counts."""
 
+PLANS = "compass refused plans"
+"""The plans that a query bid when it was last refused, by query: few of them are ever looked at."""
+
 MOST_HOPEFUL = 4
 """Queries with hope that are judged anew at one tick."""
 
@@ -46,7 +49,6 @@ class Refused:
     Args:
         asked: the queries, by id, shape (W,).
         judged_s: when its plans were judged, shape (W,).
-        plans: the plans of each query.
         many: how many plans each query has, shape (W,).
         station: kinds and operator keys of each plan's stations, see ``Uses``, shape (M, 2, N).
         filled: see ``Uses``, shape (M, N).
@@ -56,7 +58,6 @@ class Refused:
 
     asked: Integers
     judged_s: Floats
-    plans: Sequence[Sequence[Plan]]
     many: Integers
     station: Integers
     filled: Floats
@@ -72,7 +73,6 @@ class Refused:
         return cls(
             np.array([bid.query.id for bid in bids]),
             np.full(len(bids), now_s),
-            [bid.plans for bid in bids],
             np.array([len(bid.offers) for bid in bids]),
             np.concatenate(station).reshape(len(uses), 2, -1),
             np.concatenate([one.filled for one in uses]).reshape(len(uses), -1),
@@ -93,7 +93,6 @@ class Refused:
         return Refused(
             self.asked[rows],
             self.judged_s[rows],
-            [self.plans[row] for row in rows.tolist()],
             self.many[rows],
             *(getattr(self, name).take(plans, axis=0) for name in OF_PLANS),
         )
@@ -106,7 +105,6 @@ class Refused:
         return cls(
             np.concatenate([part.asked for part in parts]),
             np.concatenate([part.judged_s for part in parts]),
-            [plans for part in parts for plans in part.plans],
             np.concatenate([part.many for part in parts]),
             *(np.concatenate([getattr(part, name) for part in parts]) for name in OF_PLANS),
         )
@@ -151,7 +149,9 @@ class Refused:
         while left and len(plans):
             row, need = int(query[plans[0]]), needs[plans[0]]
             number = int(plans[0] - np.searchsorted(query, row))
-            if fit(desk, [(waiting[int(self.asked[row])], self.plans[row][number])])[0]:
+            asked = int(self.asked[row])
+            bid: Sequence[Plan] = desk.recall((PLANS, asked)) or ()
+            if fit(desk, [(waiting[asked], bid[number])])[0]:
                 found[row] = True
                 left -= 1
                 plans = plans[query[plans] != row]
@@ -279,14 +279,16 @@ def retries(
     if desk.trigger != "tick":
         return Retries(desk, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
     waiting = desk.waiting_by_id
+    ids = np.fromiter(waiting, np.int64, len(waiting))
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
-    here = [*waiting, *(query.id for query in desk.searching)]
+    searching = np.array([query.id for query in desk.searching], dtype=np.int64)
     known = Refused.joined(parts)
-    still = known.only(_among(known.asked, here))
+    still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
     if still is not parts[0]:
         desk.remember(KEY, (still,))
     recent = desk.now_s < still.judged_s + known_for_s
-    rows = recent & _among(still.asked, waiting) & ~_among(still.asked, busy)
+    spoken_for = np.sort(np.fromiter(busy, np.int64, len(busy)))
+    rows = recent & _last_named(still.asked, np.sort(ids)) & ~_last_named(still.asked, spoken_for)
     hopeful = still.hopeful(desk, market, waste, rows, waiting)
     return Retries(
         desk,
@@ -294,11 +296,6 @@ def retries(
         set(still.asked[hopeful].tolist()),
         set(still.asked[rows & ~hopeful].tolist()),
     )
-
-
-def _among(asked: Integers, queries: Collection[int]) -> Booleans:
-    """Tell where each of some queries is named for the last time, shape (W,)."""
-    return _last_named(asked, np.sort(np.fromiter(queries, np.int64, len(queries))))
 
 
 @compiled
@@ -328,3 +325,5 @@ def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], fl
     if bids:
         parts: Sequence[Refused] = desk.recall(KEY) or ()
         desk.remember(KEY, (*parts, Refused.of(bids, most, desk.now_s)))
+        for bid in bids:
+            desk.remember((PLANS, bid.query.id), bid.plans)
