@@ -583,7 +583,7 @@ class Desk:
         """
         self._called()
         return self._office.machines.first_that_fits(
-            [self._figures(other, plan).demands for other, plan in beside],
+            [self._figures(other, plan).off_device for other, plan in beside],
             (self._tried(query, plans) for query, plans in wanted),
         )
 
@@ -591,13 +591,13 @@ class Desk:
         """Yield what each plan asks of the machines, once the question whether it fits is paid."""
         for plan in plans:
             self._search(query).charge("fits", CHARGES_S["fits"])
-            yield self._figures(query, plan).demands
+            yield self._figures(query, plan).off_device
 
     def _fit_together(self, figures: Sequence[PlanFigures]) -> list[bool]:
         """Tell which plans fit, one after the other; the world stands still during a call."""
         asked = tuple(each.asked for each in figures)
         if asked not in self._fitting:
-            demands = [each.demands for each in figures]
+            demands = [each.off_device for each in figures]
             self._fitting[asked] = self._office.machines.fit_together(demands)
         return self._fitting[asked]
 

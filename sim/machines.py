@@ -71,6 +71,23 @@ class Demand:
         """The allocation asked for."""
         return self.key[3]
 
+    @property
+    def need(self) -> Need:
+        """What each replica needs."""
+        allocation = self.allocation
+        return Need(
+            allocation.profile,
+            allocation.thread_percent,
+            allocation.processes,
+            self.model,
+            self.memory_bytes,
+        )
+
+    @property
+    def room(self) -> Room:
+        """All that decides whether there is room for a replica; see `Need`."""
+        return self.allocation.profile, self.allocation.thread_percent, self.memory_bytes
+
 
 class Machines:
     """All machines of a cluster and the stations on them.
@@ -208,8 +225,7 @@ class Machines:
 
         def joins(demands: Sequence[Demand]) -> bool:
             number = -1 - len(undoing)
-            off_device = [demand for demand in demands if demand.place != DEVICE]
-            got, undo = self._join(number, number, off_device)
+            got, undo = self._join(number, number, demands)
             if isinstance(got, str):
                 undo()
                 return False
@@ -246,13 +262,9 @@ class Machines:
                     f"{demand.place}:{allocation.profile} would be {demand.work:.2f} busy, "
                     f"above {limit:.2f}"
                 )
-            need = Need(
-                allocation.profile,
-                allocation.thread_percent,
-                allocation.processes,
-                demand.model,
-                demand.memory_bytes,
-            )
+            if demand.room in self._in_vain[demand.place]:
+                return f"{demand.place} has no {allocation.profile} left"
+            need = demand.need
             for _ in range(allocation.replicas):
                 slot = self._take(demand.place, need, undoing)
                 if slot is None:

@@ -47,8 +47,8 @@ class PlanFigures:
         list_price_usd_per_hour: price if no other query shares the plan's stations.
         egress_usd_per_hour: price of the answers that leave a cloud region.
         demands: what each operator asks of the machines.
-        asked: number of what those off the device ask; plans of equal numbers fit or do not fit
-            alike.
+        off_device: the same, without those on the device, which has room for all.
+        asked: number of that; plans of equal numbers fit or do not fit alike.
     """
 
     services: tuple[Service, ...]
@@ -60,6 +60,7 @@ class PlanFigures:
     list_price_usd_per_hour: float
     egress_usd_per_hour: float
     demands: tuple[Demand, ...]
+    off_device: tuple[Demand, ...]
     asked: int
 
     @property
@@ -251,6 +252,7 @@ class Office:
             list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
             demands,
+            off_device,
             self._asked.setdefault(off_device, len(self._asked)),
         )
 

@@ -174,7 +174,11 @@ class ByPrice(Scheduler):
             ]
             # Infeasible plans are in order of how little they miss, which matters more.
             if bid.offers[0].feasible:
-                order.sort(key=[offer.loss(market) for offer in bid.offers].__getitem__)
+                losses = [
+                    market.loss(price, offer.probability)
+                    for price, offer in zip(prices, bid.offers, strict=True)
+                ]
+                order.sort(key=losses.__getitem__)
             if order:
                 payable.append((prices[order[0]], bid.query.id, bid, order))
         payable.sort(key=lambda each: each[:2])
