@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +22,9 @@ DRIFTED = "compass drifted"
 RUNNING = "compass running"
 """On the desk's scratch: how many queries of each data set run."""
 
+NOTHING: Floats = np.zeros((0, 3))
+"""The sums of no audits."""
+
 TESTED = (1, 2, 4, 8, 16)
 """Numbers of last audits that are tested together: a large step shows in the last one alone, a
 small one in many, but only if none of them is from before the step."""
@@ -33,47 +34,23 @@ COMMON_WITHIN_S, COMMON_SHARE, COMMON_LEAST = 120.0, 0.05, 2
 in so many."""
 
 
-class Sums(NamedTuple):
-    """Sums over the accuracies of some items.
-
-    Args:
-        items: how many items.
-        total: their sum.
-        squares: the sum of their squares.
-    """
-
-    items: int
-    total: float
-    squares: float
-
-    @classmethod
-    def of(cls, accuracy: Floats) -> "Sums":
-        """Return those of some items, shape (items,)."""
-        return cls(len(accuracy), *_sums(accuracy))
-
-
-@dataclass(frozen=True)
-class Audits:
+class Audits(NamedTuple):
     """What audits of a query have shown.
 
     Args:
         configuration: index of the configuration that was audited.
         next_s: when the next is due.
-        parts: of each of the last audits, the last one last.
+        sums: of each of A last audits, the last one last: how many items, the sum of their
+            accuracies, and the sum of the squares, shape (A, 3).
     """
 
     configuration: int
     next_s: float
-    parts: tuple[Sums, ...] = ()
-
-    @cached_property
-    def _sums(self) -> Floats:
-        """The parts as an array, shape (A, 3)."""
-        return np.array(self.parts, dtype=np.float64).reshape(-1, 3)
+    sums: Floats = NOTHING
 
     def missed(self, floor: float, alpha: float) -> bool:
         """Tell whether some of the last audits are below the floor, by a two-sided t-test."""
-        tested = means_of_last(self._sums).tolist()
+        tested = means_of_last(self.sums).tolist()
         return any(
             decided(mean, variance, freedom, floor, alpha) is False
             for mean, variance, freedom in tested
@@ -86,7 +63,7 @@ class Audits:
             seen: what profiling has shown of the configuration.
             alpha: level of each test, which is two-sided.
         """
-        tested = _set_against(self._sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
+        tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
         return any(
             decided(mean, variance, freedom, reference, alpha) is not None
             for mean, variance, freedom, reference in tested
@@ -94,9 +71,20 @@ class Audits:
 
 
 @compiled
-def _sums(values: Floats) -> tuple[float, float]:
-    """Return the sum of values, shape (n,), and that of their squares."""
-    return total(values), total(values * values)
+def with_more(sums: Floats, accuracy: Floats) -> Floats:
+    """Return the last audits once there is another; see `Audits`.
+
+    Args:
+        sums: those before, shape (A, 3).
+        accuracy: accuracies that it has shown, shape (n,); where there are none, it tells nothing.
+    """
+    if not len(accuracy):
+        return sums.copy()
+    kept = sums[max(0, len(sums) - (TESTED[-1] - 1)) :]
+    every = np.empty((len(kept) + 1, 3))
+    every[:-1] = kept
+    every[-1] = float(len(accuracy)), total(accuracy), total(accuracy * accuracy)
+    return every
 
 
 @compiled
@@ -104,7 +92,7 @@ def means_of_last(sums: Floats) -> Floats:
     """Return what the last audits show, in each number of them that is tested, shape (t, 3).
 
     Args:
-        sums: `Sums` of A audits, shape (A, 3).
+        sums: see `Audits`, shape (A, 3).
 
     Returns:
         The mean of all items, its variance, and the degrees of freedom; see ``simple_mean``.

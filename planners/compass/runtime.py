@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planners.compass.audits import TESTED, Audits, Sums, note_drift, others_drifted
+from planners.compass.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.known import Found, Shown, Slowness
 from planners.compass.pools import Pools, Uses, takes_of
 from planners.compass.query_plans import loaded_factors
@@ -212,14 +212,12 @@ class Watch(Runtime):
         estimate = desk.audit(query, self.audit_samples)
         took_s = left_s - desk.remaining(query)
         next_s = desk.now_s + max(self.audit_every_s, took_s / self.audit_share)
-        before = audits.parts if audits.configuration == configuration else ()
-        # Where the budget does not pay for one item, nothing is learned.
-        new = [Sums.of(estimate.measurement.accuracy)] if estimate.count else []
-        parts = (*before, *new)[-TESTED[-1] :]
-        audits = Audits(configuration, next_s, parts)
+        before = audits.sums if audits.configuration == configuration else NOTHING
+        sums = with_more(before, estimate.measurement.accuracy)
+        audits = Audits(configuration, next_s, sums)
         found: Found = desk.recall((FOUND, query.id)) or Found()
         alarm = self._alarming(desk, query, audits, floor, found.shown.get(configuration))
-        desk.remember((AUDITS, query.id), replace(audits, parts=()) if alarm else audits)
+        desk.remember((AUDITS, query.id), audits._replace(sums=NOTHING) if alarm else audits)
         if alarm:
             desk.renew(query)
             desk.remember((FOUND, query.id), Found(slowness=found.slowness))

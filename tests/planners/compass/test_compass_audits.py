@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.compass.audits import TESTED, Audits, Sums, means_of_last
+from planners.compass.audits import NOTHING, TESTED, Audits, means_of_last, with_more
 from planners.compass.estimates import simple_mean
 from planners.compass.known import Shown
 
@@ -15,7 +15,10 @@ ITEMS = 48
 def audits(*means, sd=0.4, seed=0):
     """Return audits of items with these means."""
     rng = np.random.default_rng(seed)
-    return Audits(0, 0.0, tuple(Sums.of(rng.normal(mean, sd, ITEMS)) for mean in means))
+    sums = NOTHING
+    for mean in means:
+        sums = with_more(sums, rng.normal(mean, sd, ITEMS))
+    return Audits(0, 0.0, sums)
 
 
 def shown(accuracy, count=400, sd=0.4):
@@ -26,7 +29,7 @@ def shown(accuracy, count=400, sd=0.4):
 def test_property_sums_have_the_mean_of_all_items(accuracy, first):
     items = np.array(accuracy)
     first = min(first, len(items) - 1)
-    sums = np.array([Sums.of(items[:first]), Sums.of(items[first:])])
+    sums = with_more(with_more(NOTHING, items[:first]), items[first:])
     assert means_of_last(sums)[-1] == pytest.approx(simple_mean(items), abs=1e-9)
 
 
@@ -59,3 +62,12 @@ def test_without_a_change_alarms_are_as_rare_as_told():
 def test_nothing_was_audited():
     assert not Audits(0, 0.0).missed(0.5, 0.01)
     assert not Audits(0, 0.0).changed(shown(0.5), 0.01)
+
+
+def test_the_last_audits_are_kept_and_one_without_items_tells_nothing():
+    sums = audits(*(0.8,) * (TESTED[-1] + 3)).sums
+    assert len(sums) == TESTED[-1]
+    assert (with_more(sums, np.zeros(0)) == sums).all()
+    more = with_more(sums, np.array([0.5, 1.0]))
+    assert (more[:-1] == sums[1:]).all()
+    assert more[-1].tolist() == [2.0, 1.5, 1.25]
