@@ -1,6 +1,6 @@
 """The queueing approximation of ``sim.prediction`` for many plans at once, by the same formulas."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +28,40 @@ from sim.prediction import NORMAL, StationLoad
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+NOTHING: Floats = np.zeros((0, 0))
 
 
-@dataclass(frozen=True)
-class OtherLoads:
+class OtherLoads(NamedTuple):
     """What others already ask of the stations that plans would use; K plans, N operators.
 
     Args:
-        rate: requests per second, shape (K, N).
-        work: load in servers, shape (K, N).
+        rate: requests per second, shape (K, N), or of no rows where others ask for nothing.
+        work: load in servers, likewise.
         backhaul: what others ask of the backhaul to the cloud.
     """
 
     rate: Floats
     work: Floats
     backhaul: StationLoad
+
+
+class Sizes(NamedTuple):
+    """What is believed of the sizes of requests under K plans, by m rows that they go by.
+
+    Args:
+        operator_time_s: mean time of each operator on profiling hardware, shape (m, N).
+        time_cv: coefficient of variation of request sizes, shape (m,).
+        normalised: what dividing by allowances does to the mean of moving, and of all else, shape
+            (m, 2).
+        row: the row of each plan, shape (K,).
+        slower: what times of operators on the device are multiplied by, and those of all others.
+    """
+
+    operator_time_s: Floats
+    time_cv: Floats
+    normalised: Floats
+    row: Integers
+    slower: tuple[float, float] = (1.0, 1.0)
 
 
 def present_loads(
@@ -87,20 +106,17 @@ def _gathered(tables: list[Floats], options: Integers, columns: Integers) -> Flo
     )
 
 
-def no_loads(machines: Machines, query: Query, view: PlanView, indices: Integers) -> OtherLoads:
+def no_loads(machines: Machines, query: Query) -> OtherLoads:
     """Return loads of none but the backhaul, which is as it is now."""
-    nothing = np.zeros((len(indices), view.station.shape[1]))
-    return OtherLoads(nothing, nothing, machines.backhaul.load_without(query.id))
+    return OtherLoads(NOTHING, NOTHING, machines.backhaul.load_without(query.id))
 
 
 def sojourns(
     query: Query,
     view: PlanView,
     indices: Integers,
-    operator_time_s: Floats,
-    time_cv: Floats,
+    sizes: Sizes,
     loads: OtherLoads,
-    normalised: Floats,
     utilisation: float = 0.0,
 ) -> tuple[Floats, Floats]:
     """Predict the sojourn of a query's requests under K plans; see ``sim.prediction.sojourn``.
@@ -109,11 +125,8 @@ def sojourns(
         query: the query.
         view: where the plans are from.
         indices: their numbers in the view, shape (K,).
-        operator_time_s: mean time of each operator on profiling hardware, shape (K, N).
-        time_cv: coefficient of variation of request sizes, shape (K,).
+        sizes: what is believed of the sizes of requests.
         loads: what others ask of the stations.
-        normalised: what dividing by allowances does to the mean of moving, and of all else, shape
-            (K, 2).
         utilisation: how busy stations off the device are at least. Where they are not, more others
             are taken to ask for the same service as the query does.
 
@@ -121,21 +134,25 @@ def sojourns(
         Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
         or a link would be overloaded.
     """
-    return _sojourns(
-        view.records.place[indices],
+    records, backhaul = view.records, loads.backhaul
+    mean_s, quantile_s = np.empty(len(indices)), np.empty(len(indices))
+    _sojourns(
+        indices,
+        records.place,
         query.requests_per_s,
-        operator_time_s,
-        time_cv,
-        normalised,
+        *sizes,
         loads.rate,
         loads.work,
         utilisation,
-        (loads.backhaul.rate, loads.backhaul.work),
-        view.records.served,
-        view.records.met,
-        tuple(way.operators for way in view.ways),
+        (backhaul.rate, backhaul.work),
+        records.served,
+        records.met,
+        tuple([way.operators for way in view.ways]),
         NORMAL.inv_cdf(query.slo.latency_quantile),
+        mean_s,
+        quantile_s,
     )
+    return mean_s, quantile_s
 
 
 @compiled
@@ -150,11 +167,14 @@ def _congestion(busy: float, servers: float) -> float:
 
 @compiled
 def _sojourns(
-    places: Integers,
+    indices: Integers,
+    place: Integers,
     rate: float,
     operator_time_s: Floats,
     time_cv: Floats,
     normalised: Floats,
+    size: Integers,
+    slower: tuple[float, float],
     others_rate: Floats,
     others_work: Floats,
     utilisation: float,
@@ -163,17 +183,22 @@ def _sojourns(
     met: Floats,
     ways: tuple[Integers, ...],
     quantile: float,
-) -> tuple[Floats, Floats]:
-    """Return mean and quantile of sojourns, those of the slowest way; see `sojourns`.
+    slowest_s: Floats,
+    latest_s: Floats,
+) -> None:
+    """Work out mean and quantile of sojourns, those of the slowest way; see `sojourns`.
 
     A request passes the queues of N stations, the access uplink and the backhaul.
 
     Args:
-        places: ``Records.place`` of K plans, shape (K,).
+        indices: numbers of K plans, shape (K,).
+        place: see `Records`.
         rate: requests per second of the query.
-        operator_time_s: see `sojourns`, as are the next two.
+        operator_time_s: see `Sizes`, as are the next four.
         time_cv: see there.
         normalised: see there.
+        size: its ``row``.
+        slower: see there.
         others_rate: see `OtherLoads`, as is the next.
         others_work: see there.
         utilisation: see `sojourns`.
@@ -182,21 +207,34 @@ def _sojourns(
         met: see there.
         ways: the operators on each way.
         quantile: the quantile of the standard normal distribution.
+        slowest_s: filled with the means, shape (K,).
+        latest_s: filled with the quantiles, shape (K,).
+
+    Raises:
+        IndexError: there is no such plan, or no such row.
     """
-    count, operators = operator_time_s.shape
-    slowest_s, latest_s = np.zeros(count), np.zeros(count)
+    rows, operators = operator_time_s.shape
+    served_by_others = len(others_rate) > 0
     service_s, busy = np.empty(operators + 2), np.empty(operators + 2)
     congestion, served_s = np.empty(operators + 2), np.empty(operators)
-    for row in range(count):
-        plan = places[row]
+    for row in range(len(indices)):
+        index, its = indices[row], size[row]
+        if not (0 <= index < len(place) and 0 <= its < rows):
+            raise IndexError("no such plan, or no such row")
+        plan = place[index]
+        slowest_s[row] = latest_s[row] = 0.0
         overloaded = False
         for at in range(operators):
-            time_s, servers = operator_time_s[row, at], served[plan, at, SERVERS]
+            on_device = served[plan, at, STATION] < 0
+            time_s = (slower[0] if on_device else slower[1]) * operator_time_s[its, at]
+            servers = served[plan, at, SERVERS]
             capacity, at_once = served[plan, at, CAPACITY], served[plan, at, AT_ONCE]
             per_request = time_s * capacity
-            theirs, their_rate = others_work[row, at], others_rate[row, at]
+            theirs, their_rate = 0.0, 0.0
+            if served_by_others:
+                theirs, their_rate = others_work[row, at], others_rate[row, at]
             more = utilisation * servers - rate * per_request - theirs
-            if served[plan, at, STATION] >= 0 and more > 0:
+            if not on_device and more > 0:
                 theirs, their_rate = theirs + more, their_rate + more / per_request
             work = theirs + rate * time_s * capacity
             used = work / servers
@@ -216,7 +254,7 @@ def _sojourns(
         if overloaded or not sent < 1 or not shared < 1:
             slowest_s[row] = latest_s[row] = np.inf
             continue
-        cv, moving, still = time_cv[row], normalised[row, 0], normalised[row, 1]
+        cv, moving, still = time_cv[its], normalised[its, 0], normalised[its, 1]
         for number, on_way in enumerate(ways):
             links = met[plan, ALL + 1 + number]
             mean_s, tail_s = _follow(
@@ -224,7 +262,6 @@ def _sojourns(
             )
             slowest_s[row] = max(slowest_s[row], mean_s)
             latest_s[row] = max(latest_s[row], tail_s)
-    return slowest_s, latest_s
 
 
 @compiled

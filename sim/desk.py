@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scenarios.application import Configuration, Pipeline
 from scenarios.cluster import Cluster
 from scenarios.queries import Query
-from sim.bulk_prediction import no_loads, present_loads, sojourns
+from sim.bulk_prediction import Sizes, no_loads, present_loads, sojourns
 from sim.clock import seconds
 from sim.errors import PlannerError
 from sim.machines import Demand
@@ -45,6 +45,7 @@ PREDICTIONS_PER_CHARGE = 1000
 is the same for all."""
 
 DEFAULT_CHOICES = Choices()
+LOADS = float, int
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,6 +471,8 @@ class Desk:
         time_cv: Floats | float,
         load: Literal["present"] | float = "present",
         normalised: Floats | tuple[float, float] = (1.0, 1.0),
+        row: Integers | None = None,
+        slower: tuple[float, float] = (1.0, 1.0),
     ) -> tuple[Floats, Floats]:
         """Predict the latency of many plans at once, as `predict` does of one.
 
@@ -485,6 +488,10 @@ class Desk:
                 every station off the device is taken, or at its load by the query alone if that is
                 more. The backhaul is taken at its present load in any case.
             normalised: see ``Measurement.normalised``, shape (K, 2) or (2,).
+            row: row of ``operator_time_s``, ``time_cv`` and ``normalised`` that each plan goes by,
+                shape (K,), where they have one for each of some configurations; by default its own.
+            slower: what times of operators are multiplied by: of those on the device, and of all
+                others; such as telemetry has shown.
 
         Returns:
             Mean and SLO's quantile of latency in seconds, each of shape (K,); infinite where a
@@ -497,19 +504,24 @@ class Desk:
         indices = np.asarray(indices, dtype=np.int64)
         many = len(indices)
         search.charge("predict", -(-many // PREDICTIONS_PER_CHARGE) * CHARGES_S["predict"])
+        rows = many if row is None else len(operator_time_s)
         try:
-            times_s = _filled(operator_time_s, (many, view.station.shape[1]))
-            cv = _filled(time_cv, (many,))
-            factors = _filled(normalised, (many, 2))
+            sizes = Sizes(
+                _filled(operator_time_s, (rows, view.station.shape[1])),
+                _filled(time_cv, (rows,)),
+                _filled(normalised, (rows, 2)),
+                np.arange(many) if row is None else _row(row, many),
+                slower,
+            )
         except ValueError as error:
             raise PlannerError(f"predict_many query {query.id}: {error}") from None
+        machines = self._office.machines
         if load == "present":
             dataset = self._office.application.datasets[query.dataset]
-            loads = present_loads(self._office.machines, dataset, query, view, indices)
-            return sojourns(query, view, indices, times_s, cv, loads, factors)
-        if isinstance(load, float | int) and 0 <= load < 1:
-            loads = no_loads(self._office.machines, query, view, indices)
-            return sojourns(query, view, indices, times_s, cv, loads, factors, float(load))
+            loads = present_loads(machines, dataset, query, view, indices)
+            return sojourns(query, view, indices, sizes, loads)
+        if isinstance(load, LOADS) and 0 <= load < 1:
+            return sojourns(query, view, indices, sizes, no_loads(machines, query), float(load))
         raise PlannerError(f"load={load!r}: choose 'present' or a utilisation below 1")
 
     def truth(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> Truth:
@@ -758,5 +770,13 @@ class Desk:
 def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
     """Return an array of a shape, whatever of it was given."""
     if isinstance(values, np.ndarray) and values.shape == shape and values.flags.c_contiguous:
-        return values.astype(np.float64, copy=False)
+        return values if values.dtype == np.float64 else values.astype(np.float64)
     return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
+
+
+def _row(row: ArrayLike, many: int) -> Integers:
+    """Return the rows that so many plans go by."""
+    given = np.asarray(row, dtype=np.int64)
+    if given.shape != (many,):
+        raise ValueError(f"row: shape {given.shape}, must be ({many},)")
+    return given

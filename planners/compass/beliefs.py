@@ -375,8 +375,7 @@ class Beliefs:
         indices = np.array(list(shown), dtype=np.int64)
         sizes = Sizes.of(list(shown.values()), self._wide.operators)
         held = self._wide.held(indices, sizes.operator_time_s)
-        rows = np.arange(len(held.number))
-        latency_s = self._wide.latency_s(held, rows, sizes, self._model.load)
+        latency_s = self._wide.latency_s(held.number, held.of, sizes, self._model.load)
         in_time = self._in_time(held, latency_s, sizes)
         return PayablePlans(
             held.number, indices[held.of], held.demand, held.price, held.filled, latency_s, in_time
@@ -391,23 +390,30 @@ class Beliefs:
         in_time = self._kept(latency_s)
         if not self._device_spread or self._bound_s == inf:
             return in_time
-
-        def if_slower(rows: Integers, deviation: float) -> Floats:
-            device = exp(self._device_spread * deviation)
-            return self._kept(self._wide.latency_s(held, rows, sizes, self._model.load, device))
-
-        doubtful, slower = _doubtful(in_time, held.on_device), in_time.copy()
+        doubtful = _doubtful(in_time, held.number, self._wide.touches_device)
         if len(doubtful):
-            # What even the slowest does in time, the others do.
-            at_slowest = if_slower(doubtful, SLOWER[0])
-            slower[doubtful] = at_slowest
-            doubtful = doubtful[at_slowest < 1]
-        if len(doubtful):
-            total = slower[doubtful]
-            for deviation in SLOWER[1:]:
-                total += if_slower(doubtful, deviation)
-            slower[doubtful] = total / len(SLOWER)
-        return np.asarray((in_time + slower) / 2)
+            slower = self._if_slower(held.number[doubtful], held.of[doubtful], sizes)
+            in_time[doubtful] = (in_time[doubtful] + slower) / 2
+        return in_time
+
+    def _if_slower(self, plans: Integers, of: Integers, sizes: Sizes) -> Floats:
+        """Return the mean probability that plans keep the bound on slower devices, shape (k,).
+
+        Args:
+            plans: their numbers in the view, shape (k,).
+            of: see `Held`.
+            sizes: what profiling has shown of the configurations.
+        """
+        load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
+        in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
+        # What even the slowest does in time, the others do.
+        late = np.flatnonzero(in_time < 1)
+        if len(late):
+            plans, of, total = plans[late], of[late], in_time[late]
+            for device in slower[1:]:
+                total += self._kept(self._wide.latency_s(plans, of, sizes, load, device))
+            in_time[late] = total / len(SLOWER)
+        return in_time
 
     def _kept(self, latency_s: Floats) -> Floats:
         """Return the probability that predictions keep the bound: less beyond the headroom."""
@@ -453,12 +459,18 @@ def _kept(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 
 
 @compiled
-def _doubtful(in_time: Floats, on_device: Booleans) -> Integers:
-    """Return which of k plans might keep their bound, and a slower device might break it."""
-    rows = np.empty(len(in_time), dtype=np.int64)
+def _doubtful(in_time: Floats, plans: Integers, touches_device: Booleans) -> Integers:
+    """Return which of k plans might keep their bound, and a slower device might break it.
+
+    Args:
+        in_time: probability that they keep it, shape (k,).
+        plans: their numbers in the view, shape (k,).
+        touches_device: see `QueryPlans`, shape (P,).
+    """
+    rows = np.empty(len(plans), dtype=np.int64)
     count = 0
-    for row in range(len(in_time)):
-        if in_time[row] > 0 and on_device[row].any():
+    for row in range(len(plans)):
+        if in_time[row] > 0 and touches_device[plans[row]]:
             rows[count] = row
             count += 1
     return rows[:count]

@@ -71,7 +71,6 @@ class Held(NamedTuple):
     Args:
         number: see `PayablePlans`, as are ``filled``, ``demand`` and ``price``.
         of: which of the configurations each is of, shape (k,).
-        on_device: operators that run on the device, shape (k, N).
         filled: see there.
         demand: see there.
         price: see there.
@@ -79,7 +78,6 @@ class Held(NamedTuple):
 
     number: Integers
     of: Integers
-    on_device: Booleans
     filled: Floats
     demand: Floats
     price: Floats
@@ -135,6 +133,7 @@ class QueryPlans:
         self._waste = waste
         self._slowness = slowness
         self._takes = takes_of(desk, market.pools, view)
+        self._servers = market.pools.max_utilisation * self._takes.servers
         self.view = view
         self.operators = view.station.shape[1]
         ceiling = query.slo.cost_usd_per_hour
@@ -153,6 +152,14 @@ class QueryPlans:
     def on_device(self) -> Booleans:
         """Operators that run on the device, shape (P, N)."""
         marked: Booleans = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
+        return marked
+
+    @property
+    def touches_device(self) -> Booleans:
+        """Plans of which some operator runs on the device, shape (P,)."""
+        marked: Booleans = KEPT.of(
+            self.view, "touches device", lambda: np.any(self.on_device, axis=1)
+        )
         return marked
 
     def factors(self, load: float) -> Floats:
@@ -181,7 +188,7 @@ class QueryPlans:
             view.operator_key,
             view.capacity_factors,
             rate * time_s,
-            pools.max_utilisation * takes.servers,
+            self._servers,
             standing.left,
             self._waste,
             takes.units,
@@ -202,7 +209,7 @@ class QueryPlans:
         """
         records, takes, pools = self.view.records, self._takes, self._market.pools
         rate = self._query.requests_per_s
-        number, of, on_device, filled, demand = _held(
+        number, of, filled, demand = _held(
             records.order,
             records.ends,
             self._affordable,
@@ -213,12 +220,12 @@ class QueryPlans:
             rate,
             self._market.standing.left,
             self._waste,
-            pools.max_utilisation * takes.servers,
+            self._servers,
             takes.units,
             takes.pool,
             len(pools.names),
         )
-        return Held(number, of, on_device, filled, demand, demand @ self._market.prices)
+        return Held(number, of, filled, demand, demand @ self._market.prices)
 
     def uses(self, plan: int, filled: Floats) -> Uses:
         """Return the stations that a plan would use; ``filled`` has the shape (N,)."""
@@ -227,74 +234,35 @@ class QueryPlans:
         return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
 
     def latency_s(
-        self, held: Held, rows: Integers, sizes: Sizes, load: float, device: float = 1.0
+        self, plans: Integers, of: Integers, sizes: Sizes, load: float, device: float = 1.0
     ) -> Floats:
-        """Return the quantile of latency of some plans, in seconds, shape (r,).
+        """Return the quantile of latency of some plans, in seconds, shape (k,).
 
         Args:
-            held: the plans of some configurations.
-            rows: which of them, shape (r,).
-            sizes: what profiling has shown of the configurations.
+            plans: their numbers in the view, shape (k,).
+            of: which of the configurations each is of, shape (k,).
+            sizes: what profiling has shown of these.
             load: utilisation of stations off the device.
             device: how much slower the device is than believed.
         """
         slowness = self._slowness
-        plans, times_s, time_cv, normalised = _spread(
-            rows,
-            held.number,
-            held.of,
-            held.on_device,
-            *sizes,
-            slowness.device * device,
-            slowness.elsewhere,
-        )
+        slower = slowness.device * device, slowness.elsewhere
         _, quantile_s = self._desk.predict_many(
-            self._query, self.view, plans, times_s, time_cv, load, normalised
+            self._query,
+            self.view,
+            plans,
+            sizes.operator_time_s,
+            sizes.time_cv,
+            load,
+            sizes.normalised,
+            of,
+            slower,
         )
         extra = slowness.links - 1
         if not extra:
             return quantile_s
         sent_s = self.view.access_s[plans] + self.view.backhaul_s[plans]
         return np.asarray(quantile_s + extra * sent_s)
-
-
-@compiled
-def _spread(
-    rows: Integers,
-    number: Integers,
-    of: Integers,
-    on_device: Booleans,
-    operator_time_s: Floats,
-    time_cv: Floats,
-    normalised: Floats,
-    device: float,
-    elsewhere: float,
-) -> tuple[Integers, Floats, Floats, Floats]:
-    """Return numbers and `Sizes` of r plans, times slowed as telemetry has shown.
-
-    Args:
-        rows: which of k plans, shape (r,).
-        number: see `Held`, as are the next two.
-        of: see there.
-        on_device: see there.
-        operator_time_s: see `Sizes`, as are the next two.
-        time_cv: see there.
-        normalised: see there.
-        device: what times of operators on the device are multiplied by.
-        elsewhere: what those of all others are.
-    """
-    count, operators = len(rows), operator_time_s.shape[1]
-    plans, times_s = np.empty(count, dtype=np.int64), np.empty((count, operators))
-    cv, means = np.empty(count), np.empty((count, 2))
-    for row in range(count):
-        plan = rows[row]
-        its = of[plan]
-        plans[row], cv[row] = number[plan], time_cv[its]
-        means[row, 0], means[row, 1] = normalised[its, 0], normalised[its, 1]
-        for operator in range(operators):
-            slower = device if on_device[plan, operator] else elsewhere
-            times_s[row, operator] = slower * operator_time_s[its, operator]
-    return plans, times_s, cv, means
 
 
 @compiled
@@ -313,7 +281,7 @@ def _held(
     units: Floats,
     pool: Integers,
     pools: int,
-) -> tuple[Integers, Integers, Booleans, Floats, Floats]:
+) -> tuple[Integers, Integers, Floats, Floats]:
     """Return plans of m configurations that can be had, and what they take, but not what they cost.
 
     Args:
@@ -340,7 +308,6 @@ def _held(
         most += ends[index + 1] - ends[index]
     number, of = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
     filled, demand = np.zeros((most, operators)), np.zeros((most, pools))
-    on_device = np.empty((most, operators), dtype=np.bool_)
     count = 0
     for at in range(len(configurations)):
         for place in range(ends[configurations[at]], ends[configurations[at] + 1]):
@@ -352,7 +319,7 @@ def _held(
                 if kind >= 0:
                     part = work[at, operator] * served[place, operator, CAPACITY] / servers[kind]
                     possible = possible and part <= 1
-                filled[count, operator], on_device[count, operator] = part, kind < 0
+                filled[count, operator] = part
             if not possible:
                 continue
             demand[count] = 0.0
@@ -365,7 +332,7 @@ def _held(
             demand[count, -1] += rate * met[place, ALL, BACKHAUL_UP_S]
             number[count], of[count] = plan, at
             count += 1
-    return number[:count], of[:count], on_device[:count], filled[:count], demand[:count]
+    return number[:count], of[:count], filled[:count], demand[:count]
 
 
 @compiled

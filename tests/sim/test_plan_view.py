@@ -190,6 +190,25 @@ def test_plans_may_be_named_by_any_sequence_and_times_by_one_row():
         assert [each.tolist() for each in given] == [each.tolist() for each in expected]
 
 
+@pytest.mark.parametrize("load", ["present", 0.5])
+def test_plans_may_share_rows_and_be_slower_on_the_device_or_elsewhere(load):
+    desk, _ = busy_desk(APPLICATIONS[0])
+    query = desk.waiting[0]
+    view = desk.view(query)
+    rng = np.random.default_rng(5)
+    times_s, cv = rng.uniform(0.01, 0.2, (3, view.station.shape[1])), rng.uniform(0.1, 1.0, 3)
+    factors, row = rng.uniform(0.5, 2.0, (3, 2)), rng.integers(3, size=len(view))
+    slower = np.where(view.station < 0, 2.0, 3.0)
+    every = np.arange(len(view))
+    expected = desk.predict_many(
+        query, view, every, slower * times_s[row], cv[row], load, factors[row]
+    )
+    given = desk.predict_many(
+        query, view, every, times_s, cv, load, factors, row=row, slower=(2.0, 3.0)
+    )
+    assert [each.tolist() for each in given] == [each.tolist() for each in expected]
+
+
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_what_others_run_makes_predictions_of_shared_stations_slower(application):
     """Without it, the equality above could hold for an idle cluster only."""
@@ -324,6 +343,7 @@ def test_a_design_load_is_slower_than_none_and_never_below_the_own_load():
         {"load": "average"},
         {"operator_time_s": np.ones(3)},
         {"time_cv": np.ones(5)},
+        {"operator_time_s": np.ones((2, 4)), "row": np.zeros(6, dtype=np.int64)},
     ],
 )
 def test_predictions_of_what_does_not_fit_together_are_refused(wrong):
@@ -332,6 +352,15 @@ def test_predictions_of_what_does_not_fit_together_are_refused(wrong):
     usual = {"operator_time_s": np.ones(4), "time_cv": 0.5}
     with pytest.raises(PlannerError):
         desk.predict_many(query, desk.view(query), np.arange(7), **usual | wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"indices": [-1]}, {"indices": [10**9]}, {"row": [2]}])
+def test_predictions_of_plans_or_rows_that_are_not_there_are_refused(wrong):
+    desk, _ = busy_desk("speech_recognition")
+    query = desk.waiting[0]
+    usual = {"indices": [0], "operator_time_s": np.ones((2, 4)), "time_cv": 0.5, "load": 0.0}
+    with pytest.raises(IndexError, match="no such plan, or no such row"):
+        desk.predict_many(query, desk.view(query), **usual | {"row": [1]} | wrong)
 
 
 def test_predictions_in_bulk_are_charged_by_the_thousand():
