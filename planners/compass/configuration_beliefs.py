@@ -1,27 +1,43 @@
 """What is believed of the configurations of one query: from profiling, and from histories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import nan, sqrt
+from math import inf, nan, sqrt
 from statistics import fmean
 
 import numpy as np
+import scipy  # Its parts are loaded when they are first used.
 from numpy.typing import NDArray
 
 from planners.acquisition import probability_above
 from planners.compass.ahead import History
 from planners.compass.cmbo import Cmbo
 from planners.compass.history import Prior, WarmStart
-from planners.compass.known import Found, Shown
+from planners.compass.known import (
+    ACCURACY,
+    COUNT,
+    NORMALISED,
+    OPERATOR_TIME_S,
+    TIME_CV,
+    TOTAL_S,
+    VARIANCE,
+    VERDICT,
+    Found,
+    Shown,
+    rows_of,
+)
 from planners.compass.known_histories import KEPT as HISTORY
 from planners.kept import KEPT
 from scenarios.application import Pipeline
+from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Desk
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+UNKNOWN: Floats = np.zeros(0)
 
 REWEIGHED_AT = (2, 4, 8, 16, 32)
 """Numbers of profiled configurations at which histories are weighed anew."""
@@ -86,6 +102,7 @@ class ConfigurationBeliefs:
         items = desk.features(query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
         self._many = len(desk.pipeline.configurations)
+        self._operators = len(desk.pipeline.operators)
         self.shown = dict(found.shown)
         self.matured = found.matured
         self._chosen: list[History] | None = None
@@ -125,20 +142,21 @@ class ConfigurationBeliefs:
             self.matured = self._matured()
             self._made = None
         elif self._made is not None:
-            _observe(self._made, {index: seen})
+            _observe(self._made, [index], seen.row[None])
 
     def _surrogates(self) -> Cmbo:
         """Return surrogates that start from what histories say and know all that was shown."""
         made = self._blank(self._prior())
-        _observe(made, self.shown)
+        _observe(made, list(self.shown), self._rows())
         return made
 
     def _prior(self) -> Prior | None:
+        rows = self._rows()
         return self._warm_start.prior(
             self.histories,
-            np.array(list(self.shown), dtype=np.int64),
-            np.array([seen.accuracy for seen in self.shown.values()]),
-            np.array([sum(seen.operator_time_s.tolist()) for seen in self.shown.values()]),
+            np.fromiter(self.shown, np.int64, len(self.shown)),
+            np.ascontiguousarray(rows[:, ACCURACY]),
+            np.ascontiguousarray(rows[:, TOTAL_S]),
         )
 
     def _matured(self) -> bool:
@@ -151,9 +169,9 @@ class ConfigurationBeliefs:
         if prior is None:
             return False
         own = self._blank(None)
-        _observe(own, self.shown)
-        measured = np.array([seen.accuracy for seen in self.shown.values()])
-        theirs = np.abs(prior.accuracy[list(self.shown)] - measured).mean()
+        seen, rows = list(self.shown), self._rows()
+        _observe(own, seen, rows)
+        theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
         return own.leave_one_out_error() <= float(theirs)
 
     def history(self) -> History:
@@ -209,44 +227,91 @@ class ConfigurationBeliefs:
         return self._believed
 
     def _judged(self) -> Believed:
-        accuracy, sd = np.full(self._many, nan), np.zeros(self._many)
-        accurate = np.zeros(self._many, dtype=bool)
-        seen = list(self.shown)
-        accuracy[seen] = [each.accuracy for each in self.shown.values()]
-        sd[seen] = [sqrt(max(each.variance, 0.0)) for each in self.shown.values()]
-        doubtful = [
-            index
-            for index, each in self.shown.items()
-            if each.verdict is None and each.count < RELIABLE
-        ]
-        if doubtful and self._made is None and self.kept_history is not None:
-            accuracy[doubtful] = self.kept_history.accuracy[doubtful]
-        elif doubtful:
-            means, sds = self.surrogates.accuracy()
-            accuracy[doubtful], sd[doubtful] = means[doubtful], sds[doubtful]
-        floor = self._query.slo.accuracy
-        accurate[seen] = accuracy[seen] >= (floor or 0.0)
-        for index, each in self.shown.items():
-            if each.verdict is not None:
-                accurate[index] = each.verdict
-        sure = np.zeros(self._many)
-        sure[seen] = probability_above(floor, accuracy[seen], sd[seen])
+        means, sds = UNKNOWN, UNKNOWN
+        if any(seen.verdict is None and seen.count < RELIABLE for seen in self.shown.values()):
+            if self._made is None and self.kept_history is not None:
+                means = self.kept_history.accuracy.astype(np.float64)
+            else:
+                means, sds = self.surrogates.accuracy()
+        floor, many = self._query.slo.accuracy, self._many
+        indices = np.fromiter(self.shown, np.int64, len(self.shown))
+        accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)
+        margin = np.empty(len(indices))
+        _judge(
+            indices,
+            self._rows(),
+            means,
+            sds,
+            floor or 0.0,
+            -inf if floor is None else floor,
+            accuracy,
+            accurate,
+            margin,
+        )
+        sure[indices] = scipy.special.ndtr(margin)
         return Believed(accuracy, accurate, sure)
 
+    def _rows(self) -> Floats:
+        """Return `rows_of` all that was shown."""
+        return rows_of(self.shown.values(), self._operators)
 
-def _observe(cmbo: Cmbo, shown: Mapping[int, Shown]) -> None:
-    """Let surrogates learn what was shown of some configurations."""
-    if not shown:
+
+@compiled
+def _judge(
+    indices: Integers,
+    rows: Floats,
+    means: Floats,
+    sds: Floats,
+    least: float,
+    floor: float,
+    accuracy: Floats,
+    accurate: Booleans,
+    margin: Floats,
+) -> None:
+    """Work out what is believed of m of C configurations; see ``ConfigurationBeliefs.believed``.
+
+    Args:
+        indices: the configurations, shape (m,).
+        rows: see `rows_of`, shape (m, 8 + N).
+        means: what surrogates make of the accuracies of all, shape (C,); empty if none is in doubt.
+        sds: how far they may be off, shape (C,); empty where that is as was measured.
+        least: the accuracy from which on they are taken for accurate enough.
+        floor: the SLO's, -inf for none.
+        accuracy: filled with the accuracies where they are known, shape (C,).
+        accurate: marks those that are taken for accurate enough, likewise.
+        margin: filled with how many standard deviations the accuracies are above the floor, (m,).
+    """
+    for row, index in enumerate(indices):
+        mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))
+        verdict = rows[row, VERDICT]
+        if np.isnan(verdict) and rows[row, COUNT] < RELIABLE:
+            mean = means[index]
+            sd = sds[index] if len(sds) else sd
+        accuracy[index] = mean
+        accurate[index] = mean >= least if np.isnan(verdict) else verdict > 0
+        gap = mean - floor
+        if sd > 0 and gap < np.inf:
+            margin[row] = gap / sd
+        else:
+            margin[row] = np.inf if gap >= 0 else -np.inf
+
+
+def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:
+    """Let surrogates learn what was shown of some configurations.
+
+    Args:
+        cmbo: the surrogates.
+        indices: the configurations.
+        rows: see `rows_of`.
+    """
+    if not len(rows):
         return
-    rows = np.array(
-        [
-            (
-                *(seen.accuracy, min(seen.variance, 1.0), seen.time_cv, seen.count),
-                *seen.normalised,
-                *seen.operator_time_s.tolist(),
-            )
-            for seen in shown.values()
-        ]
+    cmbo.observe_all(
+        indices,
+        rows[:, ACCURACY],
+        np.minimum(rows[:, VARIANCE], 1.0),
+        rows[:, OPERATOR_TIME_S],
+        rows[:, TIME_CV],
+        rows[:, COUNT],
+        rows[:, NORMALISED],
     )
-    accuracy, variance, time_cv, count = rows[:, :4].T
-    cmbo.observe_all(list(shown), accuracy, variance, rows[:, 6:], time_cv, count, rows[:, 4:6])

@@ -1,7 +1,9 @@
 """What is known of a query: what profiling and telemetry have shown, and plans offered for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import nan
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,11 @@ from planners.compass.profiler import Belief
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+ACCURACY, VARIANCE, VERDICT, COUNT, TOTAL_S, TIME_CV = range(6)
+"""Columns of `rows_of`. The verdict is 1 or 0, and NaN for None."""
+NORMALISED = slice(6, 8)
+OPERATOR_TIME_S = slice(8, None)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,14 @@ class Shown:
     normalised: tuple[float, float]
     confirmed: bool = False
 
+    @cached_property
+    def row(self) -> Floats:
+        """A row of `rows_of`; every search of the query asks for it."""
+        times_s = self.operator_time_s.tolist()
+        verdict = nan if self.verdict is None else float(self.verdict)
+        known = self.accuracy, self.variance, verdict, self.count, sum(times_s), self.time_cv
+        return np.array([*known, *self.normalised, *times_s])
+
     @classmethod
     def of(cls, belief: Belief, confirmed: bool = False) -> "Shown":
         """Return what a profiler has shown."""
@@ -52,6 +67,12 @@ class Shown:
             measured.normalised,
             confirmed,
         )
+
+
+def rows_of(shown: Iterable[Shown], operators: int) -> Floats:
+    """Return what was shown of m configurations as numbers, shape (m, 8 + N)."""
+    rows = np.array([seen.row for seen in shown], dtype=np.float64)
+    return rows.reshape(-1, OPERATOR_TIME_S.start + operators)
 
 
 @dataclass(frozen=True)
