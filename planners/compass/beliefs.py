@@ -153,8 +153,7 @@ class Beliefs:
             least: probability of keeping the SLO from which on a plan counts.
         """
         base, surrogates = self._base, self.configurations.surrogates
-        log_time, _ = surrogates.log_time()
-        cost, has_room = base.costs(np.exp(log_time))
+        cost, has_room = base.costs(surrogates.time_s())
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
         urgent = reference is None or self._waits

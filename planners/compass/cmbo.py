@@ -14,6 +14,7 @@ the plans.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from math import erfc, exp, inf, log, log1p, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -144,7 +145,7 @@ class Cmbo:
         self._cost = cost
         self._bound_s = None if latency_s is None else latency_s * latency_margin
         self._accuracy_bound = accuracy
-        self._quantile = NormalDist().inv_cdf(latency_quantile)
+        self._quantile = _normal_quantile(latency_quantile)
         self._prior_accuracy = prior_accuracy
         self._prior_log_time = prior_log_time
         self._accuracy = GaussianProcess(
@@ -161,6 +162,8 @@ class Cmbo:
         self._seen: Booleans = np.zeros(count, dtype=bool)
         self._count = count
         self._log_time: tuple[Floats, Floats] | None = None
+        self._accurate: Floats | None = None
+        self._latency: _Latency | None = None
         self.reference = above(cost)
 
     @property
@@ -224,7 +227,7 @@ class Cmbo:
             samples: see there, shape (m,); infinite where errors are nothing.
             normalised: see there, shape (m, 2).
         """
-        self._log_time = None
+        self._log_time = self._accurate = self._latency = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
         if self._prior_accuracy is not None:
             accuracy = accuracy - self._prior_accuracy[indices]
@@ -233,11 +236,11 @@ class Cmbo:
         self._accuracy.observe_all(indices, accuracy[:, None], accuracy_variance[:, None])
         for surrogate, values in zip(self._times, log_time.T, strict=True):
             surrogate.observe_all(indices, values)
-        self._values[indices] = accuracy
-        self._sizes[indices, 0] = time_cv
-        self._sizes[indices, 1] = time_cv**2 / samples
-        self._sizes[indices, 2:] = normalised
-        self._seen[indices] = True
+        _note(
+            np.array(indices),
+            *(accuracy, time_cv, samples, normalised),
+            *(self._values, self._sizes, self._seen),
+        )
 
     def reprice(self, cost: Floats, reference: float | None = None) -> None:
         """Set what plans cost, such as when more is believed of the load that they would be.
@@ -260,23 +263,20 @@ class Cmbo:
             Index of the plan; None if none is left that costs less than the reference and could be
             feasible.
         """
-        mean, sd = self.accuracy()
-        accurate = probability_above(self._accuracy_bound, mean, sd)
+        accurate = self._likely_accurate()
         if exclude is not None:
             accurate = np.where(exclude, 0.0, accurate)
-        chosen = _best(self.reference, self._cost, accurate, self._latency(), least)
+        chosen = _best(self.reference, self._cost, accurate, self._believed_latency(), least)
         return None if chosen < 0 else int(chosen)
 
     def utility(self) -> Floats:
         """Return the feasibility-weighted saving of each plan, shape (P,)."""
-        mean, sd = self.accuracy()
-        accurate = probability_above(self._accuracy_bound, mean, sd)[self._configuration]
+        accurate = self._likely_accurate()[self._configuration]
         return feasible_saving(self.reference, self._cost, accurate, self._fast())
 
     def feasible(self) -> Floats:
         """Return the probability that each plan keeps the SLO, shape (P,)."""
-        mean, sd = self.accuracy()
-        accurate = probability_above(self._accuracy_bound, mean, sd)[self._configuration]
+        accurate = self._likely_accurate()[self._configuration]
         return np.asarray(accurate * self._fast())
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
@@ -314,11 +314,21 @@ class Cmbo:
             return self._log_time
         mean, sd = (np.empty((self._count, len(self._times))) for _ in range(2))
         for operator, surrogate in enumerate(self._times):
-            mean[:, operator], sd[:, operator] = surrogate.predict()
+            _put(*surrogate.predict(), surrogate.point_of, mean[:, operator], sd[:, operator])
         if self._prior_log_time is not None:
             mean += self._prior_log_time
         self._log_time = mean, sd
         return self._log_time
+
+    def time_s(self) -> Floats:
+        """Return the median of operator times in seconds, shape (C, N)."""
+        return self._believed_latency().time_s
+
+    def _likely_accurate(self) -> Floats:
+        """Return the probability that each configuration is accurate enough, shape (C,)."""
+        if self._accurate is None:
+            self._accurate = probability_above(self._accuracy_bound, *self.accuracy())
+        return self._accurate
 
     def _compute(self) -> tuple[Floats, Floats]:
         """Return plans' computing time as a log-normal: median in s, sd of the logarithm.
@@ -336,20 +346,22 @@ class Cmbo:
 
     def _fast(self) -> Floats:
         """Return the probability that plans keep the bound on latency, shape (P,)."""
-        return _fast(self._latency())
+        return _fast(self._believed_latency())
 
-    def _latency(self) -> "_Latency":
+    def _believed_latency(self) -> "_Latency":
         """Return what is believed of the latency of plans."""
-        log_mean, log_sd = self.log_time()
-        return _Latency(
-            self._configuration,
-            self._factors,
-            np.exp(log_mean),
-            log_sd,
-            self._transfer_s,
-            self._fixed_s,
-            self._bound(),
-        )
+        if self._latency is None:
+            log_mean, log_sd = self.log_time()
+            self._latency = _Latency(
+                self._configuration,
+                self._factors,
+                np.exp(log_mean),
+                log_sd,
+                self._transfer_s,
+                self._fixed_s,
+                self._bound(),
+            )
+        return self._latency
 
     def _bound(self) -> tuple[float, float, float, float]:
         """Return the bound on latency, and what sizes of requests make of it.
@@ -392,7 +404,7 @@ class _LogTime:
     """
 
     def __init__(self, grid: Grid, point_of: Integers, centre: float | None) -> None:
-        self._point_of = point_of
+        self.point_of = point_of
         self._process = GaussianProcess(grid, centre=centre, scale=LOG_TIME_SCALE)
         self._unlearned: list[tuple[Sequence[int], Floats]] = []
 
@@ -401,13 +413,57 @@ class _LogTime:
         self._unlearned.append((configurations, values))
 
     def predict(self) -> tuple[Floats, Floats]:
-        """Return mean and standard deviation for each configuration, each of shape (C,)."""
+        """Return mean and standard deviation at each point of the grid, each (points, 1)."""
         for configurations, values in self._unlearned:
-            points = self._point_of[configurations].tolist()
+            points = self.point_of[configurations].tolist()
             self._process.observe_all(points, values[:, None])
         self._unlearned = []
-        mean, sd = self._process.predict()
-        return mean[self._point_of, 0], sd[self._point_of, 0]
+        return self._process.predict()
+
+
+@compiled
+def _note(
+    indices: Integers,
+    accuracy: Floats,
+    time_cv: Floats,
+    samples: Floats,
+    normalised: Floats,
+    values: Floats,
+    sizes: Floats,
+    seen: Booleans,
+) -> None:
+    """Note what profiling has shown of m of C configurations.
+
+    Args:
+        indices: the configurations, shape (m,).
+        accuracy: accuracy beyond what histories told, shape (m,).
+        time_cv: see ``Cmbo.observe``, shape (m,).
+        samples: see there, shape (m,).
+        normalised: see there, shape (m, 2).
+        values: gets the accuracies, shape (C,).
+        sizes: gets what ``Cmbo._size_statistics`` takes means of, shape (C, 4).
+        seen: gets which were profiled, shape (C,).
+    """
+    for row, index in enumerate(indices):
+        values[index], seen[index] = accuracy[row], True
+        sizes[index, 0] = time_cv[row]
+        sizes[index, 1] = time_cv[row] * time_cv[row] / samples[row]
+        sizes[index, 2], sizes[index, 3] = normalised[row, 0], normalised[row, 1]
+
+
+@compiled
+def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Floats) -> None:
+    """Put what is believed at points where it belongs.
+
+    Args:
+        means: mean at each point, shape (points, 1).
+        sds: standard deviation, likewise.
+        point_of: the point of each configuration, shape (C,).
+        mean: gets the mean of each configuration, shape (C,).
+        sd: gets the standard deviation, likewise.
+    """
+    for configuration, point in enumerate(point_of):
+        mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
 
 
 class _Latency(NamedTuple):
@@ -503,6 +559,12 @@ def _best(reference: float, cost: Floats, accurate: Floats, latency: _Latency, l
         if utility > best or (utility == best and plan < chosen):
             best, chosen = utility, plan
     return chosen
+
+
+@cache
+def _normal_quantile(probability: float) -> float:
+    """Return a quantile of the standard normal distribution."""
+    return NormalDist().inv_cdf(probability)
 
 
 def above(cost: Floats) -> float:
