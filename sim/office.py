@@ -117,6 +117,7 @@ class Office:
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
         self._asked: dict[tuple[Demand, ...], int] = {}
+        self._names: dict[Plan, dict[str, str]] = {}
         self.planning_charged_s = 0.0
         self.profiling_device_s = 0.0
         self._seed = seed
@@ -308,9 +309,7 @@ class Office:
                 "triggered_s": seconds(now_ns),
                 "at_s": seconds(clock_ns),
                 "role": role,
-                "plan": str(plan),
-                "configuration": str(plan.configuration),
-                "placement": " > ".join(plan.placement),
+                **self._named(plan),
                 "list_price_usd_per_hour": self.figures(query, plan).list_price_usd_per_hour,
                 "latency_s": latency_s,
                 "accuracy": accuracy,
@@ -319,6 +318,16 @@ class Office:
                 "true_accuracy": float(true_accuracy[plan.configuration.index]),
             },
         )
+
+    def _named(self, plan: Plan) -> dict[str, str]:
+        """Return what results call a plan, its configuration and its placement."""
+        if plan not in self._names:
+            self._names[plan] = {
+                "plan": str(plan),
+                "configuration": str(plan.configuration),
+                "placement": " > ".join(plan.placement),
+            }
+        return self._names[plan]
 
     def note_profiling(self, row: dict[str, Any]) -> None:
         """Note a profiling run in the results."""

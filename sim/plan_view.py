@@ -167,7 +167,7 @@ class PlanView:
 
     def plan(self, index: int) -> Plan:
         """Return plan number ``index`` of the view."""
-        return self.space.plan(int(self.number[index]))
+        return self.space.plan(self.number.item(index))
 
     def index_of(self, plan: Plan) -> int | None:
         """Return the number of a plan in the view, or None if it is not there."""
