@@ -7,10 +7,10 @@ with a declared load.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import inf
 
 from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
+from sim.by_load import ByLoad
 from sim.machine import WHOLE, Instance, Machine, Need, Room, Slot
 from sim.members import Member, Members
 from sim.plan import Allocation
@@ -115,6 +115,7 @@ class Machines:
         self.holders: dict[Slot, Station] = {}
         self.backhaul = Members()
         self.changed: set[Machine] = set()
+        self._by_load: dict[StationKey, ByLoad[Station]] = {}  # Of those off the devices.
         self._parts: dict[Slot, None] = {}
         # By node, what was asked of all its machines in vain since any of them last changed.
         self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}
@@ -129,13 +130,11 @@ class Machines:
         """Return the station that a demand would join: the fullest that still has room for it."""
         if demand.place == DEVICE:
             return None
-        most, more = self._cluster.max_utilisation * demand.allocation.servers, demand.work
-        fullest, its_work = None, -inf
-        for station in self.stations.get(demand.key, ()):
-            work = station.load.work
-            if work > its_work and work + more <= most:
-                fullest, its_work = station, work
-        return fullest
+        alike = self._by_load.get(demand.key)
+        if alike is None:
+            return None
+        most = self._cluster.max_utilisation * demand.allocation.servers
+        return alike.fullest(demand.work, most)
 
     def load_for(self, demand: Demand, query: int) -> StationLoad:
         """Return the load by others of the station that a query's demand would meet."""
@@ -187,8 +186,20 @@ class Machines:
                 if isinstance(made, str):
                     return made, undo
                 got.append((made, True))
-            undoing.append(got[-1][0].join(deployment, Member(query, demand.rate, demand.work)))
+            member = Member(query, demand.rate, demand.work)
+            undoing.append(self._enter(got[-1][0], deployment, member))
         return got, undo
+
+    def _enter(self, station: Station, deployment: int, member: Member) -> Callable[[], None]:
+        """Let a deployment join a station; return what undoes that."""
+        leave = station.join(deployment, member)
+        self._note_load(station)
+
+        def undo() -> None:
+            leave()
+            self._note_load(station)
+
+        return undo
 
     def fit_together(self, wanted: Sequence[Sequence[Demand]]) -> list[bool]:
         """Tell which of several would succeed to ``join``, one after the other."""
@@ -246,6 +257,7 @@ class Machines:
         self.backhaul.leave(deployment)
         for station in stations:
             station.leave(deployment)
+            self._note_load(station)
             if not station.members:
                 if station in self.stations.get(station.key, ()):  # Else its machine failed.
                     self._destroy(station, now_ns)
@@ -273,6 +285,8 @@ class Machines:
         station = Station(self._made, demand.key, tuple(slots), demand.at_once)
         self._made += 1
         self.stations.setdefault(demand.key, []).append(station)
+        if demand.place != DEVICE:
+            self._by_load.setdefault(demand.key, ByLoad()).put(station)
         for slot in slots:
             slot.machine.slots[slot] = None
             self.holders[slot] = station
@@ -342,6 +356,12 @@ class Machines:
         instance.left.clear()
         return dead
 
+    def _note_load(self, station: Station) -> None:
+        """Note that the load of a station may be another, unless it is gone."""
+        alike = self._by_load.get(station.key)
+        if alike is not None and station in alike:
+            alike.put(station)
+
     def _note_change(self, stations: Iterable[Station]) -> None:
         """Note that the members of some stations change."""
         self.changed.update(slot.machine for station in stations for slot in station.slots)
@@ -356,6 +376,11 @@ class Machines:
         self.stations[station.key].remove(station)
         if not self.stations[station.key]:
             del self.stations[station.key]
+        alike = self._by_load.get(station.key)
+        if alike is not None:
+            alike.drop(station)
+            if not alike:
+                del self._by_load[station.key]
         for slot in station.slots:
             del slot.machine.slots[slot]
             del self.holders[slot]
