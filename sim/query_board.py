@@ -199,13 +199,19 @@ class _Line:
     def add(self, number: int, query: Query) -> None:
         """Add a query, the so many-th that arrived."""
         at = bisect_left(self._numbers, number)
+        if at < len(self._numbers):
+            self._by_id = None
+        elif self._by_id is not None:
+            self._by_id[query.id] = query
         self._numbers.insert(at, number)
         self._ids.insert(at, query.id)
         self._queries.insert(at, query)
-        self._shown = self._by_id = None
+        self._shown = None
 
     def remove(self, number: int) -> None:
         """Take off the so many-th query that arrived."""
         at = bisect_left(self._numbers, number)
+        if self._by_id is not None:
+            del self._by_id[self._ids[at]]
         del self._numbers[at], self._ids[at], self._queries[at]
-        self._shown = self._by_id = None
+        self._shown = None

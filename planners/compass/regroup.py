@@ -144,12 +144,11 @@ class ShareStations(Regrouping):
         """
         some = list(wanting[: max(1, self.most_queries // 2)])
         known = {query.id for query in some} | set(moving)
-        held = [
-            query for query in desk.running if query.id in market.standing and query.id not in known
-        ]
-        paid = market.standing.paid([query.id for query in held], market.prices)
-        holding = sorted(zip(paid, held, strict=True), key=lambda each: (-each[0], each[1].id))
-        return [*some, *(query for _, query in holding[: self.most_queries - len(some)])]
+        running = desk.running_by_id
+        held = [each for each in running if each in market.standing and each not in known]
+        paid = market.standing.paid(held, market.prices)
+        holding = sorted(zip([-each for each in paid], held, strict=True))
+        return [*some, *(running[each] for _, each in holding[: self.most_queries - len(some)])]
 
     def _configurations(
         self, desk: Desk, table: StationTable, wanting: Sequence[Query]
