@@ -45,7 +45,6 @@ PREDICTIONS_PER_CHARGE = 1000
 is the same for all."""
 
 DEFAULT_CHOICES = Choices()
-LOADS = float, int
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,7 +519,7 @@ class Desk:
             dataset = self._office.application.datasets[query.dataset]
             loads = present_loads(machines, dataset, query, view, indices)
             return sojourns(query, view, indices, sizes, loads)
-        if isinstance(load, LOADS) and 0 <= load < 1:
+        if isinstance(load, float | int) and 0 <= load < 1:
             return sojourns(query, view, indices, sizes, no_loads(machines, query), float(load))
         raise PlannerError(f"load={load!r}: choose 'present' or a utilisation below 1")
 
