@@ -83,11 +83,6 @@ class Demand:
             self.memory_bytes,
         )
 
-    @property
-    def room(self) -> Room:
-        """All that decides whether there is room for a replica; see `Need`."""
-        return self.allocation.profile, self.allocation.thread_percent, self.memory_bytes
-
 
 class Machines:
     """All machines of a cluster and the stations on them.
@@ -274,8 +269,6 @@ class Machines:
                     f"{demand.place}:{allocation.profile} would be {demand.work:.2f} busy, "
                     f"above {limit:.2f}"
                 )
-            if demand.room in self._in_vain[demand.place]:
-                return f"{demand.place} has no {allocation.profile} left"
             need = demand.need
             for _ in range(allocation.replicas):
                 slot = self._take(demand.place, need, undoing)

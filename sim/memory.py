@@ -43,15 +43,7 @@ class Memory:
 
     def read_each(self, keys: Sequence[Hashable], now_ns: int) -> list[Any | None]:
         """Return what `read` does of each key, for who wrote none of them; hundreds at once."""
-        found: list[Any | None] = []
-        for key in keys:
-            for at_ns, _, value in reversed(self._records.get(key, ())):
-                if at_ns <= now_ns:
-                    found.append(value)
-                    break
-            else:
-                found.append(None)
-        return found
+        return [self.read(key, now_ns, None) for key in keys]
 
     def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
         """Tell of each key whether all that was written of it is visible to everybody."""
