@@ -8,7 +8,7 @@ from planners.knobwise import KnobProfile
 from planners.one_node import home_node, partitions, plan_on
 from planners.orders import Orders
 from planners.ranges import above, at_least
-from planners.retries import due, give_up
+from planners.retries import IN_VAIN, due, give_up
 from scenarios.queries import Query
 from sim import Desk, Estimate, Plan, Planner
 
@@ -71,6 +71,8 @@ class Chameleon(Planner):
     Raises:
         ValueError: a parameter is out of range.
     """
+
+    query_records = (IN_VAIN, "chameleon looked")
 
     def __init__(
         self,

@@ -22,6 +22,8 @@ class CheapestFeasible(Planner):
         ValueError: a parameter is out of range.
     """
 
+    query_records = ("hopeless",)
+
     def __init__(self, samples: int = 50, budget_s: float = 5.0) -> None:
         at_least(1, samples=samples)
         self.samples = samples

@@ -1,8 +1,9 @@
 """CherryPick: Bayesian optimisation of a whole plan, one profiled plan at a time."""
 
-from planners.plan_runs import PlanRuns, spread
+from planners.plan_runs import TRIED, PlanRuns, spread
 from planners.ranges import above, at_least
-from planners.retries import due, give_up
+from planners.retries import IN_VAIN, due, give_up
+from planners.trials import TRIALS
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Desk, Plan, Planner
@@ -59,6 +60,8 @@ class CherryPick(Planner):
     Raises:
         ValueError: a parameter is out of range.
     """
+
+    query_records = (IN_VAIN, TRIALS, TRIED)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from planners.foresight import promising
 from planners.orders import Orders
 from planners.ranges import above, at_least
-from planners.retries import due, give_up
+from planners.retries import IN_VAIN, due, give_up
 from scenarios.queries import Query
 from sim import Desk, Plan, Planner
 
@@ -31,6 +31,8 @@ class Greedy(Planner):
     Raises:
         ValueError: a parameter is out of range.
     """
+
+    query_records = (IN_VAIN,)
 
     def __init__(
         self, samples: int = 50, headroom: float = 0.8, budget_s: float = 5.0, pause_s: float = 10.0

@@ -7,7 +7,7 @@ from planners.autoscaler import late_window, scaled
 from planners.orders import Orders
 from planners.profiling_ahead import profile_ahead
 from planners.ranges import above, at_least
-from planners.retries import due, give_up
+from planners.retries import IN_VAIN, due, give_up
 from planners.variants import Goal, Market, Variant, assembled, offers, registered, variants
 from planners.workers import Labour, crews
 from scenarios.queries import Query
@@ -61,6 +61,8 @@ class INFaaS(Planner):
     Raises:
         ValueError: a parameter is out of range.
     """
+
+    query_records = (IN_VAIN, "infaas ordered")
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from planners.beam import assign_workers, select_models
 from planners.orders import Orders
 from planners.profiling_ahead import by_deviation, profile_ahead
 from planners.ranges import above, at_least
-from planners.retries import due, give_up
+from planners.retries import IN_VAIN, due, give_up
 from planners.workers import Labour, crews
 from scenarios.queries import Query
 from sim import Desk, Estimate, Plan, Planner
@@ -66,6 +66,8 @@ class JellyBean(Planner):
     Raises:
         ValueError: a parameter is out of range.
     """
+
+    query_records = (IN_VAIN,)
 
     def __init__(
         self,

@@ -21,7 +21,8 @@ class Kept:
         """Return what is kept, made if need be.
 
         Args:
-            owner: what it follows from; it must not change.
+            owner: what it follows from; it must not change, nor be held by what is kept of it, or
+                neither of them would ever go.
             key: what it is, together with all else that it depends on.
             make: makes it.
         """

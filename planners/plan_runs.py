@@ -15,6 +15,10 @@ from scenarios.queries import Query
 from sim import Desk, PlanView
 
 Integers = NDArray[np.int64]
+
+TRIED = "plans tried"
+"""The plans that were tried for a query, by query."""
+
 MOST_BOUNDS = 10.0
 """Latency counts as at most so many times the bound, that overload too has a finite value."""
 
@@ -50,7 +54,7 @@ class PlanRuns:
         slo = query.slo
         self._bound_s = None if slo.latency_s is None else headroom * slo.latency_s
         self._trials = Trials(desk, query, samples)
-        self._key = "plans tried", query.id
+        self._key = TRIED, query.id
         self._latency_s: dict[int, float] = {}
         self._fits: dict[int, bool] = {}
         self._refused = np.zeros(self.view.layout.max(initial=-1) + 1, dtype=np.int64)

@@ -3,7 +3,7 @@
 from planners.foresight import promising
 from planners.orders import Orders
 from planners.ranges import above, at_least
-from planners.retries import due, give_up
+from planners.retries import IN_VAIN, due, give_up
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Desk, Plan, Planner
@@ -34,6 +34,8 @@ class RandomFeasible(Planner):
     Raises:
         ValueError: a parameter is out of range.
     """
+
+    query_records = (IN_VAIN,)
 
     def __init__(
         self,

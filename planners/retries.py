@@ -6,6 +6,9 @@ Every call offers a planner every waiting query, so the hopeless would be search
 from scenarios.queries import Query
 from sim import Desk
 
+IN_VAIN = "in vain"
+"""When a search for a query found nothing last, by query."""
+
 FREED = ("departure", "recovery")
 """Triggers after which there may be room that there was not."""
 
@@ -18,10 +21,10 @@ def due(desk: Desk, query: Query, pause_s: float) -> bool:
         query: a waiting query.
         pause_s: how long after a search in vain it is left alone, unless room became free.
     """
-    failed_s: float | None = desk.recall(("in vain", query.id))
+    failed_s: float | None = desk.recall((IN_VAIN, query.id))
     return failed_s is None or desk.trigger in FREED or desk.now_s >= failed_s + pause_s
 
 
 def give_up(desk: Desk, query: Query) -> None:
     """Note that a search for a query found nothing."""
-    desk.remember(("in vain", query.id), desk.now_s, query)
+    desk.remember((IN_VAIN, query.id), desk.now_s, query)

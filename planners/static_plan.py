@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from planners.one_node import CORE, home_node, partitions
 from planners.orders import Orders
-from planners.retries import due, give_up
+from planners.retries import IN_VAIN, due, give_up
 from scenarios.application import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
@@ -37,6 +37,8 @@ class StaticPlan(Planner):
     Raises:
         ValueError: there are no replicas.
     """
+
+    query_records = (IN_VAIN,)
 
     def __init__(
         self,

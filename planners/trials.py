@@ -9,6 +9,9 @@ from sim import Desk, Estimate, PlanView
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+TRIALS = "trials"
+"""The configurations that were profiled for a query, by query."""
+
 
 class Trials:
     """A query's profiled configurations; C configurations, N operators.
@@ -33,7 +36,7 @@ class Trials:
         self._desk = desk
         self._query = query
         self._samples = samples
-        self._key = "trials", query.id
+        self._key = TRIALS, query.id
         count = len(desk.pipeline.configurations)
         self.known: list[int] = []
         self.accuracy: Floats = np.zeros(count)

@@ -87,6 +87,8 @@ class VideoStorm(Planner):
         ValueError: a parameter is out of range.
     """
 
+    query_records = ("videostorm ordered",)
+
     def __init__(
         self,
         objective: Objective = "max_sum",

@@ -7,8 +7,8 @@ from math import inf, isfinite
 import numpy as np
 
 from planners.ranges import above, at_least, within
-from planners.retries import due, give_up
-from planners.trials import Trials
+from planners.retries import IN_VAIN, due, give_up
+from planners.trials import TRIALS, Trials
 from planners.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
 from scenarios.queries import Query
 from scenarios.random_streams import stream
@@ -116,6 +116,12 @@ class Vulcan(Planner):
     Raises:
         ValueError: a parameter is out of range.
     """
+
+    query_records = (
+        IN_VAIN,
+        TRIALS,
+        *(f"vulcan {what}" for what in ("explored", "progress", "chosen", "slowdowns", "watched")),
+    )
 
     def __init__(
         self,

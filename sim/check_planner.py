@@ -33,7 +33,7 @@ __all__ = ["PlannerCheckError", "check_planner"]
 
 SEED = 20250416
 TABLES = ("decisions", "offers", "profiling", "queries", "windows")
-SETTINGS = ("budget_s", "replan_every_s", "sees_truth")
+SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth")
 
 MOST_REFUSALS = 20
 """Refusals in a row of one plan for one query before it is taken that nobody looked whether it
@@ -138,6 +138,11 @@ def _check_settings(planner: Planner, name: str) -> None:
     if period_s is not None and not (period_s > 0 and math.isfinite(period_s)):
         raise PlannerCheckError(
             f"{name}.replan_every_s={period_s}: must be above 0 s, or None for no such calls"
+        )
+    names = planner.query_records
+    if not (isinstance(names, tuple) and all(isinstance(each, str) for each in names)):
+        raise PlannerCheckError(
+            f"{name}.query_records={names!r}: must be a tuple of names, such as ('not before',)"
         )
 
 

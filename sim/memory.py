@@ -1,6 +1,6 @@
 """What planners remember: records that become visible at the time at which they were learned."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 
@@ -11,7 +11,8 @@ class Memory:
     that time on; the search that wrote it sees it at once. Values must be picklable, and are not
     to be changed once written: write a new record instead.
 
-    From the first checkpoint on, records that the last one holds are kept, to fall back to.
+    From the first checkpoint on, records that the last one holds are kept, to fall back to; only
+    what is forgotten is gone for good.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,11 @@ class Memory:
         """Tell of each key whether all that was written of it is visible to everybody."""
         every = [self._records.get(key) for key in keys]
         return [records is None or records[-1][0] <= now_ns for records in every]
+
+    def forget(self, keys: Iterable[Hashable]) -> None:
+        """Drop all that was written of some keys, which nobody asks for any longer."""
+        for key in keys:
+            self._records.pop(key, None)
 
     def checkpoint(self, now_ns: int) -> None:
         """Take what is visible to everybody now as what ``fall_back`` returns to."""

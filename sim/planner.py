@@ -19,12 +19,16 @@ class Planner(ABC):
             profiling returns what is known already, and ``deploy`` still works.
         replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
             arrivals, departures, refusals and failures only.
+        query_records: names of what it remembers of single queries, under keys of the form
+            ``(name, query.id)``. The world drops these records once `Desk.departed` lists the query
+            no longer, so that memory does not grow with the horizon; others last to the end.
         sees_truth: whether it uses ``desk.truth``, which no deployed planner could. Such a planner
             is a bound that others are compared with; results label it.
     """
 
     budget_s: float = 5.0
     replan_every_s: float | None = None
+    query_records: tuple[str, ...] = ()
     sees_truth: bool = False
 
     @abstractmethod

@@ -10,6 +10,10 @@ from scenarios.queries import Query, QueryTruth
 from sim.machines import Station
 from sim.plan import Plan
 
+LISTED = 1000
+"""Departed queries that are listed, the last ones. With more, planners may learn from earlier ones;
+what they remember of each is kept for as long."""
+
 DECISIVE = frozenset({"in_force", "coming", "searching"})
 """Attributes of a query's state that decide where it stands."""
 
@@ -92,14 +96,14 @@ class QueryBoard:
         living: states by id.
         plans: the plan of each living query that has one, by id.
         coming: the plan whose models are being loaded, of each that has one, by id.
-        departed: the last queries that have left.
+        departed: the last `LISTED` queries that have left.
     """
 
     def __init__(self) -> None:
         self.living: dict[int, QueryState] = {}
         self.plans: dict[int, Plan] = {}
         self.coming: dict[int, Plan] = {}
-        self.departed: deque[Query] = deque(maxlen=1000)
+        self.departed: deque[Query] = deque()
         self._arrived = 0
         self._places: dict[int, tuple[int, _Line]] = {}
         self._waiting, self._searching, self._running = _Line(), _Line(), _Line()
@@ -113,8 +117,12 @@ class QueryBoard:
         self._moved(state)
         state._moved = self._moved
 
-    def depart(self, query: int) -> QueryState:
-        """Take a query off the board."""
+    def depart(self, query: int) -> Query | None:
+        """Take a query off the board.
+
+        Returns:
+            The query that is not listed as departed any longer, if there is one.
+        """
         state = self.living.pop(query)
         state._moved = None
         number, line = self._places.pop(query)
@@ -123,7 +131,7 @@ class QueryBoard:
         self.coming.pop(query, None)
         state.departed = True
         self.departed.append(state.query)
-        return state
+        return self.departed.popleft() if len(self.departed) > LISTED else None
 
     def _moved(self, state: QueryState) -> None:
         """Put a query where it stands now."""

@@ -161,8 +161,10 @@ class World:
         """Wait until a query departs, and see it off."""
         yield self.env.timeout(max(1, ns(state.truth.departure_s) - self.env.now))
         now, query = self.env.now, state.query.id
-        self.board.depart(query)
+        unlisted = self.board.depart(query)
         self.office.forget(query)
+        if unlisted is not None:
+            self.office.memory.forget((name, unlisted.id) for name in self.planner.query_records)
         self.data.close_source(now, query)
         self.book.depart(query, now)
         self._withdraw(state)

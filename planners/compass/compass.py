@@ -4,17 +4,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from planners.compass.fleet import fleet_of
+from planners.compass.fleet import standing_of
 from planners.compass.known import Found, Offer
-from planners.compass.orders import fit, order, orders_of, release
-from planners.compass.pools import Market, Pools, standing_of, takes_of
-from planners.compass.refused import Retries, remember_refused, retries
+from planners.compass.known_histories import KEPT
+from planners.compass.orders import DUE, fit, order, orders_of, release
+from planners.compass.pools import Market, Pools, takes_of
+from planners.compass.refused import PLANS, Retries, remember_refused, retries
 from planners.compass.regrouped import REGROUPED, to_order, under_way
-from planners.compass.runtime import Runtime, Watch, in_force, serving
+from planners.compass.runtime import AUDITS, IN_FORCE, Runtime, Watch, in_force, serving
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
 from planners.compass.take_up import take_up
-from planners.retries import give_up
+from planners.retries import IN_VAIN, give_up
 from scenarios.queries import Query
 from sim import Desk, Plan, Planner
 
@@ -78,6 +79,8 @@ class Compass(Planner):
     Raises:
         ValueError: a time is negative, or 0 between two ticks or looks.
     """
+
+    query_records = (IN_VAIN, FOUND, OFFERS, KEPT, PLANS, IN_FORCE, DUE, AUDITS, POOR)
 
     def __init__(
         self,
@@ -145,7 +148,7 @@ class Compass(Planner):
         pools = Pools.of(desk)
         example = (desk.waiting or desk.running)[0]
         view = desk.view(example, self.search.model.choices)
-        standing = standing_of(fleet_of(desk), takes_of(desk, pools, view), pools)
+        standing = standing_of(desk, takes_of(desk, pools, view), pools)
         prices = self.scheduler.prices(pools, standing)
         return Market(pools, prices, standing, self.scheduler.worth)
 

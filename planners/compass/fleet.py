@@ -1,13 +1,14 @@
-"""What the plans in force use, carried on from one call of the planner to the next."""
+"""What the plans in force use, and the stations that stand, carried on from call to call."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planners.compass.pools import Fleet
+from planners.compass.pools import Fleet, Pools, Standing, Takes
 from planners.compass.runtime import serving
 from sim import Desk, Plan
 
 KEY = "compass fleet"
+STANDING = "compass standing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +46,14 @@ def fleet_of(desk: Desk) -> Fleet:
     fleet = before.fleet.changed(list(now), uses)
     desk.remember(KEY, _Seen(queries, now, fleet))
     return fleet
+
+
+def standing_of(desk: Desk, takes: Takes, pools: Pools) -> Standing:
+    """Return the stations by which plans in force are served, which few calls see changed."""
+    fleet = fleet_of(desk)
+    last: Standing | None = desk.recall(STANDING)
+    if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:
+        return last
+    standing = Standing(fleet, takes, pools)
+    desk.remember(STANDING, standing)
+    return standing

@@ -206,15 +206,18 @@ class Standing:
         pools: the pools.
 
     Attributes:
+        fleet: what plans in force use.
         takes: what stations of each kind take.
+        pools: the pools.
         taken: what they take of each pool, shape (R,).
         queries: how many queries use each pool, shape (R,).
         left: the most room in any one station, by kind and key, as far as there are any.
     """
 
     def __init__(self, fleet: Fleet, takes: "Takes", pools: Pools) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
         self.takes = takes
+        self.pools = pools
         many = len(pools.names)
         self.taken: Floats = np.zeros(many)
         self.queries: Floats = np.zeros(many)
@@ -235,28 +238,28 @@ class Standing:
         self.queries[-1] += (fleet.backhaul > 0).sum()
 
     def __contains__(self, query: int) -> bool:
-        return query in self._fleet.row
+        return query in self.fleet.row
 
     def but(self, queries: Collection[int]) -> Fleet:
         """Return what all but some queries use."""
-        return self._fleet.rows(
-            [row for query, row in self._fleet.row.items() if query not in queries]
+        return self.fleet.rows(
+            [row for query, row in self.fleet.row.items() if query not in queries]
         )
 
     def share(self, query: int) -> Floats:
         """Return what a query takes of each pool: its part of its stations, shape (R,)."""
-        share: Floats = self.shares(np.array([self._fleet.row[query]]))[0]
+        share: Floats = self.shares(np.array([self.fleet.row[query]]))[0]
         return share
 
     def paid(self, queries: Sequence[int], prices: Floats) -> list[float]:
         """Return what some queries pay for what they use."""
-        shares = self.shares(np.array([self._fleet.row[query] for query in queries], dtype=int))
+        shares = self.shares(np.array([self.fleet.row[query] for query in queries], dtype=int))
         # One by one, as sums of products depend on how many are worked out together.
         return [float(share @ prices) for share in shares]
 
     def shares(self, rows: Integers) -> Floats:
         """Return what some queries take of each pool, by their rows in the fleet, shape (k, R)."""
-        fleet, takes = self._fleet, self.takes
+        fleet, takes = self.fleet, self.takes
         shares = np.zeros((len(rows), len(self.taken)))
         _add_shares(
             fleet.station[rows],
@@ -273,10 +276,10 @@ class Standing:
 
     def dearer(self, price: float, prices: Floats) -> list[tuple[int, float]]:
         """Return queries that pay more than a price for what they use, and what they pay."""
-        shares = self.shares(np.arange(len(self._fleet)))
+        shares = self.shares(np.arange(len(self.fleet)))
         # Roughly first, as sums of products depend on how many are worked out together.
         rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
-        paid = [(int(self._fleet.query[row]), float(shares[row] @ prices)) for row in rows]
+        paid = [(int(self.fleet.query[row]), float(shares[row] @ prices)) for row in rows]
         return [each for each in paid if each[1] > price]
 
 
@@ -467,11 +470,6 @@ def room_in(left: Floats, kind: int, key: int) -> float:
         key: number of the operator's knob values.
     """
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
-
-
-def standing_of(fleet: Fleet, takes: Takes, pools: Pools) -> Standing:
-    """Return the stations by which plans in force are served, which few calls see changed."""
-    return KEPT.of(fleet, ("standing", takes, pools), lambda: Standing(fleet, takes, pools))
 
 
 def takes_of(desk: Desk, pools: Pools, view: PlanView) -> Takes:

@@ -3,10 +3,12 @@
 import inspect
 
 import pytest
+from worlds import run, scenario
 
 from lab.compose import compose, set_up
 from lab.options import groups
-from sim import check_planner
+from scenarios.workload import Workload
+from sim import Desk, check_planner, query_board
 
 FILES = [name for name in groups()["planner"] if not name.startswith("comparison")]
 BASES = [name for name in FILES if not any(name.startswith(f"{other}_") for other in FILES)]
@@ -34,6 +36,29 @@ def test_it_keeps_the_contract(name):
 @pytest.mark.parametrize("name", FILES)
 def test_it_keeps_the_contract_in_any_process(name):
     check_planner(made(name))
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_it_remembers_nothing_of_single_queries_that_left_long_ago(name, monkeypatch):
+    keys, remember = set(), Desk.remember
+
+    def noting(desk, key, value, query=None):
+        keys.add(key)
+        remember(desk, key, value, query)
+
+    monkeypatch.setattr(Desk, "remember", noting)
+    monkeypatch.setattr(query_board, "LISTED", 2)
+    world = run(
+        scenario(100.0, workload=Workload(rate=0.3, lifetime_mean_s=20.0, lifetime_min_s=5.0)),
+        made(name),
+    )
+    assert world.planner_errors == []
+    board, now = world.office.board, world.env.now
+    still = {*board.living, *(query.id for query in board.departed)}
+    assert len(board.departed) == 2
+    of_queries = [key for key in keys if isinstance(key, tuple) and [*map(type, key)] == [str, int]]
+    left = [key for key in of_queries if key[-1] not in still]
+    assert [key for key in left if world.office.memory.read(key, now, None) is not None] == []
 
 
 @pytest.mark.parametrize("name", BASES)

@@ -282,6 +282,10 @@ class RaisesItsBudget(Planner):
             desk.think(query, "search_step", 100)
 
 
+class NamesOneRecord(Cheapest):
+    query_records = "seen"
+
+
 # Inputs
 
 
@@ -431,6 +435,7 @@ class GoesByHash(Cheapest):
         (Extends, "sets desk._budget_s"),
         (Renames, "sets desk.trigger"),
         (SeesTruthUntold, "fails at .* sees_truth = True"),
+        (NamesOneRecord, "query_records='seen': must be a tuple of names"),
         (RaisesItsBudget, "changes its budget_s while planning, from 1.0 to 50.0"),
         (Overspends, "changes its replan_every_s while planning"),
         (Enlarges, "changes what the desk shows of the catalogue"),

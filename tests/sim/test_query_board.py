@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim import query_board
 from sim.query_board import QueryBoard, QueryState
 
 DEPLOYMENTS = [None, SimpleNamespace(plan="one"), SimpleNamespace(plan="other")]
@@ -46,3 +47,15 @@ def test_queries_stand_where_their_states_say(steps):
         assert list(board.running_by_id.items()) == [(each.id, each) for each in board.running]
         plans = {each.query.id: each.plan for each in states if each.plan is not None}
         assert board.plans == plans
+
+
+def test_the_last_that_departed_are_listed(monkeypatch):
+    monkeypatch.setattr(query_board, "LISTED", 3)
+    board, unlisted = QueryBoard(), []
+    queries = [SimpleNamespace(id=number) for number in range(6)]
+    for query in queries:
+        board.arrive(QueryState(query, None))
+    for query in reversed(queries):
+        unlisted.append(board.depart(query.id))
+    assert unlisted == [None, None, None, queries[5], queries[4], queries[3]]
+    assert list(board.departed) == [queries[2], queries[1], queries[0]]

@@ -1,11 +1,14 @@
 """What plans in force use, carried on from call to call: the same as if it were looked up anew."""
 
+import gc
+
 from compass_desks import ONE_CLOUD, arriving
 from worlds import run, scenario
 
 from planners import Compass
 from planners.compass.fleet import fleet_of
 from planners.compass.runtime import serving
+from planners.kept import KEPT
 from scenarios.drift import Drift, DriftEvent
 
 FIELDS = "query", "station", "operator_key", "filled", "backhaul"
@@ -51,3 +54,14 @@ def test_it_is_what_each_querys_record_says():
     )
     assert Watched.seen > 500, "queries were served"
     assert not Watched.wrong
+
+
+def test_what_follows_from_it_goes_with_the_world():
+    """A thousand worlds in one process take no more memory than one."""
+
+    def kept_after_a_world():
+        run(scenario(60.0, workload=arriving(*range(0, 40, 2)), nodes=ONE_CLOUD), Compass())
+        gc.collect()
+        return len(KEPT)
+
+    assert kept_after_a_world() == kept_after_a_world()

@@ -1,0 +1,54 @@
+"""What planners remember: until when, and what a crash leaves of it."""
+
+import pytest
+from worlds import Does, run, scenario
+
+from scenarios.drift import Drift, DriftEvent
+from scenarios.workload import Workload
+from sim import query_board
+from sim.memory import Memory
+
+SHORT = Workload(rate=0.5, lifetime_mean_s=8.0, lifetime_min_s=2.0)
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["", "with a crash"])
+def test_records_of_single_queries_last_until_departed_lists_them_no_longer(crash, monkeypatch):
+    monkeypatch.setattr(query_board, "LISTED", 4)
+    arrived, long_gone, listed = set(), [], []
+
+    def note(desk):
+        for query in (*desk.waiting, *desk.running):
+            if query.id not in arrived:
+                desk.remember(("noted", query.id), query.id + 1)
+                desk.remember(("other", query.id), query.id + 1)
+                arrived.add(query.id)
+        there = {each.id for each in (*desk.waiting, *desk.departed)}
+        for number in arrived - there:
+            assert desk.recall(("noted", number)) is None
+            assert desk.recall(("other", number)) in {number + 1, None if crash else number + 1}
+            long_gone.append(number)
+        for query in desk.departed:
+            if not crash:
+                assert desk.recall(("noted", query.id)) == query.id + 1
+            listed.append(query.id)
+
+    planner = Does(note)
+    planner.query_records = ("noted",)
+    drift = Drift((DriftEvent("planner_crash", 40.0, duration_s=5.0),) if crash else ())
+    world = run(scenario(80.0, workload=SHORT, drift=drift), planner)
+    assert world.planner_errors == []
+    assert world.planner_crashes == crash
+    assert len(set(long_gone)) > 10
+    assert len(set(listed)) > 10
+
+
+def test_what_is_forgotten_is_as_if_it_had_never_been_written():
+    memory = Memory()
+    for key in ("a", "b"):
+        memory.write(key, 1, at_ns=5, author=1, now_ns=5)
+    memory.checkpoint(6)
+    memory.write("a", 2, at_ns=9, author=2, now_ns=7)
+    memory.forget(["a", "never written"])
+    memory.fall_back()
+    assert memory.read_each(["a", "b"], 10) == [None, 1]
+    assert memory.settled(["a", "b"], 10) == [True, True]
