@@ -86,7 +86,7 @@ class BlocksPlane:
         self.recorder = recorder
         self.now_ns = 0
         self._stops = Table(STOP)
-        self._visits = Table(VISIT)
+        self._visits = Pool(VISIT)
         self._spans = Table(SPAN)
         self._tokens = Table(TOKENS)
         self._models = Table(MODEL)
@@ -271,7 +271,7 @@ class BlocksPlane:
                 self._grow()
             t = self._current()
             for first, length, *_ in self._spans.rows[list(route.spans)].tolist():
-                for stop in self._visits.rows["stop"][first : first + length].tolist():
+                for stop in self._visits.array["stop"][first : first + length].tolist():
                     drop(t, stop, deployment, at_ns)
                     if self._stops.rows["kind"][stop] == GENERATION:
                         drop_jobs(t, stop, deployment, at_ns)
@@ -338,7 +338,7 @@ class BlocksPlane:
         if self._order is None:
             self._forget_routes()
             self._order = arrange(
-                self._pool.times, self._stops.rows, self._visits.rows, self._spans.rows
+                self._pool.times, self._stops.rows, self._visits.array, self._spans.rows
             )
         sources, first, births = self._sources.arrays(), 0, 0
         if isinstance(self.recorder, RunRecorder):
@@ -375,6 +375,9 @@ class BlocksPlane:
             for gate in route.gates:
                 self._steps.give_back(self._stops.rows["steps_at"][gate])
                 self._stops.give_back(gate)
+            self._visits.give_back(route.first)
+            for tokens in route.tokens:
+                self._tokens.give_back(tokens)
             for span in route.spans:
                 self._spans.rows["length"][span] = 0
                 self._spans.give_back(span)
@@ -404,7 +407,7 @@ class BlocksPlane:
                 times=pool.times,
                 chain=pool.chain,
                 stops=self._stops.rows,
-                visits=self._visits.rows,
+                visits=self._visits.array,
                 tokens=self._tokens.rows,
                 models=self._models.rows,
                 engines=self._engines.array,

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from scenarios.application import Tokens
-from sim.blocks.tables import FORK, JOIN, NONE, Table
+from sim.blocks.tables import FORK, JOIN, NONE, VISIT, Pool, Table
 from sim.data_plane import Route, Visit
 from sim.request_rows import ANSWER, TRANSFER, line_of
 
@@ -14,6 +16,8 @@ class LaidRoute(NamedTuple):
 
     Args:
         query: whose.
+        first: the first of its visits.
+        tokens: numbers of its rows of ``tokens``.
         spans: numbers of its spans, leg by leg, and behind them of those that lead from a fork
             right to a join.
         gates: its forks, each with the visits at which its branches begin; and its joins, each with
@@ -23,6 +27,8 @@ class LaidRoute(NamedTuple):
     """
 
     query: int
+    first: int
+    tokens: tuple[int, ...]
     spans: tuple[int, ...]
     gates: Mapping[int, list[int]]
     legs: int
@@ -34,7 +40,7 @@ class RouteTables(NamedTuple):
 
     Args:
         stop_of: stops by ("station" or "link", id).
-        visits: visits.
+        visits: visits, route by route.
         spans: runs of them.
         tokens: what visits to language models take.
         add_gate: makes a stop of kind FORK or JOIN.
@@ -42,7 +48,7 @@ class RouteTables(NamedTuple):
     """
 
     stop_of: Mapping[tuple[str, int], int]
-    visits: Table
+    visits: Pool
     spans: Table
     tokens: Table
     add_gate: Callable[[int], int]
@@ -51,15 +57,16 @@ class RouteTables(NamedTuple):
 
 def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
     """Lay a route out, so that its visits are numbered in the order of its legs."""
-    legs, visits = route.legs, tables.visits
+    legs = route.legs
     followers: list[list[int]] = [[] for _ in legs]
     for at, leg in enumerate(legs):
         for earlier in leg.after:
             followers[earlier].append(at)
     forks = {at: tables.add_gate(FORK) for at, some in enumerate(followers) if len(some) > 1}
     joins = {at: tables.add_gate(JOIN) for at, leg in enumerate(legs) if len(leg.after) > 1}
+    visits: list[_Visit] = []
     starts: list[int] = []
-    spans: list[int] = []
+    spans: list[tuple[int, int, int]] = []
     for at, leg in enumerate(legs):
         end = NONE
         if followers[at]:
@@ -67,51 +74,59 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
         whence = NONE
         if leg.after:
             whence = joins[at] if at in joins else forks[leg.after[0]]
-        starts.append(visits.count)
-        for visit in leg.visits:
-            _add(visit, tables)
-        length = len(leg.visits) + (end != NONE)
-        spans.append(_add_span(tables.spans, starts[at], length, whence, query))
-        _add_end(visits, end)
-    steps = {join: [starts[at], len(legs[at].after)] for at, join in joins.items()}
+        starts.append(len(visits))
+        visits += [_visit(visit, tables) for visit in leg.visits]
+        spans.append((starts[at], len(leg.visits) + (end != NONE), whence))
+        visits.append(_Visit(end))
+    begins = {fork: [starts[one] for one in followers[at]] for at, fork in forks.items()}
     for at, fork in forks.items():
-        steps[fork] = [starts[one] for one in followers[at]]
         for number, one in enumerate(followers[at]):
             if one in joins:
-                steps[fork][number] = _add_end(visits, joins[one])
-                spans.append(_add_span(tables.spans, steps[fork][number], 1, fork, query))
-    most = max(map(len, followers))
-    return LaidRoute(query, tuple(spans), steps, len(legs), max(1, most))
+                begins[fork][number] = len(visits)
+                spans.append((len(visits), 1, fork))
+                visits.append(_Visit(joins[one]))
+    first = tables.visits.put(np.array(visits, dtype=VISIT))
+    gates = {join: [first + starts[at], len(legs[at].after)] for at, join in joins.items()}
+    gates |= {fork: [first + each for each in its] for fork, its in begins.items()}
+    return LaidRoute(
+        query,
+        first,
+        tuple(visit.tokens for visit in visits if visit.tokens != NONE),
+        tuple(
+            _add_span(tables.spans, first + at, length, gate, query) for at, length, gate in spans
+        ),
+        gates,
+        len(legs),
+        max(1, *map(len, followers)),
+    )
+
+
+class _Visit(NamedTuple):
+    """A row of visits; see ``VISIT``."""
+
+    stop: int
+    column: int = 0
+    mean: float = 0.0
+    tokens: int = NONE
+
+
+def _visit(visit: Visit, tables: RouteTables) -> _Visit:
+    stop, column = NONE, line_of(visit.operator)
+    if visit.link is not None:
+        stop = tables.stop_of["link", visit.link]
+        answers = visit.operator == tables.operators
+        column = ANSWER if answers else line_of(visit.operator) + TRANSFER
+    elif visit.station is not None:
+        stop = tables.stop_of["station", visit.station]
+    if not isinstance(visit.mean, Tokens):
+        return _Visit(stop, column, visit.mean)
+    tokens = tables.tokens.take()
+    mean = visit.mean
+    tables.tokens.rows[tokens] = mean.prompt, mean.output, mean.sequences
+    return _Visit(stop, column, tokens=tokens)
 
 
 def _add_span(spans: Table, first: int, length: int, gate: int, query: int) -> int:
     number = spans.take()
     spans.rows[number] = first, length, gate, query
     return number
-
-
-def _add_end(visits: Table, stop: int) -> int:
-    number = visits.append()
-    visits.rows["stop"][number] = stop
-    return number
-
-
-def _add(visit: Visit, tables: RouteTables) -> None:
-    number = tables.visits.append()
-    row = tables.visits.rows[number]
-    row["column"] = line_of(visit.operator)
-    if visit.link is not None:
-        row["stop"] = tables.stop_of["link", visit.link]
-        answers = visit.operator == tables.operators
-        row["column"] = ANSWER if answers else line_of(visit.operator) + TRANSFER
-    elif visit.station is not None:
-        row["stop"] = tables.stop_of["station", visit.station]
-    if isinstance(visit.mean, Tokens):
-        row["tokens"] = tables.tokens.append()
-        tables.tokens.rows[row["tokens"]] = (
-            visit.mean.prompt,
-            visit.mean.output,
-            visit.mean.sequences,
-        )
-    else:
-        row["mean"] = visit.mean

@@ -36,7 +36,8 @@ class SourceBook:
         self._segments = Table(SEGMENT)
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
-        self._last_segment: dict[int, int] = {}  # by row
+        self._first_segment: dict[int, int] = {}  # by row, as is the next
+        self._last_segment: dict[int, int] = {}
         self._births = np.empty((0, 0, 1), dtype=np.int64)
         self._columns: list[int] = []  # of rows, whose factors are not all 1
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
@@ -58,7 +59,7 @@ class SourceBook:
         state["query"], state["close_ns"] = query, NEVER
         segment = self._segments.take()
         self._segments.rows[segment] = (-1, NONE, NONE, NONE)
-        state["segment"] = self._last_segment[row] = segment
+        state["segment"] = self._first_segment[row] = self._last_segment[row] = segment
         self.active = np.insert(self.active, self._place(query), row)
         self._draw(query, row)
 
@@ -84,18 +85,23 @@ class SourceBook:
         self._last_segment[row] = segment
 
     def directs(self, query: int, deployment: int, now_ns: int) -> bool:
-        """Tell whether births of a query follow a deployment's route from now on, or will."""
+        """Tell whether births of a query follow a deployment's route from now on, or will.
+
+        All births before now have been, so what directed them alone is given back.
+        """
         row = self._row_of.get(query)
         if row is None:
             return False
-        segments = self._segments.rows
-        segment = int(self._state.rows["segment"][row])
+        segments, segment = self._segments.rows, self._first_segment[row]
+        following = int(segments["next"][segment])
+        while following != NONE and segments["at_ns"][following] <= now_ns:
+            self._segments.give_back(segment)
+            segment, following = following, int(segments["next"][following])
+        self._state.rows["segment"][row] = self._first_segment[row] = segment
         while segment != NONE:
-            following = int(segments["next"][segment])
-            over = following != NONE and segments["at_ns"][following] <= now_ns
-            if not over and segments["deployment"][segment] == deployment:
+            if segments["deployment"][segment] == deployment:
                 return True
-            segment = following
+            segment = int(segments["next"][segment])
         return False
 
     def fill(self, until_ns: int) -> None:
@@ -157,11 +163,11 @@ class SourceBook:
             if row is None:
                 continue  # It was closed twice.
             self.active = np.delete(self.active, self._place(query))
-            segment = int(self._state.rows["segment"][row])
+            segment = self._first_segment[row]
             while segment != NONE:
                 self._segments.give_back(segment)
                 segment = int(self._segments.rows["next"][segment])
-            del self._blocks[row], self._last_segment[row]
+            del self._blocks[row], self._first_segment[row], self._last_segment[row]
             self._state.give_back(row)
 
     def arrays(self) -> Sources:

@@ -268,11 +268,9 @@ class Table:
         self._free: list[int] = []
 
     def take(self) -> int:
-        """Return a row that is free."""
-        return self._free.pop() if self._free else self.append()
-
-    def append(self) -> int:
-        """Return the row behind all others."""
+        """Return a row that is free: the last that was given back, or the one behind all others."""
+        if self._free:
+            return self._free.pop()
         if self.count == len(self.rows):
             self.rows = grown(self.rows, self.count + 1)
         self.count += 1
@@ -293,7 +291,7 @@ class Pool:
     """
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:
-        self.array: np.ndarray = np.zeros(64, dtype=dtype)
+        self.array: np.ndarray = aligned((64,), np.dtype(dtype))
         self._count = 0
         self._room: dict[int, int] = {}
         self._free: dict[int, list[int]] = {}
@@ -306,8 +304,7 @@ class Pool:
         else:
             at = self._count
             self._count += room
-            while self._count > len(self.array):
-                self.array = np.concatenate((self.array, np.zeros_like(self.array)))
+            self.array = grown(self.array, self._count)
         self.array[at : at + len(values)] = values
         self._room[at] = room
         return at

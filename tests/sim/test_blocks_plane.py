@@ -1,5 +1,6 @@
 """The block data plane against the event data plane, its specification: the very same requests."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -256,3 +257,23 @@ def test_routes_that_lead_back_are_refused():
         plane.route(0, query, pipeline(query, ("station", there, 1.0), ("station", back, 1.0)))
     with pytest.raises(ValueError, match="routes go round in a circle"):
         plane.advance(10)
+
+
+def test_routes_that_were_replaced_take_no_memory():
+    every, count = 10, 6_000
+    plane = BlocksPlane(Recording())
+    plane.add_station(StationSpec(0))
+    plane.open_source(0, 0, requests([5, count * every]))
+
+    def reroute(first, last):
+        for number in range(first, last):
+            plane.advance(number * every)
+            plane.route(number * every, 0, pipeline(number, ("station", 0, 1.0)))
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = reroute(1, 1000)
+        assert reroute(1000, count) - before < 300_000, "bytes; visits alone would be 320,000"
+    finally:
+        tracemalloc.stop()
