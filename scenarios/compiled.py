@@ -13,6 +13,7 @@ from shutil import rmtree
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.event import Event, Listener, register
 
 COMPILED = ("scenarios", "sim", "planners")
 """Packages whose source decides where machine code is kept: their functions call one another's.
@@ -48,10 +49,30 @@ def _prepare() -> None:
         DIRECTORY.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # The compiler finds a place of its own.
-    print("compiling the simulator, once, which takes two or three minutes", file=sys.stderr)
 
 
 _prepare()
+
+
+class _Notice(Listener):
+    """Says so when the first of the simulator's functions is compiled, and not found on disk."""
+
+    told = False
+
+    def on_start(self, event: Event) -> None:
+        """Say so, once."""
+        package = event.data["dispatcher"].py_func.__module__.partition(".")[0]
+        if package in COMPILED and not self.told:
+            self.told = True
+            print(
+                "compiling the simulator, once, which takes two or three minutes", file=sys.stderr
+            )
+
+    def on_end(self, event: Event) -> None:
+        """Say nothing."""
+
+
+register("numba:compile", _Notice())  # type: ignore[no-untyped-call]
 
 
 def is_cold() -> bool:
