@@ -19,7 +19,7 @@ a deployment in force whose window at that moment meets every part of the SLO.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ from sim.window_counts import (
     TRIAL_ACCURACY,
     TRIAL_BORN,
     TRIAL_GOOD,
+    TRIAL_LOST,
     TRIAL_SERVED,
     UNDECIDED,
     UNTIL_NS,
@@ -168,24 +169,33 @@ class Trial:
         query: the query.
         born: requests born in the trial.
         good: completed within the bound.
+        lost: lost with a failing machine.
         accuracy: mean expected accuracy of what was served; nan if nothing was.
-        void: whether a failing machine, not the plan, decided the trial.
+        void: whether a failing machine cut the trial short.
     """
 
     query: Query
     born: int
     good: int
+    lost: int
     accuracy: float
     void: bool
 
     @property
     def met(self) -> bool | None:
-        """Whether latency and accuracy held; None if void, or if there was no request."""
+        """Whether latency and accuracy held.
+
+        None if void, if there was no request, or if a failing machine, not the plan, decided: what
+        it lost may have been in time.
+        """
         slo = self.query.slo
         if self.void or self.born == 0:
             return None
-        in_time = self.good >= share_of(slo.latency_quantile, self.born)
-        return in_time and reaches(self.accuracy, slo.accuracy)
+        enough = share_of(slo.latency_quantile, self.born)
+        accurate = reaches(self.accuracy, slo.accuracy)
+        if self.good < enough <= self.good + self.lost and (accurate or isnan(self.accuracy)):
+            return None
+        return self.good >= enough and accurate
 
 
 @dataclass(frozen=True)
@@ -474,6 +484,7 @@ class GoodputBook:
             self._deployed[deployment],
             counted[TRIAL_BORN],
             counted[TRIAL_GOOD],
+            counted[TRIAL_LOST],
             counted[TRIAL_ACCURACY] / ONE / served if served else float("nan"),
             bool(counted[VOID]),
         )

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled, inlined
-from sim.data_plane import COMPLETED, IN_FLIGHT, OUTCOMES, UNSERVED
+from sim.data_plane import COMPLETED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
 from sim.indexing import index
 from sim.prefetch import AHEAD, LINE, prefetch
 from sim.request_rows import (
@@ -44,6 +44,7 @@ Bools = NDArray[np.bool_]
 IS_COMPLETED = OUTCOMES.index(COMPLETED)
 IS_UNSERVED = OUTCOMES.index(UNSERVED)
 IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
+IS_LOST = OUTCOMES.index(LOST)
 
 ONE = 1 << 40
 """An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
@@ -88,6 +89,7 @@ TRIAL_SERVED = 3
 TRIAL_ACCURACY = 4
 SERVED = 5  # of all its requests
 VOID = 6
+TRIAL_LOST = 7
 TRIAL_WIDTH = LINE
 
 # Columns of chunks
@@ -267,6 +269,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
                 trials[trial, TRIAL_GOOD] += good
                 trials[trial, TRIAL_BORN] -= undecided
                 trials[trial, TRIAL_SERVED] += completed
+                trials[trial, TRIAL_LOST] += outcome == IS_LOST
                 trials[trial, TRIAL_ACCURACY] += accuracy
         cell = index(accounts[slot, NEWEST])
         while cell and cells[cell, START_NS] > birth_ns:

@@ -315,6 +315,25 @@ def test_a_trial_that_a_failing_machine_ended_is_void():
     assert case.book.trial(0).met is None
 
 
+@pytest.mark.parametrize(
+    ("in_time", "late", "lost", "met"),
+    [(0, 0, 4, None), (3, 0, 1, None), (2, 1, 1, False), (20, 0, 1, True), (0, 3, 0, False)],
+)
+def test_a_trial_that_requests_lost_with_a_machine_decided_is_void(in_time, late, lost, met):
+    """Also of a deployment that was replaced, or whose machine failed after its trial."""
+    case = Case(SLO(latency_s=1.0, latency_quantile=0.95))
+    case.deploy(5)
+    for how_many, latency_s, outcome in (
+        (in_time, 0.5, COMPLETED),
+        (late, 1.5, COMPLETED),
+        (lost, 0.5, LOST),
+    ):
+        for _ in range(how_many):
+            case.request(6, latency_s, outcome)
+    case.deploy(7, deployment=1)
+    assert case.book.trial(0).met is met
+
+
 # Many queries at once, against a second way to count
 
 
