@@ -84,6 +84,10 @@ class Profiler(ABC):
             alpha: probability of a wrong verdict that the test allows.
         """
 
+    def most_items(self, desk: Desk, query: Query) -> int:
+        """Return on how many items of a query a configuration can be measured at most."""
+        return len(desk.features(query))
+
     @abstractmethod
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration for a query until it can be judged, or the budget is spent."""
@@ -178,6 +182,10 @@ class FixedProfiler(Profiler):
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise ValueError(f"samples={self.samples}: must be 1 or more")
+
+    def most_items(self, desk: Desk, query: Query) -> int:
+        """Return how many items are profiled of each configuration."""
+        return self.samples
 
     def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
         """Measure a configuration on the query's first items."""

@@ -80,7 +80,7 @@ class Search(ABC):
 
     @abstractmethod
     def confirm(self, desk: Desk, query: Query, index: int) -> bool:
-        """Profile a configuration further, if more is to be learned of its accuracy; tell if so.
+        """Profile a configuration further, if more is to be learned of its accuracy.
 
         What is then known of it, and what that tells of others that were profiled, replaces what
         was remembered (`FOUND`).
@@ -89,6 +89,10 @@ class Search(ABC):
             desk: the desk.
             query: a running query.
             index: the configuration, one that was profiled.
+
+        Returns:
+            Whether more was learned. It was not where all is known, nor where what is left of the
+            budget does not pay for another item.
         """
 
 
@@ -231,7 +235,8 @@ class CmboSearch(Search):
             belief = self._sharpened(desk, query, belief, found.shown, alpha)
             if belief.verdict is not None:
                 break
-        decided = belief.verdict is not None or belief.count <= seen.count
+        most = self.profiler.most_items(desk, query)
+        decided = belief.verdict is not None or belief.count >= most
         shown = {**found.shown, index: Shown.of(belief, confirmed=decided)}
         if belief.count > seen.count:
             shown = self._all_sharpened(desk, query, shown, index)
@@ -243,7 +248,7 @@ class CmboSearch(Search):
             spent_s=found.spent_s + left_s - desk.remaining(query),
         )
         desk.remember((FOUND, query.id), after, query)
-        return True
+        return decided or belief.count > seen.count
 
     def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""

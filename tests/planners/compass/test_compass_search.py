@@ -190,7 +190,7 @@ class TestConfirmation:
     """The profile of a configuration in force grows until a strict test can tell."""
 
     @staticmethod
-    def confirmed(search, **slo):
+    def confirmed(search, budget_s=500.0, **slo):
         """Return what is shown of the offered configuration each time, until no more is learned."""
         steps = []
 
@@ -204,7 +204,7 @@ class TestConfirmation:
                 if not search.confirm(desk, query, index):
                     break
 
-        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=budget_s)
         return steps
 
     def test_it_ends_at_a_verdict_or_with_all_items(self):
@@ -218,6 +218,14 @@ class TestConfirmation:
         last = steps[-1]
         assert last.confirmed
         assert last.verdict is not None or last.count == 1024
+
+    def test_it_goes_on_another_time_where_the_budget_ends(self):
+        data = {"datasets": {"VOiCES": 1.0}}
+        steps = self.confirmed(cold(confirm_items=100), 7.0, latency_s=2.0, accuracy=0.97, **data)
+        assert len(steps) > 1
+        assert steps[-1].count < 1024
+        assert steps[-1].verdict is None
+        assert not steps[-1].confirmed
 
     def test_it_is_spent_from_the_budget_of_the_search(self):
         spent = []
