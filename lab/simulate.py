@@ -5,11 +5,14 @@ What is heavy is imported where it is needed, so that ``compass-sim --help`` is 
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
 MOST_NAMED = 10
 """Jobs that failed which are named, of many."""
 
@@ -44,6 +47,7 @@ keys that are often set:
                        cores; ray, on many machines (basic)
 
 options:
+  --config-dir DIR     where files of your own are, such as DIR/experiment/mine.yaml
   --cfg job            print the whole configuration, every key, and do not run
   --hydra-help         options of Hydra, which composes the configuration
 
@@ -58,8 +62,7 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text(), end="")
         return OK
-    # Hydra's parser wants options first; `compass-sim seed=0,1 -m` is as clear to a person.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    sys.argv[1:] = _options_first(sys.argv[1:])
     # A console script lacks what `python -m` has: modules of the current directory.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -106,6 +109,20 @@ def main() -> int:
     if Outcome.path is not None:
         return _sweep_status(Outcome.path, Outcome.job_statuses)
     return Outcome.job_status or OK
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line, overrides last, as Hydra's parser wants them.
+
+    To a person, ``compass-sim seed=0,1 -m`` is as clear.
+    """
+    overrides = [
+        before not in DIRECTORY_OPTIONS
+        and not word.startswith("-")
+        and ("=" in word or word.startswith("~"))
+        for before, word in pairwise(["", *words])
+    ]
+    return [word for _, word in sorted(zip(overrides, words, strict=True), key=itemgetter(0))]
 
 
 def help_text() -> str:

@@ -54,16 +54,23 @@ def _prepare() -> None:
 _prepare()
 
 
-class _Notice(Listener):
-    """Says so when the first of the simulator's functions is compiled, and not found on disk."""
+def is_cold() -> bool:
+    """Tell whether nothing of the simulator is compiled yet."""
+    return not any(DIRECTORY.glob("sim_*/*.nbi"))  # a directory for each that has modules
 
-    told = False
+
+class _Notice(Listener):
+    """Says so when the first of the simulator's functions is compiled."""
+
+    said = False
 
     def on_start(self, event: Event) -> None:
-        """Say so, once."""
+        """Say so, if nothing is compiled yet."""
         package = event.data["dispatcher"].py_func.__module__.partition(".")[0]
-        if package in COMPILED and not self.told:
-            self.told = True
+        if package not in COMPILED or self.said:
+            return
+        self.said = True
+        if is_cold():
             print(
                 "compiling the simulator, once, which takes two or three minutes", file=sys.stderr
             )
@@ -73,11 +80,6 @@ class _Notice(Listener):
 
 
 register("numba:compile", _Notice())  # type: ignore[no-untyped-call]
-
-
-def is_cold() -> bool:
-    """Tell whether nothing of the simulator is compiled yet."""
-    return not any(DIRECTORY.glob("sim_*/*.nbi"))  # a directory for each that has modules
 
 
 def compiled(function: Function) -> Function:

@@ -60,19 +60,20 @@ class Scenario:
                     f"workload.datasets.{name}: {self.application.name} has no such data set; "
                     f"choose from {known} (nearest: {near})"
                 )
-        for event in self.drift.events:
+        for number, event in enumerate(self.drift.events):
             if event.kind not in AT_MACHINE:
                 continue
             node = self.cluster.nodes.get(str(event.node))
             if node is None:
                 raise ValueError(
-                    f"drift.events.node={event.node!r}: the cluster has the nodes "
-                    f"{', '.join(self.cluster.nodes)}"
+                    f"drift.events.{number}.node={event.node}: the cluster has the nodes "
+                    f"{', '.join(self.cluster.nodes)} "
+                    f"(nearest: {nearest(str(event.node), self.cluster.nodes)})"
                 )
             if not 0 <= event.machine < node.count:
                 raise ValueError(
-                    f"drift.events.machine={event.machine}: node {event.node} has the machines "
-                    f"0 to {node.count - 1}"
+                    f"drift.events.{number}.machine={event.machine}: node {event.node} has "
+                    f"the machines 0 to {node.count - 1}"
                 )
 
     @property

@@ -274,6 +274,16 @@ def test_a_planner_of_the_current_directory_runs(compass):
     assert summary["response_censored"] == summary["queries"] > 0
 
 
+def test_options_may_stand_anywhere(compass, tmp_path):
+    Path("own/experiment").mkdir(parents=True)
+    Path("own/experiment/mine.yaml").write_text("# @package _global_\nseed: 17\n")
+    words = ("experiment=mine", "--config-dir", "own", "horizon_s=60", "--cfg", "job", "~drift")
+    status, out, err = compass(*words)
+    assert (status, err) == (0, "")
+    assert "seed: 17\n" in out
+    assert "horizon_s: 60" in out
+
+
 def test_no_query_at_all_is_a_run_like_any_other(compass):
     status, _, err = compass(GREEDY, "workload.rate=0", "hydra.run.dir=here")
     assert (status, err) == (0, "")

@@ -236,11 +236,11 @@ def test_machine_failure_leaves_queries_alone(calm):
         (lambda: scenario(workload=Workload(datasets={"Voices": 1.0})), r"nearest: VOiCES"),
         (
             lambda: scenario(drift=Drift([DriftEvent("machine_failure", node="moon")])),
-            "drift.events.node='moon': the cluster has the nodes edge, cloud",
+            "drift.events.0.node=moon: the cluster has the nodes edge, cloud .nearest: ",
         ),
         (
             lambda: scenario(drift=Drift([DriftEvent("machine_failure", node="edge", machine=1)])),
-            "drift.events.machine=1: node edge has the machines 0 to 0",
+            "drift.events.0.machine=1: node edge has the machines 0 to 0",
         ),
     ],
 )
