@@ -161,6 +161,8 @@ class World:
         """Wait until a query departs, and see it off."""
         yield self.env.timeout(max(1, ns(state.truth.departure_s) - self.env.now))
         now, query = self.env.now, state.query.id
+        self.ledger.settle(now)
+        self._note_cost(state, now)
         unlisted = self.board.depart(query)
         self.office.forget(query)
         if unlisted is not None:
@@ -344,13 +346,18 @@ class World:
                 self._call_planner("tick")
 
     def _note_costs(self, now: int) -> None:
-        """Put what each query owes since the last note into the window that ends now."""
+        """Put what each living query owes since the last note into the window that ends now."""
         self.ledger.settle(now)
-        for query, state in self._closing.items():
-            self._charge_egress(state)
-            usd = self.ledger.owed_usd(query)
-            self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
-            self._costs_noted[query] = usd
+        for state in self.board.living.values():
+            self._note_cost(state, now)
+
+    def _note_cost(self, state: QueryState, now: int) -> None:
+        """Do so for one query; what it owes beyond its life is in no window."""
+        self._charge_egress(state)
+        query = state.query.id
+        usd = self.ledger.owed_usd(query)
+        self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
+        self._costs_noted[query] = usd
 
     def _charge_egress(self, state: QueryState) -> None:
         """Charge the answers that have left a cloud region since the last call."""

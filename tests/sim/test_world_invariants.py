@@ -364,3 +364,21 @@ def test_invariant_money_a_used_machine_is_billed_whole_from_reservation_to_rele
     assert made.ledger.attributed_usd == {0: pytest.approx(slots * rented_s / 3600 + egress)}
     assert not second.rented
     assert not first.rented
+
+
+@pytest.mark.parametrize("departure_s", [99.2, 120.0, 120.6, 139.0])
+def test_invariant_accounting_a_window_bears_no_cost_of_what_drains_after_a_query(departure_s):
+    """Alone on its instance, a query costs the same in every second of its life, not more."""
+    workload = Workload(
+        arrivals=At((10.0,)),
+        lifetime_min_s=departure_s - 10.0,
+        lifetime_mean_s=departure_s - 10.0 + 1e-9,
+        tiers={"any": Tier(latency_s=20.0)},
+    )
+    frames = run(scenario(200.0, workload=workload), Fixed(("cloud",) * 4)).tables.take()
+    assert frames["queries"]["departure_s"].item() == pytest.approx(departure_s, abs=1e-6)
+    windows = frames["windows"].filter(pl.col("deployed_s") == pl.col("active_s"))
+    rates = windows["cost_usd"] / windows["active_s"]
+    assert rates.len() >= 2
+    # Egress of answers comes in lumps.
+    assert rates.to_list() == pytest.approx([rates[0]] * rates.len(), rel=1e-2)
