@@ -217,7 +217,11 @@ class RunRecorder(Recorder, Protocol):
 
 
 class DataPlane(Protocol):
-    """Moves requests between two cuts. Times given must not lie before the last cut."""
+    """Moves requests between two cuts. Times given must not lie before the last cut.
+
+    Planes agree for control planes that open a source before they route its query, close it once,
+    and route a query in order of time, as the world does.
+    """
 
     def add_station(self, spec: StationSpec) -> None:
         """Make a station known; routes may then name it."""
@@ -232,7 +236,7 @@ class DataPlane(Protocol):
         """Forget a link that no route names any longer, once it is empty."""
 
     def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
-        """Let a query's requests be born from ``at_ns`` on."""
+        """Let a query's requests be born from ``at_ns`` on, before which no block has any."""
 
     def close_source(self, at_ns: int, query: int) -> None:
         """Let no request of a query be born at ``at_ns`` or later."""
