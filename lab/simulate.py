@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
+"""Options of Hydra that are followed by a directory, in whose name anything may stand."""
+
 MOST_NAMED = 10
 """Jobs that failed which are named, of many."""
 

@@ -335,14 +335,13 @@ class GoodputBook:
         self._counts.accounts[self._slots.find(query), DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
-        """Add cost that was attributed since the last call to the window that ends at ``at_ns``.
+        """Add cost that was attributed since the last call to the window that is over at ``at_ns``.
 
-        What a departed query still owes, for a deployment that drains, is part of the bill but of
-        no window.
+        Or to the one in which the query departs then: what it still owes afterwards, for a
+        deployment that drains, is part of the bill but of no window.
         """
         slot = self._slots.find(query)
-        if slot < 0:
-            return
+        assert slot >= 0, f"query {query} is not counted"
         self._note_time(slot, at_ns)
         start_ns = max(0, at_ns - 1) // self.window_ns * self.window_ns
         counts = self._counts

@@ -352,7 +352,10 @@ class World:
             self._note_cost(state, now)
 
     def _note_cost(self, state: QueryState, now: int) -> None:
-        """Do so for one query; what it owes beyond its life is in no window."""
+        """Put what one query owes since the last note into the window that now is the end of.
+
+        That is the end of the window, or of the query's life: what it owes later is in none.
+        """
         self._charge_egress(state)
         query = state.query.id
         usd = self.ledger.owed_usd(query)
