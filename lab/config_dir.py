@@ -38,10 +38,20 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
         refuse_hydra(word, "nothing of it has a meaning here; name your own files by --config-dir")
     if options.config_dir is None:
         return list(options.overrides)
-    path = Path(options.config_dir)
-    if not path.is_dir():
-        raise InputError(f"--config-dir={path}: {no_directory(path)}")
+    path = check_directory(options.config_dir)
     return [f"{SEARCH_PATH}=['file://{path.resolve()}']", *options.overrides]
+
+
+def check_directory(given: str) -> Path:
+    """Return the path of a directory of configuration files.
+
+    Raises:
+        InputError: there is no such directory.
+    """
+    path = Path(given)
+    if not path.is_dir():
+        raise InputError(f"--config-dir={given}: {no_directory(path)}")
+    return path
 
 
 def words_of(options: argparse.Namespace) -> list[str]:

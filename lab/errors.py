@@ -10,6 +10,7 @@ from typing import Any
 from hardware_models.errors import nearest
 from lab.options import groups
 from lab.units import unit_of
+from scenarios.drift import DriftEvent
 from scenarios.slo import Tier
 
 OF_COMPARED = (
@@ -91,13 +92,29 @@ def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str
     for cause in _chain(error):
         if sentence := _sentence(cause, overrides):
             return sentence
-    first = str(error).partition("\n")[0]
-    if "--multirun" in str(error):
-        return f"{first}: add -m to run every value"
-    if first.startswith("Config group override must be"):
-        return _no_option(overrides)
+    if sentence := _without_key(str(error), overrides):
+        return sentence
     interpolated = [one for one in overrides if "${" in one]
     return f"{interpolated[0]}: {one_line(error)}" if interpolated else one_line(error)
+
+
+def _without_key(message: str, overrides: Sequence[str]) -> str | None:
+    """Return what Hydra's message comes to, of which no exception names a key, if it is known."""
+    first = message.partition("\n")[0]
+    if "--multirun" in message:
+        return f"{first}: add -m to run every value"
+    if "@experiment." in first:
+        return _unpackaged(overrides)
+    if chosen := re.match(r"Multiple values for (\S+)\. ", first):
+        return _chosen_already(chosen[1], overrides)
+    if found := re.match(r"In '(\S+)': .*Cannot merge DictConfig with ListConfig", message, re.S):
+        return (
+            f"{found[1]}: there is a mapping where a list must be, or a list where a mapping must "
+            "be; each entry of a list begins with '- '"
+        )
+    if first.startswith("Config group override must be"):
+        return _no_option(overrides)
+    return None
 
 
 def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
@@ -128,9 +145,14 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        if cause.full_key == "experiment":  # There is such a group, but no such key.
+            return _unpackaged(overrides)
         parent = cause.parent_node
         known = [str(key) for key in parent] if parent is not None else []
-        return unknown_key(str(cause.full_key), str(cause.key), known, overrides)
+        full_key = str(cause.full_key)
+        if cause.object_type is DriftEvent and full_key == cause.key:
+            full_key = f"drift.events[].{full_key}"  # Entries of lists are checked by themselves.
+        return unknown_key(full_key, str(cause.key), known, overrides)
     if isinstance(cause, ValidationError):
         if "is not a subclass" in str(cause.msg):
             return _unknown_entry(cause, overrides)
@@ -177,6 +199,22 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
 def _place(override: str) -> str:
     """Return where in the configuration an override puts what it chooses."""
     return override.lstrip("+~").partition("=")[0].rpartition("@")[2]
+
+
+def _unpackaged(overrides: Sequence[str]) -> str:
+    """Say that the file of an experiment lacks what puts its keys at the top of the tree."""
+    names = [one for one in overrides if key_of(one) == "experiment"]
+    return (
+        f"{names[-1] if names else 'experiment'}: all that the file says is put below the key "
+        "experiment; let the file begin with the line '# @package _global_'"
+    )
+
+
+def _chosen_already(group: str, overrides: Sequence[str]) -> str:
+    """Say that a group has an option already, which a plus before it would choose once more."""
+    added = [one for one in overrides if one.startswith(f"+{group}=")]
+    written = added[-1] if added else f"+{group}=..."
+    return f"{written}: {group} is in the configuration; write {written[1:]}, without the plus"
 
 
 def _no_option(overrides: Sequence[str]) -> str:

@@ -74,6 +74,7 @@ def main() -> int:
     from hydra._internal.utils import get_args_parser
 
     from lab.compose import VERSION_BASE
+    from lab.config_dir import check_directory
     from lab.console import complain
     from lab.errors import COMPOSING, InputError, composition_sentence, raised_by
     from lab.schemas import register
@@ -89,7 +90,10 @@ def main() -> int:
     options.error = refuse  # type: ignore[method-assign]
     overrides: list[str] = []
     try:
-        overrides = options.parse_args().overrides
+        given = options.parse_args()
+        overrides = given.overrides
+        if given.config_dir is not None:
+            check_directory(given.config_dir)
         hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))

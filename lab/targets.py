@@ -3,7 +3,8 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from types import NoneType, UnionType
+from pathlib import Path
+from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lab.errors import InputError, choices, one_line, shown
@@ -45,7 +46,9 @@ def find_class(target: object, key: str, base: type) -> type:
     found = getattr(module, name, None)
     if found is None:
         allowed = choices(name, known) if known else f"it has no class of kind {base.__name__}"
-        raise InputError(f"{complaint}module {module_name} has no {name}; {allowed}")
+        raise InputError(
+            f"{complaint}module {module_name} has no {name}; {allowed}{_shadowed(module)}"
+        )
     if not inspect.isclass(found) or not _fulfils(found, base):
         how = "has the methods of" if getattr(base, "_is_protocol", False) else "derives from"
         raise InputError(
@@ -53,6 +56,15 @@ def find_class(target: object, key: str, base: type) -> type:
             f"{base.__module__}.{base.__name__}"
         )
     return found
+
+
+def _shadowed(module: ModuleType) -> str:
+    """Return a clause on a file of the current directory that a module of that name hides."""
+    file = Path(*module.__name__.split(".")).with_suffix(".py").absolute()
+    found = module.__file__
+    if found is None or not file.is_file() or file.samefile(found):
+        return ""
+    return f"; it is not {file.name} of this directory, but {found}, so rename yours"
 
 
 def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""SLOs that nothing can meet, and drift that nobody will see: worth a warning before the run."""
+"""What nothing can meet, or nobody will see: worth a warning before the run."""
 
 from collections.abc import Hashable, Iterator
 from math import inf
@@ -16,7 +16,10 @@ from sim.service import RefusalError
 
 
 def warnings(setup: Setup) -> list[str]:
-    """Return one sentence for each bound that no plan can keep, and each event out of reach."""
+    """Return one sentence for each bound that no plan can keep, and each event out of reach.
+
+    Also where no query will arrive, and where the user's tables change nothing.
+    """
     with using_tables(setup.tables):
         scenario = setup.scenario()
         return [*_warnings(scenario), *_unread(setup.tables, scenario)]
@@ -43,6 +46,8 @@ def _unread(tables: TableSet, scenario: Scenario) -> Iterator[str]:
 
 def _warnings(scenario: Scenario) -> Iterator[str]:
     yield from _bounds(scenario)
+    if scenario.workload.rate == 0:
+        yield "workload.rate=0: no query will arrive"
     for i, event in enumerate(scenario.drift.events):
         if event.at_s >= scenario.horizon_s:
             yield (

@@ -48,6 +48,12 @@ WRONG = [
     (["workload.datasets={LibriSpeech: 0, TED-LIUM: 0, VOiCES: 0}"], ["workload.datasets"]),
     (["planner=cheapest_feasible", "planner.budget_s=-1"], ["planner.budget_s=-1", "0 s or more"]),
     (["hydra.run.dir=/proc/nowhere"], ["hydra.run.dir", "/proc/nowhere"]),
+    (["+planner=greedy"], ["+planner=greedy", "write planner=greedy, without the plus"]),
+    (
+        ["drift.events=[{kind: content_shift, at: 3}]"],
+        ["drift.events[].at", "duration_s", "nearest is 'at_s'"],
+    ),
+    (["--config-dir", "nowhere"], ["--config-dir=nowhere: no such directory"]),
     (["workload.rate"], ["workload.rate", "key=value"]),
     (["workload=3"], ["workload=3", "poisson", "nearest is"]),
     (["seed=0,1"], ["seed=0,1", "-m"]),
@@ -156,6 +162,39 @@ def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("override", "text", "parts"),
+    [
+        ("drift=mine", "events: {kind: mps_fault, at_s: 10}\n", ["drift/mine: ", "a list", "'- '"]),
+        ("drift=mine", "events:\n- {kind: mps_fault, at: 1}\n", ["drift.events[].at", "'at_s'"]),
+        ("experiment=mine", "workload: {rate: 2}\n", ["experiment=mine: ", "# @package _global_"]),
+        (
+            "experiment=mine",
+            "defaults: [override /planner: greedy]\n",
+            ["experiment=mine: ", "# @package _global_"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_the_users_is_one_sentence(
+    compass, tmp_path, override, text, parts
+):
+    file = tmp_path / "own" / override.replace("=", "/")
+    file.parent.mkdir(parents=True)
+    file.with_suffix(".yaml").write_text(text)
+    status, out, err = compass(override, "--config-dir", "own")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    for part in parts:
+        assert part in err
+
+
+def test_a_planners_file_that_an_installed_module_hides_is_named(compass, tmp_path):
+    (tmp_path / "scipy.py").write_text("class Mine: pass\n")
+    status, _, err = compass("planner._target_=scipy.Mine")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "module scipy has no Mine" in err
+    assert "not scipy.py of this directory" in err
+
+
+@pytest.mark.parametrize(
     ("override", "names"),
     [
         ("network.technologies={WiFi: 2}", {"WiFi"}),
@@ -214,6 +253,11 @@ def test_drift_after_the_end_is_a_warning(compass):
     assert err.startswith(f"compass-sim: warning: {event}: this device_slowdown changes nothing; ")
     assert err.count("\n") == 1
     assert compass(planner, "drift=device_slowdown")[2] == ""
+
+
+def test_a_rate_of_nothing_is_a_warning(compass):
+    status, _, err = compass("planner=cheapest_feasible", "workload.rate=0")
+    assert (status, err) == (0, "compass-sim: warning: workload.rate=0: no query will arrive\n")
 
 
 RAISING = """
