@@ -37,8 +37,8 @@ def _prefetch(_: Any, array: Any, row: Any, column: Any) -> Any:
     return types.void(array, row, column), _hint
 
 
-def _prefetch_record(_: Any, records: Any, row: Any) -> Any:
-    return types.void(records, row), _hint
+def _prefetch_item(_: Any, array: Any, item: Any) -> Any:
+    return types.void(array, item), _hint
 
 
 prefetch = cast("Callable[[NDArray[Any], int, int], None]", intrinsic(_prefetch))
@@ -48,5 +48,5 @@ A loop that reads rows in no order waits for memory at each of them, unless it a
 come beforehand. It changes no result.
 """
 
-prefetch_record = cast("Callable[[NDArray[np.void], int], None]", intrinsic(_prefetch_record))
-"""The same for the beginning of a record of an array, shape (n,)."""
+prefetch_item = cast("Callable[[NDArray[Any], int], None]", intrinsic(_prefetch_item))
+"""The same for an item of an array, shape (n,); for the beginning of one that is a record."""

@@ -15,7 +15,7 @@ from sim.blocks.tables import (
 )
 from sim.blocks.walk import walk
 from sim.indexing import index
-from sim.prefetch import AHEAD, LINE, prefetch
+from sim.prefetch import AHEAD, LINE, prefetch, prefetch_item
 from sim.request_rows import (
     ALLOWANCE,
     ARRIVAL,
@@ -33,15 +33,44 @@ from sim.request_rows import (
 )
 from sim.work import NEVER
 
+APART = 2
+"""How many sources lie between two steps of fetching: time for memory to answer."""
+
 
 @inlined
-def _fetch_births(sources: Sources, source: int) -> None:
-    """Begin to fetch what will be read of a source's next birth."""
-    position = sources.state[source].position
-    births = sources.births[source]
-    prefetch(births, position, 0)
-    # Those after it, or the last of its own factors, lie in the next line.
-    prefetch(births, position, LINE)
+def _fetch_sources(t: Tables, sources: Sources, i: int, until_ns: int) -> None:
+    """Begin to fetch what will be read of the sources that follow the ``i``-th active one.
+
+    What is read of one tells where to read next: it is fetched in steps, the last of which is that
+    of the nearest source.
+    """
+    active, state, segments = sources.active, sources.state, sources.segments
+    if i + 4 * APART < len(active):
+        prefetch_item(state, index(active[i + 4 * APART]))
+    if i + 3 * APART < len(active):
+        source = index(active[i + 3 * APART])
+        if sources.next_ns[source] < until_ns:
+            births, position = sources.births[source], state[source].position
+            prefetch(births, position, 0)
+            # Those after it, or the last of its own factors, lie in the next line.
+            prefetch(births, position, LINE)
+            prefetch_item(segments, index(state[source].segment))
+    if i + 2 * APART < len(active):
+        source = index(active[i + 2 * APART])
+        segment = index(state[source].segment)
+        if sources.next_ns[source] < until_ns and segments[segment].visit != NONE:
+            visit = index(segments[segment].visit)
+            prefetch_item(t.visits, visit)
+            prefetch_item(t.visits, visit + 2)  # two to a line
+            prefetch_item(t.flights, index(segments[segment].deployment))
+    if i + APART < len(active):
+        source = index(active[i + APART])
+        segment = index(state[source].segment)
+        if sources.next_ns[source] < until_ns and segments[segment].visit != NONE:
+            visit = index(segments[segment].visit)
+            prefetch_item(t.stops, index(t.visits[visit].stop))
+            if t.visits[visit + 1].stop != NONE:
+                prefetch_item(t.stops, index(t.visits[visit + 1].stop))
 
 
 @in_place
@@ -101,10 +130,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
     i = first
     while i < len(active):
         source = index(active[i])
-        if i % AHEAD == 0:  # Many at once, so that they do not wait for one another.
-            for later in range(i + AHEAD, min(i + 2 * AHEAD, len(active))):
-                if next_ns[index(active[later])] < until_ns:
-                    _fetch_births(sources, index(active[later]))
+        _fetch_sources(t, sources, i, until_ns)
         if next_ns[source] >= until_ns:
             i += 1
             continue

@@ -27,7 +27,7 @@ from sim.blocks.tables import (
 )
 from sim.blocks.walk import walk
 from sim.indexing import index
-from sim.prefetch import AHEAD, prefetch_record
+from sim.prefetch import AHEAD, prefetch_item
 from sim.request_rows import VISIT
 
 
@@ -159,7 +159,7 @@ def _send_on(t: Tables, due_ns: Ints, until_ns: int) -> None:
         fetch_next(t, t.out, i, n)
         if i + AHEAD // 2 < n:
             ahead = index(t.out[i + AHEAD // 2])
-            prefetch_record(stops, visits[index(rows[ahead, VISIT])].stop)
+            prefetch_item(stops, visits[index(rows[ahead, VISIT])].stop)
         slot = index(t.out[i])
         walk(t, due_ns, slot, index(rows[slot, VISIT]), t.times[slot], until_ns)
     t.counts[OUT] = 0
