@@ -1,7 +1,6 @@
 """What is believed of one query's plans: from profiling, from histories, and from telemetry."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from math import exp, inf
 from statistics import NormalDist
@@ -13,22 +12,26 @@ from planners.compass.cmbo import Cmbo, Domain
 from planners.compass.configuration_beliefs import Believed, ConfigurationBeliefs
 from planners.compass.history import Prior, WarmStart
 from planners.compass.known import Candidates, Found, Offer, Shown
+from planners.compass.model import PlanningModel
+from planners.compass.plan_choice import (
+    choice,
+    doubtful,
+    in_reach,
+    kept_in_time,
+    losses,
+    undominated,
+)
 from planners.compass.pools import Market
 from planners.compass.query_plans import Held, PayablePlans, QueryPlans, Sizes
 from planners.encodings import blocks
 from planners.kept import KEPT
 from scenarios.application import Pipeline
-from scenarios.compiled import compiled
 from scenarios.queries import Query
-from scenarios.sums import total
-from sim import Choices, Desk
+from sim import Desk
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
-
-RISKY, RISKIEST = 0.6, 0.3
-"""Probability of being in time just beyond the headroom, and just within the bound: a guess."""
 
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
@@ -39,47 +42,6 @@ LIKELY_TO_DO = 0.5
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 """Deviations, at evenly spaced probabilities, at which slower devices are looked at; the slowest
 first."""
-
-
-@dataclass(frozen=True)
-class PlanningModel:
-    """How plans are judged before they run.
-
-    Args:
-        choices: shares, batches and replicas that are considered, beside slices. More let tight
-            SLOs and large loads be met; stations of several servers wait less at equal load, but
-            stay idle longer until enough queries share them.
-        load: utilisation that stations are planned for; see ``desk.predict_many``. Higher packs
-            more queries by promising each less, lower leaves room for bursts.
-        headroom: part of the latency bound that is planned for. Below 1 it pays for links and
-            devices that are slower than the catalogue says. Plans beyond it, but within the bound,
-            are for queries that have no others.
-        waste: share of a new station's spare capacity that a query is held to take; see
-            `share_taken`. Higher makes queries share the configurations that others run, lower
-            lets each have the one that is best for itself.
-        device_spread: standard deviation of the logarithm of devices' speeds about those of the
-            catalogue, as long as telemetry has not shown a device's. Higher keeps work off devices
-            that might be too slow for it; at 0 the catalogue is believed.
-
-    Raises:
-        ValueError: a parameter is out of range.
-    """
-
-    choices: Choices = field(default_factory=Choices)
-    load: float = 0.7
-    headroom: float = 0.85
-    waste: float = 0.5
-    device_spread: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.load < 1:
-            raise ValueError(f"load={self.load}: must be 0 or more, and below 1")
-        if not 0 < self.headroom <= 1:
-            raise ValueError(f"headroom={self.headroom}: must be above 0 and at most 1")
-        if not 0 <= self.waste <= 1:
-            raise ValueError(f"waste={self.waste}: must lie between 0 and 1")
-        if self.device_spread < 0:
-            raise ValueError(f"device_spread={self.device_spread}: must be 0 or more")
 
 
 class Beliefs:
@@ -195,13 +157,13 @@ class Beliefs:
         if not loss.min(initial=inf) < inf:
             loss = self._missed(its, believed.accuracy[its.configuration])
             otherwise = its.price
-        chosen = _undominated(its.demand, loss, otherwise, most)
+        chosen = undominated(its.demand, loss, otherwise, most)
         return [self._offer(its, at, believed) for at in chosen.tolist()]
 
     def _losses(self, its: PayablePlans) -> Floats:
         """Return the loss of each plan, infinite if it is not feasible; see `Market.loss`."""
         believed = self.configurations.believed()
-        return _losses(
+        return losses(
             its.configuration,
             its.price,
             its.latency_s,
@@ -309,7 +271,7 @@ class Beliefs:
         agreed = np.zeros(len(self._domain), dtype=bool)
         agreed[list(shared)] = True
         return Candidates(
-            *_chosen(
+            *choice(
                 its.configuration,
                 its.number,
                 its.in_time,
@@ -335,7 +297,7 @@ class Beliefs:
         if kept is None:
             return np.zeros(len(self._domain))
         time_s = np.exp(kept.log_time.astype(np.float64))
-        possible = _in_reach(
+        possible = in_reach(
             base.view.configuration,
             base.view.station,
             base.factors(0.0),
@@ -389,10 +351,10 @@ class Beliefs:
         in_time = self._kept(latency_s)
         if not self._device_spread or self._bound_s == inf:
             return in_time
-        doubtful = _doubtful(in_time, held.number, self._wide.touches_device)
-        if len(doubtful):
-            slower = self._if_slower(held.number[doubtful], held.of[doubtful], sizes)
-            in_time[doubtful] = (in_time[doubtful] + slower) / 2
+        unsure = doubtful(in_time, held.number, self._wide.touches_device)
+        if len(unsure):
+            slower = self._if_slower(held.number[unsure], held.of[unsure], sizes)
+            in_time[unsure] = (in_time[unsure] + slower) / 2
         return in_time
 
     def _if_slower(self, plans: Integers, of: Integers, sizes: Sizes) -> Floats:
@@ -416,7 +378,7 @@ class Beliefs:
 
     def _kept(self, latency_s: Floats) -> Floats:
         """Return the probability that predictions keep the bound: less beyond the headroom."""
-        return _kept(latency_s, self._bound_s, self._model.headroom)
+        return kept_in_time(latency_s, self._bound_s, self._model.headroom)
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
@@ -442,185 +404,3 @@ def _blank(
         prior_accuracy=None if prior is None else prior.accuracy,
         prior_log_time=None if prior is None else prior.log_time,
     )
-
-
-@compiled
-def _kept(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
-    """Return the probability that predictions keep a bound, shape (k,); see ``Beliefs._kept``."""
-    kept = np.ones(len(latency_s))
-    if bound_s == np.inf:
-        return kept
-    for plan in range(len(latency_s)):
-        late = max(0.0, latency_s[plan] / bound_s - headroom) / max(1 - headroom, 1e-9)
-        if late > 0:
-            kept[plan] = RISKY - (RISKY - RISKIEST) * late if late <= 1 else 0.0
-    return kept
-
-
-@compiled
-def _doubtful(in_time: Floats, plans: Integers, touches_device: Booleans) -> Integers:
-    """Return which of k plans might keep their bound, and a slower device might break it.
-
-    Args:
-        in_time: probability that they keep it, shape (k,).
-        plans: their numbers in the view, shape (k,).
-        touches_device: see `QueryPlans`, shape (P,).
-    """
-    rows = np.empty(len(plans), dtype=np.int64)
-    count = 0
-    for row in range(len(plans)):
-        if in_time[row] > 0 and touches_device[plans[row]]:
-            rows[count] = row
-            count += 1
-    return rows[:count]
-
-
-@compiled
-def _chosen(
-    configuration: Integers,
-    number: Integers,
-    in_time: Floats,
-    filled: Floats,
-    accurate: Booleans,
-    sure: Floats,
-    agreed: Booleans,
-    now: int,
-    station: Integers,
-    operator_key: Integers,
-    backhaul_up_s: Floats,
-    rate: float,
-) -> tuple[Integers, Integers, Floats, Integers, Integers, Floats, Floats]:
-    """Return which of k plans `Beliefs.candidates` returns, as `Candidates` has them.
-
-    Args:
-        configuration: see `PayablePlans`, as are the next three.
-        number: see there.
-        in_time: see there.
-        filled: see there.
-        accurate: whether configurations are taken for accurate enough, shape (C,).
-        sure: how likely they are, shape (C,).
-        agreed: configurations by which stations may be shared, shape (C,).
-        now: number of the plan in force.
-        station: see ``PlanView``, as are the next two.
-        operator_key: see there.
-        backhaul_up_s: see there.
-        rate: requests per second.
-    """
-    rows, probability = np.empty(len(number), dtype=np.int64), np.empty(len(number))
-    count = 0
-    for plan in range(len(number)):
-        at, its = configuration[plan], number[plan]
-        likely = sure[at] * in_time[plan]
-        good = accurate[at] and likely > 0
-        if good and not agreed[at]:
-            good = (station[its] < 0).all()
-        if good or its == now:
-            rows[count], probability[count] = plan, likely
-            count += 1
-    rows = rows[:count]
-    numbers = number[rows]
-    return (
-        configuration[rows],
-        numbers,
-        probability[:count],
-        station[numbers],
-        operator_key[numbers],
-        filled[rows],
-        rate * backhaul_up_s[numbers],
-    )
-
-
-@compiled
-def _in_reach(
-    configuration: Integers,
-    station: Integers,
-    factors: Floats,
-    time_s: Floats,
-    sent_s: Floats,
-    fixed_s: Floats,
-    cost: Floats,
-    most_s: float,
-) -> Booleans:
-    """Tell of which configurations some plan with a station is fast enough, shape (C,).
-
-    Args:
-        configuration: configuration of each plan, shape (P,).
-        station: kind of each operator's station, -1 on the device, shape (P, N).
-        factors: time at each operator over that on profiling hardware, shape (P, N).
-        time_s: believed time of each operator on profiling hardware, shape (C, N).
-        sent_s: transmission time of a mean request's messages, shape (P,).
-        fixed_s: propagation delays and longest batching waits, shape (P,).
-        cost: what plans cost, infinite where they cannot be had, shape (P,).
-        most_s: the latency up to which they are.
-    """
-    found = np.zeros(len(time_s), dtype=np.bool_)
-    for plan in range(len(configuration)):
-        its = configuration[plan]
-        if not found[its] and cost[plan] < np.inf and (station[plan] >= 0).any():
-            latency_s = total(factors[plan] * time_s[its]) + sent_s[plan] + fixed_s[plan]
-            found[its] = latency_s <= most_s
-    return found
-
-
-@compiled
-def _losses(
-    configuration: Integers,
-    price: Floats,
-    latency_s: Floats,
-    in_time: Floats,
-    accurate: Booleans,
-    sure: Floats,
-    most_s: float,
-    value: float,
-) -> Floats:
-    """Return the losses of k plans, infinite where they are not feasible; see `Market.loss`.
-
-    Args:
-        configuration: see `PayablePlans`, as are the next three.
-        price: see there.
-        latency_s: see there.
-        in_time: see there.
-        accurate: see `Believed`.
-        sure: see there.
-        most_s: the latency up to which they are.
-        value: see `Market`.
-    """
-    losses = np.full(len(configuration), np.inf)
-    for plan in range(len(configuration)):
-        at = configuration[plan]
-        if accurate[at] and latency_s[plan] <= most_s:
-            losses[plan] = price[plan] + (1 - sure[at] * in_time[plan]) * value
-    return losses
-
-
-@compiled
-def _undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Integers:
-    """Return the plans of least loss that take less of some pool than each of less loss, in order.
-
-    Args:
-        demand: what plans take of each pool, shape (k, R).
-        loss: what they are ordered by, infinite for those that do not count, shape (k,).
-        otherwise: what orders those of equal loss, shape (k,).
-        most: how many to return.
-    """
-    plans, pools = demand.shape
-    left = loss < np.inf
-    chosen = np.empty(most, dtype=np.int64)
-    for count in range(most):
-        best = -1
-        for plan in range(plans):
-            if left[plan] and (
-                best < 0
-                or loss[plan] < loss[best]
-                or (loss[plan] == loss[best] and otherwise[plan] < otherwise[best])
-            ):
-                best = plan
-        if best < 0:
-            return chosen[:count]
-        chosen[count] = best
-        for plan in range(plans):
-            no_less = True
-            for pool in range(pools):
-                no_less = no_less and demand[best, pool] <= demand[plan, pool] + 1e-12
-            left[plan] = left[plan] and not no_less
-    return chosen

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from planners.compass.beliefs import Beliefs, PlanningModel
+from planners.compass.beliefs import Beliefs
 from planners.compass.history import WarmStart
 from planners.compass.known import Found, Offer, Shown
 from planners.compass.known_histories import KEPT
+from planners.compass.model import PlanningModel
 from planners.compass.pools import Market
 from planners.compass.profiler import Belief, Profiler, StratifiedProfiler
 from planners.encodings import mixed, one_hot, ordinal

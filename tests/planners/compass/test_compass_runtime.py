@@ -7,10 +7,10 @@ import pytest
 from compass_desks import arriving
 from worlds import run, scenario
 
-from planners.compass.beliefs import PlanningModel
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
 from planners.compass.known import Found
+from planners.compass.model import PlanningModel
 from planners.compass.regroup import StayAsTheyAre
 from planners.compass.runtime import NoRuntime, Watch
 from planners.compass.scheduler import PriceMatching

@@ -1,0 +1,199 @@
+"""Which of many plans would do for a query, what they lose, and which to offer: plan by plan.
+
+All functions are compiled, and take the figures of plans side by side; see `PayablePlans`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.compiled import compiled
+from scenarios.sums import total
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+RISKY, RISKIEST = 0.6, 0.3
+"""Probability of being in time just beyond the headroom, and just within the bound: a guess."""
+
+
+@compiled
+def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
+    """Return the probability that predictions keep a bound, shape (k,)."""
+    kept = np.ones(len(latency_s))
+    if bound_s == np.inf:
+        return kept
+    for plan in range(len(latency_s)):
+        late = max(0.0, latency_s[plan] / bound_s - headroom) / max(1 - headroom, 1e-9)
+        if late > 0:
+            kept[plan] = RISKY - (RISKY - RISKIEST) * late if late <= 1 else 0.0
+    return kept
+
+
+@compiled
+def doubtful(in_time: Floats, plans: Integers, touches_device: Booleans) -> Integers:
+    """Return which of k plans might keep their bound, and a slower device might break it.
+
+    Args:
+        in_time: probability that they keep it, shape (k,).
+        plans: their numbers in the view, shape (k,).
+        touches_device: see `QueryPlans`, shape (P,).
+    """
+    rows = np.empty(len(plans), dtype=np.int64)
+    count = 0
+    for row in range(len(plans)):
+        if in_time[row] > 0 and touches_device[plans[row]]:
+            rows[count] = row
+            count += 1
+    return rows[:count]
+
+
+@compiled
+def choice(
+    configuration: Integers,
+    number: Integers,
+    in_time: Floats,
+    filled: Floats,
+    accurate: Booleans,
+    sure: Floats,
+    agreed: Booleans,
+    now: int,
+    station: Integers,
+    operator_key: Integers,
+    backhaul_up_s: Floats,
+    rate: float,
+) -> tuple[Integers, Integers, Floats, Integers, Integers, Floats, Floats]:
+    """Return which of k plans `Beliefs.candidates` returns, as `Candidates` has them.
+
+    Args:
+        configuration: see `PayablePlans`, as are the next three.
+        number: see there.
+        in_time: see there.
+        filled: see there.
+        accurate: whether configurations are taken for accurate enough, shape (C,).
+        sure: how likely they are, shape (C,).
+        agreed: configurations by which stations may be shared, shape (C,).
+        now: number of the plan in force.
+        station: see ``PlanView``, as are the next two.
+        operator_key: see there.
+        backhaul_up_s: see there.
+        rate: requests per second.
+    """
+    rows, probability = np.empty(len(number), dtype=np.int64), np.empty(len(number))
+    count = 0
+    for plan in range(len(number)):
+        at, its = configuration[plan], number[plan]
+        likely = sure[at] * in_time[plan]
+        good = accurate[at] and likely > 0
+        if good and not agreed[at]:
+            good = (station[its] < 0).all()
+        if good or its == now:
+            rows[count], probability[count] = plan, likely
+            count += 1
+    rows = rows[:count]
+    numbers = number[rows]
+    return (
+        configuration[rows],
+        numbers,
+        probability[:count],
+        station[numbers],
+        operator_key[numbers],
+        filled[rows],
+        rate * backhaul_up_s[numbers],
+    )
+
+
+@compiled
+def in_reach(
+    configuration: Integers,
+    station: Integers,
+    factors: Floats,
+    time_s: Floats,
+    sent_s: Floats,
+    fixed_s: Floats,
+    cost: Floats,
+    most_s: float,
+) -> Booleans:
+    """Tell of which configurations some plan with a station is fast enough, shape (C,).
+
+    Args:
+        configuration: configuration of each plan, shape (P,).
+        station: kind of each operator's station, -1 on the device, shape (P, N).
+        factors: time at each operator over that on profiling hardware, shape (P, N).
+        time_s: believed time of each operator on profiling hardware, shape (C, N).
+        sent_s: transmission time of a mean request's messages, shape (P,).
+        fixed_s: propagation delays and longest batching waits, shape (P,).
+        cost: what plans cost, infinite where they cannot be had, shape (P,).
+        most_s: the latency up to which they are.
+    """
+    found = np.zeros(len(time_s), dtype=np.bool_)
+    for plan in range(len(configuration)):
+        its = configuration[plan]
+        if not found[its] and cost[plan] < np.inf and (station[plan] >= 0).any():
+            latency_s = total(factors[plan] * time_s[its]) + sent_s[plan] + fixed_s[plan]
+            found[its] = latency_s <= most_s
+    return found
+
+
+@compiled
+def losses(
+    configuration: Integers,
+    price: Floats,
+    latency_s: Floats,
+    in_time: Floats,
+    accurate: Booleans,
+    sure: Floats,
+    most_s: float,
+    value: float,
+) -> Floats:
+    """Return the losses of k plans, infinite where they are not feasible; see `Market.loss`.
+
+    Args:
+        configuration: see `PayablePlans`, as are the next three.
+        price: see there.
+        latency_s: see there.
+        in_time: see there.
+        accurate: see `Believed`.
+        sure: see there.
+        most_s: the latency up to which they are.
+        value: see `Market`.
+    """
+    lost = np.full(len(configuration), np.inf)
+    for plan in range(len(configuration)):
+        at = configuration[plan]
+        if accurate[at] and latency_s[plan] <= most_s:
+            lost[plan] = price[plan] + (1 - sure[at] * in_time[plan]) * value
+    return lost
+
+
+@compiled
+def undominated(demand: Floats, loss: Floats, otherwise: Floats, most: int) -> Integers:
+    """Return the plans of least loss that take less of some pool than each of less loss, in order.
+
+    Args:
+        demand: what plans take of each pool, shape (k, R).
+        loss: what they are ordered by, infinite for those that do not count, shape (k,).
+        otherwise: what orders those of equal loss, shape (k,).
+        most: how many to return.
+    """
+    plans, pools = demand.shape
+    left = loss < np.inf
+    chosen = np.empty(most, dtype=np.int64)
+    for count in range(most):
+        best = -1
+        for plan in range(plans):
+            if left[plan] and (
+                best < 0
+                or loss[plan] < loss[best]
+                or (loss[plan] == loss[best] and otherwise[plan] < otherwise[best])
+            ):
+                best = plan
+        if best < 0:
+            return chosen[:count]
+        chosen[count] = best
+        for plan in range(plans):
+            no_less = True
+            for pool in range(pools):
+                no_less = no_less and demand[best, pool] <= demand[plan, pool] + 1e-12
+            left[plan] = left[plan] and not no_less
+    return chosen
