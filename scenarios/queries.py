@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
 from hardware_models.links import Marginal, capacity_series_bps
-from scenarios.drift import AT_MACHINE
 from scenarios.link_traces import Recording
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
@@ -114,13 +113,13 @@ def _birth(
     events = sorted(enumerate(scenario.drift.events), key=lambda pair: (pair[1].at_s, pair[0]))
     for index, event in events:
         befallen = stream(seed, "query", number, "drift", index).random() < event.share
-        if event.kind in AT_MACHINE or not befallen:
+        if not befallen:
             continue
         if event.kind == "device_slowdown":
             slowdowns.append((event.at_s, event.factor))
         elif event.kind == "link_degradation":
             degradations.append((event.at_s, event.factor))
-        else:
+        elif event.kind == "content_shift":
             shifted = (1 - event.factor) * content[-1][1]
             hardest = dataset.accuracy.mean(axis=0).argmin()
             shifted[hardest] += event.factor

@@ -253,3 +253,23 @@ def test_nonsense_is_refused_in_one_sentence(make, reason):
 def test_scenario_defaults_run():
     made = Scenario(shipped_application("speech_recognition"), Cluster({"cloud": Node()}))
     assert made.horizon_s == 3600
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        DriftEvent("planner_crash", at_s=100.0),
+        DriftEvent("machine_failure", at_s=100.0, node="edge"),
+        DriftEvent("mps_fault", at_s=100.0, node="edge"),
+    ],
+    ids=lambda event: event.kind,
+)
+def test_what_befalls_no_query_changes_none(event):
+    changes = {"count": 300, "datasets": {"VOiCES": 1.0}}
+    for (query, truth), (other, its) in zip(drawn(**changes), drawn(event, **changes), strict=True):
+        assert query == other
+        for one, another in zip(truth.content, its.content, strict=True):
+            assert one[0] == another[0]
+            np.testing.assert_array_equal(one[1], another[1])
+        assert (truth.slowdowns, truth.departure_s) == (its.slowdowns, its.departure_s)
+        np.testing.assert_array_equal(truth.uplink_bytes_per_s, its.uplink_bytes_per_s)
