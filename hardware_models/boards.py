@@ -131,7 +131,9 @@ def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
         raise ValueError(f"batch is {batch!r}: give a whole number of at least 1")
     if board == REFERENCE:
         return Ratio(1.0, "measured")
-    share = min(1.0, math.log(batch) / math.log(offline_batch()))
+    share = 1.0
+    if batch < offline_batch():
+        share = math.log(batch) / math.log(offline_batch())
     one, offline = (end_point(known, benchmark, metric) for metric in (BATCH_1, OFFLINE))
     if share in {0.0, 1.0}:
         return offline if share else one

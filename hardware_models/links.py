@@ -219,6 +219,8 @@ def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
         spread = np.einsum("lns,n->l", (first - mean) ** 2, weights)
         return float(weights @ both / (weights @ spread))
 
+    if marginal.values[0] == marginal.values[-1]:
+        return 0.0  # It is constant, whatever drives it.
     if autocorrelation == 0 or correlation(_ALMOST) <= autocorrelation:
         return 0.0 if autocorrelation == 0 else _ALMOST
     return float(brentq(lambda value: correlation(value) - autocorrelation, 0.0, _ALMOST))
@@ -269,12 +271,13 @@ def wide_area_rtt_s() -> float:
     know near and far only: they permit no fit of the round trip by distance; for a given distance
     see `distance_rtt_s`.
     """
-    extra = [
-        rows["rtt_far"]["p50"] - rows["rtt"]["p50"]
-        for rows in _rows().values()
+    extra_s = [
+        _marginal(technology, "rtt_far", _S_PER_MS).median
+        - _marginal(technology, "rtt", _S_PER_MS).median
+        for technology, rows in _rows().items()
         if "rtt_far" in rows
     ]
-    return float(np.median(extra)) * _S_PER_MS
+    return float(np.median(extra_s))
 
 
 @table_cache

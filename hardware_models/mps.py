@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from hardware_models.basis import Ratio
-from hardware_models.errors import pick
+from hardware_models.errors import TableError, pick
 from hardware_models.tables import load_table, table_cache
 from hardware_models.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
 
@@ -30,9 +30,21 @@ _UTILISATION_OF = {"vgg19": "vgg16"}
 @table_cache
 def thread_rows() -> pl.DataFrame:
     """Give the rows of latency by thread percentage."""
-    return load_table("mps_interference").filter(
+    rows = load_table("mps_interference").filter(
         pl.col("section") == "solo_latency_vs_mps_threads", pl.col("metric") == "gpu_latency"
     )
+    given = pl.col("batch").is_not_null() & pl.col("mps_active_thread_pct").is_not_null()
+    _check(rows, given & (pl.col("value") > 0), "needs a batch, a percentage, and a time above 0")
+    return rows
+
+
+def _check(rows: pl.DataFrame, fine: pl.Expr, reason: str) -> None:
+    """Refuse rows of table ``mps_interference`` whose section asks for more than the schema."""
+    for row in rows.filter(~fine).head(1).iter_rows(named=True):
+        raise TableError(
+            f"mps_interference: the {row['metric']} of {row['model']} on {row['gpu']} {reason}; "
+            f"it is {row['value']:g} at batch {row['batch']}"
+        )
 
 
 @table_cache
@@ -106,7 +118,7 @@ def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
         raise ValueError(f"percent is {percent!r}: give a number above 0 and at most 100")
     measured = _measured_ms(model_like)
     if (batch, percent) in measured and (batch, 100.0) in measured:
-        return Ratio(measured[batch, percent] / measured[batch, 100.0], "measured")
+        return Ratio(max(1.0, measured[batch, percent] / measured[batch, 100.0]), "measured")
     batches, percents = zip(*measured, strict=True)
     within = batch <= max(batches) and min(batches) <= batch and min(percents) <= percent
     form = _thread_form(model_like)
@@ -116,11 +128,14 @@ def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
 
 @table_cache
 def _memory_rows() -> pl.DataFrame:
-    return load_table("mps_interference").filter(
+    rows = load_table("mps_interference").filter(
         pl.col("section") == "gpulet_util",
         pl.col("metric") == "mem_util",
         pl.col("mps_active_thread_pct") == 100,
     )
+    given = pl.col("batch").is_not_null() & pl.col("value").is_between(0, 100)
+    _check(rows, given, "needs a batch, and must lie between 0 and 100 %")
+    return rows
 
 
 @table_cache

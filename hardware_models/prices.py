@@ -4,11 +4,12 @@ Source: Google Cloud prices of 2026-07-30 and, for the price of a GPU alone, the
 catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``.
 """
 
+from itertools import islice
 from typing import Any
 
 import polars as pl
 
-from hardware_models.errors import pick
+from hardware_models.errors import TableError, pick
 from hardware_models.tables import load_table, table_cache
 
 _ON_DEMAND = "on-demand"
@@ -20,7 +21,20 @@ def _prices() -> dict[str, dict[tuple[str, str], dict[str, Any]]]:
     """Rows by item, then by region and way to purchase."""
     result: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for row in load_table("prices").iter_rows(named=True):
-        result.setdefault(row["item"], {})[row["region"], row["purchase"]] = row
+        item, offers = row["item"], result.setdefault(row["item"], {})
+        if (row["gpu"] is None) != (row["gpus"] == 0):
+            raise TableError(
+                f"prices: {item} has gpu={row['gpu'] or 'null'} and gpus={row['gpus']}; give both "
+                "the board and how many there are, or no board and 0"
+            )
+        for other in islice(offers.values(), 1):
+            for column in ("gpu", "gpus", "vcpus"):
+                if row[column] != other[column]:
+                    raise TableError(
+                        f"prices: {item} has {column}={row[column]} in {row['region']}, and "
+                        f"{other[column]} in {other['region']}; name another machine type"
+                    )
+        offers[row["region"], row["purchase"]] = row
     return result
 
 
@@ -106,12 +120,10 @@ def _vcpu_usd_per_hour(board: str) -> float:
     price = machine_price_usd_per_hour(host)
     gpu = machine_gpu_board(host)
     if gpu is not None:
-        alone = next(
-            offer
-            for (_, how), offer in _prices()[f"{gpu} attached GPU"].items()
-            if how == _ON_DEMAND
-        )
-        price -= machine_gpus(host) * float(alone["price_usd_per_hour"])
+        offers = _prices()[f"{gpu} attached GPU"]
+        elsewhere = next(offer for (_, how), offer in offers.items() if how == _ON_DEMAND)
+        alone = offers.get((_REGION, _ON_DEMAND), elsewhere)
+        price = max(0.0, price - machine_gpus(host) * float(alone["price_usd_per_hour"]))
     return price / machine_vcpus(host)
 
 
@@ -119,16 +131,17 @@ def _vcpu_usd_per_hour(board: str) -> float:
 def gpu_share_of_price(machine: str) -> float:
     """Fraction of a machine's price that its GPUs account for.
 
-    Derived, from on-demand prices in us-central1: 1 - vCPUs x price of a vCPU / price of the
-    machine. The price of a vCPU is that of the machine that table ``gpu_hosts`` names for the
-    board: n1-standard-1 for an L4, T4 or V100, c3-standard-4 for an H100 (an assumption: another
-    machine with processors of that family); for an A100 it is what a2-highgpu-1g costs beyond an
-    A100-40GB alone (2.934 USD/h), per vCPU. The host of an A100-80GB has twice the memory and a
-    local SSD, and that of an H100 more memory per vCPU and local SSDs, which this counts towards
-    the GPU.
+    Derived, from on-demand prices in us-central1 (elsewhere of what has none there): 1 - vCPUs x
+    price of a vCPU / price of the machine. The price of a vCPU is that of the machine that table
+    ``gpu_hosts`` names for the board: n1-standard-1 for an L4, T4 or V100, c3-standard-4 for an
+    H100 (an assumption: another machine with processors of that family); for an A100 it is what
+    a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The host of an A100-80GB
+    has twice the memory and a local SSD, and that of an H100 more memory per vCPU and local SSDs,
+    which this counts towards the GPU.
 
     A machine that has no such price is taken at the first that it has. What is less than its host
-    should cost has a GPU for nothing.
+    should cost has a GPU for nothing; where a host costs less than its GPUs alone, its virtual CPUs
+    are for nothing.
 
     Raises:
         UnknownNameError: The machine, or a host for its board, is not in the tables.

@@ -236,7 +236,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "gpu_latency": _schema(
         ("model", "gpu", "mig_gpcs", "batch", "mps_procs"),
-        mig_gpcs=Column(pl.Int64, low=1, high=7),
+        mig_gpcs=Column(pl.Int64, low=1, high=8),
         batch=Column(pl.Int64, low=1, high=4096),
         mps_procs=Column(pl.Int64, low=1, high=48),
         batch_latency_ms=_POSITIVE,

@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from hardware_models.gpu_latency import SLICES
+from hardware_models.mig import boards, profiles
 from hardware_models.tables import read_file, user_table
 from lab.calibration import Protocol, Timing
 from lab.console import say
@@ -24,7 +26,7 @@ class Given:
     Args:
         model: the operator.
         gpu: the board.
-        slices: its compute slices; a whole A100 or H100 has 7.
+        slices: its compute slices; None for a whole board.
         processes: how many processes or instances of the operator share it.
         batch: the batch size.
         tensor_parallel: how many boards one model is spread over.
@@ -38,7 +40,7 @@ class Given:
 
     model: str | None = None
     gpu: str | None = None
-    slices: int = 7
+    slices: int | None = None
     processes: int = 1
     batch: int | None = None
     tensor_parallel: int = 1
@@ -144,12 +146,19 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
     return {
         "model": given.model,
         "gpu": given.gpu,
-        "mig_gpcs": given.slices,
+        "mig_gpcs": given.slices or _whole(str(given.gpu)),
         "batch": batch,
         "mps_procs": given.processes,
         "batch_latency_ms": latency_ms,
         **provenance("ms", kind, note),
     }
+
+
+def _whole(gpu: str) -> int:
+    """Return how many compute slices a whole board has; that of a board unknown, as an A100."""
+    if gpu not in boards():
+        return SLICES
+    return max(each.compute_slices for each in profiles(gpu).values())
 
 
 def check_calibration(

@@ -94,7 +94,7 @@ def _add_import(tools: Any) -> None:
 def _add_given(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="the operator")
     parser.add_argument("--gpu", help="the board")
-    parser.add_argument("--slices", type=int, default=7, help="its compute slices (7: a whole one)")
+    parser.add_argument("--slices", type=int, help="its compute slices (those of a whole one)")
     parser.add_argument("--processes", type=int, default=1, help="how many at the same time (1)")
 
 

@@ -77,7 +77,8 @@ class TraceReplay(ArrivalProcess):
                     f"{' or '.join(TIME_COLUMNS)}, or one of {', '.join(SHIPPED_TRACES)}"
                 )
             try:
-                frame = pl.read_csv(self.path)
+                # All rows tell what a column holds: many traces begin with whole seconds.
+                frame = pl.read_csv(self.path, infer_schema_length=None)
             except (pl.exceptions.PolarsError, OSError) as error:
                 reason = str(error).splitlines()[0]
                 raise ValueError(f"{complaint}not readable as CSV ({reason})") from None

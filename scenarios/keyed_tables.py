@@ -22,7 +22,8 @@ SUFFIXES = (".csv", ".parquet")
 class KeyedTable:
     """A table some of whose columns are its key; all others but those of provenance are values.
 
-    Rows whose key nobody asks for are not read, so a table may be larger than an application.
+    Rows whose key nobody asks for are checked as all are, and not used, so a table may be larger
+    than an application.
 
     Args:
         file: CSV or Parquet file; read when it is first needed.

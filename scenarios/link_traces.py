@@ -31,7 +31,7 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
     if not Path(path).is_file():
         raise ValueError(f"{path or 'no path given'}: no such file; name a trace of a link")
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is not readable as text ({error})") from None
     return [(at, line) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]

@@ -52,6 +52,8 @@ class Scenario:
                 f"workload.tiers: {self.application.name} names no classes of service; name at "
                 "least one"
             )
+        if not any(tier.weight > 0 for tier in self.tiers.values()):
+            raise ValueError("application.tiers: at least one needs a weight above 0")
         for name in self.workload.datasets:
             if name not in self.application.datasets:
                 known = ", ".join(self.application.datasets)

@@ -89,7 +89,10 @@ def device_service(
             f"a {device.name} has {_gb(device.memory_bytes)}"
         )
     if device.accelerator is not None:
-        times = accelerator_time(device.accelerator, model.benchmark, model.like_items)
+        try:
+            times = accelerator_time(device.accelerator, model.benchmark, model.like_items)
+        except ValueError as error:
+            raise RefusalError(f"{name} on a {device.name}: {error}") from None
         return Service(
             times.factors[0],
             memory_bytes=model.weight_bytes,

@@ -7,7 +7,7 @@ import pytest
 from hardware_models import boards, device_latency, devices
 from hardware_models.errors import UnknownNameError
 from hardware_models.predictors.devices import PREDICTORS
-from hardware_models.tables import load_table
+from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 
 def test_the_phones_reproduce_the_published_percentiles():
@@ -42,6 +42,19 @@ def test_the_hidden_spread_is_that_of_five_boards_with_one_chip():
     expected = np.sqrt(((logs - logs.mean()) ** 2).sum() / 4)
     assert devices.hidden_log_sd() == pytest.approx(expected)
     assert devices.hidden_log_sd() == pytest.approx(0.492, abs=5e-4)
+
+
+@pytest.mark.parametrize("how", ["merge", "replace"])
+def test_devices_of_a_users_own_do_not_change_the_hidden_spread(tmp_path, how):
+    path, expected = tmp_path / "mine.csv", devices.hidden_log_sd()
+    path.write_text(
+        "name,family,chip,device,relative_speed,n_models,memory_bytes,memory_kind\n"
+        "Mine,phone,RK3588,mine,50,5,8000000000,assumption\n",
+        encoding="utf-8",
+    )
+    with using_tables(TableSet({"device_models": UserTable(str(path), how)})):
+        assert devices.device("Mine").relative_speed == 50
+        assert devices.hidden_log_sd() == expected
 
 
 def test_unknown_device_gives_the_nearest():

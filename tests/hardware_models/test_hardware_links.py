@@ -91,6 +91,11 @@ def series(count, seconds, autocorrelation=0.8, marginal=LOG_NORMAL):
     return np.array([links.capacity_series_bps(marginal, row, autocorrelation) for row in normals])
 
 
+def test_a_link_whose_percentiles_are_all_one_is_constant():
+    constant = links.Marginal((5e6,) * 7)
+    assert series(2, 20, marginal=constant) == pytest.approx(np.full((2, 20), 5e6))
+
+
 @pytest.mark.parametrize("technology", ["4G-LTE", "5G-NSA-mmWave", "WiFi", "broadband"])
 def test_series_have_the_published_percentiles_over_links(technology):
     model = links.link_model(technology)

@@ -3,7 +3,8 @@
 import pytest
 
 from hardware_models import mig, prices
-from hardware_models.errors import UnknownNameError
+from hardware_models.errors import TableError, UnknownNameError
+from hardware_models.tables import TableSet, UserTable, using_tables
 
 
 def test_prices_by_machine_purchase_and_region():
@@ -95,3 +96,44 @@ def test_egress_is_billed_by_the_gib():
     assert own == prices.egress_usd_per_byte(), "a region without a price is taken at us-central1's"
     with pytest.raises(UnknownNameError, match="the nearest is 'worldwide'"):
         prices.egress_usd_per_byte(destination="worldwid")
+
+
+HEADER = "item,purchase,region,date,gpu,gpus,vcpus,ram_gb,price_usd_per_hour\n"
+
+
+def using_prices(tmp_path, *rows):
+    path = tmp_path / "prices.csv"
+    path.write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return using_tables(TableSet({"prices": UserTable(str(path))}))
+
+
+def test_a_host_that_costs_less_than_its_gpus_alone_has_cpus_for_nothing(tmp_path):
+    cheap = "a2-highgpu-1g,on-demand,us-central1,2026-01-01,A100-40GB,1,12,85,2.50"
+    with using_prices(tmp_path, cheap):
+        assert prices.gpu_share_of_price("a2-highgpu-1g") == 1.0
+        assert prices.gpu_share_of_price("a2-ultragpu-1g") == 1.0
+
+
+def test_the_price_of_a_gpu_alone_is_that_of_the_region(tmp_path):
+    before = prices.gpu_share_of_price("a2-highgpu-1g")
+    with using_prices(
+        tmp_path, "A100-40GB attached GPU,on-demand,us-central1,2026-01-01,A100-40GB,1,0,0,3.3"
+    ):
+        assert prices.gpu_share_of_price("a2-highgpu-1g") == pytest.approx(3.3 / 3.67339)
+    assert before == pytest.approx(2.934 / 3.67339, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("mine,on-demand,here,2026-01-01,L4,0,8,32,1.0", "mine has gpu=L4 and gpus=0"),
+        ("mine,on-demand,here,2026-01-01,,2,8,32,1.0", "mine has gpu=null and gpus=2"),
+        (
+            "g2-standard-4,on-demand,here,2026-01-01,L4,1,48,16,1.0",
+            "g2-standard-4 has vcpus=48 in here, and 4 in",
+        ),
+    ],
+)
+def test_rows_that_contradict_themselves_or_others_are_refused(tmp_path, row, reason):
+    with using_prices(tmp_path, row), pytest.raises(TableError, match=reason):
+        prices.machines()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_models import mps
-from hardware_models.errors import UnknownNameError
+from hardware_models.errors import TableError, UnknownNameError
 from hardware_models.fits import mps as mps_fit
 from hardware_models.tables import TableSet, UserTable, using_tables
 
@@ -101,3 +101,30 @@ def test_a_users_own_model_is_fitted_when_it_is_asked_for(tmp_path):
     with using_tables(TableSet({"mps_interference": UserTable(str(path))})):
         mine, ssd = (mps.thread_latency_factor(name, 8, 30).value for name in ("mine", "ssd"))
         assert mine == pytest.approx(ssd, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("models", "section", "metric", "value", "reason"),
+    [
+        (
+            *(mps.thread_models, "solo_latency_vs_mps_threads", "gpu_latency", -8),
+            "a time above 0; it is -8 at batch 1",
+        ),
+        (
+            *(mps.utilisation_models, "gpulet_util", "mem_util", -30),
+            "between 0 and 100 %; it is -30 at batch 1",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_are_refused(tmp_path, models, section, metric, value, reason):
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "section,model,gpu,batch,mps_active_thread_pct,n_colocated,metric,value\n"
+        f"{section},mine,V100,1,100,1,{metric},{value}\n",
+        encoding="utf-8",
+    )
+    with (
+        using_tables(TableSet({"mps_interference": UserTable(str(path))})),
+        pytest.raises(TableError, match=reason),
+    ):
+        models()

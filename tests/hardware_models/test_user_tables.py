@@ -71,7 +71,7 @@ def test_a_user_s_rows_join_ours_with_and_without_provenance(tmp_path):
 
 def test_rows_that_keep_to_their_columns_are_marked():
     columns = {name: SCHEMAS["gpu_latency"].columns[name] for name in ("mig_gpcs", "batch")}
-    rows = pl.DataFrame({"mig_gpcs": ["1", "8", "7", None], "batch": ["1", "2", "x", "4"]})
+    rows = pl.DataFrame({"mig_gpcs": ["1", "9", "7", None], "batch": ["1", "2", "x", "4"]})
     kept = keeping_rows(rows, columns)
     assert kept.to_list() == [True, False, False, False]
     assert typed_columns(rows.filter(kept), columns, "rows").rows() == [(1, 1)]

@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from hardware_models.tables import user_table
+from hardware_models.compute import gpu_batch_times
+from hardware_models.tables import TableSet, UserTable, user_table, using_tables
 from lab.importers import IMPORTERS
 from lab.tools import main
 
@@ -38,7 +39,7 @@ def refused(capsys, *words):
 def test_perf_analyzer_gives_compute_time_at_the_concurrency_of_its_processes(capsys, tmp_path):
     [row] = imported(capsys, tmp_path, *TRITON, "--batch", "4")
     assert row["batch_latency_ms"] == pytest.approx(9.184)  # 9184 us of server compute
-    assert (row["model"], row["gpu"], row["mig_gpcs"]) == ("resnet50", "A30", 7)
+    assert (row["model"], row["gpu"], row["mig_gpcs"]) == ("resnet50", "A30", 4)
     assert (row["batch"], row["mps_procs"], row["kind"]) == (4, 1, "measured")
     assert row["source"] == "Triton perf_analyzer, perf_analyzer.csv"
     assert "9871 us from end to end" in row["note"]
@@ -183,3 +184,16 @@ def test_a_report_without_a_number_is_refused(capsys, tmp_path):
     (tmp_path / "report.csv").write_text(text)
     error = refused(capsys, TRITON[0], tmp_path / "report.csv", *TRITON[2:], "--batch", "1")
     assert "column 'Server Compute Infer' must hold a number" in error
+
+
+@pytest.mark.parametrize(("gpu", "whole", "slices"), [("L4", "full", 1), ("A30", "4g.24gb", 4)])
+def test_rows_of_a_whole_board_are_those_that_a_simulation_looks_up(
+    capsys, tmp_path, gpu, whole, slices
+):
+    words = ("perf-analyzer", SAMPLES / "perf_analyzer.csv", "--model", "resnet50", "--gpu", gpu)
+    [row] = imported(capsys, tmp_path, *words, "--batch", "1")
+    assert row["mig_gpcs"] == slices
+    ours = gpu_batch_times("resnet50", "resnet50", gpu, whole, 1)
+    with using_tables(TableSet({"gpu_latency": UserTable(str(tmp_path / "rows.csv"))})):
+        theirs = gpu_batch_times("resnet50", "resnet50", gpu, whole, 1)
+    assert theirs.factors != ours.factors

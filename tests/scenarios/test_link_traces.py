@@ -31,7 +31,7 @@ def written(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("header", ["", "time_s,rate_bps\n", "t,rate\n"])
+@pytest.mark.parametrize("header", ["", "time_s,rate_bps\n", "t,rate\n", "\ufeff"])
 def test_csv_is_read_with_or_without_header(written, header):
     times, rates = load_rate_csv(written(f"{header}0,1e6\n\n0.5,2e6\n2,0\n"))
     assert times.tolist() == [0, 0.5, 2]

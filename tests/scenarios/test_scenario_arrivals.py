@@ -79,6 +79,12 @@ def write(path, text):
     return str(path)
 
 
+def test_a_trace_may_begin_with_many_whole_seconds(tmp_path):
+    lines = "".join(f"{second}\n" for second in range(500))
+    trace = TraceReplay(write(tmp_path / "mine.csv", f"arrival_s\n{lines}500.5\n"))
+    assert trace.rate_per_s() == pytest.approx(500 / 500.5)
+
+
 @pytest.mark.parametrize(("rate", "gaps"), [(1 / 3, [2, 4, 3]), (2 / 3, [1, 2, 1.5])])
 def test_replay_of_a_file_of_seconds_goes_round_from_a_moment_that_the_seed_draws(
     tmp_path, rate, gaps
