@@ -124,17 +124,15 @@ def capacity(options: argparse.Namespace) -> int:
     print(f"figure: {_draw(tried, sign, target, title, options, files.figure)}", file=sys.stderr)
     print(f"table: {files.write_table(_rows(tried, sign))}", file=sys.stderr)
     best = cheapest(tried)
-    open_ = [each for each in tried if each.verdict == Verdict.OPEN]
     if best is None:
-        advice = "name larger ones"
-        if open_:
-            advice = (
-                f"{len(open_)} are undecided on {options.seeds} seeds, of which more --seeds may "
-                "tell; or name larger ones"
-            )
-        say(f"none of {len(every)} combinations is shown to have {claim}; {advice}")
+        say(f"none of {len(every)} combinations is shown to have {claim}; {_advice(tried, sign)}")
         return FAILED
-    cheaper = [each for each in open_ if each.candidate.usd_per_hour < best.candidate.usd_per_hour]
+    cheaper = [
+        each
+        for each in tried
+        if each.verdict == Verdict.OPEN
+        and each.candidate.usd_per_hour < best.candidate.usd_per_hour
+    ]
     if cheaper:
         say(
             f"{len(cheaper)} cheaper combinations are undecided on {options.seeds} seeds; "
@@ -147,6 +145,22 @@ def capacity(options: argparse.Namespace) -> int:
         f"({len(tried)} of {len(every)} combinations simulated)"
     )
     return OK
+
+
+def _advice(tried: "list[Tried]", sign: float) -> str:
+    """Return what to ask next where nothing is shown to suffice."""
+    from math import isfinite
+
+    from evaluation.what_if.capacity import Verdict
+    from evaluation.what_if.question import in_words
+
+    nearest, advice = max(tried, key=lambda each: each.mean), []
+    if isfinite(nearest.mean):
+        settings = in_words(nearest.candidate.settings)
+        advice = [f"the best of those simulated has {sign * nearest.mean:.4g}, {settings}"]
+    if any(each.verdict == Verdict.OPEN for each in tried):
+        advice.append("more --seeds may tell of those that are undecided")
+    return "; ".join([*advice, "name larger ones, or vary something else"])
 
 
 def _overrides(settings: Any) -> list[str]:

@@ -371,3 +371,14 @@ def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
     assert varied("--vary", "a.b=range(1,4)") == Varied("a.b", ("1", "2", "3"))
     assert varied("--vary", "a={x: 1},{x: 2}").values == ("{x:1}", "{x:2}")
     assert varied("--vary", "a=5").values == ("5",)
+
+
+def test_what_nothing_is_shown_to_reach_is_told_with_the_best_there_was(capsys, tmp_path) -> None:
+    scene = ["experiment=speech_small", "horizon_s=60", "planner=greedy", "--jobs", "1"]
+    vary = ["--vary", "cluster.nodes.cloud.count=1,2", "--metric", "requests", "--seeds", "3"]
+    words = ["capacity", *scene, *vary, "--at-least", "1e9", "--out", str(tmp_path)]
+    assert main(words) == 1
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("none of 2 combinations is shown to have requests at least 1e+09 on")
+    assert "; the best of those simulated has " in said
+    assert said.endswith("; name larger ones, or vary something else")
