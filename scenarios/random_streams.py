@@ -13,6 +13,8 @@ from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
 Name = str | int
+WORDS = np.dtype("<u8")
+"""How words of a key lie in memory: alike on every machine."""
 
 
 class _Key(ISeedSequence):
@@ -26,7 +28,7 @@ class _Key(ISeedSequence):
     """
 
     def __init__(self, digest: bytes) -> None:
-        self._words = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+        self._words = np.frombuffer(digest, WORDS).astype(np.uint64, copy=False)
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[np.uint64]:
         """Return the key, which is all that Philox asks for: two words of 64 bits."""
@@ -47,7 +49,7 @@ def stream(seed: int, *names: Name) -> np.random.Generator:
     Returns:
         A fresh generator at the beginning of its stream.
     """
-    words = "\x1f".join([str(seed), *(f"{type(name).__name__}:{name}" for name in names)])
+    words = "\x1f".join([str(seed), *[f"{type(name).__name__}:{name}" for name in names]])
     digest = blake2b(words.encode(), digest_size=16).digest()
     key: Any = _Key(digest)  # The stubs of NumPy know no seed sequences but its own.
     return np.random.Generator(np.random.Philox(key))

@@ -176,12 +176,8 @@ class Compass(Planner):
         """
         bids, new = [], False
         waiting = desk.waiting_by_id
-        to_look_at = [
-            number
-            for number in waiting
-            if number in further or not (number in asking.refused or number in busy)
-        ]
-        for query in [waiting[number] for number in to_look_at]:
+        passed_over = {*asking.refused, *busy} - {*further}
+        for query in [query for number, query in waiting.items() if number not in passed_over]:
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(desk, market, query, query.id in further)
