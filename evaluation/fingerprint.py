@@ -38,6 +38,36 @@ def fingerprint(modules: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def theirs(modules: Iterable[str], paths: Iterable[Path]) -> str:
+    """Return a hash of what others wrote: source beside these modules, and contents of files.
+
+    Args:
+        modules: full names; of those that are not ours, all source of their package counts, or that
+            of the module where there is no package.
+        paths: files.
+    """
+    sources = {
+        path
+        for name in modules
+        if name and not _is_ours(name)
+        for path in _sources(name.partition(".")[0])
+    }
+    digest = sha256()
+    for path in sorted(sources | set(paths)):
+        digest.update(path.as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(package: str) -> list[Path]:
+    spec = find_spec(package)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        folders = map(Path, spec.submodule_search_locations)
+        return [path for folder in folders for path in folder.rglob("*.py")]
+    return [] if spec.origin is None else [Path(spec.origin)]
+
+
 @cache
 def tables() -> str:
     """Return a hash of all tables that runs read."""

@@ -20,7 +20,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from omegaconf import OmegaConf
 
-from evaluation.fingerprint import ROOT, fingerprint
+from evaluation.fingerprint import ROOT, fingerprint, theirs
 from lab.api import Result, run
 from lab.compose import compose
 from lab.errors import one_line
@@ -82,7 +82,8 @@ def _configuration(overrides: tuple[str, ...]) -> str:
 @cache
 def _code(overrides: tuple[str, ...], measure: str) -> str:
     config = OmegaConf.to_container(compose(list(overrides)), resolve=False)
-    return fingerprint(["lab.api", measure, *sorted(set(_targets(config)))])
+    modules, paths = sorted(set(_targets(config))), sorted(set(_files(config)))
+    return fingerprint(["lab.api", measure, *modules]) + theirs(modules, paths)
 
 
 def _targets(node: Any) -> Iterator[str]:
@@ -95,6 +96,19 @@ def _targets(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for child in node:
             yield from _targets(child)
+
+
+def _files(node: Any) -> Iterator[Path]:
+    """Yield the files that a configuration names, such as a user's own tables."""
+    if isinstance(node, str) and node:
+        try:
+            if Path(node).is_file():
+                yield Path(node)
+        except (OSError, ValueError):
+            pass  # A text that is no path at all.
+    elif isinstance(node, Mapping | list):
+        for child in node.values() if isinstance(node, Mapping) else node:
+            yield from _files(child)
 
 
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:

@@ -91,9 +91,15 @@ def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
                 logs.append(sign * float(np.log(ours / theirs)))
                 our_bounds |= our_bound
                 their_bounds |= their_bound
-            else:  # Who served nobody has no ratio, and would have been beaten by more than any.
-                our_bounds |= bool(theirs) and (reference, seed) in values
-                their_bounds |= bool(ours) and (planner, seed) in values
+            else:
+                # Who served nobody has no ratio, and would have been beaten by more than any; who
+                # spent nothing would have beaten by more than any.
+                nothing = bool(theirs) and (reference, seed) in values
+                no_rival = bool(ours) and (planner, seed) in values
+                if not metric.more_is_better and (ours == 0 or theirs == 0):
+                    nothing, no_rival = no_rival, nothing
+                our_bounds |= nothing
+                their_bounds |= no_rival
         mean = estimate(np.array(logs), 1.0)
         found.append(
             [

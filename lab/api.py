@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,6 +15,7 @@ from lab.compose import compose, set_up
 from lab.config_dir import refuse_hydra
 from lab.console import times
 from lab.errors import InputError, key_of
+from lab.held import UNDER_WAY, held
 from lab.run_directory import RunDirectory, claim
 from lab.runner import simulate
 from scenarios.scenario import Scenario
@@ -105,15 +107,19 @@ def run(
         warnings.warn(sentence, stacklevel=2)
     parts: list[Mapping[str, pl.DataFrame]] = []
     sinks: list[Any] = [lambda frames, _: parts.append(frames)]
-    if directory is not None:
-        try:
-            claim(Path(directory), "directory")
-            sinks.append(RunDirectory(Path(directory), setup.config_of(name)).add)
-        except OSError as error:
-            raise InputError(
-                f"directory={directory}: cannot be written: {error.strerror}"
-            ) from None
-    summary = simulate(setup, name, chosen, sinks)
+    with ExitStack() as until_done:
+        if directory is not None:
+            try:
+                claim(Path(directory), "directory")
+                until_done.enter_context(
+                    held(Path(directory), f"directory={directory}: {UNDER_WAY}")
+                )
+                sinks.append(RunDirectory(Path(directory), setup.config_of(name)).add)
+            except OSError as error:
+                raise InputError(
+                    f"directory={directory}: cannot be written: {error.strerror}"
+                ) from None
+        summary = simulate(setup, name, chosen, sinks)
     if summary["planner_errors"]:
         often, first = times(summary["planner_errors"]), summary["planner_error_first"]
         warnings.warn(f"planner {name} raised {often}, first {first}", stacklevel=2)

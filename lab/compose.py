@@ -1,6 +1,7 @@
 """From overrides to a configuration, and from a configuration to what a run needs."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from lab.errors import (
     shown,
     unknown_key,
 )
+from lab.run_directory import INSIDE
 from lab.schemas import OPEN_MAPPINGS, Settings, register
 from lab.targets import build, find_class, parameters
 from scenarios.application import Application
@@ -37,6 +39,8 @@ VERSION_BASE = "1.3"
 # More than that is a slip of the pen: a run holds every machine, and its clock counts int64 ns.
 MOST_HORIZON_S = 1e9
 MOST_MACHINES = 100_000
+NAME = re.compile(r"\w[\w+.-]*")
+"""What a compared planner may be named."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,13 @@ def _planners(node: DictConfig) -> dict[str, Planner]:
     for name in node:
         if name not in ("_target_", "compare"):
             raise InputError(f"planner.{name!s}={shown(node[name])}: {OF_COMPARED}")
+    for name in map(str, compared):
+        if not NAME.fullmatch(name) or name in INSIDE:
+            raise InputError(
+                f"planner.compare.{name}: is the name of a directory of results, too; give one of "
+                f"letters, digits, '_', '-', '+' and '.' that begins with none of the last three, "
+                f"and is none of {', '.join(sorted(INSIDE))}"
+            )
     return {
         str(name): build(_mapping(one), f"planner.compare.{name!s}", Planner)
         for name, one in compared.items()

@@ -9,7 +9,7 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from lab.frames import scan
-from lab.run_directory import CONFIG
+from lab.run_directory import CONFIG, load_config
 
 Runs = Mapping[str, Path]
 
@@ -116,7 +116,7 @@ def bill(directory: Path) -> tuple[float, float] | None:
 def events(directory: Path) -> list[tuple[str, float]]:
     """Return the kind of each drift event of a run, and when it happens in seconds."""
     path = Path(directory) / CONFIG
-    events = OmegaConf.select(OmegaConf.load(path), "drift.events") if path.is_file() else None
+    events = OmegaConf.select(load_config(path), "drift.events") if path.is_file() else None
     return [(str(event.kind), float(event.at_s)) for event in events or ()]
 
 

@@ -1,5 +1,6 @@
 """Reading the tables of a run directory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -21,4 +22,9 @@ def scan(directory: Path, table: str) -> pl.LazyFrame:
     parts = sorted((Path(directory) / table).glob("part-*.parquet"))
     if not parts:
         return pl.LazyFrame(schema=dict(SCHEMAS[table]))
-    return pl.scan_parquet(parts)
+    return scan_parts(parts)
+
+
+def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
+    """Return part files as a lazy frame; a directory's name may have signs of patterns in it."""
+    return pl.scan_parquet(list(parts), glob=False)

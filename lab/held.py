@@ -13,6 +13,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+UNDER_WAY = "another process writes into it; wait for its end, or name another directory"
+
+
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
     """Hold a directory; the lock ends with the process at the latest, and leaves no file.

@@ -51,14 +51,21 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
 
 def is_finished(directory: Path) -> bool:
     """Tell whether a directory holds one planner's run that has reached its horizon."""
-    return (directory / SUMMARY).exists() and read_summary(directory).get("status") == "finished"
+    try:
+        return read_summary(directory).get("status") == "finished"
+    except (OSError, ValueError):  # It was never written, or cut off by a failing machine.
+        return False
 
 
 def clear(directory: Path) -> None:
-    """Remove the results of one planner's run that broke off, but not its checkpoint."""
-    for table in (*SCHEMAS, REQUESTS):
+    """Remove the results of one planner's run that broke off, and what was made of them.
+
+    Its checkpoint stays.
+    """
+    for table in (*SCHEMAS, REQUESTS, "report"):
         shutil.rmtree(directory / table, ignore_errors=True)
-    (directory / SUMMARY).unlink(missing_ok=True)
+    for name in (SUMMARY, "trace.json", "trace.png"):
+        (directory / name).unlink(missing_ok=True)
 
 
 def _difference(there: Any, here: Any, key: str = "") -> tuple[str, str, str] | None:

@@ -9,14 +9,21 @@ from typing import Any
 
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from lab.errors import InputError
+from lab.errors import InputError, one_line
+from sim.request_table import REQUESTS
+from sim.results import SCHEMAS
 
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 ERROR = "error.txt"
 JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
+FIGURES, REPORT = "figures", "report"
+INSIDE = frozenset({*SCHEMAS, REQUESTS, FIGURES, REPORT})
+"""Directories of a run, below which lie no other runs."""
 
 
 class TakenError(InputError):
@@ -39,6 +46,18 @@ def read_summary(directory: Path) -> dict[str, Any]:
     """Read ``summary.json``."""
     summary: dict[str, Any] = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
     return summary
+
+
+def load_config(path: Path) -> Any:
+    """Read a ``config.yaml``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return OmegaConf.load(path)
+    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
@@ -95,11 +114,13 @@ class RunDirectory:
 
 
 def never_ran(directory: Path) -> str:
-    """Return one sentence on the planners of a comparison without results, or an empty text."""
+    """Return one sentence on the planners of a comparison without results, or an empty text.
+
+    Raises:
+        InputError: its configuration cannot be read.
+    """
     config = directory / CONFIG
-    compared = (
-        OmegaConf.select(OmegaConf.load(config), "planner.compare") if config.exists() else {}
-    )
+    compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
     names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
     if not names:
         return ""

@@ -144,7 +144,9 @@ def job(config: Any) -> int:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from lab.held import held
+    from lab.console import complain
+    from lab.errors import InputError
+    from lab.held import UNDER_WAY, held
     from lab.launchers import enter, settle
     from lab.sweep_news import telling
 
@@ -153,7 +155,12 @@ def job(config: Any) -> int:
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     assert isinstance(overrides, list)
     if hydra.mode != RunMode.MULTIRUN:
-        return attempt(config, overrides, directory)
+        try:
+            with held(directory, f"hydra.run.dir={directory}: {UNDER_WAY}"):
+                return attempt(config, overrides, directory)
+        except InputError as error:
+            complain(str(error))
+            return REFUSED
     enter(hydra)
 
     def task() -> int:

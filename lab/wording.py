@@ -15,7 +15,7 @@ def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
         return missing
     if isinf(value):
         return "infinite"
-    if 10**digits <= abs(value) < 1e15:
+    if 10**digits - 0.5 <= abs(value) < 1e15:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
 

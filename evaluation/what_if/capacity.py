@@ -9,7 +9,8 @@ machines may be worse: then a candidate rules out itself alone.
 Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
 one side of the target, or there are no more seeds. Of a share it is cut at 0 and 1, beyond which no
 mean can lie. Every look at the data may err, so each takes an equal part of what the whole may
-(Bonferroni): the verdict on a candidate then holds with at least the stated confidence.
+(Bonferroni): the verdict on a candidate then holds with about the stated confidence, as far as a
+t-interval does. It does less where a metric is the same on nearly all seeds, and rarely far off.
 """
 
 import re
@@ -32,16 +33,10 @@ MOST_CANDIDATES = 10_000
 COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
 """Keys of which more never hurts."""
 
-SERVICE = (
-    "slo_met_fraction",
-    "service_goodput_mean",
-    "response_time_p50_s",
-    "completed",
-    "unserved",
-    "dropped",
-    "shed",
-)
-"""Metrics that more machines never make worse, on average."""
+MORE = ("slo_met_fraction", "service_goodput_mean", "completed")
+"""Metrics of service that more machines never lower, on average."""
+LESS = ("response_time_p50_s", "unserved")
+"""Metrics of service that more machines never raise, on average."""
 
 
 class Verdict(StrEnum):
@@ -121,9 +116,18 @@ def candidates(
     return sorted(found, key=lambda each: each.usd_per_hour)
 
 
-def never_worse(keys: Sequence[Varied], metric: str) -> frozenset[str]:
-    """Return the keys of which more never makes a metric worse: counts of machines, of service."""
-    if metric not in SERVICE:
+def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
+    """Return the keys of which more never takes a metric away from a target.
+
+    Args:
+        keys: the varied keys.
+        metric: the metric.
+        at_least: whether the target is the least that it is to be, or else the most.
+
+    Returns:
+        Counts of machines, where the target is that of good service.
+    """
+    if metric not in (MORE if at_least else LESS):
         return frozenset()
     return frozenset(key.key for key in keys if key.is_number and COUNTS.fullmatch(key.key))
 

@@ -103,7 +103,7 @@ def capacity(options: argparse.Namespace) -> int:
 
     tried = search(
         every,
-        never_worse(keys, options.metric),
+        never_worse(keys, options.metric, sign > 0),
         measure,
         sign * target,
         options.confidence,

@@ -8,6 +8,7 @@ from typing import Any
 from evaluation.grid import Job, RunError, make
 from evaluation.what_if.question import numbers
 from lab.compose import compose, set_up
+from lab.console import warn
 from lab.errors import InputError
 
 
@@ -52,6 +53,9 @@ class Runs:
             rows = make(jobs, self.processes, self.directory)
         except RunError as error:
             raise InputError(str(error)) from None
+        raised = sum(row.get("planner_errors", 0) > 0 for row in rows)
+        if raised:
+            warn(f"the planner raised in {raised} of {len(rows)} runs; compass-sim shows what")
         count = len(seeds)
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
 

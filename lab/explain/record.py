@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from lab.errors import InputError, no_directory
 from lab.frames import scan
-from lab.run_directory import CONFIG, planner_directories, read_summary
+from lab.run_directory import CONFIG, load_config, planner_directories, read_summary
 from sim.results import SCHEMAS
 
 MOST_NAMED = 8
@@ -142,7 +142,7 @@ def _read(run: Path, query: int) -> QueryRecord:
     )
     ahead = pl.col("query").is_null() & (pl.col("dataset") == pl.lit(row["dataset"], pl.String))
     offline = scan(run, "profiling").filter(ahead).sort("at_s", maintain_order=True).collect()
-    config = OmegaConf.load(run / CONFIG) if (run / CONFIG).is_file() else OmegaConf.create()
+    config = load_config(run / CONFIG) if (run / CONFIG).is_file() else OmegaConf.create()
     drift = OmegaConf.select(config, "drift.events") or ()
     return QueryRecord(
         run,

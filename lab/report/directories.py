@@ -9,13 +9,8 @@ from typing import Any
 import yaml
 
 from lab.errors import InputError, no_directory, one_line
-from lab.run_directory import CONFIG, ERROR, JOBS, SUMMARY, never_ran
-from sim.request_table import REQUESTS
-from sim.results import SCHEMAS
+from lab.run_directory import CONFIG, ERROR, INSIDE, JOBS, SUMMARY, never_ran
 
-REPORT = "report"
-# What a run holds besides: no runs lie below it.
-INSIDE = {*SCHEMAS, REQUESTS, "figures", REPORT}
 DEEPEST = 4
 NEEDED = (
     *("planner", "planner_class", "planner_parameters", "planner_sees_truth", "seed", "status"),

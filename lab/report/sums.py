@@ -145,7 +145,7 @@ def totals(sweep: Sweep) -> Sums:
 
 def _by_window(run: str, paths: list[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return sums by window, and how many requests each row of the table completed, if any."""
-    rows = pl.read_parquet(paths, columns=list(WINDOW_COLUMNS))
+    rows = pl.read_parquet(paths, columns=list(WINDOW_COLUMNS), glob=False)
     if rows.is_empty():
         return pl.DataFrame(schema=WINDOW_SUMS), rows.select(*KEYS, "completed")
     served = rows.select("query", "window", "completed").filter(pl.col("completed") > 0)
@@ -183,7 +183,7 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     added_ns = np.zeros((len(PARTS), 0), np.int64)
     keys, counts = _arrays(served, KEYS), served["completed"].to_numpy()
     for path in paths:
-        part = pl.read_parquet(path, columns=[*KEYS, *MEANS])
+        part = pl.read_parquet(path, columns=[*KEYS, *MEANS], glob=False)
         if part.is_empty():
             continue
         of_part = _operators(path, part)
@@ -218,7 +218,8 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
 def _operators(path: Path, part: pl.DataFrame) -> list[str]:
     """Return the names of the operators of a part's first window."""
     of_first = (part["query"] == part["query"][0]) & (part["window"] == part["window"][0])
-    return pl.read_parquet(path, columns=["operator"], n_rows=of_first.sum())["operator"].to_list()
+    first = pl.read_parquet(path, columns=["operator"], n_rows=of_first.sum(), glob=False)
+    return first["operator"].to_list()
 
 
 def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:  # a tuple, as long as columns

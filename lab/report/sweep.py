@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from lab.errors import InputError, one_line
+from lab.frames import scan_parts
 from lab.report.directories import find
 from lab.report.settings import (
     Configurations,
@@ -102,7 +103,7 @@ class Sweep:
         )
         paths = [path for several in parts.values() for path in several]
         return (
-            pl.scan_parquet(paths, include_file_paths="path")
+            pl.scan_parquet(paths, include_file_paths="path", glob=False)
             .join(
                 places.join(names, on="run", maintain_order="left").lazy(),
                 on="path",
@@ -123,7 +124,7 @@ class Sweep:
         _check_table(table)
         paths = [path for several in self.parts(table).values() for path in several]
         try:
-            return int(pl.scan_parquet(paths).select(pl.len()).collect().item()) if paths else 0
+            return int(scan_parts(paths).select(pl.len()).collect().item()) if paths else 0
         except pl.exceptions.PolarsError as error:
             raise InputError(unreadable(self, [table], None, error)) from None
 
@@ -168,7 +169,8 @@ def unreadable(
             for path in paths:
                 name = path.relative_to(sweep.directory)
                 try:
-                    found = pl.read_parquet_schema(path)
+                    with path.open("rb") as file:
+                        found = pl.read_parquet_schema(file)
                 except (pl.exceptions.PolarsError, OSError):
                     return (
                         f"{sweep.directory}: {name} is damaged or no Parquet file; {made_anew(run)}"

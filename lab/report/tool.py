@@ -46,11 +46,10 @@ def report(options: argparse.Namespace) -> int:
     from lab.console import say, warn
     from lab.errors import InputError
     from lab.report.analysis import analyse
-    from lab.report.directories import REPORT
     from lab.report.figures import draw
     from lab.report.page import page
     from lab.report.tables import write_frames
-    from lab.run_directory import never_ran, write_aside
+    from lab.run_directory import REPORT, never_ran, write_aside
 
     analysis = analyse(sweep, sums)
     folder = directory / REPORT

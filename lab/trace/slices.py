@@ -14,7 +14,8 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from lab.errors import InputError, no_directory
-from lab.run_directory import planner_directories
+from lab.frames import scan, scan_parts
+from lab.run_directory import CONFIG, load_config, planner_directories
 from scenarios.application import ANSWER
 from sim.request_table import PARTS, REQUESTS
 
@@ -117,16 +118,18 @@ def requests_of(
         raise InputError(
             f"DIR={run}: kept no requests; simulate it with requests=true to trace them"
         )
-    rows = pl.scan_parquet(parts / "part-*.parquet").filter(
-        pl.col("ended_s") >= start_s, pl.col("arrival_s") < end_s
-    )
-    if queries:
-        known = pl.scan_parquet(run / "queries" / "part-*.parquet").select("query").collect()
+    every = scan_parts(sorted(parts.glob("part-*.parquet")))
+    if queries:  # Those that live yet have requests, but no row of their own.
+        known = pl.concat([each.select("query") for each in (every, scan(run, "queries"))])
+        numbers = known.unique().collect()["query"].sort()
         for query in queries:
-            if query not in known["query"]:
-                raise InputError(
-                    f"--query {query}: there is no such query; choose 0 to {known.height - 1}"
+            if query not in numbers:
+                there_are = (
+                    f"choose {numbers[0]} to {numbers[-1]}" if len(numbers) else "it has none"
                 )
+                raise InputError(f"--query {query}: there is no such query; {there_are}")
+    rows = every.filter(pl.col("ended_s") >= start_s, pl.col("arrival_s") < end_s)
+    if queries:
         rows = rows.filter(pl.col("query").is_in(queries))
     count = int(rows.select(pl.len()).collect().item())
     if not count:
@@ -145,7 +148,7 @@ def after_of(run: Path) -> Mapping[str, Sequence[str]]:
     Args:
         run: directory of the run.
     """
-    declared = OmegaConf.select(OmegaConf.load(run / "config.yaml"), "application.operators") or {}
+    declared = OmegaConf.select(load_config(run / CONFIG), "application.operators") or {}
     return {name: each["after"] for name, each in declared.items() if each.get("after") is not None}
 
 

@@ -51,20 +51,36 @@ def trace(options: argparse.Namespace) -> int:
     """Write the trace and the picture of a run."""
     import polars as pl
 
-    from lab.console import say
-    from lab.figure_style import DPI
-    from lab.trace.perfetto import events, write
-    from lab.trace.picture import picture
-    from lab.trace.slices import after_of, requests_of, run_of, traced
+    from lab.errors import InputError, one_line
+    from lab.trace.slices import run_of
 
     run = run_of(options.directory, options.planner)
+    try:
+        _write(run, options)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = one_line(str(error).partition("\n")[0])
+        raise InputError(f"DIR={run}: its tables cannot be read ({first})") from None
+    return OK
+
+
+def _write(run: Path, options: argparse.Namespace) -> None:
+    """Write the trace and the picture of one planner's run."""
+    import polars as pl
+
+    from lab.console import say
+    from lab.figure_style import DPI
+    from lab.frames import scan
+    from lab.trace.perfetto import events, write
+    from lab.trace.picture import picture
+    from lab.trace.slices import after_of, requests_of, traced
+
     rows = requests_of(run, options.start_s, options.end_s, options.query, MOST)
     requests = list(traced(rows, after_of(run)))
     ids = rows["query"].unique().to_list()
     start_s, end_s = options.start_s, options.end_s
 
     def table(name: str) -> pl.DataFrame:
-        scanned = pl.scan_parquet(run / name / "part-*.parquet")
+        scanned = scan(run, name)
         if options.query:
             scanned = scanned.filter(pl.col("query").is_in(options.query))
         return scanned.collect()
@@ -84,4 +100,3 @@ def trace(options: argparse.Namespace) -> int:
         picture(completed).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
         aside.replace(image)
         say(f"picture: {image}")
-    return OK

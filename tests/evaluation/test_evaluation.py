@@ -50,6 +50,15 @@ def test_ratios_of_bounds_carry_a_sign() -> None:
     assert ratios(frame, metric, "theirs")["sign"].to_list() == ["≥", "≥"]
 
 
+def test_who_spends_nothing_has_done_better_than_any_ratio_says() -> None:
+    frame = rows(ours=[1.0, 2.0, 1.5], idle=[0.0, 0.0, 0.0], theirs=[2.0, 2.0, 2.0])
+    spent = Metric("value", "device-hours", more_is_better=False)
+    assert ratios(frame, spent, "ours")["sign"].to_list() == ["≤", ""]
+    assert ratios(frame, spent, "idle")["sign"].to_list() == ["≥", "≥"]
+    served = Metric("value", "goodput", more_is_better=True)
+    assert ratios(frame, served, "ours")["sign"].to_list() == ["≥", ""]
+
+
 def test_a_jackknife_of_a_mean_is_students_interval() -> None:
     values = np.array([1.0, 4.0, 2.0, 8.0, 5.0])
     middle, low, high = jackknifed(5, lambda chosen: float(values[list(chosen)].mean()))

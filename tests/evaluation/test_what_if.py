@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from evaluation import figures
+from evaluation.grid import Job, _code
 from evaluation.what_if.capacity import (
     Candidate,
     Verdict,
@@ -66,7 +67,7 @@ def test_the_search_finds_the_cheapest_of_all_that_suffice(target: float, kinds:
         simulated.append(candidate)
         return [power(candidate.settings)] * len(seeds)
 
-    tried = search(every, never_worse(keys, "slo_met_fraction"), measure, target, 0.95, 5)
+    tried = search(every, never_worse(keys, "slo_met_fraction", True), measure, target, 0.95, 5)
     enough = [each for each in every if power(each.settings) >= target]
     best = cheapest(tried)
     if enough:
@@ -84,7 +85,9 @@ def test_what_grows_with_machines_is_searched_without_pruning(most: int) -> None
     def measure(candidate: Candidate, seeds: range) -> list[float]:
         return [-2 * float(candidate.settings[CLOUD.key])] * len(seeds)
 
-    tried = search(every, never_worse([CLOUD], "deployment_cost_usd"), measure, -most, 0.95, 3)
+    tried = search(
+        every, never_worse([CLOUD], "deployment_cost_usd", False), measure, -most, 0.95, 3
+    )
     best = cheapest(tried)
     assert best is not None
     assert best.candidate.settings[CLOUD.key] == "0"
@@ -382,3 +385,36 @@ def test_what_nothing_is_shown_to_reach_is_told_with_the_best_there_was(capsys, 
     assert said.startswith("none of 2 combinations is shown to have requests at least 1e+09 on")
     assert "; the best of those simulated has " in said
     assert said.endswith("; name larger ones, or vary something else")
+
+
+@pytest.mark.parametrize(
+    ("metric", "at_least", "ordered"),
+    [
+        ("slo_met_fraction", True, True),
+        ("slo_met_fraction", False, False),
+        ("unserved", False, True),
+        ("unserved", True, False),
+        ("dropped", False, False),
+        ("deployment_cost_usd", False, False),
+    ],
+)
+def test_machines_rule_others_out_only_where_more_of_them_serve_the_target(
+    metric, at_least, ordered
+) -> None:
+    assert never_worse([CLOUD, KIND], metric, at_least) == ({CLOUD.key} if ordered else set())
+
+
+def test_runs_are_made_anew_where_the_users_planner_or_table_has_changed(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    planner, prices = tmp_path / "mine_own.py", tmp_path / "prices.csv"
+    keys = []
+    for number in range(2):
+        planner.write_text(f"from planners import Greedy\nclass Mine(Greedy): {number}\n")
+        for cost in (1, 2):
+            prices.write_text(f"item,price\nx,{cost}\n")
+            _code.cache_clear()
+            overrides = ("planner._target_=mine_own.Mine", f"tables.prices={prices}")
+            keys.append(Job(overrides, 0, numbers).key)
+    assert len(set(keys)) == 4

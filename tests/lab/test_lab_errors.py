@@ -48,6 +48,10 @@ WRONG = [
     (["workload.datasets={LibriSpeech: 0, TED-LIUM: 0, VOiCES: 0}"], ["workload.datasets"]),
     (["planner=cheapest_feasible", "planner.budget_s=-1"], ["planner.budget_s=-1", "0 s or more"]),
     (["hydra.run.dir=/proc/nowhere"], ["hydra.run.dir", "/proc/nowhere"]),
+    (
+        ["+planner.compare.figures._target_=planners.Greedy"],
+        ["planner.compare.figures: is the name of a directory of results", "queries"],
+    ),
     (["+planner=greedy"], ["+planner=greedy", "write planner=greedy, without the plus"]),
     (
         ["drift.events=[{kind: content_shift, at: 3}]"],

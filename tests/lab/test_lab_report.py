@@ -578,3 +578,11 @@ def test_a_table_of_very_many_rows_is_not_written_again(sweep, monkeypatch):
     assert (sweep / "report" / "queries.parquet").is_file()
     assert not (sweep / "report" / "windows.parquet").exists()
     assert "windows" in (sweep / "report" / "index.html").read_text()
+
+
+def test_names_of_directories_may_look_like_patterns(made, tmp_path):
+    odd = tmp_path / "exp[2] *?"
+    shutil.copytree(made, odd)
+    assert main(["report", str(odd)]) == 0
+    assert main(["explain", str(odd / "0"), "0"]) == 0
+    assert read_sweep(odd).count("windows") == read_sweep(made).count("windows") > 0

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from frail import frail
 
+from lab import run
 from lab.checkpoint import Checkpoint
 from lab.errors import InputError
+from lab.held import held
 from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY
 from lab.simulate import main
 from sim.journal import ProfileRecord
@@ -232,3 +234,28 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, text, sentence):
         Checkpoint(tmp_path, go_on=True)
     Checkpoint(tmp_path, go_on=False).close()
     assert (tmp_path / CHECKPOINT).read_text() == header
+
+
+def test_a_directory_that_another_process_writes_into_is_refused(compass):
+    Path("run").mkdir()
+    with held(Path("run")):
+        for more in ([], ["resume=true"]):
+            status, out, err = compass(ALONE, "hydra.run.dir=run", *more)
+            assert (status, out, err.count("\n")) == (2, "", 1)
+            assert "hydra.run.dir=" in err
+            assert "another process writes into it" in err
+    assert not any(Path("run").iterdir())
+    with (
+        held(Path("run")),
+        pytest.raises(InputError, match="directory=run: another process writes into it"),
+    ):
+        run(["experiment=speech_small", "horizon_s=20"], directory="run")
+
+
+def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass):
+    assert compass("planner=greedy", "hydra.run.dir=run")[0] == 0
+    summary = Path("run") / SUMMARY
+    summary.write_text(summary.read_text()[:100])
+    status, _, err = compass("planner=greedy", "hydra.run.dir=run", "resume=true")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"holds no {CHECKPOINT} to resume from" in err

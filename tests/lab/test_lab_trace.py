@@ -1,6 +1,7 @@
 """``compass-lab trace``: what Perfetto is given is what the table of requests says."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -157,3 +158,24 @@ def test_a_run_without_requests_says_how_to_get_them(tmp_path, capsys):
     run([*SCENE[:-1], "horizon_s=20"], directory=tmp_path / "run")
     assert main(["trace", str(tmp_path / "run")]) == 2
     assert "requests=true" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_read_is_told_of_in_one_sentence(directory, tmp_path, capsys):
+    spoilt = tmp_path / "run [1]"
+    shutil.copytree(directory, spoilt)
+    assert main(["trace", str(spoilt), "--query", "0"]) == 0
+    capsys.readouterr()
+    part = spoilt / "windows" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:50])
+    assert main(["trace", str(spoilt)]) == 2
+    error = capsys.readouterr().err
+    assert f"DIR={spoilt}: its tables cannot be read" in error
+    assert error.count("\n") == 1
+
+
+def test_a_query_that_lives_yet_is_one_too(directory, tmp_path):
+    broken = tmp_path / "run"
+    shutil.copytree(directory, broken)
+    part = broken / "queries" / "part-00000.parquet"
+    pl.read_parquet(part).clear().write_parquet(part)
+    assert main(["trace", str(broken), "--query", "1"]) == 0
