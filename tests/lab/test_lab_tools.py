@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import wording
 from lab.api import run
 from lab.errors import InputError, nearest_clause
 from lab.run_directory import read_summary, write_summary
@@ -201,3 +202,10 @@ def test_parts_of_a_planner_are_built_and_checked():
     node["margin"] = {"_target_": "subprocess.Popen", "args": "true"}
     with pytest.raises(InputError):
         build(node, "planner", Planner)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(999.6, "1,000"), (999.4, "999"), (1000, "1,000"), (0.12345, "0.123")]
+)
+def test_numbers_are_written_without_exponents_where_they_are_whole(value, text):
+    assert wording.number(value) == text
