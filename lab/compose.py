@@ -243,8 +243,8 @@ def _planners(node: DictConfig) -> dict[str, Planner]:
     for name in map(str, compared):
         if not NAME.fullmatch(name) or name in INSIDE:
             raise InputError(
-                f"planner.compare.{name}: is the name of a directory of results, too; give one of "
-                f"letters, digits, '_', '-', '+' and '.' that begins with none of the last three, "
+                f"planner.compare.{name}: results go into a directory of that name; choose one of "
+                "letters, digits, '_', '-', '+' and '.', which begins with none of the last three "
                 f"and is none of {', '.join(sorted(INSIDE))}"
             )
     return {

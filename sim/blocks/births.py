@@ -68,9 +68,10 @@ def _fetch_sources(t: Tables, sources: Sources, i: int, until_ns: int) -> None:
         segment = index(state[source].segment)
         if sources.next_ns[source] < until_ns and segments[segment].visit != NONE:
             visit = index(segments[segment].visit)
-            prefetch_item(t.stops, index(t.visits[visit].stop))
-            if t.visits[visit + 1].stop != NONE:
-                prefetch_item(t.stops, index(t.visits[visit + 1].stop))
+            for at in range(visit, visit + 2):
+                if t.visits[at].stop == NONE:
+                    break
+                prefetch_item(t.stops, index(t.visits[at].stop))
 
 
 @in_place

@@ -50,7 +50,7 @@ WRONG = [
     (["hydra.run.dir=/proc/nowhere"], ["hydra.run.dir", "/proc/nowhere"]),
     (
         ["+planner.compare.figures._target_=planners.Greedy"],
-        ["planner.compare.figures: is the name of a directory of results", "queries"],
+        ["planner.compare.figures: results go into a directory of that name", "queries"],
     ),
     (["+planner=greedy"], ["+planner=greedy", "write planner=greedy, without the plus"]),
     (

@@ -286,7 +286,7 @@ def test_options_may_stand_anywhere(compass, tmp_path):
 
 def test_no_query_at_all_is_a_run_like_any_other(compass):
     status, _, err = compass(GREEDY, "workload.rate=0", "hydra.run.dir=here")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, "compass-sim: warning: workload.rate=0: no query will arrive\n")
     summary = json.loads(Path("here/summary.json").read_text())
     assert summary["queries"] == 0
     assert summary["slo_met_fraction"] is None

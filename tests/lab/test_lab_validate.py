@@ -193,7 +193,7 @@ def test_predictions_follow_tables_of_the_user(tmp_path, monkeypatch, capsys):
 
 
 def test_rows_outside_of_a_table_are_counted_and_the_first_is_named(tmp_path, capsys):
-    rows = latency_rows(mig_gpcs=[7, 9, 7, 8])
+    rows = latency_rows(mig_gpcs=[7, 9, 7, 10])
     file = written(rows, tmp_path / "rows.csv")
     done = validate_rows(file, (LATENCY,))
     assert (done.unkept, done.overall["n"][0]) == (2, 2)
