@@ -94,12 +94,12 @@ def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
             else:
                 # Who served nobody has no ratio, and would have been beaten by more than any; who
                 # spent nothing would have beaten by more than any.
-                nothing = bool(theirs) and (reference, seed) in values
-                no_rival = bool(ours) and (planner, seed) in values
+                we_lose = bool(theirs) and (reference, seed) in values
+                they_lose = bool(ours) and (planner, seed) in values
                 if not metric.more_is_better and (ours == 0 or theirs == 0):
-                    nothing, no_rival = no_rival, nothing
-                our_bounds |= nothing
-                their_bounds |= no_rival
+                    we_lose, they_lose = they_lose, we_lose
+                our_bounds |= we_lose
+                their_bounds |= they_lose
         mean = estimate(np.array(logs), 1.0)
         found.append(
             [

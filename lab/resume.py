@@ -8,7 +8,16 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from lab.errors import shown
-from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, TakenError, read_summary
+from lab.run_directory import (
+    CHECKPOINT,
+    CONFIG,
+    REPORT,
+    SUMMARY,
+    TRACE,
+    TRACE_PICTURE,
+    TakenError,
+    read_summary,
+)
 from sim.request_table import REQUESTS
 from sim.results import SCHEMAS
 
@@ -62,9 +71,9 @@ def clear(directory: Path) -> None:
 
     Its checkpoint stays.
     """
-    for table in (*SCHEMAS, REQUESTS, "report"):
+    for table in (*SCHEMAS, REQUESTS, REPORT):
         shutil.rmtree(directory / table, ignore_errors=True)
-    for name in (SUMMARY, "trace.json", "trace.png"):
+    for name in (SUMMARY, TRACE, TRACE_PICTURE):
         (directory / name).unlink(missing_ok=True)
 
 

@@ -22,6 +22,7 @@ ERROR = "error.txt"
 JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
 FIGURES, REPORT = "figures", "report"
+TRACE, TRACE_PICTURE = "trace.json", "trace.png"
 INSIDE = frozenset({*SCHEMAS, REQUESTS, FIGURES, REPORT})
 """Directories of a run, below which lie no other runs."""
 

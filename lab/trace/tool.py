@@ -70,6 +70,7 @@ def _write(run: Path, options: argparse.Namespace) -> None:
     from lab.console import say
     from lab.figure_style import DPI
     from lab.frames import scan
+    from lab.run_directory import TRACE, TRACE_PICTURE
     from lab.trace.perfetto import events, write
     from lab.trace.picture import picture
     from lab.trace.slices import after_of, requests_of, traced
@@ -87,7 +88,7 @@ def _write(run: Path, options: argparse.Namespace) -> None:
 
     windows = table("windows").filter(pl.col("end_s") > start_s, pl.col("start_s") < end_s)
     decided = table("decisions").filter(pl.col("decided_s").is_between(start_s, end_s))
-    path = run / "trace.json"
+    path = run / TRACE
     aside = path.with_suffix(".json.part")
     with aside.open("w", encoding="utf-8") as file:
         write(events(requests, table("queries"), windows, decided), file)
@@ -95,7 +96,7 @@ def _write(run: Path, options: argparse.Namespace) -> None:
     say(f"{len(requests):,} requests of {len(ids)} queries: {path} (open it at ui.perfetto.dev)")
     completed = [each for each in requests if each.slices]
     if completed:
-        image = run / "trace.png"
+        image = run / TRACE_PICTURE
         aside = image.with_suffix(".png.part")
         picture(completed).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
         aside.replace(image)

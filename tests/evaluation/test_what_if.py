@@ -27,6 +27,7 @@ from evaluation.what_if.capacity import (
     search,
 )
 from evaluation.what_if.question import METRICS, Varied, numbers, varied
+from evaluation.what_if.runs import Runs
 from evaluation.what_if.sensitivity import (
     Effect,
     adjusted,
@@ -418,3 +419,16 @@ def test_runs_are_made_anew_where_the_users_planner_or_table_has_changed(
             overrides = ("planner._target_=mine_own.Mine", f"tables.prices={prices}")
             keys.append(Job(overrides, 0, numbers).key)
     assert len(set(keys)) == 4
+
+
+def test_a_planner_that_raises_is_told_of(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "always_raises.py").write_text(
+        "from planners import Greedy\n"
+        "class Raises(Greedy):\n"
+        "    def plan(self, desk): raise RuntimeError('no')\n"
+    )
+    scene = ("experiment=speech_small", "horizon_s=60", "planner._target_=always_raises.Raises")
+    [rows] = Runs(scene, tmp_path / "kept", 1).make([[]], [0, 1])
+    assert all(row["planner_errors"] for row in rows)
+    assert "the planner raised in 2 of 2 runs" in capsys.readouterr().err

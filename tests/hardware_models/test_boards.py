@@ -122,3 +122,12 @@ def test_the_weakest_basis_is_that_of_the_whole():
     assert worst("measured") == "measured"
     assert worst("interpolated", "scaled", "measured") == "scaled"
     assert worst("assumed", "extrapolated", "scaled") == "extrapolated"
+
+
+def test_an_offline_rate_may_hold_from_a_batch_of_one(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("quantity,value\noffline_batch,1\n")
+    offline = boards.latency_ratio("T4", "resnet50", OFFLINE_BATCH)
+    with using_tables(TableSet({"board_assumptions": UserTable(str(path))})):
+        assert boards.latency_ratio("T4", "resnet50", 1) == offline
+        assert boards.latency_ratio("T4", "resnet50", 8) == offline

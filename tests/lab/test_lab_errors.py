@@ -52,6 +52,10 @@ WRONG = [
         ["+planner.compare.figures._target_=planners.Greedy"],
         ["planner.compare.figures: results go into a directory of that name", "queries"],
     ),
+    (
+        [f"application.tiers.{tier}.weight=0" for tier in ("premium", "standard", "economy")],
+        ["application.tiers: at least one needs a weight above 0"],
+    ),
     (["+planner=greedy"], ["+planner=greedy", "write planner=greedy, without the plus"]),
     (
         ["drift.events=[{kind: content_shift, at: 3}]"],

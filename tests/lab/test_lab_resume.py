@@ -13,7 +13,8 @@ from lab import run
 from lab.checkpoint import Checkpoint
 from lab.errors import InputError
 from lab.held import held
-from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY
+from lab.resume import clear
+from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, never_ran
 from lab.simulate import main
 from sim.journal import ProfileRecord
 from sim.profiling_bench import ProfilingBench
@@ -259,3 +260,18 @@ def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass):
     status, _, err = compass("planner=greedy", "hydra.run.dir=run", "resume=true")
     assert (status, err.count("\n")) == (2, 1)
     assert f"holds no {CHECKPOINT} to resume from" in err
+
+
+def test_what_was_made_of_a_broken_run_goes_with_its_tables(tmp_path):
+    for name in (CHECKPOINT, CONFIG, SUMMARY, "trace.json", "report/report.html", "windows/part"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    clear(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT, CONFIG]
+
+
+def test_a_configuration_that_is_no_yaml_is_told_of_in_a_sentence(tmp_path):
+    (tmp_path / CONFIG).write_text("planner: [1,2\n: :")
+    with pytest.raises(InputError, match=f"{CONFIG}: cannot be read: ") as caught:
+        never_ran(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 from worlds import Does, queries_at, run, scenario
 
+from hardware_models.devices import DeviceModel
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
+from scenarios.shipped import shipped_application
 from sim import Allocation
+from sim.service import RefusalError, device_service
 
 
 def plan_in(desk, query, node, configuration=0):
@@ -216,3 +219,11 @@ def test_what_planners_reach_of_the_cluster_is_a_copy():
 
     made = run(scenario(20.0, workload=queries_at(1.0)), Does(act))
     assert made.ledger.bill_usd > 0
+
+
+def test_an_accelerator_that_is_not_known_is_no_place_to_run():
+    application = shipped_application("visual_tracking")
+    operator = next(at for at, one in enumerate(application.operators) if one.kind == "gpu")
+    mine = DeviceModel("Mine", 5.0, "jetson", 10**12, "Nothing")
+    with pytest.raises(RefusalError, match="on a Mine: unknown .*'Nothing'"):
+        device_service(application, operator, application.pipeline.configurations[0], mine)
