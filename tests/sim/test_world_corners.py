@@ -225,5 +225,5 @@ def test_an_accelerator_that_is_not_known_is_no_place_to_run():
     application = shipped_application("visual_tracking")
     operator = next(at for at, one in enumerate(application.operators) if one.kind == "gpu")
     mine = DeviceModel("Mine", 5.0, "jetson", 10**12, "Nothing")
-    with pytest.raises(RefusalError, match="on a Mine: unknown .*'Nothing'"):
+    with pytest.raises(RefusalError, match=r"on a Mine: unknown .*'Nothing'"):
         device_service(application, operator, application.pipeline.configurations[0], mine)
