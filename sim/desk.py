@@ -54,14 +54,17 @@ class Order:
     Args:
         query: id of the query.
         plan: the plan to deploy, or None to release the query's deployment.
-        search: the search that ordered it, at its clock.
-        at_ns: that clock.
+        search: the search that ordered it.
     """
 
     query: int
     plan: Plan | None
     search: Search
-    at_ns: int
+
+    @property
+    def at_ns(self) -> int:
+        """When it is carried out: the clock of its search, once the call is over."""
+        return self.search.clock_ns
 
 
 class Desk:
@@ -762,8 +765,7 @@ class Desk:
             raise PlannerError(f"query {query.id}: {plan}: {refusal}") from None
 
     def _order(self, query: Query, plan: Plan | None) -> None:
-        search = self._search(query)
-        self._orders[query.id] = Order(query.id, plan, search, search.clock_ns)
+        self._orders[query.id] = Order(query.id, plan, self._search(query))
 
 
 def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:

@@ -81,21 +81,20 @@ def _affordable(
     search: Search,
 ) -> ProfilingRun | None:
     """Return the run on the most items that the search can pay for, or None."""
-    known = bench.known(configuration)
-    have = 0 if known is None else known.count
     budget_s = search.remaining_s - CHARGES_S["profile"]
-    samples = have + len(missing)
     everything = bench.run(configuration, missing, workers)
     if everything.charged_s <= budget_s:
         return everything
-    if bench.run(configuration, missing[:1], workers).charged_s > budget_s:
-        return None
-    while samples > have:
-        run = bench.run(configuration, missing[: samples - have], workers)
+    # More items never take less time, so that halving finds the most.
+    affordable, fewest, most = None, 0, len(missing)
+    while most - fewest > 1:
+        items = (fewest + most) // 2
+        run = bench.run(configuration, missing[:items], workers)
         if run.charged_s <= budget_s:
-            return run
-        samples = -(-samples // workers) * workers - workers  # a round of workers fewer
-    return None
+            affordable, fewest = run, items
+        else:
+            most = items
+    return affordable
 
 
 def checked_samples(samples: int | Integers, items: int) -> int | Integers:

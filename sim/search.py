@@ -18,9 +18,6 @@ CHARGES_S = {
     "search_step": 0.07,
     "history": 5e-3,
 }
-SURROGATES = ("search_step", "history")
-"""The operations that are steps of a search by surrogates."""
-
 """Declared cost of the desk's primitives, of an elementary step of a planner's own, of a step of
 Bayesian optimisation, for which the Compass paper states 40 to 100 ms, and of evaluating the models
 of one earlier query, a fraction of such a step.
@@ -28,6 +25,9 @@ of one earlier query, a fraction of such a step.
 Assumptions, of the order of what these operations take on one core of a current server: a profiling
 run is started by a message to its workers, a prediction is some hundred arithmetic operations.
 """
+
+SURROGATES = ("search_step", "history")
+"""The operations that are steps of a search by surrogates."""
 
 
 @dataclass

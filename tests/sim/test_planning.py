@@ -185,6 +185,20 @@ def test_invariant_planning_the_budget_is_never_exceeded_and_deploy_still_works(
     assert made.frames["profiling"]["charged_s"].sum() <= 2.0 + 1e-9
 
 
+def test_the_budget_buys_as_many_items_as_its_rounds_hold():
+    """A round of workers costs the same for one item as for all of them."""
+    counts = []
+
+    def act(desk, query):
+        desk.profile(query, CONFIGURATIONS[0], 5)
+        counts.append(desk.profile(query, CONFIGURATIONS[0], 500).count)
+
+    first_s, further_s = (rounds_s(CONFIGURATIONS[0], many, 16) for many in (5, 32))
+    budget_s = 2 * CHARGES_S["profile"] + first_s + 1.1 * further_s
+    plan_once(act, 1.0, budget_s=budget_s, profiling=Profiling(workers=16))
+    assert counts == [5 + 32]
+
+
 def test_invariant_planning_lanes_are_granted_first_come_first_served_and_waiting_counts():
     def act(desk, query):
         desk.profile(query, CONFIGURATIONS[0], 160)
@@ -257,6 +271,21 @@ def test_query_is_searching_until_its_clock_and_can_wait_for_it():
     made = run(scenario(20, workload=workload(1.0, 2.0, 4.5)), Does(act))
     assert made.planner_errors == []
     assert seen == [(1.0, [0], []), (2.0, [1], [0]), (4.5, [2], [])]
+
+
+def test_a_search_that_goes_on_after_its_order_is_one_search_still():
+    """The order is carried out, and the query waits or runs again, when the search is over."""
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, on_device(desk, query))
+            desk.think(query, count=2_500_000)
+
+    planner = Does(act)
+    planner.replan_every_s = 1.0
+    made = run(scenario(20, workload=workload(1.0)), planner)
+    (row,) = made.tables.take()["decisions"].rows(named=True)
+    assert (row["triggered_s"], row["decided_s"], row["charged_s"]) == (1.0, 3.5, 2.5)
 
 
 def test_search_that_orders_nothing_keeps_its_query_searching_too():
