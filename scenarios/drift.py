@@ -22,7 +22,8 @@ class DriftEvent:
 
     Args:
         kind: ``device_slowdown`` (devices compute ``factor`` times as fast),
-            ``link_degradation`` (access links carry ``factor`` times as much),
+            ``link_degradation`` (access links carry ``factor`` times as much, from the next whole
+            second of a query's life on, as their capacity holds for a second),
             ``content_shift`` (content moves by ``factor`` towards its hardest stratum),
             ``machine_failure`` (machine number ``machine`` of ``node`` fails and loses its work),
             ``mps_fault`` (a client of an instance shared by MPS fails fatally, which ends all
@@ -31,7 +32,8 @@ class DriftEvent:
             learned since the last checkpoint; what is deployed goes on serving).
         at_s: when, in seconds.
         factor: how strong, see ``kind``; between 0 and 1.
-        share: share of queries that the event befalls, drawn per query.
+        share: share of queries that the event befalls, drawn per query: for the first event of its
+            kind the same ones whenever it is, whatever else happens.
         node: node of the machine.
         machine: number of the machine, from 0.
         duration_s: how long the machine, or planning, stays away.

@@ -1,9 +1,11 @@
 """Where a query is born: what it declares to all, and the truth that only the world knows."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,9 +112,11 @@ def _birth(
     content = [(arrival_s, weights)]
     slowdowns: list[tuple[float, float]] = []
     degradations: list[tuple[float, float]] = []
-    events = sorted(enumerate(scenario.drift.events), key=lambda pair: (pair[1].at_s, pair[0]))
-    for index, event in events:
-        befallen = stream(seed, "query", number, "drift", index).random() < event.share
+    before = Counter[str]()
+    for event in sorted(scenario.drift.events, key=lambda one: (one.at_s, one.factor, one.share)):
+        nth = before[event.kind]
+        before[event.kind] += 1
+        befallen = stream(seed, "query", number, "drift", event.kind, nth).random() < event.share
         if not befallen:
             continue
         if event.kind == "device_slowdown":
@@ -132,7 +136,7 @@ def _birth(
     seconds = int(np.ceil(drawn_s)) + 1
     scale = np.ones(seconds)
     for at_s, factor in degradations:
-        scale[max(0, round(at_s - arrival_s)) :] *= factor
+        scale[max(0, ceil(at_s - arrival_s)) :] *= factor
     uplink_bps, downlink_bps, rtt_s = _link(scenario, technology, seconds, of)
 
     truth = QueryTruth(

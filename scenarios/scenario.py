@@ -41,8 +41,10 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.horizon_s <= 0:
             raise ValueError(f"horizon_s={self.horizon_s}: must be above 0 s")
-        windows = self.application.window_s / self.cluster.tick_s
-        if windows != round(windows):
+        window_ns, tick_ns = (
+            round(1e9 * period_s) for period_s in (self.application.window_s, self.cluster.tick_s)
+        )
+        if window_ns % tick_ns:
             raise ValueError(
                 f"cluster.tick_s={self.cluster.tick_s}: must divide application.window_s, "
                 f"{self.application.window_s}"

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MOST_LATENCY_S = 1e8
+"""The longest latency bound, three years: many times that fit 64 bits of nanoseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class SLO:
@@ -45,6 +48,11 @@ class Tier:
             value = getattr(self, key)
             if value is not None and value <= 0:
                 raise ValueError(f"{key}={value}: must be above 0, or null for no such bound")
+        if self.latency_s is not None and self.latency_s > MOST_LATENCY_S:
+            raise ValueError(
+                f"latency_s={self.latency_s:g}: must be {MOST_LATENCY_S:g} s or less, or null for "
+                "no such bound"
+            )
 
     def slo(self, best_accuracy: float) -> SLO:
         """Return this tier's SLO for content on which ``best_accuracy`` is the best reachable."""

@@ -35,7 +35,7 @@ def calm():
 
 
 def shares(values, count):
-    """Return each value's share, and four standard deviations of it."""
+    """Return each value's share."""
     names, counts = np.unique(values, return_counts=True)
     return dict(zip(names.tolist(), counts / count, strict=True))
 
@@ -144,11 +144,29 @@ def test_two_events_befall_queries_independently():
     assert all(list(t.slowdowns) == sorted(t.slowdowns) for _, t in queries)
 
 
+def test_whom_an_event_befalls_depends_on_no_other_event_and_no_order():
+    slow = DriftEvent("device_slowdown", at_s=20.0, factor=0.5, share=0.5)
+    again = DriftEvent("device_slowdown", at_s=40.0, factor=0.3, share=0.3)
+    shift = DriftEvent("content_shift", at_s=10.0, factor=0.5, share=0.5)
+    failure = DriftEvent("machine_failure", at_s=5.0, node="cloud")
+    alone = [truth.slowdowns for _, truth in drawn(slow, again, count=300)]
+    assert 50 < sum(map(len, alone)) < 300
+    for events in ((again, slow), (failure, slow, shift, again), (shift, again, slow, failure)):
+        assert [truth.slowdowns for _, truth in drawn(*events, count=300)] == alone
+    one, other = (
+        [bool(truth.slowdowns) for _, truth in drawn(slow, count=300)],
+        [len(truth.content) > 1 for _, truth in drawn(replace(shift, at_s=290.0), count=300)],
+    )
+    assert one != other
+
+
 def test_link_degradation_scales_capacity_from_its_time_on():
     calm = drawn(count=300)
     worse = drawn(DriftEvent("link_degradation", at_s=200.0, factor=0.25), count=300)
     for (query, before), (_, after) in zip(calm, worse, strict=True):
-        from_step = max(0, round(200.0 - query.arrival_s))
+        # The first step of a second that begins at the event or after it.
+        begins_s = query.arrival_s + np.arange(len(before.uplink_bytes_per_s))
+        from_step = int((begins_s < 200.0).sum())
         for name in ("uplink_bytes_per_s", "downlink_bytes_per_s"):
             old, new = getattr(before, name), getattr(after, name)
             assert (old[:from_step] == new[:from_step]).all()
@@ -212,6 +230,7 @@ def test_machine_failure_leaves_queries_alone(calm):
         ),
         (lambda: Tier(latency_s=0), "latency_s=0: must be above 0"),
         (lambda: Tier(weight=-1), "weight=-1"),
+        (lambda: Tier(latency_s=1e11), "latency_s=1e\\+11: must be 1e\\+08 s or less"),
         (lambda: Cluster({}), "an empty cluster can run nothing"),
         (lambda: Cluster({"device": Node()}), "this name is taken"),
         (lambda: Cluster({"a": Node("cloud"), "b": Node("edge")}), "edge nodes before cloud"),
@@ -233,6 +252,9 @@ def test_machine_failure_leaves_queries_alone(calm):
             "too short to judge a query by",
         ),
         (lambda: scenario(-1.0), "horizon_s=-1.0: must be above 0"),
+        (lambda: scenario(tick_s=0.3), "cluster.tick_s=0.3: must divide application.window_s, 40"),
+        # A third of a second is no whole number of nanoseconds, though 120 of them make a window.
+        (lambda: scenario(tick_s=1 / 3), "cluster.tick_s=0.33.*: must divide"),
         (lambda: scenario(workload=Workload(datasets={"Voices": 1.0})), r"nearest: VOiCES"),
         (
             lambda: scenario(drift=Drift([DriftEvent("machine_failure", node="moon")])),
