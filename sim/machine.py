@@ -17,8 +17,11 @@ from sim.plan import CORE
 WHOLE = 100
 """All the active threads of an instance, in percent."""
 
-Room = tuple[str, int, int]
-"""A profile, a share of the instance in percent, and bytes of its memory."""
+MOST_CLIENTS = 48
+"""Clients that an MPS server can have (NVIDIA Multi-Process Service documentation)."""
+
+Room = tuple[str, int, int, int]
+"""A profile, a share of the instance in percent, bytes of its memory, and processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Need:
     room: Room = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        room = self.profile, self.thread_percent, self.memory_bytes
+        room = self.profile, self.thread_percent, self.memory_bytes, self.processes
         object.__setattr__(self, "room", room)
 
     @property
@@ -91,7 +94,9 @@ class Instance:
         if self.profile != need.profile or self.thread_percent + need.thread_percent > WHOLE:
             return False
         used = sum(slot.need.memory_bytes for slot in self.slots)
-        return used + need.memory_bytes <= self.memory_bytes
+        if used + need.memory_bytes > self.memory_bytes:
+            return False
+        return self.clients + need.processes <= MOST_CLIENTS
 
     def load(self, need: Need) -> int:
         """Make a model available, evicting what was left longest ago; return the bytes to load."""

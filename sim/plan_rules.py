@@ -6,14 +6,13 @@ from hardware_models.errors import nearest
 from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from sim.errors import PlannerError
+from sim.machine import MOST_CLIENTS
 from sim.nominal import Nominal
 from sim.plan import CORE, Allocation, Plan
 from sim.service import RefusalError
 
 MOST_REPLICAS = 1000
 MOST_BATCH = 1024
-MOST_PROCESSES = 48
-"""Clients that an MPS server can have (NVIDIA Multi-Process Service documentation)."""
 MOST_WAIT_S = 3600.0
 
 
@@ -90,7 +89,7 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
     for name, value, most in (
         ("replicas", share.replicas, 1 if place == DEVICE else MOST_REPLICAS),
         ("max_batch", share.max_batch, MOST_BATCH),
-        ("processes", share.processes, 1 if shared is None else MOST_PROCESSES),
+        ("processes", share.processes, 1 if shared is None else MOST_CLIENTS),
     ):
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             raise PlannerError(f"has {name}={value!r}; it can be a whole number from 1 to {most}")

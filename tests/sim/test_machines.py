@@ -12,7 +12,7 @@ from hardware_models.tables import load_table
 from scenarios.cluster import DEVICE, Cluster, Node
 from sim.clock import NS_PER_S
 from sim.costs import Ledger
-from sim.machine import Need
+from sim.machine import MOST_CLIENTS, Need
 from sim.machines import Demand, Machines
 from sim.plan import CORE, Allocation
 
@@ -47,6 +47,7 @@ def check_capacity(machines):
         for instance in machine.instances:
             assert instance.slots == [slot for slot in machine.slots if slot.instance is instance]
             assert instance.thread_percent <= 100
+            assert instance.clients <= MOST_CLIENTS
             held = [slot.need.memory_bytes for slot in instance.slots]
             assert sum(held) + sum(instance.left.values()) <= instance.memory_bytes
         assert machine.up or not machine.slots
@@ -59,7 +60,7 @@ def check_capacity(machines):
         if station.key[2] == DEVICE:
             assert station.slots == ()
             continue
-        assert len(station.slots) == station.load.servers
+        assert sum(slot.need.processes for slot in station.slots) == station.load.servers
         assert {slot.machine.node_name for slot in station.slots} == {station.key[2]}
         assert station.load.work <= 0.8 * station.load.servers + 1e-9
 
@@ -250,6 +251,18 @@ def test_refusals_say_why():
     )
     machines.join(1, 0, [demand("cloud", "7g.40gb")])
     assert machines.join(2, 0, [demand("cloud", "1g.5gb", value=1)]) == "cloud has no 1g.5gb left"
+
+
+def test_an_instance_has_no_more_clients_than_mps_allows():
+    machines = Machines(Cluster({"cloud": Node("cloud", "a2-highgpu-1g")}))
+    share = Allocation("7g.40gb", replicas=50, processes=4, thread_percent=2)
+    crowd = Demand((0, (0,), "cloud", share), 1.0, 0.1)
+    assert machines.join(0, 0, [crowd]) == "cloud has no 7g.40gb left"
+    share = Allocation("7g.40gb", replicas=12, processes=4, thread_percent=2)
+    machines.join(0, 0, [Demand((0, (0,), "cloud", share), 1.0, 0.1)])
+    (instance,) = machines.pools["cloud"][0].instances
+    assert instance.clients == 48
+    check_capacity(machines)
 
 
 def test_rented_machines_are_filled_before_others_are_rented():
