@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from scenarios.application import ANSWER, Application, Pipeline
-from sim.clock import NS_PER_S, seconds
+from sim.clock import NS_PER_S, ns, seconds
 from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED, UNSERVED
 from sim.desk import Order
 from sim.goodput import QUANTILES, Account, Trial, Verdicts
@@ -101,10 +101,10 @@ def query_row(
     trial truly met latency and accuracy. A query without one is censored at its end.
     """
     query, truth = state.query, state.truth
-    end_s = min(truth.departure_s, horizon_s)
+    arrival_ns, end_ns = ns(query.arrival_s), ns(min(truth.departure_s, horizon_s))
     met = [since_ns for trial, since_ns in trials if trial is not None and trial.met]
     failed = [trial for trial, _ in trials if trial is not None and trial.met is False]
-    response_s = seconds(met[0]) - query.arrival_s if met else None
+    response_s = seconds(met[0] - arrival_ns) if met else None
     outcomes = account.outcomes
     dataset = application.datasets[query.dataset]
     return {
@@ -116,11 +116,11 @@ def query_row(
         "slo_latency_s": query.slo.latency_s,
         "slo_accuracy": query.slo.accuracy,
         "slo_cost_usd_per_hour": query.slo.cost_usd_per_hour,
-        "arrival_s": query.arrival_s,
-        "departure_s": end_s,
+        "arrival_s": seconds(arrival_ns),
+        "departure_s": seconds(end_ns),
         "first_deployed_s": seconds(trials[0][1]) if trials else None,
         "response_time_s": response_s,
-        "censored_after_s": None if met else end_s - query.arrival_s,
+        "censored_after_s": None if met else seconds(end_ns - arrival_ns),
         "deployments": len(trials),
         "false_acceptances": len(failed),
         "planning_s": state.planning_s,

@@ -29,6 +29,7 @@ FAILURES = Drift(
         DriftEvent("device_slowdown", at_s=40, factor=0.3),
         DriftEvent("link_degradation", at_s=50, factor=0.2, share=0.5),
         DriftEvent("content_shift", at_s=60, factor=0.5),
+        DriftEvent("mps_fault", at_s=65, node="cloud", machine=0),
     ]
 )
 PLANNERS = {"cheapest": CheapestFeasible(), "restless": Restless()}
@@ -47,7 +48,7 @@ class Witness(World):
     def __init__(self, *args):
         super().__init__(*args)
         self.recording, self.changes = overhear(self), 0
-        for name in ("join", "leave", "fail"):
+        for name in ("join", "leave", "fail", "fail_instance"):
             self._check_after(name)
 
     def _check_after(self, name):
@@ -113,6 +114,8 @@ def test_invariant_causality_parts_of_every_sojourn_add_up(world):
 def test_invariant_causality_plans_come_into_force_after_they_were_decided(world):
     decisions = world.frames["decisions"]
     assert (decisions["decided_s"] >= decisions["triggered_s"]).all()
+    queries = world.frames["queries"].drop_nulls("first_deployed_s")
+    assert (queries["first_deployed_s"] >= queries["arrival_s"]).all()
     deployed = decisions.filter(pl.col("outcome") == "deployed")
     assert (deployed["in_force_s"] >= deployed["decided_s"]).all()
     spent = decisions.filter(pl.col("charged_s").is_not_null()).select(
@@ -276,7 +279,7 @@ def test_invariant_common_randomness_a_dropped_query_leaves_others_properties_al
     assert ours[1].departure_s - 5.0 == pytest.approx(theirs[1].departure_s - 3.0)
 
 
-def test_invariant_common_randomness_drift_and_tiers_shift_no_draws():
+def test_invariant_common_randomness_drift_shifts_no_other_draws():
     calm = list(births(scenario(100, rate=0.2), 4))
     drifting = list(births(scenario(100, rate=0.2, drift=FAILURES), 4))
     shift_s = min(event.at_s for event in FAILURES.events if event.kind == "content_shift")
