@@ -45,8 +45,8 @@ class CherryPick(Planner):
 
     Args:
         budget_s: planning seconds of each search, which mostly ends by its own rule before.
-        samples: items profiled for each plan, without early stopping. Fewer let it see more plans,
-            and misjudge more.
+        samples: items profiled for each plan, without early stopping, 2 or more. Fewer let it see
+            more plans, and misjudge more.
         starts: quasi-random plans tried first. More make the first model better, and cost as many
             runs.
         least_runs: plans tried before it may stop.
@@ -74,7 +74,8 @@ class CherryPick(Planner):
         pause_s: float = 30.0,
         starts_seed: int = 0,
     ) -> None:
-        at_least(1, samples=samples, starts=starts)
+        at_least(1, starts=starts)
+        at_least(2, samples=samples)  # Their variance is the noise of its model.
         above(0, headroom=headroom)
         at_least(0, least_runs=least_runs, stop_saving=stop_saving, pause_s=pause_s)
         self.budget_s = budget_s
@@ -98,6 +99,8 @@ class CherryPick(Planner):
 
     def _search(self, desk: Desk, query: Query) -> Plan | None:
         """Return the cheapest plan that was tried, would do and fits; None if there is none."""
+        if not len(desk.view(query)):
+            return None
         runs = PlanRuns(desk, query, self.samples, self.headroom)
         rng = stream(self.starts_seed, "cherrypick", query.id)
         for index in spread(desk.pipeline, runs.view, rng):

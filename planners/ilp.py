@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from planners.interchange import needed_configurations
 from planners.optimum import Limits, Optimum, program, solve
 from planners.planning_model import Capacity, Offer, offers_of
+from planners.ranges import above, at_least
 from scenarios.queries import Query
-from sim import Choices, Desk, Plan, Planner, Truth
+from sim import Choices, Desk, Plan, Planner, PlannerError, Truth
 
 Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -82,7 +83,7 @@ class ILP(Planner):
             longer feasible, and whether machines have drained.
 
     Raises:
-        ValueError: utilisation or headroom are out of range.
+        ValueError: a parameter is out of range.
     """
 
     budget_s = 0.0
@@ -105,8 +106,9 @@ class ILP(Planner):
     ) -> None:
         if not 0 <= utilisation < 1:
             raise ValueError(f"utilisation={utilisation}: must be 0 or more, and below 1")
-        if not headroom > 0:
-            raise ValueError(f"headroom={headroom}: must be above 0")
+        above(0, headroom=headroom, time_limit_s=time_limit_s)
+        at_least(0, switch_usd_per_hour=switch_usd_per_hour, gap=gap)
+        at_least(1, node_limit=node_limit)
         self.utilisation = utilisation
         self.headroom = headroom
         self.thread_percents = thread_percents
@@ -119,6 +121,7 @@ class ILP(Planner):
         self.node_limit = node_limit
         self.time_limit_s = time_limit_s
         self.replan_every_s = replan_every_s
+        _ = self._choices  # It checks what it is made of.
 
     def plan(self, desk: Desk) -> None:
         """Find the optimum anew if anything has changed, and move towards it."""
@@ -183,7 +186,11 @@ class ILP(Planner):
         )[1]
 
     def _optimum(self, desk: Desk, queries: Sequence[Query], seen: Hashable) -> Target:
-        """Solve the program of all queries; what it chose goes on record."""
+        """Solve the program of all queries; what it chose goes on record.
+
+        Raises:
+            PlannerError: the limits were reached before there was any solution.
+        """
         truths = [desk.truth(query, self._choices) for query in queries]
         in_force = [desk.plan_of(query) for query in queries]
         current = [
@@ -202,9 +209,14 @@ class ILP(Planner):
         served = [desk.plan_of(query) is not None for query in queries]
         limits = Limits(self.gap, self.node_limit, self.time_limit_s)
         optimum = solve(program(offers, served, Capacity.of(desk)), limits)
+        if optimum is None:  # Not even that nothing changes was found.
+            kept = {q.id: p for q in queries if (p := desk.plan_of(q))}
+            desk.remember(TARGET, Target(seen, kept))  # The same program would not fare better.
+            raise PlannerError(
+                f"found no solution within node_limit={self.node_limit} and "
+                f"time_limit_s={self.time_limit_s:g}; what is deployed stays"
+            )
         plans: dict[int, Plan] = {}
-        if optimum is None:  # Within the limits, not even that nothing changes was found.
-            return Target(seen, plans | {q.id: p for q in queries if (p := desk.plan_of(q))})
         for query, truth, its, one in zip(queries, truths, offers, optimum.chosen, strict=True):
             if one is not None:
                 number = its[one].index
@@ -249,7 +261,7 @@ def _needed(
     configurations = len(desk.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)
-    layouts = 1 + max(int(truth.view.layout.max()) for truth in truths)
+    layouts = 1 + max(int(truth.view.layout.max(initial=-1)) for truth in truths)
     does = np.zeros((len(queries), layouts, configurations), dtype=bool)
     for row, truth, plans in zip(does, truths, feasible, strict=True):
         row[truth.view.layout[plans], truth.view.configuration[plans]] = True

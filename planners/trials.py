@@ -23,7 +23,7 @@ class Trials:
         desk: the desk of the call.
         query: the query.
         samples: items profiled for each configuration. A run that the budget cuts to less than
-            half of them does not count.
+            half of them, or to a single one, does not count.
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
@@ -60,7 +60,7 @@ class Trials:
             return True
         chosen = self._desk.pipeline.configurations[configuration]
         estimate = self._desk.profile(self._query, chosen, self._samples)
-        if 2 * estimate.count < self._samples:
+        if estimate.count < max(min(2, self._samples), self._samples / 2):
             return False
         self._take(configuration, estimate)
         self._desk.remember(self._key, tuple(self.known), self._query)

@@ -207,6 +207,13 @@ def scenario(
     )
 
 
+def coding_without_gpus() -> Scenario:
+    """Return a small scenario that no plan suits: language models run on GPUs alone."""
+    cluster = Cluster({"cloud": Node("cloud", "n1-standard-8")})
+    workload = Workload(0.1, lifetime_mean_s=80.0, lifetime_min_s=20.0)
+    return Scenario(declared("code_generation"), cluster, workload=workload, horizon_s=30.0)
+
+
 def queries_at(*times: float, dataset: str = "LibriSpeech") -> Workload:
     """Return a workload of queries that arrive then, stay, and may take four seconds."""
     return Workload(

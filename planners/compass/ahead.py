@@ -73,7 +73,7 @@ def _profile(
     index = 0
     while len(accuracy) < len(configurations):
         estimate = desk.profile_offline(dataset, configurations[index], samples)
-        if 2 * estimate.count < samples:
+        if estimate.count < max(2, samples / 2):  # A single item tells of no variance.
             break
         noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
         accuracy.observe(index, estimate.accuracy_mean, noise)

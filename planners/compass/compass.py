@@ -130,7 +130,7 @@ class Compass(Planner):
             return  # What becomes free is for those that move.
         waste = self.search.model.waste
         asking = retries(desk, market, self.pause_s, self.known_for_s, waste, busy)
-        further = self._to_search_further(desk, asking) if look else ()
+        further = self._to_search_further(desk, asking) if look and self.improve_s else ()
         new = self._serve(desk, market, busy, asking, further)
         if look:
             desk.remember(LOOKED, desk.now_s)
@@ -251,7 +251,7 @@ class Compass(Planner):
         # Another regrouping would forget those that gave up what they had, to come back.
         if not held_up and self.scheduler.regrouping.due(desk):
             busy |= self._regroup(desk, market, self._wanting(desk, busy))
-        if desk.waiting or stuck:
+        if stuck or self._some_lack_room(desk):
             busy |= self._rebalance(desk, market, busy)
         return busy
 
@@ -289,9 +289,15 @@ class Compass(Planner):
             waits = desk.plan_of(query) is None
             if query.id not in busy and (waits or self._poor(desk, query)):
                 offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
-                if offers and (offers[0].feasible or offers[0].probability >= LIKELY):
+                if _may_do(offers):
                     found.append(query)
         return found
+
+    def _some_lack_room(self, desk: Desk) -> bool:
+        """Tell whether a query waits that knows a plan which may do, and got none in this call."""
+        ordered = orders_of(desk)
+        waiting = [number for number in desk.waiting_by_id if number not in ordered]
+        return any(map(_may_do, desk.recall_each([(OFFERS, number) for number in waiting])))
 
     def _regroup(self, desk: Desk, market: Market, wanting: Sequence[Query]) -> set[int]:
         """Look for stations that serve more queries; return the queries that are to move."""
@@ -454,3 +460,10 @@ class Compass(Planner):
                 role = "chosen" if each.feasible else "chosen as best effort"
             price = float(each.demand @ market.prices)
             desk.offer(query, plan, role, each.latency_s, each.accuracy, price)
+
+
+def _may_do(offers: Sequence[Offer] | None) -> bool:
+    """Tell whether the best of the plans known for a query, if any, is worth some room."""
+    if not offers:
+        return False
+    return bool(offers[0].feasible or offers[0].probability >= LIKELY)

@@ -242,7 +242,6 @@ class ConfigurationBeliefs:
             self._rows(),
             means,
             sds,
-            floor or 0.0,
             -inf if floor is None else floor,
             accuracy,
             accurate,
@@ -262,7 +261,6 @@ def _judge(
     rows: Floats,
     means: Floats,
     sds: Floats,
-    least: float,
     floor: float,
     accuracy: Floats,
     accurate: Booleans,
@@ -275,8 +273,7 @@ def _judge(
         rows: see `rows_of`, shape (m, 8 + N).
         means: what surrogates make of the accuracies of all, shape (C,); empty if none is in doubt.
         sds: how far they may be off, shape (C,); empty where that is as was measured.
-        least: the accuracy from which on they are taken for accurate enough.
-        floor: the SLO's, -inf for none.
+        floor: the accuracy from which on they are accurate enough; -inf for none.
         accuracy: filled with the accuracies where they are known, shape (C,).
         accurate: marks those that are taken for accurate enough, likewise.
         margin: filled with how many standard deviations the accuracies are above the floor, (m,).
@@ -288,7 +285,7 @@ def _judge(
             mean = means[index]
             sd = sds[index] if len(sds) else sd
         accuracy[index] = mean
-        accurate[index] = mean >= least if np.isnan(verdict) else verdict > 0
+        accurate[index] = mean >= floor if np.isnan(verdict) else verdict > 0
         gap = mean - floor
         if sd > 0 and gap < np.inf:
             margin[row] = gap / sd

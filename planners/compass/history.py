@@ -52,8 +52,9 @@ class WarmStart:
     """How histories are chosen and weighed.
 
     Args:
-        histories: how many are used; 0 starts every search cold. Each costs planning time, so that
-            many delay the first steps; about ten is what Compass uses.
+        histories: how many are used; 0 for none but what ``ahead`` profiles, and with that at 0
+            too every search starts cold. Each costs planning time, so that many delay the first
+            steps; about ten is what Compass uses.
         ahead: items of each configuration that is profiled ahead of a data set's first query, for a
             first history; 0 for none. A departure: where VideoStorm may profile ahead, so may we.
         least_measured: configurations that a query must have profiled to serve as one.

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from sim import Choices
 
+MOST_SPREAD = 10.0
+"""Beyond, devices would be millions of times faster or slower than the catalogue says."""
+
 
 @dataclass(frozen=True)
 class PlanningModel:
@@ -42,5 +45,7 @@ class PlanningModel:
             raise ValueError(f"headroom={self.headroom}: must be above 0 and at most 1")
         if not 0 <= self.waste <= 1:
             raise ValueError(f"waste={self.waste}: must lie between 0 and 1")
-        if self.device_spread < 0:
-            raise ValueError(f"device_spread={self.device_spread}: must be 0 or more")
+        if not 0 <= self.device_spread <= MOST_SPREAD:
+            raise ValueError(
+                f"device_spread={self.device_spread}: must lie between 0 and {MOST_SPREAD:g}"
+            )

@@ -485,5 +485,7 @@ def check_stopping(first: int, batch: int, most: int, alpha: float) -> None:
     for name, value in (("first", first), ("batch", batch), ("most", most)):
         if value < 1:
             raise ValueError(f"{name}={value}: must be 1 or more")
+    if most < first:
+        raise ValueError(f"most={most}: must be {first} or more, as many as come first")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha}: must lie between 0 and 1")

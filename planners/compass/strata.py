@@ -83,13 +83,14 @@ def cluster(features: Floats, count: int) -> Strata:
 
     Args:
         features: shape (n, F).
-        count: number of clusters.
+        count: number of clusters; there are no more than items.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415 -- takes seconds to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     centre, spread = features.mean(axis=0), features.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
+    means = KMeans(min(count, len(features)), n_init=3, random_state=0)
     with threadpool_limits(1):  # Sums must not depend on how many cores share them.
-        found = KMeans(count, n_init=3, random_state=0).fit((features - centre) / scale)
+        found = means.fit((features - centre) / scale)
     return Strata(centre, scale, np.asarray(found.cluster_centers_, dtype=np.float64))

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import polars as pl
 import pytest
-from worlds import Does, queries_at, run, scenario
+from worlds import Does, coding_without_gpus, queries_at, run, scenario
 
 from planners.cherrypick import CherryPick
 from planners.plan_runs import PlanRuns, spread
@@ -143,7 +143,13 @@ def test_what_is_deployed_meets_every_part_of_the_slo_as_believed():
     assert (orders.filter(pl.col("trigger") == "tick").height) == 0
 
 
-@pytest.mark.parametrize("wrong", [{"samples": 0}, {"starts": 0}])
-def test_parameters_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"^\w+=0: must be 1 or more$"):
-        CherryPick(**wrong)
+@pytest.mark.parametrize(("name", "value", "least"), [("samples", 1, 2), ("starts", 0, 1)])
+def test_parameters_that_make_no_sense_are_refused(name, value, least):
+    with pytest.raises(ValueError, match=f"^{name}={value}: must be {least} or more$"):
+        CherryPick(**{name: value})
+
+
+def test_a_query_that_no_plan_could_serve_is_left_alone():
+    made = run(coding_without_gpus(), CherryPick(samples=16))
+    assert not made.planner_errors
+    assert set(made.tables.take()["queries"]["deployments"]) == {0}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import run, scenario
+from worlds import coding_without_gpus, run, scenario
 
 from planners.ilp import ILP
 from planners.interchange import needed_configurations
@@ -339,6 +339,7 @@ def test_layouts_of_a_card_are_the_legal_ones_that_no_other_exceeds():
         )
 
 
+@pytest.mark.slow
 def test_ilp_keeps_the_contract():
     """With half of the latency bound, which leaves fewer plans, and programs that solve quickly."""
     check_planner(ILP(headroom=0.5))
@@ -376,7 +377,33 @@ def test_ilp_replans_when_the_truth_changes():
     assert "tick" in after["trigger"].to_list()
 
 
-@pytest.mark.parametrize("wrong", [{"utilisation": 1.0}, {"headroom": 0.0}])
+def test_ilp_says_that_its_limits_left_it_without_a_solution():
+    world = run(scenario(horizon_s=30.0), ILP(time_limit_s=1e-9))
+    assert world.tables.take()["queries"]["deployments"].to_list() == [0, 0, 0, 0]
+    assert len(world.planner_errors) >= 4
+    assert all("node_limit=200 and time_limit_s=1e-09" in error for error in world.planner_errors)
+
+
+def test_ilp_leaves_a_query_alone_that_no_plan_could_serve():
+    world = run(coding_without_gpus(), ILP())
+    assert not world.planner_errors
+    assert set(world.tables.take()["queries"]["deployments"]) == {0}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"utilisation": 1.0},
+        {"headroom": 0.0},
+        {"gap": -1.0},
+        {"node_limit": 0},
+        {"time_limit_s": 0.0},
+        {"switch_usd_per_hour": -1.0},
+        {"replicas": [0]},
+        {"cores": []},
+        {"max_wait_s": -1.0},
+    ],
+)
 def test_parameters_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ILP(**wrong)

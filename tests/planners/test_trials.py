@@ -54,6 +54,17 @@ def test_a_run_that_the_budget_cuts_below_half_does_not_count():
     assert with_desk(ask, budget_s=0.3) == [(False, [])]
 
 
+def test_a_run_that_is_cut_to_one_item_tells_of_no_variance_and_does_not_count():
+    def ask(desk, query):
+        trials = Trials(desk, query, 2)
+        one = desk.pipeline.configurations[0]
+        assert desk.profile(query, one, 1).count == 1
+        desk.think(query, count=10**9)
+        return trials.run(0), trials.known
+
+    assert with_desk(ask) == [(False, [])]
+
+
 def test_latencies_are_those_that_the_desk_predicts():
     def ask(desk, query):
         trials, view = Trials(desk, query, 32), desk.view(query)

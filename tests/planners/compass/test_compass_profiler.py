@@ -11,6 +11,7 @@ from worlds import declared
 from planners.compass import strata
 from planners.compass.estimates import LEAST_VARIANCE, decided, simple_mean, stratified_mean
 from planners.compass.profiler import FixedProfiler, RandomProfiler, StratifiedProfiler, spread
+from planners.compass.strata import cluster
 from scenarios.random_streams import stream
 from scenarios.slo import SLO
 
@@ -129,6 +130,14 @@ class TestAllocation:
     def test_it_needs_two_items_of_each_stratum(self):
         with pytest.raises(ValueError, match="first=15: must be two items for each of 8 strata"):
             StratifiedProfiler(8, first=15)
+
+    def test_it_cannot_end_before_its_first_items(self):
+        with pytest.raises(ValueError, match="most=4: must be 16 or more"):
+            StratifiedProfiler(2, most=4)
+
+    def test_there_are_no_more_strata_than_items(self):
+        features = np.random.default_rng(0).normal(size=(5, 2))
+        assert len(cluster(features, 9).centroids) == 5
 
 
 PROFILERS = [RandomProfiler(), StratifiedProfiler(GROUPS), StratifiedProfiler(GROUPS, first=24)]
@@ -312,7 +321,8 @@ class TestCharges:
         def act(desk):
             [query] = desk.waiting
             configuration = desk.pipeline.configurations[0]
-            assert StratifiedProfiler(first=512).profile(desk, query, configuration).count == 16
+            greedy = StratifiedProfiler(first=512, most=512)
+            assert greedy.profile(desk, query, configuration).count == 16
             left = desk.pipeline.configurations[60]
             belief = StratifiedProfiler().profile(desk, query, left)
             assert (belief.count, belief.verdict) == (0, None)

@@ -18,6 +18,7 @@ from planners.compass.scheduler import Bid, FirstComeFirstServed, PriceMatching
 from planners.compass.search import CmboSearch
 from scenarios.cluster import Node
 from scenarios.random_streams import stream
+from scenarios.slo import Tier
 
 SCHEDULERS = [FirstComeFirstServed(), PriceMatching()]
 SMALL = {"cloud": Node("cloud", "g2-standard-4")}
@@ -186,8 +187,18 @@ class Keen(PriceMatching):
         return True
 
 
-def decided(scheduler, many, nodes, horizon_s=40.0, seed=1):
-    workload = arriving(*(1.0 + number for number in range(many)), latency_s=1.0, accuracy=0.9)
+class Strict(Keen):
+    """Besides, has nothing for whom no plan would serve."""
+
+    def award(self, desk, market, bids):
+        return super().award(desk, market, [bid for bid in bids if bid.offers[0].feasible])
+
+
+def crowd(many):
+    return arriving(*(1.0 + number for number in range(many)), latency_s=1.0, accuracy=0.9)
+
+
+def decided(scheduler, workload, nodes, horizon_s=40.0, seed=1):
     planner = Compass(
         search=CmboSearch(warm_start=WarmStart(histories=0, ahead=0)),
         scheduler=scheduler,
@@ -203,23 +214,32 @@ class TestInTheWorld:
     """Compass whole, in a crowd."""
 
     def test_nobody_is_moved_or_evicted_unless_others_wait(self):
-        alone = decided(Keen(), 4, ONE_CLOUD)["decisions"]
+        alone = decided(Keen(), crowd(4), ONE_CLOUD)["decisions"]
         assert alone["outcome"].to_list() == ["deployed"] * 4
         assert set(alone["trigger"]) == {"arrival"}
-        crowd = decided(Keen(), 16, SMALL)["decisions"]
-        released = crowd.filter(pl.col("outcome") == "released")
+        crowded = decided(Keen(), crowd(16), SMALL)["decisions"]
+        released = crowded.filter(pl.col("outcome") == "released")
         assert released.height > 0
         assert set(released["trigger"]) == {"tick"}
 
+    def test_nobody_is_evicted_for_those_that_no_plan_would_serve(self):
+        tiers = {"any": Tier(1.0, 1.0, 0.9), "hopeless": Tier(1.0, 1e-6)}
+        workload = replace(crowd(8), tiers=tiers)
+        tables = decided(Strict(), workload, ONE_CLOUD)
+        queries = tables["queries"].group_by("tier").agg(pl.col("deployments").sum(), pl.len())
+        assert dict(queries.select("tier", "deployments").iter_rows())["hopeless"] == 0
+        assert queries["len"].min() >= 2
+        assert "released" not in tables["decisions"]["outcome"].to_list()
+
     def test_first_come_first_served_leaves_everybody_where_they_are(self):
-        decisions = decided(FirstComeFirstServed(), 16, SMALL)["decisions"]
+        decisions = decided(FirstComeFirstServed(), crowd(16), SMALL)["decisions"]
         assert set(decisions["outcome"]) <= {"deployed", "refused"}
         assert decisions.filter(pl.col("outcome") == "deployed")["query"].is_unique().all()
 
     def test_in_a_crowd_matching_serves_no_fewer(self):
         served = {}
         for scheduler in SCHEDULERS:
-            tables = decided(scheduler, 16, SMALL)
+            tables = decided(scheduler, crowd(16), SMALL)
             served[scheduler] = tables["queries"].filter(pl.col("deployments") > 0).height
         first_come, matched = served.values()
         assert 8 <= first_come < matched <= 16

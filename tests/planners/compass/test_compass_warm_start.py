@@ -15,6 +15,7 @@ from planners.compass.known_histories import KEPT
 from planners.compass.profiler import FixedProfiler
 from planners.compass.search import FOUND, CmboSearch
 from planners.encodings import one_hot
+from scenarios.cluster import Profiling
 from sim.search import CHARGES_S
 
 SPEECH = declared("speech_recognition")
@@ -274,6 +275,16 @@ class TestInTheWorld:
             counts[histories] = seen
         assert counts[0] == [(0, 0), (1, 0), (2, 0)]
         assert counts[10] == [(0, 0), (1, 1), (2, 2)]
+
+    def test_what_is_cut_to_one_item_ends_what_is_profiled_ahead(self):
+        """Of a single item there is no variance to learn from."""
+        search = CmboSearch(warm_start=WarmStart(ahead=2))
+        made = run(
+            scenario(12.0, workload=arriving(1.0, 5.0), profiling=Profiling(workers=1)),
+            Compass(search=search),
+        )
+        assert made.planner_errors == []
+        assert made.tables.take()["decisions"].height > 0
 
     def test_what_is_profiled_ahead_is_once_for_a_data_set_and_delays_nobody(self):
         """It costs device time, within the budget of a data set, and is looked at like others."""
