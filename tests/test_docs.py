@@ -121,6 +121,7 @@ def test_rows_on_the_screen_are_named_as_in_results():
         assert label in shown
 
 
+@pytest.mark.slow
 def test_the_sweep_of_the_results_page_can_be_read(folder, monkeypatch, capsys):
     [command] = commands(RESULTS)
     call(monkeypatch, f"{command} figures=false")
@@ -257,6 +258,7 @@ def test_the_counts_of_candidates_hold():
     assert int((space.list_price_usd_per_hour == 0).sum()) == 125
 
 
+@pytest.mark.slow
 def test_the_planner_of_the_planning_page_runs_and_keeps_the_contract(folder, monkeypatch, capsys):
     planner, *rest = blocks(PLANNING, "python")
     (folder / "my_pkg.py").write_text(planner, encoding="utf-8")
@@ -355,6 +357,7 @@ def test_the_code_of_the_planners_page_runs(monkeypatch):
     assert planner.search.profiler.samples == 100
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
     runs = [each.partition("#")[0] for each in commands(PLANNERS) if each.startswith("compass-sim")]
     assert len(runs) == 5
@@ -367,6 +370,7 @@ def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
         call(monkeypatch, f"{command} {quick}")
 
 
+@pytest.mark.slow
 def test_the_page_on_reports_runs_and_names_every_file(folder, monkeypatch, capsys):
     sweep, report = commands(REPORTS)
     call(monkeypatch, f"{sweep} figures=false")

@@ -47,6 +47,7 @@ def folder(tmp_path, monkeypatch):
     sys.modules.pop("my_pkg", None)
 
 
+@pytest.mark.slow
 def test_the_commands_run_in_the_order_of_the_page(folder, monkeypatch, capsys):
     from lab import simulate, tools
 

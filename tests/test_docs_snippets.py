@@ -140,7 +140,14 @@ HERE = [
 ]
 
 
-@pytest.mark.parametrize("name", HERE)
+LONG = ("docs/first_planner.md", "docs/sweeps.md")
+assert set(LONG) <= set(HERE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else []) for name in HERE],
+)
 def test_python_runs_and_prints_what_follows_it(name, tmp_path, monkeypatch, capsys):
     """A file that a page tells to save is saved, so that later blocks can import it."""
     monkeypatch.chdir(tmp_path)

@@ -56,6 +56,7 @@ def test_commands_start_as_many_runs_as_they_say(compass, launched):
     assert launched == [("BasicLauncher", 20), ("JoblibLauncher", 100), ("JoblibLauncher", 50)]
 
 
+@pytest.mark.slow
 def test_the_sweep_that_is_resumed_is_and_another_is_refused(compass):
     first, again = next(text for text in blocks("") if "resume=true" in text).splitlines()
     assert compass(first)[0] == 0
@@ -67,6 +68,7 @@ def test_the_sweep_that_is_resumed_is_and_another_is_refused(compass):
     assert err == shown.replace("/home/me", str(Path.cwd()))
 
 
+@pytest.mark.slow
 def test_every_group_and_key_that_can_be_swept_is_one(compass, launched):
     rows = re.findall(r"^\| [\w ]+ \| (`.*`) \|$", PAGE, re.M)
     overrides = [one for row in rows for one in re.findall(r"`(\S+=\S+)`", row)]

@@ -50,11 +50,13 @@ def test_the_small_experiment_prints_the_table(folder, monkeypatch, capsys):
     assert without_wall(printed) == without_wall(OUTPUTS[0])
 
 
+@pytest.mark.slow
 def test_the_python_example_prints_what_follows_it(folder, capsys):
     exec(compile(PYTHON[0], "README", "exec"), {})
     assert capsys.readouterr().out == OUTPUTS[1]
 
 
+@pytest.mark.slow
 def test_the_planner_example_runs_and_keeps_the_contract(folder, monkeypatch, capsys):
     assert len(PYTHON[1].splitlines()) < 20
     (folder / "my_pkg.py").write_text(PYTHON[1], encoding="utf-8")
@@ -66,6 +68,7 @@ def test_the_planner_example_runs_and_keeps_the_contract(folder, monkeypatch, ca
     assert "Offload" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_every_other_command_runs(folder, monkeypatch, capsys):
     quick = "horizon_s=60 figures=false"
     for command in COMMANDS:

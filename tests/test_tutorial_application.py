@@ -85,6 +85,7 @@ def test_every_key_of_an_operator_is_explained():
                 assert name in ("kind", "knobs") or name in explained, name
 
 
+@pytest.mark.slow
 def test_the_example_that_forks_is_as_the_page_shows_it_and_runs(monkeypatch, tmp_path):
     from lab import simulate
 

@@ -84,6 +84,7 @@ class Worst(Planner):
             desk.deploy(query, truth.view.plan(number))
 
 
+@pytest.mark.slow
 def test_the_model_is_asked_at_moments_of_the_second_half():
     found = objective(shipped_run("ilp")[1], 0.5, every_s=10.0)
     # Five moments from 50 s on; the last query misses the first two of them.
@@ -107,6 +108,7 @@ def test_the_models_are_those_that_the_ilp_and_compass_plan_by():
     assert near_optimal.LOADS["busy_model"] == Compass().search.model.load
 
 
+@pytest.mark.slow
 def test_at_a_station_that_is_busy_for_longer_less_is_in_time():
     _, result = shipped_run("ilp")
     served = [objective(result, utilisation, 10.0)["optimum"] for utilisation in (0.0, 0.5, 0.79)]
@@ -155,6 +157,7 @@ def test_planners_of_the_chain_keep_the_contract(name: str):
     check_planner(shipped(name))
 
 
+@pytest.mark.slow
 def test_each_step_adds_one_thing():
     charged_s, profiled, known = {}, {}, {}
     for name in NAMES[:-1]:

@@ -33,16 +33,16 @@ def rows(served: dict[str, float], **labels: str) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", names())
-def test_every_experiment_says_what_it_is_to_show_and_can_be_run(name: str) -> None:
-    for quick in (False, True):
-        one = experiment(name, quick)
-        assert one.about.claim
-        assert one.about.series
-        assert one.about.metric
-        assert len(one.seeds) > 1
-        ends = [one.jobs(totals)[at] for at in (0, -1)]
-        assert all(_configuration(job.overrides) for job in ends)
+def test_every_experiment_says_what_it_is_to_show_and_can_be_run(name: str, quick: bool) -> None:
+    one = experiment(name, quick)
+    assert one.about.claim
+    assert one.about.series
+    assert one.about.metric
+    assert len(one.seeds) > 1
+    ends = [one.jobs(totals)[at] for at in (0, -1)]
+    assert all(_configuration(job.overrides) for job in ends)
     numbers = one.about.figure.split(", ")
     assert any(number in FIGURES or number in SAME_AS for number in numbers), numbers
 

@@ -53,6 +53,7 @@ def test_the_picture_is_made(tmp_path: Path) -> None:
     assert path.stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_probe_records_what_histories_bring() -> None:
     cells = errors(run(["experiment=fig08_warm_tracking", "horizon_s=85"]))["cells"]
     by = {(cell["model"], cell["profiled"]): cell for cell in cells}

@@ -305,6 +305,7 @@ def test_the_metrics_are_the_numbers_of_a_summary() -> None:
     assert sorted(METRICS) == sorted(set(found) - {"seed"})
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     scene = ["experiment=speech_small", "horizon_s=60", "planner=greedy"]
     out = ["--jobs", "1", "--out", str(tmp_path)]

@@ -105,6 +105,7 @@ def test_contradicted_runs_teach_nothing():
     assert (surfaces.predict(TTFT, asked)[0] > 5 * out["ttft_ms"].to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_refitting_finds_the_coefficients_on_file():
     values, kernel = fit_surface(TPOT)
     on_file = surfaces.coefficients("llm_iteration")

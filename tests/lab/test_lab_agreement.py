@@ -81,6 +81,7 @@ def planes(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.slow
 def test_planes_agree_under_every_planner_of_a_comparison(capsys):
     overrides = [*SPEECH, "drift=machine_failure", "workload.rate=0.2"]
     assert main(["agree", *overrides]) == 0

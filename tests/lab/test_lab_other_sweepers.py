@@ -73,7 +73,7 @@ def found():
     return OmegaConf.load("here/found.yaml").found
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_another_sweeper_gets_the_objective_and_goes_on(compass, launcher):
     again = (*CLIMB, f"hydra/launcher={launcher}")
     status, out, err = compass(*again)
@@ -97,6 +97,7 @@ def test_another_sweeper_gets_the_objective_and_goes_on(compass, launcher):
     assert found() == goodput
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_what_the_sweeper_made_before_is_told(compass):
     assert compass(*CLIMB)[0] == 0
     status, _, err = compass(*CLIMB, "horizon_s=30", "resume=true")

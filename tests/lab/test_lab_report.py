@@ -164,6 +164,7 @@ def test_operators_of_each_part_have_the_order_of_the_first(sweep):
         totals(read_sweep(sweep))
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_adds_up_alike_and_says_what_it_cannot_read(sweep, monkeypatch):
     expected = totals(read_sweep(sweep))
     monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
@@ -347,6 +348,7 @@ def test_report_writes_a_page_that_stands_alone(sweep, capsys):
         assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_report_gives_the_same_bytes_again(sweep):
     def written():
         assert main(["report", str(sweep)]) == 0
@@ -371,6 +373,7 @@ def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys)
     assert "&lt;script&gt;alert(1)" in text
 
 
+@pytest.mark.slow
 def test_failed_and_missing_jobs_beside_the_only_run_are_told_first(sweep, capsys):
     for number in (0, *range(2, 8)):
         shutil.rmtree(sweep / str(number))

@@ -87,6 +87,7 @@ def observed(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_as_if_uninterrupted(compass, observed, tmp_path):
     assert compass(ALONE, "hydra.run.dir=whole")[0] == 0
     whole = len(observed)

@@ -119,6 +119,7 @@ def test_joblib_gives_what_one_process_gives_byte_for_byte(compass):
     assert results("many") == alone
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_with_another_launcher(compass):
     assert compass("-m", *SWEEP, "hydra.sweep.dir=whole")[0] == 0
     assert kill(*SWEEP, *JOBLIB, "hydra.sweep.dir=here", after_s=0.0, directory="here")
@@ -272,6 +273,7 @@ def test_two_sweeps_do_not_share_a_directory(compass):
         pass
 
 
+@pytest.mark.slow
 def test_what_was_killed_while_it_drew_is_drawn(compass):
     drawn = (*SHORT, "figures=true", "planner=comparison", "~planner.compare.compass")
     assert compass(*drawn, "hydra.run.dir=whole")[0] == 0

@@ -34,6 +34,7 @@ def test_report_draws_and_prints(tmp_path, capsys):
     assert list((tmp_path / "run" / "figures").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_report_of_a_sweep_compares_planners_setting_by_setting(tmp_path, capsys):
     for number, (rate, samples, seed) in enumerate(product((0.05, 0.1), (5, 10), (0, 1))):
         overrides = ["horizon_s=30", f"workload.rate={rate}", f"seed={seed}"]
@@ -64,6 +65,7 @@ def test_report_of_a_sweep_tells_drift_apart(tmp_path, capsys):
     assert "null" not in out
 
 
+@pytest.mark.slow
 def test_report_of_a_sweep_over_applications_tells_them_by_name(tmp_path, capsys):
     few = CheapestFeasible(samples=2)
     for name, rate in (

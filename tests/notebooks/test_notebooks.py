@@ -65,7 +65,14 @@ def folder(name):
     return _pages.PAGES / f"{name}_files"
 
 
-@pytest.mark.parametrize("name", NAMES)
+QUICK = ("01", "08")
+"""What the others do, the longer checks do."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name[:2] in QUICK else pytest.mark.slow) for name in NAMES],
+)
 def test_it_runs_from_top_to_bottom(name):
     executed = _pages.execute(name, smoke=True)
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]

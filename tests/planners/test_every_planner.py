@@ -27,7 +27,14 @@ def described(planner):
     return repr(planner).replace("[", "(").replace("]", ")").replace(",)", ")")
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name not in BUDGETS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in BASES and name != "ilp" else pytest.mark.slow)
+        for name in FILES
+        if name not in BUDGETS
+    ],
+)
 def test_it_keeps_the_contract(name):
     check_planner(made(name), other_process=False)
 
@@ -38,7 +45,14 @@ def test_it_keeps_the_contract_in_any_process(name):
     check_planner(made(name))
 
 
-@pytest.mark.parametrize("name", BASES)
+LONG = ("cherrypick", "ilp", "vulcan")
+"""Planners that take long where many queries come and go."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else []) for name in BASES],
+)
 def test_it_remembers_nothing_of_single_queries_that_left_long_ago(name, monkeypatch):
     keys, remember = set(), Desk.remember
 

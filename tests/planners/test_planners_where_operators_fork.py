@@ -22,7 +22,7 @@ from scenarios.workload import Workload
 from sim import check_planner, check_worlds
 
 PLANNERS = [
-    ILP,
+    pytest.param(ILP, marks=pytest.mark.slow),
     Chameleon,
     pytest.param(CheapestFeasible, marks=pytest.mark.slow),
     pytest.param(CherryPick, marks=pytest.mark.slow),
@@ -30,7 +30,7 @@ PLANNERS = [
     Greedy,
     INFaaS,
     JellyBean,
-    RandomFeasible,
+    pytest.param(RandomFeasible, marks=pytest.mark.slow),
     VideoStorm,
     Vulcan,
 ]
@@ -50,7 +50,13 @@ def test_it_keeps_the_contract(planner, monkeypatch):
 
 @pytest.mark.parametrize(
     "planner",
-    [ILP(), Compass(budget_s=15.0), Greedy(), VideoStorm(), Vulcan(budget_s=15.0)],
+    [
+        pytest.param(ILP(), marks=pytest.mark.slow),
+        Compass(budget_s=15.0),
+        Greedy(),
+        VideoStorm(),
+        pytest.param(Vulcan(budget_s=15.0), marks=pytest.mark.slow),
+    ],
     ids=lambda each: type(each).__name__,
 )
 def test_it_serves_requests(planner):

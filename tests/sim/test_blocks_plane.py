@@ -167,13 +167,28 @@ def known(recording):
     return sorted(recording.births), sorted(ends, key=str)
 
 
-@given(
+random_runs = given(
     network=networks(),
     cuts=st.lists(st.integers(1, 400), max_size=6),
     horizon_ns=st.sampled_from((120, 350, END)),
 )
-@settings(max_examples=1000)
+
+
+@random_runs
+@settings(max_examples=200)
 def test_invariant_agreement_of_planes_on_random_networks(network, cuts, horizon_ns):
+    check_agreement(network, cuts, horizon_ns)
+
+
+@pytest.mark.slow
+@random_runs
+@settings(max_examples=3000)
+def test_invariant_agreement_of_planes_on_very_many_random_networks(network, cuts, horizon_ns):
+    check_agreement(network, cuts, horizon_ns)
+
+
+def check_agreement(network, cuts, horizon_ns):
+    """Check that both planes tell the same at every cut."""
     stations, _, _, deployments = network
     (blocks, one), (events, other) = built(BlocksPlane, network), built(EventsPlane, network)
     for cut_ns in sorted({*(cut for cut in cuts if cut < horizon_ns), horizon_ns}):

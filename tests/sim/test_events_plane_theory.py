@@ -2,8 +2,8 @@
 
 A replication simulates one million nanoseconds per mean service time, which makes rounding
 negligible. Its first requests are left out; all others count, however late they end. The closed
-form must lie inside the 99.9 % t-interval of the replications' means, and the interval of the mean
-sojourn must be narrower than 2 % to either side.
+form must lie inside the 99.9 % t-interval of the replications' means, and the interval must be
+narrower than 4 % to either side; in the longer checks than 2 %.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from sim.request_rows import ARRIVAL, ENDED, OUTCOME, QUEUEING, line_of, operato
 SERVICE_NS = 1_000_000.0
 WARM_UP = 500
 REPLICATIONS = 40
-LIMIT = 0.02
+LIMIT, ROUGH_LIMIT = 0.02, 0.04
 
 
 @dataclass
@@ -94,17 +94,17 @@ def interval(values):
     return values.mean(), quantile * values.std(ddof=1) / np.sqrt(len(values))
 
 
-def check(name, both):
-    """Check the mean sojourn, and with ``both`` also the mean wait, to 2 %."""
+def check(name, closely):
+    """Check the mean sojourn to 4 %; with ``closely``, that and the mean wait to 2 %."""
     load, servers, service, stations, wait, count, more = SYSTEMS[name]
-    count = WARM_UP + count * (more if both else 1)
+    count = WARM_UP + (count * more if closely else count // 3)
     results = [
         replicate(seed, load, servers, service, count, stations) for seed in range(REPLICATIONS)
     ]
     waits, sojourns = zip(*results, strict=True)
     for what, values, expected, limit in (
-        ("wait", waits, wait, LIMIT if both else inf),
-        ("sojourn", sojourns, wait + stations, LIMIT),
+        ("wait", waits, wait, LIMIT if closely else inf),
+        ("sojourn", sojourns, wait + stations, LIMIT if closely else ROUGH_LIMIT),
     ):
         mean, half = interval(values)
         print(f"{name} {what}: {mean:.4f} +- {half:.4f} ({half / expected:.2%}), is {expected:.4f}")
@@ -117,12 +117,12 @@ def test_erlang_formula_has_its_known_values():
     assert erlang_wait(0.5, 2) == pytest.approx(1 / 3)  # rho^2 / (1 - rho^2)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", ["M/M/1", "M/D/1", "M/M/2"])
 def test_theory_mean_sojourn(name):
-    check(name, both=False)
+    check(name, closely=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_theory_mean_wait_as_closely_as_mean_sojourn(name):
-    check(name, both=True)
+    check(name, closely=True)

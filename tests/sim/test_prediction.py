@@ -136,7 +136,7 @@ def simulate(own_rate, others_rate, service_s, spread, count, seed):
     return np.array([(r.ended_ns - r.arrival_ns) / 1e9 for r in recording.records if r.query == 0])
 
 
-@pytest.mark.parametrize("others", [1.0, 4.0])
+@pytest.mark.parametrize("others", [1.0, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_prediction_is_within_a_twentieth_of_the_event_plane_on_a_tandem_with_shared_load(others):
     """Size decides the service of one request at both stations, as in the approximation."""
     own, service_s, spread = 2.0, (0.1, 0.15), 0.6

@@ -154,7 +154,8 @@ def summary(directory: Path) -> dict:
     return json.loads((directory / "summary.json").read_text())
 
 
-@pytest.mark.parametrize("kills", [(6,), pytest.param((6, 20), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [(6,), (6, 20)])
 def test_killed_while_it_plans_it_ends_as_if_uninterrupted(finished, tmp_path, kills):
     """Those of another process than this are killed; nothing that was saved is profiled anew."""
     whole = finished("whole")

@@ -2,6 +2,7 @@
 
 import gc
 
+import pytest
 from compass_desks import ONE_CLOUD, arriving
 from worlds import run, scenario
 
@@ -39,6 +40,7 @@ def list_of(value):
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+@pytest.mark.slow
 def test_it_is_what_each_querys_record_says():
     Watched.seen, Watched.wrong = 0, ()
     failure = DriftEvent("machine_failure", 60.0, node="cloud", machine=0, duration_s=20.0)
