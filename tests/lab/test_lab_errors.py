@@ -81,6 +81,18 @@ WRONG = [
         ["network.traces={train: {uplink: 'süd.csv'}}"],
         ["network.traces.train: downlink is missing; name the file"],
     ),
+    (
+        ["planner=static_plan", "planner.profile=8g.80gb"],
+        ["planner.profile='8g.80gb': no node offers it; name one of ", "7g.40gb", "StaticPlan"],
+    ),
+    (
+        ["planner=static_plan", "planner.placement=[device,device,clod,cloud]"],
+        ["planner.placement: there is no 'clod'; choose from device, edge, cloud (of StaticPlan)"],
+    ),
+    (
+        ["planner=static_plan", "planner.configuration={model: hubert}"],
+        ["planner.configuration={'model': 'hubert'}: "],
+    ),
     (["workload=3"], ["workload=3", "poisson", "nearest is"]),
     (["seed=0,1"], ["seed=0,1", "-m"]),
     (["seed=${nothing}"], ["seed=${nothing}", "not found"]),
