@@ -15,6 +15,7 @@ from lab.errors import InputError, choices, one_line
 
 METRICS = (
     "slo_met_fraction",
+    "queries_met_share",
     "service_goodput_mean",
     "active_queries_mean",
     "response_time_p50_s",
