@@ -124,6 +124,7 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 
     Raises:
         RunError: a run failed; the others were made, and are kept.
+        KeyboardInterrupt: likewise; its message says so.
     """
     path = cache / "runs.jsonl"
     kept = _read(path)
@@ -132,20 +133,29 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     failures: list[str] = []
     if missing:
         _say(f"{len(missing)} of {len(jobs)} runs to make, {processes} at a time")
-        for key, measured in _made(missing, processes):
-            if isinstance(measured, Exception):
-                failures.append(f"{_in_words(missing[key])}: {one_line(measured)}")
-                continue
-            kept[key] = measured
-            path.parent.mkdir(parents=True, exist_ok=True)  # Someone may clear outputs meanwhile.
-            with path.open("a", encoding="utf-8") as file:
-                # The break before it ends a line that was cut off.
-                file.write("\n" + json.dumps({"key": key, "measured": measured}))
+        try:
+            for key, measured in _made(missing, processes):
+                if isinstance(measured, Exception):
+                    failures.append(f"{_in_words(missing[key])}: {one_line(measured)}")
+                else:
+                    kept[key] = measured
+                    _keep(path, key, measured)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"finished runs are kept in {cache}; the same command goes on from there"
+            ) from None
     if failures:
         raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
     return [
         {**job.labels, "seed": job.seed, **kept[key]} for key, job in zip(keys, jobs, strict=True)
     ]
+
+
+def _keep(path: Path, key: str, measured: Row) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)  # Someone may clear outputs meanwhile.
+    with path.open("a", encoding="utf-8") as file:
+        # The break before it ends a line that was cut off.
+        file.write("\n" + json.dumps({"key": key, "measured": measured}))
 
 
 def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row | Exception]]:

@@ -18,7 +18,7 @@ from hardware_models.schemas import SCHEMAS, Column, Schema
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FIRST_ROW_LINE = 2  # Line 1 of a file is its header.
+FIRST_ROW_LINE = 2  # Line 1 of a file is its header.
 
 
 def _cast(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
@@ -95,7 +95,7 @@ def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: st
         if not fine.all():
             row = (~fine).arg_true()[0]
             raise TableError(
-                f"{source}, row {row + _FIRST_ROW_LINE}, column {name!r}: "
+                f"{source}, row {row + FIRST_ROW_LINE}, column {name!r}: "
                 f"{given[row]!r} is not allowed; give {_complaint(rule)}"
             )
     return pl.DataFrame(typed)
@@ -121,7 +121,7 @@ def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
         row = repeated.arg_true()[0]
         key = ", ".join(f"{name}={table[name][row]!r}" for name in schema.key)
         raise TableError(
-            f"{source}, row {row + _FIRST_ROW_LINE}, column {schema.key[-1]!r}: the key {key} "
+            f"{source}, row {row + FIRST_ROW_LINE}, column {schema.key[-1]!r}: the key {key} "
             f"occurs in an earlier row; keys must be unique"
         )
     return table

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from omegaconf import DictConfig
 
 from lab import unreachable
 from lab.compose import compose, set_up
@@ -20,6 +21,8 @@ from lab.run_directory import RunDirectory, claim
 from lab.runner import simulate
 from scenarios.scenario import Scenario
 from sim.planner import Planner
+
+DEFAULT_PLANNER = "planner=cheapest_feasible"
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,11 +94,7 @@ def run(
             raise InputError(
                 f"{override}: a planner is given as an object already; give it its parameters there"
             )
-    config = compose(overrides)
-    named = {"planner", "planner._target_"} & set(map(key_of, overrides))
-    if not named and config.planner.get("_target_") is None:
-        overrides.insert(0, "planner=cheapest_feasible")
-        config = compose(overrides)
+    overrides, config = composed(overrides)
     setup = set_up(config, overrides, planner)
     if len(setup.planners) > 1:
         raise InputError(
@@ -125,6 +124,20 @@ def run(
         warnings.warn(f"planner {name} raised {often}, first {first}", stacklevel=2)
     tables = {table: pl.concat([part[table] for part in parts]) for table in parts[0]}
     return Result(summary, **tables, scenario=setup.scenario(), seed=setup.seed)
+
+
+def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
+    """Return overrides, before them the default planner where nothing names one, composed.
+
+    Raises:
+        InputError: an override is wrong.
+    """
+    config = compose(overrides)
+    named = {"planner", "planner._target_"} & set(map(key_of, overrides))
+    if named or config.planner.get("_target_") is not None:
+        return list(overrides), config
+    with_default = [DEFAULT_PLANNER, *overrides]
+    return with_default, compose(with_default)
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:

@@ -41,7 +41,8 @@ HEADLINES = (
     "deployment_cost_usd",
 )
 RANGES: Mapping[str, Range] = dict.fromkeys(HEADLINES, (0.0, math.inf)) | {
-    "slo_met_fraction": SHARE
+    "slo_met_fraction": SHARE,
+    "queries_met_share": SHARE,
 }
 """Range of these metrics: from 0 on, and of a share up to 1."""
 

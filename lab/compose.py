@@ -152,6 +152,8 @@ def _objects(config: DictConfig, tables: TableSet, planner: Planner | None) -> S
     for one in planners.values():
         _check_times(one)
     scenario = _scenario(config)
+    for one in planners.values():
+        _check_parameters(one, scenario)
     _check_arrivals(scenario, config.seed)
     node: Any = OmegaConf.to_container(config.data_plane)
     plane = find_class(node.get("_target_"), "data_plane", DataPlane)
@@ -263,6 +265,14 @@ def _check_times(planner: Planner) -> None:
             f"planner.replan_every_s={period_s}: must be above 0 s, or null for no such calls "
             f"(of {name})"
         )
+
+
+def _check_parameters(planner: Planner, scenario: Scenario) -> None:
+    """Let a planner refuse what it could only raise on at every call."""
+    try:
+        planner.check_parameters(scenario.application.pipeline, scenario.cluster)
+    except Exception as error:  # A planner of a stranger may raise anything.
+        raise InputError(f"planner.{one_line(error)} (of {type(planner).__name__})") from None
 
 
 def _mapping(node: Any) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import Any
 from hardware_models.errors import nearest
 from lab.options import groups
 from lab.units import unit_of
+from scenarios.cluster import Node
 from scenarios.drift import DriftEvent
+from scenarios.link_traces import LinkTrace
 from scenarios.slo import Tier
 
 OF_COMPARED = (
@@ -21,6 +23,8 @@ COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
 """Packages whose exceptions speak of the configuration, not of a fault of ours."""
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 """What looks like the dotted name of a class."""
+ENTRIES = {"Tier": Tier, "Node": Node, "LinkTrace": LinkTrace, "DriftEvent": DriftEvent}
+"""What lists and mappings of the configuration are of, by the names in OmegaConf's complaints."""
 TYPE_NAMES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 
 
@@ -132,12 +136,23 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
         where = "" if mark is None else f"{mark.name}, line {mark.line + 1}: "
         return f"{where}not valid YAML ({one_line(cause.problem)})"
     if isinstance(cause, OverrideParseException):
-        reason = str(cause).split("\nSee ", maxsplit=1)[0]
-        reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
-        return f"{cause.override}: not a valid override ({reason}); write key=value"
+        return _unparsed(cause)
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return _wrong_key(cause, overrides)
     return None
+
+
+def _unparsed(cause: Any) -> str:
+    """Say why Hydra cannot read an override."""
+    reason = str(cause).split("\nSee ", maxsplit=1)[0]
+    reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
+    foreign = [letter for letter in cause.override if not letter.isascii()]
+    if foreign and reason.startswith("Lexer"):
+        return (
+            f"{cause.override}: what has {foreign[0]!r} in it, such as a path, must stand in "
+            "quotes of its own within those of the shell: 'KEY=\"VALUE\"'"
+        )
+    return f"{cause.override}: not a valid override ({reason}); write key=value"
 
 
 def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
@@ -160,7 +175,20 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
         if cause.value is None and "is not Optional" not in str(cause.msg):
             written = _written(str(cause.full_key), overrides)
         return f"{written}: {_wanted(str(cause.msg), str(cause.full_key))}"
+    if str(cause.msg).startswith("Cannot merge DictConfig with ListConfig"):
+        wanted, given = "mapping, such as {NAME: ...}", "list"
+        if cause.object_type is list:
+            wanted, given = "list, such as [...]", "mapping"
+        written = _written(str(cause.full_key), overrides)
+        return f"{written}: must be a {wanted}, not a {given}{_entry(str(cause.msg))}"
     return f"{cause.full_key}: {one_line(str(cause.msg).splitlines()[0])}"
+
+
+def _entry(message: str) -> str:
+    """Return a clause with the keys of the entries that OmegaConf complains of, if known."""
+    found = re.search(r"subclass of (\w+)|(?:Dict\[str, |List\[)(\w+)\]", message)
+    kind = ENTRIES.get(found[1] or found[2]) if found else None
+    return f"; each entry has {', '.join(one.name for one in fields(kind))}" if kind else ""
 
 
 def _unknown_entry(cause: Any, overrides: Sequence[str]) -> str:
@@ -170,7 +198,8 @@ def _unknown_entry(cause: Any, overrides: Sequence[str]) -> str:
         above, found, _ = f"{key_of(override)}.".rpartition(f".{entry}.")
         if found:
             return unknown_key(f"{above}.{entry}", entry, [], [override])
-    return f"{_written(entry, overrides)}: must be a mapping, such as {{key: value}}"
+    written = _written(entry, overrides)
+    return f"{written}: must be a mapping, such as {{key: value}}{_entry(str(cause.msg))}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

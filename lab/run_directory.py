@@ -128,10 +128,20 @@ def never_ran(directory: Path) -> str:
     return f"planner{'s' * (len(names) > 1)} {', '.join(names)} of the comparison never ran"
 
 
+def _in_order(path: Path) -> list[tuple[bool, int, str]]:
+    """Return what sorts paths by their parts, numbers by their size."""
+    return [
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts
+    ]
+
+
 def planner_directories(directory: Path) -> dict[str, Path]:
-    """Return the run directories below or at a directory, by their path relative to it."""
+    """Return the run directories below or at a directory, by their path relative to it.
+
+    Numbered ones, as those of sweeps, are in the order of their numbers.
+    """
     found = {}
-    for summary in sorted(directory.rglob(SUMMARY)):
+    for summary in sorted(directory.rglob(SUMMARY), key=_in_order):
         if (summary.parent / "queries").is_dir():
             found[str(summary.parent.relative_to(directory))] = summary.parent
     return found

@@ -11,6 +11,10 @@ from lab.errors import one_line
 from sim.clock import NS_PER_S, ns
 from sim.world import World
 
+MOST_PERCENT = 90
+"""Of its time, in which a query that was served well met its SLO."""
+LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
+
 
 class Tally:
     """What the tables of a run say so far, counted part by part as they are written."""
@@ -23,6 +27,13 @@ class Tally:
         self.deployed = 0
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
+        self._lived = pl.DataFrame(schema=LIVED)  # of the queries that are not closed yet
+        self._active = self._met = 0
+
+    @property
+    def met_share(self) -> float | None:
+        """Share of the closed queries that met their SLO most of their time, None without any."""
+        return self._met / self._active if self._active else None
 
     def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Count new rows."""
@@ -35,6 +46,26 @@ class Tally:
         self.deployed += deployed.height
         self.on_basis.update(deployed["latency_basis"].to_list())
         self.refused += decisions.filter(pl.col("outcome") == "refused").height
+        self._add_lived(queries, frames["windows"])
+
+    def _add_lived(self, queries: pl.DataFrame, windows: pl.DataFrame) -> None:
+        """Count the time of each query, and judge those that are closed."""
+        new = windows.select(
+            "query",
+            _ns("active_s").alias("active_ns"),
+            pl.when("met").then(_ns("deployed_s")).otherwise(0).alias("met_ns"),
+        )
+        lived = pl.concat([self._lived, new]).group_by("query").sum()
+        closed = lived.join(queries, on="query", how="semi").filter(pl.col("active_ns") > 0)
+        self._lived = lived.join(queries, on="query", how="anti")
+        self._active += closed.height
+        most = pl.col("met_ns") * 100 >= pl.col("active_ns") * MOST_PERCENT
+        self._met += closed.filter(most).height
+
+
+def _ns(column: str) -> pl.Expr:
+    """Return seconds as whole nanoseconds, whose sums do not depend on the order."""
+    return (pl.col(column) * NS_PER_S).round().cast(pl.Int64)
 
 
 def median_response_s(response_s: list[float], censored_s: list[float]) -> float | None:
@@ -87,6 +118,7 @@ def summarise(
         "simulated_s": now_s,
         "service_goodput_mean": book.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
         "slo_met_fraction": book.goodput_ns / book.active_ns if book.active_ns else None,
+        "queries_met_share": tally.met_share,
         "queries": tally.queries + living,
         "active_queries_mean": book.active_ns / elapsed_ns if elapsed_ns else 0.0,
         "response_time_p50_s": median_response_s(tally.response_s, tally.censored_s),

@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"compass-lab: {error.filename or words[0]}: {error.strerror}", file=sys.stderr)
         return REFUSED
-    except KeyboardInterrupt:
-        print("compass-lab: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(": ".join(["compass-lab: interrupted", *map(str, error.args)]), file=sys.stderr)
         return INTERRUPTED
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from planners.one_node import CORE, home_node, partitions
+from planners.one_node import CORE, home_node
 from planners.orders import Orders
 from planners.retries import IN_VAIN, due, give_up
 from scenarios.application import Configuration, KnobValue, Pipeline
-from scenarios.cluster import DEVICE
+from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
 from sim import Allocation, Desk, Plan, Planner, PlannerError
 
@@ -56,6 +56,24 @@ class StaticPlan(Planner):
         self.replicas = replicas
         self.pause_s = pause_s
 
+    def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
+        """Refuse a placement, a profile or a configuration that cannot be.
+
+        Raises:
+            PlannerError: one cannot be; so does ``plan``.
+        """
+        if self.configuration is not None:
+            _configuration(pipeline, self.configuration)
+        if self.placement is not None:
+            self._allocations(pipeline, cluster, self.placement)
+        elif self.profile is not None:
+            offered = [name for node in cluster.nodes.values() for name in node.all_gpu_profiles]
+            if self.profile not in offered:
+                raise PlannerError(
+                    f"profile={self.profile!r}: no node offers it; name one of "
+                    f"{', '.join(dict.fromkeys(offered))}, or none for a whole GPU"
+                )
+
     def plan(self, desk: Desk) -> None:
         """Deploy the plan for each waiting query that it can be run for."""
         layout = self._layout(desk)
@@ -73,29 +91,34 @@ class StaticPlan(Planner):
 
     def _layout(self, desk: Desk) -> Layout | None:
         """Return placement and allocation, or None while no machine of the default node works."""
-        operators = desk.pipeline.operators
         placement = self.placement
         if placement is None:
             node = home_node(desk)
             if node is None:
                 return None
-            placement = (node,) * len(operators)
-        elif len(placement) != len(operators):
+            placement = (node,) * len(desk.pipeline.operators)
+        return tuple(placement), self._allocations(desk.pipeline, desk.cluster, placement)
+
+    def _allocations(
+        self, pipeline: Pipeline, cluster: Cluster, placement: Sequence[str]
+    ) -> tuple[Allocation, ...]:
+        """Return what each operator gets at its place."""
+        operators = pipeline.operators
+        if len(placement) != len(operators):
             raise PlannerError(
                 f"placement={list(placement)}: name a place for each of the {len(operators)} "
                 f"operators, {', '.join(operator.name for operator in operators)}"
             )
-        places = list(desk.cluster.places)
+        places = list(cluster.places)
         known = [places.index(place) for place in placement if place in places]
         if known != sorted(known):
             raise PlannerError(
                 f"placement={list(placement)}: data move up only, in the order {', '.join(places)}"
             )
-        allocation = tuple(
-            self._allocation(desk, operator.kind, place)
+        return tuple(
+            self._allocation(cluster, operator.kind, place)
             for operator, place in zip(operators, placement, strict=True)
         )
-        return tuple(placement), allocation
 
     def _plan(self, desk: Desk, query: Query, layout: Layout) -> Plan | None:
         """Return the plan, or None if the query's device cannot run its part."""
@@ -108,24 +131,25 @@ class StaticPlan(Planner):
             raise PlannerError(refusal)
         return plan if refusal is None else None
 
-    def _allocation(self, desk: Desk, kind: str, place: str) -> Allocation:
+    def _allocation(self, cluster: Cluster, kind: str, place: str) -> Allocation:
         if place == DEVICE:
             return Allocation(DEVICE)
-        if place not in desk.cluster.nodes:
-            places = ", ".join(desk.cluster.places)
+        if place not in cluster.nodes:
+            places = ", ".join(cluster.places)
             raise PlannerError(f"placement: there is no {place!r}; choose from {places}")
         if kind == "cpu":
             return Allocation(CORE, self.replicas)
-        at_once = desk.cluster.llm_sequences if kind == "llm" else 1
-        return Allocation(self._profile(desk, place), self.replicas, at_once)
+        at_once = cluster.llm_sequences if kind == "llm" else 1
+        return Allocation(self._profile(cluster, place), self.replicas, at_once)
 
-    def _profile(self, desk: Desk, node: str) -> str:
+    def _profile(self, cluster: Cluster, node: str) -> str:
         """Return the GPU partition profile on a node."""
-        offered = desk.cluster.nodes[node].all_gpu_profiles
+        pool = cluster.nodes[node]
+        offered = pool.all_gpu_profiles
         if not offered:
             raise PlannerError(f"placement: {node} has no GPU, which an operator there needs")
         if self.profile is None:
-            return partitions(desk, node)[-1].profile
+            return sorted(pool.gpu_profiles, key=pool.slice_price_usd_per_hour)[-1]
         if self.profile not in offered:
             raise PlannerError(
                 f"profile={self.profile!r}: {node} offers {', '.join(offered)}; name one of them, "

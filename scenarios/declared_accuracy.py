@@ -50,7 +50,9 @@ def declared_accuracy(
         raise refusal(f"{path}.rule", name, f"on {point.dataset}, {error}") from None
     mean = np.array(np.broadcast_to(result, (quantities.count, len(point.strata))))
     if not (mean <= 1).all():
+        where = [quantities.culprit(given[key], -np.inf, 1.0) for key in arrays]
         reason = f"on {point.dataset}, accuracy is {mean.max():g}; must be 1 or less"
+        reason += next(filter(None, where), "")
         raise refusal(f"{path}.rule", name, reason)
     return mean, _curve(given["spread"], f"{path}.spread", mean, point, quantities)
 

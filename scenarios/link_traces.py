@@ -17,6 +17,12 @@ Floats = NDArray[np.float64]
 PACKET_BITS = 1500 * 8
 """What one line of a Mahimahi trace lets pass: a packet of 1500 bytes (README of its traces)."""
 
+HEADER = ("time_s", "rate_bps")
+"""The header of a CSV file, if it has one; of other units it would tell by its names."""
+
+MOST_RTT_S = 5.0
+"""The longest round trip of a link; a longer one is taken for a time in another unit."""
+
 LEAST_BPS = 8.0
 """A second without capacity counts as one byte per second: a message waits, but never for ever."""
 
@@ -29,7 +35,7 @@ _MS_PER_S = 1000
 def _lines(path: str | Path) -> list[tuple[int, str]]:
     """Return the lines that are not blank, with their numbers from 1."""
     if not Path(path).is_file():
-        raise ValueError(f"{path or 'no path given'}: no such file; name a trace of a link")
+        raise ValueError(f"{path}: no such file; name a trace of a link")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -37,12 +43,37 @@ def _lines(path: str | Path) -> list[tuple[int, str]]:
     return [(at, line) for at, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_rtt(key: str, rtt_s: float) -> None:
+    """Refuse a round trip that no link has.
+
+    Args:
+        key: its key, for complaints.
+        rtt_s: the round trip in seconds.
+
+    Raises:
+        ValueError: it is negative, or so long that it is one in milliseconds.
+    """
+    if not (math.isfinite(rtt_s) and rtt_s >= 0):
+        raise ValueError(f"{key}={rtt_s}: must be 0 s or more")
+    if rtt_s > MOST_RTT_S:
+        meant = f"; did you mean {rtt_s / _MS_PER_S:g}?" if rtt_s <= MOST_RTT_S * _MS_PER_S else ""
+        raise ValueError(f"{key}={rtt_s}: must be {MOST_RTT_S:g} s or less{meant}")
+
+
 def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
     """Read a CSV file of times and rates.
 
     Args:
-        path: two columns, time in seconds and rate in bits per second; a first line that is no
-            pair of numbers is a header.
+        path: two columns, time in seconds and rate in bits per second; the first line may be the
+            header ``time_s,rate_bps``.
 
     Returns:
         Times in seconds, ascending, and rates in bits per second, each of shape (n,). A rate holds
@@ -59,8 +90,14 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
         try:
             time, rate = map(float, cells)
         except ValueError:
-            if index == 0 and len(cells) == 2:
+            names = tuple(cell.strip().lower() for cell in cells)
+            if index == 0 and names == HEADER:
                 continue
+            if index == 0 and len(names) == 2 and not any(map(_is_number, names)):
+                raise ValueError(
+                    f"{path}, line {number}: the header is {line.strip()!r} and must be "
+                    f"{','.join(HEADER)}, for seconds and bits per second"
+                ) from None
             hint = (
                 "; a trace of Mahimahi needs format: mahimahi" if line.strip().isdecimal() else ""
             )
@@ -213,11 +250,13 @@ def recording(trace: LinkTrace) -> Recording:
     """Read a trace.
 
     Raises:
-        ValueError: its format is not known, its round trip is negative, or a file cannot be used.
+        ValueError: its format is not known, its round trip is none, or a file is missing or cannot
+            be used.
     """
     pick("format", trace.format, FORMATS)
-    if not (math.isfinite(trace.rtt_s) and trace.rtt_s >= 0):
-        raise ValueError(f"rtt_s={trace.rtt_s}: must be 0 s or more")
-
+    check_rtt("rtt_s", trace.rtt_s)
+    for direction in ("uplink", "downlink"):
+        if not getattr(trace, direction):
+            raise ValueError(f"{direction} is missing; name the file of a trace for each direction")
     uplink, downlink = (_load(path, trace.format) for path in (trace.uplink, trace.downlink))
     return Recording(uplink, downlink, trace.rtt_s)

@@ -10,7 +10,7 @@ from hardware_models.links import (
     technologies,
     wide_area_rtt_s,
 )
-from scenarios.link_traces import LinkTrace, Recording, recording
+from scenarios.link_traces import LinkTrace, Recording, check_rtt, recording
 
 MOST_KM = 20_100
 """Half of the Earth's circumference: no two places are further apart."""
@@ -65,8 +65,8 @@ class Network:
             raise ValueError(f"network.autocorrelation={self.autocorrelation}: must lie in [0, 1)")
         if self.backhaul_bps < 8:
             raise ValueError(f"network.backhaul_bps={self.backhaul_bps}: must be 8 bit/s or more")
-        if self.backhaul_rtt_s is not None and self.backhaul_rtt_s < 0:
-            raise ValueError(f"network.backhaul_rtt_s={self.backhaul_rtt_s}: must be 0 s or more")
+        if self.backhaul_rtt_s is not None:
+            check_rtt("network.backhaul_rtt_s", self.backhaul_rtt_s)
         if self.backhaul_km is not None and self.backhaul_rtt_s is not None:
             raise ValueError(
                 f"network.backhaul_km={self.backhaul_km}: give this or backhaul_rtt_s, not both"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hardware_models.errors import TableError
 from hardware_models.schemas import PROVENANCE, Column
+from hardware_models.tables import FIRST_ROW_LINE
 from scenarios.application import Knob
 from scenarios.keyed_tables import KeyedTable, application_tables
 from scenarios.nodes import REFERENCE, bounds, choose, refusal
@@ -113,8 +114,27 @@ class Quantities:
         outside = product[~((product >= low) & (product <= high))]
         if outside.size:
             reason = f"is {outside[0]:g}; must be a number {bounds(low, high)}".rstrip()
-            raise refusal(path, quantity, reason)
+            raise refusal(path, quantity, f"{reason}{self.culprit(terms, low, high)}")
         return product
+
+    def culprit(self, quantity: object, low: float, high: float) -> str:
+        """Return a clause on where a quantity leaves its bounds, empty if no column of it does.
+
+        Args:
+            quantity: as for `numbers`.
+            low: least allowed value.
+            high: greatest allowed value.
+        """
+        for term in quantity if isinstance(quantity, list | tuple) else [quantity]:
+            if not isinstance(term, str):
+                continue
+            table, _, column = term.partition(".")
+            values = self._tables[table].typed(column, Column(pl.Float64))
+            outside = ((values < low) | (values > high)).arg_true()
+            if len(outside):
+                file, row = self._tables[table].file.name, outside[0] + FIRST_ROW_LINE
+                return f"; {file}, row {row}, column {column!r} is {values[outside[0]]:g}"
+        return ""
 
     def texts(self, quantity: object, path: str, knobs: Sequence[str] | None = None) -> Texts:
         """Return a text for every configuration: a column of a table, or one and the same text.

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from functools import cache, cached_property
 from typing import Any, NoReturn
 
+from hardware_models.errors import nearest
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.desk import MOST_CALLS, Desk
@@ -76,7 +77,15 @@ class GuardedDesk(Desk):
                 "it, a deployed planner could not know"
             )
         self._count()
-        return super().__getattribute__(name)
+        try:
+            return super().__getattribute__(name)
+        except AttributeError:
+            known = [one for one in dir(Desk) if not one.startswith("_")]
+            if name in known or name.startswith("__"):
+                raise  # What went wrong lies within the desk.
+            raise AttributeError(
+                f"the desk has no {name!r}; the nearest is {nearest(name, known)!r}"
+            ) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         caller = str(sys._getframe(1).f_globals.get("__name__"))

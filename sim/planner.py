@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from scenarios.application import Pipeline
+from scenarios.cluster import Cluster
 from sim.desk import Desk
 
 
@@ -30,6 +32,21 @@ class Planner(ABC):
     replan_every_s: float | None = None
     query_records: tuple[str, ...] = ()
     sees_truth: bool = False
+
+    def check_parameters(  # noqa: B027 -- a hook that few need
+        self, pipeline: Pipeline, cluster: Cluster
+    ) -> None:
+        """Refuse parameters that are never right for an application and a cluster.
+
+        Called before a run begins, which then ends in one sentence; by default all are right.
+
+        Args:
+            pipeline: the application's operators, knobs and configurations.
+            cluster: the nodes, their machines and prices.
+
+        Raises:
+            PlannerError: some parameter is not right; the message begins with its name.
+        """
 
     @abstractmethod
     def plan(self, desk: Desk) -> None:

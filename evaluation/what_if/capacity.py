@@ -33,7 +33,7 @@ MOST_CANDIDATES = 10_000
 COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
 """Keys of which more never hurts."""
 
-MORE = ("slo_met_fraction", "service_goodput_mean", "completed")
+MORE = ("slo_met_fraction", "queries_met_share", "service_goodput_mean", "completed")
 """Metrics of service that more machines never lower, on average."""
 LESS = ("response_time_p50_s", "unserved")
 """Metrics of service that more machines never raise, on average."""
@@ -127,8 +127,11 @@ def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozense
     Returns:
         Counts of machines, where the target is that of good service.
     """
-    if metric not in (MORE if at_least else LESS):
-        return frozenset()
+    return machines(keys) if metric in (MORE if at_least else LESS) else frozenset()
+
+
+def machines(keys: Sequence[Varied]) -> frozenset[str]:
+    """Return the keys that are counts of machines."""
     return frozenset(key.key for key in keys if key.is_number and COUNTS.fullmatch(key.key))
 
 
@@ -141,10 +144,10 @@ def search(
     most_seeds: int,
     within: Range = ANY,
 ) -> list[Tried]:
-    """Try candidates until nothing cheaper than the cheapest that suffices is left.
+    """Try candidates until nothing before the first that suffices is left.
 
     Args:
-        every: the candidates, the cheapest first.
+        every: the candidates, the cheapest first, and the smallest first of equal prices.
         ordered: keys of which more never hurts, see `never_worse`.
         measure: simulates a candidate.
         target: the least that the mean of the metric is to be.
@@ -161,9 +164,9 @@ def search(
         one = judged(chosen, measure, target, confidence, most_seeds, within)
         tried.append(one)
         if one.verdict == Verdict.SUFFICES:
-            left = [each for each in left if each.usd_per_hour < chosen.usd_per_hour]
+            left = left[: left.index(chosen)]
         else:  # Where seeds do not decide, what has no more does not suffice for sure.
-            left = [each for each in left if not _no_more(each, chosen, ordered)]
+            left = [each for each in left if not _no_more(each.settings, chosen.settings, ordered)]
     return tried
 
 
@@ -214,17 +217,48 @@ def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
     return fmean(values) - half, fmean(values) + half
 
 
-def cheapest(tried: Iterable[Tried]) -> Tried | None:
-    """Return the cheapest that suffices, or None."""
+def cheapest(tried: Sequence[Tried]) -> Tried | None:
+    """Return the cheapest that suffices, or None; of equal prices the last, which is the smallest.
+
+    Args:
+        tried: what `search` tried.
+    """
     enough = [each for each in tried if each.verdict == Verdict.SUFFICES]
-    return min(enough, key=lambda each: each.candidate.usd_per_hour, default=None)
+    return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
 
 
-def _no_more(one: Candidate, other: Candidate, ordered: Collection[str]) -> bool:
-    """Tell whether a candidate has no more of ordered keys than another, and all else the same."""
+def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
+    """Return the one with the best mean, of equals the one that costs least and is smallest.
+
+    Args:
+        tried: what `search` tried, at least one.
+        counts: keys that are counts of machines.
+    """
+
+    def rank(one: Tried) -> tuple[float, ...]:
+        settings = one.candidate.settings
+        return -one.mean, one.candidate.usd_per_hour, *(float(settings[key]) for key in counts)
+
+    return min(tried, key=rank)
+
+
+def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
+    """Return the counts of which more was tried than the best has, which did no better.
+
+    Args:
+        tried: what `search` tried.
+        one: the best of them.
+        counts: keys that are counts of machines.
+    """
+    more = [each.candidate.settings for each in tried]
+    more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
+    settings = one.candidate.settings
+    return [key for key in settings if any(each[key] != settings[key] for each in more)]
+
+
+def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collection[str]) -> bool:
+    """Tell whether settings have no more of ordered keys than others, and all else the same."""
     return all(
-        float(value) <= float(other.settings[key])
-        if key in ordered
-        else value == other.settings[key]
-        for key, value in one.settings.items()
+        float(value) <= float(other[key]) if key in ordered else value == other[key]
+        for key, value in one.items()
     )

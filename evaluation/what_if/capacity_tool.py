@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Collection
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lab.config_dir import add_overrides, overrides_of, words_of
 
 if TYPE_CHECKING:
-    from evaluation.what_if.capacity import Tried
+    from evaluation.what_if.capacity import Candidate, Tried
 
 OK, FAILED = 0, 1
 OUT = Path("outputs") / "capacity"
@@ -24,7 +25,8 @@ def add_parser(tools: Any) -> None:
         help="find the least machines that reach a target",
         description="Searches combinations of some keys for the one whose machines cost least and "
         "reach a target, by simulations on more and more seeds, until each verdict holds with the "
-        "stated confidence. More of a number is taken to serve no fewer. Runs are kept in the "
+        "stated confidence. More of a number is taken to serve no fewer. planner=NAME says who "
+        "plans, by default cheapest_feasible unless the experiment names one. Runs are kept in the "
         "directory and not made again; figure and table have a name for each question. Exit "
         "status: 0 if some combination suffices; 1 if none does; 2 for bad input.",
     )
@@ -64,6 +66,7 @@ def capacity(options: argparse.Namespace) -> int:
         Verdict,
         candidates,
         cheapest,
+        machines,
         never_worse,
         search,
     )
@@ -88,6 +91,7 @@ def capacity(options: argparse.Namespace) -> int:
     runs = Runs(overrides, options.out, options.jobs)
     low, high = RANGES.get(options.metric, ANY)
     every = candidates(keys, lambda settings: _price(runs, settings))
+    planner = _planner(runs, every)
 
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
         [rows] = runs.make([_overrides(candidate.settings)], list(seeds))
@@ -112,7 +116,7 @@ def capacity(options: argparse.Namespace) -> int:
     )
     relation = "at least" if options.at_most is None else "at most"
     claim = f"{options.metric} {relation} {target:g} on average"
-    say(f"{claim}?\n")
+    say(f"{claim}, planned by {planner}?\n")
     for line in _table(tried, sign, options):
         say(line)
     files = Files(
@@ -120,12 +124,15 @@ def capacity(options: argparse.Namespace) -> int:
         f"capacity_{options.metric}_{relation.replace(' ', '_')}_{target:g}",
         _question(options, "--at-least" if sign > 0 else "--at-most", target),
     )
-    title = titled(f"Which machines have {claim}?", options.overrides)
+    title = titled(f"Which machines have {claim}, planned by {planner}?", options.overrides)
     print(f"figure: {_draw(tried, sign, target, title, options, files.figure)}", file=sys.stderr)
-    print(f"table: {files.write_table(_rows(tried, sign))}", file=sys.stderr)
+    print(f"table: {files.write_table(_rows(tried, sign, planner))}", file=sys.stderr)
     best = cheapest(tried)
     if best is None:
-        say(f"none of {len(every)} combinations is shown to have {claim}; {_advice(tried, sign)}")
+        say(
+            f"none of {len(every)} combinations is shown to have {claim}, planned by {planner}; "
+            f"{_advice(tried, sign, machines(keys))}"
+        )
         return FAILED
     cheaper = [
         each
@@ -139,7 +146,8 @@ def capacity(options: argparse.Namespace) -> int:
             "more --seeds may tell"
         )
     say(
-        f"least that is shown to suffice: {in_words(best.candidate.settings)}, "
+        f"least that is shown to suffice, planned by {planner}: "
+        f"{in_words(best.candidate.settings)}, "
         f"${best.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
         f"with {100 * options.confidence:g} % confidence on {len(best.values)} seeds "
         f"({len(tried)} of {len(every)} combinations simulated)"
@@ -147,19 +155,22 @@ def capacity(options: argparse.Namespace) -> int:
     return OK
 
 
-def _advice(tried: "list[Tried]", sign: float) -> str:
+def _advice(tried: "list[Tried]", sign: float, counts: Collection[str]) -> str:
     """Return what to ask next where nothing is shown to suffice."""
     from math import isfinite
 
-    from evaluation.what_if.capacity import Verdict
+    from evaluation.what_if.capacity import Verdict, best, in_vain
     from evaluation.what_if.question import in_words
 
-    nearest, advice = max(tried, key=lambda each: each.mean), []
+    nearest, advice = best(tried, counts), []
     if isfinite(nearest.mean):
         settings = in_words(nearest.candidate.settings)
         advice = [f"the best of those simulated has {sign * nearest.mean:.4g}, {settings}"]
     if any(each.verdict == Verdict.OPEN for each in tried):
         advice.append("more --seeds may tell of those that are undecided")
+    if isfinite(nearest.mean) and (keys := in_vain(tried, nearest, counts)):
+        advice.append(f"more of {' and '.join(keys)} did no better, so something else is short")
+        return "; ".join([*advice, "vary that"])
     return "; ".join([*advice, "name larger ones, or vary something else"])
 
 
@@ -177,20 +188,30 @@ def _question(options: argparse.Namespace, option: str, target: float) -> list[s
 
 def _price(runs: Any, settings: Any) -> float:
     """Return the price of all machines of a setting, in dollars per hour."""
-    from lab.compose import compose, set_up
-
-    overrides = [*runs.overrides, *_overrides(settings)]
-    setup = set_up(compose(overrides), overrides)
+    setup, _ = runs.setup(_overrides(settings))
     nodes = setup.scenario().cluster.nodes.values()
     return float(sum(node.count * node.price_usd_per_hour for node in nodes))
+
+
+def _planner(runs: Any, every: "list[Candidate]") -> str:
+    """Return the name of the planner, and that it is the default if nothing names one.
+
+    Combinations that differ in their planner have each its own, which they name themselves.
+    """
+    from evaluation.what_if.question import planner_of
+
+    settings = every[0].settings
+    if {"planner", "planner._target_"} & settings.keys():
+        return "the planner of each combination"
+    return planner_of(*runs.setup(_overrides(settings)))
 
 
 def _bounds_in_words(options: argparse.Namespace) -> str:
     """Return what the bounds of a mean are."""
     from evaluation.what_if.capacity import bound_confidence
 
-    percent = 100 * bound_confidence(options.confidence, options.seeds)
-    return f"one-sided {percent:.6g} % bounds"
+    wrong = 100 * (1 - bound_confidence(options.confidence, options.seeds))
+    return f"one-sided {100 - float(f'{wrong:.2g}'):.6g} % bounds"
 
 
 def _table(tried: "list[Tried]", sign: float, options: argparse.Namespace) -> list[str]:
@@ -218,13 +239,14 @@ def _by_price(tried: "list[Tried]") -> "list[Tried]":
     return sorted(tried, key=lambda each: each.candidate.usd_per_hour)
 
 
-def _rows(tried: "list[Tried]", sign: float) -> list[dict[str, Any]]:
+def _rows(tried: "list[Tried]", sign: float, planner: str) -> list[dict[str, Any]]:
     """Return what was tried, the cheapest first, as rows of a table."""
     rows = []
     for each in _by_price(tried):
         low, high = sorted((sign * each.low, sign * each.high))
         rows.append(
             {
+                "planner": planner,
                 **each.candidate.settings,
                 "usd_per_hour": each.candidate.usd_per_hour,
                 "seeds": len(each.values),

@@ -10,10 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lab.api import Result
 from lab.comparison import RANGES
+from lab.compose import Setup
 from lab.errors import InputError, choices, one_line
 
 METRICS = (
     "slo_met_fraction",
+    "queries_met_share",
     "service_goodput_mean",
     "active_queries_mean",
     "response_time_p50_s",
@@ -174,6 +176,12 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def planner_of(setup: Setup, default: bool) -> str:
+    """Return the name of the planner of a run, and that it is the default if it is."""
+    [name] = setup.planners
+    return f"{name} (the default)" if default else name
 
 
 def in_words(settings: Mapping[str, str]) -> str:

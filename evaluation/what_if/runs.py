@@ -7,7 +7,8 @@ from typing import Any
 
 from evaluation.grid import Job, RunError, make
 from evaluation.what_if.question import numbers
-from lab.compose import compose, set_up
+from lab.api import composed
+from lab.compose import Setup, compose, set_up
 from lab.console import warn
 from lab.errors import InputError
 
@@ -26,6 +27,18 @@ class Runs:
         self.directory = directory
         self.processes = processes if processes > 0 else os.cpu_count() or 1
 
+    def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
+        """Return what settings are to be run with, and whether its planner is the default.
+
+        Raises:
+            InputError: they cannot be run, or name several planners.
+        """
+        given = [*self.overrides, *settings]
+        overrides, config = composed(given)
+        setup = set_up(config, overrides)
+        _check_one_planner(setup)
+        return setup, overrides != given
+
     def check(self, settings: Sequence[str]) -> None:
         """Refuse settings that cannot be run.
 
@@ -33,8 +46,7 @@ class Runs:
             InputError: they cannot.
         """
         overrides = [*self.overrides, *settings]
-        if len(set_up(compose(overrides), overrides).planners) > 1:
-            raise InputError("planner: name one by planner=NAME, not several to compare")
+        _check_one_planner(set_up(compose(overrides), overrides))
 
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
@@ -58,6 +70,11 @@ class Runs:
             warn(f"the planner raised in {raised} of {len(rows)} runs; compass-sim shows what")
         count = len(seeds)
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
+
+
+def _check_one_planner(setup: Setup) -> None:
+    if len(setup.planners) > 1:
+        raise InputError("planner: name one by planner=NAME, not several to compare")
 
 
 def _labels(settings: Sequence[str]) -> Mapping[str, str]:

@@ -54,7 +54,7 @@ def sensitivity(options: argparse.Namespace) -> int:
 
     from evaluation.paired import mean_interval
     from evaluation.what_if.kept import Files
-    from evaluation.what_if.question import check_metric, low_and_high, titled
+    from evaluation.what_if.question import check_metric, low_and_high, planner_of, titled
     from evaluation.what_if.runs import Runs, check_seedless
     from evaluation.what_if.sensitivity import (
         adjusted,
@@ -99,25 +99,24 @@ def sensitivity(options: argparse.Namespace) -> int:
             f"--metric {options.metric}: has no value on any of {options.seeds} seeds in the base; "
             "ask for another metric"
         )
-    within = RANGES.get(options.metric, ANY)
-    if against:
-        within = of_difference(within)
-    effects, at = [], 1
-    for key in keys:
-        for value in key.values:
-            effects.append(
-                effect(key.key, value, OmegaConf.select(config, key.key), base, found[at], within)
-            )
-            at += 1
+    whole = RANGES.get(options.metric, ANY)
+    within = of_difference(whole) if against else whole
+    named = [(key.key, value) for key in keys for value in key.values]
+    effects = [
+        effect(key, value, OmegaConf.select(config, key), base, its, within)
+        for (key, value), its in zip(named, found[1:], strict=True)
+    ]
     effects = largest_first(adjusted(effects))
-    answer = options.metric + (f", above that of {options.against}" if against else "")
+    planner = planner_of(*runs.setup(()))
+    above = f", above that of {options.against}" if against else ""
+    answer = f"{options.metric} of {planner}{above}"
     middle = mean_interval(_known(base), within)
     for line in _table(effects, answer, middle):
         say(line)
     files = Files(options.out, f"sensitivity_{options.metric}", _question(options))
     title = titled(f"What moves {answer}?", options.overrides)
-    print(f"figure: {_draw(effects, answer, title, files.figure)}", file=sys.stderr)
-    print(f"table: {files.write_table([_row(each) for each in effects])}", file=sys.stderr)
+    print(f"figure: {_draw(effects, options.metric + above, title, files.figure)}", file=sys.stderr)
+    print(f"table: {files.write_table([_row(each, planner) for each in effects])}", file=sys.stderr)
     if effects:
         say(conclusion(effects))
     return OK
@@ -131,10 +130,11 @@ def _question(options: argparse.Namespace) -> list[str]:
     return ["compass-lab", "sensitivity", *words_of(options), *varied, *asked]
 
 
-def _row(effect: "Effect") -> dict[str, Any]:
+def _row(effect: "Effect", planner: str) -> dict[str, Any]:
     """Return an effect as a row of a table."""
     middle, low, high = effect.difference
     return {
+        "planner": planner,
         "assumption": effect.key,
         "base": effect.base,
         "set_to": effect.value,

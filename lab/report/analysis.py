@@ -26,6 +26,8 @@ class Analysis:
     Args:
         sweep: the sweep.
         comparisons: comparison of the planners of each setting, by the setting.
+        alike: the same over the seeds that all planners of the setting finished, where there are
+            any: on unlike seeds means say nothing of who is better.
         pooled: the same over all settings, where there are several: of each seed the mean over the
             settings in which every planner finished; None without any.
         pooled_runs: how many runs of each planner that rests on.
@@ -33,13 +35,15 @@ class Analysis:
             keys of each seed a mean is taken first, where every planner finished.
         means: mean of each metric by setting and planner, with intervals over seeds.
         differences: paired differences of planners by setting and metric, with intervals.
-        pareto: goodput, cost and response time by setting and planner, and who is dominated.
+        pareto: goodput, cost and response time by setting and planner, and who is dominated, over
+            the seeds of ``alike``.
         pareto_pooled: the same over the settings and seeds in which every planner finished.
         sums: gives what ``lab.report.sums.totals`` returns.
     """
 
     sweep: Sweep
     comparisons: Mapping[str, Comparison]
+    alike: Mapping[str, Comparison]
     pooled: Comparison | None
     pooled_runs: int
     by_key: Mapping[str, pl.DataFrame]
@@ -82,10 +86,25 @@ class Analysis:
 
     @property
     def overall(self) -> Comparison | None:
-        """The comparison that sums the sweep up: the only one, or that over all settings."""
+        """The comparison that sums the sweep up, over what every planner finished.
+
+        That of the only setting, or that over all settings; None if they have no seed in common.
+        """
         if len(self.comparisons) == 1:
-            return next(iter(self.comparisons.values()))
+            return next(iter(self.alike.values()), None)
         return self.pooled
+
+    @property
+    def alike_means(self) -> pl.DataFrame:
+        """Means as in ``means``, over the seeds of ``alike``."""
+        frames = {setting: one.means for setting, one in self.alike.items()}
+        return _gathered(self.sweep, frames, MEANS_SCHEMA)
+
+    @property
+    def alike_differences(self) -> pl.DataFrame:
+        """Differences as in ``differences``, over the seeds of ``alike``."""
+        frames = {setting: one.differences for setting, one in self.alike.items()}
+        return _gathered(self.sweep, frames, DIFFERENCES_SCHEMA)
 
 
 def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
@@ -103,11 +122,20 @@ def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
         for setting in sweep.settings["setting"]
         if setting in by_setting
     }
+    alike_runs = {setting: _common(part, "seed") for setting, part in by_setting.items()}
+    alike = {
+        setting: one
+        if alike_runs[setting].height == by_setting[setting].height
+        else _compared(sweep, setting, alike_runs[setting])
+        for setting, one in comparisons.items()
+        if alike_runs[setting].height
+    }
     common = _common(runs, "setting", "seed")
     pooled = _compared(sweep, POOLED, common) if len(comparisons) > 1 and common.height else None
     return Analysis(
         sweep,
         comparisons,
+        alike,
         pooled,
         common.height // max(1, common["planner"].n_unique()),
         {key: _by_key(sweep, key, runs) for key in sweep.keys},
@@ -115,7 +143,7 @@ def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
         _gathered(
             sweep, {key: one.differences for key, one in comparisons.items()}, DIFFERENCES_SCHEMA
         ),
-        _with_keys(sweep, pareto(runs)),
+        _with_keys(sweep, pareto(pl.concat([runs.clear(), *alike_runs.values()]))),
         pareto(common.with_columns(pl.lit(POOLED).alias("setting"))),
         sums or partial(totals, sweep),
     )
@@ -168,7 +196,7 @@ def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
     others = [other for other in sweep.keys if other != key]
     frames = []
     for (value,), part in _parts(runs, key):
-        common = _common(part, "seed", *others) if others else part
+        common = _common(part, "seed", *others)
         if common.height:
             means = _compared(sweep, f"{key}={value}", common).means
             frames.append(means.select(pl.lit(value, sweep.runs.schema[key]).alias(key), pl.all()))

@@ -12,6 +12,7 @@ from lab.report.metrics import CLAIMED, Metric
 from lab.wording import interval, number
 
 FEW_SEEDS = 8
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,7 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
         return
     if len(chosen) == 1:
         yield Claim(f"One planner, {chosen[0]}: there is no other to compare it with.")
-    if analysis.overall is None and len(analysis.comparisons) > 1:
-        yield Claim(
-            "No setting has finished runs of every planner on the same seed, so nothing can be "
-            "said over all settings; the tables have each."
-        )
+    yield from _unlike(analysis)
     for metric in CLAIMED:
         if chosen and analysis.overall is not None:
             yield from _claim(analysis, metric, chosen)
@@ -84,6 +81,58 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
     yield Claim(_certainty(analysis))
 
 
+def _unlike(analysis: Analysis) -> Iterator[Claim]:
+    """Yield what is left out where planners did not finish the same seeds, and who lacks which."""
+    done = analysis.sweep.finished
+    short = dict(analysis.sweep.settings.select("setting", "short").rows())
+    several = len(analysis.comparisons) > 1
+    every = done.select("setting", "seed").unique().sort("seed")
+    details = []
+    for planner in planners_of(analysis.sweep):
+        its = done.filter(planner=planner)
+        lacking = every.join(its, on=["setting", "seed"], how="anti", maintain_order="left")
+        if its.is_empty():
+            details.append(f"{planner} has finished no run, and is left out.")
+        elif lacking.height:
+            seeds = {
+                short[setting]: lacking.filter(setting=setting)["seed"].to_list()
+                for setting in analysis.comparisons
+                if setting in lacking["setting"]
+            }
+            parts = [f"{name}{', ' * bool(name)}{_seeds(some)}" for name, some in seeds.items()]
+            more = "; and others" if len(parts) > MOST_NAMED else ""
+            details.append(f"{planner} has not finished {'; '.join(parts[:MOST_NAMED])}{more}.")
+    if analysis.overall is None:
+        yield Claim(
+            "No setting has finished runs of every planner on the same seed, so nothing can be "
+            "said over all settings; the tables have each."
+            if several
+            else "No seed has finished runs of every planner, so nothing can be said of who is "
+            "better; the tables have each.",
+            details,
+        )
+    elif details:
+        yield Claim(
+            "Planners finished unlike seeds, and are compared over the "
+            f"{_cells(analysis.pooled_runs, several)} of {every.height:,} that all finished.",
+            details,
+        )
+
+
+def _cells(count: int, several: bool) -> str:
+    """Return how many seeds there are, or, of several settings, pairs of setting and seed."""
+    if several:
+        return f"{count:,} pair{'s' * (count != 1)} of setting and seed"
+    return f"{count:,} seed{'s' * (count != 1)}"
+
+
+def _seeds(seeds: list[int]) -> str:
+    named = [str(seed) for seed in seeds[:MOST_NAMED]]
+    more = len(seeds) - len(named)
+    text = f"{', '.join(named)} and {more:,} more" if more else _listed(named)
+    return f"seed{'s' * (len(seeds) != 1)} {text}"
+
+
 def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Claim]:
     """Yield what is to be said of one metric."""
     overall = analysis.overall
@@ -94,9 +143,11 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Cl
         return
     name = str(best["planner"])
     where = ""
-    if len(analysis.comparisons) > 1:
-        where = f", over the {analysis.pooled_runs:,} pairs of setting and seed that all finished"
-        where = where if len(chosen) > 1 else ", over all settings"
+    several = len(analysis.comparisons) > 1
+    if several and len(chosen) == 1:
+        where = ", over all settings"
+    elif several or analysis.pooled_runs < analysis.seeds:
+        where = f", over the {_cells(analysis.pooled_runs, several)} that all finished"
     size = f"{number(best['mean'])}{_unit(metric)}{_after(best['boot_low'], best['boot_high'])}"
     if len(chosen) == 1:
         yield Claim(f"The {metric.label} of {name} is {size}{where}.")
@@ -105,10 +156,17 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Cl
     details = []
     rows = against(overall.differences.filter(metric=metric.name), name)
     rows = rows.filter(pl.col("other").is_in(chosen))
+    counts = dict(overall.means.filter(metric=metric.name).select("planner", "n").rows())
+    seeds = overall.runs["seed"].n_unique()
     for other in chosen:
         for row in rows.filter(other=other).iter_rows(named=True):
-            details.append(_detail(metric, row, overall.runs["seed"].n_unique()))
-    if len(analysis.comparisons) > 1:
+            lacks = ""
+            if counts[other] < best["n"]:
+                lacks = (
+                    f"{other} has none on {seeds - counts[other]} of {seeds} seeds, so is behind. "
+                )
+            details.append(f"{lacks}{_detail(metric, row, seeds)}")
+    if several:
         details.append(_by_setting(analysis, metric, name, chosen))
     yield Claim(text, details)
 
@@ -147,12 +205,13 @@ def clear(row: dict[str, Any]) -> bool:
 def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]) -> str:
     """Say in how many settings the leader leads, and who does in the others.
 
-    Of settings in which every planner finished: to lead those that are not there is nothing.
+    Of settings in which every planner finished: to lead those that are not there is nothing. What
+    counts there are the seeds that all of them finished.
     """
     leaders: dict[str, list[str]] = {}
     ahead = 0
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
-    for setting, comparison in analysis.comparisons.items():
+    for setting, comparison in analysis.alike.items():
         best = best_of(comparison.means, metric, chosen)
         if best is None or not set(chosen) <= set(comparison.runs["planner"]):
             continue
@@ -168,7 +227,8 @@ def _by_setting(analysis: Analysis, metric: Metric, name: str, chosen: list[str]
     )
     for other, settings in leaders.items():
         if other != name:
-            some = "; ".join(settings[:4]) + (" and others" if len(settings) > 4 else "")
+            some = "; ".join(settings[:MOST_NAMED])
+            some += " and others" if len(settings) > MOST_NAMED else ""
             text += f". {other} is best in {len(settings)} ({some})"
     return f"{text}."
 

@@ -105,6 +105,8 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
     several = len(planners_of(sweep)) > 1
     names = short_keys(list(sweep.keys))
     for key, name in list(zip(sweep.keys, names, strict=True))[:MOST_KEYS]:
+        if analysis.by_key[key].is_empty():
+            continue
         others = " Other keys: means over their values." if len(sweep.keys) > 1 else ""
         yield Drawing(
             f"by_{_file_name(key)}",
@@ -112,11 +114,11 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
             f"{_about_intervals(analysis.by_key[key])}{others}",
             lambda key=key: by_key(analysis, key),  # type: ignore[misc]
         )
-    if not sweep.keys:
+    if not sweep.keys and analysis.alike:
         yield Drawing(
             "planners",
             title_of_all(analysis),
-            _about_intervals(analysis.means),
+            _about_intervals(analysis.alike_means),
             lambda: planners_compared(analysis),
         )
     best = leader(analysis, GOODPUT)
@@ -130,12 +132,13 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
             f"right of the line {best} is better.",
             lambda: forest(analysis, best),
         )
-    yield Drawing(
-        "pareto",
-        "What goodput costs, in money and in time",
-        f"{DOMINATED if several else ''} {facets_text(analysis, 3)}".strip(),
-        lambda: trade_offs(analysis),
-    )
+    if analysis.alike:
+        yield Drawing(
+            "pareto",
+            "What goodput costs, in money and in time",
+            f"{DOMINATED if several else ''} {facets_text(analysis, 3)}".strip(),
+            lambda: trade_offs(analysis),
+        )
     if analysis.goodput.height:
         yield Drawing(
             "goodput",

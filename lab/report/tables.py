@@ -164,7 +164,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         yield _table(
             "Trade-offs",
             "A planner is dominated if another does at least as well in goodput, cost and response "
-            "time, and better in one."
+            "time, and better in one, over the seeds that all planners of a setting finished."
             + ("" if one_seed else " Response times are medians over seeds, not means."),
             analysis.pareto.drop("setting", "planner_sees_truth").rename(LABELS, strict=False),
             "pareto",

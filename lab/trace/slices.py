@@ -111,8 +111,11 @@ def requests_of(
         most: requests that a trace may have.
 
     Raises:
-        InputError: the run kept no requests, none are in the stretch, or more than allowed.
+        InputError: the stretch ends before it begins, the run kept no requests, none are in the
+            stretch, or more than allowed.
     """
+    if end_s < start_s:
+        raise InputError(f"--from {start_s:g} --to {end_s:g}: --to precedes --from")
     parts = run / REQUESTS
     if not parts.is_dir():
         raise InputError(
@@ -133,13 +136,28 @@ def requests_of(
         rows = rows.filter(pl.col("query").is_in(queries))
     count = int(rows.select(pl.len()).collect().item())
     if not count:
-        raise InputError(f"--from {start_s:g} --to {end_s:g}: no requests were under way then")
+        raise InputError(
+            f"--from {start_s:g} --to {end_s:g}: no requests were under way then"
+            f"{_under_way(every, queries)}"
+        )
     if count > most:
         raise InputError(
             f"--from {start_s:g} --to {end_s:g}: {count:,} requests; a trace takes {most:,} or "
             "fewer, narrow it by --from, --to or --query"
         )
     return rows.sort("query", "arrival_s", "number").collect()
+
+
+def _under_way(every: pl.LazyFrame, queries: list[int]) -> str:
+    """Say when the requests of queries were under way, each of which is known; of all, if none."""
+    found = every.filter(pl.col("query").is_in(queries)) if queries else every
+    first_s, last_s = (
+        found.select(pl.col("arrival_s").min(), pl.col("ended_s").max()).collect().row(0)
+    )
+    named = f"query {' or '.join(map(str, queries))}" if queries else "the run"
+    if first_s is None:
+        return f"; {named} had none at all"
+    return f"; those of {named} were from {first_s:.4g} to {last_s:.4g} s"
 
 
 def after_of(run: Path) -> Mapping[str, Sequence[str]]:

@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from evaluation import figures
+from evaluation import figures, grid
 from evaluation.grid import Job, _code
 from evaluation.what_if.capacity import (
     Candidate,
     Verdict,
+    best,
     bound_confidence,
     bounds,
     candidates,
     cheapest,
+    in_vain,
     judged,
     looks,
     never_worse,
@@ -281,6 +283,10 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
         (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
         (["sensitivity", "planner=compass", "--against", "vulcan"], "write planner=NAME"),
         (["sensitivity", "planner=compas"], "compass"),
+        (
+            ["capacity", "planner=comparison", "--vary", "horizon_s=1,2", "--at-least", "0"],
+            "planner: name one by planner=NAME, not several to compare",
+        ),
         (["sensitivity"], "planner: name one by planner=NAME"),
     ],
 )
@@ -313,8 +319,8 @@ def test_a_question_is_answered_from_the_shell(capsys, tmp_path) -> None:
     words = ["capacity", *scene, *vary, "--at-most", "1e9", "--metric", "requests", *out]
     assert main([*words, "--seeds", "3"]) == 0
     printed, said = capsys.readouterr()
-    assert "suffice: cluster.nodes.cloud.count=1, $" in printed
-    assert "requests at most 1e+09 on average?" in printed
+    assert "suffice, planned by Greedy: cluster.nodes.cloud.count=1, $" in printed
+    assert "requests at most 1e+09 on average, planned by Greedy?" in printed
     assert "  mean [one-sided 95 % bounds for 1 look]  verdict" in printed
     [table] = tmp_path.glob("capacity_requests_at_most_1e+09_*.csv")
     figure = table.parent / f"{table.stem}.png"
@@ -366,8 +372,11 @@ def test_figures_state_their_question(monkeypatch, tmp_path) -> None:
     assert main(["sensitivity", *scene, *sensitivity, *out]) == 0
     asked_of = " ".join(scene)
     titles = [figure.get_suptitle() for figure in drawn]
-    assert titles[0] == f"Which machines have requests at most 1e+09 on average?\n{asked_of}"
-    assert titles[1] == f"What moves requests?\n{asked_of}"
+    assert titles[0] == (
+        "Which machines have requests at most 1e+09 on average, planned by the\nplanner of "
+        f"each combination?\n{asked_of}"
+    )
+    assert titles[1] == f"What moves requests of Greedy?\n{asked_of}"
     [legend] = drawn[0].legends  # Nothing fails, or is undecided.
     assert [text.get_text() for text in legend.get_texts()] == ["suffices", "target"]
 
@@ -386,7 +395,63 @@ def test_what_nothing_is_shown_to_reach_is_told_with_the_best_there_was(capsys, 
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("none of 2 combinations is shown to have requests at least 1e+09 on")
     assert "; the best of those simulated has " in said
-    assert said.endswith("; name larger ones, or vary something else")
+    assert ", planned by Greedy; the best of those simulated has " in said
+    assert "cluster.nodes.cloud.count=1; more of cluster.nodes.cloud.count did no better" in said
+    assert said.endswith(", so something else is short; vary that")
+    [table] = tmp_path.glob("*.csv")
+    assert set(pl.read_csv(table)["planner"]) == {"Greedy"}
+
+
+def test_of_equals_the_smallest_is_named() -> None:
+    free = Varied("cluster.profiling.lanes", ("1", "2", "4"))
+    every = candidates([free], lambda _: 1.0)
+    ordered = never_worse([free], "slo_met_fraction", True)
+
+    def measure(candidate: Candidate, seeds: range) -> list[float]:
+        return [min(2.0, float(candidate.settings[free.key]))] * len(seeds)
+
+    one = cheapest(search(every, ordered, measure, 2.0, 0.95, 3))
+    assert one is not None
+    assert one.candidate.settings == {free.key: "2"}
+    tried = search(every, ordered, measure, 5.0, 0.95, 3)
+    nearest = best(tried, ordered)
+    assert nearest.candidate.settings == {free.key: "2"}
+    assert in_vain(tried, nearest, ordered) == [free.key]
+    assert in_vain(tried[:1], nearest, ordered) == []
+
+
+def test_bounds_are_named_by_few_digits(capsys, tmp_path) -> None:
+    scene = ["experiment=speech_small", "horizon_s=20", "planner=greedy", "--jobs", "1"]
+    vary = ["--vary", "horizon_s=20", "--metric", "requests", "--at-least", "0"]
+    for seeds, bounds_ in (("8", "98.3"), ("20", "99")):
+        assert main(["capacity", *scene, *vary, "--seeds", seeds, "--out", str(tmp_path)]) == 0
+        assert f"[one-sided {bounds_} % bounds for" in capsys.readouterr().out
+
+
+def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure) or path)
+    scene = ["experiment=speech_small", "horizon_s=20", "--jobs", "1", "--out", str(tmp_path)]
+    vary = ["--vary", "horizon_s=20", "--metric", "requests", "--at-least", "0", "--seeds", "3"]
+    assert main(["capacity", *scene, *vary]) == 0
+    named = "planned by CheapestFeasible (the default)"
+    assert capsys.readouterr().out.count(named) == 2
+    assert named in drawn[0].get_suptitle().replace("\n", " ")
+    [table] = tmp_path.glob("*.csv")
+    assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
+
+
+def test_an_interrupted_question_says_that_runs_are_kept(capsys, tmp_path, monkeypatch) -> None:
+    def interrupted(*_):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(grid, "_made", interrupted)
+    words = ["capacity", "--vary", "horizon_s=20", "--at-least", "0", "--out", str(tmp_path)]
+    assert main(words) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("compass-lab: interrupted: finished runs are kept in ")
+    assert said.endswith("; the same command goes on from there")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,36 @@ WRONG = [
     ),
     (["--config-dir", "nowhere"], ["--config-dir=nowhere: no such directory"]),
     (["workload.rate"], ["workload.rate", "key=value"]),
+    (
+        ["workload.tiers=[standard,economy]"],
+        ["workload.tiers=[standard,economy]: must be a mapping", "not a list", "weight, latency_s"],
+    ),
+    (
+        ["workload.tiers={standard: 1}"],
+        ["workload.tiers.standard: must be a mapping", "each entry has weight, latency_s"],
+    ),
+    (["drift.events={kind: x}"], ["drift.events={kind: x}: must be a list", "has kind, at_s"]),
+    (
+        ["network.traces={train: {uplink: süd.csv}}"],
+        ["what has 'ü' in it, such as a path, must stand in quotes", "'KEY=\"VALUE\"'"],
+    ),
+    (["tables.links=süd.csv"], ["tables.links=süd.csv: what has 'ü' in it"]),
+    (
+        ["network.traces={train: {uplink: 'süd.csv'}}"],
+        ["network.traces.train: downlink is missing; name the file"],
+    ),
+    (
+        ["planner=static_plan", "planner.profile=8g.80gb"],
+        ["planner.profile='8g.80gb': no node offers it; name one of ", "7g.40gb", "StaticPlan"],
+    ),
+    (
+        ["planner=static_plan", "planner.placement=[device,device,clod,cloud]"],
+        ["planner.placement: there is no 'clod'; choose from device, edge, cloud (of StaticPlan)"],
+    ),
+    (
+        ["planner=static_plan", "planner.configuration={model: hubert}"],
+        ["planner.configuration={'model': 'hubert'}: "],
+    ),
     (["workload=3"], ["workload=3", "poisson", "nearest is"]),
     (["seed=0,1"], ["seed=0,1", "-m"]),
     (["seed=${nothing}"], ["seed=${nothing}", "not found"]),

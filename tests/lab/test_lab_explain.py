@@ -272,11 +272,12 @@ def test_bad_input_is_one_sentence(stormy, tmp_path, monkeypatch, capsys, words,
 
 
 def test_of_several_runs_one_is_to_be_named(stormy, tmp_path, capsys):
-    for name in ("first", "second"):
-        (tmp_path / "both" / name).mkdir(parents=True)
+    for name in ("0", "1", "10", "2"):
+        (tmp_path / "sweep" / name).mkdir(parents=True)
         for each in ("summary.json", "queries"):
-            (tmp_path / "both" / name / each).symlink_to(stormy / each)
-    assert main(["explain", str(tmp_path / "both"), "0"]) == 2
+            (tmp_path / "sweep" / name / each).symlink_to(stormy / each)
+    assert main(["explain", str(tmp_path / "sweep"), "0"]) == 2
     err = capsys.readouterr().err
-    assert f"holds 2 runs; name one: {tmp_path / 'both' / 'first'}, " in err
+    named = ", ".join(str(tmp_path / "sweep" / name) for name in ("0", "1", "2", "10"))
+    assert f"holds 4 runs; name one: {named}" in err
     assert find_run(stormy.parent / stormy.name) == stormy

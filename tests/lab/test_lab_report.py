@@ -471,6 +471,50 @@ def test_who_is_best_is_counted_where_every_planner_finished(sweep):
     assert not re.search(r"best in \d of 2", counted())
 
 
+def said_of_goodput(directory):
+    """Return what is said first of goodput, and what of seeds that planners lack."""
+    found = {one.text: one.details for one in claims(analyse(read_sweep(directory)))}
+    [winner] = [text for text in found if "highest service goodput" in text]
+    [unlike] = [text for text in found if "finished unlike seeds" in text]
+    return winner, found[winner], unlike, found[unlike]
+
+
+def test_the_winner_is_that_of_the_seeds_that_all_finished(sweep):
+    for number, goodput in zip("0124567", (2.0, 9.0, 3.0, 9.0, 9.0, 1.0, 1.0), strict=True):
+        spoil(sweep / number, service_goodput_mean=goodput)
+    for number in "367":  # Greedy's on the second seed, and all at the second rate.
+        shutil.rmtree(sweep / number)
+    winner, details, unlike, lacking = said_of_goodput(sweep)
+    assert winner.startswith("Greedy has the highest service goodput: 3 queries")
+    assert winner.endswith("over the 1 pair of setting and seed that all finished.")
+    assert details[0].startswith("1 queries more than CheapestFeasible")
+    assert details[1] == "By setting: best in 1 of 1, clearly ahead of all others in 0."
+    assert "over the 1 pair of setting and seed of 4" in unlike
+    assert lacking == ["Greedy has not finished rate=0.05, seeds 0 and 1; rate=0.1, seed 1."]
+    for number in "45":  # One setting is left.
+        shutil.rmtree(sweep / number)
+    winner, details, unlike, lacking = said_of_goodput(sweep)
+    assert winner.startswith("Greedy has the highest service goodput: 3 queries")
+    assert winner.endswith("over the 1 seed that all finished.")
+    assert details[0].startswith("1 queries more than CheapestFeasible")
+    assert "over the 1 seed of 2" in unlike
+    assert lacking == ["Greedy has not finished seed 1."]
+    analysis = analyse(read_sweep(sweep))
+    dominated = dict(analysis.pareto.select("planner", "n").rows())
+    assert dominated == {"CheapestFeasible": 1, "Greedy": 1}
+    assert main(["report", str(sweep)]) == 0
+
+
+def test_where_no_seed_is_common_to_all_nobody_wins(sweep):
+    for number in "124567":
+        shutil.rmtree(sweep / number)
+    assert main(["report", str(sweep)]) == 0
+    text = (sweep / "report" / "index.html").read_text()
+    assert "No seed has finished runs of every planner" in text
+    assert "CheapestFeasible has not finished seed 1." in text
+    assert "has the highest" not in text
+
+
 def test_latency_has_planners_in_the_order_of_the_sweep(sweep):
     for first, second in zip("0145", "2367", strict=True):  # Greedy's runs come first.
         (sweep / first).rename(sweep / "aside")

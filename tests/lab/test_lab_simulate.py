@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -290,6 +291,22 @@ def test_no_query_at_all_is_a_run_like_any_other(compass):
     summary = json.loads(Path("here/summary.json").read_text())
     assert summary["queries"] == 0
     assert summary["slo_met_fraction"] is None
+    assert summary["queries_met_share"] is None
+
+
+@pytest.mark.parametrize("flush_every_s", [30, 600])
+@pytest.mark.parametrize("plane", ["blocks", "events"])
+def test_a_query_is_well_served_whose_slo_is_met_most_of_its_time(plane, flush_every_s):
+    scene = ["experiment=speech_small", "horizon_s=400", "planner=greedy", "workload.rate=0.05"]
+    result = run([*scene, f"data_plane={plane}", f"flush_every_s={flush_every_s}"])
+    met_s, active_s = Counter(), Counter()
+    for row in result.windows.iter_rows(named=True):
+        active_s[row["query"]] += row["active_s"]
+        met_s[row["query"]] += row["deployed_s"] * row["met"]
+    shares = [met_s[query] / lived_s for query, lived_s in active_s.items() if lived_s > 0]
+    assert min(shares) < 0.9 < max(shares)
+    expected = sum(share >= 0.9 for share in shares) / len(shares)
+    assert result.summary["queries_met_share"] == expected > 0
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,12 @@ def test_a_stretch_and_queries_narrow_it(directory, rows):
     [
         (["nowhere"], "DIR=nowhere: no such directory"),
         (["RUN", "--query", "9999"], "--query 9999: there is no such query; choose 0 to"),
-        (["RUN", "--from", "5000"], "no requests were under way then"),
+        (["RUN", "--from", "5000"], "no requests were under way then; those of the run were from "),
+        (
+            ["RUN", "--from", "0", "--to", "0", "--query", "1"],
+            "no requests were under way then; those of query 1 were from ",
+        ),
+        (["RUN", "--from", "215", "--to", "200"], "--from 215 --to 200: --to precedes --from"),
         (["RUN", "--planner", "compass"], "--planner compass: not in"),
     ],
 )

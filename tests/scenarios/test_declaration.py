@@ -398,6 +398,28 @@ def test_a_bad_table_is_told_where(tables, rows, said):
     assert str(caught.value).startswith("application.operators.sample.service_time_s=")
 
 
+@pytest.mark.parametrize(
+    ("table", "rows", "said"),
+    [
+        (
+            "rates",
+            "rate,frames,accuracy\n10,10,1\n5,-5,1\n1,1,1\n",
+            "[rates.frames, 0.001]: is -0.005; must be a number of 0 or more; "
+            "rates.csv, row 3, column 'frames' is -5",
+        ),
+        (
+            "networks",
+            "network,seconds,bytes,ratio,accuracy\nbig,0.02,4e8,200,92.15\nsmall,1,1e8,1,1\n",
+            "accuracy is 92.15; must be 1 or less; networks.csv, row 2, column 'accuracy' is 92.15",
+        ),
+    ],
+)
+def test_what_leaves_its_bounds_is_told_by_file_and_row(tables, table, rows, said):
+    (tables / f"{table}.csv").write_text(rows)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        declare(tables)
+
+
 def test_two_files_of_one_table_are_refused(tables):
     pl.DataFrame(TABLES["rates"]).write_parquet(tables / "rates.parquet")
     with pytest.raises(ValueError, match=r"rates\.csv and rates\.parquet both hold"):

@@ -31,7 +31,7 @@ def written(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("header", ["", "time_s,rate_bps\n", "t,rate\n", "\ufeff"])
+@pytest.mark.parametrize("header", ["", "time_s,rate_bps\n", "Time_s, Rate_bps\n", "\ufeff"])
 def test_csv_is_read_with_or_without_header(written, header):
     times, rates = load_rate_csv(written(f"{header}0,1e6\n\n0.5,2e6\n2,0\n"))
     assert times.tolist() == [0, 0.5, 2]
@@ -73,6 +73,13 @@ def test_rates_hold_until_the_next_time():
         (load_rate_csv, "0,1\n1,-5\n", r"line 2: '1,-5' must hold a finite time and a rate of 0"),
         (load_rate_csv, "0,1\n1,nan\n", "line 2: '1,nan' must hold"),
         (load_rate_csv, "1,1\n\n1,2\n", "line 3: time 1 s must be after 1"),
+        (
+            load_rate_csv,
+            "time_s,rate_mbps\n0,20\n1,30\n",
+            "trace, line 1: the header is 'time_s,rate_mbps' and must be time_s,rate_bps, for sec",
+        ),
+        (load_rate_csv, "time_ms,rate_bps\n0,1\n1,2\n", "the header is 'time_ms,rate_bps' and"),
+        (load_rate_csv, "0,fast\n1,2\n2,3\n", "line 1: '0,fast' is no pair"),
         (load_rate_csv, "time_s,rate_bps\n", "holds fewer than two lines"),
         (load_mahimahi, "1\n1.5\n", "line 2: '1.5' is no whole number"),
         (load_mahimahi, "5\n4\n", "line 2: time 4 ms must not be before 5"),
@@ -101,7 +108,7 @@ def test_replay_loops_and_keeps_both_directions_together():
 def network(written, **changes):
     up = written("".join(f"{t},{8000 * (t + 1)}\n" for t in range(50)), "up.csv")
     down = written("".join(f"{t},{80000 * (t + 1)}\n" for t in range(50)), "down.csv")
-    trace = LinkTrace(up, down, **{"rtt_s": 0.04, **changes})
+    trace = LinkTrace(**{"uplink": up, "downlink": down, "rtt_s": 0.04, **changes})
     return Network(technologies={"tram": 1.0, "WiFi": 1.0}, traces={"tram": trace})
 
 
@@ -139,6 +146,8 @@ def test_a_trace_disturbs_no_other_query(written):
     [
         ({"format": "cvs"}, "network.traces.tram: .*the nearest is 'csv'"),
         ({"rtt_s": -1.0}, "network.traces.tram: rtt_s=-1.0: must be 0 s or more"),
+        ({"rtt_s": 50.0}, "rtt_s=50.0: must be 5 s or less; did you mean 0.05\\?"),
+        ({"downlink": ""}, "network.traces.tram: downlink is missing; name the file of a trace"),
     ],
 )
 def test_bad_traces_are_refused(written, changes, reason):

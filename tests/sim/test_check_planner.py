@@ -124,6 +124,11 @@ class Raises(Cheapest):
         raise ValueError("of no\nimportance")
 
 
+class Misspells(Cheapest):
+    def plan(self, desk):
+        return desk.waitin
+
+
 class NeedsABound(Cheapest):
     """Takes it that every SLO has a bound on latency."""
 
@@ -417,6 +422,7 @@ class GoesByHash(Cheapest):
         (Unpicklable, "cannot be pickled"),
         (ChangesOnTheWay, "comes back from pickling with other parameters"),
         (Raises, r"fails at .* on arrival: ValueError in test_check_planner.py:\d+: of no import"),
+        (Misspells, "AttributeError .* the desk has no 'waitin'; the nearest is 'waiting'"),
         (NeedsABound, "fails at .* TypeError"),
         (OnlyWhenEmptyHanded, "fails at .* StopIteration"),
         (FailsAfterFailure, "fails at .* on recovery: RuntimeError"),

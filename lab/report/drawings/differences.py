@@ -30,7 +30,7 @@ MOST_ROWS = 48
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
     """Return the differences in goodput of one planner to the others, by setting or over all."""
-    frame = analysis.differences.filter(metric=GOODPUT.name)
+    frame = analysis.alike_differences.filter(metric=GOODPUT.name)
     found = against(frame.select("setting", *_names(frame, "setting", *analysis.sweep.keys)), best)
     if found.height > MOST_ROWS and analysis.pooled is not None:
         found = against(analysis.pooled.differences.filter(metric=GOODPUT.name), best)

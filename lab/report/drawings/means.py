@@ -41,7 +41,8 @@ def by_key(analysis: Analysis, key: str) -> Figure:
 
 def planners_compared(analysis: Analysis) -> Figure:
     """Draw the metrics of planners that met one setting."""
-    return _dots(analysis, analysis.means, "setting", [str(analysis.means["setting"][0])])
+    means = analysis.alike_means
+    return _dots(analysis, means, "setting", [str(means["setting"][0])])
 
 
 def title_of_all(analysis: Analysis) -> str:
