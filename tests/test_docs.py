@@ -106,6 +106,23 @@ def test_results_list_every_column_of_requests_and_their_example_runs(folder, mo
     assert set(first_cells(listed)) == expected - {"path"}
 
 
+WORDS = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+
+
+def test_pages_count_the_applications_and_notebooks_that_there_are():
+    root = DOCS.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    page = (DOCS / "applications.md").read_text(encoding="utf-8")
+    described = re.findall(r"^## `(\w+)`", page, re.M)
+    assert sorted(described) == sorted(groups()["application"])
+    for text in (readme, page):
+        counts = re.findall(r"\b(\w+) (?:compound-AI )?applications\b", text)
+        assert {WORDS.get(each.lower()) for each in counts} - {None} == {len(described)}
+    notebooks = list((root / "notebooks").glob("[0-9]*_*.ipynb"))
+    [count] = re.findall(r"(\w+) notebooks, from first steps", readme)
+    assert WORDS[count] == len(notebooks) - 1, "the solutions are none of their own"
+
+
 def test_results_list_every_key_of_a_summary():
     summary = run(["experiment=speech_small", "horizon_s=30"]).summary
     assert sorted(first_cells(section(RESULTS, "summary.json"))) == sorted(summary)
