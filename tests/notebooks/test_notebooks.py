@@ -63,6 +63,29 @@ def test_the_page_is_of_this_code_and_shows_figures(name):
         assert not blank((_pages.PAGES / figure).read_bytes()), figure
 
 
+def test_the_notebook_on_mps_says_what_its_tables_say():
+    from hardware_models import gpu_latency
+
+    page = (_pages.PAGES / "05_mig_and_mps.md").read_text(encoding="utf-8")
+    text = " ".join(page.partition("It depends on what one process leaves.")[2].split())
+
+    def more(model, slices, processes):
+        alone_s, shared_s = (
+            gpu_latency.batch_latency(model, slices, 4, n).seconds for n in (1, processes)
+        )
+        return processes * alone_s / shared_s - 1, shared_s / alone_s
+
+    for model, said in (
+        ("resnet50", "two processes serve {} more than one, five {}"),
+        ("bert", "two processes serve {} more, five {} more"),
+    ):
+        assert said.format(*(f"{100 * more(model, 1, n)[0]:.0f} %" for n in (2, 5))) in text
+    assert "three times as long" in text
+    assert round(more("bert", 1, 5)[1]) == 3
+    for model in ("resnet50", "bert"):
+        assert more(model, 7, 2) == pytest.approx((1, 1), abs=0.1)
+
+
 def folder(name):
     return _pages.PAGES / f"{name}_files"
 
