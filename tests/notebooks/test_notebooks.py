@@ -63,6 +63,38 @@ def test_the_page_is_of_this_code_and_shows_figures(name):
         assert not blank((_pages.PAGES / figure).read_bytes()), figure
 
 
+EMPHASIS = {"italics", "waiting", "on the same seed", "within a bound on latency", "before"}
+"""What is in italics for its weight in a sentence, and no word of the field."""
+
+
+def emphasised(name):
+    """Return what is in italics in a notebook, without mathematics and code."""
+    texts = [cell.source for cell in _pairs.notebook(name).cells if cell.cell_type == "markdown"]
+    text = re.sub(r"`[^`]*`|\$[^$]*\$", "", "\n\n".join(texts))
+    found = re.findall(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?![*\w])", text)
+    return {" ".join(each.split()) for each in found}
+
+
+def test_words_in_italics_are_in_the_glossary():
+    glossary = (_pages.PAGES.parent / "glossary.md").read_text(encoding="utf-8")
+    listed = re.search(r"^```{glossary}\n(.*?)^```$", glossary, re.S | re.M)[1]
+    terms = re.findall(r"^\S.*$", listed, re.M)
+    assert terms == sorted(terms, key=str.lower)
+    explained = {term.lower() for term in terms} | set(re.findall(r"\*(\w+)\*", listed))
+    found = set().union(*map(emphasised, NAMES))
+    assert found >= EMPHASIS
+    for word in found - EMPHASIS:
+        assert {word.lower(), word.lower().removesuffix("s")} & explained, word
+
+
+def test_outcomes_of_requests_are_in_the_glossary():
+    from sim.data_plane import OUTCOMES
+
+    glossary = (_pages.PAGES.parent / "glossary.md").read_text(encoding="utf-8")
+    for outcome in OUTCOMES:
+        assert f"\n{outcome.replace('_', ' ').capitalize()}\n  Said of a request that" in glossary
+
+
 def test_the_notebook_on_mps_says_what_its_tables_say():
     from hardware_models import gpu_latency
 
