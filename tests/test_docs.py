@@ -3,6 +3,7 @@
 import inspect
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +28,7 @@ RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
 PLANNERS = (DOCS / "planners.md").read_text(encoding="utf-8")
+WHAT_IF = (DOCS / "what_if.md").read_text(encoding="utf-8")
 REPORTS = (DOCS / "reports.md").read_text(encoding="utf-8")
 DATA_PLANES = (DOCS / "data_planes.md").read_text(encoding="utf-8")
 
@@ -382,6 +384,25 @@ def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
         where = "sweep" if " -m " in command else "run"
         quick = f"horizon_s=5 figures=false hydra.{where}.dir={number}"
         call(monkeypatch, f"{command} {quick}")
+
+
+def test_prices_are_halved_as_the_page_on_what_ifs_says(folder, monkeypatch, capsys):
+    written, halved = (
+        next(line for line in blocks(WHAT_IF, "")[-3].splitlines() if line.startswith(word))
+        for word in ("compass-lab tables", "awk")
+    )
+    call(monkeypatch, written)
+    command, path = halved.split(" > ")
+    (folder / path).write_bytes(subprocess.check_output(shlex.split(command)))
+    before, after = map(pl.read_csv, ("prices.csv", path))
+    before = before.filter(pl.col("item").str.starts_with("a2-"))
+    keys = ["item", "purchase", "region"]
+    assert after.select(keys).equals(before.select(keys))
+    price = "price_usd_per_hour"
+    assert after[price].to_list() == pytest.approx((before[price] / 2).to_list(), rel=1e-5)
+    [run_it] = re.findall(r"`(compass-sim [^`]*tables\.prices=[^`]*)`", WHAT_IF)
+    quick = "horizon_s=5 figures=false planner=static_plan"
+    call(monkeypatch, f"{run_it} {quick}")
 
 
 def test_the_page_on_reports_runs_and_names_every_file(folder, monkeypatch, capsys):
