@@ -210,24 +210,36 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw, for each planner, its worth in the model over the optimum, and goodput over the ILP."""
+    """Draw, for each planner, its worth in the model over the optimum, and goodput over the ILP.
+
+    With the 95 % intervals of the page's tables; planners stand side by side at each load.
+    """
     names = rows["planner"].unique(maintain_order=True).to_list()
     colors = palette(names)
     scenes = [(each, cluster) for each in APPLICATIONS for cluster in CLUSTERS]
-    figure, panels = canvas(2, len(scenes), 2.6, sharex=True, sharey=True)
+    figure, panels = canvas(2, len(scenes), 2.9, sharex=True, sharey=True)
     for column, (application, cluster) in enumerate(scenes):
         there = rows.filter(application=application, cluster=cluster)
-        for name in names:
-            x = there["expected"].unique(maintain_order=True).to_list()
-            parts = [there.filter(expected=queries) for queries in x]
-            modelled = [in_model(part.filter(planner=name))[1][0] for part in parts]
-            simulated = [in_simulation(by_planner(part), name, names[-1])[1][0] for part in parts]
-            for row, y in enumerate((modelled, simulated)):
-                panels[row][column].plot(
-                    x, np.array(y, dtype=float), marker="o", color=colors[name], label=name
+        loads = there["expected"].unique(maintain_order=True).to_list()
+        parts = [there.filter(expected=queries) for queries in loads]
+        for aside, name in zip(np.linspace(-0.25, 0.25, len(names)), names, strict=True):
+            modelled = [in_model(part.filter(planner=name))[1] for part in parts]
+            simulated = [in_simulation(by_planner(part), name, names[-1])[1] for part in parts]
+            for row, found in enumerate((modelled, simulated)):
+                middle, low, high = np.array(found, dtype=float).T
+                panels[row][column].errorbar(
+                    np.arange(len(loads)) + aside,
+                    middle,
+                    [middle - low, high - middle],
+                    fmt="o",
+                    ms=4,
+                    color=colors[name],
+                    label=name,
                 )
-        panels[0][column].set_title(f"{application}, {cluster}")
-        panels[1][column].set_xlabel("queries at the end")
+        panels[0][column].set_title(f"{application},\n{cluster}")
+        panels[1][column].set(
+            xlabel="queries at the end", xticks=range(len(loads)), xticklabels=loads
+        )
         for axes in (panels[0][column], panels[1][column]):
             axes.axhline(GOAL, color="0.35", lw=1, ls="--")
     panels[0][0].set_ylabel(f"in the model at {LOADS['model']:g},\nover its optimum")

@@ -21,7 +21,7 @@ import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from evaluation.figures import canvas, save
+from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
 from evaluation.paired import PERCENT, jackknifed, mean_interval, ratio_interval
@@ -42,7 +42,13 @@ FIRST = (16, 32)
 """Items before the first test; the number between two is Compass's own."""
 
 MOST = tuple(sorted({64, OWN.most, 256, 1024}))
-PROFILERS = ("random", "proportional", "neyman")
+PROFILERS = {
+    "random": "random sampling",
+    "proportional": "strata, proportional",
+    "neyman": "strata, Neyman",
+}
+"""Profilers by name, and what the figure calls their way to sample."""
+
 QUERIES = 3.0
 ARRIVALS_S = 10.0
 GAPS = (0.0, 0.02, 0.05, 0.1, 1.0)
@@ -161,7 +167,7 @@ def by_group(tidy: pl.DataFrame) -> pl.DataFrame:
     for group, part in groups:
         sums = part.group_by("planner", "seed").agg(pl.col("tests", "samples", "correct").sum())
         random = sums.filter(planner="random")
-        for name in PROFILERS[1:]:
+        for name in list(PROFILERS)[1:]:
             both = sums.filter(planner=name).join(random, "seed", suffix="_random").sort("seed")
             ratio = ratio_interval(both["samples"].to_numpy(), both["samples_random"].to_numpy())
             more = (both["correct"] - both["correct_random"]) / both["tests"]
@@ -307,24 +313,24 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw what profilers need against how often they are right."""
     frame = at_equal_correctness(cells(rows))
-    figure, panels = canvas(1, len(FIRST), sharey=True)
+    figure, panels = canvas(1, len(FIRST), 4.0, sharey=True)
     for axes, first in zip(panels[0], FIRST, strict=True):
-        part = frame.filter(first=first).select("planner", "samples", "correct")
-        _line(axes, part)
+        _lines(axes, frame.filter(first=first))
         axes.set_title(f"first test after {first} items")
         axes.set(xlabel="samples a test", ylabel="correct verdicts, %")
+    legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_profiling.png")]
 
 
-def _line(axes: Axes, part: pl.DataFrame) -> None:
+def _lines(axes: Axes, part: pl.DataFrame) -> None:
+    """Draw a line for each way to sample, along which the most items grow."""
+    columns = part.select(
+        *("samples", "correct"),
+        pl.col("planner").replace_strict(PROFILERS).alias("sampling"),
+        pl.format("at most {} items", "most").alias("rule"),
+    ).to_dict(as_series=False)
+    where: dict[str, Any] = {"data": columns, "x": "samples", "y": "correct", "ax": axes}
+    sns.scatterplot(**where, style="rule", color="0.25", s=45, zorder=3)
     sns.lineplot(
-        part.to_dict(as_series=False),
-        x="samples",
-        y="correct",
-        hue="planner",
-        style="planner",
-        markers=True,
-        sort=False,
-        estimator=None,
-        ax=axes,
+        **where, hue="sampling", style="sampling", palette="colorblind", sort=False, estimator=None
     )

@@ -36,7 +36,12 @@ TITLE = "Error of the latency surrogate"
 GOAL = 0.5
 AT = (5, 10, 20)
 ITEMS = 20
-ORDERS = ("same", "own")
+ORDERS = {"same": "the same random plans", "own": "own proposals"}
+"""What a surrogate may be told of, and what tables and figures call it."""
+
+NAMES = {"cmbo": "CMBO", "normal": "normal BO"}
+"""Surrogates, and what figures call them."""
+
 DATASETS = {
     "LibriSpeech": "speech_recognition",
     "TED-LIUM": "speech_recognition",
@@ -179,7 +184,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
         )
         for dataset, application in DATASETS.items()
         for order in ORDERS
-        for name in ("cmbo", "normal")
+        for name in NAMES
         for seed in seeds
     ]
 
@@ -210,7 +215,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
         lines.append(
             [
                 dataset,
-                "the same random plans" if order == "same" else "own proposals",
+                ORDERS[order],
                 plans,
                 number(100 * float(np.mean(both["error"].to_numpy()))),
                 number(100 * float(np.mean(both["error_normal"].to_numpy()))),
@@ -225,21 +230,26 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw errors against the number of profiled plans."""
-    tidy = cells(rows).with_columns(pl.col("error") * 100)
+    tidy = cells(rows).select(
+        *("dataset", "plans", pl.col("error") * 100),
+        pl.col("planner").replace_strict(NAMES).alias("surrogate"),
+        pl.col("order").replace_strict(ORDERS).alias("told of"),
+    )
     datasets = list(DATASETS)
-    figure, panels = canvas(1, len(datasets), 2.6, sharey=True)
+    figure, panels = canvas(1, len(datasets), 3.0, sharey=True)
     for axes, dataset in zip(panels[0], datasets, strict=True):
         sns.lineplot(
             tidy.filter(dataset=dataset).to_dict(as_series=False),
             x="plans",
             y="error",
-            hue="planner",
-            style="order",
+            hue="surrogate",
+            style="told of",
+            palette="colorblind",
             errorbar=("ci", 95),
             seed=0,
             ax=axes,
         )
         axes.set_title(dataset)
-        axes.set(xlabel="plans", ylabel="median error, %", yscale="log", xticks=AT)
+        axes.set(xlabel="profiled plans", ylabel="median error, %", yscale="log", xticks=AT)
     legend_below(figure, panels[0][0])
     return [save(figure, directory / "evaluation_surrogates.png")]

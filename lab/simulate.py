@@ -23,6 +23,7 @@ compass-sim simulates compound-AI serving and compares planners.
 
 usage: compass-sim [KEY=VALUE ...]        one run
        compass-sim -m [KEY=A,B,C ...]     a sweep: one run for each combination of values
+       ~KEY takes a key out, +KEY=VALUE adds one that no file lists
 
 examples:
   compass-sim                                         the default: an hour, three planners compared

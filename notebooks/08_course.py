@@ -84,8 +84,8 @@ print(course.allocation(slices_and_batch))
 # ## 5. Whom a planner deceives
 #
 # A *false acceptance* is a deployment that looked feasible and was not. Of all of them in this run,
-# which share fell to users whose device is slower than its model's data sheet? See
-# `false_acceptances` and `true_device_factor` in `result.queries`.
+# which share, a number between 0 and 1, fell to users whose device is slower than its model's data
+# sheet? See `false_acceptances` and `true_device_factor` in `result.queries`.
 
 # %%
 share = None

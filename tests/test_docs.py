@@ -3,6 +3,7 @@
 import inspect
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +28,7 @@ RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
 PLANNERS = (DOCS / "planners.md").read_text(encoding="utf-8")
+WHAT_IF = (DOCS / "what_if.md").read_text(encoding="utf-8")
 REPORTS = (DOCS / "reports.md").read_text(encoding="utf-8")
 DATA_PLANES = (DOCS / "data_planes.md").read_text(encoding="utf-8")
 
@@ -104,6 +106,23 @@ def test_results_list_every_column_of_requests_and_their_example_runs(folder, mo
         for name in names["requests"].collect_schema()
     }
     assert set(first_cells(listed)) == expected - {"path"}
+
+
+WORDS = {"four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+
+
+def test_pages_count_the_applications_and_notebooks_that_there_are():
+    root = DOCS.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    page = (DOCS / "applications.md").read_text(encoding="utf-8")
+    described = re.findall(r"^## `(\w+)`", page, re.M)
+    assert sorted(described) == sorted(groups()["application"])
+    for text in (readme, page):
+        counts = re.findall(r"\b(\w+) (?:compound-AI )?applications\b", text)
+        assert {WORDS.get(each.lower()) for each in counts} - {None} == {len(described)}
+    notebooks = list((root / "notebooks").glob("[0-9]*_*.ipynb"))
+    [count] = re.findall(r"(\w+) notebooks, from first steps", readme)
+    assert WORDS[count] == len(notebooks) - 1, "the solutions are none of their own"
 
 
 def test_results_list_every_key_of_a_summary():
@@ -368,6 +387,25 @@ def test_the_commands_of_the_planners_page_run(folder, monkeypatch, capsys):
         where = "sweep" if " -m " in command else "run"
         quick = f"horizon_s=5 figures=false hydra.{where}.dir={number}"
         call(monkeypatch, f"{command} {quick}")
+
+
+def test_prices_are_halved_as_the_page_on_what_ifs_says(folder, monkeypatch, capsys):
+    written, halved = (
+        next(line for line in blocks(WHAT_IF, "")[-3].splitlines() if line.startswith(word))
+        for word in ("compass-lab tables", "awk")
+    )
+    call(monkeypatch, written)
+    command, path = halved.split(" > ")
+    (folder / path).write_bytes(subprocess.check_output(shlex.split(command)))
+    before, after = map(pl.read_csv, ("prices.csv", path))
+    before = before.filter(pl.col("item").str.starts_with("a2-"))
+    keys = ["item", "purchase", "region"]
+    assert after.select(keys).equals(before.select(keys))
+    price = "price_usd_per_hour"
+    assert after[price].to_list() == pytest.approx((before[price] / 2).to_list(), rel=1e-5)
+    [run_it] = re.findall(r"`(compass-sim [^`]*tables\.prices=[^`]*)`", WHAT_IF)
+    quick = "horizon_s=5 figures=false planner=static_plan"
+    call(monkeypatch, f"{run_it} {quick}")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.errors import InputError, no_directory
+from lab.errors import InputError
 from lab.frames import scan
 from lab.run_directory import CONFIG, load_config, planner_directories, read_summary
 from sim.results import SCHEMAS
@@ -95,8 +95,6 @@ def find_run(directory: Path) -> Path:
     Raises:
         InputError: there is none, or there are several.
     """
-    if not directory.is_dir():
-        raise InputError(f"RUN={directory}: {no_directory(directory)}")
     runs = list(planner_directories(directory).values())
     if not runs:
         raise InputError(f"RUN={directory}: holds no results; name the directory of a run")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lab.errors import InputError
+from lab.errors import InputError, no_directory
 
 MOST_ROWS = 20
 
@@ -32,15 +32,18 @@ def add_parser(tools: Any) -> None:
 
 def explain(options: argparse.Namespace) -> int:
     """Print the explanation; draw it if asked."""
+    if options.rows < 0:
+        raise InputError(f"--rows={options.rows}: must be 0 or more")
+    if not options.query.isdecimal():
+        raise InputError(f"QUERY={options.query}: must be a whole number of 0 or more")
+    if not options.run.is_dir():
+        raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
+    # Not before, for these take a second or more to import, and refusals need none of them.
     from lab.console import console, say
     from lab.explain import outcome_text, search_text
     from lab.explain.answer import answer
     from lab.explain.record import find_run, read_query
 
-    if options.rows < 0:
-        raise InputError(f"--rows={options.rows}: must be 0 or more")
-    if not options.query.isdecimal():
-        raise InputError(f"QUERY={options.query}: must be a whole number of 0 or more")
     record = read_query(find_run(options.run), int(options.query))
     say(f"{record.run}, planner {record.planner}")
     say(answer(record))

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.errors import InputError, no_directory
+from lab.errors import InputError
 from lab.frames import scan, scan_parts
 from lab.run_directory import CONFIG, load_config, planner_directories
 from scenarios.application import ANSWER
@@ -79,8 +79,6 @@ def run_of(directory: Path, planner: str | None) -> Path:
     Raises:
         InputError: there is no such run, or several.
     """
-    if not directory.is_dir():
-        raise InputError(f"DIR={directory}: {no_directory(directory)}")
     runs = planner_directories(directory)
     names = [path.name for path in runs.values()]
     if not runs:

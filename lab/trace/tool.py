@@ -5,6 +5,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from lab.errors import InputError, no_directory, one_line
+
 OK = 0
 MOST = 500_000
 """Requests that a trace takes; Perfetto gets slow beyond."""
@@ -49,9 +51,11 @@ def add_parser(tools: Any) -> None:
 
 def trace(options: argparse.Namespace) -> int:
     """Write the trace and the picture of a run."""
+    if not options.directory.is_dir():
+        raise InputError(f"DIR={options.directory}: {no_directory(options.directory)}")
+    # Not before, for these take a second or more to import, and a refusal needs none of them.
     import polars as pl
 
-    from lab.errors import InputError, one_line
     from lab.trace.slices import run_of
 
     run = run_of(options.directory, options.planner)

@@ -3,9 +3,11 @@
 import base64
 import io
 import re
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -61,6 +63,61 @@ def test_the_page_is_of_this_code_and_shows_figures(name):
         assert not blank((_pages.PAGES / figure).read_bytes()), figure
 
 
+EMPHASIS = {"italics", "waiting", "on the same seed", "within a bound on latency", "before"}
+"""What is in italics for its weight in a sentence, and no word of the field."""
+
+
+def emphasised(name):
+    """Return what is in italics in a notebook, without mathematics and code."""
+    texts = [cell.source for cell in _pairs.notebook(name).cells if cell.cell_type == "markdown"]
+    text = re.sub(r"`[^`]*`|\$[^$]*\$", "", "\n\n".join(texts))
+    found = re.findall(r"(?<![*\w])\*(?![*\s])([^*]+)\*(?![*\w])", text)
+    return {" ".join(each.split()) for each in found}
+
+
+def test_words_in_italics_are_in_the_glossary():
+    glossary = (_pages.PAGES.parent / "glossary.md").read_text(encoding="utf-8")
+    listed = re.search(r"^```{glossary}\n(.*?)^```$", glossary, re.S | re.M)[1]
+    terms = re.findall(r"^\S.*$", listed, re.M)
+    assert terms == sorted(terms, key=str.lower)
+    explained = {term.lower() for term in terms} | set(re.findall(r"\*(\w+)\*", listed))
+    found = set().union(*map(emphasised, NAMES))
+    assert found >= EMPHASIS
+    for word in found - EMPHASIS:
+        assert {word.lower(), word.lower().removesuffix("s")} & explained, word
+
+
+def test_outcomes_of_requests_are_in_the_glossary():
+    from sim.data_plane import OUTCOMES
+
+    glossary = (_pages.PAGES.parent / "glossary.md").read_text(encoding="utf-8")
+    for outcome in OUTCOMES:
+        assert f"\n{outcome.replace('_', ' ').capitalize()}\n  Said of a request that" in glossary
+
+
+def test_the_notebook_on_mps_says_what_its_tables_say():
+    from hardware_models import gpu_latency
+
+    page = (_pages.PAGES / "05_mig_and_mps.md").read_text(encoding="utf-8")
+    text = " ".join(page.partition("It depends on what one process leaves.")[2].split())
+
+    def more(model, slices, processes):
+        alone_s, shared_s = (
+            gpu_latency.batch_latency(model, slices, 4, n).seconds for n in (1, processes)
+        )
+        return processes * alone_s / shared_s - 1, shared_s / alone_s
+
+    for model, said in (
+        ("resnet50", "two processes serve {} more than one, five {}"),
+        ("bert", "two processes serve {} more, five {} more"),
+    ):
+        assert said.format(*(f"{100 * more(model, 1, n)[0]:.0f} %" for n in (2, 5))) in text
+    assert "three times as long" in text
+    assert round(more("bert", 1, 5)[1]) == 3
+    for model in ("resnet50", "bert"):
+        assert more(model, 7, 2) == pytest.approx((1, 1), abs=0.1)
+
+
 def folder(name):
     return _pages.PAGES / f"{name}_files"
 
@@ -107,6 +164,77 @@ def test_graders_refuse_what_is_wrong():
     assert "better on 0 of 1" in course.planner(CheapestFeasible(), seeds=1)
     assert "wider" in course.seeds_needed(2, [1.0, 2.0, 3.0], 0.1)
     assert "fewer" in course.seeds_needed(100, [1.0, 2.0, 3.0], 1.0)
+
+
+@pytest.mark.parametrize("wrong", ["x", "40 %", "11", (1, 2), [0.5], float("nan"), True])
+def test_graders_say_what_number_they_want(wrong):
+    from notebooks import course
+
+    assert course.requests_under_way(wrong) == (
+        "not yet: a number of requests is wanted, such as 12.5"
+    )
+    assert course.highest_utilisation(wrong) == (
+        "not yet: a utilisation is wanted, a number between 0 and 1, such as 0.5"
+    )
+    assert course.slow_devices(wrong) == (
+        "not yet: a share is wanted, a number between 0 and 1, such as 0.5"
+    )
+    for each in (wrong, 10.5):
+        assert course.seeds_needed(each, [1.0, 2.0, 3.0], 1.0) == (
+            "not yet: a number of seeds is wanted, a whole one, such as 20"
+        )
+
+
+def test_graders_tell_percent_from_shares():
+    from notebooks import course
+
+    assert course.highest_utilisation(40) == (
+        "not yet: a utilisation lies between 0 and 1: 40 % is 0.4"
+    )
+    assert course.slow_devices(71) == "not yet: a share lies between 0 and 1: 71 % is 0.71"
+    assert course.slow_devices(-1) == "not yet: a share lies between 0 and 1"
+
+
+@pytest.mark.parametrize("wrong", ["3g.40gb", 3, [], ["3g.40gb"], [("3g.40gb", "0")], [(0, 0)], {}])
+def test_graders_say_what_layout_or_pair_they_want(wrong):
+    from notebooks import course
+
+    if wrong != []:  # The empty card is a layout.
+        assert course.crowded_layout(wrong) == (
+            "not yet: a layout is wanted, a list of (profile, start), such as "
+            '[("3g.40gb", 0), ("2g.20gb", 4)]'
+        )
+    assert course.allocation(wrong) == (
+        "not yet: two whole numbers are wanted, (compute slices, batch), such as (7, 1)"
+    )
+
+
+def test_graders_say_what_planner_they_want():
+    from notebooks import course
+    from planners import CheapestFeasible
+
+    assert course.planner(CheapestFeasible) == (
+        "not yet: a planner is wanted, not its class: CheapestFeasible()"
+    )
+    assert course.planner("greedy") == (
+        "not yet: a planner is wanted, an object of a class that derives from Planner"
+    )
+    assert course.seeds_needed(1, [1.0, 2.0], 1.0) == (
+        "not yet: an interval takes two seeds at least"
+    )
+
+
+def test_graders_take_what_numpy_and_polars_return_and_rounded_shares(monkeypatch):
+    from notebooks import course
+
+    queries = pl.DataFrame({"false_acceptances": [10, 4, 0], "true_device_factor": [0.9, 1.1, 0.8]})
+    monkeypatch.setattr(course, "example", lambda: SimpleNamespace(queries=queries))
+    for share in (10 / 14, 0.71, np.float64(0.714), queries["false_acceptances"].max() / 14):
+        assert course.slow_devices(share) == course.RIGHT
+    assert "too small" in course.slow_devices(9 / 14)
+    assert "too large" in course.slow_devices(11 / 14)
+    differences = [1.4, 0.6, 2.1, 1.1, 0.3]
+    assert course.seeds_needed(np.int64(11), differences, 0.5) == course.RIGHT
 
 
 def test_an_unknown_name_gets_one_sentence(capsys):
