@@ -10,9 +10,7 @@ from typing import Any
 from hardware_models.errors import nearest
 from lab.options import groups
 from lab.units import unit_of
-from scenarios.cluster import Node
 from scenarios.drift import DriftEvent
-from scenarios.link_traces import LinkTrace
 from scenarios.slo import Tier
 
 OF_COMPARED = (
@@ -23,8 +21,6 @@ COMPOSING = ("hydra", "omegaconf", "antlr4", "yaml")
 """Packages whose exceptions speak of the configuration, not of a fault of ours."""
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
 """What looks like the dotted name of a class."""
-ENTRIES = {"Tier": Tier, "Node": Node, "LinkTrace": LinkTrace, "DriftEvent": DriftEvent}
-"""What lists and mappings of the configuration are of, by the names in OmegaConf's complaints."""
 TYPE_NAMES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
 
 
@@ -186,8 +182,13 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
 
 def _entry(message: str) -> str:
     """Return a clause with the keys of the entries that OmegaConf complains of, if known."""
+    # Not before: these bring the tables along, which takes a second or more.
+    from scenarios.cluster import Node
+    from scenarios.link_traces import LinkTrace
+
     found = re.search(r"subclass of (\w+)|(?:Dict\[str, |List\[)(\w+)\]", message)
-    kind = ENTRIES.get(found[1] or found[2]) if found else None
+    kinds = {kind.__name__: kind for kind in (Tier, Node, LinkTrace, DriftEvent)}
+    kind = kinds.get(found[1] or found[2]) if found else None
     return f"; each entry has {', '.join(one.name for one in fields(kind))}" if kind else ""
 
 

@@ -5,7 +5,11 @@ from hypothesis import HealthCheck, settings
 from sim.request_rows import line_of
 
 settings.register_profile(
-    "quick", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "quick",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("quick")
 

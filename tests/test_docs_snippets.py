@@ -140,7 +140,7 @@ HERE = [
 ]
 
 
-LONG = ("docs/first_planner.md", "docs/sweeps.md")
+LONG = ("docs/first_planner.md", "docs/sweeps.md", "docs/what_if.md")
 assert set(LONG) <= set(HERE)
 
 

@@ -214,6 +214,7 @@ class Confirms(TrueSearch):
         return []
 
 
+@pytest.mark.slow
 def test_what_is_true_is_not_profiled_any_further():
     floor = {"any": Tier(latency_s=4.0, accuracy_of_best=0.97)}
     demanding = replace(FEW, workload=replace(FEW.workload, tiers=floor))
@@ -221,6 +222,7 @@ def test_what_is_true_is_not_profiled_any_further():
     assert result.offers["role"].unique().to_list() == ["known"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIDDLE)
 def test_what_sees_the_truth_deploys_no_plan_that_the_model_finds_wanting(name: str):
     found = objective(shipped_run(name)[1], 0.5, every_s=20.0)

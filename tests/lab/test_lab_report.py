@@ -272,8 +272,8 @@ def test_the_axis_of_a_key_has_its_unit(sweep):
     ("kept", "below"),
     [
         (range(8), ["means over all settings and seeds"]),
-        ((0, 2, 4, 6), ["means over all settings"]),
-        ((4, 5, 6, 7), ["means over all seeds"]),
+        pytest.param((0, 2, 4, 6), ["means over all settings"], marks=pytest.mark.slow),
+        pytest.param((4, 5, 6, 7), ["means over all seeds"], marks=pytest.mark.slow),
         ((0, 2), []),
     ],
 )
@@ -285,6 +285,7 @@ def test_the_picture_of_operators_says_over_what_it_is_a_mean(sweep, kept, below
     assert re.findall("<!-- (means over .*) -->", svg) == below
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cost_usd", "dominated"), [(1.0, False), (3.0, True)])
 def test_the_legend_speaks_of_hollow_marks_where_there_are_some(sweep, cost_usd, dominated):
     for number in range(8):
@@ -534,6 +535,7 @@ def test_nothing_finished_and_no_windows(sweep):
     assert "No run has finished" in (sweep / "report" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_unlike_horizons_are_settings_of_their_own(sweep):
     config = (sweep / "7" / "config.yaml").read_text()
     (sweep / "7" / "config.yaml").write_text(config.replace("horizon_s: 120.0", "horizon_s: 60.0"))

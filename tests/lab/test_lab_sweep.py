@@ -203,6 +203,7 @@ def test_what_failed_leaves_its_error_and_runs_again(compass):
     assert {path: path.stat().st_mtime_ns for path in Path("here/1").rglob("*")} == kept
 
 
+@pytest.mark.slow
 def test_a_sweep_says_which_job_is_where_and_may_be_extended(compass):
     assert compass("-m", *SHORT, "planner=greedy", "seed=3,4", "hydra.sweep.dir=here")[0] == 0
     jobs = safe_load(Path("here", JOBS).read_text())
@@ -217,6 +218,7 @@ def test_a_sweep_says_which_job_is_where_and_may_be_extended(compass):
     assert len(safe_load(Path("here", JOBS).read_text())) == 3
 
 
+@pytest.mark.slow
 def test_another_sweep_is_not_written_over(compass):
     jobs = (*SHORT, "planner=greedy", "hydra.sweep.dir=here")
     assert compass("-m", *jobs, "seed=0,1")[0] == 0

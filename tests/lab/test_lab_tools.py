@@ -55,6 +55,7 @@ def test_report_of_a_sweep_compares_planners_setting_by_setting(tmp_path, capsys
     assert not (tmp_path / "0" / "figures").exists()  # A thousand runs have too many.
 
 
+@pytest.mark.slow
 def test_report_of_a_sweep_tells_drift_apart(tmp_path, capsys):
     for drift in ("none", "machine_failure"):
         run(["horizon_s=30", "workload.rate=0.05", f"drift={drift}"], directory=tmp_path / drift)
@@ -83,6 +84,7 @@ def test_report_of_a_sweep_over_applications_tells_them_by_name(tmp_path, capsys
     assert "application.operators" not in out
 
 
+@pytest.mark.slow
 def test_report_names_planners_that_never_ran(tmp_path, capsys):
     run(["horizon_s=30"], directory=tmp_path / "first")
     write_summary(tmp_path, {"first": read_summary(tmp_path / "first")})

@@ -97,7 +97,7 @@ def interval(values):
 def check(name, closely):
     """Check the mean sojourn to 4 %; with ``closely``, that and the mean wait to 2 %."""
     load, servers, service, stations, wait, count, more = SYSTEMS[name]
-    count = WARM_UP + (count * more if closely else count // 3)
+    count = WARM_UP + (count * more if closely else 2 * count // 5)
     results = [
         replicate(seed, load, servers, service, count, stations) for seed in range(REPLICATIONS)
     ]
