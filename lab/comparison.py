@@ -242,7 +242,8 @@ def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> Est
     mean = float(np.mean(values))
     if n == 1:
         return Estimate(1, mean)
-    rounding = 8 * np.finfo(float).eps * max(scale, float(np.abs(values).max()))
+    least = float(np.finfo(float).tiny) ** 0.5  # The square of what is less vanishes.
+    rounding = max(least, 8 * np.finfo(float).eps * max(scale, float(np.abs(values).max())))
     if float(np.ptp(values)) <= rounding:
         return Estimate(n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 0.0)
     error = float(np.std(values, ddof=1)) / math.sqrt(n)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -72,6 +72,8 @@ def test_means_have_t_intervals():
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+@example([0.0, 5e-324])
+@example([0.0, 1e-170])
 def test_the_interval_of_a_share_is_what_lies_between_0_and_1(shares):
     whole, shown = estimate(np.array(shares)), estimate(np.array(shares), within=SHARE)
     assert (shown.n, shown.mean, shown.p) == (whole.n, whole.mean, whole.p)
