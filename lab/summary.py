@@ -28,12 +28,12 @@ class Tally:
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
         self._lived = pl.DataFrame(schema=LIVED)  # of the queries that are not closed yet
-        self._active = self._met = 0
+        self._closed = self._met = 0  # queries, and those of them that were served well
 
     @property
     def met_share(self) -> float | None:
         """Share of the closed queries that met their SLO most of their time, None without any."""
-        return self._met / self._active if self._active else None
+        return self._met / self._closed if self._closed else None
 
     def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Count new rows."""
@@ -58,7 +58,7 @@ class Tally:
         lived = pl.concat([self._lived, new]).group_by("query").sum()
         closed = lived.join(queries, on="query", how="semi").filter(pl.col("active_ns") > 0)
         self._lived = lived.join(queries, on="query", how="anti")
-        self._active += closed.height
+        self._closed += closed.height
         most = pl.col("met_ns") * 100 >= pl.col("active_ns") * MOST_PERCENT
         self._met += closed.filter(most).height
 
