@@ -121,7 +121,9 @@ class ILP(Planner):
         self.node_limit = node_limit
         self.time_limit_s = time_limit_s
         self.replan_every_s = replan_every_s
-        _ = self._choices  # It checks what it is made of.
+        self._choices = Choices(
+            tuple(thread_percents), tuple(max_batches), tuple(replicas), max_wait_s, tuple(cores)
+        )
 
     def plan(self, desk: Desk) -> None:
         """Find the optimum anew if anything has changed, and move towards it."""
@@ -146,16 +148,6 @@ class ILP(Planner):
                 if number is None or not len(self.feasible(desk, query, truth, np.array([number]))):
                     return False
         return True
-
-    @property
-    def _choices(self) -> Choices:
-        return Choices(
-            tuple(self.thread_percents),
-            tuple(self.max_batches),
-            tuple(self.replicas),
-            self.max_wait_s,
-            tuple(self.cores),
-        )
 
     def feasible(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Integers:
         """Return which plans of a view would do for a query, of those given."""

@@ -7,9 +7,7 @@ from math import ceil
 from planners.ladders import Use
 from scenarios.application import Configuration
 from scenarios.queries import Query
-from sim import Allocation, Desk, Estimate, Plan
-
-CORE = "core"
+from sim import CORE, Allocation, Desk, Estimate, Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.planning_model import CORE, Capacity, Offer, Sort
+from planners.planning_model import Capacity, Offer, Sort
+from sim import CORE
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import Desk, PlanView, StationKind, gpu_layouts
+from sim import CORE, Desk, PlanView, StationKind, gpu_layouts
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-CORE = "core"
 
 
 class Sort(NamedTuple):

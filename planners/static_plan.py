@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from planners.one_node import CORE, home_node
+from planners.one_node import home_node
 from planners.orders import Orders
+from planners.ranges import at_least, within
 from planners.retries import IN_VAIN, due, give_up
 from scenarios.application import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
-from sim import Allocation, Desk, Plan, Planner, PlannerError
+from sim import CORE, Allocation, Desk, Plan, Planner, PlannerError
 
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
@@ -29,13 +30,18 @@ class StaticPlan(Planner):
             highest node that works and can run all.
         profile: GPU partition profile of every operator that needs a GPU, such as ``"3g.20gb"``; by
             default a whole GPU. Take the smallest that is fast enough: those left serve others.
-        replicas: of every operator off the device. Take more where a query's load on one exceeds
-            ``cluster.max_utilisation``, or its plan never fits.
+        replicas: of every operator off the device, be they GPU instances or cores. Take more where
+            a query's load on one exceeds ``cluster.max_utilisation``, or its plan never fits.
+        cores: of operators on cores, in place of ``replicas``.
+        processes: processes of an operator that share each of its instances by MPS. Take more where
+            one leaves an instance idle.
+        thread_percent: active threads of each instance, in percent, that an operator's processes
+            are limited to together, by MPS. Below 100, other operators may get what is left.
         pause_s: seconds that a query is left alone after a search in vain, unless room became free.
             More saves planning; less serves sooner when load falls.
 
     Raises:
-        ValueError: there are no replicas.
+        ValueError: a value is out of range.
     """
 
     query_records = (IN_VAIN,)
@@ -46,14 +52,22 @@ class StaticPlan(Planner):
         placement: Sequence[str] | None = None,
         profile: str | None = None,
         replicas: int = 1,
+        cores: int | None = None,
+        processes: int = 1,
+        thread_percent: int = 100,
         pause_s: float = 10.0,
     ) -> None:
-        if replicas < 1:
-            raise ValueError(f"replicas={replicas}: must be 1 or more")
+        at_least(1, replicas=replicas, processes=processes)
+        within(1, 100, thread_percent=thread_percent)
+        if cores is not None:
+            at_least(1, cores=cores)
         self.configuration = configuration
         self.placement = placement
         self.profile = profile
         self.replicas = replicas
+        self.cores = cores
+        self.processes = processes
+        self.thread_percent = thread_percent
         self.pause_s = pause_s
 
     def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
@@ -138,9 +152,14 @@ class StaticPlan(Planner):
             places = ", ".join(cluster.places)
             raise PlannerError(f"placement: there is no {place!r}; choose from {places}")
         if kind == "cpu":
-            return Allocation(CORE, self.replicas)
-        at_once = cluster.llm_sequences if kind == "llm" else 1
-        return Allocation(self._profile(cluster, place), self.replicas, at_once)
+            return Allocation(CORE, self.replicas if self.cores is None else self.cores)
+        return Allocation(
+            self._profile(cluster, place),
+            self.replicas,
+            max_batch=cluster.llm_sequences if kind == "llm" else 1,
+            processes=self.processes,
+            thread_percent=self.thread_percent,
+        )
 
     def _profile(self, cluster: Cluster, node: str) -> str:
         """Return the GPU partition profile on a node."""

@@ -60,7 +60,7 @@ class Trials:
             return True
         chosen = self._desk.pipeline.configurations[configuration]
         estimate = self._desk.profile(self._query, chosen, self._samples)
-        if estimate.count < max(min(2, self._samples), self._samples / 2):
+        if estimate.count < self._samples / 2 or estimate.count == 1 < self._samples:
             return False
         self._take(configuration, estimate)
         self._desk.remember(self._key, tuple(self.known), self._query)

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from scenarios.application import Configuration
 from scenarios.queries import Query
-from sim import Allocation, Desk
+from sim import CORE, Allocation, Desk
 
 Integers = NDArray[np.int64]
-CORE = "core"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Scenario:
         if window_ns % tick_ns:
             raise ValueError(
                 f"cluster.tick_s={self.cluster.tick_s}: must divide application.window_s, "
-                f"{self.application.window_s}"
+                f"{self.application.window_s}, in whole nanoseconds"
             )
         if not self.tiers:
             raise ValueError(

@@ -9,7 +9,7 @@ from sim.check_planner import PlannerCheckError, check_planner
 from sim.desk import Desk
 from sim.errors import PlannerError
 from sim.gpu_layouts import gpu_layouts
-from sim.plan import Allocation, Plan
+from sim.plan import CORE, Allocation, Plan
 from sim.plan_space import Choices
 from sim.plan_view import PlanView, StationKind
 from sim.planner import Planner
@@ -19,6 +19,7 @@ from sim.telemetry import WindowReport
 from sim.truth import Truth
 
 __all__ = [
+    "CORE",
     "SLO",
     "Allocation",
     "Choices",

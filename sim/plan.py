@@ -8,6 +8,7 @@ from scenarios.application import Configuration
 from scenarios.cluster import DEVICE, Cluster
 
 CORE = "core"
+"""Profile of an allocation of CPU cores."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,17 @@ def test_a_plan_that_cannot_be_is_one_clear_line(wrong, message):
     assert message in world.planner_errors[0]
 
 
-def test_no_replicas_are_refused():
-    with pytest.raises(ValueError, match="replicas=0"):
-        StaticPlan(replicas=0)
+@pytest.mark.parametrize(
+    "wrong", [{"replicas": 0}, {"cores": 0}, {"processes": 0}, {"thread_percent": 101}]
+)
+def test_what_no_operator_can_get_is_refused(wrong):
+    (name, value), *_ = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        StaticPlan(**wrong)
+
+
+def test_processes_of_an_operator_share_its_instances_and_cores_are_counted_apart():
+    decisions = plans_of(StaticPlan(cores=3, processes=2, thread_percent=50))
+    assert decisions["plan"].n_unique() == 1
+    assert "7g.40gb 2 processes 50 %" in decisions["plan"][0]
+    assert "core x3" in decisions["plan"][0]
