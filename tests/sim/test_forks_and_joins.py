@@ -193,7 +193,7 @@ def test_gates_of_routes_that_are_over_are_used_again():
 
 @pytest.mark.parametrize(
     ("kind", "replications", "count", "limit"),
-    [(EventsPlane, 10, 4_000, 0.05), (BlocksPlane, 40, 20_000, 0.01)],
+    [(EventsPlane, 10, 2_000, 0.08), (BlocksPlane, 40, 20_000, 0.01)],
 )
 def test_theory_mean_sojourn_of_two_exponential_queues_between_fork_and_join(
     kind, replications, count, limit
