@@ -73,6 +73,7 @@ def gpu_batch_times(
     slices = known[profile].compute_fraction * gpu_latency.SLICES
     if slices < 1:
         raise ValueError(f"{profile} is less than the seventh of a card that was measured")
+    _check_items(like, like_items, 1)
     alone_s, basis = _on_slices(like, gpu_latency.SLICES, _items(like_items, 1), 1)
     factors, bases = [], [basis]
     for batch in range(1, max_batch + 1):
@@ -80,6 +81,7 @@ def gpu_batch_times(
         cut = known[profile].compute_slices
         there = gpu_latency.measured_elsewhere(board, like, cut, items, processes)
         if there is None:
+            _check_items(like, like_items, batch)
             seconds, basis = _on_slices(like, slices, items, processes)
             ratio = boards.latency_ratio(board, benchmark, items)
             there = seconds * ratio.value
@@ -143,6 +145,16 @@ def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> Bat
 
 def _items(like_items: float, batch: int) -> int:
     return max(1, round(like_items * batch))
+
+
+def _check_items(like: str, like_items: float, batch: int) -> None:
+    """Check that as many items were measured as a batch of requests weighs."""
+    items, most = _items(like_items, batch), gpu_latency.largest_batch()
+    if items > most:
+        weigh = f"{batch} requests at once weigh" if batch > 1 else "a request weighs"
+        raise ValueError(
+            f"{weigh} as much as a batch of {items} of {like}; batches were measured up to {most}"
+        )
 
 
 def _on_slices(like: str, slices: float, batch: int, processes: int) -> tuple[float, Basis]:

@@ -94,7 +94,11 @@ def _shares() -> Rows:
 
 
 def _int8_over_full() -> Rows:
-    """How much longer an iteration takes with LLM.int8, at the smallest batch with both rows."""
+    """How much longer an iteration takes with LLM.int8, at the smallest batch with both rows.
+
+    One was timed on eight boards, the other on four. Both hold layers one after the other on their
+    boards, so that a token passes through as many, whatever the number of boards: an assumption.
+    """
     table = load_table("llm_speed").filter(
         pl.col("model") == "BLOOM-176B", pl.col("gpu") == REFERENCE
     )

@@ -99,7 +99,15 @@ def test_fewer_threads_never_help(percent):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"max_batch": 10_000}, "batch is"),
+        (
+            {"max_batch": 10_000},
+            "257 requests at once weigh as much as a batch of 257 of bert; .* up to 256",
+        ),
+        (
+            {"max_batch": 2, "like_items": 200.0},
+            "2 requests at once weigh as much as a batch of 400 of",
+        ),
+        ({"like_items": 300.0}, "a request weighs as much as a batch of 300 of bert"),
         ({"processes": 99}, "processes is 99"),
         ({"like": "bart"}, "the nearest is 'bert'"),
         ({"board": "A100-80"}, "the nearest is 'A100-80GB'"),

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from hardware_models.compute import gpu_batch_times
+from hardware_models.gpu_latency import largest_batch
 from scenarios.application import LanguageModel, NeuralNetwork
 from scenarios.declaration import DeclaredApplication
 from scenarios.shipped import shipped_application
@@ -55,6 +57,25 @@ def test_more_frames_and_larger_ones_take_longer(chat: DeclaredApplication) -> N
         assert (np.diff(times, axis=0) < 0).all()
     for operator in (1, 2):
         assert (np.diff(grid(chat, data.service_time_s[:, operator]), axis=1) < 0).all()
+
+
+@pytest.mark.parametrize("name", ["live_video_chat", "dense_video_captioning"])
+def test_encoders_are_at_the_peak_that_their_time_was_derived_from(name: str) -> None:
+    """A batch of requests gains nothing, and slices and boards cost what they cost a full one."""
+    models = shipped_application(name).models
+    encoders = {model for (operator, _), model in models.items() if operator == "encode"}
+    assert encoders
+    for one in encoders:
+        assert isinstance(one, NeuralNetwork)
+        like = one.like, one.benchmark
+        batches = gpu_batch_times(*like, "A100-80GB", "7g.80gb", 4, like_items=one.like_items)
+        assert batches.factors == pytest.approx([1, 2, 3, 4], rel=0.02)
+        for board, profile in (("L4", "full"), ("A100-80GB", "1g.10gb")):
+            small, full = (
+                gpu_batch_times(*like, board, profile, like_items=items).factors[0]
+                for items in (one.like_items, largest_batch())
+            )
+            assert small == pytest.approx(full, rel=0.1)
 
 
 def test_a_frame_of_448_px_becomes_256_tokens(chat: DeclaredApplication) -> None:
