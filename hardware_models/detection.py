@@ -282,7 +282,8 @@ def latency_s(model: str, board: str, px: int, precision: str | None = None) -> 
 
     As measured where table ``detection_latency`` has it. At other sizes a model's measured time
     scales by the form of that hardware, a floor and operations that go with pixels; models without
-    a measured time there are interpolated over operations.
+    a measured time there are interpolated over operations. Beyond the operations of all that was
+    measured there, either is extrapolated.
 
     Args:
         model: A detector with known operations, such as ``"YOLOv8n"``.
@@ -309,14 +310,12 @@ def latency_s(model: str, board: str, px: int, precision: str | None = None) -> 
     figures, exact = predict(LATENCY, asked)
     if exact[0]:
         return Latency(float(figures[0]) / _MS_PER_S, "measured")
-    basis: Basis = "interpolated"
+    work, wanted = np.exp(_log_gflops(rows)), np.exp(_log_gflops(asked))[0]
+    basis: Basis = "interpolated" if work.min() <= wanted <= work.max() else "extrapolated"
     if own.height:
         values = coefficients("detection")
         forms = [float(np.exp(_latency_form(frame)(values)[0])) for frame in (asked, template)]
         figure = template["value"][0] * forms[0] / forms[1]
     else:
         figure = float(figures[0])
-        work = np.exp(_log_gflops(rows))
-        if not work.min() <= np.exp(_log_gflops(asked))[0] <= work.max():
-            basis = "extrapolated"
     return Latency(float(figure) / _MS_PER_S, basis)

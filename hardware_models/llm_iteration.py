@@ -216,6 +216,7 @@ def splitwise_time(
     figures, exact = predict(_SURFACES[target], asked)
     if exact[0]:
         return Latency(float(figures[0]) / _MS_PER_S, "measured")
+    table = table.filter(model=model, gpu=gpu, tensor_parallel=tensor_parallel)
     inside = all(
         table[name].min() <= number <= table[name].max()  # type: ignore[operator]
         for name, number in numbers.items()

@@ -2,8 +2,9 @@
 
 A surface says where the rows of a table lie, and which physical form they follow. What it takes to
 predict, the coefficients of the form and the kernel of the correction, is fitted beforehand
-(`surface_fit`) and read from the tables ``fit_<name>``; the correction itself follows the rows of
-the table in use, a user's own among them. A row that the table has is given as it was measured.
+(`hardware_models.fits.surface`) and read from the tables ``fit_<name>``; the correction itself
+follows the rows of the table in use, a user's own among them. A row that the table has is given as
+it was measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence

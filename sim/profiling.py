@@ -117,7 +117,8 @@ class Estimate:
         latency_quantile: the quantile that the SLO speaks of.
         latency_factors: per operator, time under the plan over that on profiling hardware, shape
             (N,); None for a configuration alone.
-        fixed_s: propagation delays of the plan in seconds.
+        fixed_s: propagation delays of the plan, and the longest waits for batches to fill, in
+            seconds.
         transfer_s: nominal transmission time of all messages of a request of mean size, seconds.
         cost_usd_per_hour: list price of the plan and egress; None for a configuration alone.
         ways: the ways through the operators, if there is more than one.

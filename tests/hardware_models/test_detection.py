@@ -38,6 +38,8 @@ def test_sizes_beyond_the_table_are_extrapolated():
     assert detection.map_at_resolution("YOLOv8n", 480)[1] == "scaled"
     assert detection.map_at_resolution("YOLOv8n", 1280)[1] == "extrapolated"
     assert detection.map_at_resolution("YOLOv4", 480)[1] == "interpolated"
+    assert detection.latency_s("YOLOv8n", "A100", 960).basis == "interpolated"
+    assert detection.latency_s("YOLOv8x", "A100", 1280).basis == "extrapolated"
 
 
 def test_latency_that_was_measured_is_given():
