@@ -264,13 +264,6 @@ def frame(**ratios: list[float]) -> pl.DataFrame:
     )
 
 
-def test_a_goal_is_reached_if_its_interval_is_beyond_it():
-    assert near_optimal.verdict((0.97, 0.96, 0.98)) == "yes"
-    assert near_optimal.verdict((0.97, 0.94, 1.0)) == "open"
-    assert near_optimal.verdict((0.9, 0.88, 0.94)) == "no"
-    assert near_optimal.verdict((0.9, None, None)).startswith("no")
-
-
 def test_the_ratio_in_the_model_is_a_mean_over_seeds():
     seeds, (middle, low, high) = near_optimal.in_model(frame(compass=[1.0, 0.8, 0.9]))
     assert seeds == 3
