@@ -17,8 +17,8 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.goals import verdict
 from evaluation.grid import Job
-from evaluation.headline import means
 from evaluation.markdown import estimated, table
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.model_objective import objective
 from evaluation.paired import Interval, mean_interval, ratio_interval

@@ -120,14 +120,25 @@ def above(
     return Finding(claim, ours, verdict, why)
 
 
-def below(claim: str, value: Interval, threshold: float, why: str, seeds: int) -> Finding:
-    """Return whether a value lies below a threshold: by its whole interval, or not at all."""
+def below(
+    claim: str, value: Interval, threshold: float, why: str, seeds: int, sign: str = ""
+) -> Finding:
+    """Return whether a value lies below a threshold: by its whole interval, or not at all.
+
+    Args:
+        claim: what the paper says.
+        value: our value with its 95 % interval.
+        threshold: the threshold.
+        why: what the value hinges on.
+        seeds: seeds it rests on.
+        sign: ``"≥"`` if the true value may be larger, or else empty.
+    """
     middle, low, high = value
-    ours = f"{estimated(*value)} ({seeds} seeds)"
+    ours = f"{estimated(*value, sign)} ({seeds} seeds)"
     if middle is None or low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, why)
     verdict = Verdict.UNKNOWN
-    if high < threshold:
+    if high < threshold and not sign:
         verdict = Verdict.AGREES
     elif low > threshold:
         verdict = Verdict.DIFFERS

@@ -13,6 +13,7 @@ from evaluation.__main__ import main
 from evaluation.fingerprint import fingerprint, imported
 from evaluation.goals import verdict
 from evaluation.grid import Job, make
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.paired import Metric, jackknifed, ratio_interval, ratios
 from evaluation.profiling import at_equal_correctness
@@ -49,6 +50,17 @@ def test_ratios_of_bounds_carry_a_sign() -> None:
     metric = Metric("value", "response", more_is_better=False, bound="bound")
     assert ratios(frame, metric, "ours")["sign"].to_list() == ["≤", "?"]
     assert ratios(frame, metric, "theirs")["sign"].to_list() == ["≥", "≥"]
+
+
+def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
+    frame = rows(ours=[1.0, 100.0], theirs=[2.0, 4.0]).rename(
+        {"value": "response_s", "bound": "response_is_bound"}
+    )
+    words, *_, ours, theirs, _ = means(frame.with_columns(goodput=1.0), ["planner"], ["response_s"])
+    assert (ours, theirs) == ("| ours | ≥ 50.5 |", "| theirs | 3 |")
+    assert "≥" in words
+    words, *_ = means(frame.with_columns(goodput=1.0), ["planner"], ["goodput"])
+    assert "≥" not in words
 
 
 def test_who_spends_nothing_has_done_better_than_any_ratio_says() -> None:

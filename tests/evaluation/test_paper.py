@@ -27,6 +27,7 @@ def rows(served: dict[str, float], **labels: str) -> list[dict[str, object]]:
             "seed": seed,
             "goodput": value * (1 + 0.01 * (seed % 2)),
             "response_s": 0.5,
+            "response_is_bound": False,
         }
         for planner, value in served.items()
         for seed in SEEDS
@@ -207,6 +208,30 @@ def test_the_claim_sinks_where_a_baseline_comes_near() -> None:
     served = {"compass": 100, "videostorm": 95, "vulcan": 50}
     found = settle.findings(pl.DataFrame(rows(served, scene="tracking")))
     assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES, Verdict.AGREES]
+
+
+@pytest.mark.parametrize(
+    ("response_s", "bounds", "verdict"),
+    [
+        (0.5, 0, Verdict.AGREES),
+        (9.0, 0, Verdict.DIFFERS),
+        (9.0, 1, Verdict.DIFFERS),
+        (0.5, 1, Verdict.UNKNOWN),
+    ],
+)
+def test_medians_that_were_not_reached_may_be_longer(response_s, bounds, verdict) -> None:
+    frame = pl.DataFrame(rows({"compass": 100}, scene="tracking")).with_columns(
+        response_s=pl.lit(response_s),
+        response_is_bound=pl.col("seed") < bounds,
+        served=pl.lit(0.5),
+        usd_per_query_hour=pl.lit(1.0),
+        active=pl.lit(120.0),
+    )
+    [found] = settle.findings(frame)
+    assert found.verdict == verdict
+    assert found.ours.startswith("≥") == bool(bounds)
+    row = f"| {'≥ ' * bool(bounds)}{response_s:g} | 0.5 | 1 |"
+    assert any(line.endswith(row) for line in settle.lines(frame))
 
 
 def test_the_page_holds_its_pictures_and_escapes_what_it_shows(tmp_path) -> None:
