@@ -93,6 +93,18 @@ def test_ten_histories_are_good_or_not() -> None:
     assert [each.verdict for each in bad] == [Verdict.DIFFERS] * 4
 
 
+def test_response_times_that_some_seed_does_not_reach_are_no_shorter_for_it() -> None:
+    rows = by_count({0: 2.0, 10: 1.0}).with_columns(
+        response_s=pl.when((pl.col("seed") < 2) | (pl.col(histories.SWEPT) == "0")).then(
+            pl.col("response_s")
+        )
+    )
+    [found] = histories.findings(rows)
+    assert found.ours.startswith("≤")
+    assert found.verdict == Verdict.UNKNOWN
+    assert any(line.startswith("| 10 | infinite |") for line in histories.lines(rows))
+
+
 def encoded(one_hot: dict[int, float]) -> pl.DataFrame:
     """Return errors of 0.1, and those of one-hot features by profiled configurations."""
     return frame(
