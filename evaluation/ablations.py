@@ -7,8 +7,9 @@ import polars as pl
 
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
-from evaluation.headline import GOODPUT, RESPONSE, means
+from evaluation.headline import GOODPUT, RESPONSE
 from evaluation.markdown import estimated, table
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
 from evaluation.ratio_figure import dots

@@ -12,8 +12,9 @@ import polars as pl
 
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
-from evaluation.headline import GOODPUT, means
+from evaluation.headline import GOODPUT
 from evaluation.markdown import estimated, table
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.paired import by_scene
 from evaluation.scenes import LIFETIME_S, Size, available

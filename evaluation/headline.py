@@ -8,11 +8,12 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.paired import Metric, by_scene
 from evaluation.ratio_figure import dots
 from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, planner_of, scene
-from lab.wording import number, probability
+from lab.wording import probability
 
 TITLE = "Compass against Vulcan and VideoStorm"
 PLANNERS = ("compass", "vulcan", "vulcan_15s", "videostorm", "videostorm_15s")
@@ -91,33 +92,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
             .iter_rows()
         ),
     )
-    yield "Means over seeds:"
-    yield ""
     yield from means(rows, ["size", "application", "cluster", "planner"])
-
-
-def means(rows: pl.DataFrame, keys: Sequence[str]) -> Iterator[str]:
-    """Yield a table of means over seeds."""
-    columns = {
-        "goodput": "goodput, queries",
-        "active": "of living",
-        "slo_met": "SLO met, share of time",
-        "served": "ever served, share",
-        "usd_per_query_hour": "$ a query-hour",
-        "attributed_usd_per_query_hour": "attributed",
-        "response_s": "response, s",
-        "false_acceptances": "false acceptances",
-        "planning_device_hours": "profiling, device-h",
-        "planner_errors": "errors",
-    }
-    by = rows.group_by(*keys, maintain_order=True).agg(pl.col(*columns).mean())
-    yield from table(
-        [*keys, *columns.values()],
-        (
-            [*row[: len(keys)], *(number(each) for each in row[len(keys) :])]
-            for row in by.iter_rows()
-        ),
-    )
 
 
 def paper_range(metric: str) -> str:

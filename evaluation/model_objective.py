@@ -16,6 +16,7 @@ import polars as pl
 
 from lab.api import Result
 from lab.runner import single_threaded
+from lab.spells import spells
 from planners.ilp import ILP
 from scenarios.queries import Query
 from sim import Desk
@@ -81,18 +82,12 @@ def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
         decisions: the table of that name.
         horizon_s: end of the run.
     """
-    found = []
-    rows = decisions.filter(pl.col("outcome").is_in(["deployed", "released"])).with_columns(
-        at_s=pl.when(outcome="deployed").then("in_force_s").otherwise("decided_s")
-    )
-    for (query,), part in rows.sort("at_s", maintain_order=True).group_by("query"):
-        begin_s, plan = part["at_s"].to_list(), part["plan"].to_list()
-        ends_s = [*begin_s[1:], horizon_s]
-        found += [
-            Stay(int(str(query)), *each)
-            for each in zip(plan, begin_s, ends_s, strict=True)
-            if each[0] is not None
-        ]
+    ordered = decisions.sort("decided_s", maintain_order=True)
+    found = [
+        Stay(int(str(query)), spell.order["plan"], spell.start_s, spell.end_s)
+        for (query,), part in ordered.group_by("query")
+        for spell in spells(part, horizon_s)
+    ]
     return tuple(sorted(found))
 
 

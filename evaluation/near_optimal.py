@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 
 from evaluation.figures import canvas, legend_below, palette, save
+from evaluation.goals import verdict
 from evaluation.grid import Job
-from evaluation.headline import means
 from evaluation.markdown import estimated, table
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.model_objective import objective
 from evaluation.paired import Interval, mean_interval, ratio_interval
@@ -108,14 +109,6 @@ def objectives(result: Result) -> Mapping[str, Any]:
         for model, utilisation in LOADS.items()
         for key, value in objective(result, utilisation).items()
     }
-
-
-def verdict(ratio: Interval) -> str:
-    """Say whether a ratio reaches the goal: yes or no if its interval does or does not."""
-    middle, low, high = ratio
-    if low is None or high is None:
-        return "-" if middle is None else f"{'yes' if middle >= GOAL else 'no'}, of one seed"
-    return "yes" if low >= GOAL else "no" if high < GOAL else "open"
 
 
 def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
@@ -252,7 +245,7 @@ def _judged(part: pl.DataFrame) -> Iterator[str]:
     """Yield the ratio in each of the models, and whether it reaches the goal."""
     for model in LOADS:
         _, ratio = in_model(part, model)
-        yield from (estimated(*ratio), verdict(ratio))
+        yield from (estimated(*ratio), verdict(ratio, GOAL))
 
 
 def _scene(application: str, cluster: str, queries: int) -> str:

@@ -17,6 +17,7 @@ import seaborn as sns
 from numpy.typing import NDArray
 
 from evaluation.figures import canvas, legend_below, save
+from evaluation.goals import verdict
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
 from evaluation.paired import ratio_interval
@@ -199,7 +200,8 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     yield (
         "Median relative error of the believed latency of all plans of a query, in percent, mean "
-        f"over seeds; ratios are paired. Goal: at most {GOAL:g} after 10 plans that both are told."
+        f"over seeds; ratios are paired. Goal: at most {GOAL:g} after 10 plans that both are told, "
+        "by the whole interval; *open* where it does not tell."
     )
     yield ""
     tidy = cells(rows)
@@ -211,7 +213,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
             part.filter(planner="normal"), "seed", suffix="_normal"
         )
         ratio = ratio_interval(both["error"].to_numpy(), both["error_normal"].to_numpy())
-        goal = plans == 10 and order == "same" and ratio[0] is not None
+        judged = plans == 10 and order == "same"
         lines.append(
             [
                 dataset,
@@ -221,11 +223,11 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 number(100 * float(np.mean(both["error_normal"].to_numpy()))),
                 both.height,
                 estimated(*ratio),
-                "" if not goal else "met" if (ratio[0] or 0) <= GOAL else "missed",
+                verdict(ratio, GOAL, at_most=True) if judged else "",
             ]
         )
-    heads = ["data set", "told of", "plans", "CMBO, %", "normal BO, %", "seeds", "ratio", "goal"]
-    yield from table(heads, lines)
+    heads = ["data set", "told of", "plans", "CMBO, %", "normal BO, %", "seeds", "ratio"]
+    yield from table([*heads, f"at most {GOAL:g}"], lines)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:

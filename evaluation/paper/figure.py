@@ -21,6 +21,13 @@ class Verdict(StrEnum):
     UNKNOWN = "cannot be known"
 
 
+BEYOND = {
+    "≥": "infinite: the other has none on any seed",
+    "≤": "0: the reference has none on any seed",
+}
+"""What a ratio is where no seed gives one, by its sign; see `evaluation.paired.ratios`."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One claim, and what we found.
@@ -69,8 +76,8 @@ def of_range(
 ) -> Finding:
     """Return what a ratio says of a range, above 1, that the paper claims for it.
 
-    It differs if its interval lies beside the range, and agrees if it lies in the range and its
-    interval above 1.
+    It differs if its interval lies beside the range, or it is 0 or infinite on all seeds. It agrees
+    if it lies in the range and its interval above 1.
 
     Args:
         claim: what the paper says.
@@ -83,7 +90,9 @@ def of_range(
     middle, low, high = ratio
     ours = f"{estimated(*ratio, sign)} ({seeds} seeds)"
     if middle is None:
-        return Finding(claim, "no ratio: one of them served nobody", Verdict.UNKNOWN, why)
+        # Where the same one never has a value, the ratio lies beyond all ranges.
+        verdict = Verdict.DIFFERS if sign in BEYOND else Verdict.UNKNOWN
+        return Finding(claim, BEYOND.get(sign, "no ratio: no seed has both"), verdict, why)
     if low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, f"one seed has no interval; {why}")
     # A bound from below may lie below the range, and one from above above it, without telling.
@@ -108,7 +117,7 @@ def above(
     """
     middle, low, high = ratio
     if middle is None and sign == "≥":
-        return Finding(claim, "the other serves nobody on any seed", Verdict.AGREES, why)
+        return Finding(claim, BEYOND[sign], Verdict.AGREES, why)
     ours = f"{estimated(*ratio, sign)} ({seeds} seeds)"
     if middle is None or low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, why)
@@ -120,14 +129,25 @@ def above(
     return Finding(claim, ours, verdict, why)
 
 
-def below(claim: str, value: Interval, threshold: float, why: str, seeds: int) -> Finding:
-    """Return whether a value lies below a threshold: by its whole interval, or not at all."""
+def below(
+    claim: str, value: Interval, threshold: float, why: str, seeds: int, sign: str = ""
+) -> Finding:
+    """Return whether a value lies below a threshold: by its whole interval, or not at all.
+
+    Args:
+        claim: what the paper says.
+        value: our value with its 95 % interval.
+        threshold: the threshold.
+        why: what the value hinges on.
+        seeds: seeds it rests on.
+        sign: ``"≥"`` if the true value may be larger, or else empty.
+    """
     middle, low, high = value
-    ours = f"{estimated(*value)} ({seeds} seeds)"
+    ours = f"{estimated(*value, sign)} ({seeds} seeds)"
     if middle is None or low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, why)
     verdict = Verdict.UNKNOWN
-    if high < threshold:
+    if high < threshold and not sign:
         verdict = Verdict.AGREES
     elif low > threshold:
         verdict = Verdict.DIFFERS

@@ -14,13 +14,12 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT
-from evaluation.markdown import table
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.paired import by_scene
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above
 from evaluation.ratio_figure import dots
-from lab.wording import number
 
 SCENES = {"fig14a": "tracking", "fig14a_code": "code generation"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in SCENES)
@@ -75,12 +74,9 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the means."""
+    named = rows.with_columns(application="scene")
     columns = ["goodput", "active", "response_s", "planning_device_hours"]
-    by = rows.group_by("scene", "planner", maintain_order=True).agg(pl.col(columns).mean())
-    yield from table(
-        ["application", "planner", "goodput", "of living", "response, s", "profiling, device-h"],
-        ([*row[:2], *map(number, row[2:])] for row in by.iter_rows()),
-    )
+    yield from means(named, ["application", "planner"], columns)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:

@@ -2,19 +2,26 @@
 
 Planning seconds that are charged to a query on average, in all its searches: of profiling, of steps
 by surrogates, which are those of CMBO and looks at histories, and of all else, such as predictions
-of latency. Queries with five planning seconds each, and with ten minutes each where they are worth
-hours; machines abound.
+of latency. A search has five planning seconds, and ten minutes where queries are worth hours;
+machines abound.
+
+What is charged to a search is never more than it has, so it cannot tell whether a plan is found
+within five seconds. That is judged by the response time of all queries, which includes all searches
+for them and has no cap: until a plan that truly meets the SLO is in force, at the Kaplan-Meier
+median. Where less than half ever get one, the longest life of a query stands in, as a bound (≥).
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import seaborn as sns
 
 from evaluation.figures import canvas, save
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
+from evaluation.means import AT_LEAST, sign
 from evaluation.measures import S_PER_HOUR
 from evaluation.paired import mean_interval
 from evaluation.paper import profiling_cost
@@ -22,6 +29,7 @@ from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict, above, below
 from evaluation.paper.spending import spending
 from lab.comparison import SHARE
+from lab.wording import number
 from sim.search import CHARGES_S
 
 SECONDS = "fig14b_seconds"
@@ -69,14 +77,17 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             )
         )
         if application in NAMES.values():
+            served = number(100 * float(np.mean(part["served"].to_numpy())))
             found.append(
                 below(
                     f"{application}: a plan is found within {MOST_S:g} s",
-                    mean_interval(part["first_s"].to_numpy()),
+                    mean_interval(part["response_s"].to_numpy()),
                     MOST_S,
-                    "planning seconds to the first deployment, median over queries; the paper's "
-                    "axis ends there",
+                    "median response time of all queries, also of those that no plan may suit: "
+                    f"{served} % are ever served; the paper's axis ends at {MOST_S:g} s, as does a "
+                    "search here",
                     part.height,
+                    sign(part, "response_s"),
                 )
             )
     found.append(
@@ -100,15 +111,32 @@ def _shares(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield the seconds of each part."""
+    """Yield the seconds of each part, and what came of them."""
     yield "Planning seconds of a query, mean over seeds with 95 % interval:"
     yield ""
     yield from table(
-        ["application", *PARTS.values(), "to the first deployment, median"],
+        ["application", *PARTS.values()],
+        (
+            [application, *(estimated(*mean_interval(part[name].to_numpy())) for name in PARTS)]
+            for application, part in _by_application(rows)
+        ),
+    )
+    yield (
+        "Seconds of the search that deployed first, median over the queries that were deployed and "
+        "cut by its budget; median response time of all queries; and the share that was ever "
+        f"served. {AT_LEAST}:"
+    )
+    yield ""
+    yield from table(
+        ["application", "search that deployed first", "response", "ever served"],
         (
             [
                 application,
-                *(estimated(*mean_interval(part[name].to_numpy())) for name in (*PARTS, "first_s")),
+                *(
+                    estimated(*mean_interval(part[name].drop_nulls().to_numpy()), sign(part, name))
+                    for name in ("first_search_s", "response_s")
+                ),
+                estimated(*mean_interval(part["served"].to_numpy(), SHARE)),
             ]
             for application, part in _by_application(rows)
         ),

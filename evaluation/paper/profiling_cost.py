@@ -57,7 +57,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         "queries": "queries",
         "device_hours": "device-hours",
         "device_hours_a_query": "a query",
-        "first_s": "planning to the first deployment, median, s",
+        "first_search_s": "planning in the search that deployed first, median, s",
         "served": "ever served, share",
     }
     yield "Means over seeds:"

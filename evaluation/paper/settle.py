@@ -14,13 +14,12 @@ import polars as pl
 from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT
-from evaluation.markdown import estimated, table
+from evaluation.means import means, sign
 from evaluation.measures import totals
 from evaluation.paired import by_scene, mean_interval
 from evaluation.paper.experiments import experiment
-from evaluation.paper.figure import Finding, Verdict, above
+from evaluation.paper.figure import Finding, above, below
 from evaluation.ratio_figure import dots
-from lab.wording import number
 
 SCENES = {"settle": "tracking", "settle_speech": "speech"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in SCENES)
@@ -52,15 +51,15 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         for row in by_scene(rows, [GOODPUT], REFERENCE, ["scene"]).iter_rows(named=True)
     ]
     for (scene,), part in rows.filter(planner=REFERENCE).group_by("scene", maintain_order=True):
-        middle, low, high = mean_interval(part["response_s"].to_numpy())
-        within = high is not None and high < WITHIN_S
-        beyond = low is not None and low > WITHIN_S
         found.append(
-            Finding(
+            below(
                 f"{scene}: plans within seconds",
-                f"{estimated(middle, low, high)} s at the median ({part.height} seeds)",
-                Verdict.AGREES if within else Verdict.DIFFERS if beyond else Verdict.UNKNOWN,
-                f"response time, queries that are never served included; within {WITHIN_S:g} s",
+                mean_interval(part["response_s"].to_numpy()),
+                WITHIN_S,
+                "median response time in seconds, queries that are never served included; within "
+                f"{WITHIN_S:g} s",
+                part.height,
+                sign(part, "response_s"),
             )
         )
     return found
@@ -68,13 +67,9 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the means."""
+    named = rows.with_columns(application="scene")
     columns = ["goodput", "active", "response_s", "served", "usd_per_query_hour"]
-    by = rows.group_by("scene", "planner", maintain_order=True).agg(pl.col(columns).mean())
-    heads = ["goodput", "of living", "response, s", "ever served", "$ a query-hour"]
-    yield from table(
-        ["application", "planner", *heads],
-        ([*row[:2], *map(number, row[2:])] for row in by.iter_rows()),
-    )
+    yield from means(named, ["application", "planner"], columns)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from evaluation.measures import totals
 from lab.api import Result
 from lab.summary import median_response_s, plain
 
@@ -15,9 +16,9 @@ def spending(result: Result) -> Mapping[str, Any]:
 
     * ``device_hours``: time of profiling devices, online and offline, and ``device_hours_a_query``.
     * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds of a query, means.
-    * ``first_s``: median over the queries that were deployed of the seconds that were charged to
-      the search that led to the first deployment.
-    * ``served``: share of the queries that was ever served.
+    * ``first_search_s``: median over the queries that were deployed of the seconds that were
+      charged to the search that deployed first, which are never more than its budget.
+    * ``response_s``, ``response_is_bound`` and ``served``, as `totals` has them.
     """
     queries, summary = result.queries, result.summary
     first = (
@@ -36,10 +37,11 @@ def spending(result: Result) -> Mapping[str, Any]:
         "profiling_s": profiling_s,
         "surrogates_s": surrogates_s,
         "other_s": all_s - profiling_s - surrogates_s,
-        "first_s": first["charged_s"].median(),
-        "served": queries["response_time_s"].count() / max(1, len(queries)),
+        "first_search_s": first["charged_s"].median(),
     }
-    return dict(plain(values))
+    responses = totals(result)
+    kept = "response_s", "response_is_bound", "served"
+    return dict(plain(values)) | {key: responses[key] for key in kept}
 
 
 def early(result: Result) -> Mapping[str, Any]:
@@ -47,7 +49,7 @@ def early(result: Result) -> Mapping[str, Any]:
 
     * ``response_s``: Kaplan-Meier median of their response times, None where less than half were
       ever served; ``served`` is the share that was.
-    * ``first_s``: median of the planning seconds charged to the search of the first deployment.
+    * ``first_search_s``: median of the seconds charged to the search that deployed first.
     * ``configurations``: mean number of configurations that were profiled until then.
     * ``profiling_device_s``: mean time of profiling devices.
     """
@@ -68,7 +70,7 @@ def early(result: Result) -> Mapping[str, Any]:
             late["censored_after_s"].drop_nulls().to_list(),
         ),
         "served": late["response_time_s"].count() / max(1, len(late)),
-        "first_s": first["charged_s"].median(),
+        "first_search_s": first["charged_s"].median(),
         "configurations": profiled["configuration"].mean(),
         "profiling_device_s": late["profiling_device_s"].mean(),
     }

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,11 @@ from omegaconf import OmegaConf
 from lab.errors import InputError
 from lab.frames import scan
 from lab.run_directory import CONFIG, load_config, planner_directories, read_summary
+from lab.spells import Spell, spells
 from sim.results import SCHEMAS
 
 MOST_NAMED = 8
 KINDS = ("queries", "windows", "decisions", "offers", "profiling")
-
-
-@dataclass(frozen=True)
-class Spell:
-    """A time during which one plan served a query.
-
-    Args:
-        order: the row of ``decisions`` that deployed the plan.
-        start_s: when it came into force.
-        end_s: when another one replaced it, it was released, or the query left.
-    """
-
-    order: Mapping[str, Any]
-    start_s: float
-    end_s: float
 
 
 @dataclass(frozen=True)
@@ -155,7 +140,7 @@ def _read(run: Path, query: int) -> QueryRecord:
         windows,
         # Windows in order of time, operators in order of the pipeline.
         _rows(run, "operators", query, "window"),
-        _spells(decisions, row["departure_s"]),
+        spells(decisions, row["departure_s"]),
         [
             (str(event.kind), float(event.at_s))
             for event in drift
@@ -198,28 +183,3 @@ def _as_far_as_known(
         row["dataset"] = profiling["dataset"][0]
         since_s = since_s or [profiling["at_s"][0] - profiling["charged_s"][0]]
     return row | {"arrival_s": min(since_s), "departure_s": max(simulated_s, *since_s)}
-
-
-def _spells(decisions: pl.DataFrame, departure_s: float) -> list[Spell]:
-    """Return when each deployed plan was in force.
-
-    A plan whose models were still loading when another was deployed never came into force.
-    """
-    acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released"]))
-    spells = []
-    coming: Mapping[str, Any] | None = None
-    serving: tuple[Mapping[str, Any], float] | None = None
-    end: dict[str, Any] = {"outcome": "released", "decided_s": departure_s}
-    for order in [*acted.iter_rows(named=True), end]:
-        starts_s = inf if coming is None else coming["in_force_s"]
-        if coming is not None and starts_s < order["decided_s"]:
-            if serving is not None:
-                spells.append(Spell(*serving, starts_s))
-            serving = coming, starts_s
-        coming = None
-        if order["outcome"] == "deployed":
-            coming = order
-        elif serving is not None:
-            spells.append(Spell(*serving, order["decided_s"]))
-            serving = None
-    return spells

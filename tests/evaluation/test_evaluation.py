@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evaluation import drift, page, scenes, store
+from evaluation import drift, page, profiling, scenes, store, surrogates
 from evaluation.__main__ import main
 from evaluation.fingerprint import fingerprint, imported
+from evaluation.goals import verdict
 from evaluation.grid import Job, make
+from evaluation.means import means
 from evaluation.measures import totals
 from evaluation.paired import Metric, jackknifed, ratio_interval, ratios
 from evaluation.profiling import at_equal_correctness
@@ -50,6 +52,17 @@ def test_ratios_of_bounds_carry_a_sign() -> None:
     assert ratios(frame, metric, "theirs")["sign"].to_list() == ["≥", "≥"]
 
 
+def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
+    frame = rows(ours=[1.0, 100.0], theirs=[2.0, 4.0]).rename(
+        {"value": "response_s", "bound": "response_is_bound"}
+    )
+    words, *_, ours, theirs, _ = means(frame.with_columns(goodput=1.0), ["planner"], ["response_s"])
+    assert (ours, theirs) == ("| ours | ≥ 50.5 |", "| theirs | 3 |")
+    assert "≥" in words
+    words, *_ = means(frame.with_columns(goodput=1.0), ["planner"], ["goodput"])
+    assert "≥" not in words
+
+
 def test_who_spends_nothing_has_done_better_than_any_ratio_says() -> None:
     frame = rows(ours=[1.0, 2.0, 1.5], idle=[0.0, 0.0, 0.0], theirs=[2.0, 2.0, 2.0])
     spent = Metric("value", "device-hours", more_is_better=False)
@@ -68,6 +81,59 @@ def test_a_jackknife_of_a_mean_is_students_interval() -> None:
 
 def test_equal_ratios_have_an_interval_of_no_width() -> None:
     assert ratio_interval(np.array([2.0, 4.0]), np.array([1.0, 2.0])) == pytest.approx((2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "at_most"),
+    [
+        ((0.97, 0.96, 0.98), "yes", "no"),
+        ((0.97, 0.94, 1.0), "open", "open"),
+        ((0.94, 0.92, 0.96), "open", "open"),
+        ((0.9, 0.88, 0.94), "no", "yes"),
+        ((0.95, 0.95, 0.95), "yes", "yes"),
+        ((0.9, None, None), "no, of one seed", "yes, of one seed"),
+        ((None, None, None), "-", "-"),
+    ],
+)
+def test_a_goal_is_reached_if_the_whole_interval_is_beyond_it(value, at_least, at_most) -> None:
+    assert verdict(value, 0.95) == at_least
+    assert verdict(value, 0.95, at_most=True) == at_most
+
+
+def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
+    """A mean ratio below the goal does not meet it where its interval reaches beyond."""
+
+    def said(errors: list[float]) -> str:
+        found = [
+            {
+                "dataset": "MOT17",
+                "order": "same",
+                "planner": name,
+                "seed": seed,
+                "cells": [{"plans": 10, "error": error if name == "cmbo" else 1.0}],
+            }
+            for name in surrogates.NAMES
+            for seed, error in enumerate(errors)
+        ]
+        [line] = [line for line in surrogates.section(store.frame(found)) if "MOT17" in line]
+        return line.strip("| ").rpartition("|")[2].strip()
+
+    assert said([0.4, 0.41, 0.39]) == "yes"
+    assert said([0.2, 0.8, 0.4]) == "open"
+    assert said([0.8, 0.81, 0.79]) == "no"
+
+
+def test_samples_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
+    found = store.read("profiling")
+    assert found is not None
+    cells = [line.strip("| ").split(" | ") for line in profiling.section(found[1])]
+    judged = [(row[5], row[6]) for row in cells if len(row) == 7 and row[5].endswith("]")]
+    assert len(judged) == 2 * len(profiling.FIRST) * len(profiling.MOST)
+    for ratio, said in judged:
+        low, high = json.loads(ratio[ratio.index("[") :])
+        assert said == (
+            "yes" if high <= profiling.GOAL else "no" if low > profiling.GOAL else "open"
+        )
 
 
 def test_samples_are_compared_at_equal_correctness() -> None:

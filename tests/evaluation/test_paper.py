@@ -1,6 +1,7 @@
 """The paper's figures: the files that hold their runs, and verdicts on made-up rows."""
 
 from itertools import product
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from evaluation import drift
 from evaluation.grid import _configuration
 from evaluation.measures import totals
-from evaluation.paper import goodput, load, parts, replanning, settle, tiers
+from evaluation.paper import goodput, load, parts, replanning, response, settle, tiers
 from evaluation.paper.experiments import experiment, names
 from evaluation.paper.figure import Verdict, above, of_range
 from evaluation.paper.page import Section, as_html, page
@@ -27,6 +28,7 @@ def rows(served: dict[str, float], **labels: str) -> list[dict[str, object]]:
             "seed": seed,
             "goodput": value * (1 + 0.01 * (seed % 2)),
             "response_s": 0.5,
+            "response_is_bound": False,
         }
         for planner, value in served.items()
         for seed in SEEDS
@@ -94,6 +96,9 @@ def test_a_ratio_agrees_with_a_range_only_if_its_interval_allows(ratio, verdict)
         ("≥", (6.0, 5.9, 6.1), Verdict.DIFFERS),
         ("?", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
         ("≥", (3.0, 2.9, 3.1), Verdict.UNKNOWN),
+        ("≥", (None, None, None), Verdict.DIFFERS),
+        ("≤", (None, None, None), Verdict.DIFFERS),
+        ("?", (None, None, None), Verdict.UNKNOWN),
     ],
 )
 def test_a_bound_tells_only_what_it_bounds(sign, ratio, verdict) -> None:
@@ -207,6 +212,70 @@ def test_the_claim_sinks_where_a_baseline_comes_near() -> None:
     served = {"compass": 100, "videostorm": 95, "vulcan": 50}
     found = settle.findings(pl.DataFrame(rows(served, scene="tracking")))
     assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES, Verdict.AGREES]
+
+
+@pytest.mark.parametrize(
+    ("response_s", "bounds", "verdict"),
+    [
+        (0.5, 0, Verdict.AGREES),
+        (9.0, 0, Verdict.DIFFERS),
+        (9.0, 1, Verdict.DIFFERS),
+        (0.5, 1, Verdict.UNKNOWN),
+    ],
+)
+def test_medians_that_were_not_reached_may_be_longer(response_s, bounds, verdict) -> None:
+    frame = pl.DataFrame(rows({"compass": 100}, scene="tracking")).with_columns(
+        response_s=pl.lit(response_s),
+        response_is_bound=pl.col("seed") < bounds,
+        served=pl.lit(0.5),
+        usd_per_query_hour=pl.lit(1.0),
+        active=pl.lit(120.0),
+    )
+    [found] = settle.findings(frame)
+    assert found.verdict == verdict
+    assert found.ours.startswith("≥") == bool(bounds)
+    row = f"| {'≥ ' * bool(bounds)}{response_s:g} | 0.5 | 1 |"
+    assert any(line.endswith(row) for line in settle.lines(frame))
+
+
+def responding(**medians_s: list[float | None]) -> pl.DataFrame:
+    """Return rows of planners whose median response times are these, one a seed."""
+    return pl.DataFrame(
+        [
+            {
+                "scene": "speech",
+                "planner": planner,
+                "seed": seed,
+                "response_p25_s": 0.5,
+                "response_p50_s": median_s,
+                "response_p75_s": None,
+                "served": 0.5,
+            }
+            for planner, values in medians_s.items()
+            for seed, median_s in enumerate(values)
+        ]
+    )
+
+
+def test_a_median_that_one_seed_does_not_reach_is_not_averaged_over_the_others(monkeypatch) -> None:
+    """Table, figure and finding agree on it."""
+    frame = responding(compass_cost=[1.0, 1.1, 1.2], vulcan=[5.0, 6.0, 7.0], late=[6.0, 6.0, None])
+    found = {each.claim.split()[-1]: each for each in response.findings(frame)}
+    assert found["vulcan"].verdict == Verdict.AGREES
+    assert found["late"].verdict == Verdict.UNKNOWN
+    assert found["late"].ours.startswith("≥")
+
+    lines = list(response.lines(frame))
+    assert "| speech | vulcan | 0.5 | 6 | infinite | 0.5 |" in lines
+    assert "| speech | late | 0.5 | infinite | infinite | 0.5 |" in lines
+
+    figures = []
+    monkeypatch.setattr(response, "save", lambda figure, _: figures.append(figure))
+    response.draw(frame, Path())
+    drawn = [line for line in figures[0].axes[0].lines if len(line.get_xdata()) == 1]
+    dots = [line.get_ydata()[0] for line in drawn if line.get_marker() == "o"]
+    assert dots == pytest.approx([1.1, 6.0])
+    assert [line.get_marker() for line in drawn].count("^") == 3
 
 
 def test_the_page_holds_its_pictures_and_escapes_what_it_shows(tmp_path) -> None:

@@ -1,0 +1,53 @@
+"""Which plan was in force for a query, and when, by the decisions on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Spell:
+    """A time during which one plan served a query.
+
+    Args:
+        order: the row of ``decisions`` that deployed the plan.
+        start_s: when it came into force.
+        end_s: when another one replaced it, it was released, or the query left.
+    """
+
+    order: Mapping[str, Any]
+    start_s: float
+    end_s: float
+
+
+def spells(decisions: pl.DataFrame, departure_s: float) -> list[Spell]:
+    """Return when each deployed plan was in force.
+
+    A plan whose models were still loading when another was deployed never came into force.
+
+    Args:
+        decisions: orders for one query, in order of time, with the columns ``outcome``,
+            ``decided_s`` and ``in_force_s`` of the table of that name.
+        departure_s: when the query left.
+    """
+    acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released"]))
+    found = []
+    coming: Mapping[str, Any] | None = None
+    serving: tuple[Mapping[str, Any], float] | None = None
+    end: dict[str, Any] = {"outcome": "released", "decided_s": departure_s}
+    for order in [*acted.iter_rows(named=True), end]:
+        starts_s = inf if coming is None else coming["in_force_s"]
+        if coming is not None and starts_s < order["decided_s"]:
+            if serving is not None:
+                found.append(Spell(*serving, starts_s))
+            serving = coming, starts_s
+        coming = None
+        if order["outcome"] == "deployed":
+            coming = order
+        elif serving is not None:
+            found.append(Spell(*serving, order["decided_s"]))
+            serving = None
+    return found
