@@ -26,7 +26,7 @@ class Spell:
     Args:
         order: the row of ``decisions`` that deployed the plan.
         start_s: when it came into force.
-        end_s: when another one replaced it, it was released, or the query left.
+        end_s: when another one replaced it, it was released, a failure ended it, or the query left.
     """
 
     order: Mapping[str, Any]
@@ -47,7 +47,7 @@ class QueryRecord:
         profiling: profiling runs for the query.
         offline: profiling runs for its data set, ahead of all queries.
         offers: plans on record.
-        decisions: orders for it.
+        decisions: orders for it, and what failures ended.
         windows: its windows, as judged.
         operators: where the latency of its windows went.
         spells: which plan served it when.
@@ -188,7 +188,7 @@ def _as_far_as_known(
 ) -> dict[str, Any]:
     """Return what is known of a query that the run has not closed yet."""
     row: dict[str, Any] = dict.fromkeys(SCHEMAS["queries"])
-    calls = pl.concat([decisions["triggered_s"], offers["triggered_s"]])
+    calls = pl.concat([decisions["triggered_s"], offers["triggered_s"]]).drop_nulls()
     since_s = calls.to_list()
     if windows.height:
         first = windows.row(0, named=True)
@@ -205,21 +205,24 @@ def _spells(decisions: pl.DataFrame, departure_s: float) -> list[Spell]:
 
     A plan whose models were still loading when another was deployed never came into force.
     """
-    acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released"]))
+    acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released", "ended"]))
     spells = []
     coming: Mapping[str, Any] | None = None
     serving: tuple[Mapping[str, Any], float] | None = None
-    end: dict[str, Any] = {"outcome": "released", "decided_s": departure_s}
+    end = {"outcome": "released", "deployment": None, "decided_s": departure_s}
     for order in [*acted.iter_rows(named=True), end]:
         starts_s = inf if coming is None else coming["in_force_s"]
         if coming is not None and starts_s < order["decided_s"]:
             if serving is not None:
                 spells.append(Spell(*serving, starts_s))
-            serving = coming, starts_s
-        coming = None
+            serving, coming = (coming, starts_s), None
         if order["outcome"] == "deployed":
             coming = order
-        elif serving is not None:
+            continue
+        ended = order["deployment"]  # None for a release, of all that the query has
+        if coming is not None and ended in (None, coming["deployment"]):
+            coming = None
+        if serving is not None and ended in (None, serving[0]["deployment"]):
             spells.append(Spell(*serving, order["decided_s"]))
             serving = None
     return spells
