@@ -34,7 +34,7 @@ class Result:
         queries: one row per query.
         windows: one row per query and evaluation window.
         operators: where the latency of each window went, by operator.
-        decisions: one row per decision of the planner.
+        decisions: one row per decision of the planner, and per deployment that a failure ended.
         offers: one row per plan that the planner put on record.
         profiling: one row per profiling run.
         scenario: what was simulated.

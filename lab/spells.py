@@ -15,7 +15,7 @@ class Spell:
     Args:
         order: the row of ``decisions`` that deployed the plan.
         start_s: when it came into force.
-        end_s: when another one replaced it, it was released, or the query left.
+        end_s: when another one replaced it, it was released, a failure ended it, or the query left.
     """
 
     order: Mapping[str, Any]
@@ -29,25 +29,28 @@ def spells(decisions: pl.DataFrame, departure_s: float) -> list[Spell]:
     A plan whose models were still loading when another was deployed never came into force.
 
     Args:
-        decisions: orders for one query, in order of time, with the columns ``outcome``,
-            ``decided_s`` and ``in_force_s`` of the table of that name.
+        decisions: orders for one query and what failures ended, in order of time, with the columns
+            ``outcome``, ``deployment``, ``decided_s`` and ``in_force_s`` of the table of that name.
         departure_s: when the query left.
     """
-    acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released"]))
+    acted = decisions.filter(pl.col("outcome").is_in(["deployed", "released", "ended"]))
     found = []
     coming: Mapping[str, Any] | None = None
     serving: tuple[Mapping[str, Any], float] | None = None
-    end: dict[str, Any] = {"outcome": "released", "decided_s": departure_s}
+    end = {"outcome": "released", "deployment": None, "decided_s": departure_s}
     for order in [*acted.iter_rows(named=True), end]:
         starts_s = inf if coming is None else coming["in_force_s"]
         if coming is not None and starts_s < order["decided_s"]:
             if serving is not None:
                 found.append(Spell(*serving, starts_s))
-            serving = coming, starts_s
-        coming = None
+            serving, coming = (coming, starts_s), None
         if order["outcome"] == "deployed":
             coming = order
-        elif serving is not None:
+            continue
+        ended = order["deployment"]  # None for a release, of all that the query has
+        if coming is not None and ended in (None, coming["deployment"]):
+            coming = None
+        if serving is not None and ended in (None, serving[0]["deployment"]):
             found.append(Spell(*serving, order["decided_s"]))
             serving = None
     return found

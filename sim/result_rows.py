@@ -9,7 +9,7 @@ from sim.clock import NS_PER_S, ns, seconds
 from sim.data_plane import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED, UNSERVED
 from sim.desk import Order
 from sim.goodput import QUANTILES, Account, Trial, Verdicts
-from sim.query_board import QueryState
+from sim.query_board import Deployment, QueryState
 from sim.results import Columns
 
 Row = dict[str, Any]
@@ -33,6 +33,17 @@ def decision_row(order: Order, trigger: str, triggered_ns: int) -> Row:
             "placement": " > ".join(plan.placement),
         }
     return row
+
+
+def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:
+    """Return that a deployment was ended by the world, which no planner decided."""
+    return {
+        "query": deployment.query,
+        "deployment": deployment.number,
+        "decided_s": seconds(at_ns),
+        "outcome": "ended",
+        "reason": reason,
+    }
 
 
 def window_columns(verdicts: Verdicts, window_ns: int) -> Columns:

@@ -1,9 +1,9 @@
 """The tables of results: their columns, and the rows of a run until they are written.
 
 ``queries`` has one row per query, ``windows`` one per query and window, ``operators`` splits the
-latency of each window by operator, ``decisions`` has one row per decision of a planner, ``offers``
-one per plan that a planner put on record, and ``profiling`` one per
-profiling run. Columns that begin with ``true_`` hold what no planner sees.
+latency of each window by operator, ``decisions`` has one row per decision of a planner and per
+deployment that a failure ended, ``offers`` one per plan that a planner put on record, and
+``profiling`` one per profiling run. Columns that begin with ``true_`` hold what no planner sees.
 """
 
 from collections.abc import Mapping, Sequence

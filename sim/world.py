@@ -31,7 +31,7 @@ from sim.office import Office
 from sim.planner import Planner
 from sim.query_board import Deployment, QueryBoard, QueryState
 from sim.recorders import Tee
-from sim.result_rows import decision_row, operator_columns, query_row, window_columns
+from sim.result_rows import decision_row, end_row, operator_columns, query_row, window_columns
 from sim.results import Tables
 from sim.wiring import Wiring
 
@@ -418,7 +418,8 @@ class World:
         if not machine.up:
             return  # Another event took it down already; this one can only keep it away longer.
         self.ledger.settle(now)
-        self._lose(self.machines.fail(machine, now))
+        reason = f"machine {event.machine} of {event.node} failed"
+        self._lose(self.machines.fail(machine, now), reason)
         while self.env.now < machine.down_until_ns:
             yield self.env.timeout(machine.down_until_ns - self.env.now)
         self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
@@ -437,7 +438,8 @@ class World:
             return
         self.ledger.settle(self.env.now)
         instance = max(shared, key=lambda each: each.clients)  # of equals, the first
-        self._lose(self.machines.fail_instance(instance, self.env.now))
+        reason = f"a GPU instance of machine {event.machine} of {event.node} failed"
+        self._lose(self.machines.fail_instance(instance, self.env.now), reason)
 
     def _planner_crash(self, event: DriftEvent) -> Generator[Event, None, None]:
         """Lose the planner's process, its searches, and what it did not save; restart it."""
@@ -454,16 +456,23 @@ class World:
         if back_ns == self._planner_away_until_ns:  # Else it crashed again while it was away.
             self._call_planner("recovery")
 
-    def _lose(self, stations: list[Station]) -> None:
-        """Lose what stations held that are gone, end their deployments, and tell the planner."""
+    def _lose(self, stations: list[Station], reason: str) -> None:
+        """Lose what stations held that are gone, end their deployments, and tell the planner.
+
+        Args:
+            stations: those that are gone.
+            reason: why, as the table of decisions says it.
+        """
         now, dead = self.env.now, set(stations)
         for station in sorted(dead, key=lambda station: station.id):
             self.data.fail_station(now, station.id)
         for state in self.board.living.values():
             if state.coming is not None and not dead.isdisjoint(state.coming.stations):
+                self.tables.add("decisions", end_row(state.coming, now, reason))
                 self._deployments.leave(state.coming)
                 state.coming = None
             if state.in_force is not None and not dead.isdisjoint(state.in_force.stations):
+                self.tables.add("decisions", end_row(state.in_force, now, reason))
                 self.book.void_trial(state.in_force.number, now)
                 self._take_out_of_force(state)
         self._call_planner("failure")

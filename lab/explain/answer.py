@@ -5,6 +5,7 @@ import polars as pl
 from lab.explain.findings import (
     ACCURACY,
     DEPLOYED,
+    ENDED,
     LATENCY,
     REFUSED,
     Row,
@@ -121,8 +122,11 @@ def _never_served(record: QueryRecord) -> str:
 
 
 def _why_not(record: QueryRecord) -> str:
-    deployed = record.decisions.filter(pl.col("outcome") == DEPLOYED)
+    deployed = record.decisions.filter(pl.col("outcome").is_in([DEPLOYED, ENDED]))
     if deployed.height:
+        last = deployed.row(-1, named=True)
+        if last["outcome"] == ENDED:
+            return f"the plan that was ordered had not loaded its models when {last['reason']}"
         return "the models of the plan that was ordered were still loading"
     refused = record.decisions.filter(pl.col("outcome") == REFUSED)
     if refused.height:

@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 LATENCY, ACCURACY, COST = "latency", "accuracy", "cost"
 CHOSEN, REFUSED = "chosen", "refused"  # roles of offers; the latter an outcome of orders too
-DEPLOYED = "deployed"
+DEPLOYED, ENDED = "deployed", "ended"
 LATE = "late"
 NO_PLAN = "no plan in force"
 # What a request that missed its bound came to, and how that is said.

@@ -32,7 +32,7 @@ class QueryRecord:
         profiling: profiling runs for the query.
         offline: profiling runs for its data set, ahead of all queries.
         offers: plans on record.
-        decisions: orders for it.
+        decisions: orders for it, and what failures ended.
         windows: its windows, as judged.
         operators: where the latency of its windows went.
         spells: which plan served it when.
@@ -173,7 +173,7 @@ def _as_far_as_known(
 ) -> dict[str, Any]:
     """Return what is known of a query that the run has not closed yet."""
     row: dict[str, Any] = dict.fromkeys(SCHEMAS["queries"])
-    calls = pl.concat([decisions["triggered_s"], offers["triggered_s"]])
+    calls = pl.concat([decisions["triggered_s"], offers["triggered_s"]]).drop_nulls()
     since_s = calls.to_list()
     if windows.height:
         first = windows.row(0, named=True)

@@ -215,7 +215,7 @@ def _order_cells(record: QueryRecord, group: list[Row]) -> list[str]:
     in_force_s = first["in_force_s"]
     return [
         when,
-        first["trigger"],
+        first["trigger"] or "",
         first["outcome"] + (f", {len(group):,} times" if len(group) > 1 else ""),
         first["plan"] or "",
         number(first["list_price_usd_per_hour"]),

@@ -21,7 +21,7 @@ def add_windows(
     first: Ints,
     bounds_s: tuple[Floats, Floats],
     lived_s: tuple[Floats, Floats],
-    verdicts: tuple[Bools, Bools, Bools, Bools],
+    verdicts: tuple[Bools, Bools, Bools, Bools, Bools],
     added_s: Floats,
     added_ns: Ints,
 ) -> None:
@@ -31,13 +31,14 @@ def add_windows(
         first: the first row of each window, shape (n,).
         bounds_s: starts and ends of the windows.
         lived_s: how long queries were active, and deployed.
-        verdicts: whether the SLO was met, and its parts: latency, accuracy, cost.
+        verdicts: whether the SLO was met, whether that only repeats the verdict before for want of
+            requests, and the parts: latency, accuracy, cost.
         added_s: gets the least start and the greatest end, shape (n, 2).
         added_ns: gets the sums, 0 before, shape (n, 6).
     """
     starts_s, ends_s = bounds_s
     active_s, deployed_s = lived_s
-    met, in_time, accurate, cheap = verdicts
+    met, repeated, in_time, accurate, cheap = verdicts
     for at in range(len(first)):
         last = first[at + 1] if at + 1 < len(first) else len(met)
         start_s, end_s = starts_s[first[at]], ends_s[first[at]]
@@ -48,6 +49,8 @@ def add_windows(
             added_ns[at, DEPLOYED] += deployed_ns
             if met[row]:
                 added_ns[at, MET] += deployed_ns
+            elif repeated[row]:
+                continue  # It has no reason of its own, and no accuracy that could reach a floor.
             elif not in_time[row]:
                 added_ns[at, LATE] += deployed_ns
             elif not accurate[row]:

@@ -23,7 +23,7 @@ TABLES = ("windows", "operators")
 KEYS = ("query", "window")
 BOUNDS = ("start_s", "end_s")
 LIVED = ("active_s", "deployed_s")
-VERDICTS = ("met", "latency_met", "accuracy_met", "cost_met")
+VERDICTS = ("met", "repeated", "latency_met", "accuracy_met", "cost_met")
 WINDOW_COLUMNS = (*KEYS, "completed", *BOUNDS, *LIVED, *VERDICTS)
 MEANS = tuple(f"{name}_s" for name in PARTS)
 WINDOW_SUMS = {
@@ -109,8 +109,9 @@ def totals(sweep: Sweep) -> Sums:
         ``windows``: one row for each run and window, with its bounds and seconds, summed over
         queries, in which they were active, deployed, met their SLO (``met_s``) or, deployed, did
         not because latency, accuracy or cost (``late_s``, ``inaccurate_s``, ``too_dear_s``) did
-        not, the first of them. ``operators``: one row for each run and operator, with the
-        ``completed`` requests and the seconds that they spent there by part.
+        not, the first of them; none of these without requests to judge by. ``operators``: one row
+        for each run and operator, with the ``completed`` requests and the seconds that they spent
+        there by part.
 
     Raises:
         InputError: a table cannot be read.

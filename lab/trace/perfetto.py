@@ -74,7 +74,7 @@ def write(found: Iterable[Event], file: TextIO) -> int:
 
 def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
     for row in decisions.iter_rows(named=True):
-        why = {key: row[key] for key in ("reason", "configuration", "placement") if row[key]}
+        told = ("trigger", "reason", "configuration", "placement")
         yield {
             "name": f"query {row['query']}: {row['outcome']}",
             "ph": "i",
@@ -82,7 +82,7 @@ def _decided(decisions: pl.DataFrame) -> Iterator[Event]:
             "ts": US_PER_S * row["decided_s"],
             "pid": PLANNER,
             "tid": 0,
-            "args": {"trigger": row["trigger"], **why},
+            "args": {key: row[key] for key in told if row[key]},
         }
 
 

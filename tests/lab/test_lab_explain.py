@@ -122,6 +122,16 @@ def test_spells_are_the_deployments_that_came_into_force(telling, stormy):
                 assert before.start_s < before.end_s == after.start_s
 
 
+def test_spells_end_with_the_machine_that_served_them(tmp_path):
+    """So that windows have a plan in force for as long as spells say, planner or not."""
+    lab.run([*OVERRIDES, "planner=videostorm", "drift=machine_failure"], directory=tmp_path)
+    assert table(tmp_path, "decisions").filter(outcome="ended").height
+    windows = table(tmp_path, "windows").group_by("query").agg(pl.col("deployed_s").sum())
+    for query, deployed_s in windows.iter_rows():
+        spells = read_query(tmp_path, query).spells
+        assert sum(each.end_s - each.start_s for each in spells) == pytest.approx(deployed_s)
+
+
 def test_a_run_without_offers_is_explained_from_the_other_tables(stormy, told):
     query = table(stormy, "decisions")["query"][0]
     out = told(stormy, query)

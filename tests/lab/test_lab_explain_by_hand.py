@@ -168,6 +168,32 @@ def test_a_plan_that_was_overtaken_or_released_in_time_never_served(made):
     ]
 
 
+def test_a_failure_ends_the_deployment_that_it_names_alone(made):
+    ended = {"trigger": None, "triggered_s": None, "in_force_s": None, "plan": None}
+    ended |= {"outcome": "ended", "reason": "machine 0 of cloud failed"}
+    run = made(
+        decisions=[
+            order(1.0, deployment=0),
+            order(100.0, deployment=1, in_force_s=130.0),
+            order(110.0, deployment=0, **ended),
+            order(140.0, deployment=2, in_force_s=160.0),
+            order(150.0, deployment=2, **ended),
+            order(200.0, deployment=1, **ended),
+        ]
+    )
+    spells = read_query(run, 0).spells
+    assert [(each.order["plan"], each.start_s, each.end_s) for each in spells] == [
+        ("c @ 1", 2.0, 110.0),
+        ("c @ 100", 130.0, 200.0),
+    ]
+
+
+def test_a_plan_that_a_failure_ended_while_it_loaded_is_why_none_served(made):
+    ended = {"outcome": "ended", "in_force_s": None, "reason": "machine 0 of cloud failed"}
+    run = made(decisions=[order(1.0, in_force_s=9.0), order(5.0, **ended)])
+    assert "had not loaded its models when machine 0 of cloud failed." in answer(read_query(run, 0))
+
+
 def test_a_plan_is_judged_by_the_windows_that_it_served_whole(made):
     run = made(
         decisions=[order(20.0)],

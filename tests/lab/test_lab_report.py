@@ -19,7 +19,7 @@ from lab.figure_data import PARTS
 from lab.report.analysis import analyse, planners_of
 from lab.report.claims import claims
 from lab.report.settings import planner_names, short_texts, swept_keys
-from lab.report.sums import totals, totals_meanwhile
+from lab.report.sums import WINDOW_S, totals, totals_meanwhile
 from lab.run_directory import read_summary, write_summary
 from lab.tools import main
 from lab.units import unit_of
@@ -218,6 +218,18 @@ def test_time_and_goodput_over_time_agree_with_the_summaries(made):
     means = analysis.means.filter(metric="service_goodput_mean")
     both = over_time.join(means, on=["setting", "planner"])
     np.testing.assert_allclose(both["goodput"], both["mean"], atol=1e-9)
+
+
+def test_a_window_without_requests_fails_on_no_part(sweep):
+    idle = {"met": False, "repeated": True, "accuracy_met": False, "cost_met": False}
+    for path in (sweep / "0" / "windows").iterdir():
+        windows = pl.read_parquet(path)
+        windows.with_columns(pl.lit(held).alias(name) for name, held in idle.items()).write_parquet(
+            path
+        )
+    sums_s = totals(read_sweep(sweep))[0].filter(run="0").select(WINDOW_S).sum().row(0, named=True)
+    assert sums_s.pop("active_s") >= sums_s.pop("deployed_s") > 0
+    assert set(sums_s.values()) == {0.0}
 
 
 # Names

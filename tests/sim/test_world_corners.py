@@ -11,6 +11,7 @@ from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.shipped import shipped_application
 from sim import Allocation
+from sim.results import SCHEMAS
 from sim.service import RefusalError, device_service
 
 
@@ -87,6 +88,11 @@ def test_a_failure_of_the_machine_that_loads_leaves_the_deployment_in_force_alon
     assert state.in_force is not None
     assert set(state.in_force.plan.placement) == {"edge"}
     assert state.coming is None
+    assert decisions(made, "ended") == [
+        dict.fromkeys(SCHEMAS["decisions"])
+        | {"query": 0, "deployment": 1, "decided_s": 10.5}
+        | {"outcome": "ended", "reason": "machine 0 of cloud failed"}
+    ]
 
 
 def test_a_query_born_after_a_shift_is_profiled_and_judged_on_the_shifted_content():
