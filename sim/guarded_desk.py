@@ -10,7 +10,6 @@ from collections.abc import Hashable
 from functools import cache, cached_property
 from typing import Any, NoReturn
 
-from hardware_models.errors import nearest
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.desk import MOST_CALLS, Desk
@@ -77,15 +76,7 @@ class GuardedDesk(Desk):
                 "it, a deployed planner could not know"
             )
         self._count()
-        try:
-            return super().__getattribute__(name)
-        except AttributeError:
-            known = [one for one in dir(Desk) if not one.startswith("_")]
-            if name in known or name.startswith("__"):
-                raise  # What went wrong lies within the desk.
-            raise AttributeError(
-                f"the desk has no {name!r}; the nearest is {nearest(name, known)!r}"
-            ) from None
+        return super().__getattribute__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         caller = str(sys._getframe(1).f_globals.get("__name__"))

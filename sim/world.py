@@ -12,6 +12,7 @@ from traceback import extract_tb
 
 from simpy import Event
 
+from hardware_models.errors import nearest
 from hardware_models.tables import using_tables
 from scenarios.drift import DriftEvent
 from scenarios.queries import Query, QueryTruth, births
@@ -211,8 +212,7 @@ class World:
         return Desk(self.office, trigger, self.env.now, planner.budget_s, planner.sees_truth)
 
     def _note_error(self, trigger: str, error: BaseException) -> None:
-        reason = " ".join(str(error).split()) or "no message"
-        line = f"{type(error).__name__} in {_origin(error)}: {reason}"
+        line = f"{type(error).__name__} in {_origin(error)}: {_reason(error)}"
         self.planner_errors.append(f"at {self.now_s:.3f} s, on {trigger}: {line}")
         self.tables.add(
             "decisions",
@@ -476,6 +476,15 @@ class World:
                 self.book.void_trial(state.in_force.number, now)
                 self._take_out_of_force(state)
         self._call_planner("failure")
+
+
+def _reason(error: BaseException) -> str:
+    """Return what an exception says, in one line; of a name that the desk lacks, the nearest."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, Desk) and error.name:
+        known = [name for name in dir(error.obj) if not name.startswith("_")]
+        if error.name not in known:  # Else what went wrong lies within the desk.
+            return f"the desk has no {error.name!r}; the nearest is {nearest(error.name, known)!r}"
+    return " ".join(str(error).split()) or "no message"
 
 
 def _origin(error: BaseException) -> str:

@@ -128,7 +128,9 @@ def test_plans_that_are_late_by_the_truth_are_worth_nothing():
 def decisions(rows: list[tuple[int, str, float, float | None, str | None]]) -> pl.DataFrame:
     """Return decisions of these queries, outcomes, times of decision and of force, and plans."""
     names = ["query", "outcome", "decided_s", "in_force_s", "plan"]
-    return pl.DataFrame(rows, names, orient="row")
+    return pl.DataFrame(rows, names, orient="row").with_columns(
+        deployment=pl.when(outcome="deployed").then(pl.int_range(len(rows)))
+    )
 
 
 def test_stays_end_where_another_plan_is_in_force_or_the_query_is_released():

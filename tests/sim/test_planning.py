@@ -344,6 +344,9 @@ def test_world_contains_a_planner_that_raises():
     [
         (lambda desk, query: desk.think(query, "dream"), r"think\('dream'\): choose one of"),
         (lambda desk, query: desk.deploy(query, "plan"), "'plan'"),
+        (lambda desk, query: desk.deploi(query), ": the desk has no 'deploi'; .* is 'deploy'"),
+        (lambda desk, query: desk.triger, ": the desk has no 'triger'; the nearest is 'trigger'"),
+        (lambda desk, query: query.plan, ": 'Query' object has no attribute 'plan'"),
         (lambda desk, query: desk.profile(query, "x", 3), "'x'"),
         (lambda desk, query: desk.predict(query, on_device(desk, query)), "profile .* first"),
         (lambda desk, query: [desk.remaining(query) for _ in iter(int, 1)], "50,000 desk calls"),
