@@ -8,6 +8,7 @@ What it does for a planner is charged to the clock of the query's search, by one
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -636,11 +637,22 @@ class Desk:
             accuracy: the mean accuracy that is believed.
             price: what it would pay at the prices of the pools, if there are any.
             reason: one sentence.
+
+        Raises:
+            PlannerError: the plan could not run even on the empty cluster, or something said of it
+                is not of its type.
         """
         clock_ns = self._search(query).clock_ns
-        self._office.note_offer(
-            query, plan, self._now_ns, clock_ns, (role, latency_s, accuracy, price, reason)
+        self._figures(query, plan)
+        for name, text in (("role", role), ("reason", reason)):
+            if not isinstance(text, str):
+                raise PlannerError(f"offer: {name}={text!r} must be a text")
+        numbers = (
+            _number("latency_s", latency_s),
+            _number("accuracy", accuracy),
+            None if price is None else _number("price", price),
         )
+        self._office.note_offer(query, plan, self._now_ns, clock_ns, (role, *numbers, reason))
 
     def deploy(self, query: Query, plan: Plan) -> None:
         """Deploy a plan when the search's clock is reached; the last order for a query counts.
@@ -766,6 +778,12 @@ class Desk:
 
     def _order(self, query: Query, plan: Plan | None) -> None:
         self._orders[query.id] = Order(query.id, plan, self._search(query))
+
+
+def _number(name: str, value: float) -> float:
+    if not isinstance(value, Real):  # Also what numpy gives, but no array.
+        raise PlannerError(f"offer: {name}={value!r} must be a number")
+    return float(value)
 
 
 def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hardware_models.errors import nearest
+from hardware_models.gpu_latency import largest_processes
 from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from sim.errors import PlannerError
@@ -86,10 +87,11 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
     if share.profile not in allowed:
         raise PlannerError(f"can get {', '.join(allowed) or 'nothing'}, not {share.profile!r}")
     shared = None if place == DEVICE or operator.kind == "cpu" else share.profile
+    most_processes = min(MOST_CLIENTS, largest_processes())
     for name, value, most in (
         ("replicas", share.replicas, 1 if place == DEVICE else MOST_REPLICAS),
         ("max_batch", share.max_batch, MOST_BATCH),
-        ("processes", share.processes, 1 if shared is None else MOST_CLIENTS),
+        ("processes", share.processes, 1 if shared is None else most_processes),
     ):
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             raise PlannerError(f"has {name}={value!r}; it can be a whole number from 1 to {most}")

@@ -23,6 +23,7 @@ from sim.costs import Ledger
 from sim.data_plane import DataPlane, Recorder
 from sim.deployments import Deployments
 from sim.desk import Desk, Order
+from sim.errors import PlannerError
 from sim.garbage import seldom_collected
 from sim.goodput import Account, GoodputBook, Verdicts
 from sim.interference import Interference
@@ -182,7 +183,12 @@ class World:
         desk = self._desk(trigger)
         started = perf_counter()
         try:
-            self.planner.plan(desk)
+            returned: object = self.planner.plan(desk)
+            if returned is not None:
+                raise PlannerError(
+                    f"plan returned {returned!r}: it must return nothing, and order by desk.deploy "
+                    "and desk.release"
+                )
             orders = list(desk._orders.values())
         except (Exception, SystemExit) as error:  # A planner's fault must not end the run.
             orders = []

@@ -11,6 +11,7 @@ from scenarios.cluster import Profiling
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
+from sim import Planner
 from sim.search import CHARGES_S
 
 APPLICATION = shipped_application("speech_recognition")
@@ -323,6 +324,31 @@ def test_two_calls_at_one_tick_see_the_searches_of_each_other():
     ]
 
 
+def offered(desk, query, **said):
+    plan = said.pop("plan", None) or on_device(desk, query)
+    desk.offer(query, plan, **{"role": "chosen", "latency_s": 0.1, "accuracy": 0.9} | said)
+
+
+def test_what_numpy_gives_can_be_said_of_an_offer():
+    def act(desk):
+        for query in desk.waiting:
+            offered(desk, query, latency_s=np.float32(0.5), accuracy=np.int64(1))
+
+    made = run(scenario(5.0, workload=workload(1.0)), Does(act))
+    assert made.tables.take()["offers"].select("latency_s", "accuracy").row(0) == (0.5, 1.0)
+
+
+def test_a_planner_must_not_return_its_plans():
+    class Returning(Planner):
+        def plan(self, desk):
+            return [on_device(desk, query) for query in desk.waiting]
+
+    made = run(scenario(5.0, workload=workload(1.0)), Returning())
+    (error,) = made.planner_errors
+    assert "plan returned [" in error
+    assert "order by desk.deploy" in error
+
+
 def test_world_contains_a_planner_that_raises():
     def act(desk):
         if desk.trigger == "arrival" and desk.now_s == 2.0:
@@ -353,9 +379,17 @@ def test_world_contains_a_planner_that_raises():
         (lambda desk, query: [desk.recall(1) for _ in iter(int, 1)], "1,000,000 desk calls"),
         (lambda desk, query: desk.profile(query, CONFIGURATIONS[0], -5), "samples=-5"),
         (lambda desk, query: desk.profile_offline("x", CONFIGURATIONS[0], 3), "data set 'x'"),
+        (lambda desk, query: offered(desk, query, plan="x"), "'x' is no Plan"),
+        (lambda desk, query: offered(desk, query, role=3), "role=3 must be a text"),
+        (lambda desk, query: offered(desk, query, reason=("a",)), "reason=.* must be a text"),
+        (lambda desk, query: offered(desk, query, latency_s=np.ones(1)), "latency_s=array"),
+        (lambda desk, query: offered(desk, query, accuracy="0.9"), "accuracy='0.9' must be a num"),
+        (lambda desk, query: offered(desk, query, price="1"), "price='1' must be a number"),
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(act, reason):
+    """One call of the planner, and one sentence; the run goes on."""
+
     def plan(desk):
         for query in desk.waiting:
             act(desk, query)
