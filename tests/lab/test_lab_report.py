@@ -492,6 +492,44 @@ def said_of_goodput(directory):
     return winner, found[winner], unlike, found[unlike]
 
 
+def test_a_ratio_is_left_out_where_it_points_another_way_than_the_difference(sweep):
+    for number in "4567":
+        shutil.rmtree(sweep / number)
+
+    def said(*of_greedy):
+        for number, cost in zip("0123", (6.0, 6.0, *of_greedy), strict=True):
+            spoil(sweep / number, deployment_cost_usd=cost)
+        found = {one.text: one.details for one in claims(analyse(read_sweep(sweep)))}
+        [[sentence]] = [found[text] for text in found if "lowest deployment cost" in text]
+        return sentence
+
+    assert said(8.0, 8.0) == "2 [2, 2] USD less than Greedy (0.75 times as much, p < 0.001)."
+    # By arithmetic means Greedy costs a quarter dollar more, by geometric ones less.
+    assert re.fullmatch(r"No clear.*: 0\.25 .* USD less than Greedy \(p = 0.*", said(2.0, 10.5))
+
+
+def test_of_several_settings_one_that_lacks_a_value_is_said_to(sweep):
+    for number in "01234567":
+        spoil(sweep / number, response_time_p50_s=1.0)
+    for number in "01":
+        spoil(sweep / number, response_time_p50_s=None)
+
+    def said():
+        found = {one.text: one.details for one in claims(analyse(read_sweep(sweep)))}
+        return next(found[text][0] for text in found if "shortest median response" in text)
+
+    assert said() == (
+        "CheapestFeasible lacks one in at least one setting on 2 of 2 seeds, so is behind. "
+        "CheapestFeasible: no seed in which both have a value in every setting."
+    )
+    for number in "4567":
+        shutil.rmtree(sweep / number)
+    assert said() == (
+        "CheapestFeasible has none on 2 of 2 seeds, so is behind. "
+        "CheapestFeasible: no seed in which both have a value."
+    )
+
+
 def test_the_winner_is_that_of_the_seeds_that_all_finished(sweep):
     for number, goodput in zip("0124567", (2.0, 9.0, 3.0, 9.0, 9.0, 1.0, 1.0), strict=True):
         spoil(sweep / number, service_goodput_mean=goodput)
