@@ -40,6 +40,20 @@ def choices(name: str, known: Iterable[str]) -> str:
     return f"choose one of {', '.join(names)}{nearest_clause(name, names)}"
 
 
+def check_png(option: str, path: Path) -> None:
+    """Check that the name of a picture that is to be written says what it will be, a PNG.
+
+    Args:
+        option: how the user named it, such as ``--figure``.
+        path: its path.
+
+    Raises:
+        InputError: it has another suffix, or none.
+    """
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{option}={path}: must end in .png, for a PNG is written")
+
+
 def no_directory(path: Path) -> str:
     """Say that there is no such directory, and which one beside its name was probably meant.
 

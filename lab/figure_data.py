@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,11 @@ Runs = Mapping[str, Path]
 
 PARTS = ("queueing", "batching", "compute", "transfer")
 MOST_POINTS = 2000
+ROUNDING = 1e-3
+"""Relative difference between sums of times that no figure shows."""
+
+PER_LENGTH = "application.latency_per"
+"""Key by which an application has latencies in ``windows`` over the length of the output."""
 
 
 def by_window(directory: Path) -> pl.DataFrame:
@@ -93,6 +99,43 @@ def part_means(directory: Path) -> pl.DataFrame:
         .agg(((pl.col(f"{part}_s") * weight).sum() / weight.sum()).alias(part) for part in PARTS)
         .collect()
     )
+
+
+def latency_mean(directory: Path) -> float | None:
+    """Return the mean latency in seconds of the completed requests that ``part_means`` speaks of.
+
+    None if there are none, or if the windows have latencies over the length of the output.
+    """
+    path = Path(directory) / CONFIG
+    if path.is_file() and is_per_length(OmegaConf.select(load_config(path), PER_LENGTH)):
+        return None
+    mean_s: float | None = (
+        scan(directory, "windows")
+        .join(scan(directory, "operators"), on=["query", "window"], how="semi")
+        .filter(pl.col("completed") > 0)
+        .select(
+            (pl.col("latency_mean_s") * pl.col("completed")).sum()
+            / pl.when(pl.len() > 0).then(pl.col("completed").sum())
+        )
+        .collect()
+        .item()
+    )
+    return mean_s
+
+
+def is_per_length(latency_per: Any) -> bool:
+    """Tell whether a value of `PER_LENGTH` makes windows have other than plain seconds."""
+    return bool(latency_per == "output_length")
+
+
+def at_once(sum_s: float, mean_s: float | None) -> bool:
+    """Tell whether operators worked at the same time, as where they fork and join.
+
+    Args:
+        sum_s: times of a request, added up over operators.
+        mean_s: mean latency of a request; None if it is not known.
+    """
+    return mean_s is not None and sum_s > (1 + ROUNDING) * mean_s
 
 
 def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lab.figure_data import PARTS
+from lab.figure_data import PARTS, at_once
 
 WIDTH_IN = 7.2
 DPI = 150
@@ -96,8 +96,23 @@ def log_ticks(axes: Axes, left: float, right: float) -> None:
     axes.xaxis.set_minor_formatter("")
 
 
-def part_bars(axes: Axes, means: pl.DataFrame, per: float, parts: Sequence[str]) -> None:
-    """Draw one horizontal bar for each operator, with its total at the end."""
+def part_bars(
+    axes: Axes,
+    means: pl.DataFrame,
+    per: float,
+    parts: Sequence[str],
+    whole_s: Sequence[float | None] = (),
+) -> None:
+    """Draw one horizontal bar for each operator, with its total at the end.
+
+    Args:
+        axes: where to.
+        means: a row for each bar, named by ``operator``, with seconds for each of the parts.
+        per: seconds in the unit of the axis.
+        parts: the parts that are shown.
+        whole_s: of bars that add operators up, the mean latency of a request in seconds, which
+            follows in brackets where operators worked at the same time.
+    """
     left = np.zeros(means.height)
     colors = sns.color_palette("colorblind")
     for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False):
@@ -116,16 +131,32 @@ def part_bars(axes: Axes, means: pl.DataFrame, per: float, parts: Sequence[str])
             label=part,
         )
         left += lengths
-    for operator, total in zip(means["operator"], left, strict=True):
-        axes.annotate(
-            time_text(total), (total, operator), (4, 0), textcoords="offset points", va="center"
-        )
+    for row, (operator, total) in enumerate(zip(means["operator"], left, strict=True)):
+        text = time_text(total)
+        mean_s = whole_s[row] if whole_s else None
+        if mean_s is not None and at_once(total * per, mean_s):
+            text += f" ({time_text(mean_s / per)})"
+        axes.annotate(text, (total, operator), (4, 0), textcoords="offset points", va="center")
     axes.grid(axis="y", visible=False)
 
 
 def time_text(time: float) -> str:
     """Return a time as text, the same way for one operator and for all."""
     return f"{time:,.0f}" if time >= 10 else f"{time:.1f}"
+
+
+def in_all(sum_s: float, mean_s: float | None, per: float, unit: str) -> str:
+    """Return how long a request took, as the title of bars for each operator.
+
+    Args:
+        sum_s: times of a request, added up over operators.
+        mean_s: mean latency of a request; None if it is not known.
+        per: seconds in the unit.
+        unit: the unit.
+    """
+    if mean_s is not None and at_once(sum_s, mean_s):
+        return f"{time_text(mean_s / per)} {unit} in all,\nsome at the same time"
+    return f"{time_text(sum_s / per)} {unit} in all"
 
 
 def stacked_bars(

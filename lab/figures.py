@@ -24,6 +24,7 @@ from lab.figure_style import (
     GREY,
     WIDTH_IN,
     from_zero,
+    in_all,
     legend,
     legend_in,
     log_ticks,
@@ -34,7 +35,6 @@ from lab.figure_style import (
     say_no_data,
     stacked_bars,
     style,
-    time_text,
     time_unit,
     wrapped,
 )
@@ -266,10 +266,8 @@ def latency_parts(runs: Runs) -> Figure:
     shown = [part for part in figure_data.PARTS if part != "batching" or batches]
     drawn: Axes | None = None
     for axes, (name, frame) in zip(grid.flat, means.items(), strict=False):
-        latency = (
-            float(frame.select(pl.sum_horizontal(figure_data.PARTS).sum()).item() or 0.0) / per
-        )
-        title = f"{time_text(latency)} {unit} in all"
+        sum_s = float(frame.select(pl.sum_horizontal(figure_data.PARTS).sum()).item() or 0.0)
+        title = in_all(sum_s, figure_data.latency_mean(runs[name]), per, unit)
         axes.set_title(title if len(runs) == 1 else f"{wrapped(name)}\n{title}", fontsize="medium")
         if not frame.height:
             axes.set_title(wrapped(name) if len(runs) > 1 else "", fontsize="medium")

@@ -61,17 +61,38 @@ def load_config(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
+def holds_run(directory: Path) -> bool:
+    """Tell whether a directory is that of a run or a comparison with results, or one to resume."""
+    return (directory / SUMMARY).exists() or broke_off(directory)
+
+
+def broke_off(directory: Path) -> bool:
+    """Tell whether a directory holds what is left of a run to go on with."""
+    return (directory / CHECKPOINT).exists() and (directory / CONFIG).exists()
+
+
+def holds_sweep(directory: Path) -> bool:
+    """Tell whether a directory is that of a sweep.
+
+    One whose jobs its sweeper makes up as it goes has no ``jobs.yaml``, but numbered results.
+    """
+    return (directory / JOBS).exists() or any(
+        summary.parent.name.isdecimal() for summary in directory.glob(f"*/{SUMMARY}")
+    )
+
+
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Make a directory for new results.
+    """Make a directory for new results of a run or a comparison.
 
     Args:
         directory: the directory.
         key: what the user named it by.
 
     Raises:
-        TakenError: it holds results already, or what is left of a run to go on with.
+        TakenError: it holds results already, those of a sweep too, or what is left of a run to go
+            on with.
     """
-    if (directory / CHECKPOINT).exists() and (directory / CONFIG).exists():
+    if broke_off(directory):
         raise TakenError(
             f"{key}={directory}: holds a run that broke off; add resume=true to go on with it, "
             "name another directory or remove this one"
@@ -79,6 +100,10 @@ def claim(directory: Path, key: str = "hydra.run.dir") -> None:
     if (directory / SUMMARY).exists():
         raise TakenError(
             f"{key}={directory}: holds results already; name another directory or remove this one"
+        )
+    if holds_sweep(directory):
+        raise TakenError(
+            f"{key}={directory}: holds a sweep; name another directory or remove this one"
         )
     directory.mkdir(parents=True, exist_ok=True)
     (directory / ERROR).unlink(missing_ok=True)

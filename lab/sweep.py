@@ -14,8 +14,8 @@ from lab.held import held
 from lab.launchers import gave_up, launcher_name
 from lab.objective import is_searched, objective
 from lab.options import groups
-from lab.run_directory import JOBS, SUMMARY
-from lab.sweep_jobs import TAKEN, Job, note_jobs, with_new_overrides
+from lab.run_directory import JOBS
+from lab.sweep_jobs import Job, check_free, note_jobs, with_new_overrides
 from lab.sweep_news import listening
 
 MULTIRUN = "multirun.yaml"
@@ -123,8 +123,7 @@ def watched(config: DictConfig) -> Iterator[None]:
         BrokenSweepError: what ran the jobs, or the sweeper, gave up.
     """
     with _held(config) as directory:
-        if not config.resume and any(directory.glob(f"*/{SUMMARY}")):
-            raise InputError(f"hydra.sweep.dir={directory}: {TAKEN}")
+        check_free(directory, config.resume)
         with _told(config, directory), listening(directory) as Outcome.job_statuses:
             yield
 

@@ -8,14 +8,10 @@ from yaml import YAMLError, safe_dump, safe_load
 
 from lab.errors import InputError, key_of, one_line
 from lab.options import groups
-from lab.run_directory import JOBS, write_aside
+from lab.run_directory import JOBS, holds_run, holds_sweep, write_aside
 
 Job = Sequence[str]
 """The overrides of one job."""
-TAKEN = (
-    "holds a sweep already; add resume=true to go on with it, name another directory or remove "
-    "this one"
-)
 NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<broken>-?\d+\.\d+)")
 
 
@@ -41,6 +37,26 @@ def _kind(override: str, parts: Container[str]) -> str:
     return f"{key}={number.lastgroup}"
 
 
+def check_free(directory: Path, resume: bool) -> None:
+    """Check that a sweep may be written into a directory.
+
+    Args:
+        directory: the directory of the sweep.
+        resume: whether the sweep may go on in a directory that holds one.
+
+    Raises:
+        InputError: it holds a single run or a comparison, or a sweep that is not to be resumed.
+    """
+    where = f"hydra.sweep.dir={directory}"
+    if holds_run(directory):
+        raise InputError(f"{where}: holds a single run or a comparison; name another directory")
+    if not resume and holds_sweep(directory):
+        raise InputError(
+            f"{where}: holds a sweep already; add resume=true to go on with it, name another "
+            "directory or remove this one"
+        )
+
+
 def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
     """Note what each job of a sweep is, and check that it is what it was.
 
@@ -52,15 +68,14 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
         resume: whether the sweep may go on in a directory that holds one.
 
     Raises:
-        InputError: the directory holds a sweep that is not to be resumed, or is another.
+        InputError: the directory holds a sweep that is not to be resumed, or is another, or a run.
     """
+    check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
     now = [[one for one in job if key_of(one) != "resume"] for job in jobs]
     before: list[list[str]] = []
     if file.exists():
-        if not resume:
-            raise InputError(f"{where}: {TAKEN}")
         try:
             before = [list(map(str, job)) for job in safe_load(file.read_text(encoding="utf-8"))]
         except (OSError, YAMLError, TypeError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import InputError, choices
+from lab.errors import InputError, check_png, choices
 
 if TYPE_CHECKING:
     import polars as pl
@@ -236,6 +236,8 @@ def validate(options: argparse.Namespace) -> int:
     for name in ("threshold_median", "threshold_p90", "worst"):
         if not getattr(options, name) >= 0:
             raise InputError(f"--{name.replace('_', '-')}={getattr(options, name)}: must be >= 0")
+    if options.figure is not None:
+        check_png("--figure", options.figure)
     with using_tables(TableSet(_merged(options.merge))):
         done = validate_rows(options.rows, PREDICTORS, options.table)
     _report(done, options)

@@ -20,6 +20,17 @@ def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
     return f"{value:.{digits}g}"
 
 
+def count(things: int, one: str, several: str = "") -> str:
+    """Return how many things there are, in words that fit.
+
+    Args:
+        things: how many.
+        one: what one of them is called.
+        several: what others are called; by default, with an s.
+    """
+    return f"{things:,} {one if things == 1 else several or f'{one}s'}"
+
+
 def interval(low: float | None, high: float | None, digits: int = 3, missing: str = "") -> str:
     """Return an interval in brackets, its ends as `number` writes them."""
     if low is None or high is None:

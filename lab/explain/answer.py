@@ -21,6 +21,7 @@ from lab.explain.findings import (
     window_ranges,
 )
 from lab.explain.record import QueryRecord
+from lab.wording import count
 from sim.goodput import reaches
 
 
@@ -147,8 +148,8 @@ def _what_it_considered(record: QueryRecord) -> str:
     poor = [not reaches(row["accuracy"], record.floor) for row in offers]
     good = sum(not (a or b) for a, b in zip(late, poor, strict=True))
     return (
-        f"of {len(offers):,} plans that it considered, {good:,} were believed to be in time and "
-        f"accurate, {sum(late):,} to be late and {sum(poor):,} to be too inaccurate"
+        f"of {count(len(offers), 'plan')} that it considered, {good:,} were believed to be in time "
+        f"and accurate, {sum(late):,} to be late and {sum(poor):,} to be too inaccurate"
     )
 
 
@@ -161,10 +162,11 @@ def _what_it_measured(record: QueryRecord) -> str:
     if not last:
         return "nothing was profiled for it"
     if record.floor is None:
-        return f"{len(last):,} configurations were profiled{where}"
+        were = "was" if len(last) == 1 else "were"
+        return f"{count(len(last), 'configuration')} {were} profiled{where}"
     passed = sum(reaches(row["accuracy_mean"], record.floor) for row in last)
     truly = sum(reaches(row["true_accuracy"], record.floor) for row in last)
     return (
-        f"of {len(last):,} configurations profiled{where}, {passed:,} reached the floor of "
+        f"of {count(len(last), 'configuration')} profiled{where}, {passed:,} reached the floor of "
         f"{record.floor:.3f} as measured and {truly:,} truly"
     )

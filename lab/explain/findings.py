@@ -11,6 +11,7 @@ import polars as pl
 from lab.comparison import student_t
 from lab.explain.record import QueryRecord
 from lab.figure_data import PARTS
+from lab.wording import count
 
 Row = Mapping[str, Any]
 
@@ -146,7 +147,7 @@ def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
     whole = windows.select("requests", "completed", "good", *ENDS).sum().row(0, named=True)
     end = missed_by(whole)
     if end != LATE:
-        return f"{whole[end]:,} of {whole['requests']:,} requests {ENDS[end]}"
+        return f"{whole[end]:,} of {count(whole['requests'], 'request')} {ENDS[end]}"
     slow = parts_of(record, windows)
     good = record.windows.filter(pl.col("latency_met") & ~pl.col("repeated"))
     usual = {(each.operator, each.part): each.time_s for each in parts_of(record, good)}

@@ -22,6 +22,7 @@ from lab.explain.findings import (
 )
 from lab.explain.record import QueryRecord
 from lab.explain.tables import Grid, charged, kept, number, with_rest
+from lab.wording import count
 from sim.goodput import reaches
 
 
@@ -69,7 +70,8 @@ def profiled(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
 
 def _sum_of_profiling(runs: pl.DataFrame, title: str) -> str:
     return (
-        f"{title}: {runs['configuration'].n_unique():,} configurations in {runs.height:,} runs, "
+        f"{title}: {count(runs['configuration'].n_unique(), 'configuration')} in "
+        f"{count(runs.height, 'run')}, "
         f"{seconds(float(runs['charged_s'].sum()))} of planning, "
         f"{seconds(float(runs['device_s'].sum()))} of devices"
     )

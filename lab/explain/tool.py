@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lab.errors import InputError, no_directory
+from lab.errors import InputError, check_png, no_directory
 
 MOST_ROWS = 20
 
@@ -38,6 +38,8 @@ def explain(options: argparse.Namespace) -> int:
         raise InputError(f"QUERY={options.query}: must be a whole number of 0 or more")
     if not options.run.is_dir():
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
+    if options.figure is not None:
+        check_png("--figure", options.figure)
     # Not before, for these take a second or more to import, and refusals need none of them.
     from lab.console import console, say
     from lab.explain import outcome_text, search_text

@@ -71,7 +71,11 @@ class Analysis:
 
     @cached_property
     def latency(self) -> pl.DataFrame:
-        """Mean seconds of a completed request by setting, planner and operator, by part."""
+        """Mean seconds of a completed request by setting, planner and operator, by part.
+
+        ``latency_mean_s`` is that of the whole request, which is less than all parts add up to
+        where operators work at the same time; null where it is not known.
+        """
         return _with_keys(self.sweep, _latency(self.sweep, self._totals[1]))
 
     @cached_property
@@ -331,8 +335,14 @@ def _latency(sweep: Sweep, operators: pl.DataFrame) -> pl.DataFrame:
     summed = (
         _of_finished(sweep, operators)
         .group_by("setting", "planner", "operator", maintain_order=True)
-        .agg(pl.col("at").min(), pl.col("completed").sum(), pl.col(*PARTS).sum())
-        .with_columns(pl.col(*PARTS) / pl.col("completed"))
+        .agg(
+            pl.col("at").min(),
+            pl.col("completed").sum(),
+            pl.when(pl.col("latency_s").null_count() == 0).then(pl.col("latency_s").sum()),
+            pl.col(*PARTS).sum(),
+        )
+        .with_columns(pl.col(*PARTS, "latency_s") / pl.col("completed"))
+        .rename({"latency_s": "latency_mean_s"})
         .sort("at", maintain_order=True)
         .drop("at")
     )

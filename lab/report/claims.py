@@ -162,31 +162,34 @@ def _claim(analysis: Analysis, metric: Metric, chosen: list[str]) -> Iterator[Cl
         for row in rows.filter(other=other).iter_rows(named=True):
             lacks = ""
             if counts[other] < best["n"]:
-                lacks = (
-                    f"{other} has none on {seeds - counts[other]} of {seeds} seeds, so is behind. "
-                )
-            details.append(f"{lacks}{_detail(metric, row, seeds)}")
+                # Of a seed there is a value only where there is one in each of its settings.
+                how = "lacks one in at least one setting" if several else "has none"
+                lacks = f"{other} {how} on {seeds - counts[other]} of {seeds} seeds, so is behind. "
+            details.append(f"{lacks}{_detail(metric, row, seeds, several)}")
     if several:
         details.append(_by_setting(analysis, metric, name, chosen))
     yield Claim(text, details)
 
 
-def _detail(metric: Metric, row: dict[str, Any], seeds: int) -> str:
-    """Say by how much one planner is better than another."""
+def _detail(metric: Metric, row: dict[str, Any], seeds: int, several: bool) -> str:
+    """Say by how much one planner is better than another, over several settings or in one."""
+    both = f"in which both have a value{' in every setting' * several}"
     if row["difference"] is None:
-        return f"{row['other']}: no seed in which both have a value."
+        return f"{row['other']}: no seed {both}."
     sign, more = (1, "more") if row["difference"] >= 0 else (-1, "less")
     low, high = row["boot_low"], row["boot_high"]
     if sign < 0 and low is not None:
         low, high = -high, -low
     size = f"{number(abs(row['difference']))}{_after(low, high)}{_unit(metric)}"
-    asides = [] if row["ratio"] is None else [f"{row['ratio']:.3g} times as much"]
+    # The ratio is a geometric mean, the difference an arithmetic one: they may point apart.
+    agree = row["ratio"] is not None and (row["ratio"] - 1) * row["difference"] >= 0
+    asides = [f"{row['ratio']:.3g} times as much"] if agree else []
     if row["low"] is None:
         asides.append("on one seed")
     else:
         asides.append(f"p {_probability(row['p_holm'])}")
         if row["n"] != seeds:
-            asides.append(f"over the {row['n']} of {seeds} seeds in which both have a value")
+            asides.append(f"over the {row['n']} of {seeds} seeds {both}")
     unclear = row["low"] is not None and not clear(row)
     verdict = "No clear difference: " if unclear else ""
     return f"{verdict}{size} {more} than {row['other']} ({', '.join(asides)})."

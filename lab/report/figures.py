@@ -26,6 +26,7 @@ from lab.report.drawings.where_time_goes import (
     latency_by_planner,
     pooled_operators,
     time_of_queries,
+    works_at_once,
 )
 from lab.report.metrics import GOODPUT
 from lab.report.settings import APPLICATION, short_keys
@@ -35,6 +36,10 @@ MOST_KEYS = 8
 DOMINATED = (
     "Filled: no planner does at least as well in goodput, cost and response time and better in "
     "one; hollow: dominated."
+)
+AT_ONCE = " Some operators work at the same time, so that a request takes less than they add up to."
+SUMMED_AT_ONCE = (
+    "What operators do at the same time counts for each; in brackets is the mean of a request. "
 )
 RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
     "svg.hashsalt": "compass-sim",  # Names in ids of SVG come from this instead of from chance.
@@ -159,7 +164,8 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
         yield Drawing(
             "latency",
             "Where latency goes, by planner",
-            f"Means over completed requests, summed over operators. "
+            "Means over completed requests, summed over operators. "
+            f"{SUMMED_AT_ONCE if works_at_once(analysis.latency) else ''}"
             f"{facets_text(analysis, MOST_BARS)}",
             lambda: latency_by_planner(analysis),
         )
@@ -209,7 +215,8 @@ def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
         yield Drawing(
             f"operators_{_file_name(name)}" if name else "operators",
             f"Where latency goes, by operator{of}",
-            f"Means over completed requests{f', of {pooled}' if pooled else ''}.",
+            f"Means over completed requests{f', of {pooled}' if pooled else ''}."
+            f"{AT_ONCE if works_at_once(part) else ''}",
             lambda part=part, of=of, pooled=pooled: latency_by_operator(  # type: ignore[misc]
                 analysis, pooled_operators(part), of, pooled
             ),

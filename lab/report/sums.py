@@ -21,10 +21,11 @@ from lab.report.sweep import Sweep, made_anew, unreadable
 WINDOW_S = ("active_s", "deployed_s", "met_s", "late_s", "inaccurate_s", "too_dear_s")
 TABLES = ("windows", "operators")
 KEYS = ("query", "window")
+SERVED = (*KEYS, "completed", "latency_mean_s")
 BOUNDS = ("start_s", "end_s")
 LIVED = ("active_s", "deployed_s")
 VERDICTS = ("met", "repeated", "latency_met", "accuracy_met", "cost_met")
-WINDOW_COLUMNS = (*KEYS, "completed", *BOUNDS, *LIVED, *VERDICTS)
+WINDOW_COLUMNS = (*SERVED, *BOUNDS, *LIVED, *VERDICTS)
 MEANS = tuple(f"{name}_s" for name in PARTS)
 WINDOW_SUMS = {
     "run": pl.String,
@@ -36,6 +37,7 @@ OPERATOR_SUMS = {
     "operator": pl.String,
     "at": pl.Int64,
     "completed": pl.Int64,
+    "latency_s": pl.Float64,
     **dict.fromkeys(PARTS, pl.Float64),
 }
 
@@ -110,8 +112,9 @@ def totals(sweep: Sweep) -> Sums:
         queries, in which they were active, deployed, met their SLO (``met_s``) or, deployed, did
         not because latency, accuracy or cost (``late_s``, ``inaccurate_s``, ``too_dear_s``) did
         not, the first of them; none of these without requests to judge by. ``operators``: one row
-        for each run and operator, with the ``completed`` requests and the seconds that they spent
-        there by part.
+        for each run and operator, with the ``completed`` requests, the seconds that they spent
+        there by part, and those that they took as a whole (``latency_s``; null where windows have
+        latencies over the length of the output).
 
     Raises:
         InputError: a table cannot be read.
@@ -129,6 +132,8 @@ def totals(sweep: Sweep) -> Sums:
     def of_run(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         try:
             windows, served = _by_window(run, window_parts[run])
+            if run in sweep.per_length:
+                served = served.with_columns(latency_mean_s=None)
             return windows, _by_operator(run, operator_parts.get(run, []), served)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(unreadable(sweep, TABLES, [run], error)) from None
@@ -145,11 +150,14 @@ def totals(sweep: Sweep) -> Sums:
 
 
 def _by_window(run: str, paths: list[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return sums by window, and how many requests each row of the table completed, if any."""
+    """Return sums by window, and what each row of the table completed, if anything.
+
+    That is how many requests, and their mean latency.
+    """
     rows = pl.read_parquet(paths, columns=list(WINDOW_COLUMNS), glob=False)
     if rows.is_empty():
-        return pl.DataFrame(schema=WINDOW_SUMS), rows.select(*KEYS, "completed")
-    served = rows.select("query", "window", "completed").filter(pl.col("completed") > 0)
+        return pl.DataFrame(schema=WINDOW_SUMS), rows.select(*SERVED)
+    served = rows.select(*SERVED).filter(pl.col("completed") > 0)
     if not rows["window"].is_sorted():
         rows = rows.sort("window")
     first = np.flatnonzero(np.diff(rows["window"].to_numpy(), prepend=-1))
@@ -177,7 +185,7 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
     Args:
         run: name of the run.
         paths: the parts of its table of operators.
-        served: ``query``, ``window`` and ``completed`` of such windows.
+        served: ``query``, ``window``, ``completed`` and ``latency_mean_s`` of such windows.
     """
     done = 0
     names: list[str] = []
@@ -205,12 +213,14 @@ def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.Da
             raise pl.exceptions.ShapeError(
                 f"{run}/operators/{path.name} ends in the midst of a window"
             )
-    completed = int(counts[: done // max(1, len(names))].sum())
+    told = served.head(done // max(1, len(names)))
+    latency_s = (told["completed"] * told["latency_mean_s"]).sum()
     sums = {
         "run": [run] * len(names),
         "operator": names,
         "at": range(len(names)),
-        "completed": [completed] * len(names),
+        "completed": [told["completed"].sum()] * len(names),
+        "latency_s": [None if told["latency_mean_s"].null_count() else latency_s] * len(names),
         **dict(zip(PARTS, added_ns / 1e9, strict=True)),
     }
     return pl.DataFrame(sums, schema=OPERATOR_SUMS)

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from lab.errors import InputError, one_line
+from lab.figure_data import PER_LENGTH, is_per_length
 from lab.frames import scan_parts
 from lab.report.directories import find
 from lab.report.settings import (
@@ -52,6 +53,7 @@ class Sweep:
             reached its horizon, and only such are compared.
         without: jobs without results: ``run``, ``status`` (``failed`` or ``missing``), ``reason``.
         compared: directories of comparisons, whose runs share a parent.
+        per_length: runs whose windows have latencies over the length of the output.
     """
 
     directory: Path
@@ -61,6 +63,7 @@ class Sweep:
     runs: pl.DataFrame
     without: pl.DataFrame
     compared: list[Path]
+    per_length: frozenset[str]
 
     def __repr__(self) -> str:
         """Return the sweep in short, as its frames are long."""
@@ -221,7 +224,13 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
         for key, value in settings[0].items()
         if FIXED.fullmatch(key) and all(one.get(key) == value for one in settings)
     }
-    return Sweep(top, keys, shared, _settings(runs, columns), runs, without, found.parents)
+    per_length = frozenset(
+        name
+        for name, one in zip(names, settings, strict=True)
+        if is_per_length(one.get(PER_LENGTH))
+    )
+    rows = _settings(runs, columns)
+    return Sweep(top, keys, shared, rows, runs, without, found.parents, per_length)
 
 
 def _column(key: str, values: list[Any]) -> pl.Series:

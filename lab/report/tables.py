@@ -180,7 +180,9 @@ def tables(analysis: Analysis) -> Iterator[Table]:
         yield _table(
             "Where latency goes",
             "Mean seconds of a completed request at each operator.",
-            analysis.latency.drop("setting").with_columns(pl.sum_horizontal(PARTS).alias("in all")),
+            analysis.latency.drop("setting", "latency_mean_s").with_columns(
+                pl.sum_horizontal(PARTS).alias("in all")
+            ),
             "latency",
         )
     metrics = [metric.name for metric in METRICS if metric.name in sweep.runs.columns]

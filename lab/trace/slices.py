@@ -6,6 +6,7 @@ Where operators fork and join, a lane has several tracks, each for operators tha
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 
 from lab.errors import InputError
 from lab.frames import scan, scan_parts
-from lab.run_directory import CONFIG, load_config, planner_directories
+from lab.run_directory import CONFIG, SUMMARY, load_config, planner_directories, read_summary
 from scenarios.application import ANSWER
 from sim.request_table import PARTS, REQUESTS
 
@@ -86,14 +87,28 @@ def run_of(directory: Path, planner: str | None) -> Path:
     if planner is not None:
         from lab.errors import choices
 
+        if len(runs) == 1:  # It need not be named after its planner, as in a comparison.
+            names = [_planner_of(*runs.values())]
         if planner not in names:
             raise InputError(f"--planner {planner}: not in {directory}; {choices(planner, names)}")
-        return next(path for path in runs.values() if path.name == planner)
+        return list(runs.values())[names.index(planner)]
     if len(runs) > 1:
         raise InputError(
             f"DIR={directory}: holds several runs; name one by --planner: {', '.join(names)}"
         )
     return next(iter(runs.values()))
+
+
+def _planner_of(run: Path) -> str:
+    """Return the name of a run's planner.
+
+    Raises:
+        InputError: its summary does not say.
+    """
+    try:
+        return str(read_summary(run)["planner"])
+    except (KeyError, TypeError, ValueError, OSError):
+        raise InputError(f"DIR={run}: its {SUMMARY} cannot be read") from None
 
 
 def requests_of(
@@ -112,8 +127,11 @@ def requests_of(
         InputError: the stretch ends before it begins, the run kept no requests, none are in the
             stretch, or more than allowed.
     """
+    given = {"--from": start_s or None, "--to": end_s if end_s < inf else None}
+    stretch = " ".join(f"{key} {at_s:g}" for key, at_s in given.items() if at_s is not None)
+    named = stretch or f"DIR={run}"
     if end_s < start_s:
-        raise InputError(f"--from {start_s:g} --to {end_s:g}: --to precedes --from")
+        raise InputError(f"{named}: --to precedes --from")
     parts = run / REQUESTS
     if not parts.is_dir():
         raise InputError(
@@ -134,14 +152,11 @@ def requests_of(
         rows = rows.filter(pl.col("query").is_in(queries))
     count = int(rows.select(pl.len()).collect().item())
     if not count:
-        raise InputError(
-            f"--from {start_s:g} --to {end_s:g}: no requests were under way then"
-            f"{_under_way(every, queries)}"
-        )
+        raise InputError(f"{named}: no requests were under way then{_under_way(every, queries)}")
     if count > most:
         raise InputError(
-            f"--from {start_s:g} --to {end_s:g}: {count:,} requests; a trace takes {most:,} or "
-            "fewer, narrow it by --from, --to or --query"
+            f"{named}: {count:,} requests; a trace takes {most:,} or fewer, narrow it by --from, "
+            "--to or --query"
         )
     return rows.sort("query", "arrival_s", "number").collect()
 

@@ -78,6 +78,7 @@ def _write(run: Path, options: argparse.Namespace) -> None:
     from lab.trace.perfetto import events, write
     from lab.trace.picture import picture
     from lab.trace.slices import after_of, requests_of, traced
+    from lab.wording import count
 
     rows = requests_of(run, options.start_s, options.end_s, options.query, MOST)
     requests = list(traced(rows, after_of(run)))
@@ -97,10 +98,14 @@ def _write(run: Path, options: argparse.Namespace) -> None:
     with aside.open("w", encoding="utf-8") as file:
         write(events(requests, table("queries"), windows, decided), file)
     aside.replace(path)
-    say(f"{len(requests):,} requests of {len(ids)} queries: {path} (open it at ui.perfetto.dev)")
+    counted = f"{count(len(requests), 'request')} of {count(len(ids), 'query', 'queries')}"
+    say(f"{counted}: {path} (open it at ui.perfetto.dev)")
     completed = [each for each in requests if each.slices]
-    if completed:
-        image = run / TRACE_PICTURE
+    image = run / TRACE_PICTURE
+    if not completed:
+        image.unlink(missing_ok=True)  # It would be of another trace.
+        say("no picture: none of these requests was completed")
+    else:
         aside = image.with_suffix(".png.part")
         picture(completed).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
         aside.replace(image)

@@ -268,6 +268,8 @@ def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, told)
         (["RUN", "-1"], "QUERY=-1: must be a whole number of 0 or more"),
         (["RUN", "999"], "QUERY=999: no such query; the run has queries 0 to "),
         (["RUN", "0", "--rows", "-1"], "--rows=-1: must be 0 or more"),
+        (["RUN", "0", "--figure", "x.foo"], "--figure=x.foo: must end in .png"),
+        (["RUN", "0", "--figure", "x"], "--figure=x: must end in .png"),
         (["RUN", "0", "--figure", "file/x.png"], "--figure=file/x.png: cannot be written"),
     ],
 )

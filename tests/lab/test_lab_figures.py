@@ -84,6 +84,27 @@ def test_latency_parts_are_weighted_by_requests_in_order_of_the_pipeline(run):
     assert frame["queueing"].to_list() == [(1.0 * 20 + 5.0 * 60) / 80, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("mean_s", "config", "title"),
+    [
+        (6.0, "", "6,000 ms in all"),
+        (4.0, "", "4,000 ms in all,\nsome at the same time"),
+        (4.0, "application: {latency_per: output_length}", "6,000 ms in all"),
+    ],
+)
+def test_what_operators_do_at_the_same_time_is_not_added_up(run, mean_s, config, title):
+    write(run, "windows", [window_of(0, 0, completed=60, latency_mean_s=mean_s)])
+    unserved = {"query": 1, "completed": 0, "latency_mean_s": float("nan")}
+    write(run, "windows", [window_of(0, 3, latency_mean_s=99.0), window(4, **unserved)], part=1)
+    parts = {"batching_s": 0.0, "queueing_s": 0.0, "transfer_s": 0.0, "compute_s": 3.0}
+    rows = [{"query": 0, "window": 0, "operator": name, **parts} for name in ("see", "hear")]
+    write(run, "operators", rows)
+    if config:
+        (run / "config.yaml").write_text(config)
+    [axes] = figures.latency_parts({"A": run}).axes
+    assert axes.get_title() == title
+
+
 def test_infinite_latency_stays_and_idle_windows_do_not(run):
     write(run, "windows", [window_of(0, 1, repeated=True, latency_p95_s=inf)], part=2)
     write(run, "windows", [window_of(0, 1, slo_latency_s=None)], part=3)

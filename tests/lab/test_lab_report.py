@@ -18,6 +18,13 @@ from lab.errors import InputError
 from lab.figure_data import PARTS
 from lab.report.analysis import analyse, planners_of
 from lab.report.claims import claims
+from lab.report.drawings.where_time_goes import (
+    latency_by_operator,
+    latency_by_planner,
+    pooled_operators,
+    works_at_once,
+)
+from lab.report.figures import _drawings
 from lab.report.settings import planner_names, short_texts, swept_keys
 from lab.report.sums import WINDOW_S, totals, totals_meanwhile
 from lab.run_directory import read_summary, write_summary
@@ -123,6 +130,41 @@ def test_parts_of_latency_add_up_to_the_mean_of_the_windows(made):
     np.testing.assert_allclose(both["queueing"], both["mean"], rtol=1e-6)
 
 
+def test_what_operators_do_at_the_same_time_is_not_added_up(sweep, monkeypatch):
+    def drawn():
+        analysis = analyse(read_sweep(sweep))
+        by_planner = latency_by_planner(analysis)
+        by_operator = latency_by_operator(analysis, pooled_operators(analysis.latency), "")
+        captions = "".join(one.caption for one in _drawings(analysis))
+        labels = [axes.get_xlabel() for axes in by_planner.axes]
+        titles = [axes.get_title() for axes in by_operator.axes]
+        return "".join((*labels, *titles, captions)), analysis, by_planner
+
+    said, analysis, _ = drawn()
+    assert "mean time of a request (ms)" in said
+    assert "same time" not in said
+    assert works_at_once(analysis.latency) is False
+    for windows in sweep.glob("*/windows/*.parquet"):
+        rows = pl.read_parquet(windows)
+        rows.with_columns(pl.col("latency_mean_s") * 0.8).write_parquet(windows)
+    said, analysis, figure = drawn()
+    assert said.count("sum over operators, some at the same time (ms)") == 2
+    assert said.count("in all,\nsome at the same time") == 2
+    assert "in brackets is the mean of a request" in said
+    assert "less than they add up to" in said
+    sum_ms, mean_ms = (
+        float(text.replace(",", ""))
+        for text in figure.axes[0].texts[0].get_text().removesuffix(")").split(" (")
+    )
+    assert mean_ms == pytest.approx(0.8 * sum_ms, rel=0.01)
+    # Of a run whose windows have latencies over the length of the output, the mean is not known.
+    for config in sweep.glob("*/config.yaml"):
+        config.write_text(config.read_text() + "\napplication: {latency_per: output_length}\n")
+    said, analysis, _ = drawn()
+    assert "same time" not in said
+    assert analysis.latency["latency_mean_s"].null_count() == analysis.latency.height
+
+
 def test_operators_are_summed_as_if_each_row_looked_its_window_up(sweep):
     # A run that was killed has windows whose operators were not written any more.
     [*_, last] = sorted((sweep / "3" / "operators").iterdir())
@@ -131,9 +173,13 @@ def test_operators_are_summed_as_if_each_row_looked_its_window_up(sweep):
     keys = ["run", "query", "window"]
     weight = pl.col("completed")
     expected = (
-        read.operators.join(read.windows.select(*keys, weight), on=keys)
+        read.operators.join(read.windows.select(*keys, weight, "latency_mean_s"), on=keys)
         .group_by("run", "operator")
-        .agg(weight.sum(), *((pl.col(f"{one}_s") * weight).sum().alias(one) for one in PARTS))
+        .agg(
+            weight.sum(),
+            (pl.col("latency_mean_s") * weight).sum().alias("latency_s"),
+            *((pl.col(f"{one}_s") * weight).sum().alias(one) for one in PARTS),
+        )
         .sort("run", "operator")
         .collect()
     )
@@ -490,6 +536,44 @@ def said_of_goodput(directory):
     [winner] = [text for text in found if "highest service goodput" in text]
     [unlike] = [text for text in found if "finished unlike seeds" in text]
     return winner, found[winner], unlike, found[unlike]
+
+
+def test_a_ratio_is_left_out_where_it_points_another_way_than_the_difference(sweep):
+    for number in "4567":
+        shutil.rmtree(sweep / number)
+
+    def said(*of_greedy):
+        for number, cost in zip("0123", (6.0, 6.0, *of_greedy), strict=True):
+            spoil(sweep / number, deployment_cost_usd=cost)
+        found = {one.text: one.details for one in claims(analyse(read_sweep(sweep)))}
+        [[sentence]] = [found[text] for text in found if "lowest deployment cost" in text]
+        return sentence
+
+    assert said(8.0, 8.0) == "2 [2, 2] USD less than Greedy (0.75 times as much, p < 0.001)."
+    # By arithmetic means Greedy costs a quarter dollar more, by geometric ones less.
+    assert re.fullmatch(r"No clear.*: 0\.25 .* USD less than Greedy \(p = 0.*", said(2.0, 10.5))
+
+
+def test_of_several_settings_one_that_lacks_a_value_is_said_to(sweep):
+    for number in "01234567":
+        spoil(sweep / number, response_time_p50_s=1.0)
+    for number in "01":
+        spoil(sweep / number, response_time_p50_s=None)
+
+    def said():
+        found = {one.text: one.details for one in claims(analyse(read_sweep(sweep)))}
+        return next(found[text][0] for text in found if "shortest median response" in text)
+
+    assert said() == (
+        "CheapestFeasible lacks one in at least one setting on 2 of 2 seeds, so is behind. "
+        "CheapestFeasible: no seed in which both have a value in every setting."
+    )
+    for number in "4567":
+        shutil.rmtree(sweep / number)
+    assert said() == (
+        "CheapestFeasible has none on 2 of 2 seeds, so is behind. "
+        "CheapestFeasible: no seed in which both have a value."
+    )
 
 
 def test_the_winner_is_that_of_the_seeds_that_all_finished(sweep):

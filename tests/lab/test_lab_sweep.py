@@ -239,6 +239,29 @@ def test_another_sweep_is_not_written_over(compass):
         assert results("here") == before
 
 
+def test_a_run_and_a_sweep_are_not_written_into_one_another(compass):
+    job = (*SHORT, "planner=greedy", "seed=0")
+    assert compass(*job, "hydra.run.dir=run")[0] == 0
+    assert compass("-m", *job, "hydra.sweep.dir=sweep")[0] == 0
+    before = files("run") | files("sweep")
+    for words, sentence in (
+        ((*job, "hydra.run.dir=sweep"), f"hydra.run.dir={Path('sweep').absolute()}: holds a sweep"),
+        (("-m", *job, "hydra.sweep.dir=run"), "holds a single run or a comparison"),
+        (("-m", *job, "hydra.sweep.dir=run", "resume=true"), "holds a single run or a comparison"),
+    ):
+        status, out, err = compass(*words)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert sentence in err
+        assert files("run") | files("sweep") == before
+    Path("sweep", JOBS).unlink()  # A sweeper that makes up its jobs as it goes notes none.
+    assert "holds a sweep" in compass(*job, "hydra.run.dir=sweep")[2]
+
+
+def files(directory):
+    """Return when each file of a directory was written."""
+    return {path: path.stat().st_mtime_ns for path in Path(directory).rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [

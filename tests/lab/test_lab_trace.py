@@ -149,7 +149,9 @@ def test_a_stretch_and_queries_narrow_it(directory, rows):
             "no requests were under way then; those of query 1 were from ",
         ),
         (["RUN", "--from", "215", "--to", "200"], "--from 215 --to 200: --to precedes --from"),
-        (["RUN", "--planner", "compass"], "--planner compass: not in"),
+        (["RUN", "--from", "5000"], "compass-lab: --from 5000: no requests"),
+        (["RUN", "--to", "0"], "compass-lab: --to 0: no requests"),
+        (["RUN", "--planner", "compass"], "; choose one of VideoStorm"),
     ],
 )
 def test_bad_input_gets_one_sentence(words, sentence, directory, capsys):
@@ -157,6 +159,30 @@ def test_bad_input_gets_one_sentence(words, sentence, directory, capsys):
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_a_lone_run_is_that_of_its_planner(directory, tmp_path, capsys):
+    assert main(["trace", str(directory), "--planner", "VideoStorm", "--query", "0"]) == 0
+    spoilt = tmp_path / "run"
+    shutil.copytree(directory, spoilt)
+    (spoilt / "summary.json").write_text("{")
+    assert main(["trace", str(spoilt), "--planner", "VideoStorm"]) == 2
+    assert "its summary.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_trace_without_a_picture_leaves_none_of_another(directory, rows, tmp_path, capsys):
+    spoilt = tmp_path / "run"
+    shutil.copytree(directory, spoilt)
+    (spoilt / "trace.png").touch()
+    first, *others = sorted((spoilt / "requests").iterdir())
+    for part in others:
+        part.unlink()
+    rows.filter(pl.col("outcome") != "completed").head(1).write_parquet(first)
+    assert main(["trace", str(spoilt)]) == 0
+    said = capsys.readouterr().out
+    assert f"1 request of 1 query: {spoilt / 'trace.json'}" in said
+    assert "no picture: none of these requests was completed" in said
+    assert not (spoilt / "trace.png").exists()
 
 
 def test_a_run_without_requests_says_how_to_get_them(tmp_path, capsys):

@@ -124,6 +124,8 @@ def test_rows_go_to_parquet_with_what_else_the_file_holds(tmp_path, capsys):
 def test_a_figure_is_drawn_for_every_target(tmp_path, capsys):
     rows = llm_rows()
     file, out = written(rows, tmp_path / "rows.csv"), tmp_path / "figures" / "rows.png"
+    assert main(["validate", str(file), "--figure", "rows.svg"]) == 2
+    assert "--figure=rows.svg: must end in .png" in capsys.readouterr().err
     assert main(["validate", str(file), "--figure", str(out)]) == 0
     first = out.read_bytes()
     assert first.startswith(b"\x89PNG")

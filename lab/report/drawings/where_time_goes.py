@@ -8,20 +8,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lab.figure_data import PARTS
+from lab.figure_data import PARTS, at_once
 from lab.figure_style import (
     WIDTH_IN,
+    in_all,
     legend,
     legend_in,
     part_bars,
     stacked_bars,
-    time_text,
     wrapped,
 )
 from lab.report.analysis import Analysis, planners_of
 from lab.report.drawings.panels import MOST_BARS, broken, facets, label_of
 
 MOST_PLANNERS = 12
+AT_ONCE = "sum over operators, some at the same time ({unit});\nin brackets: mean of a request"
 TIMES = ("met", "late", "inaccurate", "too dear", "no requests", "not deployed")
 
 
@@ -49,20 +50,21 @@ def time_of_queries(analysis: Analysis) -> Figure:
 
 
 def latency_by_planner(analysis: Analysis) -> Figure:
-    """Draw the parts of latency, summed over operators, planner by planner."""
-    summed = analysis.latency.group_by("setting", "planner", maintain_order=True).agg(
-        pl.col(*PARTS).sum()
-    )
-    pooled = (
-        pooled_operators(analysis.latency)
-        .group_by("planner", maintain_order=True)
-        .agg(pl.col(*PARTS).sum())
-    )
+    """Draw the parts of latency, summed over operators, planner by planner.
+
+    Where operators work at the same time, the mean latency of a request follows in brackets.
+    """
+    summed = _summed(analysis.latency, "setting", "planner")
+    pooled = _pooled(summed, "planner")  # Added up first: applications have operators of their own.
     frames = facets(analysis, summed, MOST_BARS, pooled)
     parts = _parts_of(*frames.values())
-    figure, grid = _bar_panels(frames, "Where latency goes, by planner", parts)
+    overlap = any(map(_at_once, frames.values()))
+    figure, grid = _bar_panels(
+        frames, "Where latency goes, by planner", parts, AT_ONCE.count("\n") if overlap else 0
+    )
     longest = max(map(_longest_s, frames.values()))
     per, unit = _latency_unit(longest)
+    room = 1.4 if overlap else 1.15
     for axes, (name, frame) in zip(grid, frames.items(), strict=True):
         named = frame.select(
             pl.col("planner")
@@ -70,13 +72,36 @@ def latency_by_planner(analysis: Analysis) -> Figure:
             .alias("operator"),
             *PARTS,
         )
-        part_bars(axes, named, per, parts)
+        part_bars(axes, named, per, parts, frame["latency_mean_s"].to_list())
         axes.invert_yaxis()
-        axes.set(xlim=(0, 1.15 * longest / per or 1), xlabel=f"mean time of a request ({unit})")
+        label = AT_ONCE if _at_once(frame) else "mean time of a request ({unit})"
+        axes.set(xlim=(0, room * longest / per or 1), xlabel=label.format(unit=unit))
         if name:
             axes.set_title(broken(name, 70), fontsize="medium")
     legend(figure, grid[0])
     return figure
+
+
+def works_at_once(latency: pl.DataFrame) -> bool:
+    """Tell whether in some runs operators worked at the same time.
+
+    Args:
+        latency: as in an analysis.
+    """
+    return _at_once(_summed(latency, "setting", "planner"))
+
+
+def _summed(latency: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Return the parts of latency added up over operators, beside what all of these share."""
+    return latency.group_by(by, maintain_order=True).agg(
+        pl.col("completed", "latency_mean_s").first(), pl.col(*PARTS).sum()
+    )
+
+
+def _at_once(summed: pl.DataFrame) -> bool:
+    """Tell whether some row of `_summed` adds up what is done at the same time."""
+    sums_s = summed.select(pl.sum_horizontal(PARTS)).to_series()
+    return any(map(at_once, sums_s, summed["latency_mean_s"]))
 
 
 def _parts_of(*frames: pl.DataFrame) -> list[str]:
@@ -95,11 +120,20 @@ def _latency_unit(longest_s: float) -> tuple[float, str]:
 
 def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
     """Return the latency of operators over all completed requests of all settings."""
+    return _pooled(latency, "planner", "operator")
+
+
+def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Return means over all completed requests, from those of each setting."""
+    mean = pl.col("latency_mean_s")
     return (
-        latency.with_columns(pl.col(*PARTS) * pl.col("completed"))
-        .group_by("planner", "operator", maintain_order=True)
-        .agg(pl.col("completed", *PARTS).sum())
-        .with_columns(pl.col(*PARTS) / pl.col("completed"))
+        rows.with_columns(pl.col(*PARTS, "latency_mean_s") * pl.col("completed"))
+        .group_by(by, maintain_order=True)
+        .agg(
+            pl.col("completed", *PARTS).sum(),
+            pl.when(mean.null_count() == 0).then(mean.sum()),
+        )
+        .with_columns(pl.col(*PARTS, "latency_mean_s") / pl.col("completed"))
     )
 
 
@@ -122,6 +156,7 @@ def latency_by_operator(
     operators = max(frame.filter(planner=name).height for name in planners)
     titles = {name: wrapped(label_of(name)) for name in planners}
     title_in = 0.2 * max(len(title.splitlines()) for title in titles.values())
+    title_in += 0.2 * _at_once(_summed(frame, "planner"))
     figure = Figure(
         (WIDTH_IN, 1.2 + 0.2 * bool(pooled) + rows * (0.7 + title_in + 0.3 * operators)),
         layout="constrained",
@@ -133,8 +168,9 @@ def latency_by_operator(
     per, unit = _latency_unit(longest)
     for axes, name in zip(grid.flat, planners, strict=False):
         part = frame.filter(planner=name)
-        total = float(part.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0) / per
-        axes.set_title(f"{titles[name]}\n{time_text(total)} {unit} in all", fontsize="medium")
+        sum_s = float(part.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0)
+        total = in_all(sum_s, part["latency_mean_s"][0], per, unit)
+        axes.set_title(f"{titles[name]}\n{total}", fontsize="medium")
         part_bars(axes, part, per, _parts_of(frame))
         axes.set_xlabel(f"mean time ({unit})")
         axes.tick_params("x", labelbottom=True)
@@ -147,11 +183,19 @@ def latency_by_operator(
 
 
 def _bar_panels(
-    frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str]
+    frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with room for a bar for each planner, in a panel for each setting."""
+    """Return a figure with room for a bar for each planner, in a panel for each setting.
+
+    Args:
+        frames: what is drawn in each panel.
+        title: title of the figure.
+        parts: names in the legend.
+        more_lines: lines of the label below a panel after its first.
+    """
     heights = [
         0.85
+        + 0.2 * more_lines
         + 0.2 * len(broken(name, 70).splitlines())
         + sum(0.14 + 0.2 * len(wrapped(label_of(one)).splitlines()) for one in frame["planner"])
         for name, frame in frames.items()
