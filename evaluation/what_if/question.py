@@ -105,6 +105,24 @@ def varied(option: str, text: str) -> Varied:
     return Varied(parsed.key_or_group, values)
 
 
+def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
+    """Return the varied keys, each with all its values, see `varied`.
+
+    Args:
+        option: the option that each was given by, for complaints.
+        texts: what was given.
+
+    Raises:
+        InputError: one is no sweep of one key, or two are of the same.
+    """
+    found = [varied(option, text) for text in texts]
+    keys = [each.key for each in found]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InputError(f"{key} is varied twice; name all its values in one {option}")
+    return found
+
+
 def low_and_high(option: str, text: str) -> Varied:
     """Return a key with its low and high value, from ``KEY=LOW,HIGH``.
 

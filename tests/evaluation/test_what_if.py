@@ -239,6 +239,10 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
         (["capacity", "--vary", "horizon_s=60,60", "--at-least", "1"], "a value is named twice"),
         (["capacity", "--vary", "horizn_s=1,2", "--at-least", "1"], "horizon_s"),
         (
+            ["capacity", "--vary", "horizon_s=1,2", "--vary", "horizon_s=3,4", "--at-least", "1"],
+            "horizon_s is varied twice; name all its values in one --vary",
+        ),
+        (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--confidence", "2"],
             "--confidence 2.0: must be 0.5 or more, and below 1",
         ),
