@@ -3,6 +3,7 @@
 import math
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -422,6 +423,8 @@ def test_of_equals_the_smallest_is_named() -> None:
     assert nearest.candidate.settings == {free.key: "2"}
     assert in_vain(tried, nearest, ordered) == [free.key]
     assert in_vain(tried[:1], nearest, ordered) == []
+    undecided = [replace(each, verdict=Verdict.OPEN) for each in tried]
+    assert in_vain(undecided, nearest, ordered) == []
 
 
 def test_bounds_are_named_by_few_digits(capsys, tmp_path) -> None:
