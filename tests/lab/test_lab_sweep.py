@@ -119,6 +119,16 @@ def test_joblib_gives_what_one_process_gives_byte_for_byte(compass):
     assert results("many") == alone
 
 
+@pytest.mark.parametrize(
+    ("swept", "complaint"),
+    [("seed=range(3,0)", "names no value"), ("seed=0,1,0", "names 0 twice")],
+)
+def test_a_key_that_is_swept_over_nothing_or_one_value_twice_is_refused(compass, swept, complaint):
+    status, out, err = compass("-m", *SHORT, "planner=greedy", swept)
+    assert (status, out, err) == (2, "", f"compass-sim: {swept}: {complaint}\n")
+    assert not any(Path().iterdir())
+
+
 @pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_with_another_launcher(compass):
     assert compass("-m", *SWEEP, "hydra.sweep.dir=whole")[0] == 0
