@@ -76,8 +76,9 @@ def main() -> int:
 
     from lab.compose import VERSION_BASE
     from lab.config_dir import check_directory
-    from lab.console import complain
+    from lab.console import complain, warn
     from lab.errors import COMPOSING, InputError, composition_sentence, raised_by
+    from lab.overrides import repeated_keys
     from lab.schemas import register
     from lab.sweep import BrokenSweepError, Outcome
 
@@ -95,6 +96,8 @@ def main() -> int:
         overrides = given.overrides
         if given.config_dir is not None:
             check_directory(given.config_dir)
+        for sentence in repeated_keys(overrides):
+            warn(sentence)
         hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))

@@ -237,7 +237,10 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
             "seed=3: say how many seeds",
         ),
         (["capacity", "--vary", "nonsense", "--at-least", "1"], "--vary nonsense: write KEY=A,B"),
-        (["capacity", "--vary", "horizon_s=60,60", "--at-least", "1"], "horizon_s=60,60: names 60 twice"),
+        (
+            ["capacity", "--vary", "horizon_s=60,60", "--at-least", "1"],
+            "horizon_s=60,60: names 60 twice",
+        ),
         (["capacity", "--vary", "horizn_s=1,2", "--at-least", "1"], "horizon_s"),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--vary", "horizon_s=3,4", "--at-least", "1"],
