@@ -290,6 +290,10 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
         ),
         (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
         (["sensitivity", "planner=compass", "--against", "vulcan"], "write planner=NAME"),
+        (
+            ["sensitivity", "planner=greedy", "--against", "planner=greedy"],
+            "--against planner=greedy: is the planner of the base; name another",
+        ),
         (["sensitivity", "planner=compas"], "compass"),
         (
             ["capacity", "planner=comparison", "--vary", "horizon_s=1,2", "--at-least", "0"],
@@ -449,6 +453,26 @@ def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     assert named in drawn[0].get_suptitle().replace("\n", " ")
     [table] = tmp_path.glob("*.csv")
     assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
+
+
+def test_a_value_that_is_that_of_the_base_is_not_simulated_again(
+    capsys, tmp_path, monkeypatch
+) -> None:
+    simulated = []
+    make = Runs.make
+
+    def noted(runs, settings_, seeds):
+        simulated.extend(settings_)
+        return make(runs, settings_, seeds)
+
+    monkeypatch.setattr(Runs, "make", noted)
+    scene = ["experiment=speech_small", "horizon_s=20", "planner=greedy", "workload.rate=0.1"]
+    vary = ["--vary", "workload.rate=0.1,0.2", "--metric", "requests", "--seeds", "2"]
+    assert main(["sensitivity", *scene, *vary, "--jobs", "1", "--out", str(tmp_path)]) == 0
+    assert simulated == [(), ("workload.rate=0.2",)]
+    assert "workload.rate=0.1 is the base; it is not simulated" in capsys.readouterr().out
+    [table] = tmp_path.glob("*.csv")
+    assert pl.read_csv(table)["set_to"].to_list() == [0.2]
 
 
 def test_an_interrupted_question_says_that_runs_are_kept(capsys, tmp_path, monkeypatch) -> None:
