@@ -166,13 +166,13 @@ def job(config: Any) -> int:
             complain(str(error))
             return REFUSED
     enter(hydra)
+    label = f"job {hydra.job.num} ({', '.join(overrides)}): "
 
     def task() -> int:
         with held(directory):
-            label = f"job {hydra.job.num} ({', '.join(overrides)}): "
             return attempt(config, overrides, directory, label)
 
-    status = telling(task, Path(hydra.sweep.dir), hydra.job.num)
+    status = telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
     settle()
     return status
 
@@ -242,7 +242,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
 
     setup = set_up(config, overrides)
     for sentence in unreachable.warnings(setup):
-        console.warn(f"{label}{sentence}")
+        console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
     if setup.resume:
         if not label or (directory / CONFIG).exists():
             check_resumable(directory, setup.config, setup.alone)
