@@ -60,8 +60,8 @@ WRONG = [
     ),
     (["+planner=greedy"], ["+planner=greedy", "write planner=greedy, without the plus"]),
     (
-        ["drift.events=[{kind: content_shift, at: 3}]"],
-        ["drift.events[].at", "duration_s", "nearest is 'at_s'"],
+        ["drift.events=[{kind: mps_fault, at_s: 3}, {kind: content_shift, at: 3}]"],
+        ["drift.events.1.at", "duration_s", "nearest is 'at_s'"],
     ),
     (["--config-dir", "nowhere"], ["--config-dir=nowhere: no such directory"]),
     (["workload.rate"], ["workload.rate", "key=value"]),
