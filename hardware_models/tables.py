@@ -1,7 +1,7 @@
 """Load the measured tables, a user's own among them, and hold them to their declared schemas."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -86,10 +86,9 @@ def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: st
         TableError: A column is missing, a value is missing, of the wrong type or out of range; the
             message names file, row and column.
     """
+    _check_columns(frame, columns, source)
     typed = {}
     for name, rule in columns.items():
-        if name not in frame.columns:
-            raise TableError(f"{source}: column {name!r} is missing; it has {frame.columns}")
         given = frame[name]
         typed[name], fine = _judged(given, rule)
         if not fine.all():
@@ -99,6 +98,15 @@ def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: st
                 f"{given[row]!r} is not allowed; give {_complaint(rule)}"
             )
     return pl.DataFrame(typed)
+
+
+def _check_columns(frame: pl.DataFrame, needed: Iterable[str], source: str) -> None:
+    """Refuse a table that lacks a column."""
+    for name in needed:
+        if name not in frame.columns:
+            raise TableError(
+                f"{source}: column {name!r} is missing; it has {', '.join(frame.columns)}"
+            )
 
 
 def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
@@ -257,6 +265,9 @@ def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFra
     address = replace(schema.columns["source_url"], nullable=True)
     theirs = Schema({**schema.columns, "source_url": address}, schema.key)
     silent = {"unit": "", "kind": "measured", "source": Path(source).name}
+    needed = [name for name, rule in theirs.columns.items() if not rule.nullable]
+    # Before the others are filled in, so that what is told is what the file has.
+    _check_columns(frame, [name for name in needed if name not in silent], str(source))
     for column, rule in theirs.columns.items():
         if column not in frame.columns and (rule.nullable or column in silent):
             frame = frame.with_columns(pl.lit(None, pl.String).alias(column))

@@ -74,7 +74,8 @@ def run(
     planner that raised or an SLO that nothing can meet, is a ``UserWarning``.
 
     Args:
-        overrides: overrides as on the command line, such as ``["workload.rate=0.2", "seed=1"]``.
+        overrides: overrides as on the command line, such as ``["workload.rate=0.2", "seed=1"]``; of
+            two that set the same key, the later holds.
         planner: the planner; without one, that of the overrides or of their experiment, or else
             CheapestFeasible.
         directory: also write a run directory there, without figures.

@@ -17,6 +17,8 @@ from rich.progress import (
 from rich.table import Table
 
 PIPE_WIDTH = 10_000  # wide enough that no table is cut where nobody sees a margin
+WARNING = "compass-sim: warning: "
+"""What each warning begins with."""
 Report = Mapping[str, Any]
 
 
@@ -31,7 +33,7 @@ def console() -> Console:
 
 def warn(sentence: str) -> None:
     """Print one sentence that does not stop the run."""
-    print(f"compass-sim: warning: {sentence}", file=sys.stderr)
+    print(f"{WARNING}{sentence}", file=sys.stderr)
 
 
 def complain(sentence: str) -> None:

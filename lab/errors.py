@@ -176,7 +176,8 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
         known = [str(key) for key in parent] if parent is not None else []
         full_key = str(cause.full_key)
         if cause.object_type is DriftEvent and full_key == cause.key:
-            full_key = f"drift.events[].{full_key}"  # Entries of lists are checked by themselves.
+            # Entries of lists are checked by themselves.
+            full_key = f"drift.events{_event_with(full_key, overrides)}.{full_key}"
         return unknown_key(full_key, str(cause.key), known, overrides)
     if isinstance(cause, ValidationError):
         if "is not a subclass" in str(cause.msg):
@@ -192,6 +193,19 @@ def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
         written = _written(str(cause.full_key), overrides)
         return f"{written}: must be a {wanted}, not a {given}{_entry(str(cause.msg))}"
     return f"{cause.full_key}: {one_line(str(cause.msg).splitlines()[0])}"
+
+
+def _event_with(key: str, overrides: Sequence[str]) -> str:
+    """Return the index of the event that has a key, after a point; ``[]`` if a file lists it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    for override in overrides:
+        if key_of(override) == "drift.events":
+            events = OverridesParser.create().parse_override(override).value()
+            for number, event in enumerate(events if isinstance(events, list) else []):
+                if isinstance(event, dict) and key in event:
+                    return f".{number}"
+    return "[]"
 
 
 def _entry(message: str) -> str:

@@ -76,8 +76,9 @@ def main() -> int:
 
     from lab.compose import VERSION_BASE
     from lab.config_dir import check_directory
-    from lab.console import complain
+    from lab.console import complain, warn
     from lab.errors import COMPOSING, InputError, composition_sentence, raised_by
+    from lab.overrides import repeated_keys
     from lab.schemas import register
     from lab.sweep import BrokenSweepError, Outcome
 
@@ -95,6 +96,8 @@ def main() -> int:
         overrides = given.overrides
         if given.config_dir is not None:
             check_directory(given.config_dir)
+        for sentence in repeated_keys(overrides):
+            warn(sentence)
         hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
     except KeyboardInterrupt:
         complain(_interrupted(Outcome.path, Outcome.job_path))
@@ -163,13 +166,13 @@ def job(config: Any) -> int:
             complain(str(error))
             return REFUSED
     enter(hydra)
+    label = f"job {hydra.job.num} ({', '.join(overrides)}): "
 
     def task() -> int:
         with held(directory):
-            label = f"job {hydra.job.num} ({', '.join(overrides)}): "
             return attempt(config, overrides, directory, label)
 
-    status = telling(task, Path(hydra.sweep.dir), hydra.job.num)
+    status = telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
     settle()
     return status
 
@@ -239,7 +242,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
 
     setup = set_up(config, overrides)
     for sentence in unreachable.warnings(setup):
-        console.warn(f"{label}{sentence}")
+        console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
     if setup.resume:
         if not label or (directory / CONFIG).exists():
             check_resumable(directory, setup.config, setup.alone)

@@ -40,7 +40,10 @@ class Network:
     backhaul_km: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.technologies or sum(self.technologies.values()) <= 0:
+        for name, weight in self.technologies.items():
+            if weight < 0:
+                raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
+        if not sum(self.technologies.values()):
             raise ValueError(
                 "network.technologies: name at least one access technology with a weight above 0"
             )
@@ -54,13 +57,11 @@ class Network:
                 self._recordings[name] = recording(trace)
             except ValueError as error:
                 raise ValueError(f"network.traces.{name}: {error}") from None
-        for name, weight in self.technologies.items():
+        for name in self.technologies:
             try:
                 self.link(name)
             except ValueError as error:
                 raise ValueError(f"network.technologies.{name}: {error}") from None
-            if weight < 0:
-                raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
         if self.autocorrelation is not None and not 0 <= self.autocorrelation < 1:
             raise ValueError(f"network.autocorrelation={self.autocorrelation}: must lie in [0, 1)")
         if self.backhaul_bps < 8:

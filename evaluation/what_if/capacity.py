@@ -243,14 +243,16 @@ def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
 
 
 def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
-    """Return the counts of which more was tried than the best has, which did no better.
+    """Return the counts of which more was tried than the best has, and fails.
+
+    What is undecided says nothing: on more seeds, it may do better.
 
     Args:
         tried: what `search` tried.
         one: the best of them.
         counts: keys that are counts of machines.
     """
-    more = [each.candidate.settings for each in tried]
+    more = [each.candidate.settings for each in tried if each.verdict == Verdict.FAILS]
     more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
     settings = one.candidate.settings
     return [key for key in settings if any(each[key] != settings[key] for each in more)]

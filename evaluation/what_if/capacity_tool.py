@@ -71,7 +71,7 @@ def capacity(options: argparse.Namespace) -> int:
         search,
     )
     from evaluation.what_if.kept import Files
-    from evaluation.what_if.question import check_metric, check_target, in_words, titled, varied
+    from evaluation.what_if.question import all_varied, check_metric, check_target, in_words, titled
     from evaluation.what_if.runs import Runs, check_seedless
     from lab.comparison import ANY, RANGES
     from lab.console import say
@@ -87,7 +87,7 @@ def capacity(options: argparse.Namespace) -> int:
         raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
     if options.seeds < 3:
         raise InputError(f"--seeds {options.seeds}: must be 3 or more, for an interval")
-    keys = [varied("--vary", text) for text in options.vary]
+    keys = all_varied("--vary", options.vary)
     runs = Runs(overrides, options.out, options.jobs)
     low, high = RANGES.get(options.metric, ANY)
     every = candidates(keys, lambda settings: _price(runs, settings))

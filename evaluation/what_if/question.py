@@ -12,6 +12,7 @@ from lab.api import Result
 from lab.comparison import RANGES
 from lab.compose import Setup
 from lab.errors import InputError, choices, one_line
+from lab.overrides import repeated, swept_values
 
 METRICS = (
     "slo_met_fraction",
@@ -86,7 +87,7 @@ def varied(option: str, text: str) -> Varied:
         text: what was given.
 
     Raises:
-        InputError: it is no sweep of one key.
+        InputError: it is no sweep of one key, or names no value, or one twice.
     """
     try:
         parsed = OverridesParser.create().parse_override(text)
@@ -95,14 +96,26 @@ def varied(option: str, text: str) -> Varied:
             f"{option} {text}: write KEY=A,B or KEY=range(1,9) ({one_line(error)})"
         ) from None
     if parsed.is_sweep_override():
-        values = tuple(f"{value!s}" for value in parsed.sweep_string_iterator())
+        values = tuple(swept_values(parsed, f"{option} {text}"))
     else:
         values = (parsed.get_value_element_as_str(),)
-    if not values:
-        raise InputError(f"{option} {text}: names no value")
-    if len(set(values)) < len(values):
-        raise InputError(f"{option} {text}: a value is named twice")
     return Varied(parsed.key_or_group, values)
+
+
+def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
+    """Return the varied keys, each with all its values, see `varied`.
+
+    Args:
+        option: the option that each was given by, for complaints.
+        texts: what was given.
+
+    Raises:
+        InputError: one is no sweep of one key, or two are of the same.
+    """
+    found = [varied(option, text) for text in texts]
+    if twice := repeated(each.key for each in found):
+        raise InputError(f"{twice[0]} is varied twice; name all its values in one {option}")
+    return found
 
 
 def low_and_high(option: str, text: str) -> Varied:

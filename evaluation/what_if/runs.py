@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from evaluation.grid import Job, RunError, make
 from evaluation.what_if.question import numbers
 from lab.api import composed
@@ -39,14 +41,16 @@ class Runs:
         _check_one_planner(setup)
         return setup, overrides != given
 
-    def check(self, settings: Sequence[str]) -> None:
-        """Refuse settings that cannot be run.
+    def check(self, settings: Sequence[str]) -> DictConfig:
+        """Refuse settings that cannot be run; return the configuration of those that can.
 
         Raises:
             InputError: they cannot.
         """
         overrides = [*self.overrides, *settings]
-        _check_one_planner(set_up(compose(overrides), overrides))
+        setup = set_up(compose(overrides), overrides)
+        _check_one_planner(setup)
+        return setup.config
 
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]

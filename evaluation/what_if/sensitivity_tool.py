@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 from lab.config_dir import add_overrides, overrides_of, words_of
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from evaluation.what_if.question import Varied
+    from evaluation.what_if.runs import Runs
     from evaluation.what_if.sensitivity import Effect
 
 OK = 0
@@ -65,7 +69,6 @@ def sensitivity(options: argparse.Namespace) -> int:
         largest_first,
     )
     from lab.comparison import ANY, RANGES, of_difference
-    from lab.compose import compose
     from lab.console import say
     from lab.errors import InputError
 
@@ -76,16 +79,16 @@ def sensitivity(options: argparse.Namespace) -> int:
         raise InputError(f"--seeds {options.seeds}: must be 2 or more, for an interval")
     if options.against is not None and not options.against.startswith("planner"):
         raise InputError(f"--against {options.against}: write planner=NAME")
-    config = compose(overrides)
     check_seedless(options.vary)
-    keys = [low_and_high("--vary", text) for text in options.vary] or assumptions(config)
     runs = Runs(overrides, options.out, options.jobs)
-    settings: list[tuple[str, ...]] = [()]
-    settings += [(f"{key.key}={value}",) for key in keys for value in key.values]
-    for each in settings:
-        runs.check(each)
-    seeds = range(options.seeds)
+    config = runs.check(())
+    keys = [low_and_high("--vary", text) for text in options.vary] or assumptions(config)
     against = () if options.against is None else (options.against,)
+    if against and runs.check(against) == config:
+        raise InputError(f"--against {options.against}: is the planner of the base; name another")
+    named = _others(runs, config, keys)
+    settings: list[tuple[str, ...]] = [(), *((f"{key}={value}",) for key, value in named)]
+    seeds = range(options.seeds)
     pairs = [*settings, *((*each, *against) for each in settings if against)]
     rows = runs.make(pairs, seeds)
     ours, others = rows[: len(settings)], rows[len(settings) :]
@@ -101,7 +104,6 @@ def sensitivity(options: argparse.Namespace) -> int:
         )
     whole = RANGES.get(options.metric, ANY)
     within = of_difference(whole) if against else whole
-    named = [(key.key, value) for key in keys for value in key.values]
     effects = [
         effect(key, value, OmegaConf.select(config, key), base, its, within)
         for (key, value), its in zip(named, found[1:], strict=True)
@@ -120,6 +122,23 @@ def sensitivity(options: argparse.Namespace) -> int:
     if effects:
         say(conclusion(effects))
     return OK
+
+
+def _others(runs: "Runs", base: "DictConfig", keys: "list[Varied]") -> list[tuple[str, str]]:
+    """Return each key with each of its values, but for what the base has, of which it says so.
+
+    Raises:
+        InputError: one cannot be run.
+    """
+    from lab.console import say
+
+    found = []
+    for key, value in [(each.key, value) for each in keys for value in each.values]:
+        if runs.check((f"{key}={value}",)) == base:
+            say(f"{key}={value} is the base; it is not simulated again")
+        else:
+            found.append((key, value))
+    return found
 
 
 def _question(options: argparse.Namespace) -> list[str]:

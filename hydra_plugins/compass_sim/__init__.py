@@ -53,6 +53,7 @@ class CompassSweeper(BasicSweeper):
             InputError: the sweep cannot start; nothing was written.
             BrokenSweepError: it could not end.
         """
+        from lab.overrides import check_swept
         from lab.sweep import under_way
 
         assert self.config is not None
@@ -60,6 +61,7 @@ class CompassSweeper(BasicSweeper):
         config, loader = self.config, self.hydra_context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        check_swept(parsed)
         [jobs] = self.split_arguments(parsed, None)
         with under_way(config, jobs, lambda job: loader.load_sweep_config(config, list(job))):
             return super().sweep(arguments)

@@ -3,6 +3,7 @@
 import math
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -236,8 +237,15 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
             "seed=3: say how many seeds",
         ),
         (["capacity", "--vary", "nonsense", "--at-least", "1"], "--vary nonsense: write KEY=A,B"),
-        (["capacity", "--vary", "horizon_s=60,60", "--at-least", "1"], "a value is named twice"),
+        (
+            ["capacity", "--vary", "horizon_s=60,60", "--at-least", "1"],
+            "horizon_s=60,60: names 60 twice",
+        ),
         (["capacity", "--vary", "horizn_s=1,2", "--at-least", "1"], "horizon_s"),
+        (
+            ["capacity", "--vary", "horizon_s=1,2", "--vary", "horizon_s=3,4", "--at-least", "1"],
+            "horizon_s is varied twice; name all its values in one --vary",
+        ),
         (
             ["capacity", "--vary", "horizon_s=1,2", "--at-least", "1", "--confidence", "2"],
             "--confidence 2.0: must be 0.5 or more, and below 1",
@@ -282,6 +290,10 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
         ),
         (["sensitivity", "--seeds", "1"], "--seeds 1: must be 2 or more"),
         (["sensitivity", "planner=compass", "--against", "vulcan"], "write planner=NAME"),
+        (
+            ["sensitivity", "planner=greedy", "--against", "planner=greedy"],
+            "--against planner=greedy: is the planner of the base; name another",
+        ),
         (["sensitivity", "planner=compas"], "compass"),
         (
             ["capacity", "planner=comparison", "--vary", "horizon_s=1,2", "--at-least", "0"],
@@ -418,6 +430,8 @@ def test_of_equals_the_smallest_is_named() -> None:
     assert nearest.candidate.settings == {free.key: "2"}
     assert in_vain(tried, nearest, ordered) == [free.key]
     assert in_vain(tried[:1], nearest, ordered) == []
+    undecided = [replace(each, verdict=Verdict.OPEN) for each in tried]
+    assert in_vain(undecided, nearest, ordered) == []
 
 
 def test_bounds_are_named_by_few_digits(capsys, tmp_path) -> None:
@@ -439,6 +453,26 @@ def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     assert named in drawn[0].get_suptitle().replace("\n", " ")
     [table] = tmp_path.glob("*.csv")
     assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
+
+
+def test_a_value_that_is_that_of_the_base_is_not_simulated_again(
+    capsys, tmp_path, monkeypatch
+) -> None:
+    simulated = []
+    make = Runs.make
+
+    def noted(runs, settings_, seeds):
+        simulated.extend(settings_)
+        return make(runs, settings_, seeds)
+
+    monkeypatch.setattr(Runs, "make", noted)
+    scene = ["experiment=speech_small", "horizon_s=20", "planner=greedy", "workload.rate=0.1"]
+    vary = ["--vary", "workload.rate=0.1,0.2", "--metric", "requests", "--seeds", "2"]
+    assert main(["sensitivity", *scene, *vary, "--jobs", "1", "--out", str(tmp_path)]) == 0
+    assert simulated == [(), ("workload.rate=0.2",)]
+    assert "workload.rate=0.1 is the base; it is not simulated" in capsys.readouterr().out
+    [table] = tmp_path.glob("*.csv")
+    assert pl.read_csv(table)["set_to"].to_list() == [0.2]
 
 
 def test_an_interrupted_question_says_that_runs_are_kept(capsys, tmp_path, monkeypatch) -> None:

@@ -54,7 +54,8 @@ def test_provenance_that_speaks_is_kept_and_checked():
 
 @pytest.mark.parametrize("name", ROW)
 def test_what_a_row_says_may_not_be_left_out(name):
-    with pytest.raises(TableError, match=f"column '{name}' is missing"):
+    has = ", ".join(frame.columns)
+    with pytest.raises(TableError, match=f"column '{name}' is missing; it has {has}$"):
         user_table(pl.DataFrame([ROW]).drop(name), "gpu_latency", "rows.csv")
 
 

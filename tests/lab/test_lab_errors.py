@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import changed
 
 from lab.compose import compose, set_up
+from lab.overrides import repeated_keys
 from lab.simulate import main
 from lab.tools import main as tools_main
 
@@ -58,8 +60,8 @@ WRONG = [
     ),
     (["+planner=greedy"], ["+planner=greedy", "write planner=greedy, without the plus"]),
     (
-        ["drift.events=[{kind: content_shift, at: 3}]"],
-        ["drift.events[].at", "duration_s", "nearest is 'at_s'"],
+        ["drift.events=[{kind: mps_fault, at_s: 3}, {kind: content_shift, at: 3}]"],
+        ["drift.events.1.at", "duration_s", "nearest is 'at_s'"],
     ),
     (["--config-dir", "nowhere"], ["--config-dir=nowhere: no such directory"]),
     (["workload.rate"], ["workload.rate", "key=value"]),
@@ -162,7 +164,7 @@ def compass(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "path", sys.path.copy())
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *SHORT, *arguments])
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *changed(SHORT, arguments)])
         status = main()
         return status, *capsys.readouterr()
 
@@ -296,6 +298,27 @@ def test_drift_after_the_end_is_a_warning(compass):
 def test_a_rate_of_nothing_is_a_warning(compass):
     status, _, err = compass("planner=cheapest_feasible", "workload.rate=0")
     assert (status, err) == (0, "compass-sim: warning: workload.rate=0: no query will arrive\n")
+
+
+def test_of_a_key_that_is_set_twice_the_last_value_holds_and_a_warning_says_so(compass):
+    twice = ("seed=1", "seed=2")
+    status, out, err = compass("planner=cheapest_feasible", "workload.rate=0.01", *twice)
+    assert status == 0
+    assert (
+        err == "compass-sim: warning: seed=1 seed=2: seed is set more than once; the last holds\n"
+    )
+    assert "seed 2" in out
+    fine = ("+workload.devices={jetson: 1}", "+workload.devices={rpi: 1}", "seed=1", "seed=1")
+    assert repeated_keys(fine) == []
+
+
+def test_a_key_that_is_swept_and_set_again_is_refused(compass, tmp_path):
+    status, out, err = compass("-m", "seed=0,1", "seed=2,3")
+    said = "seed=0,1 seed=2,3: seed is swept; name all its values in one"
+    assert (status, out, err) == (2, "", f"compass-sim: {said}\n")
+    assert list(tmp_path.iterdir()) == []
+    [sentence] = repeated_keys(["seed=0", "seed=2,3"])
+    assert sentence.endswith("; the last holds")
 
 
 RAISING = """

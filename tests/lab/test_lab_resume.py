@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import changed
 from frail import frail
 
 from lab import run
@@ -31,7 +32,7 @@ def compass(monkeypatch, capsys, tmp_path):
     Path("frail_pkg.py").write_text(frail("CheapestFeasible", pause_at=5))
 
     def start(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *KEYS, *arguments])
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *changed(KEYS, arguments)])
         status = main()
         return status, *capsys.readouterr()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from command_line import changed
 from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 
@@ -35,7 +36,7 @@ def compass(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "path", sys.path.copy())
 
     def start(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *SHORT, *arguments])
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *changed(SHORT, arguments)])
         status = main()
         return status, *capsys.readouterr()
 

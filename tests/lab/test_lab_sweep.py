@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import changed
 from rich.console import Console
 from yaml import safe_load
 
@@ -117,6 +118,34 @@ def test_joblib_gives_what_one_process_gives_byte_for_byte(compass):
     assert sum(path.endswith(ERROR) for path in alone) == 4
     assert sum(path.endswith(SUMMARY) for path in alone) == 4
     assert results("many") == alone
+
+
+@pytest.mark.parametrize(
+    ("swept", "complaint"),
+    [("seed=range(3,0)", "names no value"), ("seed=0,1,0", "names 0 twice")],
+)
+def test_a_key_that_is_swept_over_nothing_or_one_value_twice_is_refused(compass, swept, complaint):
+    status, out, err = compass("-m", *SHORT, "planner=greedy", swept)
+    assert (status, out, err) == (2, "", f"compass-sim: {swept}: {complaint}\n")
+    assert not any(Path().iterdir())
+
+
+def test_a_warning_that_every_run_has_is_told_once_a_sweep(compass):
+    drift = ("drift=device_slowdown", "drift.events.0.at_s=20")
+    status, _, err = compass(
+        "-m", *changed(SHORT, ["planner=greedy", *drift, "horizon_s=10,20", "seed=0,1"])
+    )
+    said = (
+        "drift.events.0.at_s=20: this device_slowdown changes nothing; the run ends at horizon_s="
+    )
+    assert status == 0
+    lines = err.splitlines()
+    assert [line.count(said) for line in lines] == [1, 1]
+    assert [line.rpartition("=")[2] for line in lines] == [
+        "10 (told once a sweep)",
+        "20 (told once a sweep)",
+    ]
+    assert lines[0].startswith("compass-sim: warning: job 0 (")
 
 
 @pytest.mark.slow

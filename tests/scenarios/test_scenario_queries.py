@@ -242,6 +242,11 @@ def test_machine_failure_leaves_queries_alone(calm):
         (lambda: DriftEvent(factor=0), r"factor=0: must lie in \(0, 1\]"),
         (lambda: DriftEvent("machine_failure"), "needs the node's name"),
         (lambda: Network({}), "network.technologies: name at least one"),
+        (lambda: Network({"WiFi": 0.0}), "network.technologies: name at least one"),
+        (
+            lambda: Network({"WiFi": 1.0, "4G-LTE": -1.0}),
+            "network.technologies.4G-LTE=-1.0: must be 0 or more",
+        ),
         (lambda: Network({"4G": 1.0}), "the nearest is"),
         (
             lambda: shipped_application("speech_recognition", requests_per_s=0),

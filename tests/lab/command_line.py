@@ -1,0 +1,9 @@
+"""Command lines of tests: overrides that all tests of a module share, but for what a test says."""
+
+from collections.abc import Sequence
+
+
+def changed(overrides: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return overrides, without those of keys that the words after them set, and these words."""
+    keys = {word.partition("=")[0] for word in words}
+    return [*(one for one in overrides if one.partition("=")[0] not in keys), *words]
