@@ -96,6 +96,15 @@ def log_ticks(axes: Axes, left: float, right: float) -> None:
     axes.xaxis.set_minor_formatter("")
 
 
+def part_looks() -> dict[str, dict[str, Any]]:
+    """Return the colour and the hatch of each part of latency, the same in every figure."""
+    colors = sns.color_palette("colorblind")
+    return {
+        part: {"color": color, "hatch": hatch, "edgecolor": "white"}
+        for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False)
+    }
+
+
 def part_bars(
     axes: Axes,
     means: pl.DataFrame,
@@ -114,8 +123,7 @@ def part_bars(
             follows in brackets where operators worked at the same time.
     """
     left = np.zeros(means.height)
-    colors = sns.color_palette("colorblind")
-    for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False):
+    for part, look in part_looks().items():
         if part not in parts:
             continue
         lengths = means[part].to_numpy() / per
@@ -123,12 +131,10 @@ def part_bars(
             means["operator"].to_list(),
             lengths,
             left=left,
-            color=color,
-            hatch=hatch,
-            edgecolor="white",
             lw=0.5,
             height=0.7,
             label=part,
+            **look,
         )
         left += lengths
     for row, (operator, total) in enumerate(zip(means["operator"], left, strict=True)):

@@ -190,7 +190,10 @@ def latency(runs: Runs) -> Figure:
 
 
 def cost(runs: Runs) -> Figure:
-    """Draw the cost attributed to queries over time, and the whole bill at the end."""
+    """Draw the cost attributed to queries over time, and the whole bill at the end.
+
+    What departed queries owe, for what drains, is in the bill but in no window.
+    """
     figure, above, below = _lines_over_bars(runs)
     figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
     below.set_xlabel("bill at the end of the run (USD)")
@@ -212,7 +215,7 @@ def cost(runs: Runs) -> Figure:
                 x="t",
                 y="usd",
                 ax=above,
-                label="attributed to queries" if len(runs) == 1 else name,
+                label="attributed in windows" if len(runs) == 1 else name,
                 color=color,
                 dashes=dashes or (None, None),
                 lw=1.8,
@@ -228,7 +231,7 @@ def cost(runs: Runs) -> Figure:
         from_zero(above)
         above.set_ylabel("cumulated cost (USD)")
         if len(runs) > 1:
-            above.set_ylabel("attributed to queries,\ncumulated (USD)")
+            above.set_ylabel("attributed in windows,\ncumulated (USD)")
         legend(above.figure, above)
     else:
         no_data(figure, above)

@@ -22,7 +22,8 @@ CAPTIONS = {
     "Means of each window.",
     "latency": "Latency: the 95th percentile of each query and window, over its bound; infinite "
     "where over 5 % of the requests were not completed.",
-    "cost": "Cost: what queries owe, added up over time; the whole bill, with what nobody used.",
+    "cost": "Cost: what queries owe in windows, added up over time; the whole bill, with what "
+    "nobody used. What queries owe after they left, for what drains, is in the bill alone.",
     "latency_parts": "Where latency goes: means over completed requests, operator by operator.",
     "response": "Response times: queries that a truly feasible plan serves within a time of their "
     "arrival, by Kaplan and Meier. Intervals are over the queries of the run, not over seeds.",

@@ -5,13 +5,12 @@ Operators that work at the same time, where they fork, share a row.
 
 from collections.abc import Sequence
 
-import seaborn as sns
 from matplotlib.figure import Figure
 
-from lab.figure_style import GREY, HATCHES, WIDTH_IN, style
+from lab.figure_data import PARTS
+from lab.figure_style import GREY, WIDTH_IN, part_looks, style
 from lab.trace.slices import TracedRequest
 
-COLORS = ("transfer", "queueing", "batching", "compute")
 MOST = 60
 """Requests that a picture shows."""
 
@@ -27,8 +26,7 @@ def picture(requests: Sequence[TracedRequest]) -> Figure:
         requests: completed requests.
     """
     shown = sorted(requests, key=lambda each: (each.start_s, each.query))[:MOST]
-    colors = dict(zip(COLORS, sns.color_palette("colorblind", len(COLORS)), strict=True))
-    hatches = dict(zip(COLORS, HATCHES, strict=False))
+    looks = part_looks()
     with style():
         figure = Figure((WIDTH_IN, 1.6 + ROW_IN * len(shown)), layout="constrained")
         axes = figure.subplots()
@@ -41,14 +39,12 @@ def picture(requests: Sequence[TracedRequest]) -> Figure:
                 each.end_s - each.start_s,
                 left=each.start_s,
                 height=height,
-                color=colors[each.part],
-                hatch=hatches[each.part],
-                edgecolor="white",
                 lw=0.3,
                 zorder=2,
+                **looks[each.part],
             )
-    for part in COLORS:
-        axes.bar(0, 0, color=colors[part], hatch=hatches[part], edgecolor="white", label=part)
+    for part in PARTS:
+        axes.bar(0, 0, label=part, **looks[part])
     marks = range(0, len(shown), max(1, len(shown) // 12))
     axes.set(
         yticks=list(marks),
@@ -61,5 +57,5 @@ def picture(requests: Sequence[TracedRequest]) -> Figure:
     )
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    figure.legend(loc="outside lower center", ncols=len(COLORS), frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(PARTS), frameon=False)
     return figure

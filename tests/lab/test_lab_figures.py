@@ -124,6 +124,13 @@ def test_a_long_distribution_is_thinned_and_keeps_its_ends():
     assert y[-1] == y[-2] == pytest.approx(10_000 / 10_001)
 
 
+def test_the_cost_of_windows_is_not_called_what_the_bill_attributes(run):
+    # What drains after a departure is in the bill, and in no window.
+    above, below = figures.cost({"A": run}).axes
+    line, bars = (axes.get_legend_handles_labels()[1][0] for axes in (above, below))
+    assert (line, bars) == ("attributed in windows", "attributed to queries")
+
+
 def test_every_figure_of_a_run(run):
     paths = draw_run(run, "A")
     assert [path.name for path in paths] == RUN

@@ -8,10 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 from matplotlib import image
+from matplotlib.figure import Figure
 from worlds import BRANCHED, EXAMPLES
 
 from lab import run, simulate
+from lab.figure_data import PARTS as NAMES
+from lab.figure_style import part_bars
 from lab.tools import main
+from lab.trace.picture import picture
 from lab.trace.slices import after_of, traced
 from sim.request_table import PARTS
 
@@ -125,8 +129,26 @@ def test_the_trace_holds_all_requests_and_opens_as_json(directory, rows, capsys)
     counted = [each["args"]["queries"] for each in events if each["ph"] == "C"]
     assert min(counted) >= 0
     assert max(counted) > 0
-    picture = image.imread(directory / "trace.png")
-    assert picture[..., :3].std() > 0.05
+    drawn = image.imread(directory / "trace.png")
+    assert drawn[..., :3].std() > 0.05
+
+
+def test_parts_of_latency_look_alike_in_every_figure(rows):
+    def looks(axes):
+        handles, labels = axes.get_legend_handles_labels()
+        bars = [bar[0] for bar in handles]
+        return {
+            part: (bar.get_facecolor(), bar.get_hatch())
+            for part, bar in zip(labels, bars, strict=True)
+        }
+
+    traced_axes = picture([each for each in traced(rows) if each.slices]).axes[0]
+    axes = Figure().subplots()
+    part_bars(
+        axes, pl.DataFrame({"operator": ["a"], **{name: [1.0] for name in NAMES}}), 1.0, NAMES
+    )
+    assert looks(traced_axes) == looks(axes)
+    assert len(set(looks(axes).values())) == len(NAMES)
 
 
 def test_a_stretch_and_queries_narrow_it(directory, rows):
