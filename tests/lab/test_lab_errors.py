@@ -268,6 +268,24 @@ def test_a_constructor_that_refuses_its_arguments(compass):
     )
 
 
+def test_of_wrong_parameters_those_of_the_command_line_are_named_first(compass):
+    Path("thrifty_pkg.py").write_text(
+        "from sim import Planner\n"
+        "class Thrifty(Planner):\n"
+        "    def __init__(self, samples: int = 5): pass\n"
+        "    def plan(self, desk): pass\n"
+    )
+    words = ("planner=greedy", "planner._target_=thrifty_pkg.Thrifty")
+    status, _, err = compass(*words, "+planner.sampels=5")
+    assert status == 2
+    assert err.startswith("compass-sim: planner.sampels=5: Thrifty has no such parameter; ")
+    assert "(from" not in err
+    status, _, err = compass(*words)
+    assert status == 2
+    assert "Thrifty has no such parameter; " in err
+    assert err.endswith(" (from planner=greedy)\n")
+
+
 @pytest.mark.parametrize("more", [[], ["experiment=speech_small"]], ids=["default", "small"])
 @pytest.mark.parametrize(
     ("override", "reason"),
