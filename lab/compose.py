@@ -21,6 +21,7 @@ from lab.errors import (
     InputError,
     choices,
     composition_sentence,
+    key_of,
     one_line,
     shown,
     unknown_key,
@@ -141,14 +142,18 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
         raise InputError(f"seed={config.seed}: must be 0 or more")
     tables = _tables(config.tables)
     with using_tables(tables):
-        return _objects(config, tables, planner)
+        return _objects(config, tables, planner, overrides)
 
 
-def _objects(config: DictConfig, tables: TableSet, planner: Planner | None) -> Setup:
+def _objects(
+    config: DictConfig, tables: TableSet, planner: Planner | None, overrides: Sequence[str]
+) -> Setup:
     """Make what a checked configuration describes; its parts check themselves."""
     _check_machines(config.cluster)
     resume, config.resume = config.resume, False
-    planners = {type(planner).__name__: planner} if planner else _planners(config.planner)
+    planners = (
+        {type(planner).__name__: planner} if planner else _planners(config.planner, overrides)
+    )
     for one in planners.values():
         _check_times(one)
     scenario = _scenario(config)
@@ -229,9 +234,9 @@ def _check_arrivals(scenario: Scenario, seed: int) -> None:
         raise InputError(f"{prefix}{message}") from None
 
 
-def _planners(node: DictConfig) -> dict[str, Planner]:
+def _planners(node: DictConfig, overrides: Sequence[str]) -> dict[str, Planner]:
     if node.get("_target_") is not None:
-        planner = build(_mapping(node), "planner", Planner)
+        planner = _planner(node, "planner", overrides)
         return {type(planner).__name__: planner}
     compared = node.get("compare")
     if not isinstance(compared, DictConfig) or not compared:
@@ -250,9 +255,33 @@ def _planners(node: DictConfig) -> dict[str, Planner]:
                 f"and is none of {', '.join(sorted(INSIDE))}"
             )
     return {
-        str(name): build(_mapping(one), f"planner.compare.{name!s}", Planner)
+        str(name): _planner(one, f"planner.compare.{name!s}", overrides)
         for name, one in compared.items()
     }
+
+
+def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
+    """Make a planner; of several keys that are wrong, complain first of one that was overridden.
+
+    A complaint of a key that was not says which file it comes from, if an override chose that.
+    """
+    own = [name for name in map(key_of, overrides) if name.startswith(f"{key}.")]
+
+    def overridden(one: str) -> bool:
+        return any(f"{one}.".startswith(f"{name}.") for name in own)
+
+    def last(item: tuple[str, Any]) -> bool:
+        return not any(f"{name}.".startswith(f"{key}.{item[0]}.") for name in own)
+
+    try:
+        built: Planner = build(dict(sorted(_mapping(node).items(), key=last)), key, Planner)
+    except InputError as error:
+        where, value, _ = str(error).partition("=")
+        chosen = [one for one in overrides if one.startswith(f"{key}=")]
+        if chosen and value and where.startswith(f"{key}.") and not overridden(where):
+            raise InputError(f"{error} (from {chosen[-1]})") from None
+        raise
+    return built
 
 
 def _check_times(planner: Planner) -> None:

@@ -9,10 +9,17 @@ from hardware_models.devices import devices
 from hardware_models.tables import TableSet, read_file, user_table, using_tables
 from lab.compose import Setup
 from scenarios.application import Configuration, LanguageModel, NeuralNetwork
+from scenarios.link_traces import Recording
+from scenarios.network import Network
 from scenarios.scenario import Scenario
 from sim.nominal import Nominal
 from sim.plan import CORE, Allocation
 from sim.service import RefusalError
+
+SLOW_BPS = 1_000.0
+"""A recorded link that is slower on average was probably recorded in another unit."""
+LONG_STEP_S = 100.0
+"""Times of a recorded link that are further apart were probably recorded in another unit."""
 
 
 def warnings(setup: Setup) -> list[str]:
@@ -46,6 +53,7 @@ def _unread(tables: TableSet, scenario: Scenario) -> Iterator[str]:
 
 def _warnings(scenario: Scenario) -> Iterator[str]:
     yield from _bounds(scenario)
+    yield from _traces(scenario.network)
     if scenario.workload.rate == 0:
         yield "workload.rate=0: no query will arrive"
     for i, event in enumerate(scenario.drift.events):
@@ -53,6 +61,33 @@ def _warnings(scenario: Scenario) -> Iterator[str]:
             yield (
                 f"drift.events.{i}.at_s={event.at_s:g}: this {event.kind} changes nothing; the run "
                 f"ends at horizon_s={scenario.horizon_s:g}"
+            )
+
+
+def _traces(network: Network) -> Iterator[str]:
+    """Yield one sentence for each recording of no use, or that looks as if in other units."""
+    for name in network.traces:
+        key = f"network.traces.{name}"
+        if not network.technologies.get(name):
+            yield (
+                f"{key}: changes nothing; no query uses it unless network.technologies gives "
+                f"{name} a weight above 0"
+            )
+            continue
+        recorded = network.link(name)
+        if not isinstance(recorded, Recording):
+            continue
+        for direction in ("uplink", "downlink"):
+            mean_bps = float(np.mean(getattr(recorded, direction)))
+            if mean_bps < SLOW_BPS:
+                yield (
+                    f"{key}.{direction}: has {mean_bps:.3g} bit/s on average; rates are in bits "
+                    "per second, not in Mbit/s"
+                )
+        if recorded.step_s > LONG_STEP_S:
+            yield (
+                f"{key}: has a rate every {recorded.step_s:g} s; times are in seconds, not in "
+                "milliseconds"
             )
 
 

@@ -179,14 +179,18 @@ def each_second(times_s: Floats, rates_bps: Floats) -> Floats:
     return np.diff(np.interp(whole, edges, bits))
 
 
-def _load(path: str, form: str) -> Floats:
+def _load(path: str, form: str) -> tuple[Floats, float]:
+    """Return capacity by second in bits per second, and the median step of the file in seconds."""
     times, rates = FORMATS[form](path)
+    if not rates.any():
+        raise ValueError(f"{path}: has a rate of 0 throughout; nothing would ever arrive")
     if times[-1] - times[0] > MOST_S:
         raise ValueError(f"{path}: spans {times[-1] - times[0]:g} s, which is more than a day")
     series = rates if form == "mahimahi" else each_second(times, rates)
     if not series.size:
         raise ValueError(f"{path}: spans less than a second")
-    return np.maximum(series, LEAST_BPS)
+    step_s = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    return np.maximum(series, LEAST_BPS), step_s
 
 
 @dataclass
@@ -214,11 +218,14 @@ class Recording:
         uplink: capacity by second in bits per second, shape (n,).
         downlink: likewise, shape (m,).
         rtt_s: round trip in seconds.
+        step_s: median time between two figures of the recording in seconds, of its directions the
+            longer.
     """
 
     uplink: Floats
     downlink: Floats
     rtt_s: float
+    step_s: float = 1.0
 
     @cached_property
     def nominal_uplink_bps(self) -> float:
@@ -258,5 +265,6 @@ def recording(trace: LinkTrace) -> Recording:
     for direction in ("uplink", "downlink"):
         if not getattr(trace, direction):
             raise ValueError(f"{direction} is missing; name the file of a trace for each direction")
-    uplink, downlink = (_load(path, trace.format) for path in (trace.uplink, trace.downlink))
-    return Recording(uplink, downlink, trace.rtt_s)
+    uplink, up_s = _load(trace.uplink, trace.format)
+    downlink, down_s = _load(trace.downlink, trace.format)
+    return Recording(uplink, downlink, trace.rtt_s, max(up_s, down_s))

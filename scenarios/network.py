@@ -40,9 +40,9 @@ class Network:
     backhaul_km: float | None = None
 
     def __post_init__(self) -> None:
-        for name, weight in self.technologies.items():
-            if weight < 0:
-                raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
+        if below := [(name, one) for name, one in self.technologies.items() if one < 0]:
+            name, weight = below[0]
+            raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
         if not sum(self.technologies.values()):
             raise ValueError(
                 "network.technologies: name at least one access technology with a weight above 0"

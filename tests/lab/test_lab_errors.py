@@ -10,6 +10,7 @@ from lab.compose import compose, set_up
 from lab.overrides import repeated_keys
 from lab.simulate import main
 from lab.tools import main as tools_main
+from lab.unreachable import warnings
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 
@@ -268,6 +269,24 @@ def test_a_constructor_that_refuses_its_arguments(compass):
     )
 
 
+def test_of_wrong_parameters_those_of_the_command_line_are_named_first(compass):
+    Path("thrifty_pkg.py").write_text(
+        "from sim import Planner\n"
+        "class Thrifty(Planner):\n"
+        "    def __init__(self, samples: int = 5): pass\n"
+        "    def plan(self, desk): pass\n"
+    )
+    words = ("planner=greedy", "planner._target_=thrifty_pkg.Thrifty")
+    status, _, err = compass(*words, "+planner.sampels=5")
+    assert status == 2
+    assert err.startswith("compass-sim: planner.sampels=5: Thrifty has no such parameter; ")
+    assert "(from" not in err
+    status, _, err = compass(*words)
+    assert status == 2
+    assert "Thrifty has no such parameter; " in err
+    assert err.endswith(" (from planner=greedy)\n")
+
+
 @pytest.mark.parametrize("more", [[], ["experiment=speech_small"]], ids=["default", "small"])
 @pytest.mark.parametrize(
     ("override", "reason"),
@@ -293,6 +312,29 @@ def test_drift_after_the_end_is_a_warning(compass):
     assert err.startswith(f"compass-sim: warning: {event}: this device_slowdown changes nothing; ")
     assert err.count("\n") == 1
     assert compass(planner, "drift=device_slowdown")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "weight", "said"),
+    [
+        ("0,20\n1,30\n", 1, [".uplink: has 25 bit/s on average", ".downlink: has 25 bit/s on"]),
+        ("0,2e7\n1000,3e7\n2000,2e7\n", 1, [": has a rate every 1000 s; times are in seconds"]),
+        ("0,2e7\n1,3e7\n", 0, [": changes nothing; no query uses it"]),
+        ("0,2e7\n1,3e7\n", 1, []),
+    ],
+)
+def test_a_recording_in_other_units_or_of_no_use_is_a_warning(tmp_path, text, weight, said):
+    path = tmp_path / "link.csv"
+    path.write_text(text)
+    overrides = [
+        *("experiment=speech_small", "planner=greedy"),
+        f"network.traces={{train: {{uplink: '{path}', downlink: '{path}'}}}}",
+        f"network.technologies={{train: {weight}, WiFi: 1}}",
+    ]
+    found = [one for one in warnings(set_up(compose(overrides), overrides)) if "traces" in one]
+    assert len(found) == len(said)
+    for sentence, part in zip(found, said, strict=True):
+        assert sentence.startswith(f"network.traces.train{part}")
 
 
 def test_a_rate_of_nothing_is_a_warning(compass):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from lab.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY
 from lab.simulate import main
 from lab.sweep import compile_first
 from lab.sweep_jobs import with_new_overrides
+from lab.sweep_news import listening, telling
 from scenarios import keyed_tables
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "flush_every_s=10", "figures=false")
@@ -128,6 +130,23 @@ def test_a_key_that_is_swept_over_nothing_or_one_value_twice_is_refused(compass,
     status, out, err = compass("-m", *SHORT, "planner=greedy", swept)
     assert (status, out, err) == (2, "", f"compass-sim: {swept}: {complaint}\n")
     assert not any(Path().iterdir())
+
+
+def test_jobs_tell_alike_warnings_once_and_all_else_as_often_as_it_is(tmp_path, capsys):
+    def task(label: str) -> int:
+        console.warn(f"{label}it is late")
+        console.warn(f"{label}of {label}")
+        console.complain(f"{label}it failed")
+        return 1
+
+    with listening(tmp_path) as statuses:
+        for job, label in enumerate(("job 0 (seed=0): ", "job 1 (seed=1): ")):
+            telling(partial(task, label), tmp_path, job, label)
+    assert statuses == {0: 1, 1: 1}
+    err = capsys.readouterr().err
+    assert err.count("it is late") == 1
+    assert "compass-sim: warning: job 0 (seed=0): it is late\n" in err
+    assert err.count("of job") == err.count("it failed") == 2
 
 
 def test_a_warning_that_every_run_has_is_told_once_a_sweep(compass):

@@ -15,6 +15,7 @@ from scenarios.link_traces import (
     each_second,
     load_mahimahi,
     load_rate_csv,
+    recording,
 )
 from scenarios.network import Network
 from scenarios.queries import births
@@ -153,6 +154,16 @@ def test_a_trace_disturbs_no_other_query(written):
 def test_bad_traces_are_refused(written, changes, reason):
     with pytest.raises(ValueError, match=reason):
         network(written, **changes)
+
+
+def test_a_trace_without_any_capacity_is_refused(written):
+    path = written("0,0\n1,0\n")
+    with pytest.raises(ValueError, match="has a rate of 0 throughout"):
+        network(written, uplink=path)
+
+
+def test_a_trace_knows_its_steps(written):
+    assert recording(LinkTrace(written("0,9\n1,9\n"), written("0,9\n7,9\n", "b.csv"))).step_s == 7
 
 
 def test_names_and_files_of_traces_are_checked(written, tmp_path):
