@@ -136,14 +136,19 @@ class StaticPlan(Planner):
 
     def _plan(self, desk: Desk, query: Query, layout: Layout) -> Plan | None:
         """Return the plan, or None if the query's device cannot run its part."""
-        if self.configuration is None:
-            plans = (Plan(each, *layout) for each in desk.pipeline.configurations)
-            return next((each for each in plans if desk.refusal(query, each) is None), None)
-        plan = Plan(_configuration(desk.pipeline, self.configuration), *layout)
-        refusal = desk.refusal(query, plan)
-        if refusal is not None and DEVICE not in plan.placement:
-            raise PlannerError(refusal)
-        return plan if refusal is None else None
+        configurations: Sequence[Configuration] = desk.pipeline.configurations
+        if self.configuration is not None:
+            configurations = [_configuration(desk.pipeline, self.configuration)]
+        refusals = []
+        for configuration in configurations:
+            plan = Plan(configuration, *layout)
+            refusal = desk.refusal(query, plan)
+            if refusal is None:
+                return plan
+            refusals.append(refusal)
+        if DEVICE not in layout[0]:  # Else another query's device may run it.
+            raise PlannerError(refusals[0])
+        return None
 
     def _allocation(self, cluster: Cluster, kind: str, place: str) -> Allocation:
         if place == DEVICE:

@@ -181,6 +181,7 @@ def test_by_default_what_cannot_be_run_gives_way_to_the_next_richest():
         ({"placement": ("cloud",)}, "name a place for each of the 4 operators"),
         ({"placement": ("device", "device", "moon", "moon")}, "moon"),
         ({"placement": ("edge",) * 4, "profile": "1g.5gb"}, "edge offers full"),
+        ({"processes": 9}, "has processes=9; it can be a whole number from 1 to 5"),
     ],
 )
 def test_a_plan_that_cannot_be_is_one_clear_line(wrong, message):
