@@ -37,6 +37,7 @@ class StaticPlan(Planner):
             one leaves an instance idle.
         thread_percent: active threads of each instance, in percent, that an operator's processes
             are limited to together, by MPS. Below 100, other operators may get what is left.
+            Neither is asked for a language model, whose engine has its instance to itself.
         pause_s: seconds that a query is left alone after a search in vain, unless room became free.
             More saves planning; less serves sooner when load falls.
 
@@ -158,10 +159,12 @@ class StaticPlan(Planner):
             raise PlannerError(f"placement: there is no {place!r}; choose from {places}")
         if kind == "cpu":
             return Allocation(CORE, self.replicas if self.cores is None else self.cores)
+        profile = self._profile(cluster, place)
+        if kind == "llm":  # An engine has its instance to itself.
+            return Allocation(profile, self.replicas, max_batch=cluster.llm_sequences)
         return Allocation(
-            self._profile(cluster, place),
+            profile,
             self.replicas,
-            max_batch=cluster.llm_sequences if kind == "llm" else 1,
             processes=self.processes,
             thread_percent=self.thread_percent,
         )

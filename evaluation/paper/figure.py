@@ -66,6 +66,10 @@ class Figure(Protocol):
         """Yield what else the page is to show, as Markdown."""
 
 
+BY_SIDE = {1: Verdict.AGREES, 0: Verdict.UNKNOWN, -1: Verdict.DIFFERS}
+"""What is said of a claim by the side of its threshold on which the value lies, see `_side`."""
+
+
 def of_range(
     claim: str,
     ratio: Interval,
@@ -88,7 +92,7 @@ def of_range(
         sign: whether the ratio is a bound, see `evaluation.paired.ratios`.
     """
     middle, low, high = ratio
-    ours = f"{estimated(*ratio, sign)} ({seeds} seeds)"
+    ours = _ours(ratio, seeds, sign)
     if middle is None:
         # Where the same one never has a value, the ratio lies beyond all ranges.
         verdict = Verdict.DIFFERS if sign in BEYOND else Verdict.UNKNOWN
@@ -115,18 +119,10 @@ def above(
         seeds: seeds it rests on.
         sign: whether the value is a bound, see `evaluation.paired.ratios`.
     """
-    middle, low, high = ratio
-    if middle is None and sign == "≥":
+    if ratio[0] is None and sign == "≥":
         return Finding(claim, BEYOND[sign], Verdict.AGREES, why)
-    ours = f"{estimated(*ratio, sign)} ({seeds} seeds)"
-    if middle is None or low is None or high is None:
-        return Finding(claim, ours, Verdict.UNKNOWN, why)
-    verdict = Verdict.UNKNOWN
-    if low > threshold and sign in ("", "≥"):
-        verdict = Verdict.AGREES
-    elif high < threshold and sign in ("", "≤"):
-        verdict = Verdict.DIFFERS
-    return Finding(claim, ours, verdict, why)
+    side = _side(ratio, threshold, sign)
+    return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[side], why)
 
 
 def below(
@@ -140,15 +136,19 @@ def below(
         threshold: the threshold.
         why: what the value hinges on.
         seeds: seeds it rests on.
-        sign: ``"≥"`` if the true value may be larger, or else empty.
+        sign: as for `above`.
     """
-    middle, low, high = value
-    ours = f"{estimated(*value, sign)} ({seeds} seeds)"
-    if middle is None or low is None or high is None:
-        return Finding(claim, ours, Verdict.UNKNOWN, why)
-    verdict = Verdict.UNKNOWN
-    if high < threshold and not sign:
-        verdict = Verdict.AGREES
-    elif low > threshold:
-        verdict = Verdict.DIFFERS
-    return Finding(claim, ours, verdict, why)
+    side = _side(value, threshold, sign)
+    return Finding(claim, _ours(value, seeds, sign), BY_SIDE[-side], why)
+
+
+def _side(value: Interval, threshold: float, sign: str) -> int:
+    """Return 1 if a value's whole interval lies above a threshold, -1 if below, 0 if neither."""
+    _, low, high = value
+    if low is None or high is None:
+        return 0
+    return (low > threshold and sign in ("", "≥")) - (high < threshold and sign in ("", "≤"))
+
+
+def _ours(value: Interval, seeds: int, sign: str) -> str:
+    return f"{estimated(*value, sign)} ({seeds} seeds)"

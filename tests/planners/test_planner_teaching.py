@@ -190,6 +190,20 @@ def test_a_plan_that_cannot_be_is_one_clear_line(wrong, message):
     assert message in world.planner_errors[0]
 
 
+def test_a_language_model_has_its_instance_to_itself():
+    workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
+    cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)})
+    chat = Scenario(declared("live_video_chat"), cloud, workload=workload, horizon_s=300.0)
+    made = run(chat, StaticPlan(processes=2, thread_percent=50))
+    assert not made.planner_errors
+    deployed = made.tables.take()["decisions"].filter(pl.col("outcome") == "deployed")
+    assert deployed.height > 0
+    _, encode, respond = deployed["plan"][0].rpartition("@")[2].split(" > ")
+    assert "2 processes 50 %" in encode
+    assert "processes" not in respond
+    assert "%" not in respond
+
+
 @pytest.mark.parametrize(
     "wrong", [{"replicas": 0}, {"cores": 0}, {"processes": 0}, {"thread_percent": 101}]
 )
