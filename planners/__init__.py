@@ -1,6 +1,6 @@
 """Query planners: policies on the planning desk.
 
-They import the planning interface (``sim``) and nothing else of the world.
+They import the planning interface, ``sim`` and what it is made of, and nothing of the world behind.
 """
 
 from planners.chameleon import Chameleon

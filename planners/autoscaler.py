@@ -15,12 +15,20 @@ FASTER = 0.9
 MOST_SPREAD = 10.0
 
 
-def late_window(desk: Desk, query: Query, after_s: float) -> WindowReport | None:
-    """Return a running query's last window if it ended after some time and was late, or None."""
-    reports = desk.telemetry(query)
-    if not reports or not reports[-1].completed or reports[-1].end_s < after_s:
+def late_window(desk: Desk, query: Query, settle_s: float) -> WindowReport | None:
+    """Return a running query's last window if it was late, and all under the plan in force.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        settle_s: how long the plan must have been in force when the window began.
+    """
+    reports, since_s = desk.telemetry(query), desk.in_force_since_s(query)
+    if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s + settle_s:
         return None
     last = reports[-1]
+    if not last.completed:
+        return None
     return None if last.good >= query.slo.latency_quantile * last.born else last
 
 

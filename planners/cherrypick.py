@@ -1,5 +1,6 @@
 """CherryPick: Bayesian optimisation of a whole plan, one profiled plan at a time."""
 
+from planners.orders import Orders
 from planners.plan_runs import TRIED, PlanRuns, spread
 from planners.ranges import above, at_least
 from planners.retries import IN_VAIN, due, give_up
@@ -37,8 +38,8 @@ class CherryPick(Planner):
     * Plans whose list price exceeds the SLO's ceiling are no candidates; nor are those that do not
       fit what is left.
     * It plans for one job. Here queries are served as they arrive, from what is left, and a running
-      one is never planned anew. One for which nothing was found waits for ``pause_s``, or until a
-      query leaves or a machine returns; the plans tried by then are not profiled again.
+      one is never planned anew. One for which nothing was found waits for ``pause_s``, or until
+      something becomes free; the plans tried by then are not profiled again.
 
     Choose it as the baseline that treats a pipeline as a black box, and to see what it is worth to
     know of placements that need no measuring.
@@ -89,19 +90,20 @@ class CherryPick(Planner):
 
     def plan(self, desk: Desk) -> None:
         """Search for each waiting query, unless an earlier search found nothing for it."""
+        orders = Orders(desk)
         for query in desk.waiting:
             if due(desk, query, self.pause_s):
-                plan = self._search(desk, query)
+                plan = self._search(desk, query, orders)
                 if plan is None:
                     give_up(desk, query)
                 else:
-                    desk.deploy(query, plan)
+                    orders.deploy(query, plan)
 
-    def _search(self, desk: Desk, query: Query) -> Plan | None:
+    def _search(self, desk: Desk, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest plan that was tried, would do and fits; None if there is none."""
         if not len(desk.view(query)):
             return None
-        runs = PlanRuns(desk, query, self.samples, self.headroom)
+        runs = PlanRuns(desk, query, orders, self.samples, self.headroom)
         rng = stream(self.starts_seed, "cherrypick", query.id)
         for index in spread(desk.pipeline, runs.view, rng):
             if len(runs.tried) >= self.starts:

@@ -36,8 +36,9 @@ class ILP(Planner):
     """Serve as many queries as the planning model allows, at the least cost, knowing the truth.
 
     The reference for the decisions of all others, no planner for a service: it sees true speeds,
-    links and accuracies (``sees_truth``), and plans in no time. At each trigger it solves, by
-    HiGHS, the integer program of ``planners.optimum`` for all queries that are waiting or running.
+    links and accuracies (``sees_truth``), and plans in no time. At each trigger at which queries or
+    machines are others than before, or the truth has left a plan infeasible, it solves, by HiGHS,
+    the integer program of ``planners.optimum`` for all queries that are waiting or running.
     A plan is feasible for a query if
 
     * the expected accuracy on its content reaches the floor,
@@ -121,9 +122,7 @@ class ILP(Planner):
         self.node_limit = node_limit
         self.time_limit_s = time_limit_s
         self.replan_every_s = replan_every_s
-        self._choices = Choices(
-            tuple(thread_percents), tuple(max_batches), tuple(replicas), max_wait_s, tuple(cores)
-        )
+        _ = self._choices  # It checks what it is made of.
 
     def plan(self, desk: Desk) -> None:
         """Find the optimum anew if anything has changed, and move towards it."""
@@ -148,6 +147,16 @@ class ILP(Planner):
                 if number is None or not len(self.feasible(desk, query, truth, np.array([number]))):
                     return False
         return True
+
+    @property
+    def _choices(self) -> Choices:
+        return Choices(
+            tuple(self.thread_percents),
+            tuple(self.max_batches),
+            tuple(self.replicas),
+            self.max_wait_s,
+            tuple(self.cores),
+        )
 
     def feasible(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Integers:
         """Return which plans of a view would do for a query, of those given."""
@@ -286,8 +295,8 @@ def _carry_out(desk: Desk, target: Target) -> None:
         plan = target.plans.get(query.id)
         if plan is None:
             desk.release(query)
-        elif plan != desk.plan_of(query):
-            wanted.append((query, plan))
+        elif plan != desk.plan_of(query) and plan != desk.coming.get(query.id):
+            wanted.append((query, plan))  # One on its way would be loaded from the beginning.
     waiting = [
         (query, target.plans[query.id]) for query in desk.waiting if query.id in target.plans
     ]

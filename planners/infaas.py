@@ -54,7 +54,7 @@ class INFaaS(Planner):
         headroom: share of the latency bound that is split over operators; the rest is for the
             network and for waiting, which it does not foresee.
         replan_every_s: period of the autoscaler. Below the length of a window nothing is gained.
-        settle_s: how long a deployment is left alone before its windows count.
+        settle_s: how long a deployment must have been in force when a window begins that counts.
         pause_s: seconds that a query is left alone after a search in vain, unless room became free.
             More saves planning; less serves sooner when load falls.
 
@@ -62,7 +62,7 @@ class INFaaS(Planner):
         ValueError: a parameter is out of range.
     """
 
-    query_records = (IN_VAIN, "infaas ordered")
+    query_records = (IN_VAIN,)
 
     def __init__(
         self,
@@ -92,29 +92,24 @@ class INFaaS(Planner):
                 if plan is None:
                     give_up(desk, query)
                 else:
-                    self._order(desk, query, plan, orders)
+                    orders.deploy(query, plan)
         if desk.trigger == "tick":
             for query in desk.running:
                 self._scale(desk, query, labour, orders)
 
     def _scale(self, desk: Desk, query: Query, labour: Labour, orders: Orders) -> None:
         """Scale a running query's slowest operator, if its last window was late."""
-        ordered_s = desk.recall(("infaas ordered", query.id))
         plan = desk.plan_of(query)
-        if ordered_s is None or plan is None:
+        if plan is None or query.id in desk.coming:
             return
-        report = late_window(desk, query, ordered_s + self.settle_s)
+        report = late_window(desk, query, self.settle_s)
         market = None if report is None else self._market(desk, query)
         if report is None or market is None:
             return
         for larger in scaled(desk.pipeline, plan, report, market, labour):
             if _possible(desk, query, larger, orders):
-                self._order(desk, query, larger, orders)
+                orders.deploy(query, larger)
                 return
-
-    def _order(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:
-        orders.deploy(query, plan)
-        desk.remember(("infaas ordered", query.id), desk.now_s, query)
 
     def _market(self, desk: Desk, query: Query) -> Market | None:
         """Return what a query could hire; None if not even the richest variants are profiled."""

@@ -42,6 +42,7 @@ class JellyBean(Planner):
     * Replicas of one operator are alike, and a worker is filled to ``cluster.max_utilisation``.
     * An overloaded plan, whose predicted latency is infinite, and one that does not fit, give way
       to the next.
+    * An SLO's ceiling on cost is not looked at: what it finds is the cheapest that it knows.
     * Where no profiled configuration reaches the floor, theirs fails; this one takes the most
       accurate, as the profile is of the data set and not of the query's own content.
 

@@ -17,9 +17,7 @@ class Orders:
 
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan once all orders given are carried out."""
-        if not self._given:
-            return self._desk.fits(query, plan)
-        return self._desk.fits_all([*self._given, (query, plan)])[-1]
+        return self._desk.fits_all([(query, plan)], self._given)[0]
 
     def deploy(self, query: Query, plan: Plan) -> None:
         """Order a plan."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from planners.acquisition import expected_improvement, probability_above, probability_below
 from planners.encodings import joint
+from planners.orders import Orders
 from planners.surrogates import GaussianProcess
 from planners.trials import Trials
 from scenarios.application import Pipeline
@@ -38,6 +39,7 @@ class PlanRuns:
     Args:
         desk: the desk of the call.
         query: the query.
+        orders: those of the call.
         samples: items profiled for each plan.
         headroom: the latency bound planned for, over that of the SLO.
 
@@ -46,8 +48,11 @@ class PlanRuns:
         tried: numbers of the plans tried, in order.
     """
 
-    def __init__(self, desk: Desk, query: Query, samples: int, headroom: float) -> None:
+    def __init__(
+        self, desk: Desk, query: Query, orders: Orders, samples: int, headroom: float
+    ) -> None:
         self._desk = desk
+        self._orders = orders
         self._query = query
         self.view = desk.view(query)
         self.tried: list[int] = []
@@ -139,7 +144,7 @@ class PlanRuns:
 
     def _fit(self, index: int) -> bool:
         if index not in self._fits:
-            self._fits[index] = self._desk.fits(self._query, self.view.plan(index))
+            self._fits[index] = self._orders.fits(self._query, self.view.plan(index))
         return self._fits[index]
 
 

@@ -166,7 +166,7 @@ class Valuation:
 
     def _observed_ratio(self, query: Query) -> float:
         desk, plan = self._desk, self._desk.plan_of(query)
-        reports, since_s = desk.telemetry(query), desk.recall(("videostorm ordered", query.id))
+        reports, since_s = desk.telemetry(query), desk.in_force_since_s(query)
         if plan is None or since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
             return 1.0  # No window was all under this plan yet.
         last, estimate = reports[-1], self._believed(query, plan)

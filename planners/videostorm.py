@@ -6,6 +6,7 @@ from dataclasses import replace
 from planners.hill_climbing import climb, pareto_set
 from planners.ladders import Objective, Option, Pool, allocate, concave_ladder
 from planners.one_node import home_node
+from planners.orders import Orders
 from planners.ranges import above, at_least
 from planners.utilities import Valuation
 from scenarios.queries import Query
@@ -87,8 +88,6 @@ class VideoStorm(Planner):
         ValueError: a parameter is out of range.
     """
 
-    query_records = ("videostorm ordered",)
-
     def __init__(
         self,
         objective: Objective = "max_sum",
@@ -143,11 +142,13 @@ class VideoStorm(Planner):
             headroom=self.headroom,
         )
         targets = self._targets(desk, value)
-        starved = self._place_waiting(desk, value, targets)
+        orders = Orders(desk)
+        starved = self._place_waiting(desk, value, targets, orders)
         if starved:
-            self._cut_back(desk, value, targets, max(each.utility for each in starved))
+            utility = max(each.utility for each in starved)
+            self._cut_back(desk, value, targets, orders, utility)
         else:
-            self._upgrade(desk, value, targets)
+            self._upgrade(desk, value, targets, orders)
 
     def profile_of(self, desk: Desk, dataset: str) -> tuple[Estimate, ...]:
         """Return a data set's Pareto set, by rising demand; it is made at the first call."""
@@ -188,7 +189,7 @@ class VideoStorm(Planner):
         return [kept, *(option for option in options if option.plan != current.plan)]
 
     def _place_waiting(
-        self, desk: Desk, value: Valuation, targets: Mapping[int, Option]
+        self, desk: Desk, value: Valuation, targets: Mapping[int, Option], orders: Orders
     ) -> list[Option]:
         """Place waiting queries that have a target; return the targets of those that found none."""
         starved: list[Option] = []
@@ -197,50 +198,55 @@ class VideoStorm(Planner):
             if target is None:
                 continue
             option: Option | None = target
-            if not desk.fits(query, target.plan):
-                option = self._next_best(desk, value, query)
+            if not orders.fits(query, target.plan):
+                option = self._next_best(value, query, orders)
             if option is None:
                 starved.append(target)
             else:
-                self._order(desk, query, option)
+                orders.deploy(query, option.plan)
         return starved
 
-    def _next_best(self, desk: Desk, value: Valuation, query: Query) -> Option | None:
+    def _next_best(self, value: Valuation, query: Query, orders: Orders) -> Option | None:
         """Return the option of most utility that fits and is worth something."""
         options = [each for each in value.options(query) if each.utility > 0]
         options.sort(key=lambda each: (-each.utility, each.dominant_share))
-        return next((each for each in options if desk.fits(query, each.plan)), None)
+        return next((each for each in options if orders.fits(query, each.plan)), None)
 
-    def _upgrade(self, desk: Desk, value: Valuation, targets: Mapping[int, Option]) -> None:
+    def _upgrade(
+        self, desk: Desk, value: Valuation, targets: Mapping[int, Option], orders: Orders
+    ) -> None:
         """Move running queries to their targets where that gains much."""
         for query in desk.running:
             target, current = targets.get(query.id), value.current(query)
             if target is None or current is None or target.plan == current.plan:
                 continue
+            if query.id in desk.coming:
+                continue  # Another order would lose what was loaded.
             gain = target.utility - current.utility
-            if gain > self.migrate_gain and desk.fits(query, target.plan):
-                self._order(desk, query, target)
+            if gain > self.migrate_gain and orders.fits(query, target.plan):
+                orders.deploy(query, target.plan)
 
     def _cut_back(
-        self, desk: Desk, value: Valuation, targets: Mapping[int, Option], utility: float
+        self,
+        desk: Desk,
+        value: Valuation,
+        targets: Mapping[int, Option],
+        orders: Orders,
+        utility: float,
     ) -> None:
         """Take back what running queries hold beyond their targets, for one that gains more."""
         for query in desk.running:
             target, current = targets.get(query.id), value.current(query)
-            if current is None:
+            if current is None or query.id in desk.coming:
                 continue
             if target is None:
                 if current.utility < utility - self.migrate_gain:
                     desk.release(query)
             elif target.dominant_share < current.dominant_share:
-                if desk.fits(query, target.plan):
-                    self._order(desk, query, target)
+                if orders.fits(query, target.plan):
+                    orders.deploy(query, target.plan)
                 else:
                     desk.release(query)  # It holds the very room that its smaller plan needs.
-
-    def _order(self, desk: Desk, query: Query, option: Option) -> None:
-        desk.deploy(query, option.plan)
-        desk.remember(("videostorm ordered", query.id), desk.now_s)
 
 
 def _datasets(desk: Desk) -> tuple[str, ...]:
@@ -249,7 +255,7 @@ def _datasets(desk: Desk) -> tuple[str, ...]:
 
 
 def _fingerprint(desk: Desk, node: str) -> Hashable:
-    """Return all that an allocation is a function of."""
+    """Return what calls for another allocation if it changes."""
     waiting = tuple(query.id for query in desk.waiting)
     running = []
     for query in desk.running:

@@ -6,6 +6,7 @@ from math import inf, isfinite
 
 import numpy as np
 
+from planners.orders import Orders
 from planners.ranges import above, at_least, within
 from planners.retries import IN_VAIN, due, give_up
 from planners.trials import TRIALS, Trials
@@ -25,15 +26,6 @@ class Chosen:
     accuracy: float
     gpu_s: float
     utility: float
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """Since when the watch has seen a plan in force, and the end of the last window it judged."""
-
-    plan: Plan | None
-    since_s: float
-    judged_s: float
 
 
 class Vulcan(Planner):
@@ -80,8 +72,8 @@ class Vulcan(Planner):
     * Its filters and their order are no part of our pipelines.
     * It plans for one query. Here queries are served as they arrive, from what is left: a layout
       that has no room for known and some random configurations is passed over, and what is profiled
-      next must fit. A query for which nothing was found waits until a query leaves or a machine
-      returns, when known plans may fit, and is searched further every ``pause_s``.
+      next must fit. A query for which nothing was found waits until something becomes free, when
+      known plans may fit, and is searched further every ``pause_s``.
     * Accuracy in service cannot be observed, so the watch sees latency alone.
 
     Choose it as the baseline that knows devices, edges and configurations well for one query at a
@@ -120,7 +112,7 @@ class Vulcan(Planner):
     query_records = (
         IN_VAIN,
         TRIALS,
-        *(f"vulcan {what}" for what in ("explored", "progress", "chosen", "slowdowns", "watched")),
+        *(f"vulcan {what}" for what in ("explored", "progress", "chosen", "slowdowns", "judged")),
     )
 
     def __init__(
@@ -166,27 +158,28 @@ class Vulcan(Planner):
 
     def plan(self, desk: Desk) -> None:
         """Search for each waiting query, and watch the running ones."""
+        orders = Orders(desk)
         for query in desk.waiting:
             if due(desk, query, self.pause_s):
-                self._serve(desk, query)
+                self._serve(desk, query, orders)
         if desk.trigger == "tick":
             for query in desk.running:
                 plan = desk.plan_of(query)
                 if plan is None:
                     continue
                 if self._fallen(desk, query):
-                    self._renew(desk, query, plan)
+                    self._renew(desk, query, plan, orders)
                 else:
-                    self._go_on(desk, query)
+                    self._go_on(desk, query, orders)
 
-    def _serve(self, desk: Desk, query: Query) -> None:
+    def _serve(self, desk: Desk, query: Query, orders: Orders) -> None:
         """Search for a waiting query; nothing is profiled if a plan is known that will do."""
-        search = self._search(desk, query, Trials(desk, query, self.samples))
+        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
         chosen = self._choose(desk, query, search)
         if chosen is None and self._explorable(desk, query):
             self._explore(desk, query, search, enough=self.deploy_early)
             chosen = self._choose(desk, query, search)
-        self._order(desk, query, chosen)
+        self._order(desk, query, chosen, orders)
 
     def _explorable(self, desk: Desk, query: Query) -> bool:
         """Tell whether a waiting query may be searched further; note that it is, if so."""
@@ -197,25 +190,25 @@ class Vulcan(Planner):
         desk.remember(key, desk.now_s, query)
         return True
 
-    def _go_on(self, desk: Desk, query: Query) -> None:
+    def _go_on(self, desk: Desk, query: Query, orders: Orders) -> None:
         """Take up the search of a query that serves by the first plan that was found."""
         progress: Progress | None = desk.recall(("vulcan progress", query.id))
         if progress is None:
             return
-        search = self._search(desk, query, Trials(desk, query, self.samples))
+        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
         self._explore(desk, query, search, start=progress)
-        self._order(desk, query, self._choose(desk, query, search))
+        self._order(desk, query, self._choose(desk, query, search), orders)
 
-    def _renew(self, desk: Desk, query: Query, plan: Plan) -> None:
+    def _renew(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:
         """Search anew for a running query on new data, beginning with what was known of the old."""
         trials = Trials(desk, query, self.samples)
         current, former = plan.configuration.index, tuple(trials.known)
         if current in former:
             self._note_slowdown(desk, query, plan)
         trials.renew()
-        search = self._search(desk, query, trials)
+        search = self._search(desk, query, trials, orders)
         self._explore(desk, query, search, (current, *former))
-        self._order(desk, query, self._choose(desk, query, search))
+        self._order(desk, query, self._choose(desk, query, search), orders)
 
     def _explore(
         self,
@@ -234,11 +227,11 @@ class Vulcan(Planner):
         progress = search.explore(first, start, serves if enough else None)
         desk.remember(("vulcan progress", query.id), progress, query)
 
-    def _search(self, desk: Desk, query: Query, trials: Trials) -> PlacementSearch:
+    def _search(self, desk: Desk, query: Query, trials: Trials, orders: Orders) -> PlacementSearch:
         rules = Rules(self.initial, self.kappa, self.prune_after, self.patience, self.headroom)
         slowdowns = desk.recall(("vulcan slowdowns", query.id), query) or {}
         rng = stream(self.initial_seed, "vulcan", query.id)
-        return PlacementSearch(desk, query, trials, self._utility, rules, slowdowns, rng)
+        return PlacementSearch(desk, query, trials, orders, self._utility, rules, slowdowns, rng)
 
     def _choose(
         self,
@@ -253,19 +246,19 @@ class Vulcan(Planner):
         current = desk.plan_of(query)
         for row in would_do[np.argsort(-scored.utility[would_do], kind="stable")].tolist():
             plan = search.view.plan(int(scored.plans[row]))
-            if plan == current or desk.fits(query, plan):
+            if plan == current or search.fits(plan):
                 figures = scored.accuracy[row], scored.gpu_s[row], scored.utility[row]
                 return Chosen(plan, *map(float, figures))
         return None
 
-    def _order(self, desk: Desk, query: Query, chosen: Chosen | None) -> None:
+    def _order(self, desk: Desk, query: Query, chosen: Chosen | None, orders: Orders) -> None:
         """Deploy what was chosen, unless it serves already; without, what serves goes on."""
         if chosen is None:
             give_up(desk, query)
             return
         desk.remember(("vulcan chosen", query.id), chosen, query)
         if chosen.plan != desk.plan_of(query):
-            desk.deploy(query, chosen.plan)
+            orders.deploy(query, chosen.plan)
 
     def _fallen(self, desk: Desk, query: Query) -> bool:
         """Tell whether the utility of a running query's last window calls for a search."""
@@ -293,18 +286,14 @@ class Vulcan(Planner):
 
     def _new_window(self, desk: Desk, query: Query) -> bool:
         """Tell whether the last window is a new one, and was all under the plan in force."""
-        plan, reports = desk.plan_of(query), desk.telemetry(query)
-        key = "vulcan watched", query.id
-        watched: Watched | None = desk.recall(key)
-        if watched is None or watched.plan != plan:
-            desk.remember(key, Watched(plan, desk.now_s, desk.now_s))
+        since_s, reports = desk.in_force_since_s(query), desk.telemetry(query)
+        if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
             return False
-        if len(reports) < 2 or reports[-2].end_s < watched.since_s:
+        key, last = ("vulcan judged", query.id), reports[-1]
+        judged_s: float | None = desk.recall(key)
+        if not last.born or (judged_s is not None and last.end_s <= judged_s):
             return False
-        last = reports[-1]
-        if last.end_s <= watched.judged_s or not last.born:
-            return False
-        desk.remember(key, Watched(plan, watched.since_s, last.end_s))
+        desk.remember(key, last.end_s)
         return True
 
     @property

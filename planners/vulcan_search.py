@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.encodings import ordinal
+from planners.orders import Orders
 from planners.surrogates import GaussianProcess
 from planners.trials import Trials
 from scenarios.queries import Query
 from scenarios.slo import SLO
-from sim import Desk, PlanView
+from sim import Desk, Plan, PlanView
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -116,6 +117,7 @@ class PlacementSearch:
         desk: the desk of the call.
         query: the query.
         trials: what was profiled for it.
+        orders: those of the call.
         utility: what a plan is worth.
         rules: how the search goes on.
         slowdowns: by placement, observed over predicted latency.
@@ -127,6 +129,7 @@ class PlacementSearch:
         desk: Desk,
         query: Query,
         trials: Trials,
+        orders: Orders,
         utility: Utility,
         rules: Rules,
         slowdowns: Mapping[tuple[str, ...], float],
@@ -138,6 +141,7 @@ class PlacementSearch:
         self._rules = rules
         self.view = desk.view(query)
         self._trials = trials
+        self._orders = orders
         configurations = len(desk.pipeline.configurations)
         self._draws = rng.permutation(configurations).tolist()
         # Rows are layouts; -1 where a layout cannot run a configuration.
@@ -197,6 +201,10 @@ class PlacementSearch:
             meets &= self.view.cost_usd_per_hour[scored.plans] <= slo.cost_usd_per_hour
         return meets
 
+    def fits(self, plan: Plan) -> bool:
+        """Tell whether the cluster could deploy a plan beside the orders that were given."""
+        return self._orders.fits(self._query, plan)
+
     def _explore_layout(self, runs: Integers, worse: int) -> tuple[End, int]:
         """Search one layout; return why it was left, and how many were below its best.
 
@@ -245,7 +253,7 @@ class PlacementSearch:
             if not left.any():
                 return None
             index = int(np.argmax(np.where(left, bound, -np.inf)))
-            if self._desk.fits(self._query, self.view.plan(int(runs[index]))):
+            if self.fits(self.view.plan(int(runs[index]))):
                 return index
             left[index] = False
         return None
@@ -268,7 +276,7 @@ class PlacementSearch:
         """Look at known and some other plans of a layout; a step of the model costs far more."""
         looked_at = [*self._trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
         plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
-        return any(self._desk.fits(self._query, plan) for plan in plans)
+        return any(map(self.fits, plans))
 
     def _spent(self) -> bool:
         return self._desk.remaining(self._query) <= self._until_s

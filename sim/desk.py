@@ -279,6 +279,17 @@ class Desk:
         self._called()
         return self._office.machines.up[node]
 
+    @property
+    def freed_s(self) -> float | None:
+        """When a deployment last gave back what it held, or a machine came back; None if none did.
+
+        What failed to fit before may fit since. A departure gives nothing back by itself: the
+        deployment is drained first.
+        """
+        self._called()
+        freed_ns = self._office.machines.freed_ns
+        return None if freed_ns is None else seconds(freed_ns)
+
     def free_instances(self, node: str, profile: str) -> int:
         """Return how many more GPU instances of a profile a node could create."""
         self._called()

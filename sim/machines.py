@@ -97,6 +97,7 @@ class Machines:
         holders: who holds each slot.
         backhaul: who sends over the backhaul from the edge site to the cloud.
         changed: machines that are used otherwise than when the `sim.costs.Ledger` struck them off.
+        freed_ns: when a deployment last left, or a machine came back; None if none did.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -110,6 +111,7 @@ class Machines:
         self.holders: dict[Slot, Station] = {}
         self.backhaul = Members()
         self.changed: set[Machine] = set()
+        self.freed_ns: int | None = None
         self._by_load: dict[StationKey, ByLoad[Station]] = {}  # Of those off the devices.
         self._parts: dict[Slot, None] = {}
         # By node, what was asked of all its machines in vain since any of them last changed.
@@ -247,6 +249,7 @@ class Machines:
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
         """Take a deployment off all that it uses; return stations gone for lack of members."""
+        self.freed_ns = now_ns
         gone = []
         self._note_change(stations)
         self.backhaul.leave(deployment)
@@ -330,8 +333,9 @@ class Machines:
         self.changed.add(machine)
         return dead
 
-    def recover(self, machine: Machine) -> None:
+    def recover(self, machine: Machine, now_ns: int) -> None:
         """Bring a machine back that was taken down."""
+        self.freed_ns = now_ns
         self._set_up(machine, True)
         self._in_vain[machine.node_name].clear()
         self.changed.add(machine)

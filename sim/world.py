@@ -429,7 +429,7 @@ class World:
         while self.env.now < machine.down_until_ns:
             yield self.env.timeout(machine.down_until_ns - self.env.now)
         self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
-        self.machines.recover(machine)
+        self.machines.recover(machine, self.env.now)
         machine.ready_ns = self.env.now + ns(machine.node.boot_s)
         self._call_planner("recovery")
 

@@ -4,7 +4,8 @@ All see the truth, as ``planners.ilp.ILP`` does, and each does one thing beyond 
 
 * `CompassSeesTruth` with `TrueSearch` judges plans by the truth. What is profiled, and what
   planning is charged, is as ever.
-* `CompassNoDelay` with `FreeSearch` does not profile, and plans in next to no time.
+* `CompassNoDelay` with `FreeSearch` waits for no profiling, and plans in next to no time. Histories
+  that are made ahead are still profiled, and counted.
 * `CompassNoDelay` with `WholeSearch` knows every configuration, and offers every plan.
 
 What is then left to the optimum is that queries are planned one by one. So the gap between Compass

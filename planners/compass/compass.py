@@ -32,7 +32,7 @@ LIKELY = 0.25
 class Compass(Planner):
     """Plan each query by selective profiling and search, and all of them by matching.
 
-    A reconstruction of Compass (Wu et al., arXiv 2504.16397; "Circinus" in its first version). A
+    A reconstruction of Compass (Liu et al., arXiv 2504.16397; "Circinus" in its first version). A
     query that arrives is searched for (`CmboSearch`): configurations are proposed by surrogates,
     profiled on few items (`StratifiedProfiler`), and the first plan that is believed to meet the
     SLO is the response. The scheduler (`PriceMatching`) gives queries the plans that they can pay

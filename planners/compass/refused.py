@@ -23,7 +23,7 @@ from planners.compass.known import Offer
 from planners.compass.orders import fit
 from planners.compass.pools import Market, opens, room_in, share_taken
 from planners.compass.scheduler import Bid
-from planners.retries import due
+from planners.retries import rested
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import Desk, Plan
@@ -249,10 +249,16 @@ class Retries:
     refused: Collection[int] = ()
 
     def due(self, query: Query) -> bool:
-        """Tell whether it is time to ask a query for a bid; see `planners.retries`."""
+        """Tell whether it is time to ask a query for a bid; see `planners.retries`.
+
+        What became free is looked at for those that were refused; who found no plan at all knows of
+        none that could be in it.
+        """
         if query.id in self.hopeful:
             return True
-        return query.id not in self.refused and due(self.desk, query, self.pause_s)
+        if query.id in self.refused:
+            return False
+        return self.desk.trigger == "recovery" or rested(self.desk, query, self.pause_s)
 
 
 def retries(

@@ -39,6 +39,12 @@ def test_it_keeps_the_contract(name):
     check_planner(made(name), other_process=False)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_it_keeps_its_parameters_and_nothing_else(name):
+    planner = made(name)
+    assert set(planner.parameters()) == set(inspect.signature(type(planner)).parameters)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_it_keeps_the_contract_in_any_process(name):

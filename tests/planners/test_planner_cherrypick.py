@@ -8,6 +8,7 @@ import pytest
 from worlds import Does, coding_without_gpus, queries_at, run, scenario
 
 from planners.cherrypick import CherryPick
+from planners.orders import Orders
 from planners.plan_runs import PlanRuns, spread
 from scenarios.cluster import Node
 from scenarios.slo import Tier
@@ -56,7 +57,7 @@ def test_starts_are_spread_over_every_knob_and_layout():
 
 def test_tried_plans_are_tried_once_and_remembered():
     def ask(desk, query):
-        runs = PlanRuns(desk, query, 16, 1.0)
+        runs = PlanRuns(desk, query, Orders(desk), 16, 1.0)
         before = list(runs.tried)
         for index in islice(spread(desk.pipeline, runs.view, np.random.default_rng(0)), 3):
             assert runs.has_room(index) == (index not in before)
@@ -73,7 +74,7 @@ def test_tried_plans_are_tried_once_and_remembered():
 
 def test_candidates_are_below_the_ceiling_and_the_best_is_the_cheapest_that_would_do():
     def ask(desk, query):
-        runs, slo = PlanRuns(desk, query, 16, 1.0), query.slo
+        runs, slo = PlanRuns(desk, query, Orders(desk), 16, 1.0), query.slo
         cost = runs.view.cost_usd_per_hour
         assert runs.best() is None
         good = []
@@ -100,8 +101,9 @@ def test_candidates_are_below_the_ceiling_and_the_best_is_the_cheapest_that_woul
 
 def test_a_plan_without_room_is_not_proposed():
     def ask(desk, query):
-        runs = PlanRuns(desk, query, 16, 1.0)
-        desk.fits = lambda query, plan: False
+        orders = Orders(desk)
+        orders.fits = lambda query, plan: False
+        runs = PlanRuns(desk, query, orders, 16, 1.0)
         return runs.propose(), runs.best()
 
     assert with_desk(ask) == [(None, None)]

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from worlds import At, Does, queries_at, run, scenario
 
+from planners.orders import Orders
 from planners.trials import Trials
 from planners.vulcan import Vulcan
 from planners.vulcan_search import PlacementSearch, Rules, Utility
@@ -65,7 +66,7 @@ def searching(ask, utility, rules=RULES, budget_s=600.0, nodes=CLOUD):
             query = desk.waiting[0]
             trials = Trials(desk, query, 16)
             rng = np.random.default_rng(0)
-            search = PlacementSearch(desk, query, trials, utility, rules, {}, rng)
+            search = PlacementSearch(desk, query, trials, Orders(desk), utility, rules, {}, rng)
             answers.append(ask(desk, query, trials, search))
 
     run(scenario(10.0, nodes=nodes, workload=queries_at(1.0)), Does(once, budget_s))
@@ -152,7 +153,7 @@ def test_the_part_of_the_budget_that_was_spent_before_is_not_spent_again():
 
 def test_only_what_has_room_is_proposed_after_the_first():
     def ask(desk, query, trials, search):
-        desk.fits = lambda query, plan: False
+        search.fits = lambda plan: False
         search.explore()
         return list(trials.known), desk.remaining(query)
 

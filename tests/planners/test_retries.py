@@ -1,0 +1,131 @@
+"""When a query that was given up is searched for again, and what orders of one call leave."""
+
+from itertools import pairwise
+
+from worlds import At, Does, queries_at, run, scenario
+
+from planners.autoscaler import late_window
+from planners.ilp import ILP
+from planners.orders import Orders
+from planners.retries import due, give_up
+from planners.videostorm import VideoStorm
+from scenarios.cluster import DEVICE
+from scenarios.slo import Tier
+from scenarios.workload import Workload
+
+NEVER_S = 1000.0
+
+
+def off_the_device(desk, query):
+    """Return the cheapest plan that leaves the device alone, and so keeps up."""
+    return next(plan for plan in desk.candidates(query) if DEVICE not in plan.placement)
+
+
+def test_a_query_that_was_given_up_is_due_once_something_was_given_back():
+    calls = []
+
+    def act(desk):
+        for query in desk.waiting:
+            if query.id == 0:
+                desk.deploy(query, off_the_device(desk, query))
+            else:
+                calls.append((desk.trigger, desk.now_s, desk.freed_s, due(desk, query, NEVER_S)))
+                if calls[-1][-1]:
+                    give_up(desk, query)
+
+    planner = Does(act)
+    planner.replan_every_s = 1.0
+    workload = Workload(
+        arrivals=At((1.0, 15.0)),
+        lifetime_mean_s=20.001,
+        lifetime_min_s=20.0,
+        tiers={"any": Tier(latency_s=4.0)},
+    )
+    run(scenario(40.0, workload=workload), planner)
+    looked_at = [number for number, call in enumerate(calls) if call[-1]]
+    [left] = [number for number, call in enumerate(calls) if call[0] == "departure"]
+    assert calls[left][2] is None, "what drains holds its room"
+    assert looked_at[0] == 0
+    [again] = looked_at[1:]
+    assert again > left
+    assert calls[left][1] < calls[again][2] <= calls[again][1]
+
+
+def test_after_the_pause_it_is_due_whatever_became_free():
+    times = []
+
+    def act(desk):
+        for query in desk.waiting:
+            if due(desk, query, 7.0):
+                times.append(desk.now_s)
+                give_up(desk, query)
+
+    planner = Does(act)
+    planner.replan_every_s = 1.0
+    run(scenario(20.0, workload=queries_at(1.0)), planner)
+    assert times[0] == 1.0
+    assert [round(later - sooner) for sooner, later in pairwise(times)] == [7, 7]
+
+
+def test_who_has_an_order_pays_for_no_question_of_others():
+    left = []
+
+    def act(desk):
+        if len(desk.waiting) < 2:
+            return
+        orders = Orders(desk)
+        first, second = desk.waiting
+        plan = next(iter(desk.candidates(first)))
+        assert orders.fits(first, plan)
+        orders.deploy(first, plan)
+        before = desk.remaining(first), desk.remaining(second)
+        for _ in range(100):
+            orders.fits(second, plan)
+        left.append((before[0] - desk.remaining(first), before[1] - desk.remaining(second)))
+
+    run(scenario(10.0, workload=queries_at(1.0, 2.0)), Does(act))
+    assert left[0][0] == 0
+    assert left[0][1] > 0
+
+
+def test_a_late_window_that_counts_began_under_the_plan_in_force():
+    found = []
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, off_the_device(desk, query))
+        for query in desk.running:
+            report = late_window(desk, query, 10.0)
+            if report is not None:
+                begun_s = desk.telemetry(query)[-2].end_s
+                found.append((desk.in_force_since_s(query), begun_s))
+
+    planner = Does(act)
+    planner.replan_every_s = 5.0
+    workload = Workload(
+        arrivals=At((15.0, 35.0)),
+        lifetime_mean_s=900.0,
+        lifetime_min_s=800.0,
+        tiers={"no": Tier(latency_s=0.001)},
+    )
+    run(scenario(200.0, workload=workload), planner)
+    assert found
+    assert all(begun_s >= since_s + 10.0 for since_s, begun_s in found)
+    # Windows end at 40, 80, ...: that from 40 on began less than ten seconds after the second.
+    assert {begun_s for _, begun_s in found} >= {40.0, 80.0}
+    assert all(begun_s >= 80.0 for since_s, begun_s in found if since_s > 30.0)
+
+
+def test_a_plan_whose_models_are_being_loaded_is_not_ordered_again():
+    for planner in (ILP(), VideoStorm(samples=16)):
+        made = run(scenario(60.0, rate=0.2, load_bytes_per_s=1e8), planner)
+        decisions = made.tables.take()["decisions"]
+        deployed = decisions.filter(outcome="deployed").sort("decided_s")
+        loading: dict[int, tuple[str, float]] = {}
+        assert deployed.height > 3
+        for query, plan, decided_s, in_force_s in deployed.select(
+            "query", "plan", "decided_s", "in_force_s"
+        ).iter_rows():
+            on_its_way = loading.get(query)
+            assert on_its_way is None or on_its_way[0] != plan or decided_s >= on_its_way[1]
+            loading[query] = plan, in_force_s
