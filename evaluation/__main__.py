@@ -58,10 +58,11 @@ def main(arguments: list[str]) -> int:
             print(f"evaluation: {error}", file=sys.stderr)
             return 2
         rows = make(jobs, options.jobs, options.cache)
-        core_s = round(sum(row["run_core_s"] for row in rows), 1)
+        made = {job.key: row["run_core_s"] for job, row in zip(jobs, rows, strict=True)}
+        core_s = round(sum(made.values()), 1)
         command = f"python -m evaluation {name}"
         command += f" --seeds {told}" if told != parser.get_default("seeds") else ""
-        about = store.About(command, len({job.seed for job in jobs}), core_s, len(rows))
+        about = store.About(command, len({job.seed for job in jobs}), core_s, len(made))
         if not options.quick and not options.planners:
             print(store.write(name, about, rows))
         print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")

@@ -22,7 +22,7 @@ ABLATIONS = {
     "compass_no_profiler": "100 items for every configuration, in place of early stopping",
     "compass_no_search": "configurations in random order, in place of CMBO",
     "compass_no_scheduler": "first come, first served, in place of matching",
-    "compass_cold": "no histories",
+    "compass_cold": "no histories, and nothing profiled ahead",
 }
 """Planners, and what they have in place of a part."""
 

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from evaluation.paired import mean_interval
 
 WIDTH_IN = 7.2
 DPI = 120
@@ -45,7 +49,7 @@ def curves(
     colors: Mapping[str, Any] | None = None,
     markers: bool = False,
 ) -> None:
-    """Draw means over seeds as lines, with bands of their 95 % bootstrap intervals.
+    """Draw means over seeds as lines, with bands of their 95 % intervals; see `t_interval`.
 
     Args:
         axes: where to draw.
@@ -64,10 +68,20 @@ def curves(
         style=by,
         markers=markers,
         palette="colorblind" if colors is None else dict(colors),
-        errorbar=("ci", 95),
-        seed=0,
+        errorbar=t_interval,
         ax=axes,
     )
+
+
+def t_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return Student's 95 % interval of a mean over seeds, as seaborn's ``errorbar`` takes it.
+
+    Args:
+        values: one a seed, shape (n,); of fewer than two there is no interval, and both ends are
+            nan.
+    """
+    _, low, high = mean_interval(np.asarray(values, dtype=float))
+    return (np.nan, np.nan) if low is None or high is None else (low, high)
 
 
 LEGEND_CHARACTERS = 70

@@ -26,6 +26,8 @@ code as it was when an experiment was run; after a change, run it again: runs th
 are kept under `outputs/evaluation`, so that only the others are made.
 
 The paper gives no values of its testbed, so ratios and orders are compared, not absolute figures.
+Compass was made with its eyes on seeds 0 to 9, which are those of most sections: its lead may be a
+little flattered by them. Where other seeds were run besides, the section says so.
 """
 
 
@@ -94,7 +96,8 @@ def _sizes() -> Iterator[str]:
     yield (
         "Queries arrive from an empty start and stay for ten minutes on average; the load grows to "
         "the number given at the end, and goodput counts the second half. *Limited* clusters have "
-        "as many A100 machines as the least demand takes: that of all queries, each by the "
+        "as many A100 machines as the least demand takes, rounded to the nearest whole number: "
+        "that of all queries, each by the "
         "configuration that takes least GPU time of those that reach its accuracy floor, at the "
         "utilisation that stations may reach. An L4 machine at the edge site for every "
         f"{PER_EDGE_MACHINE} queries comes on top, and so do the users' devices; partitions and "

@@ -47,10 +47,11 @@ def demand(overrides: tuple[str, ...]) -> Demand:
 
 
 def limited_gpus(queries: int, each: Demand) -> int:
-    """Return how many cloud GPUs make a cluster scarce: as many as the least demand takes.
+    """Return how many cloud GPUs make a cluster scarce: about as many as the least demand takes.
 
-    A planner that finds the least configuration of every query, and loses nothing to partitions,
-    can then serve all of them in the cloud; at full quality they ask for several times as much.
+    Rounded to the nearest, so that in small scenes a part of a GPU may lack. A planner that finds
+    the least configuration of every query, and loses nothing to partitions, can then serve nearly
+    all of them in the cloud; at full quality they ask for several times as much.
     """
     return max(1, round(queries * each.least_gpus))
 

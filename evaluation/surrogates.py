@@ -16,7 +16,7 @@ import polars as pl
 import seaborn as sns
 from numpy.typing import NDArray
 
-from evaluation.figures import canvas, legend_below, save
+from evaluation.figures import canvas, legend_below, save, t_interval
 from evaluation.goals import verdict
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
@@ -247,8 +247,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
             hue="surrogate",
             style="told of",
             palette="colorblind",
-            errorbar=("ci", 95),
-            seed=0,
+            errorbar=t_interval,
             ax=axes,
         )
         axes.set_title(dataset)

@@ -1,16 +1,17 @@
 """What a figure of the paper offers here, and what was found of its claim."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
 from evaluation.grid import Job
 from evaluation.markdown import estimated
 from evaluation.paired import Interval
+from lab.wording import probability
 
 
 class Verdict(StrEnum):
@@ -66,6 +67,9 @@ class Figure(Protocol):
         """Yield what else the page is to show, as Markdown."""
 
 
+SIGNIFICANT = 0.05
+"""p-value below which planners are told apart, adjusted for all that are compared."""
+
 BY_SIDE = {1: Verdict.AGREES, 0: Verdict.UNKNOWN, -1: Verdict.DIFFERS}
 """What is said of a claim by the side of its threshold on which the value lies, see `_side`."""
 
@@ -80,8 +84,8 @@ def of_range(
 ) -> Finding:
     """Return what a ratio says of a range, above 1, that the paper claims for it.
 
-    It differs if its interval lies beside the range, or it is 0 or infinite on all seeds. It agrees
-    if it lies in the range and its interval above 1.
+    It agrees if its whole interval lies in the range, and differs if that lies beside it, or if the
+    ratio is 0 or infinite on all seeds.
 
     Args:
         claim: what the paper says.
@@ -101,9 +105,29 @@ def of_range(
         return Finding(claim, ours, Verdict.UNKNOWN, f"one seed has no interval; {why}")
     # A bound from below may lie below the range, and one from above above it, without telling.
     apart = (high < paper[0] and sign in ("", "≤")) or (low > paper[1] and sign in ("", "≥"))
-    sure = not sign and low > 1 and paper[0] <= middle <= paper[1]
+    sure = not sign and paper[0] <= low and high <= paper[1]
     verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNKNOWN
     return Finding(claim, ours, verdict, why)
+
+
+def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
+    """Return whether the reference is ahead of another planner, which takes more than an interval.
+
+    As one of several comparisons, it must also be told apart by the p-value that is adjusted for
+    all of them.
+
+    Args:
+        claim: what the paper says.
+        row: of `evaluation.paired.ratios`.
+        why: what the ratio hinges on.
+    """
+    ratio = row["ratio"], row["low"], row["high"]
+    found = above(claim, ratio, 1.0, why, row["n"], row["sign"])
+    p = row["p_holm"]
+    if p is None or p < SIGNIFICANT or found.verdict is Verdict.UNKNOWN:
+        return found
+    words = f"of all comparisons in this scene, p = {probability(p)}; {why}"
+    return replace(found, verdict=Verdict.UNKNOWN, why=words)
 
 
 def above(

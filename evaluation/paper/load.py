@@ -18,7 +18,7 @@ from evaluation.headline import GOODPUT
 from evaluation.measures import totals
 from evaluation.paired import by_scene, ratio_interval
 from evaluation.paper.experiments import experiment
-from evaluation.paper.figure import Finding, above
+from evaluation.paper.figure import Finding, above, ahead
 
 LOAD, BOUND = "fig15", "fig15_slo"
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (LOAD, BOUND))
@@ -60,13 +60,10 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     for title, part in panels.items():
         for row in by_scene(part, [GOODPUT], REFERENCE, ["x"]).iter_rows(named=True):
             found.append(
-                above(
+                ahead(
                     f"{title} {row['x']:g}: ahead of {row['planner']}",
-                    (row["ratio"], row["low"], row["high"]),
-                    1.0,
+                    row,
                     "goodput over that of the other",
-                    row["n"],
-                    row["sign"],
                 )
             )
     load = panels["load"]

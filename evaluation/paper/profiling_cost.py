@@ -12,12 +12,12 @@ from pathlib import Path
 import polars as pl
 import seaborn as sns
 
-from evaluation.figures import canvas, save
+from evaluation.figures import canvas, save, t_interval
 from evaluation.grid import Job
 from evaluation.markdown import table
 from evaluation.paired import Metric, ratios
 from evaluation.paper.experiments import experiment
-from evaluation.paper.figure import Finding, above
+from evaluation.paper.figure import Finding, ahead
 from evaluation.paper.spending import spending
 from lab.wording import number
 
@@ -39,12 +39,10 @@ def jobs(quick: bool) -> list[Job]:
 def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return the ratios of device-hours."""
     return [
-        above(
+        ahead(
             f"{scene}: Compass takes fewer device-hours than {row['planner']}",
-            (row["ratio"], row["low"], row["high"]),
-            1.0,
+            row,
             "theirs over ours, of all queries; the paper gives no number",
-            row["n"],
         )
         for (scene,), part in rows.group_by("scene", maintain_order=True)
         for row in ratios(part, HOURS, REFERENCE).iter_rows(named=True)
@@ -78,8 +76,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         y="device_hours_a_query",
         hue="planner",
         palette="colorblind",
-        errorbar=("ci", 95),
-        seed=0,
+        errorbar=t_interval,
         ax=axes,
     )
     axes.set(xlabel="", ylabel="profiling, device-hours a query")

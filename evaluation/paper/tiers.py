@@ -1,7 +1,9 @@
 """Figure 16: goodput by the tiers that have machines.
 
-Two L4 machines at the edge site alone, A100s in the cloud alone, or both; users' devices are always
-there. The paper says no more of its settings than that both single tiers and mixes are among them.
+Two L4 machines at the edge site alone, four A100s in the cloud alone, or one L4 and two A100s;
+users' devices are always there. Both tiers are half of each, not their sum: what is compared is
+planners on one set of machines, not sets. The paper says no more of its settings than that both
+single tiers and mixes are among them.
 """
 
 from collections.abc import Iterator
@@ -10,13 +12,13 @@ from pathlib import Path
 import polars as pl
 import seaborn as sns
 
-from evaluation.figures import canvas, legend_below, palette, save
+from evaluation.figures import canvas, legend_below, palette, save, t_interval
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT
 from evaluation.measures import totals
 from evaluation.paired import by_scene
 from evaluation.paper.experiments import experiment
-from evaluation.paper.figure import Finding, above
+from evaluation.paper.figure import Finding, ahead
 
 COMMANDS: tuple[str, ...] = ("compass-sim -m experiment=fig16",)
 REFERENCE = "compass"
@@ -32,16 +34,13 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return whether Compass serves more than each baseline on each set of tiers."""
     found = by_scene(rows, [GOODPUT], REFERENCE, ["application", "cluster"])
     return [
-        above(
+        ahead(
             f"{row['application'].replace('_', ' ')}, {TIERS[row['cluster']]}: ahead of "
             f"{row['planner']}",
-            (row["ratio"], row["low"], row["high"]),
-            1.0,
-            "VideoStorm uses the cloud alone, and devices where there is none"
+            row,
+            "VideoStorm uses the cloud alone, and the edge site where there is none"
             if row["planner"] == "videostorm"
             else "goodput over that of the other",
-            row["n"],
-            row["sign"],
         )
         for row in found.iter_rows(named=True)
     ]
@@ -69,8 +68,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
             palette=colors,
             dodge=0.3,
             linestyles="none",
-            errorbar=("ci", 95),
-            seed=0,
+            errorbar=t_interval,
             ax=axes,
         )
         axes.set(title=application.replace("_", " "), xlabel="", ylabel="goodput, queries")

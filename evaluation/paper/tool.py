@@ -59,14 +59,17 @@ def reproduce(options: argparse.Namespace) -> int:
             made = make(jobs[number], processes, out)
             rows = frame(made)
             (out / "figures").mkdir(parents=True, exist_ok=True)
-            core_s = sum(row["run_core_s"] for row in made)
+            core_s = {
+                job.key: row["run_core_s"] for job, row in zip(jobs[number], made, strict=True)
+            }
             seeds = len({job.seed for job in jobs[number]})
             sections.append(
                 Section(
                     number,
                     str(figure.__doc__),
                     figure.COMMANDS,
-                    f"{len(made)} runs on {seeds} seeds, {core_s / 60:.1f} core-minutes.",
+                    f"{len(core_s)} runs on up to {seeds} seeds, "
+                    f"{sum(core_s.values()) / 60:.1f} core-minutes.",
                     figure.findings(rows),
                     figure.draw(rows, out / "figures"),
                     list(figure.lines(rows)),

@@ -100,6 +100,18 @@ def test_a_goal_is_reached_if_the_whole_interval_is_beyond_it(value, at_least, a
     assert verdict(value, 0.95, at_most=True) == at_most
 
 
+@pytest.mark.parametrize(
+    ("value", "at_least", "at_most"),
+    [
+        ((0.97, 0.96, 0.98), "open", "open"),  # 0.96 at most may be anything below.
+        ((0.9, 0.88, 0.94), "no", "yes"),
+    ],
+)
+def test_an_upper_bound_tells_only_that_a_value_is_no_larger(value, at_least, at_most) -> None:
+    assert verdict(value, 0.95, sign="≤") == at_least
+    assert verdict(value, 0.95, at_most=True, sign="≤") == at_most
+
+
 def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
     """A mean ratio below the goal does not meet it where its interval reaches beyond."""
 
@@ -131,8 +143,9 @@ def test_samples_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
     assert len(judged) == 2 * len(profiling.FIRST) * len(profiling.MOST)
     for ratio, said in judged:
         low, high = json.loads(ratio[ratio.index("[") :])
+        beyond = "open" if ratio.startswith("≤") else "no"
         assert said == (
-            "yes" if high <= profiling.GOAL else "no" if low > profiling.GOAL else "open"
+            "yes" if high <= profiling.GOAL else beyond if low > profiling.GOAL else "open"
         )
 
 
@@ -164,15 +177,8 @@ def test_samples_are_compared_at_equal_correctness() -> None:
     assert by["proportional", 256][0] == pytest.approx(0.5)  # As correct, with half of the samples.
     assert by["neyman", 64][0] == pytest.approx(64 / 96)  # As correct as random with 96.
     assert by["neyman", 1024][0] == pytest.approx(1.0)  # Random is never as correct.
-
-
-def test_recovery_counts_from_when_it_lasts() -> None:
-    ends = [drift.STEP_S + 30.0 * k for k in range(1, 5)]
-    still = dict.fromkeys(ends, 10.0)
-    assert drift.recovered_s(dict(zip(ends, [50.0, 12.0, 30.0, 14.0], strict=True)), still) == 120
-    assert drift.recovered_s(dict(zip(ends, [50.0, 14.0, 12.0, 9.0], strict=True)), still) == 60
-    assert drift.recovered_s(dict(zip(ends, [12.0, 9.0, 12.0, 9.0], strict=True)), still) == 0
-    assert drift.recovered_s(dict(zip(ends, [50.0, 9.0, 12.0, 16.0], strict=True)), still) is None
+    bounds = [(row["planner"], row["most"]) for row in found.iter_rows(named=True) if row["sign"]]
+    assert bounds == [("neyman", 1024)]
 
 
 def test_runs_are_made_once_and_kept(tmp_path: Path) -> None:
@@ -232,7 +238,7 @@ def test_the_page_follows_from_the_stored_results() -> None:
     for name in EXPERIMENTS:
         found = store.read(name)
         if found is not None:
-            assert found[1].height == found[0].runs
+            assert found[1].height >= found[0].runs  # Rows may share runs.
     assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 

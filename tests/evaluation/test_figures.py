@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-from evaluation import near_optimal, profiling, store, surrogates
+from evaluation import figures, near_optimal, profiling, store, surrogates
 from evaluation.registry import EXPERIMENTS
 
 
@@ -19,16 +20,23 @@ def stored(name: str) -> pl.DataFrame:
 
 def drawn(name: str, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Figure:
     """Return the figure of rows of an experiment."""
-    figures = []
+    kept = []
 
     def keep(figure: Figure, path: Path) -> Path:
-        figures.append(figure)
+        kept.append(figure)
         return path
 
     monkeypatch.setattr(EXPERIMENTS[name], "save", keep)
     EXPERIMENTS[name].draw(rows, Path())
-    [figure] = figures
+    [figure] = kept
     return figure
+
+
+def test_intervals_of_figures_are_students() -> None:
+    low, high = figures.t_interval([1.0, 2.0, 3.0])
+    assert (low + high) / 2 == pytest.approx(2.0)
+    assert high - 2 == pytest.approx(4.3027 / 3**0.5, rel=1e-4)  # t(0.975, 2) is 4.3027.
+    assert np.isnan(figures.t_interval([1.0])).all()
 
 
 def legend(figure: Figure) -> list[str]:

@@ -11,7 +11,7 @@ from evaluation.grid import _configuration
 from evaluation.measures import totals
 from evaluation.paper import goodput, load, parts, replanning, response, settle, tiers
 from evaluation.paper.experiments import experiment, names
-from evaluation.paper.figure import Verdict, above, of_range
+from evaluation.paper.figure import Verdict, above, ahead, of_range
 from evaluation.paper.page import Section, as_html, page
 from evaluation.paper.registry import FIGURES, SAME_AS
 from evaluation.scenes import SIZES, scene
@@ -74,7 +74,8 @@ def test_figures_19_to_21_are_the_scenes_of_the_evaluation() -> None:
 @pytest.mark.parametrize(
     ("ratio", "verdict"),
     [
-        ((3.0, 2.0, 4.0), Verdict.AGREES),
+        ((3.0, 2.5, 4.0), Verdict.AGREES),
+        ((3.0, 2.0, 4.0), Verdict.UNKNOWN),
         ((3.0, 0.5, 9.0), Verdict.UNKNOWN),
         ((1.5, 1.2, 2.0), Verdict.DIFFERS),
         ((6.0, 5.5, 7.0), Verdict.DIFFERS),
@@ -125,6 +126,16 @@ def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
         for low, high in ((1.5, 2.5), (0.5, 2.5), (0.5, 0.9), (None, None))
     ]
     assert found == [Verdict.AGREES, Verdict.UNKNOWN, Verdict.DIFFERS, Verdict.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict"), [(0.04, Verdict.AGREES), (0.06, Verdict.UNKNOWN), (None, Verdict.AGREES)]
+)
+def test_who_is_one_of_several_is_behind_by_the_adjusted_p_value_too(p, verdict) -> None:
+    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "sign": "", "p_holm": p}
+    found = ahead("claim", row, "why")
+    assert found.verdict == verdict
+    assert ("of all comparisons" in found.why) == (verdict == Verdict.UNKNOWN)
 
 
 def test_goodput_is_held_to_the_papers_range_and_the_optimum() -> None:

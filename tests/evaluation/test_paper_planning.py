@@ -117,8 +117,10 @@ def by_count(seconds: dict[int, float]) -> pl.DataFrame:
 def test_ten_histories_are_good_or_not() -> None:
     good = histories.findings(by_count({0: 2.0, 1: 1.5, 10: 1.0, 100: 3.0}))
     bad = histories.findings(by_count({0: 0.5, 1: 0.5, 10: 1.0, 100: 0.5}))
-    assert [each.verdict for each in good] == [Verdict.AGREES] * 4
-    assert [each.verdict for each in bad] == [Verdict.DIFFERS] * 4
+    assert [each.verdict for each in good[:2]] == [Verdict.AGREES] * 2
+    assert [each.verdict for each in bad[:2]] == [Verdict.DIFFERS] * 2
+    # What more cost is declared, so that no ratio confirms it.
+    assert [each.verdict for each in (*good[2:], *bad[2:])] == [Verdict.UNKNOWN] * 4
 
 
 def test_response_times_that_some_seed_does_not_reach_are_no_shorter_for_it() -> None:

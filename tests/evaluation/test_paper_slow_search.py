@@ -47,6 +47,20 @@ def test_prices_and_shares_decide(dear: float, share: float, verdict: Verdict) -
     assert [each.verdict for each in found] == [verdict] * 3
 
 
+def test_slowness_is_of_the_queries_that_both_budgets_serve() -> None:
+    each = pl.DataFrame(
+        [
+            (0, 1.0, True, 5.0),
+            (0, 1.0, True, 45.0),
+            (1, 9.0, False, 5.0),
+            (1, 9.0, True, 45.0),  # Served late only: not slow to be cheap, but slow to be served.
+        ],
+        ["query", "price", "served", "budget_s"],
+        orient="row",
+    ).with_columns(seed=0)
+    assert slow_search.soon_over_late(each, 5.0, 45.0)["ratio"].to_list() == [1.0]
+
+
 def test_queries_that_are_not_served_have_no_price() -> None:
     tidy = slow_search.over_least(rows(1.5, 0.2)).filter(seed=0, budget_s=5.0)
     assert tidy["ratio"].to_list() == [1.5]
