@@ -110,13 +110,15 @@ def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
 def memory_utilisation(like: str, thread_percent: int = 100, like_items: float = 1.0) -> float:
     """Share of a GPU's memory bandwidth that a busy process uses.
 
-    Limited to fewer threads, it reads as much in a longer time.
+    Limited to fewer threads, it reads as much in a longer time. Utilisation was measured at one
+    size of batch, and is taken to be the same at all, an assumption.
 
     Args:
         like: Model of table ``gpu_latency``; one whose utilisation was not measured is taken at the
             mean of those that were, an assumption.
         thread_percent: Active threads that it may use, in percent.
-        like_items: Items of that model that one request weighs.
+        like_items: Items of that model that one request weighs; they decide how much longer fewer
+            threads take.
     """
     measured = mps.utilisation_models()
     if like in measured:

@@ -130,8 +130,8 @@ plt.show()
 #
 # The order is the paper's, for every data set: intervals lie below 1. Whether the goal of 0.5 is
 # kept is another question. `agrees` and `fails` need an interval wholly on one side; `open` means
-# that so few seeds cannot tell. The evaluation's ten seeds with four times the queries narrow it;
-# more seeds never make a claim true, they make it known.
+# that so few seeds cannot tell. The evaluation's ten seeds narrow it; more seeds never make a claim
+# true, they make it known.
 #
 # Why does it hold? CMBO is told more: the times of all operators, not their sum alone. A time that
 # was measured once serves all placements of that configuration. A surrogate that is given the

@@ -207,7 +207,8 @@ class Cluster:
         profiling: the profiling machines.
         max_utilisation: a station accepts queries until their declared load reaches this share
             of its capacity.
-        load_bytes_per_s: rate at which a machine loads model weights (an assumption: local SSD).
+        load_bytes_per_s: rate at which each instance loads model weights, however many load at a
+            time on one machine (an assumption: local SSD, or the host's memory after the first).
         mig_create_s: seconds to create a GPU instance: an assumption, as no citable figure for a
             bare card was found. Through a Kubernetes operator, single runs took 41 to 46 s for a
             whole layout (``hardware_models.reconfiguration``); set it so to simulate that path.

@@ -11,7 +11,8 @@ class SLO:
     """What a query is promised; an absent part is None and always holds.
 
     Args:
-        latency_s: bound on a request's sojourn, from its birth to the answer's return.
+        latency_s: bound on a request's sojourn, from its birth to the answer's return. Without one,
+            a request must be answered within a window's length, lest windows stay open for ever.
         latency_quantile: share of the requests of a window that must keep the bound.
         accuracy: least request-weighted expected accuracy of what is served.
         cost_usd_per_hour: most that the query may cost.
