@@ -28,6 +28,7 @@ class Analysis:
         comparisons: comparison of the planners of each setting, by the setting.
         alike: the same over the seeds that all planners of the setting finished, where there are
             any: on unlike seeds means say nothing of who is better.
+        alike_runs: the runs of these seeds; where no setting has any, all that finished.
         pooled: the same over all settings, where there are several: of each seed the mean over the
             settings in which every planner finished; None without any.
         pooled_runs: how many runs of each planner that rests on.
@@ -44,6 +45,7 @@ class Analysis:
     sweep: Sweep
     comparisons: Mapping[str, Comparison]
     alike: Mapping[str, Comparison]
+    alike_runs: pl.DataFrame
     pooled: Comparison | None
     pooled_runs: int
     by_key: Mapping[str, pl.DataFrame]
@@ -57,17 +59,18 @@ class Analysis:
     def goodput(self) -> pl.DataFrame:
         """Service goodput and active queries over time, by setting, planner and window.
 
-        The mean over ``n`` seeds, of goodput with a 95 % t-interval.
+        The mean over ``n`` seeds, of goodput with a 95 % t-interval. It is of `alike_runs`, as are
+        ``time`` and ``latency``: they compare planners.
 
         Raises:
             InputError: a table cannot be read; so do ``time`` and ``latency``.
         """
-        return _with_keys(self.sweep, _goodput(self.sweep, self._totals[0]))
+        return _with_keys(self.sweep, _goodput(self.alike_runs, self._totals[0]))
 
     @cached_property
     def time(self) -> pl.DataFrame:
         """Share of the time that queries lived, by setting, planner, and what became of it."""
-        return _with_keys(self.sweep, _time(self.sweep, self._totals[0]))
+        return _with_keys(self.sweep, _time(self.alike_runs, self._totals[0]))
 
     @cached_property
     def latency(self) -> pl.DataFrame:
@@ -76,7 +79,7 @@ class Analysis:
         ``latency_mean_s`` is that of the whole request, which is less than all parts add up to
         where operators work at the same time; null where it is not known.
         """
-        return _with_keys(self.sweep, _latency(self.sweep, self._totals[1]))
+        return _with_keys(self.sweep, _latency(self.alike_runs, self._totals[1]))
 
     @cached_property
     def _totals(self) -> Sums:
@@ -126,13 +129,14 @@ def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
         for setting in sweep.settings["setting"]
         if setting in by_setting
     }
-    alike_runs = {setting: _common(part, "seed") for setting, part in by_setting.items()}
+    alike_runs = _alike(runs)
+    alike_by_setting = {str(name): part for (name,), part in _parts(alike_runs, "setting")}
     alike = {
         setting: one
-        if alike_runs[setting].height == by_setting[setting].height
-        else _compared(sweep, setting, alike_runs[setting])
+        if alike_by_setting[setting].height == by_setting[setting].height
+        else _compared(sweep, setting, alike_by_setting[setting])
         for setting, one in comparisons.items()
-        if alike_runs[setting].height
+        if setting in alike_by_setting
     }
     common = _common(runs, "setting", "seed")
     pooled = _compared(sweep, POOLED, common) if len(comparisons) > 1 and common.height else None
@@ -140,6 +144,7 @@ def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
         sweep,
         comparisons,
         alike,
+        alike_runs if alike_runs.height else runs,
         pooled,
         common.height // max(1, common["planner"].n_unique()),
         {key: _by_key(sweep, key, runs) for key in sweep.keys},
@@ -147,7 +152,7 @@ def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
         _gathered(
             sweep, {key: one.differences for key, one in comparisons.items()}, DIFFERENCES_SCHEMA
         ),
-        _with_keys(sweep, pareto(pl.concat([runs.clear(), *alike_runs.values()]))),
+        _with_keys(sweep, pareto(alike_runs)),
         pareto(common.with_columns(pl.lit(POOLED).alias("setting"))),
         sums or partial(totals, sweep),
     )
@@ -170,10 +175,7 @@ def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
 
 def in_order(sweep: Sweep, rows: pl.DataFrame) -> pl.DataFrame:
     """Sort rows by planner, in the order of the sweep, and else leave them as they are."""
-    order = {name: at for at, name in enumerate(planners_of(sweep))}
-    return rows.sort(
-        pl.col("planner").replace_strict(order, return_dtype=pl.Int64), maintain_order=True
-    )
+    return _like(sweep.runs, rows)
 
 
 def _parts(rows: pl.DataFrame, by: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
@@ -212,6 +214,12 @@ def planners_of(sweep: Sweep) -> list[str]:
     return list(sweep.runs["planner"].unique(maintain_order=True))
 
 
+def _alike(runs: pl.DataFrame) -> pl.DataFrame:
+    """Return the runs of the seeds which every planner that finished in their setting finished."""
+    planners = pl.col("planner").n_unique()
+    return runs.filter(planners.over("setting", "seed") == planners.over("setting"))
+
+
 def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
     """Return the runs of the cells, such as a setting and a seed, in which every planner finished.
 
@@ -245,25 +253,33 @@ def _with_keys(sweep: Sweep, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _of_finished(sweep: Sweep, frame: pl.DataFrame) -> pl.DataFrame:
-    """Keep rows of finished runs, and name their settings, planners and seeds."""
-    names = in_order(sweep, sweep.finished).select("run", "setting", "planner", "seed")
+def _of(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Keep rows of some runs, in their order, and name their settings, planners and seeds."""
+    names = runs.select("run", "setting", "planner", "seed")
     return names.join(frame, on="run", maintain_order="left_right")
 
 
-def _goodput(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
+def _like(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by planner, in the order of the runs, and else leave them as they are."""
+    order = {name: at for at, name in enumerate(runs["planner"].unique(maintain_order=True))}
+    return rows.sort(
+        pl.col("planner").replace_strict(order, return_dtype=pl.Int64), maintain_order=True
+    )
+
+
+def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """Return goodput over time: means over seeds, window by window.
 
     A window that no query of a run lived in has no row there; it counts as 0 for that run.
     """
-    found = _of_finished(sweep, windows)
+    found = _of(runs, windows)
     by = ["setting", "planner"]
     seeds = (
-        sweep.finished.group_by(by)
+        runs.group_by(by)
         .agg(pl.len().cast(pl.Int64).alias("n"))
         .with_columns(pl.col("n").map_elements(student_t, return_dtype=pl.Float64).alias("t"))
     )
-    horizons = sweep.finished.select("run", "horizon_s")
+    horizons = runs.select("run", "horizon_s")
     observed_s = pl.min_horizontal("end_s", "horizon_s") - pl.col("start_s")
     rates = (
         found.join(horizons, on="run", maintain_order="left")
@@ -304,13 +320,13 @@ def _goodput(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
         .drop("squares", "half", "t")
         .sort("window", maintain_order=True)
     )
-    return in_order(sweep, summed)
+    return _like(runs, summed)
 
 
-def _time(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
+def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """Return what became of the time in which queries lived, as shares of it."""
     totals_s = (
-        _of_finished(sweep, windows)
+        _of(runs, windows)
         .group_by("setting", "planner", maintain_order=True)
         .agg(pl.col(*WINDOW_S).sum())
     )
@@ -330,10 +346,10 @@ def _time(sweep: Sweep, windows: pl.DataFrame) -> pl.DataFrame:
     ).fill_nan(None)
 
 
-def _latency(sweep: Sweep, operators: pl.DataFrame) -> pl.DataFrame:
+def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
     """Return the mean time of a completed request at each operator, by part."""
     summed = (
-        _of_finished(sweep, operators)
+        _of(runs, operators)
         .group_by("setting", "planner", "operator", maintain_order=True)
         .agg(
             pl.col("at").min(),
@@ -346,4 +362,4 @@ def _latency(sweep: Sweep, operators: pl.DataFrame) -> pl.DataFrame:
         .sort("at", maintain_order=True)
         .drop("at")
     )
-    return in_order(sweep, summed)
+    return _like(runs, summed)

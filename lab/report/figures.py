@@ -106,7 +106,6 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
     sweep = analysis.sweep
     if not sweep.finished.height:
         return
-    one_seed = analysis.seeds == 1
     several = len(planners_of(sweep)) > 1
     names = short_keys(list(sweep.keys))
     for key, name in list(zip(sweep.keys, names, strict=True))[:MOST_KEYS]:
@@ -145,10 +144,11 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
             lambda: trade_offs(analysis),
         )
     if analysis.goodput.height:
+        alone = analysis.goodput["n"].max() == 1
         yield Drawing(
             "goodput",
             "Service goodput over time",
-            f"{ONE_SEED if one_seed else 'Means over seeds, with 95 % t-intervals.'} "
+            f"{ONE_SEED if alone else 'Means over seeds, with 95 % t-intervals.'} "
             f"{facets_text(analysis, MOST_PANELS)}",
             lambda: over_time(analysis),
         )

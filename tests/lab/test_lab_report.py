@@ -602,6 +602,29 @@ def test_the_winner_is_that_of_the_seeds_that_all_finished(sweep):
     assert main(["report", str(sweep)]) == 0
 
 
+def test_figures_over_time_are_of_the_seeds_that_all_finished(sweep):
+    spoil(sweep / "3", simulated_s=20.0, status="interrupted")  # Greedy's second seed.
+    unlike = analyse(read_sweep(sweep))
+    counts = unlike.goodput.select("workload.rate", "planner", "n").unique()
+    assert set(counts.select("workload.rate", "n").rows()) == {(0.1, 1), (0.05, 2)}
+    assert counts.height == 4
+    shutil.rmtree(sweep / "1")
+    alike = analyse(read_sweep(sweep))
+    assert_frame_equal(unlike.goodput, alike.goodput)
+    assert_frame_equal(unlike.time, alike.time)
+    assert_frame_equal(unlike.latency, alike.latency)
+
+
+def test_what_is_pooled_is_of_settings_that_all_planners_finished(sweep):
+    whole = analyse(read_sweep(sweep))
+    for number in "67":  # Greedy's at the second rate.
+        spoil(sweep / number, simulated_s=20.0, status="interrupted")
+    unlike = analyse(read_sweep(sweep))
+    assert unlike.latency["setting"].n_unique() == 2
+    at_first = whole.latency.filter(pl.col("workload.rate") == 0.1)
+    assert_frame_equal(pooled_operators(unlike.latency), pooled_operators(at_first))
+
+
 def test_where_no_seed_is_common_to_all_nobody_wins(sweep):
     for number in "124567":
         shutil.rmtree(sweep / number)
@@ -610,6 +633,7 @@ def test_where_no_seed_is_common_to_all_nobody_wins(sweep):
     assert "No seed has finished runs of every planner" in text
     assert "CheapestFeasible has not finished seed 1." in text
     assert "has the highest" not in text
+    assert analyse(read_sweep(sweep)).time.height == 2
 
 
 def test_latency_has_planners_in_the_order_of_the_sweep(sweep):

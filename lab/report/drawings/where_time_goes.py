@@ -29,7 +29,8 @@ TIMES = ("met", "late", "inaccurate", "too dear", "no requests", "not deployed")
 def time_of_queries(analysis: Analysis) -> Figure:
     """Draw what became of the time in which queries lived, planner by planner."""
     pooled = (
-        analysis.time.with_columns(pl.col(*TIMES) * pl.col("active_s"))
+        _of_all_planners(analysis.time)
+        .with_columns(pl.col(*TIMES) * pl.col("active_s"))
         .group_by("planner", maintain_order=True)
         .agg(pl.col("active_s", *TIMES).sum())
         .with_columns(pl.col(*TIMES) / pl.col("active_s"))
@@ -123,11 +124,22 @@ def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
     return _pooled(latency, "planner", "operator")
 
 
+def _of_all_planners(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of settings that have some of every planner; all rows if there are none.
+
+    What is pooled over unlike settings would not compare planners.
+    """
+    planners = pl.col("planner").n_unique()
+    common = rows.filter(planners.over("setting") == planners)
+    return common if common.height else rows
+
+
 def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
     """Return means over all completed requests, from those of each setting."""
     mean = pl.col("latency_mean_s")
     return (
-        rows.with_columns(pl.col(*PARTS, "latency_mean_s") * pl.col("completed"))
+        _of_all_planners(rows)
+        .with_columns(pl.col(*PARTS, "latency_mean_s") * pl.col("completed"))
         .group_by(by, maintain_order=True)
         .agg(
             pl.col("completed", *PARTS).sum(),
