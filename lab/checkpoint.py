@@ -9,18 +9,16 @@ from time import perf_counter
 
 from lab.errors import InputError
 from lab.run_directory import CHECKPOINT
-from lab.version import __version__
+from lab.version import not_ours, versions
 from sim.journal import Journal, ProfileRecord
 
 UNSAVED_S = 1.0
 """Seconds on the wall: profiling of that long may be lost. Writing each line by itself, between
 other work, would take three times as long."""
 
-HEADER = {"compass-sim": __version__}
-
 
 class Checkpoint:
-    """The file ``checkpoint.jsonl`` of one planner's run: a header, then a record a line.
+    """The file ``checkpoint.jsonl`` of one planner's run: the versions, then a record a line.
 
     Lines are on disk within a second of profiling, so a process that is killed loses the last
     second's at most, and the profiling run that is under way. A last line that was cut off counts
@@ -31,7 +29,7 @@ class Checkpoint:
         go_on: whether to go on from the checkpoint that is there, if one is; it is replaced else.
 
     Raises:
-        InputError: what is to go on from is no checkpoint of this version.
+        InputError: what is to go on from is no checkpoint of these versions.
     """
 
     def __init__(self, directory: Path, go_on: bool) -> None:
@@ -49,7 +47,7 @@ class Checkpoint:
         self._file = self.path.open("ab")
         self._file.truncate(sum(map(len, lines)))
         if not lines:
-            self._file.write(f"{json.dumps(HEADER)}\n".encode())
+            self._file.write(f"{json.dumps(versions())}\n".encode())
             self._file.flush()
         self.journal = Journal(earlier, self.add)
 
@@ -97,8 +95,8 @@ def _records(path: Path, lines: list[bytes]) -> list[ProfileRecord]:
         try:
             if number > 1:
                 records.append(ProfileRecord.from_line(line))
-            elif json.loads(line) != HEADER:
-                raise ValueError(f"it is not of this version, {__version__}; start the run anew")
+            elif other := not_ours(json.loads(line)):
+                raise ValueError(other)
         except ValueError as error:
             raise InputError(f"{path}, line {number}: cannot be resumed from: {error}") from None
     return records

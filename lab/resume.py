@@ -18,6 +18,7 @@ from lab.run_directory import (
     TakenError,
     read_summary,
 )
+from lab.version import not_ours
 from sim.request_table import REQUESTS
 from sim.results import SCHEMAS
 
@@ -33,7 +34,8 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
         alone: whether it is that of one planner.
 
     Raises:
-        TakenError: it does not; the message names the key that differs, if it is that.
+        TakenError: it does not, or is of other versions; the message names the key that differs, if
+            it is that.
     """
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
@@ -52,10 +54,32 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
             f"{where}: holds a run of another configuration: {key} is {old} there and {new} here; "
             "resume with the keys that it was started with"
         )
+    check_versions(where, directory)
     if alone and not is_finished(directory) and not (directory / CHECKPOINT).exists():
         raise TakenError(
             f"{where}: holds no {CHECKPOINT} to resume from; name another directory to start anew"
         )
+
+
+def check_versions(where: str, directory: Path) -> None:
+    """Check that results of a run or a comparison, if there are any, are of these versions.
+
+    Results that do not say, since they are older than that, are taken as they are.
+
+    Args:
+        where: what the message begins with.
+        directory: the directory.
+
+    Raises:
+        TakenError: they are not.
+    """
+    try:
+        summary = read_summary(directory)
+    except (OSError, ValueError):  # There is none, or it was cut off by a failing machine.
+        return
+    for one in [summary] if "status" in summary else summary.values():
+        if "versions" in one and (other := not_ours(one["versions"])):
+            raise TakenError(f"{where}: cannot be resumed from: {other}")
 
 
 def is_finished(directory: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from lab.errors import one_line
+from lab.version import versions
 from sim.clock import NS_PER_S, ns
 from sim.world import World
 
@@ -113,6 +114,7 @@ def summarise(
         "planner_parameters": plain(world.planner.parameters()),
         "planner_sees_truth": world.planner.sees_truth,
         "seed": world.seed,
+        "versions": versions(),
         "status": status,
         "horizon_s": world.scenario.horizon_s,
         "simulated_s": now_s,

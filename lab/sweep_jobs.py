@@ -8,7 +8,8 @@ from yaml import YAMLError, safe_dump, safe_load
 
 from lab.errors import InputError, key_of, one_line
 from lab.options import groups
-from lab.run_directory import JOBS, holds_run, holds_sweep, write_aside
+from lab.resume import check_versions
+from lab.run_directory import JOBS, SUMMARY, holds_run, holds_sweep, write_aside
 
 Job = Sequence[str]
 """The overrides of one job."""
@@ -45,7 +46,8 @@ def check_free(directory: Path, resume: bool) -> None:
         resume: whether the sweep may go on in a directory that holds one.
 
     Raises:
-        InputError: it holds a single run or a comparison, or a sweep that is not to be resumed.
+        InputError: it holds a single run or a comparison, or a sweep that is not to be resumed, or
+            results of other versions, beside which further ones would differ by that, too.
     """
     where = f"hydra.sweep.dir={directory}"
     if holds_run(directory):
@@ -55,6 +57,10 @@ def check_free(directory: Path, resume: bool) -> None:
             f"{where}: holds a sweep already; add resume=true to go on with it, name another "
             "directory or remove this one"
         )
+    if resume:
+        numbered = [one.parent for one in directory.glob(f"*/{SUMMARY}")]
+        for job in sorted(int(path.name) for path in numbered if path.name.isdecimal()):
+            check_versions(f"{where}, job {job}", directory / str(job))
 
 
 def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:

@@ -1,3 +1,45 @@
-"""Version of the distribution."""
+"""Version of the distribution, and of what else decides the bytes of results."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 __version__ = "0.1.0"
+
+DECISIVE = ("numpy", "scipy", "scikit-learn", "numba", "polars")
+"""Packages whose numbers, machine code or files results are made of."""
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    import sys
+    from importlib.metadata import version
+
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        ("compass-sim", __version__),
+        ("python", python),
+        *((name, version(name)) for name in DECISIVE),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions for one set of which byte equality of results is promised."""
+    return dict(_versions())
+
+
+def not_ours(noted: Any) -> str:
+    """Say that results are of other versions than would go on with them, or nothing.
+
+    Args:
+        noted: versions as they were noted with the results; what was not noted is not compared,
+            but for our own.
+    """
+    theirs = noted if isinstance(noted, Mapping) else {}
+    theirs = {"compass-sim": "unknown", **theirs}
+    unlike = [
+        f"{name} {theirs[name]}, not {here}"
+        for name, here in versions().items()
+        if theirs.get(name, here) != here
+    ]
+    return f"it is not of this version ({'; '.join(unlike)}); start anew" if unlike else ""

@@ -1,5 +1,6 @@
 """The page of a report: one file that needs no other."""
 
+import json
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -115,12 +116,28 @@ def problems(analysis: Analysis) -> Iterator[str]:
         found = sweep.without.filter(status=status)
         if found.height:
             yield f"{words}: {some([f'{run} ({why})' for run, _, why in found.rows()])}."
+    yield from _several_versions(sweep.runs)
     twice = int(sweep.runs["finished"].sum()) - sweep.finished.height
     if twice:
         yield (
             f"{twice:,} finished run{'s' * (twice > 1)} repeated another's planner, setting and "
             "seed; the last of each counts."
         )
+
+
+def _several_versions(runs: pl.DataFrame) -> Iterator[str]:
+    """Yield a sentence if not all runs are known to be of the same versions."""
+    if "versions" not in runs.columns or runs["versions"].n_unique() == 1:
+        return
+    groups = list(runs.group_by("versions", maintain_order=True))
+    known = [json.loads(str(noted)) for (noted,), _ in groups if noted is not None]
+    unlike = [name for name in known[0] if len({one.get(name) for one in known}) > 1]
+    parts = []
+    for (noted,), part in groups:
+        theirs = {} if noted is None else json.loads(str(noted))
+        named = [f"{name} {theirs[name]}" for name in unlike or ["compass-sim"] if name in theirs]
+        parts.append(f"{', '.join(named) or 'not noted'} ({some(part['run'].to_list(), ', ')})")
+    yield f"Runs are of several versions, and may differ by that, too: {'; '.join(parts)}."
 
 
 def some(names: Sequence[str], between: str = "; ") -> str:

@@ -25,11 +25,13 @@ from lab.report.drawings.where_time_goes import (
     works_at_once,
 )
 from lab.report.figures import _drawings
+from lab.report.page import problems
 from lab.report.settings import planner_names, short_texts, swept_keys
 from lab.report.sums import WINDOW_S, totals, totals_meanwhile
 from lab.run_directory import read_summary, write_summary
 from lab.tools import main
 from lab.units import unit_of
+from lab.version import versions
 from planners import CheapestFeasible, Greedy
 
 SHORT = ["experiment=speech_small", "horizon_s=120"]
@@ -430,6 +432,24 @@ def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys)
     assert "7 with results, 6 finished, 1 interrupted" in text
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_runs_of_several_versions_are_told_apart(sweep):
+    assert "versions" not in " ".join(problems(analyse(read_sweep(sweep))))
+    ours = versions()
+    spoil(sweep / "3", versions=ours | {"numpy": "1.0"})
+    older = read_summary(sweep / "5")
+    del older["versions"]
+    write_summary(sweep / "5", older)
+    assert list(problems(analyse(read_sweep(sweep)))) == [
+        "Runs are of several versions, and may differ by that, too: "
+        f"numpy {ours['numpy']} (0, 1, 2, 4, 6, 7); numpy 1.0 (3); not noted (5)."
+    ]
+    spoil(sweep / "3", versions=ours)
+    assert list(problems(analyse(read_sweep(sweep)))) == [
+        "Runs are of several versions, and may differ by that, too: "
+        f"compass-sim {ours['compass-sim']} (0, 1, 2, 3, 4, 6, 7); not noted (5)."
+    ]
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ from lab.checkpoint import Checkpoint
 from lab.errors import InputError
 from lab.held import held
 from lab.resume import clear
-from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, never_ran
+from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, never_ran, write_summary
 from lab.simulate import main
+from lab.version import versions
 from sim.journal import ProfileRecord
 from sim.profiling_bench import ProfilingBench
 
@@ -204,6 +205,36 @@ def test_what_cannot_be_resumed_is_refused_in_one_sentence(compass, overrides, s
     assert tables(Path("here")) == before
 
 
+def test_a_run_of_another_version_is_not_gone_on_with(compass):
+    assert compass("planner=greedy", "horizon_s=20", "hydra.run.dir=here")[0] == 0
+    assert summary("here")["versions"] == versions()
+    again = ("planner=greedy", "horizon_s=20", "hydra.run.dir=here", "resume=true")
+    write_summary(Path("here"), summary("here") | {"versions": versions() | {"numpy": "1.0"}})
+    before = tables(Path("here"))
+    status, out, err = compass(*again)
+    numpy = versions()["numpy"]
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert (
+        f"here: cannot be resumed from: it is not of this version (numpy 1.0, not {numpy})" in err
+    )
+    assert tables(Path("here")) == before
+    older = summary("here")
+    del older["versions"]  # as before versions were noted
+    write_summary(Path("here"), older)
+    assert compass(*again)[0] == 0
+
+
+def test_a_sweep_of_another_version_is_refused_before_anything_runs(compass):
+    sweep = ("-m", "planner=greedy", "horizon_s=20", "hydra.sweep.dir=sweep")
+    assert compass(*sweep, "seed=0")[0] == 0
+    other = summary("sweep/0") | {"versions": versions() | {"compass-sim": "0.0"}}
+    write_summary(Path("sweep/0"), other)
+    status, out, err = compass(*sweep, "seed=0,1", "resume=true")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "sweep, job 0: cannot be resumed from: it is not of this version (compass-sim 0.0" in err
+    assert sorted(path.name for path in Path("sweep").iterdir()) == ["0", "jobs.yaml"]
+
+
 def test_where_nothing_ran_there_is_nothing_to_resume(compass):
     status, _, err = compass(ALONE, "hydra.run.dir=nowhere", "resume=true")
     assert status == 2
@@ -225,6 +256,7 @@ def test_a_directory_to_go_on_in_is_not_written_over(compass):
     ("text", "sentence"),
     [
         ('{"compass-sim": "0.0"}\n', "line 1: .* not of this version"),
+        ("[]\n", "line 1: .* not of this version"),
         ("nonsense\n", "line 1: "),
         ('HEADER{"owner": ["query", 1]}\n', "line 2: .*no record of a profiling run"),
     ],
