@@ -77,22 +77,36 @@ def _visit(directory: Path, top: Path, found: Found, depth: int) -> None:
     for path in inside:
         if depth and not path.name.startswith(".") and not path.is_symlink():
             _visit(path, top, found, depth - 1)
-    if all(path.name.isdecimal() for path in inside):
-        for number in sorted(_expected(directory, inside) - {int(path.name) for path in inside}):
-            gap = (directory / str(number)).relative_to(top).as_posix()
-            found.without[gap] = ("missing", "never ran")
+    if expected := _expected(directory, inside):
+        told = [*found.runs, *found.parents, *(top / one for one in found.without)]
+        # A job that was killed as it began leaves a directory without anything to tell of.
+        known = {
+            path.relative_to(directory).parts[0]
+            for path in told
+            if path != directory and path.is_relative_to(directory)
+        }
+        for number in sorted(expected):
+            if str(number) not in known:
+                gap = (directory / str(number)).relative_to(top).as_posix()
+                found.without[gap] = ("missing", "never ran")
 
 
 def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
-    """Return the numbers of the jobs of a sweep, which it noted, or of those up to the last one."""
+    """Return the numbers of the jobs of a sweep, which it noted, or of those up to the last one.
+
+    Where it noted none, it is one if nothing else lies there but what is hidden, as what jobs of a
+    sweep under way, or of one that was killed, tell its process.
+    """
     if (directory / JOBS).is_file():
         try:
             jobs = yaml.safe_load((directory / JOBS).read_text(encoding="utf-8"))
             return set(range(len(jobs)))
         except (OSError, TypeError, UnicodeError, yaml.YAMLError):
             raise InputError(f"{directory / JOBS}: cannot be read") from None
-    numbers = {int(path.name) for path in inside}
-    return set(range(max(numbers))) if 0 in numbers else set()
+    names = [path.name for path in inside if not path.name.startswith(".")]
+    if "0" not in names or not all(name.isdecimal() for name in names):
+        return set()
+    return set(range(max(map(int, names))))
 
 
 def _why_none(directory: Path, found: Found) -> str:

@@ -479,6 +479,19 @@ def test_jobs_that_a_sweep_noted_and_never_came_to_are_missing(sweep):
     ]
 
 
+def test_jobs_are_missing_also_while_a_sweep_is_under_way_and_beside_a_stray_folder(sweep):
+    shutil.rmtree(sweep / "3")
+    never = ("3", "missing", "never ran")
+    (sweep / ".progress").mkdir()  # as of a sweep under way, or one that was killed
+    assert read_sweep(sweep).without.rows() == [never]
+    (sweep / "3").mkdir()  # as it is left by a job that was killed as it began
+    assert read_sweep(sweep).without.rows() == [never]
+    (sweep / "stray").mkdir()
+    assert read_sweep(sweep).without.rows() == []
+    (sweep / "jobs.yaml").write_text("\n".join(f"- [seed={seed}]" for seed in range(9)))
+    assert read_sweep(sweep).without.rows() == [never, ("8", "missing", "never ran")]
+
+
 def test_one_seed_has_no_interval_and_says_so(sweep):
     for number in (1, 3, 5, 7):
         shutil.rmtree(sweep / str(number))
