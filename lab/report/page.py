@@ -89,11 +89,11 @@ def page(
 def counts(analysis: Analysis) -> str:
     """Say how many runs there are, and how many of them finished."""
     sweep = analysis.sweep
-    done = int(sweep.runs["finished"].sum())
-    parts = [f"{sweep.runs.height:,} with results, {done:,} finished"]
-    for status, part in sweep.runs.filter(~pl.col("finished")).group_by(
-        "status", maintain_order=True
-    ):
+    done = pl.col("status") == "finished"
+    parts = [
+        f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished",
+    ]
+    for status, part in sweep.runs.filter(~done).group_by("status", maintain_order=True):
         parts.append(f"{part.height:,} {status[0]}")
     for status, part in sweep.without.group_by("status", maintain_order=True):
         words = "failed without results" if status[0] == "failed" else status[0]
@@ -112,6 +112,16 @@ def problems(analysis: Analysis) -> Iterator[str]:
             for row in cut.iter_rows(named=True)
         ]
         yield f"Left out, since they are not finished: {some(named)}."
+    failed = sweep.runs.filter("finished", status="failed")
+    if failed.height:
+        named = [
+            f"{row['run']} ({row['planner']}: {row.get('planner_error_first') or 'never deployed'})"
+            for row in failed.iter_rows(named=True)
+        ]
+        yield (
+            "Failed, since the planner did nothing but raise, and counted all the same: "
+            f"{some(named)}."
+        )
     for status, words in (("failed", "Failed without results"), ("missing", "Missing")):
         found = sweep.without.filter(status=status)
         if found.height:

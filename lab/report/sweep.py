@@ -50,7 +50,8 @@ class Sweep:
         fixed: what the runs share of the keys that tell most of a scenario (`FIXED`).
         settings: one row per ``setting``, with the keys and a ``short`` name, in their order.
         runs: one row per run, with all figures of its summary; ``finished`` says whether it
-            reached its horizon, and only such are compared.
+            reached its horizon, and only such are compared: those with status ``failed`` too, whose
+            planner did nothing but raise.
         without: jobs without results: ``run``, ``status`` (``failed`` or ``missing``), ``reason``.
         compared: directories of comparisons, whose runs share a parent.
         per_length: runs whose windows have latencies over the length of the output.

@@ -25,7 +25,7 @@ from lab.report.drawings.where_time_goes import (
     works_at_once,
 )
 from lab.report.figures import _drawings
-from lab.report.page import problems
+from lab.report.page import counts, problems
 from lab.report.settings import planner_names, short_texts, swept_keys
 from lab.report.sums import WINDOW_S, totals, totals_meanwhile
 from lab.run_directory import read_summary, write_summary
@@ -432,6 +432,18 @@ def test_unfinished_failed_and_missing_runs_are_named_and_escaped(sweep, capsys)
     assert "7 with results, 6 finished, 1 interrupted" in text
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_a_planner_that_did_nothing_but_raise_has_failed_in_a_report_too(sweep):
+    first = "ValueError: no plan today (my_pkg.py, line 7)"
+    spoil(sweep / "3", status="failed", service_goodput_mean=0.0, planner_error_first=first)
+    analysis = analyse(read_sweep(sweep))
+    assert counts(analysis) == "8 with results, 7 finished, 1 failed"
+    assert list(problems(analysis)) == [
+        "Failed, since the planner did nothing but raise, and counted all the same: "
+        f"3 (Greedy: {first})."
+    ]
+    assert analysis.sweep.finished.height == 8
 
 
 def test_runs_of_several_versions_are_told_apart(sweep):
