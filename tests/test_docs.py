@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import lab
 import planners
 import sim
 from lab import run
@@ -419,3 +420,10 @@ def test_the_page_on_reports_runs_and_names_every_file(folder, monkeypatch, caps
     names = {}
     exec(compile(blocks(REPORTS, "python")[0], "reports.md", "exec"), names)
     assert names["late"].height == 4
+
+
+def test_the_reference_names_all_that_the_package_gives():
+    page = (DOCS / "reference" / "lab.md").read_text(encoding="utf-8")
+    for name in lab.__all__:
+        home = getattr(lab, name)
+        assert f"{home.__module__}.{home.__qualname__}\n" in page
