@@ -14,6 +14,7 @@ import pytest
 import lab
 import planners
 import sim
+from hardware_models.links import technologies
 from lab import run
 from lab.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
 from lab.options import groups
@@ -427,3 +428,10 @@ def test_the_reference_names_all_that_the_package_gives():
     for name in lab.__all__:
         home = getattr(lab, name)
         assert f"{home.__module__}.{home.__qualname__}\n" in page
+
+
+def test_technologies_of_the_guide_on_link_traces_are_there():
+    guide = (DOCS / "guides" / "adding_a_link_trace.md").read_text(encoding="utf-8")
+    for shares in re.findall(r"\{train: 1.0, (.*?)\}", guide):
+        for share in shares.split(", "):
+            assert share.partition(":")[0] in technologies()
