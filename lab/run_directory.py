@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ FIGURES, REPORT = "figures", "report"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
 INSIDE = frozenset({*SCHEMAS, REQUESTS, FIGURES, REPORT})
 """Directories of a run, below which lie no other runs."""
+MOST_NAMED = 8
+"""Runs that a message names, of many."""
 
 
 class TakenError(InputError):
@@ -170,3 +172,16 @@ def planner_directories(directory: Path) -> dict[str, Path]:
         if (summary.parent / "queries").is_dir():
             found[str(summary.parent.relative_to(directory))] = summary.parent
     return found
+
+
+def too_many(given: str, runs: Sequence[Path], of: str = "") -> InputError:
+    """Return the error that a directory holds several runs where one is asked for.
+
+    Args:
+        given: what was given, such as ``DIR=multirun/mine``.
+        runs: directories of the runs.
+        of: whose runs these are, such as `` of compass``, if not all that the directory holds.
+    """
+    named = ", ".join(map(str, runs[:MOST_NAMED]))
+    rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+    return InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")

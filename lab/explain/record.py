@@ -11,11 +11,10 @@ from omegaconf import OmegaConf
 
 from lab.errors import InputError
 from lab.frames import scan
-from lab.run_directory import CONFIG, load_config, planner_directories, read_summary
+from lab.run_directory import CONFIG, load_config, planner_directories, read_summary, too_many
 from lab.spells import Spell, spells
 from sim.results import SCHEMAS
 
-MOST_NAMED = 8
 KINDS = ("queries", "windows", "decisions", "offers", "profiling")
 
 
@@ -84,11 +83,7 @@ def find_run(directory: Path) -> Path:
     if not runs:
         raise InputError(f"RUN={directory}: holds no results; name the directory of a run")
     if len(runs) > 1:
-        named = [str(path) for path in runs[:MOST_NAMED]]
-        rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
-        raise InputError(
-            f"RUN={directory}: holds {len(runs)} runs; name one: {', '.join(named)}{rest}"
-        )
+        raise too_many(f"RUN={directory}", runs)
     return runs[0]
 
 

@@ -16,7 +16,14 @@ from omegaconf import OmegaConf
 
 from lab.errors import InputError
 from lab.frames import scan, scan_parts
-from lab.run_directory import CONFIG, SUMMARY, load_config, planner_directories, read_summary
+from lab.run_directory import (
+    CONFIG,
+    SUMMARY,
+    load_config,
+    planner_directories,
+    read_summary,
+    too_many,
+)
 from scenarios.application import ANSWER
 from sim.request_table import PARTS, REQUESTS
 
@@ -74,29 +81,33 @@ def run_of(directory: Path, planner: str | None) -> Path:
     """Return the directory of one planner's run.
 
     Args:
-        directory: directory of a run, or of a comparison.
-        planner: name of a planner of the comparison; None where there is one only.
+        directory: directory of a run, of a comparison, or of a sweep of which one run is meant.
+        planner: name of the planner of one run only; None where there is but one run.
 
     Raises:
         InputError: there is no such run, or several.
     """
-    runs = planner_directories(directory)
-    names = [path.name for path in runs.values()]
+    runs = list(planner_directories(directory).values())
     if not runs:
         raise InputError(f"DIR={directory}: holds no results; name the directory of a run")
     if planner is not None:
         from lab.errors import choices
 
-        if len(runs) == 1:  # It need not be named after its planner, as in a comparison.
-            names = [_planner_of(*runs.values())]
-        if planner not in names:
-            raise InputError(f"--planner {planner}: not in {directory}; {choices(planner, names)}")
-        return list(runs.values())[names.index(planner)]
+        # Only those of a comparison are in directories named after their planners.
+        of: dict[str, list[Path]] = {}
+        for run in runs:
+            of.setdefault(_planner_of(run), []).append(run)
+        if planner not in of:
+            raise InputError(f"--planner {planner}: not in {directory}; {choices(planner, of)}")
+        if len(of[planner]) > 1:
+            raise too_many(f"DIR={directory}", of[planner], f" of {planner}")
+        return of[planner][0]
     if len(runs) > 1:
-        raise InputError(
-            f"DIR={directory}: holds several runs; name one by --planner: {', '.join(names)}"
-        )
-    return next(iter(runs.values()))
+        if all(run.parent == directory for run in runs) and (directory / SUMMARY).is_file():
+            names = ", ".join(run.name for run in runs)
+            raise InputError(f"DIR={directory}: holds several runs; name one by --planner: {names}")
+        raise too_many(f"DIR={directory}", runs)
+    return runs[0]
 
 
 def _planner_of(run: Path) -> str:

@@ -14,6 +14,7 @@ from worlds import BRANCHED, EXAMPLES
 from lab import run, simulate
 from lab.figure_data import PARTS as NAMES
 from lab.figure_style import part_bars
+from lab.run_directory import read_summary, write_summary
 from lab.tools import main
 from lab.trace.picture import picture
 from lab.trace.slices import after_of, traced
@@ -190,6 +191,25 @@ def test_a_lone_run_is_that_of_its_planner(directory, tmp_path, capsys):
     (spoilt / "summary.json").write_text("{")
     assert main(["trace", str(spoilt), "--planner", "VideoStorm"]) == 2
     assert "its summary.json cannot be read" in capsys.readouterr().err
+
+
+def test_of_a_sweep_a_run_is_named_and_none_is_taken_for_another(directory, tmp_path, capsys):
+    for number in range(10):
+        shutil.copytree(directory, tmp_path / "sweep" / str(number))
+    alone = tmp_path / "sweep" / "9"
+    write_summary(alone, read_summary(alone) | {"planner": "Greedy"})
+    sweep = tmp_path / "sweep"
+    for words, said in (
+        (["--planner", "VideoStorm"], f"holds 9 runs of VideoStorm; name one: {sweep / '0'}, "),
+        ([], f"holds 10 runs; name one: {sweep / '0'}, {sweep / '1'}, "),
+        (["--planner", "Vulcan"], "; choose one of VideoStorm, Greedy"),
+    ):
+        assert main(["trace", str(sweep), *words]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+    assert main(["trace", str(sweep), "--planner", "Greedy", "--query", "0"]) == 0
+    assert (alone / "trace.json").exists()
 
 
 def test_a_trace_without_a_picture_leaves_none_of_another(directory, rows, tmp_path, capsys):
