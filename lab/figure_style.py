@@ -36,9 +36,13 @@ WIDE = 50.0
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Set the look of figures, and take it back."""
-    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.25):
+def style(font_scale: float = 1.25) -> Iterator[None]:
+    """Set the look of figures, and take it back.
+
+    Args:
+        font_scale: size of letters; smaller in figures of many words.
+    """
+    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=font_scale):
         yield
 
 
@@ -209,12 +213,48 @@ def wrapped(name: str) -> str:
     return "\n".join(wrap(name.replace("(", " (", 1), 24)).replace(" (", "(")
 
 
-def legend(figure: Any, axes: Axes) -> None:
-    """Put a legend below the axes, outside, in as many columns as fit."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=legend_columns(labels), frameon=False
-    )
+def step_edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the steps of a column begin and the last one ends, and their heights."""
+    times = np.append(frame["start_s"].to_numpy(), frame["end_s"][-1])
+    return times, np.append(frame[column].to_numpy(), frame[column][-1])
+
+
+def steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
+    """Draw a column over windows as steps.
+
+    Args:
+        axes: where to.
+        frame: a row for each window, with ``start_s`` and ``end_s``, in order of time.
+        column: the column.
+        per: seconds in the unit of the axis.
+        look: of the line, as matplotlib takes it.
+    """
+    times, heights = step_edges(frame, column)
+    axes.plot(times / per, heights, drawstyle="steps-post", **look)
+
+
+def legend(figure: Any, *panels: Axes) -> None:
+    """Put a legend of what any of the panels shows below them, in as many columns as fit.
+
+    What several show, or one shows several times, is named once.
+
+    Args:
+        figure: a figure, or a part of one.
+        panels: its axes.
+    """
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    labels = list(found)
+    if labels:
+        figure.legend(
+            list(found.values()),
+            labels,
+            loc="outside lower center",
+            ncols=legend_columns(labels),
+            frameon=False,
+        )
 
 
 def legend_in(labels: Sequence[str]) -> float:

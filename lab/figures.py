@@ -34,6 +34,8 @@ from lab.figure_style import (
     part_bars,
     say_no_data,
     stacked_bars,
+    step_edges,
+    steps,
     style,
     time_unit,
     wrapped,
@@ -103,19 +105,19 @@ def goodput(runs: Runs) -> Figure:
     # Common randomness: the same queries live under every planner.
     longest = max(windows.values(), key=lambda frame: frame["end_s"][-1])
     per, unit = time_unit(longest["end_s"][-1])
-    _steps(axes, longest, "active", per, label="active", color=GREY, lw=1.4)
+    steps(axes, longest, "active", per, label="active", color=GREY, lw=1.4)
     if len(runs) == 1:
         (frame,) = windows.values()
         (color,) = sns.color_palette("colorblind", 1)
-        _steps(axes, frame, "deployed", per, label="deployed", color=GREY, ls=(0, (4, 1.5)), lw=1.4)
-        _steps(axes, frame, "goodput", per, label="meets its SLO (goodput)", color=color, lw=2.2)
-        edges = _edges(frame, "goodput")
+        steps(axes, frame, "deployed", per, label="deployed", color=GREY, ls=(0, (4, 1.5)), lw=1.4)
+        steps(axes, frame, "goodput", per, label="meets its SLO (goodput)", color=color, lw=2.2)
+        edges = step_edges(frame, "goodput")
         axes.fill_between(edges[0] / per, edges[1], step="post", color=color, alpha=0.15, lw=0)
     else:
         for name, color, dashes in looks(runs):
             if name in windows:
                 ls = (0, dashes) if dashes else "-"
-                _steps(axes, windows[name], "goodput", per, label=name, color=color, ls=ls, lw=2)
+                steps(axes, windows[name], "goodput", per, label=name, color=color, ls=ls, lw=2)
     mark_events(axes, events, longest["end_s"][-1], per)
     axes.set(xlabel=f"simulated time ({unit})", xlim=(0, longest["end_s"][-1] / per))
     from_zero(axes)
@@ -354,28 +356,6 @@ def response(runs: Runs) -> Figure:
 def _titled(title: str, runs: Runs) -> str:
     """Name the planner in the title of its own figure; in a comparison the legend names it."""
     return f"{title}\n{next(iter(runs))}" if len(runs) == 1 else title
-
-
-def _edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the steps of a column begin and the last one ends, and their heights."""
-    return (
-        np.append(frame["start_s"].to_numpy(), frame["end_s"][-1]),
-        np.append(frame[column].to_numpy(), frame[column][-1]),
-    )
-
-
-def _steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
-    times, values = _edges(frame, column)
-    sns.lineplot(
-        {"t": times / per, "n": values},
-        x="t",
-        y="n",
-        ax=axes,
-        drawstyle="steps-post",
-        estimator=None,
-        legend=False,
-        **look,
-    )
 
 
 def _lines_over_bars(bars: Iterable[str]) -> tuple[Figure, Axes, Axes]:

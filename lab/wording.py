@@ -1,5 +1,6 @@
 """Numbers, intervals and probabilities as a person reads them."""
 
+from collections.abc import Sequence
 from math import isinf, isnan
 
 
@@ -43,3 +44,14 @@ def probability(p: float | None) -> str:
     if p is None:
         return "-"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value as it stands in a sentence, such as ``p = 0.012`` or ``p < 0.001``."""
+    text = probability(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

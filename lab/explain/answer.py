@@ -11,7 +11,6 @@ from lab.explain.findings import (
     Row,
     failed_parts,
     last_runs,
-    listed,
     met_fraction,
     missed_by,
     offer_of,
@@ -21,7 +20,7 @@ from lab.explain.findings import (
     window_ranges,
 )
 from lab.explain.record import QueryRecord
-from lab.wording import count
+from lab.wording import count, listed
 from sim.goodput import reaches
 
 

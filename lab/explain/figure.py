@@ -28,14 +28,13 @@ from lab.explain.findings import (
 )
 from lab.explain.record import QueryRecord
 from lab.explain.tables import median
+from lab.figure_style import DPI, GREY, WIDTH_IN, legend, style
 from sim.goodput import reaches
 
-WIDTH_IN = 7.6
-DPI = 150
 MOST_NAMED = 30
 ROW_IN = 0.21
 MOST_SEARCH_IN = 6.3
-GREY, TRUE, WRONG = "0.45", "black", "firebrick"
+TRUE, WRONG = "black", "firebrick"
 # The least important roles first, so that the others are drawn over them.
 MARKERS = {"feasible": "o", "offered": "s", REFUSED: "X", CHOSEN: "*"}
 OTHER_MARKERS = ("^", "v", "D", "P", "<", ">")
@@ -51,7 +50,7 @@ def draw_explanation(record: QueryRecord, path: Path) -> Path:
     Returns:
         The path.
     """
-    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.15):
+    with style(1.15):
         figure = explanation(record)
         path.parent.mkdir(parents=True, exist_ok=True)
         # The name of the software would make bytes depend on its version.
@@ -76,7 +75,7 @@ def explanation(record: QueryRecord) -> Figure:
     titles = (title, "Plans: latency and list price", "Latency, window by window")
     for part, axes, name in zip(parts, panels, titles, strict=True):
         part.suptitle(name, fontsize="medium")
-        _legend(part, axes)
+        legend(part, axes)
     return figure
 
 
@@ -333,18 +332,6 @@ def _shade(axes: Axes, record: QueryRecord, rows: Sequence[Row]) -> None:
 
 
 # How it is drawn
-
-
-def _legend(part: Any, axes: Axes) -> None:
-    """Put a legend below the axes, outside, in as many columns as fit."""
-    handles, labels = axes.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    if not once:
-        return
-    columns = max(1, min(len(once), 80 // (max(map(len, once)) + 8)))
-    part.legend(
-        list(once.values()), list(once), loc="outside lower center", ncols=columns, frameon=False
-    )
 
 
 def _say(axes: Axes, text: str) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from lab.comparison import student_t
 from lab.explain.record import QueryRecord
 from lab.figure_data import PARTS
-from lab.wording import count
+from lab.wording import count, listed
 
 Row = Mapping[str, Any]
 
@@ -72,11 +72,6 @@ def window_ranges(numbers: Iterable[int]) -> str:
         last = f"-{members[-1]}" if len(members) > 1 else ""
         ranges.append(f"{members[0]}{last}")
     return listed(ranges)
-
-
-def listed(words: Sequence[str]) -> str:
-    """Return words as a list in a sentence."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def windows_of(record: QueryRecord) -> list[list[Row]]:

@@ -14,7 +14,6 @@ from lab.explain.findings import (
     Row,
     half_width,
     last_runs,
-    listed,
     measurements,
     offers_in_short,
     role_of,
@@ -22,7 +21,7 @@ from lab.explain.findings import (
 )
 from lab.explain.record import QueryRecord
 from lab.explain.tables import Grid, charged, kept, number, with_rest
-from lab.wording import count
+from lab.wording import count, listed
 from sim.goodput import reaches
 
 

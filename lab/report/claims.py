@@ -9,7 +9,7 @@ import polars as pl
 from lab.comparison import CONFIDENCE
 from lab.report.analysis import Analysis, against, planners_of
 from lab.report.metrics import CLAIMED, Metric
-from lab.wording import interval, number
+from lab.wording import interval, listed, number, p_value
 
 FEW_SEEDS = 8
 MOST_NAMED = 4
@@ -75,7 +75,7 @@ def claims(analysis: Analysis) -> Iterator[Claim]:
     bounds = [name for name in bounds if name in set(done["planner"])]
     if bounds:
         yield Claim(
-            f"{_listed(bounds)} {'sees' if len(bounds) == 1 else 'see'} the truth, which no "
+            f"{listed(bounds)} {'sees' if len(bounds) == 1 else 'see'} the truth, which no "
             "deployed planner could: a bound, not a rival."
         )
     yield Claim(_certainty(analysis))
@@ -129,7 +129,7 @@ def _cells(count: int, several: bool) -> str:
 def _seeds(seeds: list[int]) -> str:
     named = [str(seed) for seed in seeds[:MOST_NAMED]]
     more = len(seeds) - len(named)
-    text = f"{', '.join(named)} and {more:,} more" if more else _listed(named)
+    text = f"{', '.join(named)} and {more:,} more" if more else listed(named)
     return f"seed{'s' * (len(seeds) != 1)} {text}"
 
 
@@ -187,7 +187,7 @@ def _detail(metric: Metric, row: dict[str, Any], seeds: int, several: bool) -> s
     if row["low"] is None:
         asides.append("on one seed")
     else:
-        asides.append(f"p {_probability(row['p_holm'])}")
+        asides.append(p_value(row["p_holm"]))
         if row["n"] != seeds:
             asides.append(f"over the {row['n']} of {seeds} seeds {both}")
     unclear = row["low"] is not None and not clear(row)
@@ -262,10 +262,6 @@ def _certainty(analysis: Analysis) -> str:
     return text
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _unit(metric: Metric) -> str:
     return f" {metric.unit}" if metric.unit else ""
 
@@ -274,7 +270,3 @@ def _after(low: float | None, high: float | None) -> str:
     """Return an interval as it follows a number, if there is one."""
     text = interval(low, high)
     return f" {text}" if text else ""
-
-
-def _probability(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

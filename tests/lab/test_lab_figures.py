@@ -6,9 +6,11 @@ from math import inf
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 from rows_by_hand import window
 
 from lab import figure_data, figure_style, figures
+from lab.figure_style import legend, steps
 from lab.figures import draw_comparison, draw_run
 from lab.frames import scan
 from sim.results import SCHEMAS
@@ -207,3 +209,17 @@ def test_figures_leave_no_state_behind(run):
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
     assert [path.read_bytes() for path in draw_run(run, "A")] == first
+
+
+def test_a_legend_of_several_panels_names_each_thing_once():
+    figure = Figure()
+    first, second, empty = figure.subplots(3)
+    for axes in (first, second):
+        steps(axes, pl.DataFrame({"start_s": [0.0], "end_s": [1.0], "n": [2]}), "n", 1.0, label="a")
+    second.plot([0], [0], label="b")
+    legend(figure, first, second, empty)
+    [drawn] = figure.legends
+    assert [text.get_text() for text in drawn.get_texts()] == ["a", "b"]
+    bare = Figure()
+    legend(bare, bare.subplots())
+    assert bare.legends == []

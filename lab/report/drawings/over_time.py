@@ -1,11 +1,7 @@
 """Service goodput over time."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lab import figure_data
@@ -13,8 +9,10 @@ from lab.figure_style import (
     GREY,
     WIDTH_IN,
     from_zero,
-    legend_columns,
+    legend,
     mark_events,
+    step_edges,
+    steps,
     time_unit,
 )
 from lab.report.analysis import Analysis, planners_of
@@ -47,18 +45,18 @@ def over_time(analysis: Analysis) -> Figure:
         end_s = float(frame["end_s"].max() or 1.0)  # type: ignore[arg-type]
         per, unit = time_unit(end_s)
         active = frame.group_by("window").agg(pl.col("start_s", "end_s", "active").max())
-        _steps(axes, active.sort("window"), "active", per, color=GREY, lw=1.3, label="active")
+        steps(axes, active.sort("window"), "active", per, color=GREY, lw=1.3, label="active")
         for planner, look in planner_looks(analysis):
             part = frame.filter(planner=planner).sort("window")
             if part.is_empty():
                 continue
             line = {"color": look["color"], "ls": look["ls"], "lw": 1.8}
-            _steps(axes, part, "goodput", per, label=label_of(planner), **line)
+            steps(axes, part, "goodput", per, label=label_of(planner), **line)
             if len(planners_of(analysis.sweep)) <= MOST_BANDS and part["low"].null_count() == 0:
-                times, low = _edges(part, "low")
-                high = _edges(part, "high")[1]
+                times, low = step_edges(part, "low")
+                high = step_edges(part, "high")[1]
                 # An interval of two seeds may reach far beyond what there is.
-                most = _edges(active.sort("window"), "active")[1].max()
+                most = step_edges(active.sort("window"), "active")[1].max()
                 axes.fill_between(
                     times / per,
                     low,
@@ -75,7 +73,7 @@ def over_time(analysis: Analysis) -> Figure:
         mark_events(axes, events[name], end_s, per, list(kinds))
     for axes in grid.flat[len(frames) :]:
         axes.set_visible(False)
-    _legend_of_all(figure, grid.flat)
+    legend(figure, *grid.flat)
     return figure
 
 
@@ -83,30 +81,3 @@ def _events(analysis: Analysis, frame: pl.DataFrame) -> list[tuple[str, float]]:
     """Return the drift events of a setting, which all its runs share."""
     run = analysis.sweep.finished.filter(setting=frame["setting"][0])["run"][0]
     return figure_data.events(analysis.sweep.directory / run)
-
-
-def _legend_of_all(figure: Figure, panels: Iterable[Axes]) -> None:
-    """Put a legend of what any of the panels shows below all of them."""
-    found: dict[str, Any] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    labels = list(found)
-    figure.legend(
-        list(found.values()),
-        labels,
-        loc="outside lower center",
-        ncols=legend_columns(labels),
-        frameon=False,
-    )
-
-
-def _edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the steps of a column begin and the last one ends, and their heights."""
-    times = np.append(frame["start_s"].to_numpy(), frame["end_s"][-1])
-    return times, np.append(frame[column].to_numpy(), frame[column][-1])
-
-
-def _steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
-    times, heights = _edges(frame, column)
-    axes.plot(times / per, heights, drawstyle="steps-post", **look)
