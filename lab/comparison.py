@@ -21,6 +21,7 @@ from scipy.special import stdtr, stdtrit
 
 from lab.bootstrap import bootstrap_interval
 from lab.errors import InputError, key_of
+from lab.tiers import metric_and_tier
 from lab.wording import interval, number, probability
 from sim.planner import Planner
 
@@ -45,6 +46,12 @@ RANGES: Mapping[str, Range] = dict.fromkeys(HEADLINES, (0.0, math.inf)) | {
     "queries_met_share": SHARE,
 }
 """Range of these metrics: from 0 on, and of a share up to 1."""
+
+
+def range_of(metric: str) -> Range:
+    """Return the range of a metric, also of one of a single class of service."""
+    return RANGES.get(metric_and_tier(metric)[0], ANY)
+
 
 MEANS_SCHEMA = {
     "metric": pl.String,
@@ -204,7 +211,7 @@ def from_runs(
         }
         for planner in planners:
             known = values[planner][~np.isnan(values[planner])]
-            mean = estimate(known, within=RANGES.get(metric, ANY))
+            mean = estimate(known, within=range_of(metric))
             means.append(
                 (metric, planner, mean.n, mean.mean, mean.low, mean.high, *_boot(known, mean))
             )
@@ -298,7 +305,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         both = ~(np.isnan(values[one]) | np.isnan(values[other]))
         a, b = values[one][both], values[other][both]
         scale = float(max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
-        estimates.append(estimate(a - b, scale, of_difference(RANGES.get(metric, ANY))))
+        estimates.append(estimate(a - b, scale, of_difference(range_of(metric))))
         boots.append(_boot(a - b, estimates[-1]))
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
         # The rounding of a log-ratio is that of numbers around 1.

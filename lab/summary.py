@@ -30,16 +30,25 @@ class Tally:
         self.on_basis: Counter[str] = Counter()
         self._lived = pl.DataFrame(schema=LIVED)  # of the queries that are not closed yet
         self._closed = self._met = 0  # queries, and those of them that were served well
+        self.queries_of: Counter[str] = Counter()  # by class of service, as the following
+        self._active_ns_of: Counter[str] = Counter()
+        self._met_ns_of: Counter[str] = Counter()
 
     @property
     def met_share(self) -> float | None:
         """Share of the closed queries that met their SLO most of their time, None without any."""
         return self._met / self._closed if self._closed else None
 
+    def slo_met_fraction_of(self, tier: str) -> float | None:
+        """Share of the time of a class of service in which its SLO was met, None without any."""
+        active_ns = self._active_ns_of[tier]
+        return self._met_ns_of[tier] / active_ns if active_ns else None
+
     def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Count new rows."""
         queries, decisions = frames["queries"], frames["decisions"]
         self.queries += queries.height
+        self.queries_of.update(queries["tier"].to_list())
         self.response_s += queries["response_time_s"].drop_nulls().to_list()
         self.censored_s += queries["censored_after_s"].drop_nulls().to_list()
         self.false_acceptances += int(queries["false_acceptances"].sum())
@@ -53,10 +62,15 @@ class Tally:
         """Count the time of each query, and judge those that are closed."""
         new = windows.select(
             "query",
+            "tier",
             _ns("active_s").alias("active_ns"),
             pl.when("met").then(_ns("deployed_s")).otherwise(0).alias("met_ns"),
         )
-        lived = pl.concat([self._lived, new]).group_by("query").sum()
+        times_ns = pl.col("active_ns", "met_ns").sum()
+        for tier, active_ns, met_ns in new.group_by("tier").agg(times_ns).iter_rows():
+            self._active_ns_of[tier] += active_ns
+            self._met_ns_of[tier] += met_ns
+        lived = pl.concat([self._lived, new.drop("tier")]).group_by("query").sum()
         closed = lived.join(queries, on="query", how="semi").filter(pl.col("active_ns") > 0)
         self._lived = lived.join(queries, on="query", how="anti")
         self._closed += closed.height
@@ -103,7 +117,9 @@ def summarise(
     errors = world.planner_errors
     # Rows are written when queries close, at the latest at the horizon.
     closed = world.env.now >= ns(world.scenario.horizon_s)
-    living = 0 if closed else len(world.board.living)
+    living = [] if closed else [state.query.tier for state in world.board.living.values()]
+    queries_of = tally.queries_of + Counter(living)
+    tiers = list(world.scenario.tiers)
     outcomes = dict(book.outcomes)
     if not closed:  # The book calls a request in flight only once the horizon has cut it.
         ended = sum(count for end, count in outcomes.items() if end != "in_flight")
@@ -120,8 +136,10 @@ def summarise(
         "simulated_s": now_s,
         "service_goodput_mean": book.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
         "slo_met_fraction": book.goodput_ns / book.active_ns if book.active_ns else None,
+        "slo_met_fraction_by_tier": {tier: tally.slo_met_fraction_of(tier) for tier in tiers},
         "queries_met_share": tally.met_share,
-        "queries": tally.queries + living,
+        "queries": tally.queries + len(living),
+        "queries_by_tier": {tier: queries_of[tier] for tier in tiers},
         "active_queries_mean": book.active_ns / elapsed_ns if elapsed_ns else 0.0,
         "response_time_p50_s": median_response_s(tally.response_s, tally.censored_s),
         "response_censored": len(tally.censored_s),

@@ -71,11 +71,19 @@ def capacity(options: argparse.Namespace) -> int:
         search,
     )
     from evaluation.what_if.kept import Files
-    from evaluation.what_if.question import all_varied, check_metric, check_target, in_words, titled
+    from evaluation.what_if.question import (
+        all_varied,
+        check_metric,
+        check_target,
+        check_tier,
+        in_words,
+        titled,
+    )
     from evaluation.what_if.runs import Runs, check_seedless
-    from lab.comparison import ANY, RANGES
+    from lab.comparison import range_of
     from lab.console import say
     from lab.errors import InputError
+    from lab.tiers import metric_and_tier
 
     overrides = overrides_of(options)
     check_seedless([*overrides, *options.vary])
@@ -89,9 +97,12 @@ def capacity(options: argparse.Namespace) -> int:
         raise InputError(f"--seeds {options.seeds}: must be 3 or more, for an interval")
     keys = all_varied("--vary", options.vary)
     runs = Runs(overrides, options.out, options.jobs)
-    low, high = RANGES.get(options.metric, ANY)
+    low, high = range_of(options.metric)
     every = candidates(keys, lambda settings: _price(runs, settings))
     planner = _planner(runs, every)
+    # To compose all combinations once more takes a while.
+    for each in every if metric_and_tier(options.metric)[1] else ():
+        check_tier(options.metric, runs.setup(_overrides(each.settings))[0].scenario().tiers)
 
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
         [rows] = runs.make([_overrides(candidate.settings)], list(seeds))

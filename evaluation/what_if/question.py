@@ -1,6 +1,6 @@
 """What a what-if question is made of: overrides, varied keys, and a metric of the summary."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from textwrap import fill
@@ -9,10 +9,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lab.api import Result
-from lab.comparison import RANGES
+from lab.comparison import ANY, range_of
 from lab.compose import Setup
 from lab.errors import InputError, choices, one_line
 from lab.overrides import repeated, swept_values
+from lab.tiers import by_tier, metric_and_tier
 
 METRICS = (
     "slo_met_fraction",
@@ -140,10 +141,10 @@ def low_and_high(option: str, text: str) -> Varied:
 
 
 def numbers(result: Result) -> Mapping[str, Any]:
-    """Return all numbers of a run's summary."""
+    """Return all numbers of a run's summary, those of single classes of service too."""
     return {
         name: value
-        for name, value in result.summary.items()
+        for name, value in {**result.summary, **by_tier(result.summary)}.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 
@@ -154,10 +155,25 @@ def check_metric(metric: str) -> None:
     Raises:
         InputError: there is no such metric.
     """
-    if metric not in METRICS:
+    if metric not in METRICS and not metric_and_tier(metric)[1]:
         raise InputError(
             f"--metric {metric}: must be a number of the summary; {choices(metric, METRICS)}"
         )
+
+
+def check_tier(metric: str, tiers: Iterable[str]) -> None:
+    """Refuse a metric of a class of service that a scenario does not have.
+
+    Args:
+        metric: the metric, such as ``slo_met_fraction.premium``.
+        tiers: the classes of service of the scenario.
+
+    Raises:
+        InputError: there is no such class.
+    """
+    tier = metric_and_tier(metric)[1]
+    if tier and tier not in set(tiers):
+        raise InputError(f"--metric {metric}: no such class of service; {choices(tier, tiers)}")
 
 
 def check_target(option: str, target: float, metric: str) -> None:
@@ -174,9 +190,9 @@ def check_target(option: str, target: float, metric: str) -> None:
     given = f"{option} {target:.10g}"
     if not isfinite(target):
         raise InputError(f"{given}: must be a finite number")
-    if metric not in RANGES:
+    if range_of(metric) == ANY:
         return
-    low, high = RANGES[metric]
+    low, high = range_of(metric)
     if not low <= target <= high:
         if not isfinite(high):
             raise InputError(f"{given}: {metric} is never below {low:g}")

@@ -58,7 +58,13 @@ def sensitivity(options: argparse.Namespace) -> int:
 
     from evaluation.paired import mean_interval
     from evaluation.what_if.kept import Files
-    from evaluation.what_if.question import check_metric, low_and_high, planner_of, titled
+    from evaluation.what_if.question import (
+        check_metric,
+        check_tier,
+        low_and_high,
+        planner_of,
+        titled,
+    )
     from evaluation.what_if.runs import Runs, check_seedless
     from evaluation.what_if.sensitivity import (
         adjusted,
@@ -68,7 +74,7 @@ def sensitivity(options: argparse.Namespace) -> int:
         effect,
         largest_first,
     )
-    from lab.comparison import ANY, RANGES, of_difference
+    from lab.comparison import of_difference, range_of
     from lab.console import say
     from lab.errors import InputError
 
@@ -82,6 +88,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     check_seedless(options.vary)
     runs = Runs(overrides, options.out, options.jobs)
     config = runs.check(())
+    check_tier(options.metric, runs.setup(())[0].scenario().tiers)
     keys = [low_and_high("--vary", text) for text in options.vary] or assumptions(config)
     against = () if options.against is None else (options.against,)
     if against and runs.check(against) == config:
@@ -102,7 +109,7 @@ def sensitivity(options: argparse.Namespace) -> int:
             f"--metric {options.metric}: has no value on any of {options.seeds} seeds in the base; "
             "ask for another metric"
         )
-    whole = RANGES.get(options.metric, ANY)
+    whole = range_of(options.metric)
     within = of_difference(whole) if against else whole
     effects = [
         effect(key, value, OmegaConf.select(config, key), base, its, within)

@@ -1,5 +1,6 @@
 """What a sweep says of its planners: means, paired differences, trade-offs, and where time went."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,8 +14,16 @@ from lab.report.metrics import METRICS
 from lab.report.pareto import pareto
 from lab.report.sums import WINDOW_S, Sums, totals
 from lab.report.sweep import Sweep
+from lab.tiers import BY_TIER, QUERIES, SLO_MET, by_tier, metric_and_tier, of_tier
 
 POOLED = "all settings"
+TIERS_SCHEMA = {
+    "planner": pl.String,
+    "tier": pl.String,
+    "queries": pl.Float64,
+    "n": pl.Int64,
+    **dict.fromkeys(("mean", "low", "high", "boot_low", "boot_high"), pl.Float64),
+}
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,17 @@ class Analysis:
         where operators work at the same time; null where it is not known.
         """
         return _with_keys(self.sweep, _latency(self.alike_runs, self._totals[1]))
+
+    @cached_property
+    def tiers(self) -> pl.DataFrame:
+        """Share of time in which the SLO was met, by setting, class of service and planner.
+
+        The mean over ``n`` seeds of `alike_runs`, with intervals as in ``means``, beside the mean
+        number of ``queries``; of settings with several classes.
+        """
+        parts = _parts(self.alike_runs, "setting")
+        frames = {str(name): _tiers(str(name), part) for (name,), part in parts}
+        return _gathered(self.sweep, frames, TIERS_SCHEMA)
 
     @cached_property
     def _totals(self) -> Sums:
@@ -344,6 +364,30 @@ def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         .alias("no requests"),
         (1 - pl.col("deployed_s") / pl.col("active_s")).clip(0).alias("not deployed"),
     ).fill_nan(None)
+
+
+def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return means by class of service and planner, if there are several classes."""
+    known = [key for key in BY_TIER if key in runs.columns]
+    rows = [
+        {"planner": row["planner"], "seed": row["seed"]}
+        | by_tier({key: json.loads(row[key] or "{}") for key in known})
+        for row in runs.iter_rows(named=True)
+    ]
+    named = dict.fromkeys(map(metric_and_tier, (key for row in rows for key in row)))
+    tiers = [tier for metric, tier in named if metric == SLO_MET]
+    if len(tiers) < 2:
+        return pl.DataFrame(schema=TIERS_SCHEMA)
+    metrics = [of_tier(metric, tier) for tier in tiers for metric in (SLO_MET, QUERIES)]
+    means = from_runs(setting, rows, metrics).means
+    frames = []
+    for tier in tiers:
+        counts = means.filter(metric=of_tier(QUERIES, tier)).select(
+            "planner", pl.col("mean").alias("queries")
+        )
+        shares = means.filter(metric=of_tier(SLO_MET, tier)).with_columns(tier=pl.lit(tier))
+        frames.append(shares.join(counts, on="planner", maintain_order="left"))
+    return pl.concat(frames).select(*TIERS_SCHEMA)
 
 
 def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:

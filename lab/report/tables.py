@@ -84,6 +84,8 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
         "time": analysis.time,
         "latency": analysis.latency,
     }
+    if analysis.tiers.height:
+        frames["tiers"] = analysis.tiers
     if analysis.pooled is not None:
         frames["pooled_means"] = analysis.pooled.means
         frames["pooled_differences"] = analysis.pooled.differences
@@ -168,6 +170,22 @@ def tables(analysis: Analysis) -> Iterator[Table]:
             + ("" if one_seed else " Response times are medians over seeds, not means."),
             analysis.pareto.drop("setting", "planner_sees_truth").rename(LABELS, strict=False),
             "pareto",
+        )
+    if analysis.tiers.height:
+        yield _table(
+            "Classes of service",
+            "Share of the time of a class's queries in which their SLO was met, over the seeds "
+            "that all planners of a setting finished. "
+            + (ONE_SEED if one_seed else "Means over seeds, with 95 % intervals by the bootstrap."),
+            analysis.tiers.select(
+                *keys,
+                "tier",
+                "planner",
+                "n",
+                "queries",
+                pl.struct("mean", "boot_low", "boot_high").alias(LABELS["slo_met_fraction"]),
+            ),
+            "tiers",
         )
     if analysis.time.height:
         yield _table(

@@ -279,6 +279,24 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
         ),
         (["sensitivity", "--metric", "planner_class"], "--metric planner_class: must be a number"),
         (
+            ["sensitivity", "planner=greedy", "--metric", "slo_met_fraction.premum"],
+            "--metric slo_met_fraction.premum: no such class of service; choose one of ",
+        ),
+        (
+            [
+                *("capacity", "planner=greedy", "--vary", "horizon_s=20,30", "--at-least", "0.5"),
+                *("--metric", "queries.gold"),
+            ],
+            "--metric queries.gold: no such class of service; choose one of ",
+        ),
+        (
+            [
+                *("capacity", "--vary", "horizon_s=1,2", "--at-least", "60"),
+                *("--metric", "slo_met_fraction.premium"),
+            ],
+            "slo_met_fraction.premium is a share from 0 to 1; did you mean 0.6?",
+        ),
+        (
             ["sensitivity", "planner=greedy", "--vary", "workload.rate=0.1"],
             "--vary workload.rate=0.1: names 1 value of workload.rate; must be exactly two, "
             "workload.rate=LOW,HIGH",
@@ -319,8 +337,21 @@ def test_what_is_no_percentage_is_not_taken_for_one(target, capsys, tmp_path) ->
 
 
 def test_the_metrics_are_the_numbers_of_a_summary() -> None:
-    found = numbers(run(["experiment=speech_small", "horizon_s=60"]))
-    assert sorted(METRICS) == sorted(set(found) - {"seed"})
+    result = run(["experiment=speech_small", "horizon_s=60"])
+    found = numbers(result)
+    shares = result.summary["slo_met_fraction_by_tier"]
+    assert found["slo_met_fraction.economy"] == shares["economy"] is not None
+    assert sorted(METRICS) == sorted({name for name in found if "." not in name} - {"seed"})
+
+
+@pytest.mark.slow
+def test_a_class_of_service_is_asked_about(capsys, tmp_path) -> None:
+    scene = ["experiment=speech_small", "horizon_s=60", "planner=greedy", "workload.rate=0.5"]
+    vary = ["--vary", "cluster.nodes.cloud.count=1,2", "--seeds", "3", "--jobs", "1"]
+    asked = ["--metric", "slo_met_fraction.standard", "--at-least", "0.01"]
+    assert main(["capacity", *scene, *vary, *asked, "--out", str(tmp_path)]) in (0, 1)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("slo_met_fraction.standard at least 0.01 on average, planned by Greedy")
 
 
 @pytest.mark.slow

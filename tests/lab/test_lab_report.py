@@ -28,6 +28,7 @@ from lab.report.figures import _drawings
 from lab.report.page import counts, problems
 from lab.report.settings import planner_names, short_texts, swept_keys
 from lab.report.sums import WINDOW_S, totals, totals_meanwhile
+from lab.report.tables import tables
 from lab.run_directory import read_summary, write_summary
 from lab.tools import main
 from lab.units import unit_of
@@ -266,6 +267,37 @@ def test_time_and_goodput_over_time_agree_with_the_summaries(made):
     means = analysis.means.filter(metric="service_goodput_mean")
     both = over_time.join(means, on=["setting", "planner"])
     np.testing.assert_allclose(both["goodput"], both["mean"], atol=1e-9)
+
+
+def test_each_class_of_service_has_its_share_of_the_time(made):
+    analysis = analyse(read_sweep(made))
+    by = ["setting", "planner", "tier"]
+    met_s = pl.col("deployed_s").filter("met").sum()
+    runs = analysis.sweep.windows.group_by(*by, "seed").agg(share=met_s / pl.col("active_s").sum())
+    means = runs.group_by(by).agg(pl.len().alias("seeds"), pl.col("share").mean()).collect()
+    both = analysis.tiers.join(means, on=by)
+    assert both.height == analysis.tiers.height == means.height > 8
+    assert both["n"].to_list() == both["seeds"].to_list()
+    np.testing.assert_allclose(both["mean"], both["share"], rtol=1e-9)
+    assert (analysis.tiers["high"].drop_nulls() <= 1).all()
+    counts = analysis.sweep.queries.group_by("setting", "planner").agg(pl.len() / 2).collect()
+    summed = analysis.tiers.group_by("setting", "planner").agg(pl.col("queries").sum())
+    assert_frame_equal(
+        summed.rename({"queries": "len"}), counts, check_row_order=False, check_dtypes=False
+    )
+
+
+def test_the_page_has_classes_of_service_where_there_are_several(sweep):
+    shown = {one.title: one for one in tables(analyse(read_sweep(sweep)))}["Classes of service"]
+    assert shown.head == [
+        *("workload.rate", "tier", "planner", "n", "queries", "SLO met, share of time")
+    ]
+    assert shown.rows[0][1].text == "economy"
+    assert "[" in shown.rows[0][-1].text
+    for number in range(8):  # one class alone, and runs of before there was that figure
+        one = {"slo_met_fraction_by_tier": {"only": 0.5}, "queries_by_tier": {"only": 3}}
+        spoil(sweep / str(number), **(one if number < 4 else dict.fromkeys(one)))
+    assert "Classes of service" not in [one.title for one in tables(analyse(read_sweep(sweep)))]
 
 
 def test_a_window_without_requests_fails_on_no_part(sweep):

@@ -310,6 +310,29 @@ def test_a_query_is_well_served_whose_slo_is_met_most_of_its_time(plane, flush_e
     assert result.summary["queries_met_share"] == expected > 0
 
 
+@pytest.mark.parametrize("flush_every_s", [30, 600])
+def test_each_class_of_service_has_its_share(flush_every_s):
+    scene = ["experiment=speech_small", "horizon_s=400", "planner=greedy", "workload.rate=0.05"]
+    result = run([*scene, f"flush_every_s={flush_every_s}"])
+    summary = result.summary
+    shares = summary["slo_met_fraction_by_tier"]
+    assert list(shares) == list(summary["queries_by_tier"]) == list(result.scenario.tiers)
+    assert sum(summary["queries_by_tier"].values()) == summary["queries"] == result.queries.height
+    for tier, share in shares.items():
+        rows = result.windows.filter(tier=tier)
+        met_s = rows.filter("met")["deployed_s"].sum()
+        assert share == pytest.approx(met_s / rows["active_s"].sum(), rel=1e-12)
+        assert summary["queries_by_tier"][tier] == result.queries.filter(tier=tier).height
+    assert len(set(shares.values())) > 1
+
+
+def test_a_class_of_service_that_nobody_asks_for_has_no_share():
+    with pytest.warns(UserWarning, match="no query will arrive"):
+        summary = run(["experiment=speech_small", "horizon_s=20", "workload.rate=0"]).summary
+    assert set(summary["slo_met_fraction_by_tier"].values()) == {None}
+    assert set(summary["queries_by_tier"].values()) == {0}
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
