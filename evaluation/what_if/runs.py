@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from omegaconf import DictConfig
 from evaluation.grid import Job, RunError, make
 from evaluation.what_if.question import numbers
 from lab.api import composed
-from lab.compose import Setup, compose, set_up
+from lab.compose import Setup, set_up
 from lab.console import warn
-from lab.errors import InputError
+from lab.errors import InputError, key_of
+
+NAMING = {"planner", "planner._target_", "experiment"}
+"""Keys that may name a planner."""
 
 
 class Runs:
@@ -35,11 +39,10 @@ class Runs:
         Raises:
             InputError: they cannot be run, or name several planners.
         """
-        given = [*self.overrides, *settings]
-        overrides, config = composed(given)
+        overrides, config = composed(self._with_planner(settings))
         setup = set_up(config, overrides)
         _check_one_planner(setup)
-        return setup, overrides != given
+        return setup, overrides != [*self.overrides, *settings]
 
     def check(self, settings: Sequence[str]) -> DictConfig:
         """Refuse settings that cannot be run; return the configuration of those that can.
@@ -47,9 +50,7 @@ class Runs:
         Raises:
             InputError: they cannot.
         """
-        overrides = [*self.overrides, *settings]
-        setup = set_up(compose(overrides), overrides)
-        _check_one_planner(setup)
+        setup, _ = self.setup(settings)
         return setup.config
 
     def make(
@@ -61,7 +62,7 @@ class Runs:
             InputError: a run failed; those that did not are kept.
         """
         jobs = [
-            Job((*self.overrides, *each), seed, numbers, _labels(each))
+            Job(tuple(self._with_planner(each)), seed, numbers, _labels(each))
             for each in settings
             for seed in seeds
         ]
@@ -74,6 +75,20 @@ class Runs:
             warn(f"the planner raised in {raised} of {len(rows)} runs; compass-sim shows what")
         count = len(seeds)
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
+
+    def _with_planner(self, settings: Sequence[str]) -> list[str]:
+        """Return all overrides, before them the default planner where only the base could name one.
+
+        It stands there before settings are composed, for these may be parameters of it.
+        """
+        given = [*self.overrides, *settings]
+        return given if NAMING & set(map(key_of, settings)) else [*self._default_planner, *given]
+
+    @cached_property
+    def _default_planner(self) -> list[str]:
+        """The override that names the default planner, or none where the base names one."""
+        overrides, _ = composed(self.overrides)
+        return overrides[: len(overrides) - len(self.overrides)]
 
 
 def _check_one_planner(setup: Setup) -> None:

@@ -26,8 +26,9 @@ def add_parser(tools: Any) -> None:
         help="find which assumption moves an answer most",
         description="Simulates each assumption alone, low and high, on the same seeds as the base, "
         "and orders them by what they do to the answer: a metric of the planner, or by how much it "
-        "is above another planner's. Runs are kept in the directory and not made again; figure and "
-        "table have a name for each question.",
+        "is above another planner's. planner=NAME says who plans, by default cheapest_feasible "
+        "unless the experiment names one. Runs are kept in the directory and not made again; "
+        "figure and table have a name for each question.",
     )
     add_overrides(parser)
     parser.add_argument(

@@ -317,7 +317,7 @@ def test_of_a_single_assumption_it_is_not_said_that_it_does_most() -> None:
             ["capacity", "planner=comparison", "--vary", "horizon_s=1,2", "--at-least", "0"],
             "planner: name one by planner=NAME, not several to compare",
         ),
-        (["sensitivity"], "planner: name one by planner=NAME"),
+        (["sensitivity", "planner=comparison"], "planner: name one by planner=NAME"),
     ],
 )
 def test_bad_input_gets_one_sentence(words, sentence, capsys, tmp_path) -> None:
@@ -484,6 +484,25 @@ def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     assert named in drawn[0].get_suptitle().replace("\n", " ")
     [table] = tmp_path.glob("*.csv")
     assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
+
+
+def test_the_default_planner_is_asked_what_its_answer_hangs_on(capsys, tmp_path) -> None:
+    scene = ["experiment=speech_small", "horizon_s=20", "--jobs", "1", "--out", str(tmp_path)]
+    vary = ["--vary", "planner.budget_s=2,3", "--metric", "requests", "--seeds", "2"]
+    assert main(["sensitivity", *scene, *vary]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("base: requests of CheapestFeasible (the default): ")
+    assert said.count("\nplanner.budget_s ") == 2
+
+
+def test_an_experiment_among_settings_may_name_the_planner(tmp_path) -> None:
+    runs = Runs((), tmp_path)
+    setup, default = runs.setup(["experiment=speech_large"])
+    assert (list(setup.planners), default) == (["Compass"], False)
+    setup, default = runs.setup(["experiment=speech_small"])
+    assert (list(setup.planners), default) == (["CheapestFeasible"], True)
+    setup, default = runs.setup(["planner=greedy"])
+    assert (list(setup.planners), default) == (["Greedy"], False)
 
 
 def test_a_value_that_is_that_of_the_base_is_not_simulated_again(
