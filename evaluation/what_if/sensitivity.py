@@ -29,6 +29,9 @@ FACTORS: Mapping[str, tuple[float, float]] = {
 }
 """Assumptions that are varied unless others are named, by these factors."""
 
+COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes")
+"""Those of them that are whole numbers; others may be written as one, and are none."""
+
 VALUES: Mapping[str, tuple[float, float]] = {
     "cluster.max_utilisation": (0.7, 0.9),
     "cluster.profiling.feature_correlation": (0.7, 0.95),
@@ -74,7 +77,7 @@ def assumptions(config: DictConfig) -> list[Varied]:
     for key, factors in FACTORS.items():
         base = OmegaConf.select(config, key)
         if isinstance(base, int | float) and not isinstance(base, bool):
-            whole = isinstance(base, int)
+            whole = key in COUNTS
             values = [max(1, round(base * each)) if whole else base * each for each in factors]
             texts = [f"{value}" if whole else f"{value:.6g}" for value in values]
             found.append(Varied(key, tuple(dict.fromkeys(texts))))
