@@ -90,11 +90,10 @@ def sensitivity(options: argparse.Namespace) -> int:
     runs = Runs(overrides, options.out, options.jobs)
     config = runs.check(())
     check_tier(options.metric, runs.setup(())[0].scenario().tiers)
-    keys = [low_and_high("--vary", text) for text in options.vary] or assumptions(config)
+    asked = [low_and_high("--vary", text) for text in options.vary]
     against = () if options.against is None else (options.against,)
-    if against and runs.check(against) == config:
-        raise InputError(f"--against {options.against}: is the planner of the base; name another")
-    named = _others(runs, config, keys)
+    keys = _shared(runs, config, asked or assumptions(config), options.against, bool(asked))
+    named = _others(runs, config, keys, against, bool(asked))
     settings: list[tuple[str, ...]] = [(), *((f"{key}={value}",) for key, value in named)]
     seeds = range(options.seeds)
     pairs = [*settings, *((*each, *against) for each in settings if against)]
@@ -132,18 +131,76 @@ def sensitivity(options: argparse.Namespace) -> int:
     return OK
 
 
-def _others(runs: "Runs", base: "DictConfig", keys: "list[Varied]") -> list[tuple[str, str]]:
-    """Return each key with each of its values, but for what the base has, of which it says so.
+def _shared(
+    runs: "Runs", base: "DictConfig", keys: "list[Varied]", against: str | None, strict: bool
+) -> "list[Varied]":
+    """Return those keys that the other planner's configuration has, too, and say which it has not.
+
+    Args:
+        runs: the runs of the question.
+        base: configuration of the base.
+        keys: the keys.
+        against: what makes the other configuration of the base's, if there is another.
+        strict: whether the user named the keys, who is told later that there is no such one.
 
     Raises:
-        InputError: one cannot be run.
+        InputError: the other planner is that of the base.
+    """
+    from omegaconf import OmegaConf
+
+    from lab.console import say
+    from lab.errors import InputError
+
+    if against is None:
+        return keys
+    theirs = runs.check((against,))
+    if theirs == base:
+        raise InputError(f"--against {against}: is the planner of the base; name another")
+    if strict:
+        return keys
+    shared = [each for each in keys if OmegaConf.select(theirs, each.key) is not None]
+    for each in keys:
+        if each not in shared:
+            say(f"{each.key} is left out: {against} has none")
+    return shared
+
+
+def _others(
+    runs: "Runs",
+    base: "DictConfig",
+    keys: "list[Varied]",
+    against: tuple[str, ...],
+    strict: bool,
+) -> list[tuple[str, str]]:
+    """Return each key with each of its values, but for what the base has, of which it says so.
+
+    Args:
+        runs: the runs of the question.
+        base: configuration of the base.
+        keys: the keys.
+        against: what makes the other planner's configuration of the base's, if there is another.
+        strict: whether the user named them, or else what cannot be run is left out, and told.
+
+    Raises:
+        InputError: one that the user named cannot be run.
     """
     from lab.console import say
+    from lab.errors import InputError
 
     found = []
     for key, value in [(each.key, value) for each in keys for value in each.values]:
-        if runs.check((f"{key}={value}",)) == base:
-            say(f"{key}={value} is the base; it is not simulated again")
+        setting = f"{key}={value}"
+        try:
+            config = runs.check((setting,))
+            if against:
+                runs.check((setting, *against))
+        except InputError as error:
+            if strict:
+                raise
+            say(f"{setting} is left out: {error}")
+            continue
+        if config == base:
+            say(f"{setting} is the base; it is not simulated again")
         else:
             found.append((key, value))
     return found

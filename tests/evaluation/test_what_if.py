@@ -167,6 +167,57 @@ def test_assumptions_are_those_that_the_configuration_has() -> None:
     assert "planner.budget_s" not in {each.key for each in assumptions(without)}
 
 
+def _simulated(monkeypatch) -> list[tuple[str, ...]]:
+    """Return settings as they are asked for; the rows of each are made up."""
+    settings_: list[tuple[str, ...]] = []
+
+    def make(_, asked, seeds):
+        settings_.extend(asked)
+        return [[{"seed": seed, "requests": 1.0} for seed in seeds] for _ in asked]
+
+    monkeypatch.setattr(Runs, "make", make)
+    return settings_
+
+
+@pytest.mark.parametrize(
+    ("application", "rate", "needs"),
+    [("live_video_chat", 0.16, "125 s"), ("dense_video_captioning", 0.08, "250 s")],
+)
+def test_a_default_value_that_cannot_be_run_is_left_out(
+    application, rate, needs, capsys, tmp_path, monkeypatch
+) -> None:
+    simulated = _simulated(monkeypatch)
+    scene = [f"application={application}", "planner=greedy", "--metric", "requests"]
+    assert main(["sensitivity", *scene, "--out", str(tmp_path)]) == 0
+    left_out = f"application.requests_per_s={rate} is left out: application.window_s="
+    [line] = [each for each in capsys.readouterr().out.splitlines() if "left out" in each]
+    assert line.startswith(left_out)
+    assert needs in line
+    assert (f"application.requests_per_s={rate}",) not in simulated
+    varied_ = [each for [each] in simulated[1:]]
+    assert [each for each in varied_ if each.startswith("application.requests_per_s=")]
+    named = ["--vary", f"application.requests_per_s={rate},0.3"]  # What the user names is refused.
+    assert main(["sensitivity", *scene, *named, "--out", str(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("other", ["ilp", "static_plan"])
+def test_a_default_key_that_the_other_planner_lacks_is_left_out(
+    other, capsys, tmp_path, monkeypatch
+) -> None:
+    simulated = _simulated(monkeypatch)
+    scene = ["experiment=speech_small", "planner=compass", "--against", f"planner={other}"]
+    words = ["sensitivity", *scene, "--metric", "requests", "--out", str(tmp_path)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.count("left out") == 1
+    assert f"planner.budget_s is left out: planner={other} has none\n" in said
+    assert ("workload.rate=0.08", f"planner={other}") in simulated
+    assert not [each for each in simulated if each and each[0].startswith("planner.budget_s")]
+    asked = ["--vary", "planner.budget_s=2.5,10"]
+    assert main([*words, *asked]) == 2  # What the user names is refused.
+    assert "planner.budget_s=2.5: there is no key" in capsys.readouterr().err
+
+
 def test_values_are_written_as_their_base_is() -> None:
     rows = answers([{"seed": seed, "x": 1.0} for seed in range(3)], None, "x")
     large = effect("network.backhaul_bps", "500000000.0", 1e9, rows, rows)
