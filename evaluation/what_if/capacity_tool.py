@@ -53,7 +53,11 @@ def add_parser(tools: Any) -> None:
     parser.add_argument("--confidence", type=float, default=0.95, help="of each verdict (0.95)")
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="most seeds (20)")
     parser.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="runs at a time (all cores)"
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="most runs at a time (all cores); there are as many as a look adds seeds",
     )
     parser.add_argument("--out", type=Path, default=OUT, help=f"directory of results ({OUT})")
     parser.set_defaults(tool=capacity)
