@@ -50,7 +50,12 @@ def add_parser(tools: Any) -> None:
     target.add_argument(
         "--at-most", type=float, metavar="X", help="the most it is to be on average, likewise"
     )
-    parser.add_argument("--confidence", type=float, default=0.95, help="of each verdict (0.95)")
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=0.95,
+        help="of each verdict by itself (0.95)",
+    )
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="most seeds (20)")
     parser.add_argument(
         "--jobs",
@@ -164,8 +169,8 @@ def capacity(options: argparse.Namespace) -> int:
         f"least that is shown to suffice, planned by {planner}: "
         f"{in_words(best.candidate.settings)}, "
         f"${best.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
-        f"with {100 * options.confidence:g} % confidence on {len(best.values)} seeds "
-        f"({len(tried)} of {len(every)} combinations simulated)"
+        f"with {100 * options.confidence:g} % confidence (of this combination by itself) on "
+        f"{len(best.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
     )
     return OK
 

@@ -536,7 +536,9 @@ def test_the_default_planner_is_named(capsys, tmp_path, monkeypatch) -> None:
     vary = ["--vary", "horizon_s=20", "--metric", "requests", "--at-least", "0", "--seeds", "3"]
     assert main(["capacity", *scene, *vary]) == 0
     named = "planned by CheapestFeasible (the default)"
-    assert capsys.readouterr().out.count(named) == 2
+    said = capsys.readouterr().out
+    assert said.count(named) == 2
+    assert "with 95 % confidence (of this combination by itself) on 3 seeds (1 of 1 comb" in said
     assert named in drawn[0].get_suptitle().replace("\n", " ")
     [table] = tmp_path.glob("*.csv")
     assert pl.read_csv(table)["planner"].to_list() == ["CheapestFeasible (the default)"]
