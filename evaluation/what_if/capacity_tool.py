@@ -207,10 +207,34 @@ def _question(options: argparse.Namespace, option: str, target: float) -> list[s
 
 
 def _price(runs: Any, settings: Any) -> float:
-    """Return the price of all machines of a setting, in dollars per hour."""
-    setup, _ = runs.setup(_overrides(settings))
+    """Return the price of all machines of a setting, in dollars per hour.
+
+    Raises:
+        InputError: it cannot be run.
+    """
+    from evaluation.what_if.question import in_words
+    from lab.errors import InputError
+
+    try:
+        setup, _ = runs.setup(_overrides(settings))
+    except InputError as error:
+        raise InputError(
+            f"{error} (at {in_words(settings)}){_hint(f'{error}', settings)}"
+        ) from None
     nodes = setup.scenario().cluster.nodes.values()
     return float(sum(node.count * node.price_usd_per_hour for node in nodes))
+
+
+def _hint(message: str, settings: Any) -> str:
+    """Return what helps, as a clause, where more machines are always rented than there are."""
+    key = message.partition("=")[0]
+    node, _, last = key.rpartition(".")
+    count = f"{node}.count"
+    return (
+        f"; let it follow by '{key}=${{{count}}}'"
+        if last == "standby" and count in settings
+        else ""
+    )
 
 
 def _planner(runs: Any, every: "list[Candidate]") -> str:

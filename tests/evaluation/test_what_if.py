@@ -563,6 +563,23 @@ def test_an_experiment_among_settings_may_name_the_planner(tmp_path) -> None:
     assert (list(setup.planners), default) == (["Greedy"], False)
 
 
+def test_machines_that_are_always_rented_may_follow_their_count(capsys, tmp_path) -> None:
+    scene = ["experiment=speech_small", "cluster=edge_only", "horizon_s=20", "planner=greedy"]
+    vary = ["--vary", "cluster.nodes.edge.count=range(1,3)", "--metric", "requests"]
+    words = ["capacity", *scene, *vary, "--at-least", "0", "--seeds", "3", "--jobs", "1"]
+    out = ["--out", str(tmp_path)]
+    assert main([*words, *out]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.endswith(
+        "cluster.nodes.edge.standby=2: must lie between 0 and the node's count, 1 (at "
+        "cluster.nodes.edge.count=1); let it follow by "
+        "'cluster.nodes.edge.standby=${cluster.nodes.edge.count}'"
+    )
+    [hint] = shlex.split(said.rpartition("let it follow by ")[2])
+    assert main([*words, hint, *out]) == 0
+    assert "planned by Greedy: cluster.nodes.edge.count=1, $" in capsys.readouterr().out
+
+
 def test_a_value_that_is_that_of_the_base_is_not_simulated_again(
     capsys, tmp_path, monkeypatch
 ) -> None:
