@@ -87,7 +87,7 @@ def check_planner(options: argparse.Namespace) -> int:
     """Check a planner; print one sentence on what is wrong, or that nothing is."""
     from omegaconf import OmegaConf
 
-    from lab.errors import InputError
+    from lab.errors import COMPOSING, InputError, one_line, raised_by
     from lab.targets import build
     from sim.check_planner import PlannerCheckError
     from sim.check_planner import check_planner as check
@@ -96,6 +96,13 @@ def check_planner(options: argparse.Namespace) -> int:
     for pair in options.parameters:
         if "=" not in pair:
             raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
+        try:
+            OmegaConf.from_dotlist([pair])
+        except Exception as error:  # Of YAML's, or of OmegaConf's.
+            if not raised_by(error, COMPOSING):
+                raise
+            reason = one_line(getattr(error, "problem", None) or f"{error}".partition("\n")[0])
+            raise InputError(f"{pair}: cannot be read as KEY=VALUE ({reason})") from None
     node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(options.parameters))
     planner = build({**node, "_target_": options.target}, "planner", Planner)
     try:

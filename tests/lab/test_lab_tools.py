@@ -130,6 +130,14 @@ def test_report_refuses_what_holds_no_results(tmp_path, capsys, name):
     assert str(tmp_path / name) in err
 
 
+@pytest.mark.parametrize("pair", ["samples=[1", "samples={", "samples=${x"])
+def test_a_parameter_that_cannot_be_read_gets_one_sentence(pair, capsys):
+    assert main(["check-planner", "planners.CheapestFeasible", pair]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"compass-lab: {pair}: cannot be read as KEY=VALUE (")
+    assert error.count("\n") == 1
+
+
 def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
