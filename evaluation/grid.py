@@ -21,6 +21,7 @@ from joblib import Parallel, delayed
 from omegaconf import OmegaConf
 
 from evaluation.fingerprint import ROOT, fingerprint, theirs
+from lab import wall_limit
 from lab.api import Result, run
 from lab.compose import compose
 from lab.errors import one_line
@@ -33,6 +34,9 @@ ONE_THREAD = (
     "POLARS_MAX_THREADS",
     "RAYON_NUM_THREADS",
 )
+
+IDLE = ("about", wall_limit.KEY)
+"""Keys of a configuration on which no result depends."""
 
 Row = dict[str, Any]
 Measure = Callable[[Result], Mapping[str, Any]]
@@ -73,9 +77,7 @@ class Job:
 @cache
 def _configuration(overrides: tuple[str, ...]) -> str:
     config = compose(list(overrides))
-    kept = [
-        str(key) for key in config if key != "about"
-    ]  # what an experiment is to show, no run reads
+    kept = [str(key) for key in config if key not in IDLE]
     return OmegaConf.to_yaml(OmegaConf.masked_copy(config, kept))
 
 

@@ -82,6 +82,8 @@ def run(
 
     Raises:
         InputError: something in the input is wrong; the message is one sentence.
+        lab.wall_limit.WallLimitError: it took longer than ``max_wall_s``; what was computed is in
+            the directory, if there is one.
     """
     overrides = _checked(overrides)
     if not isinstance(directory, str | PathLike | None):

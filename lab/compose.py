@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hardware_models.tables import SHIPPED, TableSet, UserTable, using_tables
+from lab import wall_limit
 from lab.errors import (
     OF_COMPARED,
     InputError,
@@ -58,6 +59,8 @@ class Setup:
         data_plane: makes a data plane.
         resume: whether to go on with what broke off; the configuration, which is that of the run
             that broke off, does not say so.
+        max_wall_s: seconds of wall-clock time after which a run is ended, None for no limit; nor
+            does the configuration say that, for no result depends on it.
     """
 
     config: DictConfig
@@ -68,6 +71,7 @@ class Setup:
     planners: Mapping[str, Planner]
     data_plane: Callable[[Recorder], DataPlane]
     resume: bool = False
+    max_wall_s: float | None = None
 
     def scenario(self) -> Scenario:
         """Return the scenario, made anew, so that no run can touch another's."""
@@ -138,6 +142,7 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
             raise InputError(f"{key}={config[key]}: must be 1 s or more")
     if config.horizon_s > MOST_HORIZON_S:
         raise InputError(f"horizon_s={config.horizon_s:g}: must be {MOST_HORIZON_S:g} s or less")
+    wall_limit.check_limit(config.get(wall_limit.KEY))
     if config.seed < 0:
         raise InputError(f"seed={config.seed}: must be 0 or more")
     tables = _tables(config.tables)
@@ -151,6 +156,7 @@ def _objects(
     """Make what a checked configuration describes; its parts check themselves."""
     _check_machines(config.cluster)
     resume, config.resume = config.resume, False
+    max_wall_s = config.pop(wall_limit.KEY, None)
     planners = (
         {type(planner).__name__: planner} if planner else _planners(config.planner, overrides)
     )
@@ -177,6 +183,7 @@ def _objects(
         planners,
         partial(plane, **arguments),
         resume,
+        max_wall_s,
     )
 
 
@@ -390,7 +397,7 @@ def _check_keys(config: DictConfig) -> None:
         if key not in known:
             raise InputError(f"{key}: there is no such key; {choices(key, known)}")
     for key in known:
-        if config.get(key) is None:
+        if config.get(key) is None and key != wall_limit.KEY:
             raise InputError(f"{key}: is missing; it must not be deleted or null")
 
 

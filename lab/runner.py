@@ -9,6 +9,7 @@ import polars as pl
 
 from lab.compose import Setup
 from lab.summary import Tally, summarise
+from lab.wall_limit import KEY, TimeUp, WallLimit, WallLimitError
 from sim.journal import Journal
 from sim.planner import Planner
 from sim.recorders import RequestLog
@@ -44,6 +45,9 @@ def simulate(
 
     Returns:
         The summary.
+
+    Raises:
+        WallLimitError: it took longer than the setup allows; the sinks have what was computed.
     """
     with single_threaded():
         return _simulate(setup, name, planner, sinks, progress, journal)
@@ -73,6 +77,7 @@ def _simulate(
 ) -> dict[str, Any]:
     scenario = setup.scenario()
     started = perf_counter()
+    limit = WallLimit(setup.max_wall_s)
     operators = [operator.name for operator in scenario.application.operators]
     log = RequestLog(len(operators))
     listeners = [log] if setup.requests else []
@@ -97,7 +102,8 @@ def _simulate(
         flush("running")
         while reached_s < horizon_s:
             reached_s = min(reached_s + STEP_S, next_flush_s, horizon_s)
-            world.run(reached_s)
+            with limit.kept():
+                world.run(reached_s)
             progress(reached_s)
             due = reached_s == next_flush_s
             if due:
@@ -108,6 +114,12 @@ def _simulate(
     except KeyboardInterrupt:
         flush("interrupted")
         raise
+    except TimeUp:
+        flush("failed")
+        raise WallLimitError(
+            f"{KEY}={setup.max_wall_s:g}: the run of {name} took longer, and was ended at "
+            f"{world.now_s:g} of {horizon_s:g} simulated s; what was computed is kept"
+        ) from None
     except BaseException:
         flush("failed")
         raise

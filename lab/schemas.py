@@ -64,6 +64,7 @@ class Settings:
         horizon_s: length of the run in simulated seconds.
         flush_every_s: simulated seconds between two writings of results.
         requests: whether to write a table of all requests, too.
+        max_wall_s: seconds of wall-clock time after which a run is ended; None for no limit.
         figures: whether to draw figures at the end.
         resume: whether to go on with what broke off in the directory of results.
         application: the application, by class and parameters.
@@ -82,6 +83,7 @@ class Settings:
     horizon_s: float = 3600.0
     flush_every_s: float = 600.0
     requests: bool = False
+    max_wall_s: float | None = None
     figures: bool = True
     resume: bool = False
     application: Open = field(default_factory=dict)

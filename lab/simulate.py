@@ -41,6 +41,7 @@ keys that are often set:
   horizon_s            length of the run in simulated seconds (3600)
   workload.rate        query arrivals per second (0.1)
   flush_every_s        simulated seconds between two writings of results (600)
+  max_wall_s           seconds of wall-clock time after which a run is ended (null, for never)
   requests             true to write a table of all requests, too (false)
   resume               true to go on with what broke off in hydra.run.dir, or to make those runs
                        of a sweep that are missing in hydra.sweep.dir (false)
@@ -269,10 +270,11 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     if not to_run and not any((place / CHECKPOINT).exists() for place in places.values()):
         console.say(f"{label}nothing to do: what ran in {_shown(directory)} has finished")
         return ""
+    ended: dict[str, str] = {}
     for name, place in places.items():
         forget()
         if name in to_run:
-            simulate_one(setup, name, place, note)
+            ended[name] = simulate_one(setup, name, place, note)
         else:
             note(None, read_summary(place))
     if setup.config.figures:
@@ -284,17 +286,20 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     else:
         console.show_table(list(summaries.values()), f"seed {setup.seed}")
         console.say(f"results: {_shown(directory)}")
-    failed = [one for one in summaries.values() if one["status"] == "failed"]
+    failed = [
+        one for name, one in summaries.items() if one["status"] == "failed" and not ended.get(name)
+    ]
     console.show_errors([one for one in summaries.values() if one not in failed])
-    return "; ".join(
+    raised = [
         f"planner {one['planner']} never deployed anything and raised "
         f"{console.times(one['planner_errors'])}, first {one['planner_error_first']}; "
         "results were kept"
         for one in failed
-    )
+    ]
+    return "; ".join([*filter(None, ended.values()), *raised])
 
 
-def simulate_one(setup: Any, name: str, place: Path, note: Any) -> None:
+def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
     """Simulate one planner of a configuration into its directory, or go on with what is there.
 
     Args:
@@ -302,12 +307,16 @@ def simulate_one(setup: Any, name: str, place: Path, note: Any) -> None:
         name: the planner's name.
         place: its directory.
         note: a further sink of results.
+
+    Returns:
+        One sentence on why it was ended, from which others are not to suffer, or an empty text.
     """
     from lab.checkpoint import Checkpoint
     from lab.console import live_progress
     from lab.resume import clear
     from lab.run_directory import RunDirectory
     from lab.runner import simulate
+    from lab.wall_limit import WallLimitError
 
     checkpoint = Checkpoint(place, setup.resume)
     try:
@@ -316,8 +325,11 @@ def simulate_one(setup: Any, name: str, place: Path, note: Any) -> None:
         sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
         with live_progress(name, setup.config.horizon_s) as progress:
             simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.journal)
+    except WallLimitError as error:
+        return str(error)
     finally:
         checkpoint.close()
+    return ""
 
 
 def draw(directory: Path, planners: list[str], alone: bool) -> None:

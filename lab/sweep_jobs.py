@@ -6,6 +6,7 @@ from pathlib import Path
 
 from yaml import YAMLError, safe_dump, safe_load
 
+from lab import wall_limit
 from lab.errors import InputError, key_of, one_line
 from lab.options import groups
 from lab.resume import check_versions
@@ -13,6 +14,8 @@ from lab.run_directory import JOBS, SUMMARY, holds_run, holds_sweep, write_aside
 
 Job = Sequence[str]
 """The overrides of one job."""
+UNLIKE = ("resume", wall_limit.KEY)
+"""Keys that may be set otherwise where a sweep goes on, for no result depends on them."""
 NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<broken>-?\d+\.\d+)")
 
 
@@ -79,7 +82,7 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
-    now = [[one for one in job if key_of(one) != "resume"] for job in jobs]
+    now = [[one for one in job if key_of(one) not in UNLIKE] for job in jobs]
     before: list[list[str]] = []
     if file.exists():
         try:
