@@ -90,7 +90,7 @@ class Estimate:
         mean: their mean; None without any.
         low: lower end of the interval; None with fewer than two values.
         high: upper end.
-        p: two-sided p-value.
+        p: two-sided p-value, by Student's t or, of equal values, by the sign test.
     """
 
     n: int
@@ -231,8 +231,12 @@ def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> Est
     """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
 
     The half-width is t(0.975, n - 1) s / sqrt(n), after Student (1908), "The probable error of a
-    mean"; of paired differences this is the paired t-test. Values that differ by no more than
-    rounding have an interval of no width, and by convention p is 1 if they are 0, and else 0.
+    mean"; of paired differences this is the paired t-test.
+
+    Values that differ by no more than rounding have an interval of no width, which says nothing of
+    how much others may differ, and the t-test has no spread to go by. So p is 1 if they are 0, and
+    else that of the sign test: of n values, all of one sign, 2^(1 - n), which is 0.05 or more of
+    five or fewer.
 
     Of values in a range, such as shares, the interval is cut at its ends. The true mean cannot lie
     beyond, so what is left holds it whenever the whole does. The mean and p stay as they are.
@@ -252,7 +256,7 @@ def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> Est
     least = float(np.finfo(float).tiny) ** 0.5  # The square of what is less vanishes.
     rounding = max(least, 8 * np.finfo(float).eps * max(scale, float(np.abs(values).max())))
     if float(np.ptp(values)) <= rounding:
-        return Estimate(n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 0.0)
+        return Estimate(n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 2.0 ** (1 - n))
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
     half = student_t(n) * error
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))

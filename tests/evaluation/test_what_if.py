@@ -234,7 +234,10 @@ def test_effects_are_paired_and_the_largest_come_first() -> None:
     small = effect("a", "2", 1, known, answers(up, None, "x"))
     large = effect("b", "0", 1, known, answers(down, None, "x"))
     assert small.difference == pytest.approx((2, 2, 2))
-    assert small.sure
+    assert (small.p, small.sure) == (0.125, False)  # Equal changes of few seeds are no proof.
+    more = [{"seed": seed, "answer": 1.0 * seed} for seed in range(6)]
+    shifted = [{"seed": seed, "answer": seed + 2.0} for seed in range(6)]
+    assert effect("a", "2", 1, more, shifted).sure
     assert large.difference[0] == pytest.approx(-4.85)
     assert [each.key for each in largest_first([small, large])] == ["b", "a"]
     assert [row["answer"] for row in answers(up, base, "x")] == pytest.approx([2, 2, 2, 2])

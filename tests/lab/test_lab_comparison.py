@@ -195,9 +195,11 @@ def test_a_metric_that_nobody_reached_stays():
     assert "response_time_p50_s" in str(comparison)
 
 
-@pytest.mark.parametrize(("offset", "p"), [(0.0, 1.0), (0.1, 0.0)])
-def test_differences_that_do_not_vary(offset, p):
-    a = np.array([1.0, 2.3, 7.7])
+@pytest.mark.parametrize(
+    ("offset", "n", "p"), [(0.0, 3, 1.0), (0.1, 2, 0.5), (0.1, 3, 0.25), (-0.1, 6, 0.03125)]
+)
+def test_differences_that_do_not_vary_are_judged_by_their_sign(offset, n, p):
+    a = np.array([1.0, 2.3, 7.7, 0.4, 3.0, 5.1])[:n]
     row = difference(from_runs("s", rows(a=a + offset, b=a)))
     assert row["low"] == row["difference"] == row["high"] == pytest.approx(offset)
     assert row["p"] == row["p_holm"] == p
@@ -345,9 +347,9 @@ def test_report_reads_as_a_table():
         "Paired differences over seeds (first minus second; p by paired t, Holm-adjusted)",
         "",
         "Compass - Vulcan",
-        "metric                n  difference  95 % interval       p  ratio   95 % interval",
-        "--------------------  -  ----------  -------------  ------  -----  --------------",
-        "service_goodput_mean  4           4         [4, 4]  <0.001  1.243  [1.229, 1.256]",
+        "metric                n  difference  95 % interval      p  ratio   95 % interval",
+        "--------------------  -  ----------  -------------  -----  -----  --------------",
+        "service_goodput_mean  4           4         [4, 4]  0.125  1.243  [1.229, 1.256]",
         "",
         "Also in .means and .differences: other",
     ]
