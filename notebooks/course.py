@@ -66,7 +66,7 @@ def highest_utilisation(answer: object, bound: float = 5.0) -> str:
         walk = np.concatenate([[0.0], np.cumsum(times[:-1] - gaps[1:])])
         return float(np.mean(walk - np.minimum.accumulate(walk) + times <= bound))
 
-    if in_time(answer - 0.02) < 0.95:
+    if in_time(max(answer - 0.02, 1e-6)) < 0.95:  # Of no load at all there is no gap to draw.
         return "not yet: at this utilisation too many are late"
     return RIGHT if in_time(answer + 0.02) < 0.95 else "not yet: it can be busier than that"
 
@@ -146,10 +146,8 @@ def planner(answer: object, seeds: int = 2) -> str:
     """Grade a planner: it keeps the contract, and beats CheapestFeasible on each of some seeds."""
     if answer is None:
         return UNANSWERED
-    if isinstance(answer, type):
-        return f"not yet: a planner is wanted, not its class: {answer.__name__}()"
-    if not isinstance(answer, Planner):
-        return "not yet: a planner is wanted, an object of a class that derives from Planner"
+    if not isinstance(answer, Planner) or _is_unfair(answer):
+        return f"not yet: {_wanted(answer)}"
     try:
         check_planner(answer, other_process=False)
     except PlannerCheckError as error:
@@ -165,6 +163,25 @@ def planner(answer: object, seeds: int = 2) -> str:
     }
     won = int((goodput["yours"] > goodput["theirs"]).sum())
     return RIGHT if won == seeds else f"not yet: it is better on {won} of {seeds} seeds"
+
+
+def _is_unfair(answer: Planner) -> bool:
+    return answer.sees_truth or _is_ours(answer)
+
+
+def _is_ours(answer: object) -> bool:
+    return type(answer).__module__.partition(".")[0] == "planners"
+
+
+def _wanted(answer: object) -> str:
+    """Return what is wanted in place of what is no planner of one's own that may compete."""
+    if isinstance(answer, type):
+        return f"a planner is wanted, not its class: {answer.__name__}()"
+    if not isinstance(answer, Planner):
+        return "a planner is wanted, an object of a class that derives from Planner"
+    if _is_ours(answer):
+        return "a planner of your own is wanted, not one that is there already"
+    return "it sees the truth, which no planner in the field does"
 
 
 def seeds_needed(answer: object, differences: Sequence[float], effect: float) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from notebooks import _pages, _pairs
 from notebooks.__main__ import main
+from planners import CheapestFeasible
 
 NAMES = _pairs.names()
 SOLUTIONS = "09_course_solutions"
@@ -145,13 +146,24 @@ def test_it_runs_from_top_to_bottom(name):
         assert len(re.findall(r"^right$", printed, re.M)) == 7
 
 
+class Mine(CheapestFeasible):
+    """A student's planner, no better than ours."""
+
+
+class Seer(Mine):
+    """Another, which knows what nobody can."""
+
+    sees_truth = True
+
+
 def test_graders_refuse_what_is_wrong():
     from hardware_models import gpu_latency
     from notebooks import course
-    from planners import CheapestFeasible
 
     assert course.requests_under_way(None) == course.UNANSWERED
     assert "too large" in course.requests_under_way(1e6)
+    for least in (1e-9, 0.01, 0.02):
+        assert "busier" in course.highest_utilisation(least)
     assert "too many are late" in course.highest_utilisation(0.9)
     assert "busier" in course.highest_utilisation(0.2)
     assert "no 3g.40gb" in course.crowded_layout([("7g.80gb", 0)])
@@ -161,7 +173,9 @@ def test_graders_refuse_what_is_wrong():
     assert gpu_latency.batch_latency("bert", 1, 64).seconds > 0.04
     assert "too long" in course.allocation((1, 64))
     assert "too small" in course.slow_devices(0.0)
-    assert "better on 0 of 1" in course.planner(CheapestFeasible(), seeds=1)
+    assert "better on 0 of 1" in course.planner(Mine(), seeds=1)
+    assert "of your own is wanted" in course.planner(CheapestFeasible())
+    assert "sees the truth" in course.planner(Seer())
     assert "wider" in course.seeds_needed(2, [1.0, 2.0, 3.0], 0.1)
     assert "fewer" in course.seeds_needed(100, [1.0, 2.0, 3.0], 1.0)
 
@@ -211,7 +225,6 @@ def test_graders_say_what_layout_or_pair_they_want(wrong):
 
 def test_graders_say_what_planner_they_want():
     from notebooks import course
-    from planners import CheapestFeasible
 
     assert course.planner(CheapestFeasible) == (
         "not yet: a planner is wanted, not its class: CheapestFeasible()"
