@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 import seaborn as sns
 
+from evaluation.figures import t_interval
 from lab import compare
 from planners import CheapestFeasible, Greedy, RandomFeasible, VideoStorm
 from sim import Planner, PlannerCheckError, check_planner
@@ -218,8 +219,7 @@ axes = sns.pointplot(
     y="planner",
     order=[name for name in order if name != "CheapestFeasible"],
     linestyle="none",
-    errorbar=("ci", 95),
-    seed=0,
+    errorbar=t_interval,
 )
 axes.axvline(0, color="black", lw=1)
 axes.set(
@@ -230,8 +230,9 @@ axes.set(
 plt.show()
 
 # %% [markdown]
-# An interval that lies to the right of 0 is a planner that is better in this scenario, as far as
-# these seeds can tell.
+# The intervals are Student's, of a handful of seeds, and so they are wide. One that lies to the right
+# of 0 is a planner that is better in this scenario. One that reaches across says that so few seeds do
+# not tell, however far the dot is from 0.
 #
 # ## What makes the difference?
 #

@@ -185,7 +185,8 @@ plt.show()
 # card busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
 #
 # But a batch of 64 in each of seven instances is not the same to a user as one of 64 on the whole
-# card: the former takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a bound on latency*.
+# card: the former takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a
+# bound on latency*.
 #
 # ## The best cut for a bound
 #

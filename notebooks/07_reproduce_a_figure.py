@@ -19,6 +19,7 @@ import polars as pl
 import seaborn as sns
 
 from evaluation import surrogates
+from evaluation.figures import t_interval
 from evaluation.paired import ratio_interval
 from lab import run
 
@@ -84,8 +85,7 @@ grid = sns.relplot(
     markers=True,
     col="dataset",
     height=3.6,
-    errorbar=("ci", 95),
-    seed=0,
+    errorbar=t_interval,
 )
 grid.set(xticks=surrogates.AT, ylim=(0, None))
 grid.set_axis_labels("profiled plans", "median error of\nbelieved latency (%)")
