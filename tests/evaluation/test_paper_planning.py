@@ -38,8 +38,8 @@ def hours(scale: float) -> pl.DataFrame:
                 "planner": planner,
                 "seed": seed,
                 "queries": 10,
-                "device_hours": times * (2 + seed / 10),
-                "device_hours_a_query": times * (2 + seed / 10) / 10,
+                "device_hours": times * (2 + times * seed / 10),
+                "device_hours_a_query": times * (2 + times * seed / 10) / 10,
                 "first_search_s": 1.0,
                 "served": 0.5,
             }

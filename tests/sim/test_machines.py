@@ -148,7 +148,7 @@ class CapacityMachine(RuleBasedStateMachine):
     def fail_or_recover(self, number):
         machine = list(self.machines.all())[number]
         if not machine.up:
-            self.machines.recover(machine)
+            self.machines.recover(machine, 0)
             return
         victims = {self.machines.holders[slot] for slot in machine.slots}
         assert set(self.machines.fail(machine, 0)) == victims
