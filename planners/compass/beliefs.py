@@ -303,7 +303,7 @@ class Beliefs:
             base.factors(0.0),
             time_s,
             base.sent_s,
-            base.view.fixed_s,
+            base.fixed_s,
             base.costs(time_s)[0],
             self._planned_s,
         )
@@ -398,7 +398,7 @@ def _blank(
         base.view.cost_usd_per_hour,
         latency_s=query.slo.latency_s,
         accuracy=query.slo.accuracy,
-        fixed_s=base.view.fixed_s,
+        fixed_s=base.fixed_s,
         latency_quantile=query.slo.latency_quantile,
         latency_margin=model.headroom,
         prior_accuracy=None if prior is None else prior.accuracy,

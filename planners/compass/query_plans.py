@@ -149,6 +149,16 @@ class QueryPlans:
         return nominal if self._slowness.links == 1 else self._slowness.links * nominal
 
     @property
+    def fixed_s(self) -> Floats:
+        """Propagation delays and longest batching waits, shape (P,).
+
+        What telemetry has shown of links is of transmission and propagation together, and holds for
+        both.
+        """
+        nominal = self.view.fixed_s
+        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
+
+    @property
     def on_device(self) -> Booleans:
         """Operators that run on the device, shape (P, N)."""
         marked: Booleans = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
@@ -261,8 +271,9 @@ class QueryPlans:
         extra = slowness.links - 1
         if not extra:
             return quantile_s
-        sent_s = self.view.access_s[plans] + self.view.backhaul_s[plans]
-        return np.asarray(quantile_s + extra * sent_s)
+        view = self.view
+        links_s = view.access_s[plans] + view.backhaul_s[plans] + view.fixed_s[plans]
+        return np.asarray(quantile_s + extra * links_s)
 
 
 @compiled

@@ -371,7 +371,7 @@ def in_force(
     time_s = loaded_factors(view, np.array([number]), load)[0] * seen.operator_time_s
     on_device = view.station[number] < 0
     slowness = found.slowness
-    sent_s = float(view.access_s[number] + view.backhaul_s[number])
+    links_s = float(view.access_s[number] + view.backhaul_s[number] + view.fixed_s[number])
     filled = takes_of(desk, pools, view).filled(
         pools, view, np.array([number]), query.requests_per_s, seen.operator_time_s
     )
@@ -379,7 +379,7 @@ def in_force(
         plan,
         desk.now_s,
         slowness.device * float(time_s[on_device].sum()),
-        slowness.links * sent_s + float(view.fixed_s[number]),
+        slowness.links * links_s,
         slowness.elsewhere * float(time_s[~on_device].sum()),
         Uses(
             view.station[number],

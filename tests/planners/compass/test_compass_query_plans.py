@@ -1,0 +1,80 @@
+"""What is believed of a query's plans after telemetry has shown how slow things are."""
+
+import numpy as np
+from compass_desks import arriving, at_desk, market
+
+from planners.compass.known import Found, Shown, Slowness
+from planners.compass.query_plans import QueryPlans, Sizes
+from planners.compass.runtime import in_force
+from sim import Choices
+
+LINKS = 3.0
+
+
+def at_query(action):
+    """Act once at the desk, for a query that waits."""
+    acted = []
+
+    def act(desk):
+        if desk.waiting and not acted:
+            acted.append(True)
+            action(desk, desk.waiting[0])
+
+    at_desk(act, arriving(1.0))
+    assert acted
+
+
+def shown(desk, query):
+    """Return what profiling the first configuration shows."""
+    measured = desk.profile(query, desk.pipeline.configurations[0], 32).measurement
+    return Shown(0.9, 0.0, None, 32, measured.operator_mean_s, 0.2, measured.normalised)
+
+
+def test_slow_links_are_believed_slow_in_all_that_was_observed_of_them():
+    """Windows tell of transmission and propagation together."""
+
+    def act(desk, query):
+        view, seen = desk.view(query, Choices()), shown(desk, query)
+        sizes = Sizes.of([seen], len(seen.operator_time_s))
+        plans = np.flatnonzero(view.configuration == 0)
+        usual, slow = (
+            QueryPlans(desk, query, market(desk), view, 1.0, Slowness(links=links))
+            for links in (1.0, LINKS)
+        )
+        at = np.zeros(len(plans), dtype=np.int64)
+        before_s, after_s = (each.latency_s(plans, at, sizes, 0.5) for each in (usual, slow))
+        nominal_s = (view.access_s + view.backhaul_s + view.fixed_s)[plans]
+        np.testing.assert_allclose(after_s - before_s, (LINKS - 1) * nominal_s, atol=1e-12)
+        np.testing.assert_allclose((slow.sent_s + slow.fixed_s)[plans], LINKS * nominal_s)
+        on_device = (view.station[plans] < 0).all(axis=1)
+        assert (view.fixed_s[plans] > 0).any()
+        np.testing.assert_array_equal(after_s[on_device], before_s[on_device])
+
+    at_query(act)
+
+
+def test_a_plan_ordered_after_that_is_expected_to_be_as_slow():
+    """Or its first window would show the same slowness once more."""
+
+    def act(desk, query):
+        view, pools = desk.view(query, Choices()), market(desk).pools
+        remote = (view.configuration == 0) & (view.station >= 0).any(axis=1)
+        number = int(np.flatnonzero(remote)[0])
+        plan, seen = view.plan(number), {0: shown(desk, query)}
+        usual, slow = (
+            in_force(
+                desk,
+                query,
+                pools,
+                view,
+                number,
+                plan,
+                Found(seen, slowness=Slowness(links=links)),
+                0.5,
+            )
+            for links in (1.0, LINKS)
+        )
+        assert slow.links_s == LINKS * usual.links_s > 0
+        assert (slow.device_s, slow.elsewhere_s) == (usual.device_s, usual.elsewhere_s)
+
+    at_query(act)
