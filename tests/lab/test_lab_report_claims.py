@@ -1,0 +1,146 @@
+"""Who is said to be best, over which seeds and settings."""
+
+import re
+import shutil
+
+import polars as pl
+from polars.testing import assert_frame_equal
+from spoiled_sweeps import spoil
+
+from lab import read_sweep
+from lab.report.analysis import analyse, planners_of
+from lab.report.claims import claims
+from lab.report.drawings.where_time_goes import (
+    pooled_operators,
+)
+from lab.tools import main
+
+
+def test_who_is_best_is_counted_where_every_planner_finished(sweep):
+    def counted():
+        return " ".join(part for one in claims(analyse(read_sweep(sweep))) for part in one.details)
+
+    assert re.search(r"best in \d of 2", counted())
+    for number in (4, 5):  # The first planner's runs at the second rate.
+        shutil.rmtree(sweep / str(number))
+    assert re.search(r"best in \d of 1", counted())
+    assert not re.search(r"best in \d of 2", counted())
+
+
+def said_of_goodput(directory):
+    """Return what is said first of goodput, and what of seeds that planners lack."""
+    found = {one.text: one.details for one in claims(analyse(read_sweep(directory)))}
+    [winner] = [text for text in found if "highest service goodput" in text]
+    [unlike] = [text for text in found if "finished unlike seeds" in text]
+    return winner, found[winner], unlike, found[unlike]
+
+
+def test_a_ratio_is_left_out_where_it_points_another_way_than_the_difference(sweep):
+    for number in "4567":
+        shutil.rmtree(sweep / number)
+
+    def said(*of_greedy):
+        for number, cost in zip("0123", (6.0, 6.0, *of_greedy), strict=True):
+            spoil(sweep / number, deployment_cost_usd=cost)
+        found = {one.text: one.details for one in claims(analyse(read_sweep(sweep)))}
+        [[sentence]] = [found[text] for text in found if "lowest deployment cost" in text]
+        return sentence
+
+    assert said(8.0, 8.0) == (  # Twice the same is no proof.
+        "No clear difference: 2 [2, 2] USD less than Greedy (0.75 times as much, p = 0.500)."
+    )
+    # By arithmetic means Greedy costs a quarter dollar more, by geometric ones less.
+    assert re.fullmatch(r"No clear.*: 0\.25 .* USD less than Greedy \(p = 0.*", said(2.0, 10.5))
+
+
+def test_of_several_settings_one_that_lacks_a_value_is_said_to(sweep):
+    for number in "01234567":
+        spoil(sweep / number, response_time_p50_s=1.0)
+    for number in "01":
+        spoil(sweep / number, response_time_p50_s=None)
+
+    def said():
+        found = {one.text: one.details for one in claims(analyse(read_sweep(sweep)))}
+        return next(found[text][0] for text in found if "shortest median response" in text)
+
+    assert said() == (
+        "CheapestFeasible lacks one in at least one setting on 2 of 2 seeds, so is behind. "
+        "CheapestFeasible: no seed in which both have a value in every setting."
+    )
+    for number in "4567":
+        shutil.rmtree(sweep / number)
+    assert said() == (
+        "CheapestFeasible has none on 2 of 2 seeds, so is behind. "
+        "CheapestFeasible: no seed in which both have a value."
+    )
+
+
+def test_the_winner_is_that_of_the_seeds_that_all_finished(sweep):
+    for number, goodput in zip("0124567", (2.0, 9.0, 3.0, 9.0, 9.0, 1.0, 1.0), strict=True):
+        spoil(sweep / number, service_goodput_mean=goodput)
+    for number in "367":  # Greedy's on the second seed, and all at the second rate.
+        shutil.rmtree(sweep / number)
+    winner, details, unlike, lacking = said_of_goodput(sweep)
+    assert winner.startswith("Greedy has the highest service goodput: 3 queries")
+    assert winner.endswith("over the 1 pair of setting and seed that all finished.")
+    assert details[0].startswith("1 queries more than CheapestFeasible")
+    assert details[1] == "By setting: best in 1 of 1, clearly ahead of all others in 0."
+    assert "over the 1 pair of setting and seed of 4" in unlike
+    assert lacking == ["Greedy has not finished rate=0.05, seeds 0 and 1; rate=0.1, seed 1."]
+    for number in "45":  # One setting is left.
+        shutil.rmtree(sweep / number)
+    winner, details, unlike, lacking = said_of_goodput(sweep)
+    assert winner.startswith("Greedy has the highest service goodput: 3 queries")
+    assert winner.endswith("over the 1 seed that all finished.")
+    assert details[0].startswith("1 queries more than CheapestFeasible")
+    assert "over the 1 seed of 2" in unlike
+    assert lacking == ["Greedy has not finished seed 1."]
+    analysis = analyse(read_sweep(sweep))
+    dominated = dict(analysis.pareto.select("planner", "n").rows())
+    assert dominated == {"CheapestFeasible": 1, "Greedy": 1}
+    assert main(["report", str(sweep)]) == 0
+
+
+def test_figures_over_time_are_of_the_seeds_that_all_finished(sweep):
+    spoil(sweep / "3", simulated_s=20.0, status="interrupted")  # Greedy's second seed.
+    unlike = analyse(read_sweep(sweep))
+    counts = unlike.goodput.select("workload.rate", "planner", "n").unique()
+    assert set(counts.select("workload.rate", "n").rows()) == {(0.1, 1), (0.05, 2)}
+    assert counts.height == 4
+    shutil.rmtree(sweep / "1")
+    alike = analyse(read_sweep(sweep))
+    assert_frame_equal(unlike.goodput, alike.goodput)
+    assert_frame_equal(unlike.time, alike.time)
+    assert_frame_equal(unlike.latency, alike.latency)
+
+
+def test_what_is_pooled_is_of_settings_that_all_planners_finished(sweep):
+    whole = analyse(read_sweep(sweep))
+    for number in "67":  # Greedy's at the second rate.
+        spoil(sweep / number, simulated_s=20.0, status="interrupted")
+    unlike = analyse(read_sweep(sweep))
+    assert unlike.latency["setting"].n_unique() == 2
+    at_first = whole.latency.filter(pl.col("workload.rate") == 0.1)
+    assert_frame_equal(pooled_operators(unlike.latency), pooled_operators(at_first))
+
+
+def test_where_no_seed_is_common_to_all_nobody_wins(sweep):
+    for number in "124567":
+        shutil.rmtree(sweep / number)
+    assert main(["report", str(sweep)]) == 0
+    text = (sweep / "report" / "index.html").read_text()
+    assert "No seed has finished runs of every planner" in text
+    assert "CheapestFeasible has not finished seed 1." in text
+    assert "has the highest" not in text
+    assert analyse(read_sweep(sweep)).time.height == 2
+
+
+def test_latency_has_planners_in_the_order_of_the_sweep(sweep):
+    for first, second in zip("0145", "2367", strict=True):  # Greedy's runs come first.
+        (sweep / first).rename(sweep / "aside")
+        (sweep / second).rename(sweep / first)
+        (sweep / "aside").rename(sweep / second)
+    analysis = analyse(read_sweep(sweep))
+    for frame in (analysis.latency, analysis.goodput, analysis.time):
+        assert frame["planner"].unique(maintain_order=True).to_list() == planners_of(analysis.sweep)
+    assert planners_of(analysis.sweep) != sorted(planners_of(analysis.sweep))

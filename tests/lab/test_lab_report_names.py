@@ -1,0 +1,98 @@
+"""What planners, settings and keys are called in a report, and its axes and legends."""
+
+import re
+import shutil
+
+import pytest
+from spoiled_sweeps import spoil
+
+from lab import read_sweep
+from lab.report.analysis import analyse
+from lab.report.settings import planner_names, short_texts, swept_keys
+from lab.tools import main
+from lab.units import unit_of
+
+
+def test_keys_that_say_the_same_are_one():
+    base = {"application.name": "a", "horizon_s": 1, "workload.rate": 1, "application.x": 1}
+    other = {"application.name": "b", "horizon_s": 2, "workload.rate": 1, "application.x": 2}
+    assert swept_keys([base, other]) == {"application.name": ["horizon_s"]}
+    assert list(swept_keys([base, other, other | {"workload.rate": 2}])) == [
+        "application.name",
+        "workload.rate",
+    ]
+    assert swept_keys([base, base]) == {}
+
+
+def test_long_values_are_called_by_their_kinds_or_numbers():
+    long = [{"kind": "burst", "at_s": 15.0, "factor": 2.0}]
+    later = [{"kind": "burst", "at_s": 30.0, "factor": 2.0}]
+    assert short_texts([[], long]) == ["[]", "burst"]
+    assert short_texts([[], long, later]) == ["[]", "#2", "#3"]
+
+
+@pytest.mark.parametrize(
+    ("key", "unit"),
+    [
+        ("workload.rate", "queries/s"),
+        ("horizon_s", "s"),
+        ("cluster.nodes.edge.boot_s", "s"),
+        ("network.backhaul_bps", "bit/s"),
+        ("network.backhaul_km", "km"),
+        ("application.requests_per_s", "requests/s"),
+        ("cluster.load_bytes_per_s", "bytes/s"),
+        ("application.answer_bytes", "bytes"),
+        ("planner.switch_usd_per_hour", "USD/h"),
+        ("cluster.profiling.lanes", ""),
+        ("cluster.profiling.workers", ""),
+        ("planner.alpha_accuracy", ""),
+    ],
+)
+def test_the_name_of_a_key_tells_its_unit(key, unit):
+    assert unit_of(key) == unit
+
+
+def test_the_axis_of_a_key_has_its_unit(reported):
+    svg = (reported / "report" / "figures" / "by_workload_rate.svg").read_text()
+    assert "<!-- rate (queries/s) -->" in svg
+
+
+@pytest.mark.parametrize(
+    ("kept", "below"),
+    [
+        (range(8), ["means over all settings and seeds"]),
+        pytest.param((0, 2, 4, 6), ["means over all settings"], marks=pytest.mark.slow),
+        pytest.param((4, 5, 6, 7), ["means over all seeds"], marks=pytest.mark.slow),
+        ((0, 2), []),
+    ],
+)
+def test_the_picture_of_operators_says_over_what_it_is_a_mean(sweep, kept, below):
+    for number in set(range(8)) - set(kept):
+        shutil.rmtree(sweep / str(number))
+    assert main(["report", str(sweep)]) == 0
+    svg = (sweep / "report" / "figures" / "operators.svg").read_text()
+    assert re.findall("<!-- (means over .*) -->", svg) == below
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cost_usd", "dominated"), [(1.0, False), (3.0, True)])
+def test_the_legend_speaks_of_hollow_marks_where_there_are_some(sweep, cost_usd, dominated):
+    for number in range(8):
+        first = number in (0, 1, 4, 5)  # The first planner serves less, for less or for more.
+        aims = {"service_goodput_mean": 1.0, "deployment_cost_usd": cost_usd}
+        others = {"service_goodput_mean": 2.0, "deployment_cost_usd": 2.0}
+        spoil(sweep / str(number), response_time_p50_s=1.0, **(aims if first else others))
+    assert analyse(read_sweep(sweep)).pareto["dominated"].any() == dominated
+    assert main(["report", str(sweep)]) == 0
+    svg = (sweep / "report" / "figures" / "pareto.svg").read_text()
+    assert ("<!-- hollow: dominated -->" in svg) == dominated
+
+
+def test_planners_are_named_by_the_parts_that_differ():
+    def one(search, **values):
+        return "Compass", "planners.Compass", {"search": search, "watch": "Watch(a=1)"} | values
+
+    names = planner_names([one("Cmbo(budget=2)"), one("Random()"), one("Cmbo(budget=3)")])
+    assert names[1] == "Compass(search=Random)"
+    alike = planner_names([one("Cmbo(budget=2)"), one("Cmbo(budget=3)")])
+    assert alike == ["Compass(search.budget=2)", "Compass(search.budget=3)"]
