@@ -41,6 +41,7 @@ VERSION_BASE = "1.3"
 # More than that is a slip of the pen: a run holds every machine, and its clock counts int64 ns.
 MOST_HORIZON_S = 1e9
 MOST_MACHINES = 100_000
+LEAST_PERIOD_S = 1e-9
 NAME = re.compile(r"\w[\w+.-]*")
 """What a compared planner may be named."""
 
@@ -294,12 +295,15 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
 def _check_times(planner: Planner) -> None:
     """Refuse what the world cannot work with, whatever class the planner is of."""
     name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
-    if not budget_s >= 0:
-        raise InputError(f"planner.budget_s={budget_s}: must be 0 s or more (of {name})")
-    if period_s is not None and not period_s > 0:
+    if not 0 <= budget_s <= MOST_HORIZON_S:
         raise InputError(
-            f"planner.replan_every_s={period_s}: must be above 0 s, or null for no such calls "
+            f"planner.budget_s={budget_s}: must be 0 s or more, and {MOST_HORIZON_S:g} s or less "
             f"(of {name})"
+        )
+    if period_s is not None and not LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S:
+        raise InputError(
+            f"planner.replan_every_s={period_s}: must be from {LEAST_PERIOD_S:g} to "
+            f"{MOST_HORIZON_S:g} s, or null for no such calls (of {name})"
         )
 
 

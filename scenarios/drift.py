@@ -14,6 +14,8 @@ KINDS = (
 )
 AT_MACHINE = ("machine_failure", "mps_fault")
 """Kinds that befall a machine, not queries."""
+MOST_S = 1e9
+"""The longest time that something can be away: simulated time is int64 nanoseconds."""
 
 
 @dataclass
@@ -49,16 +51,18 @@ class DriftEvent:
 
     def __post_init__(self) -> None:
         pick_key("kind", self.kind, KINDS, "kind")
-        if self.at_s < 0:
-            raise ValueError(f"at_s={self.at_s}: must be 0 s or more")
+        if not 0 <= self.at_s <= MOST_S:
+            raise ValueError(f"at_s={self.at_s}: must be 0 s or more, and {MOST_S:g} s or less")
         if not 0 < self.factor <= 1:
             raise ValueError(f"factor={self.factor}: must lie in (0, 1]")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share={self.share}: must lie in [0, 1]")
         if self.kind in AT_MACHINE and self.node is None:
             raise ValueError(f"node=null: a {self.kind} needs the node's name")
-        if self.duration_s <= 0:
-            raise ValueError(f"duration_s={self.duration_s}: must be above 0 s")
+        if not 0 < self.duration_s <= MOST_S:
+            raise ValueError(
+                f"duration_s={self.duration_s}: must be above 0 s, and {MOST_S:g} s or less"
+            )
 
 
 @dataclass

@@ -8,7 +8,7 @@ MOST_LATENCY_S = 1e8
 
 @dataclass(frozen=True, slots=True)
 class SLO:
-    """What a query is promised; an absent part is None and always holds.
+    """What a query is promised; an absent part is None and always holds, but for latency.
 
     Args:
         latency_s: bound on a request's sojourn, from its birth to the answer's return. Without one,

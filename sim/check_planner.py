@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from scenarios.scenario import Scenario
 from sim.check_worlds import empty_world, failing_world, overloaded_world, usual_world
+from sim.clock import ns
 from sim.desk import Desk
 from sim.guarded_desk import BrokenContractError, GuardedWorld, PlannerCheckError, frozen
 from sim.planner import Planner
@@ -135,9 +136,10 @@ def _check_settings(planner: Planner, name: str) -> None:
     budget_s, period_s = planner.budget_s, planner.replan_every_s
     if not (budget_s >= 0 and math.isfinite(budget_s)):
         raise PlannerCheckError(f"{name}.budget_s={budget_s}: must be 0 s or more, and finite")
-    if period_s is not None and not (period_s > 0 and math.isfinite(period_s)):
+    if period_s is not None and not (math.isfinite(period_s) and ns(period_s) > 0):
         raise PlannerCheckError(
-            f"{name}.replan_every_s={period_s}: must be above 0 s, or None for no such calls"
+            f"{name}.replan_every_s={period_s}: must be above 0 s, a nanosecond or more, or None "
+            "for no such calls"
         )
     names = planner.query_records
     if not (isinstance(names, tuple) and all(isinstance(each, str) for each in names)):

@@ -125,7 +125,7 @@ class Desk:
     @property
     def cluster(self) -> Cluster:
         """The nodes, their machines and prices."""
-        return self._office.cluster
+        return self._office.shown_cluster
 
     @property
     def waiting(self) -> tuple[Query, ...]:
@@ -241,10 +241,12 @@ class Desk:
 
     def list_price_usd_per_hour(self, plan: Plan) -> float:
         """Return what a plan costs if no other query shares its stations."""
-        return list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation)
+        self._called()
+        return list_price_usd_per_hour(self._office.cluster, plan.placement, plan.allocation)
 
     def latency_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
         """Return the nominal time of each operator under a plan over that on profiling hardware."""
+        self._called()
         return self._figures(query, plan).latency_factors
 
     def capacity_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
@@ -252,6 +254,7 @@ class Desk:
 
         The nominal latency factor, but for language models, which serve several requests at once.
         """
+        self._called()
         services = self._figures(query, plan).services
         return tuple(service.factor * service.work_factor for service in services)
 
@@ -311,9 +314,9 @@ class Desk:
         """
         if operation not in CHARGES_S:
             raise PlannerError(f"think({operation!r}): choose one of {', '.join(CHARGES_S)}")
-        if not isinstance(count, int) or count < 0:
+        if not isinstance(count, int | np.integer) or count < 0:
             raise PlannerError(f"think(count={count!r}): must be a whole number of 0 or more")
-        self._search(query).charge(operation, count * CHARGES_S[operation])
+        self._search(query).charge(operation, int(count) * CHARGES_S[operation])
 
     def profile(
         self, query: Query, what: Plan | Configuration, samples: int | Integers

@@ -328,6 +328,7 @@ class Machine:
         else:
             instance.slots.remove(slot)
             if slot.need.model is not None and slot.ready_ns <= now_ns:
+                instance.left.pop(slot.need.model, None)
                 instance.left[slot.need.model] = slot.need.load_bytes
             if not instance.slots:
                 self.instances.remove(instance)

@@ -8,8 +8,9 @@ class Memory:
     """A planner's records. No call learns from the future.
 
     A record is stamped with the clock of the search that wrote it, and other searches see it from
-    that time on; the search that wrote it sees it at once. Values must be picklable, and are not
-    to be changed once written: write a new record instead.
+    that time on; the search that wrote it sees it at once. Of what is visible, the latest learned
+    counts, and of records that were learned at one time the one that was written last. Values must
+    be picklable, and are not to be changed once written: write a new record instead.
 
     From the first checkpoint on, records that the last one holds are kept, to fall back to; only
     what is forgotten is gone for good.
@@ -32,8 +33,12 @@ class Memory:
         records = self._records.get(key, ())
         settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
         visible = [i for i, (since_ns, _, _) in enumerate(records) if since_ns <= settled_ns]
+        records = records[visible[-1] if visible else 0 :]
+        place = len(records)
+        while place and records[place - 1][0] > at_ns:
+            place -= 1
         # Planners recall far more often than they remember: of tuples, they look at less memory.
-        self._records[key] = (*records[visible[-1] if visible else 0 :], (at_ns, author, value))
+        self._records[key] = (*records[:place], (at_ns, author, value), *records[place:])
 
     def read(self, key: Hashable, now_ns: int, author: int | None) -> Any | None:
         """Return the latest visible value of a key, or None."""

@@ -99,10 +99,10 @@ def _affordable(
 
 def checked_samples(samples: int | Integers, items: int) -> int | Integers:
     """Return a number of items, or the numbers of different items, that can be profiled."""
-    if isinstance(samples, int):
+    if isinstance(samples, int | np.integer):
         if samples < 0:
             raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
-        return min(samples, items)
+        return min(int(samples), items)
     wanted = np.asarray(samples)
     if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
         raise PlannerError(

@@ -101,8 +101,9 @@ class Office:
         journal: Journal,
     ) -> None:
         self.application = scenario.application
-        # A copy, since planners can reach it; the world has its own.
-        self.cluster = deepcopy(scenario.cluster)
+        self.cluster = scenario.cluster
+        # Planners get a copy: what one writes there changes no price and no charge.
+        self.shown_cluster = deepcopy(scenario.cluster)
         self.nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
         self.plan_space = self.views.space(Choices())

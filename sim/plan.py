@@ -69,6 +69,10 @@ class Plan:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type["Plan"], tuple[object, ...]]:
+        """Leave the hash behind: that of texts is another in another process."""
+        return Plan, (self.configuration, self.placement, self.allocation)
+
     def __str__(self) -> str:
         where = " > ".join(
             f"{node}:{allocation}"

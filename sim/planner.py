@@ -20,7 +20,7 @@ class Planner(ABC):
         budget_s: most planning seconds that one search for one query may use. When they are spent,
             profiling returns what is known already, and ``deploy`` still works.
         replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
-            arrivals, departures, refusals and failures only.
+            arrivals, departures, refusals, failures and recoveries only.
         query_records: names of what it remembers of single queries, under keys of the form
             ``(name, query.id)``. The world drops these records once `Desk.departed` lists the query
             no longer, so that memory does not grow with the horizon; others last to the end.

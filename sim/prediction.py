@@ -88,9 +88,13 @@ class Prediction:
     cost_usd_per_hour: float
 
     def meets(self, slo: SLO) -> bool:
-        """Tell whether every part of an SLO would be met."""
+        """Tell whether every part of an SLO would be met.
+
+        Without a latency bound, requests must be answered some time: an infinite wait is too long.
+        """
+        bound_s = inf if slo.latency_s is None else slo.latency_s
         return (
-            (slo.latency_s is None or self.latency_quantile_s <= slo.latency_s)
+            (self.latency_quantile_s <= bound_s and self.latency_quantile_s < inf)
             and (slo.accuracy is None or self.accuracy_mean >= slo.accuracy)
             and (slo.cost_usd_per_hour is None or self.cost_usd_per_hour <= slo.cost_usd_per_hour)
         )

@@ -460,6 +460,7 @@ class World:
         self._planner_away_until_ns = max(self._planner_away_until_ns, back_ns)
         yield self.env.timeout(back_ns - self.env.now)
         if back_ns == self._planner_away_until_ns:  # Else it crashed again while it was away.
+            self._planner_away_until_ns = 0  # Of two crashes that end now, one calls.
             self._call_planner("recovery")
 
     def _lose(self, stations: list[Station], reason: str) -> None:

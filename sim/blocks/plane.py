@@ -171,6 +171,7 @@ class BlocksPlane:
         self._servers.give_back(row["servers_at"])
         self._factors.give_back(row["factors_at"])
         if row["kind"] == GENERATION:
+            lose_jobs(self._current(), stop, 0)  # Only ghosts are left, whose rows are free now.
             model = self._models.rows[row["model"]]
             self._steps.give_back(model["decode_at"])
             self._engines.give_back(model["engines_at"])

@@ -292,3 +292,37 @@ def test_routes_that_were_replaced_take_no_memory():
         assert reroute(1000, count) - before < 300_000, "bytes; visits alone would be 320,000"
     finally:
         tracemalloc.stop()
+
+
+def test_what_aborted_requests_held_of_an_engine_is_free_when_its_station_is_gone():
+    """Their places were taken by rows of nobody until the last token, which never comes."""
+
+    class Forgetful(Recording):
+        def record(self, rows, born, ended):
+            pass
+
+    plane, every, count = BlocksPlane(Forgetful()), 10_000, 500
+    born = [number * every + i for number in range(60) for i in range(1, count + 1)]
+    plane.open_source(0, 0, requests(born))
+
+    def serve_and_abort(first, last):
+        for number in range(first, last):
+            begin = number * every
+            model = Iterations(1, 0.0, 0.0, (50,) * count, 10**9)
+            plane.add_station(StationSpec(number, iterations=model))
+            visit = Visit(0, number, None, Tokens(1.0, 400.0))
+            plane.route(begin, 0, Route(number, (visit,)))
+            plane.advance(begin + 2_000)
+            plane.route(begin + 2_000, 0, None)
+            plane.abort(begin + 3_000, number)
+            plane.advance(begin + 4_000)
+            plane.remove_station(number)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = serve_and_abort(0, 10)
+        grown = serve_and_abort(10, 60) - before
+        assert grown < 1_000_000, "bytes; 25,000 rows are five times that"
+    finally:
+        tracemalloc.stop()

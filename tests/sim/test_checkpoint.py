@@ -66,6 +66,10 @@ class TestCrash:
         ]
         assert made.planner_crashes == 1
 
+    def test_two_crashes_that_end_together_are_one_recovery(self):
+        made = crashing(lambda desk: None, 1.0, crashes=(crash(30.0, 20.0), crash(40.0, 10.0)))
+        assert [at for trigger, at in made.calls if trigger == "recovery"] == [50.0]
+
     def test_a_second_crash_while_it_is_away_keeps_it_away(self):
         crashes = (crash(35.0), crash(38.0), crash(39.0, 1.0))
         made = crashing(lambda desk: None, 1.0, crashes=crashes)

@@ -55,6 +55,17 @@ def test_models_left_longest_ago_are_evicted_for_lack_of_memory(machine):
     assert [model.name for model in slot.instance.left] == ["second"], "5 GB hold two of 2 GB"
 
 
+def test_a_model_that_was_left_again_was_left_last(machine):
+    first, second = (network(name, 2) for name in ("first", "second"))
+    share = {"percent": 40, "gigabytes": 2, "profile": "2g.10gb"}
+    slots = [take(machine, need(model=model, **share)) for model in (first, second)]
+    again = take(machine, need(model=first, percent=20, gigabytes=2, profile="2g.10gb"))
+    assert {id(slot.instance) for slot in (*slots, again)} == {id(again.instance)}
+    for slot in (*slots, again):
+        machine.give_back(slot, 0)
+    assert [model.name for model in again.instance.left] == ["second", "first"]
+
+
 def test_idle_instances_are_destroyed_when_their_slices_are_needed(machine):
     small = [take(machine, need()) for _ in range(7)]
     assert machine.take(need("7g.40gb")) is None

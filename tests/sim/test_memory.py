@@ -52,3 +52,16 @@ def test_what_is_forgotten_is_as_if_it_had_never_been_written():
     memory.fall_back()
     assert memory.read_each(["a", "b"], 10) == [None, 1]
     assert memory.settled(["a", "b"], 10) == [True, True]
+
+
+def test_the_latest_learned_counts_whichever_was_written_first():
+    memory = Memory()
+    memory.write("a", "late", at_ns=14, author=1, now_ns=10)
+    memory.write("a", "early", at_ns=12, author=2, now_ns=11)
+    assert [memory.read("a", at, author=3) for at in (11, 12, 13, 14, 15)] == [
+        *(None, "early", "early", "late", "late")
+    ]
+    assert memory.read("a", 11, author=1) == "late", "it has learned that itself"
+    assert memory.settled(["a"], 13) == [False]
+    memory.write("a", "last", at_ns=14, author=2, now_ns=14)
+    assert memory.read_each(["a"], 14) == ["last"], "of one time, what was written last"

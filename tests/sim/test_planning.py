@@ -1,17 +1,21 @@
 """Planning is charged, bounded, and contained."""
 
+import os
+import pickle
 import re
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, run, scenario
+from worlds import At, Does, queries_at, run, scenario
 
 from scenarios.cluster import Profiling
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Planner
+from sim import Planner, PlannerError
 from sim.search import CHARGES_S
 
 APPLICATION = shipped_application("speech_recognition")
@@ -550,3 +554,53 @@ def test_what_is_scratched_down_is_gone_by_the_next_call():
 
     plan_once(act, 1.0, 2.0)
     assert found == [{}, {}]
+
+
+def test_questions_about_a_plan_are_refused_once_the_call_is_over():
+    kept = []
+
+    def act(desk):
+        query = desk.waiting[0]
+        kept.append((desk, query, next(desk.candidates(query))))
+
+    assert run(scenario(2.0, workload=queries_at(1.0)), Does(act)).planner_errors == []
+    [(desk, query, plan)] = kept
+    for ask in (
+        lambda: desk.list_price_usd_per_hour(plan),
+        lambda: desk.latency_factors(query, plan),
+        lambda: desk.capacity_factors(query, plan),
+    ):
+        with pytest.raises(PlannerError, match="call is over"):
+            ask()
+
+
+def test_counts_may_be_numpys():
+    def act(desk):
+        for query in desk.waiting:
+            desk.think(query, count=np.int64(3))
+            assert desk.profile(query, desk.pipeline.configurations[0], np.int64(3)).count == 3
+
+    assert run(scenario(2.0, workload=queries_at(1.0)), Does(act)).planner_errors == []
+
+
+def test_a_plan_from_another_process_is_the_same_key():
+    """Texts have another hash in each process."""
+    code = (
+        "import pickle, sys\n"
+        "from scenarios.application import Configuration\n"
+        "from sim.plan import Allocation, Plan\n"
+        "plan = Plan(Configuration(0, ('tiny',)), ('cloud',), (Allocation('core'),))\n"
+        "sys.stdout.buffer.write(pickle.dumps(plan))"
+    )
+    theirs = [
+        pickle.loads(
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env=os.environ | {"PYTHONHASHSEED": seed},
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
+        )
+        for seed in ("1", "2")
+    ]
+    assert len(set(theirs)) == 1

@@ -224,7 +224,32 @@ def test_what_planners_reach_of_the_cluster_is_a_copy():
         desk.cluster.nodes["edge"].standby = 0
 
     made = run(scenario(20.0, workload=queries_at(1.0)), Does(act))
-    assert made.ledger.bill_usd > 0
+    assert made.planner_errors == []
+    assert made.scenario.cluster.nodes["edge"].standby == 1
+
+
+def test_what_planners_write_into_the_cluster_changes_no_charge_and_no_price():
+    def planning(spoil):
+        found = []
+
+        def act(desk):
+            spoil(desk.cluster)
+            for query in desk.waiting:
+                plan = plan_in(desk, query, "cloud")
+                desk.profile(query, plan, 400)
+                found.append((desk.remaining(query), desk.list_price_usd_per_hour(plan)))
+                desk.deploy(query, plan)
+
+        made = run(scenario(20.0, workload=queries_at(1.0)), Does(act, budget_s=100.0))
+        assert made.planner_errors == []
+        return found, made.office.planning_charged_s, decisions(made)
+
+    def spoil(cluster):
+        cluster.profiling.workers = 10**6
+        for node in cluster.nodes.values():
+            node.purchase = "spot"
+
+    assert planning(spoil) == planning(lambda _: None)
 
 
 def test_an_accelerator_that_is_not_known_is_no_place_to_run():
