@@ -102,8 +102,9 @@ def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
         return limited.value, worst("scaled", limited.basis)  # It was measured on a V100.
     from scipy.stats import gmean  # noqa: PLC0415 -- takes long to import
 
-    factors = [mps.thread_latency_factor(each, items, percent).value for each in measured]
-    return float(gmean(factors)), "assumed"
+    factors = [mps.thread_latency_factor(each, items, percent) for each in measured]
+    mean = float(gmean([each.value for each in factors]))
+    return mean, worst("assumed", *(each.basis for each in factors))
 
 
 @table_cache
@@ -165,11 +166,11 @@ def _on_slices(like: str, slices: float, batch: int, processes: int) -> tuple[fl
     if slices in measured:
         latency = gpu_latency.batch_latency(like, int(slices), batch, processes)
         return latency.seconds, latency.basis
-    logs = [
-        math.log(gpu_latency.batch_latency(like, each, batch, processes).seconds)
-        for each in measured
-    ]
-    return math.exp(np.interp(math.log(slices), np.log([*measured]), logs)), "assumed"
+    at = [gpu_latency.batch_latency(like, each, batch, processes) for each in measured]
+    logs = [math.log(each.seconds) for each in at]
+    between = (each for each, count in zip(at, measured, strict=True) if abs(count - slices) < 1)
+    seconds = math.exp(np.interp(math.log(slices), np.log([*measured]), logs))
+    return seconds, worst("assumed", *(each.basis for each in between))
 
 
 def _checked_speed(relative_speed: float) -> float:

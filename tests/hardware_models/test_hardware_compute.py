@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_models import boards, compute, devices, gpu_latency, mig
+from hardware_models import boards, compute, devices, gpu_latency, mig, mps
 from hardware_models.basis import worst
 from hardware_models.errors import UnknownNameError
 
@@ -86,6 +86,22 @@ def test_a_card_of_four_slices_is_cut_at_the_same_share_and_says_that_it_assumes
         )
         assert low <= found.factors[-1] / whole.factors[-1] <= high
         assert found.basis in ("assumed", "extrapolated")
+
+
+@pytest.mark.parametrize(("items", "basis"), [(16, "assumed"), (256, "extrapolated")])
+def test_between_two_slices_the_weaker_of_both_tells(items, basis):
+    beside = [gpu_latency.batch_latency("vgg16", g, items).basis for g in (1, 2)]
+    assert worst("assumed", *beside) == basis
+    found = compute.gpu_batch_times("vgg16", "bert-99", "A30", "1g.6gb", like_items=items)
+    assert found.basis == basis
+
+
+@pytest.mark.parametrize(("items", "basis"), [(16, "assumed"), (64, "extrapolated")])
+def test_a_mean_of_other_models_is_an_assumption_or_as_weak_as_they_are(items, basis):
+    factors = [mps.thread_latency_factor(each, items, 50) for each in mps.thread_models()]
+    assert worst("assumed", *(each.basis for each in factors)) == basis
+    assert times(like_items=items).basis in ("measured", "interpolated")
+    assert times(like_items=items, thread_percent=50).basis == basis
 
 
 @given(percent=st.integers(1, 100))
