@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from hardware_models import boards, devices, gpu_latency, mig, mps
-from hardware_models.basis import Basis, worst
+from hardware_models.basis import Basis, Ratio, worst
 from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
 
@@ -207,7 +207,7 @@ def reference_cpu_speed() -> float:
 
 
 @table_cache
-def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> float:
+def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> Ratio:
     """Factor from a GPU time on the reference hardware to one on a phone's or board's CPU.
 
     That a large network scales over CPUs as the small ones of the ncnn list do is an assumption.
@@ -223,4 +223,4 @@ def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> float:
         ValueError: The speed is not a positive finite number.
     """
     pi = devices.relative_speed("Raspberry Pi 5")
-    return device_ratio * pi / _checked_speed(relative_speed)
+    return Ratio(device_ratio * pi / _checked_speed(relative_speed), "assumed")

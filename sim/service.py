@@ -100,8 +100,8 @@ def device_service(
         )
     if model.device_ratio is None:
         raise RefusalError(f"{name} on device: no measurement of {model.name} on a CPU is at hand")
-    factor = network_on_cpu_factor(model.device_ratio, device.relative_speed)
-    return Service(factor, memory_bytes=model.weight_bytes, basis="scaled")
+    ratio = network_on_cpu_factor(model.device_ratio, device.relative_speed)
+    return Service(ratio.value, memory_bytes=model.weight_bytes, basis=ratio.basis)
 
 
 def node_service(

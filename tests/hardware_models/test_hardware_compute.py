@@ -151,7 +151,7 @@ def test_memory_utilisation_is_a_share_for_every_model():
 def test_cpu_factors_are_inverse_to_speed(one, other):
     for factor in (
         compute.cpu_latency_factor,
-        lambda speed: compute.network_on_cpu_factor(100.0, speed),
+        lambda speed: compute.network_on_cpu_factor(100.0, speed).value,
     ):
         assert factor(one) * one == pytest.approx(factor(other) * other)
 
@@ -159,14 +159,15 @@ def test_cpu_factors_are_inverse_to_speed(one, other):
 def test_cpu_factors_at_their_anchors():
     assert compute.cpu_latency_factor(13.203) == 1.0
     pi = devices.relative_speed("Raspberry Pi 5")
-    assert compute.network_on_cpu_factor(100.0, pi) == pytest.approx(100.0)
+    on_pi = compute.network_on_cpu_factor(100.0, pi)
+    assert (on_pi.value, on_pi.basis) == (pytest.approx(100.0), "assumed")
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, math.nan, math.inf])
 def test_a_speed_must_be_positive(speed):
     for factor in (
         compute.cpu_latency_factor,
-        lambda speed: compute.network_on_cpu_factor(100.0, speed),
+        lambda speed: compute.network_on_cpu_factor(100.0, speed).value,
     ):
         with pytest.raises(ValueError, match="relative_speed is"):
             factor(speed)

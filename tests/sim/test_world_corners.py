@@ -258,3 +258,12 @@ def test_an_accelerator_that_is_not_known_is_no_place_to_run():
     mine = DeviceModel("Mine", 5.0, "jetson", 10**12, "Nothing")
     with pytest.raises(RefusalError, match=r"on a Mine: unknown .*'Nothing'"):
         device_service(application, operator, application.pipeline.configurations[0], mine)
+
+
+def test_that_a_network_scales_over_processors_as_small_ones_do_is_an_assumption():
+    application = shipped_application("visual_tracking")
+    first = application.pipeline.configurations[0]
+    by_kind = {one.kind: at for at, one in enumerate(application.operators)}
+    mine = DeviceModel("Mine", 5.0, "phone", 10**12)
+    assert device_service(application, by_kind["cpu"], first, mine).basis == "scaled"
+    assert device_service(application, by_kind["gpu"], first, mine).basis == "assumed"
