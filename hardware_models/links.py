@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from hardware_models.errors import TableError, pick
-from hardware_models.tables import load_table, table_cache
+from hardware_models.tables import SHIPPED, load_table, table_cache, using_tables
 
 _BPS_PER_MBPS = 1e6
 _S_PER_MS = 1e-3
@@ -189,9 +189,12 @@ def between_link_share() -> float:
 
     Derived: the mean over FCC broadband and Norway HSDPA of (coefficient of variation of the
     per-trace means / that of all samples)^2, where the squared coefficient stands for the variance
-    of the logarithm. Most links that it is used with are faster and newer than those.
+    of the logarithm. Most links that it is used with are faster and newer than those. Links of a
+    user's own do not change it.
     """
-    table = load_table("links").filter(pl.col("metric").str.starts_with("downlink throughput"))
+    with using_tables(SHIPPED):
+        links = load_table("links")
+    table = links.filter(pl.col("metric").str.starts_with("downlink throughput"))
     wide = table.pivot("metric", index=("dataset", "technology"), values="cv").drop_nulls()
     ratio = wide["downlink throughput, per-trace mean"] / wide["downlink throughput samples"]
     return float((ratio.to_numpy() ** 2).mean())
@@ -270,6 +273,10 @@ def wide_area_rtt_s() -> float:
     tests (far ones included on purpose) less that to servers within 100 km. The published figures
     know near and far only: they permit no fit of the round trip by distance; for a given distance
     see `distance_rtt_s`.
+
+    Raises:
+        TableError: No technology has a round trip to far servers, or most have a shorter one than
+            to near servers.
     """
     extra_s = [
         _marginal(technology, "rtt_far", _S_PER_MS).median
@@ -277,7 +284,15 @@ def wide_area_rtt_s() -> float:
         for technology, rows in _rows().items()
         if "rtt_far" in rows
     ]
-    return float(np.median(extra_s))
+    if not extra_s:
+        raise TableError("link_technologies: no technology has a row of quantity rtt_far")
+    extra = float(np.median(extra_s))
+    if extra < 0:
+        raise TableError(
+            f"links: by its rows, far servers are {-extra:g} s nearer than those within 100 km; "
+            "rtt_far of table link_technologies must be above rtt"
+        )
+    return extra
 
 
 @table_cache

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from hardware_models.errors import pick
+from hardware_models.errors import TableError, pick
 from hardware_models.links import (
     LinkModel,
     distance_rtt_s,
@@ -76,6 +76,12 @@ class Network:
             raise ValueError(
                 f"network.backhaul_km={self.backhaul_km}: must lie between 0 and {MOST_KM} km"
             )
+        try:
+            self.backhaul_round_trip_s  # noqa: B018 -- Tables that cannot tell it raise here.
+        except TableError as error:
+            raise ValueError(
+                f"network.backhaul_rtt_s=null: give it, since the tables cannot tell it: {error}"
+            ) from None
 
     @property
     def backhaul_round_trip_s(self) -> float:

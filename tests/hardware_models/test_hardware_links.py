@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, qmc
 
 from hardware_models import links
-from hardware_models.errors import UnknownNameError
+from hardware_models.errors import TableError, UnknownNameError
 from hardware_models.links import Marginal
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
@@ -84,6 +84,40 @@ def test_derived_figures():
     share = ((0.551 / 0.688) ** 2 + (0.45 / 0.674) ** 2) / 2
     assert links.between_link_share() == pytest.approx(share)
     assert links.wide_area_rtt_s() == pytest.approx(0.0435)  # Of 3, 42, 45 and 67 ms.
+
+
+def own(tmp_path, table, frame, how="replace"):
+    path = tmp_path / f"{table}.csv"
+    frame.write_csv(path)
+    return using_tables(TableSet({table: UserTable(str(path), how)}))
+
+
+def test_links_of_a_user_s_own_leave_the_share_between_links(tmp_path):
+    before = links.between_link_share()
+    table = load_table("links")
+    throughput = pl.col("metric").str.starts_with("downlink throughput")
+    with own(tmp_path, "links", table.filter(~throughput)):
+        assert links.between_link_share() == before
+    evening = table.filter(throughput).with_columns(metric=pl.col("metric") + " in the evening")
+    with own(tmp_path, "links", evening, "merge"):
+        assert links.between_link_share() == before
+
+
+def test_without_round_trips_to_far_servers_there_is_none_to_the_cloud(tmp_path):
+    chosen = load_table("link_technologies")
+    far = pl.col("quantity") == "rtt_far"
+    with (
+        own(tmp_path, "link_technologies", chosen.filter(~far)),
+        pytest.raises(TableError, match=r"^link_technologies: no technology has .* rtt_far$"),
+    ):
+        links.wide_area_rtt_s()
+    with_far = chosen.filter(far.any().over("technology"))
+    swapped = pl.col("quantity").replace({"rtt": "rtt_far", "rtt_far": "rtt"})
+    with (
+        own(tmp_path, "link_technologies", with_far.with_columns(swapped)),
+        pytest.raises(TableError, match=r"far servers are 0\.0435 s nearer"),
+    ):
+        links.wide_area_rtt_s()
 
 
 def series(count, seconds, autocorrelation=0.8, marginal=LOG_NORMAL):

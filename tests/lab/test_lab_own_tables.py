@@ -89,6 +89,30 @@ def test_a_region_of_ones_own_has_its_own_prices_and_the_egress_of_another(tmp_p
         assert node.egress_usd_per_byte == Node(machine=machine).egress_usd_per_byte
 
 
+def own(tmp_path, name, frame, how="replace"):
+    """Write a table, and return the override that uses it."""
+    path = tmp_path / f"{name}.csv"
+    frame.write_csv(path)
+    return f"tables.{name}={{path: {path}, how: {how}}}"
+
+
+def refused(overrides):
+    """Return the sentence by which a configuration is refused."""
+    with pytest.raises(InputError) as caught:
+        set_up(compose(overrides), overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_without_round_trips_to_far_servers_that_to_the_cloud_must_be_given(tmp_path):
+    far = pl.col("quantity") == "rtt_far"
+    mine = [*SHORT, own(tmp_path, "link_technologies", load_table("link_technologies").filter(~far))]
+    assert refused(mine).startswith("network.backhaul_rtt_s=null: give it, since the tables cannot")
+    for given in ("network.backhaul_rtt_s=0.04", "network.backhaul_km=400"):
+        overrides = [*mine, given]
+        assert set_up(compose(overrides), overrides).scenario().network.backhaul_round_trip_s > 0
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
