@@ -24,6 +24,7 @@ from hardware_models.llm_models import (
     language_model,
     layer_bytes,
     models,
+    names_of,
     precisions,
     weight_bytes,
 )
@@ -191,8 +192,9 @@ def iteration_times(
     """Give the times of an engine's iterations: the modelled ones, held to rows of its own.
 
     Rows of table ``llm_iteration`` for this very model on one board of this kind scale prefill and
-    decoding by the geometric mean of measured over modelled times. Rows are of full precision, or
-    name another after the model, as in ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of
+    decoding by the geometric mean of measured over modelled times. They call it by its name or by
+    an alias in table ``llm_models``, and are of full precision, or name another after the model, as
+    in ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of
     engines with several boards; a simulation has one, so that rows of a user alone count here.
 
     Args:
@@ -228,9 +230,9 @@ def _measured_over_modelled(
     model: str, precision: str, board: str, tensor_parallel: int
 ) -> tuple[float, float]:
     """What rows of a model's own multiply prefill and decoding by; 1 without any."""
-    names = {model, language_model(model).name}
+    names = names_of(model)
     if precision != FULL_PRECISION:
-        names = {f"{name}-{precision}" for name in names}
+        names = frozenset(f"{name}-{precision}" for name in names)
     rows = load_table("llm_iteration").filter(
         pl.col("model").is_in(list(names)),
         pl.col("gpu").str.to_lowercase() == board.lower(),

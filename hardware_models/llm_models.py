@@ -112,6 +112,17 @@ def known_as(name: str) -> str | None:
 
 
 @table_cache
+def names_of(name: str) -> frozenset[str]:
+    """Name a model as measured tables may: by its name, and by its aliases.
+
+    Raises:
+        UnknownNameError: The model is not known.
+    """
+    model = language_model(name).name
+    return frozenset(alias for alias, canonical in _canonical().items() if canonical == model)
+
+
+@table_cache
 def _weights() -> dict[str, dict[str, tuple[int, int]]]:
     """Bytes of all weights and of the layers' matrices, by model and precision."""
     result: dict[str, dict[str, tuple[int, int]]] = {}

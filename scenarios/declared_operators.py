@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hardware_models import boards, llm
-from hardware_models.tables import load_table
+from hardware_models import boards, gpu_latency, llm
 from scenarios.application import (
     Knob,
     LanguageModel,
@@ -143,9 +142,9 @@ class DeclaredOperator:
         names, likes, benchmarks = (
             self._texts("network", key, quantities) for key in ("name", "like", "benchmark")
         )
-        surfaces = load_table("gpu_latency")["model"].unique(maintain_order=True).to_list()
+        timed = f"model of table gpu_latency with rows of an {gpu_latency.BOARD}"
         for one in np.unique(likes):
-            pick_key(f"{path}.like", one, surfaces, "model of table gpu_latency")
+            pick_key(f"{path}.like", one, gpu_latency.models(), timed)
         for one in np.unique(benchmarks):
             pick_key(f"{path}.benchmark", one, _benchmarks(), "benchmark")
 

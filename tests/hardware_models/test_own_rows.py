@@ -52,8 +52,11 @@ def test_a_model_of_ones_own_can_be_what_an_operator_is_like(tmp_path):
         assert times == pytest.approx([10 / 4, 17 / 4, 24 / 4], rel=0.05)
 
 
+@pytest.mark.parametrize("called", ["Qwen2.5-Coder-7B-Instruct", "Qwen2.5-7B-Instruct"])
 @pytest.mark.parametrize(("suffix", "precision"), [("", "BF16"), ("-AWQ", "AWQ")])
-def test_rows_of_a_language_model_scale_its_prefill_and_decoding(tmp_path, suffix, precision):
+def test_rows_of_a_language_model_scale_its_prefill_and_decoding(
+    tmp_path, called, suffix, precision
+):
     name = "Qwen2.5-Coder-7B-Instruct"
 
     def times(board="A100-80GB", profile="7g.80gb", which=precision):
@@ -62,7 +65,7 @@ def test_rows_of_a_language_model_scale_its_prefill_and_decoding(tmp_path, suffi
     before = times()
     rows = [
         {
-            "model": name + suffix,
+            "model": called + suffix,
             "gpu": "a100-80gb",
             "tensor_parallel": 1,
             "prompt_tokens": prompt,

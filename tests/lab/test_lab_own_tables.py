@@ -53,6 +53,21 @@ def test_own_prices_are_billed(tmp_path):
     assert bill(dear) == pytest.approx(3 * bill(cheap), rel=0.01)
 
 
+def own(tmp_path, name, frame, how="replace"):
+    """Write a table, and return the override that uses it."""
+    path = tmp_path / f"{name}.csv"
+    frame.write_csv(path)
+    return f"tables.{name}={{path: {path}, how: {how}}}"
+
+
+def refused(overrides):
+    """Return the sentence by which a configuration is refused."""
+    with pytest.raises(InputError) as caught:
+        set_up(compose(overrides), overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 def own_rows(tmp_path):
     table = load_table("gpu_latency").filter(pl.col("model") == "resnet50")
     path = tmp_path / "rows.csv"
@@ -67,6 +82,15 @@ def warned(overrides):
 def test_rows_that_no_operator_follows_are_a_warning(tmp_path):
     said = warned([*SHORT, own_rows(tmp_path)])
     assert [one for one in said if "my_net, so these rows change nothing" in one] == said != []
+
+
+def test_a_model_without_rows_of_the_reference_is_none_to_be_like(tmp_path):
+    table = load_table("gpu_latency").filter(pl.col("model") == "resnet50")
+    rows = table.with_columns(model=pl.lit("my_net"), gpu=pl.lit("L4"), mig_gpcs=1)
+    rows = rows.unique(["batch", "mps_procs"], maintain_order=True)
+    like = "application.operators.wave_to_text.network.like=my_net"
+    said = refused([*SHORT, own(tmp_path, "gpu_latency", rows, "merge"), like])
+    assert said.startswith(f"{like}: no such model of table gpu_latency with rows of an A100-80GB")
 
 
 def test_rows_that_an_operator_follows_are_none(tmp_path):
@@ -87,21 +111,6 @@ def test_a_region_of_ones_own_has_its_own_prices_and_the_egress_of_another(tmp_p
     with using_tables(done.scenario.tables):
         assert node.price_usd_per_hour == 7.25
         assert node.egress_usd_per_byte == Node(machine=machine).egress_usd_per_byte
-
-
-def own(tmp_path, name, frame, how="replace"):
-    """Write a table, and return the override that uses it."""
-    path = tmp_path / f"{name}.csv"
-    frame.write_csv(path)
-    return f"tables.{name}={{path: {path}, how: {how}}}"
-
-
-def refused(overrides):
-    """Return the sentence by which a configuration is refused."""
-    with pytest.raises(InputError) as caught:
-        set_up(compose(overrides), overrides)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_without_round_trips_to_far_servers_that_to_the_cloud_must_be_given(tmp_path):
