@@ -123,7 +123,7 @@ SCHEMAS: Mapping[str, Schema] = {
         n=_COUNT,
         **dict.fromkeys(
             ("mean", "cv", "p5", "p10", "p25", "p50", "p75", "p90", "p95"),
-            Column(pl.Float64, low=0),
+            Column(pl.Float64, low=0, high=1e6),  # Mbit/s or ms
         ),
     ),
     "link_technologies": _schema(

@@ -13,7 +13,7 @@ from hardware_models.errors import nearest
 from hardware_models.llm import iteration_times, weight_bytes
 from scenarios.compiled import compiled
 from scenarios.distributions import Constant, Exponential, Variability
-from scenarios.slo import Tier
+from scenarios.slo import MOST_LATENCY_S, Tier
 
 Floats = NDArray[np.float64]
 KnobValue = int | str
@@ -235,6 +235,12 @@ def _interpolated(row: NDArray[np.int64], at: Floats, grid: Floats, values: Floa
     return found
 
 
+MOST_REQUESTS_PER_S = 10_000
+"""A bound beyond which a query's rate is taken for a slip; its requests would fill memory."""
+
+MOST_ANSWER_BYTES = 1e9
+"""The largest answer: some times that in bytes and nanoseconds fit 64 bits."""
+
 ANSWER = "answer"
 """What results call the way of the answer back to the device, where others name an operator."""
 
@@ -445,9 +451,18 @@ class Application:
     latency_per: Literal["request", "output_length"] = "request"
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_fit()
+
+    def _check_numbers(self) -> None:
         if self.requests_per_s <= 0:
             raise ValueError(
                 f"application.requests_per_s={self.requests_per_s}: must be above 0 requests/s"
+            )
+        if not self.requests_per_s <= MOST_REQUESTS_PER_S:
+            raise ValueError(
+                f"application.requests_per_s={self.requests_per_s}: must be "
+                f"{MOST_REQUESTS_PER_S:_} requests/s or less"
             )
         if self.window_s * self.requests_per_s < 20:
             raise ValueError(
@@ -455,12 +470,24 @@ class Application:
                 f"{self.requests_per_s} requests/s, 20 requests need "
                 f"{20 / self.requests_per_s:g} s or more"
             )
+        if not self.window_s <= MOST_LATENCY_S:
+            raise ValueError(
+                f"application.window_s={self.window_s}: must be {MOST_LATENCY_S:g} s or less"
+            )
         if self.answer_bytes < 0:
             raise ValueError(f"application.answer_bytes={self.answer_bytes}: must be 0 or more")
+        if not self.answer_bytes <= MOST_ANSWER_BYTES:
+            raise ValueError(
+                f"application.answer_bytes={self.answer_bytes}: must be {MOST_ANSWER_BYTES:g} or "
+                "less"
+            )
         if self.latency_per not in ("request", "output_length"):
             raise ValueError(
                 f"application.latency_per={self.latency_per!r}: choose request or output_length"
             )
+
+    def _check_fit(self) -> None:
+        """Check that data sets and models fit the pipeline."""
         shape = (len(self.pipeline.configurations), len(self.pipeline.operators))
         for data in self.datasets.values():
             if data.service_time_s.shape != shape:

@@ -20,8 +20,23 @@ DEVICE = "device"
 TIERS = ("edge", "cloud")
 """Where a node may be, in the order in which data moves."""
 
+MOST_S = 1e8
+"""The longest that anything takes, three years: many times that fit 64 bits of nanoseconds."""
+
+LEAST_LOAD_BYTES_PER_S = 1e3
+"""The slowest loading of weights, so that the largest model is loaded within a few years."""
+
+LEAST_SPEED, MOST_SPEED = 1e-3, 1e3
+"""Slowest and fastest core, in multiples of a Raspberry Pi 4, as table ``device_models`` has it."""
+
 FIFO, EDF, PRIORITY = DISCIPLINES = ("fifo", "edf", "priority")
 """In which order stations serve what waits; see ``Cluster``."""
+
+
+def _check_ends(key: str, seconds: float) -> None:
+    """Refuse what takes longer than the clock can count."""
+    if not seconds <= MOST_S:
+        raise ValueError(f"{key}={seconds}: must be {MOST_S:g} s or less")
 
 
 @dataclass
@@ -61,8 +76,14 @@ class Node:
             )
         if self.cpu_relative_speed <= 0:
             raise ValueError(f"cpu_relative_speed={self.cpu_relative_speed}: must be above 0")
+        if not LEAST_SPEED <= self.cpu_relative_speed <= MOST_SPEED:
+            raise ValueError(
+                f"cpu_relative_speed={self.cpu_relative_speed}: must lie between {LEAST_SPEED:g} "
+                f"and {MOST_SPEED:g} times a Raspberry Pi 4"
+            )
         if self.boot_s < 0:
             raise ValueError(f"boot_s={self.boot_s}: must be 0 s or more")
+        _check_ends("boot_s", self.boot_s)
         pick_key("machine", self.machine, machines(), "machine")
         self._machine_type  # noqa: B018 -- An unknown purchase, region or board raises here.
 
@@ -196,6 +217,7 @@ class Profiling:
             raise ValueError(
                 f"checkpoint_every_s={self.checkpoint_every_s}: must be 0.001 s or more"
             )
+        _check_ends("checkpoint_every_s", self.checkpoint_every_s)
 
 
 @dataclass
@@ -258,6 +280,11 @@ class Cluster:
             )
         if self.load_bytes_per_s <= 0:
             raise ValueError(f"cluster.load_bytes_per_s={self.load_bytes_per_s}: must be above 0")
+        if self.load_bytes_per_s < LEAST_LOAD_BYTES_PER_S:
+            raise ValueError(
+                f"cluster.load_bytes_per_s={self.load_bytes_per_s}: must be "
+                f"{LEAST_LOAD_BYTES_PER_S:g} bytes/s or more"
+            )
         if self.tick_s < 1e-3:
             raise ValueError(f"cluster.tick_s={self.tick_s}: must be 0.001 s or more")
         if not 1 <= self.llm_sequences <= 1024:
@@ -265,6 +292,8 @@ class Cluster:
         for key in ("mig_create_s", "mig_destroy_s", "drain_timeout_s"):
             if getattr(self, key) < 0:
                 raise ValueError(f"cluster.{key}={getattr(self, key)}: must be 0 s or more")
+        for key in ("tick_s", "mig_create_s", "mig_destroy_s", "drain_timeout_s"):
+            _check_ends(f"cluster.{key}", getattr(self, key))
 
     @property
     def places(self) -> tuple[str, ...]:

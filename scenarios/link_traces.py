@@ -26,6 +26,10 @@ MOST_RTT_S = 5.0
 LEAST_BPS = 8.0
 """A second without capacity counts as one byte per second: a message waits, but never for ever."""
 
+MOST_BPS = 1e15
+"""The fastest link, a petabit per second: some thousand times the fastest there are, and few enough
+bytes that 64 bits hold what it carries."""
+
 MOST_S = 86_400
 """The longest trace, a day: a longer one is taken for times in another unit."""
 
@@ -107,6 +111,10 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
         if not (math.isfinite(time) and math.isfinite(rate) and rate >= 0):
             raise ValueError(
                 f"{path}, line {number}: {line!r} must hold a finite time and a rate of 0 or more"
+            )
+        if rate > MOST_BPS:
+            raise ValueError(
+                f"{path}, line {number}: rate {rate:g} bit/s must be {MOST_BPS:g} bit/s or less"
             )
         if times and time <= times[-1]:
             raise ValueError(f"{path}, line {number}: time {time:g} s must be after {times[-1]:g}")

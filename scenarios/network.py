@@ -10,7 +10,7 @@ from hardware_models.links import (
     technologies,
     wide_area_rtt_s,
 )
-from scenarios.link_traces import LinkTrace, Recording, check_rtt, recording
+from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, recording
 
 MOST_KM = 20_100
 """Half of the Earth's circumference: no two places are further apart."""
@@ -64,8 +64,15 @@ class Network:
                 raise ValueError(f"network.technologies.{name}: {error}") from None
         if self.autocorrelation is not None and not 0 <= self.autocorrelation < 1:
             raise ValueError(f"network.autocorrelation={self.autocorrelation}: must lie in [0, 1)")
+        self._check_backhaul()
+
+    def _check_backhaul(self) -> None:
         if self.backhaul_bps < 8:
             raise ValueError(f"network.backhaul_bps={self.backhaul_bps}: must be 8 bit/s or more")
+        if not self.backhaul_bps <= MOST_BPS:
+            raise ValueError(
+                f"network.backhaul_bps={self.backhaul_bps}: must be {MOST_BPS:g} bit/s or less"
+            )
         if self.backhaul_rtt_s is not None:
             check_rtt("network.backhaul_rtt_s", self.backhaul_rtt_s)
         if self.backhaul_km is not None and self.backhaul_rtt_s is not None:

@@ -42,6 +42,7 @@ def test_validation_is_idempotent_and_independent_of_given_types(name):
     ("table", "column", "value", "allowed"),
     [
         ("links", "p50", "-3", "at least"),
+        ("links", "p50", "1e15", "at most 1e+06"),
         ("links", "p50", "fast", "a finite number"),
         ("links", "p50", "nan", "a finite number"),
         ("links", "p50", "inf", "a finite number"),

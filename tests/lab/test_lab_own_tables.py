@@ -115,7 +115,10 @@ def test_a_region_of_ones_own_has_its_own_prices_and_the_egress_of_another(tmp_p
 
 def test_without_round_trips_to_far_servers_that_to_the_cloud_must_be_given(tmp_path):
     far = pl.col("quantity") == "rtt_far"
-    mine = [*SHORT, own(tmp_path, "link_technologies", load_table("link_technologies").filter(~far))]
+    mine = [
+        *SHORT,
+        own(tmp_path, "link_technologies", load_table("link_technologies").filter(~far)),
+    ]
     assert refused(mine).startswith("network.backhaul_rtt_s=null: give it, since the tables cannot")
     for given in ("network.backhaul_rtt_s=0.04", "network.backhaul_km=400"):
         overrides = [*mine, given]

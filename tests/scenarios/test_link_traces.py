@@ -73,6 +73,7 @@ def test_rates_hold_until_the_next_time():
         (load_rate_csv, "0,1,2\n", r"line 1: '0,1,2' is no pair"),
         (load_rate_csv, "0,1\n1,-5\n", r"line 2: '1,-5' must hold a finite time and a rate of 0"),
         (load_rate_csv, "0,1\n1,nan\n", "line 2: '1,nan' must hold"),
+        (load_rate_csv, "0,1\n1,1e21\n", r"line 2: rate 1e\+21 bit/s must be 1e\+15 bit/s or less"),
         (load_rate_csv, "1,1\n\n1,2\n", "line 3: time 1 s must be after 1"),
         (
             load_rate_csv,

@@ -7,7 +7,7 @@ import pytest
 from worlds import scenario
 
 from hardware_models.links import link_model
-from scenarios.cluster import Cluster, Node
+from scenarios.cluster import Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.network import Network
 from scenarios.queries import UNSEEN_S, births
@@ -231,6 +231,21 @@ def test_machine_failure_leaves_queries_alone(calm):
         (lambda: Tier(latency_s=0), "latency_s=0: must be above 0"),
         (lambda: Tier(weight=-1), "weight=-1"),
         (lambda: Tier(latency_s=1e11), "latency_s=1e\\+11: must be 1e\\+08 s or less"),
+        (
+            lambda: Network(backhaul_bps=1e30),
+            r"network\.backhaul_bps=1e\+30: must be 1e\+15 bit/s or l",
+        ),
+        (lambda: Node(boot_s=1e300), r"^boot_s=1e\+300: must be 1e\+08 s or less"),
+        (lambda: Node(cpu_relative_speed=1e-9), "cpu_relative_speed=1e-09: must lie between 0.001"),
+        (lambda: Profiling(checkpoint_every_s=1e300), "checkpoint_every_s=.* 1e.08 s or less"),
+        *(
+            (lambda key=key: Cluster({"a": Node()}, **{key: 1e300}), f"cluster.{key}=.* s or less")
+            for key in ("tick_s", "mig_create_s", "mig_destroy_s", "drain_timeout_s")
+        ),
+        (
+            lambda: Cluster({"a": Node()}, load_bytes_per_s=1e-300),
+            "cluster.load_bytes_per_s=1e-300: must be 1000 bytes/s or more",
+        ),
         (lambda: Cluster({}), "an empty cluster can run nothing"),
         (lambda: Cluster({"device": Node()}), "this name is taken"),
         (lambda: Cluster({"a": Node("cloud"), "b": Node("edge")}), "edge nodes before cloud"),
@@ -251,6 +266,18 @@ def test_machine_failure_leaves_queries_alone(calm):
         (
             lambda: shipped_application("speech_recognition", requests_per_s=0),
             "application.requests_per_s=0",
+        ),
+        (
+            lambda: shipped_application("speech_recognition", requests_per_s=1e12),
+            r"application\.requests_per_s=1000000000000\.0: must be 10_000 requests/s or less",
+        ),
+        (
+            lambda: shipped_application("speech_recognition", window_s=1e300),
+            r"application\.window_s=1e\+300: must be 1e\+08 s or less",
+        ),
+        (
+            lambda: shipped_application("speech_recognition", answer_bytes=1e300),
+            r"application\.answer_bytes=1e\+300: must be 1e\+09 or less",
         ),
         (
             lambda: shipped_application("speech_recognition", window_s=10),
