@@ -27,6 +27,9 @@ KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
 }
 """What an operator of each kind must say, beside what all must."""
 
+ABOVE_0 = ("like_items", "device_ratio")
+"""Quantities of a network of which 0 would stand for a network that takes no time."""
+
 WHOLE = "profiled_whole"
 
 
@@ -152,6 +155,8 @@ class DeclaredOperator:
             if node.get(key) is None:
                 return [default] * quantities.count
             column = quantities.numbers(node[key], f"{path}.{key}", None, self.knobs)[:, 0]
+            if key in ABOVE_0 and not (column > 0).all():
+                raise refusal(f"{path}.{key}", node[key], f"is {column.min():g}; must be above 0")
             values: list[Any] = column.tolist()
             return values
 

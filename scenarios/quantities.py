@@ -97,23 +97,27 @@ class Quantities:
 
         Raises:
             ValueError: the quantity is none, depends on what it may not, is not in its table for
-                every configuration, or is out of bounds.
+                every configuration, is not finite, or is out of bounds.
         """
         terms = list(quantity) if isinstance(quantity, list | tuple) else [quantity]
         if not terms:
             raise refusal(path, quantity, "must not be empty")
         product = np.ones((self.count, 1 if point is None else len(point.strata)))
         for term in terms:
+            factor: Floats | np.float64
             if isinstance(term, str) and REFERENCE.fullmatch(term):
-                product = product * self._column(term, path, point, knobs, Column(pl.Float64))
+                factor = self._column(term, path, point, knobs, Column(pl.Float64))
             elif _is_number(term):
-                product = product * float(term)
+                factor = np.float64(term)
             else:
                 reason = "must be a number, table.column, or a list of those (their product)"
                 raise refusal(path, quantity, reason)
-        outside = product[~((product >= low) & (product <= high))]
+            with np.errstate(over="ignore", invalid="ignore"):
+                product = product * factor
+        outside = product[~(np.isfinite(product) & (product >= low) & (product <= high))]
         if outside.size:
-            reason = f"is {outside[0]:g}; must be a number {bounds(low, high)}".rstrip()
+            kind = "number" if math.isfinite(outside[0]) else "finite number"
+            reason = f"is {outside[0]:g}; must be a {kind} {bounds(low, high)}".rstrip()
             raise refusal(path, quantity, f"{reason}{self.culprit(terms, low, high)}")
         return product
 
