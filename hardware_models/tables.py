@@ -21,8 +21,19 @@ R = TypeVar("R")
 FIRST_ROW_LINE = 2  # Line 1 of a file is its header.
 
 
+def _converts(given: pl.DataType, wanted: type[pl.DataType]) -> bool:
+    """Whether values of a Parquet file's type may stand for ours: text and numbers for either."""
+    if given.is_numeric() or given in (pl.String, pl.Null):
+        return True
+    return wanted == pl.String and (given.is_temporal() or given == pl.Boolean)
+
+
 def _cast(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
     """Cast, with null wherever the value would not survive."""
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)
+    if not _converts(series.dtype, dtype):
+        return pl.Series(series.name, [None] * len(series), dtype)
     cast = series.cast(dtype, strict=False)
     if series.dtype.is_numeric() and dtype != pl.String:
         return cast.set(cast.cast(series.dtype, strict=False) != series, None)
@@ -95,7 +106,7 @@ def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: st
             row = (~fine).arg_true()[0]
             raise TableError(
                 f"{source}, row {row + FIRST_ROW_LINE}, column {name!r}: "
-                f"{given[row]!r} is not allowed; give {_complaint(rule)}"
+                f"{given.slice(row, 1).to_list()[0]!r} is not allowed; give {_complaint(rule)}"
             )
     return pl.DataFrame(typed)
 
@@ -271,7 +282,7 @@ def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFra
     for column, rule in theirs.columns.items():
         if column not in frame.columns and (rule.nullable or column in silent):
             frame = frame.with_columns(pl.lit(None, pl.String).alias(column))
-        if column in silent:
+        if column in silent and _converts(frame.schema[column], pl.String):
             frame = frame.with_columns(pl.col(column).cast(pl.String).fill_null(silent[column]))
     return validate(frame, theirs, str(source))
 

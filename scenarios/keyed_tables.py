@@ -43,6 +43,18 @@ class KeyedTable:
         """Return those of the names that are columns."""
         return [name for name in names if name in self.frame.columns]
 
+    def check_column(self, column: str) -> None:
+        """Check that there is a column.
+
+        Raises:
+            TableError: there is no such column.
+        """
+        if column not in self.frame.columns:
+            known = [one for one in self.frame.columns if one not in PROVENANCE]
+            raise TableError(
+                f"table {self.file.stem!r} has no column {column!r}; {choose(column, known)}"
+            )
+
     def typed(self, column: str, rule: Column) -> pl.Series:
         """Return a column's values, checked.
 
@@ -54,22 +66,23 @@ class KeyedTable:
         return self._typed[column, rule]
 
     def _checked(self, column: str, rule: Column) -> pl.Series:
+        self.check_column(column)
         frame = self.frame
-        if column not in frame.columns:
-            known = [one for one in frame.columns if one not in PROVENANCE]
-            raise TableError(
-                f"table {self.file.stem!r} has no column {column!r}; {choose(column, known)}"
-            )
         if rule.dtype == pl.String:
             frame = frame.with_columns(self.texts(column))
         return typed_columns(frame, {column: rule}, self.file.name)[column]
 
     def texts(self, column: str) -> pl.Series:
-        """Return a column's values as a declaration writes them: whole numbers without ``.0``."""
+        """Return a column's values as a declaration writes them: whole numbers without ``.0``.
+
+        Raises:
+            TableError: a value is neither text nor a number.
+        """
         series = self.frame[column]
         if series.dtype.is_float() and (series.drop_nulls() % 1 == 0).all():
             series = series.cast(pl.Int64)
-        return series.cast(pl.String)
+        rule = Column(nullable=True)
+        return typed_columns(series.to_frame(), {column: rule}, self.file.name)[column]
 
     def arranged(
         self, column: str, rule: Column, axes: Mapping[str, Sequence[str]]

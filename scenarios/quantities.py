@@ -172,12 +172,12 @@ class Quantities:
             raise refusal(path, quantity, reason)
         try:
             weights = table.typed(column, Column(pl.Float64, low=0)).to_numpy()
+            strata = np.array(table.texts(STRATUM).to_list())
+            datasets = np.array(table.texts(DATASET).to_list()) if DATASET in keys else None
         except TableError as error:
             raise refusal(path, quantity, str(error)) from None
-        here = np.ones(len(weights), bool)
-        if DATASET in keys:
-            here = np.array(table.texts(DATASET).to_list()) == dataset
-        labels = tuple(np.array(table.texts(STRATUM).to_list())[here].tolist())
+        here = np.ones(len(weights), bool) if datasets is None else datasets == dataset
+        labels = tuple(strata[here].tolist())
         total = math.fsum(weights[here])
         if not labels or None in labels or len(set(labels)) < len(labels) or total <= 0:
             raise refusal(
@@ -229,7 +229,7 @@ class Quantities:
         if name not in self._tables:
             raise refusal(path, reference, f"no table {name!r}; {choose(name, self._tables)}")
         try:
-            self._tables[name].typed(column, Column(nullable=True))
+            self._tables[name].check_column(column)
         except TableError as error:
             raise refusal(path, reference, str(error)) from None
         return self._tables[name], column

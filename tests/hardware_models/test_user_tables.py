@@ -1,5 +1,7 @@
 """Rows of a user's own: provenance may be silent, and nothing else may be."""
 
+from datetime import date, timedelta
+
 import polars as pl
 import pytest
 
@@ -69,6 +71,42 @@ def test_a_user_s_rows_join_ours_with_and_without_provenance(tmp_path):
             merged = load_table("gpu_latency")
         assert merged.head(ours.height).equals(ours)
         assert merged["source"][-1] == name
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "shown"),
+    [
+        ("batch_latency_ms", date(2020, 1, 1), r"datetime\.date\(2020, 1, 1\)"),
+        ("batch_latency_ms", timedelta(1), r"datetime\.timedelta\(days=1\)"),
+        ("batch", True, "True"),
+        ("batch", [1, 2], r"\[1, 2\]"),
+        ("batch", {"a": 1}, r"\{'a': 1\}"),
+        ("batch", b"1", "b'1'"),
+        ("model", ["my_net"], r"\['my_net'\]"),
+        ("model", b"my_net", "b'my_net'"),
+        ("unit", ["ms"], r"\['ms'\]"),
+    ],
+)
+def test_types_of_parquet_that_are_no_numbers_or_texts_are_refused(tmp_path, column, value, shown):
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame([ROW]).with_columns(pl.Series(column, [value])).write_parquet(path)
+    wanted = rf"rows\.parquet, row 2, column '{column}': {shown} is not allowed; give "
+    with (
+        pytest.raises(TableError, match=wanted) as caught,
+        using_tables(TableSet({"gpu_latency": UserTable(str(path))})),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_dates_and_categories_are_texts_in_parquet_as_in_csv(tmp_path):
+    frame = pl.DataFrame([ROW]).with_columns(
+        pl.Series("note", [date(2020, 1, 2)]),
+        pl.col("model").cast(pl.Categorical),
+        pl.col("batch").cast(pl.Categorical),
+    )
+    [row] = user_table(frame, "gpu_latency", "rows.parquet").rows(named=True)
+    assert (row["note"], row["model"], row["batch"]) == ("2020-01-02", "my_net", 1)
 
 
 def test_rows_that_keep_to_their_columns_are_marked():

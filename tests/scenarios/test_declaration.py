@@ -404,6 +404,24 @@ def test_a_bad_table_is_told_where(tables, rows, said):
 
 
 @pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        ("rates", "rate", "rates.parquet, row 2, column 'rate': [10] is not allowed; give text"),
+        ("rates", "frames", "column 'frames': [10] is not allowed; give a finite number"),
+        ("hours", "stratum", "column 'stratum': ['noon'] is not allowed; give text"),
+        ("hours", "dataset", "column 'dataset': ['day'] is not allowed; give text"),
+    ],
+)
+def test_lists_in_a_table_are_told(tables, table, column, said):
+    frame = pl.DataFrame(TABLES[table]).with_columns(pl.concat_list(column))
+    (tables / f"{table}.csv").unlink()
+    frame.write_parquet(tables / f"{table}.parquet")
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        declare(tables)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("table", "rows", "said"),
     [
         (
