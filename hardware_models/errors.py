@@ -36,8 +36,9 @@ def pick(kind: str, name: str, known: Iterable[str]) -> None:
     if name in names:
         return
 
-    near = nearest(name, names)
-    hint = "" if near is None else f"; the nearest is {near!r}"
+    if not names:
+        raise UnknownNameError(f"unknown {kind} {name!r}: there is none")
     raise UnknownNameError(
-        f"unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}{hint}"
+        f"unknown {kind} {name!r}: choose one of {', '.join(map(repr, names))}; the nearest is "
+        f"{nearest(name, names)!r}"
     )

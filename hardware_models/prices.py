@@ -120,9 +120,15 @@ def _vcpu_usd_per_hour(board: str) -> float:
     price = machine_price_usd_per_hour(host)
     gpu = machine_gpu_board(host)
     if gpu is not None:
-        offers = _prices()[f"{gpu} attached GPU"]
-        elsewhere = next(offer for (_, how), offer in offers.items() if how == _ON_DEMAND)
-        alone = offers.get((_REGION, _ON_DEMAND), elsewhere)
+        item = f"{gpu} attached GPU"
+        offers = _prices().get(item, {})
+        on_demand = [offer for (_, how), offer in offers.items() if how == _ON_DEMAND]
+        if not on_demand:
+            raise TableError(
+                f"gpu_hosts: {host}, the host of {board}, has a GPU whose price alone table prices "
+                f"lacks (item {item!r}, purchase {_ON_DEMAND!r}); name a machine without a GPU"
+            )
+        alone = offers.get((_REGION, _ON_DEMAND), on_demand[0])
         price = max(0.0, price - machine_gpus(host) * float(alone["price_usd_per_hour"]))
     return price / machine_vcpus(host)
 
@@ -145,6 +151,7 @@ def gpu_share_of_price(machine: str) -> float:
 
     Raises:
         UnknownNameError: The machine, or a host for its board, is not in the tables.
+        TableError: The host has a GPU itself, whose price alone is not in the tables.
     """
     board = machine_gpu_board(machine)
     if board is None:
@@ -168,11 +175,18 @@ def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -
             ``"australia"`` or ``"china"``.
 
     Raises:
-        UnknownNameError: There is no price of the region or the destination.
+        UnknownNameError: There is no price of the destination.
+        TableError: There is no price of the region, nor of us-central1.
     """
+    own = region
     table = load_table("egress_prices").filter(pl.col("from_tib_per_month") == 0)
     region = region if region in table["region"] else _REGION
     there = table.filter(pl.col("region") == region)
+    if there.is_empty():
+        raise TableError(
+            f"egress_prices: has no row of the first tier (from_tib_per_month=0) for {own!r}, nor "
+            f"for {_REGION!r}, which stands for regions without"
+        )
     pick(f"destination of egress from {region}", destination, there["destination"].to_list())
     price = there.filter(pl.col("destination") == destination)["price_usd_per_gib"].item()
     return float(price) / 2**30

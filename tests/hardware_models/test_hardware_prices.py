@@ -1,10 +1,11 @@
 """Prices: look-ups, and how much of a price pays for the GPUs."""
 
+import polars as pl
 import pytest
 
 from hardware_models import mig, prices
 from hardware_models.errors import TableError, UnknownNameError
-from hardware_models.tables import TableSet, UserTable, using_tables
+from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 
 def test_prices_by_machine_purchase_and_region():
@@ -137,3 +138,24 @@ def test_the_price_of_a_gpu_alone_is_that_of_the_region(tmp_path):
 def test_rows_that_contradict_themselves_or_others_are_refused(tmp_path, row, reason):
     with using_prices(tmp_path, row), pytest.raises(TableError, match=reason):
         prices.machines()
+
+
+def own(tmp_path, name, frame, how):
+    frame.write_csv(tmp_path / "own.csv")
+    return using_tables(TableSet({name: UserTable(str(tmp_path / "own.csv"), how)}))
+
+
+def test_a_host_with_a_gpu_whose_price_alone_is_not_known_is_refused(tmp_path):
+    hosts = pl.DataFrame({"board": ["L4"], "host": ["g2-standard-4"]})
+    wanted = r"^gpu_hosts: g2-standard-4, the host of L4, has a GPU .*'L4 attached GPU'.* without a"
+    with own(tmp_path, "gpu_hosts", hosts, "merge"), pytest.raises(TableError, match=wanted):
+        prices.gpu_share_of_price("g2-standard-8")
+
+
+def test_egress_of_a_region_needs_a_price_there_or_where_it_is_taken_from(tmp_path):
+    ours = load_table("egress_prices").filter(pl.col("region") == "us-central1")
+    expected = prices.egress_usd_per_byte()
+    with own(tmp_path, "egress_prices", ours.with_columns(region=pl.lit("attic")), "replace"):
+        assert prices.egress_usd_per_byte("attic") == expected
+        with pytest.raises(TableError, match=r"no row .* for 'basement', nor for 'us-central1'"):
+            prices.egress_usd_per_byte("basement")

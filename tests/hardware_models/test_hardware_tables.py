@@ -95,6 +95,8 @@ def test_unknown_name_lists_what_is_known_and_the_nearest():
         "unknown gpu 'a100-40': choose one of 'A100-40GB', 'A100-80GB', 'L4'; "
         "the nearest is 'A100-40GB'"
     )
+    with pytest.raises(UnknownNameError, match=r"^unknown gpu 'L4': there is none$"):
+        pick("gpu", "L4", ())
     with pytest.raises(UnknownNameError, match=r"'A10'.*the nearest is 'A100-40GB'"):
         pick("gpu", "A10", boards)
     with pytest.raises(UnknownNameError, match=r"'xyz'.*the nearest is"):
