@@ -14,7 +14,7 @@ import polars as pl
 
 from hardware_models.basis import Ratio, worst
 from hardware_models.errors import pick
-from hardware_models.tables import load_table, table_cache
+from hardware_models.tables import load_table, required_row, table_cache
 
 REFERENCE = "A100-80GB"
 """The board whose time is 1."""
@@ -98,8 +98,7 @@ def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
 @table_cache
 def offline_batch() -> float:
     """Batch from which a board is taken to run at its offline rate, an assumption."""
-    table = load_table("board_assumptions").filter(pl.col("quantity") == "offline_batch")
-    return float(table["value"].item())
+    return float(required_row("board_assumptions", quantity="offline_batch")["value"])
 
 
 @table_cache

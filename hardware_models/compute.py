@@ -9,12 +9,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from hardware_models import boards, devices, gpu_latency, mig, mps
 from hardware_models.basis import Basis, Ratio, worst
 from hardware_models.errors import pick
-from hardware_models.tables import load_table, table_cache
+from hardware_models.tables import required_row, table_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +200,8 @@ def cpu_latency_factor(relative_speed: float) -> float:
 @table_cache
 def reference_cpu_speed() -> float:
     """Speed of the reference CPU, in multiples of the Raspberry Pi 4 CPU."""
-    table = load_table("compute_ratios")
-    rows = table.filter(pl.col("quantity") == "reference_cpu_relative_speed")
-    return float(rows["value"].item())
+    row = required_row("compute_ratios", quantity="reference_cpu_relative_speed")
+    return float(row["value"])
 
 
 @table_cache

@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from hardware_models.errors import TableError, pick
-from hardware_models.tables import SHIPPED, load_table, table_cache, using_tables
+from hardware_models.tables import SHIPPED, load_table, required_row, table_cache, using_tables
 
 _BPS_PER_MBPS = 1e6
 _S_PER_MS = 1e-3
@@ -310,7 +310,9 @@ def distance_rtt_s(distance_km: float) -> float:
     """
     if not (math.isfinite(distance_km) and distance_km >= 0):
         raise ValueError(f"distance_km is {distance_km!r}: give a number of at least 0")
-    table = load_table("path_propagation")
-    of = dict(zip(table["quantity"], table["value"], strict=True))
-    route_m = 2e3 * distance_km * of["route_factor"]
-    return float(route_m * of["fibre_group_index"] / speed_of_light)
+    detour, index = (
+        required_row("path_propagation", quantity=name)["value"]
+        for name in ("route_factor", "fibre_group_index")
+    )
+    route_m = 2e3 * distance_km * detour
+    return float(route_m * index / speed_of_light)

@@ -37,7 +37,7 @@ from hardware_models.llm_speed import (
     flops_per_s,
 )
 from hardware_models.surfaces import coefficients, correction
-from hardware_models.tables import load_table, table_cache
+from hardware_models.tables import load_table, required_row, table_cache
 
 __all__ = [
     "IterationTimes",
@@ -116,12 +116,10 @@ def boards() -> tuple[str, ...]:
 @table_cache
 def _board_ratios(board: str) -> tuple[float, float, Basis]:
     """Time to read memory, and to compute, over those of the reference board."""
-    table = load_table("llm_boards")
-    pick("gpu", board, table["board"])
-    sheet = {row["board"]: row for row in table.iter_rows(named=True)}
+    pick("gpu", board, boards())
 
     def by_sheet(of: str) -> tuple[float, float]:
-        known, reference = sheet[of], sheet[REFERENCE]
+        known, reference = (required_row("llm_boards", board=one) for one in (of, REFERENCE))
         memory = reference["memory_gb_per_s"] / known["memory_gb_per_s"]
         return memory, reference["tensor_tflops"] / known["tensor_tflops"]
 
@@ -148,8 +146,10 @@ def _slice_ratios(board: str, profile: str) -> tuple[dict[str, float], Basis]:
     """What a part of an iteration takes longer on a slice than on the whole board, by part."""
     known = mig.profiles(board) if board in mig.boards() else {}
     pick(f"profile of {board}", profile, dict.fromkeys([*known, WHOLE]))
-    table = load_table("llm_slice_scaling")
-    exponents = dict(zip(table["part"], table["exponent"], strict=True))
+    exponents = {
+        part: float(required_row("llm_slice_scaling", part=part)["exponent"])
+        for part in ("decode", "prefill", "fixed")
+    }
     if profile == WHOLE or known[profile].compute_fraction == 1:
         return dict.fromkeys(exponents, 1.0), "measured"
     memory = known[profile].memory_slices / max(each.memory_slices for each in known.values())

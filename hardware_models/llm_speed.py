@@ -8,6 +8,7 @@ rows of transformers in the table serve to check memory.)
 import numpy as np
 import polars as pl
 
+from hardware_models.errors import TableError
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
 from hardware_models.llm_models import known_as, language_model, layer_bytes, precisions
 from hardware_models.surfaces import Coefficients, Form, Surface, features
@@ -29,6 +30,9 @@ def flops_per_s(gpu: str) -> float:
 
     The median over the rows of table ``llm_mlp_times`` from 1024 tokens on of twice the parameters
     times the tokens over the time; nan if the board has none.
+
+    Raises:
+        TableError: The reference board has none.
     """
     table = load_table("llm_mlp_times")
     rows = table.filter((pl.col("gpu") == gpu) & (pl.col("num_tokens") >= _LONG))
@@ -41,6 +45,11 @@ def flops_per_s(gpu: str) -> float:
         for row in rows.iter_rows(named=True)
         if known_as(row["model"]) is not None
     ]
+    if not reached and gpu == REFERENCE:
+        raise TableError(
+            f"llm_mlp_times: lacks a row of gpu {gpu!r}, a model of llm_models and num_tokens "
+            f"of {_LONG} or more; one is needed"
+        )
     return float(np.median(reached)) if reached else float("nan")
 
 

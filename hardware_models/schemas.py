@@ -33,10 +33,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The columns of a table and the ones that together identify a row."""
+    """What a table must hold.
+
+    Attributes:
+        columns: Its columns.
+        key: Those that together identify a row.
+        needed: Of each row that what follows from the table cannot do without, what tells it.
+    """
 
     columns: Mapping[str, Column]
     key: tuple[str, ...]
+    needed: tuple[Mapping[str, str], ...] = ()
 
 
 _TEXT = Column()
@@ -52,10 +59,10 @@ PROVENANCE = {
 """The columns that say of each row of each table where it comes from."""
 
 
-def _schema(key: tuple[str, ...], **columns: Column) -> Schema:
+def _schema(key: tuple[str, ...], *needed: Mapping[str, str], **columns: Column) -> Schema:
     own = {name: rule for name, rule in columns.items() if name not in PROVENANCE}
     provenance = {name: columns.get(name, rule) for name, rule in PROVENANCE.items()}
-    return Schema({**dict.fromkeys(key, _TEXT), **own, **provenance}, key)
+    return Schema({**dict.fromkeys(key, _TEXT), **own, **provenance}, key, needed)
 
 
 _FIT = _schema(("group", "coefficient"), value=Column(pl.Float64))
@@ -92,7 +99,9 @@ SCHEMAS: Mapping[str, Schema] = {
         compute_slices_used=Column(pl.Int64, low=1, high=7),
         memory_slices_used=Column(pl.Int64, low=1, high=8),
     ),
-    "compute_ratios": _schema(("quantity", "item"), value=_POSITIVE),
+    "compute_ratios": _schema(
+        ("quantity", "item"), {"quantity": "reference_cpu_relative_speed"}, value=_POSITIVE
+    ),
     "model_sizes": _schema(("model",), parameters=_COUNT, weight_bytes=_COUNT),
     "device_models": _schema(
         ("name",),
@@ -117,7 +126,12 @@ SCHEMAS: Mapping[str, Schema] = {
         relative_speed=Column(pl.Float64, low=1e-3, high=1e3),
         n=_COUNT,
     ),
-    "path_propagation": _schema(("quantity",), value=_POSITIVE),
+    "path_propagation": _schema(
+        ("quantity",),
+        {"quantity": "fibre_group_index"},
+        {"quantity": "route_factor"},
+        value=_POSITIVE,
+    ),
     "links": _schema(
         ("dataset", "technology", "metric"),
         n=_COUNT,
@@ -183,9 +197,19 @@ SCHEMAS: Mapping[str, Schema] = {
         aliases=Column(nullable=True),
     ),
     "llm_weights": _schema(("model", "precision"), weight_bytes=_COUNT, layer_bytes=_COUNT),
-    "llm_boards": _schema(("board",), memory_gb_per_s=_POSITIVE, tensor_tflops=_POSITIVE),
+    "llm_boards": _schema(
+        ("board",),
+        # To which others are set:
+        {"board": "A100-80GB"},
+        {"board": "A100-40GB"},
+        memory_gb_per_s=_POSITIVE,
+        tensor_tflops=_POSITIVE,
+    ),
     "llm_slice_scaling": _schema(
         ("part",),
+        {"part": "decode"},
+        {"part": "prefill"},
+        {"part": "fixed"},
         part=Column(allowed=("decode", "prefill", "fixed")),
         exponent=Column(pl.Float64, low=0, high=2),
     ),
@@ -252,7 +276,7 @@ SCHEMAS: Mapping[str, Schema] = {
         value=_POSITIVE,
     ),
     "accelerator_systems": _schema(("system",), board=_TEXT),
-    "board_assumptions": _schema(("quantity",), value=_POSITIVE),
+    "board_assumptions": _schema(("quantity",), {"quantity": "offline_batch"}, value=_POSITIVE),
     "mps_interference": _schema(
         ("section", "model", "gpu", "batch", "mps_active_thread_pct", "n_colocated", "metric"),
         batch=Column(pl.Int64, low=1, nullable=True),

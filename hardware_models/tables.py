@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, wraps
 from importlib.resources import files
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import polars as pl
 
@@ -200,12 +200,15 @@ def using_tables(tables: TableSet) -> Iterator[None]:
     Every table of the user is read and checked at the entry.
 
     Raises:
-        TableError: A file cannot be read, or does not keep to its schema.
+        TableError: A file cannot be read, does not keep to its schema, or takes away a row that is
+            needed.
     """
     token = _in_use.set(tables)
     try:
         for name in tables.user:
             load_table(name)
+            for row in SCHEMAS[name].needed:
+                required_row(name, **row)
         yield
     finally:
         _in_use.reset(token)
@@ -248,6 +251,24 @@ def load_table(name: str) -> pl.DataFrame:
     if theirs is None:
         return ours
     return pl.concat([ours.join(theirs, on=schema.key, how="anti", nulls_equal=True), theirs])
+
+
+def required_row(name: str, **where: str) -> dict[str, Any]:
+    """Look up a row that a table must have.
+
+    Args:
+        name: The name of the table.
+        where: What tells the row: values by column.
+
+    Raises:
+        TableError: There is no such row, or more than one.
+    """
+    rows = load_table(name).filter(**where)
+    if rows.height == 1:
+        return rows.row(0, named=True)
+    told = " and ".join(f"{column} {value!r}" for column, value in where.items())
+    has = f"has {rows.height} rows" if rows.height else "lacks a row"
+    raise TableError(f"{name}: {has} of {told}; one is needed")
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from hardware_models.errors import TableError
 from lab.errors import InputError, choices, one_line, shown
 
 PLAIN = (int, float, str, bool, NoneType)
@@ -116,6 +117,8 @@ def build(node: Mapping[str, Any], key: str, base: type) -> Any:
     arguments = parameters(node, key, target)
     try:
         return target(**arguments)
+    except TableError as error:
+        raise InputError(f"{key}: {one_line(error)}") from None
     except Exception as error:  # Whatever a constructor complains of is the input's fault.
         message = one_line(error)
         if message.startswith(f"{key}."):

@@ -126,6 +126,44 @@ def test_without_round_trips_to_far_servers_that_to_the_cloud_must_be_given(tmp_
 
 
 @pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [
+        ("compute_ratios", "quantity", "reference_cpu_relative_speed"),
+        ("board_assumptions", "quantity", "offline_batch"),
+        ("path_propagation", "quantity", "route_factor"),
+        ("path_propagation", "quantity", "fibre_group_index"),
+        ("llm_boards", "board", "A100-80GB"),
+        ("llm_boards", "board", "A100-40GB"),
+        ("llm_slice_scaling", "part", "fixed"),
+        ("llm_slice_scaling", "part", "decode"),
+        ("llm_slice_scaling", "part", "prefill"),
+    ],
+)
+def test_what_takes_the_place_of_a_table_must_have_the_rows_that_are_needed(
+    tmp_path, name, column, value
+):
+    rest = load_table(name).filter(pl.col(column) != value)
+    said = refused([*SHORT, own(tmp_path, name, rest)])
+    assert said == f"tables: {name}: lacks a row of {column} {value!r}; one is needed"
+
+
+def test_a_second_reference_processor_is_refused(tmp_path):
+    mine = load_table("compute_ratios").with_columns(item=pl.lit("my server"))
+    assert refused([*SHORT, own(tmp_path, "compute_ratios", mine, "merge")]) == (
+        "tables: compute_ratios: has 2 rows of quantity 'reference_cpu_relative_speed'; one is "
+        "needed"
+    )
+
+
+def test_prompts_cannot_be_timed_without_rows_of_the_reference_board(tmp_path):
+    rest = load_table("llm_mlp_times").filter(pl.col("gpu") != "A100-80GB")
+    replaced = own(tmp_path, "llm_mlp_times", rest)
+    assert set_up(compose([*SHORT, replaced]), []).tables.user, "nothing here asks for them"
+    said = refused(["application=code_generation", replaced])
+    assert said.startswith("application: llm_mlp_times: lacks a row of gpu 'A100-80GB', a model of")
+
+
+@pytest.mark.parametrize(
     ("change", "reason"),
     [
         (pl.lit("A100"), "column 'batch': 'A100' is not allowed"),
