@@ -10,6 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from hardware_models.errors import TableError
 from lab.errors import InputError, choices, one_line, shown
 
+LONGEST_SHOWN = 200
+"""Characters of arguments that a complaint repeats; more would bury what is wrong with them."""
+
 PLAIN = (int, float, str, bool, NoneType)
 
 
@@ -126,6 +129,8 @@ def build(node: Mapping[str, Any], key: str, base: type) -> Any:
         if message.partition("=")[0] in arguments:
             raise InputError(f"{key}.{message}") from None
         shown = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        if len(shown) > LONGEST_SHOWN:
+            shown = "..."
         raise InputError(f"{key}: {target.__name__}({shown}) is refused: {message}") from None
 
 

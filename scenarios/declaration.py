@@ -156,11 +156,12 @@ def _tiers(node: object) -> dict[str, Tier]:
         return {}
     tiers = {}
     known = [one.name for one in fields(Tier)]
+    bounds = [one.name for one in fields(Tier) if one.default is None]
     for name, values in mapping(node, f"{PATH}.tiers", "classes of service").items():
         here = f"{PATH}.tiers.{name}"
         given = keyed(values, here, optional=known)
         for key, value in given.items():
-            if value is not None:
+            if value is not None or key not in bounds:
                 number(value, f"{here}.{key}")
         try:
             tiers[name] = Tier(**given)

@@ -269,6 +269,18 @@ def test_a_constructor_that_refuses_its_arguments(compass):
     )
 
 
+def test_a_refusal_does_not_repeat_arguments_that_are_too_many_to_read(compass):
+    Path("wordy_pkg.py").write_text(
+        "from sim import Planner\n"
+        "class Wordy(Planner):\n"
+        "    def __init__(self, words: str = ''):\n"
+        "        if words: raise ValueError('no words')\n"
+        "    def plan(self, desk): pass\n"
+    )
+    status, _, err = compass("planner._target_=wordy_pkg.Wordy", f"+planner.words={'x' * 500}")
+    assert (status, err) == (2, "compass-sim: planner: Wordy(...) is refused: no words\n")
+
+
 def test_of_wrong_parameters_those_of_the_command_line_are_named_first(compass):
     Path("thrifty_pkg.py").write_text(
         "from sim import Planner\n"

@@ -366,6 +366,7 @@ BAD = [
     ({"datasets.dawn": {}}, "no row for dataset=dawn", "nearest: da"),
     ({"tiers.fast.latency": 1}, "tiers.fast.latency=1: no such key", "nearest: latency_s"),
     ({"tiers.fast.latency_s": "1"}, "tiers.fast.latency_s=1: must be a number", ""),
+    ({"tiers.fast.weight": None}, "tiers.fast.weight=null: must be a number of 0 or more", ""),
     ({"tiers.fast.latency_s": 0}, "application.tiers.fast.latency_s=0: must be above 0", ""),
     ({"interarrival": "periodi"}, "application.interarrival=periodi", "nearest: periodic"),
     ({"requests_per_s": 0}, "application.requests_per_s=0: must be above 0", ""),
