@@ -16,6 +16,7 @@ from hardware_models.tables import read_file, typed_columns
 from scenarios.nodes import choose
 
 RAW = "raw"  # Directory of what derivations start from, no application's own.
+WHOLE_NUMBER = r"^([+-]?\d+)\.0*$"
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -79,8 +80,11 @@ class KeyedTable:
             TableError: a value is neither text nor a number.
         """
         series = self.frame[column]
-        if series.dtype.is_float() and (series.drop_nulls() % 1 == 0).all():
-            series = series.cast(pl.Int64)
+        if series.dtype.is_float():
+            finite = series.drop_nulls().filter(series.drop_nulls().is_finite())
+            if (finite % 1 == 0).all():
+                whole = series.cast(pl.Int64, strict=False).cast(pl.String)
+                series = whole.fill_null(series.cast(pl.String))
         rule = Column(nullable=True)
         return typed_columns(series.to_frame(), {column: rule}, self.file.name)[column]
 
@@ -106,12 +110,7 @@ class KeyedTable:
         self, column: str, rule: Column, axes: Mapping[str, Sequence[str]]
     ) -> NDArray[Any]:
         values = self.typed(column, rule).to_numpy()
-        positions = {
-            key: self.texts(key)
-            .replace_strict(list(asked), list(range(len(asked))), default=-1)
-            .to_numpy()
-            for key, asked in axes.items()
-        }
+        positions = {key: self._positions(key, asked) for key, asked in axes.items()}
         wanted = np.ones(len(values), bool)
         for at in positions.values():
             wanted &= at >= 0
@@ -129,6 +128,21 @@ class KeyedTable:
         arranged[cells] = values[wanted]
         return arranged.reshape(shape)
 
+    def _as_asked(self, key: str, asked: Sequence[str]) -> pl.Series:
+        """Return a key's texts, ``10`` for ``10.0`` unless that is asked for by itself.
+
+        So programs write whole numbers into CSV files.
+        """
+        texts = self.texts(key)
+        given = texts.is_in(list(asked)).fill_null(False)
+        return texts.str.replace(WHOLE_NUMBER, "$1").zip_with(~given, texts)
+
+    def _positions(self, key: str, asked: Sequence[str]) -> NDArray[np.int64]:
+        """Return where each row's key stands among those that are asked for, -1 if nowhere."""
+        numbers = list(range(len(asked)))
+        texts = self._as_asked(key, asked)
+        return texts.replace_strict(list(asked), numbers, default=-1).to_numpy()
+
     def _complaint(self, key: Mapping[str, str], rows: int) -> str:
         """Say what is wrong with a key that has not one row, and what the table has instead."""
         name = self.file.stem
@@ -139,7 +153,8 @@ class KeyedTable:
             return f"table {name!r} has {rows} rows for {text}; it must have one"
         message = f"table {name!r} has no row for {text}"
         for one, value in key.items():
-            known = self.texts(one).drop_nulls().unique(maintain_order=True).to_list()
+            texts = self._as_asked(one, [value])
+            known = texts.drop_nulls().unique(maintain_order=True).to_list()
             if value not in known:
                 return f"{message}; of {one}, {choose(value, known)}"
         return message

@@ -246,6 +246,29 @@ def test_tables_may_be_parquet_and_larger_than_the_application(tables):
     assert application.datasets["day"].service_time_s[:, 0].max() == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_whole_numbers_with_a_point_are_keys_beside_rows_that_nobody_asks_for(tables, suffix):
+    rows = {
+        "rate": [math.nan, 10.0, 5.0, 1.0],
+        "frames": [7, 10, 5, 1],
+        "accuracy": [1, 1, 0.9, 0.5],
+    }
+    (tables / "rates.csv").unlink()
+    getattr(pl.DataFrame(rows, strict=False), f"write_{suffix}")(tables / f"rates.{suffix}")
+    application = declare(tables)
+    assert application.datasets["day"].service_time_s[::2, 0] == pytest.approx([0.01, 5e-3, 1e-3])
+    with pytest.raises(ValueError, match=r"no row for rate=7; .*choose from NaN, 10, 5, 1 "):
+        declare(tables, {"operators.sample.knobs.rate": [10, 7]})
+
+
+def test_a_text_with_a_point_is_a_key_of_its_own(tables):
+    (tables / "rates.csv").write_text("rate,frames,accuracy\n1.0,10,1\n1,5,0.9\n2.0,1,0.5\n")
+    application = declare(tables, {"operators.sample.knobs.rate": ["1.0", "2.0"]})
+    assert application.datasets["day"].service_time_s[::2, 0] == pytest.approx([0.01, 1e-3])
+    with pytest.raises(ValueError, match="has 2 rows for rate=1"):
+        declare(tables, {"operators.sample.knobs.rate": [1, 2]})
+
+
 def test_fewer_choices_read_fewer_rows(tables):
     application = declare(tables, {"operators.sample.knobs.rate": [5]})
     assert len(application.pipeline.configurations) == 2
