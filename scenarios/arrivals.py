@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hardware_models.tables import FIRST_ROW_LINE
+
 Floats = NDArray[np.float64]
 SHIPPED_TRACES = ("azure_llm_2023_code", "azure_llm_2023_conversation")
 TIME_COLUMNS = ("arrival_s", "TIMESTAMP")
@@ -100,7 +102,14 @@ class TraceReplay(ArrivalProcess):
                 f"{complaint}column {column} does not hold times; give seconds or "
                 "'YYYY-MM-DD HH:MM:SS.fff'"
             ) from None
-        if len(times) < 2 or not np.isfinite(times).all() or times.max() == times.min():
+        wrong = np.flatnonzero(~np.isfinite(times))
+        if wrong.size:
+            given = frame[column][int(wrong[0])]
+            raise ValueError(
+                f"{complaint}row {wrong[0] + FIRST_ROW_LINE} of column {column} is "
+                f"{'empty' if given is None else given}; every row needs a time"
+            )
+        if len(times) < 2 or times.max() == times.min():
             raise ValueError(f"{complaint}needs at least two different times in column {column}")
         return np.sort(times - times.min())
 

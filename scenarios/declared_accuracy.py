@@ -38,7 +38,8 @@ def declared_accuracy(
     rule = RULES.get(str(name), RULES["product"])
     parameters = inspect.signature(rule).parameters
     needed = [key for key, one in parameters.items() if one.default is one.empty]
-    given = keyed(node, path, ("rule", "spread", *needed), parameters)
+    optional = [key for key in parameters if key not in needed]
+    given = keyed(node, path, ("rule", "spread", *needed), optional)
     arrays = {
         key: quantities.numbers(given[key], f"{path}.{key}", point, low=-np.inf)
         for key in parameters

@@ -354,7 +354,11 @@ BAD = [
     ),
     ({"accuracy": 1.0}, "application.accuracy=1.0: must be a mapping", ""),
     ({"accuracy.factors": DELETE}, "application.accuracy.factors: is missing", ""),
-    ({"accuracy.factor": 1}, "accuracy.factor=1: no such key", "nearest: factors"),
+    (
+        {"accuracy.factor": 1},
+        "accuracy.factor=1: no such key; choose from rule, spread, factors (",
+        "",
+    ),
     ({"accuracy.factors": 1.5}, "accuracy.rule=product: on day, accuracy is 1.5; must", ""),
     ({"accuracy.factors": -0.5}, "spread=success: on day, a mean accuracy is -0.5", ""),
     ({"accuracy.spread": 0.9}, "accuracy.spread=0.9: on day, a standard deviation of 0.9", ""),

@@ -112,7 +112,10 @@ def test_replay_of_a_file_of_seconds_goes_round_from_a_moment_that_the_seed_draw
         ("TIMESTAMP\n2023-11-16 18:17:03\nlater\n", "column TIMESTAMP does not hold times"),
         ("arrival_s\n1\n", "needs at least two different times"),
         ("arrival_s\n1\n1\n", "needs at least two different times"),
-        ("arrival_s\n1\nNaN\n2\n", "needs at least two different times"),
+        ("arrival_s\n1\nNaN\n2\n", "row 3 of column arrival_s is nan; every row needs a time"),
+        ("arrival_s,b\n1,1\n2,1\n,1\n", "row 4 of column arrival_s is empty; every row needs a"),
+        ("arrival_s\n-inf\n1\n", "row 2 of column arrival_s is -inf; every row needs a time"),
+        ("TIMESTAMP,b\n2023-01-01 00:00:00,1\n,1\n", "row 3 of column TIMESTAMP is empty; every"),
     ],
 )
 def test_bad_traces_are_answered_by_one_sentence_with_the_key(tmp_path, content, reason):
