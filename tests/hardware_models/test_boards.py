@@ -131,3 +131,24 @@ def test_an_offline_rate_may_hold_from_a_batch_of_one(tmp_path):
     with using_tables(TableSet({"board_assumptions": UserTable(str(path))})):
         assert boards.latency_ratio("T4", "resnet50", 1) == offline
         assert boards.latency_ratio("T4", "resnet50", 8) == offline
+
+
+def test_the_power_limited_l4_is_as_near_to_the_others_as_its_note_says():
+    table = load_table("accelerator_relative_speed").pivot(
+        "system", index=("round", "benchmark", "metric"), values="value"
+    )
+    limited = pl.col("XR5610_L4x1_TRT_MaxQ")
+    [note] = load_table("accelerator_systems").filter(system="XR5610_L4x1_TRT_MaxQ")["note"]
+    assert "within 3% of XR7620_L4x1_TRT, and within 4% of L4x1_TRT but for" in note
+    beside = table.select(limited / pl.col("XR7620_L4x1_TRT") - 1).to_series().drop_nulls()
+    assert beside.abs().max() < 0.03
+    apart = {
+        (row["benchmark"], row["metric"]): row["apart"]
+        for row in table.with_columns(apart=limited / pl.col("L4x1_TRT") - 1)
+        .filter(pl.col("apart").abs() > 0.04)
+        .iter_rows(named=True)
+    }
+    assert apart == {
+        ("bert-99", boards.OFFLINE): pytest.approx(-0.12, abs=0.005),
+        ("resnet50", boards.BATCH_1): pytest.approx(-0.08, abs=0.005),
+    }
