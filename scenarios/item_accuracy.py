@@ -11,7 +11,13 @@ Floats = NDArray[np.float64]
 Curve = tuple[Floats, Floats]
 
 BETA_POINTS = 65
-"""Points of the inverse CDF of a Beta distribution, denser in its tails: its sd is kept to 1 %."""
+"""Points of the inverse CDF of a Beta distribution, denser in its tails.
+
+Between its ends, which are 0 and 1 for every Beta, and their neighbours it is a line, so that small
+standard deviations come out too large: at a mean of 0.8 by less than 1 % from 0.1 on, by 3 % at
+0.05, 8 % at 0.03, 17 % at 0.02 and 56 % at 0.01. Those near the largest that a mean allows lose a
+few %.
+"""
 
 LEAST_SD = 1e-4
 """Below it, items count as alike."""
@@ -38,6 +44,8 @@ def success(mean: Floats) -> Curve:
 
 def beta(mean: Floats, sd: Floats) -> Curve:
     """Return the curve of a Beta distribution, moved so that the mean is exact.
+
+    How well it keeps the standard deviation: `BETA_POINTS`.
 
     Args:
         mean: mean accuracy, shape (C, S).

@@ -539,6 +539,17 @@ def test_items_of_a_beta_distribution_have_the_deviation():
         assert items.std() == pytest.approx(sd[at, 0], rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("sd", "larger"),
+    [(0.3, 0.0), (0.1, 0.006), (0.05, 0.03), (0.03, 0.08), (0.02, 0.17), (0.01, 0.56)],
+)
+def test_small_deviations_come_out_as_much_too_large_as_is_documented(sd, larger):
+    grid, values = (one[0, 0] for one in item_accuracy.beta(np.array([[0.8]]), np.array([[sd]])))
+    low, high = values[:-1], values[1:]
+    squares = np.diff(grid) @ (low**2 + low * high + high**2) / 3
+    assert math.sqrt(squares - 0.8**2) / sd - 1 == pytest.approx(larger, abs=0.006)
+
+
 @given(SHARES)
 def test_items_are_right_as_often_as_the_mean_says(share):
     grid, values = item_accuracy.success(np.array([[share]]))
