@@ -114,15 +114,15 @@ def memory_utilisation(like: str, thread_percent: int = 100, like_items: float =
     size of batch, and is taken to be the same at all, an assumption.
 
     Args:
-        like: Model of table ``gpu_latency``; one whose utilisation was not measured is taken at the
-            mean of those that were, an assumption.
+        like: Model of table ``gpu_latency``; one whose utilisation was not measured is taken at
+            that of its family, or else at the mean of those that were, an assumption.
         thread_percent: Active threads that it may use, in percent.
         like_items: Items of that model that one request weighs; they decide how much longer fewer
             threads take.
     """
-    measured = mps.utilisation_models()
-    if like in measured:
-        full = mps.memory_utilisation(like)
+    measured, stand_in = mps.utilisation_models(), mps.UTILISATION_OF.get(like, like)
+    if stand_in in measured:
+        full = mps.memory_utilisation(stand_in)
     else:
         full = math.fsum(map(mps.memory_utilisation, measured)) / len(measured)
     if thread_percent == 100:

@@ -23,8 +23,9 @@ INTERFERENCE_GROUP = "interference"
 PROFILED_BATCH = 16
 """Batch of the co-location profile, as its rows say of themselves (likely, not stated there)."""
 
-_UTILISATION_OF = {"vgg19": "vgg16"}
-"""Models whose utilisation was not measured, and the one of their family that stands for it."""
+UTILISATION_OF = {"vgg19": "vgg16", "mobilenetv2": "mobilenet_v2"}
+"""Models whose utilisation was not measured, and the one of their family that stands for it; and
+those that other tables call by another name."""
 
 
 @table_cache
@@ -178,7 +179,7 @@ def with_utilisation(rows: pl.DataFrame) -> pl.DataFrame:
 
     The neighbours run the row's own model.
     """
-    stand_ins = [_UTILISATION_OF.get(model, model) for model in rows["model"]]
+    stand_ins = [UTILISATION_OF.get(model, model) for model in rows["model"]]
     known = [
         memory_utilisation(model) if model in utilisation_models() else None for model in stand_ins
     ]

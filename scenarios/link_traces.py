@@ -170,35 +170,43 @@ FORMATS: dict[str, Callable[[str | Path], tuple[Floats, Floats]]] = {
 """How to read a trace, by the name of its format."""
 
 
-def each_second(times_s: Floats, rates_bps: Floats) -> Floats:
+def each_second(times_s: Floats, rates_bps: Floats, from_s: float) -> Floats:
     """Average rates, each of which holds until the next time, over whole seconds.
 
     Args:
         times_s: ascending times in seconds, shape (n,), n of at least 2.
         rates_bps: rates in bits per second, shape (n,). The last holds as long as the median step.
+        from_s: when the first second begins, at the first time or later.
 
     Returns:
-        Mean rates in bits per second over the seconds from the first time on, shape (m,).
+        Mean rates in bits per second over the whole seconds from then on, shape (m,).
     """
     step = float(np.median(np.diff(times_s)))
-    edges = np.append(times_s, times_s[-1] + step) - times_s[0]
+    edges = np.append(times_s, times_s[-1] + step) - from_s
     bits = np.concatenate([[0.0], np.cumsum(np.diff(edges) * rates_bps)])
-    whole = np.arange(math.floor(edges[-1]) + 1, dtype=np.float64)
+    whole = np.arange(max(0, math.floor(edges[-1])) + 1, dtype=np.float64)
     return np.diff(np.interp(whole, edges, bits))
 
 
-def _load(path: str, form: str) -> tuple[Floats, float]:
-    """Return capacity by second in bits per second, and the median step of the file in seconds."""
+def _load(path: str, form: str) -> tuple[Floats, Floats]:
+    """Return the times and rates of a file."""
     times, rates = FORMATS[form](path)
     if not rates.any():
         raise ValueError(f"{path}: has a rate of 0 throughout; nothing would ever arrive")
     if times[-1] - times[0] > MOST_S:
         raise ValueError(f"{path}: spans {times[-1] - times[0]:g} s, which is more than a day")
-    series = rates if form == "mahimahi" else each_second(times, rates)
+    return times, rates
+
+
+def _capacity_bps(path: str, form: str, times: Floats, rates: Floats, from_s: float) -> Floats:
+    """Return the capacity of one direction by second, from some time on."""
+    series = rates if form == "mahimahi" else each_second(times, rates, from_s)
     if not series.size:
-        raise ValueError(f"{path}: spans less than a second")
-    step_s = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    return np.maximum(series, LEAST_BPS), step_s
+        since = (
+            "" if from_s == times[0] else f" after {from_s:g} s, when the other direction begins"
+        )
+        raise ValueError(f"{path}: spans less than a second{since}")
+    return np.maximum(series, LEAST_BPS)
 
 
 @dataclass
@@ -273,6 +281,13 @@ def recording(trace: LinkTrace) -> Recording:
     for direction in ("uplink", "downlink"):
         if not getattr(trace, direction):
             raise ValueError(f"{direction} is missing; name the file of a trace for each direction")
-    uplink, up_s = _load(trace.uplink, trace.format)
-    downlink, down_s = _load(trace.downlink, trace.format)
-    return Recording(uplink, downlink, trace.rtt_s, max(up_s, down_s))
+    files = trace.uplink, trace.downlink
+    read = [_load(path, trace.format) for path in files]
+    # Both directions are of one clock, and one may have been recorded for longer.
+    from_s = max(float(times[0]) for times, _ in read)
+    uplink, downlink = (
+        _capacity_bps(path, trace.format, *each, from_s)
+        for path, each in zip(files, read, strict=True)
+    )
+    steps_s = [float(np.median(np.diff(times))) if len(times) > 1 else 1.0 for times, _ in read]
+    return Recording(uplink, downlink, trace.rtt_s, max(steps_s))

@@ -145,6 +145,8 @@ def test_larger_batches_take_longer_but_never_more_than_one_by_one():
 def test_memory_utilisation_is_a_share_for_every_model():
     for like in gpu_latency.models():
         assert 0 < compute.memory_utilisation(like) < 1
+    for like, measured in (("mobilenetv2", "mobilenet_v2"), ("vgg19", "vgg16")):
+        assert compute.memory_utilisation(like) == mps.memory_utilisation(measured)
 
 
 @given(SPEEDS, SPEEDS)

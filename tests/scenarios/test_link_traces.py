@@ -61,7 +61,7 @@ def test_a_trace_of_one_packet_a_millisecond_is_12_mbps(written):
 
 def test_rates_hold_until_the_next_time():
     # From 10 s on: 0.5 s at 4, 1 s at 8, 0.5 s at 2 (the last holds for the median step, 0.75 s).
-    series = each_second(np.array([10, 10.5, 11.5]), np.array([4.0, 8.0, 2.0]))
+    series = each_second(np.array([10, 10.5, 11.5]), np.array([4.0, 8.0, 2.0]), 10)
     assert series.tolist() == [6.0, 5.0]
 
 
@@ -175,3 +175,15 @@ def test_names_and_files_of_traces_are_checked(written, tmp_path):
         Network(traces={"bus": LinkTrace(path, str(tmp_path / "nowhere"))})
     with pytest.raises(ValueError, match=r"network.technologies.buss: .*the nearest is 'bus'"):
         Network(technologies={"buss": 1.0}, traces={"bus": LinkTrace(path, path)})
+
+
+def test_directions_are_of_one_clock(written):
+    """One was recorded for longer than the other."""
+    up = written("".join(f"{at},{1000 + at}\n" for at in range(20)), "up.csv")
+    down = written("".join(f"{at},{2000 + at}\n" for at in range(5, 15)), "down.csv")
+    found = recording(LinkTrace(up, down))
+    assert found.uplink.tolist() == [1000 + at for at in range(5, 20)]
+    assert found.downlink.tolist() == [2000 + at for at in range(5, 15)]
+    late = written("100,1\n110,2\n", "late.csv")
+    with pytest.raises(ValueError, match=r"up.csv: spans less than a second after 100 s, when"):
+        recording(LinkTrace(up, late))
