@@ -242,7 +242,7 @@ def _catalogue(world: GuardedWorld) -> dict[str, Any]:
     """Return what all planners share of the catalogue, by name, comparable."""
     office = world.office
     return {
-        "cluster": repr(office.cluster),
+        "cluster": repr(office.shown_cluster),
         "pipeline": repr(office.application.pipeline),
         **{
             name: value.tobytes()
