@@ -181,7 +181,10 @@ def _simulated(monkeypatch) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize(
     ("application", "rate", "needs"),
-    [("live_video_chat", 0.16, "125 s"), ("dense_video_captioning", 0.08, "250 s")],
+    [
+        ("live_video_chat", 0.16, "125 s"),
+        pytest.param("dense_video_captioning", 0.08, "250 s", marks=pytest.mark.slow),
+    ],
 )
 def test_a_default_value_that_cannot_be_run_is_left_out(
     application, rate, needs, capsys, tmp_path, monkeypatch
@@ -200,7 +203,7 @@ def test_a_default_value_that_cannot_be_run_is_left_out(
     assert main(["sensitivity", *scene, *named, "--out", str(tmp_path)]) == 2
 
 
-@pytest.mark.parametrize("other", ["ilp", "static_plan"])
+@pytest.mark.parametrize("other", ["ilp", pytest.param("static_plan", marks=pytest.mark.slow)])
 def test_a_default_key_that_the_other_planner_lacks_is_left_out(
     other, capsys, tmp_path, monkeypatch
 ) -> None:
