@@ -21,7 +21,9 @@ SMOKE = "COMPASS_SMOKE"
 NO_OUTPUT = "no-page-output"
 """Tag of cells whose output lives in a browser alone."""
 
-MOST_S = 300
+MOST_S = 900
+"""Seconds that a cell may take: the first that simulates compiles, for minutes on a slow core."""
+
 _SHOWN = ["text/markdown", "image/png", "text/plain"]
 
 
