@@ -136,7 +136,7 @@ plt.show()
 # %%
 by_case = lost.sort("planner", "drift", "seed").group_by("planner", "drift", maintain_order=True)
 for planner, drift, points in by_case.agg("lost").iter_rows():
-    print(f"{planner:>16}, {drift:>16}: lost", *(f"{each:5.1f}" for each in points))
+    print(f"{planner:>16}, {drift:>16}: lost", *(f"{each:z5.1f}" for each in points))
 
 # %% [markdown]
 # `Careful` sends raw audio up, so bad links hurt it on every seed; slow phones cannot, for it does not
