@@ -50,6 +50,10 @@ WRONG = [
     (["+cluster.nodes.lab={tier: cloud}"], ["cluster.nodes.lab", "'+cluster.nodes={lab: ...}'"]),
     (["workload.datasets={LibriSpeech: 0, TED-LIUM: 0, VOiCES: 0}"], ["workload.datasets"]),
     (["planner=cheapest_feasible", "planner.budget_s=-1"], ["planner.budget_s=-1", "0 s or more"]),
+    (["planner=compass", "planner.budget_s=1e10"], ["planner.budget_s=1", "1e+09 s or less"]),
+    (["planner=compass", "planner.replan_every_s=1e-10"], ["replan_every_s=1e-10", "from 1e-09"]),
+    (["drift.events=[{at_s: 1e10}]"], ["drift.events.0.at_s=1", "1e+09 s or less"]),
+    (["drift.events=[{duration_s: 1e10}]"], ["drift.events.0.duration_s=1", "1e+09 s or less"]),
     (["hydra.run.dir=/proc/nowhere"], ["hydra.run.dir", "/proc/nowhere"]),
     (
         ["+planner.compare.figures._target_=planners.Greedy"],

@@ -1,10 +1,6 @@
 """Planning is charged, bounded, and contained."""
 
-import os
-import pickle
 import re
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
@@ -581,26 +577,3 @@ def test_counts_may_be_numpys():
             assert desk.profile(query, desk.pipeline.configurations[0], np.int64(3)).count == 3
 
     assert run(scenario(2.0, workload=queries_at(1.0)), Does(act)).planner_errors == []
-
-
-def test_a_plan_from_another_process_is_the_same_key():
-    """Texts have another hash in each process."""
-    code = (
-        "import pickle, sys\n"
-        "from scenarios.application import Configuration\n"
-        "from sim.plan import Allocation, Plan\n"
-        "plan = Plan(Configuration(0, ('tiny',)), ('cloud',), (Allocation('core'),))\n"
-        "sys.stdout.buffer.write(pickle.dumps(plan))"
-    )
-    theirs = [
-        pickle.loads(
-            subprocess.run(
-                [sys.executable, "-c", code],
-                env=os.environ | {"PYTHONHASHSEED": seed},
-                stdout=subprocess.PIPE,
-                check=True,
-            ).stdout
-        )
-        for seed in ("1", "2")
-    ]
-    assert len(set(theirs)) == 1

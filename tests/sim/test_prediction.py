@@ -108,6 +108,7 @@ def test_an_slo_is_met_part_by_part():
     assert prediction.meets(SLO())
     assert prediction.meets(SLO(latency_s=0.9, accuracy=0.8, cost_usd_per_hour=1.0))
     assert not prediction.meets(SLO(latency_s=0.89))
+    assert not Prediction(inf, inf, (1.0,), 0.8, 1.0).meets(SLO()), "nothing is ever answered"
     assert not prediction.meets(SLO(accuracy=0.81))
     assert not prediction.meets(SLO(cost_usd_per_hour=0.99))
 

@@ -1,0 +1,29 @@
+"""Plans as keys: equal ones are one, whoever made them."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+
+def test_a_plan_from_another_process_is_the_same_key():
+    """Texts have another hash in each process."""
+    code = (
+        "import pickle, sys\n"
+        "from scenarios.application import Configuration\n"
+        "from sim.plan import Allocation, Plan\n"
+        "plan = Plan(Configuration(0, ('tiny',)), ('cloud',), (Allocation('core'),))\n"
+        "sys.stdout.buffer.write(pickle.dumps(plan))"
+    )
+    theirs = [
+        pickle.loads(
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env=os.environ | {"PYTHONHASHSEED": seed},
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
+        )
+        for seed in ("1", "2")
+    ]
+    assert len(set(theirs)) == 1
