@@ -11,19 +11,16 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 from joblib import Parallel, delayed
-from omegaconf import OmegaConf
 
-from evaluation.fingerprint import ROOT, fingerprint, theirs
-from lab import wall_limit
+from evaluation import run_keys
+from evaluation.fingerprint import ROOT
 from lab.api import Result, run
-from lab.compose import compose
 from lab.errors import one_line
 
 CACHE = ROOT / "outputs" / "evaluation"
@@ -34,9 +31,6 @@ ONE_THREAD = (
     "POLARS_MAX_THREADS",
     "RAYON_NUM_THREADS",
 )
-
-IDLE = ("about", wall_limit.KEY)
-"""Keys of a configuration on which no result depends."""
 
 Row = dict[str, Any]
 Measure = Callable[[Result], Mapping[str, Any]]
@@ -64,53 +58,18 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of all that the result depends on."""
+        """Hash of all that the result depends on.
+
+        Raises:
+            InputError: the overrides cannot be run.
+        """
         parts = (
-            _configuration(self.overrides),
+            run_keys.configuration(self.overrides),
             str(self.seed),
             f"{self.measure.__module__}.{self.measure.__qualname__}",
-            _code(self.overrides, self.measure.__module__),
+            run_keys.code(self.overrides, self.measure.__module__),
         )
         return sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-@cache
-def _configuration(overrides: tuple[str, ...]) -> str:
-    config = compose(list(overrides))
-    kept = [str(key) for key in config if key not in IDLE]
-    return OmegaConf.to_yaml(OmegaConf.masked_copy(config, kept))
-
-
-@cache
-def _code(overrides: tuple[str, ...], measure: str) -> str:
-    config = OmegaConf.to_container(compose(list(overrides)), resolve=False)
-    modules, paths = sorted(set(_targets(config))), sorted(set(_files(config)))
-    return fingerprint(["lab.api", measure, *modules]) + theirs(modules, paths)
-
-
-def _targets(node: Any) -> Iterator[str]:
-    """Yield the modules of the classes that a configuration names."""
-    if isinstance(node, Mapping):
-        if isinstance(node.get("_target_"), str):
-            yield node["_target_"].rpartition(".")[0]
-        for child in node.values():
-            yield from _targets(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _targets(child)
-
-
-def _files(node: Any) -> Iterator[Path]:
-    """Yield the files that a configuration names, such as a user's own tables."""
-    if isinstance(node, str) and node:
-        try:
-            if Path(node).is_file():
-                yield Path(node)
-        except (OSError, ValueError):
-            pass  # A text that is no path at all.
-    elif isinstance(node, Mapping | list):
-        for child in node.values() if isinstance(node, Mapping) else node:
-            yield from _files(child)
 
 
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
@@ -125,6 +84,7 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
         In the order of the jobs: labels, ``seed``, ``run_core_s``, and what was measured.
 
     Raises:
+        InputError: overrides of a job cannot be run; none was made.
         RunError: a run failed; the others were made, and are kept.
         KeyboardInterrupt: likewise; its message says so.
     """

@@ -40,7 +40,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from evaluation.paper.page import Section, as_html, page
     from evaluation.paper.registry import FIGURES
     from evaluation.store import frame
-    from lab.errors import one_line
+    from lab.errors import InputError, one_line
     from lab.run_directory import write_aside
 
     numbers = _numbers(options.figures)
@@ -50,7 +50,7 @@ def reproduce(options: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:  # All at once, so that no core waits for the last run of a figure.
         make([job for each in jobs.values() for job in each], processes, out)
-    except RunError as error:
+    except (InputError, RunError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
     sections, failures = [], {}
     for number in numbers:

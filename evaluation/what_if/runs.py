@@ -9,9 +9,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from evaluation.grid import Job, RunError, make
+from evaluation.run_keys import prepared
 from evaluation.what_if.question import numbers
 from lab.api import composed
-from lab.compose import Setup, set_up
+from lab.compose import Setup
 from lab.console import warn
 from lab.errors import InputError, key_of
 
@@ -39,10 +40,10 @@ class Runs:
         Raises:
             InputError: they cannot be run, or name several planners.
         """
-        overrides, config = composed(self._with_planner(settings))
-        setup = set_up(config, overrides)
+        overrides = self._with_planner(settings)
+        setup, default = prepared(overrides)
         _check_one_planner(setup)
-        return setup, overrides != [*self.overrides, *settings]
+        return setup, default or len(overrides) > len(self.overrides) + len(settings)
 
     def check(self, settings: Sequence[str]) -> DictConfig:
         """Refuse settings that cannot be run; return the configuration of those that can.

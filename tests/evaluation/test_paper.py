@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 
 from evaluation import drift
-from evaluation.grid import _configuration
 from evaluation.measures import totals
 from evaluation.paper import goodput, load, parts, replanning, response, settle, tiers
 from evaluation.paper.experiments import experiment, names
 from evaluation.paper.figure import Verdict, above, ahead, of_range
 from evaluation.paper.page import Section, as_html, page
 from evaluation.paper.registry import FIGURES, SAME_AS
+from evaluation.run_keys import configuration
 from evaluation.scenes import SIZES, scene
 
 SEEDS = range(4)
@@ -44,7 +44,7 @@ def test_every_experiment_says_what_it_is_to_show_and_can_be_run(name: str, quic
     assert one.about.metric
     assert len(one.seeds) > 1
     ends = [one.jobs(totals)[at] for at in (0, -1)]
-    assert all(_configuration(job.overrides) for job in ends)
+    assert all(configuration(job.overrides) for job in ends)
     numbers = one.about.figure.split(", ")
     assert any(number in FIGURES or number in SAME_AS for number in numbers), numbers
 
@@ -68,7 +68,7 @@ def test_figures_19_to_21_are_the_scenes_of_the_evaluation() -> None:
     ):
         theirs = (*scene(application, SIZES[size], "limited"), "planner=compass")
         ours = experiment(name).jobs(totals)[0].overrides
-        assert _configuration(ours) == _configuration(theirs)
+        assert configuration(ours) == configuration(theirs)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from evaluation import figures, grid
-from evaluation.grid import Job, _code
+from evaluation import figures, grid, run_keys
+from evaluation.grid import Job
 from evaluation.what_if.capacity import (
     Candidate,
     Verdict,
@@ -40,6 +40,7 @@ from evaluation.what_if.sensitivity import (
     effect,
     largest_first,
 )
+from hardware_models.tables import load_table
 from lab.api import run
 from lab.comparison import SHARE
 from lab.compose import compose
@@ -645,8 +646,8 @@ def test_runs_are_made_anew_where_the_users_planner_or_table_has_changed(
     for number in range(2):
         planner.write_text(f"from planners import Greedy\nclass Mine(Greedy): {number}\n")
         for cost in (1, 2):
-            prices.write_text(f"item,price\nx,{cost}\n")
-            _code.cache_clear()
+            load_table("prices").with_columns(pl.col("price_usd_per_hour") * cost).write_csv(prices)
+            run_keys.code.cache_clear()
             overrides = ("planner._target_=mine_own.Mine", f"tables.prices={prices}")
             keys.append(Job(overrides, 0, numbers).key)
     assert len(set(keys)) == 4
