@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from evaluation.fingerprint import fingerprint, theirs
 from lab.api import composed
 from lab.compose import Setup, set_up
+from scenarios.keyed_tables import SUFFIXES
 
 IDLE = ("about",)
 """Keys of a configuration on which no result depends."""
@@ -79,13 +80,23 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _files(node: Any) -> Iterator[Path]:
-    """Yield the files that a configuration names, such as a user's own tables."""
+    """Yield the files that a configuration names, such as a user's own tables.
+
+    Of a directory, such as that of an application's tables, those that may be tables.
+    """
     if isinstance(node, str) and node:
         try:
-            if Path(node).is_file():
-                yield Path(node)
+            path = Path(node)
+            if path.is_file():
+                yield path
+            elif path.is_dir():
+                yield from (one for one in path.iterdir() if _may_be_table(one))
         except (OSError, ValueError):
-            pass  # A text that is no path at all.
+            pass  # A text that is no path at all, or a directory that nobody may read.
     elif isinstance(node, Mapping | list):
         for child in node.values() if isinstance(node, Mapping) else node:
             yield from _files(child)
+
+
+def _may_be_table(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
