@@ -22,6 +22,7 @@ from evaluation import run_keys
 from evaluation.fingerprint import ROOT
 from lab.api import Result, run
 from lab.errors import one_line
+from lab.version import versions
 
 CACHE = ROOT / "outputs" / "evaluation"
 ONE_THREAD = (
@@ -68,6 +69,7 @@ class Job:
             str(self.seed),
             f"{self.measure.__module__}.{self.measure.__qualname__}",
             run_keys.code(self.overrides, self.measure.__module__),
+            json.dumps(versions()),
         )
         return sha256("\0".join(parts).encode()).hexdigest()[:32]
 

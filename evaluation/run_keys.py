@@ -1,8 +1,9 @@
 """What the result of a run depends on, as texts that make its key.
 
 That is the configuration as the run has it, the source that it is made by, and what others wrote:
-their source, and the files that the configuration names. A configuration is composed and set up
-once, for whoever asks of it: the key, the price, the check that it can be run.
+their source, and the files that the configuration names. (Of versions, `lab.version` knows.) A
+configuration is composed and set up once, for whoever asks of it: the key, the price, the check
+that it can be run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

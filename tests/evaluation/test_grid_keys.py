@@ -3,10 +3,13 @@
 from pathlib import Path
 from shutil import copytree
 
+import pytest
+
 import scenarios
-from evaluation import run_keys
+from evaluation import grid, run_keys
 from evaluation.grid import Job
 from evaluation.measures import totals
+from lab import version
 
 SCENE = ("experiment=speech_small", "horizon_s=60", "planner=static_plan")
 
@@ -39,3 +42,10 @@ def test_a_run_is_made_anew_where_a_table_in_a_directory_has_changed(tmp_path: P
     (tables / "notes.txt").write_text("Measured in May.")
     run_keys.code.cache_clear()
     assert key(named) == before
+
+
+@pytest.mark.parametrize("name", ["compass-sim", "python", *version.DECISIVE])
+def test_a_run_is_made_anew_by_other_versions(name: str, monkeypatch) -> None:
+    before, installed = key(), version.versions()
+    monkeypatch.setattr(grid, "versions", lambda: {**installed, name: "0.0"})
+    assert key() != before
