@@ -40,6 +40,12 @@ def _prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 
 
+def forget() -> None:
+    """Forget what was composed and read, for whoever changes a file that it depends on."""
+    for each in (_prepared, configuration, code):
+        each.cache_clear()
+
+
 @cache
 def configuration(overrides: tuple[str, ...]) -> str:
     """Return the configuration that a run of overrides has, but for what its result ignores.

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lab.config_dir import add_overrides, overrides_of, words_of
 
 if TYPE_CHECKING:
-    from evaluation.what_if.capacity import Candidate, Tried
+    from evaluation.what_if.capacity import Tried
 
 OK, FAILED = 0, 1
 OUT = Path("outputs") / "capacity"
@@ -73,18 +73,17 @@ def capacity(options: argparse.Namespace) -> int:
     from evaluation.what_if.capacity import (
         Candidate,
         Verdict,
-        candidates,
         cheapest,
         machines,
         never_worse,
         search,
     )
+    from evaluation.what_if.combinations import as_overrides, combinations, who_plans
     from evaluation.what_if.kept import Files
     from evaluation.what_if.question import (
         all_varied,
         check_metric,
         check_target,
-        check_tier,
         in_words,
         titled,
     )
@@ -92,7 +91,6 @@ def capacity(options: argparse.Namespace) -> int:
     from lab.comparison import range_of
     from lab.console import say
     from lab.errors import InputError
-    from lab.tiers import metric_and_tier
 
     overrides = overrides_of(options)
     check_seedless([*overrides, *options.vary])
@@ -107,14 +105,11 @@ def capacity(options: argparse.Namespace) -> int:
     keys = all_varied("--vary", options.vary)
     runs = Runs(overrides, options.out, options.jobs)
     low, high = range_of(options.metric)
-    every = candidates(keys, lambda settings: _price(runs, settings))
-    planner = _planner(runs, every)
-    # To compose all combinations once more takes a while.
-    for each in every if metric_and_tier(options.metric)[1] else ():
-        check_tier(options.metric, runs.setup(_overrides(each.settings))[0].scenario().tiers)
+    every, planners = combinations(runs, keys, options.metric)
+    planner = who_plans(keys, planners)
 
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
-        [rows] = runs.make([_overrides(candidate.settings)], list(seeds))
+        [rows] = runs.make([as_overrides(candidate.settings)], list(seeds))
         missing = [row["seed"] for row in rows if row.get(options.metric) is None]
         if missing and options.metric.startswith("response_time") and sign < 0:
             return [-inf] * len(rows)  # Too few were ever served for it to be known: it is late.
@@ -146,7 +141,7 @@ def capacity(options: argparse.Namespace) -> int:
     )
     title = titled(f"Which machines have {claim}, planned by {planner}?", options.overrides)
     print(f"figure: {_draw(tried, sign, target, title, options, files.figure)}", file=sys.stderr)
-    print(f"table: {files.write_table(_rows(tried, sign, planner))}", file=sys.stderr)
+    print(f"table: {files.write_table(_rows(tried, sign, planners))}", file=sys.stderr)
     best = cheapest(tried)
     if best is None:
         say(
@@ -165,9 +160,9 @@ def capacity(options: argparse.Namespace) -> int:
             f"{len(cheaper)} cheaper combinations are undecided on {options.seeds} seeds; "
             "more --seeds may tell"
         )
+    settings = in_words(best.candidate.settings)
     say(
-        f"least that is shown to suffice, planned by {planner}: "
-        f"{in_words(best.candidate.settings)}, "
+        f"least that is shown to suffice, planned by {planners[settings]}: {settings}, "
         f"${best.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
         f"with {100 * options.confidence:g} % confidence (of this combination by itself) on "
         f"{len(best.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
@@ -194,60 +189,12 @@ def _advice(tried: "list[Tried]", sign: float, counts: Collection[str]) -> str:
     return "; ".join([*advice, "name larger ones, or vary something else"])
 
 
-def _overrides(settings: Any) -> list[str]:
-    return [f"{key}={value}" for key, value in settings.items()]
-
-
 def _question(options: argparse.Namespace, option: str, target: float) -> list[str]:
     """Return a command that asks the same."""
     varied = [word for each in options.vary for word in ("--vary", each)]
     asked = ["--metric", options.metric, option, f"{target}"]
     effort = ["--confidence", f"{options.confidence}", "--seeds", f"{options.seeds}"]
     return ["compass-lab", "capacity", *words_of(options), *varied, *asked, *effort]
-
-
-def _price(runs: Any, settings: Any) -> float:
-    """Return the price of all machines of a setting, in dollars per hour.
-
-    Raises:
-        InputError: it cannot be run.
-    """
-    from evaluation.what_if.question import in_words
-    from lab.errors import InputError
-
-    try:
-        setup, _ = runs.setup(_overrides(settings))
-    except InputError as error:
-        raise InputError(
-            f"{error} (at {in_words(settings)}){_hint(f'{error}', settings)}"
-        ) from None
-    nodes = setup.scenario().cluster.nodes.values()
-    return float(sum(node.count * node.price_usd_per_hour for node in nodes))
-
-
-def _hint(message: str, settings: Any) -> str:
-    """Return what helps, as a clause, where more machines are always rented than there are."""
-    key = message.partition("=")[0]
-    node, _, last = key.rpartition(".")
-    count = f"{node}.count"
-    return (
-        f"; let it follow by '{key}=${{{count}}}'"
-        if last == "standby" and count in settings
-        else ""
-    )
-
-
-def _planner(runs: Any, every: "list[Candidate]") -> str:
-    """Return the name of the planner, and that it is the default if nothing names one.
-
-    Combinations that differ in their planner have each its own, which they name themselves.
-    """
-    from evaluation.what_if.question import planner_of
-
-    settings = every[0].settings
-    if {"planner", "planner._target_"} & settings.keys():
-        return "the planner of each combination"
-    return planner_of(*runs.setup(_overrides(settings)))
 
 
 def _bounds_in_words(options: argparse.Namespace) -> str:
@@ -283,14 +230,16 @@ def _by_price(tried: "list[Tried]") -> "list[Tried]":
     return sorted(tried, key=lambda each: each.candidate.usd_per_hour)
 
 
-def _rows(tried: "list[Tried]", sign: float, planner: str) -> list[dict[str, Any]]:
+def _rows(tried: "list[Tried]", sign: float, planners: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return what was tried, the cheapest first, as rows of a table."""
+    from evaluation.what_if.question import in_words
+
     rows = []
     for each in _by_price(tried):
         low, high = sorted((sign * each.low, sign * each.high))
         rows.append(
             {
-                "planner": planner,
+                "planner": planners[in_words(each.candidate.settings)],
                 **each.candidate.settings,
                 "usd_per_hour": each.candidate.usd_per_hour,
                 "seeds": len(each.values),

@@ -16,8 +16,11 @@ from lab.compose import Setup
 from lab.console import warn
 from lab.errors import InputError, key_of
 
-NAMING = {"planner", "planner._target_", "experiment"}
-"""Keys that may name a planner."""
+PLANNER = {"planner", "planner._target_"}
+"""Keys that name a planner."""
+
+NAMING = {*PLANNER, "experiment"}
+"""Keys that may name one."""
 
 
 class Runs:
@@ -88,6 +91,8 @@ class Runs:
     @cached_property
     def _default_planner(self) -> list[str]:
         """The override that names the default planner, or none where the base names one."""
+        if PLANNER & set(map(key_of, self.overrides)):
+            return []
         overrides, _ = composed(self.overrides)
         return overrides[: len(overrides) - len(self.overrides)]
 

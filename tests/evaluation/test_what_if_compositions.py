@@ -1,0 +1,45 @@
+"""What-if questions compose each combination once, and tell who plans in it."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from evaluation import grid, run_keys
+from evaluation.grid import Job, Row
+from lab import api
+from lab.tools import main
+
+MADE_UP = {"run_core_s": 0.1, "requests": 5.0}
+
+
+@pytest.fixture
+def composed(monkeypatch) -> list[tuple[str, ...]]:
+    """Return what is composed from now on; runs are made up."""
+    seen: list[tuple[str, ...]] = []
+    compose: Callable[..., object] = api.compose
+
+    def noted(overrides):
+        seen.append(tuple(overrides))
+        return compose(overrides)
+
+    def made(missing: Mapping[str, Job], _: int) -> Iterator[tuple[str, Row]]:
+        yield from ((key, MADE_UP) for key in missing)
+
+    run_keys.forget()
+    monkeypatch.setattr(api, "compose", noted)
+    monkeypatch.setattr(grid, "_made", made)
+    return seen
+
+
+def test_a_combination_is_composed_once(composed, tmp_path) -> None:
+    words = ["capacity", "experiment=speech_small", "planner=greedy", "--metric", "requests"]
+    vary = ["--vary", "cluster.nodes.cloud.count=1,2,3", "--at-least", "9", "--seeds", "5"]
+    assert main([*words, *vary, "--out", str(tmp_path)]) == 1
+    assert len(composed) == len(set(composed)) == 3
+
+
+def test_a_setting_is_composed_once(composed, tmp_path) -> None:
+    words = ["sensitivity", "experiment=speech_small", "planner=greedy", "--metric", "requests"]
+    vary = ["--vary", "workload.rate=0.05,0.2", "--seeds", "2", "--against", "planner=static_plan"]
+    assert main([*words, *vary, "--out", str(tmp_path)]) == 0
+    assert len(composed) == len(set(composed)) == 2 * 3
