@@ -59,7 +59,7 @@ def who_plans(keys: Sequence[Varied], planners: Mapping[str, str]) -> str:
         planners: as `combinations` returns them.
     """
     names = set(planners.values())
-    if any(key.key in PLANNER for key in keys):
+    if len(names) > 1 or any(key.key in PLANNER for key in keys):
         return "the planner of each combination"
     return names.pop()
 

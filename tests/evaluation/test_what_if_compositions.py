@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+import polars as pl
 import pytest
 
 from evaluation import grid, run_keys
@@ -43,3 +44,18 @@ def test_a_setting_is_composed_once(composed, tmp_path) -> None:
     vary = ["--vary", "workload.rate=0.05,0.2", "--seeds", "2", "--against", "planner=static_plan"]
     assert main([*words, *vary, "--out", str(tmp_path)]) == 0
     assert len(composed) == len(set(composed)) == 2 * 3
+
+
+def test_experiments_that_name_different_planners_are_not_said_to_share_one(
+    composed, tmp_path, capsys
+) -> None:
+    vary = ["--vary", "experiment=speech_small,speech_large", "--metric", "requests"]
+    out = ["--out", str(tmp_path)]
+    assert main(["capacity", *vary, "--at-least", "1", "--seeds", "3", *out]) == 0
+    said = capsys.readouterr().out
+    assert "planned by the planner of each combination?" in said
+    assert "suffice, planned by CheapestFeasible (the default): experiment=speech_small, " in said
+    [table] = tmp_path.glob("*.csv")
+    planners = {row["experiment"]: row["planner"] for row in pl.read_csv(table).to_dicts()}
+    assert planners.pop("speech_large", "Compass") == "Compass"
+    assert planners == {"speech_small": "CheapestFeasible (the default)"}
