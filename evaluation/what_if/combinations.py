@@ -1,7 +1,7 @@
 """The combinations of a search for capacity: what each costs, and who plans in it."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import fsum, prod
 
 from rich.console import Console
 from rich.progress import Progress
@@ -44,7 +44,7 @@ def combinations(
             names[in_words(settings)] = planner_of(setup, default)
             progress.advance(task)
             nodes = scenario.cluster.nodes.values()
-            return sum(node.count * node.price_usd_per_hour for node in nodes)
+            return fsum(node.count * node.price_usd_per_hour for node in nodes)
 
         return candidates(keys, price), names
 

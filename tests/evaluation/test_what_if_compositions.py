@@ -1,12 +1,16 @@
 """What-if questions compose each combination once, and tell who plans in it."""
 
 from collections.abc import Callable, Iterator, Mapping
+from math import fsum
 
 import polars as pl
 import pytest
 
 from evaluation import grid, run_keys
 from evaluation.grid import Job, Row
+from evaluation.what_if.combinations import as_overrides, combinations
+from evaluation.what_if.question import Varied
+from evaluation.what_if.runs import Runs
 from lab import api
 from lab.tools import main
 
@@ -59,3 +63,14 @@ def test_experiments_that_name_different_planners_are_not_said_to_share_one(
     planners = {row["experiment"]: row["planner"] for row in pl.read_csv(table).to_dicts()}
     assert planners.pop("speech_large", "Compass") == "Compass"
     assert planners == {"speech_small": "CheapestFeasible (the default)"}
+
+
+def test_prices_are_summed_exactly(tmp_path) -> None:
+    third = "+cluster.nodes={third: {tier: cloud, machine: g2-standard-8, count: 1}}"
+    runs = Runs(["planner=greedy", third], tmp_path)
+    counts = Varied("cluster.nodes.cloud.count", tuple(map(str, range(1, 12))))
+    found, _ = combinations(runs, [counts], "requests")
+    for each in found:
+        setup, _ = runs.setup(as_overrides(each.settings))
+        nodes = setup.scenario().cluster.nodes.values()
+        assert each.usd_per_hour == fsum(one.count * one.price_usd_per_hour for one in nodes)
