@@ -20,6 +20,7 @@ from joblib import Parallel, delayed
 
 from evaluation import run_keys
 from evaluation.fingerprint import ROOT
+from evaluation.kept_runs import KeptRuns, Row
 from lab.api import Result, run
 from lab.errors import one_line
 from lab.version import versions
@@ -33,7 +34,6 @@ ONE_THREAD = (
     "RAYON_NUM_THREADS",
 )
 
-Row = dict[str, Any]
 Measure = Callable[[Result], Mapping[str, Any]]
 
 
@@ -90,10 +90,20 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
         RunError: a run failed; the others were made, and are kept.
         KeyboardInterrupt: likewise; its message says so.
     """
-    path = cache / "runs.jsonl"
-    kept = _read(path)
+    return make_beside(KeptRuns(cache), jobs, processes)
+
+
+def make_beside(kept: KeptRuns, jobs: Sequence[Job], processes: int) -> list[Row]:
+    """Do as `make` does, for whoever asks for runs time and again.
+
+    Args:
+        kept: the runs that are kept.
+        jobs: the runs.
+        processes: runs at the same time.
+    """
     keys = [job.key for job in jobs]
-    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in kept}
+    known = kept.rows()
+    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in known}
     failures: list[str] = []
     if missing:
         _say(f"{len(missing)} of {len(jobs)} runs to make, {processes} at a time")
@@ -102,24 +112,17 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
                 if isinstance(measured, Exception):
                     failures.append(f"{_in_words(missing[key])}: {one_line(measured)}")
                 else:
-                    kept[key] = measured
-                    _keep(path, key, measured)
+                    kept.keep(key, measured)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"finished runs are kept in {cache}; the same command goes on from there"
+                f"finished runs are kept in {kept.directory}; the same command goes on from there"
             ) from None
     if failures:
         raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
+    known = kept.rows()
     return [
-        {**job.labels, "seed": job.seed, **kept[key]} for key, job in zip(keys, jobs, strict=True)
+        {**job.labels, "seed": job.seed, **known[key]} for key, job in zip(keys, jobs, strict=True)
     ]
-
-
-def _keep(path: Path, key: str, measured: Row) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)  # Someone may clear outputs meanwhile.
-    with path.open("a", encoding="utf-8") as file:
-        # The break before it ends a line that was cut off.
-        file.write("\n" + json.dumps({"key": key, "measured": measured}))
 
 
 def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row | Exception]]:
@@ -156,19 +159,6 @@ def _attempt(
     except Exception as error:
         return key, error
     return key, {"run_core_s": round(process_time() - started, 2), **measured}
-
-
-def _read(path: Path) -> dict[str, Row]:
-    """Return kept runs by key; a last line that was cut off counts for nothing."""
-    kept: dict[str, Row] = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            kept[entry["key"]] = entry["measured"]
-    return kept
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from evaluation.grid import Job, RunError, make
+from evaluation.grid import Job, RunError, make_beside
+from evaluation.kept_runs import KeptRuns
 from evaluation.run_keys import prepared
 from evaluation.what_if.question import numbers
 from lab.api import composed
@@ -34,7 +35,7 @@ class Runs:
 
     def __init__(self, overrides: Sequence[str], directory: Path, processes: int = 0) -> None:
         self.overrides = tuple(overrides)
-        self.directory = directory
+        self.kept = KeptRuns(directory)
         self.processes = processes if processes > 0 else os.cpu_count() or 1
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
@@ -71,7 +72,7 @@ class Runs:
             for seed in seeds
         ]
         try:
-            rows = make(jobs, self.processes, self.directory)
+            rows = make_beside(self.kept, jobs, self.processes)
         except RunError as error:
             raise InputError(str(error)) from None
         raised = sum(row.get("planner_errors", 0) > 0 for row in rows)

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from evaluation import grid, run_keys
-from evaluation.grid import Job, Row
+from evaluation.grid import Job
+from evaluation.kept_runs import Row
 from evaluation.what_if.combinations import as_overrides, combinations
 from evaluation.what_if.question import Varied
 from evaluation.what_if.runs import Runs
