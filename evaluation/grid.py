@@ -17,6 +17,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from evaluation import run_keys
 from evaluation.fingerprint import ROOT
@@ -87,7 +88,8 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 
     Raises:
         InputError: overrides of a job cannot be run; none was made.
-        RunError: a run failed; the others were made, and are kept.
+        RunError: a run failed, and the others were made; or a process was killed. What was made is
+            kept.
         KeyboardInterrupt: likewise; its message says so.
     """
     return make_beside(KeptRuns(cache), jobs, processes)
@@ -105,6 +107,7 @@ def make_beside(kept: KeptRuns, jobs: Sequence[Job], processes: int) -> list[Row
     known = kept.rows()
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in known}
     failures: list[str] = []
+    goes_on = f"finished runs are kept in {kept.directory}; the same command goes on from there"
     if missing:
         _say(f"{len(missing)} of {len(jobs)} runs to make, {processes} at a time")
         try:
@@ -114,8 +117,11 @@ def make_beside(kept: KeptRuns, jobs: Sequence[Job], processes: int) -> list[Row
                 else:
                     kept.keep(key, measured)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"finished runs are kept in {kept.directory}; the same command goes on from there"
+            raise KeyboardInterrupt(goes_on) from None
+        except TerminatedWorkerError:
+            raise RunError(
+                f"a process was killed, as it is where memory runs out; {goes_on}, with fewer runs "
+                "at the same time by --jobs"
             ) from None
     if failures:
         raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
