@@ -4,17 +4,20 @@ Results are kept for the page, unless sizes were cut down or planners chosen.
 """
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from math import fsum
 from pathlib import Path
 from re import fullmatch
 
 from evaluation import page, store
-from evaluation.grid import CACHE, make
+from evaluation.grid import CACHE, Job, RunError, make
 from evaluation.registry import EXPERIMENTS
 from lab.errors import InputError, choices
 
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 NAMES = [*EXPERIMENTS, "all", "page"]
+SEEDS = "10"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +29,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--seeds",
         type=_seeds,
-        default="10",
+        default=SEEDS,
         metavar="N",
         help="how many seeds, 0, 1, ..., N - 1; or which, such as 0-9,100-119",
     )
@@ -41,7 +44,7 @@ def main(arguments: list[str]) -> int:
         type=lambda text: tuple(text.split(",")),
         default=(),
         help="planners to compare, by the names of conf/planner; the first is the reference, or "
-        "the last where that is the optimum",
+        "the last where that is the optimum; profiling and surrogates have planners of their own",
     )
     parser.add_argument("--cache", type=Path, default=CACHE, help="directory of kept runs")
     options = parser.parse_args(arguments)
@@ -49,24 +52,38 @@ def main(arguments: list[str]) -> int:
         page.draw()
         page.PAGE.write_text(page.page(), encoding="utf-8")
         print(page.PAGE)
-        return 0
-    told, seeds = options.seeds
-    for name in EXPERIMENTS if options.name == "all" else [options.name]:
-        try:
-            jobs = EXPERIMENTS[name].jobs(seeds, options.quick, options.planners)
-        except InputError as error:
-            print(f"evaluation: {error}", file=sys.stderr)
-            return 2
-        rows = make(jobs, options.jobs, options.cache)
-        made = {job.key: row["run_core_s"] for job, row in zip(jobs, rows, strict=True)}
-        core_s = round(sum(made.values()), 1)
-        command = f"python -m evaluation {name}"
-        command += f" --seeds {told}" if told != parser.get_default("seeds") else ""
-        about = store.About(command, len({job.seed for job in jobs}), core_s, len(made))
-        if not options.quick and not options.planners:
-            print(store.write(name, about, rows))
-        print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")
-    return 0
+        return OK
+    names = list(EXPERIMENTS) if options.name == "all" else [options.name]
+    try:
+        asked = {
+            name: EXPERIMENTS[name].jobs(options.seeds[1], options.quick, options.planners)
+            for name in names
+        }
+        for name, jobs in asked.items():
+            _run(name, jobs, options)
+    except InputError as error:
+        print(f"evaluation: {error}", file=sys.stderr)
+        return REFUSED
+    except RunError as error:
+        print(f"evaluation: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt as error:
+        print(": ".join(["evaluation: interrupted", *map(str, error.args)]), file=sys.stderr)
+        return INTERRUPTED
+    return OK
+
+
+def _run(name: str, jobs: Sequence[Job], options: Namespace) -> None:
+    """Make the runs of an experiment, keep its result if it is one, and print its section."""
+    rows = make(jobs, options.jobs, options.cache)
+    made = {job.key: row["run_core_s"] for job, row in zip(jobs, rows, strict=True)}
+    core_s = round(fsum(made.values()), 1)
+    told = options.seeds[0]
+    command = f"python -m evaluation {name}{f' --seeds {told}' if told != SEEDS else ''}"
+    about = store.About(command, len({job.seed for job in jobs}), core_s, len(made))
+    if not options.quick and not options.planners:
+        print(store.write(name, about, rows))
+    print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")
 
 
 def _name(text: str) -> str:

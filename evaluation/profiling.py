@@ -26,7 +26,7 @@ from evaluation.goals import verdict
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
 from evaluation.paired import PERCENT, Interval, jackknifed, mean_interval, ratio_interval
-from evaluation.scenes import APPLICATIONS
+from evaluation.scenes import APPLICATIONS, refuse_planners
 from evaluation.store import each_cell
 from lab.api import Result
 from lab.comparison import of_difference
@@ -123,7 +123,12 @@ def gap_names() -> tuple[str, ...]:
 
 
 def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
-    """Return the runs; this experiment has planners of its own."""
+    """Return the runs; this experiment has planners of its own.
+
+    Raises:
+        InputError: others are to be compared.
+    """
+    refuse_planners("profiling", planners)
     queries = 1.0 if quick else QUERIES
     return [
         Job(

@@ -21,6 +21,7 @@ from evaluation.goals import verdict
 from evaluation.grid import Job
 from evaluation.markdown import estimated, table
 from evaluation.paired import ratio_interval
+from evaluation.scenes import refuse_planners
 from evaluation.store import each_cell
 from lab.api import Result
 from lab.wording import number
@@ -165,7 +166,12 @@ def errors(result: Result) -> Mapping[str, Any]:
 
 
 def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
-    """Return the runs; this experiment has planners of its own."""
+    """Return the runs; this experiment has planners of its own.
+
+    Raises:
+        InputError: others are to be compared.
+    """
+    refuse_planners("surrogates", planners)
     queries = 1.0 if quick else QUERIES
     return [
         Job(
