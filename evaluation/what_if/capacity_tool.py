@@ -81,6 +81,7 @@ def capacity(options: argparse.Namespace) -> int:
     from evaluation.what_if.combinations import as_overrides, combinations, who_plans
     from evaluation.what_if.kept import Files
     from evaluation.what_if.question import (
+        LATE,
         all_varied,
         check_metric,
         check_target,
@@ -111,7 +112,7 @@ def capacity(options: argparse.Namespace) -> int:
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
         [rows] = runs.make([as_overrides(candidate.settings)], list(seeds))
         missing = [row["seed"] for row in rows if row.get(options.metric) is None]
-        if missing and options.metric.startswith("response_time") and sign < 0:
+        if missing and options.metric in LATE and sign < 0:
             return [-inf] * len(rows)  # Too few were ever served for it to be known: it is late.
         if missing:
             raise InputError(

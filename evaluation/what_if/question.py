@@ -52,6 +52,9 @@ METRICS = (
 )
 """The numbers of a summary, which can be asked for before there is one."""
 
+LATE = ("response_time_p50_s",)
+"""Those that a seed lacks where they would be later than any number; other seeds are lucky ones."""
+
 TITLE_WIDTH = 70
 """Characters of a line of a figure's title."""
 
@@ -211,6 +214,18 @@ def planner_of(setup: Setup, default: bool) -> str:
     """Return the name of the planner of a run, and that it is the default if it is."""
     [name] = setup.planners
     return f"{name} (the default)" if default else name
+
+
+def lacking(metric: str, seeds: int, of: int) -> str:
+    """Say that some seeds have no value of a metric.
+
+    Args:
+        metric: the metric.
+        seeds: how many have none.
+        of: how many there are.
+    """
+    what = "the median was not reached" if metric in LATE else "there is no value"
+    return f"{what} on {seeds} of {of} seeds"
 
 
 def in_words(settings: Mapping[str, str]) -> str:

@@ -8,13 +8,14 @@ difference. One at a time shows no interplay; who suspects one varies both keys 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from evaluation.paired import Interval
-from evaluation.what_if.question import Varied, paired
+from evaluation.what_if.question import Varied, lacking, paired
 from lab.comparison import ANY, CONFIDENCE, Range, estimate, holm, of_difference
 
 FACTORS: Mapping[str, tuple[float, float]] = {
@@ -51,6 +52,7 @@ class Effect:
         difference: the answer less that of the base, with its 95 % interval.
         p: p-value of the paired t-test; adjusted for all settings by `adjusted`.
         seeds: seeds it rests on.
+        left_out: further seeds, on which the answer or that of the base has no value.
     """
 
     key: str
@@ -59,11 +61,17 @@ class Effect:
     difference: Interval
     p: float | None
     seeds: int
+    left_out: int = 0
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there is no difference for the seeds that are left out."""
+        return self.difference[0] is None and self.left_out > 0
 
     @property
     def size(self) -> float:
-        """Size of the difference; 0 if there is none."""
-        return abs(self.difference[0] or 0.0)
+        """Size of the difference; 0 if there is none, infinite if it is unknown."""
+        return inf if self.unknown else abs(self.difference[0] or 0.0)
 
     @property
     def sure(self) -> bool:
@@ -92,6 +100,8 @@ def answers(
 ) -> list[dict[str, Any]]:
     """Return the answer by seed: the metric, or by how much it is above that of the other.
 
+    It is None where one has no value.
+
     Args:
         rows: runs of a setting, with ``seed``.
         against: runs of the other planner in it; None for none.
@@ -100,11 +110,12 @@ def answers(
     if against is None:
         return [{"seed": row["seed"], "answer": row.get(metric)} for row in rows]
     others = {row["seed"]: row.get(metric) for row in against}
-    return [
-        {"seed": row["seed"], "answer": row[metric] - others[row["seed"]]}
-        for row in rows
-        if row.get(metric) is not None and others.get(row["seed"]) is not None
-    ]
+    found = []
+    for row in rows:
+        ours, theirs = row.get(metric), others.get(row["seed"])
+        answer = None if ours is None or theirs is None else ours - theirs
+        found.append({"seed": row["seed"], "answer": answer})
+    return found
 
 
 def effect(
@@ -114,8 +125,11 @@ def effect(
     base: Sequence[Mapping[str, Any]],
     other: Sequence[Mapping[str, Any]],
     within: Range = ANY,
+    late: bool = False,
 ) -> Effect:
     """Return what a setting does, from answers as `answers` returns them.
+
+    A seed on which one of both has none is left out.
 
     Args:
         key: the key.
@@ -124,6 +138,8 @@ def effect(
         base: answers of the base.
         other: answers of the setting.
         within: range of answers.
+        late: whether an answer that is missing is later than any number, so that the other seeds do
+            not tell; the difference is then None.
     """
     pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
     shown = f"{base_value}"
@@ -131,10 +147,13 @@ def effect(
         shown = f"{base_value:g}"
         with suppress(ValueError):  # Of null, say, which is as it is written.
             value = f"{float(value):g}"
+    left_out = len(base) - len(pairs)
+    if late and left_out:
+        return Effect(key, value, shown, (None, None, None), None, len(pairs), left_out)
     scale = float(np.abs(pairs).max(initial=0.0))
     found = estimate(pairs[:, 1] - pairs[:, 0], scale, of_difference(within))
     interval = found.mean, found.low, found.high
-    return Effect(key, value, shown, interval, found.p, len(pairs))
+    return Effect(key, value, shown, interval, found.p, len(pairs), left_out)
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
@@ -155,17 +174,26 @@ def largest_first(effects: Sequence[Effect]) -> list[Effect]:
     return sorted(effects, key=lambda each: (-largest[each.key], each.key))
 
 
-def conclusion(effects: Sequence[Effect]) -> str:
+def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
     """Say in a sentence which assumption moves the answer most, as far as that is shown.
 
     Args:
         effects: at least one, the largest first.
+        metric: the metric, to say what is missing on the seeds that were left out.
     """
     first = effects[0]
     sure = any(each.sure for each in effects if each.key == first.key)
-    if all(each.key == first.key for each in effects):  # Of one alone, none is the most.
-        if sure:
-            return f"{first.key} moves the answer"
+    alone = all(each.key == first.key for each in effects)
+    if alone and sure:  # Of one alone, none is the most.
+        return f"{first.key} moves the answer"
+    for each in effects:
+        if each.unknown:
+            lacks = lacking(metric, each.left_out, each.left_out + each.seeds)
+            return (
+                f"no conclusion: {lacks}, with {each.key}={each.value} or in the base; ask for a "
+                "metric that all seeds have, such as slo_met_fraction"
+            )
+    if alone:
         return f"no change of the answer by {first.key} is shown; more --seeds may tell"
     if not first.size:
         return "no change of the answer is shown; more --seeds may tell"

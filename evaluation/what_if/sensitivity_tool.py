@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from evaluation.what_if.question import Varied
     from evaluation.what_if.runs import Runs
     from evaluation.what_if.sensitivity import Effect
+    from lab.comparison import Range
 
 OK = 0
 OUT = Path("outputs") / "sensitivity"
@@ -57,9 +59,9 @@ def sensitivity(options: argparse.Namespace) -> int:
     """Simulate all settings and order them; return the exit status."""
     from omegaconf import OmegaConf
 
-    from evaluation.paired import mean_interval
     from evaluation.what_if.kept import Files
     from evaluation.what_if.question import (
+        LATE,
         check_metric,
         check_tier,
         low_and_high,
@@ -79,9 +81,9 @@ def sensitivity(options: argparse.Namespace) -> int:
     from lab.console import say
     from lab.errors import InputError
 
-    overrides = overrides_of(options)
+    overrides, metric = overrides_of(options), str(options.metric)
     check_seedless(overrides)
-    check_metric(options.metric)
+    check_metric(metric)
     if options.seeds < 2:
         raise InputError(f"--seeds {options.seeds}: must be 2 or more, for an interval")
     if options.against is not None and not options.against.startswith("planner"):
@@ -89,7 +91,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     check_seedless(options.vary)
     runs = Runs(overrides, options.out, options.jobs)
     config = runs.check(())
-    check_tier(options.metric, runs.setup(())[0].scenario().tiers)
+    check_tier(metric, runs.setup(())[0].scenario().tiers)
     asked = [low_and_high("--vary", text) for text in options.vary]
     against = () if options.against is None else (options.against,)
     keys = _shared(runs, config, asked or assumptions(config), options.against, bool(asked))
@@ -99,35 +101,31 @@ def sensitivity(options: argparse.Namespace) -> int:
     pairs = [*settings, *((*each, *against) for each in settings if against)]
     rows = runs.make(pairs, seeds)
     ours, others = rows[: len(settings)], rows[len(settings) :]
-    found = [
-        answers(each, others[at] if against else None, options.metric)
-        for at, each in enumerate(ours)
-    ]
+    found = [answers(each, others[at] if against else None, metric) for at, each in enumerate(ours)]
     base = found[0]
     if not len(_known(base)):
         raise InputError(
-            f"--metric {options.metric}: has no value on any of {options.seeds} seeds in the base; "
+            f"--metric {metric}: has no value on any of {options.seeds} seeds in the base; "
             "ask for another metric"
         )
-    whole = range_of(options.metric)
+    whole = range_of(metric)
     within = of_difference(whole) if against else whole
     effects = [
-        effect(key, value, OmegaConf.select(config, key), base, its, within)
+        effect(key, value, OmegaConf.select(config, key), base, its, within, metric in LATE)
         for (key, value), its in zip(named, found[1:], strict=True)
     ]
     effects = largest_first(adjusted(effects))
     planner = planner_of(*runs.setup(()))
     above = f", above that of {options.against}" if against else ""
-    answer = f"{options.metric} of {planner}{above}"
-    middle = mean_interval(_known(base), within)
-    for line in _table(effects, answer, middle):
+    answer = f"{metric} of {planner}{above}"
+    for line in _table(effects, answer, base, within, metric):
         say(line)
-    files = Files(options.out, f"sensitivity_{options.metric}", _question(options))
+    files = Files(options.out, f"sensitivity_{metric}", _question(options))
     title = titled(f"What moves {answer}?", options.overrides)
-    print(f"figure: {_draw(effects, options.metric + above, title, files.figure)}", file=sys.stderr)
+    print(f"figure: {_draw(effects, metric + above, title, files.figure)}", file=sys.stderr)
     print(f"table: {files.write_table([_row(each, planner) for each in effects])}", file=sys.stderr)
     if effects:
-        say(conclusion(effects))
+        say(conclusion(effects, metric))
     return OK
 
 
@@ -223,6 +221,7 @@ def _row(effect: "Effect", planner: str) -> dict[str, Any]:
         "base": effect.base,
         "set_to": effect.value,
         "seeds": effect.seeds,
+        "seeds_left_out": effect.left_out,
         "change": middle,
         "low": low,
         "high": high,
@@ -244,21 +243,42 @@ def _known(rows: Any) -> Any:
     return np.array([row["answer"] for row in rows if row["answer"] is not None])
 
 
-def _table(effects: "list[Effect]", answer: str, base: Any) -> list[str]:
+def _table(
+    effects: "list[Effect]", answer: str, base: Sequence[Any], within: "Range", metric: str
+) -> list[str]:
+    """Return the answer of the base and what each setting does to it, as lines.
+
+    Args:
+        effects: what settings do.
+        answer: the answer, in words.
+        base: that of the base, by seed.
+        within: range of answers.
+        metric: the metric.
+    """
     from evaluation.markdown import estimated
+    from evaluation.paired import mean_interval
+    from evaluation.what_if.question import LATE, lacking
     from lab.wording import probability
 
+    known = _known(base)
+    of_base = [estimated(*mean_interval(known, within))]
+    if len(known) < len(base):
+        lacks = lacking(metric, len(base) - len(known), len(base))
+        of_base = [lacks] if metric in LATE else [*of_base, lacks]
     width = max((len(each.key) for each in effects), default=10)
-    lines = [f"base: {answer}: {estimated(*base)}", ""]
+    lines = [f"base: {answer}: {'; '.join(of_base)}", ""]
     lines.append(
-        f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  {'p':>6}  "
+        f"{'assumption':<{width}}  {'base':>10}  {'set to':>10}  {'seeds':>5}  {'p':>6}  "
         "change of the answer [95 % interval]"
     )
     for each in effects:
         mark = "" if each.sure else "  (may be nothing)"
+        change = f"{estimated(*each.difference)}{mark}"
+        if each.unknown:
+            change = f"unknown: {lacking(metric, each.left_out, each.left_out + each.seeds)}"
         lines.append(
-            f"{each.key:<{width}}  {each.base:>10}  {each.value:>10}  {probability(each.p):>6}  "
-            f"{estimated(*each.difference)}{mark}"
+            f"{each.key:<{width}}  {each.base:>10}  {each.value:>10}  {each.seeds:>5}  "
+            f"{probability(each.p):>6}  {change}"
         )
     return lines
 
