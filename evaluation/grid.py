@@ -23,7 +23,7 @@ from evaluation import run_keys
 from evaluation.fingerprint import ROOT
 from evaluation.kept_runs import KeptRuns, Row
 from lab.api import Result, run
-from lab.errors import one_line
+from lab.errors import InputError, one_line
 from lab.version import versions
 
 CACHE = ROOT / "outputs" / "evaluation"
@@ -73,6 +73,22 @@ class Job:
             json.dumps(versions()),
         )
         return sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def at_a_time(jobs: int | None) -> int:
+    """Return how many runs to make at the same time: as asked for, or as many as there are cores.
+
+    Args:
+        jobs: what ``--jobs`` was given; None for nothing.
+
+    Raises:
+        InputError: it is less than 1.
+    """
+    if jobs is None:
+        return os.cpu_count() or 1
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs}: must be 1 or more; without it, all cores are used")
+    return jobs
 
 
 def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:

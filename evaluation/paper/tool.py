@@ -1,7 +1,6 @@
 """The tool ``compass-lab reproduce``: run the paper's figures anew, and say whether we agree."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,14 @@ def add_parser(tools: Any) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes and two seeds, to see that it runs"
     )
-    parser.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="runs at the same time (all cores)"
-    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at the same time (all cores)")
     parser.add_argument("--out", type=Path, default=OUT, help=f"directory of the page ({OUT})")
     parser.set_defaults(tool=reproduce)
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Make the runs and the page; return the exit status."""
-    from evaluation.grid import RunError, make
+    from evaluation.grid import RunError, at_a_time, make
     from evaluation.paper.page import Section, as_html, page
     from evaluation.paper.registry import FIGURES
     from evaluation.store import frame
@@ -45,7 +42,7 @@ def reproduce(options: argparse.Namespace) -> int:
 
     numbers = _numbers(options.figures)
     jobs = {number: FIGURES[number].jobs(options.quick) for number in numbers}
-    processes = options.jobs if options.jobs > 0 else os.cpu_count() or 1
+    processes = at_a_time(options.jobs)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     try:  # All at once, so that no core waits for the last run of a figure.

@@ -60,7 +60,6 @@ def add_parser(tools: Any) -> None:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=0,
         metavar="N",
         help="most runs at a time (all cores); there are as many as a look adds seeds",
     )

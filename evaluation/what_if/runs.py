@@ -1,6 +1,5 @@
 """Runs for what-if questions: settings on seeds, on all cores, each made once and kept."""
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from evaluation.grid import Job, RunError, make_beside
+from evaluation.grid import Job, RunError, at_a_time, make_beside
 from evaluation.kept_runs import KeptRuns
 from evaluation.run_keys import prepared
 from evaluation.what_if.question import numbers
@@ -30,13 +29,15 @@ class Runs:
     Args:
         overrides: what all have in common.
         directory: where results are kept.
-        processes: runs at the same time; 0 for as many as there are cores.
+        processes: runs at the same time; None for as many as there are cores.
     """
 
-    def __init__(self, overrides: Sequence[str], directory: Path, processes: int = 0) -> None:
+    def __init__(
+        self, overrides: Sequence[str], directory: Path, processes: int | None = None
+    ) -> None:
         self.overrides = tuple(overrides)
         self.kept = KeptRuns(directory)
-        self.processes = processes if processes > 0 else os.cpu_count() or 1
+        self.processes = at_a_time(processes)
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
         """Return what settings are to be run with, and whether its planner is the default.

@@ -48,9 +48,7 @@ def add_parser(tools: Any) -> None:
         help="another planner; the answer is then the difference to it",
     )
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="how many seeds (5)")
-    parser.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="runs at a time (all cores)"
-    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (all cores)")
     parser.add_argument("--out", type=Path, default=OUT, help=f"directory of results ({OUT})")
     parser.set_defaults(tool=sensitivity)
 

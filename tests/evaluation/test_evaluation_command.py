@@ -5,6 +5,7 @@ import pytest
 from evaluation import __main__ as command
 from evaluation.__main__ import main
 from evaluation.grid import RunError
+from lab.tools import main as tools
 
 
 @pytest.mark.parametrize("name", ["profiling", "surrogates", "all"])
@@ -43,3 +44,19 @@ def test_what_ends_the_runs_is_told_in_one_sentence(
     monkeypatch.setattr(command, "make", make)
     assert main(["surrogates", "--seeds", "1"]) == status
     assert capsys.readouterr().err == f"evaluation: {said}\n"
+
+
+@pytest.mark.parametrize("jobs", ["0", "-3"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["capacity", "--vary", "horizon_s=20", "--at-least", "0"],
+        ["sensitivity", "planner=greedy"],
+        ["reproduce", "19", "--quick"],
+    ],
+)
+def test_no_runs_at_a_time_are_refused(words, jobs, capsys, tmp_path) -> None:
+    assert tools([*words, "--jobs", jobs, "--out", str(tmp_path / "out")]) == 2
+    said = f"compass-lab: --jobs {jobs}: must be 1 or more; without it, all cores are used\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "out").exists()
