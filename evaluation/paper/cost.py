@@ -15,12 +15,12 @@ from evaluation.figures import canvas, legend_below, save
 from evaluation.grid import Job
 from evaluation.headline import COST, PAPER
 from evaluation.markdown import table
+from evaluation.means import marked, served_alone
 from evaluation.paired import by_scene
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, of_range
 from evaluation.paper.measured import bill
 from evaluation.ratio_figure import dots
-from lab.wording import number
 
 SOON = {"fig11_speech": "speech", "fig11_tracking": "tracking", "fig11_chat": "live video chat"}
 """Experiments of applications whose queries want an answer within seconds."""
@@ -72,10 +72,14 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the means."""
     columns = ["usd_per_query_hour", "slo_met", "served", "goodput"]
-    by = _scenes(rows).group_by("scene", "planner", maintain_order=True).agg(pl.col(columns).mean())
+    yield f"{'; '.join(['Means over seeds', *served_alone(rows, columns)])}:"
+    yield ""
     yield from table(
         ["application", "planner", "$ a query-hour", "SLO met", "ever served", "goodput, queries"],
-        ([*row[:2], *map(number, row[2:])] for row in by.iter_rows()),
+        (
+            [*key, *(marked(part, name) for name in columns)]
+            for key, part in _scenes(rows).group_by("scene", "planner", maintain_order=True)
+        ),
     )
 
 

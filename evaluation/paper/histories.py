@@ -16,6 +16,7 @@ import seaborn as sns
 from evaluation.figures import canvas, save, t_interval
 from evaluation.grid import Job
 from evaluation.markdown import table
+from evaluation.means import marked, served_alone
 from evaluation.paired import Metric, ratios
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, Verdict, ahead
@@ -95,16 +96,21 @@ def _assumed(both: pl.DataFrame, histories: int) -> str:
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield means by number of histories; a median that some seed does not reach is infinite."""
     reached = by_histories(rows).with_columns(pl.col("response_s").fill_null(inf))
-    means = reached.group_by("histories", maintain_order=True)
-    yield "Means over seeds:"
+    yield f"{'; '.join(['Means over seeds', *served_alone(rows, COLUMNS)])}:"
     yield ""
     yield from table(
         ["histories", *COLUMNS.values()],
         (
-            [histories, *map(number, rest)]
-            for histories, *rest in means.agg(pl.col(*COLUMNS).mean()).iter_rows()
+            [*key, *(_mean(part, name) for name in COLUMNS)]
+            for key, part in reached.group_by("histories", maintain_order=True)
         ),
     )
+
+
+def _mean(part: pl.DataFrame, column: str) -> str:
+    # A response time is infinite here, not a bound.
+    infinite = column == "response_s"
+    return number(part.select(pl.col(column).mean()).item()) if infinite else marked(part, column)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:

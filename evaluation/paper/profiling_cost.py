@@ -15,11 +15,11 @@ import seaborn as sns
 from evaluation.figures import canvas, save, t_interval
 from evaluation.grid import Job
 from evaluation.markdown import table
+from evaluation.means import marked, served_alone
 from evaluation.paired import Metric, ratios
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, ahead
 from evaluation.paper.spending import spending
-from lab.wording import number
 
 APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
@@ -58,12 +58,14 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         "first_search_s": "planning in the search that deployed first, median, s",
         "served": "ever served, share",
     }
-    yield "Means over seeds:"
+    yield f"{'; '.join(['Means over seeds', *served_alone(rows, columns)])}:"
     yield ""
-    means = rows.group_by("scene", "planner", maintain_order=True).agg(pl.col(*columns).mean())
     yield from table(
         ["application", "planner", *columns.values()],
-        ([scene, planner, *map(number, rest)] for scene, planner, *rest in means.iter_rows()),
+        (
+            [*key, *(marked(part, name) for name in columns)]
+            for key, part in rows.group_by("scene", "planner", maintain_order=True)
+        ),
     )
 
 
