@@ -11,7 +11,7 @@ from evaluation.headline import GOODPUT, RESPONSE
 from evaluation.markdown import estimated, table
 from evaluation.means import means
 from evaluation.measures import totals
-from evaluation.paired import Metric, by_scene
+from evaluation.paired import Metric, by_scene, counted, explained
 from evaluation.ratio_figure import dots
 from evaluation.scenes import APPLICATIONS, QUICK, SIZES, available, scene
 from lab.wording import probability
@@ -63,6 +63,7 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
         "clusters: a ratio above 1 whose interval excludes 1 says that the part helps there."
     )
     yield ""
+    frame = found(rows)
     yield from table(
         ["planner", "in place of a part", "metric", "application", "seeds", "ratio", "p"],
         (
@@ -71,15 +72,16 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 ABLATIONS.get(planner, ""),
                 titles[metric],
                 application,
-                n,
+                counted(n, of),
                 estimated(ratio, low, high, sign),
                 probability(p),
             ]
-            for application, metric, planner, n, ratio, low, high, p, sign in found(rows)
-            .sort("planner", maintain_order=True)
-            .iter_rows()
+            for application, metric, planner, n, ratio, low, high, p, sign, of in frame.sort(
+                "planner", maintain_order=True
+            ).iter_rows()
         ),
     )
+    yield from explained(frame)
     yield from means(rows, ["application", "planner"])
 
 

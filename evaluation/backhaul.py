@@ -16,7 +16,7 @@ from evaluation.headline import GOODPUT
 from evaluation.markdown import estimated, table
 from evaluation.means import means
 from evaluation.measures import totals
-from evaluation.paired import by_scene
+from evaluation.paired import by_scene, counted, explained
 from evaluation.scenes import LIFETIME_S, Size, available
 from lab.figure_style import plain_log
 from lab.wording import probability
@@ -70,15 +70,15 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
         "has, by the capacity of the backhaul for each query."
     )
     yield ""
+    found = by_scene(rows, METRICS, reference, ["mbps"])
     yield from table(
         ["Mbit/s a query", "against", "seeds", "ratio of goodput", "p"],
         (
-            [mbps, planner, n, estimated(ratio, low, high, sign), probability(p)]
-            for mbps, _, planner, n, ratio, low, high, p, sign in by_scene(
-                rows, METRICS, reference, ["mbps"]
-            ).iter_rows()
+            [mbps, planner, counted(n, of), estimated(ratio, low, high, sign), probability(p)]
+            for mbps, _, planner, n, ratio, low, high, p, sign, of in found.iter_rows()
         ),
     )
+    yield from explained(found)
     yield from means(rows, ["mbps", "planner"])
 
 

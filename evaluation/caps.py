@@ -17,7 +17,7 @@ from evaluation.grid import Job
 from evaluation.headline import COST, GOODPUT, PAPER, RESPONSE, paper_range
 from evaluation.markdown import estimated, table
 from evaluation.measures import totals
-from evaluation.paired import Metric, by_scene
+from evaluation.paired import Metric, by_scene, counted, explained
 from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, Size, available, planner_of, scene
 
 TITLE = "Ratios over the caps on profiling"
@@ -96,13 +96,16 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 ).group_by("application", "planner", maintain_order=True)
             ),
         )
+        yield from explained(frame.filter(cap=cap))
 
 
 def _cell(part: pl.DataFrame) -> str:
     if part.is_empty():
         return "-"
     row = part.row(0, named=True)
-    return estimated(row["ratio"], row["low"], row["high"], row["sign"])
+    ratio = estimated(row["ratio"], row["low"], row["high"], row["sign"])
+    seeds = counted(row["n"], row["of"])
+    return ratio if row["n"] == row["of"] else f"{ratio} ({seeds} seeds)"
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from evaluation.grid import Job
 from evaluation.markdown import estimated, table
 from evaluation.means import means
 from evaluation.measures import totals
-from evaluation.paired import Metric, by_scene
+from evaluation.paired import Metric, by_scene, counted, explained
 from evaluation.ratio_figure import dots
 from evaluation.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, available, planner_of, scene
 from lab.wording import probability
@@ -72,9 +72,10 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
         "Cost is the bill for an hour in which a query's SLO is met; attributed cost leaves out "
         "what is rented and held by nobody. Response time is the Kaplan-Meier median over all "
         "queries; where less than half of them were ever served in some seed, the longest life of "
-        "a query stands in: ≥ marks ratios where that befell the other, ≤ the reference, ? both."
+        "a query stands in, as a lower bound."
     )
     yield ""
+    frame = found(rows)
     yield from table(
         ["metric", "scene", "against", "seeds", "ratio", "p", "paper"],
         (
@@ -82,16 +83,17 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
                 titles[metric],
                 f"{application} {size}",
                 planner,
-                n,
+                counted(n, of),
                 estimated(ratio, low, high, sign),
                 probability(p),
                 paper_range(metric),
             ]
-            for application, size, metric, planner, n, ratio, low, high, p, sign in found(rows)
-            .sort("metric", maintain_order=True)
-            .iter_rows()
+            for application, size, metric, planner, n, ratio, low, high, p, sign, of in frame.sort(
+                "metric", maintain_order=True
+            ).iter_rows()
         ),
     )
+    yield from explained(frame)
     yield from means(rows, ["size", "application", "cluster", "planner"])
 
 

@@ -1,6 +1,6 @@
 """Ratios of a reference planner to others, paired over seeds, with intervals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp
 from typing import Any
@@ -24,8 +24,8 @@ RATIOS = {
     "high": pl.Float64,
     "p_holm": pl.Float64,
     "sign": pl.String,
+    "of": pl.Int64,
 }
-
 
 PERCENT: Range = (0.0, 100.0)
 """Range of a share in percent."""
@@ -33,6 +33,14 @@ PERCENT: Range = (0.0, 100.0)
 BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
 """What a ratio is, by whether the reference's and the other's value are lower bounds of the true
 ones, where less is better."""
+
+EXPLAINED = (
+    "≥ marks what is larger in truth: in some seed the value of the other is only a bound, or it "
+    "served nobody, or the reference spent nothing; ≤ marks what is smaller, where it is the other "
+    "way round, and ? that of which both is so. Ratios, intervals and p-values rest on the seeds "
+    "in which both have a value above 0, and take bounds as they are."
+)
+"""What the signs of ratios say, and what those do not take into account."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
     Returns:
         A row for each other planner, with the columns of `RATIOS`; ``sign`` is ``"≥"`` if in some
         seed the other's value is a lower bound, or it served nobody, so that the true ratio is
-        larger, ``"≤"`` if so the reference, ``"?"`` if both happens, or else empty.
+        larger, ``"≤"`` if so the reference, ``"?"`` if both happens, or else empty; ``of`` is how
+        many seeds there are, of which ``n`` count.
     """
     bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
     values = {
@@ -109,12 +118,29 @@ def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
                 *_as_ratio(mean),
                 mean.p,
                 BOUNDS[our_bounds, their_bounds],
+                len(seeds),
             ]
         )
     adjusted = holm([row[6] for row in found])
     for row, p in zip(found, adjusted, strict=True):
         row[6] = p
     return pl.DataFrame(found, RATIOS, orient="row")
+
+
+def explained(found: pl.DataFrame) -> Iterator[str]:
+    """Yield what signs of ratios say, where some have one or leave out a seed, and an empty line.
+
+    Args:
+        found: rows as of `ratios`.
+    """
+    if not found.is_empty() and ((found["sign"] != "") | (found["n"] < found["of"])).any():
+        yield EXPLAINED
+        yield ""
+
+
+def counted(n: int, of: int) -> str:
+    """Return how many seeds count, and of how many where these are more."""
+    return f"{n}" if n == of else f"{n} of {of}"
 
 
 def by_scene(

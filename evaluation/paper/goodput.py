@@ -15,7 +15,7 @@ import polars as pl
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT, PAPER
-from evaluation.paired import ratio_interval, ratios
+from evaluation.paired import ratios
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above, of_range
 from evaluation.paper.measured import curve
@@ -56,20 +56,19 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 )
             )
     for (application,), part in rows.filter(beside).group_by("application", maintain_order=True):
-        both = part.filter(planner=REFERENCE).join(
-            part.filter(planner=OPTIMUM), "seed", suffix="_of_optimum"
-        )
-        ratio = ratio_interval(both["goodput"].to_numpy(), both["goodput_of_optimum"].to_numpy())
-        found.append(
-            above(
-                f"{application}: near the optimum",
-                ratio,
-                NEAR,
-                f"taken to mean {NEAR:g} of it; the optimum is that of the planning model, not of "
-                "the queueing world",
-                both.height,
+        both = part.filter(pl.col("planner").is_in([REFERENCE, OPTIMUM]))
+        for row in ratios(both, GOODPUT, REFERENCE).iter_rows(named=True):
+            found.append(
+                above(
+                    f"{application}: near the optimum",
+                    (row["ratio"], row["low"], row["high"]),
+                    NEAR,
+                    f"taken to mean {NEAR:g} of it; the optimum is that of the planning model, not "
+                    "of the queueing world",
+                    row["n"],
+                    row["sign"],
+                )
             )
-        )
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from evaluation.markdown import table
+from evaluation.paired import BOUNDS, EXPLAINED
 from evaluation.paper.figure import Finding
 
 HEAD = """# The paper's figures, run anew
@@ -20,6 +21,8 @@ where the truth cannot lie. Who is said to be ahead of several others is so by p
 adjusted for all of them, too. Compass was made with its eyes on seeds 0 to 9, which most of these
 runs have: its lead may be a little flattered by them.
 {quick}"""
+
+SIGNS = tuple(filter(None, BOUNDS.values()))
 
 QUICK = """
 **This is the quick form: small sizes and few seeds, to see that all of it runs. Judge no claim by
@@ -109,6 +112,9 @@ def _section(section: Section, quick: bool) -> Iterator[str]:
         ["claim", "ours", "verdict", "why"],
         ([each.claim, each.ours, each.verdict, each.why] for each in section.findings),
     )
+    if any(each.ours.startswith(SIGNS) for each in section.findings):
+        yield EXPLAINED
+        yield ""
     yield from section.lines
 
 

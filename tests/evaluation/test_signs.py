@@ -6,8 +6,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from evaluation import ablations, backhaul, caps, headline
 from evaluation.means import HEADS, means
-from evaluation.paper import cost, histories, profiling_cost
+from evaluation.paired import EXPLAINED
+from evaluation.paper import cost, goodput, histories, profiling_cost
+from evaluation.paper.figure import Finding, Verdict
+from evaluation.paper.page import Section, page
 
 SERVED = {"served": 0.5, "slo_met": 0.5, "goodput": 1.0}
 
@@ -81,3 +85,71 @@ def test_figure_17_marks_searches_of_which_none_was_deployed() -> None:
     [said, *_, row, _] = histories.lines(frame)
     assert row == "| 10 | infinite | ≥ 10 | 4 | 2 | 0.5 |"
     assert "≥ marks searches" in said
+
+
+TOTALS = {**dict.fromkeys(HEADS, 1.0), "response_of_served_s": 1.0, "response_is_bound": False}
+
+
+def compared(*theirs: float, **labels: Any) -> pl.DataFrame:
+    """Return goodputs of a reference that always has 2, and of another planner.
+
+    In both kinds of clusters, unless one is named.
+    """
+    if "cluster" not in labels:
+        clusters = ("limited", "unlimited")
+        return pl.concat(compared(*theirs, cluster=each, **labels) for each in clusters)
+    each = {"compass": (2.0,) * len(theirs), "other": theirs}
+    return pl.DataFrame(
+        [
+            {**labels, "planner": planner, "seed": seed, **TOTALS, "goodput": value}
+            for planner, values in each.items()
+            for seed, value in enumerate(values)
+        ],
+        infer_schema_length=None,
+    )
+
+
+SECTIONS = {
+    "headline": (headline, {"application": "speech", "size": "small"}),
+    "ablations": (ablations, {"application": "speech", "cluster": "limited"}),
+    "backhaul": (backhaul, {"mbps": 1, "cluster": "limited"}),
+}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_table_with_signs_says_what_they_mean_and_how_many_seeds_count(name: str) -> None:
+    experiment, labels = SECTIONS[name]
+    lines = [*experiment.section(compared(1.0, 0.0, 1.0, **labels))]
+    [at] = [at for at, line in enumerate(lines) if "≥ 2 [2, 2]" in line]
+    assert "| 2 of 3 |" in lines[at]
+    below = lines[lines.index("", at) + 1]
+    assert below == EXPLAINED
+    assert EXPLAINED not in [*experiment.section(compared(1.0, 1.0, 1.0, **labels))]
+
+
+def test_caps_say_how_many_seeds_count_where_not_all_do() -> None:
+    labels = {"application": "speech", "cap": "items", "value": 25}
+    text = "\n".join(caps.section(compared(1.0, 0.0, 1.0, **labels)))
+    assert "| ≥ 2 [2, 2] (2 of 3 seeds) |" in text
+    assert text.count(EXPLAINED) == 1
+    text = "\n".join(caps.section(compared(1.0, 1.0, 1.0, **labels)))
+    assert "| 2 [2, 2] |" in text
+    assert EXPLAINED not in text
+
+
+def test_an_optimum_that_serves_where_compass_does_not_leaves_a_bound() -> None:
+    labels = {"scene": goodput.NEXT_TO_OPTIMUM, "application": "speech", "cluster": "limited"}
+    rows = compared(2.0, 2.0, 2.0, **labels).with_columns(pl.col("planner").replace("other", "ilp"))
+    [found] = goodput.findings(rows)
+    assert (found.ours, found.verdict) == ("1 [1, 1] (3 seeds)", Verdict.AGREES)
+    nothing = (pl.col("planner") == "compass") & (pl.col("seed") == 1)
+    rows = rows.with_columns(goodput=pl.when(nothing).then(0.0).otherwise("goodput"))
+    [found] = goodput.findings(rows)
+    assert (found.ours, found.verdict) == ("≤ 1 [1, 1] (2 seeds)", Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize("sign", ["", "≥ ", "≤ ", "? "])
+def test_the_page_of_figures_explains_its_signs(sign: str) -> None:
+    finding = Finding("claim", f"{sign}2 [1, 3] (4 seeds)", Verdict.AGREES, "why")
+    section = Section("1", "Figure 1: a title.\n\nText.", (), "1 run.", [finding], [], [])
+    assert (EXPLAINED in page("compass-lab reproduce 1", False, [section], {})) == bool(sign)
