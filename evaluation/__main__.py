@@ -14,6 +14,7 @@ from evaluation import page, store
 from evaluation.grid import CACHE, Job, RunError, make
 from evaluation.registry import EXPERIMENTS
 from lab.errors import InputError, choices
+from lab.run_directory import write_aside
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 NAMES = [*EXPERIMENTS, "all", "page"]
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.name == "page":
         page.draw()
-        page.PAGE.write_text(page.page(), encoding="utf-8")
+        write_aside(page.PAGE, page.page())
         print(page.PAGE)
         return OK
     names = list(EXPERIMENTS) if options.name == "all" else [options.name]

@@ -1,5 +1,6 @@
 """Figures of the evaluation, in one style."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,10 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG; return the path."""
+    """Write a figure as PNG, so that nobody ever sees half of it; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.tmp")
     # The name of the software would make bytes depend on its version.
-    figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})
+    figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
+    os.replace(aside, path)
     return path

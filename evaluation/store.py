@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from lab.run_directory import write_aside
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -33,7 +35,7 @@ def write(name: str, about: About, rows: Sequence[Mapping[str, Any]]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.jsonl"
     lines = [asdict(about), *rows]
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    write_aside(path, "".join(f"{json.dumps(line)}\n" for line in lines))
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.store import frame
+from lab.run_directory import write_aside
 
 DIGITS = 8
 """Digits of a question's hash in names of files."""
@@ -45,7 +46,8 @@ class Files:
     def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write rows as CSV, each with the question; return the path."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        frame([{**row, "question": self.question} for row in rows]).write_csv(self.table)
+        asked = [{**row, "question": self.question} for row in rows]
+        write_aside(self.table, frame(asked).write_csv())
         return self.table
 
     def _path(self, ending: str) -> Path:
