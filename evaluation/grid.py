@@ -22,6 +22,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from evaluation import run_keys
 from evaluation.fingerprint import ROOT
 from evaluation.kept_runs import KeptRuns, Row
+from evaluation.progress import composing
 from lab.api import Result, run
 from lab.errors import InputError, one_line
 from lab.version import versions
@@ -119,7 +120,7 @@ def make_beside(kept: KeptRuns, jobs: Sequence[Job], processes: int) -> list[Row
         jobs: the runs.
         processes: runs at the same time.
     """
-    keys = [job.key for job in jobs]
+    keys = _keys(jobs)
     known = kept.rows()
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in known}
     failures: list[str] = []
@@ -145,6 +146,18 @@ def make_beside(kept: KeptRuns, jobs: Sequence[Job], processes: int) -> list[Row
     return [
         {**job.labels, "seed": job.seed, **known[key]} for key, job in zip(keys, jobs, strict=True)
     ]
+
+
+def _keys(jobs: Sequence[Job]) -> list[str]:
+    """Return the key of each job; each configuration is composed when its first job comes."""
+    keys, seen = [], set()
+    with composing(len({job.overrides for job in jobs})) as composed:
+        for job in jobs:
+            keys.append(job.key)
+            if job.overrides not in seen:
+                seen.add(job.overrides)
+                composed()
+    return keys
 
 
 def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row | Exception]]:

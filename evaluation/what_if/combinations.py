@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import fsum, prod
 
-from rich.console import Console
-from rich.progress import Progress
-
+from evaluation.progress import composing
 from evaluation.what_if.capacity import Candidate, candidates
 from evaluation.what_if.question import Varied, check_tier, in_words, planner_of
 from evaluation.what_if.runs import PLANNER, Runs
@@ -33,16 +31,14 @@ def combinations(
         InputError: there are too many, or one cannot be run.
     """
     names: dict[str, str] = {}
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("composing", total=prod(len(key.values) for key in keys))
+    with composing(prod(len(key.values) for key in keys)) as composed:
 
         def price(settings: Mapping[str, str]) -> float:
             setup, default = _setup(runs, settings)
             scenario = setup.scenario()
             check_tier(metric, scenario.tiers)
             names[in_words(settings)] = planner_of(setup, default)
-            progress.advance(task)
+            composed()
             nodes = scenario.cluster.nodes.values()
             return fsum(node.count * node.price_usd_per_hour for node in nodes)
 

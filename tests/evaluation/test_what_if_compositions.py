@@ -9,6 +9,7 @@ import pytest
 from evaluation import grid, run_keys
 from evaluation.grid import Job
 from evaluation.kept_runs import Row
+from evaluation.progress import composing
 from evaluation.what_if.combinations import as_overrides, combinations
 from evaluation.what_if.question import Varied
 from evaluation.what_if.runs import Runs
@@ -75,3 +76,16 @@ def test_prices_are_summed_exactly(tmp_path) -> None:
         setup, _ = runs.setup(as_overrides(each.settings))
         nodes = setup.scenario().cluster.nodes.values()
         assert each.usd_per_hour == fsum(one.count * one.price_usd_per_hour for one in nodes)
+
+
+@pytest.mark.parametrize(("total", "terminal", "shown"), [(11, True, 1), (10, True, 0), (11, 0, 0)])
+def test_a_bar_is_shown_on_a_terminal_where_many_are_composed(
+    total, terminal, shown, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("rich.console.Console.is_terminal", property(lambda _: bool(terminal)))
+    with composing(total) as composed:
+        for _ in range(total):
+            composed()
+    said = capsys.readouterr()
+    assert not said.out
+    assert ("composing" in said.err) == bool(shown)
