@@ -55,6 +55,7 @@ class Sizes(NamedTuple):
             (m, 2).
         row: the row of each plan, shape (K,).
         slower: what times of operators on the device are multiplied by, and those of all others.
+        links_slower: what times of the query's messages on links are.
     """
 
     operator_time_s: Floats
@@ -62,6 +63,7 @@ class Sizes(NamedTuple):
     normalised: Floats
     row: Integers
     slower: tuple[float, float] = (1.0, 1.0)
+    links_slower: float = 1.0
 
 
 def present_loads(
@@ -175,6 +177,7 @@ def _sojourns(
     normalised: Floats,
     size: Integers,
     slower: tuple[float, float],
+    links_slower: float,
     others_rate: Floats,
     others_work: Floats,
     utilisation: float,
@@ -194,11 +197,12 @@ def _sojourns(
         indices: numbers of K plans, shape (K,).
         place: see `Records`.
         rate: requests per second of the query.
-        operator_time_s: see `Sizes`, as are the next four.
+        operator_time_s: see `Sizes`, as are the next five.
         time_cv: see there.
         normalised: see there.
         size: its ``row``.
         slower: see there.
+        links_slower: see there.
         others_rate: see `OtherLoads`, as is the next.
         others_work: see there.
         utilisation: see `sojourns`.
@@ -245,7 +249,7 @@ def _sojourns(
             busy[at], congestion[at] = used, _congestion(used, servers * at_once)
             overloaded = overloaded or not used < 1
         # Both links are one more queue each, of one server.
-        access_s, up_s = met[plan, ALL, ACCESS_S], met[plan, ALL, BACKHAUL_UP_S]
+        access_s, up_s = links_slower * met[plan, ALL, ACCESS_S], met[plan, ALL, BACKHAUL_UP_S]
         shared = backhaul[1] + rate * up_s if up_s > 0 else 0.0
         sent, uplink, trunk = rate * access_s, operators, operators + 1
         service_s[uplink], service_s[trunk] = access_s, shared / (backhaul[0] + rate)
@@ -256,9 +260,18 @@ def _sojourns(
             continue
         cv, moving, still = time_cv[its], normalised[its, 0], normalised[its, 1]
         for number, on_way in enumerate(ways):
-            links = met[plan, ALL + 1 + number]
             mean_s, tail_s = _follow(
-                on_way, links, service_s, busy, congestion, served_s, cv, moving, still, quantile
+                on_way,
+                met[plan, ALL + 1 + number],
+                links_slower,
+                service_s,
+                busy,
+                congestion,
+                served_s,
+                cv,
+                moving,
+                still,
+                quantile,
             )
             slowest_s[row] = max(slowest_s[row], mean_s)
             latest_s[row] = max(latest_s[row], tail_s)
@@ -268,6 +281,7 @@ def _sojourns(
 def _follow(
     operators: Integers,
     links: Floats,
+    links_slower: float,
     service_s: Floats,
     busy: Floats,
     congestion: Floats,
@@ -284,6 +298,7 @@ def _follow(
     Args:
         operators: the operators on it.
         links: ``Records.met`` of the plan and the way, shape (4,).
+        links_slower: see `Sizes`.
         service_s: mean service time of each queue, shape (N + 2,).
         busy: its utilisation, likewise.
         congestion: see `_congestion`, likewise.
@@ -295,7 +310,7 @@ def _follow(
     """
     access_s, up_s = links[ACCESS_S], links[BACKHAUL_UP_S]
     scale_s = still * (1 + cv * cv) / 2
-    moving_s = access_s + links[BACKHAUL_S]
+    moving_s = links_slower * (access_s + links[BACKHAUL_S])
     waits_s, waits_variance = 0.0, 0.0
     for number in range(len(operators) + 2):
         if number < len(operators):
@@ -318,5 +333,5 @@ def _follow(
     variance = waits_variance + (cv * moving_s) * (cv * moving_s)
     log_variance = np.log1p(variance / (mean_s * mean_s))
     tail_s = mean_s * np.exp(quantile * np.sqrt(log_variance) - log_variance / 2)
-    later_s = still * links[FIXED_S]
+    later_s = still * links_slower * links[FIXED_S]
     return later_s + mean_s, later_s + tail_s

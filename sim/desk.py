@@ -490,6 +490,7 @@ class Desk:
         normalised: Floats | tuple[float, float] = (1.0, 1.0),
         row: Integers | None = None,
         slower: tuple[float, float] = (1.0, 1.0),
+        links_slower: float = 1.0,
     ) -> tuple[Floats, Floats]:
         """Predict the latency of many plans at once, as `predict` does of one.
 
@@ -509,6 +510,8 @@ class Desk:
                 shape (K,), where they have one for each of some configurations; by default its own.
             slower: what times of operators are multiplied by: of those on the device, and of all
                 others; such as telemetry has shown.
+            links_slower: what times of the query's messages on links are multiplied by, propagation
+                and waits for batches included. The backhaul is as busy as it is.
 
         Returns:
             Mean and SLO's quantile of latency in seconds, each of shape (K,); infinite where a
@@ -529,6 +532,7 @@ class Desk:
                 _filled(normalised, (rows, 2)),
                 np.arange(many) if row is None else _row(row, many),
                 slower,
+                float(links_slower),
             )
         except ValueError as error:
             raise PlannerError(f"predict_many query {query.id}: {error}") from None

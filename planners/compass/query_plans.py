@@ -19,19 +19,21 @@ Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
 
-def loaded_factors(view: PlanView, plans: Integers, load: float) -> Floats:
+def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float = 0.0) -> Floats:
     """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
 
-    Waits are those of ``sim.prediction`` for deterministic services.
+    Waits are those of ``sim.prediction``.
 
     Args:
         view: the view of the plans.
         plans: their numbers in it, shape (k,).
         load: utilisation of all stations off the device.
+        time_cv: coefficient of variation of service times.
     """
     alone, servers = view.latency_factors[plans], view.servers[plans] * view.at_once[plans]
     crowded = alone + load * (view.crowded_factors[plans] - alone)
-    waits = 1 + 0.5 * load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
+    congestion = load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
+    waits = 1 + (1 + time_cv**2) / 2 * congestion
     return np.where(view.station[plans] < 0, alone, crowded * waits)
 
 
@@ -256,8 +258,7 @@ class QueryPlans:
             device: how much slower the device is than believed.
         """
         slowness = self._slowness
-        slower = slowness.device * device, slowness.elsewhere
-        _, quantile_s = self._desk.predict_many(
+        return self._desk.predict_many(
             self._query,
             self.view,
             plans,
@@ -266,14 +267,9 @@ class QueryPlans:
             load,
             sizes.normalised,
             of,
-            slower,
-        )
-        extra = slowness.links - 1
-        if not extra:
-            return quantile_s
-        view = self.view
-        links_s = view.access_s[plans] + view.backhaul_s[plans] + view.fixed_s[plans]
-        return np.asarray(quantile_s + extra * links_s)
+            (slowness.device * device, slowness.elsewhere),
+            slowness.links,
+        )[1]
 
 
 @compiled

@@ -209,6 +209,33 @@ def test_plans_may_share_rows_and_be_slower_on_the_device_or_elsewhere(load):
     assert [each.tolist() for each in given] == [each.tolist() for each in expected]
 
 
+def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
+    """As on an uplink of a third of the bandwidth, with messages that wait for each other."""
+    desk, _ = busy_desk(APPLICATIONS[0])
+    query = desk.waiting[0]
+    view = desk.view(query)
+    every = np.arange(len(view))
+    times_s = np.full((len(view), view.station.shape[1]), 1e-9)
+    usual_s, slow_s = (
+        desk.predict_many(query, view, every, times_s, 0.0, 0.0, links_slower=links)[0]
+        for links in (1.0, 3.0)
+    )
+    sent = query.requests_per_s * view.access_s
+    used = sent > 0
+    wait_s = view.access_s / 2 * sent / (1 - sent)
+    slow_wait_s = 3 * view.access_s / 2 * 3 * sent / (1 - 3 * sent)
+    assert used.any()
+    assert (3 * sent[used] < 1).all()
+    links_s = view.access_s + view.backhaul_s + view.fixed_s
+    more_s = 2 * links_s + slow_wait_s - wait_s
+    np.testing.assert_allclose((slow_s - usual_s)[used], more_s[used], rtol=1e-6)
+    np.testing.assert_array_equal(slow_s[~used & (links_s == 0)], usual_s[~used & (links_s == 0)])
+    jammed = desk.predict_many(
+        query, view, every, times_s, 0.0, 0.0, links_slower=1.01 / sent[used].min()
+    )[0]
+    assert np.isinf(jammed[used]).all()
+
+
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_what_others_run_makes_predictions_of_shared_stations_slower(application):
     """Without it, the equality above could hold for an idle cluster only."""
