@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from planners.compass.pools import Pools, Standing
 from planners.compass.scheduler import ByPrice
+from planners.ranges import at_least, within
 
 Floats = NDArray[np.float64]
 
@@ -39,13 +40,9 @@ class LeastCost(ByPrice):
     opening: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.steepness < 0:
-            raise ValueError(f"steepness={self.steepness}: must be 0 or more")
-        for name in ("gain", "idle"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must lie between 0 and 1")
-        if not self.opening >= 1:
-            raise ValueError(f"opening={self.opening}: must be 1 or more")
+        at_least(0, steepness=self.steepness)
+        within(0, 1, gain=self.gain, idle=self.idle)
+        at_least(1, opening=self.opening)
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
         """Return what a unit of each pool costs in dollars per hour, idle ones less."""

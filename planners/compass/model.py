@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from planners.ranges import within
 from sim import Choices
 
 MOST_SPREAD = 10.0
@@ -43,8 +44,7 @@ class PlanningModel:
             raise ValueError(f"load={self.load}: must be 0 or more, and below 1")
         if not 0 < self.headroom <= 1:
             raise ValueError(f"headroom={self.headroom}: must be above 0 and at most 1")
-        if not 0 <= self.waste <= 1:
-            raise ValueError(f"waste={self.waste}: must lie between 0 and 1")
+        within(0, 1, waste=self.waste)
         if not 0 <= self.device_spread <= MOST_SPREAD:
             raise ValueError(
                 f"device_spread={self.device_spread}: must lie between 0 and {MOST_SPREAD:g}"

@@ -20,6 +20,7 @@ from planners.compass.pools import Fleet, Market
 from planners.compass.regrouped import Regrouped
 from planners.compass.search import OFFERS, Search
 from planners.compass.station_table import StationTable
+from planners.ranges import at_least, whole
 from scenarios.queries import Query
 from sim import Desk
 
@@ -95,12 +96,8 @@ class ShareStations(Regrouping):
     gain: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("every_s", "switch", "gain"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
-        for name in ("most_queries", "most_configurations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
+        at_least(0, every_s=self.every_s, switch=self.switch, gain=self.gain)
+        whole(1, most_queries=self.most_queries, most_configurations=self.most_configurations)
 
     def due(self, desk: Desk) -> bool:
         """Tell whether the last attempt is long enough ago."""
