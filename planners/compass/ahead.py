@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.compass.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
 from planners.encodings import blocks
 from planners.surrogates import GaussianProcess
 from scenarios.application import Pipeline
@@ -67,9 +68,9 @@ def _profile(
 ) -> History:
     pipeline = desk.pipeline
     points, configurations = features(pipeline), pipeline.configurations
-    widths = blocks(pipeline, points)
-    accuracy = GaussianProcess(points, blocks=widths)
-    log_time = GaussianProcess(points, len(pipeline.operators), blocks=widths)
+    domain = Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
+    accuracy = GaussianProcess(domain.accuracy)
+    log_times = [GaussianProcess(grid, scale=LOG_TIME_SCALE) for grid, _ in domain.times]
     index = 0
     while len(accuracy) < len(configurations):
         estimate = desk.profile_offline(dataset, configurations[index], samples)
@@ -77,15 +78,20 @@ def _profile(
             break
         noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
         accuracy.observe(index, estimate.accuracy_mean, noise)
-        log_time.observe(index, np.log(np.maximum(estimate.measurement.operator_mean_s, 1e-9)))
+        took_s = np.maximum(estimate.measurement.operator_mean_s, SHORTEST_S)
+        for process, (_, point_of), its_s in zip(log_times, domain.times, took_s, strict=True):
+            process.observe(int(point_of[index]), np.log(its_s))
         uncertain = accuracy.predict()[1][:, 0].copy()
         uncertain[list(accuracy.observed)] = -1.0
         index = int(uncertain.argmax())
-    content = desk.dataset_features(dataset).mean(axis=0)
+    log_time = [
+        process.predict()[0][point_of, 0]
+        for process, (_, point_of) in zip(log_times, domain.times, strict=True)
+    ]
     return History(
         dataset,
-        content,
+        desk.dataset_features(dataset).mean(axis=0),
         accuracy.predict()[0][:, 0].astype(np.float32),
-        log_time.predict()[0].astype(np.float32),
+        np.column_stack(log_time).astype(np.float32),
         len(accuracy),
     )

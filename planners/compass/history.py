@@ -8,7 +8,8 @@ Bakshy 2018),
 
     w_h ~ exp(-loss_h / temperature),
 
-with loss_h the share of pairs of measured configurations that history h puts in the wrong order.
+with loss_h the share of pairs of measured configurations that history h puts in the wrong order, of
+those that were measured to differ.
 Confirmed of Compass: similarity-based warm starts with about ten histories, of which a hundred cost
 more than they bring, and a switch to the own model when it matures. The rest is reconstruction; the
 notes' similarity (device speed, bandwidth, SLO) is left out, since nothing that is learned here
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from planners.compass.ahead import History, profiled_ahead
 from planners.compass.known_histories import known_histories
+from planners.ranges import above, whole
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
@@ -70,13 +72,10 @@ class WarmStart:
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("histories", "least_measured"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
-        if self.ahead < 0 or self.ahead == 1:
-            raise ValueError(f"ahead={self.ahead}: must be 0, or 2 or more")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}: must be above 0")
+        whole(0, histories=self.histories, ahead=self.ahead, least_measured=self.least_measured)
+        if self.ahead == 1:
+            raise ValueError("ahead=1: must be 0, or 2 or more")
+        above(0, temperature=self.temperature)
 
     def choose(
         self,
@@ -175,6 +174,8 @@ def _weighted(
 def misranked(believed: Floats | Singles, measured: Floats) -> float:
     """Return the share of pairs that a history puts in the wrong order; 0 without pairs.
 
+    Pairs that were measured equal have no order, and do not count.
+
     Args:
         believed: what it believes, shape (m,).
         measured: what was measured, shape (m,).
@@ -182,6 +183,8 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
     wrong, pairs = 0, 0
     for first in range(len(measured)):
         for second in range(first + 1, len(measured)):
+            if measured[first] == measured[second]:
+                continue
             wrong += (believed[first] < believed[second]) != (measured[first] < measured[second])
             pairs += 1
     return wrong / pairs if pairs else 0.0

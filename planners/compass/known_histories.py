@@ -1,8 +1,8 @@
-"""The histories that a search may start from: of the latest queries, living and departed.
+"""The histories that a search may start from: of the latest queries that run, and that departed.
 
-Those of living queries are read anew in each call. Of departed ones nothing more is learned, once
-what their last search wrote is seen: what they leave is remembered side by side, and each call adds
-who has left since.
+Those of running queries are read anew in each call; those of queries that wait are looked at once
+they run. Of departed ones nothing more is learned, once what their last search wrote is seen: what
+they leave is remembered side by side, and each call adds who has left since.
 """
 
 from collections.abc import Sequence

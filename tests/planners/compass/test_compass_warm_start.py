@@ -21,7 +21,8 @@ from sim.search import CHARGES_S
 SPEECH = declared("speech_recognition")
 DATA = SPEECH.datasets["LibriSpeech"]
 ACCURACY = DATA.expected_accuracy(DATA.stratum_weights)
-LOG_TIME = np.log(DATA.service_time_s)
+TIMES_S = DATA.service_time_s
+LOG_TIME = np.log(TIMES_S)
 
 
 def history(accuracy=ACCURACY, log_time=LOG_TIME, content=0.0, measured=5, dataset="LibriSpeech"):
@@ -129,6 +130,14 @@ class TestWeights:
         assert misranked(rising, measured) == pytest.approx(2 / 6)
         assert misranked(falling, measured) == pytest.approx(4 / 6)
         assert misranked(rising[:1], np.array([1.0])) == 0
+
+    def test_pairs_that_were_measured_equal_tell_nothing_of_a_history(self):
+        tied = np.array([1.0, 1.0, 1.0, 2.0])
+        rising, falling = np.arange(4.0), -np.arange(4.0)
+        assert misranked(rising, tied) == 0
+        assert misranked(falling, tied) == 1
+        assert misranked(np.array([2.0, 0.0, 1.0, 3.0]), tied) == 0
+        assert misranked(rising, np.ones(4)) == misranked(falling, np.ones(4)) == 0
 
     def test_a_history_that_ranks_half_of_it_wrongly_weighs_less_by_hand(self):
         """Accuracy reversed and times right: a loss of a half."""
@@ -303,3 +312,27 @@ class TestInTheWorld:
         assert runs["configuration"].is_unique().all()
         assert runs["charged_s"].sum() <= 0.5
         assert set(runs["dataset"]) == {"LibriSpeech"}
+
+    def test_what_is_profiled_ahead_tells_the_times_of_operators_by_what_reaches_them(self):
+        """As profiling has it: knobs that come later change nothing of an operator's time."""
+        found = []
+
+        def act(desk):
+            [query] = desk.waiting
+            [first] = WarmStart(histories=0, ahead=16).choose(desk, query, np.zeros(4), one_hot)
+            found.append((desk.pipeline, first.log_time))
+
+        made = at_desk(act, arriving(1.0), budget_s=0.5)
+        [(pipeline, log_time)] = found
+        for operator in range(len(pipeline.operators)):
+            alike = {}
+            for each in pipeline.configurations:
+                key = pipeline.operator_key(operator, each)
+                alike.setdefault(key, set()).add(float(log_time[each.index, operator]))
+            assert len(alike) > 1
+            assert all(len(times) == 1 for times in alike.values())
+        number = {str(each): each.index for each in pipeline.configurations}
+        named = made.tables.take()["profiling"]["configuration"].to_list()
+        profiled = [number[each] for each in named]
+        assert len(profiled) >= 2
+        np.testing.assert_allclose(np.exp(log_time[profiled]), TIMES_S[profiled], rtol=0.5)
