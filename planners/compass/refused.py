@@ -196,7 +196,8 @@ def _needs(
         pool: see ``Takes``.
         units: see ``Takes``.
         prices: price of a unit of each pool, shape (R,).
-        free: what is left of each, shape (R,).
+        free: what is left of each, shape (R,). The backhaul's is not looked at: the world refuses
+            nobody for it.
         waste: see `share_taken`.
     """
     needs = np.zeros(len(station), dtype=np.int64)
@@ -204,7 +205,6 @@ def _needs(
     for plan in range(len(station)):
         price[plan] = backhaul[plan] * prices[-1]
         needed[:] = 0.0
-        needed[-1] = backhaul[plan]
         new, joined = 0, 0
         for operator in range(station.shape[2]):
             kind, key = station[plan, 0, operator], station[plan, 1, operator]
@@ -224,7 +224,7 @@ def _needs(
         # A little more is let pass, as sums depend on the order in which they are added up.
         if not price[plan] <= most[plan] * (1 + 1e-9):
             needs[plan] = HOPELESS
-        for number in range(len(prices)):
+        for number in range(len(prices) - 1):
             if needed[number] > 0 and needed[number] > free[number] + 1e-9:
                 needs[plan] = HOPELESS
     return needs, price

@@ -66,20 +66,23 @@ class Board:
         asked = self.retries(price, busy)
         return [query.id for query in self.waiting if asked.due(query)]
 
-    def refuse(self, most=2.0, **shares):
+    def refuse(self, most=2.0, backhaul=0.0, **shares):
         """Refuse queries, named q0 and so on, for plans that fill so much of a station each."""
         bids = []
         for name, amounts in shares.items():
             [query] = [each for each in self.waiting if each.id == int(name[1:])]
             give_up(self, query)
-            offers = [SimpleNamespace(uses=station(0, amount), feasible=True) for amount in amounts]
+            offers = [
+                SimpleNamespace(uses=station(0, amount, backhaul), feasible=True)
+                for amount in amounts
+            ]
             plans = [f"plan of {query.id}"] * len(offers)
             bids.append(SimpleNamespace(query=query, offers=offers, plans=plans))
         remember_refused(self, bids, lambda _: most)
 
 
-def station(key, filled):
-    return Uses(np.array([0]), np.array([key]), np.array([filled]), 0.0)
+def station(key, filled, backhaul=0.0):
+    return Uses(np.array([0]), np.array([key]), np.array([filled]), backhaul)
 
 
 def test_those_that_were_never_refused_are_asked():
@@ -156,6 +159,13 @@ def test_who_needs_more_than_the_pools_have_left_is_not_asked_nor_is_the_desk():
     board.standing = (0.9,) * 9
     assert board.asked(price=1.0) == [0]
     assert board.looks == 1
+
+
+def test_a_full_backhaul_rules_nobody_out_who_can_pay():
+    """As the world refuses nobody for it, and new queries are judged by its price alone."""
+    board = Board(0)
+    board.refuse(q0=[0.2], backhaul=POOLS.capacity[-1] + 0.1)
+    assert board.asked(price=1.0) == [0]
 
 
 def test_who_finds_no_room_on_a_machine_is_not_asked_until_much_later():
