@@ -28,6 +28,9 @@ from sim import Choices, Desk, PlanView, Truth
 EXACT = 1e-6
 """Variance of a mean that is known: above 0, for the surrogates' sake."""
 
+ALL = 1_000_000
+"""Items that the truth rests on: so many that the error of times is nothing."""
+
 
 class CompassSeesTruth(Compass):
     """Compass that sees devices and links as they are; `TrueSearch` sees the rest.
@@ -97,7 +100,7 @@ class TrueSearch(CmboSearch):
     def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
         """Profile a configuration, and return the truth about it."""
         shown = super().look(desk, query, configuration)
-        return None if shown is None else _shown(desk, query, configuration.index, shown.count)
+        return None if shown is None else _shown(desk, query, configuration.index)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class FreeSearch(CmboSearch):
 
     def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown:
         """Return the truth about a configuration."""
-        return _shown(desk, query, configuration.index, 1)
+        return _shown(desk, query, configuration.index)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class WholeSearch(CmboSearch):
     ) -> list[Offer]:
         """Return every plan worth deploying."""
         count = len(desk.pipeline.configurations)
-        every = {index: _shown(desk, query, index, 1) for index in range(count)}
+        every = {index: _shown(desk, query, index) for index in range(count)}
         before: Found = desk.recall((FOUND, query.id), query) or Found()
         found = replace(before, shown=every, exhausted=True)
         encoding = ENCODINGS[self.encoding]
@@ -129,14 +132,14 @@ class WholeSearch(CmboSearch):
         return offers
 
 
-def _shown(desk: Desk, query: Query, index: int, count: int) -> Shown:
-    """Return the truth about a configuration as if so many items had shown it."""
+def _shown(desk: Desk, query: Query, index: int) -> Shown:
+    """Return the truth about a configuration as if `ALL` items had shown it."""
     truth, floor = desk.truth(query), query.slo.accuracy
     return Shown(
         float(truth.accuracy[index]),
         EXACT,
         floor is None or bool(truth.accuracy[index] >= floor),
-        count,
+        ALL,
         truth.operator_time_s[index],
         float(truth.time_cv[index]),
         (float(truth.normalised[index, 0]), float(truth.normalised[index, 1])),
