@@ -13,6 +13,7 @@ from planners.compass.orders import first_that_fits
 from planners.compass.pools import Market, Pools, Standing
 from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
 from planners.matching import Demand, Problem, Supply, match
+from planners.ranges import at_least, whole, within
 from scenarios.queries import Query
 from sim import Desk, Plan
 
@@ -20,6 +21,9 @@ Floats = NDArray[np.float64]
 
 FREE_PRICE = 0.05
 """Price of all of an idle pool; above 0, so that a plan that takes less is cheaper."""
+
+SURER = 0.01
+"""Probability by which a plan has to be surer for a move from one that costs nothing."""
 
 LATER = 0.01
 """What a query's next plan is worth less than the one before, over what serving it is worth."""
@@ -134,7 +138,8 @@ def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> l
 class FirstComeFirstServed(Scheduler):
     """Serves queries in the order of their arrival by the cheapest plan that fits; an ablation.
 
-    Its prices never change, it admits whatever fits, and what runs stays where it is.
+    Its prices never change, it admits whatever fits, and what runs stays where it is, unless audits
+    find that its content is not what was profiled.
     """
 
     def prices(self, pools: Pools, standing: Standing) -> Floats:
@@ -150,10 +155,10 @@ class ByPrice(Scheduler):
     """Matches queries and plans at prices of the pools.
 
     A query may be served by the plans that it can pay. Where several compete for what is left, they
-    are matched (`planners.matching`), so that as many as possible are served, and those at least
-    price; then each gets the first of its plans that fits. In the matching a GPU is a pool of
-    shares, as queries share stations; whether cards can be cut so, the desk says. Queries that run
-    take no part in it: they move one at a time.
+    are matched (`planners.matching`), so that as many as possible are served, and those by plans
+    as high on their lists as can be; then each gets the first of its plans that fits. In the
+    matching a GPU is a pool of shares, as queries share stations; whether cards can be cut so, the
+    desk says. Queries that run take no part in it: they move one at a time.
 
     Attributes:
         gain: part of its price that a move must save, from 0 to 1.
@@ -189,13 +194,17 @@ class ByPrice(Scheduler):
     ) -> list[Offer]:
         """Return the feasible plans of so much less loss that a move pays.
 
-        All of them where the plan in force is not believed to be feasible.
+        All of them where the plan in force is not believed to be feasible. Where that costs
+        nothing, a move can only make the query surer, by `SURER` and if that is worth anything.
         """
         if now is not None and not now.feasible:
             return [offer for offer in offers if offer.feasible]
         price = float(market.standing.share(query.id) @ market.prices)
+        least_gain = self.gain * price if price > 0 else SURER * market.value
+        if not least_gain and not price:
+            return []  # Nothing is cheaper.
         probability = 1.0 if now is None else now.probability
-        most = market.loss(price, probability) - self.gain * price
+        most = market.loss(price, probability) - least_gain
         return [offer for offer in offers if offer.feasible and offer.loss(market) <= most]
 
 
@@ -242,12 +251,12 @@ def matched(
 class PriceMatching(ByPrice):
     """Matches queries and plans by prices of the pools that rise with congestion.
 
-    A unit of pool j costs u_j^steepness q_j / t_j, where t_j of it is taken, a share u_j of all,
-    and q_j queries use it. So when a pool is full, its price is what a unit is worth: the queries
-    that it serves on average. Machines refuse what they have no room for; the backhaul takes more
-    than it can carry, and then serves nobody in time, so that its price goes on rising: at the
-    usual parameters nobody pays for an average share once 1.19 of the pool is taken, which is 0.95
-    of its time. A query is admitted by the plan of least price, and only if that is
+    A unit of pool j costs u_j^steepness q_j / t_j + `FREE_PRICE` / c_j, where t_j of it is taken, a
+    share u_j of all c_j, and q_j queries use it. So when a pool is full, its price is what a unit
+    is worth: the queries that it serves on average. Machines refuse what they have no room for; the
+    backhaul takes more than it can carry, and then serves nobody in time, so that its price goes on
+    rising: at the usual parameters nobody pays for an average share once 1.19 of the pool is taken,
+    which is 0.95 of its time. A query is admitted by the plan of least price, and only if that is
     at most ``value``: nobody gets the machines of many others. A running query that pays more than
     that moves to a plan that saves ``gain`` of its price, and has to give way if there is none and
     it pays more than ``evict_above``.
@@ -277,13 +286,15 @@ class PriceMatching(ByPrice):
     regrouping: Regrouping = field(default_factory=ShareStations)
 
     def __post_init__(self) -> None:
-        for name in ("steepness", "value", "best_effort", "evict_above"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
-        if not 0 <= self.gain <= 1:
-            raise ValueError(f"gain={self.gain}: must lie between 0 and 1")
-        if self.most_moves < 0:
-            raise ValueError(f"most_moves={self.most_moves}: must be 0 or more")
+        at_least(
+            0,
+            steepness=self.steepness,
+            value=self.value,
+            best_effort=self.best_effort,
+            evict_above=self.evict_above,
+        )
+        within(0, 1, gain=self.gain)
+        whole(0, most_moves=self.most_moves)
 
     def most(self, offer: Offer) -> float:
         """Return the value of a query, in queries, as far as a plan is likely to serve it."""

@@ -1,6 +1,7 @@
 """The multi-query scheduler: who is served when machines are short, and who has to go."""
 
 from dataclasses import replace
+from math import nan
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from worlds import run, scenario
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
 from planners.compass.known import Offer
+from planners.compass.least_cost import LeastCost
 from planners.compass.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes, Uses
 from planners.compass.runtime import NoRuntime
 from planners.compass.scheduler import Bid, FirstComeFirstServed, PriceMatching
@@ -245,9 +247,47 @@ class TestInTheWorld:
         assert 8 <= first_come < matched <= 16
 
 
+class TestBetter:
+    """What a running query should rather be served by."""
+
+    POOLS = Pools((("cloud", "cores"), ("cloud", BACKHAUL)), *np.ones((4, 2)), 0.8)
+
+    def better(self, scheduler, standing, *probabilities, costs=0.0):
+        """Return of plans that are so likely to do which are better than one that has 0.9."""
+        uses = Uses(np.array([0]), np.array([0]), np.array([standing]), 0.0)
+        fleet = Standing(Fleet.of({0: uses}), TAKES, self.POOLS)
+        market = Market(self.POOLS, np.array([1.0, 0.0]), fleet, scheduler.worth)
+        now, *offers = (
+            Offer(
+                0, 0, 1.0, 0.9, 0.0, uses, np.array([costs, 0.0]), feasible=True, probability=each
+            )
+            for each in (0.9, *probabilities)
+        )
+        found = scheduler.better(market, SimpleNamespace(id=0), offers, now)
+        return [each.probability for each in found]
+
+    def test_from_a_plan_that_costs_nothing_only_one_that_is_clearly_surer(self):
+        assert self.better(PriceMatching(), 0.0, 0.5, 0.9, 0.901, 0.95) == [0.95]
+
+    def test_where_only_the_price_counts_nothing_is_better_than_one_that_costs_nothing(self):
+        assert self.better(LeastCost(), 0.0, 0.5, 0.9, 0.99) == []
+
+    def test_else_one_that_saves_enough_of_its_price(self):
+        assert self.better(LeastCost(gain=0.3), 0.5, 0.5, costs=0.0) == [0.5]
+        assert self.better(LeastCost(gain=0.3), 0.5, 0.5, costs=0.9) == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steepness", -1.0), ("value", -1.0), ("best_effort", -1.0), ("gain", 1.5)],
+    [
+        ("steepness", -1.0),
+        ("steepness", nan),
+        ("value", -1.0),
+        ("value", nan),
+        ("best_effort", -1.0),
+        ("gain", 1.5),
+        ("most_moves", 1.5),
+    ],
 )
 def test_parameters_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}={value}: must"):
