@@ -20,6 +20,7 @@ from planners.compass.known import Found, Shown, Slowness
 from planners.compass.pools import Pools, Uses, takes_of
 from planners.compass.query_plans import loaded_factors
 from planners.compass.search import FOUND
+from planners.ranges import at_least, inside, whole
 from scenarios.queries import Query
 from sim import Desk, Plan, PlanView, WindowReport
 
@@ -129,16 +130,11 @@ class Watch(Runtime):
     slack: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("audit_every_s", "slack"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more")
-        if self.audit_samples < 1:
-            raise ValueError(f"audit_samples={self.audit_samples}: must be 1 or more")
+        at_least(0, audit_every_s=self.audit_every_s, slack=self.slack)
+        whole(1, audit_samples=self.audit_samples)
         if not 0 < self.audit_share <= 1:
             raise ValueError(f"audit_share={self.audit_share}: must be above 0, and 1 or less")
-        for name in ("alpha", "drift_alpha"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must lie between 0 and 1")
+        inside(0, 1, alpha=self.alpha, drift_alpha=self.drift_alpha)
 
     def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
         """Return queries whose last window was bad, or whose audits raise an alarm."""
@@ -180,7 +176,8 @@ class Watch(Runtime):
             slowness = Slowness(
                 _within(old.device * ratios.device),
                 _within(old.links * ratios.links),
-                _within(old.elsewhere * ratios.elsewhere),
+                # Servers that are less busy than planned for are not faster for that.
+                max(1.0, _within(old.elsewhere * ratios.elsewhere)),
                 old.device_known or known.device_s > 0,
             )
             desk.remember(
@@ -285,12 +282,7 @@ def _device_learned(desk: Desk, query: Query, known: InForce, last: WindowReport
     found: Found | None = desk.recall((FOUND, query.id))
     if found is None or found.slowness.device_known:
         return known
-    observed_s = fsum(
-        compute_s
-        for compute_s, place in zip(last.compute_s, known.plan.placement, strict=True)
-        if place == "device"
-    )
-    ratio = _ratio(observed_s, known.device_s)
+    ratio = _ratio(_on_device_s(known, last), known.device_s)
     device = _within(found.slowness.device * ratio)
     learned = replace(found.slowness, device=device, device_known=True)
     desk.remember((FOUND, query.id), replace(found, slowness=learned))
@@ -311,22 +303,29 @@ def _within(ratio: float) -> float:
 
 def _ratios(known: InForce, last: WindowReport) -> Slowness:
     """Return observed over predicted time, on the device, on links, and elsewhere."""
-    on_device = [place == "device" for place in known.plan.placement]
-    device_s = fsum(
-        compute + waiting
-        for compute, waiting, here in zip(last.compute_s, last.waiting_s, on_device, strict=True)
-        if here
-    )
     elsewhere_s = fsum(
         compute + waiting
-        for compute, waiting, here in zip(last.compute_s, last.waiting_s, on_device, strict=True)
-        if not here
+        for compute, waiting, place in zip(
+            last.compute_s, last.waiting_s, known.plan.placement, strict=True
+        )
+        if place != "device"
     )
     return Slowness(
-        _ratio(device_s, known.device_s),
+        _ratio(_on_device_s(known, last), known.device_s),
         _ratio(fsum(last.transfer_s), known.links_s),
-        # Servers that are less busy than planned for are not faster for that.
-        max(1.0, _ratio(elsewhere_s, known.elsewhere_s)),
+        _ratio(elsewhere_s, known.elsewhere_s),
+    )
+
+
+def _on_device_s(known: InForce, last: WindowReport) -> float:
+    """Return the mean time that the device served a request.
+
+    Without waits there: they follow from its speed, and a prediction adds them again.
+    """
+    return fsum(
+        compute_s
+        for compute_s, place in zip(last.compute_s, known.plan.placement, strict=True)
+        if place == "device"
     )
 
 
@@ -368,7 +367,8 @@ def in_force(
         load: utilisation that stations are planned for.
     """
     seen = found.shown[int(view.configuration[number])]
-    time_s = loaded_factors(view, np.array([number]), load)[0] * seen.operator_time_s
+    factors = loaded_factors(view, np.array([number]), load, seen.time_cv)[0]
+    time_s = factors * seen.operator_time_s
     on_device = view.station[number] < 0
     slowness = found.slowness
     links_s = float(view.access_s[number] + view.backhaul_s[number] + view.fixed_s[number])

@@ -1,7 +1,10 @@
 """The runtime's watch: what it notices, what it leaves alone, and what comes of it."""
 
 from dataclasses import dataclass
+from math import nan
+from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 from compass_desks import arriving
@@ -9,14 +12,15 @@ from worlds import run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.history import WarmStart
-from planners.compass.known import Found
+from planners.compass.known import Found, Slowness
 from planners.compass.model import PlanningModel
 from planners.compass.regroup import StayAsTheyAre
-from planners.compass.runtime import NoRuntime, Watch
+from planners.compass.runtime import IN_FORCE, InForce, NoRuntime, Watch
 from planners.compass.scheduler import PriceMatching
 from planners.compass.search import FOUND, CmboSearch, RandomSearch
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
+from scenarios.slo import SLO
 from sim import Desk
 
 COLD = WarmStart(histories=0, ahead=0)
@@ -293,6 +297,10 @@ def test_a_machine_on_standby_takes_over_without_booting():
         ("audit_every_s", -1.0),
         ("slack", -0.1),
         ("audit_samples", 0),
+        ("audit_every_s", nan),
+        ("audit_samples", 1.5),
+        ("audit_share", 0.0),
+        ("drift_alpha", 1.0),
         ("alpha", 0.0),
         ("alpha", 1.0),
     ],
@@ -321,15 +329,83 @@ def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("watch_every_s", 0.0, "above 0 s"),
-        ("replan_every_s", -1.0, "above 0 s"),
-        ("pause_s", -0.5, "0 s or more"),
-        ("known_for_s", -1.0, "0 s or more"),
+        ("watch_every_s", 0.0, "above 0"),
+        ("replan_every_s", -1.0, "above 0"),
+        ("pause_s", -0.5, "0 or more"),
+        ("known_for_s", -1.0, "0 or more"),
+        ("budget_s", nan, "0 or more"),
+        ("improve_s", nan, "0 or more"),
     ],
 )
 def test_times_out_of_range_are_refused(name, value, allowed):
     with pytest.raises(ValueError, match=f"{name}={value}: must be {allowed}"):
         Compass(**{name: value})
+
+
+class Board:
+    """A desk at which one query runs on its device and on a server; its last window was bad.
+
+    Args:
+        waits_s: mean waits of its requests on the device and on the server.
+        server_s: mean time on the server.
+        found: what is known of the query.
+        elsewhere_s: what was predicted of the server.
+    """
+
+    now_s = 60.0
+    DEVICE_S = 0.5
+
+    def __init__(self, waits_s, server_s, found, elsewhere_s):
+        self.query = SimpleNamespace(id=0, slo=SLO(latency_s=1.0))
+        configuration = SimpleNamespace(index=0)
+        self.plan = SimpleNamespace(placement=("device", "cloud"), configuration=configuration)
+        known = InForce(self.plan, 0.0, self.DEVICE_S, 0.1, elsewhere_s, None, 0)
+        self.memory = {(IN_FORCE, 0): known, (FOUND, 0): found}
+        self.running, self.plans = (self.query,), {0: self.plan}
+        times = {"compute_s": (self.DEVICE_S, server_s), "waiting_s": waits_s, "transfer_s": (0.1,)}
+        counts = {"born": 10, "good": 0, "completed": 10}
+        self.reports = [SimpleNamespace(end_s=end_s, **counts, **times) for end_s in (30.0, 60.0)]
+
+    def last_counts(self):
+        return np.array([[10, 0]])
+
+    def telemetry(self, query):
+        return self.reports
+
+    def in_force_since_s(self, query):
+        return 0.0
+
+    def plan_of(self, query):
+        return self.plan
+
+    def remember(self, key, value, query=None):
+        self.memory[key] = value
+
+    def recall(self, key, query=None):
+        return self.memory.get(key)
+
+    def slowness(self):
+        assert Watch().drifted(self, ()) == [self.query]
+        return self.memory[FOUND, 0].slowness
+
+
+KNOWN = Slowness(device_known=True)
+
+
+def test_that_requests_queue_on_a_device_does_not_make_it_slow():
+    """Predictions add the queue to its speed; as slowness it would count twice."""
+    found = Board((2.0, 0.0), 0.2, Found(slowness=KNOWN), elsewhere_s=0.2).slowness()
+    assert found == KNOWN
+
+
+def test_servers_that_were_slow_are_no_longer_believed_so_when_they_are_not():
+    """A crowded station is no reason to think so of all others for ever."""
+    slow = Board((0.0, 0.2), 0.2, Found(slowness=KNOWN), elsewhere_s=0.1).slowness()
+    assert slow.elsewhere == pytest.approx(4.0)
+    after = Board((0.0, 0.0), 0.1, Found(slowness=slow), elsewhere_s=0.4).slowness()
+    assert after.elsewhere == 1
+    quick = Board((0.0, 0.0), 0.01, Found(slowness=after), elsewhere_s=0.1).slowness()
+    assert quick.elsewhere == 1, "servers that happen to be idle are not fast"
 
 
 class Seer(Compass):
