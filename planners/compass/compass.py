@@ -15,6 +15,7 @@ from planners.compass.runtime import AUDITS, IN_FORCE, Runtime, Watch, in_force,
 from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
 from planners.compass.take_up import take_up
+from planners.ranges import above, at_least
 from planners.retries import IN_VAIN, give_up
 from scenarios.queries import Query
 from sim import Desk, Plan, Planner
@@ -94,17 +95,10 @@ class Compass(Planner):
         watch_every_s: float = 5.0,
         replan_every_s: float = 1.0,
     ) -> None:
-        for name, value in (
-            ("improve_s", improve_s),
-            ("budget_s", budget_s),
-            ("pause_s", pause_s),
-            ("known_for_s", known_for_s),
-        ):
-            if value < 0:
-                raise ValueError(f"{name}={value}: must be 0 s or more")
-        for name, value in (("watch_every_s", watch_every_s), ("replan_every_s", replan_every_s)):
-            if not value > 0:
-                raise ValueError(f"{name}={value}: must be above 0 s")
+        at_least(
+            0, improve_s=improve_s, budget_s=budget_s, pause_s=pause_s, known_for_s=known_for_s
+        )
+        above(0, watch_every_s=watch_every_s, replan_every_s=replan_every_s)
         self.search = search
         self.scheduler = scheduler
         self.runtime = runtime
@@ -172,7 +166,8 @@ class Compass(Planner):
             further: those that were refused and are searched for further.
 
         Returns:
-            Whether any were asked that were not refused before: lanes are needed for them.
+            Whether any were asked that neither were refused of late nor have hope: lanes may be
+            needed for them.
         """
         bids, new = [], False
         waiting = desk.waiting_by_id
@@ -377,7 +372,9 @@ class Compass(Planner):
                 continue
             poor = self._poor(desk, query)
             index = known.plan.configuration.index
-            confirmed = index in found.shown and self.search.confirm(desk, query, index)
+            left_s = desk.remaining(query)
+            confirmed = index in found.shown and self.search.confirm(desk, query, market, index)
+            measured = desk.remaining(query) < left_s
             spent = found.exhausted or found.spent_s >= self.budget_s
             if spent and not confirmed and not poor:
                 continue
@@ -388,7 +385,7 @@ class Compass(Planner):
             seconds = 0.0 if found.exhausted else min(left_s, self.improve_s)
             offers = self.search.run(desk, query, market, seconds, improve=served)
             after: Found = desk.recall((FOUND, query.id), query) or found
-            lanes -= confirmed or len(after.shown) > len(found.shown)
+            lanes -= measured or len(after.shown) > len(found.shown)
             self._move(desk, market, query, self.scheduler.better(market, query, offers, now))
 
     def _poor(self, desk: Desk, query: Query) -> bool:

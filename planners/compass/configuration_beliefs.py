@@ -105,6 +105,7 @@ class ConfigurationBeliefs:
         self._operators = len(desk.pipeline.operators)
         self.shown = dict(found.shown)
         self.matured = found.matured
+        self._on_record = found.kept
         self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
         self._believed: Believed | None = None
@@ -114,6 +115,11 @@ class ConfigurationBeliefs:
         """What surrogates believed when the query was last profiled for; None if it never was."""
         kept: History | None = self._desk.recall((HISTORY, self._query.id), self._query)
         return kept
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what was shown of some configuration leaves it to surrogates what to believe."""
+        return any(seen.verdict is None and seen.count < RELIABLE for seen in self.shown.values())
 
     @property
     def histories(self) -> list[History]:
@@ -138,6 +144,7 @@ class ConfigurationBeliefs:
         """Take what profiling has shown of a configuration."""
         self.shown[index] = seen
         self._believed = None
+        self._on_record = False
         if self.histories and len(self.shown) in REWEIGHED_AT:
             self.matured = self._matured()
             self._made = None
@@ -219,8 +226,9 @@ class ConfigurationBeliefs:
         """Return what is believed of the accuracy of configurations that were profiled.
 
         What was measured, where the test has decided or many items were. Otherwise what surrogates
-        make of it, which know the configurations nearby too; those of the last search, unless there
-        are new ones. Whether to take one for accurate enough, the test tells, or what is believed.
+        make of it, which know the configurations nearby too; what is on record of them, unless more
+        was shown since. Whether to take one for accurate enough, the test tells, or what is
+        believed.
         """
         if self._believed is None:
             self._believed = self._judged()
@@ -228,11 +236,12 @@ class ConfigurationBeliefs:
 
     def _judged(self) -> Believed:
         means, sds = UNKNOWN, UNKNOWN
-        if any(seen.verdict is None and seen.count < RELIABLE for seen in self.shown.values()):
-            if self._made is None and self.kept_history is not None:
-                means = self.kept_history.accuracy.astype(np.float64)
-            else:
+        if self.in_doubt:
+            kept = self.kept_history if self._made is None and self._on_record else None
+            if kept is None:
                 means, sds = self.surrogates.accuracy()
+            else:
+                means = kept.accuracy.astype(np.float64)
         floor, many = self._query.slo.accuracy, self._many
         indices = np.fromiter(self.shown, np.int64, len(self.shown))
         accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)

@@ -102,6 +102,8 @@ class Found:
         exhausted: whether going on is not worth it: nothing promises more, or a search has used up
             all that it had.
         matured: whether its own models have taken over from histories.
+        kept: whether what surrogates make of all that was shown is on record, see
+            `planners.compass.known_histories.KEPT`; else that is of less, or of other content.
         slowness: what telemetry has shown.
     """
 
@@ -109,6 +111,7 @@ class Found:
     spent_s: float = 0.0
     exhausted: bool = False
     matured: bool = False
+    kept: bool = False
     slowness: Slowness = Slowness()
 
 

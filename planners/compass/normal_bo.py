@@ -26,7 +26,7 @@ LOG_LATENCY_SCALE = 1.0
 class NormalBo:
     """Believes in all plans of one query after a few plans were profiled.
 
-    It has the interface of `Cmbo`, but what is observed, proposed and excluded are plans.
+    It observes, proposes and tells of times as `Cmbo` does, but of plans.
 
     Args:
         points: features of the plans, shape (P, D), as from ``planners.encodings.joint``.

@@ -17,6 +17,7 @@ from planners.compass.model import PlanningModel
 from planners.compass.pools import Market
 from planners.compass.profiler import Belief, Profiler, StratifiedProfiler
 from planners.encodings import mixed, one_hot, ordinal
+from planners.ranges import inside, whole
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
@@ -80,7 +81,7 @@ class Search(ABC):
         """
 
     @abstractmethod
-    def confirm(self, desk: Desk, query: Query, index: int) -> bool:
+    def confirm(self, desk: Desk, query: Query, market: Market, index: int) -> bool:
         """Profile a configuration further, if more is to be learned of its accuracy.
 
         What is then known of it, and what that tells of others that were profiled, replaces what
@@ -89,6 +90,7 @@ class Search(ABC):
         Args:
             desk: the desk.
             query: a running query.
+            market: the pools.
             index: the configuration, one that was profiled.
 
         Returns:
@@ -154,16 +156,12 @@ class CmboSearch(Search):
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise ValueError(f"encoding={self.encoding!r}: choose {', '.join(ENCODINGS)}")
-        if self.confirm_items < 0:
-            raise ValueError(f"confirm_items={self.confirm_items}: must be 0 or more")
-        if not 0 < self.confirm_alpha < 1:
-            raise ValueError(f"confirm_alpha={self.confirm_alpha}: must be above 0, and below 1")
         for name in ("least_promise", "least_gain"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be 0 or more, and below 1")
-        for name in ("initial", "patience", "most_offers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be 1 or more")
+        inside(0, 1, confirm_alpha=self.confirm_alpha)
+        whole(0, confirm_items=self.confirm_items)
+        whole(1, initial=self.initial, patience=self.patience, most_offers=self.most_offers)
 
     def run(
         self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
@@ -177,7 +175,7 @@ class CmboSearch(Search):
         tried, stale, ended = set(known.shown), 0, False
         # Without seconds nothing is profiled, so that there is nothing to hold it against.
         best = beliefs.cheapest() if seconds > 0 else None
-        entered = seconds > 0 and (best is None or improve)
+        entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
         while (best is None or improve) and desk.remaining(query) > until_s:
             step = _untried(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
@@ -197,18 +195,18 @@ class CmboSearch(Search):
                 ended = True
                 break
         offers = beliefs.offers(self.most_offers)
+        grown = len(known.shown) > len(before.shown)
         after = replace(
             before,
             shown=known.shown,
             matured=known.matured,
+            kept=before.kept or grown,
             spent_s=before.spent_s + start_s - desk.remaining(query),
-            exhausted=ended
-            or (entered and len(known.shown) == len(before.shown))
-            or (not entered and before.exhausted),
+            exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
         )
         desk.remember((FOUND, query.id), after, query)
         desk.remember((OFFERS, query.id), offers, query)
-        if len(known.shown) > len(before.shown):
+        if grown:
             desk.remember((KEPT, query.id), known.history(), query)
         return offers
 
@@ -222,7 +220,7 @@ class CmboSearch(Search):
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         return self.beliefs(desk, query, market, found).judge(number)
 
-    def confirm(self, desk: Desk, query: Query, index: int) -> bool:
+    def confirm(self, desk: Desk, query: Query, market: Market, index: int) -> bool:
         """Profile some items more, and test more strictly than the search did."""
         found: Found = desk.recall((FOUND, query.id), query) or Found()
         seen = found.shown[index]
@@ -239,17 +237,24 @@ class CmboSearch(Search):
         most = self.profiler.most_items(desk, query)
         decided = belief.verdict is not None or belief.count >= most
         shown = {**found.shown, index: Shown.of(belief, confirmed=decided)}
-        if belief.count > seen.count:
+        grown = belief.count > seen.count
+        if grown:
             shown = self._all_sharpened(desk, query, shown, index)
         again = belief.verdict is False  # What was found so far was found by mistake.
         after = replace(
             found,
             shown=shown,
+            kept=found.kept and not grown,
             exhausted=found.exhausted and not again,
-            spent_s=found.spent_s + left_s - desk.remaining(query),
         )
+        if not after.kept:
+            known = self.beliefs(desk, query, market, after).configurations
+            if known.in_doubt:
+                desk.remember((KEPT, query.id), known.history(), query)
+                after = replace(after, kept=True)
+        after = replace(after, spent_s=found.spent_s + left_s - desk.remaining(query))
         desk.remember((FOUND, query.id), after, query)
-        return decided or belief.count > seen.count
+        return decided or grown
 
     def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""

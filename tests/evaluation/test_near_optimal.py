@@ -226,7 +226,7 @@ class Confirms(TrueSearch):
         shown = self.look(desk, query, desk.pipeline.configurations[0])
         assert shown is not None
         desk.remember((FOUND, query.id), Found({0: shown}), query)
-        role = "profiled further" if self.confirm(desk, query, 0) else "known"
+        role = "profiled further" if self.confirm(desk, query, market, 0) else "known"
         desk.offer(query, desk.view(query).plan(0), role, 0.0, shown.accuracy)
         return []
 

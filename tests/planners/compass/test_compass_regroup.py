@@ -110,9 +110,9 @@ def test_what_becomes_free_is_left_to_those_that_move():
     """Until a regrouping is carried out, or given up, others are served at looks only."""
     scheduler = Notes()
     planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
-    workload = replace(arriving(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
+    workload = replace(arriving(*(1.0 + at for at in range(10)), datasets=BOTH), tiers=TIERS)
     a_scenario = scenario(60.0, workload=workload, nodes=ONE_GPU)
-    world = run(a_scenario, planner, 4)
+    world = run(a_scenario, planner, 10)
     assert world.planner_errors == []
     began_s, timeout_s = scheduler.regrouping.began_s, a_scenario.cluster.drain_timeout_s
     assert began_s is not None
@@ -146,7 +146,7 @@ def test_no_other_begins_while_somebody_waits_for_room():
     scheduler.regrouping = regrouping = Again()
     workload = replace(arriving(*(1.0 + at for at in range(10)), datasets=BOTH), tiers=TIERS)
     a_scenario = scenario(120.0, workload=workload, nodes=ONE_GPU)
-    world = run(a_scenario, Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0), 4)
+    world = run(a_scenario, Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0), 10)
     assert world.planner_errors == []
     assert len(regrouping.times_s) > 1
     for began_s, next_s in pairwise(regrouping.times_s):
@@ -190,7 +190,7 @@ def test_who_is_to_go_is_not_moved_instead():
     scheduler = Restless()
     planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
     workload = replace(arriving(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
-    world = run(scenario(20.0, workload=workload, nodes=ONE_GPU), planner, 4)
+    world = run(scenario(20.0, workload=workload, nodes=ONE_GPU), planner, 5)
     assert world.planner_errors == []
     away, began_s = scheduler.regrouping.away, scheduler.regrouping.began_s
     decisions = world.tables.take()["decisions"].filter(pl.col("triggered_s") == began_s)
@@ -297,5 +297,5 @@ def test_who_stays_as_they_are_never_regroup():
     ],
 )
 def test_parameters_out_of_range_are_refused(name, value, least):
-    with pytest.raises(ValueError, match=f"{name}={value}: must be {least} or more"):
+    with pytest.raises(ValueError, match=rf"{name}={value}: must be .*{least} or more"):
         ShareStations(**{name: value})

@@ -172,7 +172,7 @@ class TestSearch:
             found: Found = desk.recall((FOUND, query.id), query)
             index = max(found.shown, key=lambda each: found.shown[each].count)
             steps.append((index, found))
-            while search.confirm(desk, query, index):
+            while search.confirm(desk, query, made, index):
                 steps.append((index, desk.recall((FOUND, query.id), query)))
             if act_more is not None:
                 act_more(desk, query, index)
