@@ -375,7 +375,11 @@ def _replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -
     """Apply overrides that set a whole mapping, which Hydra merges into the one that is there.
 
     Those that empty any, such as ``cluster.nodes={}``, and those of open mappings, such as
-    ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge.
+    ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge. What later overrides
+    put into a mapping stays in it.
+
+    Raises:
+        InputError: what they put into one that was emptied cannot be in it.
     """
     for number, override in enumerate(overrides):
         key, value = override.key_or_group, override.value()
@@ -384,7 +388,7 @@ def _replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -
             continue
         assert isinstance(value, dict)
         if value == {}:
-            OmegaConf.update(config, key, {}, merge=False)
+            _empty(config, key, overrides[number + 1 :])
         elif key in OPEN_MAPPINGS and not override.is_add():
             later = [one.key_or_group for one in overrides[number + 1 :]]
             named = {str(name) for name in value} | {
@@ -392,6 +396,29 @@ def _replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -
             }
             for name in [name for name in node if str(name) not in named]:
                 del node[name]
+
+
+def _empty(config: DictConfig, key: str, later: Sequence[Override]) -> None:
+    """Empty a mapping of all but what later overrides put into it, anew and in their order."""
+    chosen = [one.package for one in later if one.package and one.package.startswith(f"{key}.")]
+    kept = {place: OmegaConf.select(config, place) for place in chosen}
+    OmegaConf.update(config, key, {}, merge=False)
+    for place, node in kept.items():  # Hydra chooses from groups before it sets values.
+        OmegaConf.update(config, place, node, merge=False)
+    for one in later:
+        place, value = one.key_or_group, one.value()
+        within = f"{place}.".startswith(f"{key}.")
+        around = isinstance(value, dict) and key.startswith(f"{place}.")
+        if one.package or not (within or around):
+            continue
+        try:
+            if not one.is_delete():
+                OmegaConf.update(config, place, value, merge=True)
+            elif OmegaConf.select(config, place) is not None:
+                above, _, name = place.rpartition(".")
+                del OmegaConf.select(config, above)[name]
+        except OmegaConfBaseException as error:
+            raise InputError(composition_sentence(error, [str(one.input_line)])) from None
 
 
 def _check_keys(config: DictConfig) -> None:

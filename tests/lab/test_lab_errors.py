@@ -7,6 +7,7 @@ import pytest
 from command_line import changed
 
 from lab.compose import compose, set_up
+from lab.errors import InputError
 from lab.overrides import repeated_keys
 from lab.simulate import main
 from lab.tools import main as tools_main
@@ -256,6 +257,63 @@ def test_a_mapping_set_whole_replaces_and_plus_adds(override, names):
     assert names <= set(config[group][name])
     if not override.startswith("+"):
         assert set(config[group][name]) == names
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left"),
+    [
+        (["workload.datasets={}", "+workload.datasets.LibriSpeech=1.0"], {"LibriSpeech": 1.0}),
+        (["workload.datasets={}", "workload.datasets={TED-LIUM: 2}"], {"TED-LIUM": 2.0}),
+        (["+workload.datasets.LibriSpeech=1.0", "workload.datasets={}"], {}),
+        (["network.technologies={}", "+network.technologies={WiFi: 3}"], {"WiFi": 3.0}),
+        (
+            ["+workload.devices.jetson=1", "workload.devices={}", "workload.devices.phone=1"],
+            {"phone": 1.0},
+        ),
+        (
+            [
+                *("workload.devices={}", "+workload.devices={jetson: 1, phone: 1}"),
+                *("~workload.devices.phone", "workload.devices.jetson=2"),
+            ],
+            {"jetson": 2.0},
+        ),
+        (
+            [
+                *("workload.devices={}", "workload.devices.phone=1"),
+                *("workload.devices={}", "+workload.devices.jetson=1"),
+            ],
+            {"jetson": 1.0},
+        ),
+    ],
+)
+def test_a_mapping_that_is_emptied_holds_what_later_overrides_put_into_it(overrides, left):
+    group, name = overrides[0].lstrip("+").partition("=")[0].split(".")[:2]
+    overrides = [*SHORT, *overrides]
+    config = set_up(compose(overrides), overrides).config
+    assert dict(config[group][name]) == left
+
+
+def test_nothing_of_what_was_emptied_is_left_in_what_has_its_name():
+    gold = "+workload.tiers={gold: {latency_s: 1, cost_usd_per_hour: 2}}"
+    overrides = [*SHORT, gold, "workload.tiers={}", "+workload.tiers={gold: {latency_s: 3}}"]
+    tiers = set_up(compose(overrides), overrides).config.workload.tiers
+    assert list(tiers) == ["gold"]
+    assert (tiers.gold.latency_s, tiers.gold.cost_usd_per_hour) == (3, None)
+    overrides = [*SHORT, "cluster.nodes={}", "cluster.nodes.cloud.count=2"]
+    config = compose(overrides)
+    with pytest.raises(InputError, match=r"cluster\.nodes\.cloud\.count=2: there is no key"):
+        set_up(config, overrides)
+
+
+def test_planners_to_compare_are_chosen_anew_after_all_were_taken_out():
+    chosen = ["+planner@planner.compare.mine=greedy", "planner.compare.mine.budget_s=7"]
+    overrides = [*SHORT, "planner=comparison", "planner.compare={}", *chosen]
+    planners = set_up(compose(overrides), overrides).planners
+    assert [(name, one.budget_s) for name, one in planners.items()] == [("mine", 7)]
+    overrides = [*SHORT, "planner=comparison", *chosen, "planner.compare={}"]
+    config = compose(overrides)
+    with pytest.raises(InputError, match="name a planner class"):
+        set_up(config, overrides)
 
 
 def test_a_constructor_that_refuses_its_arguments(compass):
