@@ -1,4 +1,4 @@
-"""Where time went, added up over the windows and operators of every run of a sweep."""
+"""Where time went, added up over the windows and operators of the finished runs of a sweep."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +62,7 @@ def totals_meanwhile(sweep: Sweep) -> Callable[[], Sums]:
     Raises:
         InputError: a table of a sweep that is not large cannot be read.
     """
-    tables = (sweep.parts(table).values() for table in TABLES)
+    tables = (sweep.parts(table, sweep.finished["run"]).values() for table in TABLES)
     files = (path for table in tables for paths in table for path in paths)
     if sum(path.stat().st_size for path in files) < LEAST_APART_BYTES:
         sums = totals(sweep)
@@ -107,6 +107,9 @@ def _add_up(sweep: Sweep, sending: Connection) -> None:
 def totals(sweep: Sweep) -> Sums:
     """Return sums over the queries of each window, and over the windows of each operator.
 
+    They are of finished runs, as all that is made of them: one that goes on may write windows of
+    which the operators are not there yet.
+
     Returns:
         ``windows``: one row for each run and window, with its bounds and seconds, summed over
         queries, in which they were active, deployed, met their SLO (``met_s``) or, deployed, did
@@ -119,9 +122,9 @@ def totals(sweep: Sweep) -> Sums:
     Raises:
         InputError: a table cannot be read.
     """
-    names = sweep.runs["run"].to_list()
-    window_parts, operator_parts = parts = [sweep.parts(table) for table in TABLES]
-    for run in sweep.finished["run"]:
+    names = sweep.finished["run"].to_list()
+    window_parts, operator_parts = parts = [sweep.parts(table, names) for table in TABLES]
+    for run in names:
         for table, its in zip(TABLES, parts, strict=True):
             if run not in its:
                 raise InputError(
@@ -134,7 +137,7 @@ def totals(sweep: Sweep) -> Sums:
             windows, served = _by_window(run, window_parts[run])
             if run in sweep.per_length:
                 served = served.with_columns(latency_mean_s=None)
-            return windows, _by_operator(run, operator_parts.get(run, []), served)
+            return windows, _by_operator(run, operator_parts[run], served)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(unreadable(sweep, TABLES, [run], error)) from None
 
@@ -142,7 +145,7 @@ def totals(sweep: Sweep) -> Sums:
     pl.Series(np.zeros(0))
     # Four runs for each core: while one waits for its files or for the interpreter, others go on.
     with ThreadPoolExecutor(min(MOST_AT_ONCE, 4 * pl.thread_pool_size())) as pool:
-        found = list(pool.map(of_run, [run for run in names if run in window_parts]))
+        found = list(pool.map(of_run, names))
     windows = pl.concat([pl.DataFrame(schema=WINDOW_SUMS), *(one for one, _ in found)])
     operators = pl.concat([pl.DataFrame(schema=OPERATOR_SUMS), *(one for _, one in found)])
     order = pl.DataFrame({"run": names}, schema={"run": pl.String}).with_row_index("number")

@@ -144,6 +144,16 @@ def test_operators_of_each_part_have_the_order_of_the_first(sweep):
         totals(read_sweep(sweep))
 
 
+def test_runs_that_go_on_are_not_summed_for_they_may_write_meanwhile(sweep):
+    spoil(sweep / "0", simulated_s=60.0, status="running")
+    without_its_last(sweep / "0" / "windows" / "part-00001.parquet")
+    windows, operators = totals(read_sweep(sweep))
+    others = [str(number) for number in range(1, 8)]
+    assert windows["run"].unique(maintain_order=True).to_list() == others
+    assert operators["run"].unique(maintain_order=True).to_list() == others
+    assert totals_meanwhile(read_sweep(sweep))()[0].equals(windows)
+
+
 @pytest.mark.slow
 def test_a_process_of_its_own_adds_up_alike_and_says_what_it_cannot_read(sweep, monkeypatch):
     expected = totals(read_sweep(sweep))
