@@ -1,6 +1,7 @@
 """The page of a report: one file that needs no other."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -84,6 +85,11 @@ def page(
         large=large,
         version=__version__,
     )
+
+
+def linked_figures(text: str) -> set[str]:
+    """Return the files of figures of a sweep that a page links to, by their path beside it."""
+    return set(re.findall(r'href="(figures/\w+\.(?:svg|png))"', text))
 
 
 def counts(analysis: Analysis) -> str:

@@ -64,7 +64,7 @@ class Table:
 
 
 def write_frames(analysis: Analysis, folder: Path) -> list[str]:
-    """Write the frames of an analysis as Parquet files.
+    """Write the frames of an analysis as Parquet files, and remove those of an earlier report.
 
     Args:
         analysis: the analysis.
@@ -74,6 +74,7 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
         Names of the tables that were not written, since they have too many rows.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    pooled = analysis.pooled
     frames = {
         "runs": analysis.sweep.runs,
         "without_results": analysis.sweep.without,
@@ -83,14 +84,16 @@ def write_frames(analysis: Analysis, folder: Path) -> list[str]:
         "goodput": analysis.goodput,
         "time": analysis.time,
         "latency": analysis.latency,
+        "tiers": analysis.tiers if analysis.tiers.height else None,
+        "pooled_means": None if pooled is None else pooled.means,
+        "pooled_differences": None if pooled is None else pooled.differences,
     }
-    if analysis.tiers.height:
-        frames["tiers"] = analysis.tiers
-    if analysis.pooled is not None:
-        frames["pooled_means"] = analysis.pooled.means
-        frames["pooled_differences"] = analysis.pooled.differences
     for name, frame in frames.items():
-        _write(analysis.sweep, [], frame.lazy(), folder / f"{name}.parquet")
+        path = folder / f"{name}.parquet"
+        if frame is None:
+            path.unlink(missing_ok=True)
+        else:
+            _write(analysis.sweep, [], frame.lazy(), path)
     large = []
     for name in TABLES:
         path = folder / f"{name}.parquet"

@@ -47,7 +47,7 @@ def report(options: argparse.Namespace) -> int:
     from lab.errors import InputError
     from lab.report.analysis import analyse
     from lab.report.figures import draw
-    from lab.report.page import page
+    from lab.report.page import linked_figures, page
     from lab.report.tables import write_frames
     from lab.run_directory import REPORT, never_ran, write_aside
 
@@ -67,13 +67,24 @@ def report(options: argparse.Namespace) -> int:
     try:
         pictures = draw(analysis, folder / "figures")
         large = write_frames(analysis, folder)
-        write_aside(folder / PAGE, page(analysis, pictures, own, large))
+        text = page(analysis, pictures, own, large)
+        # Only what the page before this one shows is surely no file of the user's.
+        stale = linked_figures(_page_before(folder)) - linked_figures(text)
+        write_aside(folder / PAGE, text)
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
             f"DIR={directory}: the report cannot be written: {error.strerror}: {error.filename}"
         ) from None
     say(f"report: {folder / PAGE}")
     return 0
+
+
+def _page_before(folder: Path) -> str:
+    """Return the page of an earlier report, or an empty text."""
+    path = folder / PAGE
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def _only_group(sweep: "Sweep") -> Path | None:

@@ -323,6 +323,29 @@ def test_a_table_of_very_many_rows_is_not_written_again(sweep, monkeypatch):
     assert "windows" in (sweep / "report" / "index.html").read_text()
 
 
+def test_a_report_leaves_nothing_of_an_earlier_one_and_all_of_the_users(reported, tmp_path):
+    sweep = shutil.copytree(reported, tmp_path / "sweep")
+    folder = sweep / "report"
+    mine = {folder / "mine.parquet", folder / "figures" / "by_me.png", folder / "figures" / "a.svg"}
+    for path in mine:
+        path.write_text("mine")
+    stale = {
+        *(folder / f"{name}.parquet" for name in ("tiers", "pooled_means", "pooled_differences")),
+        *(folder / "figures" / f"by_workload_rate.{kind}" for kind in ("png", "svg")),
+    }
+    before = set(folder.rglob("*.*"))
+    assert stale < before
+    for number in range(4, 8):
+        shutil.rmtree(sweep / str(number))
+    for number in range(4):
+        told = {"gold": 0.5}
+        spoil(sweep / str(number), slo_met_fraction_by_tier=told, queries_by_tier={"gold": 1})
+    assert main(["report", str(sweep)]) == 0
+    after = set(folder.rglob("*.*"))
+    assert before - after == stale
+    assert {path.read_text() for path in mine} == {"mine"}
+
+
 def test_names_of_directories_may_look_like_patterns(made, tmp_path):
     odd = tmp_path / "exp[2] *?"
     shutil.copytree(made, odd)
