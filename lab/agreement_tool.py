@@ -90,4 +90,4 @@ def _show_difference(difference: "Difference", planner: str, name: str) -> None:
         table.add_column(head, overflow="fold")
     for key, pair in difference.values.items():
         table.add_row(key, *map(shown, pair))
-    console().print(table, markup=False)
+    console().print(table)

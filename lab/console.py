@@ -23,11 +23,20 @@ Report = Mapping[str, Any]
 
 
 def console() -> Console:
-    """Return the console of standard output, without control codes unless it is a terminal."""
+    """Return the console of standard output, without control codes unless it is a terminal.
+
+    Names of users' directories and planners are shown as they are, whatever Rich reads in them.
+    """
+    literal: dict[str, Any] = {"markup": False, "emoji": False}
     if sys.stdout.isatty():
-        return Console(file=sys.stdout)
+        return Console(file=sys.stdout, **literal)
     return Console(
-        file=sys.stdout, force_terminal=False, no_color=True, color_system=None, width=PIPE_WIDTH
+        file=sys.stdout,
+        force_terminal=False,
+        no_color=True,
+        color_system=None,
+        width=PIPE_WIDTH,
+        **literal,
     )
 
 
@@ -103,7 +112,7 @@ def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], Non
                 err.write(complained)
                 complained = ""
             if text := (printed + complained).rstrip("\n"):
-                screen.print(text, markup=False, highlight=False, soft_wrap=True)
+                screen.print(text, highlight=False, soft_wrap=True)
             bar.advance(task)
 
         yield show
@@ -174,7 +183,7 @@ def show_errors(summaries: Sequence[Report]) -> None:
 
 def say(line: str) -> None:
     """Print a line as it is."""
-    console().print(line, markup=False, highlight=False, soft_wrap=True)
+    console().print(line, highlight=False, soft_wrap=True)
 
 
 def in_short(one: Report) -> str:

@@ -353,4 +353,4 @@ def _show(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str | None
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console().print(table, markup=False)
+    console().print(table)

@@ -63,7 +63,7 @@ def explain(options: argparse.Namespace) -> int:
             if isinstance(part, str):
                 say(part if at else f"\n{part}")
             else:
-                console().print(part, markup=False)
+                console().print(part)
     if options.figure is not None:
         from lab.explain.figure import draw_explanation
 

@@ -346,6 +346,18 @@ def test_a_report_leaves_nothing_of_an_earlier_one_and_all_of_the_users(reported
     assert {path.read_text() for path in mine} == {"mine"}
 
 
+def test_names_are_shown_as_they_are_though_rich_reads_markup_in_them(made, tmp_path, capsys):
+    odd = tmp_path / "run[bold]:bug:"
+    shutil.copytree(made / "0", odd)
+    spoil(odd, planner="Mine[/x]", planner_errors=1, planner_error_first="a [/red] error")
+    assert main(["report", str(odd)]) == 0
+    said = capsys.readouterr()
+    head = said.out.splitlines()[1]
+    assert f"{odd}, seed 0" in head
+    assert "Mine[/x]" in head
+    assert "raised once, first a [/red] error" in said.err
+
+
 def test_names_of_directories_may_look_like_patterns(made, tmp_path):
     odd = tmp_path / "exp[2] *?"
     shutil.copytree(made, odd)
