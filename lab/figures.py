@@ -18,6 +18,7 @@ from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from lab import figure_data
+from lab.asides import written_aside
 from lab.figure_data import Runs
 from lab.figure_style import (
     DPI,
@@ -78,9 +79,9 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
     paths = []
     for figure in figures:
         path = folder / f"{figure.__name__}.png"
-        with style():
+        with style(), written_aside(path) as aside:
             # The name of the software would make bytes depend on its version.
-            figure(runs).savefig(path, dpi=DPI, metadata={"Software": None})
+            figure(runs).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
         paths.append(path)
     return paths
 

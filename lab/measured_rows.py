@@ -1,5 +1,6 @@
 """Rows that a user measured, in the columns of a table, and the file that they are written to."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 from hardware_models.gpu_latency import SLICES
 from hardware_models.mig import boards, profiles
 from hardware_models.tables import read_file, user_table
+from lab.asides import written_aside
 from lab.calibration import Protocol, Timing
 from lab.console import say
 from lab.errors import InputError, choices
@@ -127,7 +129,11 @@ class Output:
             say(contents.write_csv().rstrip("\n"))
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        contents.write_csv(self.path)
+        place = self.path.resolve()  # A link to a file stays one.
+        with written_aside(place) as aside:
+            contents.write_csv(aside)
+            if place.exists():
+                shutil.copymode(place, aside)
         say(f"{self.path}: {contents.height} rows")
 
 

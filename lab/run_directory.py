@@ -1,7 +1,6 @@
 """The directory of one planner's run: complete at every moment."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lab.asides import written_aside
 from lab.errors import InputError, one_line
 from sim.request_table import REQUESTS
 from sim.results import SCHEMAS
@@ -35,9 +35,8 @@ class TakenError(InputError):
 
 def write_aside(path: Path, text: str) -> None:
     """Write a text file so that nobody ever sees half of it."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_summary(directory: Path, summary: Mapping[str, Any]) -> None:
@@ -133,10 +132,9 @@ class RunDirectory:
             table = self.path / name
             table.mkdir(exist_ok=True)
             part = table / f"part-{self._parts[name]:05d}.parquet"
-            aside = part.with_name(f".{part.name}.tmp")
-            # Quicker to read and to write than zstd, for 5 to 19 % more bytes of a simulated hour.
-            frame.write_parquet(aside, compression="lz4")
-            os.replace(aside, part)
+            with written_aside(part) as aside:
+                # Quicker to read and write than zstd, for 5 to 19 % more bytes of a simulated hour.
+                frame.write_parquet(aside, compression="lz4")
             self._parts[name] += 1
         write_summary(self.path, summary)
 

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 
+from lab.asides import written_aside
 from lab.console import warn
 from lab.errors import one_line
 from lab.figure_style import (
@@ -91,9 +92,12 @@ def draw(analysis: Analysis, folder: Path) -> list[Picture]:
             with style(), mpl.rc_context(RC_PARAMS):
                 figure = one.draw()
                 # Names of software and dates would make bytes depend on them.
-                figure.savefig(path, dpi=DPI, metadata={"Software": None})
+                with written_aside(path) as aside:
+                    figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
                 figure.set_layout_engine(None)  # It is laid out; once more would take as long.
-                figure.savefig(path.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+                with written_aside(path.with_suffix(".svg")) as aside:
+                    plain = {"Date": None, "Creator": None}
+                    figure.savefig(aside, format="svg", metadata=plain)
         except Exception as error:  # Whatever goes wrong here, the tables stand.
             warn(f"{path.name} could not be drawn ({type(error).__name__}: {one_line(error)})")
             continue

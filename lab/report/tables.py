@@ -1,6 +1,5 @@
 """The frames of a sweep as files, and as tables of a page."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.asides import written_aside
 from lab.errors import InputError
 from lab.figure_data import PARTS
 from lab.report.analysis import Analysis
@@ -114,13 +114,11 @@ def _write(sweep: Sweep, read: Sequence[str], frame: pl.LazyFrame, path: Path) -
         frame: the frame.
         path: its place.
     """
-    aside = path.with_name(f".{path.name}.tmp")
     try:
-        frame.sink_parquet(aside, compression="lz4")
+        with written_aside(path) as aside:
+            frame.sink_parquet(aside, compression="lz4")
     except pl.exceptions.PolarsError as error:
-        aside.unlink(missing_ok=True)
         raise InputError(unreadable(sweep, read, None, error)) from None
-    os.replace(aside, path)
 
 
 def tables(analysis: Analysis) -> Iterator[Table]:

@@ -2,6 +2,7 @@
 
 import json
 from math import inf
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -223,3 +224,17 @@ def test_a_legend_of_several_panels_names_each_thing_once():
     bare = Figure()
     legend(bare, bare.subplots())
     assert bare.legends == []
+
+
+def test_of_a_picture_that_cannot_be_written_the_one_before_stays_whole(run, monkeypatch):
+    before = draw_run(run, "A")[0].read_bytes()
+
+    def half(figure, path, **_):
+        Path(path).write_bytes(before[:20])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="No space left"):
+        draw_run(run, "A")
+    assert (run / "figures" / "goodput.png").read_bytes() == before
+    assert sorted(path.name for path in (run / "figures").iterdir()) == sorted(RUN)

@@ -1,5 +1,6 @@
 """``compass-lab import`` reads what other tools wrote into rows that tables take."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -62,6 +63,33 @@ def vllm_file(tmp_path, *changes):
     path = tmp_path / "changed.json"
     path.write_text("\n".join(json.dumps({**one, **change}) for change in changes))
     return path
+
+
+def test_a_file_that_rows_are_appended_to_stays_whole_where_that_fails(
+    tmp_path, monkeypatch, capsys
+):
+    file, link = tmp_path / "rows.csv", tmp_path / "link.csv"
+    first = ["import", *map(str, VLLM), "--out", str(link), "--append"]
+    words = [*first, "--gpu", "another"]
+    link.symlink_to(file)
+    assert main(first) == 0
+    file.chmod(0o640)
+    before = file.read_bytes()
+
+    def full(_, path):
+        Path(path).write_bytes(before[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pl.DataFrame, "write_csv", full)
+        assert main(words) == 2
+    assert f"{file}: No space left on device" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "rows.csv"]
+    assert main(words) == 0
+    assert file.read_bytes().startswith(before)
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 def test_vllm_results_may_be_appended_and_hold_more(capsys, tmp_path):

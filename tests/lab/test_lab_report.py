@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 from spoiled_sweeps import exchange_two_windows_in_the_middle, reverse, spoil, without_its_last
 
 from lab import read_sweep
@@ -344,6 +346,19 @@ def test_a_report_leaves_nothing_of_an_earlier_one_and_all_of_the_users(reported
     after = set(folder.rglob("*.*"))
     assert before - after == stale
     assert {path.read_text() for path in mine} == {"mine"}
+
+
+def test_a_figure_that_cannot_be_written_leaves_no_half_of_one(made, tmp_path, monkeypatch, capsys):
+    copy = shutil.copytree(made / "0", tmp_path / "run")
+
+    def half(figure, path, **_):
+        Path(path).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    assert main(["report", str(copy)]) == 0
+    assert "goodput.png could not be drawn" in capsys.readouterr().err
+    assert not list((copy / "report" / "figures").iterdir())
 
 
 def test_names_are_shown_as_they_are_though_rich_reads_markup_in_them(made, tmp_path, capsys):
