@@ -95,10 +95,11 @@ def clear(directory: Path) -> None:
 
     Its checkpoint stays.
     """
-    for table in (*SCHEMAS, REQUESTS, REPORT):
-        shutil.rmtree(directory / table, ignore_errors=True)
+    # The summary first: whoever is killed meanwhile leaves no run of which tables are missing.
     for name in (SUMMARY, TRACE, TRACE_PICTURE):
         (directory / name).unlink(missing_ok=True)
+    for table in (*SCHEMAS, REQUESTS, REPORT):
+        shutil.rmtree(directory / table, ignore_errors=True)
 
 
 def _difference(there: Any, here: Any, key: str = "") -> tuple[str, str, str] | None:

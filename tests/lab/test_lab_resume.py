@@ -15,7 +15,14 @@ from lab.checkpoint import Checkpoint
 from lab.errors import InputError
 from lab.held import held
 from lab.resume import clear
-from lab.run_directory import CHECKPOINT, CONFIG, SUMMARY, never_ran, write_summary
+from lab.run_directory import (
+    CHECKPOINT,
+    CONFIG,
+    SUMMARY,
+    never_ran,
+    planner_directories,
+    write_summary,
+)
 from lab.simulate import main
 from lab.version import versions
 from sim.journal import ProfileRecord
@@ -309,3 +316,14 @@ def test_a_configuration_that_is_no_yaml_is_told_of_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match=f"{CONFIG}: cannot be read: ") as caught:
         never_ran(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_who_is_killed_while_an_old_run_is_removed_leaves_no_run_without_tables(
+    compass, monkeypatch
+):
+    assert compass(ALONE, "hydra.run.dir=here")[0] == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", lambda *_, **__: pytest.fail("the tables went"))
+        with pytest.raises(pytest.fail.Exception):
+            clear(Path("here"))
+    assert not planner_directories(Path("here"))
