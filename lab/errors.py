@@ -80,6 +80,12 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
+def why_not(error: OSError) -> str:
+    """Return why a file cannot be read or written, and which one if that is known."""
+    reason = error.strerror or one_line(error)
+    return f"{reason}: {error.filename}" if error.filename else reason
+
+
 def shown(value: object) -> str:
     """Return a value as YAML writes it."""
     if value is None:

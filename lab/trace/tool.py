@@ -5,7 +5,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from lab.errors import InputError, no_directory, one_line
+from lab.errors import InputError, no_directory, one_line, why_not
 
 OK = 0
 MOST = 500_000
@@ -56,33 +56,33 @@ def trace(options: argparse.Namespace) -> int:
     # Not before, for these take a second or more to import, and a refusal needs none of them.
     import polars as pl
 
+    from lab.console import say
     from lab.trace.slices import run_of
 
     run = run_of(options.directory, options.planner)
     try:
-        _write(run, options)
+        read = _read(run, options)
     except (pl.exceptions.PolarsError, OSError) as error:
         first = one_line(str(error).partition("\n")[0])
         raise InputError(f"DIR={run}: its tables cannot be read ({first})") from None
+    try:
+        lines = _write(run, *read)
+    except OSError as error:
+        raise InputError(f"DIR={run}: the trace cannot be written: {why_not(error)}") from None
+    for line in lines:
+        say(line)
     return OK
 
 
-def _write(run: Path, options: argparse.Namespace) -> None:
-    """Write the trace and the picture of one planner's run."""
+def _read(run: Path, options: argparse.Namespace) -> Any:
+    """Return the requests of one planner's run, and its queries, windows and decisions."""
     import polars as pl
 
-    from lab.console import say
-    from lab.figure_style import DPI
     from lab.frames import scan
-    from lab.run_directory import TRACE, TRACE_PICTURE
-    from lab.trace.perfetto import events, write
-    from lab.trace.picture import picture
     from lab.trace.slices import after_of, requests_of, traced
-    from lab.wording import count
 
     rows = requests_of(run, options.start_s, options.end_s, options.query, MOST)
     requests = list(traced(rows, after_of(run)))
-    ids = rows["query"].unique().to_list()
     start_s, end_s = options.start_s, options.end_s
 
     def table(name: str) -> pl.DataFrame:
@@ -93,20 +93,28 @@ def _write(run: Path, options: argparse.Namespace) -> None:
 
     windows = table("windows").filter(pl.col("end_s") > start_s, pl.col("start_s") < end_s)
     decided = table("decisions").filter(pl.col("decided_s").is_between(start_s, end_s))
+    return requests, rows["query"].n_unique(), (table("queries"), windows, decided)
+
+
+def _write(run: Path, requests: Any, of: int, tables: Any) -> list[str]:
+    """Write the trace and the picture of one planner's run; return lines on what was written."""
+    from lab.asides import written_aside
+    from lab.figure_style import DPI
+    from lab.run_directory import TRACE, TRACE_PICTURE
+    from lab.trace.perfetto import events, write
+    from lab.trace.picture import picture
+    from lab.wording import count
+
     path = run / TRACE
-    aside = path.with_suffix(".json.part")
-    with aside.open("w", encoding="utf-8") as file:
-        write(events(requests, table("queries"), windows, decided), file)
-    aside.replace(path)
-    counted = f"{count(len(requests), 'request')} of {count(len(ids), 'query', 'queries')}"
-    say(f"{counted}: {path} (open it at ui.perfetto.dev)")
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
+        write(events(requests, *tables), file)
+    counted = f"{count(len(requests), 'request')} of {count(of, 'query', 'queries')}"
+    first = f"{counted}: {path} (open it at ui.perfetto.dev)"
     completed = [each for each in requests if each.slices]
     image = run / TRACE_PICTURE
     if not completed:
         image.unlink(missing_ok=True)  # It would be of another trace.
-        say("no picture: none of these requests was completed")
-    else:
-        aside = image.with_suffix(".png.part")
+        return [first, "no picture: none of these requests was completed"]
+    with written_aside(image) as aside:
         picture(completed).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
-        aside.replace(image)
-        say(f"picture: {image}")
+    return [first, f"picture: {image}"]

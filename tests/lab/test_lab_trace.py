@@ -246,6 +246,20 @@ def test_a_run_that_cannot_be_read_is_told_of_in_one_sentence(directory, tmp_pat
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["trace.json", "trace.png"])
+def test_what_cannot_be_written_is_named_and_no_table_is_blamed(name, directory, tmp_path, capsys):
+    spoilt = tmp_path / "run"
+    shutil.copytree(directory, spoilt)
+    (spoilt / name).unlink(missing_ok=True)
+    (spoilt / name).mkdir()
+    assert main(["trace", str(spoilt), "--query", "0"]) == 2
+    error = capsys.readouterr().err
+    assert "the trace cannot be written: " in error
+    assert error.endswith(f": {spoilt / name}\n")
+    assert error.count("\n") == 1
+    assert not list(spoilt.glob(".*"))
+
+
 def test_a_query_that_lives_yet_is_one_too(directory, tmp_path):
     broken = tmp_path / "run"
     shutil.copytree(directory, broken)
