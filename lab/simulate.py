@@ -6,6 +6,7 @@ What is heavy is imported where it is needed, so that ``compass-sim --help`` is 
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -78,7 +79,7 @@ def main() -> int:
     from lab.compose import VERSION_BASE
     from lab.config_dir import check_directory
     from lab.console import complain, warn
-    from lab.errors import COMPOSING, InputError, composition_sentence, raised_by
+    from lab.errors import COMPOSING, InputError, composition_sentence, raised_by, why_not
     from lab.overrides import repeated_keys
     from lab.schemas import register
     from lab.sweep import BrokenSweepError, Outcome
@@ -113,7 +114,7 @@ def main() -> int:
         if isinstance(error, InputError) or raised_by(error, COMPOSING):
             complain(composition_sentence(error, overrides))
         elif isinstance(error, OSError):
-            complain(f"hydra.run.dir: cannot be written: {error.strerror}: {error.filename}")
+            complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
         else:
             raise
         return REFUSED
@@ -191,7 +192,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         The exit status.
     """
     from lab.console import complain
-    from lab.errors import InputError, one_line
+    from lab.errors import InputError, one_line, why_not
     from lab.run_directory import ERROR, TakenError, claim, write_aside
 
     taken = False
@@ -202,6 +203,8 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
+    except OSError as error:  # A full disk, say: the run stops, and there is nothing to mend in it.
+        failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
     except Exception as error:
         import traceback
 
@@ -210,7 +213,8 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
     if failure:
         complain(f"{label}{failure}")
         if not taken and (label or status == FAILED):
-            write_aside(directory / ERROR, f"{failure}\n")
+            with suppress(OSError):  # It was said, if that cannot be written either.
+                write_aside(directory / ERROR, f"{failure}\n")
         _drop_if_empty(directory)
     return status
 

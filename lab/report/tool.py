@@ -44,7 +44,7 @@ def report(options: argparse.Namespace) -> int:
 
     # What is needed from here on takes a second or two to load, in which sums are on their way.
     from lab.console import say, warn
-    from lab.errors import InputError
+    from lab.errors import InputError, why_not
     from lab.report.analysis import analyse
     from lab.report.figures import draw
     from lab.report.page import linked_figures, page
@@ -75,7 +75,7 @@ def report(options: argparse.Namespace) -> int:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"DIR={directory}: the report cannot be written: {error.strerror}: {error.filename}"
+            f"DIR={directory}: the report cannot be written: {why_not(error)}"
         ) from None
     say(f"report: {folder / PAGE}")
     return 0

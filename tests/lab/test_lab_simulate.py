@@ -1,5 +1,6 @@
 """The command, the run directory and the Python interface."""
 
+import errno
 import json
 import os
 import re
@@ -257,6 +258,29 @@ def test_a_sweep_goes_on_past_a_failing_job(compass):
     assert out.count("job ") == 2
     assert "jobs failed: 0, 1;" in err
     assert err.count("\n") == 3
+
+
+def test_a_run_that_cannot_be_written_fails_in_one_sentence_that_names_the_file(compass):
+    blocked = Path("here", "windows", "part-00000.parquet")
+    Path(blocked, "in_the_way").mkdir(parents=True)
+    status, _, err = compass(GREEDY, "hydra.run.dir=here")
+    assert status == 1
+    assert err.startswith(f"compass-sim: hydra.run.dir={Path.cwd() / 'here'}: cannot be written: ")
+    assert err.endswith(f": {Path.cwd() / blocked}\n")
+    assert err.count("\n") == 1
+    assert Path("here/error.txt").read_text() == err.removeprefix("compass-sim: ")
+
+
+def test_a_full_disk_that_holds_not_even_the_reason_is_no_bad_input(compass, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    status, _, err = compass(GREEDY, "hydra.run.dir=here")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert "cannot be written: No space left on device: " in err
+    assert not any(path.name.startswith(".") for path in Path("here").rglob("*"))
 
 
 LOOPING = """
