@@ -75,3 +75,8 @@ def test_nearness_to_the_optimum_of_one_seed_and_one_load_has_no_intervals(monke
     rows = stored("near_optimal").filter(seed=0, expected=near_optimal.QUERIES[0])
     figure = drawn("near_optimal", rows, monkeypatch)
     assert [text.get_text() for text in figure.axes[-1].get_xticklabels()] == ["5"]
+    for panel in figure.axes:
+        assert panel.containers
+        for bars in panel.containers:
+            _, _, (lines,) = bars.lines
+            assert not any(len(segment) for segment in lines.get_segments())
