@@ -4,11 +4,12 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from yaml import YAMLError, safe_dump, safe_load
+from yaml import YAMLError
 
 from lab import wall_limit
 from lab.errors import InputError, key_of, one_line
 from lab.options import groups
+from lab.quick_yaml import dump_lists, load
 from lab.resume import check_versions
 from lab.run_directory import JOBS, SUMMARY, holds_run, holds_sweep, write_aside
 
@@ -86,7 +87,7 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
     before: list[list[str]] = []
     if file.exists():
         try:
-            before = [list(map(str, job)) for job in safe_load(file.read_text(encoding="utf-8"))]
+            before = [list(map(str, job)) for job in load(file.read_text(encoding="utf-8"))]
         except (OSError, YAMLError, TypeError) as error:
             raise InputError(f"{where}: its {JOBS} cannot be read: {one_line(error)}") from None
     for number, (old, new) in enumerate(zip(before, now, strict=False)):
@@ -97,7 +98,7 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
                 "they make further jobs at the end alone)"
             )
     if len(now) > len(before):
-        write_aside(file, safe_dump(now, default_flow_style=None, width=10_000, allow_unicode=True))
+        write_aside(file, dump_lists(now))
 
 
 def _change(old: Job, new: Job) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from yaml import YAMLError
 
 from lab.errors import InputError, no_directory, one_line
+from lab.quick_yaml import load
 from lab.run_directory import CONFIG, ERROR, INSIDE, JOBS, SUMMARY, never_ran
 
 DEEPEST = 4
@@ -99,9 +100,9 @@ def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
     """
     if (directory / JOBS).is_file():
         try:
-            jobs = yaml.safe_load((directory / JOBS).read_text(encoding="utf-8"))
+            jobs = load((directory / JOBS).read_text(encoding="utf-8"))
             return set(range(len(jobs)))
-        except (OSError, TypeError, UnicodeError, yaml.YAMLError):
+        except (OSError, TypeError, UnicodeError, YAMLError):
             raise InputError(f"{directory / JOBS}: cannot be read") from None
     names = [path.name for path in inside if not path.name.startswith(".")]
     if "0" not in names or not all(name.isdecimal() for name in names):

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from yaml import YAMLError
 
 from lab.comparison import distinct_names
 from lab.errors import InputError, shown
+from lab.quick_yaml import load
 
 # What a run is compared over, and what changes nothing of its results.
 APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
 APPLICATION = "application.name"
 # Last words of keys that say too little by themselves.
 VAGUE = ("name", "count", "events", "kind")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Settings = Mapping[str, Any]
 
 
@@ -36,10 +36,10 @@ class Configurations:
         try:
             text = re.sub(r"^seed: .*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
             if text not in self._known:
-                config = yaml.load(text, Loader=_LOADER)
+                config = load(text)
                 rest = {key: part for key, part in config.items() if key not in APART}
                 self._known[text] = dict(_leaves(rest, ""))
-        except (AttributeError, OSError, UnicodeError, yaml.YAMLError):
+        except (AttributeError, OSError, UnicodeError, YAMLError):
             raise InputError(f"{path}: is missing or no configuration of a run") from None
         return self._known[text]
 
