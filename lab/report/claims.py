@@ -252,8 +252,10 @@ def _certainty(analysis: Analysis) -> str:
     if analysis.differences.height:
         text += (
             " A difference is called clear if its interval leaves out 0 and p is below 0.05, which "
-            "is the paired t-test's, adjusted for all pairs by Holm's procedure."
+            "is the paired t-test's, adjusted for all pairs by Holm's procedure"
         )
+        several = len(analysis.comparisons) > 1
+        text += ", within each setting and not over settings." if several else "."
     if least < FEW_SEEDS:
         text += (
             f" With fewer than {FEW_SEEDS} seeds intervals by the bootstrap are too narrow; the "

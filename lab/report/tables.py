@@ -150,7 +150,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
             f"First planner minus second. {ONE_SEED}"
             if one_seed
             else "First planner minus second; p of the paired t-test, adjusted for all pairs of a "
-            "setting and metric.",
+            "setting and metric, not over settings.",
             differences.select(
                 *keys,
                 pl.col("metric").replace(LABELS),

@@ -13,6 +13,7 @@ from lab.report.claims import claims
 from lab.report.drawings.where_time_goes import (
     pooled_operators,
 )
+from lab.report.tables import tables
 from lab.tools import main
 
 
@@ -144,3 +145,21 @@ def test_latency_has_planners_in_the_order_of_the_sweep(sweep):
     for frame in (analysis.latency, analysis.goodput, analysis.time):
         assert frame["planner"].unique(maintain_order=True).to_list() == planners_of(analysis.sweep)
     assert planners_of(analysis.sweep) != sorted(planners_of(analysis.sweep))
+
+
+def test_it_is_said_over_what_p_values_are_adjusted(made, sweep):
+    def said(directory):
+        analysis = analyse(read_sweep(directory))
+        assert analysis.differences.height
+        shown = {one.title: one.about for one in tables(analysis)}
+        return list(claims(analysis))[-1].text, shown["Paired differences over seeds"]
+
+    over = "within each setting and not over settings."
+    text, about = said(made)
+    assert over in text
+    assert about.endswith("not over settings.")
+    for number in range(4, 8):
+        shutil.rmtree(sweep / str(number))
+    text, _ = said(sweep)
+    assert "by Holm's procedure." in text
+    assert over not in text
