@@ -18,7 +18,7 @@ from lab.figure_style import (
 )
 from lab.report.analysis import Analysis, planners_of
 from lab.report.claims import leader
-from lab.report.drawings.differences import differences_to, forest, trade_offs
+from lab.report.drawings.differences import differences_to, forest, trade_offs, trade_offs_text
 from lab.report.drawings.means import by_key, planners_compared, title_of_all
 from lab.report.drawings.over_time import over_time
 from lab.report.drawings.panels import MOST_BARS, MOST_PANELS, facets_text
@@ -144,7 +144,7 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
         yield Drawing(
             "pareto",
             "What goodput costs, in money and in time",
-            f"{DOMINATED if several else ''} {facets_text(analysis, 3)}".strip(),
+            f"{DOMINATED if several else ''} {trade_offs_text(analysis)}".strip(),
             lambda: trade_offs(analysis),
         )
     if analysis.goodput.height:

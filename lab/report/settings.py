@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,12 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
     that does not tell it from the others, by its number.
     """
     if is_numeric(values):
-        return [f"{value:.6g}" for value in values]
+        brief = [f"{value:.6g}" for value in values]
+        met = Counter(brief)
+        return [
+            text if met[text] == 1 else repr(value)
+            for value, text in zip(values, brief, strict=True)
+        ]
     texts = [text_of(value) for value in values]
     kinds = [_kinds(value) or text for value, text in zip(values, texts, strict=True)]
     named = [kind if len(text) > longest else text for kind, text in zip(kinds, texts, strict=True)]

@@ -8,6 +8,7 @@ from spoiled_sweeps import spoil
 
 from lab import read_sweep
 from lab.report.analysis import analyse
+from lab.report.drawings.differences import trade_offs, trade_offs_text
 from lab.report.settings import planner_names, short_texts, swept_keys
 from lab.tools import main
 from lab.units import unit_of
@@ -86,6 +87,34 @@ def test_the_legend_speaks_of_hollow_marks_where_there_are_some(sweep, cost_usd,
     assert main(["report", str(sweep)]) == 0
     svg = (sweep / "report" / "figures" / "pareto.svg").read_text()
     assert ("<!-- hollow: dominated -->" in svg) == dominated
+
+
+def test_numbers_that_differ_after_six_digits_are_told_apart():
+    assert short_texts([0.1, 0.1234561, 0.1234562]) == ["0.1", "0.1234561", "0.1234562"]
+    assert short_texts([1234567, 1234568]) == ["1234567", "1234568"]
+    assert short_texts([0.1 + 0.2, 1234567]) == ["0.3", "1.23457e+06"]
+
+
+def test_settings_that_differ_after_six_digits_have_panels_of_their_own(sweep):
+    for number in range(8):
+        config = sweep / str(number) / "config.yaml"
+        text = config.read_text()
+        config.write_text(text.replace("rate: 0.05", "rate: 0.1000001"))
+    analysis = analyse(read_sweep(sweep))
+    drawn = trade_offs(analysis)
+    titles = [axes.get_title() for axes in drawn.axes if axes.get_title()]
+    assert titles == ["rate=0.1", "rate=0.1", "rate=0.1000001", "rate=0.1000001"]
+
+
+def test_a_setting_without_a_common_seed_is_named_and_the_others_are_drawn(sweep):
+    for number in (4, 7):  # one seed of each planner at a rate of 0.05
+        shutil.rmtree(sweep / str(number))
+    analysis = analyse(read_sweep(sweep))
+    drawn = trade_offs(analysis)
+    assert [axes.get_title() for axes in drawn.axes] == ["rate=0.1", "rate=0.1"]
+    assert trade_offs_text(analysis).endswith("no seed is common to all planners there: rate=0.05.")
+    assert main(["report", str(sweep)]) == 0
+    assert trade_offs_text(analysis) in (sweep / "report" / "index.html").read_text()
 
 
 def test_planners_are_named_by_the_parts_that_differ():

@@ -18,6 +18,7 @@ from lab.report.analysis import POOLED, Analysis, against, planners_of
 from lab.report.drawings.panels import (
     broken,
     facets,
+    facets_text,
     few_ticks,
     label_of,
     legend_room_in,
@@ -26,6 +27,7 @@ from lab.report.drawings.panels import (
 from lab.report.metrics import COST, GOODPUT, RESPONSE, Metric
 
 MOST_ROWS = 48
+MOST_TRADE_OFFS = 3
 
 
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
@@ -104,12 +106,24 @@ def forest(analysis: Analysis, best: str) -> Figure:
     return figure
 
 
+def trade_offs_text(analysis: Analysis) -> str:
+    """Return over which settings `trade_offs` is, in words; nothing if it is over all, each apart.
+
+    Without a seed that all planners finished, there is nothing to weigh in a setting.
+    """
+    short = dict(analysis.sweep.settings.select("setting", "short").rows())
+    left = [short[one] for one in analysis.comparisons if one not in analysis.alike]
+    if not left or len(analysis.comparisons) > MOST_TRADE_OFFS:
+        return facets_text(analysis, MOST_TRADE_OFFS)
+    return f"Left out, since no seed is common to all planners there: {'; '.join(left)}."
+
+
 def trade_offs(analysis: Analysis) -> Figure:
     """Draw goodput against cost and response time, dominated planners hollow."""
     sweep = analysis.sweep
-    frames = facets(analysis, analysis.pareto, 3)
-    if len(frames) != len(analysis.comparisons):
-        frames = {POOLED: analysis.pareto_pooled} if analysis.pareto_pooled.height else frames
+    frames = facets(analysis, analysis.pareto, MOST_TRADE_OFFS)
+    if len(analysis.comparisons) > MOST_TRADE_OFFS and analysis.pareto_pooled.height:
+        frames = {POOLED: analysis.pareto_pooled}
     hollow = any(frame["dominated"].any() for frame in frames.values())
     labels = [*map(label_of, planners_of(sweep)), *(["hollow: dominated"] if hollow else [])]
     figure = Figure(
