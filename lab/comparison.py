@@ -41,7 +41,16 @@ HEADLINES = (
     "planning_device_hours",
     "deployment_cost_usd",
 )
-RANGES: Mapping[str, Range] = dict.fromkeys(HEADLINES, (0.0, math.inf)) | {
+# Counts, times and money of the summaries, besides.
+OTHERS = (
+    *("horizon_s", "simulated_s", "queries", "active_queries_mean", "response_censored"),
+    *("false_acceptances", "deployments", "deployments_refused", "deployments_assumed"),
+    *("deployments_extrapolated", "requests", "completed", "unserved", "lost", "dropped", "shed"),
+    *("in_flight", "planner_crashes", "profiling_runs_lost", "profiles_restored"),
+    *("profiles_measured", "planning_charged_s", "planning_wall_s", "attributed_cost_usd"),
+    *("idle_cost_usd", "planner_errors", "wall_s"),
+)
+RANGES: Mapping[str, Range] = dict.fromkeys((*HEADLINES, *OTHERS), (0.0, math.inf)) | {
     "slo_met_fraction": SHARE,
     "queries_met_share": SHARE,
 }
@@ -49,7 +58,10 @@ RANGES: Mapping[str, Range] = dict.fromkeys(HEADLINES, (0.0, math.inf)) | {
 
 
 def range_of(metric: str) -> Range:
-    """Return the range of a metric, also of one of a single class of service."""
+    """Return the range of a metric, also of one of a single class of service.
+
+    What no summary of ours has may be anything.
+    """
     return RANGES.get(metric_and_tier(metric)[0], ANY)
 
 

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lab.comparison import SHARE, compare, estimate, from_runs, holm
+from lab import run
+from lab.comparison import ANY, SHARE, compare, estimate, from_runs, holm, range_of
 from lab.errors import InputError
 from planners import CheapestFeasible
 
@@ -103,8 +104,10 @@ def test_shares_and_their_differences_are_shown_where_they_can_lie():
     assert (row["difference"], row["p"]) == (whole["difference"], whole["p"])
 
 
-def test_no_time_is_shown_below_0_though_a_difference_may_be():
-    name = "response_time_p50_s"
+@pytest.mark.parametrize(
+    "name", ["response_time_p50_s", "planning_charged_s", "idle_cost_usd", "false_acceptances"]
+)
+def test_no_time_money_or_count_is_shown_below_0_though_a_difference_may_be(name):
     times = {"a": [0.0, 1.0], "b": [1.0, 0.0]}
     comparison = from_runs(
         "s",
@@ -118,6 +121,14 @@ def test_no_time_is_shown_below_0_though_a_difference_may_be():
     assert means["low"].to_list() == [0, 0]
     assert min(means["high"]) > 1
     assert difference(comparison, name)["low"] < 0
+
+
+def test_no_figure_of_a_summary_can_be_below_0():
+    summary = run(["experiment=speech_small", "horizon_s=20"], CheapestFeasible()).summary
+    numbers = {key for key, value in summary.items() if type(value) in (int, float)} - {"seed"}
+    assert len(numbers) > 25
+    assert {range_of(key)[0] for key in numbers} == {0}
+    assert range_of("a_strangers") == ANY
 
 
 def test_holm_by_hand():
