@@ -1,6 +1,5 @@
 """Figures of the evaluation, in one style."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from evaluation.paired import mean_interval
+from lab.asides import written_aside
 
 WIDTH_IN = 7.2
 DPI = 120
@@ -103,8 +103,7 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, so that nobody ever sees half of it; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.tmp")
-    # The name of the software would make bytes depend on its version.
-    figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        # The name of the software would make bytes depend on its version.
+        figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
     return path
