@@ -26,8 +26,8 @@ class StaticPlan(Planner):
     Args:
         configuration: value of every knob, by name; by default the richest that can be
             run so.
-        placement: place of each operator, ``"device"`` or a node, never back down; by default the
-            highest node that works and can run all.
+        placement: place of each operator, ``"device"`` or a node, none below that of an operator
+            that it follows; by default the highest node that works and can run all.
         profile: GPU partition profile of every operator that needs a GPU, such as ``"3g.20gb"``; by
             default a whole GPU. Take the smallest that is fast enough: those left serve others.
         replicas: of every operator off the device, be they GPU instances or cores. Take more where
@@ -124,9 +124,11 @@ class StaticPlan(Planner):
                 f"placement={list(placement)}: name a place for each of the {len(operators)} "
                 f"operators, {', '.join(operator.name for operator in operators)}"
             )
-        places = list(cluster.places)
-        known = [places.index(place) for place in placement if place in places]
-        if known != sorted(known):
+        places = {place: number for number, place in enumerate(cluster.places)}
+        if places.keys() >= set(placement) and any(
+            earlier is not None and places[placement[earlier]] > places[placement[operator]]
+            for earlier, operator in pipeline.edges
+        ):
             raise PlannerError(
                 f"placement={list(placement)}: data move up only, in the order {', '.join(places)}"
             )

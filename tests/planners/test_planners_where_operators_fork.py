@@ -13,13 +13,14 @@ from planners import (
     INFaaS,
     JellyBean,
     RandomFeasible,
+    StaticPlan,
     VideoStorm,
     Vulcan,
 )
 from scenarios.cluster import Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
-from sim import check_planner, check_worlds
+from sim import PlannerError, check_planner, check_worlds
 
 PLANNERS = [
     pytest.param(ILP, marks=pytest.mark.slow),
@@ -65,3 +66,27 @@ def test_it_serves_requests(planner):
     made = run(world, planner)
     assert made.planner_errors == []
     assert made.book.outcomes["completed"] > 20
+
+
+@pytest.mark.parametrize(
+    ("placement", "goes_up"),
+    [
+        (("edge", "edge", "cloud", "edge", "cloud"), True),
+        (("edge", "edge", "cloud", "edge", "edge"), False),
+    ],
+)
+def test_a_static_plan_may_leave_one_branch_below_another(placement, goes_up):
+    pipeline, cluster = declared(BRANCHED).pipeline, Cluster(NODES)
+    planner = StaticPlan(placement=placement)
+    if goes_up:
+        planner.check_parameters(pipeline, cluster)
+        workload = Workload(0.02, lifetime_mean_s=300.0, lifetime_min_s=60.0)
+        made = run(
+            Scenario(declared(BRANCHED), cluster, workload=workload, horizon_s=200.0), planner
+        )
+        decisions = made.tables.take()["decisions"]
+        assert made.planner_errors == []
+        assert set(decisions["placement"].drop_nulls()) == {" > ".join(placement)}
+    else:
+        with pytest.raises(PlannerError, match="data move up only"):
+            planner.check_parameters(pipeline, cluster)
