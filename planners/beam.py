@@ -63,8 +63,9 @@ def assign_workers(
 ) -> list[tuple[float, Plan]]:
     """Return plans of one configuration whose workers keep up with a rate, the cheapest first.
 
-    Operators get workers in the order in which data flow. On each node at or above that of the
-    operator before, the cheapest worker to be had is taken, or as many of a kind as the rate needs,
+    Operators get workers in the order in which they are numbered, which is one in which data flow.
+    On each node at or above that of the operator before, even where that is on another branch, the
+    cheapest worker to be had is taken, or as many of a kind as the rate needs,
     and of equals the fastest. The ``width`` cheapest states are kept after each operator.
 
     Args:

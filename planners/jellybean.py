@@ -39,6 +39,8 @@ class JellyBean(Planner):
       So costs are list prices; that other queries may share a station is not foreseen.
     * The workers are those of the cluster. A user's device is where data come from; it is not for
       hire. A worker is also to be had if a station like it already runs.
+    * Where operators fork, an operator is still on no lower tier than the one assigned before it,
+      though it may not follow that one: some placements that would do are not looked at.
     * Replicas of one operator are alike, and a worker is filled to ``cluster.max_utilisation``.
     * An overloaded plan, whose predicted latency is infinite, and one that does not fit, give way
       to the next.
