@@ -50,7 +50,8 @@ class ILP(Planner):
     The optimum is that of this model, and not of the queueing world: it neither waits nor batches,
     takes links at their mean, loads at any split, and machines of a node as one; and it is the
     optimum for the queries at hand, whatever comes next. So another planner may serve more queries
-    in a simulation. Gap and bound go into the table ``offers``, with every plan chosen.
+    in a simulation. Both bounds go into the table ``offers``, with every plan chosen, and whether
+    the limits stopped the search for a better solution.
 
     The world makes some of it take time. A running query that moves needs room beside what it
     replaces; where there is none, it is released first, if a query would else go unserved, and

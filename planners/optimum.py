@@ -72,8 +72,7 @@ class Optimum:
         served_bound: no solution serves more.
         usd_per_hour: cost, that of switching included.
         usd_per_hour_bound: no solution of the same worth costs less.
-        gap: gap between the objective and its bound, over the objective.
-        proven: whether it is as small as asked for.
+        proven: whether the gap between objective and bound is as small as asked for.
     """
 
     chosen: tuple[int | None, ...]
@@ -81,7 +80,6 @@ class Optimum:
     served_bound: int = 0
     usd_per_hour: float = 0.0
     usd_per_hour_bound: float = 0.0
-    gap: float = 0.0
     proven: bool = True
 
 
@@ -186,7 +184,6 @@ def solve(of: Program, limits: Limits) -> Optimum | None:
         return None
     chosen = _chosen(of, found.values)
     worth, usd_per_hour = float(of.worth @ found.values), float(of.usd_per_hour @ found.values)
-    value = worth - usd_per_hour / scale
     # Serving more would cost half a query's worth at most.
     most = int((-found.bound + 0.5) / (1 - _favour(of.queries)) + SLACK)
     return Optimum(
@@ -195,7 +192,6 @@ def solve(of: Program, limits: Limits) -> Optimum | None:
         min(sum(begin < end for begin, end in pairwise(of.begin.tolist())), most),
         usd_per_hour,
         max(0.0, scale * (found.bound + worth)),
-        (-found.bound - value) / value if value else 0.0,
         found.proven,
     )
 
