@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from planners.profiling_ahead import half_profiled
 from scenarios.application import Configuration, Pipeline
 from scenarios.random_streams import stream
 from sim import Desk, Estimate
@@ -40,7 +41,7 @@ def climb(
         """Return X, profiling the configuration if need be; fail when the budget is spent."""
         if configuration not in visited:
             estimate = desk.profile_offline(dataset, configuration, samples)
-            if 2 * estimate.count < samples:
+            if not half_profiled(desk, dataset, estimate.count, samples):
                 raise _SpentError
             visited[configuration] = estimate
         estimate = visited[configuration]

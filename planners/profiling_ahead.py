@@ -49,6 +49,15 @@ def profile_ahead(
     known: tuple[Estimate, ...] | None = desk.recall(key)
     if known is None:
         estimates = (desk.profile_offline(dataset, each, samples) for each in configurations)
-        known = tuple(each for each in estimates if each.count and 2 * each.count >= samples)
+        known = tuple(
+            each
+            for each in estimates
+            if each.count and half_profiled(desk, dataset, each.count, samples)
+        )
         desk.remember(key, known)
     return known
+
+
+def half_profiled(desk: Desk, dataset: str, count: int, samples: int) -> bool:
+    """Tell whether so many items of a data set are half of those asked for, or of all there are."""
+    return 2 * count >= samples or 2 * count >= len(desk.dataset_features(dataset))

@@ -22,8 +22,8 @@ class Trials:
     Args:
         desk: the desk of the call.
         query: the query.
-        samples: items profiled for each configuration. A run that the budget cuts to less than
-            half of them, or to a single one, does not count.
+        samples: items profiled for each configuration, or all there are. A run that the budget cuts
+            to less than half of them, or to a single one, does not count.
 
     Attributes:
         known: indices of the profiled configurations, in the order of profiling.
@@ -60,7 +60,7 @@ class Trials:
             return True
         chosen = self._desk.pipeline.configurations[configuration]
         estimate = self._desk.profile(self._query, chosen, self._samples)
-        if estimate.count < self._samples / 2 or estimate.count == 1 < self._samples:
+        if estimate.count == 1 < self._samples or not self._suffices(estimate.count):
             return False
         self._take(configuration, estimate)
         self._desk.remember(self._key, tuple(self.known), self._query)
@@ -100,6 +100,11 @@ class Trials:
         self._desk.renew(self._query)
         self.known = []
         self._desk.remember(self._key, (), self._query)
+
+    def _suffices(self, count: int) -> bool:
+        """Tell whether so many items are half of those asked for, or of all there are."""
+        twice = 2 * count
+        return twice >= self._samples or twice >= len(self._desk.features(self._query))
 
     def _take(self, configuration: int, estimate: Estimate) -> None:
         measurement = estimate.measurement

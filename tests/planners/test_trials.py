@@ -90,3 +90,12 @@ def test_new_data_leave_nothing_known():
         return known, again, before != trials.accuracy[7], left_s - desk.remaining(query) > 0.01
 
     assert with_desk(ask) == [([], [], True, True)]
+
+
+def test_a_run_of_all_the_items_there_are_counts_even_if_more_were_asked_for():
+    def ask(desk, query):
+        items = len(desk.features(query))
+        trials = Trials(desk, query, 3 * items)
+        return trials.run(0), trials.known
+
+    assert with_desk(ask, budget_s=1000.0) == [(True, [0])]
