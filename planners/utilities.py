@@ -51,13 +51,15 @@ class Valuation:
     def wish(self, query: Query, migrate_gain: float) -> Option | None:
         """Return what a query would get if it were alone: most utility, and of equals the least.
 
-        A running query that cannot gain more than ``migrate_gain`` wishes for what it has.
+        A running query that cannot gain more than ``migrate_gain`` wishes for what it has, unless
+        it is away from the node: it wishes to come back if it loses nothing by it.
         """
         offered = self._offered(query)
         current = self.current(query)
         if not offered:
             return current
-        if current is not None:
+        away = self.away(query)
+        if current is not None and not away:
             best = self._utility(query, offered[-1], late_s=0.0)
             if best - current.utility <= migrate_gain:
                 return current
@@ -68,7 +70,17 @@ class Valuation:
             for option in self._options_of(query, estimate):
                 if option.utility > 0 and (wish is None or _better(option, wish)):
                     wish = option
+        if away and current is not None and (wish is None or wish.utility < current.utility):
+            return current
         return wish
+
+    def away(self, query: Query) -> bool:
+        """Tell whether a query's plan runs elsewhere, on what was the node while this one failed.
+
+        It takes nothing of the node then.
+        """
+        plan = self._desk.plan_of(query)
+        return plan is not None and any(place != self._node for place in plan.placement)
 
     def options(self, query: Query) -> list[Option]:
         """Return all ways to serve a query that are on offer."""
@@ -83,7 +95,9 @@ class Valuation:
         if query.id not in self._current:
             plan, option = self._desk.plan_of(query), None
             estimate = None if plan is None else self._believed(query, plan)
-            if plan is not None and estimate is not None:
+            if plan is not None and estimate is not None and self.away(query):
+                option = self._value(query, plan, estimate, ())[0]
+            elif plan is not None and estimate is not None:
                 profiles = {each.profile for each in plan.allocation}
                 for partition in partitions(self._desk, self._node):
                     if partition.profile in profiles or not partition.profile:

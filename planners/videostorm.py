@@ -51,6 +51,9 @@ class VideoStorm(Planner):
     * What the machines have no room for, as packing is not perfect and machines fail, gives way to
       the query's next best option that fits. Only where there is none are others cut back to what
       they were allocated, or suspended if they are worth less and were allocated nothing.
+    * While the node has failed, the next that can serve all takes its place. Afterwards queries
+      come back, unless they lose by it; where the node is short, only those that are worth nothing
+      where they are.
     * Where no profiled configuration reaches a query's floor, it gets the most accurate one, and
       what is missing counts against its utility. The profile is of the data set, not of the query's
       own content, and noisy; it may be wrong, while a query not served fails for certain.
@@ -185,6 +188,8 @@ class VideoStorm(Planner):
         current, options = value.current(query), value.options(query)
         if current is None:
             return options
+        if value.away(query):  # Others that are served nowhere need the room more.
+            return options if current.utility <= 0 else []
         kept = replace(current, utility=current.utility + self.migrate_gain)
         return [kept, *(option for option in options if option.plan != current.plan)]
 
@@ -223,7 +228,8 @@ class VideoStorm(Planner):
             if query.id in desk.coming:
                 continue  # Another order would lose what was loaded.
             gain = target.utility - current.utility
-            if gain > self.migrate_gain and orders.fits(query, target.plan):
+            gains = gain >= 0 if value.away(query) else gain > self.migrate_gain
+            if gains and orders.fits(query, target.plan):
                 orders.deploy(query, target.plan)
 
     def _cut_back(
@@ -237,7 +243,7 @@ class VideoStorm(Planner):
         """Take back what running queries hold beyond their targets, for one that gains more."""
         for query in desk.running:
             target, current = targets.get(query.id), value.current(query)
-            if current is None or query.id in desk.coming:
+            if current is None or query.id in desk.coming or value.away(query):
                 continue
             if target is None:
                 if current.utility < utility - self.migrate_gain:

@@ -6,11 +6,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import run, scenario
+from worlds import Does, queries_at, run, scenario
 
 from planners import VideoStorm
 from planners.hill_climbing import demand_s, neighbours, pareto_set
 from planners.ladders import Option, Pool, Use, allocate, concave_ladder
+from planners.utilities import Valuation
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.shipped import shipped_application
@@ -252,3 +253,55 @@ def test_when_a_machine_fails_the_others_take_its_queries_on():
     windows = made.tables.take()["windows"].filter(pl.col("start_s") >= 120.0)
     assert windows["deployed_s"].sum() > 0.9 * windows["active_s"].sum()
     assert made.machines.pools["cloud"][1].slots
+
+
+def cloud_away(at_s, duration_s):
+    """Return a failure of both machines of the cloud."""
+    return Drift(
+        [
+            DriftEvent("machine_failure", at_s, node="cloud", machine=each, duration_s=duration_s)
+            for each in (0, 1)
+        ]
+    )
+
+
+@pytest.mark.parametrize("machine", ["g2-standard-8", "a2-highgpu-1g"])
+def test_who_fled_from_a_node_comes_back_with_it(machine):
+    """Whether or not the node that they fled to has partitions of the same names."""
+    nodes = {
+        "edge": Node("edge", machine, standby=1),
+        "cloud": Node("cloud", "a2-highgpu-1g", count=2),
+    }
+    world = scenario(
+        200.0, nodes=nodes, workload=queries_at(1.0, 2.0), drift=cloud_away(60.0, 40.0)
+    )
+    made = run(world, VideoStorm())
+    assert not made.planner_errors
+    decisions = made.tables.take()["decisions"].filter(pl.col("outcome") == "deployed")
+    for (_,), each in decisions.group_by("query"):
+        nodes_used = each.sort("decided_s")["placement"].str.slice(0, 5).to_list()
+        assert nodes_used == ["cloud", "edge ", "cloud"]
+
+
+def test_a_plan_on_another_node_takes_nothing_of_this_one():
+    taken = {}
+
+    def act(desk):
+        for query in desk.waiting:
+            home = "edge" if query.id else "cloud"
+            plans = desk.candidates(query)
+            desk.deploy(query, next(plan for plan in plans if {*plan.placement} == {home}))
+        if len(desk.running) == 2:
+            for query in desk.running:
+                shown = desk.profile(query, desk.plan_of(query).configuration, 16)
+                profiles = {query.dataset: (shown,)}
+                value = Valuation(desk, "cloud", profiles, 1.0, 1.0, 1.0, 1.0)
+                taken[query.id] = value.current(query)
+
+    nodes = {name: Node(name, "a2-highgpu-1g", count=2) for name in ("edge", "cloud")}
+    planner = Does(act)
+    planner.replan_every_s = 1.0
+    run(scenario(30.0, nodes=nodes, workload=queries_at(1.0, 2.0)), planner)
+    assert taken[0].uses
+    assert not taken[1].uses
+    assert taken[1].utility > 0
