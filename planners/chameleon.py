@@ -109,7 +109,8 @@ class Chameleon(Planner):
         if desk.trigger == "tick":
             for query in desk.running:
                 looked_s = desk.recall(("chameleon looked", query.id))
-                if looked_s is not None and desk.now_s >= looked_s + self.window_s:
+                # A planner that crashed may have lost when it looked last.
+                if looked_s is None or desk.now_s >= looked_s + self.window_s:
                     desk.renew(query)
                     self._serve(desk, query, node, orders)
 

@@ -50,7 +50,8 @@ class Vulcan(Planner):
     *While it runs*, its utility is watched: the observed latency quantile in place of L, accuracy
     as profiled. If it is below 0, or has lost ``drop`` of what was believed at the choice, the
     query is searched anew: new data are taken, the configurations known before come first, and
-    latencies of its placement are multiplied by observed over predicted, which is at most ten.
+    latencies of its placement are multiplied by observed over predicted, which is at most ten. If a
+    crash of the planner took what was believed of it, it is searched for again, on the same data.
 
     Confirmed by public notes on the paper: pipelines over tiers, Bayesian optimisation of
     configurations, reuse of intermediate results and early pruning of placements, compute profiled
@@ -167,7 +168,9 @@ class Vulcan(Planner):
                 plan = desk.plan_of(query)
                 if plan is None:
                     continue
-                if self._fallen(desk, query):
+                if desk.recall(("vulcan chosen", query.id)) is None:
+                    self._look_again(desk, query, plan, orders)
+                elif self._fallen(desk, query):
                     self._renew(desk, query, plan, orders)
                 else:
                     self._go_on(desk, query, orders)
@@ -197,6 +200,14 @@ class Vulcan(Planner):
             return
         search = self._search(desk, query, Trials(desk, query, self.samples), orders)
         self._explore(desk, query, search, start=progress)
+        self._order(desk, query, self._choose(desk, query, search), orders)
+
+    def _look_again(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:
+        """Search for a running query of which a crash left nothing on record but its plan."""
+        if not self._explorable(desk, query):
+            return
+        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
+        self._explore(desk, query, search, (plan.configuration.index,))
         self._order(desk, query, self._choose(desk, query, search), orders)
 
     def _renew(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:

@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import run, scenario
+from worlds import queries_at, run, scenario
 
 from planners.chameleon import Chameleon
 from planners.knobwise import KnobProfile
 from scenarios.application import Knob, Operator, Pipeline
+from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -149,6 +150,21 @@ def test_after_a_shift_of_content_only_windows_bring_accuracy_back():
         return late["accuracy_met"].mean()
 
     assert share_accurate(40.0) > share_accurate(inf) + 0.1
+
+
+def test_a_query_whose_records_a_crash_took_has_windows_again():
+    drift = Drift([DriftEvent("planner_crash", at_s=30.0, duration_s=5.0)])
+    world = scenario(
+        200.0,
+        workload=queries_at(1.0),
+        drift=drift,
+        profiling=Profiling(checkpoint_every_s=1000.0),
+    )
+    made = run(world, Chameleon(window_s=50.0))
+    assert made.planner_crashes == 1
+    profiled_s = made.tables.take()["profiling"]["at_s"]
+    assert (profiled_s < 30.0).any()
+    assert (profiled_s > 150.0).any()
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"top": 0}])

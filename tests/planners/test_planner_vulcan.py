@@ -12,7 +12,7 @@ from planners.orders import Orders
 from planners.trials import Trials
 from planners.vulcan import Vulcan
 from planners.vulcan_search import PlacementSearch, Rules, Utility
-from scenarios.cluster import DEVICE, Node
+from scenarios.cluster import DEVICE, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import SLO, Tier
 from scenarios.workload import Workload
@@ -275,6 +275,27 @@ def test_a_fall_of_utility_is_searched_for_on_new_data_with_a_bounded_slowdown()
     assert later["at_s"].min() > 60.0
     assert noted
     assert all(1.0 <= factor <= 10.0 for each in noted for factor in each.values())
+
+
+def test_a_query_whose_records_a_crash_took_is_watched_again():
+    drift = Drift(
+        [
+            DriftEvent("planner_crash", at_s=20.0, duration_s=5.0),
+            DriftEvent("link_degradation", at_s=120.0, factor=0.02),
+        ]
+    )
+    world = scenario(
+        240.0,
+        drift=drift,
+        workload=queries_at(1.0),
+        profiling=Profiling(checkpoint_every_s=1000.0),
+    )
+    made = run(world, Vulcan(samples=32))
+    assert made.planner_crashes == 1
+    assert not made.planner_errors
+    profiled_s = made.tables.take()["profiling"]["at_s"]
+    assert (profiled_s < 20.0).any()
+    assert (profiled_s > 120.0).any(), "its utility fell by the links"
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"initial": 0}])
