@@ -28,7 +28,7 @@ def climb(
         samples: items profiled for each configuration.
         beta: accuracy that a second of demand is worth.
         starts: random configurations that each climb chooses its start from.
-        seed: seed of starts and orders.
+        seed: seed of starts and orders, which depend on it, the pipeline and the data set alone.
 
     Returns:
         All configurations that were profiled on half of the items or more.

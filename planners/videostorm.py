@@ -85,7 +85,9 @@ class VideoStorm(Planner):
             models anew; too low a value makes plans chase the load.
         replan_every_s: period of the online scheduler; a query's response time is half of it or
             more.
-        starts_seed: seed of the random starts of the climb.
+        starts_seed: seed of the random starts and orders of the climb. They are the same in all
+            runs, whatever the seed of the run: sweep it too for intervals over climbs, which differ
+            much where the budget is small.
 
     Raises:
         ValueError: a parameter is out of range.
