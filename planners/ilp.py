@@ -38,7 +38,8 @@ class ILP(Planner):
     The reference for the decisions of all others, no planner for a service: it sees true speeds,
     links and accuracies (``sees_truth``), and plans in no time. At each trigger at which queries or
     machines are others than before, or the truth has left a plan infeasible, it solves, by HiGHS,
-    the integer program of ``planners.optimum`` for all queries that are waiting or running.
+    the integer program of ``planners.optimum`` for all queries that are waiting or running. Who is
+    served already is favoured, yet gives way where as many can be served for clearly less.
     A plan is feasible for a query if
 
     * the expected accuracy on its content reaches the floor,

@@ -10,9 +10,10 @@ With x a choice of a plan, n the number of stations of a sort and y that of card
           (5)  cores of n <= cores of the node
           (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
 
-A query is worth 1, a little less if it is not served yet, and W is twice the price of all there
-is: first the most queries are served, of those as many as can be that are served already, and then
-the cost is least.
+A query is worth 1, or 0.1 / (Q + 1) less if it is one of Q that is not served yet, and W is twice
+the price of all there is. So the most queries are served, for neither cost nor who is served
+already makes up for one. Of such choices, cost is weighed against who is served already: a query
+gives way to one that is not served yet if that saves more than 0.2 / (Q + 1) of the price of all.
 
 (2) and (4) are what whole stations imply beside (3); they make the relaxation tight. The machines
 of a node are summed up. Shares of threads add up within a profile as if they packed perfectly,
@@ -118,7 +119,8 @@ def program(
 
     Args:
         offers: feasible plans of each query, none of which overloads a station by itself.
-        favoured: of each, whether it is served already, and stays so unless more can be served.
+        favoured: of each, whether it is served already; it stays so unless more can be served, or
+            as many for clearly less.
         capacity: what there is.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
@@ -285,7 +287,10 @@ def _highs(
 
 
 def _favour(queries: int) -> float:
-    """Return how much less a query is worth that is not served yet: too little to cost another."""
+    """Return how much less a query is worth that is not served yet: too little to cost another.
+
+    Cost counts half a query's worth at most, and a difference of it may outweigh this.
+    """
     return 0.1 / (queries + 1)
 
 

@@ -150,6 +150,16 @@ def test_a_query_that_is_served_already_stays_where_not_all_can_be():
         assert optimum.chosen[favoured] == 0
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.9, True), (1.1, False)])
+def test_a_query_that_is_served_already_gives_way_to_one_that_costs_much_less(share, kept):
+    """With two queries, if that saves more than 0.2 / 3 of the price of all."""
+    only, part = Sort(kind(1, "cloud", "big"), 0), 0.2 / 3
+    dearer_usd = share * CAPACITY.all_usd_per_hour * part / (1 - part)  # It counts in the price.
+    offers = [[Offer(0, {only: 0.5}, dearer_usd)], [Offer(0, {only: 0.5})]]
+    optimum = solve(program(offers, [True, False], CAPACITY), LIMITS)
+    assert optimum.chosen == ((0, None) if kept else (None, 0))
+
+
 def test_what_has_no_room_costs_nothing_that_could_be_told():
     only = Sort(kind(1, "cloud", "big"), 0)
     offers = [[Offer(0, {only: 0.5})] for _ in range(2)]
