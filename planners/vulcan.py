@@ -64,8 +64,11 @@ class Vulcan(Planner):
       that of the first feasible plan; the authors return a plan when the search is through. The
       next configuration is the best of all, not of three random ones; L is ``desk.predict``'s
       quantile, which knows queues and present load, not a latency alone; all known configurations
-      are seeds of a layout's model and count towards pruning it; and known configurations are
-      looked at in all layouts, those not reached included, at no profiling.
+      are seeds of a layout's model, and are looked at in all layouts, those not reached included,
+      at no profiling.
+    * All known configurations count towards pruning a layout, those of other layouts and earlier
+      searches included. Where ``prune_after`` of them have U < 0 in every layout, nothing more is
+      profiled for the query, however often it is searched.
     * R is at least ``gpu_floor_s``, as plans that use no GPU but the user's would have U infinite;
       an instance's time counts by its share of the GPU. L counts as at most ten times the bound.
     * U weighs accuracy against latency and may be high where a floor or bound is missed; the choice
@@ -74,7 +77,8 @@ class Vulcan(Planner):
     * It plans for one query. Here queries are served as they arrive, from what is left: a layout
       that has no room for known and some random configurations is passed over, and what is profiled
       next must fit. A query for which nothing was found waits until something becomes free, when
-      known plans may fit, and is searched further every ``pause_s``.
+      known plans may fit, and is searched further every ``pause_s``, as far as layouts are not
+      pruned.
     * Accuracy in service cannot be observed, so the watch sees latency alone.
 
     Choose it as the baseline that knows devices, edges and configurations well for one query at a
@@ -94,7 +98,8 @@ class Vulcan(Planner):
         alpha_accuracy: worth of accuracy, which is at most 1.
         alpha_latency: worth of a second. Raise it where bounds are well below a second.
         gpu_floor_s: least GPU seconds that a request counts with. Lower favours the device.
-        prune_after: configurations of negative utility after which a layout is left.
+        prune_after: configurations of negative utility after which a layout is left, of all that
+            are known. More lets a query be searched on that few configurations suit.
         patience: configurations below the best that a layout may try before it is left.
         headroom: the bound planned for, over that of the SLO; below 1 to allow for devices and
             links slower than nominal.

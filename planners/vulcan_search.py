@@ -208,6 +208,9 @@ class PlacementSearch:
     def _explore_layout(self, runs: Integers, worse: int) -> tuple[End, int]:
         """Search one layout; return why it was left, and how many were below its best.
 
+        Of negative utility count all known configurations, wherever they were tried and however
+        long ago: with enough of them the layout is left at once.
+
         Args:
             runs: the layout's plan with each configuration, shape (C,), -1 where it has none.
             worse: how many were below its best in an earlier search.

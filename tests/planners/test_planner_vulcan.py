@@ -219,26 +219,29 @@ def test_in_the_end_it_comes_to_what_it_would_have_without_the_first(alone):
     assert early[:shorter] == late[:shorter]
 
 
-def test_a_query_for_which_nothing_would_do_is_searched_for_again_after_a_pause():
-    times = []
-
-    def act(desk):
-        for query in desk.waiting:
-            before = desk.remaining(query)
-            Vulcan(samples=16, pause_s=20.0).plan(desk)
-            if desk.remaining(query) < before:
-                times.append(desk.now_s)
-
-    planner = Does(act)
-    planner.replan_every_s = 5.0
+def hopeless(**changes):
+    """Return when a query was profiled for that no plan could ever serve."""
     tier = Tier(1.0, latency_s=0.001)
     workload = Workload(
         arrivals=At((1.0,)), lifetime_mean_s=900.0, lifetime_min_s=800.0, tiers={"no": tier}
     )
-    made = run(scenario(50.0, nodes=CLOUD, workload=workload), planner)
-    assert made.tables.take()["decisions"].height == 0
-    assert len(times) == 3
-    assert all(20.0 <= later - sooner < 26.0 for sooner, later in pairwise(times))
+    planner = Vulcan(samples=16, pause_s=20.0, replan_every_s=5.0, **changes)
+    tables = run(scenario(60.0, workload=workload), planner).tables.take()
+    assert tables["decisions"].height == 0
+    return tables["profiling"]["at_s"].unique().sort().to_list()
+
+
+def test_a_query_for_which_nothing_would_do_is_searched_further_after_a_pause():
+    times = hopeless(budget_s=0.5, prune_after=1000)
+    begun = [at for before, at in pairwise([-inf, *times]) if at > before + 10.0]
+    assert len(begun) == 3
+    assert all(18.0 < later - sooner < 27.0 for sooner, later in pairwise(begun))
+
+
+def test_a_query_all_of_whose_layouts_are_pruned_is_searched_no_further():
+    times = hopeless(prune_after=10)
+    assert times
+    assert max(times) < 15.0
 
 
 # The watch
