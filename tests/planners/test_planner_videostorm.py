@@ -216,16 +216,14 @@ def test_a_ceiling_on_cost_keeps_dearer_plans_off_the_menu():
     assert (decisions["list_price_usd_per_hour"].drop_nulls() <= 0.7).all()
 
 
-def test_in_a_crowd_the_node_is_shared_and_never_exceeded():
+def test_in_a_crowd_either_objective_serves_most():
     nodes = {"cloud": Node("cloud", "a2-highgpu-1g")}
     small = scenario(horizon_s=100.0, nodes=nodes, workload=CROWD)
-    served = {}
     for objective in OBJECTIVES:
         world = run(small, VideoStorm(objective))
         assert not world.planner_errors
         queries = world.tables.take()["queries"]
-        served[objective] = queries.filter(pl.col("deployments") > 0).height
-        assert served[objective] > queries.height / 2
+        assert queries.filter(pl.col("deployments") > 0).height > queries.height / 2
 
 
 def test_it_replans_when_told_to_and_rests_when_nothing_changed():
