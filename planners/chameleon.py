@@ -47,6 +47,8 @@ class Chameleon(Planner):
       among those predicted to be in time; where none is, on the one that is least late. Of equally
       priced plans the most accurate is taken.
     * Where none of the profiled configurations is accurate enough, the most accurate is taken.
+    * A profile that the budget cut short decides like a full one, while other planners leave it out
+      if it rests on less than half of ``samples``.
 
     Choose it where content drifts and labelled fresh data can be had: it is the only baseline that
     notices a loss of accuracy. It pays for that with profiling for as long as a query runs.

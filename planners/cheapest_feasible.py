@@ -9,7 +9,8 @@ class CheapestFeasible(Planner):
 
     Greedy, one query after the other, in order of arrival. It looks at a plan alone, without
     queueing, and never revises a decision. Among plans of one price it tries the richest
-    configuration first.
+    configuration first. A profile that the budget cut short decides like a full one, while others
+    leave it out if it rests on less than half of ``samples``.
 
     Choose it to see how a planner is written, or as the bar that a better one has to clear.
 

@@ -13,7 +13,8 @@ class Greedy(Planner):
 
     The mirror image of CheapestFeasible: queries are served in order of arrival, each as well as is
     possible, with no regard to cost below the SLO's ceiling or to who comes after. It does foresee
-    queueing: a plan is looked at under the present load.
+    queueing: a plan is looked at under the present load. A profile that the budget cut short
+    decides like a full one, while others leave it out if it rests on less than half of ``samples``.
 
     Choose it to see what selfishness costs under load, and that with machines to spare it costs
     money only.

@@ -15,7 +15,8 @@ class RandomFeasible(Planner):
     Plans are looked at in random order, and the first that meets the SLO, in profiling and as
     predicted under the present load, and fits is deployed: each such plan is as likely as any
     other, until the budget is spent. From then on only plans whose configurations were profiled
-    before are looked at.
+    before are looked at. A profile that the budget cut short decides like a full one, while others
+    leave it out if it rests on less than half of ``samples``.
 
     Choose it to tell how much of a planner's result comes from feasibility alone: what beats it
     chooses among feasible plans, and what does not only finds them.
