@@ -41,7 +41,8 @@ class INFaaS(Planner):
     autoscaler upgrades and replicates. The split is ours: that of the Compass authors, if they had
     one, is not known. Departures: theirs scales within seconds, here telemetry comes once a window;
     theirs also scales down, which the departure of queries does here; a plan above the SLO's cost
-    ceiling is not deployed.
+    ceiling is not deployed; the node is chosen by price alone, so a query gets the cheapest one on
+    which it falls short of its shares, even if they are met on a dearer one.
 
     Choose it to see what planning operator by operator loses: it does not see the network, nor that
     one operator's saving is another's room, nor what variants do to each other's accuracy.
