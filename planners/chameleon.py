@@ -13,7 +13,7 @@ from scenarios.queries import Query
 from sim import Desk, Estimate, Plan, Planner
 
 LEADER_SHARE = 0.5
-"""Share of a search's budget that may go into what serves all queries of the data set."""
+"""Share of a search's budget after which no more runs begin that serve all of the data set."""
 RICHEST_SHARE = 0.5
 """Share of that which the richest configuration may take."""
 
@@ -30,9 +30,9 @@ class Chameleon(Planner):
     * *Leaders and followers.* What a leader found serves all queries of the data set for
       ``lead_every_s``. A follower profiles, on its own data, only the ``top`` configurations that
       should be the cheapest accurate ones.
-    * *Windows.* Every ``window_s`` a running query takes fresh data, profiles again what it has and
-      its ``top`` configurations, and moves to the cheapest that is accurate; if none is, more are
-      tried.
+    * *Windows.* Every ``window_s`` a running query takes fresh data, profiles again ``top``
+      configurations, what it has and then those that should be best, and moves to the cheapest that
+      is accurate; if none is, more are tried.
 
     Confirmed by reading notes on the paper: periodic re-profiling, re-use of the top k
     configurations in time, independence of knobs, and leaders and followers among similar cameras.
@@ -40,8 +40,9 @@ class Chameleon(Planner):
 
     * Its accuracy goal is relative to the richest ("golden") configuration, ours is the SLO's
       floor, on labelled data. Its cameras are grouped by similarity, our queries by data set.
-    * A search has a budget. At most half of it goes into the leader's part, and what is missing
-      there is filled in by the queries that come next; so several may share a leader's work.
+    * A search has a budget. The leader's part begins no more runs once half of it is spent; what is
+      missing there is filled in by the queries that come next, so several may share a leader's
+      work.
     * It chooses configurations, and has neither tiers nor a bound on latency. Here the chosen
       configuration runs on the highest node that serves all, on the partition that is cheapest
       among those predicted to be in time; where none is, on the one that is least late. Of equally
@@ -58,8 +59,8 @@ class Chameleon(Planner):
             queries, and the first are served richly.
         samples: items profiled for each of the ``top`` configurations. Fewer save profiling, and
             misjudge more.
-        top: configurations re-used over time, k. More find a better one after a shift of content,
-            and cost as much more at each window.
+        top: configurations re-used over time, k, that of the plan in force included. More find a
+            better one after a shift of content, and cost as much more at each window.
         window_s: seconds between two profilings of a running query. As short as shifts of content
             are to be noticed; profiling cost is inverse to it.
         lead_every_s: seconds after which a leader profiles all knobs anew. A few windows.
