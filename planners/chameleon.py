@@ -136,7 +136,8 @@ class Chameleon(Planner):
     def _lead(self, desk: Desk, query: Query) -> KnobProfile | None:
         """Return what is known of the knobs; find out what is missing first, as the budget allows.
 
-        All configurations are profiled on as many items, so that their ratios are of the same.
+        All are profiled on as many items as the richest, so that their ratios are of the same; but
+        after a search in vain, what the query profiled on more by then counts with all of them.
         """
         key = "chameleon knobs", query.dataset
         known: KnobProfile | None = desk.recall(key)
