@@ -372,9 +372,8 @@ class Compass(Planner):
                 continue
             poor = self._poor(desk, query)
             index = known.plan.configuration.index
-            left_s = desk.remaining(query)
+            items = found.items
             confirmed = index in found.shown and self.search.confirm(desk, query, market, index)
-            measured = desk.remaining(query) < left_s
             spent = found.exhausted or found.spent_s >= self.budget_s
             if spent and not confirmed and not poor:
                 continue
@@ -385,7 +384,7 @@ class Compass(Planner):
             seconds = 0.0 if found.exhausted else min(left_s, self.improve_s)
             offers = self.search.run(desk, query, market, seconds, improve=served)
             after: Found = desk.recall((FOUND, query.id), query) or found
-            lanes -= measured or len(after.shown) > len(found.shown)
+            lanes -= after.items > items
             self._move(desk, market, query, self.scheduler.better(market, query, offers, now))
 
     def _poor(self, desk: Desk, query: Query) -> bool:

@@ -114,6 +114,11 @@ class Found:
     kept: bool = False
     slowness: Slowness = Slowness()
 
+    @property
+    def items(self) -> int:
+        """How many items were measured, of all configurations together."""
+        return sum(seen.count for seen in self.shown.values())
+
 
 @dataclass(frozen=True)
 class Offer:

@@ -1,0 +1,187 @@
+"""Confirming: the profile of what is in force grows until a strict test can tell."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from compass_desks import ONE_CLOUD, arriving, at_desk, market
+
+from planners.compass.ahead import History
+from planners.compass.history import WarmStart
+from planners.compass.known import Found
+from planners.compass.known_histories import KEPT
+from planners.compass.profiler import StratifiedProfiler
+from planners.compass.search import FOUND, CmboSearch
+
+COLD = WarmStart(histories=0, ahead=0)
+
+
+def cold(**options):
+    return CmboSearch(warm_start=COLD, **options)
+
+
+class TestConfirmation:
+    """The profile of a configuration in force grows until a strict test can tell."""
+
+    @staticmethod
+    def confirmed(search, budget_s=500.0, **slo):
+        """Return what is shown of the offered configuration each time, until no more is learned."""
+        steps = []
+
+        def act(desk):
+            [query] = desk.waiting
+            made = market(desk)
+            index = search.run(desk, query, made, 5.0, improve=False)[0].configuration
+            while True:
+                found: Found = desk.recall((FOUND, query.id), query)
+                steps.append(found.shown[index])
+                if not search.confirm(desk, query, made, index):
+                    break
+
+        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=budget_s)
+        return steps
+
+    def test_it_ends_at_a_verdict_or_with_all_items(self):
+        data = {"datasets": {"VOiCES": 1.0}}
+        steps = self.confirmed(cold(confirm_items=100), latency_s=2.0, accuracy=0.97, **data)
+        assert len(steps) > 2
+        counts = [each.count for each in steps]
+        assert counts == sorted(counts)
+        assert all(b - a <= 100 for a, b in pairwise(counts))
+        assert not any(each.confirmed for each in steps[:-1])
+        last = steps[-1]
+        assert last.confirmed
+        assert last.verdict is not None or last.count == 1024
+
+    def test_it_goes_on_another_time_where_the_budget_ends(self):
+        data = {"datasets": {"VOiCES": 1.0}}
+        steps = self.confirmed(cold(confirm_items=100), 7.0, latency_s=2.0, accuracy=0.97, **data)
+        assert len(steps) > 1
+        assert steps[-1].count < 1024
+        assert steps[-1].verdict is None
+        assert not steps[-1].confirmed
+
+    def test_it_is_spent_from_the_budget_of_the_search(self):
+        spent = []
+
+        def act(desk):
+            [query] = desk.waiting
+            made, search = market(desk), cold(confirm_items=100)
+            index = search.run(desk, query, made, 5.0, improve=False)[0].configuration
+            for _ in range(4):
+                found: Found = desk.recall((FOUND, query.id), query)
+                spent.append((500.0 - desk.remaining(query), found.spent_s))
+                search.confirm(desk, query, made, index)
+
+        slo = {"latency_s": 2.0, "accuracy": 0.97, "datasets": {"VOiCES": 1.0}}
+        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        assert spent[-1][1] > spent[0][1]
+        for charged_s, counted_s in spent:
+            assert counted_s == pytest.approx(charged_s)
+
+    def test_what_is_clear_takes_no_item_more(self):
+        first, last = self.confirmed(cold(), latency_s=2.0, accuracy=0.5)
+        assert first.count == last.count
+        assert last.confirmed
+        assert last.verdict
+
+    @pytest.mark.parametrize("more", [{"confirm_items": 0}, {}])
+    def test_it_can_be_left_out_and_needs_a_floor(self, more):
+        floor = {"accuracy": 0.97} if more else {}
+        assert len(self.confirmed(cold(**more), latency_s=2.0, **floor)) == 1
+
+    def test_a_search_for_which_no_time_was_left_is_not_exhausted(self):
+        """As after confirming took all of it; where it had time and found no more, it is."""
+        found = {}
+
+        def act(desk):
+            [query] = desk.waiting
+            made, search = market(desk), cold()
+            search.run(desk, query, made, 0.05, improve=True)
+            known: Found = desk.recall((FOUND, query.id), query)
+            desk.remember((FOUND, query.id), replace(known, exhausted=False), query)
+            while desk.remaining(query) > 0:
+                desk.think(query, "step", 1000)
+            search.run(desk, query, made, 5.0, improve=True)
+            found["after"] = desk.recall((FOUND, query.id), query)
+
+        at_desk(act, arriving(1.0, latency_s=1.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=5.0)
+        assert not found["after"].exhausted
+
+    def test_what_is_in_doubt_is_judged_by_what_confirming_has_shown(self):
+        """Not by what surrogates made of less before; at a strict level much stays in doubt."""
+        compared = []
+
+        def act(desk):
+            [query] = desk.waiting
+            made = market(desk)
+            strict = StratifiedProfiler(alpha=1e-9)
+            search = cold(confirm_items=400, confirm_alpha=1e-12, profiler=strict)
+            search.run(desk, query, made, 20.0, improve=True)
+            found: Found = desk.recall((FOUND, query.id), query)
+            index = max(found.shown, key=lambda each: found.shown[each].count)
+            assert search.confirm(desk, query, made, index)
+            after: Found = desk.recall((FOUND, query.id), query)
+            kept, anew = (
+                search.beliefs(desk, query, made, replace(after, kept=kept)).configurations
+                for kept in (after.kept, False)
+            )
+            assert anew.in_doubt
+            compared.extend(
+                (kept.believed().accuracy[each], anew.believed().accuracy[each])
+                for each in after.shown
+            )
+            assert any(
+                after.shown[each].accuracy != seen.accuracy
+                for each, seen in found.shown.items()
+                if each != index
+            )
+
+        slo = {"latency_s": 2.0, "accuracy": 0.8, "datasets": {"VOiCES": 1.0}}
+        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        by_kept, by_anew = zip(*compared, strict=True)
+        np.testing.assert_allclose(by_kept, by_anew, atol=1e-6)
+
+    def test_what_was_believed_of_other_content_tells_nothing_once_it_is_forgotten(self):
+        """A configuration in doubt is then judged by what was measured of it."""
+
+        def act(desk):
+            [query] = desk.waiting
+            made = market(desk)
+            search = cold(profiler=StratifiedProfiler(alpha=1e-9, most=16))
+            search.run(desk, query, made, 20.0, improve=True)
+            before: History = desk.recall((KEPT, query.id), query)
+            lucky = replace(before, accuracy=np.full_like(before.accuracy, 0.99))
+            desk.remember((KEPT, query.id), lucky, query)
+            poorest = desk.pipeline.configurations[-1]
+            seen = search.look(desk, query, poorest)
+            assert seen.verdict is None
+            assert seen.accuracy < 0.9
+            forgotten = search.beliefs(desk, query, made, Found({poorest.index: seen}))
+            believed = forgotten.configurations.believed()
+            assert believed.accuracy[poorest.index] == pytest.approx(seen.accuracy, abs=0.05)
+
+        slo = {"latency_s": 2.0, "accuracy": 0.8, "datasets": {"VOiCES": 1.0}}
+        at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+
+    def test_what_proves_wrong_is_no_longer_offered(self):
+        """And the search, which was led astray, may begin anew."""
+
+        def act(desk):
+            [query] = desk.waiting
+            made, search = market(desk), cold()
+            poorest = desk.pipeline.configurations[-1]
+            seen = search.look(desk, query, poorest)
+            lucky = replace(seen, accuracy=0.99, variance=1e-4, verdict=True)
+            found = Found({poorest.index: lucky}, spent_s=4.0, exhausted=True)
+            desk.remember((FOUND, query.id), found, query)
+            [before, *_] = search.run(desk, query, made, 0.0, improve=False)
+            assert before.feasible
+            assert search.confirm(desk, query, made, poorest.index)
+            assert not search.judge(desk, query, made, before.number).feasible
+            after: Found = desk.recall((FOUND, query.id), query)
+            assert after.shown[poorest.index].verdict is False
+            assert not after.exhausted
+
+        at_desk(act, arriving(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0)
