@@ -21,6 +21,8 @@ from sim.world import World
 
 HOUR_S = 3600
 REPORT_S = 600
+WARM_UP_S = 300.0
+"""Until then, a world like the one that is timed has called all that is compiled at first use."""
 
 
 class Timed(BlocksPlane):
@@ -57,7 +59,7 @@ def planned() -> dict[str, float]:
     setup = set_up(compose(["experiment=tracking_frames_large"]), [])
     (planner,) = setup.planners.values()
     with single_threaded():
-        World(setup.scenario(), planner, 1, Timed).run(20.0)  # compiles
+        World(setup.scenario(), planner, 1, Timed).run(WARM_UP_S)  # compiles
         world = World(setup.scenario(), planner, 0, Timed)
         plane = world.data
         assert isinstance(plane, Timed)

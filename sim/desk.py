@@ -5,7 +5,7 @@ telemetry. It never shows a device's or a link's true speed, the content of a qu
 What it does for a planner is charged to the clock of the query's search, by one cost model for all.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from numbers import Real
@@ -714,8 +714,8 @@ class Desk:
         author = 0 if query is None else self._search(query).number
         return self._office.memory.read(key, self._now_ns, author)
 
-    def recall_each(self, keys: Sequence[Hashable]) -> list[Any | None]:
-        """Return the latest record of each key that everybody sees, or None, in the same order."""
+    def recall_each(self, keys: Iterable[Hashable]) -> Iterator[Any | None]:
+        """Yield the latest record of each key that everybody sees, or None, in the same order."""
         self._called()
         return self._office.memory.read_each(keys, self._now_ns)
 

@@ -1,6 +1,6 @@
 """What planners remember: records that become visible at the time at which they were learned."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 
@@ -47,14 +47,16 @@ class Memory:
                 return value
         return None
 
-    def read_each(self, keys: Sequence[Hashable], now_ns: int) -> list[Any | None]:
-        """Return what `read` does of each key, for who wrote none of them; hundreds at once."""
-        every = map(self._records.get, keys)
-        return [
-            records
-            and (records[-1][2] if records[-1][0] <= now_ns else self.read(key, now_ns, None))
-            for key, records in zip(keys, every, strict=True)
-        ]
+    def read_each(self, keys: Iterable[Hashable], now_ns: int) -> Iterator[Any | None]:
+        """Yield what `read` returns of each key, for who wrote none of them; hundreds at once."""
+        for key in keys:
+            records = self._records.get(key)
+            if records is None:
+                yield None
+            elif records[-1][0] <= now_ns:
+                yield records[-1][2]
+            else:
+                yield self.read(key, now_ns, None)
 
     def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
         """Tell of each key whether all that was written of it is visible to everybody."""

@@ -1,8 +1,8 @@
 """Compass: profile selectively, search by constrained Bayesian optimisation, match, and watch."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import filterfalse, islice
 
 from planners.compass.fleet import standing_of
 from planners.compass.known import Found, Offer
@@ -172,7 +172,8 @@ class Compass(Planner):
         bids, new = [], False
         waiting = desk.waiting_by_id
         passed_over = {*asking.refused, *busy} - {*further}
-        for query in [query for number, query in waiting.items() if number not in passed_over]:
+        for number in list(filterfalse(passed_over.__contains__, waiting)):
+            query = waiting[number]
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(desk, market, query, query.id in further)
@@ -212,7 +213,7 @@ class Compass(Planner):
         """Return refused queries with seconds left, the first that came, one for each lane."""
         refused = [number for number in desk.waiting_by_id if number in asking.refused]
         # To recall what a query knows itself would begin a search for each.
-        every: list[Found | None] = desk.recall_each([(FOUND, number) for number in refused])
+        every: Iterator[Found | None] = desk.recall_each((FOUND, number) for number in refused)
         left = (
             number
             for number, found in zip(refused, every, strict=True)
@@ -290,9 +291,8 @@ class Compass(Planner):
 
     def _some_lack_room(self, desk: Desk) -> bool:
         """Tell whether a query waits that knows a plan which may do, and got none in this call."""
-        ordered = orders_of(desk)
-        waiting = [number for number in desk.waiting_by_id if number not in ordered]
-        return any(map(_may_do, desk.recall_each([(OFFERS, number) for number in waiting])))
+        waiting = filterfalse(orders_of(desk).__contains__, desk.waiting_by_id)
+        return any(map(_may_do, desk.recall_each((OFFERS, number) for number in waiting)))
 
     def _regroup(self, desk: Desk, market: Market, wanting: Sequence[Query]) -> set[int]:
         """Look for stations that serve more queries; return the queries that are to move."""

@@ -5,7 +5,7 @@ they run. Of departed ones nothing more is learned, once what their last search 
 they leave is remembered side by side, and each call adds who has left since.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
@@ -139,7 +139,7 @@ def _seen(
 ) -> tuple[Integers, Known]:
     """Return which of some queries serve as histories of a data set, and those."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
-    kept: list[History | None] = desk.recall_each([(KEPT, query) for _, query in its])
+    kept: Iterator[History | None] = desk.recall_each((KEPT, query) for _, query in its)
     found = [
         (row, query, history)
         for (row, query), history in zip(its, kept, strict=True)

@@ -15,6 +15,7 @@ stations came and went; so who was not judged for a while is asked in any case.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import filterfalse
 
 import numpy as np
 from numpy.typing import NDArray
@@ -293,8 +294,8 @@ def retries(
     if still is not parts[0]:
         desk.remember(KEY, (still,))
     recent = desk.now_s < still.judged_s + known_for_s
-    spoken_for = np.sort(np.fromiter(busy, np.int64, len(busy)))
-    rows = recent & _last_named(still.asked, np.sort(ids)) & ~_last_named(still.asked, spoken_for)
+    free = np.fromiter(filterfalse({*busy}.__contains__, waiting), np.int64)
+    rows = recent & _last_named(still.asked, np.sort(free))
     hopeful = still.hopeful(desk, market, waste, rows, waiting)
     return Retries(
         desk,

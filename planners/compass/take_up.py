@@ -1,6 +1,6 @@
 """Queries that are served while the record of it is lost: a planner's crash loses the last ones."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from planners.compass.known import Found
@@ -29,7 +29,7 @@ def take_up(desk: Desk, market: Market, search: Search, busy: Collection[int]) -
     looked_at = set()
     plans = desk.plans
     queries = [query for query in desk.running if query.id not in busy]
-    every: list[Found | None] = desk.recall_each([(FOUND, query.id) for query in queries])
+    every: Iterator[Found | None] = desk.recall_each((FOUND, query.id) for query in queries)
     for query, known in zip(queries, every, strict=True):
         plan, found = plans[query.id], known or Found()
         index, stands = plan.configuration.index, query.id in market.standing

@@ -50,7 +50,7 @@ def test_what_is_forgotten_is_as_if_it_had_never_been_written():
     memory.write("a", 2, at_ns=9, author=2, now_ns=7)
     memory.forget(["a", "never written"])
     memory.fall_back()
-    assert memory.read_each(["a", "b"], 10) == [None, 1]
+    assert list(memory.read_each(["a", "b"], 10)) == [None, 1]
     assert memory.settled(["a", "b"], 10) == [True, True]
 
 
@@ -64,4 +64,4 @@ def test_the_latest_learned_counts_whichever_was_written_first():
     assert memory.read("a", 11, author=1) == "late", "it has learned that itself"
     assert memory.settled(["a"], 13) == [False]
     memory.write("a", "last", at_ns=14, author=2, now_ns=14)
-    assert memory.read_each(["a"], 14) == ["last"], "of one time, what was written last"
+    assert list(memory.read_each(["a"], 14)) == ["last"], "of one time, what was written last"

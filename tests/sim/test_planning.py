@@ -406,7 +406,7 @@ def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
 
     def act(desk):
         seen.append((desk.now_s, desk.recall("lesson")))
-        each.append(desk.recall_each(["another", "lesson", "lesson"]))
+        each.append(list(desk.recall_each(["another", "lesson", "lesson"])))
         settled.append(desk.settled(["another", "lesson"]))
         for query in desk.waiting:
             desk.think(query, count=2_000_000)

@@ -64,8 +64,9 @@ class Board:
         return [True] * len(keys)
 
     def recall_each(self, keys):
-        assert {name for name, _ in keys} <= {KEPT}
-        return [self.kept.get(number) for _, number in keys]
+        for name, number in keys:
+            assert name == KEPT
+            yield self.kept.get(number)
 
     def think(self, query, operation, count):
         self.thought.append((operation, count))
