@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from lab.api import Result
-from lab.summary import median_response_s, plain
+from lab.summary import plain, response_quantile_s
 
 S_PER_HOUR = 3600.0
 
@@ -31,7 +31,7 @@ def totals(result: Result) -> Mapping[str, Any]:
     hours = summary["service_goodput_mean"] * horizon_s / S_PER_HOUR
     served = queries["response_time_s"].drop_nulls().to_list()
     in_vain = queries["censored_after_s"].drop_nulls().to_list()
-    median_s = median_response_s(served, in_vain)
+    median_s = response_quantile_s(served, in_vain)
     values = {
         "goodput": float(late.filter("met")["deployed_s"].sum()) / span_s if span_s else None,
         "active": float(late["active_s"].sum()) / span_s if span_s else None,

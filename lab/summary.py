@@ -83,20 +83,23 @@ def _ns(column: str) -> pl.Expr:
     return (pl.col(column) * NS_PER_S).round().cast(pl.Int64)
 
 
-def median_response_s(response_s: list[float], censored_s: list[float]) -> float | None:
-    """Return the Kaplan-Meier median of response times, or None where it is not reached.
+def response_quantile_s(
+    response_s: list[float], censored_s: list[float], share: float = 0.5
+) -> float | None:
+    """Return the Kaplan-Meier quantile of response times, or None where it is not reached.
 
     Args:
         response_s: response times of the queries that were served.
         censored_s: how long the others waited in vain.
+        share: share of the queries that are served by then; the median by default.
     """
     if not response_s:
         return None
     from scipy.stats import CensoredData, ecdf
 
     survival = ecdf(CensoredData(uncensored=response_s, right=censored_s)).sf
-    # Half of the queries were served at the first time at which half or fewer still wait.
-    below = survival.probabilities <= 0.5 + 1e-12
+    # So many were served at the first time at which no more than the others still wait.
+    below = survival.probabilities <= 1 - share + 1e-12
     return float(survival.quantiles[below][0]) if below.any() else None
 
 
@@ -141,7 +144,7 @@ def summarise(
         "queries": tally.queries + len(living),
         "queries_by_tier": {tier: queries_of[tier] for tier in tiers},
         "active_queries_mean": book.active_ns / elapsed_ns if elapsed_ns else 0.0,
-        "response_time_p50_s": median_response_s(tally.response_s, tally.censored_s),
+        "response_time_p50_s": response_quantile_s(tally.response_s, tally.censored_s),
         "response_censored": len(tally.censored_s),
         "false_acceptances": tally.false_acceptances,
         "deployments": tally.deployed,

@@ -16,7 +16,7 @@ from evaluation.grid import Job
 from evaluation.headline import COST, PAPER
 from evaluation.markdown import table
 from evaluation.means import marked, served_alone
-from evaluation.paired import by_scene
+from evaluation.paired import by_scene, counted
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, of_range
 from evaluation.paper.measured import bill
@@ -62,7 +62,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             (row["ratio"], row["low"], row["high"]),
             PAPER["usd_per_query_hour"],
             "the ratio grows with what others spend on queries that they then fail",
-            row["n"],
+            counted(row["n"], row["of"]),
             row["sign"],
         )
         for row in by_scene(rows, [COST], REFERENCE, ["scene"]).iter_rows(named=True)

@@ -10,7 +10,7 @@ import polars as pl
 
 from evaluation.grid import Job
 from evaluation.markdown import estimated
-from evaluation.paired import Interval
+from evaluation.paired import Interval, counted
 from lab.wording import probability
 
 
@@ -79,7 +79,7 @@ def of_range(
     ratio: Interval,
     paper: tuple[float, float],
     why: str,
-    seeds: int,
+    seeds: int | str,
     sign: str = "",
 ) -> Finding:
     """Return what a ratio says of a range, above 1, that the paper claims for it.
@@ -92,7 +92,7 @@ def of_range(
         ratio: our ratio with its 95 % interval.
         paper: the range.
         why: what the ratio hinges on.
-        seeds: seeds it rests on.
+        seeds: how many seeds it rests on, or of how many, see `evaluation.paired.counted`.
         sign: whether the ratio is a bound, see `evaluation.paired.ratios`.
     """
     middle, low, high = ratio
@@ -122,7 +122,7 @@ def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
         why: what the ratio hinges on.
     """
     ratio = row["ratio"], row["low"], row["high"]
-    found = above(claim, ratio, 1.0, why, row["n"], row["sign"])
+    found = above(claim, ratio, 1.0, why, counted(row["n"], row["of"]), row["sign"])
     p = row["p_holm"]
     if p is None or p < SIGNIFICANT or found.verdict is Verdict.UNKNOWN:
         return found
@@ -131,7 +131,7 @@ def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
 
 
 def above(
-    claim: str, ratio: Interval, threshold: float, why: str, seeds: int, sign: str = ""
+    claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
     """Return whether a value lies above a threshold: by its whole interval, or not at all.
 
@@ -140,7 +140,7 @@ def above(
         ratio: our value with its 95 % interval.
         threshold: the threshold.
         why: what the value hinges on.
-        seeds: seeds it rests on.
+        seeds: how many seeds it rests on, or of how many, see `evaluation.paired.counted`.
         sign: whether the value is a bound, see `evaluation.paired.ratios`.
     """
     if ratio[0] is None and sign == "≥":
@@ -150,7 +150,7 @@ def above(
 
 
 def below(
-    claim: str, value: Interval, threshold: float, why: str, seeds: int, sign: str = ""
+    claim: str, value: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
     """Return whether a value lies below a threshold: by its whole interval, or not at all.
 
@@ -159,7 +159,7 @@ def below(
         value: our value with its 95 % interval.
         threshold: the threshold.
         why: what the value hinges on.
-        seeds: seeds it rests on.
+        seeds: how many seeds it rests on, or of how many, see `evaluation.paired.counted`.
         sign: as for `above`.
     """
     side = _side(value, threshold, sign)
@@ -174,5 +174,5 @@ def _side(value: Interval, threshold: float, sign: str) -> int:
     return (low > threshold and sign in ("", "≥")) - (high < threshold and sign in ("", "≤"))
 
 
-def _ours(value: Interval, seeds: int, sign: str) -> str:
+def _ours(value: Interval, seeds: int | str, sign: str) -> str:
     return f"{estimated(*value, sign)} ({seeds} seeds)"

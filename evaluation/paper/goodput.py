@@ -15,7 +15,7 @@ import polars as pl
 from evaluation.figures import canvas, curves, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import GOODPUT, PAPER
-from evaluation.paired import ratios
+from evaluation.paired import counted, ratios
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above, of_range
 from evaluation.paper.measured import curve
@@ -51,7 +51,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                     (row["ratio"], row["low"], row["high"]),
                     PAPER["goodput"],
                     "the fewer machines and items per configuration, the larger the ratio",
-                    row["n"],
+                    counted(row["n"], row["of"]),
                     row["sign"],
                 )
             )
@@ -65,7 +65,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                     NEAR,
                     f"taken to mean {NEAR:g} of it; the optimum is that of the planning model, not "
                     "of the queueing world",
-                    row["n"],
+                    counted(row["n"], row["of"]),
                     row["sign"],
                 )
             )

@@ -6,11 +6,11 @@ In a module of its own, so that runs that are kept stay valid when a verdict or 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from evaluation.measures import totals
 from lab.api import Result
+from lab.summary import response_quantile_s
 
 STEP_S = 30.0
 """Length of the stretches of a curve of goodput."""
@@ -36,13 +36,12 @@ def curve(result: Result) -> Mapping[str, Any]:
 def bill(result: Result) -> Mapping[str, Any]:
     """Return what `totals` does, and quartiles of response times as ``response_p25_s`` and so on.
 
-    Of all queries; None where so many were never served.
+    Kaplan-Meier quartiles over all queries; None where so many were never served.
     """
     served = result.queries["response_time_s"].drop_nulls().to_list()
-    in_vain = result.queries["censored_after_s"].drop_nulls().len()
-    every = np.array([*served, *[np.inf] * in_vain])
-    quartiles = {}
-    for percent in (25, 50, 75):
-        value = np.percentile(every, percent, method="higher") if len(every) else np.inf
-        quartiles[f"response_p{percent}_s"] = float(value) if np.isfinite(value) else None
+    in_vain = result.queries["censored_after_s"].drop_nulls().to_list()
+    quartiles = {
+        f"response_p{percent}_s": response_quantile_s(served, in_vain, percent / 100)
+        for percent in (25, 50, 75)
+    }
     return {**totals(result), **quartiles}

@@ -1,8 +1,9 @@
 """Figure 12: how soon a query is served well.
 
 The runs of figure 11 in which queries want an answer within seconds. Response time is that until
-the first plan that truly meets the SLO; queries that never get one count, as infinitely late. So a
-quartile is infinite on a seed where too few get one, and its mean over seeds with it.
+the first plan that truly meets the SLO. Quartiles are Kaplan-Meier estimates, in which queries that
+leave without one count for as long as they waited. On a seed where too few get one a quartile is
+infinite, and its mean over seeds with it.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from evaluation.figures import canvas, legend_below, palette, save
 from evaluation.grid import Job
 from evaluation.headline import PAPER
 from evaluation.markdown import table
-from evaluation.paired import Metric, by_scene
+from evaluation.paired import Metric, by_scene, counted
 from evaluation.paper import cost
 from evaluation.paper.figure import Finding, of_range
 from lab.wording import number
@@ -42,7 +43,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             PAPER["response_s"],
             "ratios of medians; Compass and VideoStorm profile each data set ahead, Vulcan does not"
             + ("; of seeds on which both serve at least half" if row["sign"] else ""),
-            row["n"],
+            counted(row["n"], row["of"]),
             row["sign"],
         )
         for row in found.iter_rows(named=True)

@@ -18,7 +18,7 @@ from evaluation.grid import Job
 from evaluation.headline import GOODPUT
 from evaluation.means import means, sign
 from evaluation.measures import totals
-from evaluation.paired import by_scene, mean_interval
+from evaluation.paired import by_scene, counted, mean_interval
 from evaluation.paper.experiments import experiment
 from evaluation.paper.figure import Finding, above, below
 from evaluation.ratio_figure import dots
@@ -47,7 +47,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             (row["ratio"], row["low"], row["high"]),
             LEAD,
             "above 1.1 by the whole interval, or not",
-            row["n"],
+            counted(row["n"], row["of"]),
             row["sign"],
         )
         for row in by_scene(rows, [GOODPUT], REFERENCE, ["scene"]).iter_rows(named=True)

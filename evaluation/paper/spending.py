@@ -8,7 +8,7 @@ import polars as pl
 
 from evaluation.measures import totals
 from lab.api import Result
-from lab.summary import median_response_s, plain
+from lab.summary import plain, response_quantile_s
 
 
 def spending(result: Result) -> Mapping[str, Any]:
@@ -65,7 +65,7 @@ def early(result: Result) -> Mapping[str, Any]:
     profiled = until.group_by("query").agg(pl.col("configuration").n_unique())
     values = {
         "queries": len(late),
-        "response_s": median_response_s(
+        "response_s": response_quantile_s(
             late["response_time_s"].drop_nulls().to_list(),
             late["censored_after_s"].drop_nulls().to_list(),
         ),

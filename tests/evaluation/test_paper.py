@@ -132,9 +132,10 @@ def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
     ("p", "verdict"), [(0.04, Verdict.AGREES), (0.06, Verdict.UNKNOWN), (None, Verdict.AGREES)]
 )
 def test_who_is_one_of_several_is_behind_by_the_adjusted_p_value_too(p, verdict) -> None:
-    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "sign": "", "p_holm": p}
+    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "of": 4, "sign": "", "p_holm": p}
     found = ahead("claim", row, "why")
     assert found.verdict == verdict
+    assert found.ours == "2 [1.1, 3] (3 of 4 seeds)"
     assert ("of all comparisons" in found.why) == (verdict == Verdict.UNKNOWN)
 
 

@@ -145,7 +145,7 @@ def test_an_optimum_that_serves_where_compass_does_not_leaves_a_bound() -> None:
     nothing = (pl.col("planner") == "compass") & (pl.col("seed") == 1)
     rows = rows.with_columns(goodput=pl.when(nothing).then(0.0).otherwise("goodput"))
     [found] = goodput.findings(rows)
-    assert (found.ours, found.verdict) == ("≤ 1 [1, 1] (2 seeds)", Verdict.UNKNOWN)
+    assert (found.ours, found.verdict) == ("≤ 1 [1, 1] (2 of 3 seeds)", Verdict.UNKNOWN)
 
 
 @pytest.mark.parametrize("sign", ["", "≥ ", "≤ ", "? "])

@@ -12,7 +12,7 @@ from lab import wording
 from lab.api import run
 from lab.errors import InputError, nearest_clause
 from lab.run_directory import read_summary, write_summary
-from lab.summary import median_response_s, plain
+from lab.summary import plain, response_quantile_s
 from lab.targets import build
 from lab.tools import main
 from planners import CheapestFeasible
@@ -158,10 +158,14 @@ def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypat
 
 
 def test_kaplan_meier_median_counts_those_who_wait_in_vain():
-    assert median_response_s([1.0, 2.0, 3.0], []) == 2.0
-    assert median_response_s([1.0, 2.0], [0.5, 0.5, 0.5]) == 1.0
-    assert median_response_s([1.0, 2.0], [9.0, 9.0, 9.0]) is None
-    assert median_response_s([], [1.0]) is None
+    assert response_quantile_s([1.0, 2.0, 3.0], []) == 2.0
+    assert response_quantile_s([1.0, 2.0], [0.5, 0.5, 0.5]) == 1.0
+    assert response_quantile_s([1.0, 2.0], [9.0, 9.0, 9.0]) is None
+    assert response_quantile_s([], [1.0]) is None
+    quartiles = [response_quantile_s([1.0, 2.0, 3.0, 4.0], [], share) for share in (0.25, 0.75)]
+    assert quartiles == [1.0, 3.0]
+    assert response_quantile_s([1.0, 2.0, 3.0], [0.5], 0.75) == 3.0, "who left early says nothing"
+    assert response_quantile_s([1.0, 2.0, 3.0], [9.0], 0.9) is None
 
 
 def test_plain_values_are_fit_for_json():
