@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.asides import written_aside
 from lab.errors import InputError, check_png, choices
 
 if TYPE_CHECKING:
@@ -243,7 +244,8 @@ def validate(options: argparse.Namespace) -> int:
     _report(done, options)
     if options.parquet is not None:
         options.parquet.parent.mkdir(parents=True, exist_ok=True)
-        done.rows.write_parquet(options.parquet)
+        with written_aside(options.parquet) as aside:
+            done.rows.write_parquet(aside)
         say(f"every prediction: {options.parquet}")
     if options.figure is not None:
         from lab.validation_figure import draw_validation

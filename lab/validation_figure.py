@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
+from lab.asides import written_aside
 from lab.figure_style import plain_log
 
 WIDTH_IN = 7.2
@@ -80,8 +81,9 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
         handles = [Line2D([], [], ls="", marker=markers[name], color=looks[name]) for name in shown]
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The name of the software would make bytes depend on its version.
-        figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})
+        with written_aside(path) as aside:
+            # The name of the software would make bytes depend on its version.
+            figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
     return path
 
 

@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lab.asides import written_aside
 from lab.explain.findings import (
     CHOSEN,
     NO_PLAN,
@@ -53,8 +54,9 @@ def draw_explanation(record: QueryRecord, path: Path) -> Path:
     with style(1.15):
         figure = explanation(record)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The name of the software would make bytes depend on its version.
-        figure.savefig(path, dpi=DPI, format="png", metadata={"Software": None})
+        with written_aside(path) as aside:
+            # The name of the software would make bytes depend on its version.
+            figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
     return path
 
 

@@ -1,11 +1,13 @@
 """``compass-lab validate``, ``fit``, ``tables`` and the validation page."""
 
 import re
+from errno import ENOSPC
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from hardware_models import predictors
 from hardware_models.fits import registry as fitting
@@ -135,6 +137,34 @@ def test_a_figure_is_drawn_for_every_target(tmp_path, capsys):
     assert main(["validate", str(nothing), "--figure", str(out)]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
+
+
+def test_a_figure_or_table_that_cannot_be_finished_leaves_the_earlier_one(
+    tmp_path, monkeypatch, capsys
+):
+    file = written(llm_rows(), tmp_path / "rows.csv")
+    png, parquet = tmp_path / "rows.png", tmp_path / "rows.parquet"
+    command = ["validate", str(file), "--figure", str(png), "--parquet", str(parquet)]
+    assert main(command) == 0
+    before = png.read_bytes(), parquet.read_bytes()
+
+    def half(self, path, **_):
+        path.write_bytes(b"half of it")
+        raise OSError(ENOSPC, "No space left on device")
+
+    for owner, name, spoiled in (
+        (Figure, "savefig", png),
+        (pl.DataFrame, "write_parquet", parquet),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, half)
+            capsys.readouterr()
+            assert main(command) != 0
+        assert capsys.readouterr().err.count("\n") == 1
+        assert (png.read_bytes(), parquet.read_bytes()) == before, spoiled
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        *("rows.csv", "rows.parquet", "rows.png")
+    ]
 
 
 def llm_rows(**columns):
