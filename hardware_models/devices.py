@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from hardware_models.boards import boards
 from hardware_models.errors import pick
 from hardware_models.tables import SHIPPED, load_table, table_cache, using_tables
 
@@ -41,7 +42,11 @@ def _devices() -> dict[str, DeviceModel]:
     """All devices by name, fastest first."""
     columns = ("name", "relative_speed", "family", "memory_bytes", "accelerator")
     table = load_table("device_models").sort("relative_speed", descending=True, maintain_order=True)
-    return {row["name"]: DeviceModel(**row) for row in table.select(columns).iter_rows(named=True)}
+    found = [DeviceModel(**row) for row in table.select(columns).iter_rows(named=True)]
+    for each in found:
+        if each.accelerator is not None:
+            pick(f"accelerator of {each.name} in table device_models", each.accelerator, boards())
+    return {each.name: each for each in found}
 
 
 @table_cache

@@ -38,6 +38,9 @@ _PERCENTILES = {
 Floats = npt.NDArray[np.float64]
 
 
+OUT = 0.01
+"""A link whose 5th percentile is below this part of its median is out for some of the time."""
+
 _NODES = 21
 _ALMOST = 1 - 1e-6  # The largest correlation that a process is given.
 
@@ -66,7 +69,9 @@ class Marginal:
 
         The logarithm of the value is a monotone cubic through the percentiles (PCHIP: Fritsch and
         Butland, 1984) as a function of the normal; beyond p5 and p95 it is a line whose slope is
-        that of the log-normal distribution with the distance from p5 to p95.
+        that of the log-normal distribution with the distance from p5 to p95. Where the link is out
+        for some of the time (`OUT`), how far out says nothing of its best moments: above p95 the
+        slope is then that of the distance from the median to p95.
 
         Args:
             normals: Any shape.
@@ -76,8 +81,11 @@ class Marginal:
         """
         z = np.asarray(normals, dtype=np.float64)
         edge = float(ndtri(0.95))
-        slope = math.log(self.values[-1] / self.values[0]) / (2 * edge)
+        below = above = math.log(self.values[-1] / self.values[0]) / (2 * edge)
+        if self.values[0] < OUT * self.median:
+            above = math.log(self.values[-1] / self.median) / edge
         inside = z.clip(-edge, edge)
+        slope = np.where(z < 0, below, above)
         return np.asarray(np.exp(self._between(inside) + slope * (z - inside)), dtype=np.float64)
 
 

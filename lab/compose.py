@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -295,12 +296,14 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
 def _check_times(planner: Planner) -> None:
     """Refuse what the world cannot work with, whatever class the planner is of."""
     name, budget_s, period_s = type(planner).__name__, planner.budget_s, planner.replan_every_s
-    if not 0 <= budget_s <= MOST_HORIZON_S:
+    if not (isinstance(budget_s, Real) and 0 <= budget_s <= MOST_HORIZON_S):
         raise InputError(
             f"planner.budget_s={budget_s}: must be 0 s or more, and {MOST_HORIZON_S:g} s or less "
             f"(of {name})"
         )
-    if period_s is not None and not LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S:
+    if period_s is not None and not (
+        isinstance(period_s, Real) and LEAST_PERIOD_S <= period_s <= MOST_HORIZON_S
+    ):
         raise InputError(
             f"planner.replan_every_s={period_s}: must be from {LEAST_PERIOD_S:g} to "
             f"{MOST_HORIZON_S:g} s, or null for no such calls (of {name})"

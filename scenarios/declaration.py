@@ -12,7 +12,7 @@ import numpy as np
 from scenarios.application import Application, Dataset, KnobValue, Model, Pipeline
 from scenarios.declared_accuracy import declared_accuracy
 from scenarios.declared_operators import DeclaredOperator, declared_pipeline, variability
-from scenarios.distributions import Constant, Exponential
+from scenarios.distributions import MOST_CV, Constant, Exponential
 from scenarios.nodes import keyed, mapping, number, pick_key
 from scenarios.quantities import Point, Quantities
 from scenarios.slo import Tier
@@ -124,7 +124,9 @@ def _dataset(
         labels, weights = quantities.strata(given["strata"], f"{path}.strata", name)
         point = Point(name, labels)
     size_cv, length_cv = (
-        quantities.numbers(given.get(key) or 0.0, f"{path}.{key}", Point(name), knobs=())[0, 0]
+        quantities.numbers(
+            given.get(key) or 0.0, f"{path}.{key}", Point(name), knobs=(), high=MOST_CV
+        )[0, 0]
         for key in spreads
     )
     figures = [

@@ -16,7 +16,7 @@ from scenarios.application import (
     Pipeline,
     reference_generation_s,
 )
-from scenarios.distributions import Constant, LogNormal, Variability
+from scenarios.distributions import MOST_CV, Constant, LogNormal, Variability
 from scenarios.nodes import keyed, mapping, number, pick_key, refusal
 from scenarios.quantities import RESERVED, Floats, Point, Quantities, Texts
 
@@ -213,7 +213,7 @@ def declared_pipeline(
             owners[knob.name] = own
         if not isinstance(checked.get(WHOLE, False), bool):
             raise refusal(f"{here}.{WHOLE}", checked[WHOLE], "must be true or false")
-        cv = number(checked.get("service_cv") or 0.0, f"{here}.service_cv")
+        cv = number(checked.get("service_cv") or 0.0, f"{here}.service_cv", high=MOST_CV)
         after = _after(checked.get("after"), f"{here}.after")
         operators.append(Operator(own, kind, knobs, variability(cv), after))  # type: ignore[arg-type]
         nodes.append(checked)

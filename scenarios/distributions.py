@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MOST_CV = 1e3
+"""The largest coefficient of variation: beyond it nearly all values are 0 next to their mean."""
 
 
 class Variability(ABC):
@@ -77,8 +79,11 @@ class LogNormal(Variability):
     spread: float
 
     def __post_init__(self) -> None:
-        if not self.spread > 0:
-            raise ValueError(f"spread={self.spread}: a log-normal needs a spread above 0")
+        if not 0 < self.spread <= MOST_CV:
+            raise ValueError(
+                f"spread={self.spread}: a log-normal needs a spread above 0, and of {MOST_CV:g} or "
+                "less"
+            )
 
     @property
     def cv(self) -> float:

@@ -74,3 +74,19 @@ class Drift:
     """
 
     events: list[DriftEvent] = field(default_factory=list)
+
+    def in_order(self) -> list[DriftEvent]:
+        """Return the changes as they come; of one time, whichever the list has first."""
+        return sorted(self.events, key=_place)
+
+
+def _place(event: DriftEvent) -> tuple[float, int, str, int, float, float, float]:
+    return (
+        event.at_s,
+        KINDS.index(event.kind),
+        event.node or "",
+        event.machine,
+        event.factor,
+        event.share,
+        event.duration_s,
+    )

@@ -11,6 +11,7 @@ from hardware_models.links import (
     wide_area_rtt_s,
 )
 from scenarios.link_traces import MOST_BPS, LinkTrace, Recording, check_rtt, recording
+from scenarios.slo import MOST_WEIGHT
 
 MOST_KM = 20_100
 """Half of the Earth's circumference: no two places are further apart."""
@@ -40,9 +41,12 @@ class Network:
     backhaul_km: float | None = None
 
     def __post_init__(self) -> None:
-        if below := [(name, one) for name, one in self.technologies.items() if one < 0]:
-            name, weight = below[0]
-            raise ValueError(f"network.technologies.{name}={weight}: must be 0 or more")
+        for name, weight in self.technologies.items():
+            if not 0 <= weight <= MOST_WEIGHT:
+                raise ValueError(
+                    f"network.technologies.{name}={weight}: must be 0 or more, and "
+                    f"{MOST_WEIGHT:g} or less"
+                )
         if not sum(self.technologies.values()):
             raise ValueError(
                 "network.technologies: name at least one access technology with a weight above 0"

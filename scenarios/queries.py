@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
 from hardware_models.links import Marginal, capacity_series_bps
-from scenarios.link_traces import Recording
+from scenarios.link_traces import MOST_BPS, Recording
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO
@@ -113,7 +113,7 @@ def _birth(
     slowdowns: list[tuple[float, float]] = []
     degradations: list[tuple[float, float]] = []
     before = Counter[str]()
-    for event in sorted(scenario.drift.events, key=lambda one: (one.at_s, one.factor, one.share)):
+    for event in scenario.drift.in_order():
         nth = before[event.kind]
         before[event.kind] += 1
         befallen = stream(seed, "query", number, "drift", event.kind, nth).random() < event.share
@@ -185,7 +185,7 @@ def _link(
 
 
 def _bytes_per_s(bps: Floats) -> Integers:
-    return np.maximum(1, np.rint(bps / 8)).astype(np.int64)
+    return np.clip(np.rint(bps / 8), 1, MOST_BPS / 8).astype(np.int64)
 
 
 def _pick(rng: np.random.Generator, weights: dict[str, float]) -> str:

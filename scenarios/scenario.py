@@ -12,6 +12,10 @@ from scenarios.network import Network
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 
+MOST_ARRIVALS = 1e8
+"""Queries of a run beyond which its rate or length is taken for a slip: when they arrive is drawn
+before the first event, which would fill memory."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -41,6 +45,12 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.horizon_s <= 0:
             raise ValueError(f"horizon_s={self.horizon_s}: must be above 0 s")
+        arrivals = self.workload.rate * self.horizon_s
+        if arrivals > MOST_ARRIVALS:
+            raise ValueError(
+                f"workload.rate={self.workload.rate}: of horizon_s={self.horizon_s} that makes "
+                f"{arrivals:.3g} queries; there can be {MOST_ARRIVALS:g}"
+            )
         window_ns, tick_ns = (
             round(1e9 * period_s) for period_s in (self.application.window_s, self.cluster.tick_s)
         )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 MOST_LATENCY_S = 1e8
 """The longest latency bound, three years: many times that fit 64 bits of nanoseconds."""
+MOST_WEIGHT = 1e9
+"""The largest weight that something is drawn by: a sum of many is finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,11 @@ class Tier:
     cost_usd_per_hour: float | None = None
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise ValueError(f"weight={self.weight}: a tier's weight must be 0 or more")
+        if not 0 <= self.weight <= MOST_WEIGHT:
+            raise ValueError(
+                f"weight={self.weight}: a tier's weight must be 0 or more, and {MOST_WEIGHT:g} or "
+                "less"
+            )
         for key in ("latency_s", "accuracy_of_best", "cost_usd_per_hour"):
             value = getattr(self, key)
             if value is not None and value <= 0:

@@ -1,14 +1,15 @@
 """The workload: how many queries come, for how long, with what content and which SLO."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hardware_models.devices import families
-from hardware_models.errors import pick
+from hardware_models.devices import devices
 from scenarios.arrivals import ArrivalProcess, Poisson
-from scenarios.slo import Tier
+from scenarios.drift import MOST_S
+from scenarios.slo import MOST_WEIGHT, Tier
 
 MOST_ARRIVALS_PER_S = 10_000
-"""A bound beyond which a rate is taken for a slip; it would fill memory before the first event."""
+"""A bound beyond which a rate is taken for a slip."""
 
 
 @dataclass
@@ -48,25 +49,36 @@ class Workload:
                 f"workload.lifetime_mean_s={self.lifetime_mean_s}: must be above "
                 f"workload.lifetime_min_s, {self.lifetime_min_s}, which must be 0 or more"
             )
+        if self.lifetime_mean_s > MOST_S:
+            raise ValueError(
+                f"workload.lifetime_mean_s={self.lifetime_mean_s}: must be {MOST_S:g} s or less"
+            )
         if self.tiers and sum(tier.weight for tier in self.tiers.values()) <= 0:
             raise ValueError("workload.tiers: name at least one tier with a weight above 0")
         weights = self.datasets.values()
-        if any(weight < 0 for weight in weights) or (weights and sum(weights) == 0):
+        if not _are_weights(weights) or (weights and sum(weights) == 0):
             raise ValueError(
-                f"workload.datasets={self.datasets}: weights must be 0 or more, and one above 0"
+                f"workload.datasets={self.datasets}: weights must be 0 or more, and one above 0; "
+                f"the largest can be {MOST_WEIGHT:g}"
             )
         self.devices = self.devices or {"phone": 1.0}
         for name in self.devices:
             try:
-                pick("device family", name, families())
+                devices(name)
             except ValueError as error:
                 raise ValueError(f"workload.devices.{name}: {error}") from None
         shares = self.devices.values()
-        if any(share < 0 for share in shares) or not sum(shares) > 0:
+        if not _are_weights(shares) or not sum(shares) > 0:
             raise ValueError(
-                f"workload.devices={self.devices}: weights must be 0 or more, and one above 0"
+                f"workload.devices={self.devices}: weights must be 0 or more, and one above 0; "
+                f"the largest can be {MOST_WEIGHT:g}"
             )
         if self.content_concentration <= 0:
             raise ValueError(
                 f"workload.content_concentration={self.content_concentration}: must be above 0"
             )
+
+
+def _are_weights(weights: Iterable[float]) -> bool:
+    """Tell whether names can be drawn by these weights, if one is above 0."""
+    return all(0 <= weight <= MOST_WEIGHT for weight in weights)

@@ -16,6 +16,7 @@ import random
 import subprocess
 import sys
 from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -134,11 +135,13 @@ def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
 
 def _check_settings(planner: Planner, name: str) -> None:
     budget_s, period_s = planner.budget_s, planner.replan_every_s
-    if not (budget_s >= 0 and math.isfinite(budget_s)):
-        raise PlannerCheckError(f"{name}.budget_s={budget_s}: must be 0 s or more, and finite")
-    if period_s is not None and not (math.isfinite(period_s) and ns(period_s) > 0):
+    if not (isinstance(budget_s, Real) and budget_s >= 0 and math.isfinite(budget_s)):
+        raise PlannerCheckError(f"{name}.budget_s={budget_s!r}: must be 0 s or more, and finite")
+    if period_s is not None and not (
+        isinstance(period_s, Real) and math.isfinite(period_s) and ns(period_s) > 0
+    ):
         raise PlannerCheckError(
-            f"{name}.replan_every_s={period_s}: must be above 0 s, a nanosecond or more, or None "
+            f"{name}.replan_every_s={period_s!r}: must be above 0 s, a nanosecond or more, or None "
             "for no such calls"
         )
     names = planner.query_records

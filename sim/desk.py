@@ -373,9 +373,10 @@ class Desk:
             PlannerError: no plan is in force.
         """
         search = self._search(query)
-        plan = self.plan_of(query)
-        if plan is None:
+        in_force = self._office.board.living[query.id].in_force
+        if in_force is None:
             raise PlannerError(f"audit query {query.id}: no plan is in force")
+        plan = in_force.plan
         bench = self._office.fresh_bench(query, self._now_ns)
         wanted = checked_samples(samples, bench.items)
         measurement, reused = measure(

@@ -114,7 +114,7 @@ class Verdicts:
         sojourn_ns: sum over the completed requests, each over its allowance.
         latencies_s: quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest
             rank: the smallest latency that this share of the counted requests kept; those that
-            never completed count as infinitely late.
+            were not completed when the window was judged count as infinitely late.
         parts_ns: sums over the completed requests of queueing, batching, compute and transfer, by
             operator, shape (n, operators, 4).
         answer_ns: sum over the completed requests of the transfer of the answer.
@@ -271,7 +271,8 @@ class GoodputBook:
         self._slo = grown(self._slo, len(accounts))
         self._queries += [None] * (slot + 1 - len(self._queries))
         accounts[slot] = 0
-        accounts[slot, BOUND_NS] = self.window_ns if slo.latency_s is None else ns(slo.latency_s)
+        # A window's length is the same for every request, however long an answer is.
+        accounts[slot, BOUND_NS] = -self.window_ns if slo.latency_s is None else ns(slo.latency_s)
         accounts[slot, NEXT_NS] = now_ns // self.window_ns * self.window_ns
         accounts[slot, NOTED_NS] = now_ns
         note_due(self._counts, np.array([slot]), self._due_ns, self.window_ns)

@@ -325,9 +325,7 @@ class Machines:
     def fail(self, machine: Machine, now_ns: int) -> list[Station]:
         """Take a machine down; return the stations that die with it."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in machine.slots))
-        self._note_change(dead)
-        for station in dead:
-            self._destroy(station, now_ns)
+        self._lose(dead, now_ns)
         self._set_up(machine, False)
         machine.lose_instances()
         self.changed.add(machine)
@@ -347,11 +345,17 @@ class Machines:
     def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
         """End all clients of one instance, whose neighbours live on; return their stations."""
         dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
-        self._note_change(dead)
-        for station in dead:
-            self._destroy(station, now_ns)
+        self._lose(dead, now_ns)
         instance.left.clear()
         return dead
+
+    def _lose(self, stations: Sequence[Station], now_ns: int) -> None:
+        """Destroy stations that died; what they held of other machines is free at once."""
+        self._note_change(stations)
+        for station in stations:
+            self._destroy(station, now_ns)
+        if stations:
+            self.freed_ns = now_ns
 
     def _note_load(self, station: Station) -> None:
         """Note that the load of a station may be another, unless it is gone."""

@@ -104,6 +104,10 @@ class Nominal:
             lambda: device_service(self.application, operator, configuration, device),
         )
 
+    def forget(self) -> None:
+        """Drop what was worked out, to be worked out anew."""
+        self._services.clear()
+
     def _once(self, key: Hashable, work_out: Callable[[], Service]) -> Service:
         """Return what was worked out for a key, a refusal included."""
         known = self._services.get(key)

@@ -6,6 +6,7 @@ It outlives the single call. Planners never hold it.
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 from math import fsum
 from typing import Any
 
@@ -31,6 +32,8 @@ from sim.telemetry import Telemetry
 from sim.truth import Truths
 
 S_PER_HOUR = 3600
+PLANS_KEPT = 100_000
+"""Plans of which figures are kept, lest a planner that asks of ever new ones fills the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class Office:
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
         self._asked: dict[tuple[Demand, ...], int] = {}
+        self._numbers = count()
+        self._worked_out = 0
         self._names: dict[Plan, dict[str, str]] = {}
         self.planning_charged_s = 0.0
         self.profiling_device_s = 0.0
@@ -220,8 +225,19 @@ class Office:
         kind = query.device.name, query.technology, query.dataset, query.requests_per_s
         known = self._figures.setdefault(kind, {})
         if plan not in known:
+            if self._worked_out == PLANS_KEPT:
+                self._forget_plans()
+                known = self._figures.setdefault(kind, {})
+            self._worked_out += 1
             known[plan] = self._work_out(query, plan)
         return known[plan]
+
+    def _forget_plans(self) -> None:
+        """Drop all that was worked out of plans, most of which nobody asks for any longer."""
+        self._worked_out = 0
+        self.nominal.forget()
+        for known in (self._figures, self._asked, self._names, self.valid_plans):
+            known.clear()
 
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
         nominal, paths = self.nominal, self.application.pipeline.paths
@@ -255,8 +271,14 @@ class Office:
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
             demands,
             off_device,
-            self._asked.setdefault(off_device, len(self._asked)),
+            self._number(off_device),
         )
+
+    def _number(self, demands: tuple[Demand, ...]) -> int:
+        """Return the number of what is asked of the machines, which nothing else ever gets."""
+        if demands not in self._asked:
+            self._asked[demands] = next(self._numbers)
+        return self._asked[demands]
 
     def _way(
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]

@@ -1,6 +1,7 @@
 """What makes a plan one that some cluster of this layout could run, whatever is free."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 from hardware_models.errors import nearest
 from hardware_models.gpu_latency import largest_processes
@@ -93,12 +94,17 @@ def _check_allocation(operator: Operator, place: str, share: Allocation, cluster
         ("max_batch", share.max_batch, MOST_BATCH),
         ("processes", share.processes, 1 if shared is None else most_processes),
     ):
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        if not _is_whole(value) or not 1 <= value <= most:
             raise PlannerError(f"has {name}={value!r}; it can be a whole number from 1 to {most}")
     least, percent = (100 if shared is None else 1), share.thread_percent
-    if type(percent) is not int or not least <= percent <= 100:
+    if not _is_whole(percent) or not least <= percent <= 100:
         only = "it must be 100" if least == 100 else "it can be a whole number from 1 to 100"
         raise PlannerError(f"has thread_percent={percent!r}; {only}")
     longest_s = 0.0 if operator.kind == "llm" else MOST_WAIT_S  # Engines batch without waiting.
     if not 0 <= share.max_wait_s <= longest_s:
         raise PlannerError(f"has max_wait_s={share.max_wait_s!r}; it can be 0 to {longest_s:g}")
+
+
+def _is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number, NumPy's included."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

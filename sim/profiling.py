@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,13 +175,15 @@ class Estimate:
 
     @property
     def latency_mean_s(self) -> float:
-        """Mean latency over the items in seconds."""
-        return float(self.latency_s.mean())
+        """Mean latency over the items in seconds; nan when there are none."""
+        latency_s = self.latency_s
+        return float(latency_s.mean()) if len(latency_s) else nan
 
     @cached_property
     def latency_quantile_s(self) -> float:
-        """The SLO's quantile of latency over the items in seconds."""
-        return float(np.quantile(self.latency_s, self.latency_quantile))
+        """The SLO's quantile of latency over the items in seconds; nan when there are none."""
+        latency_s = self.latency_s
+        return float(np.quantile(latency_s, self.latency_quantile)) if len(latency_s) else nan
 
     def accurate_enough(self, slo: SLO) -> bool:
         """Tell whether the accuracy part of an SLO looks met; False when nothing was measured."""

@@ -16,7 +16,7 @@ Item = TypeVar("Item", bound=np.generic)
 
 
 class Slots:
-    """Gives each number in use a slot, the lowest ones first used; freed slots are used again.
+    """Gives each number in use a slot: one that was freed, the latest first, or else the next.
 
     Attributes:
         table: for ``slot_of``: first the least number that it has a place for, then the slot of it

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.compiled import compiled, inlined
+from scenarios.compiled import compiled, in_place, inlined
 from sim.data_plane import COMPLETED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
 from sim.indexing import index
 from sim.prefetch import AHEAD, LINE, prefetch
@@ -51,7 +51,7 @@ ONE = 1 << 40
 
 # Columns of accounts: what is counted for one query; first, in one line of a cache, what every end
 # of a request touches
-BOUND_NS = 0
+BOUND_NS = 0  # on latency; less than 0 for one that allowances do not scale
 NEWEST = 1  # its newest cell
 ENDS = 2  # requests by outcome
 NEXT_NS = ENDS + len(OUTCOMES)  # start of the next window to be judged
@@ -103,6 +103,12 @@ FREE_CELL = 0
 FREE_CHUNKS = 1
 BORN_TOTAL = 2
 ENDS_TOTAL = 3  # requests by outcome
+
+
+@in_place
+def _bound_of(bound_ns: int, allowance: float) -> int:
+    """Return the latency bound of a request by that in its query's account, in nanoseconds."""
+    return -bound_ns if bound_ns < 0 else bound_of(bound_ns, allowance)
 
 
 class Counts(NamedTuple):
@@ -251,7 +257,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
         outcome, allowance = index(rows[row, OUTCOME]), values[row, ALLOWANCE]
         latency_ns = rows[row, ENDED] - birth_ns
-        bound_ns = bound_of(accounts[slot, BOUND_NS], allowance)
+        bound_ns = _bound_of(accounts[slot, BOUND_NS], allowance)
         completed = outcome == IS_COMPLETED
         good = completed and latency_ns <= bound_ns
         undecided = outcome == IS_IN_FLIGHT and latency_ns < bound_ns
@@ -371,7 +377,7 @@ def oldest_cell(counts: Counts, slot: int) -> int:
 def due_ns(counts: Counts, slot: int, window_ns: int) -> int:
     """Return when a query's next window can be judged for good."""
     longest = counts.cells.view(np.float64)[oldest_cell(counts, slot), LONGEST]
-    bound_ns = bound_of(counts.accounts[slot, BOUND_NS], longest)
+    bound_ns = _bound_of(counts.accounts[slot, BOUND_NS], longest)
     start_ns: int = counts.accounts[slot, NEXT_NS]
     return start_ns + window_ns + bound_ns
 

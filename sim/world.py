@@ -103,7 +103,7 @@ class World:
         self._horizon_ns = ns(scenario.horizon_s)
         self.env.process(self._arrivals())
         self.env.process(self._ticks())
-        for event in scenario.drift.events:
+        for event in scenario.drift.in_order():
             if event.kind == "machine_failure":
                 self.env.process(self._machine_failure(event))
             elif event.kind == "mps_fault":
@@ -491,7 +491,11 @@ def _reason(error: BaseException) -> str:
         known = [name for name in dir(error.obj) if not name.startswith("_")]
         if error.name not in known:  # Else what went wrong lies within the desk.
             return f"the desk has no {error.name!r}; the nearest is {nearest(error.name, known)!r}"
-    return " ".join(str(error).split()) or "no message"
+    try:
+        said = str(error)
+    except Exception:  # A planner's exception may not even be able to say what it is.
+        said = ""
+    return " ".join(said.split()) or "no message"
 
 
 def _origin(error: BaseException) -> str:

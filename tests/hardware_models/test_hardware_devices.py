@@ -8,6 +8,7 @@ from hardware_models import boards, device_latency, devices
 from hardware_models.errors import UnknownNameError
 from hardware_models.predictors.devices import PREDICTORS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
+from scenarios.workload import Workload
 
 
 def test_the_phones_reproduce_the_published_percentiles():
@@ -55,6 +56,21 @@ def test_devices_of_a_users_own_do_not_change_the_hidden_spread(tmp_path, how):
     with using_tables(TableSet({"device_models": UserTable(str(path), how)})):
         assert devices.device("Mine").relative_speed == 50
         assert devices.hidden_log_sd() == expected
+
+
+def test_an_accelerator_that_is_no_measured_board_is_refused(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "name,family,chip,device,relative_speed,n_models,memory_bytes,memory_kind,accelerator\n"
+        "Mine,phone,mine,mine,50,5,8000000000,assumption,Jetson Xavier\n",
+        encoding="utf-8",
+    )
+    reason = "unknown accelerator of Mine in table device_models 'Jetson Xavier'.*Jetson AGX Xavier"
+    with using_tables(TableSet({"device_models": UserTable(str(path), "merge")})):
+        with pytest.raises(UnknownNameError, match=reason):
+            devices.phones()
+        with pytest.raises(ValueError, match=f"workload.devices.phone: {reason}"):
+            Workload()
 
 
 def test_unknown_device_gives_the_nearest():

@@ -57,6 +57,22 @@ def test_quantities_have_the_published_percentiles(technology):
         assert marginal.at(NORMALS) / unit == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("technology", links.technologies())
+def test_means_are_near_the_published_ones(technology):
+    """So tails, of which nothing was published, weigh little, those of links with outages too."""
+    normals = norm.ppf((np.arange(100_000) + 0.5) / 100_000)
+    chosen = load_table("link_technologies").filter(pl.col("technology") == technology)
+    rows = chosen.filter(pl.col("quantity") != "rtt_far").join(
+        load_table("links"),
+        left_on=("dataset", "measured_technology", "metric"),
+        right_on=("dataset", "technology", "metric"),
+    )
+    assert set(rows["quantity"]) == {"uplink", "downlink", "rtt"}
+    for row in rows.iter_rows(named=True):
+        marginal, unit = quantities(technology)[row["quantity"]]
+        assert marginal.at(normals).mean() / unit == pytest.approx(row["mean"], rel=0.26)
+
+
 def test_nominal_figures_are_medians():
     model = links.link_model("4G-LTE")
     assert model.nominal_uplink_bps == 31.155e6
@@ -182,6 +198,14 @@ def test_capacity_is_as_autocorrelated_as_the_real_trace(technology, measured, u
     marginal = model.uplink_bps if up else model.downlink_bps
     drawn = series(150, 1200, model.autocorrelation, marginal)
     assert np.mean([lag1(each) for each in drawn]) == pytest.approx(measured, abs=0.1)
+
+
+@pytest.mark.parametrize("technology", ["5G-driving", "5G-static"])
+def test_a_link_with_outages_is_as_autocorrelated_as_asked_for(technology):
+    model = links.link_model(technology)
+    drawn = series(300, 600, model.autocorrelation, model.downlink_bps)
+    found = np.mean([lag1(each) for each in drawn])
+    assert found == pytest.approx(model.autocorrelation, abs=0.1)
 
 
 @settings(max_examples=25)

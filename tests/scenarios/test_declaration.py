@@ -313,7 +313,17 @@ BAD = [
     ({"operators.see.network": DELETE}, "application.operators.see.network: is missing", ""),
     ({"operators.sample.message_bytes": DELETE}, "sample.message_bytes: is missing", ""),
     ({"operators.tell.service_time_s": 1.0}, "tell.service_time_s=1.0: no such key", ""),
-    ({"operators.sample.service_cv": -1}, "sample.service_cv=-1: must be a number of 0", ""),
+    ({"operators.sample.service_cv": -1}, "sample.service_cv=-1: must be a number from 0", ""),
+    (
+        {"operators.sample.service_cv": 1e200},
+        "service_cv=1e+200: must be a number from 0 to 1000",
+        "",
+    ),
+    (
+        {"datasets.day.request_size_cv": 1e200},
+        "datasets.day.request_size_cv=1e+200: is 1e+200; must be",
+        "1000",
+    ),
     ({"operators.sample.service_time_s": -1}, "sample.service_time_s=-1: is -1; must be", ""),
     ({"operators.sample.service_time_s": [1e308, 1e308]}, "is inf; must be a finite number", ""),
     ({"operators.sample.service_time_s": [1e308, 10, 0]}, "is nan; must be a finite number", ""),

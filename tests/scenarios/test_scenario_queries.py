@@ -7,8 +7,10 @@ import pytest
 from worlds import scenario
 
 from hardware_models.links import link_model
+from scenarios import queries
 from scenarios.cluster import Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
+from scenarios.link_traces import MOST_BPS
 from scenarios.network import Network
 from scenarios.queries import UNSEEN_S, births
 from scenarios.scenario import Scenario
@@ -208,6 +210,16 @@ def test_machine_failure_leaves_queries_alone(calm):
     assert all(truth.slowdowns == () and len(truth.content) == 1 for _, truth in failing)
 
 
+def test_capacities_of_links_fit_their_integers_whatever_tables_say(monkeypatch):
+    def huge(marginal, normals, autocorrelation):
+        return np.full(len(normals) - 1, np.inf if autocorrelation else 1e300)
+
+    monkeypatch.setattr(queries, "capacity_series_bps", huge)
+    (_, truth), *_ = drawn(count=20)
+    assert (truth.uplink_bytes_per_s == MOST_BPS / 8).all()
+    assert (truth.downlink_bytes_per_s == MOST_BPS / 8).all()
+
+
 # What is refused
 
 
@@ -221,6 +233,28 @@ def test_machine_failure_leaves_queries_alone(calm):
             "workload.tiers: name at least one tier",
         ),
         (lambda: Workload(content_concentration=0), "workload.content_concentration=0"),
+        (
+            lambda: Workload(lifetime_mean_s=1e300),
+            r"lifetime_mean_s=1e\+300: must be 1e\+09",
+        ),
+        # Sums of such weights are infinite.
+        (
+            lambda: Workload(devices={"phone": 1e308, "jetson": 1e308}),
+            r"workload.devices=.*the largest can be 1e\+09",
+        ),
+        (
+            lambda: Workload(datasets={"VOiCES": 1e308, "LibriSpeech": 1e308}),
+            r"workload.datasets=.*the largest can be 1e\+09",
+        ),
+        (
+            lambda: Network({"WiFi": 1e308, "4G-LTE": 1e308}),
+            r"network.technologies.WiFi=1e\+308: .* 1e\+09 or less",
+        ),
+        (lambda: Tier(weight=1e308), r"weight=1e\+308: .* 1e\+09 or less"),
+        (
+            lambda: scenario(1e9, workload=Workload(rate=10_000)),
+            r"workload.rate=10000: of horizon_s=1000000000.0 that makes 1e\+13 queries",
+        ),
         (lambda: Workload(datasets={"VOiCES": -1}), "weights must be 0 or more"),
         (lambda: Workload(devices={"phones": 1}), "workload.devices.phones: .*nearest is 'phone'"),
         (lambda: Workload(devices={"phone": -1}), "workload.devices=.*: weights must be 0 or more"),

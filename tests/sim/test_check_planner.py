@@ -505,6 +505,9 @@ def test_what_fails_in_another_process_is_told():
         ("budget_s", float("inf"), "finite"),
         ("replan_every_s", 0.0, "above 0 s"),
         ("replan_every_s", 1e-10, "a nanosecond or more"),
+        ("budget_s", "5", "budget_s='5': must be 0 s or more"),
+        ("budget_s", None, "budget_s=None: must be 0 s or more"),
+        ("replan_every_s", "10", "replan_every_s='10': must be above 0 s"),
     ],
 )
 def test_times_that_make_no_sense_are_told(monkeypatch, name, value, sentence):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scenarios.application import Configuration
-from sim.profiling import Measurement
+from sim.profiling import Estimate, Measurement
 
 
 def measured(count, operators, rng):
@@ -42,3 +42,7 @@ def test_nothing_measured_shows_nothing():
     assert shown.time_cv == 0.0
     assert shown.normalised == (1.0, 1.0)
     assert np.isnan(measured(1, 3, np.random.default_rng(0)).accuracy_variance)
+    estimate = Estimate(shown, latency_factors=(1.0, 1.0, 1.0))
+    assert np.isnan([estimate.latency_mean_s, estimate.latency_quantile_s]).all()
+    with pytest.raises(ValueError, match="a configuration alone has no latency"):
+        _ = Estimate(shown).latency_mean_s

@@ -3,16 +3,20 @@
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, declared, overhear, run
+from worlds import At, Does, declared, overhear, pipeline, requests, run
 
+from hardware_models.devices import phones
 from scenarios.cluster import Cluster, Node
 from scenarios.network import Network
-from scenarios.queries import births
+from scenarios.queries import Query, births
 from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
-from scenarios.slo import Tier
+from scenarios.slo import SLO, Tier
 from scenarios.workload import Workload
-from sim.data_plane import COMPLETED
+from sim.blocks.plane import BlocksPlane
+from sim.clock import NS_PER_S
+from sim.data_plane import COMPLETED, StationSpec
+from sim.goodput import GoodputBook
 from sim.world import World
 
 
@@ -33,6 +37,28 @@ def coding(bound_s, **changes):
 def smallest(desk):
     for query in desk.waiting:
         desk.deploy(query, list(desk.candidates(query))[-1])
+
+
+@pytest.mark.parametrize("allowance", [0.05, 1.0, 4.0])
+def test_without_a_bound_the_length_of_a_window_is_that_of_every_request(allowance):
+    window_s, judged = 60.0, []
+    book = GoodputBook(window_s, 1, judged.append, lambda _: None)
+    query = Query(0, "a", "d", "t", SLO(), phones()[0], "5G", 0.0, 1.0)
+    book.arrive(query, 0)
+    book.deploy(0, 0, 0, [(0, 1.0)])
+    plane = BlocksPlane(book)
+    plane.add_station(StationSpec(0))
+    # Two of the first window are answered within its length, that of the second is not.
+    born_ns = [NS_PER_S, 2 * NS_PER_S, 61 * NS_PER_S]
+    plane.open_source(0, 0, requests(born_ns, size=[5, 50, 100], allowance=[allowance] * 3))
+    plane.route(0, 0, pipeline(0, ("station", 0, NS_PER_S)))
+    plane.advance(119 * NS_PER_S)
+    book.judge(119 * NS_PER_S)
+    assert not judged, "a window is judged when its last request has had its full bound"
+    plane.advance(400 * NS_PER_S)
+    book.judge(400 * NS_PER_S)
+    good = [n for verdicts in judged for n in verdicts.good.tolist()][:2]
+    assert good == [2, 0]
 
 
 def test_requests_differ_in_length_and_only_then_in_allowance():

@@ -111,6 +111,19 @@ def test_a_fatal_fault_of_mps_ends_all_clients_of_its_instance_and_no_others():
     ]
 
 
+def test_what_a_fault_of_mps_ends_is_given_back_at_once():
+    drift, told = Drift([DriftEvent("mps_fault", at_s=30.5, node="cloud")]), []
+    sharer = sharing(50)
+
+    def act(desk):
+        if desk.trigger == "failure":
+            told.append((desk.now_s, desk.freed_s, desk.free_instances("cloud", "3g.20gb")))
+        sharer.plan(desk)
+
+    run(scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0), drift=drift), Does(act))
+    assert told == [(30.5, 30.5, 2)]
+
+
 def test_without_a_shared_instance_a_fault_of_mps_changes_nothing():
     drift = Drift([DriftEvent("mps_fault", at_s=30.0, node="cloud")])
     made = run(scenario(60.0, nodes=NODES, workload=workload(1.0), drift=drift), sharing(100))

@@ -10,7 +10,7 @@ from hardware_models.devices import DeviceModel
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.shipped import shipped_application
-from sim import Allocation
+from sim import Allocation, PlannerError
 from sim.results import SCHEMAS
 from sim.service import RefusalError, device_service
 
@@ -40,6 +40,53 @@ def test_every_deployment_waits_for_a_machine_that_boots():
     first, second = decisions(made)
     assert first["in_force_s"] >= 41.0
     assert second["in_force_s"] >= 41.0
+
+
+def test_a_plan_is_audited_once_it_is_in_force():
+    audited = []
+
+    def act(desk):
+        for query in desk.waiting:
+            desk.deploy(query, plan_in(desk, query, "cloud"))
+        for query in desk.running:
+            if desk.in_force_since_s(query) is None:
+                with pytest.raises(PlannerError, match="no plan is in force"):
+                    desk.audit(query, 4)
+            else:
+                audited.append((desk.now_s, desk.audit(query, 4).count))
+
+    nodes = {"cloud": Node("cloud", "a2-highgpu-1g", boot_s=30.0)}
+    run(scenario(60.0, nodes=nodes, workload=queries_at(1.0, 5.0, 50.0)), Does(act))
+    assert audited[0] == (50.0, 4)
+
+
+def test_changes_of_one_time_are_the_same_in_any_order():
+    events = [
+        DriftEvent("machine_failure", at_s=20.0, node="edge", duration_s=60.0),
+        DriftEvent("planner_crash", at_s=20.0, duration_s=15.0),
+        DriftEvent("machine_failure", at_s=20.0, node="cloud", duration_s=60.0),
+    ]
+
+    def act(desk):
+        for query in desk.waiting:
+            places = (plan_in(desk, query, node) for node in ("edge", "cloud"))
+            plan = next((each for each in places if desk.fits(query, each)), None)
+            if plan is not None:
+                desk.deploy(query, plan)
+
+    def tables(order):
+        drift = Drift([events[at] for at in order])
+        nodes = {
+            "edge": Node("edge", "g2-standard-8", standby=1),
+            "cloud": Node("cloud", "a2-highgpu-1g", count=2),
+        }
+        world = scenario(60.0, nodes=nodes, workload=queries_at(1.0, 2.0), drift=drift)
+        return run(world, Does(act)).tables.take()
+
+    first = tables((0, 1, 2))
+    for order in ((1, 0, 2), (2, 1, 0)):
+        for name, table in tables(order).items():
+            assert table.equals(first[name]), name
 
 
 def test_a_machine_that_recovers_boots_again():
