@@ -106,7 +106,7 @@ ENDS_TOTAL = 3  # requests by outcome
 
 
 @in_place
-def _bound_of(bound_ns: int, allowance: float) -> int:
+def _bound_by_account(bound_ns: int, allowance: float) -> int:
     """Return the latency bound of a request by that in its query's account, in nanoseconds."""
     return -bound_ns if bound_ns < 0 else bound_of(bound_ns, allowance)
 
@@ -257,7 +257,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
         slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
         outcome, allowance = index(rows[row, OUTCOME]), values[row, ALLOWANCE]
         latency_ns = rows[row, ENDED] - birth_ns
-        bound_ns = _bound_of(accounts[slot, BOUND_NS], allowance)
+        bound_ns = _bound_by_account(accounts[slot, BOUND_NS], allowance)
         completed = outcome == IS_COMPLETED
         good = completed and latency_ns <= bound_ns
         undecided = outcome == IS_IN_FLIGHT and latency_ns < bound_ns
@@ -377,7 +377,7 @@ def oldest_cell(counts: Counts, slot: int) -> int:
 def due_ns(counts: Counts, slot: int, window_ns: int) -> int:
     """Return when a query's next window can be judged for good."""
     longest = counts.cells.view(np.float64)[oldest_cell(counts, slot), LONGEST]
-    bound_ns = _bound_of(counts.accounts[slot, BOUND_NS], longest)
+    bound_ns = _bound_by_account(counts.accounts[slot, BOUND_NS], longest)
     start_ns: int = counts.accounts[slot, NEXT_NS]
     return start_ns + window_ns + bound_ns
 

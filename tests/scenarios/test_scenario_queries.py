@@ -7,6 +7,7 @@ import pytest
 from worlds import scenario
 
 from hardware_models.links import link_model
+from hardware_models.tables import TableSet, UserTable, using_tables
 from scenarios import queries
 from scenarios.cluster import Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
@@ -221,6 +222,19 @@ def test_capacities_of_links_fit_their_integers_whatever_tables_say(monkeypatch)
 
 
 # What is refused
+
+
+def test_devices_that_do_not_fit_the_tables_are_refused_before_any_is_drawn(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "name,family,chip,device,relative_speed,n_models,memory_bytes,memory_kind,accelerator\n"
+        "Mine,phone,mine,mine,50,5,8000000000,assumption,Jetson Xavier\n",
+        encoding="utf-8",
+    )
+    reason = "workload.devices.phone: unknown accelerator of Mine in table device_models"
+    mine = TableSet({"device_models": UserTable(str(path), "merge")})
+    with using_tables(mine), pytest.raises(ValueError, match=reason):
+        Workload()
 
 
 @pytest.mark.parametrize(

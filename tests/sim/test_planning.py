@@ -1,7 +1,6 @@
 """Planning is charged, bounded, and contained."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,7 @@ from scenarios.cluster import Profiling
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Planner, PlannerError, office
+from sim import Planner, PlannerError
 from sim.search import CHARGES_S
 
 APPLICATION = shipped_application("speech_recognition")
@@ -591,49 +590,3 @@ def test_counts_may_be_numpys():
             assert desk.profile(query, desk.pipeline.configurations[0], np.int64(3)).count == 3
 
     assert run(scenario(2.0, workload=queries_at(1.0)), Does(act)).planner_errors == []
-
-
-def test_counts_of_an_allocation_may_be_numpys():
-    def act(desk):
-        for query in desk.waiting:
-            plan = next(p for p in desk.candidates(query) if set(p.placement) == {"cloud"})
-            allocation = tuple(
-                replace(each, replicas=np.int64(2), max_batch=np.int64(1))
-                for each in plan.allocation
-            )
-            desk.deploy(query, replace(plan, allocation=allocation))
-
-    made = run(scenario(30.0, workload=queries_at(1.0)), Does(act))
-    assert made.planner_errors == []
-    assert len(made.board.running) == 1
-
-
-def test_what_is_worked_out_of_plans_is_let_go_beyond_a_limit(monkeypatch):
-    def act(desk):
-        for query in desk.waiting:
-            plans = [p for p in desk.candidates(query) if set(p.placement) == {"cloud"}]
-            for wait in range(300):
-                allocation = tuple(
-                    replace(each, max_wait_s=wait / 1e4) for each in plans[0].allocation
-                )
-                desk.fits(query, replace(plans[0], allocation=allocation))
-            desk.deploy(query, plans[0])
-
-    def made():
-        world = run(scenario(30.0, workload=queries_at(1.0, 2.0, 3.0)), Does(act, 100.0))
-        assert world.planner_errors == []
-        return world.tables.take()["decisions"]
-
-    kept = made()
-    worked_out = []
-    monkeypatch.setattr(office, "PLANS_KEPT", 100)
-    original = office.Office._work_out
-
-    def counting(self, query, plan):
-        worked_out.append(sum(map(len, self._figures.values())))
-        return original(self, query, plan)
-
-    monkeypatch.setattr(office.Office, "_work_out", counting)
-    assert made().equals(kept)
-    assert len(worked_out) > 300
-    assert max(worked_out) <= 100

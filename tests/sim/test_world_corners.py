@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from worlds import Does, queries_at, run, scenario
 
@@ -241,6 +242,21 @@ def test_an_impossible_allocation_is_contained(change, reason):
 
     made = run(scenario(5.0, workload=queries_at(1.0)), Does(act))
     assert reason in made.planner_errors[0]
+
+
+def test_counts_of_an_allocation_may_be_numpys():
+    def act(desk):
+        for query in desk.waiting:
+            plan = plan_in(desk, query, "cloud")
+            allocation = tuple(
+                replace(each, replicas=np.int64(2), max_batch=np.int64(1))
+                for each in plan.allocation
+            )
+            desk.deploy(query, replace(plan, allocation=allocation))
+
+    made = run(scenario(30.0, workload=queries_at(1.0)), Does(act))
+    assert made.planner_errors == []
+    assert len(made.board.running) == 1
 
 
 def test_a_device_has_no_replicas():
