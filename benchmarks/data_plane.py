@@ -5,7 +5,8 @@ Three programs, each with draws of births:
 - tracking frame by frame with 1,600 queries and all statistics (see ``benchmarks/_tracking.py``),
   up to 10^9 frames, with the rate and the memory by size,
 - the same with 100 queries in both planes,
-- two stages by four groups, first come, first served, with fixed service times and no statistics.
+- two stages by four groups, first come, first served, with fixed service times and no statistics;
+  this hangs on the processor: where that of the page does 60 million, another did 50 to 55 million.
 
 Times are processor seconds of the one thread, after a simulated minute in which memory grows and
 code is compiled. Births are drawn for two minutes at a time and windows end every minute, so rates
