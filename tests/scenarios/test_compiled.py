@@ -1,33 +1,92 @@
-"""Machine code: who compiles the simulator is told so, and nobody else."""
+"""Machine code is kept on disk, and reused while what it was compiled from stays the same."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from shutil import copytree, ignore_patterns
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("scenarios", "sim", "planners", "hardware_models")
 NOTICE = "compiling the simulator"
-COMPILE = "from sim.request_rows import line_of; print(line_of(1))"
+COUNT = """
+from numba.core.event import install_recorder
+with install_recorder("numba:compile") as recorder:
+    {code}
+print(len(recorder.buffer) // 2)
+"""
+CALLER = """
+import callee
+from callee import LIMIT
+from scenarios.compiled import compiled
+
+@compiled
+def caller(x):
+    return callee.step(x) + LIMIT
+"""
+CALLEE = '''
+from scenarios.compiled import compiled
+
+LIMIT = 10
+
+@compiled
+def step(x):
+    """Add."""
+    return x + FACTOR
+
+FACTOR = 1
+'''
 
 
-def test_who_compiles_is_told_so_once_and_who_only_imports_is_not(tmp_path):
-    for package in PACKAGES:
-        copytree(ROOT / package, tmp_path / package, ignore=ignore_patterns("__pycache__"))
+@pytest.fixture
+def python(tmp_path):
+    """Return a function that runs code in a new process with a cache of its own."""
+    (tmp_path / "caller.py").write_text(CALLER)
+    (tmp_path / "callee.py").write_text(CALLEE)
 
-    def notices(code):
-        made = subprocess.run(
+    def run(code):
+        path = os.pathsep.join((str(tmp_path), str(ROOT)))
+        done = subprocess.run(
             [sys.executable, "-c", code],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            env=os.environ
+            | {
+                "PYTHONPATH": path,
+                "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+                "PYTHONDONTWRITEBYTECODE": "1",  # Python tells sources apart by seconds
+            },
             check=False,
             capture_output=True,
             text=True,
         )
-        assert made.returncode == 0, made.stderr
-        return made.stderr.count(NOTICE), made.stdout.strip()
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split(), done.stderr.count(NOTICE)
 
-    assert notices("import sim, planners") == (0, "")
-    assert notices(COMPILE) == (1, "16")
-    assert notices(COMPILE) == (0, "16")
+    return run
+
+
+def test_a_process_that_compiles_says_so_once_and_the_next_one_compiles_nothing(python):
+    code = "from sim.request_rows import line_of; print(line_of(1))"
+    assert python("import sim, planners") == ([], 0)
+    assert python(code) == (["16"], 1)
+    assert python(code) == (["16"], 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value", "compilations"),
+    [
+        ("x + FACTOR", "x * 2 + FACTOR", "25", 2),  # a callee in another module
+        ("FACTOR = 1", "FACTOR = 7", "24", 2),  # a global of that callee, defined below it
+        ("LIMIT = 10", "LIMIT = 20", "28", 1),  # a global that the caller imports
+        ("@compiled", "# A comment.\n\n@compiled", "18", 0),
+        ("Add.", "Add a number.\n", "18", 0),
+    ],
+)
+def test_a_change_compiles_just_what_depends_on_it(python, tmp_path, old, new, value, compilations):
+    call = COUNT.format(code="from caller import caller; print(caller(7))")
+    assert python(call)[0] == ["18", "2"]
+    assert python(call)[0] == ["18", "0"]
+    callee = tmp_path / "callee.py"
+    callee.write_text(CALLEE.replace(old, new))
+    assert python(call)[0] == [value, str(compilations)]
+    callee.write_text(CALLEE)
+    assert python(call)[0] == ["18", "0"]  # The earlier state is still there.

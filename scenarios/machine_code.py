@@ -1,0 +1,247 @@
+# mypy: disable-error-code="no-untyped-call, override"
+"""Keep the machine code of compiled functions on disk, keyed by what it was compiled from.
+
+numba keys its cache by the source file of a function. That misses changes of the functions it calls
+and of the globals it freezes, and it recompiles everything in a file when a comment changes. Here
+the key is a digest of the byte code of a function, of all that it can call, and of the values of
+their globals. States of several checkouts and environments live next to each other.
+
+This module alone uses numba's cache classes, which numba does not document as public.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from functools import singledispatch
+from hashlib import blake2b
+from operator import itemgetter
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import caching
+from numba.core.types import NamedTuple as NamedTupleType
+from platformdirs import user_cache_path
+
+MOST_BYTES = 500_000_000
+"""What the cache may take; what was not used for longest goes first."""
+
+VERSIONS = (sys.version_info[:2], numba.__version__, llvmlite.__version__, np.__version__)
+
+
+VERSIONED = ("builtins", "llvmlite", "math", "numba", "numpy", "typing")
+"""Packages that change only with their version."""
+
+
+def _home() -> Path:
+    if numba.config.CACHE_DIR:  # type: ignore[attr-defined]
+        return Path(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
+    return user_cache_path("compass-sim", appauthor=False) / "machine_code"
+
+
+HOME = _home()
+
+
+def digest(function: Callable[..., Any]) -> str:
+    """Return a digest of all that the machine code of a function depends on.
+
+    Args:
+        function: a Python function, or a compiled one, whose options count then.
+
+    Line numbers, comments and docstrings do not count. The types of arguments, the processor and
+    the layout of named tuples are part of numba's own key, see `MachineCode`.
+
+    Raises:
+        TypeError: a global is of a kind whose content cannot be told.
+    """
+    found: dict[str, list[Any]] = {}
+    waiting: list[Any] = [function]
+    while waiting:
+        plain = _plain(each := waiting.pop())
+        name = _name(plain)
+        if name in found:
+            continue
+        content = found[name] = list(_code(plain.__code__, plain.__doc__))
+        content.append(repr(getattr(each, "targetoptions", "")))
+        for key, value in sorted(_globals_of(plain), key=itemgetter(0)):
+            if callee := _plain(value):
+                content.append((key, _name(callee)))
+                waiting.append(value)
+            else:
+                content.append((key, _value(value)))
+    text = repr((VERSIONS, sorted(found.items())))
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _name(function: FunctionType) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _plain(value: Any) -> Any:
+    """Return the Python function behind a compiled one, an intrinsic or itself, or None."""
+    for attribute in ("py_func", "_defn"):
+        value = getattr(value, attribute, value)
+    return value if isinstance(value, FunctionType) else None
+
+
+def _code(code: CodeType, docstring: str | None) -> Iterator[Any]:
+    """Yield what a code object does, without where it stands in its file."""
+    yield code.co_code, code.co_names, code.co_varnames, code.co_freevars
+    yield code.co_flags, code.co_argcount, code.co_kwonlyargcount
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code(constant, None)
+        elif docstring is None or constant != docstring:
+            yield _value(constant)
+
+
+def _globals_of(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield the globals and the closure of a function, and what it takes from other modules."""
+    names = set(_names(function.__code__))
+    for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
+        yield f"closure {name}", cell.cell_contents
+    for name in names & function.__globals__.keys():
+        value = function.__globals__[name]
+        yield name, value
+        if isinstance(value, ModuleType) and value.__name__.partition(".")[0] not in VERSIONED:
+            for attribute in names & vars(value).keys():
+                yield f"{name}.{attribute}", getattr(value, attribute)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+@singledispatch
+def _value(value: Any) -> Any:
+    """Return what represents a frozen value: equal results mean equal machine code."""
+    if type(value).__module__.partition(".")[0] in VERSIONED:
+        return type(value).__qualname__, repr(value)
+    raise TypeError(f"a compiled function depends on {value!r}, whose content cannot be hashed")
+
+
+@_value.register
+def _(value: np.ndarray) -> Any:
+    return value.dtype.descr, value.shape, value.tobytes()
+
+
+@_value.register
+def _(value: type) -> Any:
+    members = [(each.name, repr(each.value)) for each in value] if issubclass(value, Enum) else ()
+    return value.__module__, value.__qualname__, getattr(value, "_fields", ()), members
+
+
+@_value.register(tuple)
+@_value.register(list)
+def _(value: Any) -> Any:
+    return type(value).__qualname__, [_value(item) for item in value]
+
+
+@_value.register(frozenset)
+@_value.register(set)
+def _(value: Any) -> Any:
+    return sorted(repr(_value(item)) for item in value)
+
+
+@_value.register
+def _(value: dict) -> Any:  # type: ignore[type-arg]
+    return [(_value(key), _value(item)) for key, item in value.items()]
+
+
+@_value.register
+def _(value: Enum) -> Any:
+    return type(value).__qualname__, value.name, repr(value.value)
+
+
+@_value.register
+def _(value: ModuleType) -> Any:
+    return value.__name__
+
+
+class _Locator(caching._CacheLocator):
+    """Where the machine code of one function lies: a directory for its module, and its digest."""
+
+    def __init__(self, dispatcher: Any) -> None:
+        self._py_file = dispatcher.py_func.__code__.co_filename
+        self._directory = HOME / dispatcher.py_func.__module__
+        self._digest = digest(dispatcher)
+
+    def get_cache_path(self) -> str:
+        return str(self._directory)
+
+    def get_source_stamp(self) -> str:
+        return self._digest
+
+    def get_disambiguator(self) -> str:
+        return self._digest
+
+    def from_function(self, py_func: Any, py_file: str) -> "_Locator":
+        """Return this locator, where numba would make one of a class."""
+        return self
+
+
+class _Content(caching.CompileResultCacheImpl):
+    def __init__(self, dispatcher: Any) -> None:
+        self._locator_classes = (_Locator(dispatcher),)  # type: ignore[assignment]
+        super().__init__(dispatcher.py_func)
+
+
+class MachineCode(caching.FunctionCache):
+    """The machine code of one function, for all types of arguments that it was compiled for.
+
+    The digest is taken at the first call, since a function may call others that stand below it.
+    """
+
+    def __init__(self, dispatcher: Any) -> None:
+        self._dispatcher = dispatcher
+        self._opened = False
+
+    def _impl_class(self, py_func: Any) -> _Content:
+        return _Content(self._dispatcher)
+
+    def _open(self) -> None:
+        if not self._opened:
+            super().__init__(self._dispatcher.py_func)
+            self._opened = True
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        self._open()
+        return super()._load_overload(sig, target_context)
+
+    def _save_overload(self, sig: Any, data: Any) -> None:
+        self._open()
+        try:
+            super()._save_overload(sig, data)
+        except OSError:
+            return  # What cannot be kept is compiled again by the next process.
+        _make_room()
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Add the fields of named tuples to numba's key, which names their class alone."""
+        layouts = [
+            (part.instance_class.__qualname__, part.fields)
+            for part in sig
+            if isinstance(part, NamedTupleType)
+        ]
+        return *super()._index_key(sig, codegen), repr(layouts)
+
+
+def _make_room() -> None:
+    """Delete the least recently used files while the cache is too large.
+
+    A process that has loaded machine code no longer needs its file, and one that is about to load
+    a file that is gone compiles again.
+    """
+    files = [(path, path.stat()) for path in HOME.glob("*/*.nb[ic]") if path.exists()]
+    excess = sum(status.st_size for _, status in files) - MOST_BYTES
+    for path, status in sorted(files, key=lambda each: max(each[1].st_mtime, each[1].st_atime)):
+        if excess <= 0:
+            return
+        path.unlink(missing_ok=True)
+        excess -= status.st_size
