@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 import benchmarks
-from lab.errors import choices
+from lab.common.errors import choices
 
 NAMES = sorted(
     module.name for module in iter_modules(benchmarks.__path__) if not module.name.startswith("_")

@@ -17,9 +17,9 @@ from scenarios.requests import request_blocks
 from scenarios.shipped import shipped_application
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S
-from sim.data_plane import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit
-from sim.goodput import GoodputBook
-from sim.rate_profile import RateProfile
+from sim.dataplane.base.interface import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit
+from sim.dataplane.base.rate_profile import RateProfile
+from sim.metrics.goodput import GoodputBook
 
 QUERIES, SHARING = 1600, 20
 STATION_VISITS = 3

@@ -19,10 +19,10 @@ from typing import Any
 
 from benchmarks._tracking import STATION_VISITS, STEPS, application, book, tracking
 from benchmarks.data_plane import seconds_of
-from sim.blocks.plane import BlocksPlane
-from sim.blocks.sources import SourceBook
-from sim.data_plane import COMPLETED
-from sim.goodput import GoodputBook
+from sim.dataplane.base.interface import COMPLETED
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.blocks.sources import SourceBook
+from sim.metrics.goodput import GoodputBook
 
 FRAMES_PER_S = 48_000
 SIZES = (10, 100, 1_000, 10_000, 100_000)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from planners.compass.cmbo import Cmbo
+from planners.compass.search.cmbo import Cmbo
 
 PLANS = 5_000
 LEVELS = (8, 8, 5)  # choices of each knob: 320 configurations

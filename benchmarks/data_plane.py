@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from benchmarks._tracking import QUERIES, STATION_VISITS, application, book, tracking
 from scenarios.requests import RequestBlock
-from sim.blocks.plane import BlocksPlane
 from sim.clock import NS_PER_S
-from sim.data_plane import COMPLETED, DataPlane, Recorder, Route, StationSpec, Visit
-from sim.events_plane import EventsPlane
-from sim.goodput import GoodputBook
+from sim.dataplane.base.interface import COMPLETED, DataPlane, Recorder, Route, StationSpec, Visit
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.events.plane import EventsPlane
+from sim.metrics.goodput import GoodputBook
 
 WARM_UP_S, CYCLE_S, CYCLES = 65, 120, 5
 SIZES = tuple(10**power for power in (5, 7, 8, 9))

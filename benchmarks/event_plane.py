@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from scenarios.requests import RequestBlock
 from sim.clock import NS_PER_S
-from sim.data_plane import COMPLETED, OUTCOMES, LinkSpec, Route, StationSpec, Visit
-from sim.events_plane import EventsPlane
-from sim.rate_profile import RateProfile
-from sim.request_rows import OUTCOME
+from sim.dataplane.base.interface import COMPLETED, OUTCOMES, LinkSpec, Route, StationSpec, Visit
+from sim.dataplane.base.rate_profile import RateProfile
+from sim.dataplane.base.request_rows import OUTCOME
+from sim.dataplane.events.plane import EventsPlane
 
 REQUESTS = 100_000
 RUNS = 5

@@ -20,9 +20,8 @@ from hardware_models.devices import phones
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S
-from sim.data_plane import COMPLETED, OUTCOMES
-from sim.goodput import GoodputBook, Verdicts
-from sim.request_rows import (
+from sim.dataplane.base.interface import COMPLETED, OUTCOMES
+from sim.dataplane.base.request_rows import (
     ALLOWANCE,
     ARRIVAL,
     DEPLOYMENT,
@@ -32,6 +31,7 @@ from sim.request_rows import (
     part_columns,
     width,
 )
+from sim.metrics.goodput import GoodputBook, Verdicts
 
 QUERIES = 1_600
 RATE = 30

@@ -12,12 +12,12 @@ from time import process_time
 from typing import Any
 
 from benchmarks._tracking import QUERIES, STATION_VISITS, application, book, tracking
-from lab.compose import compose, set_up
-from lab.runner import single_threaded
-from sim.blocks.plane import BlocksPlane
+from lab.config.compose import compose, set_up
+from lab.runs.runner import single_threaded
 from sim.clock import NS_PER_S
-from sim.data_plane import COMPLETED
-from sim.world import World
+from sim.controlplane.world import World
+from sim.dataplane.base.interface import COMPLETED
+from sim.dataplane.blocks.plane import BlocksPlane
 
 HOUR_S = 3600
 REPORT_S = 600

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from planners.matching import Cards, Demand, Problem, Supply, match
 from scenarios.cluster import Node
-from sim import gpu_layouts
+from sim.api.gpu_layouts import gpu_layouts
 
 PLANS = 8
 CONTENTION = (0.8, 2.0, 5.0)

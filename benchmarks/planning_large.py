@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from time import process_time
 from typing import Any
 
-from lab.compose import compose, set_up
-from lab.runner import single_threaded
+from lab.config.compose import compose, set_up
+from lab.runs.runner import single_threaded
 from scenarios.requests import RequestBlock
-from sim.data_plane import LinkSpec, Recorder, Route, StationSpec
-from sim.planner import Planner
-from sim.world import World
+from sim.controlplane.world import World
+from sim.dataplane.base.interface import LinkSpec, Recorder, Route, StationSpec
+from sim.planning.planner import Planner
 
 QUERIES, LIFETIME_S, HORIZON_S = 1600, 600.0, 3600.0
 MOST_S = 120.0

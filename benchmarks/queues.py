@@ -16,10 +16,10 @@ import simpy
 from numpy.typing import NDArray
 
 from scenarios.requests import RequestBlock
-from sim.blocks.plane import BlocksPlane
-from sim.data_plane import DataPlane, Recorder, Route, StationSpec, Visit
-from sim.events_plane import EventsPlane
-from sim.request_rows import ARRIVAL, ENDED
+from sim.dataplane.base.interface import DataPlane, Recorder, Route, StationSpec, Visit
+from sim.dataplane.base.request_rows import ARRIVAL, ENDED
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.events.plane import EventsPlane
 
 LOAD = 0.8
 MEAN_NS = 1_000_000.0

@@ -38,7 +38,7 @@ def measure(windows: int = WINDOWS) -> dict[str, Any]:
         written_s = perf_counter() - started
         started = perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "lab.tools", "report", str(directory)],
+            [sys.executable, "-m", "lab.cli.tools", "report", str(directory)],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -60,9 +60,9 @@ def measure(windows: int = WINDOWS) -> dict[str, Any]:
 def _write(directory: Path, windows: int) -> None:
     """Write a sweep of made-up runs."""
     from lab import run
-    from lab.compose import compose, set_up
-    from lab.run_directory import RunDirectory
-    from sim.results import SCHEMAS
+    from lab.config.compose import compose, set_up
+    from lab.runs.run_directory import RunDirectory
+    from sim.metrics.results import SCHEMAS
 
     overrides = ["experiment=speech_small", "planner=cheapest_feasible"]
     config = set_up(compose(overrides), overrides).config

@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "conf", "hydra_plugins")
-PROGRAM = "from lab.simulate import main; raise SystemExit(main())"
+PROGRAM = "from lab.cli.simulate import main; raise SystemExit(main())"
 RUN = ("experiment=speech_small", "planner=cheapest_feasible", "horizon_s=60", "figures=false")
 AGAIN = 5
 

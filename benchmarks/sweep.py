@@ -21,7 +21,7 @@ from typing import Any
 
 RUNS = 200
 HORIZON_S = 200
-CODE = "import sys; from lab.simulate import main; sys.exit(main())"
+CODE = "import sys; from lab.cli.simulate import main; sys.exit(main())"
 
 
 def timed(runs: int, cores: Sequence[int], launcher: Sequence[str]) -> tuple[float, float]:

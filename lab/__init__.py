@@ -12,18 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lab.api import Result, run
-    from lab.comparison import compare
-    from lab.report.sweep import Sweep, read_sweep
+    from lab.analysis.comparison import compare
+    from lab.analysis.sweep_frames import Sweep, read_sweep
+    from lab.runs.api import Result, run
 
 __all__ = ["Result", "Sweep", "compare", "read_sweep", "run"]
 
 _HOMES = {
-    "Result": "lab.api",
-    "Sweep": "lab.report.sweep",
-    "compare": "lab.comparison",
-    "read_sweep": "lab.report.sweep",
-    "run": "lab.api",
+    "Result": "lab.runs.api",
+    "Sweep": "lab.analysis.sweep_frames",
+    "compare": "lab.analysis.comparison",
+    "read_sweep": "lab.analysis.sweep_frames",
+    "run": "lab.runs.api",
 }
 
 

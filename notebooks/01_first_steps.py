@@ -20,7 +20,7 @@ import seaborn as sns
 from IPython.display import Image
 
 from lab import run
-from lab.figures import draw_comparison
+from lab.reporting.run_figures import draw_comparison
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
 HORIZON_S = 180 if SMOKE else 600

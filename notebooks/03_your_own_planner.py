@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 import polars as pl
 import seaborn as sns
 
-from evaluation.figures import t_interval
 from lab import compare
+from lab.reporting.plotting.canvas import t_interval
 from planners import CheapestFeasible, Greedy, RandomFeasible, VideoStorm
 from sim import Planner, PlannerCheckError, check_planner
 

@@ -21,9 +21,9 @@ from hardware_models import gpu_latency
 from lab import run
 from planners import VideoStorm
 from scenarios.requests import RequestBlock
-from sim.blocks.plane import BlocksPlane
-from sim.data_plane import Route, StationSpec, Visit
-from sim.request_rows import ARRIVAL, ENDED
+from sim.dataplane.base.interface import Route, StationSpec, Visit
+from sim.dataplane.base.request_rows import ARRIVAL, ENDED
+from sim.dataplane.blocks.plane import BlocksPlane
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
 REQUESTS = 4_000 if SMOKE else 20_000

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 import polars as pl
 import seaborn as sns
 
-from evaluation.figures import t_interval
 from lab import run
+from lab.reporting.plotting.canvas import t_interval
 from planners import CheapestFeasible, VideoStorm
 from sim import Planner, check_planner
 

@@ -6,7 +6,7 @@
 # *CMBO*, is not, because it learns the time of each operator and works the latency of a plan out
 # from those. Is it so here?
 #
-# This is a small version of `python -m evaluation surrogates`; the
+# This is a small version of `python -m studies surrogates`; the
 # [page of the evaluation](../docs/evaluation.md#error-of-the-latency-surrogate) has the large one.
 # It needs a checkout of the project, as `evaluation` is not part of the installed package.
 
@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 import seaborn as sns
 
-from evaluation import surrogates
-from evaluation.figures import t_interval
-from evaluation.paired import ratio_interval
 from lab import run
+from lab.analysis.paired import ratio_interval
+from lab.reporting.plotting.canvas import t_interval
+from studies.experiments import surrogates
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
 SEEDS = range(2) if SMOKE else range(6)

@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentParser
 from time import monotonic
 
-from lab.errors import choices
+from lab.common.errors import choices
 from notebooks import _pages, _pairs
 
 

@@ -3,18 +3,18 @@
 They import the planning interface, ``sim`` and what it is made of, and nothing of the world behind.
 """
 
-from planners.chameleon import Chameleon
-from planners.cheapest_feasible import CheapestFeasible
-from planners.cherrypick import CherryPick
+from planners.baselines.chameleon import Chameleon
+from planners.baselines.cherrypick import CherryPick
+from planners.baselines.infaas import INFaaS
+from planners.baselines.jellybean import JellyBean
+from planners.baselines.videostorm import VideoStorm
+from planners.baselines.vulcan import Vulcan
 from planners.compass.compass import Compass
-from planners.greedy import Greedy
-from planners.ilp import ILP
-from planners.infaas import INFaaS
-from planners.jellybean import JellyBean
-from planners.random_feasible import RandomFeasible
-from planners.static_plan import StaticPlan
-from planners.videostorm import VideoStorm
-from planners.vulcan import Vulcan
+from planners.reference.greedy import Greedy
+from planners.reference.ilp import ILP
+from planners.reference.random_feasible import RandomFeasible
+from planners.teaching.cheapest_feasible import CheapestFeasible
+from planners.teaching.static_plan import StaticPlan
 
 __all__ = [
     "ILP",

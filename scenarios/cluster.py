@@ -194,7 +194,7 @@ class Profiling:
         workers: workers of a lane, each a core and a whole A100-80GB; n samples take
             ceil(n / workers) times the time of one sample.
         feature_correlation: how well what is known of an item before it runs tells how hard it is,
-            from 0 to below 1; an assumption, see ``sim.profiling_bench``.
+            from 0 to below 1; an assumption, see ``sim.planning.profiling_bench``.
         checkpoint_every_s: at the first tick of each such period, what planners learned and
             profiled is saved, for a ``planner_crash`` to fall back to (``scenarios.drift``). The
             default is an assumption: what is lost then is worth a few searches at most.

@@ -5,18 +5,18 @@ A planner needs only the names below; everything else in this package is the wor
 
 from scenarios.queries import Query
 from scenarios.slo import SLO
-from sim.check_planner import PlannerCheckError, check_planner
-from sim.desk import Desk
-from sim.errors import PlannerError
-from sim.gpu_layouts import gpu_layouts
-from sim.plan import CORE, Allocation, Plan
-from sim.plan_space import Choices
-from sim.plan_view import PlanView, StationKind
-from sim.planner import Planner
-from sim.prediction import Prediction
-from sim.profiling import Estimate
-from sim.telemetry import WindowReport
-from sim.truth import Truth
+from sim.api.errors import PlannerError
+from sim.api.estimate import Estimate
+from sim.api.gpu_layouts import gpu_layouts
+from sim.api.plan import CORE, Allocation, Plan
+from sim.api.prediction import Prediction
+from sim.conformance.check_planner import PlannerCheckError, check_planner
+from sim.metrics.telemetry import WindowReport
+from sim.planning.desk import Desk
+from sim.planning.plan_space import Choices
+from sim.planning.plan_views import PlanView, StationKind
+from sim.planning.planner import Planner
+from sim.planning.truth import Truth
 
 __all__ = [
     "CORE",

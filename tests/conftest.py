@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-from sim.request_rows import line_of
+from sim.dataplane.base.request_rows import line_of
 
 settings.register_profile(
     "quick",

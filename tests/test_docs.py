@@ -16,14 +16,14 @@ import planners
 import sim
 from hardware_models.links import technologies
 from lab import run
-from lab.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
-from lab.options import groups
-from lab.run_directory import planner_directories, read_summary
+from lab.analysis.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
+from lab.common.options import groups
+from lab.runs.run_directory import planner_directories, read_summary
 from scenarios.network import Network
 from sim import Desk
-from sim.results import SCHEMAS
-from sim.search import CHARGES_S
-from sim.telemetry import WindowReport
+from sim.metrics.results import SCHEMAS
+from sim.metrics.telemetry import WindowReport
+from sim.planning.search import CHARGES_S
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def commands(page):
 
 
 def call(monkeypatch, command):
-    from lab import simulate, tools
+    from lab.cli import simulate, tools
 
     words = shlex.split(command)
     monkeypatch.setattr(sys, "argv", words)
@@ -133,7 +133,7 @@ def test_results_list_every_key_of_a_summary():
 
 
 def test_rows_on_the_screen_are_named_as_in_results():
-    from lab.console import _rows
+    from lab.common.console import _rows
 
     labels = _rows(run(["experiment=speech_small", "horizon_s=30"]).summary)
     lines = section(RESULTS, "summary.json").splitlines()
@@ -199,9 +199,9 @@ def test_the_data_planes_page_names_what_there_is_and_its_command_runs(monkeypat
 
 
 def test_the_limits_of_the_data_planes_page_hold():
-    from sim.blocks.row_pool import RowPool
-    from sim.rate_profile import RateProfile
-    from sim.work import NOMINAL, NS_PER_S
+    from sim.dataplane.base.durations import NOMINAL, NS_PER_S
+    from sim.dataplane.base.rate_profile import RateProfile
+    from sim.dataplane.blocks.row_pool import RowPool
 
     gigabytes, hours = map(
         float, re.search(r"up to (\d+) GB .* up to ([\d.]+) hours", DATA_PLANES, re.S).groups()
@@ -257,7 +257,7 @@ def test_planning_names_every_field_that_planners_see():
         Truth,
         WindowReport,
     )
-    from sim.profiling import Measurement
+    from sim.api.estimate import Measurement
 
     for kind in (
         *(Query, SLO, Plan, Allocation, Configuration, Estimate, Measurement, Prediction),
@@ -269,8 +269,8 @@ def test_planning_names_every_field_that_planners_see():
 
 
 def test_the_counts_of_candidates_hold():
-    from sim.nominal import Nominal
-    from sim.plan_space import PlanSpace
+    from sim.catalogue.catalogue import Nominal
+    from sim.planning.plan_space import PlanSpace
 
     scenario = run(["experiment=speech_small", "horizon_s=30"]).scenario
     space = PlanSpace(Nominal(scenario.application, scenario.cluster, scenario.network))
@@ -326,7 +326,7 @@ def test_planners_page_tells_how_to_choose_every_parameter(name):
 
 
 def test_planners_page_tells_how_to_choose_the_parameters_of_the_parts_of_compass():
-    from planners.compass.least_cost import LeastCost
+    from planners.compass.scheduling.least_cost import LeastCost
 
     compass = planners.Compass()
     search = compass.search
@@ -352,7 +352,7 @@ def test_every_planner_file_is_named_on_the_planners_page_and_its_base_in_the_re
 
 
 def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys):
-    from evaluation.registry import EXPERIMENTS
+    from studies.registry import EXPERIMENTS
 
     for page in (PLANNERS, PLANNING):
         for link, anchor in re.findall(r"\]\((\w+\.md)?(#[\w-]+)?\)", page):
@@ -364,7 +364,7 @@ def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys)
                 for heading in headings
             }
             assert not anchor or anchor in anchors, anchor
-    for experiment in re.findall(r"python -m evaluation (\w+)", PLANNERS):
+    for experiment in re.findall(r"python -m studies (\w+)", PLANNERS):
         assert experiment in EXPERIMENTS
 
 

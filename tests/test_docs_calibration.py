@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from hardware_models.schemas import SCHEMAS
-from lab.calibration import Protocol
-from lab.importers import IMPORTERS
+from lab.hardware_tools.calibration import Protocol
+from lab.hardware_tools.importers import IMPORTERS
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parent / "docs" / "calibration.md").read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_commands_run_in_the_order_of_the_page(folder, monkeypatch, capsys):
-    from lab import simulate, tools
+    from lab.cli import simulate, tools
 
     for command in COMMANDS:
         words = shlex.split(command)
@@ -74,7 +74,7 @@ def test_the_page_names_every_format_and_its_table():
 
 
 def test_the_repeats_that_the_page_asks_for_are_the_least():
-    from lab.errors import InputError
+    from lab.common.errors import InputError
 
     assert "Fewer than six repeats" in PAGE
     assert Protocol(repeats=6).repeats == 6

@@ -34,7 +34,7 @@ RUN_BY = {
 FOLDERS = {"docs/guides/a_scenario.md": "my_site"}
 """In which example the commands of a page are, where it is not ``document_reading``."""
 
-PROGRAMS = ("compass-sim", "compass-lab", "python -m evaluation", "python3 tasks.py")
+PROGRAMS = ("compass-sim", "compass-lab", "python -m studies", "python3 tasks.py")
 PLACEHOLDER = re.compile(r"\b(DIR|RUN|QUERY|NAME|OUT|KEY|VALUE|GROUP|ROWS)\b|\.\.\.")
 
 
@@ -78,7 +78,7 @@ def compose_command(words):
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from lab.schemas import register
+    from lab.config.schemas import register
 
     options = get_args_parser().parse_args(without_sweepers_of_others(words))
     first = []
@@ -106,7 +106,7 @@ def test_a_command_can_be_composed_or_parsed(page, command, monkeypatch):
     if words[0] == "compass-sim":
         assert "--help" in words or compose_command(words[1:])
     elif words[0] == "compass-lab":
-        from lab.tools import FURTHER, TOOLS, parser
+        from lab.cli.tools import FURTHER, TOOLS, parser
 
         assert words[1] in (*TOOLS, *entry_points(group=FURTHER).names, "--help")
         if len(words) > 2:  # Prose names a tool without its arguments.
@@ -115,7 +115,7 @@ def test_a_command_can_be_composed_or_parsed(page, command, monkeypatch):
         tasks = runpy.run_path(str(ROOT / "tasks.py"))
         assert re.search(rf"tasks\.py {words[2]}\b", tasks["__doc__"]), words[2]
     else:
-        from evaluation.registry import EXPERIMENTS
+        from studies.registry import EXPERIMENTS
 
         assert words[3] in (*EXPERIMENTS, "all", "page", "--help")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hydra.core.plugins import Plugins
 
-from lab.run_directory import SUMMARY
-from lab.simulate import main
+from lab.cli.simulate import main
+from lab.runs.run_directory import SUMMARY
 
 PAGE = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text(encoding="utf-8")
 QUICK = ["horizon_s=5", "figures=false"]

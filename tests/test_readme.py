@@ -22,7 +22,7 @@ WALL = ("planning, wall", "wall time")
 
 
 def call(monkeypatch, command):
-    from lab import simulate, tools
+    from lab.cli import simulate, tools
 
     words = shlex.split(command)
     monkeypatch.setattr(sys, "argv", words)

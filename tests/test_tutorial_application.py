@@ -60,7 +60,7 @@ def test_the_example_builds_and_its_tiers_can_be_met():
 
 @pytest.mark.parametrize("command", commands())
 def test_commands_run(command, monkeypatch, tmp_path):
-    from lab import simulate
+    from lab.cli import simulate
 
     words = [*shlex.split(command), "figures=false", f"hydra.run.dir={tmp_path / 'run'}"]
     monkeypatch.setattr(sys, "argv", words)
@@ -87,7 +87,7 @@ def test_every_key_of_an_operator_is_explained():
 
 @pytest.mark.slow
 def test_the_example_that_forks_is_as_the_page_shows_it_and_runs(monkeypatch, tmp_path):
-    from lab import simulate
+    from lab.cli import simulate
 
     monkeypatch.chdir(DOCS / "examples" / "spoken_question")
     file = Path("application/spoken_question.yaml").read_text(encoding="utf-8").splitlines()

@@ -21,16 +21,16 @@ from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application, shipped_applications
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim.blocks.plane import BlocksPlane
-from sim.data_plane import DataPlane, Recorder, Route, StationSpec, Visit
-from sim.desk import Desk
-from sim.events_plane import EventsPlane
-from sim.plan import Plan
-from sim.planner import Planner
-from sim.rate_profile import RateProfile
-from sim.recorders import Tee
-from sim.request_rows import RequestRecord, records
-from sim.world import World
+from sim.api.plan import Plan
+from sim.controlplane.world import World
+from sim.dataplane.base.interface import DataPlane, Recorder, Route, StationSpec, Visit
+from sim.dataplane.base.rate_profile import RateProfile
+from sim.dataplane.base.recorders import Tee
+from sim.dataplane.base.request_rows import RequestRecord, records
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.events.plane import EventsPlane
+from sim.planning.desk import Desk
+from sim.planning.planner import Planner
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 BRANCHED = "spoken_question"

@@ -53,8 +53,8 @@ class CompassSweeper(BasicSweeper):
             InputError: the sweep cannot start; nothing was written.
             BrokenSweepError: it could not end.
         """
-        from lab.overrides import check_swept
-        from lab.sweep import under_way
+        from lab.config.overrides import check_swept
+        from lab.sweeps.sweep import under_way
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -106,7 +106,7 @@ class WatchedSweeper(Sweeper):
             InputError: the sweep cannot start; nothing was written.
             BrokenSweepError: it could not end.
         """
-        from lab.sweep import watched
+        from lab.sweeps.sweep import watched
 
         with watched(self._config):
             return self._sweeper.sweep(arguments)
@@ -114,8 +114,8 @@ class WatchedSweeper(Sweeper):
 
 def _prepared(context: HydraContext, config: DictConfig) -> HydraContext:
     """Prepare the launcher, and return what jobs are composed with."""
-    from lab.job_loader import JobLoader
-    from lab.launchers import prepare
+    from lab.sweeps.job_loader import JobLoader
+    from lab.sweeps.launchers import prepare
 
     prepare(config)
     return HydraContext(JobLoader(context.config_loader), context.callbacks)

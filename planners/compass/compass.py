@@ -4,19 +4,19 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import filterfalse, islice
 
-from planners.compass.fleet import standing_of
-from planners.compass.known import Found, Offer
-from planners.compass.known_histories import KEPT
-from planners.compass.orders import DUE, fit, order, orders_of, release
-from planners.compass.pools import Market, Pools, takes_of
-from planners.compass.refused import PLANS, Retries, remember_refused, retries
-from planners.compass.regrouped import REGROUPED, to_order, under_way
-from planners.compass.runtime import AUDITS, IN_FORCE, Runtime, Watch, in_force, serving
-from planners.compass.scheduler import Award, Bid, PriceMatching, Scheduler
-from planners.compass.search import FOUND, OFFERS, CmboSearch, Search
-from planners.compass.take_up import take_up
-from planners.ranges import above, at_least
-from planners.retries import IN_VAIN, give_up
+from planners.common.ranges import above, at_least
+from planners.common.retries import IN_VAIN, give_up
+from planners.compass.runtime.fleet import standing_of
+from planners.compass.runtime.orders import DUE, fit, order, orders_of, release
+from planners.compass.runtime.recovery import take_up
+from planners.compass.runtime.watch import AUDITS, IN_FORCE, Runtime, Watch, in_force, serving
+from planners.compass.scheduling.pending_repack import REGROUPED, to_order, under_way
+from planners.compass.scheduling.rebidding import PLANS, Retries, remember_refused, retries
+from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
+from planners.compass.search.known_histories import KEPT
+from planners.compass.search.search import FOUND, OFFERS, CmboSearch, Search
+from planners.compass.state.known import Found, Offer
+from planners.compass.state.pools import Market, Pools, takes_of
 from scenarios.queries import Query
 from sim import Desk, Plan, Planner
 

@@ -12,7 +12,7 @@ which shares of plans and layouts solve the relaxation approximately.
 
 import numpy as np
 
-from planners.bounded_minimum import minimum
+from planners.common.lbfgsb import minimum
 from planners.matching.problem import Floats, Problem
 
 CORRECTIONS = 20

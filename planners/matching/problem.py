@@ -42,7 +42,7 @@ class Cards:
         count: how many there are.
         pools: pool that instances of each profile are taken from, shape (K,).
         layouts: instances of each profile in each layout to which none can be added, shape (L, K);
-            see `sim.gpu_layouts`.
+            see `sim.api.gpu_layouts`.
     """
 
     count: int

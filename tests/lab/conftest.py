@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from lab.api import run
-from lab.tools import main
+from lab.cli.tools import main
+from lab.runs.api import run
 from planners import CheapestFeasible, Greedy
 
 SHORT = ["experiment=speech_small", "horizon_s=120"]

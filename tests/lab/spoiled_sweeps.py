@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from lab.run_directory import read_summary, write_summary
+from lab.runs.run_directory import read_summary, write_summary
 
 
 def spoil(directory, **values):

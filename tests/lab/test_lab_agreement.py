@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lab.agreement import compare_requests, compare_tables
-from lab.api import run
-from lab.tools import main
-from sim.data_plane import COMPLETED, DROPPED, OUTCOMES
-from sim.request_rows import (
+from lab.cli.tools import main
+from lab.runs.agreement import compare_requests, compare_tables
+from lab.runs.api import run
+from sim.dataplane.base.interface import COMPLETED, DROPPED, OUTCOMES
+from sim.dataplane.base.request_rows import (
     ARRIVAL,
     COMPUTE,
     DEPLOYMENT,
@@ -28,8 +28,8 @@ GREEDY = [*SPEECH, "planner=greedy"]
 OPERATORS = ["first", "second"]
 PLANES = """
 import numpy as np
-from sim.blocks.plane import BlocksPlane
-from sim.request_rows import COMPUTE, NUMBER, OUTCOME, QUERY, line_of
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.base.request_rows import COMPUTE, NUMBER, OUTCOME, QUERY, line_of
 
 class Altered:
     def __init__(self, recorder):
@@ -170,7 +170,10 @@ def test_a_plane_that_raises_is_named(planes, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data_plane=events"], "data_plane._target_=sim.events_plane.EventsPlane: is the ref"),
+        (
+            ["data_plane=events"],
+            "data_plane._target_=sim.dataplane.events.plane.EventsPlane: is the ref",
+        ),
         (["experiment=speech_smal"], "experiment=speech_smal: there is no such experiment; ch"),
         (["speech_small"], "speech_small: not a valid override (missing"),
         (["horizon_s=0.1"], "horizon_s=0.1: must be 1 s or more"),

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
-from lab.calibration import Operator, Protocol, measure, median_interval
-from lab.errors import InputError
-from lab.tools import main
+from lab.cli.tools import main
+from lab.common.errors import InputError
+from lab.hardware_tools.calibration import Operator, Protocol, measure, median_interval
 
 HERE = f"{__name__}"
 calls: list[int] = []

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lab import run
-from lab.comparison import ANY, SHARE, compare, estimate, from_runs, holm, range_of
-from lab.errors import InputError
+from lab.analysis.comparison import ANY, SHARE, compare, estimate, from_runs, holm, range_of
+from lab.common.errors import InputError
 from planners import CheapestFeasible
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -230,7 +230,7 @@ def test_estimate_of_nothing():
 
 
 class Recorder:
-    """Stands in for ``lab.api.run``."""
+    """Stands in for ``lab.runs.api.run``."""
 
     def __init__(self):
         self.calls = []

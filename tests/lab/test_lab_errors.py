@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from command_line import changed
 
-from lab.compose import compose, set_up
-from lab.errors import InputError
-from lab.overrides import repeated_keys
-from lab.simulate import main
-from lab.tools import main as tools_main
-from lab.unreachable import warnings
+from lab.cli.simulate import main
+from lab.cli.tools import main as tools_main
+from lab.common.errors import InputError
+from lab.config.compose import compose, set_up
+from lab.config.overrides import repeated_keys
+from lab.config.preflight import warnings
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 
@@ -111,9 +111,12 @@ WRONG = [
         ["planner._target_=planners.CheapestFeasable"],
         ["planners.CheapestFeasable", "nearest is 'CheapestFeasible'"],
     ),
-    (["planner._target_=subprocess.Popen"], ["subprocess.Popen", "sim.planner.Planner"]),
-    (["planner._target_=sim.planner.Planner"], ["planner", "abstract"]),
-    (["data_plane._target_=sim.world.World"], ["data_plane._target_=sim.world.World"]),
+    (["planner._target_=subprocess.Popen"], ["subprocess.Popen", "sim.planning.planner.Planner"]),
+    (["planner._target_=sim.planning.planner.Planner"], ["planner", "abstract"]),
+    (
+        ["data_plane._target_=sim.controlplane.world.World"],
+        ["data_plane._target_=sim.controlplane.world.World"],
+    ),
     (
         ["workload.arrivals._target_=scenarios.arrivals.Poison"],
         ["workload.arrivals._target_=scenarios.arrivals.Poison", "nearest is 'Poisson'"],

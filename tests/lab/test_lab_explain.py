@@ -13,16 +13,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
 import lab
-from lab.explain import search_text
-from lab.explain.answer import answer
-from lab.explain.figure import explanation
-from lab.explain.findings import (
-    offers_in_short,
-)
-from lab.explain.record import find_run, read_query
-from lab.frames import scan
-from lab.simulate import main as simulate_main
-from lab.tools import main
+from lab.cli.simulate import main as simulate_main
+from lab.cli.tools import main
+from lab.reporting.explain import search_text
+from lab.reporting.explain.answer import answer
+from lab.reporting.explain.figure import explanation
+from lab.reporting.explain.findings import offers_in_short
+from lab.reporting.explain.record import find_run, read_query
+from lab.runs.frames import scan
 from sim import Planner
 
 OVERRIDES = ["experiment=speech_small", "horizon_s=150"]

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows_by_hand import window
 
-from lab.explain.answer import answer
-from lab.explain.figure import explanation
-from lab.explain.findings import (
+from lab.cli.tools import main
+from lab.reporting.explain.answer import answer
+from lab.reporting.explain.figure import explanation
+from lab.reporting.explain.findings import (
     failed_parts,
     half_width,
     measurements,
@@ -20,10 +21,9 @@ from lab.explain.findings import (
     window_ranges,
     windows_of,
 )
-from lab.explain.record import read_query
-from lab.run_directory import write_summary
-from lab.tools import main
-from sim.results import SCHEMAS
+from lab.reporting.explain.record import read_query
+from lab.runs.run_directory import write_summary
+from sim.metrics.results import SCHEMAS
 
 
 def operators(index, **queueing_s):

@@ -10,11 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 from rows_by_hand import window
 
-from lab import figure_data, figure_style, figures
-from lab.figure_style import legend, steps
-from lab.figures import draw_comparison, draw_run
-from lab.frames import scan
-from sim.results import SCHEMAS
+from lab.analysis import run_data as figure_data
+from lab.reporting import run_figures as figures
+from lab.reporting.plotting import style as figure_style
+from lab.reporting.plotting.style import legend, steps
+from lab.reporting.run_figures import draw_comparison, draw_run
+from lab.runs.frames import scan
+from sim.metrics.results import SCHEMAS
 
 RUN = ["goodput.png", "latency.png", "cost.png", "latency_parts.png"]
 PNG = b"\x89PNG"

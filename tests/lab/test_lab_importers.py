@@ -10,8 +10,8 @@ import pytest
 
 from hardware_models.compute import gpu_batch_times
 from hardware_models.tables import TableSet, UserTable, user_table, using_tables
-from lab.importers import IMPORTERS
-from lab.tools import main
+from lab.cli.tools import main
+from lab.hardware_tools.importers import IMPORTERS
 
 SAMPLES = Path(__file__).parent / "samples"
 TRITON = ("perf-analyzer", SAMPLES / "perf_analyzer.csv", "--model", "resnet50", "--gpu", "A30")

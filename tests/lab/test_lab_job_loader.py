@@ -6,9 +6,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from lab.compose import VERSION_BASE
-from lab.job_loader import JobLoader
-from lab.schemas import register
+from lab.config.compose import VERSION_BASE
+from lab.config.schemas import register
+from lab.sweeps.job_loader import JobLoader
 
 GREEDY = "planner=greedy"
 

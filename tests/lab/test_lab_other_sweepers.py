@@ -11,9 +11,9 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
-from lab.objective import objective
-from lab.run_directory import SUMMARY, read_summary
-from lab.simulate import main
+from lab.cli.simulate import main
+from lab.runs.run_directory import SUMMARY, read_summary
+from lab.sweeps.objective import objective
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "figures=false", "planner=greedy")
 CLIMB = (*SHORT, "hydra/sweeper=climbing", "workload.rate=1", "hydra.sweep.dir=here")

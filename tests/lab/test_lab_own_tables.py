@@ -5,9 +5,9 @@ import pytest
 
 from hardware_models.tables import load_table, using_tables
 from lab import run
-from lab.compose import compose, set_up
-from lab.errors import InputError
-from lab.unreachable import warnings
+from lab.common.errors import InputError
+from lab.config.compose import compose, set_up
+from lab.config.preflight import warnings
 from scenarios.cluster import Node
 
 SHORT = ["experiment=speech_small", "horizon_s=60", "planner=videostorm"]

@@ -4,7 +4,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.quick_yaml import dump_lists, load
+from lab.common.quick_yaml import dump_lists, load
 
 WORDS = st.text() | st.from_regex(r"[a-z.]+=[\[{]?[\w .,:'\"#]*[\]}]?", fullmatch=True)
 

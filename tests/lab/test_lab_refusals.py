@@ -18,7 +18,7 @@ HEAVY = ("numba", "numpy", "polars", "scipy", "sim")
 )
 def test_refusals_are_quick(words, said, tmp_path):
     code = (
-        "import sys; from lab.tools import main; "
+        "import sys; from lab.cli.tools import main; "
         f"assert main({words}) == 2; print([each for each in {HEAVY} if each in sys.modules])"
     )
     command = [sys.executable, "-c", code]

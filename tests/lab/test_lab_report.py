@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from spoiled_sweeps import exchange_two_windows_in_the_middle, reverse, spoil, without_its_last
 
 from lab import read_sweep
-from lab.errors import InputError
-from lab.report.analysis import analyse
-from lab.report.claims import claims
-from lab.report.page import counts, problems
-from lab.run_directory import read_summary, write_summary
-from lab.tools import main
+from lab.analysis.sweep_analysis import analyse
+from lab.cli.tools import main
+from lab.common.errors import InputError
+from lab.reporting.claims import claims
+from lab.reporting.page import counts, problems
+from lab.runs.run_directory import read_summary, write_summary
 from lab.version import versions
 
 
@@ -318,7 +318,7 @@ def test_an_unknown_table_is_refused(made):
 
 
 def test_a_table_of_very_many_rows_is_not_written_again(sweep, monkeypatch):
-    monkeypatch.setattr("lab.report.tables.MOST_ROWS", read_sweep(sweep).count("queries"))
+    monkeypatch.setattr("lab.reporting.tables.MOST_ROWS", read_sweep(sweep).count("queries"))
     assert main(["report", str(sweep)]) == 0
     assert (sweep / "report" / "queries.parquet").is_file()
     assert not (sweep / "report" / "windows.parquet").exists()

@@ -8,13 +8,11 @@ from polars.testing import assert_frame_equal
 from spoiled_sweeps import spoil
 
 from lab import read_sweep
-from lab.report.analysis import analyse, planners_of
-from lab.report.claims import claims
-from lab.report.drawings.where_time_goes import (
-    pooled_operators,
-)
-from lab.report.tables import tables
-from lab.tools import main
+from lab.analysis.sweep_analysis import analyse, planners_of
+from lab.cli.tools import main
+from lab.reporting.claims import claims
+from lab.reporting.drawings.where_time_goes import pooled_operators
+from lab.reporting.tables import tables
 
 
 def test_who_is_best_is_counted_where_every_planner_finished(sweep):

@@ -7,11 +7,11 @@ import pytest
 from spoiled_sweeps import spoil
 
 from lab import read_sweep
-from lab.report.analysis import analyse
-from lab.report.drawings.differences import trade_offs, trade_offs_text
-from lab.report.settings import planner_names, short_texts, swept_keys
-from lab.tools import main
-from lab.units import unit_of
+from lab.analysis.settings import planner_names, short_texts, swept_keys
+from lab.analysis.sweep_analysis import analyse
+from lab.cli.tools import main
+from lab.common.units import unit_of
+from lab.reporting.drawings.differences import trade_offs, trade_offs_text
 
 
 def test_keys_that_say_the_same_are_one():

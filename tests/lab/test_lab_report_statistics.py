@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lab.bootstrap import bootstrap_interval
-from lab.comparison import from_runs
-from lab.report.analysis import against
-from lab.report.pareto import dominators
+from lab.analysis.bootstrap import bootstrap_interval
+from lab.analysis.comparison import from_runs
+from lab.analysis.pareto import dominators
+from lab.analysis.sweep_analysis import against
 
 
 def rows(**planners):

@@ -17,18 +17,18 @@ from spoiled_sweeps import (
 )
 
 from lab import read_sweep
-from lab.errors import InputError
-from lab.figure_data import PARTS
-from lab.report.analysis import analyse
-from lab.report.drawings.where_time_goes import (
+from lab.analysis.run_data import PARTS
+from lab.analysis.sums import WINDOW_S, totals, totals_meanwhile
+from lab.analysis.sweep_analysis import analyse
+from lab.common.errors import InputError
+from lab.reporting.drawings.where_time_goes import (
     latency_by_operator,
     latency_by_planner,
     pooled_operators,
     works_at_once,
 )
-from lab.report.figures import _drawings
-from lab.report.sums import WINDOW_S, totals, totals_meanwhile
-from lab.report.tables import tables
+from lab.reporting.sweep_figures import _drawings
+from lab.reporting.tables import tables
 
 
 def test_frames_have_the_keys_and_agree_with_the_summaries(made):
@@ -157,8 +157,8 @@ def test_runs_that_go_on_are_not_summed_for_they_may_write_meanwhile(sweep):
 @pytest.mark.slow
 def test_a_process_of_its_own_adds_up_alike_and_says_what_it_cannot_read(sweep, monkeypatch):
     expected = totals(read_sweep(sweep))
-    monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
-    monkeypatch.setattr("lab.report.sums.totals", lambda sweep: pytest.fail("not apart"))
+    monkeypatch.setattr("lab.analysis.sums.LEAST_APART_BYTES", 0)
+    monkeypatch.setattr("lab.analysis.sums.totals", lambda sweep: pytest.fail("not apart"))
     for found, sums in zip(totals_meanwhile(read_sweep(sweep))(), expected, strict=True):
         assert_frame_equal(found, sums)
     without_its_last(sweep / "0" / "operators" / "part-00001.parquet")
@@ -167,7 +167,7 @@ def test_a_process_of_its_own_adds_up_alike_and_says_what_it_cannot_read(sweep, 
 
 
 def test_a_process_that_was_killed_is_told_of_in_a_sentence(sweep, monkeypatch):
-    monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
+    monkeypatch.setattr("lab.analysis.sums.LEAST_APART_BYTES", 0)
     others = set(multiprocessing.active_children())
     sums = totals_meanwhile(read_sweep(sweep))
     [apart] = set(multiprocessing.active_children()) - others
@@ -178,8 +178,8 @@ def test_a_process_that_was_killed_is_told_of_in_a_sentence(sweep, monkeypatch):
 
 def test_where_no_process_can_start_sums_are_made_without(sweep, monkeypatch):
     expected = totals(read_sweep(sweep))
-    monkeypatch.setattr("lab.report.sums.LEAST_APART_BYTES", 0)
-    monkeypatch.setattr("lab.report.sums._add_up", os._exit)  # Fails, of two arguments.
+    monkeypatch.setattr("lab.analysis.sums.LEAST_APART_BYTES", 0)
+    monkeypatch.setattr("lab.analysis.sums._add_up", os._exit)  # Fails, of two arguments.
     for found, sums in zip(totals_meanwhile(read_sweep(sweep))(), expected, strict=True):
         assert_frame_equal(found, sums)
 

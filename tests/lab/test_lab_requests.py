@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from lab import runner
-from lab.api import run
-from sim.request_table import REQUESTS
+from lab.runs import runner
+from lab.runs.api import run
+from sim.metrics.request_table import REQUESTS
 
 SPEECH = ["experiment=speech_small", "horizon_s=100", "planner=videostorm", "seed=1"]
 RESTLESS = [

@@ -11,11 +11,12 @@ from command_line import changed
 from frail import frail
 
 from lab import run
-from lab.checkpoint import Checkpoint
-from lab.errors import InputError
-from lab.held import held
-from lab.resume import clear
-from lab.run_directory import (
+from lab.cli.simulate import main
+from lab.common.dir_lock import held
+from lab.common.errors import InputError
+from lab.runs.checkpoint import Checkpoint
+from lab.runs.resume import clear
+from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,
     SUMMARY,
@@ -23,10 +24,9 @@ from lab.run_directory import (
     planner_directories,
     write_summary,
 )
-from lab.simulate import main
 from lab.version import versions
-from sim.journal import ProfileRecord
-from sim.profiling_bench import ProfilingBench
+from sim.planning.profiling_bench import ProfilingBench
+from sim.planning.profiling_log import ProfileRecord
 
 KEYS = ("horizon_s=120", "flush_every_s=20", "workload.rate=0.1", "figures=false", "seed=1")
 ALONE = "planner._target_=frail_pkg.Frail"
@@ -51,7 +51,7 @@ def compass(monkeypatch, capsys, tmp_path):
 def killed(directory: Path, after: int, *arguments: str) -> None:
     """Start the command, which is killed after so many profiles."""
     (directory / "kill_after").write_text(str(after))
-    code = "import sys; from lab.simulate import main; sys.exit(main())"
+    code = "import sys; from lab.cli.simulate import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, *KEYS, ALONE, *arguments],
         cwd=directory,

@@ -18,14 +18,14 @@ from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 
 from lab import run
-from lab.compose import compose, set_up
-from lab.errors import InputError
-from lab.frames import scan
-from lab.run_directory import planner_directories
-from lab.runner import simulate
-from lab.simulate import main
+from lab.cli.simulate import main
+from lab.common.errors import InputError
+from lab.config.compose import compose, set_up
+from lab.runs.frames import scan
+from lab.runs.run_directory import planner_directories
+from lab.runs.runner import simulate
 from planners import CheapestFeasible
-from sim.results import SCHEMAS
+from sim.metrics.results import SCHEMAS
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 ENDS = ("completed", "unserved", "lost", "dropped", "shed", "in_flight")
@@ -56,7 +56,7 @@ def tables(directory: Path) -> dict[str, bytes]:
 
 
 def start_process(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from lab.simulate import main; sys.exit(main())"
+    code = "import sys; from lab.cli.simulate import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", code, *SHORT, *arguments],
         cwd=directory,
@@ -69,7 +69,7 @@ def start_process(directory: Path, *arguments: str) -> subprocess.CompletedProce
 
 def test_help_loads_nothing_heavy_and_names_every_option():
     code = (
-        "import sys; sys.argv = ['compass-sim', '--help']; from lab.simulate import main; "
+        "import sys; sys.argv = ['compass-sim', '--help']; from lab.cli.simulate import main; "
         f"assert main() == 0; print([name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -108,7 +108,7 @@ def test_a_run_directory_is_complete(compass):
     )
     config = OmegaConf.load(here / "config.yaml")
     assert config.horizon_s == 120
-    assert config.planner._target_ == "planners.cheapest_feasible.CheapestFeasible"
+    assert config.planner._target_ == "planners.teaching.cheapest_feasible.CheapestFeasible"
     assert str(here.absolute()) not in (here / "config.yaml").read_text()
 
 

@@ -17,20 +17,20 @@ from command_line import changed
 from rich.console import Console
 from yaml import safe_load
 
-from lab import console
-from lab.errors import InputError
-from lab.held import held
-from lab.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY
-from lab.simulate import main
-from lab.sweep import compile_first
-from lab.sweep_jobs import with_new_overrides
-from lab.sweep_news import listening, telling
+from lab.cli.simulate import main
+from lab.common import console
+from lab.common.dir_lock import held
+from lab.common.errors import InputError
+from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY
+from lab.sweeps.jobs import with_new_overrides
+from lab.sweeps.progress import listening, telling
+from lab.sweeps.sweep import compile_first
 from scenarios import keyed_tables
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "flush_every_s=10", "figures=false")
 SWEEP = (*SHORT, "planner=cheapest_feasible,greedy", "seed=0,1")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-CODE = "import sys; from lab.simulate import main; sys.exit(main())"
+CODE = "import sys; from lab.cli.simulate import main; sys.exit(main())"
 OF_THE_WALL = ("wall_s", "planning_wall_s", "profiles_measured", "profiles_restored")
 MOODY = """
 from pathlib import Path
@@ -406,7 +406,8 @@ def test_tables_are_read_once_a_process_unless_they_change(tmp_path, monkeypatch
 
 
 def test_what_is_not_compiled_yet_is_compiled_once_for_each_choice(monkeypatch, tmp_path):
-    from lab import compose, runner
+    from lab.config import compose
+    from lab.runs import runner
     from scenarios import compiled
 
     simulated = []

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from lab import wording
-from lab.api import run
-from lab.errors import InputError, nearest_clause
-from lab.run_directory import read_summary, write_summary
-from lab.summary import plain, response_quantile_s
-from lab.targets import build
-from lab.tools import main
+from lab.cli.tools import main
+from lab.common import formatting as wording
+from lab.common.errors import InputError, nearest_clause
+from lab.config.targets import build
+from lab.runs.api import run
+from lab.runs.run_directory import read_summary, write_summary
+from lab.runs.summary import plain, response_quantile_s
 from planners import CheapestFeasible
-from sim.planner import Planner
+from sim.planning.planner import Planner
 
 
 def test_list_names_every_group(capsys):
@@ -117,7 +117,7 @@ def test_an_interrupted_tool_ends_in_one_sentence(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.options.listing", interrupt)
+    monkeypatch.setattr("lab.common.options.listing", interrupt)
     assert main(["list"]) == 130
     assert capsys.readouterr().err == "compass-lab: interrupted\n"
 

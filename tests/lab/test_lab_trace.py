@@ -11,14 +11,15 @@ from matplotlib import image
 from matplotlib.figure import Figure
 from worlds import BRANCHED, EXAMPLES
 
-from lab import run, simulate
-from lab.figure_data import PARTS as NAMES
-from lab.figure_style import part_bars
-from lab.run_directory import read_summary, write_summary
-from lab.tools import main
-from lab.trace.picture import picture
-from lab.trace.slices import after_of, traced
-from sim.request_table import PARTS
+from lab import run
+from lab.analysis.run_data import PARTS as NAMES
+from lab.cli import simulate
+from lab.cli.tools import main
+from lab.reporting.plotting.style import part_bars
+from lab.reporting.trace.picture import picture
+from lab.reporting.trace.slices import after_of, traced
+from lab.runs.run_directory import read_summary, write_summary
+from sim.metrics.request_table import PARTS
 
 SCENE = ["experiment=speech_small", "planner=videostorm", "horizon_s=120", "requests=true"]
 

@@ -14,10 +14,10 @@ from hardware_models.fits import registry as fitting
 from hardware_models.predictors import Predictor
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table
-from lab.errors import InputError
-from lab.tools import main
-from lab.validation import validate_rows
-from lab.validation_page import Goal
+from lab.cli.tools import main
+from lab.common.errors import InputError
+from lab.hardware_tools.validation import validate_rows
+from lab.hardware_tools.validation_page import Goal
 
 SHIPPED = predictors.PREDICTORS
 FACTORS = {1: 1.0, 2: 1.1, 4: 0.8}  # predicted over measured, by batch; others are refused
@@ -341,7 +341,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_validation_page_is_that_of_the_shipped_files(monkeypatch):
-    from lab import validation_page
+    from lab.hardware_tools import validation_page
 
     monkeypatch.setattr(validation_page, "PREDICTORS", SHIPPED)
     assert validation_page.page() == (DOCS / "validation.md").read_text(encoding="utf-8")
@@ -349,7 +349,7 @@ def test_the_validation_page_is_that_of_the_shipped_files(monkeypatch):
 
 @pytest.mark.parametrize("name", fitting.FITS)
 def test_every_scheme_of_a_fit_is_explained_and_its_goal_is_judged(name):
-    from lab.validation_page import GOALS, SCHEMES
+    from lab.hardware_tools.validation_page import GOALS, SCHEMES
 
     schemes = set(load_table(f"fit_{name}_errors")["scheme"])
     assert schemes <= SCHEMES.keys()
@@ -357,7 +357,7 @@ def test_every_scheme_of_a_fit_is_explained_and_its_goal_is_judged(name):
 
 
 def test_figures_of_the_validation_page_are_drawn_on_request(tmp_path, monkeypatch, capsys):
-    from lab import validation_page
+    from lab.hardware_tools import validation_page
 
     def unseen():
         return latency_rows().with_columns(predicted=pl.col("batch") * 11.0)

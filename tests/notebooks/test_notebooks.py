@@ -89,7 +89,7 @@ def test_words_in_italics_are_in_the_glossary():
 
 
 def test_outcomes_of_requests_are_in_the_glossary():
-    from sim.data_plane import OUTCOMES
+    from sim.dataplane.base.interface import OUTCOMES
 
     glossary = (_pages.PAGES.parent / "glossary.md").read_text(encoding="utf-8")
     for outcome in OUTCOMES:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.acquisition import (
+from planners.bayesopt.acquisition import (
     expected_improvement,
     feasible_saving,
     probability_above,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from planners import bounded_minimum
-from planners.bounded_minimum import minimum, wrapped
+from planners.common import lbfgsb as bounded_minimum
+from planners.common.lbfgsb import minimum, wrapped
 
 
 def valley(at):

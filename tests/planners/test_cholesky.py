@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from planners.cholesky import FEW, Factor
+from planners.bayesopt.cholesky import FEW, Factor
 from scenarios.random_streams import stream
 
 POINTS = 2 * stream(0, "points").random((300, 2))

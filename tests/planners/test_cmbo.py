@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from planners.compass.cmbo import Cmbo
-from planners.compass.normal_bo import NormalBo
-from planners.encodings import blocks, one_hot, ordinal
+from planners.bayesopt.encodings import blocks, one_hot, ordinal
+from planners.compass.search.cmbo import Cmbo
+from planners.compass.search.normal_bo import NormalBo
 from scenarios.random_streams import stream
 from scenarios.shipped import shipped_application
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from planners.encodings import blocks, mixed, one_hot, ordinal
+from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
 from scenarios.application import Knob, Operator, Pipeline
 
 PIPELINE = Pipeline(

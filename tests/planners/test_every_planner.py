@@ -5,10 +5,11 @@ import inspect
 import pytest
 from worlds import run, scenario
 
-from lab.compose import compose, set_up
-from lab.options import groups
+from lab.common.options import groups
+from lab.config.compose import compose, set_up
 from scenarios.workload import Workload
-from sim import Desk, check_planner, query_board
+from sim import Desk, check_planner
+from sim.cluster import queries as query_board
 
 FILES = [name for name in groups()["planner"] if not name.startswith("comparison")]
 BASES = [name for name in FILES if not any(name.startswith(f"{other}_") for other in FILES)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from planners.kept import Kept
+from planners.common.weak_cache import Kept
 
 
 def test_it_is_made_once_for_each_object_and_key():

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import queries_at, run, scenario
 
-from planners.chameleon import Chameleon
-from planners.knobwise import KnobProfile
+from planners.baselines.chameleon import Chameleon
+from planners.baselines.knobwise import KnobProfile
 from scenarios.application import Knob, Operator, Pipeline
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Estimate, check_planner
-from sim.profiling import Measurement
+from sim.api.estimate import Measurement
 
 SMALL = Pipeline(
     "small",

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from worlds import Does, coding_without_gpus, queries_at, run, scenario
 
-from planners.cherrypick import CherryPick
-from planners.orders import Orders
-from planners.plan_runs import PlanRuns, spread
+from planners.baselines.cherrypick import CherryPick
+from planners.baselines.plan_runs import PlanRuns, spread
+from planners.common.orders import Orders
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from scenarios.workload import Workload

@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import coding_without_gpus, run, scenario
 
-from planners.ilp import ILP
-from planners.interchange import needed_configurations
-from planners.optimum import Limits, cost_of, lp_bound, program, solve
-from planners.planning_model import Capacity, Offer, Sort, offers_of
+from planners.reference.ilp import ILP
+from planners.reference.interchange import needed_configurations
+from planners.reference.optimum import Limits, cost_of, lp_bound, program, solve
+from planners.reference.planning_model import Capacity, Offer, Sort, offers_of
 from scenarios.application import Knob, Operator, Pipeline
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
-from sim import Planner, StationKind, check_planner, gpu_layouts
+from sim import Planner, StationKind, check_planner
+from sim.api.gpu_layouts import gpu_layouts
 
 LIMITS = Limits(gap=1e-7)
 CAPACITY = Capacity(

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from worlds import Does, declared, run, scenario
 
-from planners.autoscaler import scaled
-from planners.infaas import INFaaS
-from planners.profiling_ahead import deviations, profile_ahead
-from planners.variants import Goal, Market, assembled, offers, registered, variants
-from planners.workers import Labour, crews
+from planners.baselines.autoscaler import scaled
+from planners.baselines.infaas import INFaaS
+from planners.baselines.variants import Goal, Market, assembled, offers, registered, variants
+from planners.common.offline_profiles import deviations, profile_ahead
+from planners.common.workers import Labour, crews
 from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Does, run, scenario
 
-from planners.beam import assign_workers, select_models
-from planners.jellybean import JellyBean
-from planners.profiling_ahead import by_deviation, deviations
-from planners.workers import Labour, crews
+from planners.baselines.beam import assign_workers, select_models
+from planners.baselines.jellybean import JellyBean
+from planners.common.offline_profiles import by_deviation, deviations
+from planners.common.workers import Labour, crews
 from scenarios.application import Knob, Operator, Pipeline
 from scenarios.cluster import Node
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Estimate, check_planner
-from sim.profiling import Measurement
+from sim.api.estimate import Measurement
 
 SPEECH = shipped_application("speech_recognition").pipeline
 SMALL = Pipeline(

@@ -4,10 +4,10 @@ import polars as pl
 import pytest
 from worlds import declared, run, scenario
 
-from planners.foresight import promising
-from planners.greedy import Greedy
-from planners.random_feasible import RandomFeasible
-from planners.static_plan import StaticPlan
+from planners.common.feasible_plans import promising
+from planners.reference.greedy import Greedy
+from planners.reference.random_feasible import RandomFeasible
+from planners.teaching.static_plan import StaticPlan
 from scenarios.cluster import Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from worlds import At, Does, queries_at, run, scenario
 
-from planners.orders import Orders
-from planners.trials import Trials
-from planners.vulcan import Vulcan
-from planners.vulcan_search import PlacementSearch, Rules, Utility
+from planners.baselines.vulcan import Vulcan
+from planners.baselines.vulcan_search import PlacementSearch, Rules, Utility
+from planners.common.orders import Orders
+from planners.common.trials import Trials
 from scenarios.cluster import DEVICE, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import SLO, Tier

@@ -20,7 +20,8 @@ from planners import (
 from scenarios.cluster import Cluster, Node
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
-from sim import PlannerError, check_planner, check_worlds
+from sim import PlannerError, check_planner
+from sim.conformance import worlds as check_worlds
 
 PLANNERS = [
     pytest.param(ILP, marks=pytest.mark.slow),

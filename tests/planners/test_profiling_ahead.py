@@ -3,8 +3,8 @@
 import pytest
 from worlds import Does, queries_at, run, scenario
 
-from planners.hill_climbing import climb
-from planners.profiling_ahead import profile_ahead
+from planners.common.hill_climbing import climb
+from planners.common.offline_profiles import profile_ahead
 
 
 def climbed(desk, dataset, samples):

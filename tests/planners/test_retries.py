@@ -4,10 +4,10 @@ from itertools import pairwise
 
 from worlds import At, Does, queries_at, run, scenario
 
-from planners.autoscaler import late_window
-from planners.ilp import ILP
-from planners.orders import Orders
-from planners.retries import due, give_up
+from planners.baselines.autoscaler import late_window
+from planners.common.orders import Orders
+from planners.common.retries import due, give_up
+from planners.reference.ilp import ILP
 from scenarios.cluster import DEVICE
 from scenarios.slo import Tier
 from scenarios.workload import Workload

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from planners.hyperparameters import Hyperparameters
-from planners.surrogates import GaussianProcess
+from planners.bayesopt.gaussian_process import GaussianProcess
+from planners.bayesopt.hyperparameters import Hyperparameters
 
 POINTS = np.random.default_rng(0).random((40, 3))
 TYPICAL = np.sqrt(2 * POINTS.var(axis=0).sum())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from worlds import Does, queries_at, run, scenario
 
-from planners.trials import Trials
+from planners.common.trials import Trials
 
 
 def with_desk(ask, budget_s=60.0, calls=1):

@@ -65,7 +65,7 @@ def python(tmp_path):
 
 
 def test_a_process_that_compiles_says_so_once_and_the_next_one_compiles_nothing(python):
-    code = "from sim.request_rows import line_of; print(line_of(1))"
+    code = "from sim.dataplane.base.request_rows import line_of; print(line_of(1))"
     assert python("import sim, planners") == ([], 0)
     assert python(code) == (["16"], 1)
     assert python(code) == (["16"], 0)

@@ -6,8 +6,8 @@ import pytest
 
 from scenarios.cluster import Node
 from scenarios.shipped import shipped_application
-from sim.plan import CORE, Allocation
-from sim.service import RefusalError, node_service
+from sim.api.plan import CORE, Allocation
+from sim.catalogue.service_times import RefusalError, node_service
 
 CONF = Path(__file__).parents[2] / "conf" / "application"
 CARDS = {

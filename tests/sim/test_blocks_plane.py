@@ -10,11 +10,11 @@ from worlds import Recording, flat, graph, pipeline, requests
 
 from scenarios.application import Tokens
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
-from sim.blocks.plane import BlocksPlane
-from sim.data_plane import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
-from sim.events_plane import EventsPlane
-from sim.rate_profile import NOMINAL, RateProfile
-from sim.work import NEVER
+from sim.dataplane.base.durations import NEVER
+from sim.dataplane.base.interface import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit
+from sim.dataplane.base.rate_profile import NOMINAL, RateProfile
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.events.plane import EventsPlane
 
 OPERATORS = 4
 END = 100_000

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.blocks.row_pool import RowPool
-from sim.blocks.sorting import sort_slots
-from sim.request_rows import NUMBER, QUERY, VISIT
+from sim.dataplane.base.request_rows import NUMBER, QUERY, VISIT
+from sim.dataplane.blocks.row_pool import RowPool
+from sim.dataplane.blocks.sorting import sort_slots
 
 LATE = 10**15
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.random_streams import stream
-from sim.blocks.tables import Pool
+from sim.dataplane.blocks.tables import Pool
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 200)), max_size=80))

@@ -462,9 +462,9 @@ def test_a_planner_that_breaks_the_contract_is_told_how_in_one_sentence(
     monkeypatch, kind, sentence
 ):
     # Fewer than in truth, so that calls without an end are told sooner.
-    monkeypatch.setattr("sim.desk.MOST_CALLS_PER_SEARCH", 10_000)
-    monkeypatch.setattr("sim.desk.MOST_CALLS", 20_000)
-    monkeypatch.setattr("sim.guarded_desk.MOST_READS", 30_000)
+    monkeypatch.setattr("sim.planning.desk.MOST_CALLS_PER_SEARCH", 10_000)
+    monkeypatch.setattr("sim.planning.desk.MOST_CALLS", 20_000)
+    monkeypatch.setattr("sim.conformance.guarded_desk.MOST_READS", 30_000)
     try:
         with pytest.raises(PlannerCheckError) as raised:
             check_planner(kind(), other_process=False)

@@ -14,10 +14,10 @@ from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 from sim import PlannerError
 from sim.clock import NS_PER_S
-from sim.journal import Journal, ProfileRecord
-from sim.memory import Memory
-from sim.profiling_bench import ProfilingBench
-from sim.search import CHARGES_S
+from sim.planning.memory import Memory
+from sim.planning.profiling_bench import ProfilingBench
+from sim.planning.profiling_log import Journal, ProfileRecord
+from sim.planning.search import CHARGES_S
 
 APPLICATION = declared("speech_recognition")
 CONFIGURATIONS = APPLICATION.pipeline.configurations

@@ -14,11 +14,11 @@ from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim.blocks.plane import BlocksPlane
-from sim.data_plane import COMPLETED, DROPPED, OUTCOMES, SHED, Iterations, StationSpec
-from sim.events_plane import EventsPlane
-from sim.request_rows import ARRIVAL, ENDED, OUTCOME, QUERY, QUEUEING, line_of
-from sim.work import NEVER
+from sim.dataplane.base.durations import NEVER
+from sim.dataplane.base.interface import COMPLETED, DROPPED, OUTCOMES, SHED, Iterations, StationSpec
+from sim.dataplane.base.request_rows import ARRIVAL, ENDED, OUTCOME, QUERY, QUEUEING, line_of
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.events.plane import EventsPlane
 
 FOREVER = 10**12
 

@@ -3,9 +3,9 @@
 import pytest
 from worlds import FAST_LINK, Recording, one_station, pipeline, requests
 
-from sim.data_plane import LinkSpec, StationSpec
-from sim.events_plane import EventsPlane
-from sim.rate_profile import NOMINAL, RateProfile
+from sim.dataplane.base.interface import LinkSpec, StationSpec
+from sim.dataplane.base.rate_profile import NOMINAL, RateProfile
+from sim.dataplane.events.plane import EventsPlane
 
 FOREVER = 10**9
 

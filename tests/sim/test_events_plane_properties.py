@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from worlds import Recording, finish_step_by_step, flat, pipeline, requests
 
 from scenarios.cluster import DISCIPLINES, EDF, PRIORITY
-from sim.data_plane import (
+from sim.dataplane.base.interface import (
     COMPLETED,
     DROPPED,
     IN_FLIGHT,
@@ -19,8 +19,8 @@ from sim.data_plane import (
     LinkSpec,
     StationSpec,
 )
-from sim.events_plane import EventsPlane
-from sim.rate_profile import NOMINAL, RateProfile
+from sim.dataplane.base.rate_profile import NOMINAL, RateProfile
+from sim.dataplane.events.plane import EventsPlane
 
 OPERATORS = 3
 END = 100_000

@@ -15,9 +15,9 @@ from scipy import stats
 from worlds import pipeline
 
 from scenarios.requests import RequestBlock
-from sim.data_plane import COMPLETED, OUTCOMES, StationSpec
-from sim.events_plane import EventsPlane
-from sim.request_rows import ARRIVAL, ENDED, OUTCOME, QUEUEING, line_of, operators_of
+from sim.dataplane.base.interface import COMPLETED, OUTCOMES, StationSpec
+from sim.dataplane.base.request_rows import ARRIVAL, ENDED, OUTCOME, QUEUEING, line_of, operators_of
+from sim.dataplane.events.plane import EventsPlane
 
 SERVICE_NS = 1_000_000.0
 WARM_UP = 500

@@ -16,16 +16,16 @@ from scenarios.queries import births
 from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_applications
 from scenarios.workload import Workload
-from sim.errors import PlannerError
-from sim.journal import Journal
-from sim.machines import Machines
-from sim.office import Office
-from sim.plan import CORE, Allocation, Plan
-from sim.plan_rules import check_plan
-from sim.plan_space import PlanSpace
-from sim.query_board import QueryBoard
-from sim.results import Tables
-from sim.service import RefusalError
+from sim.api.errors import PlannerError
+from sim.api.plan import CORE, Allocation, Plan
+from sim.catalogue.service_times import RefusalError
+from sim.cluster.machines import Machines
+from sim.cluster.queries import QueryBoard
+from sim.metrics.results import Tables
+from sim.planning.plan_rules import check_plan
+from sim.planning.plan_space import PlanSpace
+from sim.planning.profiling_log import Journal
+from sim.planning.service import Office
 
 NODES = {
     "edge": Node("edge", "g2-standard-8", standby=1),

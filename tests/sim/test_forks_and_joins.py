@@ -10,10 +10,10 @@ from scipy import stats
 from worlds import FAST_LINK, Recording, graph, pipeline, requests
 
 from scenarios.requests import RequestBlock
-from sim.blocks.plane import BlocksPlane
-from sim.data_plane import COMPLETED, LinkSpec, StationSpec
-from sim.events_plane import EventsPlane
-from sim.request_rows import ARRIVAL, ENDED
+from sim.dataplane.base.interface import COMPLETED, LinkSpec, StationSpec
+from sim.dataplane.base.request_rows import ARRIVAL, ENDED
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.events.plane import EventsPlane
 
 A, B, C, D = range(4)
 FOREVER = 10**9

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from worlds import Recording, one_station, pipeline, requests
 
 from scenarios.application import Tokens
-from sim.data_plane import COMPLETED, DROPPED, LOST, Iterations, StationSpec
-from sim.events_plane import EventsPlane
+from sim.dataplane.base.interface import COMPLETED, DROPPED, LOST, Iterations, StationSpec
+from sim.dataplane.events.plane import EventsPlane
 
 TIMES = Iterations(
     prefill_fixed_ns=100,

@@ -13,9 +13,8 @@ from worlds import pipeline, requests
 from hardware_models.devices import phones
 from scenarios.queries import Query
 from scenarios.slo import SLO
-from sim.blocks.plane import BlocksPlane
 from sim.clock import NS_PER_S, ns
-from sim.data_plane import (
+from sim.dataplane.base.interface import (
     COMPLETED,
     DROPPED,
     IN_FLIGHT,
@@ -25,9 +24,8 @@ from sim.data_plane import (
     UNSERVED,
     StationSpec,
 )
-from sim.goodput import GoodputBook
-from sim.recorders import Tee
-from sim.request_rows import (
+from sim.dataplane.base.recorders import Tee
+from sim.dataplane.base.request_rows import (
     ALLOWANCE,
     ARRIVAL,
     DEPLOYMENT,
@@ -37,6 +35,8 @@ from sim.request_rows import (
     part_columns,
     width,
 )
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.metrics.goodput import GoodputBook
 
 WINDOW_S = 10.0
 ROW, NO_ROW = np.array([0]), np.array([], np.int64)

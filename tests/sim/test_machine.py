@@ -4,8 +4,8 @@ import pytest
 
 from scenarios.application import LanguageModel, NeuralNetwork
 from scenarios.cluster import Node
-from sim.machine import Machine, Need
-from sim.plan import CORE
+from sim.api.plan import CORE
+from sim.cluster.machine import Machine, Need
 
 GB = 10**9
 

@@ -10,11 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hardware_models.mig import check_layout, maximal_layouts, profiles
 from hardware_models.tables import load_table
 from scenarios.cluster import DEVICE, Cluster, Node
+from sim.api.plan import CORE, Allocation
 from sim.clock import NS_PER_S
-from sim.costs import Ledger
-from sim.machine import MOST_CLIENTS, Need
-from sim.machines import Demand, Machines
-from sim.plan import CORE, Allocation
+from sim.cluster.billing import Ledger
+from sim.cluster.machine import MOST_CLIENTS, Need
+from sim.cluster.machines import Demand, Machines
 
 BOARD = "A100-40GB"
 STANDARD = {"1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"}

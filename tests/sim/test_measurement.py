@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scenarios.application import Configuration
-from sim.profiling import Estimate, Measurement
+from sim.api.estimate import Estimate, Measurement
 
 
 def measured(count, operators, rng):

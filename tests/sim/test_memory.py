@@ -5,8 +5,8 @@ from worlds import Does, run, scenario
 
 from scenarios.drift import Drift, DriftEvent
 from scenarios.workload import Workload
-from sim import query_board
-from sim.memory import Memory
+from sim.cluster import queries as query_board
+from sim.planning.memory import Memory
 
 SHORT = Workload(rate=0.5, lifetime_mean_s=8.0, lifetime_min_s=2.0)
 

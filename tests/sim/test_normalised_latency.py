@@ -13,11 +13,11 @@ from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
 from scenarios.slo import SLO, Tier
 from scenarios.workload import Workload
-from sim.blocks.plane import BlocksPlane
 from sim.clock import NS_PER_S
-from sim.data_plane import COMPLETED, StationSpec
-from sim.goodput import GoodputBook
-from sim.world import World
+from sim.controlplane.world import World
+from sim.dataplane.base.interface import COMPLETED, StationSpec
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.metrics.goodput import GoodputBook
 
 
 def coding(bound_s, **changes):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from worlds import Does, queries_at, run, scenario
 
-from sim import office
+from sim.planning import service as office
 
 
 def test_what_is_worked_out_of_plans_is_let_go_beyond_a_limit(monkeypatch):

@@ -16,10 +16,10 @@ from scenarios.network import Network
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 from sim import Choices, Estimate, PlannerError
-from sim.blocks.plane import BlocksPlane
-from sim.plan_view import AT_ONCE, CAPACITY, CROWDED, KEY, LATENCY, SERVERS, STATION
-from sim.truth import mean_transmission_s
-from sim.world import World
+from sim.controlplane.world import World
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.planning.plan_views import AT_ONCE, CAPACITY, CROWDED, KEY, LATENCY, SERVERS, STATION
+from sim.planning.truth import mean_transmission_s
 
 APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat", BRANCHED)
 WIDE = Choices((100, 50), (1, 4), (1, 2), max_wait_s=0.03, cores=(1, 3))

@@ -13,9 +13,9 @@ from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_applications
 from scenarios.workload import Workload
-from sim.blocks.plane import BlocksPlane
-from sim.events_plane import EventsPlane
-from sim.world import World
+from sim.controlplane.world import World
+from sim.dataplane.blocks.plane import BlocksPlane
+from sim.dataplane.events.plane import EventsPlane
 
 DRIFTS = {
     "none": (),

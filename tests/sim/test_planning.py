@@ -12,7 +12,7 @@ from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Planner, PlannerError
-from sim.search import CHARGES_S
+from sim.planning.search import CHARGES_S
 
 APPLICATION = shipped_application("speech_recognition")
 CONFIGURATIONS = APPLICATION.pipeline.configurations

@@ -10,9 +10,9 @@ from worlds import Recording, pipeline
 
 from scenarios.requests import RequestBlock
 from scenarios.slo import SLO
-from sim.data_plane import StationSpec
-from sim.events_plane import EventsPlane
-from sim.prediction import Prediction, StationLoad, Way, mean_wait_s, sojourn
+from sim.api.prediction import Prediction, StationLoad, Way, mean_wait_s, sojourn
+from sim.dataplane.base.interface import StationSpec
+from sim.dataplane.events.plane import EventsPlane
 
 LOADS = st.floats(0.01, 0.98)
 SERVICES = st.floats(1e-4, 10)

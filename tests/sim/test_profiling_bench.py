@@ -8,7 +8,7 @@ from worlds import BRANCHED, declared, queries_at, run, scenario
 from scenarios.cluster import Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from sim import PlannerError
-from sim.profiling_bench import ProfilingBench
+from sim.planning.profiling_bench import ProfilingBench
 
 APPLICATION = declared("speech_recognition")
 

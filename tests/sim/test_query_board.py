@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim import query_board
-from sim.query_board import QueryBoard, QueryState
+from sim.cluster import queries as query_board
+from sim.cluster.queries import QueryBoard, QueryState
 
 DEPLOYMENTS = [None, SimpleNamespace(plan="one"), SimpleNamespace(plan="other")]
 

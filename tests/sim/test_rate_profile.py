@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import finish_step_by_step
 
-from sim.rate_profile import NOMINAL, RateProfile, constant, stepwise
+from sim.dataplane.base.rate_profile import NOMINAL, RateProfile, constant, stepwise
 
 
 @st.composite

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.recorders import RequestLog, Tee
-from sim.request_rows import ENDED, NUMBER, QUERY, width
+from sim.dataplane.base.recorders import RequestLog, Tee
+from sim.dataplane.base.request_rows import ENDED, NUMBER, QUERY, width
 
 OPERATORS = 2
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from worlds import Does, Recording, one_station, run, scenario
 
 from sim.clock import NS_PER_S
-from sim.data_plane import COMPLETED, StationSpec
-from sim.request_rows import records
-from sim.results import SCHEMAS, Tables
-from sim.telemetry import REPORTS_KEPT
-from sim.window_counts import select
+from sim.dataplane.base.interface import COMPLETED, StationSpec
+from sim.dataplane.base.request_rows import records
+from sim.metrics.results import SCHEMAS, Tables
+from sim.metrics.telemetry import REPORTS_KEPT
+from sim.metrics.window_counts import select
 
 
 def test_a_request_is_told_as_one_row_when_it_is_born_and_ends_between_two_cuts():

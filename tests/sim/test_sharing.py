@@ -11,8 +11,8 @@ from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim.events_plane import EventsPlane
-from sim.world import World
+from sim.controlplane.world import World
+from sim.dataplane.events.plane import EventsPlane
 
 NODES = {"cloud": Node("cloud", "a2-highgpu-1g", standby=1)}
 

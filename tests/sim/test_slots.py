@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.slots import Slots, grown, slot_of
+from sim._jit.id_pool import Slots, grown, slot_of
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-50, 400)), max_size=60))

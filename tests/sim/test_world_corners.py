@@ -12,8 +12,8 @@ from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.shipped import shipped_application
 from sim import Allocation, PlannerError
-from sim.results import SCHEMAS
-from sim.service import RefusalError, device_service
+from sim.catalogue.service_times import RefusalError, device_service
+from sim.metrics.results import SCHEMAS
 
 
 def plan_in(desk, query, node, configuration=0):

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from worlds import At, Does, run, scenario
 
-from planners.compass.pools import Fleet, Market, Pools, Standing, Takes, Uses
-from planners.compass.scheduler import PriceMatching, Scheduler
+from planners.compass.scheduling.scheduler import PriceMatching, Scheduler
+from planners.compass.state.pools import Fleet, Market, Pools, Standing, Takes, Uses
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Choices, Desk
-from sim.profiling import Estimate, Measurement
-from sim.world import World
+from sim.api.estimate import Estimate, Measurement
+from sim.controlplane.world import World
 
 ONE_CLOUD = {"cloud": Node("cloud", "a2-highgpu-1g")}
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.compass.audits import NOTHING, TESTED, Audits, means_of_last, with_more
-from planners.compass.estimates import simple_mean
-from planners.compass.known import Shown
+from planners.compass.profiling.estimates import simple_mean
+from planners.compass.runtime.audits import NOTHING, TESTED, Audits, means_of_last, with_more
+from planners.compass.state.known import Shown
 
 ITEMS = 48
 

@@ -12,10 +12,10 @@ from compass_desks import ONE_CLOUD, arriving
 from frail import frail
 from worlds import run, scenario
 
-from lab.simulate import main
+from lab.cli.simulate import main
 from planners.compass.compass import Compass
-from planners.compass.history import WarmStart
-from planners.compass.search import CmboSearch
+from planners.compass.search.history import WarmStart
+from planners.compass.search.search import CmboSearch
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 
@@ -128,7 +128,7 @@ def finished(monkeypatch, capsys, tmp_path):
 def killed(directory, name, after, *more):
     """Start the command in a process of its own, which is killed after so many profiles."""
     (directory / "kill_after").write_text(str(after))
-    code = "import sys; sys.path.insert(0, ''); from lab.simulate import main; sys.exit(main())"
+    code = "import sys; sys.path.insert(0, ''); from lab.cli.simulate import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, *KEYS, f"hydra.run.dir={name}", *more],
         cwd=directory,

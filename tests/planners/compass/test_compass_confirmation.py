@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
 
-from planners.compass.ahead import History
-from planners.compass.history import WarmStart
-from planners.compass.known import Found
-from planners.compass.known_histories import KEPT
-from planners.compass.profiler import StratifiedProfiler
-from planners.compass.search import FOUND, CmboSearch
+from planners.compass.profiling.profiler import StratifiedProfiler
+from planners.compass.search.history import WarmStart
+from planners.compass.search.known_histories import KEPT
+from planners.compass.search.offline_history import History
+from planners.compass.search.search import FOUND, CmboSearch
+from planners.compass.state.known import Found
 
 COLD = WarmStart(histories=0, ahead=0)
 

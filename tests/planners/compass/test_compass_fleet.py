@@ -7,9 +7,9 @@ from compass_desks import ONE_CLOUD, arriving
 from worlds import run, scenario
 
 from planners import Compass
-from planners.compass.fleet import fleet_of
-from planners.compass.runtime import serving
-from planners.kept import KEPT
+from planners.common.weak_cache import KEPT
+from planners.compass.runtime.fleet import fleet_of
+from planners.compass.runtime.watch import serving
 from scenarios.drift import Drift, DriftEvent
 
 FIELDS = "query", "station", "operator_key", "filled", "backhaul"

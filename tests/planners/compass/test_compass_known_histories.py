@@ -5,9 +5,9 @@ from dataclasses import replace
 from compass_desks import ONE_CLOUD, arriving
 from worlds import run, scenario
 
-from planners.compass import known_histories as module
 from planners.compass.compass import Compass
-from planners.compass.known_histories import KEPT, known_histories
+from planners.compass.search import known_histories as module
+from planners.compass.search.known_histories import KEPT, known_histories
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 

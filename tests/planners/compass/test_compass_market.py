@@ -8,8 +8,10 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planners.compass.known import Slowness
-from planners.compass.pools import (
+from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching
+from planners.compass.search.query_plans import QueryPlans
+from planners.compass.state.known import Slowness
+from planners.compass.state.pools import (
     BACKHAUL,
     Fleet,
     Pools,
@@ -19,8 +21,6 @@ from planners.compass.pools import (
     room_in,
     share_taken,
 )
-from planners.compass.query_plans import QueryPlans
-from planners.compass.scheduler import FirstComeFirstServed, PriceMatching
 from sim import Choices
 
 POOLS = Pools(

@@ -7,8 +7,8 @@ from compass_desks import ONE_CLOUD, arriving, at_desk
 from worlds import run, scenario
 
 from planners import Compass
-from planners.compass.orders import fit, order, orders_of
-from planners.compass.runtime import InForce, Watch, serving
+from planners.compass.runtime.orders import fit, order, orders_of
+from planners.compass.runtime.watch import InForce, Watch, serving
 
 
 def test_an_order_counts_until_it_is_carried_out():

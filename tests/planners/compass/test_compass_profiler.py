@@ -8,10 +8,20 @@ import pytest
 from compass_desks import Asker, Pool, arriving, at_desk
 from worlds import declared
 
-from planners.compass import strata
-from planners.compass.estimates import LEAST_VARIANCE, decided, simple_mean, stratified_mean
-from planners.compass.profiler import FixedProfiler, RandomProfiler, StratifiedProfiler, spread
-from planners.compass.strata import cluster
+from planners.compass.profiling import strata
+from planners.compass.profiling.estimates import (
+    LEAST_VARIANCE,
+    decided,
+    simple_mean,
+    stratified_mean,
+)
+from planners.compass.profiling.profiler import (
+    FixedProfiler,
+    RandomProfiler,
+    StratifiedProfiler,
+    spread,
+)
+from planners.compass.profiling.strata import cluster
 from scenarios.random_streams import stream
 from scenarios.slo import SLO
 

@@ -3,9 +3,9 @@
 import numpy as np
 from compass_desks import arriving, at_desk, market
 
-from planners.compass.known import Found, Shown, Slowness
-from planners.compass.query_plans import QueryPlans, Sizes
-from planners.compass.runtime import in_force
+from planners.compass.runtime.watch import in_force
+from planners.compass.search.query_plans import QueryPlans, Sizes
+from planners.compass.state.known import Found, Shown, Slowness
 from sim import Choices
 
 LINKS = 3.0

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from planners.compass.pools import Fleet, Market, Pools, Standing, Takes, Uses
-from planners.compass.refused import MOST_HOPEFUL, remember_refused, retries
-from planners.retries import give_up
+from planners.common.retries import give_up
+from planners.compass.scheduling.rebidding import MOST_HOPEFUL, remember_refused, retries
+from planners.compass.state.pools import Fleet, Market, Pools, Standing, Takes, Uses
 
 PAUSE_S, KNOWN_FOR_S = 10.0, 60.0
 POOLS = Pools(

@@ -10,14 +10,14 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
-from planners.compass.known import Found, Offer
-from planners.compass.pools import Fleet
-from planners.compass.regroup import Regrouping, ShareStations, StayAsTheyAre
-from planners.compass.regrouped import REGROUPED, Regrouped, to_order, under_way
-from planners.compass.runtime import NoRuntime
-from planners.compass.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
-from planners.compass.search import FOUND, OFFERS, CmboSearch
-from planners.compass.station_table import StationTable
+from planners.compass.runtime.watch import NoRuntime
+from planners.compass.scheduling.pending_repack import REGROUPED, Regrouped, to_order, under_way
+from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
+from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
+from planners.compass.scheduling.station_table import StationTable
+from planners.compass.search.search import FOUND, OFFERS, CmboSearch
+from planners.compass.state.known import Found, Offer
+from planners.compass.state.pools import Fleet
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from sim import Choices

@@ -11,13 +11,13 @@ from compass_desks import arriving
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
-from planners.compass.history import WarmStart
-from planners.compass.known import Found, Slowness
-from planners.compass.model import PlanningModel
-from planners.compass.regroup import StayAsTheyAre
-from planners.compass.runtime import IN_FORCE, InForce, NoRuntime, Watch
-from planners.compass.scheduler import PriceMatching
-from planners.compass.search import FOUND, CmboSearch, RandomSearch
+from planners.compass.runtime.watch import IN_FORCE, InForce, NoRuntime, Watch
+from planners.compass.scheduling.repacking import StayAsTheyAre
+from planners.compass.scheduling.scheduler import PriceMatching
+from planners.compass.search.history import WarmStart
+from planners.compass.search.planning_model import PlanningModel
+from planners.compass.search.search import FOUND, CmboSearch, RandomSearch
+from planners.compass.state.known import Found, Slowness
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import SLO

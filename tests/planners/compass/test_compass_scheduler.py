@@ -11,13 +11,13 @@ from compass_desks import ONE_CLOUD, arriving
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
-from planners.compass.history import WarmStart
-from planners.compass.known import Offer
-from planners.compass.least_cost import LeastCost
-from planners.compass.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes, Uses
-from planners.compass.runtime import NoRuntime
-from planners.compass.scheduler import Bid, FirstComeFirstServed, PriceMatching
-from planners.compass.search import CmboSearch
+from planners.compass.runtime.watch import NoRuntime
+from planners.compass.scheduling.least_cost import LeastCost
+from planners.compass.scheduling.scheduler import Bid, FirstComeFirstServed, PriceMatching
+from planners.compass.search.history import WarmStart
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import Offer
+from planners.compass.state.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes, Uses
 from scenarios.cluster import Node
 from scenarios.random_streams import stream
 from scenarios.slo import Tier

@@ -8,13 +8,20 @@ from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from worlds import declared, run, scenario
 
 from planners.compass.compass import Compass
-from planners.compass.history import WarmStart
-from planners.compass.known import Found
-from planners.compass.pools import Uses
-from planners.compass.profiler import FixedProfiler
-from planners.compass.search import ENCODINGS, FOUND, LEAST_KNOWN, OFFERS, CmboSearch, RandomSearch
+from planners.compass.profiling.profiler import FixedProfiler
+from planners.compass.search.history import WarmStart
+from planners.compass.search.search import (
+    ENCODINGS,
+    FOUND,
+    LEAST_KNOWN,
+    OFFERS,
+    CmboSearch,
+    RandomSearch,
+)
+from planners.compass.state.known import Found
+from planners.compass.state.pools import Uses
 from scenarios.random_streams import stream
-from sim.search import CHARGES_S
+from sim.planning.search import CHARGES_S
 
 COLD = WarmStart(histories=0, ahead=0)
 TIME_S = declared("speech_recognition").datasets["LibriSpeech"].service_time_s

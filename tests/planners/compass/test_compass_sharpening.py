@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
 
-from planners.compass.estimates import LEAST_VARIANCE, decided, regressed_mean, stratified_mean
-from planners.compass.known import Found
-from planners.compass.profiler import FixedProfiler, RandomProfiler, StratifiedProfiler
-from planners.compass.search import FOUND, CmboSearch
+from planners.compass.profiling.estimates import (
+    LEAST_VARIANCE,
+    decided,
+    regressed_mean,
+    stratified_mean,
+)
+from planners.compass.profiling.profiler import FixedProfiler, RandomProfiler, StratifiedProfiler
+from planners.compass.search.search import FOUND, CmboSearch
+from planners.compass.state.known import Found
 from scenarios.random_streams import stream
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
 
-from planners.compass.known import Found
-from planners.compass.orders import order, orders_of
-from planners.compass.regrouped import REGROUPED, Regrouped, to_order
-from planners.compass.runtime import IN_FORCE, InForce, in_force, serving
-from planners.compass.search import FOUND, CmboSearch
-from planners.compass.take_up import take_up
+from planners.compass.runtime.orders import order, orders_of
+from planners.compass.runtime.recovery import take_up
+from planners.compass.runtime.watch import IN_FORCE, InForce, in_force, serving
+from planners.compass.scheduling.pending_repack import REGROUPED, Regrouped, to_order
+from planners.compass.search.search import FOUND, CmboSearch
+from planners.compass.state.known import Found
 from scenarios.queries import Query
 from sim import Desk
 

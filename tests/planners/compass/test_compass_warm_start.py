@@ -8,15 +8,15 @@ import pytest
 from compass_desks import ONE_CLOUD, arriving, at_desk, market
 from worlds import declared, run, scenario
 
-from planners.compass.ahead import History
+from planners.bayesopt.encodings import one_hot
 from planners.compass.compass import Compass
-from planners.compass.history import WarmStart, misranked
-from planners.compass.known_histories import KEPT
-from planners.compass.profiler import FixedProfiler
-from planners.compass.search import FOUND, CmboSearch
-from planners.encodings import one_hot
+from planners.compass.profiling.profiler import FixedProfiler
+from planners.compass.search.history import WarmStart, misranked
+from planners.compass.search.known_histories import KEPT
+from planners.compass.search.offline_history import History
+from planners.compass.search.search import FOUND, CmboSearch
 from scenarios.cluster import Profiling
-from sim.search import CHARGES_S
+from sim.planning.search import CHARGES_S
 
 SPEECH = declared("speech_recognition")
 DATA = SPEECH.datasets["LibriSpeech"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.matching import lp_bound, made_up
 from planners.matching import Cards, Demand, Problem, Supply, match
 from scenarios.cluster import Node
-from sim import gpu_layouts
+from sim.api.gpu_layouts import gpu_layouts
 
 NAMED = gpu_layouts(Node("cloud", "a2-highgpu-1g"))
 PROFILES = list(NAMED[0])

@@ -10,7 +10,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from planners.matching.problem import Cards
 from planners.matching.stations import WholeStations, best_of_each_set, share_stations
 from scenarios.cluster import Node
-from sim import gpu_layouts
+from sim.api.gpu_layouts import gpu_layouts
 
 NAMED = gpu_layouts(Node("cloud", "a2-highgpu-1g"))
 PROFILES = list(NAMED[0])

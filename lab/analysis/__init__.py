@@ -1,0 +1,1 @@
+"""Statistics and frames of finished runs."""

@@ -1,0 +1,213 @@
+"""Ratios of a reference planner to others, paired over seeds, with intervals."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lab.analysis.comparison import ANY, Estimate, Range, estimate, holm
+
+Floats = NDArray[np.float64]
+Interval = tuple[float | None, float | None, float | None]
+"""A value, and the lower and upper end of its 95 % interval."""
+
+RATIOS = {
+    "metric": pl.String,
+    "planner": pl.String,
+    "n": pl.Int64,
+    "ratio": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_holm": pl.Float64,
+    "sign": pl.String,
+    "of": pl.Int64,
+}
+
+PERCENT: Range = (0.0, 100.0)
+"""Range of a share in percent."""
+
+BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
+"""What a ratio is, by whether the reference's and the other's value are lower bounds of the true
+ones, where less is better."""
+
+EXPLAINED = (
+    "≥ marks what is larger in truth: in some seed the value of the other is only a bound, or it "
+    "served nobody, or the reference spent nothing; ≤ marks what is smaller, where it is the other "
+    "way round, and ? that of which both is so. Ratios, intervals and p-values rest on the seeds "
+    "in which both have a value above 0, and take bounds as they are."
+)
+"""What the signs of ratios say, and what those do not take into account."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that planners are compared by.
+
+    Args:
+        name: column of the rows.
+        title: what tables and figures call it.
+        more_is_better: whether large values are good.
+        bound: column that is true where the value is only a lower bound of the true one.
+    """
+
+    name: str
+    title: str
+    more_is_better: bool
+    bound: str | None = None
+
+
+def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
+    """Return how many times better the reference is than each other planner.
+
+    The mean over seeds of the logarithm of the ratio, and Student's t-interval of it; both are
+    shown as ratios. Above 1 the reference is better, be it more goodput or less cost. The p-values
+    of ratio 1 are adjusted for all planners by Holm's procedure. A seed counts if both have a value
+    above 0.
+
+    Args:
+        rows: of one scene, with ``planner``, ``seed`` and the metric.
+        metric: what is compared.
+        reference: name of the reference planner.
+
+    Returns:
+        A row for each other planner, with the columns of `RATIOS`; ``sign`` is ``"≥"`` if in some
+        seed the other's value is a lower bound, or it served nobody, so that the true ratio is
+        larger, ``"≤"`` if so the reference, ``"?"`` if both happens, or else empty; ``of`` is how
+        many seeds there are, of which ``n`` count.
+    """
+    bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
+    values = {
+        (planner, seed): (value, bool(is_bound))
+        for planner, seed, value, is_bound in rows.select(
+            "planner", "seed", metric.name, bound
+        ).iter_rows()
+    }
+    seeds = rows["seed"].unique(maintain_order=True).to_list()
+    sign = 1 if metric.more_is_better else -1
+    found: list[list[Any]] = []
+    for planner in rows["planner"].unique(maintain_order=True).to_list():
+        if planner == reference:
+            continue
+        logs, our_bounds, their_bounds = [], False, False
+        for seed in seeds:
+            ours, our_bound = values.get((reference, seed), (None, False))
+            theirs, their_bound = values.get((planner, seed), (None, False))
+            if ours and theirs:
+                logs.append(sign * float(np.log(ours / theirs)))
+                our_bounds |= our_bound
+                their_bounds |= their_bound
+            else:
+                # Who served nobody has no ratio, and would have been beaten by more than any; who
+                # spent nothing would have beaten by more than any.
+                we_lose = bool(theirs) and (reference, seed) in values
+                they_lose = bool(ours) and (planner, seed) in values
+                if not metric.more_is_better and (ours == 0 or theirs == 0):
+                    we_lose, they_lose = they_lose, we_lose
+                our_bounds |= we_lose
+                their_bounds |= they_lose
+        mean = estimate(np.array(logs), 1.0)
+        found.append(
+            [
+                metric.name,
+                planner,
+                mean.n,
+                *_as_ratio(mean),
+                mean.p,
+                BOUNDS[our_bounds, their_bounds],
+                len(seeds),
+            ]
+        )
+    adjusted = holm([row[6] for row in found])
+    for row, p in zip(found, adjusted, strict=True):
+        row[6] = p
+    return pl.DataFrame(found, RATIOS, orient="row")
+
+
+def explained(found: pl.DataFrame) -> Iterator[str]:
+    """Yield what signs of ratios say, where some have one or leave out a seed, and an empty line.
+
+    Args:
+        found: rows as of `ratios`.
+    """
+    if not found.is_empty() and ((found["sign"] != "") | (found["n"] < found["of"])).any():
+        yield EXPLAINED
+        yield ""
+
+
+def counted(n: int, of: int) -> str:
+    """Return how many seeds count, and of how many where these are more."""
+    return f"{n}" if n == of else f"{n} of {of}"
+
+
+def by_scene(
+    rows: pl.DataFrame, metrics: Sequence[Metric], reference: str, scene: Sequence[str]
+) -> pl.DataFrame:
+    """Return `ratios` of each metric in each scene.
+
+    Args:
+        rows: rows of all scenes.
+        metrics: what is compared.
+        reference: name of the reference planner.
+        scene: columns that tell scenes apart.
+    """
+    parts = []
+    for key, part in rows.group_by(*scene, maintain_order=True):
+        labels = [pl.lit(value).alias(name) for name, value in zip(scene, key, strict=True)]
+        parts += [ratios(part, metric, reference).select(*labels, pl.all()) for metric in metrics]
+    return pl.concat(parts) if parts else pl.DataFrame()
+
+
+def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
+    """Return the ratio of paired values above 0, by the mean of logarithms, with its interval.
+
+    Args:
+        ours: values, one a seed, shape (n,).
+        theirs: the other values, shape (n,).
+    """
+    return _as_ratio(estimate(np.log(ours / theirs), 1.0))
+
+
+def mean_interval(values: Floats, within: Range = ANY) -> Interval:
+    """Return the mean of values, one a seed, shape (n,), with its interval.
+
+    Args:
+        values: the values.
+        within: their range, such as that of a share, at whose ends the interval is cut.
+    """
+    mean = estimate(values, within=within)
+    return mean.mean, mean.low, mean.high
+
+
+def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:
+    """Return a statistic of all seeds with its jackknife interval.
+
+    Of n seeds, n T - (n - 1) T without seed i is taken for an independent value (Tukey 1958); the
+    interval is Student's of these.
+
+    Args:
+        count: how many seeds.
+        statistic: T of some of them, by number from 0.
+    """
+    every = list(range(count))
+    whole = statistic(every)
+    if count < 2:
+        return whole, None, None
+    pseudo = [
+        count * whole - (count - 1) * statistic([each for each in every if each != left])
+        for left in every
+    ]
+    mean = estimate(np.array(pseudo))
+    if mean.mean is None or mean.low is None or mean.high is None:
+        return whole, None, None
+    return whole, whole - (mean.mean - mean.low), whole + (mean.high - mean.mean)
+
+
+def _as_ratio(mean: Estimate) -> Interval:
+    middle, low, high = (
+        None if each is None else exp(each) for each in (mean.mean, mean.low, mean.high)
+    )
+    return middle, low, high

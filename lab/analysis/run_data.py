@@ -1,0 +1,174 @@
+"""What the figures show, read from the part files of runs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from omegaconf import OmegaConf
+
+from lab.runs.frames import scan
+from lab.runs.run_directory import CONFIG, load_config
+
+Runs = Mapping[str, Path]
+
+PARTS = ("queueing", "batching", "compute", "transfer")
+MOST_POINTS = 2000
+ROUNDING = 1e-3
+"""Relative difference between sums of times that no figure shows."""
+
+PER_LENGTH = "application.latency_per"
+"""Key by which an application has latencies in ``windows`` over the length of the output."""
+
+
+def by_window(directory: Path) -> pl.DataFrame:
+    """Return goodput, deployed and active queries and attributed cost, window by window.
+
+    Windows in which no query lived have no rows in the table; here they are zero.
+    """
+    sums = (
+        scan(directory, "windows")
+        .group_by("window")
+        .agg(
+            pl.col("start_s").first(),
+            pl.col("end_s").first(),
+            (pl.col("met") * pl.col("deployed_s")).sum().alias("goodput"),
+            pl.col("deployed_s").sum().alias("deployed"),
+            pl.col("active_s").sum().alias("active"),
+            pl.col("cost_usd").sum(),
+            pl.col("final").all(),
+        )
+        .sort("window")
+        .collect()
+    )
+    if not sums.height:
+        return sums
+    length_s = sums["end_s"][0] - sums["start_s"][0]
+    every = pl.DataFrame({"window": pl.int_range(sums["window"][-1] + 1, eager=True)})
+    filled = every.join(sums, on="window", how="left").with_columns(
+        (pl.col("window") * length_s).alias("start_s"),
+        ((pl.col("window") + 1) * length_s).alias("end_s"),
+        pl.col("goodput", "deployed", "active", "cost_usd").fill_null(0.0),
+    )
+    if not sums["final"][-1]:
+        filled = _cut(directory, filled)
+    observed_s = pl.col("end_s") - pl.col("start_s")
+    return filled.with_columns(pl.col("goodput", "deployed", "active") / observed_s)
+
+
+def _cut(directory: Path, windows: pl.DataFrame) -> pl.DataFrame:
+    """Let the last window end where the horizon cut it, as far as the queries show that."""
+    last_s = scan(directory, "queries").select(pl.col("departure_s").max()).collect().item()
+    if last_s is None or last_s <= windows["start_s"][-1]:
+        return windows
+    return windows.with_columns(pl.col("end_s").clip(upper_bound=last_s))
+
+
+def latency_ratios(runs: Runs) -> dict[str, np.ndarray]:
+    """Return p95 over bound of each judged window with requests and a bound, by tier or planner."""
+    ratio = (pl.col("latency_p95_s") / pl.col("slo_latency_s")).alias("ratio")
+    frames = {
+        name: scan(directory, "windows")
+        .filter(~pl.col("repeated") & pl.col("slo_latency_s").is_not_null())
+        .select("tier", "slo_latency_s", ratio)
+        .collect()
+        for name, directory in runs.items()
+    }
+    if len(runs) > 1:
+        groups = {name: frame["ratio"] for name, frame in frames.items()}
+    else:
+        (frame,) = frames.values()
+        strictest_first = frame.sort("slo_latency_s")["tier"].unique(maintain_order=True)
+        groups = {tier: frame.filter(tier=tier)["ratio"] for tier in strictest_first}
+    return {name: ratios.to_numpy() for name, ratios in groups.items() if len(ratios)}
+
+
+def part_means(directory: Path) -> pl.DataFrame:
+    """Return the mean time at each operator over completed requests, by part."""
+    weight = pl.col("completed")
+    return (
+        scan(directory, "operators")
+        .join(
+            scan(directory, "windows").select("query", "window", "completed"),
+            on=["query", "window"],
+            maintain_order="left",
+        )
+        .group_by("operator", maintain_order=True)
+        .agg(((pl.col(f"{part}_s") * weight).sum() / weight.sum()).alias(part) for part in PARTS)
+        .collect()
+    )
+
+
+def latency_mean(directory: Path) -> float | None:
+    """Return the mean latency in seconds of the completed requests that ``part_means`` speaks of.
+
+    None if there are none, or if the windows have latencies over the length of the output.
+    """
+    path = Path(directory) / CONFIG
+    if path.is_file() and is_per_length(OmegaConf.select(load_config(path), PER_LENGTH)):
+        return None
+    mean_s: float | None = (
+        scan(directory, "windows")
+        .join(scan(directory, "operators"), on=["query", "window"], how="semi")
+        .filter(pl.col("completed") > 0)
+        .select(
+            (pl.col("latency_mean_s") * pl.col("completed")).sum()
+            / pl.when(pl.len() > 0).then(pl.col("completed").sum())
+        )
+        .collect()
+        .item()
+    )
+    return mean_s
+
+
+def is_per_length(latency_per: Any) -> bool:
+    """Tell whether a value of `PER_LENGTH` makes windows have other than plain seconds."""
+    return bool(latency_per == "output_length")
+
+
+def at_once(sum_s: float, mean_s: float | None) -> bool:
+    """Tell whether operators worked at the same time, as where they fork and join.
+
+    Args:
+        sum_s: times of a request, added up over operators.
+        mean_s: mean latency of a request; None if it is not known.
+    """
+    return mean_s is not None and sum_s > (1 + ROUNDING) * mean_s
+
+
+def response_times(directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the response times of the queries served, and how long the others were watched."""
+    frame = scan(directory, "queries").select("response_time_s", "censored_after_s").collect()
+    served = frame["response_time_s"].drop_nulls().to_numpy()
+    censored = frame.filter(pl.col("response_time_s").is_null())["censored_after_s"]
+    return served, censored.drop_nulls().to_numpy()
+
+
+def bill(directory: Path) -> tuple[float, float] | None:
+    """Return the attributed and the idle part of a finished run's bill."""
+    path = Path(directory) / "summary.json"
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    parts = summary.get("attributed_cost_usd"), summary.get("idle_cost_usd")
+    return None if None in parts else (float(parts[0]), float(parts[1]))
+
+
+def events(directory: Path) -> list[tuple[str, float]]:
+    """Return the kind of each drift event of a run, and when it happens in seconds."""
+    path = Path(directory) / CONFIG
+    events = OmegaConf.select(load_config(path), "drift.events") if path.is_file() else None
+    return [(str(event.kind), float(event.at_s)) for event in events or ()]
+
+
+def distribution(values: np.ndarray, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the empirical distribution function between two points, infinite values counted."""
+    finite = np.sort(values[np.isfinite(values)])
+    share = np.arange(1, len(finite) + 1) / len(values)
+    if len(finite) > MOST_POINTS:
+        kept = np.linspace(0, len(finite) - 1, MOST_POINTS).astype(int)
+        finite, share = finite[kept], share[kept]
+    reached = len(values[np.isfinite(values)]) / len(values)
+    return np.array([left, *finite, right]), np.array([0.0, *share, reached])

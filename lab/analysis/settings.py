@@ -1,0 +1,225 @@
+"""What runs of a sweep were given, and which keys of it were varied."""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yaml import YAMLError
+
+from lab.analysis.comparison import distinct_names
+from lab.common.errors import InputError, shown
+from lab.common.quick_yaml import load
+
+# What a run is compared over, and what changes nothing of its results.
+APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
+APPLICATION = "application.name"
+# Last words of keys that say too little by themselves.
+VAGUE = ("name", "count", "events", "kind")
+Settings = Mapping[str, Any]
+
+
+class Configurations:
+    """Reads configurations; those of one setting, which differ in their seed alone, only once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Settings] = {}
+
+    def read(self, path: Path) -> Settings:
+        """Return the settings of a configuration, each leaf by its whole key.
+
+        Raises:
+            InputError: it is no configuration.
+        """
+        try:
+            text = re.sub(r"^seed: .*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
+            if text not in self._known:
+                config = load(text)
+                rest = {key: part for key, part in config.items() if key not in APART}
+                self._known[text] = dict(_leaves(rest, ""))
+        except (AttributeError, OSError, UnicodeError, YAMLError):
+            raise InputError(f"{path}: is missing or no configuration of a run") from None
+        return self._known[text]
+
+
+def _leaves(node: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the whole key and the value of each leaf; a list is one, and so is what is empty."""
+    for name, child in node.items():
+        path = f"{key}.{name}" if key else str(name)
+        if isinstance(child, dict) and child:
+            yield from _leaves(child, path)
+        else:
+            yield path, child
+
+
+def swept_keys(settings: Sequence[Settings]) -> dict[str, list[str]]:
+    """Return the keys that tell settings apart, each with the keys that change along with it.
+
+    Of keys that say the same, such as those that an experiment sets together, one is kept: rather
+    the name of the application than others, then numbers, then words.
+
+    Args:
+        settings: settings of the runs of a sweep.
+    """
+    differing = _differing(settings)
+    codes = {key: _codes([one.get(key) for one in settings]) for key in differing}
+
+    def rank(key: str) -> tuple[Any, ...]:
+        values = [one.get(key) for one in settings]
+        simple = 0 if is_numeric(values) else 1 if not any(_nested(one) for one in values) else 2
+        return -len(set(codes[key])), key != APPLICATION, simple, differing.index(key)
+
+    kept: dict[str, list[str]] = {}
+    for key in sorted(differing, key=rank):
+        above = next((one for one in kept if _decides(codes[one], codes[key])), None)
+        if above is None:
+            kept[key] = []
+        else:
+            kept[above].append(key)
+    return {key: kept[key] for key in differing if key in kept}
+
+
+def is_numeric(values: Sequence[Any]) -> bool:
+    """Tell whether all values are numbers."""
+    return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+
+
+def text_of(value: Any) -> str:
+    """Return a value as the command line takes it, without the nulls in a list of mappings."""
+    if not isinstance(value, list | dict):
+        return shown(value)
+    parts = [
+        {key: part for key, part in one.items() if part is not None}
+        if isinstance(one, dict)
+        else one
+        for one in (value if isinstance(value, list) else [value])
+    ]
+    return json.dumps(parts if isinstance(value, list) else parts[0]).replace('"', "")
+
+
+def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
+    """Return a label for each value of a key, short and unlike the others'.
+
+    What is too long, such as a list of drift events, is called by the kinds of its parts, and if
+    that does not tell it from the others, by its number.
+    """
+    if is_numeric(values):
+        brief = [f"{value:.6g}" for value in values]
+        met = Counter(brief)
+        return [
+            text if met[text] == 1 else repr(value)
+            for value, text in zip(values, brief, strict=True)
+        ]
+    texts = [text_of(value) for value in values]
+    kinds = [_kinds(value) or text for value, text in zip(values, texts, strict=True)]
+    named = [kind if len(text) > longest else text for kind, text in zip(kinds, texts, strict=True)]
+    return [
+        name if len(name) <= longest and named.count(name) == 1 else f"#{number}"
+        for number, name in enumerate(named, 1)
+    ]
+
+
+def short_keys(keys: Sequence[str]) -> list[str]:
+    """Return the last words of keys, as many as tell them apart and say something."""
+    for words in range(1, 1 + max((key.count(".") + 1 for key in keys), default=0)):
+        short = [".".join(key.split(".")[-words - (key.split(".")[-1] in VAGUE) :]) for key in keys]
+        if len(set(short)) == len(short):
+            return short
+    return list(keys)
+
+
+def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:
+    """Name planners, and those of one name by what differs in their parameters and in their parts.
+
+    Args:
+        planners: name, class and parameters of each, as their summaries have them.
+    """
+    classes: dict[str, set[str]] = {}
+    for name, kind, _ in planners:
+        classes.setdefault(name, set()).add(kind)
+    # Two classes of one name, say of two packages, are told apart by their packages.
+    return distinct_names(
+        [
+            (kind if len(classes[name]) > 1 else name, dict(_parameters(parameters)))
+            for name, kind, parameters in planners
+        ]
+    )
+
+
+class _Bare(str):
+    """A name that stands without quotes among values."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _parameters(parameters: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield parameters by their keys; of a part, its class and its own parameters below it."""
+    for name, value in parameters.items():
+        part = _call(value) if isinstance(value, str) else None
+        if part is None:
+            yield f"{key}{name}", value
+        else:
+            yield f"{key}{name}", _Bare(ast.unparse(part.func))
+            below = {str(one.arg): _literal(one.value) for one in part.keywords}
+            yield from _parameters(below, f"{key}{name}.")
+
+
+def _call(text: str) -> ast.Call | None:
+    """Return what a text says if it is that of an object, such as ``Watch(alpha=0.01)``."""
+    try:
+        node = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    if not isinstance(node, ast.Call) or node.args or any(one.arg is None for one in node.keywords):
+        return None
+    return node
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+
+
+def _differing(settings: Sequence[Settings]) -> list[str]:
+    """Return the keys whose values are not the same everywhere.
+
+    Applications differ in most of theirs, which their names say already: those keys count that
+    differ for one name.
+    """
+    keys = dict.fromkeys(key for one in settings for key in one)
+    of_name: dict[Any, list[Settings]] = {}
+    for one in settings:
+        of_name.setdefault(one.get(APPLICATION), []).append(one)
+
+    def differs(key: str) -> bool:
+        alike = key.startswith("application.") and key != APPLICATION
+        groups = of_name.values() if alike else [settings]
+        return any(any(one.get(key) != group[0].get(key) for one in group) for group in groups)
+
+    return [key for key in keys if differs(key)]
+
+
+def _codes(values: Sequence[Any]) -> list[int]:
+    """Return a number for each value, the same for the same."""
+    known: dict[str, int] = {}
+    return [known.setdefault(repr(value), len(known)) for value in values]
+
+
+def _decides(above: Sequence[int], below: Sequence[int]) -> bool:
+    """Tell whether equal codes above always have equal codes below."""
+    return len(set(zip(above, below, strict=True))) == len(set(above))
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, list | dict)
+
+
+def _kinds(value: Any) -> str:
+    """Return the kinds of the parts of a list, as its text names them."""
+    return ", ".join(re.findall(r"\bkind: ([\w-]+)", text_of(value)))

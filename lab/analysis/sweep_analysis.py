@@ -1,0 +1,415 @@
+"""What a sweep says of its planners: means, paired differences, trade-offs, and where time went."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import polars as pl
+
+from lab.analysis.comparison import (
+    DIFFERENCES_SCHEMA,
+    MEANS_SCHEMA,
+    Comparison,
+    from_runs,
+    student_t,
+)
+from lab.analysis.metrics import METRICS
+from lab.analysis.pareto import pareto
+from lab.analysis.run_data import PARTS
+from lab.analysis.sums import WINDOW_S, Sums, totals
+from lab.analysis.sweep_frames import Sweep
+from lab.analysis.tiers import BY_TIER, QUERIES, SLO_MET, by_tier, metric_and_tier, of_tier
+
+POOLED = "all settings"
+TIERS_SCHEMA = {
+    "planner": pl.String,
+    "tier": pl.String,
+    "queries": pl.Float64,
+    "n": pl.Int64,
+    **dict.fromkeys(("mean", "low", "high", "boot_low", "boot_high"), pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Frames that sum a sweep up. Those by setting have the keys that were varied as columns.
+
+    Those that rest on windows and operators wait for their sums when they are first asked for.
+
+    Args:
+        sweep: the sweep.
+        comparisons: comparison of the planners of each setting, by the setting.
+        alike: the same over the seeds that all planners of the setting finished, where there are
+            any: on unlike seeds means say nothing of who is better.
+        alike_runs: the runs of these seeds; where no setting has any, all that finished.
+        pooled: the same over all settings, where there are several: of each seed the mean over the
+            settings in which every planner finished; None without any.
+        pooled_runs: how many runs of each planner that rests on.
+        by_key: for each key that was varied, means as in ``means`` by its value: over the other
+            keys of each seed a mean is taken first, where every planner finished.
+        means: mean of each metric by setting and planner, with intervals over seeds.
+        differences: paired differences of planners by setting and metric, with intervals.
+        pareto: goodput, cost and response time by setting and planner, and who is dominated, over
+            the seeds of ``alike``.
+        pareto_pooled: the same over the settings and seeds in which every planner finished.
+        sums: gives what ``lab.analysis.sums.totals`` returns.
+    """
+
+    sweep: Sweep
+    comparisons: Mapping[str, Comparison]
+    alike: Mapping[str, Comparison]
+    alike_runs: pl.DataFrame
+    pooled: Comparison | None
+    pooled_runs: int
+    by_key: Mapping[str, pl.DataFrame]
+    means: pl.DataFrame
+    differences: pl.DataFrame
+    pareto: pl.DataFrame
+    pareto_pooled: pl.DataFrame
+    sums: Callable[[], Sums]
+
+    @cached_property
+    def goodput(self) -> pl.DataFrame:
+        """Service goodput and active queries over time, by setting, planner and window.
+
+        The mean over ``n`` seeds, of goodput with a 95 % t-interval. It is of `alike_runs`, as are
+        ``time`` and ``latency``: they compare planners.
+
+        Raises:
+            InputError: a table cannot be read; so do ``time`` and ``latency``.
+        """
+        return _with_keys(self.sweep, _goodput(self.alike_runs, self._totals[0]))
+
+    @cached_property
+    def time(self) -> pl.DataFrame:
+        """Share of the time that queries lived, by setting, planner, and what became of it."""
+        return _with_keys(self.sweep, _time(self.alike_runs, self._totals[0]))
+
+    @cached_property
+    def latency(self) -> pl.DataFrame:
+        """Mean seconds of a completed request by setting, planner and operator, by part.
+
+        ``latency_mean_s`` is that of the whole request, which is less than all parts add up to
+        where operators work at the same time; null where it is not known.
+        """
+        return _with_keys(self.sweep, _latency(self.alike_runs, self._totals[1]))
+
+    @cached_property
+    def tiers(self) -> pl.DataFrame:
+        """Share of time in which the SLO was met, by setting, class of service and planner.
+
+        The mean over ``n`` seeds of `alike_runs`, with intervals as in ``means``, beside the mean
+        number of ``queries``; of settings with several classes.
+        """
+        parts = _parts(self.alike_runs, "setting")
+        frames = {str(name): _tiers(str(name), part) for (name,), part in parts}
+        return _gathered(self.sweep, frames, TIERS_SCHEMA)
+
+    @cached_property
+    def _totals(self) -> Sums:
+        return self.sums()
+
+    @property
+    def seeds(self) -> int:
+        """On how many seeds a planner finished a setting, at most."""
+        counts = self.sweep.finished.group_by("setting", "planner").len()["len"]
+        return max(counts, default=0)
+
+    @property
+    def overall(self) -> Comparison | None:
+        """The comparison that sums the sweep up, over what every planner finished.
+
+        That of the only setting, or that over all settings; None if they have no seed in common.
+        """
+        if len(self.comparisons) == 1:
+            return next(iter(self.alike.values()), None)
+        return self.pooled
+
+    @property
+    def alike_means(self) -> pl.DataFrame:
+        """Means as in ``means``, over the seeds of ``alike``."""
+        frames = {setting: one.means for setting, one in self.alike.items()}
+        return _gathered(self.sweep, frames, MEANS_SCHEMA)
+
+    @property
+    def alike_differences(self) -> pl.DataFrame:
+        """Differences as in ``differences``, over the seeds of ``alike``."""
+        frames = {setting: one.differences for setting, one in self.alike.items()}
+        return _gathered(self.sweep, frames, DIFFERENCES_SCHEMA)
+
+
+def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
+    """Sum a sweep up.
+
+    Args:
+        sweep: the sweep.
+        sums: gives its sums, if somebody has begun to add up; by default they are added up when
+            they are first asked for.
+    """
+    runs = in_order(sweep, sweep.finished.sort("seed", maintain_order=True))
+    by_setting = {str(name): part for (name,), part in _parts(runs, "setting")}
+    comparisons = {
+        setting: _compared(sweep, setting, by_setting[setting])
+        for setting in sweep.settings["setting"]
+        if setting in by_setting
+    }
+    alike_runs = _alike(runs)
+    alike_by_setting = {str(name): part for (name,), part in _parts(alike_runs, "setting")}
+    alike = {
+        setting: one
+        if alike_by_setting[setting].height == by_setting[setting].height
+        else _compared(sweep, setting, alike_by_setting[setting])
+        for setting, one in comparisons.items()
+        if setting in alike_by_setting
+    }
+    common = _common(runs, "setting", "seed")
+    pooled = _compared(sweep, POOLED, common) if len(comparisons) > 1 and common.height else None
+    return Analysis(
+        sweep,
+        comparisons,
+        alike,
+        alike_runs if alike_runs.height else runs,
+        pooled,
+        common.height // max(1, common["planner"].n_unique()),
+        {key: _by_key(sweep, key, runs) for key in sweep.keys},
+        _gathered(sweep, {key: one.means for key, one in comparisons.items()}, MEANS_SCHEMA),
+        _gathered(
+            sweep, {key: one.differences for key, one in comparisons.items()}, DIFFERENCES_SCHEMA
+        ),
+        _with_keys(sweep, pareto(alike_runs)),
+        pareto(common.with_columns(pl.lit(POOLED).alias("setting"))),
+        sums or partial(totals, sweep),
+    )
+
+
+def against(differences: pl.DataFrame, reference: str) -> pl.DataFrame:
+    """Return the differences of one planner to each other, whichever comes first in the frame."""
+    ends = (("low", "high"), ("high", "low"))
+    swapped = differences.filter(other=reference).with_columns(
+        pl.col("other").alias("planner"),
+        pl.col("planner").alias("other"),
+        -pl.col("difference"),
+        *((-pl.col(a)).alias(b) for a, b in ends),
+        *((-pl.col(f"boot_{a}")).alias(f"boot_{b}") for a, b in ends),
+        (1 / pl.col("ratio")).alias("ratio"),
+        *((1 / pl.col(f"ratio_{a}")).alias(f"ratio_{b}") for a, b in ends),
+    )
+    return pl.concat([differences.filter(planner=reference), swapped])
+
+
+def in_order(sweep: Sweep, rows: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by planner, in the order of the sweep, and else leave them as they are."""
+    return _like(sweep.runs, rows)
+
+
+def _parts(rows: pl.DataFrame, by: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
+    return list(rows.partition_by(by, as_dict=True, maintain_order=True).items())
+
+
+def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
+    """Compare the planners of runs, of each seed by the mean over its settings.
+
+    A figure that is missing in one of them, such as a median response time that was not reached,
+    is missing in the mean, which would be too good without it.
+    """
+    metrics = [metric.name for metric in METRICS]
+    known = [metric for metric in metrics if metric in runs.columns]
+    rows = runs.group_by("planner", "seed", maintain_order=True).agg(
+        pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
+        for name in known
+    )
+    return from_runs(name, in_order(sweep, rows).to_dicts(), metrics)
+
+
+def _by_key(sweep: Sweep, key: str, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return means by the value of one key, whatever the others were."""
+    others = [other for other in sweep.keys if other != key]
+    frames = []
+    for (value,), part in _parts(runs, key):
+        common = _common(part, "seed", *others)
+        if common.height:
+            means = _compared(sweep, f"{key}={value}", common).means
+            frames.append(means.select(pl.lit(value, sweep.runs.schema[key]).alias(key), pl.all()))
+    return pl.concat(frames) if frames else pl.DataFrame(schema={key: pl.String, **MEANS_SCHEMA})
+
+
+def planners_of(sweep: Sweep) -> list[str]:
+    """Return the planners in the order of the sweep."""
+    return list(sweep.runs["planner"].unique(maintain_order=True))
+
+
+def _alike(runs: pl.DataFrame) -> pl.DataFrame:
+    """Return the runs of the seeds which every planner that finished in their setting finished."""
+    planners = pl.col("planner").n_unique()
+    return runs.filter(planners.over("setting", "seed") == planners.over("setting"))
+
+
+def _common(runs: pl.DataFrame, *cell: str) -> pl.DataFrame:
+    """Return the runs of the cells, such as a setting and a seed, in which every planner finished.
+
+    A planner that finished in no cell of another counts as missing everywhere.
+    """
+    planners = runs["planner"].n_unique()
+    return runs.filter(pl.col("planner").n_unique().over(*cell) == planners)
+
+
+def _gathered(
+    sweep: Sweep, frames: Mapping[str, pl.DataFrame], schema: Mapping[str, Any]
+) -> pl.DataFrame:
+    """Return frames by setting as one."""
+    named = [
+        frame.select(pl.lit(setting).alias("setting"), pl.all())
+        for setting, frame in frames.items()
+    ]
+    return _with_keys(
+        sweep, pl.concat(named) if named else pl.DataFrame(schema={"setting": pl.String, **schema})
+    )
+
+
+def _with_keys(sweep: Sweep, frame: pl.DataFrame) -> pl.DataFrame:
+    """Put the keys that were varied behind the setting, in the order of settings."""
+    order = sweep.settings.with_row_index("order").drop("short")
+    rest = [name for name in frame.columns if name != "setting"]
+    return (
+        frame.join(order, on="setting", maintain_order="left")
+        .sort("order", maintain_order=True)
+        .select("setting", *sweep.keys, *rest)
+    )
+
+
+def _of(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Keep rows of some runs, in their order, and name their settings, planners and seeds."""
+    names = runs.select("run", "setting", "planner", "seed")
+    return names.join(frame, on="run", maintain_order="left_right")
+
+
+def _like(runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by planner, in the order of the runs, and else leave them as they are."""
+    order = {name: at for at, name in enumerate(runs["planner"].unique(maintain_order=True))}
+    return rows.sort(
+        pl.col("planner").replace_strict(order, return_dtype=pl.Int64), maintain_order=True
+    )
+
+
+def _goodput(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Return goodput over time: means over seeds, window by window.
+
+    A window that no query of a run lived in has no row there; it counts as 0 for that run.
+    """
+    found = _of(runs, windows)
+    by = ["setting", "planner"]
+    seeds = (
+        runs.group_by(by)
+        .agg(pl.len().cast(pl.Int64).alias("n"))
+        .with_columns(pl.col("n").map_elements(student_t, return_dtype=pl.Float64).alias("t"))
+    )
+    horizons = runs.select("run", "horizon_s")
+    observed_s = pl.min_horizontal("end_s", "horizon_s") - pl.col("start_s")
+    rates = (
+        found.join(horizons, on="run", maintain_order="left")
+        .filter(pl.col("start_s") < pl.col("horizon_s"))
+        .with_columns(
+            (pl.col("met_s") / observed_s).alias("goodput"),
+            (pl.col("active_s") / observed_s).alias("active"),
+            pl.min_horizontal("end_s", "horizon_s").alias("end_s"),
+        )
+    )
+    summed = (
+        rates.group_by(*by, "window", maintain_order=True)
+        .agg(
+            pl.col("start_s").min(),
+            pl.col("end_s").max(),
+            pl.col("goodput").sum(),
+            (pl.col("goodput") ** 2).sum().alias("squares"),
+            pl.col("active").sum(),
+        )
+        .join(seeds, on=by, maintain_order="left")
+        .with_columns(pl.col("goodput", "active") / pl.col("n"))
+        .with_columns(
+            pl.when(pl.col("n") > 1)
+            .then(
+                (
+                    (pl.col("squares") - pl.col("n") * pl.col("goodput") ** 2).clip(0)
+                    / (pl.col("n") - 1)
+                    / pl.col("n")
+                ).sqrt()
+                * pl.col("t")
+            )
+            .alias("half")
+        )
+        .with_columns(
+            (pl.col("goodput") - pl.col("half")).clip(0).alias("low"),
+            (pl.col("goodput") + pl.col("half")).alias("high"),
+        )
+        .drop("squares", "half", "t")
+        .sort("window", maintain_order=True)
+    )
+    return _like(runs, summed)
+
+
+def _time(runs: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Return what became of the time in which queries lived, as shares of it."""
+    totals_s = (
+        _of(runs, windows)
+        .group_by("setting", "planner", maintain_order=True)
+        .agg(pl.col(*WINDOW_S).sum())
+    )
+    named = ["met_s", "late_s", "inaccurate_s", "too_dear_s"]
+    return totals_s.select(
+        "setting",
+        "planner",
+        pl.col("active_s"),
+        (pl.col("met_s") / pl.col("active_s")).alias("met"),
+        (pl.col("late_s") / pl.col("active_s")).alias("late"),
+        (pl.col("inaccurate_s") / pl.col("active_s")).alias("inaccurate"),
+        (pl.col("too_dear_s") / pl.col("active_s")).alias("too dear"),
+        ((pl.col("deployed_s") - pl.sum_horizontal(named)) / pl.col("active_s"))
+        .clip(0)
+        .alias("no requests"),
+        (1 - pl.col("deployed_s") / pl.col("active_s")).clip(0).alias("not deployed"),
+    ).fill_nan(None)
+
+
+def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return means by class of service and planner, if there are several classes."""
+    known = [key for key in BY_TIER if key in runs.columns]
+    rows = [
+        {"planner": row["planner"], "seed": row["seed"]}
+        | by_tier({key: json.loads(row[key] or "{}") for key in known})
+        for row in runs.iter_rows(named=True)
+    ]
+    named = dict.fromkeys(map(metric_and_tier, (key for row in rows for key in row)))
+    tiers = [tier for metric, tier in named if metric == SLO_MET]
+    if len(tiers) < 2:
+        return pl.DataFrame(schema=TIERS_SCHEMA)
+    metrics = [of_tier(metric, tier) for tier in tiers for metric in (SLO_MET, QUERIES)]
+    means = from_runs(setting, rows, metrics).means
+    frames = []
+    for tier in tiers:
+        counts = means.filter(metric=of_tier(QUERIES, tier)).select(
+            "planner", pl.col("mean").alias("queries")
+        )
+        shares = means.filter(metric=of_tier(SLO_MET, tier)).with_columns(tier=pl.lit(tier))
+        frames.append(shares.join(counts, on="planner", maintain_order="left"))
+    return pl.concat(frames).select(*TIERS_SCHEMA)
+
+
+def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean time of a completed request at each operator, by part."""
+    summed = (
+        _of(runs, operators)
+        .group_by("setting", "planner", "operator", maintain_order=True)
+        .agg(
+            pl.col("at").min(),
+            pl.col("completed").sum(),
+            pl.when(pl.col("latency_s").null_count() == 0).then(pl.col("latency_s").sum()),
+            pl.col(*PARTS).sum(),
+        )
+        .with_columns(pl.col(*PARTS, "latency_s") / pl.col("completed"))
+        .rename({"latency_s": "latency_mean_s"})
+        .sort("at", maintain_order=True)
+        .drop("at")
+    )
+    return _like(runs, summed)

@@ -1,0 +1,323 @@
+"""A sweep as tidy frames: its runs, what they were given, and every table of all of them."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.analysis.directories import find
+from lab.analysis.run_data import PER_LENGTH, is_per_length
+from lab.analysis.settings import (
+    Configurations,
+    is_numeric,
+    planner_names,
+    short_keys,
+    short_texts,
+    swept_keys,
+    text_of,
+)
+from lab.common.errors import InputError, one_line
+from lab.runs.frames import scan_parts
+from lab.runs.run_directory import CONFIG
+from sim.metrics.results import SCHEMAS
+
+# Names of the run, which every frame has, before the keys that were varied.
+NAMES = ("run", "status", "planner", "seed", "setting")
+FIXED = re.compile(
+    r"application\.name|horizon_s|workload\.(rate|lifetime_mean_s)|drift\.events"
+    r"|cluster\.(nodes\.\w+\.(machine|count)|discipline|shed_late)"
+)
+WITHOUT = {"run": pl.String, "status": pl.String, "reason": pl.String}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep, or a single one.
+
+    Every frame names the ``run`` (its directory below that of the sweep), its ``status``,
+    ``planner`` and ``seed``, the ``setting`` in words, and the value of each key that was varied.
+
+    Args:
+        directory: the directory.
+        keys: keys that were varied, seed and planner left out, each with the keys that changed
+            along with it.
+        fixed: what the runs share of the keys that tell most of a scenario (`FIXED`).
+        settings: one row per ``setting``, with the keys and a ``short`` name, in their order.
+        runs: one row per run, with all figures of its summary; ``finished`` says whether it
+            reached its horizon, and only such are compared: those with status ``failed`` too, whose
+            planner did nothing but raise.
+        without: jobs without results: ``run``, ``status`` (``failed`` or ``missing``), ``reason``.
+        compared: directories of comparisons, whose runs share a parent.
+        per_length: runs whose windows have latencies over the length of the output.
+    """
+
+    directory: Path
+    keys: Mapping[str, list[str]]
+    fixed: Mapping[str, Any]
+    settings: pl.DataFrame
+    runs: pl.DataFrame
+    without: pl.DataFrame
+    compared: list[Path]
+    per_length: frozenset[str]
+
+    def __repr__(self) -> str:
+        """Return the sweep in short, as its frames are long."""
+        varied = f", {', '.join(self.keys)} varied" if self.keys else ""
+        return f"Sweep({self.directory}: {self.runs.height:,} runs{varied})"
+
+    @property
+    def queries(self) -> pl.LazyFrame:
+        """One row per query of every run."""
+        return self.scan("queries")
+
+    @property
+    def windows(self) -> pl.LazyFrame:
+        """One row per query and evaluation window of every run."""
+        return self.scan("windows")
+
+    @property
+    def operators(self) -> pl.LazyFrame:
+        """One row per query, evaluation window and operator of every run."""
+        return self.scan("operators")
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """Return a table of all runs as a lazy frame over their part files.
+
+        Args:
+            table: name of the table, one of ``sim.metrics.results.SCHEMAS``.
+
+        Raises:
+            InputError: there is no such table.
+        """
+        _check_table(table)
+        names = self.runs.select(*NAMES, *self.keys)
+        columns = {name: names.schema[name] for name in names.columns}
+        parts = self.parts(table)
+        if not parts:
+            return pl.LazyFrame(schema={**columns, **SCHEMAS[table]})
+        places = pl.DataFrame(
+            [{"run": run, "path": str(path)} for run, paths in parts.items() for path in paths],
+            schema={"run": pl.String, "path": pl.String},
+        )
+        paths = [path for several in parts.values() for path in several]
+        return (
+            pl.scan_parquet(paths, include_file_paths="path", glob=False)
+            .join(
+                places.join(names, on="run", maintain_order="left").lazy(),
+                on="path",
+                maintain_order="left",
+            )
+            .select(*columns, *SCHEMAS[table])
+        )
+
+    def count(self, table: str) -> int:
+        """Return how many rows a table of all runs has, read from the footers of its files.
+
+        Args:
+            table: name of the table, one of ``sim.metrics.results.SCHEMAS``.
+
+        Raises:
+            InputError: there is no such table, or a file of it cannot be read.
+        """
+        _check_table(table)
+        paths = [path for several in self.parts(table).values() for path in several]
+        try:
+            return int(scan_parts(paths).select(pl.len()).collect().item()) if paths else 0
+        except pl.exceptions.PolarsError as error:
+            raise InputError(unreadable(self, [table], None, error)) from None
+
+    def parts(self, table: str, runs: Iterable[str] | None = None) -> dict[str, list[Path]]:
+        """Return the part files of a table by run, without runs that have none.
+
+        Args:
+            table: its name.
+            runs: names of runs; by default all.
+        """
+        found = {
+            run: sorted((self.directory / run / table).glob("part-*.parquet"))
+            for run in (self.runs["run"] if runs is None else runs)
+        }
+        return {run: paths for run, paths in found.items() if paths}
+
+    @cached_property
+    def finished(self) -> pl.DataFrame:
+        """The runs that reached their horizon, one for each setting, planner and seed.
+
+        The same planner on the same seed is the same run, however often the sweep made it.
+        """
+        return self.runs.filter("finished").unique(
+            ["setting", "planner", "seed"], keep="last", maintain_order=True
+        )
+
+
+def unreadable(
+    sweep: Sweep, tables: Iterable[str], runs: Iterable[str] | None, error: Exception
+) -> str:
+    """Name the first part file that cannot be read, or else say what polars says.
+
+    Args:
+        sweep: the sweep.
+        tables: the tables that were read.
+        runs: their runs; None for all.
+        error: what was raised.
+    """
+    chosen = None if runs is None else list(runs)
+    for table in tables:
+        for run, paths in sweep.parts(table, chosen).items():
+            for path in paths:
+                name = path.relative_to(sweep.directory)
+                try:
+                    with path.open("rb") as file:
+                        found = pl.read_parquet_schema(file)
+                except (pl.exceptions.PolarsError, OSError):
+                    return (
+                        f"{sweep.directory}: {name} is damaged or no Parquet file; {made_anew(run)}"
+                    )
+                if missing := [column for column in SCHEMAS[table] if column not in found]:
+                    return (
+                        f"{sweep.directory}: {name} has no column {missing[0]!r}, so it is of "
+                        "another version"
+                    )
+    return f"{sweep.directory}: {one_line(error)}"
+
+
+def made_anew(run: str) -> str:
+    """Say how a damaged run is made anew."""
+    if run == ".":
+        return "make the run anew"
+    return f"delete {run}, and resume=true makes it anew"
+
+
+def _check_table(table: str) -> None:
+    if table not in SCHEMAS:
+        raise InputError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
+
+
+def read_sweep(directory: str | PathLike[str]) -> Sweep:
+    """Read a run, a comparison or a sweep, finished or not, however it was varied.
+
+    Args:
+        directory: its directory.
+
+    Raises:
+        InputError: there is none, or it holds no runs; the message is one sentence.
+    """
+    top = Path(directory)
+    found = find(top)
+    configurations = Configurations()
+    summaries = list(found.runs.values())
+    settings = [configurations.read(path / CONFIG) for path in found.runs]
+    keys = swept_keys(settings)
+    columns = {key: _column(key, [one.get(key) for one in settings]) for key in keys}
+    names = [path.relative_to(top).as_posix() for path in found.runs]
+    runs = _runs(names, summaries, _planner_names(summaries), columns)
+    without = pl.DataFrame(
+        [(run, *why) for run, why in found.without.items()], schema=WITHOUT, orient="row"
+    )
+    shared = {
+        key: value
+        for key, value in settings[0].items()
+        if FIXED.fullmatch(key) and all(one.get(key) == value for one in settings)
+    }
+    per_length = frozenset(
+        name
+        for name, one in zip(names, settings, strict=True)
+        if is_per_length(one.get(PER_LENGTH))
+    )
+    rows = _settings(runs, columns)
+    return Sweep(top, keys, shared, rows, runs, without, found.parents, per_length)
+
+
+def _column(key: str, values: list[Any]) -> pl.Series:
+    """Return the values of a key as numbers if they all are, and else as words."""
+    if is_numeric(values):
+        whole = all(isinstance(value, int) for value in values)
+        return pl.Series(key, values, pl.Int64 if whole else pl.Float64, strict=False)
+    return pl.Series(key, [text_of(value) for value in values], pl.String)
+
+
+def _planner_names(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a name for the planner of each run, the same for the same planner only."""
+    known: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
+    identities = []
+    for one in summaries:
+        identity = (one["planner"], one["planner_class"], one["planner_parameters"])
+        identities.append(json.dumps(identity, sort_keys=True))
+        known.setdefault(identities[-1], identity)
+    names = dict(zip(known, planner_names(list(known.values())), strict=True))
+    return [names[identity] for identity in identities]
+
+
+def _runs(
+    names: Sequence[str],
+    summaries: Sequence[Mapping[str, Any]],
+    planners: Sequence[str],
+    columns: Mapping[str, pl.Series],
+) -> pl.DataFrame:
+    """Return one row per run."""
+    metrics = dict.fromkeys(key for one in summaries for key in one)
+    texts = {key: series.cast(pl.String).to_list() for key, series in columns.items()}
+    settings = [
+        ", ".join(f"{key}={values[at]}" for key, values in texts.items())
+        for at in range(len(names))
+    ]
+    frame = pl.DataFrame(
+        {
+            "run": names,
+            "status": [one["status"] for one in summaries],
+            "planner": planners,
+            "seed": [one["seed"] for one in summaries],
+            "setting": settings,
+        }
+    ).with_columns(
+        *columns.values(),
+        pl.Series("finished", [one["simulated_s"] >= one["horizon_s"] for one in summaries]),
+    )
+    return frame.with_columns(
+        _metric(key, [one.get(key) for one in summaries])
+        for key in metrics
+        if key not in frame.columns
+    )
+
+
+def _metric(key: str, values: list[Any]) -> pl.Series:
+    """Return a figure of the summaries as a column; what is neither number nor text, as JSON."""
+    known = [value for value in values if value is not None]
+    if all(isinstance(value, bool) for value in known) and known:
+        return pl.Series(key, values, pl.Boolean)
+    if is_numeric(known):
+        whole = all(isinstance(value, int) for value in known) and known
+        return pl.Series(key, values, pl.Int64 if whole else pl.Float64, strict=False)
+    texts = [
+        value if isinstance(value, str | None) else json.dumps(value, sort_keys=True)
+        for value in values
+    ]
+    return pl.Series(key, texts, pl.String)
+
+
+def _settings(runs: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """Return one row per setting, with its keys and a short name, numbers in ascending order."""
+    rows = runs.select("setting", *columns).unique("setting", keep="first", maintain_order=True)
+    order = {}
+    labels = []
+    for key in columns:
+        values = rows[key].unique(maintain_order=True)
+        if values.dtype.is_numeric():
+            values = values.sort()
+        texts = short_texts(values.to_list())
+        order[key] = rows[key].replace_strict(values, range(len(values)), return_dtype=pl.Int64)
+        labels.append(
+            rows[key].replace_strict(values, texts, return_dtype=pl.String).alias(f"{key}")
+        )
+    brief = dict(zip(columns, short_keys(list(columns)), strict=True))
+    names = [
+        ", ".join(f"{brief[one.name]}={one[at]}" for one in labels) for at in range(rows.height)
+    ]
+    rows = rows.with_columns(pl.Series("short", names, pl.String))
+    return rows.sort(by=list(order.values())) if order else rows

@@ -1,0 +1,280 @@
+"""The tool ``compass-lab capacity``: the least machines that reach a target."""
+
+import argparse
+import sys
+from collections.abc import Collection, Mapping
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.config.config_dir import add_overrides, overrides_of, words_of
+
+if TYPE_CHECKING:
+    from lab.what_if.capacity import Tried
+
+OK, FAILED = 0, 1
+OUT = Path("outputs") / "capacity"
+KEPT = 20
+"""Rows of what was tried that are printed."""
+
+
+def add_parser(tools: Any) -> None:
+    """Add the parser of this tool to the subparsers of ``compass-lab``."""
+    parser = tools.add_parser(
+        "capacity",
+        help="find the least machines that reach a target",
+        description="Searches combinations of some keys for the one whose machines cost least and "
+        "reach a target, by simulations on more and more seeds, until each verdict holds with the "
+        "stated confidence. More of a number is taken to serve no fewer. planner=NAME says who "
+        "plans, by default cheapest_feasible unless the experiment names one. Runs are kept in the "
+        "directory and not made again; figure and table have a name for each question. Exit "
+        "status: 0 if some combination suffices; 1 if none does; 2 for bad input.",
+    )
+    add_overrides(parser)
+    parser.add_argument(
+        "--vary",
+        action="append",
+        required=True,
+        metavar="KEY=VALUES",
+        help="a key and its values, such as cluster.nodes.cloud.count=range(1,9) or "
+        "cluster.nodes.cloud.machine=a2-highgpu-1g,g2-standard-8; may be given several times",
+    )
+    parser.add_argument("--metric", default="slo_met_fraction", help="a number of the summary")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--at-least",
+        type=float,
+        metavar="X",
+        help="the least it is to be on average, in its own unit; shares are from 0 to 1",
+    )
+    target.add_argument(
+        "--at-most", type=float, metavar="X", help="the most it is to be on average, likewise"
+    )
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=0.95,
+        help="of each verdict by itself (0.95)",
+    )
+    parser.add_argument("--seeds", type=int, default=20, metavar="N", help="most seeds (20)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="most runs at a time (all cores); there are as many as a look adds seeds",
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help=f"directory of results ({OUT})")
+    parser.set_defaults(tool=capacity)
+
+
+def capacity(options: argparse.Namespace) -> int:
+    """Search, and say what was found; return the exit status."""
+    from lab.analysis.comparison import range_of
+    from lab.common.console import say
+    from lab.common.errors import InputError
+    from lab.what_if.capacity import Candidate, Verdict, cheapest, machines, never_worse, search
+    from lab.what_if.combinations import as_overrides, combinations, who_plans
+    from lab.what_if.files import Files
+    from lab.what_if.question import LATE, all_varied, check_metric, check_target, in_words, titled
+    from lab.what_if.runs import Runs, check_seedless
+
+    overrides = overrides_of(options)
+    check_seedless([*overrides, *options.vary])
+    check_metric(options.metric)
+    sign = 1.0 if options.at_most is None else -1.0
+    target = options.at_least if options.at_most is None else options.at_most
+    check_target("--at-least" if sign > 0 else "--at-most", target, options.metric)
+    if not 0.5 <= options.confidence < 1:
+        raise InputError(f"--confidence {options.confidence}: must be 0.5 or more, and below 1")
+    if options.seeds < 3:
+        raise InputError(f"--seeds {options.seeds}: must be 3 or more, for an interval")
+    keys = all_varied("--vary", options.vary)
+    runs = Runs(overrides, options.out, options.jobs)
+    low, high = range_of(options.metric)
+    every, planners = combinations(runs, keys, options.metric)
+    planner = who_plans(keys, planners)
+
+    def measure(candidate: Candidate, seeds: Any) -> list[float]:
+        [rows] = runs.make([as_overrides(candidate.settings)], list(seeds))
+        missing = [row["seed"] for row in rows if row.get(options.metric) is None]
+        if missing and options.metric in LATE and sign < 0:
+            return [-inf] * len(rows)  # Too few were ever served for it to be known: it is late.
+        if missing:
+            raise InputError(
+                f"--metric {options.metric}: seed {missing[0]} has none at "
+                f"{in_words(candidate.settings)}; ask for another metric"
+            )
+        return [sign * float(row[options.metric]) for row in rows]
+
+    tried = search(
+        every,
+        never_worse(keys, options.metric, sign > 0),
+        measure,
+        sign * target,
+        options.confidence,
+        options.seeds,
+        (low, high) if sign > 0 else (-high, -low),
+    )
+    relation = "at least" if options.at_most is None else "at most"
+    claim = f"{options.metric} {relation} {target:g} on average"
+    say(f"{claim}, planned by {planner}?\n")
+    for line in _table(tried, sign, options):
+        say(line)
+    files = Files(
+        options.out,
+        f"capacity_{options.metric}_{relation.replace(' ', '_')}_{target:g}",
+        _question(options, "--at-least" if sign > 0 else "--at-most", target),
+    )
+    title = titled(f"Which machines have {claim}, planned by {planner}?", options.overrides)
+    print(f"figure: {_draw(tried, sign, target, title, options, files.figure)}", file=sys.stderr)
+    print(f"table: {files.write_table(_rows(tried, sign, planners))}", file=sys.stderr)
+    best = cheapest(tried)
+    if best is None:
+        say(
+            f"none of {len(every)} combinations is shown to have {claim}, planned by {planner}; "
+            f"{_advice(tried, sign, machines(keys))}"
+        )
+        return FAILED
+    cheaper = [
+        each
+        for each in tried
+        if each.verdict == Verdict.OPEN
+        and each.candidate.usd_per_hour < best.candidate.usd_per_hour
+    ]
+    if cheaper:
+        say(
+            f"{len(cheaper)} cheaper combinations are undecided on {options.seeds} seeds; "
+            "more --seeds may tell"
+        )
+    settings = in_words(best.candidate.settings)
+    say(
+        f"least that is shown to suffice, planned by {planners[settings]}: {settings}, "
+        f"${best.candidate.usd_per_hour:.2f} an hour with all machines rented: {claim}, "
+        f"with {100 * options.confidence:g} % confidence (of this combination by itself) on "
+        f"{len(best.values)} seeds ({len(tried)} of {len(every)} combinations simulated)"
+    )
+    return OK
+
+
+def _advice(tried: "list[Tried]", sign: float, counts: Collection[str]) -> str:
+    """Return what to ask next where nothing is shown to suffice."""
+    from math import isfinite
+
+    from lab.what_if.capacity import Verdict, best, in_vain
+    from lab.what_if.question import in_words
+
+    nearest, advice = best(tried, counts), []
+    if isfinite(nearest.mean):
+        settings = in_words(nearest.candidate.settings)
+        advice = [f"the best of those simulated has {sign * nearest.mean:.4g}, {settings}"]
+    if any(each.verdict == Verdict.OPEN for each in tried):
+        advice.append("more --seeds may tell of those that are undecided")
+    if isfinite(nearest.mean) and (keys := in_vain(tried, nearest, counts)):
+        advice.append(f"more of {' and '.join(keys)} did no better, so something else is short")
+        return "; ".join([*advice, "vary that"])
+    return "; ".join([*advice, "name larger ones, or vary something else"])
+
+
+def _question(options: argparse.Namespace, option: str, target: float) -> list[str]:
+    """Return a command that asks the same."""
+    varied = [word for each in options.vary for word in ("--vary", each)]
+    asked = ["--metric", options.metric, option, f"{target}"]
+    effort = ["--confidence", f"{options.confidence}", "--seeds", f"{options.seeds}"]
+    return ["compass-lab", "capacity", *words_of(options), *varied, *asked, *effort]
+
+
+def _bounds_in_words(options: argparse.Namespace) -> str:
+    """Return what the bounds of a mean are."""
+    from lab.what_if.capacity import bound_confidence
+
+    wrong = 100 * (1 - bound_confidence(options.confidence, options.seeds))
+    return f"one-sided {100 - float(f'{wrong:.2g}'):.6g} % bounds"
+
+
+def _table(tried: "list[Tried]", sign: float, options: argparse.Namespace) -> list[str]:
+    """Return what was tried, the cheapest first, as lines."""
+    from lab.what_if.capacity import looks
+    from lab.what_if.question import in_words
+
+    count = len(looks(options.seeds))
+    mean = f"mean [{_bounds_in_words(options)} for {count} look{'s' * (count != 1)}]"
+    lines = [f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings"]
+    ordered = _by_price(tried)
+    for each in ordered[:KEPT]:
+        low, high = sorted((sign * each.low, sign * each.high))
+        value = f"{sign * each.mean:.4g} [{low:.4g}, {high:.4g}]"
+        lines.append(
+            f"{each.candidate.usd_per_hour:8.2f}  {len(each.values):5}  {value:>{len(mean)}}  "
+            f"{each.verdict:<9}  {in_words(each.candidate.settings)}"
+        )
+    if len(ordered) > KEPT:
+        lines.append(f"... and {len(ordered) - KEPT} more")
+    return lines
+
+
+def _by_price(tried: "list[Tried]") -> "list[Tried]":
+    return sorted(tried, key=lambda each: each.candidate.usd_per_hour)
+
+
+def _rows(tried: "list[Tried]", sign: float, planners: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what was tried, the cheapest first, as rows of a table."""
+    from lab.what_if.question import in_words
+
+    rows = []
+    for each in _by_price(tried):
+        low, high = sorted((sign * each.low, sign * each.high))
+        rows.append(
+            {
+                "planner": planners[in_words(each.candidate.settings)],
+                **each.candidate.settings,
+                "usd_per_hour": each.candidate.usd_per_hour,
+                "seeds": len(each.values),
+                "mean": sign * each.mean,
+                "low": low,
+                "high": high,
+                "verdict": each.verdict.value,
+            }
+        )
+    return rows
+
+
+def _draw(
+    tried: "list[Tried]",
+    sign: float,
+    target: float,
+    title: str,
+    options: argparse.Namespace,
+    path: Path,
+) -> Path:
+    """Draw what was tried by price; return the path of the figure."""
+    from math import isfinite
+
+    from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
+    from lab.what_if.capacity import Verdict
+
+    figure, panels = canvas(1, 1, 3.9)
+    axes = panels[0][0]
+    colors = palette([each.value for each in Verdict])
+    for verdict in Verdict:
+        some = [each for each in tried if each.verdict == verdict]
+        if not some:
+            continue
+        for each in some:
+            ends = [sign * end for end in (each.low, each.high) if isfinite(end)]
+            axes.plot([each.candidate.usd_per_hour] * len(ends), ends, color=colors[verdict])
+        axes.plot(
+            [each.candidate.usd_per_hour for each in some],
+            [sign * each.mean for each in some],
+            marker="o",
+            ls="none",
+            color=colors[verdict],
+            label=verdict.value,
+        )
+    axes.axhline(target, color="0.35", lw=1, ls="--", label="target")
+    axes.set(
+        xlabel="price of all machines, $/hour",
+        ylabel=f"{options.metric}: mean and\n{_bounds_in_words(options)}",
+    )
+    figure.suptitle(title, parse_math=False)  # Overrides may have signs of dollars.
+    legend_below(figure, axes)
+    return save(figure, path)

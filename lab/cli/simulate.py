@@ -1,0 +1,408 @@
+"""The command ``compass-sim``: compose, simulate every planner on one seed, report.
+
+What is heavy is imported where it is needed, so that ``compass-sim --help`` is quick.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NoReturn
+
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DIRECTORY_OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp")
+"""Options of Hydra that are followed by a directory, in whose name anything may stand."""
+
+MOST_NAMED = 10
+"""Jobs that failed which are named, of many."""
+
+HELP = """\
+compass-sim simulates compound-AI serving and compares planners.
+
+usage: compass-sim [KEY=VALUE ...]        one run
+       compass-sim -m [KEY=A,B,C ...]     a sweep: one run for each combination of values
+       ~KEY takes a key out, +KEY=VALUE adds one that no file lists
+
+examples:
+  compass-sim                                         the default: an hour, three planners compared
+  compass-sim experiment=speech_small                 ten simulated minutes
+  compass-sim planner=videostorm workload.rate=0.2 drift=device_slowdown
+  compass-sim planner._target_=my_pkg.MyPlanner       a planner of your own
+  compass-sim -m experiment=speech_small 'seed=range(10)'
+  compass-sim -m hydra/launcher=joblib experiment=speech_small planner=greedy,vulcan seed=0,1
+
+choices:
+{groups}
+
+keys that are often set:
+  seed                 seed of all random streams (0)
+  horizon_s            length of the run in simulated seconds (3600)
+  workload.rate        query arrivals per second (0.1)
+  flush_every_s        simulated seconds between two writings of results (600)
+  max_wall_s           seconds of wall-clock time after which a run is ended (null, for never)
+  requests             true to write a table of all requests, too (false)
+  resume               true to go on with what broke off in hydra.run.dir, or to make those runs
+                       of a sweep that are missing in hydra.sweep.dir (false)
+  figures              false to draw none; compass-lab report DIR draws them later (true)
+  hydra.run.dir        where results go (outputs/DATE/TIME); hydra.sweep.dir for sweeps
+  hydra/launcher       where runs of a sweep are made: basic, one after the other; joblib, on all
+                       cores; ray, on many machines (basic)
+
+options:
+  --config-dir DIR     where files of your own are, such as DIR/experiment/mine.yaml
+  --cfg job            print the whole configuration, every key, and do not run
+  --hydra-help         options of Hydra, which composes the configuration
+
+exit status: 0 done; 1 something failed, results were kept; 2 bad input, nothing ran;
+             130 interrupted, results were kept.
+Other tools: compass-lab --help
+"""
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(), end="")
+        return OK
+    sys.argv[1:] = _options_first(sys.argv[1:])
+    # A console script lacks what `python -m` has: modules of the current directory.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Exceptions come here, instead of to Hydra's printer.
+
+    from hydra import main as hydra_main
+    from hydra._internal.utils import get_args_parser
+
+    from lab.common.console import complain, warn
+    from lab.common.errors import COMPOSING, InputError, composition_sentence, raised_by, why_not
+    from lab.config.compose import VERSION_BASE
+    from lab.config.config_dir import check_directory
+    from lab.config.overrides import repeated_keys
+    from lab.config.schemas import register
+    from lab.sweeps.sweep import BrokenSweepError, Outcome
+
+    register()
+    Outcome.forget()
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(f"{message}; compass-sim --help lists what there is")
+
+    options = get_args_parser()
+    options.error = refuse  # type: ignore[method-assign]
+    overrides: list[str] = []
+    try:
+        given = options.parse_args()
+        overrides = given.overrides
+        if given.config_dir is not None:
+            check_directory(given.config_dir)
+        for sentence in repeated_keys(overrides):
+            warn(sentence)
+        hydra_main("pkg://conf", "config", VERSION_BASE)(job)()
+    except KeyboardInterrupt:
+        complain(_interrupted(Outcome.path, Outcome.job_path))
+        return INTERRUPTED
+    except BrokenSweepError as error:
+        _drop_if_empty(Outcome.path)
+        complain(str(error))
+        return FAILED
+    except Exception as error:
+        _drop_if_empty(Outcome.path)
+        # Asked first: some of Hydra's own are OSErrors, or plain ValueErrors.
+        if isinstance(error, InputError) or raised_by(error, COMPOSING):
+            complain(composition_sentence(error, overrides))
+        elif isinstance(error, OSError):
+            complain(f"hydra.run.dir: cannot be written: {why_not(error)}")
+        else:
+            raise
+        return REFUSED
+    if Outcome.path is not None:
+        return _sweep_status(Outcome.path, Outcome.job_statuses)
+    return Outcome.job_status or OK
+
+
+def _options_first(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line, overrides last, as Hydra's parser wants them.
+
+    To a person, ``compass-sim seed=0,1 -m`` is as clear.
+    """
+    overrides = [
+        before not in DIRECTORY_OPTIONS
+        and not word.startswith("-")
+        and ("=" in word or word.startswith("~"))
+        for before, word in pairwise(["", *words])
+    ]
+    return [word for _, word in sorted(zip(overrides, words, strict=True), key=itemgetter(0))]
+
+
+def help_text() -> str:
+    """Return what ``--help`` prints, with the options of every group."""
+    from lab.common.options import listing
+
+    return HELP.format(groups=listing())
+
+
+def job(config: Any) -> int:
+    """Do one job of Hydra's, a single run or one of a sweep; return its exit status."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from lab.common.console import complain
+    from lab.common.dir_lock import UNDER_WAY, held
+    from lab.common.errors import InputError
+    from lab.sweeps.launchers import enter, settle
+    from lab.sweeps.progress import telling
+
+    hydra = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    if hydra.mode != RunMode.MULTIRUN:
+        try:
+            with held(directory, f"hydra.run.dir={directory}: {UNDER_WAY}"):
+                return attempt(config, overrides, directory)
+        except InputError as error:
+            complain(str(error))
+            return REFUSED
+    enter(hydra)
+    label = f"job {hydra.job.num} ({', '.join(overrides)}): "
+
+    def task() -> int:
+        with held(directory):
+            return attempt(config, overrides, directory, label)
+
+    status = telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
+    settle()
+    return status
+
+
+def attempt(config: Any, overrides: list[str], directory: Path, label: str = "") -> int:
+    """Simulate, and say in one sentence what went wrong, if anything did.
+
+    Args:
+        config: what Hydra composed.
+        overrides: what was overridden on the way.
+        directory: where results go.
+        label: what every line begins with, of a sweep.
+
+    Returns:
+        The exit status.
+    """
+    from lab.common.console import complain
+    from lab.common.errors import InputError, one_line, why_not
+    from lab.runs.run_directory import ERROR, TakenError, claim, write_aside
+
+    taken = False
+    try:
+        if not config.resume:
+            claim(directory)
+        failure = simulate_all(config, overrides, directory, label)
+        status = FAILED if failure else OK
+    except InputError as error:
+        failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)
+    except OSError as error:  # A full disk, say: the run stops, and there is nothing to mend in it.
+        failure, status = f"hydra.run.dir={directory}: cannot be written: {why_not(error)}", FAILED
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        failure, status = f"the simulator failed: {type(error).__name__}: {one_line(error)}", FAILED
+    if failure:
+        complain(f"{label}{failure}")
+        if not taken and (label or status == FAILED):
+            with suppress(OSError):  # It was said, if that cannot be written either.
+                write_aside(directory / ERROR, f"{failure}\n")
+        _drop_if_empty(directory)
+    return status
+
+
+def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
+    """Simulate every planner of a configuration, and report.
+
+    Args:
+        config: what Hydra composed.
+        overrides: what was overridden on the way.
+        directory: where results go.
+        label: what every line begins with; a table is shown where there is none.
+
+    Returns:
+        One sentence on what failed, or an empty text.
+    """
+    from omegaconf import OmegaConf
+
+    from lab.common import console
+    from lab.config import preflight as unreachable
+    from lab.config.compose import set_up
+    from lab.runs.resume import check_resumable, is_finished
+    from lab.runs.run_directory import (
+        CHECKPOINT,
+        CONFIG,
+        ERROR,
+        read_summary,
+        write_aside,
+        write_summary,
+    )
+
+    setup = set_up(config, overrides)
+    for sentence in unreachable.warnings(setup):
+        console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
+    if setup.resume:
+        if not label or (directory / CONFIG).exists():
+            check_resumable(directory, setup.config, setup.alone)
+        (directory / ERROR).unlink(missing_ok=True)
+    if not setup.alone:
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+    summaries: dict[str, Any] = {}
+
+    def note(_: Any, summary: Any) -> None:
+        summaries[summary["planner"]] = summary
+        if not setup.alone:
+            write_summary(directory, summaries)
+
+    places = {name: directory if setup.alone else directory / name for name in setup.planners}
+    to_run = [name for name in places if not (setup.resume and is_finished(places[name]))]
+
+    def forget() -> None:
+        """Remove checkpoints of what has finished."""
+        for name, summary in summaries.items():
+            if summary["status"] == "finished":
+                (places[name] / CHECKPOINT).unlink(missing_ok=True)
+
+    # The last checkpoint goes when all is drawn: until then, there is something to go on with.
+    if not to_run and not any((place / CHECKPOINT).exists() for place in places.values()):
+        console.say(f"{label}nothing to do: what ran in {_shown(directory)} has finished")
+        return ""
+    ended: dict[str, str] = {}
+    for name, place in places.items():
+        forget()
+        if name in to_run:
+            ended[name] = simulate_one(setup, name, place, note)
+        else:
+            note(None, read_summary(place))
+    if setup.config.figures:
+        draw(directory, list(summaries), setup.alone)
+    forget()
+    if label:
+        for one in summaries.values():
+            console.say(f"{label}{console.in_short(one)}")
+    else:
+        console.show_table(list(summaries.values()), f"seed {setup.seed}")
+        console.say(f"results: {_shown(directory)}")
+    failed = [
+        one for name, one in summaries.items() if one["status"] == "failed" and not ended.get(name)
+    ]
+    console.show_errors([one for one in summaries.values() if one not in failed])
+    raised = [
+        f"planner {one['planner']} never deployed anything and raised "
+        f"{console.times(one['planner_errors'])}, first {one['planner_error_first']}; "
+        "results were kept"
+        for one in failed
+    ]
+    return "; ".join([*filter(None, ended.values()), *raised])
+
+
+def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
+    """Simulate one planner of a configuration into its directory, or go on with what is there.
+
+    Args:
+        setup: what is run.
+        name: the planner's name.
+        place: its directory.
+        note: a further sink of results.
+
+    Returns:
+        One sentence on why it was ended, from which others are not to suffer, or an empty text.
+    """
+    from lab.common.console import live_progress
+    from lab.common.wall_limit import WallLimitError
+    from lab.runs.checkpoint import Checkpoint
+    from lab.runs.resume import clear
+    from lab.runs.run_directory import RunDirectory
+    from lab.runs.runner import simulate
+
+    checkpoint = Checkpoint(place, setup.resume)
+    try:
+        if setup.resume:
+            clear(place)
+        sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
+        with live_progress(name, setup.config.horizon_s) as progress:
+            simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.journal)
+    except WallLimitError as error:
+        return str(error)
+    finally:
+        checkpoint.close()
+    return ""
+
+
+def draw(directory: Path, planners: list[str], alone: bool) -> None:
+    """Draw the figures of a directory of results; what cannot be drawn is a warning."""
+    from lab.common.console import warn
+    from lab.common.errors import one_line
+
+    try:
+        from lab.reporting.run_figures import draw_comparison, draw_run
+
+        for planner in planners:
+            draw_run(directory if alone else directory / planner, planner)
+        if not alone:
+            draw_comparison(directory, planners)
+    except Exception as error:  # Whatever goes wrong here, the results stand.
+        warn(f"figures could not be drawn ({type(error).__name__}: {one_line(error)})")
+
+
+def _shown(directory: Path) -> Path:
+    """Return a path as the user would type it here."""
+    here = Path.cwd()
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory
+
+
+def _interrupted(sweep: Path | None, job_directory: Path | None) -> str:
+    """Say where the results of what was interrupted are, and what is not among them."""
+    from lab.runs.run_directory import SUMMARY, never_ran
+
+    if job_directory is None or not (job_directory / SUMMARY).is_file():
+        _drop_if_empty(job_directory)
+    missing = never_ran(job_directory) if job_directory is not None else ""
+    directory = sweep or job_directory
+    if directory is None or not directory.is_dir():
+        return "interrupted before there were any results"
+    where = _shown(directory.absolute())
+    return (
+        f"interrupted; {missing + '; ' if missing else ''}what was written is kept in {where}, "
+        "and resume=true goes on from there"
+    )
+
+
+def _drop_if_empty(directory: Path | None) -> None:
+    """Remove a directory below this one in which nothing was written, and emptied parents."""
+    here = Path.cwd()
+    while directory is not None and directory.is_dir() and here in directory.absolute().parents:
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+        directory = directory.parent
+
+
+def _sweep_status(directory: Path, statuses: Mapping[int, int | None]) -> int:
+    """Say how many jobs of a sweep failed, and return its exit status."""
+    from lab.common.console import complain, say
+    from lab.runs.run_directory import ERROR
+
+    say(f"results: {_shown(directory.absolute())}")
+    failed = sorted(number for number, status in statuses.items() if status != OK)
+    if not failed:
+        return OK
+    named = ", ".join(map(str, failed[:MOST_NAMED])) + ", ..." * (len(failed) > MOST_NAMED)
+    complain(
+        f"{len(failed):,} of {len(statuses):,} jobs failed: {named}; each has its {ERROR}, and "
+        "resume=true runs them again"
+    )
+    return REFUSED if set(statuses.values()) == {REFUSED} else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Configuration: composing, validating and checking it before a run."""

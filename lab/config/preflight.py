@@ -1,0 +1,169 @@
+"""What nothing can meet, or nobody will see: worth a warning before the run."""
+
+from collections.abc import Hashable, Iterator
+from math import inf
+
+import numpy as np
+
+from hardware_models.devices import devices
+from hardware_models.tables import TableSet, read_file, user_table, using_tables
+from lab.config.compose import Setup
+from scenarios.application import Configuration, LanguageModel, NeuralNetwork
+from scenarios.link_traces import Recording
+from scenarios.network import Network
+from scenarios.scenario import Scenario
+from sim.api.plan import CORE, Allocation
+from sim.catalogue.catalogue import Nominal
+from sim.catalogue.service_times import RefusalError
+
+SLOW_BPS = 1_000.0
+"""A recorded link that is slower on average was probably recorded in another unit."""
+LONG_STEP_S = 100.0
+"""Times of a recorded link that are further apart were probably recorded in another unit."""
+
+
+def warnings(setup: Setup) -> list[str]:
+    """Return one sentence for each bound that no plan can keep, and each event out of reach.
+
+    Also where no query will arrive, and where the user's tables change nothing.
+    """
+    with using_tables(setup.tables):
+        scenario = setup.scenario()
+        return [*_warnings(scenario), *_unread(setup.tables, scenario)]
+
+
+def _unread(tables: TableSet, scenario: Scenario) -> Iterator[str]:
+    """Yield one sentence for rows of the user's that no operator follows."""
+    user = tables.user.get("gpu_latency")
+    if user is None:
+        return
+    theirs = dict.fromkeys(user_table(read_file(user.path), "gpu_latency", user.path)["model"])
+    followed = {
+        model.like
+        for model in scenario.application.models.values()
+        if isinstance(model, NeuralNetwork)
+    }
+    if followed.isdisjoint(theirs):
+        yield (
+            f"tables.gpu_latency: no operator of {scenario.application.name} is like "
+            f"{', '.join(theirs)}, so these rows change nothing; name one by "
+            "application.operators.NAME.network.like"
+        )
+
+
+def _warnings(scenario: Scenario) -> Iterator[str]:
+    yield from _bounds(scenario)
+    yield from _traces(scenario.network)
+    if scenario.workload.rate == 0:
+        yield "workload.rate=0: no query will arrive"
+    for i, event in enumerate(scenario.drift.events):
+        if event.at_s >= scenario.horizon_s:
+            yield (
+                f"drift.events.{i}.at_s={event.at_s:g}: this {event.kind} changes nothing; the run "
+                f"ends at horizon_s={scenario.horizon_s:g}"
+            )
+
+
+def _traces(network: Network) -> Iterator[str]:
+    """Yield one sentence for each recording of no use, or that looks as if in other units."""
+    for name in network.traces:
+        key = f"network.traces.{name}"
+        if not network.technologies.get(name):
+            yield (
+                f"{key}: changes nothing; no query uses it unless network.technologies gives "
+                f"{name} a weight above 0"
+            )
+            continue
+        recorded = network.link(name)
+        if not isinstance(recorded, Recording):
+            continue
+        for direction in ("uplink", "downlink"):
+            mean_bps = float(np.mean(getattr(recorded, direction)))
+            if mean_bps < SLOW_BPS:
+                yield (
+                    f"{key}.{direction}: has {mean_bps:.3g} bit/s on average; rates are in bits "
+                    "per second, not in Mbit/s"
+                )
+        if recorded.step_s > LONG_STEP_S:
+            yield (
+                f"{key}: has a rate every {recorded.step_s:g} s; times are in seconds, not in "
+                "milliseconds"
+            )
+
+
+def _bounds(scenario: Scenario) -> Iterator[str]:
+    """Yield one sentence for each tier's bound that no plan can keep on any data set."""
+    shares = scenario.workload.datasets or dict.fromkeys(scenario.application.datasets, 1.0)
+    names = [name for name, share in shares.items() if share > 0]
+    fastest_s = min(_fastest_s(scenario, names), default=inf)
+    if fastest_s == inf:
+        yield (
+            f"cluster: no configuration of {scenario.application.name} can run on these machines, "
+            "so the goodput will be 0"
+        )
+    for name, tier in scenario.tiers.items():
+        key = f"{'workload' if scenario.workload.tiers else 'application'}.tiers.{name}"
+        if tier.latency_s is not None and tier.latency_s < fastest_s:
+            yield (
+                f"{key}.latency_s={tier.latency_s}: nothing can meet this; the fastest "
+                f"configuration on the fastest place computes for {fastest_s:.3g} s, so its "
+                "goodput will be 0"
+            )
+        if tier.accuracy_of_best is not None and tier.accuracy_of_best > 1:
+            yield (
+                f"{key}.accuracy_of_best={tier.accuracy_of_best}: nothing can meet this; no "
+                "configuration is better than the best, 1, so its goodput will be 0"
+            )
+
+
+def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
+    """Yield, by data set, the least compute time of a mean request: all where it is fastest.
+
+    Where operators fork and join, that of the slowest way through them.
+    """
+    nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
+    pipeline = scenario.application.pipeline
+    known: dict[Hashable, float] = {}
+
+    def least_factor(operator: int, configuration: Configuration) -> float:
+        model = scenario.application.model(operator, configuration)
+        key: Hashable = operator, model
+        if isinstance(model, LanguageModel):  # Its times follow from its tokens, too.
+            key = operator, pipeline.operator_key(operator, configuration)
+        if key not in known:
+            known[key] = _least_factor(nominal, scenario, operator, configuration)
+        return known[key]
+
+    factors = np.array(
+        [
+            [least_factor(operator, one) for operator in range(len(pipeline.operators))]
+            for one in pipeline.configurations
+        ]
+    )
+    for name in names:
+        service_s = scenario.application.datasets[name].service_time_s
+        times_s = np.where(factors < inf, service_s * factors, inf)
+        ways_s = [times_s[:, path.operators].sum(axis=1) for path in pipeline.paths]
+        yield float(np.max(ways_s, axis=0).min())
+
+
+def _least_factor(
+    nominal: Nominal, scenario: Scenario, operator: int, configuration: Configuration
+) -> float:
+    """Return the least latency factor of an operator; infinite if it can run nowhere."""
+    least = inf
+    for family in scenario.workload.devices:
+        for device in devices(family):
+            try:
+                least = min(least, nominal.on_device(operator, configuration, device).factor)
+            except RefusalError:
+                continue
+    kind = nominal.application.operators[operator].kind
+    for name, node in scenario.cluster.nodes.items():
+        for profile in (CORE,) if kind == "cpu" else node.gpu_profiles:
+            at_once = scenario.cluster.llm_sequences if kind == "llm" else 1
+            allocation = Allocation(profile, max_batch=at_once)
+            if nominal.runs_on_node(operator, configuration, name, allocation):
+                service = nominal.on_node(operator, configuration, name, allocation)
+                least = min(least, service.factor)
+    return least

@@ -1,0 +1,1 @@
+"""Calibration and validation of the hardware models with a user's measurements."""

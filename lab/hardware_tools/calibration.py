@@ -1,0 +1,258 @@
+"""Measure an operator on the machine at hand: batch latencies as rows of a table.
+
+A row's latency is the median of the timed batches. Latencies have a long right tail, of which a
+mean tells more than of the batch; and the median has an interval that supposes no distribution:
+between two order statistics, whose ranks follow from the binomial distribution (H. A. David and
+H. N. Nagaraja, Order Statistics, 3rd ed., Wiley 2003, section 7.1).
+"""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from math import fsum
+from multiprocessing import get_context
+from threading import BrokenBarrierError
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lab.common.errors import InputError, nearest_clause, one_line
+
+BATCH = "{batch}"
+NS_PER_MS = 1e6
+Run = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What is measured: a Python callable or a command.
+
+    Args:
+        kind: ``"callable"``, its text ``package.module:function``; the function takes the batch
+            size and returns when the batch is done. Or ``"command"``, its text a command line
+            without a shell, in which ``{batch}`` stands for the batch size; its whole life is
+            timed, start included.
+        text: see above.
+    """
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"--{self.kind}={self.text}"
+
+    def load(self) -> Run:
+        """Return what runs one batch.
+
+        Raises:
+            InputError: there is no such callable or program.
+        """
+        return self._callable() if self.kind == "callable" else partial(_run, self)
+
+    def _callable(self) -> Run:
+        module, colon, name = self.text.partition(":")
+        if not (module and colon and name):
+            raise InputError(f"{self}: must be written package.module:function")
+        try:
+            owner = import_module(module)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise InputError(f"{self}: {module} cannot be imported ({reason})") from None
+        found = getattr(owner, name, None)
+        if not callable(found):
+            known = [name for name, value in vars(owner).items() if callable(value)]
+            raise InputError(f"{self}: {module} has no such callable{nearest_clause(name, known)}")
+        run: Run = found
+        return run
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How batches are timed.
+
+    Args:
+        warmup: batches that each process runs before, untimed.
+        repeats: batches that each process times.
+        processes: how many processes run the operator at the same time.
+        confidence: of the interval of the median.
+    """
+
+    warmup: int = 3
+    repeats: int = 10
+    processes: int = 1
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name, least in (("warmup", 0), ("repeats", 1), ("processes", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"--{name}={getattr(self, name)}: must be at least {least}")
+        if not 0 < self.confidence < 1:
+            raise InputError(f"--confidence={self.confidence}: must lie between 0 and 1")
+        needed = int(np.ceil(1 - np.log2(1 - self.confidence)))
+        if self.repeats * self.processes < needed:
+            least = -(-needed // self.processes)
+            raise InputError(
+                f"--repeats={self.repeats}: too few for an interval of confidence "
+                f"{self.confidence:g}; give at least {least}"
+            )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The latency of a batch in ms: its median and the interval of that, mean and extremes."""
+
+    batch: int
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    mean_ms: float
+    least_ms: float
+    most_ms: float
+    timed: int
+
+
+def measure(operator: Operator, batches: Sequence[int], protocol: Protocol) -> list[Timing]:
+    """Time an operator, one batch size after the other.
+
+    With several processes, all of them are at work while any of them times a batch; their timings
+    are pooled.
+
+    Args:
+        operator: what to time.
+        batches: the batch sizes.
+        protocol: how.
+
+    Raises:
+        InputError: the operator does not exist, or fails.
+    """
+    if operator.kind == "command" and BATCH not in operator.text and {*batches} != {1}:
+        raise InputError(f"{operator}: must hold {BATCH}, where the batch size is to stand")
+    if protocol.processes == 1:
+        run = operator.load()
+        return [_timing(b, _timed(operator, run, b, protocol), protocol) for b in batches]
+    return [_timing(b, _timed_together(operator, b, protocol), protocol) for b in batches]
+
+
+def median_interval(samples: ArrayLike, confidence: float) -> tuple[float, float]:
+    """Return an interval of a median that supposes no distribution.
+
+    It lies between the order statistics of rank r and n + 1 - r, r as large as the confidence
+    allows: it covers the median with probability 1 - 2 P(X < r), X binomial over n halves.
+
+    Args:
+        samples: independent samples, of shape (n,).
+        confidence: the least probability that the interval covers the median.
+
+    Raises:
+        ValueError: even the extremes do not reach the confidence.
+    """
+    from scipy.stats import binom
+
+    ordered = np.sort(np.asarray(samples, dtype=float))
+    n = len(ordered)
+    ranks = np.arange(1, n // 2 + 1)
+    reached = ranks[1 - 2 * binom.cdf(ranks - 1, n, 0.5) >= confidence]
+    if not reached.size:
+        raise ValueError(f"{n} samples are too few for a confidence of {confidence:g}")
+    rank = int(reached[-1])
+    return float(ordered[rank - 1]), float(ordered[n - rank])
+
+
+def _timing(batch: int, samples_ns: Sequence[int], protocol: Protocol) -> Timing:
+    ms = np.asarray(samples_ns) / NS_PER_MS
+    low, high = median_interval(ms, protocol.confidence)
+    median, least, most = map(float, (np.median(ms), ms.min(), ms.max()))
+    return Timing(batch, median, low, high, fsum(ms) / len(ms), least, most, len(ms))
+
+
+def _run(operator: Operator, batch: int) -> None:
+    """Run a command once."""
+    words = [word.replace(BATCH, str(batch)) for word in shlex.split(operator.text)]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise InputError(f"{operator}: cannot be run ({error.strerror})") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it printed no error"])[-1]
+        raise InputError(
+            f"{operator}: ended with status {done.returncode} at batch {batch}: {last}"
+        )
+
+
+def _once(operator: Operator, run: Run, batch: int) -> int:
+    """Return how many nanoseconds one batch took."""
+    start = perf_counter_ns()
+    try:
+        run(batch)
+    except InputError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise InputError(f"{operator}: failed at batch {batch} ({what})") from None
+    return perf_counter_ns() - start
+
+
+def _timed(operator: Operator, run: Run, batch: int, protocol: Protocol) -> list[int]:
+    for _ in range(protocol.warmup):
+        _once(operator, run, batch)
+    return [_once(operator, run, batch) for _ in range(protocol.repeats)]
+
+
+# Several processes at once
+
+_together: Any = None
+
+
+def _join(path: list[str], barrier: Any, at_work: Any) -> None:
+    """Give a new process what it shares with the others."""
+    global _together  # noqa: PLW0603  # The only way to hand a barrier to a pool's processes.
+    sys.path[:] = path
+    _together = barrier, at_work
+
+
+def _timed_among_others(operator: Operator, batch: int, protocol: Protocol) -> list[int] | str:
+    """Time batches while other processes do the same; return what went wrong as a sentence."""
+    barrier, at_work = _together
+    try:
+        run = operator.load()
+        for _ in range(protocol.warmup):
+            _once(operator, run, batch)
+        barrier.wait()
+        samples = [_once(operator, run, batch) for _ in range(protocol.repeats)]
+        with at_work.get_lock():
+            at_work.value -= 1
+        # The others' last batches must not run on a machine that is less busy than before.
+        while at_work.value and not barrier.broken:
+            _once(operator, run, batch)
+    except InputError as error:
+        barrier.abort()
+        return str(error)
+    except BrokenBarrierError:
+        return ""
+    return samples
+
+
+def _timed_together(operator: Operator, batch: int, protocol: Protocol) -> list[int]:
+    context = get_context("spawn")
+    count = protocol.processes
+    shared = context.Barrier(count), context.Value("i", count)
+    try:
+        with ProcessPoolExecutor(count, context, _join, (sys.path, *shared)) as pool:
+            work = [
+                pool.submit(_timed_among_others, operator, batch, protocol) for _ in range(count)
+            ]
+            results = [one.result() for one in work]
+    except BrokenProcessPool:
+        raise InputError(f"{operator}: a process died at batch {batch}") from None
+    failures = [one for one in results if isinstance(one, str)]
+    if failures:
+        raise InputError(max(failures, key=len))
+    return [sample for one in results for sample in one if isinstance(sample, int)]

@@ -1,0 +1,233 @@
+"""Rows that a user measured, in the columns of a table, and the file that they are written to."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hardware_models.gpu_latency import SLICES
+from hardware_models.mig import boards, profiles
+from hardware_models.tables import read_file, user_table
+from lab.common.atomic_write import written_aside
+from lab.common.console import say
+from lab.common.errors import InputError, choices
+from lab.hardware_tools.calibration import Protocol, Timing
+
+Row = dict[str, Any]
+GPU_LATENCY, DEVICE_LATENCY = CALIBRATED = "gpu_latency", "device_latency"
+NO_GPU = -1  # as ncnn's benchmark writes it
+
+
+@dataclass(frozen=True)
+class Given:
+    """What no measurement says of itself, each by the option of its name.
+
+    Args:
+        model: the operator.
+        gpu: the board.
+        slices: its compute slices; None for a whole board.
+        processes: how many processes or instances of the operator share it.
+        batch: the batch size.
+        tensor_parallel: how many boards one model is spread over.
+        device: the device, where it is no GPU.
+        backend: what runs the operator there.
+        threads: with how many threads.
+
+    Raises:
+        InputError: a number of things is below 1.
+    """
+
+    model: str | None = None
+    gpu: str | None = None
+    slices: int | None = None
+    processes: int = 1
+    batch: int | None = None
+    tensor_parallel: int = 1
+    device: str | None = None
+    backend: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("slices", "processes", "batch", "tensor_parallel", "threads"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise InputError(f"--{name.replace('_', '-')}={number}: must be 1 or more")
+
+    def batch_size(self) -> int:
+        """Return the batch size.
+
+        Raises:
+            InputError: it is not given.
+        """
+        self.need("batch")
+        assert self.batch is not None
+        return self.batch
+
+    def need(self, *names: str) -> None:
+        """Check that some of them are given.
+
+        Raises:
+            InputError: one is not.
+        """
+        for name in names:
+            if getattr(self, name) is None:
+                raise InputError(f"--{name.replace('_', '-')} is missing; the rows need it")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where rows go, and what they name as their source.
+
+    Args:
+        path: a CSV file; none for the screen.
+        append: whether to add them to the file if it exists.
+        source: what measured them.
+        source_url: where that is published, if it is.
+    """
+
+    path: Path | None
+    append: bool
+    source: str
+    source_url: str | None
+
+    def contents(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
+        """Return what the file is to hold, as text: what it holds already, and the rows.
+
+        Args:
+            rows: the rows, with all columns of the table but ``source`` and ``source_url``; they
+                may have others.
+            table: its name.
+
+        Raises:
+            InputError: the file exists, or has other columns.
+            TableError: a value is not allowed, or a key occurs twice.
+        """
+        rows = rows.with_columns(
+            source=pl.lit(self.source, pl.String), source_url=pl.lit(self.source_url, pl.String)
+        )
+        columns = user_table(rows, table, f"rows of {table}").columns
+        text = rows.select(*columns, pl.exclude(columns)).cast(pl.String)
+        if self.path is None or not self.path.exists():
+            return text
+        if not self.append:
+            raise InputError(
+                f"--out={self.path}: exists already; name another file, or pass --append"
+            )
+        before = read_file(self.path)
+        if before.columns != text.columns:
+            raise InputError(f"--out={self.path}: has other columns, {', '.join(before.columns)}")
+        text = pl.concat([before.cast(pl.String), text])
+        user_table(text, table, self.path)
+        return text
+
+    def write(self, contents: pl.DataFrame) -> None:
+        """Write the file, or print."""
+        if self.path is None:
+            say(contents.write_csv().rstrip("\n"))
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        place = self.path.resolve()  # A link to a file stays one.
+        with written_aside(place) as aside:
+            contents.write_csv(aside)
+            if place.exists():
+                shutil.copymode(place, aside)
+        say(f"{self.path}: {contents.height} rows")
+
+
+def provenance(unit: str, kind: str, note: str) -> Row:
+    """Return the columns that say where a row comes from, but for its source."""
+    return {"unit": unit, "kind": kind, "note": note}
+
+
+def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind: str) -> Row:
+    """Return a row of table ``gpu_latency``.
+
+    Raises:
+        InputError: model or board are not given.
+    """
+    given.need("model", "gpu")
+    return {
+        "model": given.model,
+        "gpu": given.gpu,
+        "mig_gpcs": given.slices or _whole(str(given.gpu)),
+        "batch": batch,
+        "mps_procs": given.processes,
+        "batch_latency_ms": latency_ms,
+        **provenance("ms", kind, note),
+    }
+
+
+def _whole(gpu: str) -> int:
+    """Return how many compute slices a whole board has; that of a board unknown, as an A100."""
+    if gpu not in boards():
+        return SLICES
+    return max(each.compute_slices for each in profiles(gpu).values())
+
+
+def check_calibration(
+    table: str, given: Given, batches: Sequence[int], protocol: Protocol, output: Output
+) -> None:
+    """Check that what is about to be timed will fit into rows of a table, and into the file.
+
+    Raises:
+        InputError: the rows need what is not given, or cannot hold what is timed.
+        TableError: what is given is not allowed.
+    """
+    if table not in CALIBRATED:
+        raise InputError(f"--table={table}: cannot be calibrated; {choices(table, CALIBRATED)}")
+    given.need("model", "gpu" if table == GPU_LATENCY else "device")
+    if table == DEVICE_LATENCY and [*batches] != [1]:
+        shown = ",".join(map(str, batches))
+        raise InputError(f"--batches={shown}: table {table} holds batch 1 alone; choose 1")
+    if table == DEVICE_LATENCY and given.processes != 1:
+        raise InputError(f"--processes={given.processes}: table {table} holds 1 process alone")
+    trial = [Timing(batch, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1) for batch in batches]
+    output.contents(calibrated_rows(table, trial, given, protocol), table)
+
+
+def calibrated_rows(
+    table: str, timings: Sequence[Timing], given: Given, protocol: Protocol
+) -> pl.DataFrame:
+    """Return what was timed as rows of a table.
+
+    They have three further columns: ``repeats`` (batches timed) and ``ci_low_ms``, ``ci_high_ms``.
+    """
+    each = "" if protocol.processes == 1 else f" in each of {protocol.processes} processes"
+    note = (
+        f"{protocol.repeats} timed batches{each} after {protocol.warmup} untimed; "
+        f"ci_low_ms to ci_high_ms: {100 * protocol.confidence:g} % order-statistic interval of the "
+        f"median"
+    )
+    row = _gpu_latency if table == GPU_LATENCY else _device_latency
+    return pl.DataFrame(
+        [
+            {
+                **row(one, given, note),
+                "repeats": one.timed,
+                "ci_low_ms": one.low_ms,
+                "ci_high_ms": one.high_ms,
+            }
+            for one in timings
+        ]
+    )
+
+
+def _gpu_latency(timing: Timing, given: Given, note: str) -> Row:
+    return gpu_latency_row(given, timing.batch, timing.median_ms, f"median of {note}", "measured")
+
+
+def _device_latency(timing: Timing, given: Given, note: str) -> Row:
+    return {
+        "device": given.device,
+        "model": given.model,
+        "backend": given.backend,
+        "threads": given.threads,
+        "gpu_device": NO_GPU,
+        "min_ms": timing.least_ms,
+        "max_ms": timing.most_ms,
+        "avg_ms": timing.mean_ms,
+        **provenance("ms per inference, batch 1", "measured", f"avg_ms: mean of {note}"),
+    }

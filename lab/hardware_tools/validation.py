@@ -1,0 +1,254 @@
+"""Hold the hardware models to measured rows: what they predict, row by row, and how far off."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from hardware_models.errors import TableError
+from hardware_models.predictors import Predictor
+from hardware_models.schemas import PROVENANCE, SCHEMAS
+from hardware_models.tables import keeping_rows, load_table, read_file, typed_columns
+from lab.common.errors import InputError, choices
+
+TOGETHER = "all"
+COMPARISON = ("target", "group", "measured", "predicted", "ape_pct")
+_ROW = "row number"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Predictions of measured rows, next to what was measured.
+
+    Args:
+        table: the table whose rows they are.
+        rows: the given rows, once for each target that they are compared in, with the columns of
+            `COMPARISON`: ``target``, ``group``, ``measured``, ``predicted`` (null where the models
+            refuse the row) and ``ape_pct``, the absolute error in percent of what was measured.
+        groups: the errors of each target by group, see `error_table`.
+        overall: the errors of each target, its one group named ``all``.
+        known: how many figures are, with their keys, those of the tables in use: they say nothing
+            of how well others are predicted.
+        unspoken: how many rows no prediction speaks of, or have no figure to compare with.
+        unkept: how many rows are none of the table, a value of theirs not being allowed in it.
+        unkept_first: what is wrong with the first of those.
+    """
+
+    table: str
+    rows: pl.DataFrame
+    groups: pl.DataFrame
+    overall: pl.DataFrame
+    known: int
+    unspoken: int
+    unkept: int = 0
+    unkept_first: str = ""
+
+    @property
+    def refused(self) -> pl.DataFrame:
+        """The rows that the models refuse to predict."""
+        return self.rows.filter(pl.col("predicted").is_null())
+
+    def worst(self, count: int) -> pl.DataFrame:
+        """Return the rows with the largest errors, the largest first."""
+        predicted = self.rows.drop_nulls("ape_pct")
+        return predicted.sort("ape_pct", descending=True, maintain_order=True).head(count)
+
+    def within(self, median_pct: float = math.inf, p90_pct: float = math.inf) -> bool:
+        """Return whether the errors of every target keep to thresholds.
+
+        A target of which no row is predicted keeps to none.
+        """
+        kept = (pl.col("median_pct") <= median_pct) & (pl.col("p90_pct") <= p90_pct)
+        return bool(self.overall.select(kept.fill_null(False).all()).item())
+
+
+def validate_rows(
+    path: str | Path, predictors: Sequence[Predictor], table: str | None = None
+) -> Validation:
+    """Predict the rows of a file from the tables in use, and compare.
+
+    Args:
+        path: a CSV or Parquet file with columns of a table: at least its key, the columns by which
+            errors are grouped, and a target. Others of the file are carried along.
+        predictors: the predictions that there are.
+        table: the table whose rows they are; by default it is found by the columns.
+
+    Raises:
+        InputError: the file fits no table, or several; the message names what it lacks.
+        TableError: the file cannot be read, a measured figure is not allowed, or no row is.
+    """
+    frame = read_file(path)
+    usable = _usable(path, frame, predictors, table)
+    table = usable[0].table
+    schema = SCHEMAS[table]
+    rules = {name: rule for name, rule in schema.columns.items() if name not in PROVENANCE}
+    given = {name: rule for name, rule in rules.items() if name in frame.columns}
+    targets = {one.target for one in usable}
+    typed_columns(frame, {name: given[name] for name in targets}, str(path))
+    kept = frame.filter(keeping_rows(frame, given))
+    unkept_first = ""
+    if kept.height < frame.height:
+        try:
+            typed_columns(frame, given, str(path))
+        except TableError as error:
+            if kept.is_empty():
+                raise
+            unkept_first = str(error)
+    typed = typed_columns(kept, given, str(path)).with_row_index(_ROW)
+    absent = [pl.lit(None, rule.dtype).alias(name) for name, rule in rules.items() - given.items()]
+    typed = typed.with_columns(absent)
+    parts = [(one, _compared(one, typed)) for one in usable]
+    parts = [(one, part) for one, part in parts if part.height]
+    if not parts:
+        raise InputError(f"{path}: no row of it is one that predictions of {table} speak of")
+    rows = pl.concat(part for _, part in parts)
+    carried = kept.select(name for name in kept.columns if name not in rows.columns)
+    rows_with_all = rows.drop(set(rules) - set(given)).join(
+        carried.with_row_index(_ROW), on=_ROW, how="left", maintain_order="left"
+    )
+    return Validation(
+        table,
+        rows_with_all.drop(_ROW),
+        pl.concat(error_table(part, schema.key) for _, part in parts),
+        pl.concat(
+            error_table(part.with_columns(group=pl.lit(TOGETHER)), schema.key)
+            for part in rows.partition_by("target", maintain_order=True)
+        ),
+        sum(_known(part, one) for one, part in parts),
+        kept.height - rows[_ROW].n_unique(),
+        frame.height - kept.height,
+        unkept_first,
+    )
+
+
+def compare(
+    rows: pl.DataFrame, target: str, predicted: pl.Series, group_by: Sequence[str]
+) -> pl.DataFrame:
+    """Put predictions next to what was measured.
+
+    Args:
+        rows: measured rows.
+        target: the measured column.
+        predicted: a prediction for each row, nan or null where there is none.
+        group_by: the columns that make a group; none puts all rows into one.
+
+    Returns:
+        The rows that have a positive figure, with the columns of `COMPARISON`.
+    """
+    labels = [pl.col(name).cast(pl.String).fill_null("none") for name in group_by]
+    both = rows.with_columns(
+        pl.lit(target).alias("target"),
+        (pl.concat_str(labels, separator=", ") if labels else pl.lit(TOGETHER)).alias("group"),
+        pl.col(target).cast(pl.Float64).alias("measured"),
+        predicted.cast(pl.Float64).fill_nan(None).alias("predicted"),
+    ).filter(pl.col("measured") > 0)
+    off = (pl.col("predicted") - pl.col("measured")).abs() / pl.col("measured")
+    return both.with_columns((100 * off).alias("ape_pct"))
+
+
+def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Sum up errors by group.
+
+    Args:
+        rows: compared rows of one target, see `compare`; at least one.
+        key: the columns that name a row.
+
+    Returns:
+        For each group, in the order of the rows: ``target``, ``group``, ``n`` (rows predicted),
+        ``refused``, ``median_pct``, ``p90_pct`` and ``worst_pct`` (absolute errors in percent) and
+        ``worst_cell``, the row with the worst; null where no row is predicted.
+    """
+    sums = [
+        {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}
+        for part in rows.partition_by("group", maintain_order=True)
+    ]
+    percents = dict.fromkeys(("median_pct", "p90_pct", "worst_pct"), pl.Float64)
+    return pl.DataFrame(sums, schema_overrides={**percents, "worst_cell": pl.String})
+
+
+def cell(row: Mapping[str, object], key: Sequence[str]) -> str:
+    """Name a row by the values of its key."""
+    return ", ".join(f"{name}={row[name]}" for name in key)
+
+
+def _errors(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, object]:
+    predicted = rows.drop_nulls("ape_pct")
+    count = {"n": predicted.height, "refused": rows.height - predicted.height}
+    if not predicted.height:
+        return {**count, **dict.fromkeys(("median_pct", "p90_pct", "worst_pct", "worst_cell"))}
+    median, p90 = np.percentile(predicted["ape_pct"].to_numpy(), (50, 90))
+    worst = predicted.row(predicted["ape_pct"].arg_max() or 0, named=True)
+    return {
+        **count,
+        "median_pct": float(median),
+        "p90_pct": float(p90),
+        "worst_pct": worst["ape_pct"],
+        "worst_cell": cell(worst, key),
+    }
+
+
+def _compared(predictor: Predictor, typed: pl.DataFrame) -> pl.DataFrame:
+    """Compare the rows that a predictor speaks of."""
+    rows = typed if predictor.rows is None else typed.filter(predictor.rows(typed))
+    predicted = pl.Series(predictor.predict(rows), dtype=pl.Float64)
+    return compare(rows, predictor.target, predicted, predictor.group_by)
+
+
+def _known(part: pl.DataFrame, predictor: Predictor) -> int:
+    """Count the rows that the table in use holds already."""
+    shared = [*SCHEMAS[predictor.table].key, predictor.target]
+    return part.join(load_table(predictor.table), on=shared, how="semi", nulls_equal=True).height
+
+
+# Which table a file is of
+
+
+def _needed(predictor: Predictor) -> set[str]:
+    return {*SCHEMAS[predictor.table].key, *predictor.group_by, predictor.target}
+
+
+def _usable(
+    path: str | Path, frame: pl.DataFrame, predictors: Sequence[Predictor], table: str | None
+) -> list[Predictor]:
+    """Return the predictors of the one table whose columns a file has."""
+    tables = list(dict.fromkeys(one.table for one in predictors))
+    if table is not None:
+        if table not in tables:
+            raise InputError(f"--table={table}: nothing predicts it; {choices(table, tables)}")
+        tables, predictors = [table], [one for one in predictors if one.table == table]
+    usable = [one for one in predictors if _needed(one) <= {*frame.columns}]
+    if not usable:
+        raise InputError(f"{path}: {_lacking(frame.columns, predictors, table is not None)}")
+    # The more of its columns a table can make use of, the likelier it is meant.
+    used = {
+        name: len({*frame.columns} & SCHEMAS[name].columns.keys() - PROVENANCE.keys())
+        for name in dict.fromkeys(one.table for one in usable)
+    }
+    likeliest = [name for name, count in used.items() if count == max(used.values())]
+    if len(likeliest) > 1:
+        raise InputError(
+            f"{path}: its columns fit tables {', '.join(likeliest)} alike; choose one by --table"
+        )
+    return [one for one in usable if one.table == likeliest[0]]
+
+
+def _lacking(columns: Sequence[str], predictors: Sequence[Predictor], only: bool) -> str:
+    """Say what the likeliest table needs and a file lacks."""
+    if not predictors:
+        return "there are no predictions to compare it with"
+
+    def lacks(predictor: Predictor) -> list[str]:
+        return sorted(_needed(predictor) - {*columns})
+
+    best = min(predictors, key=lambda one: len(lacks(one)) / len(_needed(one)))
+    spare = [name for name in columns if name not in _needed(best)]
+    words = []
+    for name in lacks(best):
+        near = get_close_matches(name, spare, 1)
+        words.append(f"{name!r}" + (f" (its nearest is {near[0]!r})" if near else ""))
+    lead = "" if only else "its columns fit no table; "
+    return f"{lead}table {best.table} needs {', '.join(words)}, which it lacks"

@@ -1,0 +1,73 @@
+"""What the figures of a report share: panels, looks, and labels."""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from lab.analysis.sweep_analysis import POOLED, Analysis, planners_of
+from lab.reporting.plotting.style import MARKERS, legend_in, looks
+
+MOST_BARS = 8
+MOST_PANELS = 6
+MOST_BANDS = 5
+
+
+def facets(
+    analysis: Analysis, frame: pl.DataFrame, most: int, pooled: pl.DataFrame | None = None
+) -> dict[str, pl.DataFrame]:
+    """Return the part of a frame for each setting that gets a panel, by its short name.
+
+    Of more settings than there is room for, all are drawn as one if that can be had, and else some,
+    evenly spaced.
+    """
+    short = dict(analysis.sweep.settings.select("setting", "short").rows())
+    here = set(frame["setting"])
+    settings = [one for one in short if one in here]
+    if len(settings) > most:
+        if pooled is not None:
+            return {POOLED: pooled}
+        settings = [settings[at] for at in np.linspace(0, len(settings) - 1, most).astype(int)]
+    return {short[one]: frame.filter(setting=one) for one in settings}
+
+
+def facets_text(analysis: Analysis, most: int) -> str:
+    """Return how many of the settings `facets` shows, in words; nothing if it shows all."""
+    settings = len(analysis.comparisons)
+    if settings <= most:
+        return ""
+    pooled = most in (3, MOST_BARS)
+    return f"Over all {settings} settings." if pooled else f"{most} of {settings} settings."
+
+
+def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each planner with its colour, marker and dashes, the same in every figure."""
+    planners = dict.fromkeys(planners_of(analysis.sweep))
+    markers = islice(cycle(MARKERS), len(planners))
+    for (name, color, dashes), marker in zip(looks(planners), markers, strict=True):
+        yield name, {"color": color, "ls": (0, dashes) if dashes else "-", "marker": marker}
+
+
+def broken(setting: str, width: int) -> str:
+    """Break the name of a setting into lines, if need be between a key and its value."""
+    return fill(setting.replace("=", "= "), width).replace("= ", "=")
+
+
+def label_of(planner: str, longest: int = 60) -> str:
+    """Return the name of a planner as figures show it: the end of a very long one is left out."""
+    return planner if len(planner) <= longest else f"{planner[: longest - 1]}…"
+
+
+def legend_room_in(labels: Sequence[str]) -> float:
+    """Return the height in inches that a legend of planners takes."""
+    return legend_in([label_of(label) for label in labels])
+
+
+def few_ticks(axis: Any) -> None:
+    """Leave room between the labels of an axis."""
+    axis.set_major_locator(MaxNLocator(4))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,0 +1,218 @@
+"""What became of the time of queries and of requests."""
+
+from collections.abc import Iterable, Mapping
+from textwrap import fill
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from lab.analysis.run_data import PARTS, at_once
+from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.reporting.drawings.panels import MOST_BARS, broken, facets, label_of
+from lab.reporting.plotting.style import (
+    WIDTH_IN,
+    in_all,
+    legend,
+    legend_in,
+    part_bars,
+    stacked_bars,
+    wrapped,
+)
+
+MOST_PLANNERS = 12
+AT_ONCE = "sum over operators, some at the same time ({unit});\nin brackets: mean of a request"
+TIMES = ("met", "late", "inaccurate", "too dear", "no requests", "not deployed")
+
+
+def time_of_queries(analysis: Analysis) -> Figure:
+    """Draw what became of the time in which queries lived, planner by planner."""
+    pooled = (
+        _of_all_planners(analysis.time)
+        .with_columns(pl.col(*TIMES) * pl.col("active_s"))
+        .group_by("planner", maintain_order=True)
+        .agg(pl.col("active_s", *TIMES).sum())
+        .with_columns(pl.col(*TIMES) / pl.col("active_s"))
+    )
+    frames = facets(analysis, analysis.time, MOST_BARS, pooled)
+    used = [name for name in TIMES if any(frame[name].max() for frame in frames.values())]
+    figure, grid = _bar_panels(frames, "What became of the time of queries", used)
+    for axes, (name, frame) in zip(grid, frames.items(), strict=True):
+        parts = {name: frame[name].fill_null(0).to_list() for name in used}
+        names = [wrapped(label_of(planner)) for planner in frame["planner"]]
+        stacked_bars(axes, names, parts, lambda share: f"{share:.0%}")
+        axes.set(xlim=(0, 1), xlabel="share of the time that queries lived")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        if name:
+            axes.set_title(broken(name, 70), fontsize="medium")
+    legend(figure, grid[0])
+    return figure
+
+
+def latency_by_planner(analysis: Analysis) -> Figure:
+    """Draw the parts of latency, summed over operators, planner by planner.
+
+    Where operators work at the same time, the mean latency of a request follows in brackets.
+    """
+    summed = _summed(analysis.latency, "setting", "planner")
+    pooled = _pooled(summed, "planner")  # Added up first: applications have operators of their own.
+    frames = facets(analysis, summed, MOST_BARS, pooled)
+    parts = _parts_of(*frames.values())
+    overlap = any(map(_at_once, frames.values()))
+    figure, grid = _bar_panels(
+        frames, "Where latency goes, by planner", parts, AT_ONCE.count("\n") if overlap else 0
+    )
+    longest = max(map(_longest_s, frames.values()))
+    per, unit = _latency_unit(longest)
+    room = 1.4 if overlap else 1.15
+    for axes, (name, frame) in zip(grid, frames.items(), strict=True):
+        named = frame.select(
+            pl.col("planner")
+            .map_elements(lambda planner: wrapped(label_of(planner)), return_dtype=pl.String)
+            .alias("operator"),
+            *PARTS,
+        )
+        part_bars(axes, named, per, parts, frame["latency_mean_s"].to_list())
+        axes.invert_yaxis()
+        label = AT_ONCE if _at_once(frame) else "mean time of a request ({unit})"
+        axes.set(xlim=(0, room * longest / per or 1), xlabel=label.format(unit=unit))
+        if name:
+            axes.set_title(broken(name, 70), fontsize="medium")
+    legend(figure, grid[0])
+    return figure
+
+
+def works_at_once(latency: pl.DataFrame) -> bool:
+    """Tell whether in some runs operators worked at the same time.
+
+    Args:
+        latency: as in an analysis.
+    """
+    return _at_once(_summed(latency, "setting", "planner"))
+
+
+def _summed(latency: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Return the parts of latency added up over operators, beside what all of these share."""
+    return latency.group_by(by, maintain_order=True).agg(
+        pl.col("completed", "latency_mean_s").first(), pl.col(*PARTS).sum()
+    )
+
+
+def _at_once(summed: pl.DataFrame) -> bool:
+    """Tell whether some row of `_summed` adds up what is done at the same time."""
+    sums_s = summed.select(pl.sum_horizontal(PARTS)).to_series()
+    return any(map(at_once, sums_s, summed["latency_mean_s"]))
+
+
+def _parts_of(*frames: pl.DataFrame) -> list[str]:
+    """Return the parts of latency; planners that never batch need no legend for it."""
+    batches = any(frame["batching"].max() for frame in frames)
+    return [part for part in PARTS if part != "batching" or batches]
+
+
+def _longest_s(frame: pl.DataFrame) -> float:
+    return float(frame.select(pl.sum_horizontal(PARTS).max()).item() or 0.0)
+
+
+def _latency_unit(longest_s: float) -> tuple[float, str]:
+    return (1e-3, "ms") if longest_s < 10 else (1.0, "s")
+
+
+def pooled_operators(latency: pl.DataFrame) -> pl.DataFrame:
+    """Return the latency of operators over all completed requests of all settings."""
+    return _pooled(latency, "planner", "operator")
+
+
+def _of_all_planners(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of settings that have some of every planner; all rows if there are none.
+
+    What is pooled over unlike settings would not compare planners.
+    """
+    planners = pl.col("planner").n_unique()
+    common = rows.filter(planners.over("setting") == planners)
+    return common if common.height else rows
+
+
+def _pooled(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """Return means over all completed requests, from those of each setting."""
+    mean = pl.col("latency_mean_s")
+    return (
+        _of_all_planners(rows)
+        .with_columns(pl.col(*PARTS, "latency_mean_s") * pl.col("completed"))
+        .group_by(by, maintain_order=True)
+        .agg(
+            pl.col("completed", *PARTS).sum(),
+            pl.when(mean.null_count() == 0).then(mean.sum()),
+        )
+        .with_columns(pl.col(*PARTS, "latency_mean_s") / pl.col("completed"))
+    )
+
+
+def latency_by_operator(
+    analysis: Analysis, frame: pl.DataFrame, of: str, pooled: str = ""
+) -> Figure:
+    """Draw the parts of latency at each operator, a panel for each planner.
+
+    Args:
+        analysis: what the planners are of.
+        frame: means by planner and operator.
+        of: what is said of the application in the title.
+        pooled: over what the means are, such as ``all settings``, for a line below the title;
+            nothing for a single run.
+    """
+    planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
+    planners = planners[:MOST_PLANNERS]
+    columns = min(3, len(planners))
+    rows = -(-len(planners) // columns)
+    operators = max(frame.filter(planner=name).height for name in planners)
+    titles = {name: wrapped(label_of(name)) for name in planners}
+    title_in = 0.2 * max(len(title.splitlines()) for title in titles.values())
+    title_in += 0.2 * _at_once(_summed(frame, "planner"))
+    figure = Figure(
+        (WIDTH_IN, 1.2 + 0.2 * bool(pooled) + rows * (0.7 + title_in + 0.3 * operators)),
+        layout="constrained",
+    )
+    below = f"\nmeans over {pooled}" if pooled else ""
+    figure.suptitle(fill(f"Where latency goes, by operator{of}", 70) + below)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    longest = _longest_s(frame)
+    per, unit = _latency_unit(longest)
+    for axes, name in zip(grid.flat, planners, strict=False):
+        part = frame.filter(planner=name)
+        sum_s = float(part.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0)
+        total = in_all(sum_s, part["latency_mean_s"][0], per, unit)
+        axes.set_title(f"{titles[name]}\n{total}", fontsize="medium")
+        part_bars(axes, part, per, _parts_of(frame))
+        axes.set_xlabel(f"mean time ({unit})")
+        axes.tick_params("x", labelbottom=True)
+    for axes in grid.flat[len(planners) :]:
+        axes.set_visible(False)
+    grid[0, 0].set_xlim(0, (1.15, 1.35, 1.6)[columns - 1] * longest / per or 1)
+    grid[0, 0].invert_yaxis()
+    legend(figure, grid[0, 0])
+    return figure
+
+
+def _bar_panels(
+    frames: Mapping[str, pl.DataFrame], title: str, parts: Iterable[str], more_lines: int = 0
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with room for a bar for each planner, in a panel for each setting.
+
+    Args:
+        frames: what is drawn in each panel.
+        title: title of the figure.
+        parts: names in the legend.
+        more_lines: lines of the label below a panel after its first.
+    """
+    heights = [
+        0.85
+        + 0.2 * more_lines
+        + 0.2 * len(broken(name, 70).splitlines())
+        + sum(0.14 + 0.2 * len(wrapped(label_of(one)).splitlines()) for one in frame["planner"])
+        for name, frame in frames.items()
+    ]
+    figure = Figure((WIDTH_IN, 0.5 + sum(heights) + legend_in(list(parts))), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(len(frames), 1, squeeze=False, height_ratios=heights)
+    return figure, list(grid.flat)

@@ -1,0 +1,341 @@
+"""The picture of an explanation: the search, the plans, and how it went."""
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lab.common.atomic_write import written_aside
+from lab.reporting.explain.findings import (
+    CHOSEN,
+    NO_PLAN,
+    REFUSED,
+    Row,
+    failed_parts,
+    half_width,
+    measurements,
+    offer_of,
+    offers_in_short,
+    role_of,
+    verdict,
+    windows_of,
+)
+from lab.reporting.explain.record import QueryRecord
+from lab.reporting.explain.tables import median
+from lab.reporting.plotting.style import DPI, GREY, WIDTH_IN, legend, style
+from sim.metrics.goodput import reaches
+
+MOST_NAMED = 30
+ROW_IN = 0.21
+MOST_SEARCH_IN = 6.3
+TRUE, WRONG = "black", "firebrick"
+# The least important roles first, so that the others are drawn over them.
+MARKERS = {"feasible": "o", "offered": "s", REFUSED: "X", CHOSEN: "*"}
+OTHER_MARKERS = ("^", "v", "D", "P", "<", ">")
+
+
+def draw_explanation(record: QueryRecord, path: Path) -> Path:
+    """Draw the picture into a file.
+
+    Args:
+        record: what the tables hold of the query.
+        path: the PNG file to write.
+
+    Returns:
+        The path.
+    """
+    with style(1.15):
+        figure = explanation(record)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as aside:
+            # The name of the software would make bytes depend on its version.
+            figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
+    return path
+
+
+def explanation(record: QueryRecord) -> Figure:
+    """Return a figure of what was profiled, what plans there were, and the windows' latency."""
+    runs, since_s, title = _runs(record)
+    rows = measurements(runs)
+    search_in = 1.5 + min(max(2.0, ROW_IN * len(rows)), MOST_SEARCH_IN)
+    heights = [search_in, 3.6, 3.6]
+    figure = Figure((WIDTH_IN, sum(heights) + 0.5), layout="constrained")
+    figure.suptitle(fill(f"Query {record.query} of {record.planner}: {_asked(record)}", 70))
+    parts: Any = figure.subfigures(3, 1, height_ratios=heights)
+    panels = [part.subplots() for part in parts]
+    _search(panels[0], record, rows, since_s)
+    _plane(panels[1], record)
+    _windows(panels[2], record)
+    # Titles of the parts, not of their axes, which may be narrow beside long labels.
+    titles = (title, "Plans: latency and list price", "Latency, window by window")
+    for part, axes, name in zip(parts, panels, titles, strict=True):
+        part.suptitle(name, fontsize="medium")
+        legend(part, axes)
+    return figure
+
+
+def _asked(record: QueryRecord) -> str:
+    bounds = []
+    if record.bound_s is not None:
+        bounds.append(f"p95 latency ≤ {record.bound_s:g} s")
+    if record.floor is not None:
+        bounds.append(f"accuracy ≥ {record.floor:.3f}")
+    return ", ".join(bounds) or "no bounds that are known"
+
+
+# The search
+
+
+def _runs(record: QueryRecord) -> tuple[pl.DataFrame, float, str]:
+    """Return the profiling runs to draw, when their clock begins, and what they are."""
+    order = "from the first at the top; ordered ones are bold"
+    if record.profiling.height or not record.offline.height:
+        return record.profiling, record.arrival_s, f"Profiled, {order}"
+    dataset = record.offline["dataset"][0]
+    return record.offline, 0.0, f"Profiled ahead, on {dataset} as a whole, {order}"
+
+
+def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
+    """Draw what was measured, with intervals that end where accuracies do, at 1."""
+    axes.set_xlabel("accuracy")
+    if not rows:
+        _say(axes, "nothing was profiled")
+        return
+    # Whether a data set's profile is right for a query is not known before it is served.
+    floor = record.floor if record.profiling.height else None
+    wrong = np.array([_wrong(row, floor) for row in rows])
+    at = np.arange(len(rows))
+    means = np.array([row["accuracy_mean"] for row in rows])
+    widths = np.nan_to_num([half_width(row) for row in rows])
+    # One minus an error rate may be below 0.
+    sides = np.stack([widths, np.clip(1 - means, 0, widths)])
+    blue = sns.color_palette("colorblind")[0]
+    size = 5 if len(rows) <= MOST_NAMED else 3
+    for which, color, label in ((~wrong, blue, "measured"), (wrong, WRONG, "on the wrong side")):
+        if which.any():
+            axes.errorbar(
+                means[which],
+                at[which],
+                xerr=sides[:, which],
+                fmt="o",
+                ms=size,
+                lw=1.3,
+                color=color,
+                label=f"{label}, 95 % interval",
+            )
+    true = [row["true_accuracy"] for row in rows]
+    axes.plot(true, at, "D", ms=size, mfc="none", mec=TRUE, mew=1.1, ls="", label="true")
+    if record.floor is not None:
+        label = "the query's accuracy floor"
+        axes.axvline(record.floor, color=TRUE, lw=1.3, ls=(0, (4, 1.5)), label=label)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    _name(axes, record, rows, since_s)
+
+
+def _name(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float) -> None:
+    """Name the profiling runs, or, if they are many, the last ones of what was ordered."""
+    ordered = set(record.decisions["configuration"].drop_nulls())
+    named = list(range(len(rows)))
+    if len(rows) > MOST_NAMED:
+        last = {row["configuration"]: at for at, row in enumerate(rows)}
+        named = _apart(
+            sorted(at for configuration, at in last.items() if configuration in ordered),
+            ROW_IN * len(rows) / MOST_SEARCH_IN,
+        )
+        axes.set_ylabel(f"{len(rows)} measurements")
+    labels = [f"{rows[at]['configuration']}  {_when(rows[at], since_s)}" for at in named]
+    axes.set_yticks(named, labels)
+    for at, text in zip(named, axes.get_yticklabels(), strict=True):
+        if rows[at]["configuration"] in ordered:
+            text.set_fontweight("bold")
+
+
+def _apart(places: Sequence[int], gap: float) -> list[int]:
+    """Return places of which none is closer to the one before it than a gap."""
+    far: list[int] = []
+    for place in places:
+        if not far or place - far[-1] >= gap:
+            far.append(place)
+    return far
+
+
+def _wrong(row: Row, floor: float | None) -> bool:
+    if floor is None:
+        return False
+    return reaches(row["accuracy_mean"], floor) != reaches(row["true_accuracy"], floor)
+
+
+def _when(row: Row, since_s: float) -> str:
+    return f"n={row['samples']}  {row['at_s'] - since_s:.2f} s"
+
+
+# The plans
+
+
+def _plane(axes: Axes, record: QueryRecord) -> None:
+    axes.set(xlabel="p95 latency (s)", ylabel="list price ($/h)")
+    offers = [row | {"role": role_of(row["roles"])} for row in offers_in_short(record.offers)]
+    served = list(_measured(record))
+    latencies = [row["latency_s"] for row in offers] + [latency_s for _, latency_s in served]
+    finite = [value for value in latencies if isfinite(value)]
+    if not latencies:
+        _say(axes, "no plan is on record")
+        return
+    known = [*finite, *([] if record.bound_s is None else [record.bound_s])]
+    wide = min(known, default=1.0) > 0 and max(known, default=1.0) > 20 * min(known, default=1.0)
+    if wide:
+        axes.set(xscale="log", xlabel="p95 latency (s, log scale)")
+    # Plans that would never answer in time stand at the right edge.
+    edge_s = max(known, default=1.0) * (1.6 if wide else 1.12)
+    for role, marker, color in _looks(offers):
+        rows = [row for row in offers if row["role"] == role]
+        axes.plot(
+            [min(row["latency_s"], edge_s) for row in rows],
+            [row["list_price_usd_per_hour"] for row in rows],
+            marker,
+            ms=15 if role == CHOSEN else 7,
+            color=color,
+            mec="white" if role != REFUSED else color,
+            mew=0.6,
+            ls="",
+            label=f"{role}, as believed",
+        )
+    _draw_measured(axes, record, served, edge_s)
+    if record.bound_s is not None:
+        axes.axvline(record.bound_s, color=TRUE, lw=1.3, ls=(0, (4, 1.5)), label="SLO bound")
+    ceiling = record.asked["slo_cost_usd_per_hour"]
+    prices = [row["list_price_usd_per_hour"] for row in offers]
+    prices += [order["list_price_usd_per_hour"] for order, _ in served]
+    if ceiling is not None:
+        axes.axhline(ceiling, color=TRUE, lw=1.3, ls=(0, (1, 1)), label="SLO cost ceiling")
+        prices.append(ceiling)
+    if any(not isfinite(value) for value in latencies):
+        axes.set_xlabel(f"{axes.get_xlabel()}; at the right edge: never in time")
+    top = max(prices) or 1.0
+    axes.set_ylim(-0.06 * top, 1.12 * top)
+    if not wide:
+        axes.set_xlim(0, edge_s * 1.04)
+
+
+def _looks(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the roles that occur, each with its marker and colour."""
+    colors = sns.color_palette("colorblind")
+    there = {row["role"] for row in offers}
+    others = sorted(there - MARKERS.keys())
+    fixed = {"feasible": GREY, "offered": colors[0], REFUSED: WRONG, CHOSEN: colors[1]}
+    for number, role in enumerate(others):
+        yield role, OTHER_MARKERS[number % len(OTHER_MARKERS)], colors[2 + number % 7]
+    for role, marker in MARKERS.items():
+        if role in there:
+            yield role, marker, fixed[role]
+
+
+def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
+    """Yield the orders that were in force, with the median of their windows' p95."""
+    for spell, rows in zip(record.spells, windows_of(record), strict=True):
+        latency_s = median(rows, "latency_p95_s")
+        if latency_s is not None:
+            yield spell.order, latency_s
+
+
+def _draw_measured(
+    axes: Axes, record: QueryRecord, served: Sequence[tuple[Row, float]], edge_s: float
+) -> None:
+    """Draw what came of the plans in force, each joined to what was believed of it."""
+    green = sns.color_palette("colorblind")[2]
+    for number, (order, latency_s) in enumerate(served):
+        price = order["list_price_usd_per_hour"]
+        offer = offer_of(record, order)
+        if offer is not None:
+            ends_s = [min(offer["latency_s"], edge_s), min(latency_s, edge_s)]
+            axes.plot(ends_s, [price, price], color=green, lw=1.2, zorder=1)
+        label = "in force, as it came" if number == 0 else None
+        axes.plot(min(latency_s, edge_s), price, "D", ms=7, color=green, ls="", label=label)
+
+
+# The windows
+
+
+def _windows(axes: Axes, record: QueryRecord) -> None:
+    axes.set(xlabel="time since it arrived (s)", ylabel="latency (s)")
+    rows = [row for row in record.windows.iter_rows(named=True) if row["requests"]]
+    if not rows:
+        _say(axes, "no window had requests")
+        return
+    known = [row[f"latency_{name}_s"] for row in rows for name in ("p50", "p95")]
+    known += [] if record.bound_s is None else [record.bound_s]
+    top = max((value for value in known if isfinite(value)), default=1.0) * 1.15
+    _shade(axes, record, rows)
+    colors = sns.color_palette("colorblind")
+    for name, color, marker, height in (
+        ("p50", colors[0], "o", 0.9),
+        ("p95", colors[1], "s", 0.97),
+    ):
+        values = np.array([row[f"latency_{name}_s"] for row in rows])
+        middles = np.array([np.mean(_extent(record, row)) for row in rows])
+        axes.plot(
+            middles,
+            np.where(np.isfinite(values), values, np.nan),
+            marker=marker,
+            ms=5,
+            lw=1.6,
+            color=color,
+            label=name,
+        )
+        never = ~np.isfinite(values)
+        if never.any():
+            axes.plot(
+                middles[never],
+                np.full(never.sum(), height * top),
+                "^",
+                ms=7,
+                color=color,
+                ls="",
+                label=f"{name} infinite: too few completed",
+            )
+    if record.bound_s is not None:
+        axes.axhline(record.bound_s, color=TRUE, lw=1.3, ls=(0, (4, 1.5)), label="SLO bound")
+    for number, spell in enumerate(record.spells):
+        label = "a plan comes into force" if number == 0 else None
+        start_s = spell.start_s - record.arrival_s
+        axes.axvline(start_s, color=GREY, lw=1, ls=(0, (1, 1)), label=label)
+    for kind, at_s in record.events:
+        axes.axvline(at_s - record.arrival_s, color=WRONG, lw=1.4, label=f"drift: {kind}")
+    # Where the query left, or the run ended.
+    axes.set_xlim(0, max(_extent(record, row)[1] for row in rows))
+    axes.set_ylim(0, top)
+
+
+def _extent(record: QueryRecord, row: Row) -> tuple[float, float]:
+    """Return when the query lived in a window, in seconds since it arrived."""
+    start_s = max(0.0, row["start_s"] - record.arrival_s)
+    return start_s, start_s + row["active_s"]
+
+
+def _shade(axes: Axes, record: QueryRecord, rows: Sequence[Row]) -> None:
+    """Shade windows that failed, a colour for each verdict, and hatched where no plan served."""
+    colors = sns.color_palette("pastel")
+    seen: dict[str, dict[str, Any]] = {NO_PLAN: {"fc": "0.88", "ec": "0.55", "hatch": "//"}}
+    for row in rows:
+        if not failed_parts(row):
+            continue
+        label = verdict(row)
+        color = (*colors[(3, 4, 8, 5)[(len(seen) - 1) % 4]], 0.45)
+        look = seen.setdefault(label, {"fc": color, "ec": "none"})
+        start_s, end_s = _extent(record, row)
+        axes.axvspan(start_s, end_s, **look, lw=0, zorder=0, label=label)
+
+
+# How it is drawn
+
+
+def _say(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+    axes.set(xticks=[], yticks=[])

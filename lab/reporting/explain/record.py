@@ -1,0 +1,180 @@
+"""What the tables of a run hold of one query."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from omegaconf import OmegaConf
+
+from lab.analysis.deployment_intervals import Spell, spells
+from lab.common.errors import InputError
+from lab.runs.frames import scan
+from lab.runs.run_directory import CONFIG, load_config, planner_directories, read_summary, too_many
+from sim.metrics.results import SCHEMAS
+
+KINDS = ("queries", "windows", "decisions", "offers", "profiling")
+
+
+@dataclass(frozen=True)
+class QueryRecord:
+    """All rows of one query, each table in order of time.
+
+    Args:
+        run: directory of the run.
+        planner: name of the planner.
+        query: number of the query.
+        asked: its row of ``queries``; while that is not written, what other tables tell of it.
+        closed: whether that row is written.
+        profiling: profiling runs for the query.
+        offline: profiling runs for its data set, ahead of all queries.
+        offers: plans on record.
+        decisions: orders for it, and what failures ended.
+        windows: its windows, as judged.
+        operators: where the latency of its windows went.
+        spells: which plan served it when.
+        events: kind and time in seconds of each drift event during its life.
+        per_output_length: whether its latencies are over the length of a request's output; those
+            of ``operators`` are plain seconds all the same.
+    """
+
+    run: Path
+    planner: str
+    query: int
+    asked: Mapping[str, Any]
+    closed: bool
+    profiling: pl.DataFrame
+    offline: pl.DataFrame
+    offers: pl.DataFrame
+    decisions: pl.DataFrame
+    windows: pl.DataFrame
+    operators: pl.DataFrame
+    spells: Sequence[Spell]
+    events: Sequence[tuple[str, float]]
+    per_output_length: bool
+
+    @property
+    def arrival_s(self) -> float:
+        """When the query arrived."""
+        return float(self.asked["arrival_s"])
+
+    @property
+    def floor(self) -> float | None:
+        """Its accuracy floor, if it has one and that is known."""
+        floor: float | None = self.asked["slo_accuracy"]
+        return floor
+
+    @property
+    def bound_s(self) -> float | None:
+        """Its latency bound, if it has one and that is known."""
+        bound_s: float | None = self.asked["slo_latency_s"]
+        return bound_s
+
+
+def find_run(directory: Path) -> Path:
+    """Return the one run directory at or below a directory.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    runs = list(planner_directories(directory).values())
+    if not runs:
+        raise InputError(f"RUN={directory}: holds no results; name the directory of a run")
+    if len(runs) > 1:
+        raise too_many(f"RUN={directory}", runs)
+    return runs[0]
+
+
+def read_query(run: Path, query: int) -> QueryRecord:
+    """Read what a run's tables hold of a query.
+
+    Args:
+        run: directory of the run.
+        query: number of the query.
+
+    Raises:
+        InputError: the run has no such query, or its tables cannot be read.
+    """
+    try:
+        return _read(run, query)
+    except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, OSError) as error:
+        first = str(error).partition("\n")[0]
+        raise InputError(f"RUN={run}: its tables cannot be read ({first})") from None
+
+
+def _read(run: Path, query: int) -> QueryRecord:
+    summary = read_summary(run)
+    asked = _rows(run, "queries", query)
+    windows = _rows(run, "windows", query, "window")
+    decisions = _rows(run, "decisions", query, "decided_s", "triggered_s")
+    offers = _rows(run, "offers", query, "at_s")
+    profiling = _rows(run, "profiling", query, "at_s")
+    if not any(frame.height for frame in (asked, windows, decisions, offers, profiling)):
+        raise InputError(f"QUERY={query}: {_which_queries(run)}")
+    row = (
+        asked.row(0, named=True)
+        if asked.height
+        else _as_far_as_known(windows, decisions, offers, profiling, summary["simulated_s"])
+    )
+    ahead = pl.col("query").is_null() & (pl.col("dataset") == pl.lit(row["dataset"], pl.String))
+    offline = scan(run, "profiling").filter(ahead).sort("at_s", maintain_order=True).collect()
+    config = load_config(run / CONFIG) if (run / CONFIG).is_file() else OmegaConf.create()
+    drift = OmegaConf.select(config, "drift.events") or ()
+    return QueryRecord(
+        run,
+        str(summary["planner"]),
+        query,
+        row,
+        bool(asked.height),
+        profiling,
+        offline,
+        offers,
+        decisions,
+        windows,
+        # Windows in order of time, operators in order of the pipeline.
+        _rows(run, "operators", query, "window"),
+        spells(decisions, row["departure_s"]),
+        [
+            (str(event.kind), float(event.at_s))
+            for event in drift
+            if row["arrival_s"] <= event.at_s < row["departure_s"]
+        ],
+        OmegaConf.select(config, "application.latency_per") == "output_length",
+    )
+
+
+def _rows(run: Path, table: str, query: int, *by: str) -> pl.DataFrame:
+    rows = scan(run, table).filter(pl.col("query") == query).collect()
+    return rows.sort(*by, maintain_order=True) if by else rows
+
+
+def _which_queries(run: Path) -> str:
+    """Say which queries a run has."""
+    found = pl.concat([scan(run, table).select("query") for table in KINDS]).unique().collect()
+    numbers = sorted(found["query"].drop_nulls())
+    if not numbers:
+        return "no such query; the run has none yet"
+    return f"no such query; the run has queries {numbers[0]} to {numbers[-1]}"
+
+
+def _as_far_as_known(
+    windows: pl.DataFrame,
+    decisions: pl.DataFrame,
+    offers: pl.DataFrame,
+    profiling: pl.DataFrame,
+    simulated_s: float,
+) -> dict[str, Any]:
+    """Return what is known of a query that the run has not closed yet."""
+    row: dict[str, Any] = dict.fromkeys(SCHEMAS["queries"])
+    calls = pl.concat([decisions["triggered_s"], offers["triggered_s"]]).drop_nulls()
+    since_s = calls.to_list()
+    if windows.height:
+        first = windows.row(0, named=True)
+        since_s = [first["end_s"] - first["active_s"]]
+        row |= {"tier": first["tier"], "slo_latency_s": first["slo_latency_s"]}
+    if profiling.height:
+        row["dataset"] = profiling["dataset"][0]
+        since_s = since_s or [profiling["at_s"][0] - profiling["charged_s"][0]]
+    return row | {"arrival_s": min(since_s), "departure_s": max(simulated_s, *since_s)}

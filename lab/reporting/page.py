@@ -1,0 +1,192 @@
+"""The page of a report: one file that needs no other."""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lab.analysis.settings import short_texts, text_of
+from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.reporting.claims import claims
+from lab.reporting.sweep_figures import Picture
+from lab.reporting.tables import tables
+from lab.version import __version__
+
+MOST_LISTED = 12
+# Of the figures that a run or a comparison has by itself, see `lab.reporting.run_figures`.
+CAPTIONS = {
+    "goodput": "Service goodput: queries that meet their whole SLO, beside those that are active. "
+    "Means of each window.",
+    "latency": "Latency: the 95th percentile of each query and window, over its bound; infinite "
+    "where over 5 % of the requests were not completed.",
+    "cost": "Cost: what queries owe in windows, added up over time; the whole bill, with what "
+    "nobody used. What queries owe after they left, for what drains, is in the bill alone.",
+    "latency_parts": "Where latency goes: means over completed requests, operator by operator.",
+    "response": "Response times: queries that a truly feasible plan serves within a time of their "
+    "arrival, by Kaplan and Meier. Intervals are over the queries of the run, not over seeds.",
+}
+TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def page(
+    analysis: Analysis, pictures: Sequence[Picture], own: Sequence[Path], large: Sequence[str]
+) -> str:
+    """Return the page as HTML, with pictures and script in it.
+
+    Args:
+        analysis: what it shows.
+        pictures: figures of the sweep.
+        own: pictures of the run or comparison itself, if it is the only one.
+        large: tables that were not written.
+    """
+    sweep = analysis.sweep
+    environment = Environment(
+        loader=PackageLoader("lab.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    shown = [
+        {
+            "source": _source(one.path.with_suffix(".svg")),
+            "title": one.title,
+            "caption": f"{one.title}. {one.caption}",
+            "links": [f"figures/{one.path.with_suffix(kind).name}" for kind in (".svg", ".png")],
+        }
+        for one in pictures
+    ]
+    shown += [
+        {
+            "source": _source(path),
+            "title": path.stem,
+            "caption": CAPTIONS.get(path.stem, ""),
+            "links": [],
+        }
+        for path in own
+    ]
+    return environment.get_template("page.html.jinja").render(
+        title=f"Report on {sweep.directory.absolute().name}",
+        counts=counts(analysis),
+        planners=planners_of(sweep),
+        alone=sweep.runs.height == 1,
+        seeds=_seeds(sorted(set(sweep.runs["seed"]))),
+        fixed=", ".join(f"{key}={text_of(value)}" for key, value in sweep.fixed.items()),
+        keys=list(_keys(analysis)),
+        problems=list(problems(analysis)),
+        claims=list(claims(analysis)),
+        pictures=shown,
+        tables=list(tables(analysis)),
+        opened=2,
+        large=large,
+        version=__version__,
+    )
+
+
+def linked_figures(text: str) -> set[str]:
+    """Return the files of figures of a sweep that a page links to, by their path beside it."""
+    return set(re.findall(r'href="(figures/\w+\.(?:svg|png))"', text))
+
+
+def counts(analysis: Analysis) -> str:
+    """Say how many runs there are, and how many of them finished."""
+    sweep = analysis.sweep
+    done = pl.col("status") == "finished"
+    parts = [
+        f"{sweep.runs.height:,} with results, {sweep.runs.filter(done).height:,} finished",
+    ]
+    for status, part in sweep.runs.filter(~done).group_by("status", maintain_order=True):
+        parts.append(f"{part.height:,} {status[0]}")
+    for status, part in sweep.without.group_by("status", maintain_order=True):
+        words = "failed without results" if status[0] == "failed" else status[0]
+        parts.append(f"{part.height:,} {words}")
+    return ", ".join(parts)
+
+
+def problems(analysis: Analysis) -> Iterator[str]:
+    """Yield sentences on what did not finish, or has no results."""
+    sweep = analysis.sweep
+    cut = sweep.runs.filter(~pl.col("finished"))
+    if cut.height:
+        named = [
+            f"{row['run']} ({row['status']} at {row['simulated_s']:,.0f} of "
+            f"{row['horizon_s']:,.0f} s)"
+            for row in cut.iter_rows(named=True)
+        ]
+        yield f"Left out, since they are not finished: {some(named)}."
+    failed = sweep.runs.filter("finished", status="failed")
+    if failed.height:
+        named = [
+            f"{row['run']} ({row['planner']}: {row.get('planner_error_first') or 'never deployed'})"
+            for row in failed.iter_rows(named=True)
+        ]
+        yield (
+            "Failed, since the planner did nothing but raise, and counted all the same: "
+            f"{some(named)}."
+        )
+    for status, words in (("failed", "Failed without results"), ("missing", "Missing")):
+        found = sweep.without.filter(status=status)
+        if found.height:
+            yield f"{words}: {some([f'{run} ({why})' for run, _, why in found.rows()])}."
+    yield from _several_versions(sweep.runs)
+    twice = int(sweep.runs["finished"].sum()) - sweep.finished.height
+    if twice:
+        yield (
+            f"{twice:,} finished run{'s' * (twice > 1)} repeated another's planner, setting and "
+            "seed; the last of each counts."
+        )
+
+
+def _several_versions(runs: pl.DataFrame) -> Iterator[str]:
+    """Yield a sentence if not all runs are known to be of the same versions."""
+    if "versions" not in runs.columns or runs["versions"].n_unique() == 1:
+        return
+    groups = list(runs.group_by("versions", maintain_order=True))
+    known = [json.loads(str(noted)) for (noted,), _ in groups if noted is not None]
+    unlike = [name for name in known[0] if len({one.get(name) for one in known}) > 1]
+    parts = []
+    for (noted,), part in groups:
+        theirs = {} if noted is None else json.loads(str(noted))
+        named = [f"{name} {theirs[name]}" for name in unlike or ["compass-sim"] if name in theirs]
+        parts.append(f"{', '.join(named) or 'not noted'} ({some(part['run'].to_list(), ', ')})")
+    yield f"Runs are of several versions, and may differ by that, too: {'; '.join(parts)}."
+
+
+def some(names: Sequence[str], between: str = "; ") -> str:
+    """List names, the first of many."""
+    more = len(names) - MOST_LISTED
+    return between.join([*names[:MOST_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return some([str(seed) for seed in seeds], ", ")
+
+
+def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
+    """Yield the keys that were varied, with their values and what goes with them."""
+    for key, along in analysis.sweep.keys.items():
+        column = analysis.sweep.settings[key].unique(maintain_order=True)
+        values = (column.sort() if column.dtype.is_numeric() else column).to_list()
+        texts = [text_of(value) for value in values]
+        named = [
+            text
+            if short in (text, f"{value:.6g}" if isinstance(value, float) else text)
+            else f"{short}: {text}"
+            for value, text, short in zip(values, texts, short_texts(values), strict=True)
+        ]
+        yield {
+            "name": key,
+            "choices": some(named, "; " if any(", " in name for name in named) else ", "),
+            "along": ", ".join(along[:MOST_LISTED]),
+        }
+
+
+def _source(path: Path) -> str:
+    """Return a picture as an address that holds it."""
+    return f"data:{TYPES[path.suffix]};base64,{b64encode(path.read_bytes()).decode()}"

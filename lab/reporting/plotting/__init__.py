@@ -1,0 +1,1 @@
+"""The style of figures, and helpers to draw and save them."""

@@ -1,0 +1,109 @@
+"""Figures of the evaluation, in one style."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from lab.analysis.paired import mean_interval
+from lab.common.atomic_write import written_aside
+
+WIDTH_IN = 7.2
+DPI = 120
+
+
+def canvas(
+    rows: int, columns: int, height_in: float = 3.2, **subplots: Any
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure that belongs to no ``pyplot`` state, and its panels, row by row.
+
+    Args:
+        rows: rows of panels.
+        columns: columns of panels.
+        height_in: height of a row in inches.
+        subplots: as for ``Figure.subplots``.
+    """
+    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.1):
+        figure = Figure((WIDTH_IN, height_in * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, **subplots)
+    return figure, panels.tolist()
+
+
+def palette(names: list[str]) -> dict[str, Any]:
+    """Return a colour for each name, the same for the same list."""
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def curves(
+    axes: Axes,
+    rows: pl.DataFrame,
+    x: str,
+    y: str,
+    by: str = "planner",
+    *,
+    colors: Mapping[str, Any] | None = None,
+    markers: bool = False,
+) -> None:
+    """Draw means over seeds as lines, with bands of their 95 % intervals; see `t_interval`.
+
+    Args:
+        axes: where to draw.
+        rows: a row for each line, place and seed.
+        x: column of places.
+        y: column of values.
+        by: column that tells lines apart.
+        colors: colour of each line; by default those of `palette`.
+        markers: whether to mark the places.
+    """
+    sns.lineplot(
+        rows.select(x, y, by).to_dict(as_series=False),
+        x=x,
+        y=y,
+        hue=by,
+        style=by,
+        markers=markers,
+        palette="colorblind" if colors is None else dict(colors),
+        errorbar=t_interval,
+        ax=axes,
+    )
+
+
+def t_interval(values: ArrayLike) -> tuple[float, float]:
+    """Return Student's 95 % interval of a mean over seeds, as seaborn's ``errorbar`` takes it.
+
+    Args:
+        values: one a seed, shape (n,); of fewer than two there is no interval, and both ends are
+            nan.
+    """
+    _, low, high = mean_interval(np.asarray(values, dtype=float))
+    return (np.nan, np.nan) if low is None or high is None else (low, high)
+
+
+LEGEND_CHARACTERS = 70
+"""Characters of a row of a legend, its handles counted as some, that fit below a figure."""
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Move the legend of some panel below all panels, in as many rows as it needs."""
+    handles, labels = axes.get_legend_handles_labels()
+    for panel in figure.axes:
+        if (legend := panel.get_legend()) is not None:
+            legend.remove()
+    widest = 6 + max((len(label) for label in labels), default=0)
+    columns = min(len(labels), max(1, LEGEND_CHARACTERS // widest))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, so that nobody ever sees half of it; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        # The name of the software would make bytes depend on its version.
+        figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
+    return path

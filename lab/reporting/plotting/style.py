@@ -1,0 +1,291 @@
+"""How figures are drawn: their style, their colours, their legends, and kinds of bars.
+
+Colours are seaborn's ``colorblind`` palette; dashes, markers and hatches tell apart what colours
+cannot in a grey print.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle, islice
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from lab.analysis.run_data import PARTS, at_once
+
+WIDTH_IN = 7.2
+DPI = 150
+# In characters, as they come out at this width and size of letters.
+LEGEND_WIDTH = 88
+LEGEND_HANDLE = 9
+GREY = "0.45"
+EVENT_COLOR = "firebrick"
+DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1), (5, 1, 1, 1, 1, 1), (2, 2))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
+
+WIDE = 50.0
+"""Largest over smallest value from which on a short axis has room for powers of ten alone."""
+
+
+@contextmanager
+def style(font_scale: float = 1.25) -> Iterator[None]:
+    """Set the look of figures, and take it back.
+
+    Args:
+        font_scale: size of letters; smaller in figures of many words.
+    """
+    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=font_scale):
+        yield
+
+
+def looks(names: Mapping[str, Any]) -> Iterator[tuple[str, Any, tuple[float, ...]]]:
+    """Yield each name with its colour and its dashes, the same in every figure."""
+    count = len(names)
+    colors = sns.color_palette("colorblind", count)
+    return zip(names, colors, islice(cycle(DASHES), count), strict=True)
+
+
+def time_unit(end_s: float) -> tuple[float, str]:
+    """Return the seconds in a readable unit of time, and the unit."""
+    if end_s > 4 * 3600:
+        return 3600.0, "h"
+    return (60.0, "min") if end_s > 600 else (1.0, "s")
+
+
+def mark_events(
+    axes: Axes,
+    events: Sequence[tuple[str, float]],
+    end_s: float,
+    per: float,
+    kinds: Sequence[str] = (),
+) -> None:
+    """Mark the events until an end by vertical lines, dashed in another way for each kind.
+
+    Args:
+        axes: axes over time.
+        events: kind of each event, and when it happens in seconds.
+        end_s: end of what is shown.
+        per: seconds in the unit of the axis.
+        kinds: all kinds, where several axes share a legend.
+    """
+    seen = [(kind, at_s) for kind, at_s in events if at_s < end_s]
+    kinds = list(dict.fromkeys([*kinds, *(kind for kind, _ in seen)]))
+    labelled: set[str] = set()
+    for kind, at_s in seen:
+        dashes = DASHES[1 + kinds.index(kind) % (len(DASHES) - 1)]
+        label = None if kind in labelled else kind
+        axes.axvline(at_s / per, color=EVENT_COLOR, lw=1.4, ls=(0, dashes), label=label)
+        labelled.add(kind)
+
+
+def from_zero(axes: Axes) -> None:
+    """Let the y axis begin at 0, with a line at 0 in full sight."""
+    top = axes.dataLim.ymax * 1.05 or 1
+    axes.set_ylim(-0.02 * top, top)
+
+
+def log_ticks(axes: Axes, left: float, right: float) -> None:
+    """Label a logarithmic x axis with plain numbers, and enough of them."""
+    steps = (1, 2, 5) if right < 300 * left else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter("")
+
+
+def part_looks() -> dict[str, dict[str, Any]]:
+    """Return the colour and the hatch of each part of latency, the same in every figure."""
+    colors = sns.color_palette("colorblind")
+    return {
+        part: {"color": color, "hatch": hatch, "edgecolor": "white"}
+        for part, color, hatch in zip(PARTS, colors, HATCHES, strict=False)
+    }
+
+
+def part_bars(
+    axes: Axes,
+    means: pl.DataFrame,
+    per: float,
+    parts: Sequence[str],
+    whole_s: Sequence[float | None] = (),
+) -> None:
+    """Draw one horizontal bar for each operator, with its total at the end.
+
+    Args:
+        axes: where to.
+        means: a row for each bar, named by ``operator``, with seconds for each of the parts.
+        per: seconds in the unit of the axis.
+        parts: the parts that are shown.
+        whole_s: of bars that add operators up, the mean latency of a request in seconds, which
+            follows in brackets where operators worked at the same time.
+    """
+    left = np.zeros(means.height)
+    for part, look in part_looks().items():
+        if part not in parts:
+            continue
+        lengths = means[part].to_numpy() / per
+        axes.barh(
+            means["operator"].to_list(),
+            lengths,
+            left=left,
+            lw=0.5,
+            height=0.7,
+            label=part,
+            **look,
+        )
+        left += lengths
+    for row, (operator, total) in enumerate(zip(means["operator"], left, strict=True)):
+        text = time_text(total)
+        mean_s = whole_s[row] if whole_s else None
+        if mean_s is not None and at_once(total * per, mean_s):
+            text += f" ({time_text(mean_s / per)})"
+        axes.annotate(text, (total, operator), (4, 0), textcoords="offset points", va="center")
+    axes.grid(axis="y", visible=False)
+
+
+def time_text(time: float) -> str:
+    """Return a time as text, the same way for one operator and for all."""
+    return f"{time:,.0f}" if time >= 10 else f"{time:.1f}"
+
+
+def in_all(sum_s: float, mean_s: float | None, per: float, unit: str) -> str:
+    """Return how long a request took, as the title of bars for each operator.
+
+    Args:
+        sum_s: times of a request, added up over operators.
+        mean_s: mean latency of a request; None if it is not known.
+        per: seconds in the unit.
+        unit: the unit.
+    """
+    if mean_s is not None and at_once(sum_s, mean_s):
+        return f"{time_text(mean_s / per)} {unit} in all,\nsome at the same time"
+    return f"{time_text(sum_s / per)} {unit} in all"
+
+
+def stacked_bars(
+    axes: Axes,
+    names: Sequence[str],
+    parts: Mapping[str, Sequence[float]],
+    text: Callable[[float], str],
+) -> None:
+    """Draw one horizontal bar for each name, with its parts labelled where there is room."""
+    left = np.zeros(len(names))
+    longest = max(sum(column) for column in zip(*parts.values(), strict=True)) or 1.0
+    # Pale enough for black figures on them.
+    colors = sns.color_palette("pastel")
+    for (label, lengths), color, hatch in zip(
+        parts.items(), [colors[at] for at in (0, 1, 7, 2, 4, 3)], HATCHES, strict=False
+    ):
+        axes.barh(
+            names,
+            lengths,
+            left=left,
+            color=color,
+            hatch=hatch,
+            edgecolor="0.3",
+            height=0.65,
+            label=label,
+        )
+        for y, length in enumerate(lengths):
+            if length > 0.08 * longest:
+                axes.text(
+                    left[y] + length / 2,
+                    y,
+                    text(length),
+                    ha="center",
+                    va="center",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+                )
+        left += lengths
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+
+
+def wrapped(name: str) -> str:
+    """Break a long name of a planner into lines."""
+    return "\n".join(wrap(name.replace("(", " (", 1), 24)).replace(" (", "(")
+
+
+def step_edges(frame: pl.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the steps of a column begin and the last one ends, and their heights."""
+    times = np.append(frame["start_s"].to_numpy(), frame["end_s"][-1])
+    return times, np.append(frame[column].to_numpy(), frame[column][-1])
+
+
+def steps(axes: Axes, frame: pl.DataFrame, column: str, per: float, **look: Any) -> None:
+    """Draw a column over windows as steps.
+
+    Args:
+        axes: where to.
+        frame: a row for each window, with ``start_s`` and ``end_s``, in order of time.
+        column: the column.
+        per: seconds in the unit of the axis.
+        look: of the line, as matplotlib takes it.
+    """
+    times, heights = step_edges(frame, column)
+    axes.plot(times / per, heights, drawstyle="steps-post", **look)
+
+
+def legend(figure: Any, *panels: Axes) -> None:
+    """Put a legend of what any of the panels shows below them, in as many columns as fit.
+
+    What several show, or one shows several times, is named once.
+
+    Args:
+        figure: a figure, or a part of one.
+        panels: its axes.
+    """
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    labels = list(found)
+    if labels:
+        figure.legend(
+            list(found.values()),
+            labels,
+            loc="outside lower center",
+            ncols=legend_columns(labels),
+            frameon=False,
+        )
+
+
+def legend_in(labels: Sequence[str]) -> float:
+    """Return about how many inches high a legend is."""
+    return 0.25 * -(-len(labels) // legend_columns(labels)) if labels else 0.0
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Return how many columns of a legend, filled as matplotlib does, fit into a figure."""
+    for columns in range(len(labels), 1, -1):
+        widest = [max(map(len, column)) for column in np.array_split(labels, columns)]
+        if sum(widest) + LEGEND_HANDLE * len(widest) <= LEGEND_WIDTH:
+            return columns
+    return 1
+
+
+def no_data(figure: Figure, axes: Axes) -> Figure:
+    """Say that there is nothing to see, and leave it at that."""
+    say_no_data(axes)
+    axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def say_no_data(axes: Axes) -> None:
+    """Say in the middle of the axes that there is nothing to see."""
+    axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
+
+
+def plain_log(axis: Axis) -> None:
+    """Label a logarithmic axis by plain numbers: powers of ten, and if there is room 2 and 5."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < WIDE else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())

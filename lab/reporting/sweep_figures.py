@@ -1,0 +1,224 @@
+"""Figures of a sweep."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import polars as pl
+from matplotlib.figure import Figure
+
+from lab.analysis.metrics import GOODPUT
+from lab.analysis.settings import APPLICATION, short_keys
+from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.common.atomic_write import written_aside
+from lab.common.console import warn
+from lab.common.errors import one_line
+from lab.reporting.claims import leader
+from lab.reporting.drawings.differences import differences_to, forest, trade_offs, trade_offs_text
+from lab.reporting.drawings.means import by_key, planners_compared, title_of_all
+from lab.reporting.drawings.over_time import over_time
+from lab.reporting.drawings.panels import MOST_BARS, MOST_PANELS, facets_text
+from lab.reporting.drawings.where_time_goes import (
+    latency_by_operator,
+    latency_by_planner,
+    pooled_operators,
+    time_of_queries,
+    works_at_once,
+)
+from lab.reporting.plotting.style import DPI, style
+from lab.reporting.tables import ONE_SEED
+
+MOST_KEYS = 8
+DOMINATED = (
+    "Filled: no planner does at least as well in goodput, cost and response time and better in "
+    "one; hollow: dominated."
+)
+AT_ONCE = " Some operators work at the same time, so that a request takes less than they add up to."
+SUMMED_AT_ONCE = (
+    "What operators do at the same time counts for each; in brackets is the mean of a request. "
+)
+RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
+    "svg.hashsalt": "compass-sim",  # Names in ids of SVG come from this instead of from chance.
+    # Figures name their layout; None is to mean none.
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as it was written.
+
+    Args:
+        name: name of its files, without ``.png`` or ``.svg``.
+        title: what it shows, in a few words.
+        caption: what is to be known to read it.
+        path: its PNG; its SVG lies beside it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is still to be drawn."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[], Figure]
+
+
+def draw(analysis: Analysis, folder: Path) -> list[Picture]:
+    """Draw all figures of a sweep as PNG and SVG; the same analysis gives the same bytes.
+
+    Args:
+        analysis: what they show.
+        folder: where they go; made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for one in _drawings(analysis):
+        path = folder / f"{one.name}.png"
+        try:
+            with style(), mpl.rc_context(RC_PARAMS):
+                figure = one.draw()
+                # Names of software and dates would make bytes depend on them.
+                with written_aside(path) as aside:
+                    figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
+                figure.set_layout_engine(None)  # It is laid out; once more would take as long.
+                with written_aside(path.with_suffix(".svg")) as aside:
+                    plain = {"Date": None, "Creator": None}
+                    figure.savefig(aside, format="svg", metadata=plain)
+        except Exception as error:  # Whatever goes wrong here, the tables stand.
+            warn(f"{path.name} could not be drawn ({type(error).__name__}: {one_line(error)})")
+            continue
+        pictures.append(Picture(one.name, one.title, one.caption, path))
+    return pictures
+
+
+def _drawings(analysis: Analysis) -> Iterator[Drawing]:
+    """Yield the figures that an analysis has data for."""
+    sweep = analysis.sweep
+    if not sweep.finished.height:
+        return
+    several = len(planners_of(sweep)) > 1
+    names = short_keys(list(sweep.keys))
+    for key, name in list(zip(sweep.keys, names, strict=True))[:MOST_KEYS]:
+        if analysis.by_key[key].is_empty():
+            continue
+        others = " Other keys: means over their values." if len(sweep.keys) > 1 else ""
+        yield Drawing(
+            f"by_{_file_name(key)}",
+            f"Planners by {name}",
+            f"{_about_intervals(analysis.by_key[key])}{others}",
+            lambda key=key: by_key(analysis, key),  # type: ignore[misc]
+        )
+    if not sweep.keys and analysis.alike:
+        yield Drawing(
+            "planners",
+            title_of_all(analysis),
+            _about_intervals(analysis.alike_means),
+            lambda: planners_compared(analysis),
+        )
+    best = leader(analysis, GOODPUT)
+    differences = pl.DataFrame() if best is None else differences_to(analysis, best)
+    if best is not None and differences.height:
+        alone = differences["n"].max() == 1
+        yield Drawing(
+            "differences",
+            f"Service goodput: {best} against the others",
+            f"{'Differences on one seed' if alone else 'Paired differences over seeds'}: to the "
+            f"right of the line {best} is better.",
+            lambda: forest(analysis, best),
+        )
+    if analysis.alike:
+        yield Drawing(
+            "pareto",
+            "What goodput costs, in money and in time",
+            f"{DOMINATED if several else ''} {trade_offs_text(analysis)}".strip(),
+            lambda: trade_offs(analysis),
+        )
+    if analysis.goodput.height:
+        alone = analysis.goodput["n"].max() == 1
+        yield Drawing(
+            "goodput",
+            "Service goodput over time",
+            f"{ONE_SEED if alone else 'Means over seeds, with 95 % t-intervals.'} "
+            f"{facets_text(analysis, MOST_PANELS)}",
+            lambda: over_time(analysis),
+        )
+    if analysis.time.height:
+        yield Drawing(
+            "time",
+            "What became of the time of queries",
+            "Of several reasons why an SLO was not met, the first counts. "
+            f"{facets_text(analysis, MOST_BARS)}",
+            lambda: time_of_queries(analysis),
+        )
+    if analysis.latency.height:
+        yield Drawing(
+            "latency",
+            "Where latency goes, by planner",
+            "Means over completed requests, summed over operators. "
+            f"{SUMMED_AT_ONCE if works_at_once(analysis.latency) else ''}"
+            f"{facets_text(analysis, MOST_BARS)}",
+            lambda: latency_by_planner(analysis),
+        )
+        yield from _by_operator(analysis)
+
+
+def _about_intervals(means: pl.DataFrame) -> str:
+    seeds = max(means["n"].to_list(), default=0)
+    if seeds == 1:
+        return ONE_SEED
+    return f"Means over up to {seeds} seeds, with 95 % intervals by the bootstrap."
+
+
+def _pooled_over(latency: pl.DataFrame, seeds: int) -> str:
+    """Return what is pooled where all runs of a planner are, in words; nothing for a single run.
+
+    Args:
+        latency: rows of the runs.
+        seeds: on how many seeds a setting was run.
+    """
+    pooled = {"settings": latency["setting"].n_unique(), "seeds": seeds}
+    several = [name for name, count in pooled.items() if count > 1]
+    return f"all {' and '.join(several)}" if several else ""
+
+
+def _file_name(key: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in key)
+
+
+def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
+    """Yield where latency goes at each operator, a figure for each application."""
+    key = APPLICATION
+    latency = analysis.latency
+    parts = (
+        {
+            str(name): part
+            for (name,), part in latency.partition_by(
+                key, as_dict=True, maintain_order=True
+            ).items()
+        }
+        if key in latency.columns
+        else {"": latency}
+    )
+    for name, part in parts.items():
+        of = f" of {name}" if name else ""
+        pooled = _pooled_over(part, analysis.seeds)
+        yield Drawing(
+            f"operators_{_file_name(name)}" if name else "operators",
+            f"Where latency goes, by operator{of}",
+            f"Means over completed requests{f', of {pooled}' if pooled else ''}."
+            f"{AT_ONCE if works_at_once(part) else ''}",
+            lambda part=part, of=of, pooled=pooled: latency_by_operator(  # type: ignore[misc]
+                analysis, pooled_operators(part), of, pooled
+            ),
+        )

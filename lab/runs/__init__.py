@@ -1,0 +1,1 @@
+"""One run: set up, simulated, written to a directory, resumed."""

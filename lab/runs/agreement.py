@@ -1,0 +1,285 @@
+"""Two data planes on one scenario, side by side: the first thing in which they differ, if any.
+
+Both worlds go on tick by tick, and what they tell is compared and forgotten, so that memory does
+not grow with the run.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lab.common.errors import InputError, one_line
+from lab.config.compose import Setup
+from lab.runs.runner import single_threaded
+from lab.runs.summary import Tally, summarise
+from scenarios.application import ANSWER
+from sim.controlplane.world import World
+from sim.dataplane.base.interface import COMPLETED, OUTCOMES, DataPlane, Recorder
+from sim.dataplane.base.recorders import RequestLog
+from sim.dataplane.base.request_rows import (
+    ENDED,
+    NUMBER,
+    OUTCOME,
+    QUERY,
+    VISIT,
+    RequestRecord,
+    part_columns,
+    records,
+)
+from sim.dataplane.events.plane import EventsPlane
+from sim.planning.planner import Planner
+
+Ints = NDArray[np.int64]
+Values = Mapping[str, tuple[Any, Any]]
+
+KEYS = ("query", "window", "operator", "triggered_s", "at_s")
+"""Columns that tell which row of a table it is."""
+
+WALL = ("wall_s", "planning_wall_s")
+"""Figures of a summary that are of the wall's time."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first thing in which two data planes differ.
+
+    Args:
+        what: the request, or the row of a table.
+        by_s: simulated time at which it was found, a tick for requests; rows of tables are compared
+            every ``flush_every_s``.
+        values: what differs of it, by column, as the reference and the other have it.
+    """
+
+    what: str
+    by_s: float
+    values: Values
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a comparison of two data planes found.
+
+    Args:
+        requests: requests that ended alike.
+        rows: rows of tables that are alike.
+        wall_s: seconds of the wall that either world took, the planner's left out.
+        difference: the first difference, or None.
+    """
+
+    requests: int
+    rows: int
+    wall_s: tuple[float, float]
+    difference: Difference | None
+
+
+class DataPlaneError(Exception):
+    """A world raised on one of the data planes; the message is one sentence."""
+
+
+def data_plane_name(setup: Setup) -> str:
+    """Return the class of a setup's data plane, which is compared with the reference.
+
+    Raises:
+        InputError: it is the reference itself.
+    """
+    target = str(setup.config.data_plane._target_)
+    if target == f"{EventsPlane.__module__}.{EventsPlane.__qualname__}":
+        raise InputError(
+            f"data_plane._target_={target}: is the reference that others are compared with; leave "
+            "it out to compare data_plane=blocks, or name another data plane"
+        )
+    return target.rpartition(".")[2]
+
+
+def agree(
+    setup: Setup, planner: Planner, progress: Callable[[float], None] = lambda _: None
+) -> Agreement:
+    """Run a scenario on the reference and on the setup's data plane, and compare all they tell.
+
+    Compared are every request that ended (to the nanosecond; of those not completed, all but the
+    parts of their time), every row of every table, and the summary but for times of the wall.
+
+    Args:
+        setup: what is run.
+        planner: the planner.
+        progress: is told the simulated time in seconds.
+
+    Raises:
+        DataPlaneError: one of the worlds raised.
+    """
+    with single_threaded():
+        return _agree(setup, planner, progress)
+
+
+def _agree(setup: Setup, planner: Planner, progress: Callable[[float], None]) -> Agreement:
+    sides = _Side(setup, planner, EventsPlane), _Side(setup, planner, setup.data_plane)
+    scenario = sides[0].world.scenario
+    operators = [operator.name for operator in scenario.application.operators]
+    horizon_s, tick_s = scenario.horizon_s, scenario.cluster.tick_s
+    requests, rows = 0, Counter[str]()
+    next_tables_s, until_s, ticks = setup.flush_every_s, 0.0, 0
+
+    def ended(difference: Difference | None) -> Agreement:
+        wall_s = sides[0].wall_s, sides[1].wall_s
+        return Agreement(requests, rows.total(), wall_s, difference)
+
+    while until_s < horizon_s:
+        ticks += 1
+        until_s = min(ticks * tick_s, horizon_s)
+        ends, others = (side.run(until_s) for side in sides)
+        if found := compare_requests(ends, others, operators):
+            return ended(Difference(found[0], until_s, found[1]))
+        requests += len(ends)
+        if until_s >= next_tables_s or until_s == horizon_s:
+            next_tables_s += setup.flush_every_s
+            tables, other_tables = (side.take() for side in sides)
+            for name, table in tables.items():
+                if found := compare_tables(name, table, other_tables[name], rows[name]):
+                    return ended(Difference(found[0], until_s, found[1]))
+                rows[name] += table.height
+        progress(until_s)
+    one, other = (side.summary() for side in sides)
+    unlike = {key: (one[key], other[key]) for key in one if one[key] != other[key]}
+    return ended(Difference("the summary", horizon_s, unlike) if unlike else None)
+
+
+class _Side:
+    """One of the two worlds."""
+
+    def __init__(
+        self, setup: Setup, planner: Planner, data_plane: Callable[[Recorder], DataPlane]
+    ) -> None:
+        scenario = setup.scenario()
+        self.name = getattr(data_plane, "func", data_plane).__name__
+        self.log = RequestLog(len(scenario.application.operators))
+        self.world = World(
+            scenario, deepcopy(planner), setup.seed, data_plane, listeners=[self.log]
+        )
+        self.tally = Tally()
+        self.wall_s = 0.0
+
+    def run(self, until_s: float) -> Ints:
+        """Go on to a time; return the requests that ended."""
+        started, planning_s = perf_counter(), self.world.planning_wall_s
+        try:
+            self.world.run(until_s)
+        except Exception as error:
+            raise DataPlaneError(
+                f"{self.name} failed between {self.world.now_s:g} and {until_s:g} s: "
+                f"{type(error).__name__}: {one_line(error)}"
+            ) from error
+        self.wall_s += perf_counter() - started - (self.world.planning_wall_s - planning_s)
+        return self.log.take()
+
+    def take(self) -> dict[str, pl.DataFrame]:
+        """Return the new rows of all tables."""
+        frames = self.world.tables.take()
+        self.tally.add(frames)
+        return frames
+
+    def summary(self) -> dict[str, Any]:
+        """Return the summary, without times of the wall."""
+        summary = summarise(self.world, self.tally, "", "finished", 0.0)
+        return {key: value for key, value in summary.items() if key not in WALL}
+
+
+# Requests
+
+
+def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[str, Values] | None:
+    """Return the first request that differs and what differs of it, or None.
+
+    Args:
+        one: rows of requests that ended between two cuts, by (end, query, number); see
+            ``sim.dataplane.base.request_rows``.
+        other: those that another data plane tells.
+        operators: names of the application's operators.
+    """
+    for rows in (one, other):
+        _blank(rows, len(operators))
+    if np.array_equal(one, other):
+        return None
+    n = min(len(one), len(other))
+    unlike = np.flatnonzero((one[:n] != other[:n]).any(axis=1))
+    at = int(unlike[0]) if len(unlike) else n
+    # Of the two that stand there, the one that ended first is missing or different on one side.
+    _, query, number = min(
+        (int(row[ENDED]), int(row[QUERY]), int(row[NUMBER]))
+        for rows in (one, other)
+        for row in rows[at : at + 1]
+    )
+    found = [
+        [_known(each, operators) for each in records(rows, _of(rows, query, number))]
+        for rows in (one, other)
+    ]
+    what = f"request {number} of query {query}"
+    if len(found[0]) == len(found[1]) == 1:
+        [first], [second] = found
+        return what, {key: (first[key], second[key]) for key in first if first[key] != second[key]}
+    ends = tuple(
+        " and ".join(f"{each['outcome']} at {each['ended_ns']} ns" for each in side) or "not yet"
+        for side in found
+    )
+    return what, {"end": (ends[0], ends[1])}
+
+
+def _blank(rows: Ints, operators: int) -> None:
+    """Clear what data planes may leave as they like: what is private, parts of the unfinished."""
+    rows[:, VISIT] = 0
+    unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
+    rows[np.ix_(unfinished, part_columns(operators))] = 0
+
+
+def _of(rows: Ints, query: int, number: int) -> Ints:
+    return np.flatnonzero((rows[:, QUERY] == query) & (rows[:, NUMBER] == number))
+
+
+def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
+    """Return all that is known of a request, by column, in the order in which it came to be."""
+    lists = ("variability", "transfer_ns", "queueing_ns", "batching_ns", "compute_ns")
+    parts = {
+        f"{operator}_{part}": getattr(record, part)[at]
+        for at, operator in enumerate((*operators, ANSWER))
+        for part in lists
+        if at < len(getattr(record, part))
+    }
+    names = ("arrival_ns", "deployment", "size", "length", "allowance", "outcome", "ended_ns")
+    plain = {name: getattr(record, name) for name in names}
+    last = {name: plain.pop(name) for name in ("outcome", "ended_ns")}
+    return plain | parts | last
+
+
+# Tables
+
+
+def compare_tables(
+    name: str, one: pl.DataFrame, other: pl.DataFrame, before: int = 0
+) -> tuple[str, Values] | None:
+    """Return the first row of a table that differs and what differs of it, or None.
+
+    Args:
+        name: name of the table.
+        one: rows of it, of the same columns as the other's.
+        other: rows that another data plane led to.
+        before: rows that came before.
+    """
+    if one.equals(other):
+        return None
+    n = min(one.height, other.height)
+    masks = {key: one[key].head(n).ne_missing(other[key].head(n)) for key in one.columns}
+    firsts = [mask.arg_true().head(1) for mask in masks.values()]
+    at = min((first.item() for first in firsts if len(first)), default=n)
+    rows = [frame.row(at, named=True) if at < frame.height else None for frame in (one, other)]
+    row = rows[0] or rows[1] or {}
+    which = ", ".join(f"{key} {row[key]}" for key in KEYS if row.get(key) is not None)
+    what = f"row {before + at} of table {name} ({which})"
+    if rows[0] is None or rows[1] is None:
+        return what, {"rows": (before + one.height, before + other.height)}
+    return what, {key: (rows[0][key], rows[1][key]) for key, mask in masks.items() if mask[at]}

@@ -1,0 +1,157 @@
+"""Simulations from Python: ``run`` returns a summary and every table."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from omegaconf import DictConfig
+
+from lab.common.console import times
+from lab.common.dir_lock import UNDER_WAY, held
+from lab.common.errors import InputError, key_of
+from lab.config import preflight as unreachable
+from lab.config.compose import compose, set_up
+from lab.config.config_dir import refuse_hydra
+from lab.runs.run_directory import RunDirectory, claim
+from lab.runs.runner import simulate
+from scenarios.scenario import Scenario
+from sim.planning.planner import Planner
+
+DEFAULT_PLANNER = "planner=cheapest_feasible"
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a run showed.
+
+    Args:
+        summary: the figures of ``summary.json``.
+        queries: one row per query.
+        windows: one row per query and evaluation window.
+        operators: where the latency of each window went, by operator.
+        decisions: one row per decision of the planner, and per deployment that a failure ended.
+        offers: one row per plan that the planner put on record.
+        profiling: one row per profiling run.
+        scenario: what was simulated.
+        seed: the seed.
+        requests: one row per request, if the configuration has ``requests=true``; else None.
+    """
+
+    summary: Mapping[str, Any]
+    queries: pl.DataFrame
+    windows: pl.DataFrame
+    operators: pl.DataFrame
+    decisions: pl.DataFrame
+    offers: pl.DataFrame
+    profiling: pl.DataFrame
+    scenario: Scenario
+    seed: int
+    requests: pl.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        """Return the result in short, as the tables are long."""
+        summary = self.summary
+        return (
+            f"Result({summary['planner']}, seed {self.seed}: {summary['status']}, service goodput "
+            f"{summary['service_goodput_mean']:.4g} of {summary['active_queries_mean']:.4g} "
+            f"queries, {len(self.windows):,} windows)"
+        )
+
+
+def run(
+    overrides: Sequence[str] = (),
+    planner: Planner | None = None,
+    directory: str | PathLike[str] | None = None,
+) -> Result:
+    """Simulate one planner.
+
+    Runs do not touch each other, however many one process makes. What the command would warn of, a
+    planner that raised or an SLO that nothing can meet, is a ``UserWarning``.
+
+    Args:
+        overrides: overrides as on the command line, such as ``["workload.rate=0.2", "seed=1"]``; of
+            two that set the same key, the later holds.
+        planner: the planner; without one, that of the overrides or of their experiment, or else
+            CheapestFeasible.
+        directory: also write a run directory there, without figures.
+
+    Raises:
+        InputError: something in the input is wrong; the message is one sentence.
+        lab.common.wall_limit.WallLimitError: it took longer than ``max_wall_s``; what was computed
+        is in
+            the directory, if there is one.
+    """
+    overrides = _checked(overrides)
+    if not isinstance(directory, str | PathLike | None):
+        raise InputError(f"directory={directory!r}: must be a path")
+    if planner is not None and not isinstance(planner, Planner):
+        raise InputError(
+            f"planner={planner!r}: must be an object of a class that derives from sim.Planner"
+        )
+    for override in overrides:
+        if planner is not None and key_of(override).split(".")[0] == "planner":
+            raise InputError(
+                f"{override}: a planner is given as an object already; give it its parameters there"
+            )
+    overrides, config = composed(overrides)
+    setup = set_up(config, overrides, planner)
+    if len(setup.planners) > 1:
+        raise InputError(
+            f"planner: run() simulates one planner, not {', '.join(setup.planners)}; name one by "
+            "planner=NAME, or use lab.compare"
+        )
+    [(name, chosen)] = setup.planners.items()
+    for sentence in unreachable.warnings(setup):
+        warnings.warn(sentence, stacklevel=2)
+    parts: list[Mapping[str, pl.DataFrame]] = []
+    sinks: list[Any] = [lambda frames, _: parts.append(frames)]
+    with ExitStack() as until_done:
+        if directory is not None:
+            try:
+                claim(Path(directory), "directory")
+                until_done.enter_context(
+                    held(Path(directory), f"directory={directory}: {UNDER_WAY}")
+                )
+                sinks.append(RunDirectory(Path(directory), setup.config_of(name)).add)
+            except OSError as error:
+                raise InputError(
+                    f"directory={directory}: cannot be written: {error.strerror}"
+                ) from None
+        summary = simulate(setup, name, chosen, sinks)
+    if summary["planner_errors"]:
+        often, first = times(summary["planner_errors"]), summary["planner_error_first"]
+        warnings.warn(f"planner {name} raised {often}, first {first}", stacklevel=2)
+    tables = {table: pl.concat([part[table] for part in parts]) for table in parts[0]}
+    return Result(summary, **tables, scenario=setup.scenario(), seed=setup.seed)
+
+
+def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:
+    """Return overrides, before them the default planner where nothing names one, composed.
+
+    Raises:
+        InputError: an override is wrong.
+    """
+    config = compose(overrides)
+    named = {"planner", "planner._target_"} & set(map(key_of, overrides))
+    if named or config.planner.get("_target_") is not None:
+        return list(overrides), config
+    with_default = [DEFAULT_PLANNER, *overrides]
+    return with_default, compose(with_default)
+
+
+def _checked(overrides: Sequence[str]) -> list[str]:
+    """Return overrides as a list, refusing what would be ignored or not understood."""
+    if isinstance(overrides, str):
+        raise InputError(f"overrides={overrides!r}: must be a list, such as [{overrides!r}]")
+    if not isinstance(overrides, Sequence):
+        raise InputError(f"overrides={overrides!r}: must be a list of texts KEY=VALUE")
+    for override in overrides:
+        if not isinstance(override, str):
+            raise InputError(f"overrides: {override!r} must be a text KEY=VALUE")
+        refuse_hydra(override, "to write results, give directory")
+    return list(overrides)

@@ -1,0 +1,30 @@
+"""Reading the tables of a run directory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from sim.metrics.results import SCHEMAS
+
+
+def scan(directory: Path, table: str) -> pl.LazyFrame:
+    """Return a table of a run as a lazy frame over its part files.
+
+    A run that has written no part of it yet has the table all the same, without rows.
+
+    Args:
+        directory: directory of the run.
+        table: name of the table, one of ``sim.metrics.results.SCHEMAS``.
+    """
+    if table not in SCHEMAS:
+        raise ValueError(f"table={table!r}: must be one of {', '.join(SCHEMAS)}")
+    parts = sorted((Path(directory) / table).glob("part-*.parquet"))
+    if not parts:
+        return pl.LazyFrame(schema=dict(SCHEMAS[table]))
+    return scan_parts(parts)
+
+
+def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
+    """Return part files as a lazy frame; a directory's name may have signs of patterns in it."""
+    return pl.scan_parquet(list(parts), glob=False)

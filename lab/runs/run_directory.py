@@ -1,0 +1,185 @@
+"""The directory of one planner's run: complete at every moment."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from lab.common.atomic_write import written_aside
+from lab.common.errors import InputError, one_line
+from sim.metrics.request_table import REQUESTS
+from sim.metrics.results import SCHEMAS
+
+SUMMARY = "summary.json"
+CONFIG = "config.yaml"
+ERROR = "error.txt"
+JOBS = "jobs.yaml"
+CHECKPOINT = "checkpoint.jsonl"
+FIGURES, REPORT = "figures", "report"
+TRACE, TRACE_PICTURE = "trace.json", "trace.png"
+INSIDE = frozenset({*SCHEMAS, REQUESTS, FIGURES, REPORT})
+"""Directories of a run, below which lie no other runs."""
+MOST_NAMED = 8
+"""Runs that a message names, of many."""
+
+
+class TakenError(InputError):
+    """A directory holds something else, which is to stay as it is."""
+
+
+def write_aside(path: Path, text: str) -> None:
+    """Write a text file so that nobody ever sees half of it."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_summary(directory: Path, summary: Mapping[str, Any]) -> None:
+    """Write ``summary.json``."""
+    write_aside(directory / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def read_summary(directory: Path) -> dict[str, Any]:
+    """Read ``summary.json``."""
+    summary: dict[str, Any] = json.loads((directory / SUMMARY).read_text(encoding="utf-8"))
+    return summary
+
+
+def load_config(path: Path) -> Any:
+    """Read a ``config.yaml``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return OmegaConf.load(path)
+    except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
+
+
+def holds_run(directory: Path) -> bool:
+    """Tell whether a directory is that of a run or a comparison with results, or one to resume."""
+    return (directory / SUMMARY).exists() or broke_off(directory)
+
+
+def broke_off(directory: Path) -> bool:
+    """Tell whether a directory holds what is left of a run to go on with."""
+    return (directory / CHECKPOINT).exists() and (directory / CONFIG).exists()
+
+
+def holds_sweep(directory: Path) -> bool:
+    """Tell whether a directory is that of a sweep.
+
+    One whose jobs its sweeper makes up as it goes has no ``jobs.yaml``, but numbered results.
+    """
+    return (directory / JOBS).exists() or any(
+        summary.parent.name.isdecimal() for summary in directory.glob(f"*/{SUMMARY}")
+    )
+
+
+def claim(directory: Path, key: str = "hydra.run.dir") -> None:
+    """Make a directory for new results of a run or a comparison.
+
+    Args:
+        directory: the directory.
+        key: what the user named it by.
+
+    Raises:
+        TakenError: it holds results already, those of a sweep too, or what is left of a run to go
+            on with.
+    """
+    if broke_off(directory):
+        raise TakenError(
+            f"{key}={directory}: holds a run that broke off; add resume=true to go on with it, "
+            "name another directory or remove this one"
+        )
+    if (directory / SUMMARY).exists():
+        raise TakenError(
+            f"{key}={directory}: holds results already; name another directory or remove this one"
+        )
+    if holds_sweep(directory):
+        raise TakenError(
+            f"{key}={directory}: holds a sweep; name another directory or remove this one"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ERROR).unlink(missing_ok=True)
+
+
+class RunDirectory:
+    """Writes a run's tables part by part, and its summary after each.
+
+    Args:
+        path: the directory; made if need be.
+        config: what was run.
+    """
+
+    def __init__(self, path: Path, config: DictConfig) -> None:
+        self.path = path
+        self._parts: Counter[str] = Counter()
+        path.mkdir(parents=True, exist_ok=True)
+        write_aside(path / CONFIG, OmegaConf.to_yaml(config))
+
+    def add(self, frames: Mapping[str, pl.DataFrame], summary: Mapping[str, Any]) -> None:
+        """Write the next part of every table that has new rows, then the summary."""
+        for name, frame in frames.items():
+            if self._parts[name] and frame.is_empty():
+                continue  # The first part is written even when empty: it holds the columns.
+            table = self.path / name
+            table.mkdir(exist_ok=True)
+            part = table / f"part-{self._parts[name]:05d}.parquet"
+            with written_aside(part) as aside:
+                # Quicker to read and write than zstd, for 5 to 19 % more bytes of a simulated hour.
+                frame.write_parquet(aside, compression="lz4")
+            self._parts[name] += 1
+        write_summary(self.path, summary)
+
+
+def never_ran(directory: Path) -> str:
+    """Return one sentence on the planners of a comparison without results, or an empty text.
+
+    Raises:
+        InputError: its configuration cannot be read.
+    """
+    config = directory / CONFIG
+    compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
+    names = [name for name in compared or {} if not (directory / str(name) / SUMMARY).is_file()]
+    if not names:
+        return ""
+    return f"planner{'s' * (len(names) > 1)} {', '.join(names)} of the comparison never ran"
+
+
+def _in_order(path: Path) -> list[tuple[bool, int, str]]:
+    """Return what sorts paths by their parts, numbers by their size."""
+    return [
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts
+    ]
+
+
+def planner_directories(directory: Path) -> dict[str, Path]:
+    """Return the run directories below or at a directory, by their path relative to it.
+
+    Numbered ones, as those of sweeps, are in the order of their numbers.
+    """
+    found = {}
+    for summary in sorted(directory.rglob(SUMMARY), key=_in_order):
+        if (summary.parent / "queries").is_dir():
+            found[str(summary.parent.relative_to(directory))] = summary.parent
+    return found
+
+
+def too_many(given: str, runs: Sequence[Path], of: str = "") -> InputError:
+    """Return the error that a directory holds several runs where one is asked for.
+
+    Args:
+        given: what was given, such as ``DIR=multirun/mine``.
+        runs: directories of the runs.
+        of: whose runs these are, such as `` of compass``, if not all that the directory holds.
+    """
+    named = ", ".join(map(str, runs[:MOST_NAMED]))
+    rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+    return InputError(f"{given}: holds {len(runs)} runs{of}; name one: {named}{rest}")

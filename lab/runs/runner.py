@@ -1,0 +1,126 @@
+"""Runs one planner on one scenario, in steps, and hands out results on the way."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import polars as pl
+
+from lab.common.wall_limit import KEY, TimeUp, WallLimit, WallLimitError
+from lab.config.compose import Setup
+from lab.runs.summary import Tally, summarise
+from sim.controlplane.world import World
+from sim.dataplane.base.recorders import RequestLog
+from sim.metrics.request_table import REQUESTS, request_frame
+from sim.planning.planner import Planner
+from sim.planning.profiling_log import Journal
+
+STEP_S = 10.0
+MOST_REQUESTS = 200_000
+"""Requests that are kept in memory until the end of a step; then results are handed out."""
+
+Sink = Callable[[Mapping[str, pl.DataFrame], Mapping[str, Any]], None]
+Progress = Callable[[float], None]
+
+
+def simulate(
+    setup: Setup,
+    name: str,
+    planner: Planner,
+    sinks: Sequence[Sink],
+    progress: Progress = lambda _: None,
+    journal: Journal | None = None,
+) -> dict[str, Any]:
+    """Simulate one planner to the horizon.
+
+    Args:
+        setup: what is run.
+        name: the planner's name.
+        planner: the planner.
+        sinks: get the new rows of every table and the summary so far, at every flush; those of the
+            table of requests too, if the setup asks for it.
+        progress: is told the simulated time in seconds.
+        journal: where profiling is noted, and what a run that broke off had noted.
+
+    Returns:
+        The summary.
+
+    Raises:
+        WallLimitError: it took longer than the setup allows; the sinks have what was computed.
+    """
+    with single_threaded():
+        return _simulate(setup, name, planner, sinks, progress, journal)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Keep linear algebra to one thread.
+
+    How sums are split among threads changes their last bits, and for the small matrices of planners
+    threads cost more than they bring, above all where several runs share the cores.
+    """
+    import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def _simulate(
+    setup: Setup,
+    name: str,
+    planner: Planner,
+    sinks: Sequence[Sink],
+    progress: Progress,
+    journal: Journal | None,
+) -> dict[str, Any]:
+    scenario = setup.scenario()
+    started = perf_counter()
+    limit = WallLimit(setup.max_wall_s)
+    operators = [operator.name for operator in scenario.application.operators]
+    log = RequestLog(len(operators))
+    listeners = [log] if setup.requests else []
+    world = World(scenario, planner, setup.seed, setup.data_plane, journal, listeners)
+    tally = Tally()
+    summary: dict[str, Any] = {}
+
+    def flush(status: str) -> None:
+        nonlocal summary
+        frames = world.tables.take()
+        if setup.requests:
+            frames[REQUESTS] = request_frame(log.take(), operators)
+        tally.add(frames)
+        if status == "finished" and world.planner_errors and not tally.deployed:
+            status = "failed"  # The planner did nothing but raise.
+        summary = summarise(world, tally, name, status, perf_counter() - started)
+        for sink in sinks:
+            sink(frames, summary)
+
+    reached_s, next_flush_s, horizon_s = 0.0, setup.flush_every_s, scenario.horizon_s
+    try:
+        flush("running")
+        while reached_s < horizon_s:
+            reached_s = min(reached_s + STEP_S, next_flush_s, horizon_s)
+            with limit.kept():
+                world.run(reached_s)
+            progress(reached_s)
+            due = reached_s == next_flush_s
+            if due:
+                next_flush_s += setup.flush_every_s
+            if (due or log.count > MOST_REQUESTS) and reached_s < horizon_s:
+                flush("running")
+        flush("finished")
+    except KeyboardInterrupt:
+        flush("interrupted")
+        raise
+    except TimeUp:
+        flush("failed")
+        raise WallLimitError(
+            f"{KEY}={setup.max_wall_s:g}: the run of {name} took longer, and was ended at "
+            f"{world.now_s:g} of {horizon_s:g} simulated s; what was computed is kept"
+        ) from None
+    except BaseException:
+        flush("failed")
+        raise
+    return summary

@@ -1,0 +1,183 @@
+"""The figures that sum up a run."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from lab.common.errors import one_line
+from lab.version import versions
+from sim.clock import NS_PER_S, ns
+from sim.controlplane.world import World
+
+MOST_PERCENT = 90
+"""Of its time, in which a query that was served well met its SLO."""
+LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
+
+
+class Tally:
+    """What the tables of a run say so far, counted part by part as they are written."""
+
+    def __init__(self) -> None:
+        self.response_s: list[float] = []
+        self.censored_s: list[float] = []
+        self.false_acceptances = 0
+        self.queries = 0
+        self.deployed = 0
+        self.refused = 0
+        self.on_basis: Counter[str] = Counter()
+        self._lived = pl.DataFrame(schema=LIVED)  # of the queries that are not closed yet
+        self._closed = self._met = 0  # queries, and those of them that were served well
+        self.queries_of: Counter[str] = Counter()  # by class of service, as the following
+        self._active_ns_of: Counter[str] = Counter()
+        self._met_ns_of: Counter[str] = Counter()
+
+    @property
+    def met_share(self) -> float | None:
+        """Share of the closed queries that met their SLO most of their time, None without any."""
+        return self._met / self._closed if self._closed else None
+
+    def slo_met_fraction_of(self, tier: str) -> float | None:
+        """Share of the time of a class of service in which its SLO was met, None without any."""
+        active_ns = self._active_ns_of[tier]
+        return self._met_ns_of[tier] / active_ns if active_ns else None
+
+    def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """Count new rows."""
+        queries, decisions = frames["queries"], frames["decisions"]
+        self.queries += queries.height
+        self.queries_of.update(queries["tier"].to_list())
+        self.response_s += queries["response_time_s"].drop_nulls().to_list()
+        self.censored_s += queries["censored_after_s"].drop_nulls().to_list()
+        self.false_acceptances += int(queries["false_acceptances"].sum())
+        deployed = decisions.filter(pl.col("outcome") == "deployed")
+        self.deployed += deployed.height
+        self.on_basis.update(deployed["latency_basis"].to_list())
+        self.refused += decisions.filter(pl.col("outcome") == "refused").height
+        self._add_lived(queries, frames["windows"])
+
+    def _add_lived(self, queries: pl.DataFrame, windows: pl.DataFrame) -> None:
+        """Count the time of each query, and judge those that are closed."""
+        new = windows.select(
+            "query",
+            "tier",
+            _ns("active_s").alias("active_ns"),
+            pl.when("met").then(_ns("deployed_s")).otherwise(0).alias("met_ns"),
+        )
+        times_ns = pl.col("active_ns", "met_ns").sum()
+        for tier, active_ns, met_ns in new.group_by("tier").agg(times_ns).iter_rows():
+            self._active_ns_of[tier] += active_ns
+            self._met_ns_of[tier] += met_ns
+        lived = pl.concat([self._lived, new.drop("tier")]).group_by("query").sum()
+        closed = lived.join(queries, on="query", how="semi").filter(pl.col("active_ns") > 0)
+        self._lived = lived.join(queries, on="query", how="anti")
+        self._closed += closed.height
+        most = pl.col("met_ns") * 100 >= pl.col("active_ns") * MOST_PERCENT
+        self._met += closed.filter(most).height
+
+
+def _ns(column: str) -> pl.Expr:
+    """Return seconds as whole nanoseconds, whose sums do not depend on the order."""
+    return (pl.col(column) * NS_PER_S).round().cast(pl.Int64)
+
+
+def response_quantile_s(
+    response_s: list[float], censored_s: list[float], share: float = 0.5
+) -> float | None:
+    """Return the Kaplan-Meier quantile of response times, or None where it is not reached.
+
+    Args:
+        response_s: response times of the queries that were served.
+        censored_s: how long the others waited in vain.
+        share: share of the queries that are served by then; the median by default.
+    """
+    if not response_s:
+        return None
+    from scipy.stats import CensoredData, ecdf
+
+    survival = ecdf(CensoredData(uncensored=response_s, right=censored_s)).sf
+    # So many were served at the first time at which no more than the others still wait.
+    below = survival.probabilities <= 1 - share + 1e-12
+    return float(survival.quantiles[below][0]) if below.any() else None
+
+
+def summarise(
+    world: World, tally: Tally, planner: str, status: str, wall_s: float
+) -> dict[str, Any]:
+    """Return the summary of a run as it stands, fit for JSON.
+
+    Args:
+        world: the run's world.
+        tally: what its tables say.
+        planner: the planner's name in the comparison.
+        status: ``running``, ``finished``, ``interrupted`` or ``failed``.
+        wall_s: seconds of the wall since the run began.
+    """
+    book, ledger, office, now_s = world.book, world.ledger, world.office, world.now_s
+    elapsed_ns = now_s * NS_PER_S
+    errors = world.planner_errors
+    # Rows are written when queries close, at the latest at the horizon.
+    closed = world.env.now >= ns(world.scenario.horizon_s)
+    living = [] if closed else [state.query.tier for state in world.board.living.values()]
+    queries_of = tally.queries_of + Counter(living)
+    tiers = list(world.scenario.tiers)
+    outcomes = dict(book.outcomes)
+    if not closed:  # The book calls a request in flight only once the horizon has cut it.
+        ended = sum(count for end, count in outcomes.items() if end != "in_flight")
+        outcomes["in_flight"] = book.born_total - ended
+    summary: dict[str, Any] = {
+        "planner": planner,
+        "planner_class": f"{type(world.planner).__module__}.{type(world.planner).__qualname__}",
+        "planner_parameters": plain(world.planner.parameters()),
+        "planner_sees_truth": world.planner.sees_truth,
+        "seed": world.seed,
+        "versions": versions(),
+        "status": status,
+        "horizon_s": world.scenario.horizon_s,
+        "simulated_s": now_s,
+        "service_goodput_mean": book.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
+        "slo_met_fraction": book.goodput_ns / book.active_ns if book.active_ns else None,
+        "slo_met_fraction_by_tier": {tier: tally.slo_met_fraction_of(tier) for tier in tiers},
+        "queries_met_share": tally.met_share,
+        "queries": tally.queries + len(living),
+        "queries_by_tier": {tier: queries_of[tier] for tier in tiers},
+        "active_queries_mean": book.active_ns / elapsed_ns if elapsed_ns else 0.0,
+        "response_time_p50_s": response_quantile_s(tally.response_s, tally.censored_s),
+        "response_censored": len(tally.censored_s),
+        "false_acceptances": tally.false_acceptances,
+        "deployments": tally.deployed,
+        "deployments_refused": tally.refused,
+        "deployments_assumed": tally.on_basis["assumed"],
+        "deployments_extrapolated": tally.on_basis["extrapolated"],
+        "requests": book.born_total,
+        **outcomes,
+        "planner_crashes": world.planner_crashes,
+        "profiling_runs_lost": world.profiling_runs_lost,
+        "profiles_restored": office.journal.restored,
+        "profiles_measured": office.journal.measured,
+        "planning_device_hours": office.profiling_device_s / 3600,
+        "planning_charged_s": office.planning_charged_s,
+        "planning_wall_s": world.planning_wall_s,
+        "deployment_cost_usd": ledger.bill_usd,
+        "attributed_cost_usd": math.fsum(ledger.attributed_usd.values()),
+        "idle_cost_usd": ledger.idle_usd,
+        "planner_errors": len(errors),
+        "planner_error_first": errors[0] if errors else None,
+        "wall_s": wall_s,
+    }
+    return {key: plain(value) for key, value in summary.items()}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: no NaN, no infinity, no objects."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str | int | bool | None):
+        return value
+    return one_line(repr(value))

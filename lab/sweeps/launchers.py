@@ -1,0 +1,155 @@
+"""What runs the jobs of a sweep: whether it is there, what its processes need, and how it fails."""
+
+import gc
+import multiprocessing
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from socket import create_connection, gethostname
+from threading import Thread
+from time import sleep
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from lab.common.errors import InputError, one_line, shown
+from lab.config.schemas import register
+from lab.sweeps.progress import FOLDER
+
+RAY_INIT = {
+    "object_store_memory": None,  # With the default, no cluster can be joined that runs already.
+    "log_to_driver": False,  # What jobs print comes through the folder of the sweep.
+    "logging_level": "error",
+}
+RAY_REMOTE = {
+    "max_retries": 0,  # A second try would find the directory of the first; resume=true goes on.
+}
+ANSWER_S = 5.0
+"""Seconds that the head of a cluster may take to answer."""
+ORPHAN_S = 0.2
+"""Seconds after which a process notices that the one which started it is gone."""
+
+
+def launcher_name(config: DictConfig) -> str:
+    """Return the name of the launcher."""
+    return str(config.hydra.runtime.choices["hydra/launcher"])
+
+
+def ray_address(config: DictConfig) -> str:
+    """Return the address of the Ray cluster, if one is given."""
+    return str(OmegaConf.select(config, "hydra.launcher.ray.init.address") or "")
+
+
+def prepare(config: DictConfig) -> None:
+    """Check that what is to run the jobs is there, and set what Hydra's defaults leave amiss.
+
+    Args:
+        config: the configuration of the sweep, before its launcher is made.
+
+    Raises:
+        InputError: it is not there.
+    """
+    name, launcher = launcher_name(config), config.hydra.launcher
+    if name == "joblib":
+        if type(launcher.n_jobs) is not int or launcher.n_jobs == 0:
+            raise InputError(
+                f"hydra.launcher.n_jobs={shown(launcher.n_jobs)}: must be a whole number of "
+                "processes, or -1 for one a core"
+            )
+        with read_write(config):
+            # Jobs that have finished already end at once, and would make it hand out many together.
+            launcher.batch_size = "1"
+        # A process for each core needs no threads for each core.
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    elif name == "ray":
+        _check_answer(ray_address(config))
+        os.environ.setdefault(
+            "RAY_IGNORE_UNHANDLED_ERRORS", "1"
+        )  # One sentence tells of the first.
+        with read_write(config), open_dict(config):
+            launcher.ray.init = {**RAY_INIT, **launcher.ray.init}
+            launcher.ray.remote = {**RAY_REMOTE, **launcher.ray.remote}
+
+
+def _check_answer(address: str) -> None:
+    """Check that something answers at the address of a cluster, which Ray would try for minutes."""
+    if address in ("", "auto", "local"):
+        return
+    key = f"hydra.launcher.ray.init.address={address}"
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"{key}: must be HOST:PORT of the head of a Ray cluster")
+    try:
+        create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"{key}: nothing answers there ({one_line(error)}); start Ray on that machine by "
+            f"`ray start --head --port={port}`"
+        ) from None
+
+
+def enter(hydra: HydraConf) -> None:
+    """Make the process of a job like that of the sweep, which it may not be.
+
+    Args:
+        hydra: Hydra's own configuration of the job.
+
+    Raises:
+        InputError: this machine does not see the folder of the sweep.
+    """
+    register()
+    directory, cwd = Path(hydra.sweep.dir), Path(hydra.runtime.cwd)
+    if cwd.is_dir():
+        os.chdir(cwd)
+        if str(cwd) not in sys.path:
+            sys.path.append(str(cwd))
+    if multiprocessing.current_process().name != "MainProcess":
+        _end_with_parent()
+    if not (directory / FOLDER).is_dir():
+        raise InputError(
+            f"hydra.sweep.dir={directory}: {gethostname()} does not see the folder of the sweep; "
+            "name one that all machines share"
+        )
+
+
+@cache
+def settle() -> None:
+    """Keep what the first job of a process has loaded out of every further collection of garbage.
+
+    Modules, tables and compiled code stay until the end, and to visit them again takes longer than
+    to compose a job.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@cache
+def _end_with_parent() -> None:
+    """End this process when that of the sweep has been killed, so that nobody writes any more."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(ORPHAN_S)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def gave_up(error: Exception, config: DictConfig) -> str:
+    """Say that a launcher gave up, and what to do."""
+    if isinstance(error, ConnectionError):
+        return (
+            f"hydra.launcher.ray.init.address={ray_address(config)}: Ray cannot be reached "
+            f"({one_line(error)}); if the cluster has a token, set RAY_AUTH_MODE=token here, "
+            "and RAY_AUTH_TOKEN to it"
+        )
+    name = launcher_name(config)
+    lines = str(error).split("\n\n")[0].strip().splitlines() or [""]
+    # Ray ends with the cause, after traces of its own.
+    reason = one_line(lines[-1] if name == "ray" else " ".join(lines))
+    return (
+        f"hydra/launcher={name}: gave up ({type(error).__name__}: {reason}); what has finished is "
+        "kept, and resume=true goes on with the rest"
+    )

@@ -1,0 +1,192 @@
+"""A sweep, in the process that starts it: what has to hold before, and what is seen of it after."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from lab.common.dir_lock import held
+from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by
+from lab.common.options import groups
+from lab.runs.run_directory import JOBS
+from lab.sweeps.jobs import Job, check_free, note_jobs, with_new_overrides
+from lab.sweeps.launchers import gave_up, launcher_name
+from lab.sweeps.objective import is_searched, objective
+from lab.sweeps.progress import listening
+
+MULTIRUN = "multirun.yaml"
+WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
+COMPILING_S = 120.0
+"""Simulated seconds in which what a planner and an application need is compiled: long enough for
+some queries to come, be planned and be served."""
+
+
+class BrokenSweepError(Exception):
+    """A sweep could not end; the message is one sentence for the user."""
+
+
+class Outcome(Callback):
+    """Notes where a sweep or a job writes and how jobs ended, for ``main``'s end.
+
+    Args:
+        objective: figure of a summary, or a list of them, that another sweeper than ours gets of
+            each run.
+    """
+
+    path: ClassVar[Path | None] = None
+    job_path: ClassVar[Path | None] = None
+    job_status: ClassVar[int | None] = None
+    job_statuses: ClassVar[dict[int, int | None]] = {}
+
+    def __init__(self, objective: Any) -> None:
+        self.objective = objective
+
+    @classmethod
+    def forget(cls) -> None:
+        """Forget what an earlier command in this process noted."""
+        cls.path = cls.job_path = cls.job_status = None
+        cls.job_statuses = {}
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the directory of the sweep, and put a watch on a sweeper that is not ours."""
+        Outcome.path = Path(config.hydra.sweep.dir)
+        if is_searched(config.hydra):
+            with read_write(config), open_dict(config):
+                config.hydra.sweeper = {
+                    "_target_": WATCH,
+                    "_recursive_": False,
+                    "sweeper": config.hydra.sweeper,
+                }
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the directory of a job."""
+        Outcome.job_path = Path(config.hydra.runtime.output_dir)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note what a job returned, and give another sweeper than ours the objective instead."""
+        status = job_return.return_value
+        Outcome.job_status = status if isinstance(status, int) else None
+        if is_searched(config.hydra):
+            try:
+                if status != 0:
+                    raise InputError(f"job {config.hydra.job.num} failed")
+                directory = Path(config.hydra.runtime.output_dir)
+                job_return.return_value = objective(directory, self.objective)
+            except InputError as error:
+                job_return.status, job_return.return_value = JobStatus.FAILED, error
+        else:
+            # Nobody reads them, and to send them from one process to another takes a while.
+            job_return.cfg = job_return.hydra_cfg = None
+
+
+@contextmanager
+def under_way(
+    config: DictConfig, jobs: Sequence[Job], compose: Callable[[Job], DictConfig]
+) -> Iterator[None]:
+    """Check all that can be checked before a sweep, and watch over it while the body runs it.
+
+    Args:
+        config: the configuration of the sweep; its directory becomes an absolute path, for jobs
+            may run elsewhere.
+        jobs: the overrides of each job.
+        compose: composes a job.
+
+    Raises:
+        InputError: something in the input is wrong; nothing was written.
+        BrokenSweepError: what ran the jobs gave up.
+    """
+    # Each value once, with first values of other keys: to compose all jobs here, one after the
+    # other, would hold up those who run them.
+    composed = [(job, compose(job)) for job in with_new_overrides(jobs)]
+    with _held(config) as directory:
+        note_jobs(directory, jobs, config.resume)
+        with _told(config, directory):
+            if launcher_name(config) != "basic":
+                compile_first(composed)
+            with listening(directory, len(jobs)) as Outcome.job_statuses:
+                yield
+
+
+@contextmanager
+def watched(config: DictConfig) -> Iterator[None]:
+    """Watch over a sweep whose jobs its sweeper makes up as it goes, while the body runs it.
+
+    Args:
+        config: the configuration of the sweep; its directory becomes an absolute path.
+
+    Raises:
+        InputError: something in the input is wrong.
+        BrokenSweepError: what ran the jobs, or the sweeper, gave up.
+    """
+    with _held(config) as directory:
+        check_free(directory, config.resume)
+        with _told(config, directory), listening(directory) as Outcome.job_statuses:
+            yield
+
+
+@contextmanager
+def _held(config: DictConfig) -> Iterator[Path]:
+    """Make and hold the directory of a sweep, an absolute path from now on."""
+    directory = Path(config.hydra.sweep.dir).absolute()
+    with read_write(config), open_dict(config):
+        quoted = str(directory).replace("'", "\\'")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+        config.hydra.sweep.dir = str(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    busy = f"hydra.sweep.dir={directory}: another sweep is under way there; wait for its end"
+    with held(directory, busy):
+        yield directory
+
+
+@contextmanager
+def _told(config: DictConfig, directory: Path) -> Iterator[None]:
+    """Say in one sentence how what runs the jobs gave up, and leave nothing but what they wrote."""
+    try:
+        yield
+    except Exception as error:
+        if raised_by(error, ("ray", "joblib")):
+            raise BrokenSweepError(gave_up(error, config)) from None
+        if is_searched(config.hydra) and not raised_by(error, COMPOSING):
+            name = config.hydra.runtime.choices["hydra/sweeper"]
+            raise BrokenSweepError(
+                f"hydra/sweeper={name}: gave up ({one_line(error)}); what has finished is kept"
+            ) from error
+        raise
+    finally:
+        # Hydra's own record, which holds absolute paths; each job has its config.yaml.
+        (directory / MULTIRUN).unlink(missing_ok=True)
+        if [path.name for path in directory.iterdir()] == [JOBS]:
+            (directory / JOBS).unlink()  # Nothing ever ran, so there is no sweep to go on with.
+
+
+def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
+    """Compile what the jobs need, if nothing is compiled yet, so that not every process does.
+
+    Args:
+        composed: jobs and their configurations, of which those that differ in more than values are
+            simulated for a while.
+    """
+    from scenarios.compiled import is_cold
+
+    if not is_cold():
+        return
+    from lab.config.compose import set_up
+    from lab.runs.runner import simulate
+
+    parts = groups()
+    choices = {
+        tuple(one for one in job if key_of(one) in parts): (job, config) for job, config in composed
+    }
+    for job, config in choices.values():
+        short = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        short.horizon_s = min(short.horizon_s, COMPILING_S)
+        try:
+            setup = set_up(short, job)
+            for name, planner in setup.planners.items():
+                simulate(setup, name, planner, [])
+        except Exception:
+            continue  # The job itself will tell.

@@ -1,0 +1,266 @@
+"""The least machines that reach a target, by a search over simulations.
+
+Candidates are all combinations of the varied keys. More machines (`COUNTS`) are taken to serve no
+worse: so what does not suffice rules out all that have no more of any, all else the same; and
+whatever suffices rules out all that are no cheaper. What is left is tried at the middle of its
+prices, as in a bisection, until nothing is. Of a metric that is not of service, such as cost, more
+machines may be worse: then a candidate rules out itself alone.
+
+Each candidate is simulated on more and more seeds until a one-sided t-interval of the mean lies on
+one side of the target, or there are no more seeds. Of a share it is cut at 0 and 1, beyond which no
+mean can lie. Every look at the data may err, so each takes an equal part of what the whole may
+(Bonferroni): the verdict on a candidate then holds with about the stated confidence, as far as a
+t-interval does. It does less where a metric is the same on nearly all seeds, and rarely far off.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from math import inf, sqrt
+from statistics import fmean, stdev
+
+from lab.analysis.comparison import ANY, Range, cut, student_t
+from lab.common.errors import InputError
+from lab.what_if.question import Varied
+
+LOOKS = (3, 5, 8, 12, 20, 32, 50)
+"""Numbers of seeds after which a candidate is judged."""
+
+MOST_CANDIDATES = 10_000
+
+COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
+"""Keys of which more never hurts."""
+
+MORE = ("slo_met_fraction", "queries_met_share", "service_goodput_mean", "completed")
+"""Metrics of service that more machines never lower, on average."""
+LESS = ("response_time_p50_s", "unserved")
+"""Metrics of service that more machines never raise, on average."""
+
+
+class Verdict(StrEnum):
+    """Whether a candidate reaches the target."""
+
+    SUFFICES = "suffices"
+    FAILS = "fails"
+    OPEN = "undecided"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A combination of values.
+
+    Args:
+        settings: value of each varied key.
+        usd_per_hour: price of all machines, all of them rented.
+    """
+
+    settings: Mapping[str, str]
+    usd_per_hour: float
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What simulations showed of a candidate.
+
+    Args:
+        candidate: the candidate.
+        values: the metric, one of each seed.
+        low: lower bound of its mean, by itself at the confidence of a look; -inf if unknown.
+        high: upper bound, likewise.
+        verdict: whether it reaches the target.
+    """
+
+    candidate: Candidate
+    values: tuple[float, ...]
+    low: float
+    high: float
+    verdict: Verdict
+
+    @property
+    def mean(self) -> float:
+        """Mean of the metric."""
+        return fmean(self.values)
+
+
+Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
+"""Simulates a candidate on some seeds; returns the metric of each."""
+
+
+def candidates(
+    keys: Sequence[Varied], price: Callable[[Mapping[str, str]], float]
+) -> list[Candidate]:
+    """Return all combinations, the cheapest first.
+
+    Args:
+        keys: the varied keys.
+        price: price of a combination in dollars per hour.
+
+    Raises:
+        InputError: there are too many.
+    """
+    count = 1
+    for key in keys:
+        count *= len(key.values)
+    if count > MOST_CANDIDATES:
+        raise InputError(
+            f"--vary: {count:,} combinations; {MOST_CANDIDATES:,} at most, name fewer values"
+        )
+    names = [key.key for key in keys]
+    found = [
+        Candidate(settings, price(settings))
+        for values in product(*(key.ascending().values for key in keys))
+        for settings in [dict(zip(names, values, strict=True))]
+    ]
+    return sorted(found, key=lambda each: each.usd_per_hour)
+
+
+def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
+    """Return the keys of which more never takes a metric away from a target.
+
+    Args:
+        keys: the varied keys.
+        metric: the metric.
+        at_least: whether the target is the least that it is to be, or else the most.
+
+    Returns:
+        Counts of machines, where the target is that of good service.
+    """
+    return machines(keys) if metric in (MORE if at_least else LESS) else frozenset()
+
+
+def machines(keys: Sequence[Varied]) -> frozenset[str]:
+    """Return the keys that are counts of machines."""
+    return frozenset(key.key for key in keys if key.is_number and COUNTS.fullmatch(key.key))
+
+
+def search(
+    every: Sequence[Candidate],
+    ordered: Collection[str],
+    measure: Measure,
+    target: float,
+    confidence: float,
+    most_seeds: int,
+    within: Range = ANY,
+) -> list[Tried]:
+    """Try candidates until nothing before the first that suffices is left.
+
+    Args:
+        every: the candidates, the cheapest first, and the smallest first of equal prices.
+        ordered: keys of which more never hurts, see `never_worse`.
+        measure: simulates a candidate.
+        target: the least that the mean of the metric is to be.
+        confidence: of each verdict, below 1.
+        most_seeds: seeds after which a candidate is left undecided.
+        within: range of the metric.
+
+    Returns:
+        What was tried, in that order.
+    """
+    left, tried = list(every), []
+    while left:
+        chosen = left[(len(left) - 1) // 2]
+        one = judged(chosen, measure, target, confidence, most_seeds, within)
+        tried.append(one)
+        if one.verdict == Verdict.SUFFICES:
+            left = left[: left.index(chosen)]
+        else:  # Where seeds do not decide, what has no more does not suffice for sure.
+            left = [each for each in left if not _no_more(each.settings, chosen.settings, ordered)]
+    return tried
+
+
+def judged(
+    candidate: Candidate,
+    measure: Measure,
+    target: float,
+    confidence: float,
+    most_seeds: int,
+    within: Range = ANY,
+) -> Tried:
+    """Simulate a candidate until it can be told whether it reaches the target."""
+    every = looks(most_seeds)
+    error = 1 - bound_confidence(confidence, most_seeds)
+    values: list[float] = []
+    low, high, verdict = -inf, inf, Verdict.OPEN
+    for look in every:
+        values += measure(candidate, range(len(values), look))
+        low, high = cut(*bounds(values, error), within)
+        if values[-1] == -inf:  # Far from the target, by an amount that has no number.
+            verdict = Verdict.FAILS
+        elif low == high and look < every[-1]:
+            continue  # Equal values say nothing of how much others may differ.
+        elif low >= target:
+            verdict = Verdict.SUFFICES
+        elif high < target:
+            verdict = Verdict.FAILS
+        if verdict != Verdict.OPEN:
+            break
+    return Tried(candidate, tuple(values), low, high, verdict)
+
+
+def looks(most_seeds: int) -> list[int]:
+    """Return the numbers of seeds after which a candidate is judged, of so many at most."""
+    return [look for look in LOOKS if look < most_seeds] + [most_seeds]
+
+
+def bound_confidence(confidence: float, most_seeds: int) -> float:
+    """Return the confidence of each one-sided bound, at which all looks together keep theirs."""
+    return 1 - (1 - confidence) / len(looks(most_seeds))
+
+
+def bounds(values: Sequence[float], error: float) -> tuple[float, float]:
+    """Return one-sided bounds of a mean, each wrong with so much probability, by Student's t."""
+    if len(values) < 2 or -inf in values:
+        return -inf, inf
+    half = student_t(len(values), 1 - error) * stdev(values) / sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
+def cheapest(tried: Sequence[Tried]) -> Tried | None:
+    """Return the cheapest that suffices, or None; of equal prices the last, which is the smallest.
+
+    Args:
+        tried: what `search` tried.
+    """
+    enough = [each for each in tried if each.verdict == Verdict.SUFFICES]
+    return min(reversed(enough), key=lambda each: each.candidate.usd_per_hour, default=None)
+
+
+def best(tried: Iterable[Tried], counts: Collection[str]) -> Tried:
+    """Return the one with the best mean, of equals the one that costs least and is smallest.
+
+    Args:
+        tried: what `search` tried, at least one.
+        counts: keys that are counts of machines.
+    """
+
+    def rank(one: Tried) -> tuple[float, ...]:
+        settings = one.candidate.settings
+        return -one.mean, one.candidate.usd_per_hour, *(float(settings[key]) for key in counts)
+
+    return min(tried, key=rank)
+
+
+def in_vain(tried: Iterable[Tried], one: Tried, counts: Collection[str]) -> list[str]:
+    """Return the counts of which more was tried than the best has, and fails.
+
+    What is undecided says nothing: on more seeds, it may do better.
+
+    Args:
+        tried: what `search` tried.
+        one: the best of them.
+        counts: keys that are counts of machines.
+    """
+    more = [each.candidate.settings for each in tried if each.verdict == Verdict.FAILS]
+    more = [each for each in more if _no_more(one.candidate.settings, each, counts)]
+    settings = one.candidate.settings
+    return [key for key in settings if any(each[key] != settings[key] for each in more)]
+
+
+def _no_more(one: Mapping[str, str], other: Mapping[str, str], ordered: Collection[str]) -> bool:
+    """Tell whether settings have no more of ordered keys than others, and all else the same."""
+    return all(
+        float(value) <= float(other[key]) if key in ordered else value == other[key]
+        for key, value in one.items()
+    )

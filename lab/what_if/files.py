@@ -1,0 +1,56 @@
+"""Files of the answer to a what-if question: a figure and a table, under a name of its own."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.runs.run_directory import write_aside
+
+DIGITS = 8
+"""Digits of a question's hash in names of files."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of the answer to one question, which those to another do not overwrite.
+
+    Args:
+        directory: where they are.
+        about: what the question is about, in words that names of files may have.
+        words: the question, as the words of a command line.
+    """
+
+    directory: Path
+    about: str
+    words: Sequence[str]
+
+    @property
+    def question(self) -> str:
+        """The question, as a command line."""
+        return shlex.join(self.words)
+
+    @property
+    def figure(self) -> Path:
+        """Path of the figure."""
+        return self._path("png")
+
+    @property
+    def table(self) -> Path:
+        """Path of the table."""
+        return self._path("csv")
+
+    def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Write rows as CSV, each with the question; return the path."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        asked = [{**row, "question": self.question} for row in rows]
+        write_aside(self.table, pl.DataFrame(asked, infer_schema_length=None).write_csv())
+        return self.table
+
+    def _path(self, ending: str) -> Path:
+        digest = sha256(self.question.encode()).hexdigest()[:DIGITS]
+        return self.directory / f"{self.about}_{digest}.{ending}"

@@ -1,0 +1,201 @@
+"""Which assumption moves an answer most: each one alone, low and high, on the same seeds.
+
+The answer is a metric of a planner, or by how much that metric is above another planner's. Every
+setting is simulated on the same seeds as the base, so that what a change does is a paired
+difference. One at a time shows no interplay; who suspects one varies both keys in a sweep.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from lab.analysis.comparison import ANY, CONFIDENCE, Range, estimate, holm, of_difference
+from lab.analysis.paired import Interval
+from lab.what_if.question import Varied, lacking, paired
+
+FACTORS: Mapping[str, tuple[float, float]] = {
+    "workload.rate": (0.8, 1.25),
+    "workload.lifetime_mean_s": (0.5, 2.0),
+    "application.requests_per_s": (0.8, 1.25),
+    "network.backhaul_bps": (0.5, 2.0),
+    "cluster.load_bytes_per_s": (0.5, 2.0),
+    "planner.budget_s": (0.5, 2.0),
+    "cluster.profiling.workers": (0.5, 2.0),
+    "cluster.profiling.lanes": (0.5, 2.0),
+}
+"""Assumptions that are varied unless others are named, by these factors."""
+
+COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes")
+"""Those of them that are whole numbers; others may be written as one, and are none."""
+
+VALUES: Mapping[str, tuple[float, float]] = {
+    "cluster.max_utilisation": (0.7, 0.9),
+    "cluster.profiling.feature_correlation": (0.7, 0.95),
+    "cluster.mig_create_s": (0.2, 45.0),
+}
+"""The same, to these values: for shares, and for what is known as a range only."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one setting does to the answer.
+
+    Args:
+        key: the key.
+        value: its value, as it is written.
+        base: its value in the base.
+        difference: the answer less that of the base, with its 95 % interval.
+        p: p-value of the paired t-test; adjusted for all settings by `adjusted`.
+        seeds: seeds it rests on.
+        left_out: further seeds, on which the answer or that of the base has no value.
+    """
+
+    key: str
+    value: str
+    base: str
+    difference: Interval
+    p: float | None
+    seeds: int
+    left_out: int = 0
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there is no difference for the seeds that are left out."""
+        return self.difference[0] is None and self.left_out > 0
+
+    @property
+    def size(self) -> float:
+        """Size of the difference; 0 if there is none, infinite if it is unknown."""
+        return inf if self.unknown else abs(self.difference[0] or 0.0)
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is a difference, by its p-value."""
+        return self.p is not None and self.p < 1 - CONFIDENCE
+
+
+def assumptions(config: DictConfig) -> list[Varied]:
+    """Return the assumptions of `FACTORS` and `VALUES` that a configuration has."""
+    found = []
+    for key, factors in FACTORS.items():
+        base = OmegaConf.select(config, key)
+        if isinstance(base, int | float) and not isinstance(base, bool):
+            whole = key in COUNTS
+            values = [max(1, round(base * each)) if whole else base * each for each in factors]
+            texts = [f"{value}" if whole else f"{value:.6g}" for value in values]
+            found.append(Varied(key, tuple(dict.fromkeys(texts))))
+    for key, ends in VALUES.items():
+        if OmegaConf.select(config, key) is not None:
+            found.append(Varied(key, tuple(f"{value:g}" for value in ends)))
+    return found
+
+
+def answers(
+    rows: Sequence[Mapping[str, Any]], against: Sequence[Mapping[str, Any]] | None, metric: str
+) -> list[dict[str, Any]]:
+    """Return the answer by seed: the metric, or by how much it is above that of the other.
+
+    It is None where one has no value.
+
+    Args:
+        rows: runs of a setting, with ``seed``.
+        against: runs of the other planner in it; None for none.
+        metric: the metric.
+    """
+    if against is None:
+        return [{"seed": row["seed"], "answer": row.get(metric)} for row in rows]
+    others = {row["seed"]: row.get(metric) for row in against}
+    found = []
+    for row in rows:
+        ours, theirs = row.get(metric), others.get(row["seed"])
+        answer = None if ours is None or theirs is None else ours - theirs
+        found.append({"seed": row["seed"], "answer": answer})
+    return found
+
+
+def effect(
+    key: str,
+    value: str,
+    base_value: Any,
+    base: Sequence[Mapping[str, Any]],
+    other: Sequence[Mapping[str, Any]],
+    within: Range = ANY,
+    late: bool = False,
+) -> Effect:
+    """Return what a setting does, from answers as `answers` returns them.
+
+    A seed on which one of both has none is left out.
+
+    Args:
+        key: the key.
+        value: its value, as it is written.
+        base_value: its value in the base.
+        base: answers of the base.
+        other: answers of the setting.
+        within: range of answers.
+        late: whether an answer that is missing is later than any number, so that the other seeds do
+            not tell; the difference is then None.
+    """
+    pairs = np.array(list(paired(base, other, "answer"))).reshape(-1, 2)
+    shown = f"{base_value}"
+    if isinstance(base_value, float):
+        shown = f"{base_value:g}"
+        with suppress(ValueError):  # Of null, say, which is as it is written.
+            value = f"{float(value):g}"
+    left_out = len(base) - len(pairs)
+    if late and left_out:
+        return Effect(key, value, shown, (None, None, None), None, len(pairs), left_out)
+    scale = float(np.abs(pairs).max(initial=0.0))
+    found = estimate(pairs[:, 1] - pairs[:, 0], scale, of_difference(within))
+    interval = found.mean, found.low, found.high
+    return Effect(key, value, shown, interval, found.p, len(pairs), left_out)
+
+
+def adjusted(effects: Sequence[Effect]) -> list[Effect]:
+    """Return effects with p-values adjusted for their number, by Holm's procedure.
+
+    Of many settings that do nothing, some differ from the base by chance; so adjusted, one is
+    called sure with a probability of 5 % at most, however many there are.
+    """
+    ps = holm([each.p for each in effects])
+    return [replace(each, p=p) for each, p in zip(effects, ps, strict=True)]
+
+
+def largest_first(effects: Sequence[Effect]) -> list[Effect]:
+    """Return effects by the larger one of each key, the largest first; those of a key together."""
+    largest: dict[str, float] = {}
+    for each in effects:
+        largest[each.key] = max(largest.get(each.key, 0.0), each.size)
+    return sorted(effects, key=lambda each: (-largest[each.key], each.key))
+
+
+def conclusion(effects: Sequence[Effect], metric: str = "") -> str:
+    """Say in a sentence which assumption moves the answer most, as far as that is shown.
+
+    Args:
+        effects: at least one, the largest first.
+        metric: the metric, to say what is missing on the seeds that were left out.
+    """
+    first = effects[0]
+    sure = any(each.sure for each in effects if each.key == first.key)
+    alone = all(each.key == first.key for each in effects)
+    if alone and sure:  # Of one alone, none is the most.
+        return f"{first.key} moves the answer"
+    for each in effects:
+        if each.unknown:
+            lacks = lacking(metric, each.left_out, each.left_out + each.seeds)
+            return (
+                f"no conclusion: {lacks}, with {each.key}={each.value} or in the base; ask for a "
+                "metric that all seeds have, such as slo_met_fraction"
+            )
+    if alone:
+        return f"no change of the answer by {first.key} is shown; more --seeds may tell"
+    if not first.size:
+        return "no change of the answer is shown; more --seeds may tell"
+    chance = "" if sure else ", but that may be chance, by its p: take more --seeds"
+    return f"{first.key} moves the answer most{chance}"

@@ -1,0 +1,217 @@
+"""Chameleon-style: re-profile periodically, but little: few configurations, found knob by knob."""
+
+from collections.abc import Iterator, Sequence
+from math import inf
+
+from planners.baselines.knobwise import KnobProfile
+from planners.common.hill_climbing import demand_s
+from planners.common.one_node import home_node, partitions, plan_on
+from planners.common.orders import Orders
+from planners.common.ranges import above, at_least
+from planners.common.retries import IN_VAIN, due, give_up
+from scenarios.queries import Query
+from sim import Desk, Estimate, Plan, Planner
+
+LEADER_SHARE = 0.5
+"""Share of a search's budget after which no more runs begin that serve all of the data set."""
+RICHEST_SHARE = 0.5
+"""Share of that which the richest configuration may take."""
+
+
+class Chameleon(Planner):
+    """Profile again every window, on fresh data, the few configurations that were best before.
+
+    In the style of Chameleon (Jiang et al., SIGCOMM 2018), which adapts the configurations of video
+    analytics to their content at the least cost in profiling. Three ideas carry it:
+
+    * *Independent knobs.* A leader profiles the richest configuration and, for each knob, its other
+      values with all other knobs at their richest: a sum, not a product, of numbers of values.
+      What a configuration does is taken to be the product of what its values do.
+    * *Leaders and followers.* What a leader found serves all queries of the data set for
+      ``lead_every_s``. A follower profiles, on its own data, only the ``top`` configurations that
+      should be the cheapest accurate ones.
+    * *Windows.* Every ``window_s`` a running query takes fresh data, profiles again ``top``
+      configurations, what it has and then those that should be best, and moves to the cheapest that
+      is accurate; if none is, more are tried.
+
+    Confirmed by reading notes on the paper: periodic re-profiling, re-use of the top k
+    configurations in time, independence of knobs, and leaders and followers among similar cameras.
+    Departures:
+
+    * Its accuracy goal is relative to the richest ("golden") configuration, ours is the SLO's
+      floor, on labelled data. Its cameras are grouped by similarity, our queries by data set.
+    * A search has a budget. The leader's part begins no more runs once half of it is spent; what is
+      missing there is filled in by the queries that come next, so several may share a leader's
+      work.
+    * It chooses configurations, and has neither tiers nor a bound on latency. Here the chosen
+      configuration runs on the highest node that serves all, on the partition that is cheapest
+      among those predicted to be in time; where none is, on the one that is least late. Of equally
+      priced plans the most accurate is taken.
+    * Where none of the profiled configurations is accurate enough, the most accurate is taken.
+    * A profile that the budget cut short decides like a full one, while other planners leave it out
+      if it rests on less than half of ``samples``.
+
+    Choose it where content drifts and labelled fresh data can be had: it is the only baseline that
+    notices a loss of accuracy. It pays for that with profiling for as long as a query runs.
+
+    Args:
+        budget_s: planning seconds of each search. With too little the leader's part takes several
+            queries, and the first are served richly.
+        samples: items profiled for each of the ``top`` configurations. Fewer save profiling, and
+            misjudge more.
+        top: configurations re-used over time, k, that of the plan in force included. More find a
+            better one after a shift of content, and cost as much more at each window.
+        window_s: seconds between two profilings of a running query. As short as shifts of content
+            are to be noticed; profiling cost is inverse to it.
+        lead_every_s: seconds after which a leader profiles all knobs anew. A few windows.
+        headroom: share of the latency bound that a prediction may use; below 1 as links vary, and
+            others may come.
+        replan_every_s: how often it looks for queries whose window is over; well below
+            ``window_s``, so that they do not all profile at once.
+        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
+            More saves planning; less serves sooner when load falls.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    query_records = (IN_VAIN, "chameleon looked")
+
+    def __init__(
+        self,
+        budget_s: float = 5.0,
+        samples: int = 100,
+        top: int = 3,
+        window_s: float = 60.0,
+        lead_every_s: float = 300.0,
+        headroom: float = 0.8,
+        replan_every_s: float = 10.0,
+        pause_s: float = 10.0,
+    ) -> None:
+        at_least(1, samples=samples, top=top)
+        above(0, window_s=window_s, lead_every_s=lead_every_s, headroom=headroom)
+        at_least(0, pause_s=pause_s)
+        self.budget_s = budget_s
+        self.samples = samples
+        self.top = top
+        self.window_s = window_s
+        self.lead_every_s = lead_every_s
+        self.headroom = headroom
+        self.replan_every_s = replan_every_s
+        self.pause_s = pause_s
+
+    def plan(self, desk: Desk) -> None:
+        """Serve waiting queries, and at ticks profile running ones whose window is over."""
+        node = home_node(desk)
+        if node is None:
+            return
+        orders = Orders(desk)
+        for query in desk.waiting:
+            if due(desk, query, self.pause_s) and not self._serve(desk, query, node, orders):
+                give_up(desk, query)
+        if desk.trigger == "tick":
+            for query in desk.running:
+                looked_s = desk.recall(("chameleon looked", query.id))
+                # A planner that crashed may have lost when it looked last.
+                if looked_s is None or desk.now_s >= looked_s + self.window_s:
+                    desk.renew(query)
+                    self._serve(desk, query, node, orders)
+
+    def _serve(self, desk: Desk, query: Query, node: str, orders: Orders) -> bool:
+        """Profile for a query and give it the best plan; tell whether it has one then."""
+        desk.remember(("chameleon looked", query.id), desk.now_s, query)
+        estimates = self._profiled(desk, query, self._lead(desk, query))
+        accurate = [each for each in estimates if each.accurate_enough(query.slo)]
+        if not accurate and estimates:
+            accurate = [max(estimates, key=lambda each: each.accuracy_mean)]
+        current = desk.plan_of(query)
+        for plan in self._ways(desk, query, node, accurate):
+            if plan == current:
+                return True
+            if orders.fits(query, plan):
+                orders.deploy(query, plan)
+                return True
+        return current is not None
+
+    def _lead(self, desk: Desk, query: Query) -> KnobProfile | None:
+        """Return what is known of the knobs; find out what is missing first, as the budget allows.
+
+        All are profiled on as many items as the richest, so that their ratios are of the same; but
+        after a search in vain, what the query profiled on more by then counts with all of them.
+        """
+        key = "chameleon knobs", query.dataset
+        known: KnobProfile | None = desk.recall(key)
+        if known is not None and desk.now_s >= known.since_s + self.lead_every_s:
+            known = None
+        missing = None if known is None else next(known.missing(desk.pipeline), None)
+        if known is not None and missing is None:
+            return known
+        allowed_s = (1 - LEADER_SHARE) * self.budget_s
+        richest = self._richest(desk, query)
+        if richest is None:
+            return known
+        known = known or KnobProfile(desk.now_s, richest.accuracy_mean)
+        for configuration in known.missing(desk.pipeline):
+            if desk.remaining(query) <= allowed_s:
+                break
+            shown = desk.profile(query, configuration, richest.count)
+            if shown.count < richest.count:
+                break
+            known = known.with_effect(shown, richest)
+        desk.remember(key, known, query)
+        return known
+
+    def _richest(self, desk: Desk, query: Query) -> Estimate | None:
+        """Profile the richest configuration on as many items as its share of the budget allows."""
+        configuration, workers = desk.pipeline.configurations[0], desk.cluster.profiling.workers
+        before_s = desk.remaining(query)
+        estimate = desk.profile(query, configuration, min(workers, self.samples))
+        round_s = before_s - desk.remaining(query)
+        if round_s > 0:
+            rounds = int(LEADER_SHARE * RICHEST_SHARE * self.budget_s / round_s)
+            estimate = desk.profile(query, configuration, min(self.samples, rounds * workers))
+        return estimate if estimate.count else None
+
+    def _profiled(self, desk: Desk, query: Query, knobs: KnobProfile | None) -> list[Estimate]:
+        """Profile what a query has and its top configurations, and more until one is accurate."""
+        order = [] if knobs is None else knobs.ranked(desk.pipeline, query.slo.accuracy or 0.0)
+        plan = desk.plan_of(query)
+        if plan is not None:
+            order = [plan.configuration, *(each for each in order if each != plan.configuration)]
+        estimates: list[Estimate] = []
+        found = False
+        for configuration in order:
+            if len(estimates) >= self.top and found:
+                break
+            estimate = desk.profile(query, configuration, self.samples)
+            if not estimate.count:
+                break  # The budget is spent.
+            estimates.append(estimate)
+            found = found or estimate.accurate_enough(query.slo)
+        return estimates
+
+    def _ways(
+        self, desk: Desk, query: Query, node: str, estimates: Sequence[Estimate]
+    ) -> Iterator[Plan]:
+        """Yield plans of some configurations, those in time first, and then the cheapest.
+
+        The plan in force goes before others that are as good.
+        """
+        slo, current = query.slo, desk.plan_of(query)
+        bound_s = inf if slo.latency_s is None else self.headroom * slo.latency_s
+        ways = []
+        for estimate in sorted(estimates, key=demand_s):
+            for partition in partitions(desk, node):
+                found = plan_on(desk, node, query, estimate, partition)
+                if found is None:
+                    continue
+                plan = found[0]
+                prediction = desk.predict(query, plan)
+                latency_s, price = prediction.latency_quantile_s, prediction.cost_usd_per_hour
+                if latency_s == inf or price > (slo.cost_usd_per_hour or inf):
+                    continue
+                late_s = max(0.0, latency_s - bound_s)
+                rank = late_s, price, plan != current, -estimate.accuracy_mean
+                ways.append((rank, plan))
+        ways.sort(key=lambda way: way[0])
+        return (plan for _, plan in ways)

@@ -1,0 +1,175 @@
+"""INFaaS-style: each operator the cheapest variant that will do, scaled when it turns out late."""
+
+from collections.abc import Sequence
+from math import inf
+
+from planners.baselines.autoscaler import late_window, scaled
+from planners.baselines.variants import (
+    Goal,
+    Market,
+    Variant,
+    assembled,
+    offers,
+    registered,
+    variants,
+)
+from planners.common.offline_profiles import profile_ahead
+from planners.common.orders import Orders
+from planners.common.ranges import above, at_least
+from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.workers import Labour, crews
+from scenarios.queries import Query
+from sim import Desk, Plan, Planner
+
+
+class INFaaS(Planner):
+    """Give each operator its cheapest variant that meets its share of the SLO; scale what is late.
+
+    In the style of INFaaS (Romero et al., USENIX ATC 2021), which serves single models: users state
+    latency and accuracy, and it picks among profiled model-variants and hardware, and scales. It
+    knows no pipelines.
+
+    *Ahead*, when the first query of a data set arrives, each operator's variants are profiled, the
+    other operators at their richest. This is planning cost, and no response time.
+
+    *At arrival* the SLO is split over operators. Latency: ``headroom`` of the bound, in proportion
+    to the operators' times in the richest configuration. Accuracy: with m operators that have
+    knobs, each may lower accuracy to the m-th root of floor over accuracy of the richest. Each
+    operator gets the cheapest variant and workers that meet its share, of equals the least busy.
+    Where no variant is accurate enough, the most accurate is taken; where none is fast enough, the
+    fastest of those. All operators run on one node, the one where that is cheapest and fits.
+
+    *Every* ``replan_every_s`` an autoscaler looks at telemetry. If a query's last window was late,
+    the operator that most exceeds its share gets a replica more if its requests mostly wait, and
+    else is upgraded to the cheapest variant and workers that are at least a tenth faster and no
+    less accurate than it must be.
+
+    All is from memory of the paper and unverified, but that variants are profiled, that the
+    cheapest that meets latency and accuracy is picked, for each operator alone, and that an
+    autoscaler upgrades and replicates. The split is ours: that of the Compass authors, if they had
+    one, is not known. Departures: theirs scales within seconds, here telemetry comes once a window;
+    theirs also scales down, which the departure of queries does here; a plan above the SLO's cost
+    ceiling is not deployed; the node is chosen by price alone, so a query gets the cheapest one on
+    which it falls short of its shares, even if they are met on a dearer one.
+
+    Choose it to see what planning operator by operator loses: it does not see the network, nor that
+    one operator's saving is another's room, nor what variants do to each other's accuracy.
+
+    Args:
+        budget_s: planning seconds of each data set's profile; operators' variants are few, and 600
+            s are enough for all shipped applications that answer within seconds.
+        samples: items profiled for each variant. Fewer let more be seen within the budget, and
+            misjudge more of them.
+        headroom: share of the latency bound that is split over operators; the rest is for the
+            network and for waiting, which it does not foresee.
+        replan_every_s: period of the autoscaler. Below the length of a window nothing is gained.
+        settle_s: how long a deployment must have been in force when a window begins that counts.
+        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
+            More saves planning; less serves sooner when load falls.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    query_records = (IN_VAIN,)
+
+    def __init__(
+        self,
+        budget_s: float = 600.0,
+        samples: int = 100,
+        headroom: float = 0.7,
+        replan_every_s: float = 10.0,
+        settle_s: float = 30.0,
+        pause_s: float = 10.0,
+    ) -> None:
+        at_least(1, samples=samples)
+        above(0, headroom=headroom)
+        at_least(0, settle_s=settle_s, pause_s=pause_s)
+        self.budget_s = budget_s
+        self.samples = samples
+        self.headroom = headroom
+        self.replan_every_s = replan_every_s
+        self.settle_s = settle_s
+        self.pause_s = pause_s
+
+    def plan(self, desk: Desk) -> None:
+        """Serve waiting queries, and at ticks scale the running ones that are late."""
+        labour, orders = Labour(desk), Orders(desk)
+        for query in desk.waiting:
+            if due(desk, query, self.pause_s):
+                plan = self._cheapest(desk, query, labour, orders)
+                if plan is None:
+                    give_up(desk, query)
+                else:
+                    orders.deploy(query, plan)
+        if desk.trigger == "tick":
+            for query in desk.running:
+                self._scale(desk, query, labour, orders)
+
+    def _scale(self, desk: Desk, query: Query, labour: Labour, orders: Orders) -> None:
+        """Scale a running query's slowest operator, if its last window was late."""
+        plan = desk.plan_of(query)
+        if plan is None or query.id in desk.coming:
+            return
+        report = late_window(desk, query, self.settle_s)
+        market = None if report is None else self._market(desk, query)
+        if report is None or market is None:
+            return
+        for larger in scaled(desk.pipeline, plan, report, market, labour):
+            if _possible(desk, query, larger, orders):
+                orders.deploy(query, larger)
+                return
+
+    def _market(self, desk: Desk, query: Query) -> Market | None:
+        """Return what a query could hire; None if not even the richest variants are profiled."""
+        profile = profile_ahead(desk, query.dataset, registered(desk.pipeline), self.samples)
+        if not profile or profile[0].measurement.configuration.index:
+            return None
+        choices = variants(desk.pipeline, profile)
+        crew_of = crews(desk, query, {each.measurement.configuration for each in profile})
+        limit = desk.cluster.max_utilisation
+        found = tuple(offers(each, crew_of, query.requests_per_s, limit) for each in choices)
+        desk.think(query, "step", sum(map(len, found)))
+        return Market(self._goals(desk, query, choices, profile[0].accuracy_mean), found)
+
+    def _goals(
+        self,
+        desk: Desk,
+        query: Query,
+        choices: Sequence[Sequence[Variant]],
+        richest_accuracy: float,
+    ) -> tuple[Goal, ...]:
+        times_s = [each[0].time_s for each in choices]
+        bound_s = inf if query.slo.latency_s is None else self.headroom * query.slo.latency_s
+        tunable = sum(bool(operator.knobs) for operator in desk.pipeline.operators)
+        needed = (query.slo.accuracy or 0.0) / max(richest_accuracy, 1e-9)
+        quality = needed ** (1 / max(1, tunable))
+        return tuple(
+            Goal(bound_s * time_s / sum(times_s), quality if operator.knobs else 0.0)
+            for operator, time_s in zip(desk.pipeline.operators, times_s, strict=True)
+        )
+
+    def _cheapest(self, desk: Desk, query: Query, labour: Labour, orders: Orders) -> Plan | None:
+        """Return the plan of the node where each operator's cheapest choice is cheapest in sum."""
+        market = self._market(desk, query)
+        if market is None:
+            return None
+        plans = []
+        for node in desk.cluster.nodes:
+            chosen = [
+                min(offered, key=goal.shortfall)
+                for goal, offered in zip(market.goals, market.on(node, labour), strict=True)
+                if offered
+            ]
+            if len(chosen) == len(market.goals):
+                plans.append(assembled(desk.pipeline, chosen))
+        plans.sort(key=desk.list_price_usd_per_hour)
+        return next((each for each in plans if _possible(desk, query, each, orders)), None)
+
+
+def _possible(desk: Desk, query: Query, plan: Plan, orders: Orders) -> bool:
+    """Tell whether a plan can be run, is not too dear, and fits."""
+    ceiling = query.slo.cost_usd_per_hour
+    if ceiling is not None and desk.list_price_usd_per_hour(plan) > ceiling:
+        return False
+    return desk.refusal(query, plan) is None and orders.fits(query, plan)

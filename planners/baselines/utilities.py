@@ -1,0 +1,202 @@
+"""What serving a query in some way is worth: utilities of quality and lag."""
+
+from collections.abc import Iterator, Mapping
+from math import inf, isfinite
+
+from planners.baselines.ladders import Option, Use
+from planners.common.one_node import Partition, partitions, plan_on
+from scenarios.queries import Query
+from sim import Desk, Estimate, Plan
+
+MOST_LAG_RATIO = 10.0
+
+
+class Valuation:
+    """Values the ways to serve each query on one node, as the world is during one call.
+
+    What was worked out for a query is kept, so that asking again costs nothing.
+
+    Args:
+        desk: the desk of the call.
+        node: the node that serves all.
+        profiles: what may be deployed, by data set, by rising demand and accuracy.
+        u_base: utility of a query that just meets its goals.
+        alpha_quality: utility of accuracy beyond the floor.
+        alpha_lag: utility lost with each second beyond the bound.
+        headroom: the bound planned for, over that of the SLO.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        node: str,
+        profiles: Mapping[str, tuple[Estimate, ...]],
+        u_base: float,
+        alpha_quality: float,
+        alpha_lag: float,
+        headroom: float,
+    ) -> None:
+        self._desk = desk
+        self._node = node
+        self._profiles = profiles
+        self._u_base = u_base
+        self._alpha_quality = alpha_quality
+        self._alpha_lag = alpha_lag
+        self._headroom = headroom
+        self._current: dict[int, Option | None] = {}
+        self._options: dict[tuple[int, int], list[Option]] = {}
+        self._lag_ratios: dict[int, float] = {}
+        self._plans: dict[tuple[str, int, str, float], tuple[Plan, tuple[Use, ...]] | None] = {}
+
+    def wish(self, query: Query, migrate_gain: float) -> Option | None:
+        """Return what a query would get if it were alone: most utility, and of equals the least.
+
+        A running query that cannot gain more than ``migrate_gain`` wishes for what it has, unless
+        it is away from the node: it wishes to come back if it loses nothing by it.
+        """
+        offered = self._offered(query)
+        current = self.current(query)
+        if not offered:
+            return current
+        away = self.away(query)
+        if current is not None and not away:
+            best = self._utility(query, offered[-1], late_s=0.0)
+            if best - current.utility <= migrate_gain:
+                return current
+        wish: Option | None = None
+        for estimate in reversed(offered):
+            if wish is not None and self._utility(query, estimate, late_s=0.0) < wish.utility:
+                break
+            for option in self._options_of(query, estimate):
+                if option.utility > 0 and (wish is None or _better(option, wish)):
+                    wish = option
+        if away and current is not None and (wish is None or wish.utility < current.utility):
+            return current
+        return wish
+
+    def away(self, query: Query) -> bool:
+        """Tell whether a query's plan runs elsewhere, on what was the node while this one failed.
+
+        It takes nothing of the node then.
+        """
+        plan = self._desk.plan_of(query)
+        return plan is not None and any(place != self._node for place in plan.placement)
+
+    def options(self, query: Query) -> list[Option]:
+        """Return all ways to serve a query that are on offer."""
+        return [
+            option
+            for estimate in self._offered(query)
+            for option in self._options_of(query, estimate)
+        ]
+
+    def current(self, query: Query) -> Option | None:
+        """Return the plan that serves a query, and what it is worth now; None if there is none."""
+        if query.id not in self._current:
+            plan, option = self._desk.plan_of(query), None
+            estimate = None if plan is None else self._believed(query, plan)
+            if plan is not None and estimate is not None and self.away(query):
+                option = self._value(query, plan, estimate, ())[0]
+            elif plan is not None and estimate is not None:
+                profiles = {each.profile for each in plan.allocation}
+                for partition in partitions(self._desk, self._node):
+                    if partition.profile in profiles or not partition.profile:
+                        found = self._plan_on(query, estimate, partition)
+                        if found is not None:
+                            option = self._value(query, plan, estimate, found[1])[0]
+            self._current[query.id] = option
+        return self._current[query.id]
+
+    def _offered(self, query: Query) -> tuple[Estimate, ...]:
+        """Return the configurations that reach a query's floor, or else the most accurate one."""
+        profile, floor = self._profiles[query.dataset], query.slo.accuracy
+        if floor is None:
+            return profile
+        return tuple(each for each in profile if each.accuracy_mean >= floor) or profile[-1:]
+
+    def _believed(self, query: Query, plan: Plan) -> Estimate | None:
+        """Return what is believed of a plan's configuration."""
+        for estimate in self._profiles[query.dataset]:
+            if estimate.measurement.configuration == plan.configuration:
+                return estimate
+        return None
+
+    def _plan_on(
+        self, query: Query, estimate: Estimate, partition: Partition
+    ) -> tuple[Plan, tuple[Use, ...]] | None:
+        """Return the plan on a partition and what it takes, the same for all queries alike.
+
+        None if the configuration cannot run there.
+        """
+        configuration = estimate.measurement.configuration
+        key = query.dataset, configuration.index, partition.profile, query.requests_per_s
+        if key not in self._plans:
+            self._plans[key] = plan_on(self._desk, self._node, query, estimate, partition)
+        return self._plans[key]
+
+    def _options_of(self, query: Query, estimate: Estimate) -> list[Option]:
+        """Return one configuration's options, on rising partitions until it is in time."""
+        key = query.id, estimate.measurement.configuration.index
+        if key not in self._options:
+            self._options[key] = list(self._climb_partitions(query, estimate))
+            self._desk.think(query, "step", len(self._options[key]))
+        return self._options[key]
+
+    def _climb_partitions(self, query: Query, estimate: Estimate) -> Iterator[Option]:
+        ceiling = query.slo.cost_usd_per_hour
+        for partition in partitions(self._desk, self._node):
+            found = self._plan_on(query, estimate, partition)
+            if found is None:
+                continue
+            plan, uses = found
+            if ceiling is not None and self._desk.list_price_usd_per_hour(plan) > ceiling:
+                return
+            option, late_s = self._value(query, plan, estimate, uses)
+            yield option
+            if late_s == 0:
+                return  # A larger one costs more, and is worth no more.
+
+    def _value(
+        self, query: Query, plan: Plan, estimate: Estimate, uses: tuple[Use, ...]
+    ) -> tuple[Option, float]:
+        """Return an option and by how many seconds it is late."""
+        predicted_s = self._desk.predict(query, plan, estimate).latency_quantile_s
+        bound_s = inf if query.slo.latency_s is None else self._headroom * query.slo.latency_s
+        late_s = inf
+        if isfinite(predicted_s):
+            late_s = max(0.0, self._lag_ratio(query) * predicted_s - bound_s)
+        return Option(plan, uses, self._utility(query, estimate, late_s)), late_s
+
+    def _utility(self, query: Query, estimate: Estimate, late_s: float) -> float:
+        """Return U. Quality that the floor lacks counts against it."""
+        above = estimate.accuracy_mean - (query.slo.accuracy or 0.0)
+        return self._u_base + self._alpha_quality * above - self._alpha_lag * late_s
+
+    def _lag_ratio(self, query: Query) -> float:
+        """Return observed over predicted latency, if the last window of this plan was bad."""
+        if query.id not in self._lag_ratios:
+            self._lag_ratios[query.id] = self._observed_ratio(query)
+        return self._lag_ratios[query.id]
+
+    def _observed_ratio(self, query: Query) -> float:
+        desk, plan = self._desk, self._desk.plan_of(query)
+        reports, since_s = desk.telemetry(query), desk.in_force_since_s(query)
+        if plan is None or since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
+            return 1.0  # No window was all under this plan yet.
+        last, estimate = reports[-1], self._believed(query, plan)
+        if last.completed == 0 or last.good >= query.slo.latency_quantile * last.born:
+            return 1.0
+        if estimate is None:
+            return 1.0
+        predicted = desk.predict(query, plan, estimate)
+        ratio = last.latency_quantile_s / predicted.latency_quantile_s
+        if not isfinite(last.latency_quantile_s):  # Some requests never completed.
+            ratio = last.latency_mean_s / predicted.latency_mean_s
+        return min(MOST_LAG_RATIO, max(1.0, ratio))
+
+
+def _better(option: Option, other: Option) -> bool:
+    """Tell whether an option is worth more than another, or the same for less."""
+    if option.utility == other.utility:
+        return option.dominant_share < other.dominant_share
+    return option.utility > other.utility

@@ -1,0 +1,318 @@
+"""Vulcan: Bayesian optimisation of one utility, placement by placement, and a watch over it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+
+import numpy as np
+
+from planners.baselines.vulcan_search import START, PlacementSearch, Progress, Rules, Utility
+from planners.common.orders import Orders
+from planners.common.ranges import above, at_least, within
+from planners.common.retries import IN_VAIN, due, give_up
+from planners.common.trials import TRIALS, Trials
+from scenarios.queries import Query
+from scenarios.random_streams import stream
+from sim import Desk, Plan, Planner
+
+MOST_SLOWDOWN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was believed of a plan when it was chosen: accuracy, GPU seconds a request, utility."""
+
+    plan: Plan
+    accuracy: float
+    gpu_s: float
+    utility: float
+
+
+class Vulcan(Planner):
+    """Find each query's plan of most utility, one query after the other; replan if it falls.
+
+    A reconstruction of Vulcan (Zhang et al., NSDI 2024), which chooses placement and configuration
+    of one live ML query, from public summaries and from the form that the Compass authors gave it
+    as a baseline.
+
+    *At arrival*: random configurations are profiled; then one layout after the other is searched,
+    those that stay longest on the device first. A layout, which is a placement with a GPU profile
+    for each operator, stands for the authors' placement. In a layout, a Gaussian process (Matern
+    5/2) over configurations models the scalar utility U of
+    `planners.baselines.vulcan_search.Utility`, and the configuration of largest mean + kappa
+    standard deviations is profiled next. A layout is left early after ``prune_after``
+    configurations with U < 0, else after more than ``patience`` that do not reach its best U. What
+    was profiled for one layout serves all: latency elsewhere follows from the same times. The
+    first plan found that meets the SLO and fits what is left is deployed at once, and the search
+    goes on at the next tick, where it stopped and with the budget that is left. When the layouts
+    or the budget are through, the query gets the plan of highest U among those that meet the SLO
+    and fit.
+
+    *While it runs*, its utility is watched: the observed latency quantile in place of L, accuracy
+    as profiled. If it is below 0, or has lost ``drop`` of what was believed at the choice, the
+    query is searched anew: new data are taken, the configurations known before come first, and
+    latencies of its placement are multiplied by observed over predicted, which is at most ten. If a
+    crash of the planner took what was believed of it, it is searched for again, on the same data.
+
+    Confirmed by public notes on the paper: pipelines over tiers, Bayesian optimisation of
+    configurations, reuse of intermediate results and early pruning of placements, compute profiled
+    in the data centre and network latency calculated, a watch on utility that profiles again with
+    prior knowledge. As the Compass authors transcribed it: U, its weights (gamma 0.5, alphas 1 on
+    raw units), R of GPU time only, five first configurations, kappa, and the rules to prune (10)
+    and to stop (3). All else is reconstruction. Departures:
+
+    * In its favour: a plan serves as soon as one is known (``deploy_early``), as response time is
+      that of the first feasible plan; the authors return a plan when the search is through. The
+      next configuration is the best of all, not of three random ones; L is ``desk.predict``'s
+      quantile, which knows queues and present load, not a latency alone; all known configurations
+      are seeds of a layout's model, and are looked at in all layouts, those not reached included,
+      at no profiling.
+    * All known configurations count towards pruning a layout, those of other layouts and earlier
+      searches included. Where ``prune_after`` of them have U < 0 in every layout, nothing more is
+      profiled for the query, however often it is searched.
+    * R is at least ``gpu_floor_s``, as plans that use no GPU but the user's would have U infinite;
+      an instance's time counts by its share of the GPU. L counts as at most ten times the bound.
+    * U weighs accuracy against latency and may be high where a floor or bound is missed; the choice
+      is therefore among plans that meet the SLO, its price ceiling included.
+    * Its filters and their order are no part of our pipelines.
+    * It plans for one query. Here queries are served as they arrive, from what is left: a layout
+      that has no room for known and some random configurations is passed over, and what is profiled
+      next must fit. A query for which nothing was found waits until something becomes free, when
+      known plans may fit, and is searched further every ``pause_s``, as far as layouts are not
+      pruned.
+    * Accuracy in service cannot be observed, so the watch sees latency alone.
+
+    Choose it as the baseline that knows devices, edges and configurations well for one query at a
+    time, pays full profiling, and does not weigh queries against each other.
+
+    Args:
+        budget_s: planning seconds of each search, which mostly uses all, the part after an early
+            deployment included; its last profiling may exceed it. More looks at more configurations
+            and layouts.
+        samples: items profiled for each configuration, without early stopping. Fewer let it see
+            more, and misjudge more.
+        initial: random configurations that each layout's model starts from, reused ones included.
+        kappa: standard deviations above the mean that a configuration is judged by. Higher to look
+            where little is known, lower to refine what is good.
+        gamma: weight of accuracy against latency, from 0 to 1. Near 1 it looks for configurations
+            that reach hard floors, near 0 for fast ones.
+        alpha_accuracy: worth of accuracy, which is at most 1.
+        alpha_latency: worth of a second. Raise it where bounds are well below a second.
+        gpu_floor_s: least GPU seconds that a request counts with. Lower favours the device.
+        prune_after: configurations of negative utility after which a layout is left, of all that
+            are known. More lets a query be searched on that few configurations suit.
+        patience: configurations below the best that a layout may try before it is left.
+        headroom: the bound planned for, over that of the SLO; below 1 to allow for devices and
+            links slower than nominal.
+        drop: share of its believed utility that a running query may lose before it is replanned.
+        pause_s: time between two searches for a query that no plan was found for.
+        deploy_early: whether to deploy the first plan found that will do, and the best later on.
+            Without, nothing serves before the search is through, and nothing is moved after it.
+        replan_every_s: period at which searches are taken up again and utilities are looked at,
+            window by window. Longer leaves a query longer with its first plan.
+        initial_seed: seed of the random configurations.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    query_records = (
+        IN_VAIN,
+        TRIALS,
+        *(f"vulcan {what}" for what in ("explored", "progress", "chosen", "slowdowns", "judged")),
+    )
+
+    def __init__(
+        self,
+        budget_s: float = 5.0,
+        samples: int = 100,
+        initial: int = 5,
+        kappa: float = 2.0,
+        gamma: float = 0.5,
+        alpha_accuracy: float = 1.0,
+        alpha_latency: float = 1.0,
+        gpu_floor_s: float = 1e-3,
+        prune_after: int = 10,
+        patience: int = 3,
+        headroom: float = 1.0,
+        drop: float = 0.5,
+        pause_s: float = 30.0,
+        deploy_early: bool = True,
+        replan_every_s: float = 1.0,
+        initial_seed: int = 0,
+    ) -> None:
+        at_least(1, samples=samples, initial=initial, prune_after=prune_after)
+        within(0, 1, gamma=gamma, drop=drop)
+        at_least(0, kappa=kappa, patience=patience, pause_s=pause_s)
+        at_least(0, alpha_accuracy=alpha_accuracy, alpha_latency=alpha_latency)
+        above(0, gpu_floor_s=gpu_floor_s, headroom=headroom)
+        self.budget_s = budget_s
+        self.samples = samples
+        self.initial = initial
+        self.kappa = kappa
+        self.gamma = gamma
+        self.alpha_accuracy = alpha_accuracy
+        self.alpha_latency = alpha_latency
+        self.gpu_floor_s = gpu_floor_s
+        self.prune_after = prune_after
+        self.patience = patience
+        self.headroom = headroom
+        self.drop = drop
+        self.pause_s = pause_s
+        self.deploy_early = deploy_early
+        self.replan_every_s = replan_every_s
+        self.initial_seed = initial_seed
+
+    def plan(self, desk: Desk) -> None:
+        """Search for each waiting query, and watch the running ones."""
+        orders = Orders(desk)
+        for query in desk.waiting:
+            if due(desk, query, self.pause_s):
+                self._serve(desk, query, orders)
+        if desk.trigger == "tick":
+            for query in desk.running:
+                plan = desk.plan_of(query)
+                if plan is None:
+                    continue
+                if desk.recall(("vulcan chosen", query.id)) is None:
+                    self._look_again(desk, query, plan, orders)
+                elif self._fallen(desk, query):
+                    self._renew(desk, query, plan, orders)
+                else:
+                    self._go_on(desk, query, orders)
+
+    def _serve(self, desk: Desk, query: Query, orders: Orders) -> None:
+        """Search for a waiting query; nothing is profiled if a plan is known that will do."""
+        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
+        chosen = self._choose(desk, query, search)
+        if chosen is None and self._explorable(desk, query):
+            self._explore(desk, query, search, enough=self.deploy_early)
+            chosen = self._choose(desk, query, search)
+        self._order(desk, query, chosen, orders)
+
+    def _explorable(self, desk: Desk, query: Query) -> bool:
+        """Tell whether a waiting query may be searched further; note that it is, if so."""
+        key = "vulcan explored", query.id
+        last_s: float | None = desk.recall(key)
+        if last_s is not None and desk.now_s < last_s + self.pause_s:
+            return False
+        desk.remember(key, desk.now_s, query)
+        return True
+
+    def _go_on(self, desk: Desk, query: Query, orders: Orders) -> None:
+        """Take up the search of a query that serves by the first plan that was found."""
+        progress: Progress | None = desk.recall(("vulcan progress", query.id))
+        if progress is None:
+            return
+        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
+        self._explore(desk, query, search, start=progress)
+        self._order(desk, query, self._choose(desk, query, search), orders)
+
+    def _look_again(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:
+        """Search for a running query of which a crash left nothing on record but its plan."""
+        if not self._explorable(desk, query):
+            return
+        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
+        self._explore(desk, query, search, (plan.configuration.index,))
+        self._order(desk, query, self._choose(desk, query, search), orders)
+
+    def _renew(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:
+        """Search anew for a running query on new data, beginning with what was known of the old."""
+        trials = Trials(desk, query, self.samples)
+        current, former = plan.configuration.index, tuple(trials.known)
+        if current in former:
+            self._note_slowdown(desk, query, plan)
+        trials.renew()
+        search = self._search(desk, query, trials, orders)
+        self._explore(desk, query, search, (current, *former))
+        self._order(desk, query, self._choose(desk, query, search), orders)
+
+    def _explore(
+        self,
+        desk: Desk,
+        query: Query,
+        search: PlacementSearch,
+        first: Sequence[int] = (),
+        start: Progress = START,
+        enough: bool = False,
+    ) -> None:
+        """Search, and remember where to go on."""
+
+        def serves(configuration: int) -> bool:
+            return self._choose(desk, query, search, (configuration,)) is not None
+
+        progress = search.explore(first, start, serves if enough else None)
+        desk.remember(("vulcan progress", query.id), progress, query)
+
+    def _search(self, desk: Desk, query: Query, trials: Trials, orders: Orders) -> PlacementSearch:
+        rules = Rules(self.initial, self.kappa, self.prune_after, self.patience, self.headroom)
+        slowdowns = desk.recall(("vulcan slowdowns", query.id), query) or {}
+        rng = stream(self.initial_seed, "vulcan", query.id)
+        return PlacementSearch(desk, query, trials, orders, self._utility, rules, slowdowns, rng)
+
+    def _choose(
+        self,
+        desk: Desk,
+        query: Query,
+        search: PlacementSearch,
+        configurations: Sequence[int] | None = None,
+    ) -> Chosen | None:
+        """Return the best plan of known configurations that meets the SLO and fits, or None."""
+        scored = search.evaluated(configurations)
+        would_do = np.flatnonzero(search.feasible(scored))
+        current = desk.plan_of(query)
+        for row in would_do[np.argsort(-scored.utility[would_do], kind="stable")].tolist():
+            plan = search.view.plan(int(scored.plans[row]))
+            if plan == current or search.fits(plan):
+                figures = scored.accuracy[row], scored.gpu_s[row], scored.utility[row]
+                return Chosen(plan, *map(float, figures))
+        return None
+
+    def _order(self, desk: Desk, query: Query, chosen: Chosen | None, orders: Orders) -> None:
+        """Deploy what was chosen, unless it serves already; without, what serves goes on."""
+        if chosen is None:
+            give_up(desk, query)
+            return
+        desk.remember(("vulcan chosen", query.id), chosen, query)
+        if chosen.plan != desk.plan_of(query):
+            orders.deploy(query, chosen.plan)
+
+    def _fallen(self, desk: Desk, query: Query) -> bool:
+        """Tell whether the utility of a running query's last window calls for a search."""
+        chosen: Chosen | None = desk.recall(("vulcan chosen", query.id))
+        if chosen is None or not self._new_window(desk, query):
+            return False
+        if chosen.plan != desk.plan_of(query) or not due(desk, query, self.pause_s):
+            return False
+        last = desk.telemetry(query)[-1]
+        figures = chosen.accuracy, last.latency_quantile_s if last.completed else inf, chosen.gpu_s
+        observed = self._utility(query.slo, *(np.array([each]) for each in figures))
+        return bool(observed[0] < max(0.0, (1 - self.drop) * chosen.utility))
+
+    def _note_slowdown(self, desk: Desk, query: Query, plan: Plan) -> None:
+        """Remember by how much the last window was slower than predicted of the placement."""
+        predicted, last = desk.predict(query, plan), desk.telemetry(query)[-1]
+        ratio = inf
+        if isfinite(last.latency_quantile_s):
+            ratio = last.latency_quantile_s / predicted.latency_quantile_s
+        elif last.completed:  # Some requests never completed.
+            ratio = last.latency_mean_s / predicted.latency_mean_s
+        slowdowns = dict(desk.recall(("vulcan slowdowns", query.id)) or {})
+        slowdowns[plan.placement] = min(MOST_SLOWDOWN, max(1.0, ratio))
+        desk.remember(("vulcan slowdowns", query.id), slowdowns, query)
+
+    def _new_window(self, desk: Desk, query: Query) -> bool:
+        """Tell whether the last window is a new one, and was all under the plan in force."""
+        since_s, reports = desk.in_force_since_s(query), desk.telemetry(query)
+        if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
+            return False
+        key, last = ("vulcan judged", query.id), reports[-1]
+        judged_s: float | None = desk.recall(key)
+        if not last.born or (judged_s is not None and last.end_s <= judged_s):
+            return False
+        desk.remember(key, last.end_s)
+        return True
+
+    @property
+    def _utility(self) -> Utility:
+        return Utility(self.gamma, self.alpha_accuracy, self.alpha_latency, self.gpu_floor_s)

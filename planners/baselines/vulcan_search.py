@@ -1,0 +1,334 @@
+"""Vulcan's search for one query: Bayesian optimisation of its utility, placement by placement."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.bayesopt.encodings import ordinal
+from planners.bayesopt.gaussian_process import GaussianProcess
+from planners.common.orders import Orders
+from planners.common.trials import Trials
+from scenarios.queries import Query
+from scenarios.slo import SLO
+from sim import Desk, Plan, PlanView
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+MOST_BOUNDS = 10.0
+"""Latency counts as at most so many times the bound, that overload too has a finite utility."""
+
+LOOKED_AT = 3
+"""Known plans of a layout, and others, that tell whether it has room."""
+
+MOST_REFUSED = 10
+"""Plans of one layout, one after the other, without room after which the layout is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utility:
+    """Vulcan's utility U = P / R.
+
+        P = gamma alpha_accuracy (A - A_m) + (1 - gamma) alpha_latency (L_m - L)
+
+    with A_m and L_m the accuracy and latency (seconds) of the SLO; a part that the SLO lacks adds
+    nothing. R is GPU time per request, see `gpu_time_s`, or the floor if it is less.
+
+    Args:
+        gamma: weight of accuracy against latency, from 0 to 1.
+        alpha_accuracy: worth of accuracy.
+        alpha_latency: worth of a second.
+        gpu_floor_s: least GPU time that a request counts with, in seconds.
+    """
+
+    gamma: float
+    alpha_accuracy: float
+    alpha_latency: float
+    gpu_floor_s: float
+
+    def __call__(self, slo: SLO, accuracy: Floats, latency_s: Floats, gpu_s: Floats) -> Floats:
+        """Return U of each of K plans, shape (K,)."""
+        performance = np.zeros(len(accuracy))
+        if slo.accuracy is not None:
+            performance += self.gamma * self.alpha_accuracy * (accuracy - slo.accuracy)
+        if slo.latency_s is not None:
+            latency_s = np.minimum(latency_s, MOST_BOUNDS * slo.latency_s)
+            performance += (1 - self.gamma) * self.alpha_latency * (slo.latency_s - latency_s)
+        return performance / np.maximum(gpu_s, self.gpu_floor_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a search goes on and when it leaves a placement; see `Vulcan`."""
+
+    initial: int
+    kappa: float
+    prune_after: int
+    patience: int
+    headroom: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search has come: its layout, and the rules' counts and budget spent by then.
+
+    Args:
+        layout: the layout that is being searched, or is next.
+        worse: configurations below the best of that layout that were tried in it.
+        spent_s: planning seconds spent.
+    """
+
+    layout: int = 0
+    worse: int = 0
+    spent_s: float = 0.0
+
+
+START = Progress()
+
+
+class End(Enum):
+    """Why a layout's search ended: it was through, the budget was, or it is enough for now."""
+
+    LAYOUT = auto()
+    BUDGET = auto()
+    ENOUGH = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Plans that were evaluated, K of them, and what is believed of them, each of shape (K,)."""
+
+    plans: Integers
+    accuracy: Floats
+    latency_s: Floats
+    gpu_s: Floats
+    utility: Floats
+
+
+class PlacementSearch:
+    """The search for one query in one call; L layouts, C configurations.
+
+    A *layout* is a placement with the GPU profiles of its operators. Layouts come in the order of
+    `sim.PlanView`: those that stay longest on the device first.
+
+    Args:
+        desk: the desk of the call.
+        query: the query.
+        trials: what was profiled for it.
+        orders: those of the call.
+        utility: what a plan is worth.
+        rules: how the search goes on.
+        slowdowns: by placement, observed over predicted latency.
+        rng: source of the initial configurations.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        query: Query,
+        trials: Trials,
+        orders: Orders,
+        utility: Utility,
+        rules: Rules,
+        slowdowns: Mapping[tuple[str, ...], float],
+        rng: np.random.Generator,
+    ) -> None:
+        self._desk = desk
+        self._query = query
+        self._utility = utility
+        self._rules = rules
+        self.view = desk.view(query)
+        self._trials = trials
+        self._orders = orders
+        configurations = len(desk.pipeline.configurations)
+        self._draws = rng.permutation(configurations).tolist()
+        # Rows are layouts; -1 where a layout cannot run a configuration.
+        self._plans: Integers = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
+        self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
+        self._slices = gpu_slices(desk, self.view)
+        self._slowdown = self._slowdown_of_layouts(slowdowns)
+        self._until_s = 0.0
+        self._enough: Callable[[int], bool] | None = None
+
+    def explore(
+        self,
+        first: Sequence[int] = (),
+        start: Progress = START,
+        enough: Callable[[int], bool] | None = None,
+    ) -> Progress | None:
+        """Profile configurations, layout after layout, until none is left or the budget is spent.
+
+        Args:
+            first: configurations to begin with, before random ones.
+            start: where an earlier search for the query stopped.
+            enough: asked of each configuration that was profiled, whether to stop for now.
+
+        Returns:
+            Where it stopped for now; None if it is through.
+        """
+        begun_s = self._desk.remaining(self._query)
+        self._until_s = start.spent_s
+        self._enough = enough
+        self._draws = [*first, *self._draws]
+        worse = start.worse
+        for layout in range(start.layout, len(self._plans)):
+            ended, worse = self._explore_layout(self._plans[layout], worse)
+            if ended is End.ENOUGH:
+                spent_s = start.spent_s + begun_s - self._desk.remaining(self._query)
+                return Progress(layout, worse, spent_s)
+            if ended is End.BUDGET:
+                return None
+            worse = 0
+        return None
+
+    def evaluated(self, configurations: Sequence[int] | None = None) -> Scored:
+        """Return profiled configurations, all by default, in every layout that runs them."""
+        chosen = self._trials.known if configurations is None else list(configurations)
+        plans = self._plans[:, chosen].ravel()
+        return self._score(plans[plans >= 0])
+
+    def feasible(self, scored: Scored) -> NDArray[np.bool_]:
+        """Mark the plans that meet every part of the SLO, shape (K,)."""
+        slo = self._query.slo
+        meets = np.ones(len(scored.plans), dtype=bool)
+        if slo.accuracy is not None:
+            meets &= scored.accuracy >= slo.accuracy
+        if slo.latency_s is not None:
+            meets &= scored.latency_s <= self._rules.headroom * slo.latency_s
+        if slo.cost_usd_per_hour is not None:
+            meets &= self.view.cost_usd_per_hour[scored.plans] <= slo.cost_usd_per_hour
+        return meets
+
+    def fits(self, plan: Plan) -> bool:
+        """Tell whether the cluster could deploy a plan beside the orders that were given."""
+        return self._orders.fits(self._query, plan)
+
+    def _explore_layout(self, runs: Integers, worse: int) -> tuple[End, int]:
+        """Search one layout; return why it was left, and how many were below its best.
+
+        Of negative utility count all known configurations, wherever they were tried and however
+        long ago: with enough of them the layout is left at once.
+
+        Args:
+            runs: the layout's plan with each configuration, shape (C,), -1 where it has none.
+            worse: how many were below its best in an earlier search.
+        """
+        if (ended := self._start(runs)) is not None:
+            return ended, worse
+        observed = [each for each in self._trials.known if runs[each] >= 0]
+        if not observed or not self._has_room(runs):
+            return End.LAYOUT, worse
+        values = self._score(runs[observed]).utility
+        negative, best = int((values < 0).sum()), float(values.max())
+        model = GaussianProcess(ordinal(self._desk.pipeline))
+        for index, value in zip(observed, values.tolist(), strict=True):
+            model.observe(index, np.array([value]))
+        left = runs >= 0
+        left[observed] = False
+        while negative < self._rules.prune_after and worse <= self._rules.patience:
+            if self._spent():
+                return End.BUDGET, worse
+            proposed = self._propose(model, runs, left)
+            if proposed is None:
+                break
+            if not self._trials.run(proposed):
+                return End.BUDGET, worse
+            value = float(self._score(runs[proposed : proposed + 1]).utility[0])
+            model.observe(proposed, np.array([value]))
+            left[proposed] = False
+            negative += value < 0
+            worse += value < best
+            best = max(best, value)
+            if self._enough is not None and self._enough(proposed):
+                return End.ENOUGH, worse
+        return End.LAYOUT, worse
+
+    def _propose(
+        self, model: GaussianProcess, runs: Integers, left: NDArray[np.bool_]
+    ) -> int | None:
+        """Return the configuration of largest upper bound that has room; close those without."""
+        self._desk.think(self._query, "search_step")
+        mean, deviation = model.predict()
+        bound = (mean + self._rules.kappa * deviation)[:, 0]
+        for _ in range(MOST_REFUSED):
+            if not left.any():
+                return None
+            index = int(np.argmax(np.where(left, bound, -np.inf)))
+            if self.fits(self.view.plan(int(runs[index]))):
+                return index
+            left[index] = False
+        return None
+
+    def _start(self, runs: Integers) -> End | None:
+        """See that enough configurations that the layout can run are known, drawn at random."""
+        known = sum(runs[each] >= 0 for each in self._trials.known)
+        for index in self._draws:
+            if known >= self._rules.initial:
+                break
+            if runs[index] >= 0 and index not in self._trials.known:
+                if self._spent() or not self._trials.run(index):
+                    return End.BUDGET
+                known += 1
+                if self._enough is not None and self._enough(index):
+                    return End.ENOUGH
+        return None
+
+    def _has_room(self, runs: Integers) -> bool:
+        """Look at known and some other plans of a layout; a step of the model costs far more."""
+        looked_at = [*self._trials.known[-LOOKED_AT:], *self._draws[:LOOKED_AT]]
+        plans = (self.view.plan(int(runs[each])) for each in looked_at if runs[each] >= 0)
+        return any(map(self.fits, plans))
+
+    def _spent(self) -> bool:
+        return self._desk.remaining(self._query) <= self._until_s
+
+    def _score(self, plans: Integers) -> Scored:
+        which = self.view.configuration[plans]
+        accuracy = self._trials.accuracy[which]
+        latency_s = self._trials.latency_s(self.view, plans)
+        latency_s = latency_s * self._slowdown[self.view.layout[plans]]
+        gpu_s = gpu_time_s(self.view, plans, self._slices, self._trials.operator_time_s[which])
+        worth = self._utility(self._query.slo, accuracy, latency_s, gpu_s)
+        return Scored(plans, accuracy, latency_s, gpu_s, worth)
+
+    def _slowdown_of_layouts(self, slowdowns: Mapping[tuple[str, ...], float]) -> Floats:
+        factors = np.ones(len(self._plans))
+        if slowdowns:
+            for layout, runs in enumerate(self._plans):
+                if (runs >= 0).any():
+                    placement = self.view.plan(int(runs.max())).placement
+                    factors[layout] = slowdowns.get(placement, 1.0)
+        return factors
+
+
+def gpu_slices(desk: Desk, view: PlanView) -> Floats:
+    """Return the share of a whole GPU that an instance of each station kind is, by price.
+
+    0 for cores; the last element, which index -1 finds, is 0 for the device.
+    """
+    shares = []
+    for kind in view.stations:
+        node = desk.cluster.nodes[kind.node]
+        if kind.profile not in node.all_gpu_profiles:
+            shares.append(0.0)
+            continue
+        whole = max(map(node.slice_price_usd_per_hour, node.gpu_profiles))
+        shares.append(node.slice_price_usd_per_hour(kind.profile) / whole)
+    return np.array([*shares, 0.0])
+
+
+def gpu_time_s(view: PlanView, plans: Integers, slices: Floats, operator_time_s: Floats) -> Floats:
+    """Return GPU seconds per request, an instance's counted by its share of the whole GPU.
+
+    The user's own device counts nothing.
+
+    Args:
+        view: the query's plans.
+        plans: indices of K plans.
+        slices: see `gpu_slices`.
+        operator_time_s: mean time of N operators on profiling hardware, shape (K, N).
+    """
+    busy_s = operator_time_s * view.capacity_factors[plans]
+    return np.asarray((busy_s * slices[view.station[plans]]).sum(axis=1))

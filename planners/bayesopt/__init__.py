@@ -1,0 +1,1 @@
+"""Bayesian optimisation: Gaussian processes, encodings and acquisition functions."""

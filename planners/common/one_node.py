@@ -1,0 +1,102 @@
+"""Planning on one node: which one, in which partitions, and what a plan takes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from planners.baselines.ladders import Use
+from scenarios.application import Configuration
+from scenarios.queries import Query
+from sim import CORE, Allocation, Desk, Estimate, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What GPU operators may get on the home node.
+
+    Args:
+        profile: name of the GPU partition profile; empty if no operator needs a GPU.
+        fraction: its share of a whole GPU.
+    """
+
+    profile: str
+    fraction: float
+
+
+def home_node(desk: Desk) -> str | None:
+    """Return the node that serves all: the highest that works, with a GPU if one is needed."""
+    needs_gpu = _needs_gpu(desk)
+    for name, node in reversed(desk.cluster.nodes.items()):
+        if (node.gpu_profiles or not needs_gpu) and desk.machines_up(name):
+            return name
+    return None
+
+
+def _needs_gpu(desk: Desk) -> bool:
+    return any(operator.kind != "cpu" for operator in desk.pipeline.operators)
+
+
+def partitions(desk: Desk, node: str) -> tuple[Partition, ...]:
+    """Return the GPU partitions of the home node, smallest first."""
+    if not _needs_gpu(desk):
+        return (Partition("", 0.0),)
+    pool = desk.cluster.nodes[node]
+    # The price of an instance is its share of the GPU's, by compute slices.
+    prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
+    whole = max(prices.values())
+    return tuple(Partition(each, prices[each] / whole) for each in sorted(prices, key=prices.get))  # type: ignore[arg-type]
+
+
+def _plan(
+    desk: Desk, node: str, configuration: Configuration, profile: str, replicas: Sequence[int]
+) -> Plan:
+    """Return the plan that runs every operator on one node."""
+    return Plan(
+        configuration,
+        (node,) * len(replicas),
+        tuple(
+            Allocation(
+                CORE if operator.kind == "cpu" else profile,
+                count,
+                desk.cluster.llm_sequences if operator.kind == "llm" else 1,
+            )
+            for operator, count in zip(desk.pipeline.operators, replicas, strict=True)
+        ),
+    )
+
+
+def plan_on(
+    desk: Desk, node: str, query: Query, estimate: Estimate, partition: Partition
+) -> tuple[Plan, tuple[Use, ...]] | None:
+    """Return the plan on a partition, and what it takes of the node's GPUs (0) and cores (1).
+
+    None if it cannot run there, for lack of memory for instance.
+    """
+    pool, limit = desk.cluster.nodes[node], desk.cluster.max_utilisation
+    configuration, operators = estimate.measurement.configuration, desk.pipeline.operators
+    least = _plan(desk, node, configuration, partition.profile, [1] * len(operators))
+    if desk.refusal(query, least) is not None:
+        return None
+    servers = [
+        query.requests_per_s * time_s * factor / limit
+        for time_s, factor in zip(
+            estimate.measurement.operator_mean_s.tolist(),
+            desk.capacity_factors(query, least),
+            strict=True,
+        )
+    ]
+    replicas = [max(1, ceil(count)) for count in servers]
+    plan = _plan(desk, node, configuration, partition.profile, replicas)
+    machines = max(1, desk.machines_up(node))
+    gpu_share = partition.fraction / max(1, pool.gpus * machines)
+    core_share = 1 / (pool.cores * machines)
+    uses = []
+    for number, (operator, count) in enumerate(zip(operators, servers, strict=True)):
+        knobs = desk.pipeline.operator_key(number, plan.configuration)
+        allocation = plan.allocation[number]
+        on_gpu = operator.kind != "cpu"
+        share = gpu_share if on_gpu else core_share
+        station = number, knobs, allocation.profile, allocation.replicas
+        filled = count / allocation.replicas
+        uses.append(Use(station, 1 - on_gpu, filled, share * allocation.replicas))
+    return plan, tuple(uses)

@@ -1,0 +1,1 @@
+"""Compass's profiler: which items of which configurations are measured."""

@@ -1,0 +1,1 @@
+"""Compass's runtime: watching what is deployed, and replanning on drift."""

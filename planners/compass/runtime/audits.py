@@ -1,0 +1,178 @@
+"""What audits of a query tell: whether its floor is missed, and whether its content has changed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
+from planners.compass.state.known import Shown
+from scenarios.compiled import compiled
+from scenarios.queries import Query
+from scenarios.sums import total
+from sim import Desk
+
+Floats = NDArray[np.float64]
+
+DRIFTED = "compass drifted"
+"""When the content of queries was last found to have changed, by data set."""
+
+RUNNING = "compass running"
+"""On the desk's scratch: how many queries of each data set run."""
+
+NOTHING: Floats = np.zeros((0, 3))
+"""The sums of no audits."""
+
+TESTED = (1, 2, 4, 8, 16)
+"""Numbers of last audits that are tested together: a large step shows in the last one alone, a
+small one in many, but only if none of them is from before the step."""
+
+COMMON_WITHIN_S, COMMON_SHARE, COMMON_LEAST = 120.0, 0.05, 2
+"""Drift is taken to befall a data set if so recently it was found in this share of its queries, and
+in so many."""
+
+
+class Audits(NamedTuple):
+    """What audits of a query have shown.
+
+    Args:
+        configuration: index of the configuration that was audited.
+        next_s: when the next is due.
+        sums: of each of A last audits, the last one last: how many items, the sum of their
+            accuracies, and the sum of the squares, shape (A, 3).
+    """
+
+    configuration: int
+    next_s: float
+    sums: Floats = NOTHING
+
+    def missed(self, floor: float, alpha: float) -> bool:
+        """Tell whether some of the last audits are below the floor, by a two-sided t-test."""
+        tested = means_of_last(self.sums).tolist()
+        return any(
+            decided(mean, variance, freedom, floor, alpha) is False
+            for mean, variance, freedom in tested
+        )
+
+    def changed(self, seen: Shown, alpha: float) -> bool:
+        """Tell whether some of the last audits differ from those before and from profiling.
+
+        Args:
+            seen: what profiling has shown of the configuration.
+            alpha: level of each test, which is two-sided.
+        """
+        tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
+        return any(
+            decided(mean, variance, freedom, reference, alpha) is not None
+            for mean, variance, freedom, reference in tested
+        )
+
+
+@compiled
+def with_more(sums: Floats, accuracy: Floats) -> Floats:
+    """Return the last audits once there is another; see `Audits`.
+
+    Args:
+        sums: those before, shape (A, 3).
+        accuracy: accuracies that it has shown, shape (n,); where there are none, it tells nothing.
+    """
+    if not len(accuracy):
+        return sums.copy()
+    kept = sums[max(0, len(sums) - (TESTED[-1] - 1)) :]
+    every = np.empty((len(kept) + 1, 3))
+    every[:-1] = kept
+    every[-1] = float(len(accuracy)), total(accuracy), total(accuracy * accuracy)
+    return every
+
+
+@compiled
+def means_of_last(sums: Floats) -> Floats:
+    """Return what the last audits show, in each number of them that is tested, shape (t, 3).
+
+    Args:
+        sums: see `Audits`, shape (A, 3).
+
+    Returns:
+        The mean of all items, its variance, and the degrees of freedom; see ``simple_mean``.
+    """
+    means, count = np.empty((len(TESTED), 3)), 0
+    for many in TESTED:
+        if many <= len(sums):
+            means[count] = _mean(sums[::-1][:many])
+            count += 1
+    return means[:count]
+
+
+@compiled
+def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
+    """Return what the last audits show, set against those before and profiling, shape (t, 4).
+
+    Args:
+        sums: see `means_of_last`.
+        accuracy: mean that profiling has shown.
+        variance: variance of that mean.
+        freedom: its degrees of freedom.
+
+    Returns:
+        The mean of the last audits; the variance of what it differs by from the mean of all else;
+        the degrees of freedom; and that other mean.
+    """
+    means = means_of_last(sums)
+    compared = np.empty((len(means), 4))
+    for row in range(len(means)):
+        mean, its_variance, its_freedom = means[row]
+        reference, more, known = accuracy, variance, freedom
+        earlier = sums[: len(sums) - TESTED[row]]
+        if len(earlier):
+            before, spread, added = _mean(earlier)
+            weight = variance / (variance + spread)
+            reference += weight * (before - reference)
+            more, known = (1 - weight) * variance, freedom + added
+        # The degrees of freedom of the smaller sample are the least that the test could have.
+        compared[row] = mean, its_variance + more, min(its_freedom, known), reference
+    return compared
+
+
+@compiled
+def _mean(sums: Floats) -> tuple[float, float, float]:
+    """Return the mean of the items of some audits, its variance, and the degrees of freedom.
+
+    Args:
+        sums: see `means_of_last`; they are added up in this order.
+    """
+    items, whole, squares = 0.0, 0.0, 0.0
+    for row in range(len(sums)):
+        items += sums[row, 0]
+        whole += sums[row, 1]
+        squares += sums[row, 2]
+    mean, freedom = whole / items, items - 1.0
+    if not freedom:
+        return mean, np.inf, 0.0
+    within = max(0.0, squares - items * mean * mean) / freedom
+    return mean, within / items + LEAST_VARIANCE, freedom
+
+
+def others_drifted(desk: Desk, query: Query) -> bool:
+    """Tell whether the content of so many queries of its data set has changed that its own may."""
+    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
+    recent = sum(at_s > desk.now_s - COMMON_WITHIN_S for at_s in alarms)
+    if recent < COMMON_LEAST:
+        return False
+    return recent >= COMMON_SHARE * _running(desk)[query.dataset]
+
+
+def _running(desk: Desk) -> Counter[str]:
+    """Return how many queries of each data set run, counted once a call."""
+    if RUNNING not in desk.scratch:
+        desk.scratch[RUNNING] = Counter(query.dataset for query in desk.running)
+    running: Counter[str] = desk.scratch[RUNNING]
+    return running
+
+
+def note_drift(desk: Desk, query: Query) -> None:
+    """Put on record that a query's content has changed."""
+    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
+    kept = [at_s for at_s in alarms if at_s > desk.now_s - COMMON_WITHIN_S]
+    desk.remember((DRIFTED, query.dataset), (*kept, desk.now_s))

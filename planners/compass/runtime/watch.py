@@ -1,0 +1,391 @@
+"""The runtime's watch: what telemetry and audits say of deployments, and what to plan anew.
+
+Latency is watched in windows of telemetry. If one is bad, what was observed on the device, on the
+links and elsewhere is set against what was predicted of each; the ratios correct all further
+predictions for the query, and no configuration needs to be profiled again. Accuracy shows in no
+telemetry: a few items are audited from time to time, and t-tests tell whether it is below the
+floor, or no longer what profiling has shown.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from math import fsum, inf, isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from planners.common.ranges import at_least, inside, whole
+from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
+from planners.compass.search.query_plans import loaded_factors
+from planners.compass.search.search import FOUND
+from planners.compass.state.known import Found, Shown, Slowness
+from planners.compass.state.pools import Pools, Uses, takes_of
+from scenarios.queries import Query
+from sim import Desk, Plan, PlanView, WindowReport
+
+IN_FORCE = "compass in force"
+AUDITS = "compass audits"
+
+SETTLED = "compass settled"
+"""`Settled` by query's id, of those whose plan can tell no more of their device."""
+
+LIKELY_ALPHA = 0.05
+"""Level at which drift of a query is found where it is likely, since others of its kind drifted."""
+
+LEAST_RATIO, MOST_RATIO = 0.2, 10.0
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What was ordered for a query.
+
+    Args:
+        plan: the plan.
+        since_s: when it was ordered.
+        device_s: predicted time on the device of a mean request.
+        links_s: predicted time on links, propagation included.
+        elsewhere_s: predicted time on servers, with waits at the load planned for.
+        uses: the stations that it uses.
+        number: number of the plan in the query's view.
+        judged_s: end of the last window that was acted upon.
+        before: the same of what serves until the plan is in force, and if it is refused.
+    """
+
+    plan: Plan
+    since_s: float
+    device_s: float
+    links_s: float
+    elsewhere_s: float
+    uses: Uses
+    number: int
+    judged_s: float = 0.0
+    before: "InForce | None" = None
+
+
+class Settled(NamedTuple):
+    """What has to happen before a running query is of interest again, if its plan stays.
+
+    Args:
+        plan: the plan that serves it.
+        audit_s: when its next audit is due.
+        allowed: share of a window's requests that may miss the latency bound.
+    """
+
+    plan: Plan
+    audit_s: float
+    allowed: float
+
+
+class Runtime(ABC):
+    """Watches deployments."""
+
+    @abstractmethod
+    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+        """Return running queries to be planned anew, with what is believed of them corrected.
+
+        Args:
+            desk: the desk.
+            busy: ids of queries that are spoken for, and not looked at.
+        """
+
+
+@dataclass(frozen=True)
+class NoRuntime(Runtime):
+    """Watches nothing: what is deployed stays as it is; an ablation."""
+
+    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+        """Return no query."""
+        return []
+
+
+@dataclass(frozen=True)
+class Watch(Runtime):
+    """Watches latency by windows, and accuracy by audits.
+
+    Args:
+        audit_every_s: least time between two audits of a query; 0 for no audits. Rare ones find an
+            accuracy step late, frequent ones take profiling lanes from new queries.
+        audit_samples: items of each audit; the last few are tested together.
+        audit_share: share of a query's time that its audits may take: where items take long, audits
+            are rarer than ``audit_every_s``.
+        alpha: level of an audit's two-sided test against the floor, of which only the lower side
+            raises an alarm.
+        drift_alpha: level of its two-sided test against what profiling has shown. Where the content
+            has changed, all that was profiled is of the past, even if the floor is still met: other
+            queries, and later searches, would go by it. Found sooner than a missed floor, as that
+            is mostly nearer. A false alarm costs one more search, so that it should be rare.
+        slack: part of a window's allowed misses that are let pass without a reaction; at 0 every
+            bad window is acted upon.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    audit_every_s: float = 30.0
+    audit_samples: int = 48
+    audit_share: float = 0.02
+    alpha: float = 0.01
+    drift_alpha: float = 0.001
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(0, audit_every_s=self.audit_every_s, slack=self.slack)
+        whole(1, audit_samples=self.audit_samples)
+        if not 0 < self.audit_share <= 1:
+            raise ValueError(f"audit_share={self.audit_share}: must be above 0, and 1 or less")
+        inside(0, 1, alpha=self.alpha, drift_alpha=self.drift_alpha)
+
+    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+        """Return queries whose last window was bad, or whose audits raise an alarm."""
+        found: list[Query] = []
+        plans, settled = desk.plans, _still_settled(desk)
+        for query, (born, good) in zip(desk.running, desk.last_counts().tolist(), strict=True):
+            before = settled.get(query.id)
+            bad = born - good > (self._allowed(query) if before is None else before.allowed) * born
+            if (before is not None and not bad) or query.id in busy:
+                continue
+            known, since_s = serving(desk, query), desk.in_force_since_s(query)
+            if known is None or since_s is None:
+                continue
+            late = False
+            if bad or not _device_known(desk, query, known):
+                last = _last_window(desk, query, since_s)
+                known = _device_learned(desk, query, known, last)
+                late = last is not None and self._late(desk, query, known, last)
+            if late or self._inaccurate(desk, query, known, since_s):
+                found.append(query)
+            if before is None and _device_known(desk, query, known):
+                settled[query.id] = Settled(
+                    plans[query.id], self._audit_due_s(desk, query, since_s), self._allowed(query)
+                )
+        desk.remember(SETTLED, settled)
+        return found
+
+    def _late(self, desk: Desk, query: Query, known: InForce, last: WindowReport) -> bool:
+        """Tell whether a new window of the plan in force was bad, and learn from it why."""
+        if last.end_s <= known.judged_s or last.born == 0:
+            return False
+        if last.born - last.good <= self._allowed(query) * last.born:
+            return False
+        known = replace(known, judged_s=last.end_s)
+        if last.completed:
+            before: Found = desk.recall((FOUND, query.id)) or Found()
+            ratios = _ratios(known, last)
+            old = before.slowness
+            slowness = Slowness(
+                _within(old.device * ratios.device),
+                _within(old.links * ratios.links),
+                # Servers that are less busy than planned for are not faster for that.
+                max(1.0, _within(old.elsewhere * ratios.elsewhere)),
+                old.device_known or known.device_s > 0,
+            )
+            desk.remember(
+                (FOUND, query.id),
+                replace(before, slowness=slowness, exhausted=False, spent_s=0.0),
+            )
+            # A query that stays where it is must not be corrected for the same again.
+            known = replace(
+                known,
+                device_s=known.device_s * slowness.device / old.device,
+                links_s=known.links_s * slowness.links / old.links,
+                elsewhere_s=known.elsewhere_s * slowness.elsewhere / old.elsewhere,
+            )
+        _keep(desk, query, known)
+        return True
+
+    def _allowed(self, query: Query) -> float:
+        """Return the share of a window's requests that may miss the latency bound."""
+        return (1 - query.slo.latency_quantile) * (1 + self.slack)
+
+    def _inaccurate(self, desk: Desk, query: Query, known: InForce, since_s: float) -> bool:
+        """Tell whether audits raise an alarm; what was profiled is then of the past."""
+        floor = query.slo.accuracy
+        if floor is None or desk.now_s < self._audit_due_s(desk, query, since_s):
+            return False
+        configuration = known.plan.configuration.index
+        audits: Audits = desk.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
+        left_s = desk.remaining(query)
+        estimate = desk.audit(query, self.audit_samples)
+        took_s = left_s - desk.remaining(query)
+        next_s = desk.now_s + max(self.audit_every_s, took_s / self.audit_share)
+        before = audits.sums if audits.configuration == configuration else NOTHING
+        sums = with_more(before, estimate.measurement.accuracy)
+        audits = Audits(configuration, next_s, sums)
+        found: Found = desk.recall((FOUND, query.id)) or Found()
+        alarm = self._alarming(desk, query, audits, floor, found.shown.get(configuration))
+        desk.remember((AUDITS, query.id), audits._replace(sums=NOTHING) if alarm else audits)
+        if alarm:
+            desk.renew(query)
+            desk.remember((FOUND, query.id), Found(slowness=found.slowness))
+        return alarm
+
+    def _audit_due_s(self, desk: Desk, query: Query, since_s: float) -> float:
+        """Return when the next audit of a query is due; inf for never.
+
+        Args:
+            desk: the desk.
+            query: the query.
+            since_s: when the plan that serves it came into force.
+        """
+        if query.slo.accuracy is None or not self.audit_every_s:
+            return inf
+        audits: Audits | None = desk.recall((AUDITS, query.id))
+        return max(since_s + self.audit_every_s, audits.next_s if audits else 0.0)
+
+    def _alarming(
+        self, desk: Desk, query: Query, audits: Audits, floor: float, seen: Shown | None
+    ) -> bool:
+        """Tell whether audits show a missed floor or other content; note the latter for others."""
+        if seen is not None:
+            if audits.changed(seen, self.drift_alpha):
+                note_drift(desk, query)
+                return True
+            if others_drifted(desk, query) and audits.changed(seen, LIKELY_ALPHA):
+                return True
+        return audits.missed(floor, self.alpha)
+
+
+def _still_settled(desk: Desk) -> dict[int, Settled]:
+    """Return those on record whose plan is still the same, and whose audit is not due."""
+    before: Mapping[int, Settled] = desk.recall(SETTLED) or {}
+    now_s, plans = desk.now_s, desk.plans
+    return {
+        query: each
+        for query, each in before.items()
+        if now_s < each.audit_s and plans.get(query) is each.plan
+    }
+
+
+def _keep(desk: Desk, query: Query, known: InForce) -> None:
+    """Remember the record of what serves a query, and of the order that may come after it."""
+    last: InForce | None = desk.recall((IN_FORCE, query.id))
+    if last is not None and last.plan != known.plan:
+        known = replace(last, before=known)
+    desk.remember((IN_FORCE, query.id), known)
+
+
+def _last_window(desk: Desk, query: Query, since_s: float) -> WindowReport | None:
+    """Return a query's last window, if it began after the plan that serves it came into force."""
+    reports = desk.telemetry(query)
+    return reports[-1] if len(reports) > 1 and reports[-2].end_s >= since_s else None
+
+
+def _device_learned(desk: Desk, query: Query, known: InForce, last: WindowReport | None) -> InForce:
+    """Learn from the first window how fast a query's device is; return the plan's record.
+
+    Devices of one kind differ, and what runs on this one tells its speed. Later changes show in bad
+    windows.
+    """
+    if known.device_s <= 0 or last is None or not last.completed:
+        return known
+    found: Found | None = desk.recall((FOUND, query.id))
+    if found is None or found.slowness.device_known:
+        return known
+    ratio = _ratio(_on_device_s(known, last), known.device_s)
+    device = _within(found.slowness.device * ratio)
+    learned = replace(found.slowness, device=device, device_known=True)
+    desk.remember((FOUND, query.id), replace(found, slowness=learned))
+    known = replace(known, device_s=known.device_s * device / found.slowness.device)
+    _keep(desk, query, known)
+    return known
+
+
+def _device_known(desk: Desk, query: Query, known: InForce) -> bool:
+    """Tell whether there is nothing left that the first window of a plan could tell."""
+    found: Found | None = desk.recall((FOUND, query.id))
+    return known.device_s <= 0 or (found is not None and found.slowness.device_known)
+
+
+def _within(ratio: float) -> float:
+    return min(MOST_RATIO, max(LEAST_RATIO, ratio))
+
+
+def _ratios(known: InForce, last: WindowReport) -> Slowness:
+    """Return observed over predicted time, on the device, on links, and elsewhere."""
+    elsewhere_s = fsum(
+        compute + waiting
+        for compute, waiting, place in zip(
+            last.compute_s, last.waiting_s, known.plan.placement, strict=True
+        )
+        if place != "device"
+    )
+    return Slowness(
+        _ratio(_on_device_s(known, last), known.device_s),
+        _ratio(fsum(last.transfer_s), known.links_s),
+        _ratio(elsewhere_s, known.elsewhere_s),
+    )
+
+
+def _on_device_s(known: InForce, last: WindowReport) -> float:
+    """Return the mean time that the device served a request.
+
+    Without waits there: they follow from its speed, and a prediction adds them again.
+    """
+    return fsum(
+        compute_s
+        for compute_s, place in zip(last.compute_s, known.plan.placement, strict=True)
+        if place == "device"
+    )
+
+
+def _ratio(observed_s: float, predicted_s: float) -> float:
+    if predicted_s <= 0 or not isfinite(observed_s):
+        return 1.0
+    return observed_s / predicted_s
+
+
+def serving(desk: Desk, query: Query) -> InForce | None:
+    """Return the record of the plan that serves a query, or None if there is none of it."""
+    known: InForce | None = desk.recall((IN_FORCE, query.id))
+    plan = desk.plan_of(query)
+    while known is not None and known.plan is not plan and known.plan != plan:
+        known = known.before
+    return known
+
+
+def in_force(
+    desk: Desk,
+    query: Query,
+    pools: Pools,
+    view: PlanView,
+    number: int,
+    plan: Plan,
+    found: Found,
+    load: float,
+) -> InForce:
+    """Return the record of an order: what is predicted of a mean request, part by part.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        pools: the pools.
+        view: the query's plans.
+        number: number of the plan among them.
+        plan: the plan.
+        found: what was found of the query, the plan's configuration included.
+        load: utilisation that stations are planned for.
+    """
+    seen = found.shown[int(view.configuration[number])]
+    factors = loaded_factors(view, np.array([number]), load, seen.time_cv)[0]
+    time_s = factors * seen.operator_time_s
+    on_device = view.station[number] < 0
+    slowness = found.slowness
+    links_s = float(view.access_s[number] + view.backhaul_s[number] + view.fixed_s[number])
+    filled = takes_of(desk, pools, view).filled(
+        pools, view, np.array([number]), query.requests_per_s, seen.operator_time_s
+    )
+    return InForce(
+        plan,
+        desk.now_s,
+        slowness.device * float(time_s[on_device].sum()),
+        slowness.links * links_s,
+        slowness.elsewhere * float(time_s[~on_device].sum()),
+        Uses(
+            view.station[number],
+            view.operator_key[number],
+            filled[0],
+            query.requests_per_s * float(view.backhaul_up_s[number]),
+        ),
+        number,
+    )

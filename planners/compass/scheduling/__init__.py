@@ -1,0 +1,1 @@
+"""Compass's scheduler: which query gets which plan."""

@@ -1,0 +1,336 @@
+"""Queries that were refused and wait: which of them are not to be asked for a bid in a call.
+
+Where machines are short, hundreds wait, and whatever becomes free is a chance for all of them. That
+is found out at ticks, since a departure ends nothing yet: machines are drained some time after it.
+So at each tick the plans of all are looked at at once: what each would cost at the prices of now,
+beside the stations that stand now, and whether the pools have that much left. About those that
+pass, the desk is asked whether a machine has room, for cards cannot be cut at will. Queries with no
+plan that they could pay for and that finds room are passed over without a word. Of the others,
+those with the cheapest plans are judged anew, and bid; feasible ones come before the rest.
+
+The look is by the plans that a query bid last. Others may have become cheaper than these as
+stations came and went; so who was not judged for a while is asked in any case.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import filterfalse
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.common.retries import rested
+from planners.compass.runtime.orders import fit
+from planners.compass.scheduling.scheduler import Bid
+from planners.compass.state.known import Offer
+from planners.compass.state.pools import Market, opens, room_in, share_taken
+from scenarios.compiled import compiled
+from scenarios.queries import Query
+from sim import Desk, Plan
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+KEY = "compass refused"
+"""Parts of what was refused, which the next tick joins: the last that names a query counts."""
+
+PLANS = "compass refused plans"
+"""The plans that a query bid when it was last refused, by query: few of them are ever looked at."""
+
+MOST_HOPEFUL = 4
+"""Queries with hope that are judged anew at one tick."""
+
+
+@dataclass(frozen=True, eq=False)
+class Refused:
+    """What W queries bid that were refused, M plans of N operators.
+
+    Args:
+        asked: the queries, by id, shape (W,).
+        judged_s: when its plans were judged, shape (W,).
+        many: how many plans each query has, shape (W,).
+        station: kinds and operator keys of each plan's stations, see ``Uses``, shape (M, 2, N).
+        filled: see ``Uses``, shape (M, N).
+        backhaul: see ``Uses``, shape (M,).
+        most: the most that the plan may cost, shape (M,).
+    """
+
+    asked: Integers
+    judged_s: Floats
+    many: Integers
+    station: Integers
+    filled: Floats
+    backhaul: Floats
+    most: Floats
+
+    @classmethod
+    def of(cls, bids: Sequence[Bid], most: Callable[[Offer], float], now_s: float) -> "Refused":
+        """Return bids that are refused now; see `remember_refused`."""
+        offers = [offer for bid in bids for offer in bid.offers]
+        uses = [offer.uses for offer in offers]
+        station = [each for one in uses for each in (one.station, one.operator_key)]
+        return cls(
+            np.array([bid.query.id for bid in bids]),
+            np.full(len(bids), now_s),
+            np.array([len(bid.offers) for bid in bids]),
+            np.concatenate(station).reshape(len(uses), 2, -1),
+            np.concatenate([one.filled for one in uses]).reshape(len(uses), -1),
+            np.array([one.backhaul for one in uses]),
+            np.array([most(offer) for offer in offers]),
+        )
+
+    @cached_property
+    def ids(self) -> frozenset[int]:
+        """The queries."""
+        return frozenset(self.asked.tolist())
+
+    def only(self, kept: Booleans) -> "Refused":
+        """Return the part of some queries, marked in an array of shape (W,)."""
+        if kept.all():
+            return self
+        rows, plans = np.flatnonzero(kept), np.flatnonzero(kept.repeat(self.many))
+        return Refused(
+            self.asked[rows],
+            self.judged_s[rows],
+            self.many[rows],
+            *(getattr(self, name).take(plans, axis=0) for name in OF_PLANS),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Refused"]) -> "Refused":
+        """Return parts one after the other; a query may be in several."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.asked for part in parts]),
+            np.concatenate([part.judged_s for part in parts]),
+            np.concatenate([part.many for part in parts]),
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in OF_PLANS),
+        )
+
+    def hopeful(
+        self, desk: Desk, market: Market, waste: float, rows: Booleans, waiting: Mapping[int, Query]
+    ) -> Booleans:
+        """Tell which of some queries could pay for a plan that there is room for, shape (W,).
+
+        At most ``MOST_HOPEFUL`` of them, those whose plans may cost most, and of these those with
+        the cheapest: what becomes free in a moment is enough for a few. Where plans may cost
+        whatever they do, prices are no order, and all count.
+
+        Args:
+            desk: the desk, which is asked about the plans that the pools have room for. Where it
+                has no room for one, it is not asked about others that need new stations of the
+                same kinds, or that would join the same stations if they need none. That may pass
+                over one that takes less of them, in this call.
+            market: the pools.
+            waste: see `share_taken`.
+            rows: the queries that are looked at, marked in an array of shape (W,).
+            waiting: they and others, by id.
+        """
+        standing, pools = market.standing, market.pools
+        needs, price = _needs(
+            self.station,
+            self.filled,
+            self.backhaul,
+            self.most,
+            standing.left,
+            standing.takes.pool,
+            standing.takes.units,
+            market.prices,
+            pools.capacity - standing.taken,
+            waste,
+        )
+        found = np.zeros(len(rows), dtype=bool)
+        query = np.arange(len(rows)).repeat(self.many)
+        plans = np.flatnonzero((needs != HOPELESS) & rows[query])
+        plans = plans[np.lexsort((price[plans], -self.most[plans]))]
+        left = MOST_HOPEFUL if np.isfinite(self.most).any() else len(found)
+        while left and len(plans):
+            row, need = int(query[plans[0]]), needs[plans[0]]
+            number = int(plans[0] - np.searchsorted(query, row))
+            asked = int(self.asked[row])
+            bid: Sequence[Plan] = desk.recall((PLANS, asked)) or ()
+            if fit(desk, [(waiting[asked], bid[number])])[0]:
+                found[row] = True
+                left -= 1
+                plans = plans[query[plans] != row]
+            else:
+                plans = plans[needs[plans] != need]
+        return found
+
+
+OF_PLANS = "station", "filled", "backhaul", "most"
+
+HOPELESS = -1
+"""In place of what a plan needs."""
+
+MIX = 1_000_003
+"""Multiplier of hashes; a prime."""
+
+
+@compiled
+def _needs(
+    station: Integers,
+    filled: Floats,
+    backhaul: Floats,
+    most: Floats,
+    left: Floats,
+    pool: Integers,
+    units: Floats,
+    prices: Floats,
+    free: Floats,
+    waste: float,
+) -> tuple[Integers, Floats]:
+    """Return what each of M plans needs, as a hash, and what plans cost, each of shape (M,).
+
+    The kinds of the new stations, or the stations that it joins if it needs no new one; HOPELESS
+    where the plan costs more than it may, or takes more of a pool than is free.
+
+    Args:
+        station: see `Refused`, as are the next three.
+        filled: see there.
+        backhaul: see there.
+        most: see there.
+        left: see ``Standing.left``.
+        pool: see ``Takes``.
+        units: see ``Takes``.
+        prices: price of a unit of each pool, shape (R,).
+        free: what is left of each, shape (R,). The backhaul's is not looked at: the world refuses
+            nobody for it.
+        waste: see `share_taken`.
+    """
+    needs = np.zeros(len(station), dtype=np.int64)
+    price, needed = np.empty(len(station)), np.zeros(len(prices))
+    for plan in range(len(station)):
+        price[plan] = backhaul[plan] * prices[-1]
+        needed[:] = 0.0
+        new, joined = 0, 0
+        for operator in range(station.shape[2]):
+            kind, key = station[plan, 0, operator], station[plan, 1, operator]
+            part = filled[plan, operator]
+            if kind < 0 or part <= 0:
+                continue
+            room = room_in(left, kind, key)
+            if opens(part, room):
+                needed[pool[kind]] += np.ceil(part) * units[kind]
+                new = new * MIX + kind + 1
+            else:
+                joined = (joined * MIX + kind + 1) * MIX + key
+            taken = share_taken(part, room, waste)
+            price[plan] += taken * units[kind] * prices[pool[kind]]
+        # Twice the hash, and an odd number where nothing is new, so that the two are told apart.
+        needs[plan] = abs(2 * new) if new else abs(2 * joined + 1)
+        # A little more is let pass, as sums depend on the order in which they are added up.
+        if not price[plan] <= most[plan] * (1 + 1e-9):
+            needs[plan] = HOPELESS
+        for number in range(len(prices) - 1):
+            if needed[number] > 0 and needed[number] > free[number] + 1e-9:
+                needs[plan] = HOPELESS
+    return needs, price
+
+
+@dataclass(frozen=True)
+class Retries:
+    """Which waiting queries to ask for a bid in a call.
+
+    Args:
+        desk: the desk.
+        pause_s: how long a query is left alone for which nothing was found, or that gave way.
+        hopeful: queries that were refused, and have a plan that they could pay for and that has
+            room.
+        refused: queries that were refused, and are not to be asked for what they bid: as no plan of
+            theirs is such, or as others go first.
+    """
+
+    desk: Desk
+    pause_s: float
+    hopeful: Collection[int] = ()
+    refused: Collection[int] = ()
+
+    def due(self, query: Query) -> bool:
+        """Tell whether it is time to ask a query for a bid; see `planners.common.retries`.
+
+        What became free is looked at for those that were refused; who found no plan at all knows of
+        none that could be in it.
+        """
+        if query.id in self.hopeful:
+            return True
+        if query.id in self.refused:
+            return False
+        return self.desk.trigger == "recovery" or rested(self.desk, query, self.pause_s)
+
+
+def retries(
+    desk: Desk,
+    market: Market,
+    pause_s: float,
+    known_for_s: float,
+    waste: float,
+    busy: Collection[int],
+) -> Retries:
+    """Return whom to ask in a call; those that were refused are looked at if it is a tick.
+
+    Args:
+        desk: the desk.
+        market: the pools.
+        pause_s: see `Retries`.
+        known_for_s: how long what was refused counts as all that a query would bid.
+        waste: see `share_taken`.
+        busy: queries that are spoken for.
+    """
+    parts: Sequence[Refused] = desk.recall(KEY) or ()
+    if not parts:
+        return Retries(desk, pause_s)
+    if desk.trigger != "tick":
+        return Retries(desk, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
+    waiting = desk.waiting_by_id
+    ids = np.fromiter(waiting, np.int64, len(waiting))
+    # To be asked whether a plan fits takes a moment, in which a query does not wait.
+    searching = np.array([query.id for query in desk.searching], dtype=np.int64)
+    known = Refused.joined(parts)
+    still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
+    if still is not parts[0]:
+        desk.remember(KEY, (still,))
+    recent = desk.now_s < still.judged_s + known_for_s
+    free = np.fromiter(filterfalse({*busy}.__contains__, waiting), np.int64)
+    rows = recent & _last_named(still.asked, np.sort(free))
+    hopeful = still.hopeful(desk, market, waste, rows, waiting)
+    return Retries(
+        desk,
+        pause_s,
+        set(still.asked[hopeful].tolist()),
+        set(still.asked[rows & ~hopeful].tolist()),
+    )
+
+
+@compiled
+def _last_named(asked: Integers, queries: Integers) -> Booleans:
+    """Tell where each of k queries is named for the last time, shape (W,).
+
+    Args:
+        asked: who is named, shape (W,).
+        queries: the queries, in ascending order, shape (k,).
+    """
+    last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
+    for row in range(len(asked) - 1, -1, -1):
+        at = np.searchsorted(queries, asked[row])
+        if at < len(queries) and queries[at] == asked[row] and not named[at]:
+            last[row] = named[at] = True
+    return last
+
+
+def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], float]) -> None:
+    """Remember bids that are refused, in place of earlier ones of the same queries.
+
+    Args:
+        desk: the desk.
+        bids: the bids.
+        most: the most that a plan may cost; see `Scheduler.most`.
+    """
+    if bids:
+        parts: Sequence[Refused] = desk.recall(KEY) or ()
+        desk.remember(KEY, (*parts, Refused.of(bids, most, desk.now_s)))
+        for bid in bids:
+            desk.remember((PLANS, bid.query.id), bid.plans)

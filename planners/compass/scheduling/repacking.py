@@ -1,0 +1,166 @@
+"""Regrouping: which stations all queries should share, those that run included.
+
+Queries that come first hold stations with the configuration that is best for them; who comes later
+and needs another finds no room, though all could share a third. No move of one query alone helps.
+So running and waiting queries are matched together on whole stations
+(`planners.matching.stations`). Running queries first profile what others want, if they know nothing
+of it yet, and only what is then believed to do for them counts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.common.ranges import at_least, whole
+from planners.compass.runtime.orders import orders_of
+from planners.compass.scheduling.pending_repack import Regrouped
+from planners.compass.scheduling.station_table import StationTable
+from planners.compass.search.search import OFFERS, Search
+from planners.compass.state.known import Offer
+from planners.compass.state.pools import Fleet, Market
+from scenarios.queries import Query
+from sim import Desk
+
+Integers = NDArray[np.int64]
+
+LAST = "compass last regrouping"
+"""When queries were last matched anew."""
+
+LEAST_HOPE = 0.05
+"""Probability from which on a configuration that was not profiled for a query is worth a try."""
+
+
+class Regrouping(ABC):
+    """Finds stations that serve more queries than those that stand."""
+
+    @abstractmethod
+    def due(self, desk: Desk) -> bool:
+        """Tell whether it is time to look for some."""
+
+    @abstractmethod
+    def regroup(
+        self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
+    ) -> Regrouped | None:
+        """Return plans by which more queries are served, or None if none were found.
+
+        Args:
+            desk: the desk.
+            market: the pools, and what stands.
+            search: what knows of plans.
+            wanting: queries for which plans are known but no room: waiting ones, and running ones
+                that are not served well.
+        """
+
+
+@dataclass(frozen=True)
+class StayAsTheyAre(Regrouping):
+    """Leaves all queries where they are."""
+
+    def due(self, desk: Desk) -> bool:
+        """Return False."""
+        return False
+
+    def regroup(
+        self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
+    ) -> Regrouped | None:
+        """Return None."""
+        return None
+
+
+@dataclass(frozen=True)
+class ShareStations(Regrouping):
+    """Matches running and wanting queries together on whole stations.
+
+    A departure: of Compass only the matching of queries and plans is known, and neither what it
+    does about queries that run nor whether stations are shared.
+
+    Args:
+        every_s: least time between two attempts.
+        most_queries: queries looked at in one attempt, running ones that pay most for what they
+            hold first; the rest stay where they are. Its time grows somewhat faster than they do.
+        most_configurations: configurations that queries may be asked to agree on.
+        switch: what moving a running query must gain, in queries: it is not served meanwhile.
+        gain: what the whole must gain, likewise.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    every_s: float = 10.0
+    most_queries: int = 32
+    most_configurations: int = 12
+    switch: float = 0.1
+    gain: float = 0.25
+
+    def __post_init__(self) -> None:
+        at_least(0, every_s=self.every_s, switch=self.switch, gain=self.gain)
+        whole(1, most_queries=self.most_queries, most_configurations=self.most_configurations)
+
+    def due(self, desk: Desk) -> bool:
+        """Tell whether the last attempt is long enough ago."""
+        last_s: float | None = desk.recall(LAST)
+        return last_s is None or desk.now_s >= last_s + self.every_s
+
+    def regroup(
+        self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
+    ) -> Regrouped | None:
+        """Match what is known and hoped for; profile what is hoped for; match what is known."""
+        orders = orders_of(desk)
+        if not wanting:
+            return None
+        desk.remember(LAST, desk.now_s)
+        ordered = Fleet.of({query: order.uses for query, order in orders.items()})
+        looked_at = self._looked_at(desk, market, wanting, {*orders, *desk.coming})
+        table = StationTable(desk, market, search, looked_at, ordered, self.switch)
+        desk.think(wanting[0], "history", len(table.queries))
+        table.look_at(self._configurations(desk, table, wanting), LEAST_HOPE)
+        chosen = table.matched()
+        if not self._pays(table, chosen):
+            return None
+        if table.profile(chosen):
+            chosen = table.matched()
+            if not self._pays(table, chosen):
+                return None
+        return Regrouped(
+            desk.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
+        )
+
+    def _pays(self, table: StationTable, chosen: Integers) -> bool:
+        """Tell whether what was chosen is worth so much more than what is in force."""
+        return table.worth(chosen) >= table.worth(table.current) + self.gain
+
+    def _looked_at(
+        self, desk: Desk, market: Market, wanting: Sequence[Query], moving: Collection[int]
+    ) -> list[Query]:
+        """Return the queries that are matched: those that want, and those that hold most.
+
+        Those that move by an order of their own, or are being loaded, are left to it.
+        """
+        some = list(wanting[: max(1, self.most_queries // 2)])
+        known = {query.id for query in some} | set(moving)
+        running = desk.running_by_id
+        held = [each for each in running if each in market.standing and each not in known]
+        paid = market.standing.paid(held, market.prices)
+        holding = sorted(zip([-each for each in paid], held, strict=True))
+        return [*some, *(running[each] for _, each in holding[: self.most_queries - len(some)])]
+
+    def _configurations(
+        self, desk: Desk, table: StationTable, wanting: Sequence[Query]
+    ) -> list[int]:
+        """Return configurations that many may agree on.
+
+        Those that would do for most queries; those that are offered to queries that want; and those
+        in force.
+        """
+        found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
+        for query in wanting:
+            offers: Sequence[Offer] = desk.recall((OFFERS, query.id), query) or ()
+            found.update(dict.fromkeys(offer.configuration for offer in offers if offer.feasible))
+        for query in table.queries:
+            plan = desk.plan_of(query)
+            if plan is not None:
+                found[plan.configuration.index] = None
+        return list(found)[: self.most_configurations]

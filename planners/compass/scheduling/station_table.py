@@ -1,0 +1,246 @@
+"""The plans by which some queries could share stations, as a problem of whole stations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.compass.runtime.watch import serving
+from planners.compass.search.known_histories import KEPT
+from planners.compass.search.search import FOUND, Search
+from planners.compass.state.known import Candidates, Found, Offer
+from planners.compass.state.pools import Fleet, Market
+from planners.matching.problem import Cards
+from planners.matching.stations import WholeStations, best_of_each_set, share_stations
+from scenarios.queries import Query
+from sim import Desk
+from sim.api.gpu_layouts import gpu_layouts
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LEAST_ADDED = 0.1
+"""Queries that a configuration must promise to serve, beside those that others serve or at all."""
+
+MOST_KEYS = 1 << 32
+"""Above all numbers of operators' knob values, to write kind and number as one."""
+
+
+class StationTable:
+    """What some queries could be served by, on stations that they may share.
+
+    Args:
+        desk: the desk.
+        market: the pools, and what stands.
+        search: what knows of plans.
+        queries: the queries; what others hold is left to them.
+        ordered: what is ordered for others, which is left to them too.
+        switch: what moving one of those that run must gain, in queries.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        market: Market,
+        search: Search,
+        queries: Sequence[Query],
+        ordered: Fleet,
+        switch: float,
+    ) -> None:
+        self._desk = desk
+        self._market = market
+        self._search = search
+        self._switch = switch
+        self._beliefs = [
+            search.beliefs(desk, query, market, desk.recall((FOUND, query.id), query) or Found())
+            for query in queries
+        ]
+        self._in_force = [
+            -1 if (known := serving(desk, query)) is None else known.number for query in queries
+        ]
+        self._ordered = ordered
+        self._shared: Sequence[int] = ()
+        self._rows: _Rows | None = None
+        self.queries = queries
+
+    def look_at(self, shared: Sequence[int], least_hope: float | None) -> None:
+        """Take up the plans of some configurations; see `Beliefs.candidates`."""
+        self._shared = shared
+        self._rows = self._made(least_hope)
+
+    def agreeable(self, many: int) -> list[int]:
+        """Return configurations by which the most queries would be served, many at most.
+
+        The one that promises most to all comes first, and then always the one that adds most, as
+        long as any adds something: there may be stations of several. Then those that promise most
+        by themselves: there may be room for a station of one only, and profiling those before may
+        show that they do not keep what they promised.
+        """
+        promise = np.array([beliefs.promise() for beliefs in self._beliefs])
+        served = np.zeros((len(promise), 1))
+        found: dict[int, None] = {}
+        while len(found) < many:
+            total = np.maximum(promise, served).sum(axis=0)
+            best = int(total.argmax())
+            if total[best] <= served.sum() + LEAST_ADDED:
+                break
+            found[best] = None
+            served = np.maximum(served, promise[:, best : best + 1])
+        alone = promise.sum(axis=0)
+        order = np.argsort(-alone, kind="stable")
+        found.update(dict.fromkeys(order[alone[order] >= LEAST_ADDED].tolist()))
+        return list(found)[:many]
+
+    def matched(self) -> Integers:
+        """Return the row of the plan that each query is matched with, -1 for none, shape (Q,)."""
+        return share_stations(self.rows.problem, self.current)
+
+    @property
+    def rows(self) -> "_Rows":
+        """The plans that count."""
+        if self._rows is None:
+            raise RuntimeError("look_at first")
+        return self._rows
+
+    @property
+    def current(self) -> Integers:
+        """Row of the plan in force of each query, -1 for none, shape (Q,)."""
+        return self.rows.current
+
+    def worth(self, chosen: Integers) -> float:
+        """Return what serving queries by some rows is worth, in queries, moves paid."""
+        return float(self.rows.problem.worth[chosen[chosen >= 0]].sum())
+
+    def profile(self, chosen: Integers) -> bool:
+        """Profile what was chosen in hope, and then hope no more; tell if anything was."""
+        tried = False
+        for at, row in enumerate(chosen.tolist()):
+            beliefs, query = self._beliefs[at], self.queries[at]
+            index = -1 if row < 0 else int(self.rows.configuration[row])
+            if index < 0 or index in beliefs.configurations.shown:
+                continue
+            tried = True
+            shown = self._search.look(self._desk, query, self._desk.pipeline.configurations[index])
+            if shown is not None:
+                beliefs.learn(index, shown)
+                found: Found = self._desk.recall((FOUND, query.id), query) or Found()
+                known = beliefs.configurations
+                found = replace(found, shown=known.shown, matured=known.matured)
+                self._desk.remember((FOUND, query.id), found, query)
+                self._desk.remember((KEPT, query.id), known.history(), query)
+        if tried:
+            self._rows = self._made(None)
+        return tried
+
+    def changes(self, chosen: Integers) -> dict[int, Offer | None]:
+        """Return the plan of each query that is to get another, or None for none, by id."""
+        found: dict[int, Offer | None] = {}
+        for at, (row, now) in enumerate(zip(chosen.tolist(), self.current.tolist(), strict=True)):
+            query = self.queries[at].id
+            if row >= 0 and row != now:
+                found[query] = self._beliefs[at].judge(int(self.rows.number[row]))
+            elif row < 0 and self._in_force[at] >= 0:
+                found[query] = None
+        return found
+
+    @cached_property
+    def _nodes(self) -> dict[str, int]:
+        """Number of each node that has GPUs."""
+        nodes = self._desk.cluster.nodes
+        return {name: at for at, name in enumerate(name for name in nodes if nodes[name].gpus)}
+
+    @cached_property
+    def _cards(self) -> list[Cards]:
+        """The GPUs of each node that has some."""
+        found = []
+        for name in self._nodes:
+            node = self._desk.cluster.nodes[name]
+            layouts = np.array([list(each.values()) for each in gpu_layouts(node)])
+            count = self._desk.machines_up(name) * node.gpus
+            found.append(Cards(count, np.arange(layouts.shape[1]), layouts))
+        return found
+
+    def _cut(self, kinds: Integers) -> tuple[Integers, Integers]:
+        """Return instances of stations of some kinds, and their cards and profiles there.
+
+        Those that share an instance are left to the pools.
+        """
+        stations = self._desk.view(self.queries[0], self._search.model.choices).stations
+        instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)
+        for row, kind in enumerate(stations[each] for each in kinds.tolist()):
+            names = self._desk.cluster.nodes[kind.node].gpu_profiles
+            if kind.profile in names and kind.thread_percent == 100:
+                instances[row] = kind.replicas
+                profile[row] = self._nodes[kind.node], names.index(kind.profile)
+        return instances, profile
+
+    def _made(self, least_hope: float | None) -> "_Rows":
+        """Return the plans that count."""
+        market = self._market
+        standing, many = market.standing, len(market.pools.capacity)
+        parts = [
+            (at, candidates)
+            for at, beliefs in enumerate(self._beliefs)
+            for candidates in beliefs.candidates(self._shared, least_hope, self._in_force[at])
+        ]
+        query = np.repeat([at for at, _ in parts], [len(its.number) for _, its in parts])
+        its = Candidates._make(map(np.concatenate, zip(*(part for _, part in parts), strict=True)))
+        sort = _codes(its.station, its.operator_key)
+        stays = its.number == np.array(self._in_force)[query]
+        worth = its.probability * (1 + self._switch * stays)
+        kept = best_of_each_set(query, sort, worth + stays)
+        kept = kept[worth[kept] > 0]
+
+        others = standing.but({each.id for each in self.queries}).and_also(self._ordered)
+        theirs = _codes(others.station, others.operator_key)
+        names = np.unique(np.append(sort[kept].ravel(), theirs))
+        names = names[names >= 0]
+        load = np.zeros(len(names))
+        np.add.at(load, np.searchsorted(names, theirs[theirs >= 0]), others.filled[theirs >= 0])
+        kinds = names // MOST_KEYS
+        sent = np.zeros((len(kept), many))
+        sent[:, -1] = its.backhaul[kept]
+        capacity = market.pools.capacity.copy()
+        capacity[-1] -= others.backhaul.sum()
+        current = np.full(len(self.queries), -1, dtype=np.int64)
+        in_force = np.flatnonzero(stays[kept])
+        current[query[kept][in_force]] = in_force
+        problem = WholeStations(
+            len(self.queries),
+            query[kept],
+            worth[kept],
+            np.where(sort[kept] < 0, -1, np.searchsorted(names, sort[kept])),
+            its.filled[kept],
+            sent,
+            standing.takes.pool[kinds],
+            standing.takes.units[kinds],
+            *self._cut(kinds),
+            load,
+            capacity,
+            self._cards,
+        )
+        return _Rows(problem, its.number[kept], its.configuration[kept], current)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The plans that count, M of them.
+
+    Args:
+        problem: what is to be matched.
+        number: their numbers in the views of their queries, shape (M,).
+        configuration: their configurations, shape (M,).
+        current: row of the plan in force of each query, -1 for none, shape (Q,).
+    """
+
+    problem: WholeStations
+    number: Integers
+    configuration: Integers
+    current: Integers
+
+
+def _codes(station: Integers, operator_key: Integers) -> Integers:
+    """Return one number for kind and knob values of a station, -1 on the device."""
+    return np.where(station < 0, -1, station * MOST_KEYS + operator_key)

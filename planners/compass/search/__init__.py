@@ -1,0 +1,1 @@
+"""Compass's search: which configuration is looked at next."""

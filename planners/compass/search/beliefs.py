@@ -1,0 +1,406 @@
+"""What is believed of one query's plans: from profiling, from histories, and from telemetry."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import exp, inf
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.bayesopt.encodings import blocks
+from planners.common.weak_cache import KEPT
+from planners.compass.search.cmbo import Cmbo, Domain
+from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
+from planners.compass.search.history import Prior, WarmStart
+from planners.compass.search.plan_choice import (
+    choice,
+    doubtful,
+    in_reach,
+    kept_in_time,
+    losses,
+    undominated,
+)
+from planners.compass.search.planning_model import PlanningModel
+from planners.compass.search.query_plans import Held, PayablePlans, QueryPlans, Sizes
+from planners.compass.state.known import Candidates, Found, Offer, Shown
+from planners.compass.state.pools import Market
+from scenarios.application import Pipeline
+from scenarios.queries import Query
+from sim import Desk
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+HOPED = 0.9
+"""Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
+
+LIKELY_TO_DO = 0.5
+"""Probability of keeping the SLO from which on a plan that has room comes before all others."""
+
+SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
+"""Deviations, at evenly spaced probabilities, at which slower devices are looked at; the slowest
+first."""
+
+
+class Beliefs:
+    """Plans of one query during one call; C configurations, N operators, R pools.
+
+    What is believed of configurations says which to profile next, by the plans of one replica and
+    no batching that there are of each. What was profiled is then looked at in every allocation.
+
+    Args:
+        model: how plans are judged.
+        warm_start: how histories are used.
+        features: features of the configurations.
+        desk: the desk.
+        query: the query.
+        market: what plans are paid for.
+        found: what is known of the query.
+
+    Attributes:
+        configurations: what is believed of its configurations.
+    """
+
+    def __init__(
+        self,
+        model: PlanningModel,
+        warm_start: WarmStart,
+        features: Callable[[Pipeline], Floats],
+        desk: Desk,
+        query: Query,
+        market: Market,
+        found: Found,
+    ) -> None:
+        self._model = model
+        self._query = query
+        self._market = market
+        self._waits = desk.plan_of(query) is None
+        self._domain = KEPT.of(desk.pipeline, features, lambda: _domain(desk.pipeline, features))
+        known = found.slowness.device_known or model.device_spread == 0
+        self._device_spread = 0.0 if known else model.device_spread
+        base, wide = desk.view(query), desk.view(query, model.choices)
+        self._base = QueryPlans(desk, query, market, base, model.waste, found.slowness)
+        self._wide = (
+            self._base
+            if wide is base
+            else QueryPlans(desk, query, market, wide, model.waste, found.slowness)
+        )
+        self._judged: set[int] = set()
+        self._payable: PayablePlans | None = None
+        blank = partial(_blank, model, self._domain, self._base, query)
+        self.configurations = ConfigurationBeliefs(desk, query, found, warm_start, features, blank)
+
+    def learn(self, index: int, seen: Shown) -> None:
+        """Take what profiling has shown of a configuration."""
+        self.configurations.learn(index, seen)
+        if index in self._judged and self._payable is not None:
+            self._payable = self._payable.rows(self._payable.configuration != index)
+            self._judged.remove(index)
+
+    def propose(
+        self, excluded: set[int], reference: float | None, least: float = 0.0
+    ) -> int | None:
+        """Return the configuration of the plan that promises the largest saving, or None.
+
+        Of a query that waits, or knows of no plan that would do, those come first that are likely
+        to and that the pools have room for: it may be served by them at once. Whether cards can be
+        cut so, and what is still being drained, is not looked at.
+
+        Args:
+            excluded: configurations that are not wanted.
+            reference: loss of the best plan so far; None if there is none. Any feasible plan then
+                saves what serving a query is worth, beside what it saves over dearer ones.
+            least: probability of keeping the SLO from which on a plan counts.
+        """
+        base, surrogates = self._base, self.configurations.surrogates
+        cost, has_room = base.costs(surrogates.time_s())
+        exclude = np.zeros(len(self._domain), dtype=bool)
+        exclude[list(excluded)] = True
+        urgent = reference is None or self._waits
+        possible = np.isfinite(cost)
+        if reference is None and possible.any() and self._market.value > 0:
+            reference = float(cost[possible].max()) + self._market.value
+        plan = None
+        if urgent and not has_room.all():
+            surrogates.reprice(np.where(has_room, cost, inf), reference)
+            plan = surrogates.propose(exclude, max(least, LIKELY_TO_DO))
+        if plan is None:
+            surrogates.reprice(cost, reference)
+            plan = surrogates.propose(exclude, least)
+        return None if plan is None else int(base.view.configuration[plan])
+
+    # What was profiled
+
+    def cheapest(self) -> float | None:
+        """Return the least loss of a plan that is feasible, or None if none is known."""
+        if not self.configurations.shown:
+            return None
+        least = float(self._losses(self._profiled()).min(initial=inf))
+        return least if least < inf else None
+
+    def offers(self, most: int) -> list[Offer]:
+        """Return the plans worth deploying, those of least loss first.
+
+        Infeasible ones only if all are. The loss is a plan's price and the worth of the service
+        that it puts at risk (`Market.loss`). A plan that takes no less of any pool than one of less
+        loss is left out: it fits nowhere where that does not.
+
+        Args:
+            most: plans to return.
+        """
+        if not self.configurations.shown:
+            return []
+        its, believed = self._profiled(), self.configurations.believed()
+        loss, otherwise = self._losses(its), its.latency_s
+        if not loss.min(initial=inf) < inf:
+            loss = self._missed(its, believed.accuracy[its.configuration])
+            otherwise = its.price
+        chosen = undominated(its.demand, loss, otherwise, most)
+        return [self._offer(its, at, believed) for at in chosen.tolist()]
+
+    def _losses(self, its: PayablePlans) -> Floats:
+        """Return the loss of each plan, infinite if it is not feasible; see `Market.loss`."""
+        believed = self.configurations.believed()
+        return losses(
+            its.configuration,
+            its.price,
+            its.latency_s,
+            its.in_time,
+            believed.accurate,
+            believed.sure,
+            self._planned_s,
+            self._market.value,
+        )
+
+    def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
+        """Return by how much plans miss the SLO, where none meets it."""
+        floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
+        lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
+        late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
+        return np.asarray(late + lacking)
+
+    def judge(self, number: int) -> Offer | None:
+        """Return what is believed of one plan by now; None if nothing was profiled of it.
+
+        Args:
+            number: its number in the view.
+        """
+        index = int(self._wide.view.configuration[number])
+        seen = self.configurations.shown.get(index)
+        if seen is None:
+            return None
+        its = self._profiled() if index in self._judged else self._look_at({index: seen})
+        rows = np.flatnonzero(its.number == number)
+        if not len(rows):
+            return None
+        return self._offer(its, int(rows[0]), self.configurations.believed())
+
+    def _offer(self, its: PayablePlans, at: int, believed: Believed) -> Offer:
+        number, index = int(its.number[at]), int(its.configuration[at])
+        latency_s = float(its.latency_s[at])
+        return Offer(
+            number,
+            index,
+            latency_s,
+            float(believed.accuracy[index]),
+            float(self._wide.view.cost_usd_per_hour[number]),
+            self._wide.uses(number, its.filled[at].copy()),
+            its.demand[at].copy(),
+            bool(believed.accurate[index]) and latency_s <= self._planned_s,
+            float(believed.sure[index] * its.in_time[at]),
+        )
+
+    def candidates(
+        self, shared: Sequence[int], least_hope: float | None, now: int
+    ) -> list[Candidates]:
+        """Return the feasible plans that a matching on shared stations may choose from.
+
+        Those of some configurations, by which stations may be shared, and those that use no
+        stations, of all that were profiled; and the plan in force, even if it is not feasible.
+
+        Args:
+            shared: the configurations.
+            least_hope: probability of being accurate enough from which on those of them that were
+                not profiled count, by what the last search believed; None for never.
+            now: number of the plan in force, -1 for none.
+
+        Returns:
+            Plans of what was profiled, and then, if there is hope, of what was not.
+        """
+        known, believed = self.configurations, self.configurations.believed()
+        found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
+        if least_hope is not None and known.shown and known.kept_history is not None:
+            untried = [each for each in shared if each not in known.shown]
+            hopes = known.promise()
+            its = self._hoped(untried, hopes, least_hope)
+            worth = HOPED + (1 - HOPED) * hopes
+            found.append(self._chosen(its, np.ones_like(hopes, dtype=bool), worth, shared, now))
+        return found
+
+    def _hoped(self, indices: Sequence[int], hopes: Floats, least: float) -> PayablePlans:
+        """Return plans of configurations that were not profiled.
+
+        Args:
+            indices: the configurations.
+            hopes: probability of being accurate enough, of all configurations, shape (C,).
+            least: probability from which on they count.
+        """
+        likely = [index for index in indices if hopes[index] >= least]
+        return self._look_at(self.configurations.expected(likely))
+
+    def _chosen(
+        self,
+        its: PayablePlans,
+        accurate: Booleans,
+        sure: Floats,
+        shared: Sequence[int],
+        now: int,
+    ) -> Candidates:
+        """Return which of some plans `candidates` returns.
+
+        Args:
+            its: the plans.
+            accurate: whether configurations are taken for accurate enough, shape (C,).
+            sure: how likely they are, shape (C,).
+            shared: see `candidates`.
+            now: see there.
+        """
+        view = self._wide.view
+        agreed = np.zeros(len(self._domain), dtype=bool)
+        agreed[list(shared)] = True
+        return Candidates(
+            *choice(
+                its.configuration,
+                its.number,
+                its.in_time,
+                its.filled,
+                accurate,
+                sure,
+                agreed,
+                now,
+                view.station,
+                view.operator_key,
+                view.backhaul_up_s,
+                self._query.requests_per_s,
+            )
+        )
+
+    def promise(self) -> Floats:
+        """Return the probability that some plan with a station would do, by configuration, (C,).
+
+        Of latency without waits; and of accuracy as is believed where it was profiled, elsewhere as
+        was believed when the query was last searched for.
+        """
+        kept, base = self.configurations.kept_history, self._base
+        if kept is None:
+            return np.zeros(len(self._domain))
+        time_s = np.exp(kept.log_time.astype(np.float64))
+        possible = in_reach(
+            base.view.configuration,
+            base.view.station,
+            base.factors(0.0),
+            time_s,
+            base.sent_s,
+            base.fixed_s,
+            base.costs(time_s)[0],
+            self._planned_s,
+        )
+        accurate = self.configurations.promise()
+        seen, believed = list(self.configurations.shown), self.configurations.believed()
+        accurate[seen] = np.where(believed.accurate, believed.sure, 0.0)[seen]
+        return np.where(possible, accurate, 0.0)
+
+    @property
+    def _bound_s(self) -> float:
+        bound_s = self._query.slo.latency_s
+        return inf if bound_s is None else bound_s
+
+    @property
+    def _planned_s(self) -> float:
+        return self._model.headroom * self._bound_s
+
+    def _profiled(self) -> PayablePlans:
+        """Return the plans of all configurations that were profiled; they are looked at once."""
+        shown = self.configurations.shown
+        new = {index: seen for index, seen in shown.items() if index not in self._judged}
+        if new or self._payable is None:
+            fresh = self._look_at(new)
+            self._payable = fresh if self._payable is None else self._payable.and_also(fresh)
+            self._judged.update(new)
+        return self._payable
+
+    def _look_at(self, shown: Mapping[int, Shown]) -> PayablePlans:
+        """Return the plans of some configurations that can be paid for, by what was shown."""
+        indices = np.array(list(shown), dtype=np.int64)
+        sizes = Sizes.of(list(shown.values()), self._wide.operators)
+        held = self._wide.held(indices, sizes.operator_time_s)
+        latency_s = self._wide.latency_s(held.number, held.of, sizes, self._model.load)
+        in_time = self._in_time(held, latency_s, sizes)
+        return PayablePlans(
+            held.number, indices[held.of], held.demand, held.price, held.filled, latency_s, in_time
+        )
+
+    def _in_time(self, held: Held, latency_s: Floats, sizes: Sizes) -> Floats:
+        """Return the probability that plans keep the latency bound, shape (k,).
+
+        A device may be slower than its kind: of speeds below the median, some at evenly spaced
+        probabilities stand for all.
+        """
+        in_time = self._kept(latency_s)
+        if not self._device_spread or self._bound_s == inf:
+            return in_time
+        unsure = doubtful(in_time, held.number, self._wide.touches_device)
+        if len(unsure):
+            slower = self._if_slower(held.number[unsure], held.of[unsure], sizes)
+            in_time[unsure] = (in_time[unsure] + slower) / 2
+        return in_time
+
+    def _if_slower(self, plans: Integers, of: Integers, sizes: Sizes) -> Floats:
+        """Return the mean probability that plans keep the bound on slower devices, shape (k,).
+
+        Args:
+            plans: their numbers in the view, shape (k,).
+            of: see `Held`.
+            sizes: what profiling has shown of the configurations.
+        """
+        load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
+        in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
+        # What even the slowest does in time, the others do.
+        late = np.flatnonzero(in_time < 1)
+        if len(late):
+            plans, of, total = plans[late], of[late], in_time[late]
+            for device in slower[1:]:
+                total += self._kept(self._wide.latency_s(plans, of, sizes, load, device))
+            in_time[late] = total / len(SLOWER)
+        return in_time
+
+    def _kept(self, latency_s: Floats) -> Floats:
+        """Return the probability that predictions keep the bound: less beyond the headroom."""
+        return kept_in_time(latency_s, self._bound_s, self._model.headroom)
+
+
+def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
+    points = features(pipeline)
+    return Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
+
+
+def _blank(
+    model: PlanningModel, domain: Domain, base: QueryPlans, query: Query, prior: Prior | None
+) -> Cmbo:
+    """Return surrogates that start from what histories say."""
+    return Cmbo(
+        domain,
+        base.view.configuration,
+        base.factors(model.load),
+        base.sent_s,
+        base.view.cost_usd_per_hour,
+        latency_s=query.slo.latency_s,
+        accuracy=query.slo.accuracy,
+        fixed_s=base.fixed_s,
+        latency_quantile=query.slo.latency_quantile,
+        latency_margin=model.headroom,
+        prior_accuracy=None if prior is None else prior.accuracy,
+        prior_log_time=None if prior is None else prior.log_time,
+    )

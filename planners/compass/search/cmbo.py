@@ -1,0 +1,578 @@
+"""CMBO: Compass's search for the next plan to profile, as arrays that know no desk.
+
+Two surrogates believe in plans (Compass paper, Fig. 8): accuracy depends on the configuration only,
+latency on the whole plan. Profiling one configuration shows the time of each operator, from which
+the latency of every plan of that configuration follows; a search that sees one plan's latency at a
+time learns far less from it.
+
+Reconstructed, and different from the authors' prototype: its latency surrogate is one process over
+configurations and placements, which is given a row for each placement of a profiled configuration.
+Here each operator's logarithmic time is a process over the knobs that reach it (its own and those
+upstream), and a plan's latency is worked out from these. That is the same information, exact for
+profiled configurations; it errs less elsewhere, and its size is that of the configurations, not of
+the plans.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from math import erfc, exp, inf, log, log1p, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from planners.bayesopt.acquisition import feasible_saving, probability_above
+from planners.bayesopt.gaussian_process import GaussianProcess, Grid
+from scenarios.compiled import compiled
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+ACCURACY_CENTRE, ACCURACY_SCALE = 0.5, 0.25
+"""What is believed of accuracies, which lie from 0 to 1, before any is seen."""
+
+LOG_TIME_SCALE = 1.0
+"""Operator times typically differ e-fold between configurations; fits correct it."""
+
+SHORTEST_S = 1e-9
+"""Operators that take no time are taken to take this long."""
+
+
+class Domain:
+    """The configurations that surrogates work on, which all queries of an application share.
+
+    Args:
+        points: features of the configurations, shape (C, D), as from
+        ``planners.bayesopt.encodings``. blocks: widths of the features' blocks, one per knob; see
+        `GaussianProcess`. upstream: numbers of the blocks that each of N operators' time depends
+        on, such as
+            ``pipeline.upstream_knobs``.
+
+    Attributes:
+        accuracy: the points of accuracy.
+        times: for each operator the points of its time, over the knobs that reach it, and the
+            point of each configuration, shape (C,). Configurations that differ in other knobs only
+            are one point, as profiling has it.
+    """
+
+    def __init__(
+        self, points: Floats, blocks: Sequence[int], upstream: Sequence[tuple[int, ...]]
+    ) -> None:
+        self.accuracy = Grid(points, blocks)
+        known = {reach: _reaching(points, blocks, reach) for reach in set(upstream)}
+        self.times = [known[reach] for reach in upstream]
+
+    def __len__(self) -> int:
+        """Return how many configurations there are."""
+        return len(self.accuracy)
+
+
+def _reaching(
+    points: Floats, blocks: Sequence[int], reach: tuple[int, ...]
+) -> tuple[Grid, Integers]:
+    """Return the points over some blocks, and which of them each configuration is."""
+    owner = np.repeat(np.arange(len(blocks)), blocks)
+    reaching, widths = points[:, np.isin(owner, reach)], tuple(blocks[block] for block in reach)
+    if not widths:
+        return Grid(reaching[:1], widths), np.zeros(len(points), dtype=np.int64)
+    reaching, point_of = np.unique(reaching, axis=0, return_inverse=True)
+    return Grid(reaching, widths), point_of
+
+
+class Cmbo:
+    """Believes in all plans of one query after a few configurations were profiled.
+
+    C configurations of D features, P plans, N operators. Surrogates work on configurations; plans
+    are gone through in compiled code, so 50,000 of them are well possible.
+
+    Args:
+        points: features of the configurations, shape (C, D), as from
+        ``planners.bayesopt.encodings``; or a
+            `Domain` of them, which says what the next two arguments would.
+        configuration: configuration of each plan, shape (P,).
+        factors: time of each operator under each plan over that on profiling hardware, (P, N); to
+            search under load, with the waits that a station of that load adds.
+        transfer_s: transmission time of a mean request's messages under each plan, seconds, (P,).
+        cost: cost of each plan, in any unit, (P,).
+        latency_s: bound on the quantile of latency in seconds; None for none.
+        accuracy: bound on mean accuracy; None for none.
+        fixed_s: what request sizes do not scale, such as propagation delays, seconds, (P,) or one
+            number.
+        latency_quantile: the quantile that is bounded.
+        latency_margin: part of the latency bound that is planned for. Below 1 it leaves headroom
+            for what profiling does not see: slow devices, weak links.
+        blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
+        upstream: numbers of the blocks that each operator's time depends on, such as
+            ``pipeline.upstream_knobs``; by default all.
+        prior_accuracy: accuracies that histories tell, shape (C,); surrogates then learn what is
+            left.
+        prior_log_time: logarithms of operator times in seconds, likewise, shape (C, N).
+
+    Attributes:
+        reference: cost that there is nothing to save at. At first a little above the most costly
+            plan's; set it to the cost of the best plan found, and only cheaper ones are proposed.
+    """
+
+    def __init__(
+        self,
+        points: Floats | Domain,
+        configuration: Integers,
+        factors: Floats,
+        transfer_s: Floats,
+        cost: Floats,
+        *,
+        latency_s: float | None = None,
+        accuracy: float | None = None,
+        fixed_s: ArrayLike = 0.0,
+        latency_quantile: float = 0.95,
+        latency_margin: float = 1.0,
+        blocks: Sequence[int] | None = None,
+        upstream: Sequence[tuple[int, ...]] | None = None,
+        prior_accuracy: Floats | None = None,
+        prior_log_time: Floats | None = None,
+    ) -> None:
+        if isinstance(points, Domain):
+            domain = points
+        else:
+            widths = (points.shape[1],) if blocks is None else tuple(blocks)
+            everything = [tuple(range(len(widths)))] * factors.shape[1]
+            domain = Domain(points, widths, everything if upstream is None else upstream)
+        count = len(domain)
+        self._configuration = configuration
+        self._factors = np.ascontiguousarray(factors)
+        self._transfer_s = transfer_s
+        self._fixed_s = np.broadcast_to(np.asarray(fixed_s, dtype=np.float64), cost.shape)
+        self._cost = cost
+        self._bound_s = None if latency_s is None else latency_s * latency_margin
+        self._accuracy_bound = accuracy
+        self._quantile = _normal_quantile(latency_quantile)
+        self._prior_accuracy = prior_accuracy
+        self._prior_log_time = prior_log_time
+        self._accuracy = GaussianProcess(
+            domain.accuracy,
+            centre=ACCURACY_CENTRE if prior_accuracy is None else 0.0,
+            scale=ACCURACY_SCALE,
+        )
+        self._times = [
+            _LogTime(grid, point_of, 0.0 if prior_log_time is not None else None)
+            for grid, point_of in domain.times
+        ]
+        self._sizes: Floats = np.zeros((count, 4))
+        self._values: Floats = np.zeros(count)
+        self._seen: Booleans = np.zeros(count, dtype=bool)
+        self._count = count
+        self._log_time: tuple[Floats, Floats] | None = None
+        self._accurate: Floats | None = None
+        self._latency: _Latency | None = None
+        self.reference = above(cost)
+
+    @property
+    def subjects(self) -> int:
+        """How many indices `observe` knows: the C configurations."""
+        return self._count
+
+    def subject(self, plan: int) -> int:
+        """Return what `observe` is to be told of once a plan was profiled: its configuration."""
+        return int(self._configuration[plan])
+
+    def observe(
+        self,
+        index: int,
+        accuracy: float,
+        accuracy_variance: float,
+        operator_time_s: Floats,
+        time_cv: float = 0.0,
+        samples: int | None = None,
+        normalised: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Learn what profiling a configuration has shown; again, in place of the earlier result.
+
+        Args:
+            index: the configuration.
+            accuracy: mean over the items.
+            accuracy_variance: variance of that mean.
+            operator_time_s: mean time of each operator on profiling hardware, seconds, shape (N,).
+            time_cv: coefficient of variation of the pipeline's time between requests.
+            samples: items that the times rest on; None for so many that their error is nothing.
+            normalised: what dividing by allowances does to means; see ``Measurement.normalised``.
+        """
+        self.observe_all(
+            [index],
+            np.array([accuracy]),
+            np.array([accuracy_variance]),
+            np.array([operator_time_s]),
+            np.array([time_cv]),
+            np.array([inf if samples is None else samples]),
+            np.array([normalised]),
+        )
+
+    def observe_all(
+        self,
+        indices: Sequence[int],
+        accuracy: Floats,
+        accuracy_variance: Floats,
+        operator_time_s: Floats,
+        time_cv: Floats,
+        samples: Floats,
+        normalised: Floats,
+    ) -> None:
+        """Learn what profiling many configurations has shown, m of them; see `observe`.
+
+        Args:
+            indices: the configurations.
+            accuracy: see `observe`, shape (m,).
+            accuracy_variance: see there, shape (m,).
+            operator_time_s: see there, shape (m, N).
+            time_cv: see there, shape (m,).
+            samples: see there, shape (m,); infinite where errors are nothing.
+            normalised: see there, shape (m, 2).
+        """
+        self._log_time = self._accurate = self._latency = None
+        log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
+        if self._prior_accuracy is not None:
+            accuracy = accuracy - self._prior_accuracy[indices]
+        if self._prior_log_time is not None:
+            log_time = log_time - self._prior_log_time[indices]
+        self._accuracy.observe_all(indices, accuracy[:, None], accuracy_variance[:, None])
+        for surrogate, values in zip(self._times, log_time.T, strict=True):
+            surrogate.observe_all(indices, values)
+        _note(
+            np.array(indices),
+            *(accuracy, time_cv, samples, normalised),
+            *(self._values, self._sizes, self._seen),
+        )
+
+    def reprice(self, cost: Floats, reference: float | None = None) -> None:
+        """Set what plans cost, such as when more is believed of the load that they would be.
+
+        Args:
+            cost: cost of each plan, shape (P,); infinite for those that cannot be had.
+            reference: cost that there is nothing to save at; None for a little above all.
+        """
+        self._cost = cost
+        self.reference = above(cost[np.isfinite(cost)]) if reference is None else reference
+
+    def propose(self, exclude: Booleans | None = None, least: float = 0.0) -> int | None:
+        """Return the plan with the largest utility, and of equals the first.
+
+        Args:
+            exclude: configurations that are not wanted, such as those profiled, shape (C,).
+            least: probability of keeping the SLO from which on a plan counts.
+
+        Returns:
+            Index of the plan; None if none is left that costs less than the reference and could be
+            feasible.
+        """
+        accurate = self._likely_accurate()
+        if exclude is not None:
+            accurate = np.where(exclude, 0.0, accurate)
+        chosen = _best(self.reference, self._cost, accurate, self._believed_latency(), least)
+        return None if chosen < 0 else int(chosen)
+
+    def utility(self) -> Floats:
+        """Return the feasibility-weighted saving of each plan, shape (P,)."""
+        accurate = self._likely_accurate()[self._configuration]
+        return feasible_saving(self.reference, self._cost, accurate, self._fast())
+
+    def feasible(self) -> Floats:
+        """Return the probability that each plan keeps the SLO, shape (P,)."""
+        accurate = self._likely_accurate()[self._configuration]
+        return np.asarray(accurate * self._fast())
+
+    def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return what is believed of each plan: mean and sd of latency, and of accuracy.
+
+        Of the mean latency in seconds without waits, and of the mean accuracy; each of shape (P,).
+        """
+        compute_s, log_sd = self._compute()
+        _, _, moving, still = self._size_statistics()
+        mean, sd = self.accuracy()
+        return (
+            moving * (compute_s + self._transfer_s) + still * self._fixed_s,
+            moving * compute_s * log_sd,
+            mean[self._configuration],
+            sd[self._configuration],
+        )
+
+    def accuracy(self) -> tuple[Floats, Floats]:
+        """Return mean and sd of each configuration's accuracy, each of shape (C,)."""
+        mean, sd = (each[:, 0] for each in self._accuracy.predict())
+        if self._prior_accuracy is not None:
+            mean = mean + self._prior_accuracy
+        return mean, sd
+
+    def leave_one_out_error(self) -> float:
+        """Return the mean absolute error of each observed accuracy as told by the others."""
+        mean, _ = self._accuracy.leave_one_out()
+        observed = list(self._accuracy.observed)
+        values = self._values[observed]
+        return float(np.abs(mean[:, 0] - values).mean()) if observed else float("inf")
+
+    def log_time(self) -> tuple[Floats, Floats]:
+        """Return mean and sd of the logarithm of operator times in seconds, each (C, N)."""
+        if self._log_time is not None:
+            return self._log_time
+        mean, sd = (np.empty((self._count, len(self._times))) for _ in range(2))
+        for operator, surrogate in enumerate(self._times):
+            _put(*surrogate.predict(), surrogate.point_of, mean[:, operator], sd[:, operator])
+        if self._prior_log_time is not None:
+            mean += self._prior_log_time
+        self._log_time = mean, sd
+        return self._log_time
+
+    def time_s(self) -> Floats:
+        """Return the median of operator times in seconds, shape (C, N)."""
+        return self._believed_latency().time_s
+
+    def _likely_accurate(self) -> Floats:
+        """Return the probability that each configuration is accurate enough, shape (C,)."""
+        if self._accurate is None:
+            self._accurate = probability_above(self._accuracy_bound, *self.accuracy())
+        return self._accurate
+
+    def _compute(self) -> tuple[Floats, Floats]:
+        """Return plans' computing time as a log-normal: median in s, sd of the logarithm.
+
+        The median is taken as the sum of the operators' medians, and the deviation by the delta
+        method. A normal value, as in the prototype, would be below 0 with some probability as long
+        as little is known, for times spread over decades.
+        """
+        log_mean, log_sd = self.log_time()
+        time_s = np.exp(log_mean)[self._configuration]
+        compute_s = np.einsum("pn,pn->p", self._factors, time_s)
+        errors = self._factors * (time_s * log_sd[self._configuration])
+        variance = np.einsum("pn,pn->p", errors, errors) / np.maximum(compute_s, 1e-300) ** 2
+        return compute_s, np.sqrt(variance + self._size_statistics()[1])
+
+    def _fast(self) -> Floats:
+        """Return the probability that plans keep the bound on latency, shape (P,)."""
+        return _fast(self._believed_latency())
+
+    def _believed_latency(self) -> "_Latency":
+        """Return what is believed of the latency of plans."""
+        if self._latency is None:
+            log_mean, log_sd = self.log_time()
+            self._latency = _Latency(
+                self._configuration,
+                self._factors,
+                np.exp(log_mean),
+                log_sd,
+                self._transfer_s,
+                self._fixed_s,
+                self._bound(),
+            )
+        return self._latency
+
+    def _bound(self) -> tuple[float, float, float, float]:
+        """Return the bound on latency, and what sizes of requests make of it.
+
+        The quantile is that of the log-normal that ``sim.api.prediction`` takes, without waits:
+        what request sizes scale is ``exp(z s - s^2 / 2)`` times its mean, with ``s^2 = log(1 +
+        cv^2)``.
+
+        Returns:
+            The bound in seconds, infinite if there is none; what the quantile of all that request
+            sizes scale is over its mean; what a mean fixed time is over a fixed time; and the
+            relative variance of measured means.
+        """
+        cv, error, moving, still = self._size_statistics()
+        spread = log1p(cv**2)
+        bound_s = inf if self._bound_s is None else self._bound_s
+        return bound_s, moving * exp(self._quantile * sqrt(spread) - spread / 2), still, error
+
+    def _size_statistics(self) -> tuple[float, float, float, float]:
+        """Return means over the profiled configurations, for all serve requests of the same sizes.
+
+        Of the coefficient of variation, the relative variance of sample means, and both parts of
+        ``normalised``.
+        """
+        seen = np.count_nonzero(self._seen)
+        if not seen:
+            return 0.0, 0.0, 1.0, 1.0
+        cv, error, moving, still = (self._sizes.sum(axis=0) / seen).tolist()
+        return cv, error, moving, still
+
+
+class _LogTime:
+    """The logarithm of one operator's time, over the knobs that reach it.
+
+    What is observed is learned when it is first asked for: some are only ever asked of accuracy.
+
+    Args:
+        grid: the points.
+        point_of: the point of each configuration, shape (C,).
+        centre: what is believed before anything is observed; None for the mean of what is.
+    """
+
+    def __init__(self, grid: Grid, point_of: Integers, centre: float | None) -> None:
+        self.point_of = point_of
+        self._process = GaussianProcess(grid, centre=centre, scale=LOG_TIME_SCALE)
+        self._unlearned: list[tuple[Sequence[int], Floats]] = []
+
+    def observe_all(self, configurations: Sequence[int], values: Floats) -> None:
+        """Take configurations' values, in place of earlier ones with the same knobs."""
+        self._unlearned.append((configurations, values))
+
+    def predict(self) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation at each point of the grid, each (points, 1)."""
+        for configurations, values in self._unlearned:
+            points = self.point_of[configurations].tolist()
+            self._process.observe_all(points, values[:, None])
+        self._unlearned = []
+        return self._process.predict()
+
+
+@compiled
+def _note(
+    indices: Integers,
+    accuracy: Floats,
+    time_cv: Floats,
+    samples: Floats,
+    normalised: Floats,
+    values: Floats,
+    sizes: Floats,
+    seen: Booleans,
+) -> None:
+    """Note what profiling has shown of m of C configurations.
+
+    Args:
+        indices: the configurations, shape (m,).
+        accuracy: accuracy beyond what histories told, shape (m,).
+        time_cv: see ``Cmbo.observe``, shape (m,).
+        samples: see there, shape (m,).
+        normalised: see there, shape (m, 2).
+        values: gets the accuracies, shape (C,).
+        sizes: gets what ``Cmbo._size_statistics`` takes means of, shape (C, 4).
+        seen: gets which were profiled, shape (C,).
+    """
+    for row, index in enumerate(indices):
+        values[index], seen[index] = accuracy[row], True
+        sizes[index, 0] = time_cv[row]
+        sizes[index, 1] = time_cv[row] * time_cv[row] / samples[row]
+        sizes[index, 2], sizes[index, 3] = normalised[row, 0], normalised[row, 1]
+
+
+@compiled
+def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Floats) -> None:
+    """Put what is believed at points where it belongs.
+
+    Args:
+        means: mean at each point, shape (points, 1).
+        sds: standard deviation, likewise.
+        point_of: the point of each configuration, shape (C,).
+        mean: gets the mean of each configuration, shape (C,).
+        sd: gets the standard deviation, likewise.
+    """
+    for configuration, point in enumerate(point_of):
+        mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
+
+
+class _Latency(NamedTuple):
+    """What is believed of the latency of P plans, of C configurations and N operators.
+
+    Args:
+        configuration: see `Cmbo`.
+        factors: see there.
+        time_s: median of each operator's time, shape (C, N).
+        log_sd: standard deviation of its logarithm, shape (C, N).
+        transfer_s: see `Cmbo`.
+        fixed_s: see there.
+        bound: see ``Cmbo._bound``.
+    """
+
+    configuration: Integers
+    factors: Floats
+    time_s: Floats
+    log_sd: Floats
+    transfer_s: Floats
+    fixed_s: Floats
+    bound: tuple[float, float, float, float]
+
+
+@compiled
+def _keeps(latency: _Latency, plan: int) -> float:
+    """Return the probability that a plan keeps the bound on latency; see ``Cmbo._compute``."""
+    configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
+    bound_s, moving, still, error = bound
+    if bound_s == np.inf:
+        return 1.0
+    left_s = (bound_s - still * fixed_s[plan]) / moving - transfer_s[plan]
+    if not left_s > 0:
+        return 0.0  # Whatever its computing time.
+    at = configuration[plan]
+    compute_s, variance = 0.0, 0.0
+    for operator in range(factors.shape[1]):
+        its_s = factors[plan, operator] * time_s[at, operator]
+        compute_s += its_s
+        variance += (its_s * log_sd[at, operator]) ** 2
+    compute_s = max(compute_s, 1e-300)
+    sd = sqrt(variance / compute_s**2 + error)
+    gap = log(left_s) - log(compute_s)
+    if sd <= 0:
+        return 1.0 if gap >= 0 else 0.0
+    return 0.5 * erfc(-gap / (sd * sqrt(2.0)))
+
+
+@compiled
+def _fast(latency: _Latency) -> Floats:
+    """Return the probability that each plan keeps the bound on latency, shape (P,)."""
+    fast = np.empty(len(latency.configuration))
+    for plan in range(len(fast)):
+        fast[plan] = _keeps(latency, plan)
+    return fast
+
+
+@compiled
+def _best(reference: float, cost: Floats, accurate: Floats, latency: _Latency, least: float) -> int:
+    """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
+
+    Latency is the costly part of it. What a plan would save if it were fast for sure tells of most
+    that they are not the best.
+
+    Args:
+        reference: cost that there is nothing to save at.
+        cost: cost of each plan, shape (P,).
+        accurate: probability that configurations are accurate enough; 0 for those that are not
+            wanted, shape (C,).
+        latency: what is believed of it.
+        least: probability of keeping the SLO from which on a plan counts.
+    """
+    configuration = latency.configuration
+    top, first = 0.0, -1
+    for plan in range(len(cost)):
+        most = max(reference - cost[plan], 0.0) * accurate[configuration[plan]]
+        if most > top and accurate[configuration[plan]] >= least:
+            top, first = most, plan
+    if first < 0:
+        return -1
+    # The most promising comes first, so that most others need no look.
+    best, chosen = 0.0, -1
+    for at in range(-1, len(cost)):
+        plan = first if at < 0 else at
+        likely = accurate[configuration[plan]]
+        most = max(reference - cost[plan], 0.0) * likely
+        if most < best or most <= 0 or likely < least:
+            continue
+        likely *= _keeps(latency, plan)
+        utility = max(reference - cost[plan], 0.0) * likely
+        if likely < least or utility <= 0:
+            continue
+        if utility > best or (utility == best and plan < chosen):
+            best, chosen = utility, plan
+    return chosen
+
+
+@cache
+def _normal_quantile(probability: float) -> float:
+    """Return a quantile of the standard normal distribution."""
+    return NormalDist().inv_cdf(probability)
+
+
+def above(cost: Floats) -> float:
+    """Return a cost a little above all, so that even the most costly plan saves something."""
+    if not len(cost):
+        return 1.0
+    most, least = float(cost.max()), float(cost.min())
+    return most + (0.05 * (most - least) or 1.0)

@@ -1,0 +1,323 @@
+"""What is believed of the configurations of one query: from profiling, and from histories."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf, nan, sqrt
+from statistics import fmean
+
+import numpy as np
+import scipy  # Its parts are loaded when they are first used.
+from numpy.typing import NDArray
+
+from planners.bayesopt.acquisition import probability_above
+from planners.common.weak_cache import KEPT
+from planners.compass.search.cmbo import Cmbo
+from planners.compass.search.history import Prior, WarmStart
+from planners.compass.search.known_histories import KEPT as HISTORY
+from planners.compass.search.offline_history import History
+from planners.compass.state.known import (
+    ACCURACY,
+    COUNT,
+    NORMALISED,
+    OPERATOR_TIME_S,
+    TIME_CV,
+    TOTAL_S,
+    VARIANCE,
+    VERDICT,
+    Found,
+    Shown,
+    rows_of,
+)
+from scenarios.application import Pipeline
+from scenarios.compiled import compiled
+from scenarios.queries import Query
+from sim import Desk
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+UNKNOWN: Floats = np.zeros(0)
+
+REWEIGHED_AT = (2, 4, 8, 16, 32)
+"""Numbers of profiled configurations at which histories are weighed anew."""
+
+RELIABLE = 128
+"""Items from which on their mean is believed, whatever surrogates make of it."""
+
+HISTORY_SD = 0.04
+"""How far a surrogate may be off for a configuration that was not profiled: a guess."""
+
+LEAST_TO_MATURE = 4
+"""Profiled configurations that a query's own model needs before it can do without histories."""
+
+
+@dataclass(frozen=True)
+class Believed:
+    """What is believed of the accuracy of C configurations, those that were profiled.
+
+    Args:
+        accuracy: the accuracies, NaN of the others, shape (C,).
+        accurate: whether they are taken for accurate enough, shape (C,).
+        sure: how likely they are, shape (C,).
+    """
+
+    accuracy: Floats
+    accurate: Booleans
+    sure: Floats
+
+
+class ConfigurationBeliefs:
+    """What is believed of the configurations of one query during one call; C of them.
+
+    What was profiled, and what surrogates make of it, which start from histories of other queries.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        found: what is known of the query.
+        warm_start: how histories are used.
+        features: features of the configurations.
+        blank: makes surrogates that start from what histories say, if they say anything.
+
+    Attributes:
+        shown: what was profiled, by index of the configuration.
+        matured: whether the query's own model has taken over from histories.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        query: Query,
+        found: Found,
+        warm_start: WarmStart,
+        features: Callable[[Pipeline], Floats],
+        blank: Callable[[Prior | None], Cmbo],
+    ) -> None:
+        self._desk = desk
+        self._query = query
+        self._warm_start = warm_start
+        self._features = features
+        self._blank = blank
+        items = desk.features(query)
+        self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
+        self._many = len(desk.pipeline.configurations)
+        self._operators = len(desk.pipeline.operators)
+        self.shown = dict(found.shown)
+        self.matured = found.matured
+        self._on_record = found.kept
+        self._chosen: list[History] | None = None
+        self._made: Cmbo | None = None
+        self._believed: Believed | None = None
+
+    @cached_property
+    def kept_history(self) -> History | None:
+        """What surrogates believed when the query was last profiled for; None if it never was."""
+        kept: History | None = self._desk.recall((HISTORY, self._query.id), self._query)
+        return kept
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what was shown of some configuration leaves it to surrogates what to believe."""
+        return any(seen.verdict is None and seen.count < RELIABLE for seen in self.shown.values())
+
+    @property
+    def histories(self) -> list[History]:
+        """The histories that surrogates start from, chosen when they are first asked for."""
+        if self.matured:
+            return []
+        if self._chosen is None:
+            self._chosen = self._warm_start.choose(
+                self._desk, self._query, self._content, self._features
+            )
+        return self._chosen
+
+    @property
+    def surrogates(self) -> Cmbo:
+        """The surrogates, made when they are first asked."""
+        if self._made is None:
+            self._made = self._surrogates()
+            self._believed = None
+        return self._made
+
+    def learn(self, index: int, seen: Shown) -> None:
+        """Take what profiling has shown of a configuration."""
+        self.shown[index] = seen
+        self._believed = None
+        self._on_record = False
+        if self.histories and len(self.shown) in REWEIGHED_AT:
+            self.matured = self._matured()
+            self._made = None
+        elif self._made is not None:
+            _observe(self._made, [index], seen.row[None])
+
+    def _surrogates(self) -> Cmbo:
+        """Return surrogates that start from what histories say and know all that was shown."""
+        made = self._blank(self._prior())
+        _observe(made, list(self.shown), self._rows())
+        return made
+
+    def _prior(self) -> Prior | None:
+        rows = self._rows()
+        return self._warm_start.prior(
+            self.histories,
+            np.fromiter(self.shown, np.int64, len(self.shown)),
+            np.ascontiguousarray(rows[:, ACCURACY]),
+            np.ascontiguousarray(rows[:, TOTAL_S]),
+        )
+
+    def _matured(self) -> bool:
+        """Tell whether the query's own model errs no more than histories do.
+
+        Its leave-one-out error in accuracy against theirs, on what was profiled. Their weights have
+        seen the same, which favours them a little.
+        """
+        prior = None if len(self.shown) < LEAST_TO_MATURE else self._prior()
+        if prior is None:
+            return False
+        own = self._blank(None)
+        seen, rows = list(self.shown), self._rows()
+        _observe(own, seen, rows)
+        theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
+        return own.leave_one_out_error() <= float(theirs)
+
+    def history(self) -> History:
+        """Return what later queries may start from."""
+        accuracy, _ = self.surrogates.accuracy()
+        log_time, _ = self.surrogates.log_time()
+        return History(
+            self._query.dataset,
+            self._content,
+            accuracy.astype(np.float32),
+            log_time.astype(np.float32),
+            len(self.shown),
+        )
+
+    def promise(self) -> Floats:
+        """Return the probability that each is accurate enough by the last search, shape (C,)."""
+        kept = self.kept_history
+        assert kept is not None, "nothing was ever profiled"
+        return probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
+
+    def expected(self, indices: Sequence[int]) -> dict[int, Shown]:
+        """Return what profiling configurations is expected to show, by the last search."""
+        kept = self.kept_history
+        assert kept is not None, "nothing was ever profiled"
+        seen = list(self.shown.values())
+        time_cv = fmean(each.time_cv for each in seen)
+        normalised = (
+            fmean(each.normalised[0] for each in seen),
+            fmean(each.normalised[1] for each in seen),
+        )
+        return {
+            index: Shown(
+                float(kept.accuracy[index]),
+                HISTORY_SD**2,
+                None,
+                0,
+                np.exp(kept.log_time[index].astype(np.float64)),
+                time_cv,
+                normalised,
+            )
+            for index in indices
+        }
+
+    def believed(self) -> Believed:
+        """Return what is believed of the accuracy of configurations that were profiled.
+
+        What was measured, where the test has decided or many items were. Otherwise what surrogates
+        make of it, which know the configurations nearby too; what is on record of them, unless more
+        was shown since. Whether to take one for accurate enough, the test tells, or what is
+        believed.
+        """
+        if self._believed is None:
+            self._believed = self._judged()
+        return self._believed
+
+    def _judged(self) -> Believed:
+        means, sds = UNKNOWN, UNKNOWN
+        if self.in_doubt:
+            kept = self.kept_history if self._made is None and self._on_record else None
+            if kept is None:
+                means, sds = self.surrogates.accuracy()
+            else:
+                means = kept.accuracy.astype(np.float64)
+        floor, many = self._query.slo.accuracy, self._many
+        indices = np.fromiter(self.shown, np.int64, len(self.shown))
+        accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)
+        margin = np.empty(len(indices))
+        _judge(
+            indices,
+            self._rows(),
+            means,
+            sds,
+            -inf if floor is None else floor,
+            accuracy,
+            accurate,
+            margin,
+        )
+        sure[indices] = scipy.special.ndtr(margin)
+        return Believed(accuracy, accurate, sure)
+
+    def _rows(self) -> Floats:
+        """Return `rows_of` all that was shown."""
+        return rows_of(self.shown.values(), self._operators)
+
+
+@compiled
+def _judge(
+    indices: Integers,
+    rows: Floats,
+    means: Floats,
+    sds: Floats,
+    floor: float,
+    accuracy: Floats,
+    accurate: Booleans,
+    margin: Floats,
+) -> None:
+    """Work out what is believed of m of C configurations; see ``ConfigurationBeliefs.believed``.
+
+    Args:
+        indices: the configurations, shape (m,).
+        rows: see `rows_of`, shape (m, 8 + N).
+        means: what surrogates make of the accuracies of all, shape (C,); empty if none is in doubt.
+        sds: how far they may be off, shape (C,); empty where that is as was measured.
+        floor: the accuracy from which on they are accurate enough; -inf for none.
+        accuracy: filled with the accuracies where they are known, shape (C,).
+        accurate: marks those that are taken for accurate enough, likewise.
+        margin: filled with how many standard deviations the accuracies are above the floor, (m,).
+    """
+    for row, index in enumerate(indices):
+        mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))
+        verdict = rows[row, VERDICT]
+        if np.isnan(verdict) and rows[row, COUNT] < RELIABLE:
+            mean = means[index]
+            sd = sds[index] if len(sds) else sd
+        accuracy[index] = mean
+        accurate[index] = mean >= floor if np.isnan(verdict) else verdict > 0
+        gap = mean - floor
+        if sd > 0 and gap < np.inf:
+            margin[row] = gap / sd
+        else:
+            margin[row] = np.inf if gap >= 0 else -np.inf
+
+
+def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:
+    """Let surrogates learn what was shown of some configurations.
+
+    Args:
+        cmbo: the surrogates.
+        indices: the configurations.
+        rows: see `rows_of`.
+    """
+    if not len(rows):
+        return
+    cmbo.observe_all(
+        indices,
+        rows[:, ACCURACY],
+        np.minimum(rows[:, VARIANCE], 1.0),
+        rows[:, OPERATOR_TIME_S],
+        rows[:, TIME_CV],
+        rows[:, COUNT],
+        rows[:, NORMALISED],
+    )

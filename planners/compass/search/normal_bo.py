@@ -1,0 +1,166 @@
+"""Normal Bayesian optimisation over whole plans: what CMBO is measured against.
+
+Gaussian processes over configuration and layout together learn the accuracy and the latency of the
+one plan that was profiled, and no more (Compass paper, Fig. 8, "normal BO"). All else is made with
+the same care: logarithmic latency, fitted hyper-parameters, the same acquisition.
+"""
+
+from collections.abc import Sequence
+from math import log, log1p, sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from planners.bayesopt.acquisition import feasible_saving, probability_above, probability_below
+from planners.bayesopt.gaussian_process import GaussianProcess
+from planners.compass.search.cmbo import ACCURACY_CENTRE, ACCURACY_SCALE, above
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+
+LOG_LATENCY_SCALE = 1.0
+"""Latencies typically differ e-fold between plans; fits correct it."""
+
+
+class NormalBo:
+    """Believes in all plans of one query after a few plans were profiled.
+
+    It observes, proposes and tells of times as `Cmbo` does, but of plans.
+
+    Args:
+        points: features of the plans, shape (P, D), as from ``planners.bayesopt.encodings.joint``.
+        factors: time of each operator under each plan over that on profiling hardware, (P, N); of
+            a plan that was profiled only, to work out its latency.
+        transfer_s: transmission time of a mean request's messages under each plan, seconds, (P,);
+            likewise.
+        cost: cost of each plan, in any unit, (P,).
+        latency_s: bound on the quantile of latency in seconds; None for none.
+        accuracy: bound on mean accuracy; None for none.
+        fixed_s: what request sizes do not scale, such as propagation delays, seconds, (P,) or one
+            number; likewise.
+        latency_quantile: the quantile that is bounded.
+        latency_margin: part of the latency bound that is planned for.
+        blocks: widths of the features' blocks that get a length scale each; by default one for all.
+
+    Attributes:
+        reference: cost that there is nothing to save at; see `Cmbo`.
+    """
+
+    def __init__(
+        self,
+        points: Floats,
+        factors: Floats,
+        transfer_s: Floats,
+        cost: Floats,
+        *,
+        latency_s: float | None = None,
+        accuracy: float | None = None,
+        fixed_s: ArrayLike = 0.0,
+        latency_quantile: float = 0.95,
+        latency_margin: float = 1.0,
+        blocks: Sequence[int] | None = None,
+    ) -> None:
+        self._factors = factors
+        self._transfer_s = transfer_s
+        self._fixed_s = np.broadcast_to(np.asarray(fixed_s, dtype=np.float64), cost.shape)
+        self._cost = cost
+        self._log_bound = None if latency_s is None else log(latency_s * latency_margin)
+        self._accuracy_bound = accuracy
+        self._quantile = NormalDist().inv_cdf(latency_quantile)
+        self._accuracy = GaussianProcess(
+            points, blocks=blocks, centre=ACCURACY_CENTRE, scale=ACCURACY_SCALE
+        )
+        self._latency = GaussianProcess(points, blocks=blocks, scale=LOG_LATENCY_SCALE)
+        self._cvs: dict[int, float] = {}
+        self.reference = above(cost)
+
+    @property
+    def subjects(self) -> int:
+        """How many indices `observe` knows: the P plans."""
+        return len(self._cost)
+
+    def subject(self, plan: int) -> int:
+        """Return what `observe` is to be told of once a plan was profiled: the plan."""
+        return plan
+
+    def observe(
+        self,
+        index: int,
+        accuracy: float,
+        accuracy_variance: float,
+        operator_time_s: Floats,
+        time_cv: float = 0.0,
+        samples: int | None = None,
+        normalised: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Learn what profiling a plan has shown; again, in place of the earlier result.
+
+        Args:
+            index: the plan.
+            accuracy: mean over the items.
+            accuracy_variance: variance of that mean.
+            operator_time_s: mean time of each operator on profiling hardware, seconds, shape (N,).
+            time_cv: coefficient of variation of the pipeline's time between requests.
+            samples: items that the times rest on; None for so many that their error is nothing.
+            normalised: what dividing by allowances does to means; see ``Measurement.normalised``.
+        """
+        moving_s = float(self._factors[index] @ operator_time_s) + float(self._transfer_s[index])
+        mean_s = normalised[0] * moving_s + normalised[1] * float(self._fixed_s[index])
+        error = 0.0 if samples is None else time_cv**2 / samples
+        self._accuracy.observe(index, accuracy, accuracy_variance)
+        self._latency.observe(index, log(max(mean_s, 1e-9)), error)
+        self._cvs[index] = time_cv
+
+    def propose(self, exclude: Booleans | None = None) -> int | None:
+        """Return the plan with the largest utility, and of equals the first.
+
+        Args:
+            exclude: plans that are not wanted, such as those profiled, shape (P,).
+
+        Returns:
+            Index of the plan; None if none is left that costs less than the reference and could be
+            feasible.
+        """
+        return _best(self.utility(), None if exclude is None else ~exclude)
+
+    def utility(self) -> Floats:
+        """Return the feasibility-weighted saving of each plan, shape (P,)."""
+        return feasible_saving(self.reference, self._cost, *self._probabilities())
+
+    def feasible(self) -> Floats:
+        """Return the probability that each plan keeps the SLO, shape (P,)."""
+        accurate, fast = self._probabilities()
+        return np.asarray(accurate * fast)
+
+    def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return what is believed of each plan: mean and sd of latency, and of accuracy.
+
+        Of the mean latency in seconds without waits, and of the mean accuracy; each of shape (P,).
+        """
+        mean, sd = (each[:, 0] for each in self._latency.predict())
+        accuracy, accuracy_sd = (each[:, 0] for each in self._accuracy.predict())
+        return np.exp(mean), np.exp(mean) * sd, accuracy, accuracy_sd
+
+    def _probabilities(self) -> tuple[Floats, Floats]:
+        """Return the probabilities that each plan keeps the bounds on accuracy and on latency."""
+        mean, sd = (each[:, 0] for each in self._accuracy.predict())
+        accurate = probability_above(self._accuracy_bound, mean, sd)
+        mean, sd = (each[:, 0] for each in self._latency.predict())
+        cv = sum(self._cvs.values()) / max(1, len(self._cvs))
+        spread = log1p(cv**2)
+        tail = self._quantile * sqrt(spread) - spread / 2
+        return accurate, probability_below(self._log_bound, mean + tail, sd)
+
+
+def _best(utility: Floats, allowed: Booleans | None = None) -> int | None:
+    """Return the first index of the largest utility above 0 among the allowed, or None.
+
+    Args:
+        utility: of each plan, shape (P,).
+        allowed: which may be chosen, shape (P,); by default all.
+    """
+    if allowed is not None:
+        utility = np.where(allowed, utility, 0.0)
+    chosen = int(np.argmax(utility)) if len(utility) else 0
+    return chosen if len(utility) and utility[chosen] > 0 else None

@@ -1,0 +1,404 @@
+"""The plans of a view as one query would find them: what they take, cost, and how slow they are."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.common.weak_cache import KEPT
+from planners.compass.state.known import Shown, Slowness
+from planners.compass.state.pools import Market, Uses, opens, room_in, share_taken, takes_of
+from scenarios.compiled import compiled
+from scenarios.queries import Query
+from sim import Desk, PlanView
+from sim.planning.plan_views import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+
+def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float = 0.0) -> Floats:
+    """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
+
+    Waits are those of ``sim.api.prediction``.
+
+    Args:
+        view: the view of the plans.
+        plans: their numbers in it, shape (k,).
+        load: utilisation of all stations off the device.
+        time_cv: coefficient of variation of service times.
+    """
+    alone, servers = view.latency_factors[plans], view.servers[plans] * view.at_once[plans]
+    crowded = alone + load * (view.crowded_factors[plans] - alone)
+    congestion = load ** (np.sqrt(2 * (servers + 1)) - 1) / (servers * (1 - load))
+    waits = 1 + (1 + time_cv**2) / 2 * congestion
+    return np.where(view.station[plans] < 0, alone, crowded * waits)
+
+
+class PayablePlans(NamedTuple):
+    """Plans that can be paid for, k of them.
+
+    Args:
+        number: their numbers in the view, shape (k,).
+        configuration: their configurations, shape (k,).
+        demand: what they are held to take of the pools, shape (k, R).
+        price: what that costs, shape (k,).
+        filled: share of each station that the query would fill, shape (k, N).
+        latency_s: believed quantile of latency, shape (k,).
+        in_time: probability that they keep the latency bound, shape (k,).
+    """
+
+    number: Integers
+    configuration: Integers
+    demand: Floats
+    price: Floats
+    filled: Floats
+    latency_s: Floats
+    in_time: Floats
+
+    def rows(self, rows: Integers | Booleans) -> "PayablePlans":
+        """Return some of them."""
+        return PayablePlans._make(each[rows] for each in self)
+
+    def and_also(self, others: "PayablePlans") -> "PayablePlans":
+        """Return these and others, which are of other configurations."""
+        return PayablePlans._make(map(np.concatenate, zip(self, others, strict=True)))
+
+
+class Held(NamedTuple):
+    """Plans of m configurations that can be had, k of them, and what they take.
+
+    Args:
+        number: see `PayablePlans`, as are ``filled``, ``demand`` and ``price``.
+        of: which of the configurations each is of, shape (k,).
+        filled: see there.
+        demand: see there.
+        price: see there.
+    """
+
+    number: Integers
+    of: Integers
+    filled: Floats
+    demand: Floats
+    price: Floats
+
+
+class Sizes(NamedTuple):
+    """What profiling has shown of the sizes of requests, for each of m configurations.
+
+    Args:
+        operator_time_s: see `Shown`, shape (m, N).
+        time_cv: see `Shown`, shape (m,).
+        normalised: see `Shown`, shape (m, 2).
+    """
+
+    operator_time_s: Floats
+    time_cv: Floats
+    normalised: Floats
+
+    @classmethod
+    def of(cls, shown: Sequence[Shown], operators: int) -> "Sizes":
+        """Return what was shown of some configurations, each of so many operators."""
+        return cls(
+            np.array([seen.operator_time_s for seen in shown]).reshape(-1, operators),
+            np.array([seen.time_cv for seen in shown], dtype=np.float64),
+            np.array([seen.normalised for seen in shown], dtype=np.float64).reshape(-1, 2),
+        )
+
+
+class QueryPlans:
+    """The plans of a view as a query would find them: what they cost, and how slow they are.
+
+    Args:
+        desk: the desk.
+        query: the query.
+        market: what plans are paid for.
+        view: the view, P plans.
+        waste: see `PlanningModel`.
+        slowness: what telemetry has shown.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        query: Query,
+        market: Market,
+        view: PlanView,
+        waste: float,
+        slowness: Slowness,
+    ) -> None:
+        self._desk = desk
+        self._query = query
+        self._market = market
+        self._waste = waste
+        self._slowness = slowness
+        self._takes = takes_of(desk, market.pools, view)
+        self._servers = market.pools.max_utilisation * self._takes.servers
+        self.view = view
+        self.operators = view.station.shape[1]
+        ceiling = query.slo.cost_usd_per_hour
+        self._affordable: Booleans = (
+            np.ones(len(view), dtype=bool) if ceiling is None else view.cost_usd_per_hour <= ceiling
+        )
+
+    @property
+    def sent_s(self) -> Floats:
+        """Transmission time of a mean request's messages, shape (P,)."""
+        view = self.view
+        nominal = KEPT.of(view, "sent", lambda: view.access_s + view.backhaul_s)
+        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
+
+    @property
+    def fixed_s(self) -> Floats:
+        """Propagation delays and longest batching waits, shape (P,).
+
+        What telemetry has shown of links is of transmission and propagation together, and holds for
+        both.
+        """
+        nominal = self.view.fixed_s
+        return nominal if self._slowness.links == 1 else self._slowness.links * nominal
+
+    @property
+    def on_device(self) -> Booleans:
+        """Operators that run on the device, shape (P, N)."""
+        marked: Booleans = KEPT.of(self.view, "on device", lambda: self.view.station < 0)
+        return marked
+
+    @property
+    def touches_device(self) -> Booleans:
+        """Plans of which some operator runs on the device, shape (P,)."""
+        marked: Booleans = KEPT.of(
+            self.view, "touches device", lambda: np.any(self.on_device, axis=1)
+        )
+        return marked
+
+    def factors(self, load: float) -> Floats:
+        """Return `loaded_factors` of all plans, times what telemetry has shown, shape (P, N)."""
+        view, slowness = self.view, self._slowness
+        every = np.arange(len(view))
+        nominal: Floats = KEPT.of(view, ("loaded", load), lambda: loaded_factors(view, every, load))
+        if slowness.device == slowness.elsewhere == 1:
+            return nominal
+        return np.asarray(np.where(self.on_device, slowness.device, slowness.elsewhere) * nominal)
+
+    def costs(self, time_s: Floats) -> tuple[Floats, Booleans]:
+        """Return what all plans cost, and whether the pools have room for them, each (P,).
+
+        The cost is infinite where they cannot be had at all.
+
+        Args:
+            time_s: believed time of each operator on profiling hardware, shape (C, N).
+        """
+        view, takes, prices = self.view, self._takes, self._market.prices
+        rate = self._query.requests_per_s
+        pools, standing = self._market.pools, self._market.standing
+        return _costs(
+            view.configuration,
+            view.station,
+            view.operator_key,
+            view.capacity_factors,
+            rate * time_s,
+            self._servers,
+            standing.left,
+            self._waste,
+            takes.units,
+            takes.pool,
+            prices,
+            view.backhaul_up_s,
+            rate * float(prices[-1]),
+            self._affordable,
+            pools.capacity - standing.taken,
+        )
+
+    def held(self, configurations: Integers, operator_time_s: Floats) -> Held:
+        """Return all plans of some configurations that can be had, and what they take.
+
+        Args:
+            configurations: the configurations, shape (m,).
+            operator_time_s: their times on profiling hardware in seconds, shape (m, N).
+        """
+        records, takes, pools = self.view.records, self._takes, self._market.pools
+        rate = self._query.requests_per_s
+        number, of, filled, demand = _held(
+            records.order,
+            records.ends,
+            self._affordable,
+            configurations,
+            rate * operator_time_s,
+            records.served,
+            records.met,
+            rate,
+            self._market.standing.left,
+            self._waste,
+            self._servers,
+            takes.units,
+            takes.pool,
+            len(pools.names),
+        )
+        return Held(number, of, filled, demand, demand @ self._market.prices)
+
+    def uses(self, plan: int, filled: Floats) -> Uses:
+        """Return the stations that a plan would use; ``filled`` has the shape (N,)."""
+        view = self.view
+        backhaul = self._query.requests_per_s * float(view.backhaul_up_s[plan])
+        return Uses(view.station[plan], view.operator_key[plan], filled, backhaul)
+
+    def latency_s(
+        self, plans: Integers, of: Integers, sizes: Sizes, load: float, device: float = 1.0
+    ) -> Floats:
+        """Return the quantile of latency of some plans, in seconds, shape (k,).
+
+        Args:
+            plans: their numbers in the view, shape (k,).
+            of: which of the configurations each is of, shape (k,).
+            sizes: what profiling has shown of these.
+            load: utilisation of stations off the device.
+            device: how much slower the device is than believed.
+        """
+        slowness = self._slowness
+        return self._desk.predict_many(
+            self._query,
+            self.view,
+            plans,
+            sizes.operator_time_s,
+            sizes.time_cv,
+            load,
+            sizes.normalised,
+            of,
+            (slowness.device * device, slowness.elsewhere),
+            slowness.links,
+        )[1]
+
+
+@compiled
+def _held(
+    order: Integers,
+    ends: Integers,
+    affordable: Booleans,
+    configurations: Integers,
+    work: Floats,
+    served: Floats,
+    met: Floats,
+    rate: float,
+    left: Floats,
+    waste: float,
+    servers: Floats,
+    units: Floats,
+    pool: Integers,
+    pools: int,
+) -> tuple[Integers, Integers, Floats, Floats]:
+    """Return plans of m configurations that can be had, and what they take, but not what they cost.
+
+    Args:
+        order: see ``Records``, as is the next.
+        ends: see there.
+        affordable: plans that the query's SLO does not rule out, shape (P,).
+        configurations: the configurations, shape (m,).
+        work: profiled seconds of each operator a second, shape (m, N).
+        served: see ``Records``, as is the next.
+        met: see there.
+        rate: requests per second of the query.
+        left: see `Standing.left`.
+        waste: see `share_taken`.
+        servers: usable servers of a station of each kind.
+        units: see `Takes`.
+        pool: see `Takes`.
+        pools: how many pools there are, R.
+
+    Returns:
+        See `Held`.
+    """
+    most, operators = 0, served.shape[1]
+    for index in configurations:
+        most += ends[index + 1] - ends[index]
+    number, of = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    filled, demand = np.zeros((most, operators)), np.zeros((most, pools))
+    count = 0
+    for at in range(len(configurations)):
+        for place in range(ends[configurations[at]], ends[configurations[at] + 1]):
+            plan = order[place]
+            possible = affordable[plan]
+            for operator in range(operators):
+                kind = int(served[place, operator, STATION])
+                part = 0.0
+                if kind >= 0:
+                    part = work[at, operator] * served[place, operator, CAPACITY] / servers[kind]
+                    possible = possible and part <= 1
+                filled[count, operator] = part
+            if not possible:
+                continue
+            demand[count] = 0.0
+            for operator in range(operators):
+                kind, part = int(served[place, operator, STATION]), filled[count, operator]
+                if kind < 0:
+                    continue
+                room = room_in(left, kind, int(served[place, operator, KEY]))
+                demand[count, pool[kind]] += share_taken(part, room, waste) * units[kind]
+            demand[count, -1] += rate * met[place, ALL, BACKHAUL_UP_S]
+            number[count], of[count] = plan, at
+            count += 1
+    return number[:count], of[:count], filled[:count], demand[:count]
+
+
+@compiled
+def _costs(
+    configuration: Integers,
+    station: Integers,
+    key: Integers,
+    capacity: Floats,
+    work: Floats,
+    servers: Floats,
+    left: Floats,
+    waste: float,
+    units: Floats,
+    pool: Integers,
+    prices: Floats,
+    backhaul_s: Floats,
+    backhaul_price: float,
+    affordable: Booleans,
+    free: Floats,
+) -> tuple[Floats, Booleans]:
+    """Return what plans cost, and whether their new stations find room, each of shape (P,).
+
+    P plans, C configurations, N operators.
+
+    Args:
+        configuration: configuration of each plan, shape (P,).
+        station: kind of each operator's station, shape (P, N).
+        key: number of each operator's knob values, shape (P, N).
+        capacity: what a request takes of a server over its profiled time, shape (P, N).
+        work: profiled seconds of each operator a second, shape (C, N).
+        servers: usable servers of a station of each kind.
+        left: see `Standing.left`.
+        waste: see `share_taken`.
+        units: see `Takes`.
+        pool: see `Takes`.
+        prices: price of a unit of each pool, shape (R,).
+        backhaul_s: time that a request keeps the backhaul busy, shape (P,).
+        backhaul_price: price of that, for all requests of a second.
+        affordable: plans that the query's SLO does not rule out, shape (P,).
+        free: what is left of each pool, shape (R,). The backhaul's is not looked at: the world
+            refuses nobody for it.
+    """
+    count, operators = station.shape
+    cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))
+    for plan in range(count):
+        needed[:] = 0.0
+        cost[plan] = backhaul_price * backhaul_s[plan] if affordable[plan] else np.inf
+        for operator in range(operators):
+            kind = station[plan, operator]
+            if kind < 0:
+                continue
+            filled = work[configuration[plan], operator] * capacity[plan, operator] / servers[kind]
+            if not filled <= 1:
+                cost[plan] = np.inf
+                break
+            room, its = room_in(left, kind, key[plan, operator]), pool[kind]
+            cost[plan] += share_taken(filled, room, waste) * (units[kind] * prices[its])
+            if opens(filled, room):
+                needed[its] += units[kind]
+                if needed[its] > free[its] + 1e-9:
+                    room_for[plan] = False
+    return cost, room_for

@@ -1,0 +1,1 @@
+"""What Compass knows about queries, and the records that its parts exchange."""

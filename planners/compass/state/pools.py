@@ -1,0 +1,499 @@
+"""The pools that plans draw on, and what a plan takes of them.
+
+Pools are the cores and the GPUs of each node, and the backhaul from the edge site to the cloud.
+
+Queries that agree on configuration and allocation share stations, but a station takes whole cores
+and GPU instances. What a plan takes therefore depends on what stands already: a share of a station
+that has room, or a new station, most of which may stay idle.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.common.weak_cache import KEPT
+from scenarios.cluster import Cluster
+from scenarios.compiled import compiled
+from sim import Desk, PlanView
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+CORES, GPUS = "cores", "GPUs"
+BACKHAUL = "backhaul", "up"
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """What the machines that are up have, R pools.
+
+    Args:
+        names: node and kind of resource of each; the last is the backhaul.
+        capacity: cores, whole GPUs, or the share of time that the backhaul may be busy, shape (R,).
+        usd_per_hour: price of one of them, shape (R,).
+        per_machine: how much of it one machine has, shape (R,).
+        always_rented: machines of the node that are rented whether in use or not, shape (R,).
+        max_utilisation: share of a station's capacity that it accepts load for.
+    """
+
+    names: tuple[tuple[str, str], ...]
+    capacity: Floats
+    usd_per_hour: Floats
+    per_machine: Floats
+    always_rented: Floats
+    max_utilisation: float
+
+    @cached_property
+    def scarcity(self) -> Floats:
+        """Prices at which all of any one pool costs 1, shape (R,)."""
+        return np.asarray(1 / np.maximum(self.capacity, 1e-9))
+
+    def rented(self, taken: Floats) -> Floats:
+        """Return how much of each pool there is on the machines that have to be rented, shape (R,).
+
+        Args:
+            taken: what is taken of each, shape (R,).
+        """
+        needed = np.maximum(self.always_rented, np.ceil(taken / self.per_machine - 1e-9))
+        machines = dict.fromkeys((node for node, _ in self.names), 0.0)
+        for (node, _), many in zip(self.names, needed.tolist(), strict=True):
+            machines[node] = max(machines[node], many)
+        return np.array([machines[node] for node, _ in self.names]) * self.per_machine
+
+    @classmethod
+    def of(cls, desk: Desk) -> "Pools":
+        """Return the pools of a desk's cluster."""
+        up = tuple(desk.machines_up(name) for name in desk.cluster.nodes)
+        return KEPT.of(desk.cluster, ("pools", up), lambda: cls._of(desk.cluster, up))
+
+    @classmethod
+    def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
+        """Return the pools of a cluster of which so many machines of each node work."""
+        names: list[tuple[str, str]] = []
+        capacity: list[float] = []
+        price: list[float] = []
+        per_machine: list[float] = []
+        rented: list[float] = []
+        for machines, (name, node) in zip(up, cluster.nodes.items(), strict=True):
+            names.append((name, CORES))
+            capacity.append(machines * node.cores)
+            price.append(node.core_price_usd_per_hour)
+            per_machine.append(node.cores)
+            rented.append(min(node.standby, machines))
+            if node.gpus:
+                names.append((name, GPUS))
+                capacity.append(machines * node.gpus)
+                price.append(max(map(node.slice_price_usd_per_hour, node.gpu_profiles)))
+                per_machine.append(node.gpus)
+                rented.append(min(node.standby, machines))
+        names.append(BACKHAUL)
+        capacity.append(cluster.max_utilisation)
+        price.append(0.0)
+        per_machine.append(cluster.max_utilisation)
+        rented.append(1)
+        return cls(
+            tuple(names),
+            np.array(capacity, dtype=np.float64),
+            np.array(price, dtype=np.float64),
+            np.array(per_machine, dtype=np.float64),
+            np.array(rented, dtype=np.float64),
+            cluster.max_utilisation,
+        )
+
+
+@dataclass(frozen=True)
+class Uses:
+    """The stations that a plan uses, or would use, as its planner believes; N operators.
+
+    Args:
+        station: kind of each operator's station, -1 on the device, shape (N,); see ``PlanView``.
+        operator_key: number of each operator's knob values, shape (N,).
+        filled: the share of a station that the query fills, shape (N,).
+        backhaul: share of time that it keeps the backhaul busy.
+    """
+
+    station: Integers
+    operator_key: Integers
+    filled: Floats
+    backhaul: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """What the plans in force of Q queries use, N operators.
+
+    Args:
+        query: the queries, shape (Q,).
+        station: see `Uses`, shape (Q, N).
+        operator_key: see `Uses`, shape (Q, N).
+        filled: see `Uses`, shape (Q, N).
+        backhaul: see `Uses`, shape (Q,).
+    """
+
+    query: Integers
+    station: Integers
+    operator_key: Integers
+    filled: Floats
+    backhaul: Floats
+
+    @classmethod
+    def of(cls, uses: Mapping[int, Uses]) -> "Fleet":
+        """Return what queries use together, by id."""
+        each = uses.values()
+        shape = len(each), -1 if each else 0
+        return cls(
+            np.array(list(uses), dtype=np.int64),
+            np.array([one.station for one in each], dtype=np.int64).reshape(shape),
+            np.array([one.operator_key for one in each], dtype=np.int64).reshape(shape),
+            np.array([one.filled for one in each], dtype=np.float64).reshape(shape),
+            np.array([one.backhaul for one in each], dtype=np.float64),
+        )
+
+    def __len__(self) -> int:
+        """Return how many queries there are."""
+        return len(self.query)
+
+    @cached_property
+    def row(self) -> Mapping[int, int]:
+        """Where each query stands."""
+        return dict(zip(self.query.tolist(), range(len(self)), strict=True))
+
+    def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
+        """Return another fleet.
+
+        Args:
+            order: its queries.
+            uses: what those use that were not in this one, or use something else now.
+        """
+        every = self.and_also(Fleet.of(uses))
+        by_query = np.argsort(every.query, kind="stable")
+        # Of a query that is in both, the last row is what it uses now.
+        last = np.searchsorted(every.query[by_query], order, side="right") - 1
+        return every.rows(by_query[last])
+
+    def and_also(self, other: "Fleet") -> "Fleet":
+        """Return what both use; a query may be in both, and then `row` is of no use."""
+        if not len(self) or not len(other):
+            return self if len(self) else other
+        return Fleet(
+            *(
+                np.concatenate([getattr(self, name), getattr(other, name)])
+                for name in ("query", "station", "operator_key", "filled", "backhaul")
+            )
+        )
+
+    def rows(self, rows: Sequence[int] | Integers) -> "Fleet":
+        """Return some of the queries."""
+        at = np.asarray(rows, dtype=np.int64)
+        return Fleet(
+            self.query[at],
+            self.station[at],
+            self.operator_key[at],
+            self.filled[at],
+            self.backhaul[at],
+        )
+
+
+class Standing:
+    """The stations that stand, what they take of the pools, and the room in them.
+
+    Args:
+        fleet: what plans in force use.
+        takes: what stations of each kind take.
+        pools: the pools.
+
+    Attributes:
+        fleet: what plans in force use.
+        takes: what stations of each kind take.
+        pools: the pools.
+        taken: what they take of each pool, shape (R,).
+        queries: how many queries use each pool, shape (R,).
+        left: the most room in any one station, by kind and key, as far as there are any.
+    """
+
+    def __init__(self, fleet: Fleet, takes: "Takes", pools: Pools) -> None:
+        self.fleet = fleet
+        self.takes = takes
+        self.pools = pools
+        many = len(pools.names)
+        self.taken: Floats = np.zeros(many)
+        self.queries: Floats = np.zeros(many)
+        self._total: Floats = np.zeros((0, 0))
+        self._whole: Floats = np.zeros((0, 0))
+        self.left: Floats = np.zeros((0, 0))
+        if not len(fleet):
+            return
+        station, key = fleet.station, fleet.operator_key
+        self._total = np.zeros((int(station.max()) + 1, int(key.max()) + 1))
+        _add_up(station, key, fleet.filled, takes.pool, self._total, self.queries)
+        first = np.argsort(fleet.query, kind="stable")  # Who is searched for changes nothing.
+        self._whole, self.left = _packed(first, station, key, fleet.filled, *self._total.shape)
+        kinds = len(self._total)
+        units = self._whole.sum(axis=1) * takes.units[:kinds]
+        self.taken = np.asarray(np.bincount(takes.pool[:kinds], units, many), dtype=np.float64)
+        self.taken[-1] += fleet.backhaul.sum()
+        self.queries[-1] += (fleet.backhaul > 0).sum()
+
+    def __contains__(self, query: int) -> bool:
+        return query in self.fleet.row
+
+    def but(self, queries: Collection[int]) -> Fleet:
+        """Return what all but some queries use."""
+        return self.fleet.rows(
+            [row for query, row in self.fleet.row.items() if query not in queries]
+        )
+
+    def share(self, query: int) -> Floats:
+        """Return what a query takes of each pool: its part of its stations, shape (R,)."""
+        share: Floats = self.shares(np.array([self.fleet.row[query]]))[0]
+        return share
+
+    def paid(self, queries: Sequence[int], prices: Floats) -> list[float]:
+        """Return what some queries pay for what they use."""
+        shares = self.shares(np.array([self.fleet.row[query] for query in queries], dtype=int))
+        # One by one, as sums of products depend on how many are worked out together.
+        return [float(share @ prices) for share in shares]
+
+    def shares(self, rows: Integers) -> Floats:
+        """Return what some queries take of each pool, by their rows in the fleet, shape (k, R)."""
+        fleet, takes = self.fleet, self.takes
+        shares = np.zeros((len(rows), len(self.taken)))
+        _add_shares(
+            fleet.station[rows],
+            fleet.operator_key[rows],
+            fleet.filled[rows],
+            self._total,
+            self._whole,
+            takes.pool,
+            takes.units,
+            shares,
+        )
+        shares[:, -1] += fleet.backhaul[rows]
+        return shares
+
+    def dearer(self, price: float, prices: Floats) -> list[tuple[int, float]]:
+        """Return queries that pay more than a price for what they use, and what they pay."""
+        shares = self.shares(np.arange(len(self.fleet)))
+        # Roughly first, as sums of products depend on how many are worked out together.
+        rows = np.flatnonzero(shares @ prices > price * (1 - 1e-9)).tolist()
+        paid = [(int(self.fleet.query[row]), float(shares[row] @ prices)) for row in rows]
+        return [each for each in paid if each[1] > price]
+
+
+@compiled
+def _add_up(
+    station: Integers,
+    key: Integers,
+    filled: Floats,
+    pool: Integers,
+    total: Floats,
+    queries: Floats,
+) -> None:
+    """Add up what queries fill of stations, and how many queries use each pool.
+
+    Args:
+        station: kind of each operator's station, shape (Q, N).
+        key: number of each operator's knob values, shape (Q, N).
+        filled: what they fill of a station, shape (Q, N).
+        pool: see `Takes`.
+        total: what it is added to, by kind and key.
+        queries: how many use each pool, added to, shape (R,).
+    """
+    used = np.zeros(len(queries), dtype=np.bool_)
+    for query in range(len(station)):
+        used[:] = False
+        for operator in range(station.shape[1]):
+            kind = station[query, operator]
+            if kind >= 0:
+                total[kind, key[query, operator]] += filled[query, operator]
+                used[pool[kind]] = True
+        for number in range(len(queries)):
+            if used[number]:
+                queries[number] += 1
+
+
+@compiled
+def _packed(
+    order: Integers, station: Integers, key: Integers, filled: Floats, kinds: int, keys: int
+) -> tuple[Floats, Floats]:
+    """Return how many stations of each kind and key serve Q queries, and the room in them.
+
+    A query does not spread over stations, so three that fill 0.6 take three. One after the other
+    they join the fullest of their kind and key that has room, as in the world. That is an estimate:
+    those that have left the world, or have moved, leave stations there that nobody would open now.
+
+    Args:
+        order: the queries in the order in which they join, shape (Q,).
+        station: see `_add_up`, shape (Q, N).
+        key: see there, shape (Q, N).
+        filled: see there, shape (Q, N).
+        kinds: how many kinds there are.
+        keys: how many keys.
+
+    Returns:
+        Their number, and the most room in any one of them, each of shape (kinds, keys).
+    """
+    whole, left = np.zeros((kinds, keys)), np.zeros((kinds, keys))
+    room = np.empty(station.size)
+    last, before = np.full((kinds, keys), -1), np.empty(station.size, dtype=np.int64)
+    made = 0
+    for query in order:
+        for operator in range(station.shape[1]):
+            kind, part = station[query, operator], filled[query, operator]
+            if kind < 0 or part <= 0:
+                continue
+            its, chosen = key[query, operator], -1
+            at = last[kind, its]
+            while at >= 0:
+                if part <= room[at] + 1e-9 and (chosen < 0 or room[at] <= room[chosen]):
+                    chosen = at
+                at = before[at]
+            if chosen < 0:
+                chosen, made = made, made + 1
+                before[chosen], last[kind, its] = last[kind, its], chosen
+                room[chosen] = 1.0
+                whole[kind, its] += 1
+            room[chosen] = max(0.0, room[chosen] - part)
+    for kind in range(kinds):
+        for its in range(keys):
+            at = last[kind, its]
+            while at >= 0:
+                left[kind, its] = max(left[kind, its], room[at])
+                at = before[at]
+    return whole, left
+
+
+@compiled
+def _add_shares(
+    station: Integers,
+    key: Integers,
+    filled: Floats,
+    total: Floats,
+    whole: Floats,
+    pool: Integers,
+    units: Floats,
+    shares: Floats,
+) -> None:
+    """Add what queries take of each pool, shape (k, R): their parts of their stations."""
+    for query in range(len(station)):
+        for operator in range(station.shape[1]):
+            kind, part = station[query, operator], filled[query, operator]
+            if kind >= 0 and part > 0:
+                at = kind, key[query, operator]
+                shares[query, pool[kind]] += part / total[at] * whole[at] * units[kind]
+
+
+@dataclass(frozen=True, eq=False)
+class Takes:
+    """What stations of each kind take of the pools; the last row stands for a user's device.
+
+    Args:
+        pool: the pool that a station of a kind draws on, shape (kinds + 1,).
+        units: how much of it one station is, shape (kinds + 1,); 0 on the device.
+        servers: its servers, shape (kinds + 1,).
+    """
+
+    pool: Integers
+    units: Floats
+    servers: Floats
+
+    @classmethod
+    def of(cls, desk: Desk, pools: Pools, view: PlanView) -> "Takes":
+        """Return what the kinds of a view take."""
+        number = {name: index for index, name in enumerate(pools.names)}
+        pool, units, servers = [], [], []
+        for kind in view.stations:
+            node = desk.cluster.nodes[kind.node]
+            if kind.profile in node.all_gpu_profiles:
+                whole = pools.usd_per_hour[number[kind.node, GPUS]]
+                share = node.slice_price_usd_per_hour(kind.profile) / whole
+                pool.append(number[kind.node, GPUS])
+                units.append(kind.replicas * share * kind.thread_percent / 100)
+            else:
+                pool.append(number[kind.node, CORES])
+                units.append(float(kind.replicas))
+            servers.append(float(kind.servers))
+        return cls(
+            np.array([*pool, 0], dtype=np.int64),
+            np.array([*units, 0.0]),
+            np.array([*servers, 1.0]),
+        )
+
+    def filled(
+        self, pools: Pools, view: PlanView, plans: Integers, rate: float, operator_time_s: Floats
+    ) -> Floats:
+        """Return the share of each station that a query would fill, shape (k, N); 0 on the device.
+
+        Args:
+            pools: the pools.
+            view: the view of the plans.
+            plans: their numbers in it, shape (k,).
+            rate: requests per second.
+            operator_time_s: believed time on profiling hardware in seconds, shape (k, N).
+        """
+        station = view.station[plans]
+        work = rate * operator_time_s * view.capacity_factors[plans]
+        return np.where(station < 0, 0.0, work / (pools.max_utilisation * self.servers[station]))
+
+
+@compiled
+def opens(filled: float, room: float) -> bool:
+    """Tell whether a query that fills a share of a station finds no room in those that stand."""
+    return filled > room + 1e-12
+
+
+@compiled
+def share_taken(filled: float, room: float, waste: float) -> float:
+    """Return the share of a station that a query is held to take.
+
+    Args:
+        filled: the share that it would fill.
+        room: the room in the station that it would join.
+        waste: share of what a new station has to spare that is counted as taken; 0 to expect that
+            others will fill it, 1 that nobody will.
+    """
+    if filled > 0 and opens(filled, room):
+        return float(filled + waste * max(0.0, np.ceil(filled) - filled))
+    return filled
+
+
+@compiled
+def room_in(left: Floats, kind: int, key: int) -> float:
+    """Return the room in the station that an operator would join; see ``Standing.left``.
+
+    Args:
+        left: the room by kind and key.
+        kind: kind of the station, 0 or more.
+        key: number of the operator's knob values.
+    """
+    return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
+
+
+def takes_of(desk: Desk, pools: Pools, view: PlanView) -> Takes:
+    """Return what the kinds of a view take, which is the same in all views of a space."""
+    return KEPT.of(view.space, "takes", lambda: Takes.of(desk, pools, view))
+
+
+@dataclass(frozen=True)
+class Market:
+    """What plans are paid for.
+
+    Args:
+        pools: the pools.
+        prices: price of a unit of each, shape (R,).
+        standing: the stations that stand.
+        value: what it is worth, in the unit of prices, that a query is surely served rather than
+            surely not; 0 where plans are judged by their price alone.
+    """
+
+    pools: Pools
+    prices: Floats
+    standing: Standing
+    value: float = 0.0
+
+    def loss(self, price: float, probability: float) -> float:
+        """Return what a plan costs, the risk included that it does not keep the SLO."""
+        return price + (1 - probability) * self.value

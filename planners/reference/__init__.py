@@ -1,0 +1,1 @@
+"""Bounds and yardsticks: the optimum of the planning model, greedy and random."""

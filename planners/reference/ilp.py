@@ -1,0 +1,314 @@
+"""ILP: the exact optimum of the planning model under the truth, at every trigger, for free."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.common.ranges import above, at_least
+from planners.reference.interchange import needed_configurations
+from planners.reference.optimum import Limits, Optimum, program, solve
+from planners.reference.planning_model import Capacity, Offer, offers_of
+from scenarios.queries import Query
+from sim import Choices, Desk, Plan, Planner, PlannerError, Truth
+
+Booleans = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+TARGET = "ilp target"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was last found best.
+
+    Args:
+        seen: what it is the answer to: the queries, and the machines that are up.
+        plans: the plan of each query that is to be served, by id.
+    """
+
+    seen: Hashable
+    plans: dict[int, Plan]
+
+
+class ILP(Planner):
+    """Serve as many queries as the planning model allows, at the least cost, knowing the truth.
+
+    The reference for the decisions of all others, no planner for a service: it sees true speeds,
+    links and accuracies (``sees_truth``), and plans in no time. At each trigger at which queries or
+    machines are others than before, or the truth has left a plan infeasible, it solves, by HiGHS,
+    the integer program of ``planners.reference.optimum`` for all queries that are waiting or
+    running. Who is served already is favoured, yet gives way where as many can be served for
+    clearly less. A plan is feasible for a query if
+
+    * the expected accuracy on its content reaches the floor,
+    * list price and egress keep to the ceiling,
+    * the quantile of latency that ``desk.predict_many`` predicts from true means, with every
+      station off the device at ``utilisation``, is within ``headroom`` times the bound,
+    * no station would be above ``cluster.max_utilisation`` for the query alone.
+
+    The optimum is that of this model, and not of the queueing world: it neither waits nor batches,
+    takes links at their mean, loads at any split, and machines of a node as one; and it is the
+    optimum for the queries at hand, whatever comes next. So another planner may serve more queries
+    in a simulation. Both bounds go into the table ``offers``, with every plan chosen, and whether
+    the limits stopped the search for a better solution.
+
+    The world makes some of it take time. A running query that moves needs room beside what it
+    replaces; where there is none, it is released first, if a query would else go unserved, and
+    comes back when its machines are drained.
+
+    Choose it to know how far another planner's decisions are from the best, for up to some 20
+    queries of a hundred configurations; ``planners.reference.optimum.lp_bound`` gives a bound
+    beyond.
+
+    Args:
+        utilisation: utilisation of stations at which latency must hold. At
+            ``cluster.max_utilisation`` it holds wherever the queries end up, which leaves plans out
+            that would do at the load that they meet; below, some that share a station with many
+            are late. On the small scenarios about half served the most in simulation.
+        headroom: share of the latency bound that a prediction may use; below 1 to allow for what
+            the approximation leaves out, such as links that vary.
+        thread_percents: shares of an instance's threads that plans may ask for; choose values that
+            divide one another.
+        max_batches: largest batches that plans may ask for.
+        replicas: GPU instances that an operator may ask for. Each choice multiplies the plans,
+            and the time.
+        cores: cores that plans may ask for, likewise.
+        max_wait_s: longest wait for a batch to fill, in seconds.
+        switch_usd_per_hour: what a move must save for a running query to be moved, beside making
+            room for another.
+        gap: gap to the bound, over the objective, at which a solution is good enough; see
+            ``planners.reference.optimum.Limits``.
+        node_limit: most nodes of each branch-and-bound tree.
+        time_limit_s: most seconds of the wall for each program. It should not be reached: results
+            then depend on the machine.
+        replan_every_s: how often it looks whether the truth has changed so much that a plan is no
+            longer feasible, and whether machines have drained.
+
+    Raises:
+        ValueError: a parameter is out of range.
+    """
+
+    budget_s = 0.0
+    sees_truth = True
+
+    def __init__(
+        self,
+        utilisation: float = 0.5,
+        headroom: float = 1.0,
+        thread_percents: Sequence[int] = (100,),
+        max_batches: Sequence[int] = (1,),
+        replicas: Sequence[int] = (1,),
+        cores: Sequence[int] = (1,),
+        max_wait_s: float = 0.0,
+        switch_usd_per_hour: float = 0.01,
+        gap: float = 1e-5,
+        node_limit: int = 200,
+        time_limit_s: float = 60.0,
+        replan_every_s: float | None = 2.0,
+    ) -> None:
+        if not 0 <= utilisation < 1:
+            raise ValueError(f"utilisation={utilisation}: must be 0 or more, and below 1")
+        above(0, headroom=headroom, time_limit_s=time_limit_s)
+        at_least(0, switch_usd_per_hour=switch_usd_per_hour, gap=gap)
+        at_least(1, node_limit=node_limit)
+        self.utilisation = utilisation
+        self.headroom = headroom
+        self.thread_percents = thread_percents
+        self.max_batches = max_batches
+        self.replicas = replicas
+        self.cores = cores
+        self.max_wait_s = max_wait_s
+        self.switch_usd_per_hour = switch_usd_per_hour
+        self.gap = gap
+        self.node_limit = node_limit
+        self.time_limit_s = time_limit_s
+        self.replan_every_s = replan_every_s
+        _ = self._choices  # It checks what it is made of.
+
+    def plan(self, desk: Desk) -> None:
+        """Find the optimum anew if anything has changed, and move towards it."""
+        queries = (*desk.running, *desk.waiting)
+        seen = (
+            tuple(sorted(query.id for query in queries)),
+            tuple(desk.machines_up(node) for node in desk.cluster.nodes),
+        )
+        target: Target | None = desk.recall(TARGET)
+        if target is None or target.seen != seen or not self._still_feasible(desk, target):
+            target = self._optimum(desk, queries, seen)
+            desk.remember(TARGET, target)
+        _carry_out(desk, target)
+
+    def _still_feasible(self, desk: Desk, target: Target) -> bool:
+        """Tell whether the truth has left all plans of a target feasible."""
+        for query in (*desk.running, *desk.waiting):
+            plan = target.plans.get(query.id)
+            if plan is not None:
+                truth = desk.truth(query, self._choices)
+                number = truth.view.index_of(plan)
+                if number is None or not len(self.feasible(desk, query, truth, np.array([number]))):
+                    return False
+        return True
+
+    @property
+    def _choices(self) -> Choices:
+        return Choices(
+            tuple(self.thread_percents),
+            tuple(self.max_batches),
+            tuple(self.replicas),
+            self.max_wait_s,
+            tuple(self.cores),
+        )
+
+    def feasible(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Integers:
+        """Return which plans of a view would do for a query, of those given."""
+        view, slo = truth.view, query.slo
+        configuration = view.configuration[plans]
+        busy = _load(query, truth, plans) / view.servers[plans]
+        good = ((busy <= desk.cluster.max_utilisation) | (view.station[plans] < 0)).all(axis=1)
+        if slo.accuracy is not None:
+            good &= truth.accuracy[configuration] >= slo.accuracy
+        if slo.cost_usd_per_hour is not None:
+            good &= view.cost_usd_per_hour[plans] <= slo.cost_usd_per_hour
+        plans = plans[good]
+        if slo.latency_s is None:
+            return plans
+        return plans[self._latency_s(desk, query, truth, plans) <= self.headroom * slo.latency_s]
+
+    def _latency_s(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Floats:
+        """Return the SLO's quantile of latency that the model predicts, shape (k,)."""
+        configuration = truth.view.configuration[plans]
+        return desk.predict_many(
+            query,
+            truth.view,
+            plans,
+            truth.operator_time_s[configuration],
+            truth.time_cv[configuration],
+            self.utilisation,
+            truth.normalised[configuration],
+        )[1]
+
+    def _optimum(self, desk: Desk, queries: Sequence[Query], seen: Hashable) -> Target:
+        """Solve the program of all queries; what it chose goes on record.
+
+        Raises:
+            PlannerError: the limits were reached before there was any solution.
+        """
+        truths = [desk.truth(query, self._choices) for query in queries]
+        in_force = [desk.plan_of(query) for query in queries]
+        current = [
+            None if plan is None else truth.view.index_of(plan)
+            for plan, truth in zip(in_force, truths, strict=True)
+        ]
+        feasible = [
+            self.feasible(desk, query, truth, np.arange(len(truth.view)))
+            for query, truth in zip(queries, truths, strict=True)
+        ]
+        needed = _needed(desk, queries, truths, feasible, current)
+        offers = [
+            self._offers(query, truth, plans[needed[truth.view.configuration[plans]]], number)
+            for query, truth, plans, number in zip(queries, truths, feasible, current, strict=True)
+        ]
+        served = [desk.plan_of(query) is not None for query in queries]
+        limits = Limits(self.gap, self.node_limit, self.time_limit_s)
+        optimum = solve(program(offers, served, Capacity.of(desk)), limits)
+        if optimum is None:  # Not even that nothing changes was found.
+            kept = {q.id: p for q in queries if (p := desk.plan_of(q))}
+            desk.remember(TARGET, Target(seen, kept))  # The same program would not fare better.
+            raise PlannerError(
+                f"found no solution within node_limit={self.node_limit} and "
+                f"time_limit_s={self.time_limit_s:g}; what is deployed stays"
+            )
+        plans: dict[int, Plan] = {}
+        for query, truth, its, one in zip(queries, truths, offers, optimum.chosen, strict=True):
+            if one is not None:
+                number = its[one].index
+                plans[query.id] = truth.view.plan(number)
+                self._put_on_record(desk, query, truth, number, optimum)
+        return Target(seen, plans)
+
+    def _offers(
+        self, query: Query, truth: Truth, plans: Integers, current: int | None
+    ) -> list[Offer]:
+        """Return the plans of a query that an optimum may need, of those given."""
+        view = truth.view
+        egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
+        moving = self.switch_usd_per_hour * (plans != current) * (current is not None)
+        return offers_of(view, plans, _load(query, truth, plans), egress + moving, current)
+
+    def _put_on_record(
+        self, desk: Desk, query: Query, truth: Truth, number: int, optimum: Optimum
+    ) -> None:
+        at = np.array([number])
+        desk.offer(
+            query,
+            truth.view.plan(number),
+            "chosen",
+            float(self._latency_s(desk, query, truth, at)[0]),
+            float(truth.accuracy[truth.view.configuration[number]]),
+            reason=f"optimum of the planning model: serves {optimum.served} queries of at most "
+            f"{optimum.served_bound} for {optimum.usd_per_hour:.4f} $/h of at least "
+            f"{optimum.usd_per_hour_bound:.4f} $/h"
+            + ("" if optimum.proven else ", stopped by its limits"),
+        )
+
+
+def _needed(
+    desk: Desk,
+    queries: Sequence[Query],
+    truths: Sequence[Truth],
+    feasible: Sequence[Integers],
+    current: Sequence[int | None],
+) -> Booleans:
+    """Mark the configurations that an optimum over all queries may need, shape (C,)."""
+    configurations = len(desk.pipeline.configurations)
+    if not queries:
+        return np.ones(configurations, dtype=bool)
+    layouts = 1 + max(int(truth.view.layout.max(initial=-1)) for truth in truths)
+    does = np.zeros((len(queries), layouts, configurations), dtype=bool)
+    for row, truth, plans in zip(does, truths, feasible, strict=True):
+        row[truth.view.layout[plans], truth.view.configuration[plans]] = True
+    of_dataset = {query.dataset: truth for query, truth in zip(queries, truths, strict=True)}
+    load = np.full((len(of_dataset), len(truths[0].view.stations), configurations), np.inf)
+    for row, truth in zip(load, of_dataset.values(), strict=True):
+        view = truth.view
+        work = truth.operator_time_s[view.configuration] * view.capacity_factors
+        plan, operator = np.nonzero(view.station >= 0)
+        row[view.station[plan, operator], view.configuration[plan]] = work[plan, operator]
+    kept = [
+        int(truth.view.configuration[number])
+        for truth, number in zip(truths, current, strict=True)
+        if number is not None
+    ]
+    return needed_configurations(desk.pipeline, does, load, kept)
+
+
+def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
+    """Return what a query brings to each operator's station, in servers, shape (k, N)."""
+    times_s = truth.operator_time_s[truth.view.configuration[plans]]
+    load: Floats = query.requests_per_s * times_s * truth.view.capacity_factors[plans]
+    return load
+
+
+def _carry_out(desk: Desk, target: Target) -> None:
+    """Order what brings the queries nearer to a target and fits now."""
+    wanted = []
+    for query in desk.running:
+        plan = target.plans.get(query.id)
+        if plan is None:
+            desk.release(query)
+        elif plan != desk.plan_of(query) and plan != desk.coming.get(query.id):
+            wanted.append((query, plan))  # One on its way would be loaded from the beginning.
+    waiting = [
+        (query, target.plans[query.id]) for query in desk.waiting if query.id in target.plans
+    ]
+    moving, wanted = wanted, [*waiting, *wanted]
+    fitting = desk.fits_all(wanted)
+    for (query, plan), fits in zip(wanted, fitting, strict=True):
+        if fits:
+            desk.deploy(query, plan)
+    if not all(fitting[: len(waiting)]):  # Somebody waits for what others are to give up.
+        for (query, _), fits in zip(moving, fitting[len(waiting) :], strict=True):
+            if not fits:
+                desk.release(query)

@@ -1,0 +1,347 @@
+"""The optimum of the planning model, as an integer program that HiGHS solves, and its LP bound.
+
+With x a choice of a plan, n the number of stations of a sort and y that of cards with a layout:
+
+    max   worth of x - cost of x and n / W
+    s.t.  (1)  sum over the x of a query <= 1
+          (2)  sum over the x of a query that use a sort of station <= its n
+          (3)  load of the x on a sort of station <= max_utilisation * servers * n
+          (4)  x of queries of which at most k fit in one station of a sort <= k n
+          (5)  cores of n <= cores of the node
+          (6)  instances of a profile of n <= those of y;   sum of y <= cards of the node
+
+A query is worth 1, or 0.1 / (Q + 1) less if it is one of Q that is not served yet, and W is twice
+the price of all there is. So the most queries are served, for neither cost nor who is served
+already makes up for one. Of such choices, cost is weighed against who is served already: a query
+gives way to one that is not served yet if that saves more than 0.2 / (Q + 1) of the price of all.
+
+(2) and (4) are what whole stations imply beside (3); they make the relaxation tight. The machines
+of a node are summed up. Shares of threads add up within a profile as if they packed perfectly,
+which they do if they divide one another, as 50 and 25 do. How loads split among several stations of
+a sort is left open but for (4), which is exact if all queries bring the same load. So the optimum
+is that of the model, and an upper bound of what can be packed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planners.reference.planning_model import Capacity, Offer, Sort
+from sim import CORE
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+SLACK = 1e-7
+
+LARGE = 8000
+"""Columns from which on presolving a program saves more time than it takes, by trials."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop looking for a better solution.
+
+    Args:
+        gap: gap between solution and bound that is good enough, over the objective. One of 1e-5 is
+            a cost of 2e-5 of the price of the whole cluster, for each query served.
+        nodes: most nodes of the branch-and-bound tree. Given a version of HiGHS, it stops at the
+            same place on every machine.
+        time_s: most seconds of the wall: a last resort, for where it strikes depends on the
+            machine.
+    """
+
+    gap: float = 1e-5
+    nodes: int = 200
+    time_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best solution found, and bounds of what any could reach.
+
+    Args:
+        chosen: for each query the number of its offer, or None.
+        served: queries that are served.
+        served_bound: no solution serves more.
+        usd_per_hour: cost, that of switching included.
+        usd_per_hour_bound: no solution of the same worth costs less.
+        proven: whether the gap between objective and bound is as small as asked for.
+    """
+
+    chosen: tuple[int | None, ...]
+    served: int = 0
+    served_bound: int = 0
+    usd_per_hour: float = 0.0
+    usd_per_hour_bound: float = 0.0
+    proven: bool = True
+
+
+@dataclass(frozen=True)
+class Program:
+    """The integer program; columns are choices of plans, stations of a sort, and cards by layout.
+
+    Args:
+        begin: first column of each query's offers, and of the stations, shape (Q + 1,).
+        worth: value of each column for the first program, shape (columns,).
+        usd_per_hour: cost of each, shape (columns,).
+        most: upper bound of each, shape (columns,).
+        rows: left sides of all constraints, shape (rows, columns).
+        limit: their right sides, none of which may be exceeded, shape (rows,).
+        all_usd_per_hour: more than any solution costs.
+    """
+
+    begin: Integers
+    worth: Floats
+    usd_per_hour: Floats
+    most: Floats
+    rows: "csr_array"
+    limit: Floats
+    all_usd_per_hour: float
+
+    @property
+    def queries(self) -> int:
+        """Number of queries."""
+        return len(self.begin) - 1
+
+
+def program(
+    offers: Sequence[Sequence[Offer]], favoured: Sequence[bool], capacity: Capacity
+) -> Program:
+    """Set up the integer program of some queries.
+
+    Args:
+        offers: feasible plans of each query, none of which overloads a station by itself.
+        favoured: of each, whether it is served already; it stays so unless more can be served, or
+            as many for clearly less.
+        capacity: what there is.
+    """
+    from scipy.sparse import coo_array  # noqa: PLC0415 -- takes long to import
+
+    begin = np.cumsum([0, *map(len, offers)])
+    users: dict[Sort, dict[int, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
+    for query, its in enumerate(offers):
+        for number, offer in enumerate(its):
+            for sort, work in offer.stations.items():
+                users[sort][query].append((int(begin[query]) + number, work))
+    sorts = {sort: int(begin[-1]) + at for at, sort in enumerate(users)}
+    cuts = [
+        (node, layout)
+        for node, layouts in capacity.layouts.items()
+        for layout in layouts
+        if capacity.cards[node]
+    ]
+    layouts = {at: len(sorts) + int(begin[-1]) + at for at in range(len(cuts))}
+    rows: list[tuple[dict[int, float], float]] = [
+        (dict.fromkeys(range(begin[query], begin[query + 1]), 1.0), 1.0)
+        for query in range(len(offers))
+    ]
+    for sort, column in sorts.items():
+        rows += _sharing(users[sort], column, sort, capacity.max_utilisation)
+    for node in capacity.cores:
+        rows += _packing(
+            node, sorts, [(cuts[at], column) for at, column in layouts.items()], capacity
+        )
+    columns = int(begin[-1]) + len(sorts) + len(cuts)
+    worth, usd_per_hour, most = np.zeros(columns), np.zeros(columns), np.ones(columns)
+    for query, its in enumerate(offers):
+        here = slice(begin[query], begin[query + 1])
+        worth[here] = 1.0 if favoured[query] else 1.0 - _favour(len(offers))
+        usd_per_hour[here] = [offer.usd_per_hour for offer in its]
+    for sort, column in sorts.items():
+        usd_per_hour[column] = capacity.usd_per_hour(sort.kind)
+        most[column] = len(users[sort])
+    for at, column in layouts.items():
+        most[column] = capacity.cards[cuts[at][0]]
+    entries = [
+        (row, column, value) for row, (left, _) in enumerate(rows) for column, value in left.items()
+    ]
+    at_row, at_column, values = np.array(entries).reshape(-1, 3).T
+    return Program(
+        begin,
+        worth,
+        usd_per_hour,
+        most,
+        coo_array((values, (at_row, at_column)), shape=(len(rows), columns)).tocsr(),
+        np.array([right for _, right in rows]),
+        capacity.all_usd_per_hour
+        + sum(max((offer.usd_per_hour for offer in its), default=0.0) for its in offers),
+    )
+
+
+def solve(of: Program, limits: Limits) -> Optimum | None:
+    """Return the optimum, or None if the limits are too tight for any solution."""
+    if not of.begin[-1]:
+        return Optimum((None,) * of.queries)
+    scale = 2 * of.all_usd_per_hour or 1.0
+    found = _highs(of, of.usd_per_hour / scale - of.worth, limits)
+    if found is None:
+        return None
+    chosen = _chosen(of, found.values)
+    worth, usd_per_hour = float(of.worth @ found.values), float(of.usd_per_hour @ found.values)
+    # Serving more would cost half a query's worth at most.
+    most = int((-found.bound + 0.5) / (1 - _favour(of.queries)) + SLACK)
+    return Optimum(
+        chosen,
+        sum(one is not None for one in chosen),
+        min(sum(begin < end for begin, end in pairwise(of.begin.tolist())), most),
+        usd_per_hour,
+        max(0.0, scale * (found.bound + worth)),
+        found.proven,
+    )
+
+
+def lp_bound(of: Program, served: int | None = None) -> tuple[int, float]:
+    """Return bounds by linear programming, for sizes where the optimum is out of reach.
+
+    Args:
+        of: the program.
+        served: queries to be served at least cost; by default as many as the first bound allows.
+
+    Returns:
+        Queries that no solution exceeds, and dollars per hour that none that serves ``served``
+        undercuts.
+
+    Raises:
+        ValueError: not even shares of queries can be served so many.
+    """
+    if not of.queries:
+        return 0, 0.0
+    choice = np.where(of.worth > 0, -1.0, 0.0)
+    first = _highs(of, choice, None)
+    assert first is not None
+    most = int(-first.bound + SLACK)
+    wanted = choice, -float(most if served is None else served)
+    second = _highs(of, of.usd_per_hour, None, wanted)
+    if second is None:
+        raise ValueError(f"served={served}: at most {most} queries can be served")
+    return most, second.bound
+
+
+def cost_of(of: Program, chosen: Sequence[int | None], limits: Limits) -> float | None:
+    """Return the least dollars per hour that given choices cost; None if there is no room."""
+    wanted = [
+        int(begin) + one
+        for begin, one in zip(of.begin[:-1], chosen, strict=True)
+        if one is not None
+    ]
+    left = np.zeros(len(of.worth))
+    left[wanted] = -1.0
+    found = _highs(of, of.usd_per_hour, limits, (left, -float(len(wanted))))
+    return None if found is None else float(of.usd_per_hour @ found.values)
+
+
+class _Found(NamedTuple):
+    """What HiGHS found: the columns, the bound of the objective, and whether they agree."""
+
+    values: Floats
+    bound: float
+    proven: bool
+
+
+def _highs(
+    of: Program,
+    objective: Floats,
+    limits: Limits | None,
+    more: tuple[Floats, float] | None = None,
+) -> _Found | None:
+    """Minimise an objective; by linear programming if there are no limits.
+
+    Args:
+        of: the program.
+        objective: what each column costs.
+        limits: when to stop.
+        more: left and right side of one more constraint.
+    """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415
+    from scipy.sparse import vstack  # noqa: PLC0415
+
+    rows, limit = of.rows, of.limit
+    if more is not None:
+        rows, limit = vstack((rows, more[0][None, :]), format="csr"), np.append(limit, more[1])
+    options: dict[str, Any] = {"presolve": len(objective) > LARGE}
+    if limits is not None:
+        options |= {
+            "mip_rel_gap": limits.gap,
+            "node_limit": limits.nodes,
+            "time_limit": limits.time_s,
+        }
+    result = milp(
+        objective,
+        integrality=np.full(len(objective), limits is not None),
+        bounds=Bounds(0, of.most),
+        constraints=LinearConstraint(rows, -np.inf, limit),
+        options=options,
+    )
+    if result.x is None:
+        return None
+    bound = result.fun if limits is None else result.mip_dual_bound
+    return _Found(result.x if limits is None else np.rint(result.x), float(bound), result.success)
+
+
+def _favour(queries: int) -> float:
+    """Return how much less a query is worth that is not served yet: too little to cost another.
+
+    Cost counts half a query's worth at most, and a difference of it may outweigh this.
+    """
+    return 0.1 / (queries + 1)
+
+
+def _sharing(
+    users: dict[int, list[tuple[int, float]]], station: int, sort: Sort, max_utilisation: float
+) -> Iterator[tuple[dict[int, float], float]]:
+    """Yield constraints (2), (3) and (4) of one sort of station."""
+    room = max_utilisation * sort.kind.servers
+    for its in users.values():
+        yield {**{column: 1.0 for column, _ in its}, station: -1.0}, 0.0
+    heaviest = {query: max(work for _, work in its) for query, its in users.items()}
+    if sum(heaviest.values()) > room:
+        load = {column: work for its in users.values() for column, work in its}
+        yield {**load, station: -room}, 0.0
+    at_most = {
+        query: int(room / min(work for _, work in its) + SLACK) for query, its in users.items()
+    }
+    for most in sorted(set(at_most.values())):
+        heavy = [query for query, many in at_most.items() if many <= most]
+        if len(heavy) > most:
+            left = {column: 1.0 for query in heavy for column, _ in users[query]}
+            yield {**left, station: -float(most)}, 0.0
+
+
+def _packing(
+    node: str,
+    sorts: dict[Sort, int],
+    cuts: list[tuple[tuple[str, dict[str, int]], int]],
+    capacity: Capacity,
+) -> Iterator[tuple[dict[int, float], float]]:
+    """Yield constraints (5) and (6) of one node."""
+    here = [(sort.kind, column) for sort, column in sorts.items() if sort.kind.node == node]
+    cores = {column: float(kind.replicas) for kind, column in here if kind.profile == CORE}
+    if cores:
+        yield cores, float(capacity.cores[node])
+    cards = [(layout, column) for (name, layout), column in cuts if name == node]
+    if cards:
+        yield {column: 1.0 for _, column in cards}, float(capacity.cards[node])
+    for profile in dict.fromkeys(kind.profile for kind, _ in here if kind.profile != CORE):
+        takes = {
+            column: kind.replicas * kind.thread_percent / 100
+            for kind, column in here
+            if kind.profile == profile
+        }
+        gives = {column: -float(layout[profile]) for layout, column in cards if layout[profile]}
+        yield {**takes, **gives}, 0.0
+
+
+def _chosen(of: Program, solution: Floats) -> tuple[int | None, ...]:
+    chosen: list[int | None] = []
+    for begin, end in pairwise(of.begin.tolist()):
+        here = np.flatnonzero(solution[begin:end] > 0.5)
+        chosen.append(int(here[0]) if len(here) else None)
+    return tuple(chosen)

@@ -1,0 +1,149 @@
+"""The planning model: what plans take, which plans would do for a query, and what there is to take.
+
+A query takes one of its feasible plans, or none. Plans use *stations*; queries share those that
+agree on kind and operator key. ``planners.reference.optimum`` chooses.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import CORE, Desk, PlanView, StationKind
+from sim.api.gpu_layouts import gpu_layouts
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Sort(NamedTuple):
+    """Stations that the queries which need them may share."""
+
+    kind: StationKind
+    operator_key: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One plan that would do for a query.
+
+    Args:
+        index: number of the plan in its query's view.
+        stations: what it uses off the device, with the load in servers that the query brings.
+        usd_per_hour: what it costs beside stations: egress, and switching to it.
+    """
+
+    index: int
+    stations: dict[Sort, float]
+    usd_per_hour: float = 0.0
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the machines that are up have, and what it costs.
+
+    Args:
+        cores: by node.
+        cards: GPUs, by node.
+        layouts: what one card of a node can be cut into, by node.
+        core_usd_per_hour: price of a core, by node.
+        instance_usd_per_hour: price of a GPU instance, by node and profile.
+        max_utilisation: share of its servers that a station accepts load for.
+    """
+
+    cores: dict[str, int]
+    cards: dict[str, int]
+    layouts: dict[str, tuple[dict[str, int], ...]]
+    core_usd_per_hour: dict[str, float]
+    instance_usd_per_hour: dict[tuple[str, str], float]
+    max_utilisation: float
+
+    @classmethod
+    def of(cls, desk: Desk) -> "Capacity":
+        """Return the capacity of a desk's cluster, whatever is free of it."""
+        nodes = desk.cluster.nodes
+        up = {name: desk.machines_up(name) for name in nodes}
+        return cls(
+            {name: up[name] * node.cores for name, node in nodes.items()},
+            {name: up[name] * node.gpus for name, node in nodes.items()},
+            {name: gpu_layouts(node) for name, node in nodes.items()},
+            {name: node.core_price_usd_per_hour for name, node in nodes.items()},
+            {
+                (name, profile): node.slice_price_usd_per_hour(profile)
+                for name, node in nodes.items()
+                for profile in node.gpu_profiles
+            },
+            desk.cluster.max_utilisation,
+        )
+
+    @property
+    def all_usd_per_hour(self) -> float:
+        """Price of all cores and cards."""
+        cores = sum(many * self.core_usd_per_hour[node] for node, many in self.cores.items())
+        cards = sum(
+            many
+            * max(
+                sum(count * self.instance_usd_per_hour[node, name] for name, count in each.items())
+                for each in self.layouts[node]
+            )
+            for node, many in self.cards.items()
+            if many
+        )
+        return cores + cards
+
+    def usd_per_hour(self, kind: StationKind) -> float:
+        """Return the price of one station."""
+        if kind.profile == CORE:
+            return kind.replicas * self.core_usd_per_hour[kind.node]
+        share = kind.replicas * kind.thread_percent / 100
+        return share * self.instance_usd_per_hour[kind.node, kind.profile]
+
+
+def offers_of(
+    view: PlanView,
+    plans: Integers,
+    load: Floats,
+    extra_usd_per_hour: Floats,
+    keep: int | None = None,
+) -> list[Offer]:
+    """Return the feasible plans of a query that an optimum may need.
+
+    A plan is left out if another one costs no more beside its stations, and uses all the same
+    stations or all but the first ones: whoever has the former can have the latter.
+
+    Args:
+        view: the view of the plans.
+        plans: numbers of the feasible ones, shape (k,).
+        load: what the query brings to each operator's station, in servers, shape (k, N).
+        extra_usd_per_hour: cost beside stations, shape (k,).
+        keep: number of a plan that stays whatever others are like.
+    """
+    station, key = view.station[plans], view.operator_key[plans]
+    used = np.where(station < 0, -1, station + len(view.stations) * key)
+    needed = np.ones(len(plans), dtype=bool)
+    same = np.zeros(len(plans), dtype=np.int64)  # a number of what is used from some operator on
+    for operator in reversed(range(station.shape[1])):
+        digit = np.unique(used[:, operator], return_inverse=True)[1]
+        same = np.unique(digit * (1 + same.max(initial=0)) + same, return_inverse=True)[1]
+        all_of_it = (used[:, :operator] < 0).all(axis=1)
+        least = np.full(1 + same.max(initial=0), np.inf)
+        np.minimum.at(least, same[all_of_it], extra_usd_per_hour[all_of_it])
+        needed &= all_of_it | (extra_usd_per_hour < least[same])
+    on_device = (used < 0).all(axis=1)
+    needed &= on_device | (extra_usd_per_hour < extra_usd_per_hour[on_device].min(initial=np.inf))
+    cheapest = np.lexsort((extra_usd_per_hour, same))
+    needed[np.delete(cheapest, np.unique(same[cheapest], return_index=True)[1])] = False
+    needed |= plans == (-1 if keep is None else keep)
+    return [
+        Offer(
+            int(plans[row]),
+            {
+                Sort(view.stations[kind], int(key[row, operator])): float(load[row, operator])
+                for operator, kind in enumerate(station[row].tolist())
+                if kind >= 0
+            },
+            float(extra_usd_per_hour[row]),
+        )
+        for row in np.flatnonzero(needed)
+    ]

@@ -1,0 +1,1 @@
+"""Planners to learn from."""

@@ -1,0 +1,194 @@
+"""One plan for all, whoever asks."""
+
+from collections.abc import Mapping, Sequence
+
+from planners.common.one_node import home_node
+from planners.common.orders import Orders
+from planners.common.ranges import at_least, within
+from planners.common.retries import IN_VAIN, due, give_up
+from scenarios.application import Configuration, KnobValue, Pipeline
+from scenarios.cluster import DEVICE, Cluster
+from scenarios.queries import Query
+from sim import CORE, Allocation, Desk, Plan, Planner, PlannerError
+
+Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
+
+
+class StaticPlan(Planner):
+    """Deploy one and the same plan for every query, if it can be run and fits.
+
+    No profiling, no SLO, no load: what a service without a planner does. All queries share one
+    station for each operator off the device, as far as it goes.
+
+    Choose it to measure a plan of your own by hand, as the bar below which planning is not worth
+    its cost, or to hold the plan still while the world changes.
+
+    Args:
+        configuration: value of every knob, by name; by default the richest that can be
+            run so.
+        placement: place of each operator, ``"device"`` or a node, none below that of an operator
+            that it follows; by default the highest node that works and can run all.
+        profile: GPU partition profile of every operator that needs a GPU, such as ``"3g.20gb"``; by
+            default a whole GPU. Take the smallest that is fast enough: those left serve others.
+        replicas: of every operator off the device, be they GPU instances or cores. Take more where
+            a query's load on one exceeds ``cluster.max_utilisation``, or its plan never fits.
+        cores: of operators on cores, in place of ``replicas``.
+        processes: processes of an operator that share each of its instances by MPS. Take more where
+            one leaves an instance idle.
+        thread_percent: active threads of each instance, in percent, that an operator's processes
+            are limited to together, by MPS. Below 100, other operators may get what is left.
+            Neither is asked for a language model, whose engine has its instance to itself.
+        pause_s: seconds that a query is left alone after a search in vain, unless room became free.
+            More saves planning; less serves sooner when load falls.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    query_records = (IN_VAIN,)
+
+    def __init__(
+        self,
+        configuration: Mapping[str, KnobValue] | None = None,
+        placement: Sequence[str] | None = None,
+        profile: str | None = None,
+        replicas: int = 1,
+        cores: int | None = None,
+        processes: int = 1,
+        thread_percent: int = 100,
+        pause_s: float = 10.0,
+    ) -> None:
+        at_least(1, replicas=replicas, processes=processes)
+        within(1, 100, thread_percent=thread_percent)
+        if cores is not None:
+            at_least(1, cores=cores)
+        self.configuration = configuration
+        self.placement = placement
+        self.profile = profile
+        self.replicas = replicas
+        self.cores = cores
+        self.processes = processes
+        self.thread_percent = thread_percent
+        self.pause_s = pause_s
+
+    def check_parameters(self, pipeline: Pipeline, cluster: Cluster) -> None:
+        """Refuse a placement, a profile or a configuration that cannot be.
+
+        Raises:
+            PlannerError: one cannot be; so does ``plan``.
+        """
+        if self.configuration is not None:
+            _configuration(pipeline, self.configuration)
+        if self.placement is not None:
+            self._allocations(pipeline, cluster, self.placement)
+        elif self.profile is not None:
+            offered = [name for node in cluster.nodes.values() for name in node.all_gpu_profiles]
+            if self.profile not in offered:
+                raise PlannerError(
+                    f"profile={self.profile!r}: no node offers it; name one of "
+                    f"{', '.join(dict.fromkeys(offered))}, or none for a whole GPU"
+                )
+
+    def plan(self, desk: Desk) -> None:
+        """Deploy the plan for each waiting query that it can be run for."""
+        layout = self._layout(desk)
+        if layout is None:
+            return
+        orders = Orders(desk)
+        for query in desk.waiting:
+            if not due(desk, query, self.pause_s):
+                continue
+            plan = self._plan(desk, query, layout)
+            if plan is not None and orders.fits(query, plan):
+                orders.deploy(query, plan)
+            else:
+                give_up(desk, query)
+
+    def _layout(self, desk: Desk) -> Layout | None:
+        """Return placement and allocation, or None while no machine of the default node works."""
+        placement = self.placement
+        if placement is None:
+            node = home_node(desk)
+            if node is None:
+                return None
+            placement = (node,) * len(desk.pipeline.operators)
+        return tuple(placement), self._allocations(desk.pipeline, desk.cluster, placement)
+
+    def _allocations(
+        self, pipeline: Pipeline, cluster: Cluster, placement: Sequence[str]
+    ) -> tuple[Allocation, ...]:
+        """Return what each operator gets at its place."""
+        operators = pipeline.operators
+        if len(placement) != len(operators):
+            raise PlannerError(
+                f"placement={list(placement)}: name a place for each of the {len(operators)} "
+                f"operators, {', '.join(operator.name for operator in operators)}"
+            )
+        places = {place: number for number, place in enumerate(cluster.places)}
+        if places.keys() >= set(placement) and any(
+            earlier is not None and places[placement[earlier]] > places[placement[operator]]
+            for earlier, operator in pipeline.edges
+        ):
+            raise PlannerError(
+                f"placement={list(placement)}: data move up only, in the order {', '.join(places)}"
+            )
+        return tuple(
+            self._allocation(cluster, operator.kind, place)
+            for operator, place in zip(operators, placement, strict=True)
+        )
+
+    def _plan(self, desk: Desk, query: Query, layout: Layout) -> Plan | None:
+        """Return the plan, or None if the query's device cannot run its part."""
+        configurations: Sequence[Configuration] = desk.pipeline.configurations
+        if self.configuration is not None:
+            configurations = [_configuration(desk.pipeline, self.configuration)]
+        refusals = []
+        for configuration in configurations:
+            plan = Plan(configuration, *layout)
+            refusal = desk.refusal(query, plan)
+            if refusal is None:
+                return plan
+            refusals.append(refusal)
+        if DEVICE not in layout[0]:  # Else another query's device may run it.
+            raise PlannerError(refusals[0])
+        return None
+
+    def _allocation(self, cluster: Cluster, kind: str, place: str) -> Allocation:
+        if place == DEVICE:
+            return Allocation(DEVICE)
+        if place not in cluster.nodes:
+            places = ", ".join(cluster.places)
+            raise PlannerError(f"placement: there is no {place!r}; choose from {places}")
+        if kind == "cpu":
+            return Allocation(CORE, self.replicas if self.cores is None else self.cores)
+        profile = self._profile(cluster, place)
+        if kind == "llm":  # An engine has its instance to itself.
+            return Allocation(profile, self.replicas, max_batch=cluster.llm_sequences)
+        return Allocation(
+            profile,
+            self.replicas,
+            processes=self.processes,
+            thread_percent=self.thread_percent,
+        )
+
+    def _profile(self, cluster: Cluster, node: str) -> str:
+        """Return the GPU partition profile on a node."""
+        pool = cluster.nodes[node]
+        offered = pool.all_gpu_profiles
+        if not offered:
+            raise PlannerError(f"placement: {node} has no GPU, which an operator there needs")
+        if self.profile is None:
+            return sorted(pool.gpu_profiles, key=pool.slice_price_usd_per_hour)[-1]
+        if self.profile not in offered:
+            raise PlannerError(
+                f"profile={self.profile!r}: {node} offers {', '.join(offered)}; name one of them, "
+                "or none for a whole GPU"
+            )
+        return self.profile
+
+
+def _configuration(pipeline: Pipeline, values: Mapping[str, KnobValue]) -> Configuration:
+    try:
+        return pipeline.configuration(**values)
+    except KeyError as error:
+        raise PlannerError(f"configuration={dict(values)}: {error.args[0]}") from None

@@ -1,0 +1,1 @@
+"""Small kernels and memory helpers for the compiled code of `sim`."""

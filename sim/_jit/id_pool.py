@@ -1,0 +1,108 @@
+"""Places in arrays for things that come and go by number, for example queries."""
+
+from math import prod
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.compiled import inlined
+from sim._jit.indexing import index
+from sim._jit.prefetch import LINE
+
+LEAST = 64
+LINE_BYTES = 8 * LINE
+Item = TypeVar("Item", bound=np.generic)
+
+
+class Slots:
+    """Gives each number in use a slot: one that was freed, the latest first, or else the next.
+
+    Attributes:
+        table: for ``slot_of``: first the least number that it has a place for, then the slot of it
+            and of each number after it, or -1. Numbers rise in the course of a run and the old ones
+            go, so that it grows with how many are in use.
+    """
+
+    def __init__(self) -> None:
+        self.table: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._free: list[int] = []
+        self._given = 0
+
+    def add(self, number: int) -> int:
+        """Return a slot for a number that has none."""
+        if not 0 <= number - self.table[0] < len(self.table) - 1:
+            self._make_place(number)
+        slot = self._free.pop() if self._free else self._given
+        self._given = max(self._given, slot + 1)
+        self.table[1 + number - self.table[0]] = slot
+        return slot
+
+    def _make_place(self, number: int) -> None:
+        used = np.flatnonzero(self.table[1:] >= 0)
+        numbers, slots = used + self.table[0], self.table[1 + used]
+        least = min(number, int(numbers.min(initial=number)))
+        span = max(number, int(numbers.max(initial=number))) + 1 - least
+        self.table = np.full(1 + max(LEAST, 2 * span), -1, np.int64)
+        self.table[0] = least
+        self.table[1 + numbers - least] = slots
+
+    def find(self, number: int) -> int:
+        """Return the slot of a number, or -1 if it has none."""
+        at = number - int(self.table[0])
+        return int(self.table[1 + at]) if 0 <= at < len(self.table) - 1 else -1
+
+    def find_each(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the slot of each of some numbers that have one, shape (n,)."""
+        slots: NDArray[np.int64] = self.table[1 + numbers - self.table[0]]
+        return slots
+
+    def remove(self, number: int) -> int:
+        """Free the slot of a number, and return it.
+
+        Raises:
+            KeyError: if it has none.
+        """
+        slot = self.find(number)
+        if slot < 0:
+            raise KeyError(number)
+        self._free.append(slot)
+        self.table[1 + number - self.table[0]] = -1
+        return slot
+
+
+@inlined
+def slot_of(table: NDArray[np.int64], number: int) -> int:
+    """Return the slot of a number.
+
+    Args:
+        table: that of a ``Slots``.
+        number: the number.
+
+    Raises:
+        KeyError: if it has no slot.
+    """
+    at = number - table[0]
+    if at < 0 or at >= len(table) - 1 or table[index(1 + at)] < 0:
+        raise KeyError
+    return index(table[index(1 + at)])
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Item]) -> NDArray[Item]:
+    """Return an array of zeros that begins with a line of a processor's cache."""
+    size = prod(shape) * dtype.itemsize
+    memory = np.zeros(size + LINE_BYTES, dtype=np.uint8)
+    skip = -memory.ctypes.data % LINE_BYTES
+    return memory[skip : skip + size].view(dtype).reshape(shape)
+
+
+def grown(array: NDArray[Item], size: int) -> NDArray[Item]:
+    """Return an array with room for ``size`` rows: itself, or a copy at least twice as long.
+
+    The copy begins with a line of a cache.
+    """
+    if size <= len(array):
+        return array
+    longer = aligned((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer

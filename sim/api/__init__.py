@@ -1,0 +1,1 @@
+"""What planners see: plans, estimates, predictions and the planner's base class."""

@@ -1,0 +1,201 @@
+"""What profiling shows: measurements of configurations, and estimates of plans made from them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import nan, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.application import Configuration
+from scenarios.compiled import compiled
+from scenarios.slo import SLO
+from scenarios.sums import moments, total
+from sim.api.prediction import Way
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What profiling one configuration on n items has shown, N operators.
+
+    Args:
+        configuration: the configuration.
+        items: numbers of the items, ascending, shape (n,).
+        accuracy: accuracy on each item, shape (n,).
+        operator_time_s: time of each operator on each item on the profiling hardware, shape (n, N).
+        size: size of each item over the mean, shape (n,).
+        allowance: how many times the latency bound each item may take, shape (n,).
+    """
+
+    configuration: Configuration
+    items: Integers
+    accuracy: Floats
+    operator_time_s: Floats
+    size: Floats
+    allowance: Floats
+
+    @property
+    def count(self) -> int:
+        """Items measured."""
+        return len(self.accuracy)
+
+    @property
+    def accuracy_mean(self) -> float:
+        """Mean accuracy over the items; nan when none was measured."""
+        return self._accuracy_moments[0]
+
+    @property
+    def accuracy_variance(self) -> float:
+        """Sample variance of accuracy between items; nan below two items."""
+        return self._accuracy_moments[1]
+
+    @property
+    def operator_mean_s(self) -> Floats:
+        """Mean time of each operator, shape (N,)."""
+        return self._time_moments[0]
+
+    @property
+    def time_cv(self) -> float:
+        """Coefficient of variation of the pipeline's total time over allowance, between items."""
+        return self._time_moments[1] if self.count else 0.0
+
+    @property
+    def normalised(self) -> tuple[float, float]:
+        """What dividing by allowances does to the mean of the pipeline's time, and of a constant.
+
+        Both are 1 unless the application states latency per output length.
+        """
+        return self._time_moments[2:] if self.count else (1.0, 1.0)
+
+    @cached_property
+    def _accuracy_moments(self) -> tuple[float, float]:
+        return moments(self.accuracy, 1)
+
+    @cached_property
+    def _time_moments(self) -> tuple[Floats, float, float, float]:
+        found = _time_moments(self.operator_time_s, self.allowance)
+        found[0].setflags(write=False)
+        return found
+
+
+@compiled
+def _time_moments(times_s: Floats, allowance: Floats) -> tuple[Floats, float, float, float]:
+    """Return the mean time of each operator, ``time_cv``, and both of ``normalised``.
+
+    Args:
+        times_s: time of each operator on each item, shape (n, N).
+        allowance: see `Measurement`, shape (n,).
+    """
+    count, operators = times_s.shape
+    means, totals = np.zeros(operators), np.empty(count)
+    for item in range(count):
+        means += times_s[item]
+        totals[item] = total(times_s[item])
+    whole = total(totals)
+    if operators == 1:
+        means[0] = whole  # NumPy adds a single column as it does a row.
+    means /= count
+    mean, variance = moments(totals / allowance, 0)
+    return (
+        means,
+        sqrt(variance) / mean,
+        mean / (whole / count),
+        total(1 / allowance) / count,
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is believed of a plan, or of a configuration alone, from profiling without queueing.
+
+    Args:
+        measurement: what was measured of the configuration.
+        prefix_reused: leading operators whose earlier results served again.
+        latency_quantile: the quantile that the SLO speaks of.
+        latency_factors: per operator, time under the plan over that on profiling hardware, shape
+            (N,); None for a configuration alone.
+        fixed_s: propagation delays of the plan, and the longest waits for batches to fill, in
+            seconds.
+        transfer_s: nominal transmission time of all messages of a request of mean size, seconds.
+        cost_usd_per_hour: list price of the plan and egress; None for a configuration alone.
+        ways: the ways through the operators, if there is more than one.
+    """
+
+    measurement: Measurement
+    prefix_reused: int = 0
+    latency_quantile: float = 0.95
+    latency_factors: tuple[float, ...] | None = None
+    fixed_s: float = 0.0
+    transfer_s: float = 0.0
+    cost_usd_per_hour: float | None = None
+    ways: tuple[Way, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Items that the estimate rests on."""
+        return self.measurement.count
+
+    @property
+    def accuracy_mean(self) -> float:
+        """Mean accuracy over the items; nan when there are none."""
+        return self.measurement.accuracy_mean
+
+    @property
+    def accuracy_variance(self) -> float:
+        """Sample variance of accuracy between items."""
+        return self.measurement.accuracy_variance
+
+    @cached_property
+    def latency_s(self) -> Floats:
+        """Latency of each item under the plan over its allowance, no queueing, shape (n,).
+
+        Where operators fork and join, that of the item's slowest way through them.
+        """
+        if self.latency_factors is None:
+            raise ValueError("a configuration alone has no latency; profile a plan")
+        factors, size = np.array(self.latency_factors), self.measurement.size
+        times_s = self.measurement.operator_time_s
+        latency = np.asarray(self.fixed_s + times_s @ factors + self.transfer_s * size)
+        if self.ways:
+            latency = np.max(
+                [
+                    way.fixed_s
+                    + times_s[:, list(way.operators)] @ factors[list(way.operators)]
+                    + (way.access_s + way.backhaul_s) * size
+                    for way in self.ways
+                ],
+                axis=0,
+            )
+        latency /= self.measurement.allowance
+        latency.setflags(write=False)
+        return latency
+
+    @property
+    def latency_mean_s(self) -> float:
+        """Mean latency over the items in seconds; nan when there are none."""
+        latency_s = self.latency_s
+        return float(latency_s.mean()) if len(latency_s) else nan
+
+    @cached_property
+    def latency_quantile_s(self) -> float:
+        """The SLO's quantile of latency over the items in seconds; nan when there are none."""
+        latency_s = self.latency_s
+        return float(np.quantile(latency_s, self.latency_quantile)) if len(latency_s) else nan
+
+    def accurate_enough(self, slo: SLO) -> bool:
+        """Tell whether the accuracy part of an SLO looks met; False when nothing was measured."""
+        return self.count > 0 and (slo.accuracy is None or self.accuracy_mean >= slo.accuracy)
+
+    def meets(self, slo: SLO) -> bool:
+        """Tell whether every part of an SLO looks met; False when nothing was measured."""
+        if not self.accurate_enough(slo):
+            return False
+        if self.latency_factors is None:
+            return True
+        cost = self.cost_usd_per_hour
+        if slo.cost_usd_per_hour is not None and cost is not None and cost > slo.cost_usd_per_hour:
+            return False
+        return slo.latency_s is None or self.latency_quantile_s <= slo.latency_s

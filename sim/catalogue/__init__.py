@@ -1,0 +1,1 @@
+"""Nominal service times and memory of operators on machines, before anything runs."""

@@ -1,0 +1,208 @@
+"""Nominal figures: what the catalogue says, which planners may know.
+
+Latency factors multiply service times measured on the reference hardware. A device is taken at the
+nominal speed of its model and a link at the median of its technology; the true ones are hidden.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hardware_models.devices import DeviceModel
+from scenarios.application import Application, Configuration
+from scenarios.cluster import DEVICE, Cluster
+from scenarios.network import Network
+from scenarios.queries import Query
+from sim.api.plan import Allocation, Plan
+from sim.catalogue.service_times import RefusalError, Service, device_service, node_service
+
+TIERS = ("device", "edge", "cloud")
+ACCESS, BACKHAUL = "access", "backhaul"
+UP, DOWN = "up", "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """One direction of one link that a message crosses.
+
+    Args:
+        link: ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud.
+        direction: ``"up"`` or ``"down"``.
+        edge: the edge of the pipeline whose message it is; the number of edges for the answer.
+        mean_bytes: mean size of the message.
+    """
+
+    link: str
+    direction: str
+    edge: int
+    mean_bytes: float
+
+
+class Nominal:
+    """The catalogue of one scenario.
+
+    Args:
+        application: whose operators and messages.
+        cluster: whose nodes.
+        network: whose links.
+    """
+
+    def __init__(self, application: Application, cluster: Cluster, network: Network) -> None:
+        self.application = application
+        self.cluster = cluster
+        self._network = network
+        self._services: dict[Hashable, Service | RefusalError] = {}
+        self.backhaul_bps = network.backhaul_bps
+        self.backhaul_rtt_s = network.backhaul_round_trip_s
+        self._tier = {DEVICE: 0} | {
+            name: TIERS.index(node.tier) for name, node in cluster.nodes.items()
+        }
+
+    def service(
+        self,
+        device: DeviceModel,
+        operator: int,
+        configuration: Configuration,
+        place: str,
+        allocation: Allocation,
+    ) -> Service:
+        """Return how an operator is served at a place, on an allocation.
+
+        Raises:
+            RefusalError: it cannot run there.
+        """
+        if place != DEVICE:
+            return self.on_node(operator, configuration, place, allocation)
+        return self.on_device(operator, configuration, device)
+
+    def on_node(
+        self, operator: int, configuration: Configuration, node: str, allocation: Allocation
+    ) -> Service:
+        """Return how an operator is served on an allocation of a node.
+
+        Raises:
+            RefusalError: it cannot run there.
+        """
+        knobs = self.application.pipeline.operator_key(operator, configuration)
+        return self._once(
+            (operator, knobs, node, allocation),
+            lambda: node_service(
+                self.application, operator, configuration, self.cluster.nodes[node], allocation
+            ),
+        )
+
+    def on_device(
+        self, operator: int, configuration: Configuration, device: DeviceModel
+    ) -> Service:
+        """Return how an operator is served on a user's device.
+
+        Raises:
+            RefusalError: it cannot run there.
+        """
+        knobs = self.application.pipeline.operator_key(operator, configuration)
+        return self._once(
+            (operator, knobs, device),
+            lambda: device_service(self.application, operator, configuration, device),
+        )
+
+    def forget(self) -> None:
+        """Drop what was worked out, to be worked out anew."""
+        self._services.clear()
+
+    def _once(self, key: Hashable, work_out: Callable[[], Service]) -> Service:
+        """Return what was worked out for a key, a refusal included."""
+        known = self._services.get(key)
+        if known is None:
+            try:
+                known = work_out()
+            except RefusalError as refusal:
+                known = refusal
+            self._services[key] = known
+        if isinstance(known, RefusalError):
+            raise RefusalError(str(known))
+        return known
+
+    def services(self, query: Query, plan: Plan) -> tuple[Service, ...]:
+        """Return how every operator is served under a plan.
+
+        Raises:
+            RefusalError: an operator cannot run where the plan puts it.
+        """
+        here = [operator for operator, place in enumerate(plan.placement) if place == DEVICE]
+        self.check_device(here, plan.configuration, query.device)
+        return tuple(
+            self.service(query.device, operator, plan.configuration, place, allocation)
+            for operator, (place, allocation) in enumerate(
+                zip(plan.placement, plan.allocation, strict=True)
+            )
+        )
+
+    def check_device(
+        self, operators: Sequence[int], configuration: Configuration, device: DeviceModel
+    ) -> None:
+        """Check that a device can run some operators, all at the same time.
+
+        Raises:
+            RefusalError: it cannot run one, or its memory does not hold them all.
+        """
+        need = sum(
+            self.on_device(operator, configuration, device).memory_bytes for operator in operators
+        )
+        if need > device.memory_bytes:
+            raise RefusalError(
+                f"device: the models need {need / 1e9:.1f} GB of memory together, a {device.name} "
+                f"has {device.memory_bytes / 1e9:.1f} GB"
+            )
+
+    def runs_on_node(
+        self, operator: int, configuration: Configuration, node: str, allocation: Allocation
+    ) -> bool:
+        """Tell whether an operator can run on an allocation of a node."""
+        try:
+            self.on_node(operator, configuration, node, allocation)
+        except RefusalError:
+            return False
+        return True
+
+    def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+        """Yield link, direction and edge of every crossing of a placement, edge by edge.
+
+        The edge is that of the pipeline whose message it is; the number of edges for the answer.
+        """
+        edges = self.application.pipeline.edges
+        for edge, (earlier, operator) in enumerate(edges):
+            at = 0 if earlier is None else self._tier[placement[earlier]]
+            for level in range(at, self._tier[placement[operator]]):
+                yield (ACCESS, BACKHAUL)[level], UP, edge
+        for level in range(self._tier[placement[-1]] - 1, -1, -1):
+            yield (ACCESS, BACKHAUL)[level], DOWN, len(edges)
+
+    def crossings(self, query: Query, plan: Plan) -> Iterator[Crossing]:
+        """Yield the links that a request's messages cross, its answer's way back included."""
+        application = self.application
+        message_bytes = application.datasets[query.dataset].message_bytes[plan.configuration.index]
+        sizes = (*message_bytes.tolist(), application.answer_bytes)
+        for link, direction, edge in self.hops(plan.placement):
+            yield Crossing(link, direction, edge, sizes[edge])
+
+    def egress_usd_per_answer(self, placement: Sequence[str]) -> float:
+        """Return the price of a mean answer that leaves the cloud, in dollars; 0 from elsewhere."""
+        node = self.cluster.nodes.get(placement[-1])
+        if node is None or node.tier != "cloud":
+            return 0.0
+        return self.application.answer_bytes * node.egress_usd_per_byte
+
+    def capacity_bps(self, query: Query, crossing: Crossing) -> float:
+        """Return the nominal capacity of a link in bits per second."""
+        if crossing.link == BACKHAUL:
+            return self.backhaul_bps
+        model = self._network.link(query.technology)
+        return model.nominal_uplink_bps if crossing.direction == UP else model.nominal_downlink_bps
+
+    def propagation_s(self, query: Query, crossing: Crossing) -> float:
+        """Return the nominal one-way delay of a link: half its round trip."""
+        round_trip = (
+            self.backhaul_rtt_s
+            if crossing.link == BACKHAUL
+            else self._network.link(query.technology).rtt_s
+        )
+        return round_trip / 2

@@ -1,0 +1,151 @@
+"""How every operator is served on every allocation at hand, as arrays for scoring in bulk.
+
+Service depends on an operator's *key* only, the values of its own and upstream knobs, so tables
+have one column per key and not one per configuration.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_models.devices import DeviceModel
+from scenarios.application import Configuration, KnobValue, Pipeline
+from scenarios.cluster import DEVICE
+from sim.api.plan import Allocation
+from sim.catalogue.catalogue import Nominal
+from sim.catalogue.service_times import RefusalError, Service
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Key = tuple[KnobValue, ...]
+Option = tuple[str, Allocation]
+"""A place, and what an operator gets there."""
+
+
+@dataclass(frozen=True, eq=False)
+class OperatorKeys:
+    """What the operators of a pipeline can be asked to do; C configurations, N operators.
+
+    Args:
+        column: which key of each operator a configuration has, counted from 0 for each operator,
+            shape (C, N).
+        identity: a number for each key of the pipeline, equal for equal keys, shape (C, N).
+        number: for each operator, which column a key has.
+        examples: for each operator, a configuration for each of its keys.
+    """
+
+    column: Integers
+    identity: Integers
+    number: tuple[dict[Key, int], ...]
+    examples: tuple[tuple[Configuration, ...], ...]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> "OperatorKeys":
+        """Number the keys of a pipeline in order of first appearance."""
+        identities: dict[Key, int] = {}
+        column, identity, numbers, examples = [], [], [], []
+        for operator in range(len(pipeline.operators)):
+            keys = [pipeline.operator_key(operator, each) for each in pipeline.configurations]
+            first: dict[Key, Configuration] = {}
+            for key, configuration in zip(keys, pipeline.configurations, strict=True):
+                first.setdefault(key, configuration)
+            number = {key: at for at, key in enumerate(first)}
+            column.append([number[key] for key in keys])
+            identity.append([identities.setdefault(key, len(identities)) for key in keys])
+            numbers.append(number)
+            examples.append(tuple(first.values()))
+        return cls(np.array(column).T, np.array(identity).T, tuple(numbers), tuple(examples))
+
+
+@dataclass(frozen=True, eq=False)
+class ServiceTable:
+    """How one operator is served; O options and K keys, all arrays of shape (O, K).
+
+    Args:
+        latency: time of a request alone over that on profiling hardware; nan where the operator
+            cannot run.
+        capacity: what a request takes of a server, over the same.
+        crowded: time of a request on a full server, over the same.
+        at_once: requests that a server serves at the same time.
+        memory_bytes: memory that a replica needs; infinite where the operator cannot run.
+    """
+
+    latency: Floats
+    capacity: Floats
+    crowded: Floats
+    at_once: Integers
+    memory_bytes: Floats
+
+    def with_device(self, row: "ServiceTable") -> "ServiceTable":
+        """Return a table whose first option, the device, is taken from a table of one option."""
+        return ServiceTable(
+            *(
+                np.concatenate((getattr(row, name), getattr(self, name)[1:]))
+                for name in ("latency", "capacity", "crowded", "at_once", "memory_bytes")
+            )
+        )
+
+
+def node_table(
+    nominal: Nominal, keys: OperatorKeys, operator: int, options: Sequence[Option]
+) -> ServiceTable:
+    """Return how an operator is served on options; nothing runs on a device yet."""
+
+    def rows() -> Iterator[list[Service | None]]:
+        for place, allocation in options:
+            # Neither replicas nor waiting for a batch change how one server serves.
+            one = replace(allocation, replicas=1, max_wait_s=0.0)
+            yield [
+                None if place == DEVICE else _or_none(nominal, operator, example, place, one)
+                for example in keys.examples[operator]
+            ]
+
+    return _table(list(rows()))
+
+
+def device_table(
+    nominal: Nominal, keys: OperatorKeys, operator: int, device: DeviceModel
+) -> ServiceTable:
+    """Return how an operator is served on a device, a table of one option."""
+    row: list[Service | None] = []
+    for example in keys.examples[operator]:
+        try:
+            row.append(nominal.on_device(operator, example, device))
+        except RefusalError:
+            row.append(None)
+    return _table([row])
+
+
+def _or_none(
+    nominal: Nominal, operator: int, example: Configuration, place: str, allocation: Allocation
+) -> Service | None:
+    try:
+        return nominal.on_node(operator, example, place, allocation)
+    except RefusalError:
+        return None
+
+
+def _table(rows: list[list[Service | None]]) -> ServiceTable:
+    nan, inf = float("nan"), float("inf")
+    figures = np.array(
+        [
+            [
+                (nan, nan, nan, 1, inf)
+                if service is None
+                else (
+                    service.factor,
+                    service.factor * service.work_factor,
+                    service.factor * service.crowded_factor,
+                    service.at_once,
+                    service.memory_bytes,
+                )
+                for service in row
+            ]
+            for row in rows
+        ],
+        dtype=np.float64,
+    )
+    latency, capacity, crowded, at_once, memory_bytes = np.moveaxis(figures, -1, 0).copy()
+    return ServiceTable(latency, capacity, crowded, at_once.astype(np.int64), memory_bytes)

@@ -1,0 +1,247 @@
+"""How an operator is served at a place, on an allocation: times, memory, and what they rest on.
+
+All at nominal speed. What the tables do not cover is refused, in a sentence that says why.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardware_models.basis import Basis, worst
+from hardware_models.compute import (
+    accelerator_time,
+    cpu_latency_factor,
+    gpu_batch_times,
+    network_on_cpu_factor,
+)
+from hardware_models.devices import DeviceModel
+from hardware_models.llm import context_tokens, iteration_times, kv_bytes_per_token
+from hardware_models.mig import profiles
+from scenarios.application import (
+    Application,
+    Configuration,
+    LanguageModel,
+    NeuralNetwork,
+    Tokens,
+)
+from scenarios.cluster import Node
+from sim.api.plan import Allocation
+from sim.clock import NS_PER_S, ns
+from sim.dataplane.base.interface import Iterations
+
+MEMORY_SHARE = 0.9
+"""Share of an instance's memory that an engine of a language model takes for weights and keys and
+values; the default of vLLM's gpu_memory_utilization (docs.vllm.ai, engine arguments)."""
+
+
+class RefusalError(ValueError):
+    """What an operator cannot run on, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How an operator of one configuration is served.
+
+    Args:
+        factor: time of a mean request served alone, over that on the reference hardware.
+        batch_factor: time of a batch of 1, 2, ... requests over that of one.
+        servers: servers of each replica: processes that share an instance.
+        at_once: requests that a server serves at the same time, each at its own pace; above 1 for
+            language models only.
+        work_factor: what a request takes of a server's capacity over its time when served alone;
+            below 1 where a server serves several at once.
+        crowded_factor: time of a request on a server that serves ``at_once`` over that alone.
+        memory_bytes: memory that a replica needs.
+        basis: what the times rest on.
+        iterations: how a language model generates; None for other operators.
+    """
+
+    factor: float
+    batch_factor: tuple[float, ...] = (1.0,)
+    servers: int = 1
+    at_once: int = 1
+    work_factor: float = 1.0
+    crowded_factor: float = 1.0
+    memory_bytes: int = 0
+    basis: Basis = "measured"
+    iterations: Iterations | None = None
+
+
+def device_service(
+    application: Application, operator: int, configuration: Configuration, device: DeviceModel
+) -> Service:
+    """Return how an operator is served on a user's device.
+
+    Raises:
+        RefusalError: it cannot run there.
+    """
+    model = application.model(operator, configuration)
+    name = application.operators[operator].name
+    if model is None:
+        return Service(cpu_latency_factor(device.relative_speed), basis="scaled")
+    if isinstance(model, LanguageModel):
+        raise RefusalError(
+            f"{name} on device: no measurement of language models on devices is at hand"
+        )
+    if model.weight_bytes > device.memory_bytes:
+        raise RefusalError(
+            f"{name} on device: {model.name} needs {_gb(model.weight_bytes)}, "
+            f"a {device.name} has {_gb(device.memory_bytes)}"
+        )
+    if device.accelerator is not None:
+        try:
+            times = accelerator_time(device.accelerator, model.benchmark, model.like_items)
+        except ValueError as error:
+            raise RefusalError(f"{name} on a {device.name}: {error}") from None
+        return Service(
+            times.factors[0],
+            memory_bytes=model.weight_bytes,
+            basis=worst(times.basis, _likeness(model)),
+        )
+    if model.device_ratio is None:
+        raise RefusalError(f"{name} on device: no measurement of {model.name} on a CPU is at hand")
+    ratio = network_on_cpu_factor(model.device_ratio, device.relative_speed)
+    return Service(ratio.value, memory_bytes=model.weight_bytes, basis=ratio.basis)
+
+
+def node_service(
+    application: Application,
+    operator: int,
+    configuration: Configuration,
+    node: Node,
+    allocation: Allocation,
+) -> Service:
+    """Return how an operator is served on an allocation of a node.
+
+    Raises:
+        RefusalError: it cannot run there.
+    """
+    model = application.model(operator, configuration)
+    if model is None:
+        factor = cpu_latency_factor(node.cpu_relative_speed)
+        return Service(factor, basis="measured" if factor == 1.0 else "scaled")
+    name = application.operators[operator].name
+    assert node.gpu_board is not None
+    room = profiles(node.gpu_board)[allocation.profile].memory_bytes
+    try:
+        if isinstance(model, LanguageModel):
+            return _generation(application, operator, configuration, model, node, allocation)
+        return _inference(model, room, node, allocation)
+    except ValueError as error:
+        raise RefusalError(f"{name} on {node.gpu_board}:{allocation.profile}: {error}") from None
+
+
+def _inference(model: NeuralNetwork, room: int, node: Node, allocation: Allocation) -> Service:
+    need = allocation.processes * model.weight_bytes
+    if need > room:
+        raise RefusalError(f"{model.name} needs {_gb(need)} of memory, there are {_gb(room)}")
+    assert node.gpu_board is not None
+    times = gpu_batch_times(
+        model.like,
+        model.benchmark,
+        node.gpu_board,
+        allocation.profile,
+        allocation.max_batch,
+        allocation.processes,
+        allocation.thread_percent,
+        model.like_items,
+    )
+    alone = times.factors[0]
+    return Service(
+        alone,
+        tuple(factor / alone for factor in times.factors),
+        allocation.processes,
+        memory_bytes=need,
+        # Alone on the reference, it takes the time that its application gives.
+        basis="measured" if times.factors == (1.0,) else worst(times.basis, _likeness(model)),
+    )
+
+
+def _likeness(model: NeuralNetwork) -> Basis:
+    """Return what it rests on that a network scales as the one that it is like."""
+    return "measured" if model.name == model.like else "assumed"
+
+
+def _generation(
+    application: Application,
+    operator: int,
+    configuration: Configuration,
+    model: LanguageModel,
+    node: Node,
+    allocation: Allocation,
+) -> Service:
+    if allocation.processes > 1 or allocation.thread_percent < 100:
+        raise RefusalError(f"{model.name} takes an instance of its own, it cannot share one by MPS")
+    assert node.gpu_board is not None
+    board, profile = node.gpu_board, allocation.profile
+    room = int(MEMORY_SHARE * profiles(board)[profile].memory_bytes)
+    tokens = mean_tokens(application, operator, configuration)
+    context = tokens.prompt + tokens.sequences * tokens.output / 2
+    longest = tokens.prompt + tokens.sequences * tokens.output
+    kv_tokens = (room - model.weight_bytes) // kv_bytes_per_token(model.name)
+    if kv_tokens < longest:
+        need = model.weight_bytes + longest * kv_bytes_per_token(model.name)
+        raise RefusalError(
+            f"{model.name} in {model.precision} needs {_gb(need)} of memory for one request, there "
+            f"are {_gb(room)} for weights, keys and values"
+        )
+    if tokens.sequences > allocation.max_batch:
+        raise RefusalError(
+            f"max_batch={allocation.max_batch} is below the {tokens.sequences} sequences of one "
+            "request"
+        )
+    window = context_tokens(model.name)
+    if tokens.prompt + tokens.output > window:
+        raise RefusalError(
+            f"a mean request of {tokens.prompt + tokens.output:.0f} tokens exceeds the context of "
+            f"{model.name}, {window}"
+        )
+    times = iteration_times(model.name, model.precision, board, profile)
+    # Requests in the batch share what the mean one asks for; the context grows with their number.
+    decode_s = [
+        times.decode_s(active, round(active / tokens.sequences * context))
+        for active in range(1, allocation.max_batch + 1)
+    ]
+    prefill_s = times.prefill_s([round(tokens.prompt)])
+    alone_s = prefill_s + (tokens.output - 1) * decode_s[tokens.sequences - 1]
+    at_once = min(allocation.max_batch // tokens.sequences, int(kv_tokens // longest))
+    # A decoding step of a full engine serves all of them, so that each owns its share of it.
+    step_s = decode_s[at_once * tokens.sequences - 1]
+    share_s = prefill_s + (tokens.output - 1) * step_s / at_once
+    reference_s = float(
+        np.mean(
+            [
+                data.service_time_s[configuration.index, operator]
+                for data in application.datasets.values()
+            ]
+        )
+    )
+    return Service(
+        alone_s / reference_s,
+        at_once=at_once,
+        work_factor=share_s / alone_s,
+        crowded_factor=at_once * share_s / alone_s,  # by Little's law
+        memory_bytes=room,
+        basis=times.basis,
+        iterations=Iterations(
+            ns(times.prefill_fixed_s),
+            times.prefill_s_per_token * NS_PER_S,
+            times.prefill_s_per_token2 * NS_PER_S,
+            tuple(max(1, ns(step_s)) for step_s in decode_s),
+            int(kv_tokens),
+        ),
+    )
+
+
+def mean_tokens(application: Application, operator: int, configuration: Configuration) -> Tokens:
+    """Return the tokens of a mean request over all data sets, which share stations."""
+    parts = [data.tokens(configuration.index, operator) for data in application.datasets.values()]
+    return Tokens(
+        float(np.mean([part.prompt for part in parts])),
+        float(np.mean([part.output for part in parts])),
+        max(part.sequences for part in parts),
+    )
+
+
+def _gb(amount: float) -> str:
+    return f"{amount / 1e9:.1f} GB"

@@ -1,0 +1,173 @@
+"""Money: whole rented machines are billed; slots attribute the bill to queries; the rest is idle.
+
+The bill of a machine runs while it is rented. Each slot carries a fixed share of the machine's
+price, which its station's members split by their declared load. Answers that leave a cloud region
+are charged as egress, to the query. Free slots are idle cost, worked
+out from what is free and not from what is left over, so that the two must add up to the bill.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.compiled import in_place
+from sim._jit.id_pool import grown
+from sim.clock import NS_PER_HOUR
+from sim.cluster.machine import Machine
+from sim.cluster.machines import Machines
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Ledger:
+    """Who owes what, up to the moment of the last settlement.
+
+    Call ``settle`` before anything changes that the bill depends on. What each machine costs, and
+    whom, is written down when it changes, as it is charged far more often.
+
+    Args:
+        machines: the machines; what it lists as changed is struck off as it is written down.
+
+    Attributes:
+        bill_usd: the whole bill.
+        idle_usd: the part of it that is for what nobody uses.
+    """
+
+    def __init__(self, machines: Machines) -> None:
+        self.bill_usd = 0.0
+        self.idle_usd = 0.0
+        self._machines = machines
+        self._row = {machine: row for row, machine in enumerate(machines.all())}
+        many = len(self._row)
+        # By machine, in dollars per hour, 0 if it is not rented: its price, and what idles.
+        self._price, self._idle = np.zeros(many), np.zeros(many)
+        # By machine: how many parts of its slots are attributed, and of each the query, the price
+        # of the slot in dollars per hour, and the share of it.
+        self._parts = np.zeros(many, dtype=np.int64)
+        self._query: Integers = np.zeros((many, 0), dtype=np.int64)
+        self._slot_price: Floats = np.zeros((many, 0))
+        self._share: Floats = np.zeros((many, 0))
+        self._attributed_usd: Floats = np.zeros(0)  # by query id
+        self._settled_ns = 0
+        for machine in self._row:
+            self._write_down(machine)
+
+    @property
+    def attributed_usd(self) -> dict[int, float]:
+        """What each query owes that owes anything, by id."""
+        return {query: usd for query, usd in enumerate(self._attributed_usd.tolist()) if usd}
+
+    def owed_usd(self, query: int) -> float:
+        """Return what a query owes."""
+        return float(self._attributed_usd[query]) if query < len(self._attributed_usd) else 0.0
+
+    def settle(self, now_ns: int) -> None:
+        """Charge everything since the last settlement."""
+        hours = (now_ns - self._settled_ns) / NS_PER_HOUR
+        self._settled_ns = now_ns
+        if hours == 0:
+            return
+        while self._machines.changed:
+            self._write_down(self._machines.changed.pop())
+        self.bill_usd, self.idle_usd = _charge(
+            hours,
+            self.bill_usd,
+            self.idle_usd,
+            self._price,
+            self._idle,
+            self._parts,
+            self._query,
+            self._slot_price,
+            self._share,
+            self._attributed_usd,
+        )
+
+    def charge(self, query: int, usd: float) -> None:
+        """Charge a query for something beside machines, such as egress."""
+        self.bill_usd += usd
+        self._attributed_usd = grown(self._attributed_usd, query + 1)
+        self._attributed_usd[query] += usd
+
+    def _write_down(self, machine: Machine) -> None:
+        """Note what a machine costs now, and whom."""
+        row, rented = self._row[machine], machine.rented
+        self._price[row] = machine.node.price_usd_per_hour if rented else 0.0
+        self._idle[row] = idle_usd_per_hour(machine) if rented else 0.0
+        parts = list(self._attributions(machine)) if rented else []
+        self._parts[row] = len(parts)
+        if parts:
+            query, slot_price, share = zip(*parts, strict=True)
+            self._attributed_usd = grown(self._attributed_usd, max(query) + 1)
+            self._make_room(len(parts))
+            self._query[row, : len(parts)] = query
+            self._slot_price[row, : len(parts)] = slot_price
+            self._share[row, : len(parts)] = share
+
+    def _attributions(self, machine: Machine) -> Iterator[tuple[int, float, float]]:
+        """Yield the query, the price of the slot and the share of it of every part of its slots."""
+        for slot in machine.slots:
+            station = self._machines.holders[slot]
+            total = station.load.work
+            for member in station.members.values():
+                share = member.work / total if total else 1 / len(station.members)
+                yield member.query, slot.price_usd_per_hour, share
+
+    def _make_room(self, parts: int) -> None:
+        """Make place for so many parts of the slots of each machine."""
+        more = parts - self._query.shape[1]
+        if more > 0:
+            wider = (0, 0), (0, max(more, self._query.shape[1]))
+            self._query = np.pad(self._query, wider)
+            self._slot_price = np.pad(self._slot_price, wider)
+            self._share = np.pad(self._share, wider)
+
+
+@in_place
+def _charge(
+    hours: float,
+    bill_usd: float,
+    idle_usd: float,
+    price: Floats,
+    idle: Floats,
+    parts: Integers,
+    query: Integers,
+    slot_price: Floats,
+    share: Floats,
+    attributed_usd: Floats,
+) -> tuple[float, float]:
+    """Charge some hours of M machines, of whose slots there are at most P parts each.
+
+    Args:
+        hours: the hours.
+        bill_usd: the bill so far.
+        idle_usd: the part of it so far that is for what nobody uses.
+        price: price of each machine in dollars per hour, shape (M,).
+        idle: the part of it that is for what nobody uses, shape (M,).
+        parts: how many parts of its slots are attributed, shape (M,).
+        query: the query of each part, shape (M, P).
+        slot_price: price of its slot in dollars per hour, shape (M, P).
+        share: its share of the slot, shape (M, P).
+        attributed_usd: what each query owes, which is added to, by id.
+
+    Returns:
+        The bill, and the part of it for what nobody uses.
+    """
+    for machine in range(len(price)):
+        bill_usd += hours * price[machine]
+        idle_usd += hours * idle[machine]
+        for part in range(parts[machine]):
+            usd = hours * slot_price[machine, part]
+            attributed_usd[query[machine, part]] += usd * share[machine, part]
+    return bill_usd, idle_usd
+
+
+def idle_usd_per_hour(machine: Machine) -> float:
+    """Return the price of what nobody uses on a rented machine, in dollars per hour."""
+    node = machine.node
+    idle = machine.free_cores * node.core_price_usd_per_hour
+    if node.gpu_board is not None:
+        for gpu in range(node.gpus):
+            idle += node.gpu_price_usd_per_hour * machine.idle_slices(gpu) / node.gpu_slices
+    return idle

@@ -1,0 +1,354 @@
+"""A machine: its cores, its cards, the GPU instances on them and what is loaded into those.
+
+A *slot* is one core, or a share of one GPU instance; a station holds one slot per replica. A card's
+instances are always a legal layout. An instance that nobody uses any more stays as it is, with its
+models in memory, for whoever asks for the like; it is destroyed when its slices are needed, or when
+the machine is given back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hardware_models.mig import choose_start, profiles
+from scenarios.application import Model
+from scenarios.cluster import Node
+from sim.api.plan import CORE
+
+WHOLE = 100
+"""All the active threads of an instance, in percent."""
+
+MOST_CLIENTS = 48
+"""Clients that an MPS server can have (NVIDIA Multi-Process Service documentation)."""
+
+Room = tuple[str, int, int, int]
+"""A profile, a share of the instance in percent, bytes of its memory, and processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one replica of an operator needs.
+
+    Args:
+        profile: partition profile of the instance, or ``"core"``.
+        thread_percent: share of the instance; below 100, others may get what is left.
+        processes: processes that share this by MPS, each with a copy of the weights.
+        model: what it loads; None for classical code.
+        memory_bytes: memory that it takes.
+
+    Attributes:
+        room: all that decides whether there is room for it.
+    """
+
+    profile: str
+    thread_percent: int = WHOLE
+    processes: int = 1
+    model: Model | None = None
+    memory_bytes: int = 0
+    room: Room = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        room = self.profile, self.thread_percent, self.memory_bytes, self.processes
+        object.__setattr__(self, "room", room)
+
+    @property
+    def load_bytes(self) -> int:
+        """Weights that it needs in memory before it is ready."""
+        return 0 if self.model is None else self.processes * self.model.weight_bytes
+
+
+@dataclass(eq=False)
+class Instance:
+    """A GPU instance, or a whole card that is not partitioned.
+
+    Args:
+        gpu: number of its card in the machine.
+        profile: its profile.
+        start: first memory slice.
+        memory_bytes: its memory.
+        ready_ns: when it is created.
+        slots: who uses it.
+        left: models that those who used it left in memory, the latest last, with the bytes of
+            their weights.
+    """
+
+    gpu: int
+    profile: str
+    start: int
+    memory_bytes: int
+    ready_ns: int = 0
+    slots: list["Slot"] = field(default_factory=list)
+    left: dict[Model, int] = field(default_factory=dict)
+
+    @property
+    def clients(self) -> int:
+        """Processes that share it."""
+        return sum(slot.need.processes for slot in self.slots)
+
+    @property
+    def thread_percent(self) -> int:
+        """Active threads in use, in percent."""
+        return sum(slot.need.thread_percent for slot in self.slots)
+
+    def takes(self, need: Need) -> bool:
+        """Tell whether there is room for one more replica beside those that use it."""
+        if self.profile != need.profile or self.thread_percent + need.thread_percent > WHOLE:
+            return False
+        used = sum(slot.need.memory_bytes for slot in self.slots)
+        if used + need.memory_bytes > self.memory_bytes:
+            return False
+        return self.clients + need.processes <= MOST_CLIENTS
+
+    def load(self, need: Need) -> int:
+        """Make a model available, evicting what was left longest ago; return the bytes to load."""
+        if need.model is None:
+            return 0
+        there = self.left.pop(need.model, 0)
+        used = need.memory_bytes + sum(slot.need.memory_bytes for slot in self.slots)
+        while self.left and used + sum(self.left.values()) > self.memory_bytes:
+            del self.left[next(iter(self.left))]
+        return max(0, need.load_bytes - there)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One core, or a share of a GPU instance, of one machine.
+
+    Args:
+        machine: the machine.
+        need: what it was taken for.
+        instance: the instance; None for a core.
+        destroyed: idle instances that had to be destroyed for it.
+        created: whether its instance was created for it.
+        load_bytes: weights to load before it is ready.
+        ready_ns: when they are loaded.
+
+    Attributes:
+        price_usd_per_hour: share of the machine's price that the slot carries.
+    """
+
+    machine: "Machine"
+    need: Need
+    instance: Instance | None = None
+    destroyed: int = 0
+    created: bool = False
+    load_bytes: int = 0
+    ready_ns: int = 0
+    price_usd_per_hour: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        node = self.machine.node
+        self.price_usd_per_hour = node.core_price_usd_per_hour
+        if self.instance is not None:
+            share = self.need.thread_percent / WHOLE
+            self.price_usd_per_hour = share * node.slice_price_usd_per_hour(self.instance.profile)
+
+
+@dataclass(eq=False)
+class Machine:
+    """One machine of a node.
+
+    Args:
+        node_name: name of its node.
+        node: what the machines of the node are like.
+        number: number within the node, from 0.
+        free_cores: cores that no station holds.
+        instances: GPU instances; of those that are idle, the one longest idle first.
+        up: whether it works.
+        ready_ns: when it has booted, or will have.
+        down_until_ns: when it comes back, if it is down.
+        slots: what stations hold, in the order in which they got it.
+    """
+
+    node_name: str
+    node: Node
+    number: int
+    free_cores: int = field(init=False)
+    instances: list[Instance] = field(default_factory=list, init=False)
+    up: bool = field(default=True, init=False)
+    ready_ns: int = field(default=0, init=False)
+    down_until_ns: int = field(default=0, init=False)
+    slots: dict[Slot, None] = field(default_factory=dict, init=False)
+    # What was asked of the cards in vain since they last changed.
+    _in_vain: set[Room] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self.free_cores = self.node.cores
+
+    def may_take(self, need: Need) -> bool:
+        """Tell whether it is worth asking; False if there is no room for sure."""
+        if need.profile == CORE:
+            return self.up and self.free_cores > 0
+        return self.up and need.room not in self._in_vain
+
+    @property
+    def rented(self) -> bool:
+        """Whether the machine is paid for: on standby, or in use."""
+        return self.up and (self.number < self.node.standby or bool(self.slots))
+
+    def rented_for(self, slot: Slot) -> bool:
+        """Tell whether the machine began to be rented for a slot, one of those taken last."""
+        return self.number >= self.node.standby and next(iter(self.slots)) is slot
+
+    def layout(self, gpu: int, idle: bool = True) -> tuple[tuple[str, int], ...]:
+        """Return the instances of a card, with or without those that nobody uses."""
+        return tuple(
+            sorted(
+                (each.profile, each.start)
+                for each in self.instances
+                if each.gpu == gpu and (idle or each.slots)
+            )
+        )
+
+    def take(self, need: Need) -> tuple[Slot, Callable[[], None]] | None:
+        """Take a core, or a share of an instance that is there or is created.
+
+        Returns:
+            The slot, and what undoes it as if it had never been taken; None if there is no room.
+        """
+        if not self.may_take(need):
+            return None
+        if need.profile == CORE:
+            return self._take_core(need)
+        before = self.instances.copy()
+        destroyed, created = 0, False
+        instance = self._shared(need) or self._idle(need)
+        if instance is None:
+            instance = self._create(need)
+            if instance is None:
+                self._in_vain.add(need.room)
+                return None
+            created = self.partitioned  # A card that cannot be cut is there as it is.
+            destroyed = (len(before) + 1 - len(self.instances)) * created
+        left = instance.left.copy()
+        slot = Slot(self, need, instance, destroyed, created, instance.load(need))
+        instance.slots.append(slot)
+        refused = self._in_vain
+        self._in_vain = set()
+
+        def undo() -> None:
+            instance.slots.remove(slot)
+            instance.left = left
+            self.instances = before
+            self._in_vain = refused
+
+        return slot, undo
+
+    def _take_core(self, need: Need) -> tuple[Slot, Callable[[], None]]:
+        self.free_cores -= 1
+
+        def undo() -> None:
+            self.free_cores += 1
+
+        return Slot(self, need), undo
+
+    def _shared(self, need: Need) -> Instance | None:
+        """Return the fullest instance in use that has room, if any is to be shared."""
+        if need.thread_percent == WHOLE:
+            return None
+        fitting = [each for each in self.instances if each.slots and each.takes(need)]
+        return max(fitting, key=lambda each: each.thread_percent, default=None)
+
+    def _idle(self, need: Need) -> Instance | None:
+        """Return an idle instance, rather one that has the model in memory."""
+        fitting = [each for each in self.instances if not each.slots and each.takes(need)]
+        having = [each for each in fitting if need.model in each.left]
+        return next(iter(having or fitting), None)
+
+    def _create(self, need: Need) -> Instance | None:
+        """Create an instance, destroying idle ones if need be, on the card where the fewest go."""
+        board = self.node.gpu_board
+        assert board is not None
+        best: tuple[list[Instance], int, int] | None = None
+        for gpu in range(self.node.gpus):
+            idle = [each for each in self.instances if each.gpu == gpu and not each.slots]
+            going: list[Instance] = []
+            start = self._start(gpu, going, need.profile)
+            while start is None and len(going) < len(idle):
+                going.append(idle[len(going)])
+                start = self._start(gpu, going, need.profile)
+            if start is None:
+                continue
+            for each in going[:-1]:  # What went first may have gone in vain.
+                fewer = [other for other in going if other is not each]
+                if self._start(gpu, fewer, need.profile) is not None:
+                    going = fewer
+            start = self._start(gpu, going, need.profile)
+            if start is not None and (best is None or len(going) < len(best[0])):
+                best = going, gpu, start
+        if best is None:
+            return None
+        going, gpu, start = best
+        memory_bytes = profiles(board)[need.profile].memory_bytes
+        instance = Instance(gpu, need.profile, start, memory_bytes)
+        self.instances = [each for each in self.instances if each not in going] + [instance]
+        return instance
+
+    def _start(self, gpu: int, without: list[Instance], profile: str) -> int | None:
+        """Return where an instance could be created on a card if some were destroyed."""
+        board = self.node.gpu_board
+        assert board is not None
+        layout = tuple(
+            sorted(
+                (each.profile, each.start)
+                for each in self.instances
+                if each.gpu == gpu and each not in without
+            )
+        )
+        return choose_start(board, layout, profile)
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether the cards can be cut into instances."""
+        return self.node.gpu_board is not None and len(profiles(self.node.gpu_board)) > 1
+
+    def room_for(self, profile: str) -> int:
+        """Return how many more instances of a profile could be had, idle ones given up."""
+        board = self.node.gpu_board
+        if not self.up or board is None:
+            return 0
+        count = 0
+        for gpu in range(self.node.gpus):
+            layout = self.layout(gpu, idle=False)
+            start = choose_start(board, layout, profile)
+            while start is not None:
+                count += 1
+                layout = tuple(sorted((*layout, (profile, start))))
+                start = choose_start(board, layout, profile)
+        return count
+
+    def give_back(self, slot: Slot, now_ns: int) -> None:
+        """Return a core, or a share of an instance, which keeps the model in memory meanwhile.
+
+        What was not loaded, or created, by now is given up.
+        """
+        instance = slot.instance
+        self._in_vain.clear()
+        if instance is None:
+            self.free_cores += 1
+        else:
+            instance.slots.remove(slot)
+            if slot.need.model is not None and slot.ready_ns <= now_ns:
+                instance.left.pop(slot.need.model, None)
+                instance.left[slot.need.model] = slot.need.load_bytes
+            if not instance.slots:
+                self.instances.remove(instance)
+                if instance.ready_ns <= now_ns:
+                    self.instances.append(instance)
+        if not self.rented:  # Slots of a station that is going are given back one by one.
+            self.instances = [each for each in self.instances if each.slots]
+
+    def lose_instances(self) -> None:
+        """Lose all GPU instances, as the machine failed."""
+        self.instances.clear()
+        self._in_vain.clear()
+
+    def idle_slices(self, gpu: int) -> float:
+        """Return the compute slices of a card that nobody uses, cut out or not."""
+        assert self.node.gpu_board is not None
+        known = profiles(self.node.gpu_board)
+        used = sum(
+            known[each.profile].compute_slices * each.thread_percent / WHOLE
+            for each in self.instances
+            if each.gpu == gpu
+        )
+        return self.node.gpu_slices - used

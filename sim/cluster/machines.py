@@ -1,0 +1,388 @@
+"""All machines of a cluster, which stations run on them, and who uses those.
+
+A station owns one slot of a machine per replica; the deployments that use it are its members, each
+with a declared load.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from scenarios.application import KnobValue, Model
+from scenarios.cluster import DEVICE, Cluster
+from sim.api.plan import Allocation
+from sim.api.prediction import StationLoad
+from sim.cluster.machine import WHOLE, Instance, Machine, Need, Room, Slot
+from sim.cluster.members import Member, Members
+from sim.cluster.stations_by_load import ByLoad
+
+StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
+
+
+@dataclass(eq=False)
+class Station(Members):
+    """One operator of one application on one allocation, as the control plane sees it.
+
+    Args:
+        id: unique in the run.
+        key: what members must agree on to share the station.
+        slots: one per replica; none on a device.
+        at_once: requests that a server serves at the same time.
+        ready_ns: when its weights are loaded.
+    """
+
+    id: int
+    key: StationKey
+    slots: tuple[Slot, ...]
+    at_once: int = 1
+    ready_ns: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__(self.key[3].servers, self.at_once)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one operator of a plan asks for.
+
+    Args:
+        key: operator, its knob values, node and allocation.
+        rate: requests per second.
+        work: load in servers, at nominal speed.
+        at_once: requests that a server serves at the same time.
+        model: what each replica loads; None for classical code.
+        memory_bytes: memory that each replica takes.
+    """
+
+    key: StationKey
+    rate: float
+    work: float
+    at_once: int = 1
+    model: Model | None = None
+    memory_bytes: int = 0
+
+    @property
+    def place(self) -> str:
+        """The node, or the device."""
+        return self.key[2]
+
+    @property
+    def allocation(self) -> Allocation:
+        """The allocation asked for."""
+        return self.key[3]
+
+    @property
+    def need(self) -> Need:
+        """What each replica needs."""
+        allocation = self.allocation
+        return Need(
+            allocation.profile,
+            allocation.thread_percent,
+            allocation.processes,
+            self.model,
+            self.memory_bytes,
+        )
+
+
+class Machines:
+    """All machines of a cluster and the stations on them.
+
+    Args:
+        cluster: the layout.
+
+    Attributes:
+        pools: the machines of each node.
+        up: how many of them work, by node.
+        stations: the stations that members who agree on a key may share.
+        holders: who holds each slot.
+        backhaul: who sends over the backhaul from the edge site to the cloud.
+        changed: machines that are used otherwise than when the `sim.cluster.billing.Ledger` struck
+        them off. freed_ns: when a deployment last left, or a machine came back; None if none did.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.pools = {
+            name: [Machine(name, node, number) for number in range(node.count)]
+            for name, node in cluster.nodes.items()
+        }
+        self.up = {name: len(pool) for name, pool in self.pools.items()}
+        self.stations: dict[StationKey, list[Station]] = {}
+        self.holders: dict[Slot, Station] = {}
+        self.backhaul = Members()
+        self.changed: set[Machine] = set()
+        self.freed_ns: int | None = None
+        self._by_load: dict[StationKey, ByLoad[Station]] = {}  # Of those off the devices.
+        self._parts: dict[Slot, None] = {}
+        # By node, what was asked of all its machines in vain since any of them last changed.
+        self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}
+        self._made = 0
+
+    def all(self) -> Iterator[Machine]:
+        """Yield every machine, node by node."""
+        for pool in self.pools.values():
+            yield from pool
+
+    def find(self, demand: Demand) -> Station | None:
+        """Return the station that a demand would join: the fullest that still has room for it."""
+        if demand.place == DEVICE:
+            return None
+        alike = self._by_load.get(demand.key)
+        if alike is None:
+            return None
+        most = self._cluster.max_utilisation * demand.allocation.servers
+        return alike.fullest(demand.work, most)
+
+    def load_for(self, demand: Demand, query: int) -> StationLoad:
+        """Return the load by others of the station that a query's demand would meet."""
+        for station in self.stations.get(demand.key, ()):
+            if station.serves(query):
+                return station.load_without(query)
+        found = self.find(demand)
+        if found is not None:
+            return found.load
+        return StationLoad(demand.allocation.servers, at_once=demand.at_once)
+
+    def join(
+        self, deployment: int, query: int, demands: Sequence[Demand]
+    ) -> list[tuple[Station, bool]] | str:
+        """Give a deployment its stations, all of them or none.
+
+        Args:
+            deployment: number of the deployment.
+            query: id of the query that it serves.
+            demands: one per operator.
+
+        Returns:
+            Each operator's station and whether it is new, or the reason of the refusal.
+        """
+        got, undo = self._join(deployment, query, demands)
+        if isinstance(got, str):
+            undo()
+        else:
+            self._note_change(station for station, _ in got)
+        return got
+
+    def _join(
+        self, deployment: int, query: int, demands: Sequence[Demand]
+    ) -> tuple[list[tuple[Station, bool]] | str, Callable[[], None]]:
+        """Join, and return also what undoes as much of it as succeeded."""
+        got: list[tuple[Station, bool]] = []
+        undoing: list[Callable[[], None]] = []
+
+        def undo() -> None:
+            for each in reversed(undoing):
+                each()
+
+        for demand in demands:
+            station = self.find(demand)
+            if station is not None:
+                got.append((station, False))
+            else:
+                made = self._create(demand, undoing)
+                if isinstance(made, str):
+                    return made, undo
+                got.append((made, True))
+            member = Member(query, demand.rate, demand.work)
+            undoing.append(self._enter(got[-1][0], deployment, member))
+        return got, undo
+
+    def _enter(self, station: Station, deployment: int, member: Member) -> Callable[[], None]:
+        """Let a deployment join a station; return what undoes that."""
+        leave = station.join(deployment, member)
+        self._note_load(station)
+
+        def undo() -> None:
+            leave()
+            self._note_load(station)
+
+        return undo
+
+    def fit_together(self, wanted: Sequence[Sequence[Demand]]) -> list[bool]:
+        """Tell which of several would succeed to ``join``, one after the other."""
+        with self._trial() as joins:
+            return [joins(demands) for demands in wanted]
+
+    def first_that_fits(
+        self, beside: Sequence[Sequence[Demand]], wanted: Iterable[Iterable[Sequence[Demand]]]
+    ) -> list[int | None]:
+        """Return of each of several the number of its first alternative that would ``join``.
+
+        One after the other; None where none would.
+
+        Args:
+            beside: what joins before, as far as it succeeds.
+            wanted: the alternatives of each, of which no more are drawn than have to be tried.
+        """
+        with self._trial() as joins:
+            for demands in beside:
+                joins(demands)
+            return [
+                next((at for at, demands in enumerate(each) if joins(demands)), None)
+                for each in wanted
+            ]
+
+    @contextmanager
+    def _trial(self) -> Iterator[Callable[[Sequence[Demand]], bool]]:
+        """Give what lets deployments join one after the other, all of which leave in the end.
+
+        It tells whether one succeeds; one that does not leaves nothing behind.
+        """
+        made = self._made
+        undoing: list[Callable[[], None]] = []
+
+        def joins(demands: Sequence[Demand]) -> bool:
+            number = -1 - len(undoing)
+            got, undo = self._join(number, number, demands)
+            if isinstance(got, str):
+                undo()
+                return False
+            undoing.append(undo)
+            return True
+
+        try:
+            yield joins
+        finally:
+            for undo in reversed(undoing):
+                undo()
+            self._made = made
+
+    def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
+        """Take a deployment off all that it uses; return stations gone for lack of members."""
+        self.freed_ns = now_ns
+        gone = []
+        self._note_change(stations)
+        self.backhaul.leave(deployment)
+        for station in stations:
+            station.leave(deployment)
+            self._note_load(station)
+            if not station.members:
+                if station in self.stations.get(station.key, ()):  # Else its machine failed.
+                    self._destroy(station, now_ns)
+                gone.append(station)
+        return gone
+
+    def _create(self, demand: Demand, undoing: list[Callable[[], None]]) -> Station | str:
+        allocation = demand.allocation
+        slots: list[Slot] = []
+        if demand.place != DEVICE:
+            limit = self._cluster.max_utilisation * allocation.servers
+            if demand.work > limit:
+                return (
+                    f"{demand.place}:{allocation.profile} would be {demand.work:.2f} busy, "
+                    f"above {limit:.2f}"
+                )
+            need = demand.need
+            for _ in range(allocation.replicas):
+                slot = self._take(demand.place, need, undoing)
+                if slot is None:
+                    return f"{demand.place} has no {allocation.profile} left"
+                slots.append(slot)
+        station = Station(self._made, demand.key, tuple(slots), demand.at_once)
+        self._made += 1
+        self.stations.setdefault(demand.key, []).append(station)
+        if demand.place != DEVICE:
+            self._by_load.setdefault(demand.key, ByLoad()).put(station)
+        for slot in slots:
+            slot.machine.slots[slot] = None
+            self.holders[slot] = station
+            if slot.need.thread_percent < WHOLE:
+                self._parts[slot] = None
+        undoing.append(lambda: self._forget(station))
+        return station
+
+    def _take(self, node: str, need: Need, undoing: list[Callable[[], None]]) -> Slot | None:
+        """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
+        in_vain = self._in_vain[node]
+        if need.room in in_vain:
+            return None
+        takes = (machine.take(need) for machine in self._in_turn(node, need))
+        taken = next((each for each in takes if each is not None), None)
+        if taken is None:
+            in_vain.add(need.room)
+            return None
+        self._in_vain[node] = set()
+        undoing += taken[1], lambda: self._in_vain.update({node: in_vain})
+        return taken[0]
+
+    def _in_turn(self, node: str, need: Need) -> Iterator[Machine]:
+        """Yield the machines that may have room: rented ones, then those yet to be rented."""
+        idle = []
+        for machine in self.pools[node]:
+            if machine.may_take(need):
+                if machine.rented:
+                    yield machine
+                else:
+                    idle.append(machine)
+        yield from idle
+
+    def sharing(self) -> Iterator[Instance]:
+        """Yield every instance that several stations share."""
+        for instance in dict.fromkeys(slot.instance for slot in self._parts):
+            if instance is not None and len(instance.slots) > 1:
+                yield instance
+
+    def fail(self, machine: Machine, now_ns: int) -> list[Station]:
+        """Take a machine down; return the stations that die with it."""
+        dead = list(dict.fromkeys(self.holders[slot] for slot in machine.slots))
+        self._lose(dead, now_ns)
+        self._set_up(machine, False)
+        machine.lose_instances()
+        self.changed.add(machine)
+        return dead
+
+    def recover(self, machine: Machine, now_ns: int) -> None:
+        """Bring a machine back that was taken down."""
+        self.freed_ns = now_ns
+        self._set_up(machine, True)
+        self._in_vain[machine.node_name].clear()
+        self.changed.add(machine)
+
+    def _set_up(self, machine: Machine, up: bool) -> None:
+        self.up[machine.node_name] += up - machine.up
+        machine.up = up
+
+    def fail_instance(self, instance: Instance, now_ns: int) -> list[Station]:
+        """End all clients of one instance, whose neighbours live on; return their stations."""
+        dead = list(dict.fromkeys(self.holders[slot] for slot in instance.slots))
+        self._lose(dead, now_ns)
+        instance.left.clear()
+        return dead
+
+    def _lose(self, stations: Sequence[Station], now_ns: int) -> None:
+        """Destroy stations that died; what they held of other machines is free at once."""
+        self._note_change(stations)
+        for station in stations:
+            self._destroy(station, now_ns)
+        if stations:
+            self.freed_ns = now_ns
+
+    def _note_load(self, station: Station) -> None:
+        """Note that the load of a station may be another, unless it is gone."""
+        alike = self._by_load.get(station.key)
+        if alike is not None and station in alike:
+            alike.put(station)
+
+    def _note_change(self, stations: Iterable[Station]) -> None:
+        """Note that the members of some stations change."""
+        self.changed.update(slot.machine for station in stations for slot in station.slots)
+
+    def _destroy(self, station: Station, now_ns: int) -> None:
+        self._forget(station)
+        for slot in station.slots:
+            slot.machine.give_back(slot, now_ns)
+            self._in_vain[slot.machine.node_name].clear()
+
+    def _forget(self, station: Station) -> None:
+        self.stations[station.key].remove(station)
+        if not self.stations[station.key]:
+            del self.stations[station.key]
+        alike = self._by_load.get(station.key)
+        if alike is not None:
+            alike.drop(station)
+            if not alike:
+                del self._by_load[station.key]
+        for slot in station.slots:
+            del slot.machine.slots[slot]
+            del self.holders[slot]
+            self._parts.pop(slot, None)

@@ -1,0 +1,98 @@
+"""The deployments that share a station or a link, and what they ask of it together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import fsum
+
+from sim.api.prediction import StationLoad
+from sim.cluster.exact_sums import Parts, plus
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What a deployment declares to a station or a link.
+
+    Args:
+        query: id of the query that it serves.
+        rate: requests per second.
+        work: load in servers, at nominal speed.
+    """
+
+    query: int
+    rate: float
+    work: float
+
+
+class Members:
+    """The members of a station or a link.
+
+    Args:
+        servers: its servers.
+        at_once: requests that a server serves at the same time.
+
+    Attributes:
+        members: by deployment; change them by ``join`` and ``leave`` only.
+        load: what all members ask of it together.
+    """
+
+    def __init__(self, servers: int = 1, at_once: int = 1) -> None:
+        self.members: dict[int, Member] = {}
+        self.load = StationLoad(servers, at_once=at_once)
+        # Without rounding, so that it cannot pile up while members come and go.
+        self._rate: Parts = ()
+        self._work: Parts = ()
+        self._deployments: dict[int, tuple[int, ...]] = {}  # by query
+        self._without: dict[int, StationLoad] = {}
+
+    def join(self, deployment: int, member: Member) -> Callable[[], None]:
+        """Add a deployment; return what undoes that, if nothing else has changed, at no cost."""
+        query, load, rate, work = member.query, self.load, self._rate, self._work
+        without, deployments = self._without, self._deployments.get(query, ())
+        self.members[deployment] = member
+        self._deployments[query] = (*deployments, deployment)
+        self._set(plus(rate, member.rate), plus(work, member.work))
+
+        def undo() -> None:
+            del self.members[deployment]
+            self._keep(query, deployments)
+            self.load, self._rate, self._work, self._without = load, rate, work, without
+
+        return undo
+
+    def leave(self, deployment: int) -> None:
+        """Take a deployment off, if it is a member."""
+        member = self.members.pop(deployment, None)
+        if member is not None:
+            others = tuple(each for each in self._deployments[member.query] if each != deployment)
+            self._keep(member.query, others)
+            self._set(plus(self._rate, -member.rate), plus(self._work, -member.work))
+
+    def serves(self, query: int) -> bool:
+        """Tell whether a deployment of a query is a member."""
+        return query in self._deployments
+
+    def load_without(self, query: int) -> StationLoad:
+        """Return what the members that serve other queries ask for."""
+        if query not in self._deployments:
+            return self.load
+        if query not in self._without:
+            rate, work = self._rate, self._work
+            for deployment in self._deployments[query]:
+                member = self.members[deployment]
+                rate, work = plus(rate, -member.rate), plus(work, -member.work)
+            self._without[query] = self._load(rate, work)
+        return self._without[query]
+
+    def _keep(self, query: int, deployments: tuple[int, ...]) -> None:
+        """Note which deployments of a query are members."""
+        if deployments:
+            self._deployments[query] = deployments
+        else:
+            del self._deployments[query]
+
+    def _set(self, rate: Parts, work: Parts) -> None:
+        self._rate, self._work, self._without = rate, work, {}
+        self.load = self._load(rate, work)
+
+    def _load(self, rate: Parts, work: Parts) -> StationLoad:
+        return StationLoad(self.load.servers, fsum(rate), fsum(work), self.load.at_once)

@@ -1,0 +1,225 @@
+"""Where every query stands: waiting, searching, running or departed."""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scenarios.queries import Query, QueryTruth
+from sim.api.plan import Plan
+from sim.cluster.machines import Station
+
+LISTED = 1000
+"""Departed queries that are listed, the last ones. With more, planners may learn from earlier ones;
+what they remember of each is kept for as long."""
+
+DECISIVE = frozenset({"in_force", "coming", "searching"})
+"""Attributes of a query's state that decide where it stands."""
+
+
+@dataclass(eq=False)
+class Deployment:
+    """A plan in force, or on its way into force or out of it.
+
+    Args:
+        number: unique in the run.
+        query: id of its query.
+        plan: the plan.
+        stations: what each operator got.
+        in_force_ns: when it comes into force.
+        drain_until_ns: when draining is cut short; None unless replaced.
+    """
+
+    number: int
+    query: int
+    plan: Plan
+    stations: list[Station]
+    in_force_ns: int
+    drain_until_ns: int | None = None
+
+
+@dataclass(eq=False)
+class QueryState:
+    """One living or departed query.
+
+    Args:
+        query: what it declares.
+        truth: what only the world knows.
+        in_force: the deployment that serves it.
+        coming: a deployment whose models are being loaded.
+        searching: whether a search for it is under way in simulated time.
+        departed: whether it is gone.
+        in_force_since_ns: when each of its deployments came into force, by number.
+        egress_usd: what an answer costs that leaves the cloud, by deployment.
+        egress_charged: answers charged so far, by deployment.
+        planning_s: planning seconds charged.
+        profiling_s: part of them that was profiling.
+        surrogates_s: part of them that was steps of searches by surrogates.
+        profiling_device_s: seconds of profiling devices used.
+    """
+
+    query: Query
+    truth: QueryTruth
+    in_force: Deployment | None = None
+    coming: Deployment | None = None
+    searching: bool = False
+    departed: bool = False
+    in_force_since_ns: dict[int, int] = field(default_factory=dict)
+    egress_usd: dict[int, float] = field(default_factory=dict)
+    egress_charged: dict[int, int] = field(default_factory=dict)
+    planning_s: float = 0.0
+    profiling_s: float = 0.0
+    surrogates_s: float = 0.0
+    profiling_device_s: float = 0.0
+    _moved: Callable[["QueryState"], None] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, and tell the board if the query may stand elsewhere for it."""
+        object.__setattr__(self, name, value)
+        if name in DECISIVE and self._moved is not None:
+            self._moved(self)
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force, or else the one on its way into force."""
+        deployment = self.in_force or self.coming
+        return None if deployment is None else deployment.plan
+
+
+class QueryBoard:
+    """The states of all queries, in order of arrival.
+
+    Planners ask far more often than queries move, so each is put in its place when it moves.
+
+    Attributes:
+        living: states by id.
+        plans: the plan of each living query that has one, by id.
+        coming: the plan whose models are being loaded, of each that has one, by id.
+        departed: the last `LISTED` queries that have left.
+    """
+
+    def __init__(self) -> None:
+        self.living: dict[int, QueryState] = {}
+        self.plans: dict[int, Plan] = {}
+        self.coming: dict[int, Plan] = {}
+        self.departed: deque[Query] = deque()
+        self._arrived = 0
+        self._places: dict[int, tuple[int, _Line]] = {}
+        self._waiting, self._searching, self._running = _Line(), _Line(), _Line()
+
+    def arrive(self, state: QueryState) -> None:
+        """Put a new query on the board."""
+        self._arrived += 1
+        self.living[state.query.id] = state
+        self._waiting.add(self._arrived, state.query)
+        self._places[state.query.id] = self._arrived, self._waiting
+        self._moved(state)
+        state._moved = self._moved
+
+    def depart(self, query: int) -> Query | None:
+        """Take a query off the board.
+
+        Returns:
+            The query that is not listed as departed any longer, if there is one.
+        """
+        state = self.living.pop(query)
+        state._moved = None
+        number, line = self._places.pop(query)
+        line.remove(number)
+        self.plans.pop(query, None)
+        self.coming.pop(query, None)
+        state.departed = True
+        self.departed.append(state.query)
+        return self.departed.popleft() if len(self.departed) > LISTED else None
+
+    def _moved(self, state: QueryState) -> None:
+        """Put a query where it stands now."""
+        query, plan = state.query.id, state.plan
+        if plan is None:
+            self.plans.pop(query, None)
+            place = self._waiting
+        else:
+            self.plans[query] = plan
+            place = self._running
+        if state.coming is None:
+            self.coming.pop(query, None)
+        else:
+            self.coming[query] = state.coming.plan
+        if state.searching:
+            place = self._searching
+        number, before = self._places[query]
+        if place is not before:
+            before.remove(number)
+            place.add(number, state.query)
+            self._places[query] = number, place
+
+    @property
+    def waiting(self) -> tuple[Query, ...]:
+        """Queries that have no deployment and no search under way."""
+        return self._waiting.queries
+
+    @property
+    def searching(self) -> tuple[Query, ...]:
+        """Queries with a search under way in simulated time."""
+        return self._searching.queries
+
+    @property
+    def running(self) -> tuple[Query, ...]:
+        """Queries with a deployment in force or on its way, and no search under way."""
+        return self._running.queries
+
+    @property
+    def waiting_by_id(self) -> Mapping[int, Query]:
+        """The same as `waiting`, by id."""
+        return self._waiting.by_id
+
+    @property
+    def running_by_id(self) -> Mapping[int, Query]:
+        """The same as `running`, by id."""
+        return self._running.by_id
+
+
+class _Line:
+    """Queries in order of arrival."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._ids: list[int] = []
+        self._queries: list[Query] = []
+        self._shown: tuple[Query, ...] | None = ()
+        self._by_id: dict[int, Query] | None = {}
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """The queries."""
+        if self._shown is None:
+            self._shown = tuple(self._queries)
+        return self._shown
+
+    @property
+    def by_id(self) -> Mapping[int, Query]:
+        """The queries by id."""
+        if self._by_id is None:
+            self._by_id = dict(zip(self._ids, self._queries, strict=True))
+        return self._by_id
+
+    def add(self, number: int, query: Query) -> None:
+        """Add a query, the so many-th that arrived."""
+        at = bisect_left(self._numbers, number)
+        if at < len(self._numbers):
+            self._by_id = None
+        elif self._by_id is not None:
+            self._by_id[query.id] = query
+        self._numbers.insert(at, number)
+        self._ids.insert(at, query.id)
+        self._queries.insert(at, query)
+        self._shown = None
+
+    def remove(self, number: int) -> None:
+        """Take off the so many-th query that arrived."""
+        at = bisect_left(self._numbers, number)
+        if self._by_id is not None:
+            del self._by_id[self._ids[at]]
+        del self._numbers[at], self._ids[at], self._queries[at]
+        self._shown = None

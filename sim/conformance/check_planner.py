@@ -1,0 +1,313 @@
+"""A check of whether a planner, ours or a third party's, keeps the contract.
+
+In a test of your own, two lines are enough::
+
+    from sim import check_planner
+    check_planner(MyPlanner())
+"""
+
+import hashlib
+import inspect
+import json
+import math
+import os
+import pickle
+import random
+import subprocess
+import sys
+from contextlib import suppress
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.linalg  # noqa: F401 -- a limit of threads holds for libraries that are loaded
+from threadpoolctl import threadpool_limits
+
+from scenarios.scenario import Scenario
+from sim.clock import ns
+from sim.conformance.guarded_desk import (
+    BrokenContractError,
+    GuardedWorld,
+    PlannerCheckError,
+    frozen,
+)
+from sim.conformance.worlds import empty_world, failing_world, overloaded_world, usual_world
+from sim.planning.desk import Desk
+from sim.planning.planner import Planner
+
+__all__ = ["PlannerCheckError", "check_planner"]
+
+SEED = 20250416
+TABLES = ("decisions", "offers", "profiling", "queries", "windows")
+SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth")
+
+MOST_REFUSALS = 20
+"""Refusals in a row of one plan for one query before it is taken that nobody looked whether it
+fits; some are nobody's fault, as others may take the room while a search runs."""
+
+
+class ClonedEachCall(Planner):
+    """A planner that is replaced by a fresh copy before every call.
+
+    Args:
+        frozen: the class and its pickled parameters, as they were before the first call.
+        settings: the original's class attributes of the contract.
+    """
+
+    def __init__(self, frozen: tuple[type[Planner], bytes], settings: dict[str, Any]) -> None:
+        self.frozen = frozen
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+    def plan(self, desk: Desk) -> None:
+        """Let a fresh copy plan."""
+        kind, parameters = self.frozen
+        kind(**pickle.loads(parameters)).plan(desk)
+
+
+def check_planner(planner: Planner, other_process: bool = True) -> None:
+    """Run a planner through small worlds and check that it keeps the contract of planners.
+
+    Checked are:
+
+    * parameters stored unchanged and nothing else kept; picklable; a budget and a period that make
+      sense;
+    * no fault in a usual, an empty, an overloaded and a failing world, with SLOs of which any part
+      may be absent: every plan that it deploys is one that can be run, none is insisted on that the
+      cluster refuses, and no call goes on for ever;
+    * nothing read from behind the desk; the desk, the catalogue and the budget left as they are;
+      what is remembered can be pickled and is not changed afterwards;
+    * the global random generators left alone, and its parameters as they were;
+    * the same decisions with a fresh copy of the planner before every call, and in another process.
+
+    Args:
+        planner: the planner, with the parameters to check it with.
+        other_process: whether to run it in another process too, where sets have other orders; it
+            takes some seconds more, and is left out for classes that cannot be imported by name
+            there, such as a notebook's own.
+
+    Raises:
+        PlannerCheckError: it does not; the message is one sentence.
+    """
+    if not isinstance(planner, Planner):
+        raise PlannerCheckError(f"{planner!r} is no Planner: derive its class from sim.Planner")
+    name = type(planner).__name__
+    _check_settings(planner, name)
+    _check_parameters(planner, name)
+    with threadpool_limits(limits=1, user_api="blas"):  # Threads would split sums at their whim.
+        _check_worlds(planner, name, other_process)
+
+
+def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
+    before = pickle.dumps(planner.parameters())
+    cloned = ClonedEachCall((type(planner), before), _settings(planner))
+    kept = _settled(planner.parameters())
+    first = _run(planner, usual_world(), name)
+    random_states = _random_states()  # After it, as a library's first import may draw.
+    for scenario in (empty_world(), overloaded_world(), failing_world()):
+        _run(planner, scenario, name)
+    if _random_states() != random_states:
+        raise PlannerCheckError(
+            f"{name} draws from a global random generator: use scenarios.random_streams.stream, "
+            "keyed by a seed among its parameters"
+        )
+    if _settled(planner.parameters()) != kept:
+        raise PlannerCheckError(
+            f"{name} changes its parameters while planning: write what it learns with desk.remember"
+        )
+    table = _difference(first, _run(cloned, usual_world(), name))
+    if table is not None:
+        equal = type(planner)(**pickle.loads(before))
+        again = _difference(first, _run(equal, usual_world(), name))
+        why = (
+            "when run twice: it depends on something but its inputs, such as chance, the time of "
+            "day, or what its class keeps"
+            if again is not None
+            else "when a fresh copy is made before each call: it keeps state outside desk.remember"
+        )
+        raise PlannerCheckError(f"{name} decides differently {why} (first seen in table {table})")
+    if other_process:
+        elsewhere = _digests_elsewhere(planner)
+        here = digests(first)
+        for table in TABLES:
+            if elsewhere is not None and elsewhere[table] != here[table]:
+                raise PlannerCheckError(
+                    f"{name} decides differently in another process: it goes by the order of a "
+                    f"set, by hash or by id (first seen in table {table})"
+                )
+
+
+def _check_settings(planner: Planner, name: str) -> None:
+    budget_s, period_s = planner.budget_s, planner.replan_every_s
+    if not (isinstance(budget_s, Real) and budget_s >= 0 and math.isfinite(budget_s)):
+        raise PlannerCheckError(f"{name}.budget_s={budget_s!r}: must be 0 s or more, and finite")
+    if period_s is not None and not (
+        isinstance(period_s, Real) and math.isfinite(period_s) and ns(period_s) > 0
+    ):
+        raise PlannerCheckError(
+            f"{name}.replan_every_s={period_s!r}: must be above 0 s, a nanosecond or more, or None "
+            "for no such calls"
+        )
+    names = planner.query_records
+    if not (isinstance(names, tuple) and all(isinstance(each, str) for each in names)):
+        raise PlannerCheckError(
+            f"{name}.query_records={names!r}: must be a tuple of names, such as ('not before',)"
+        )
+
+
+def _settings(planner: Planner) -> dict[str, Any]:
+    return {key: getattr(planner, key) for key in SETTINGS}
+
+
+def _check_parameters(planner: Planner, name: str) -> None:
+    kept = planner.parameters()
+    wanted = [key for key in inspect.signature(type(planner).__init__).parameters if key != "self"]
+    if type(planner).__init__ is Planner.__init__ or wanted == ["args", "kwargs"]:
+        wanted = []
+    if missing := [key for key in wanted if key not in kept]:
+        raise PlannerCheckError(
+            f"{name}.__init__ does not store its parameter {missing[0]!r}: write "
+            f"self.{missing[0]} = {missing[0]}"
+        )
+    if extra := [key for key in kept if key not in wanted]:
+        raise PlannerCheckError(
+            f"{name} keeps {extra[0]!r}, which is no parameter of its __init__: a planner is its "
+            "parameters; write what it learns with desk.remember"
+        )
+    try:
+        copy = pickle.loads(pickle.dumps(planner))
+    except Exception as error:
+        raise PlannerCheckError(
+            f"{name} cannot be pickled ({error}): sweeps send planners to other processes"
+        ) from None
+    if _settled(copy.parameters()) != _settled(kept):
+        raise PlannerCheckError(f"{name} comes back from pickling with other parameters")
+    try:
+        made = type(planner)(**pickle.loads(pickle.dumps(kept)))
+    except Exception as error:
+        raise PlannerCheckError(
+            f"{name} cannot be made anew from its own parameters ({error}): __init__ stores its "
+            "arguments under their own names, unchanged"
+        ) from None
+    if _settled(made.parameters()) != _settled(kept):
+        raise PlannerCheckError(
+            f"{name}.__init__ changes its arguments: store them unchanged, and work out what "
+            "follows from them in plan"
+        )
+
+
+def _settled(value: Any) -> bytes:
+    """Return a value as bytes that tell equal ones from others, whoever made its texts."""
+    return frozen(pickle.loads(frozen(value)))
+
+
+def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFrame]:
+    """Run a world, check what holds in any, and return its tables."""
+    settings = _settings(planner)
+    world = GuardedWorld(scenario, planner, SEED)
+    catalogue = _catalogue(world)
+    with suppress(BrokenContractError):
+        world.run(scenario.horizon_s)
+    if world.breaches:
+        raise PlannerCheckError(f"{name}: {world.breaches[0]}")
+    for key, value in _settings(planner).items():
+        if value != settings[key]:
+            raise PlannerCheckError(
+                f"{name} changes its {key} while planning, from {settings[key]} to {value}: it "
+                "holds for the whole run"
+            )
+    if {key: _catalogue(world)[key] for key in catalogue} != catalogue:
+        raise PlannerCheckError(
+            f"{name} changes what the desk shows of the catalogue, such as desk.cluster: it is "
+            "there to be read"
+        )
+    changed = world.changed_record()
+    if changed is not None:
+        raise PlannerCheckError(
+            f"{name} changes what it remembers under {changed!r} after it wrote it: remember a new "
+            "value instead"
+        )
+    tables = world.tables.take()
+    _check_decisions(tables["decisions"], name)
+    return tables
+
+
+def _check_decisions(decisions: pl.DataFrame, name: str) -> None:
+    last: dict[int, tuple[str | None, int]] = {}
+    for query, plan, outcome in decisions.select("query", "plan", "outcome").iter_rows():
+        before, refusals = last.get(query, (None, 0))
+        refusals = (refusals if plan == before else 0) + 1 if outcome == "refused" else 0
+        last[query] = plan, refusals
+        if refusals > MOST_REFUSALS:
+            raise PlannerCheckError(
+                f"{name} orders one plan for query {query} more than {MOST_REFUSALS} times in a "
+                "row, refused each time: ask desk.fits before it deploys, and let it rest"
+            )
+
+
+def _catalogue(world: GuardedWorld) -> dict[str, Any]:
+    """Return what all planners share of the catalogue, by name, comparable."""
+    office = world.office
+    return {
+        "cluster": repr(office.shown_cluster),
+        "pipeline": repr(office.application.pipeline),
+        **{
+            name: value.tobytes()
+            for name, value in vars(office.plan_space).items()
+            if isinstance(value, np.ndarray)
+        },
+    }
+
+
+def _random_states() -> tuple[Any, ...]:
+    return random.getstate(), pickle.dumps(np.random.get_state())  # noqa: NPY002
+
+
+def _difference(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> str | None:
+    """Return the first table in which two runs differ, or None."""
+    return next((table for table in TABLES if not one[table].equals(other[table])), None)
+
+
+# In another process
+
+
+def digests(tables: dict[str, pl.DataFrame]) -> dict[str, str]:
+    """Return a digest of each table that tells what a planner did."""
+    return {
+        table: hashlib.sha256(repr(tables[table].rows()).encode()).hexdigest() for table in TABLES
+    }
+
+
+def answer_from_here() -> None:
+    """Run the planner that comes by standard input in the usual world; print digests of it."""
+    path, pickled = pickle.load(sys.stdin.buffer)
+    sys.path[:] = path
+    try:
+        planner = pickle.loads(pickled)
+    except Exception:  # Its class has no name that holds everywhere.
+        print("null")
+        return
+    with threadpool_limits(limits=1, user_api="blas"):
+        print("\n" + json.dumps(digests(_run(planner, usual_world(), type(planner).__name__))))
+
+
+def _digests_elsewhere(planner: Planner) -> dict[str, str] | None:
+    """Return the digests from a process with another hash seed; None if it cannot run there."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from sim.conformance.check_planner import answer_from_here as f; f()",
+        ],
+        input=pickle.dumps((sys.path, pickle.dumps(planner))),
+        env=os.environ
+        | {"PYTHONHASHSEED": str(SEED), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise PlannerCheckError(f"{type(planner).__name__} fails in another process: {last[0]}")
+    found: dict[str, str] | None = json.loads(done.stdout.decode().splitlines()[-1])
+    return found

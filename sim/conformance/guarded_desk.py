@@ -1,0 +1,147 @@
+"""A desk that watches who uses it: what ``check_planner`` puts in front of a planner.
+
+What it finds is noted on the world as well as raised, as planners may swallow what is raised.
+"""
+
+import io
+import pickle
+import sys
+from collections.abc import Hashable
+from functools import cache, cached_property
+from typing import Any, NoReturn
+
+from scenarios.queries import Query
+from scenarios.scenario import Scenario
+from sim.controlplane.world import World
+from sim.dataplane.events.plane import EventsPlane
+from sim.planning.desk import MOST_CALLS, Desk
+from sim.planning.planner import Planner
+
+MOST_READS = 2 * MOST_CALLS
+"""Names of the desk that one call of ``plan`` may read before it is taken to run for ever."""
+
+
+class PlannerCheckError(AssertionError):
+    """A planner breaks its contract; the message says how, and what to do."""
+
+
+class BrokenContractError(BaseException):
+    """Ends a checked run at the first breach; no ``except Exception`` of a planner's stops it."""
+
+
+def frozen(value: Any) -> bytes:
+    """Return what a value looks like now, as bytes; what is cached on the way does not count."""
+    buffer = io.BytesIO()
+    _Freezer(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    return buffer.getvalue()
+
+
+class _Freezer(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        kind: Any = type(obj)
+        cached = _cached_names(kind)
+        if not cached:
+            return NotImplemented
+        reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        if len(reduced) < 3 or not isinstance(reduced[2], dict):
+            return reduced
+        state = {key: value for key, value in reduced[2].items() if key not in cached}
+        return (*reduced[:2], state, *reduced[3:])
+
+
+@cache
+def _cached_names(kind: type) -> frozenset[str]:
+    return frozenset(
+        name
+        for base in kind.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, cached_property)
+    )
+
+
+class GuardedDesk(Desk):
+    """A desk that refuses its private side, and any change to it, to everybody outside ``sim``."""
+
+    _breaches: list[str]
+    _written: list[tuple[Hashable, Any, bytes]]
+    _reads = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        caller = str(sys._getframe(1).f_globals.get("__name__"))
+        if caller.startswith("sim."):
+            return super().__getattribute__(name)
+        if name == "__dict__" or (name.startswith("_") and not name.startswith("__")):
+            self._breach(
+                f"{caller} reads desk.{name}: planners see the public desk only; what lies behind "
+                "it, a deployed planner could not know"
+            )
+        self._count()
+        return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        caller = str(sys._getframe(1).f_globals.get("__name__"))
+        if not caller.startswith("sim."):
+            self._breach(f"{caller} sets desk.{name}: the desk is there to be asked")
+        super().__setattr__(name, value)
+
+    def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
+        """Write a record, and keep what it looks like now."""
+        try:
+            looks = frozen((key, value))
+        except Exception as error:
+            self._breach(
+                f"what it remembers under {key!r} cannot be pickled ({error}): memory is what a "
+                "checkpoint saves"
+            )
+        self._written.append((key, value, looks))
+        super().remember(key, value, query)
+
+    def _count(self) -> None:
+        self._reads += 1
+        if self._reads > MOST_READS:
+            self._breach(
+                f"it reads the desk more than {MOST_READS:,} times in one call of plan, at "
+                f"{self.now_s:.3f} s: the world stands still meanwhile, so waiting for it to "
+                "change goes on for ever"
+            )
+
+    def _breach(self, sentence: str) -> NoReturn:
+        self._breaches.append(sentence)
+        raise BrokenContractError(sentence)
+
+
+class GuardedWorld(World):
+    """A world on the event data plane whose planner gets a guarded desk; a fault ends the run.
+
+    Args:
+        scenario: what is simulated.
+        planner: who decides.
+        seed: seed of all random streams.
+    """
+
+    def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
+        super().__init__(scenario, planner, seed, EventsPlane)
+        self.breaches: list[str] = []
+        self._written: list[tuple[Hashable, Any, bytes]] = []
+
+    def _desk(self, trigger: str) -> Desk:
+        planner = self.planner
+        desk = GuardedDesk(self.office, trigger, self.env.now, planner.budget_s, planner.sees_truth)
+        desk._breaches, desk._written = self.breaches, self._written
+        return desk
+
+    def _note_error(self, trigger: str, error: BaseException) -> None:
+        super()._note_error(trigger, error)
+        self.breaches.append(f"fails {self.planner_errors[-1]}")
+
+    def _call_planner(self, trigger: str) -> None:
+        super()._call_planner(trigger)
+        if self.breaches:
+            raise BrokenContractError(self.breaches[0])
+
+    def changed_record(self) -> Hashable | None:
+        """Return the key of a record that was changed after it was written, or None."""
+        for key, value, looked in self._written:
+            if frozen((key, value)) != looked:
+                return key
+        return None

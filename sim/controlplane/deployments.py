@@ -1,0 +1,117 @@
+"""The life of deployments: reserved, loading, in force, draining, gone."""
+
+from collections.abc import Sequence
+
+from scenarios.cluster import Cluster
+from sim.api.plan import Plan
+from sim.clock import Clock, ns
+from sim.cluster.billing import Ledger
+from sim.cluster.machine import Slot
+from sim.cluster.machines import Demand, Machines
+from sim.cluster.members import Member
+from sim.cluster.queries import Deployment, QueryState
+from sim.controlplane.routing import Wiring
+from sim.dataplane.base.interface import DataPlane
+
+
+class Deployments:
+    """All deployments of a run, and the resources that they hold.
+
+    Args:
+        clock: the control plane's clock.
+        cluster: the layout.
+        machines: where.
+        ledger: who pays.
+        wiring: how the data plane is told.
+        data: the data plane.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        cluster: Cluster,
+        machines: Machines,
+        ledger: Ledger,
+        wiring: Wiring,
+        data: DataPlane,
+    ) -> None:
+        self._clock = clock
+        self._cluster = cluster
+        self._machines = machines
+        self._ledger = ledger
+        self._wiring = wiring
+        self._data = data
+        self._made = 0
+        self._draining: list[Deployment] = []
+
+    def reserve(
+        self, state: QueryState, plan: Plan, demands: Sequence[Demand], backhaul_up_s: float
+    ) -> Deployment | str:
+        """Take the resources of a plan.
+
+        Args:
+            state: where its query stands.
+            plan: the plan.
+            demands: what it asks of the machines.
+            backhaul_up_s: transmission time of a request on the backhaul to the cloud.
+
+        Returns:
+            The deployment, which comes into force when its models are loaded, or the reason why it
+            is refused.
+        """
+        now = self._clock.now
+        self._ledger.settle(now)
+        got = self._machines.join(self._made, state.query.id, demands)
+        if isinstance(got, str):
+            return got
+        for station, new in got:
+            if new:
+                station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])
+                self._wiring.add_station(state, station, plan)
+        if backhaul_up_s:
+            query, rate = state.query.id, state.query.requests_per_s
+            self._machines.backhaul.join(self._made, Member(query, rate, rate * backhaul_up_s))
+        stations = [station for station, _ in got]
+        ready_ns = max(now, *(station.ready_ns for station in stations))
+        deployment = Deployment(self._made, state.query.id, plan, stations, ready_ns)
+        self._made += 1
+        return deployment
+
+    def _prepare(self, slot: Slot, now: int) -> int:
+        """Return when a new slot is ready: its machine booted, the card cut, weights loaded."""
+        cluster, machine = self._cluster, slot.machine
+        if machine.rented_for(slot):
+            machine.ready_ns = now + ns(machine.node.boot_s)
+        ready_ns = max(now, machine.ready_ns)
+        if slot.instance is not None:
+            if slot.created:
+                cutting_s = slot.destroyed * cluster.mig_destroy_s + cluster.mig_create_s
+                slot.instance.ready_ns = ready_ns + ns(cutting_s)
+            ready_ns = max(ready_ns, slot.instance.ready_ns)
+        slot.ready_ns = ready_ns + ns(slot.load_bytes / cluster.load_bytes_per_s)
+        return slot.ready_ns
+
+    def drain(self, deployment: Deployment) -> None:
+        """Let a replaced deployment finish what it holds; it is billed until then."""
+        deployment.drain_until_ns = self._clock.now + ns(self._cluster.drain_timeout_s)
+        self._draining.append(deployment)
+
+    def leave(self, deployment: Deployment) -> None:
+        """Give back what a deployment holds."""
+        now = self._clock.now
+        self._ledger.settle(now)
+        for station in self._machines.leave(deployment.number, deployment.stations, now):
+            self._data.remove_station(station.id)
+
+    def end_draining(self) -> None:
+        """Give back what drained deployments held, and cut short those that take too long."""
+        now, still = self._clock.now, []
+        for deployment in self._draining:
+            if self._data.in_flight(deployment.number) == 0:
+                self.leave(deployment)
+                continue
+            assert deployment.drain_until_ns is not None
+            if now >= deployment.drain_until_ns:
+                self._data.abort(now, deployment.number)
+            still.append(deployment)
+        self._draining = still

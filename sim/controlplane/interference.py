@@ -1,0 +1,66 @@
+"""Interference between operators that share a GPU instance by MPS, brought up to date at ticks.
+
+While an instance's other operators are busy, they use its memory bandwidth: a batch takes longer by
+``hardware_models.mps.interference_factor`` of their memory utilisations. That of an operator is
+what one process of it uses alone, over the factor by which its limit of threads slows it down,
+times its busy processes in the mean over the last tick; at most 1.
+"""
+
+from hardware_models.compute import memory_utilisation
+from hardware_models.mps import interference_factor
+from scenarios.application import NeuralNetwork
+from sim.cluster.machine import Slot
+from sim.cluster.machines import Machines
+from sim.dataplane.base.interface import DataPlane
+
+
+class Interference:
+    """The present slowdown of every station that shares an instance.
+
+    Args:
+        machines: the machines.
+        data: the data plane, which is told of changes.
+    """
+
+    def __init__(self, machines: Machines, data: DataPlane) -> None:
+        self._machines = machines
+        self._data = data
+        self._factors: dict[int, float] = {}
+        self._busy_ns: dict[int, int] = {}
+        self._at_ns = 0
+
+    def update(self, now_ns: int) -> None:
+        """Work out the slowdowns by what was busy since the last call."""
+        elapsed_ns, self._at_ns = now_ns - self._at_ns, now_ns
+        factors: dict[int, float] = {}
+        busy_ns: dict[int, int] = {}
+        for instance in self._machines.sharing():
+            uses = {slot: self._use(slot, elapsed_ns, busy_ns) for slot in instance.slots}
+            for slot in instance.slots:
+                others = [use for other, use in uses.items() if other is not slot]
+                station = self._machines.holders[slot]
+                factor = interference_factor(others)
+                factors[station.id] = max(factor, factors.get(station.id, 1.0))
+        alone = self._factors.keys() - factors.keys()
+        for station_id in alone & self._living() if alone else ():
+            factors[station_id] = 1.0  # Its neighbours have left.
+        for station_id, factor in sorted(factors.items()):
+            if factor != self._factors.get(station_id, 1.0):
+                self._data.slow_down(now_ns, station_id, factor)
+        self._factors = {station: factor for station, factor in factors.items() if factor != 1.0}
+        self._busy_ns = busy_ns
+
+    def _use(self, slot: Slot, elapsed_ns: int, busy_ns: dict[int, int]) -> float:
+        """Return the memory utilisation of one client over the last tick."""
+        station, model = self._machines.holders[slot], slot.need.model
+        if not isinstance(model, NeuralNetwork):
+            return 0.0
+        total_ns = busy_ns[station.id] = self._data.busy_ns(station.id)
+        spent_ns = total_ns - self._busy_ns.get(station.id, total_ns)
+        share = min(1.0, spent_ns / (elapsed_ns * station.load.servers)) if elapsed_ns else 0.0
+        need = slot.need
+        alone = memory_utilisation(model.like, need.thread_percent, model.like_items)
+        return min(1.0, share * need.processes * alone)
+
+    def _living(self) -> set[int]:
+        return {station.id for stations in self._machines.stations.values() for station in stations}

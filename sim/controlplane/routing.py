@@ -1,0 +1,138 @@
+"""What the data plane is told: links, stations and routes, at their true speeds."""
+
+from itertools import chain
+
+import numpy as np
+
+from scenarios.application import LanguageModel, Tokens
+from scenarios.cluster import DEVICE
+from scenarios.queries import QueryTruth
+from scenarios.scenario import Scenario
+from sim.api.plan import Plan
+from sim.catalogue.catalogue import ACCESS, BACKHAUL, DOWN, UP, Nominal
+from sim.clock import NS_PER_S, ns
+from sim.cluster.machines import Station
+from sim.cluster.queries import Deployment, QueryState
+from sim.dataplane.base.durations import NEVER
+from sim.dataplane.base.interface import DataPlane, LinkSpec, Route, StationSpec, Visit
+from sim.dataplane.base.rate_profile import RateProfile, constant, stepwise
+
+LinkName = tuple[str, str, int | None]
+
+
+class Wiring:
+    """Links, stations and routes of a run.
+
+    Args:
+        data: the data plane.
+        scenario: what is simulated.
+        nominal: the catalogue.
+    """
+
+    def __init__(self, data: DataPlane, scenario: Scenario, nominal: Nominal) -> None:
+        self._data = data
+        self._application = scenario.application
+        self._cluster = scenario.cluster
+        self._priorities = {tier: rank for rank, tier in enumerate(scenario.tiers)}
+        self._nominal = nominal
+        self._links: dict[LinkName, int] = {}
+        self._links_made = 0
+        for direction in (UP, DOWN):
+            self._add_link(
+                (BACKHAUL, direction, None),
+                constant(round(nominal.backhaul_bps / 8)),
+                nominal.backhaul_rtt_s / 2,
+            )
+
+    def add_access_link(self, query: int, truth: QueryTruth, now_ns: int) -> None:
+        """Add a new query's private link, both directions."""
+        for direction, capacity in (
+            (UP, truth.uplink_bytes_per_s),
+            (DOWN, truth.downlink_bytes_per_s),
+        ):
+            starts_ns = now_ns + NS_PER_S * np.arange(len(capacity))
+            profile = RateProfile(starts_ns, capacity)
+            self._add_link((ACCESS, direction, query), profile, truth.access_rtt_s / 2)
+
+    def remove_access_link(self, query: int) -> None:
+        """Remove the link of a query that has nothing under way any more."""
+        for direction in (UP, DOWN):
+            self._data.remove_link(self._links.pop((ACCESS, direction, query)))
+
+    def _add_link(self, name: LinkName, capacity: RateProfile, propagation_s: float) -> None:
+        link = self._links[name] = self._links_made
+        self._links_made += 1
+        self._data.add_link(LinkSpec(link, capacity, ns(propagation_s)))
+
+    def add_station(self, state: QueryState, station: Station, plan: Plan) -> None:
+        """Add a new station, of a plan; one on a device slows down as the device does."""
+        operator, _, place, allocation = station.key
+        service = self._nominal.service(
+            state.query.device, operator, plan.configuration, place, allocation
+        )
+        speed = constant()
+        if not station.slots:
+            speed = stepwise([(ns(at_s), factor) for at_s, factor in state.truth.slowdowns])
+        on_gpu = bool(station.slots) and station.slots[0].instance is not None
+        self._data.add_station(
+            StationSpec(
+                station.id,
+                allocation.servers,
+                allocation.max_batch,
+                ns(allocation.max_wait_s),
+                service.batch_factor
+                if on_gpu  # A processor works through a batch one by one.
+                else tuple(float(size) for size in range(1, allocation.max_batch + 1)),
+                speed,
+                iterations=service.iterations,
+                discipline=self._cluster.discipline,
+                shed_late=self._cluster.shed_late,
+            )
+        )
+
+    def route(self, state: QueryState, deployment: Deployment) -> Route:
+        """Lay out the stops of a deployment's requests."""
+        query, plan = state.query, deployment.plan
+        dataset = self._application.datasets[query.dataset]
+        times_s = dataset.service_time_s[plan.configuration.index].tolist()
+        services = self._nominal.services(query, plan)
+        crossings = list(self._nominal.crossings(query, plan))
+        edges = self._application.pipeline.edges
+        visits: list[Visit] = []
+
+        def send(edge: int, operator: int, after: tuple[int, ...]) -> tuple[int, ...]:
+            """Let a message cross its links after some visit; return after which it is there."""
+            for crossing in crossings:
+                if crossing.edge == edge:
+                    owner = query.id if crossing.link == ACCESS else None
+                    link = self._links[crossing.link, crossing.direction, owner]
+                    visits.append(Visit(operator, None, link, crossing.mean_bytes, after))
+                    after = (len(visits) - 1,)
+            return after
+
+        served: list[tuple[int, ...]] = []  # the visit at which each operator serves
+        for operator in range(len(plan.placement)):
+            ways = [
+                send(edge, operator, () if earlier is None else served[earlier])
+                for edge, (earlier, to) in enumerate(edges)
+                if to == operator
+            ]
+            work: float | Tokens
+            if isinstance(self._application.model(operator, plan.configuration), LanguageModel):
+                work = dataset.tokens(plan.configuration.index, operator)
+            else:
+                time_s = times_s[operator] * services[operator].factor
+                if plan.placement[operator] == DEVICE:
+                    time_s /= state.truth.device_factor
+                work = time_s * NS_PER_S
+            station = deployment.stations[operator].id
+            visits.append(Visit(operator, station, None, work, tuple(chain.from_iterable(ways))))
+            served.append((len(visits) - 1,))
+        send(len(edges), len(plan.placement), served[-1])
+        bound_s = query.slo.latency_s
+        return Route(
+            deployment.number,
+            tuple(visits),
+            NEVER if bound_s is None else ns(bound_s),
+            self._priorities[query.tier],
+        )

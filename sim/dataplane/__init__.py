@@ -1,0 +1,1 @@
+"""The data plane, which moves requests: one interface and two implementations."""

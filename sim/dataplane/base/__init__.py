@@ -1,0 +1,1 @@
+"""What both data planes share: their interface, durations, and rows of requests."""

@@ -1,0 +1,270 @@
+"""What the control plane asks of a data plane, whichever way that moves requests.
+
+A data plane has a clock of its own. The control plane tells it, with a time, what is to happen;
+``advance`` then moves all requests up to a cut, and tells the recorder which were born and ended.
+At one timestamp, what the control plane ordered comes first, then arrivals, then dispatch.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.application import Tokens
+from scenarios.cluster import FIFO
+from scenarios.requests import RequestBlock
+from sim.dataplane.base.durations import NEVER, prompt_ns
+from sim.dataplane.base.rate_profile import RateProfile
+
+COMPLETED, UNSERVED, LOST, DROPPED, SHED, IN_FLIGHT = OUTCOMES = (
+    "completed",
+    "unserved",
+    "lost",
+    "dropped",
+    "shed",
+    "in_flight",
+)
+
+
+@dataclass(frozen=True)
+class Iterations:
+    """How an engine generates tokens: iteration by iteration, with continuous batching.
+
+    At each iteration boundary the engine admits requests in the order of the queue, as long as
+    their sequences find a place and their tokens memory. An iteration then lasts the prefill of
+    those it admitted, which brings their first tokens, plus one decoding step of the sequences that
+    were active before, which brings one token to each.
+
+    Args:
+        prefill_fixed_ns: prefill of any requests, beside what their prompts take.
+        prefill_ns_per_token: that of each token of a prompt.
+        prefill_ns_per_token2: that of each pair of tokens of a prompt (attention).
+        decode_ns: one decoding step of 1, 2, ... active sequences; as many as may be active.
+        kv_tokens: tokens whose keys and values fit in memory. A request reserves room for its
+            prompt and all its output when it is admitted, so that none is ever preempted.
+    """
+
+    prefill_fixed_ns: int
+    prefill_ns_per_token: float
+    prefill_ns_per_token2: float
+    decode_ns: tuple[int, ...]
+    kv_tokens: int
+
+    def prompt_ns(self, tokens: int) -> int:
+        """Return the prefill of one prompt, without the fixed part."""
+        return prompt_ns(tokens, self.prefill_ns_per_token, self.prefill_ns_per_token2)
+
+
+@dataclass(frozen=True)
+class StationSpec:
+    """One operator of one application on one allocation.
+
+    Args:
+        id: unique in the run.
+        servers: replicas that share the queue; engines, if there are iterations.
+        max_batch: most requests that a server takes at once.
+        max_wait_ns: longest that a free server waits for a batch to fill.
+        batch_factor: time of a batch of 1, 2, ... requests over that of one request.
+        speed: speed of the servers in time, in millionths of nominal.
+        capacity: most requests that may wait; the last of the queue are dropped. None for no bound.
+        iterations: how a language model generates; None for all other operators, which serve
+            whole batches.
+        discipline: the order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds
+            for equal is ordered by (arrival at the station, query, request).
+        shed_late: whether a request is shed that a server would take at its deadline or later.
+    """
+
+    id: int
+    servers: int = 1
+    max_batch: int = 1
+    max_wait_ns: int = 0
+    batch_factor: tuple[float, ...] = (1.0,)
+    speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
+    capacity: int | None = None
+    iterations: Iterations | None = None
+    discipline: str = FIFO
+    shed_late: bool = False
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """One direction of a link.
+
+    Args:
+        id: unique in the run.
+        capacity: bytes per second in time.
+        propagation_ns: delay after the last byte was sent.
+    """
+
+    id: int
+    capacity: RateProfile
+    propagation_ns: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stop of a route: a link to cross, or a station to be served at.
+
+    Args:
+        operator: the operator that the message is for, or that serves it; the number of operators
+            for the answer on its way back.
+        station: id of the station, or None for a link.
+        link: id of the link, or None for a station.
+        mean: mean service time in nanoseconds at nominal speed, or mean message size in bytes; a
+            request multiplies it by its size. For a language model, its tokens instead.
+        after: numbers of the visits of the route that must be over before it begins; None for the
+            one before it.
+    """
+
+    operator: int
+    station: int | None
+    link: int | None
+    mean: float | Tokens
+    after: tuple[int, ...] | None = None
+
+
+@dataclass
+class Leg:
+    """Visits of a route that follow one upon the other, with no fork or join among them.
+
+    Args:
+        after: numbers of the legs that must be over before it begins; none for the first.
+        visits: the visits.
+    """
+
+    after: tuple[int, ...]
+    visits: list[Visit] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Route:
+    """The stops of every request of a deployment, in order.
+
+    Where several visits follow one, the request *forks* into branches; where one follows several,
+    these *join*. The last visit is the only one that nothing follows.
+
+    Args:
+        deployment: number of the deployment.
+        visits: the stops.
+        bound_ns: latency bound of its query, from which deadlines follow; ``NEVER`` for none.
+        priority: rank of its query among the classes of service, 0 for the first.
+    """
+
+    deployment: int
+    visits: tuple[Visit, ...]
+    bound_ns: int = NEVER
+    priority: int = 0
+
+    @cached_property
+    def legs(self) -> tuple[Leg, ...]:
+        """The route cut at forks and joins; the last leg is the one that ends it."""
+        before = [
+            (number - 1,) if visit.after is None else visit.after
+            for number, visit in enumerate(self.visits)
+        ]
+        before[0] = ()
+        followers = Counter(each for some in before for each in some)
+        legs: list[Leg] = []
+        leg_of: list[int] = []
+        for visit, earlier in zip(self.visits, before, strict=True):
+            if len(earlier) == 1 and followers[earlier[0]] == 1:
+                leg_of.append(leg_of[earlier[0]])
+            else:
+                leg_of.append(len(legs))
+                legs.append(Leg(tuple(leg_of[each] for each in earlier)))
+            legs[leg_of[-1]].visits.append(visit)
+        return tuple(legs)
+
+
+class Recorder(Protocol):
+    """Who is told of requests: the window book."""
+
+    def record(
+        self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
+    ) -> None:
+        """Count requests that were born, and requests that ended, since the last call.
+
+        Their order within a call means nothing, but that births come before ends.
+
+        Args:
+            rows: requests as ``sim.dataplane.base.request_rows`` lays them out, shape (n, width).
+            A row may stand
+                for another request once the end of this one was told.
+            born: rows of those that were born.
+            ended: rows of those that ended; of one that was also born since, the same row.
+        """
+
+
+@runtime_checkable
+class RunRecorder(Recorder, Protocol):
+    """A recorder that need not be shown every request that no route is in force for."""
+
+    def record_unserved(
+        self, births: NDArray[np.int64], columns: NDArray[np.int64], runs: NDArray[np.int64]
+    ) -> None:
+        """Count requests that were born unserved, and so ended, since the last call.
+
+        Args:
+            births: births by source: when each is, and the bits of its factors that are not all 1,
+                shape (sources, room, 1 + n).
+            columns: the columns of rows that these factors are, shape (n,).
+            runs: consecutive births of a query each: (query, source, first, the one behind the
+                last), shape (r, 4).
+        """
+
+
+class DataPlane(Protocol):
+    """Moves requests between two cuts. Times given must not lie before the last cut.
+
+    Planes agree for control planes that open a source before they route its query, close it once,
+    and route a query in order of time, as the world does.
+    """
+
+    def add_station(self, spec: StationSpec) -> None:
+        """Make a station known; routes may then name it."""
+
+    def add_link(self, spec: LinkSpec) -> None:
+        """Make a link known; routes may then name it."""
+
+    def remove_station(self, station: int) -> None:
+        """Forget a station that holds no request."""
+
+    def remove_link(self, link: int) -> None:
+        """Forget a link that no route names any longer, once it is empty."""
+
+    def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
+        """Let a query's requests be born from ``at_ns`` on, before which no block has any."""
+
+    def close_source(self, at_ns: int, query: int) -> None:
+        """Let no request of a query be born at ``at_ns`` or later."""
+
+    def route(self, at_ns: int, query: int, route: Route | None) -> None:
+        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
+
+    def fail_station(self, at_ns: int, station: int) -> None:
+        """Lose what a station holds, and all that reaches it afterwards."""
+
+    def slow_down(self, at_ns: int, station: int, factor: float) -> None:
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long.
+
+        For what begins then only, so that a batch in service keeps the end that is known of it.
+        """
+
+    def busy_ns(self, station: int) -> int:
+        """Return the time that a station was busy up to the last cut, summed over servers."""
+
+    def abort(self, at_ns: int, deployment: int) -> None:
+        """Drop what a deployment still has in flight."""
+
+    def in_flight(self, deployment: int) -> int:
+        """Return how many requests of a deployment are under way, as of the last cut."""
+
+    def advance(self, until_ns: int) -> None:
+        """Move requests through every event before ``until_ns``, which becomes the clock."""
+
+    def finish(self) -> None:
+        """Report all that is under way at the horizon as in flight."""

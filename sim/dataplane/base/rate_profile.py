@@ -1,0 +1,83 @@
+"""Servers whose rate varies in time, exact in the work domain; `durations` has the arithmetic.
+
+A link's rate is in bytes per second, a station's in millionths of its nominal speed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.dataplane.base.durations import NOMINAL, finish_ns, step_at
+
+__all__ = ["NOMINAL", "RateProfile", "constant", "stepwise"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RateProfile:
+    """A rate as a step function of time; the last step holds for ever.
+
+    Args:
+        starts_ns: when each step begins, increasing. The first step also holds before its start.
+        rates: rate of each step, a whole number of 0 or more; the last must be above 0.
+
+    Attributes:
+        steps: the starts, then the rates, as ``durations`` takes them, int64, shape (2 x steps,).
+
+    Raises:
+        ValueError: the steps are empty, not increasing, or end in a rate that serves nothing.
+    """
+
+    starts_ns: Sequence[int] | NDArray[np.int64]
+    rates: Sequence[int] | NDArray[np.int64]
+    steps: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        starts = np.asarray(self.starts_ns, dtype=np.int64)
+        rates = np.asarray(self.rates, dtype=np.int64)
+        if not len(starts) or len(starts) != len(rates):
+            raise ValueError("a rate profile needs as many rates as starts, at least one")
+        if (np.diff(starts) <= 0).any():
+            raise ValueError("the steps of a rate profile must start one after another")
+        if rates.min() < 0 or rates[-1] <= 0:
+            raise ValueError("rates must be 0 or more, and the last one above 0")
+        steps, n = np.concatenate((starts, rates)), len(starts)
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "starts_ns", steps[:n])
+        object.__setattr__(self, "rates", steps[n:])
+
+    def finish_ns(self, start_ns: int, work: int) -> int:
+        """Return when ``work``, begun at ``start_ns``, is done; at least 1 ns later.
+
+        Args:
+            start_ns: when it begins.
+            work: in (rate unit) x nanoseconds; 1 or more.
+        """
+        n = len(self.rates)
+        step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
+        return int(finish_ns(self.steps, 0, n, step, start_ns, work))
+
+
+def constant(rate: int = NOMINAL) -> RateProfile:
+    """Return a rate that never changes."""
+    return RateProfile((0,), (rate,))
+
+
+def stepwise(steps: Sequence[tuple[int, float]]) -> RateProfile:
+    """Return the speed of a server from successive slow-downs.
+
+    Args:
+        steps: (time in nanoseconds, factor); factors multiply up from the nominal speed.
+    """
+    starts, rates = [0], [NOMINAL]
+    factor = 1.0
+    for at_ns, change in steps:
+        factor *= change
+        rate = max(1, round(NOMINAL * factor))
+        if at_ns <= starts[-1]:
+            rates[-1] = rate
+        else:
+            starts.append(at_ns)
+            rates.append(rate)
+    return RateProfile(tuple(starts), tuple(rates))

@@ -1,0 +1,157 @@
+"""How requests are laid out as rows of one int64 array, in which data planes tell of them.
+
+A row is made of lines of a processor's cache, 8 columns each: the first has what every stop needs,
+and then there is one for each operator of the application, which only the stops that serve it need.
+Columns without a name are 0. Float columns are the same memory seen as float64:
+``rows.view(np.float64)``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.compiled import compiled
+from sim._jit.prefetch import LINE
+from sim.dataplane.base.interface import OUTCOMES
+
+QUERY = 0
+"""Id of the query."""
+NUMBER = 1
+"""Number of the request within its query, from 0."""
+ARRIVAL = 2
+"""Birth, in nanoseconds."""
+DEPLOYMENT = 3
+"""Deployment that the request has kept since its birth, or -1 for none."""
+VISIT = 4
+"""Private to a data plane."""
+OUTCOME = 5
+"""Index into ``OUTCOMES``, once the request has ended."""
+ENDED = 6
+"""When the request ended, in nanoseconds; for one in flight, the horizon."""
+SIZE = 7
+"""Float: its size over the mean."""
+
+# Columns from the first of an operator's on; see ``line_of``. ``PARTS`` of them follow each other.
+VARIABILITY = 0
+"""Float: a factor on its service time at this operator."""
+QUEUEING = 1
+"""Waiting while all servers were busy, in nanoseconds, as are all below."""
+BATCHING = 2
+"""Waiting for a batch to fill."""
+COMPUTE = 3
+"""Being served."""
+TRANSFER = 4
+"""On links towards this operator."""
+PARTS = TRANSFER + 1 - QUEUEING
+"""How many parts a request's time has at an operator: those from ``QUEUEING`` to ``TRANSFER``."""
+
+# In the room that the first operator leaves, since few stops read them.
+LENGTH = LINE + TRANSFER + 1
+"""Float: the length of its output over the mean."""
+ALLOWANCE = LENGTH + 1
+"""Float: how many times the latency bound it may take, see ``RequestBlock``."""
+ANSWER = LENGTH + 2
+"""On links on the answer's way back."""
+
+
+@compiled
+def line_of(operator: int) -> int:
+    """Return the first column of an operator, by its number in the pipeline."""
+    return LINE * (1 + operator)
+
+
+@compiled
+def width(operators: int) -> int:
+    """Return how many columns a row has."""
+    return LINE * (1 + operators)
+
+
+@compiled
+def operators_of(width: int) -> int:
+    """Return for how many operators a row has columns, the inverse of ``width``."""
+    return width // LINE - 1
+
+
+def variability_columns(operators: int) -> NDArray[np.int64]:
+    """Return the columns of ``VARIABILITY``, by operator."""
+    return np.array([line_of(operator) + VARIABILITY for operator in range(operators)])
+
+
+def part_columns(operators: int) -> NDArray[np.int64]:
+    """Return the columns of the parts of a request's time.
+
+    By operator, ``QUEUEING``, ``BATCHING``, ``COMPUTE`` and ``TRANSFER``; last, ``ANSWER``.
+    """
+    parts = [line_of(one) + QUEUEING + part for one in range(operators) for part in range(PARTS)]
+    return np.array([*parts, ANSWER])
+
+
+@dataclass(frozen=True, eq=False)
+class RequestRecord:
+    """One row as plain values.
+
+    Args:
+        query: id of its query.
+        number: its number within the query.
+        arrival_ns: its birth.
+        deployment: deployment that it has kept since its birth, or None.
+        outcome: one of ``OUTCOMES``; of one that has not ended, without meaning.
+        ended_ns: when it ended; for one in flight, the horizon.
+        size: its size over the mean.
+        length: the length of its output over the mean.
+        allowance: how many times the latency bound it may take, see ``RequestBlock``.
+        variability: per operator, a factor on its service time.
+        queueing_ns: per operator, waiting while all servers were busy.
+        batching_ns: per operator, waiting for a batch to fill.
+        compute_ns: per operator, being served.
+        transfer_ns: per operator, on links towards it, and last on those of the answer.
+    """
+
+    query: int
+    number: int
+    arrival_ns: int
+    deployment: int | None
+    outcome: str
+    ended_ns: int
+    size: float
+    length: float
+    allowance: float
+    variability: list[float]
+    queueing_ns: list[int]
+    batching_ns: list[int]
+    compute_ns: list[int]
+    transfer_ns: list[int]
+
+
+def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:
+    """Return some rows as plain values, for whoever looks at requests one by one.
+
+    Args:
+        rows: requests, shape (n, width).
+        which: indexes of rows, for example of those that ended.
+    """
+    operators = operators_of(rows.shape[1])
+    columns = part_columns(operators)
+    found = []
+    for row in rows[which]:
+        values, parts = row.view(np.float64), row[columns].tolist()
+        found.append(
+            RequestRecord(
+                query=int(row[QUERY]),
+                number=int(row[NUMBER]),
+                arrival_ns=int(row[ARRIVAL]),
+                deployment=None if row[DEPLOYMENT] < 0 else int(row[DEPLOYMENT]),
+                outcome=OUTCOMES[row[OUTCOME]],
+                ended_ns=int(row[ENDED]),
+                size=float(values[SIZE]),
+                length=float(values[LENGTH]),
+                allowance=float(values[ALLOWANCE]),
+                variability=values[variability_columns(operators)].tolist(),
+                queueing_ns=parts[:-1:PARTS],
+                batching_ns=parts[1::PARTS],
+                compute_ns=parts[2::PARTS],
+                transfer_ns=[*parts[3::PARTS], parts[-1]],
+            )
+        )
+    return found

@@ -1,0 +1,229 @@
+"""Requests that fork into branches and join again: each branch is a row of its own.
+
+The row that a request was born as, its *home*, is one of them until it ends. A branch that fails
+goes on to where its leg ends as a message that says so; what joins with it, or forks from it, has
+failed as well. So a request ends once, when the last of its branches has come that far, and nothing
+that happens on one branch reaches into what another does.
+"""
+
+from scenarios.compiled import in_place, inlined
+from sim.dataplane.base.request_rows import (
+    ANSWER,
+    DEPLOYMENT,
+    ENDED,
+    OUTCOME,
+    PARTS,
+    QUEUEING,
+    VISIT,
+    line_of,
+    operators_of,
+)
+from sim.dataplane.blocks.lists import end, gather, push
+from sim.dataplane.blocks.tables import (
+    ENDED_COUNT,
+    FORK,
+    FREE,
+    IS_COMPLETED,
+    IS_DROPPED,
+    IS_IN_FLIGHT,
+    JOIN,
+    NONE,
+    OUT,
+    SETTLED,
+    Tables,
+)
+
+PART = -3
+"""Outcome of a row that is a branch, and not the home, of a request under way."""
+
+
+@in_place
+def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
+    """Make branches of all that reach a fork before the cut; False if rows ran out."""
+    rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
+    n = gather(t, fork, until_ns)
+    at, count = stops[fork].steps_at, stops[fork].steps
+    width = rows.shape[1]
+    for i in range(n):
+        slot = t.slots[i]
+        if counts[FREE] < count - 1:
+            for j in range(i, n):
+                push(t, fork, t.slots[j], t.times[t.slots[j]])
+            return False
+        if branches[slot].home == NONE:
+            branches[slot].home, branches[slot].live = slot, 1
+        home = branches[slot].home
+        branches[home].live += count - 1
+        for number in range(count):
+            branch = slot
+            if number > 0:
+                counts[FREE] -= 1
+                branch = t.free[counts[FREE]]
+                for column in range(width):
+                    rows[branch, column] = rows[slot, column]
+                _clear(t, branch)
+                t.times[branch] = t.times[slot]
+                rows[branch, OUTCOME] = PART
+                branches[branch].home, branches[branch].failure = home, branches[slot].failure
+            rows[branch, VISIT] = t.steps[at + number]
+            _go_on(t, branch)
+    return True
+
+
+@inlined
+def _clear(t: Tables, slot: int) -> None:
+    """Let a row have spent no time yet."""
+    rows = t.rows
+    for operator in range(operators_of(rows.shape[1])):
+        line = line_of(operator)
+        for column in range(line + QUEUEING, line + QUEUEING + PARTS):
+            rows[slot, column] = 0
+    rows[slot, ANSWER] = 0
+
+
+@in_place
+def take_join(t: Tables, join: int, until_ns: int) -> None:
+    """Hold what reaches a join before the cut, until the last of a request's branches has come."""
+    rows, branches = t.rows, t.branches
+    n = gather(t, join, until_ns)
+    at = t.stops[join].steps_at
+    visit, inputs = t.steps[at], t.steps[at + 1]
+    for i in range(n):
+        slot = t.slots[i]
+        home = branches[slot].home
+        here, each = 1, branches[home].held
+        while each != NONE:
+            here += t.visits[rows[each, VISIT]].stop == join
+            each = t.chain[each]
+        if here < inputs:
+            t.chain[slot] = branches[home].held
+            branches[home].held = slot
+            continue
+        now_ns, joined = t.times[slot], slot
+        each = branches[home].held
+        branches[home].held = NONE
+        while each != NONE:
+            following = t.chain[each]
+            if t.visits[rows[each, VISIT]].stop == join:
+                joined = _merged(t, home, joined, each)
+            else:
+                t.chain[each] = branches[home].held
+                branches[home].held = each
+            each = following
+        t.times[joined], rows[joined, VISIT] = now_ns, visit
+        branches[home].live -= inputs - 1
+        if branches[home].live == 1:
+            branches[home].home = NONE
+        _go_on(t, joined)
+
+
+@inlined
+def _merged(t: Tables, home: int, a: int, b: int) -> int:
+    """Make two rows of a request one, and return it."""
+    rows, branches = t.rows, t.branches
+    if b == home:
+        a, b = b, a
+    for operator in range(operators_of(rows.shape[1])):
+        line = line_of(operator)
+        for column in range(line + QUEUEING, line + QUEUEING + PARTS):
+            rows[a, column] += rows[b, column]
+    rows[a, ANSWER] += rows[b, ANSWER]
+    one, other = branches[a].failure, branches[b].failure
+    # Outcomes are numbered from the worst on, but for the first, which is to be completed.
+    branches[a].failure = max(one, other) if min(one, other) == IS_COMPLETED else min(one, other)
+    _free(t, b)
+    return a
+
+
+@inlined
+def _free(t: Tables, slot: int) -> None:
+    t.rows[slot, OUTCOME] = NONE
+    t.branches[slot].home = t.branches[slot].held = NONE
+    t.branches[slot].failure = IS_COMPLETED
+    t.free[t.counts[FREE]] = slot
+    t.counts[FREE] += 1
+
+
+@inlined
+def _go_on(t: Tables, slot: int) -> None:
+    """Let a row begin a leg; one that has failed is done with it at once."""
+    if t.branches[slot].failure == IS_COMPLETED:
+        t.out[t.counts[OUT]] = slot
+        t.counts[OUT] += 1
+        return
+    gate = _to_end_of_leg(t, slot)
+    at_ns = t.times[slot]
+    if gate == NONE:
+        failure = t.branches[slot].failure
+        end(t, slot, failure, at_ns)
+    else:
+        push(t, gate, slot, at_ns)
+
+
+@inlined
+def _to_end_of_leg(t: Tables, slot: int) -> int:
+    """Move a row to the last visit of its leg; return the fork or join there, NONE at the end."""
+    visit = t.rows[slot, VISIT]
+    stop = t.visits[visit].stop
+    while stop != NONE and t.stops[stop].kind != FORK and t.stops[stop].kind != JOIN:
+        visit += 1
+        stop = t.visits[visit].stop
+    t.rows[slot, VISIT] = visit
+    return int(stop)
+
+
+@in_place
+def settle(t: Tables) -> None:
+    """Send rows that have ended on where other legs follow theirs: only the last ends a request."""
+    rows, branches, counts = t.rows, t.branches, t.counts
+    kept = counts[SETTLED]
+    for i in range(kept, counts[ENDED_COUNT]):
+        slot = t.ended[i]
+        gate = NONE if rows[slot, VISIT] == NONE else _to_end_of_leg(t, slot)
+        if gate == NONE:
+            t.ended[kept] = slot
+            kept += 1
+            continue
+        branches[slot].failure = rows[slot, OUTCOME]
+        _revive(t, slot)
+        push(t, gate, slot, rows[slot, ENDED])
+    counts[SETTLED] = counts[ENDED_COUNT] = kept
+
+
+@inlined
+def _revive(t: Tables, slot: int) -> None:
+    """Undo that the end of a row was counted as that of its request."""
+    home = t.branches[slot].home
+    t.rows[slot, OUTCOME] = IS_IN_FLIGHT if home in (NONE, slot) else PART
+    t.flights[t.rows[slot, DEPLOYMENT]] += 1
+
+
+@in_place
+def recall(t: Tables, at_ns: int) -> None:
+    """Make one end of those of the branches of requests that were just dropped at all stops."""
+    branches, counts = t.branches, t.counts
+    first = counts[SETTLED]
+    for i in range(first, counts[ENDED_COUNT]):
+        home = branches[t.ended[i]].home
+        if home == NONE:
+            continue
+        held = branches[home].held
+        branches[home].held = NONE
+        while held != NONE:
+            following = t.chain[held]
+            if held == home:
+                end(t, home, IS_DROPPED, at_ns)
+            else:
+                _free(t, held)
+            held = following
+    kept = first
+    for i in range(first, counts[ENDED_COUNT]):
+        slot = t.ended[i]
+        home = branches[slot].home
+        if home in (NONE, slot):
+            t.ended[kept] = slot
+            kept += 1
+        else:
+            _revive(t, slot)
+            _free(t, slot)
+    counts[SETTLED] = counts[ENDED_COUNT] = kept

@@ -1,0 +1,239 @@
+"""Queues by deadline or by class, and those that shed, taken through a block event by event.
+
+A request's *rank* is what its queue's discipline goes by, the least first; requests of one rank
+are ordered by (arrival, query, number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator
+and Tarjan 1986) of rows: each leads to the first of those below it, and these are a chain. So
+nothing has to be set up at a cut, however many wait.
+"""
+
+from scenarios.cluster import DISCIPLINES, EDF, PRIORITY
+from scenarios.compiled import in_place, inlined
+from sim.dataplane.base.durations import NEVER, deadline_ns
+from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
+from sim.dataplane.blocks.lists import end, gather, lose_arrivals, wait
+from sim.dataplane.blocks.sorting import before
+from sim.dataplane.blocks.stops import release, room_at, serve_batch
+from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, Tables
+
+BY_DEADLINE, BY_PRIORITY = DISCIPLINES.index(EDF), DISCIPLINES.index(PRIORITY)
+
+
+@inlined
+def deadline_of(t: Tables, slot: int) -> int:
+    """Return by when a request is to be done."""
+    terms = t.terms[t.rows[slot, DEPLOYMENT]]
+    return int(deadline_ns(t.rows[slot, ARRIVAL], terms.bound_ns, t.rows_f[slot, ALLOWANCE]))
+
+
+@inlined
+def rank_of(t: Tables, station: int, slot: int) -> int:
+    """Return what the order of a request in a station's queue goes by."""
+    discipline = t.stops[station].discipline
+    rank = 0
+    if discipline == BY_DEADLINE:
+        rank = deadline_of(t, slot)
+    elif discipline == BY_PRIORITY:
+        rank = t.terms[t.rows[slot, DEPLOYMENT]].priority
+    return rank
+
+
+@inlined
+def sheds(t: Tables, station: int, slot: int, now_ns: int) -> bool:
+    """Tell whether a station sheds a request that a server would take now."""
+    return bool(t.stops[station].shed_late) and deadline_of(t, slot) <= now_ns
+
+
+@inlined
+def goes_first(t: Tables, station: int, a: int, b: int) -> bool:
+    """Tell whether row ``a`` is served before row ``b``."""
+    rank_a, rank_b = rank_of(t, station, a), rank_of(t, station, b)
+    if rank_a != rank_b:
+        return bool(rank_a < rank_b)
+    return bool(before(t.rows, t.times[a], a, t.times[b], b))
+
+
+# Queues kept in order, for stations of language models, to which few requests come
+
+
+@in_place
+def wait_by_rank(t: Tables, station: int, slot: int) -> None:
+    """Put a request, which arrives last, in its place in a station's queue."""
+    stops = t.stops
+    rank, last = rank_of(t, station, slot), stops[station].waiting_last
+    if last == NONE or rank_of(t, station, last) <= rank:
+        wait(t, station, slot)
+        return
+    ahead, following = NONE, stops[station].waiting_first
+    while rank_of(t, station, following) <= rank:
+        ahead, following = following, t.chain[following]
+    t.chain[slot] = following
+    if ahead == NONE:
+        stops[station].waiting_first = slot
+    else:
+        t.chain[ahead] = slot
+    stops[station].waiting += 1
+
+
+# Queues as heaps, for all others
+
+
+@in_place
+def take_ranked(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station whose queue is by deadline or by class, or sheds, serve up to the cut."""
+    stops = t.stops
+    release(t, station, until_ns)
+    n = gather(t, station, until_ns)
+    if stops[station].failed:
+        lose_arrivals(t, n)
+        return
+    i, now_ns = 0, 0
+    while True:
+        start_ns = max(now_ns, _next_start_ns(t, station))
+        if i < n and t.times[t.slots[i]] <= start_ns:
+            now_ns = t.times[t.slots[i]]
+            while i < n and t.times[t.slots[i]] == now_ns:
+                put(t, station, t.slots[i])
+                i += 1
+            if stops[station].capacity != NONE:
+                _drop_last(t, station, room_at(t, station, now_ns), now_ns)
+        elif start_ns < until_ns:
+            now_ns = start_ns
+            _serve_first(t, station, start_ns, until_ns)
+        else:
+            break
+
+
+@in_place
+def _next_start_ns(t: Tables, station: int) -> int:
+    """Return from when on a server can take a batch of those that wait; NEVER if none wait.
+
+    A batch that is not full begins when the one that came first has waited long enough.
+    """
+    stops = t.stops
+    if stops[station].waiting == 0:
+        return NEVER
+    freed_ns = stops[station].free_ns
+    if stops[station].servers > 1:
+        freed_ns = t.servers[stops[station].servers_at]
+    if stops[station].waiting >= stops[station].max_batch:
+        return int(freed_ns)
+    first_ns, at = NEVER, _spread(t, station)
+    for i in range(at, at + stops[station].waiting):
+        first_ns = min(first_ns, t.times[t.slots[i]])
+    return int(max(freed_ns, first_ns + stops[station].max_wait_ns))
+
+
+@in_place
+def _serve_first(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
+    """Let the server that has been free longest take the first of the queue that are not shed."""
+    stops, at, n = t.stops, len(t.slots) // 2, 0
+    while stops[station].waiting > 0 and n < stops[station].max_batch:
+        slot = _take_first(t, station)
+        if sheds(t, station, slot, start_ns):
+            end(t, slot, IS_SHED, start_ns)
+        else:
+            t.slots[at + n] = slot
+            n += 1
+    if n > 0:
+        serve_batch(t, station, at, n, start_ns, until_ns)
+
+
+@in_place
+def _drop_last(t: Tables, station: int, room: int, now_ns: int) -> None:
+    """Drop the last of a queue, all but as many as there is room for."""
+    slots, left = t.slots, t.stops[station].waiting
+    if left <= room:
+        return
+    at = _spread(t, station)
+    while left > room:
+        left -= 1
+        for i in range(at, at + left):
+            if goes_first(t, station, slots[at + left], slots[i]):
+                slots[i], slots[at + left] = slots[at + left], slots[i]
+        end(t, slots[at + left], IS_DROPPED, now_ns)
+    t.stops[station].waiting, t.stops[station].waiting_first = 0, NONE
+    for i in range(at, at + left):
+        put(t, station, slots[i])
+
+
+# The heap
+
+BELOW = ENDED
+"""Column of the first of those below a request in a heap; it has not ended, so its end is free."""
+
+
+@in_place
+def put(t: Tables, station: int, slot: int) -> None:
+    """Put a request into a station's heap."""
+    rows, stops = t.rows, t.stops
+    rows[slot, BELOW] = NONE
+    first = _joined(t, station, stops[station].waiting_first, slot)
+    t.chain[first] = NONE
+    stops[station].waiting_first = first
+    stops[station].waiting += 1
+
+
+@in_place
+def lay_out(t: Tables, station: int) -> None:
+    """Make a station's heap a list of those that wait."""
+    stops, at = t.stops, _spread(t, station)
+    count = stops[station].waiting
+    stops[station].waiting_first = stops[station].waiting_last = NONE
+    stops[station].waiting = 0
+    for i in range(at, at + count):
+        wait(t, station, t.slots[i])
+
+
+@in_place
+def _joined(t: Tables, station: int, a: int, b: int) -> int:
+    """Put the later of two heaps below the other, and return that; the first may be NONE."""
+    if a == NONE:
+        return b
+    if goes_first(t, station, b, a):
+        a, b = b, a
+    t.chain[b] = t.rows[a, BELOW]
+    t.rows[a, BELOW] = b
+    return a
+
+
+@in_place
+def _take_first(t: Tables, station: int) -> int:
+    """Take the request out of the heap that is served first."""
+    rows, stops = t.rows, t.stops
+    taken = int(stops[station].waiting_first)
+    # Those below it are joined two by two, and these pairs with each other, from the last on.
+    pairs, slot = NONE, rows[taken, BELOW]
+    while slot != NONE:
+        pair, following = slot, t.chain[slot]
+        if following != NONE:
+            other, following = following, t.chain[following]
+            pair = _joined(t, station, slot, other)
+        t.chain[pair] = pairs
+        pairs, slot = pair, following
+    first = NONE
+    while pairs != NONE:
+        following = t.chain[pairs]
+        first = _joined(t, station, first, pairs)
+        pairs = following
+    if first != NONE:
+        t.chain[first] = NONE
+    stops[station].waiting_first = first
+    stops[station].waiting -= 1
+    return taken
+
+
+@in_place
+def _spread(t: Tables, station: int) -> int:
+    """Copy a heap into the second half of ``slots``, in no order; return where it begins."""
+    rows, slots, at = t.rows, t.slots, len(t.slots) // 2
+    if t.stops[station].waiting > 0:
+        slots[at] = t.stops[station].waiting_first
+        count, i = 1, 0
+        while i < count:
+            slot = rows[slots[at + i], BELOW]
+            while slot != NONE:
+                slots[at + count] = slot
+                count += 1
+                slot = t.chain[slot]
+            i += 1
+    return at

@@ -1,0 +1,268 @@
+"""Stations of language models, taken through a block run by run.
+
+See ``sim.dataplane.events.generation``.
+
+The jobs of an engine are rows of requests: those it generates for, and those that join it at the
+next boundary. A request that is dropped while tokens are generated for it leaves a *ghost* behind,
+a row that takes its place until the last token.
+"""
+
+from scenarios.compiled import in_place, inlined
+from sim.dataplane.base.durations import NEVER, batch_ns, prompt_ns, whole
+from sim.dataplane.base.request_rows import (
+    COMPUTE,
+    DEPLOYMENT,
+    LENGTH,
+    OUTCOME,
+    QUEUEING,
+    SIZE,
+    VARIABILITY,
+    VISIT,
+)
+from sim.dataplane.blocks.disciplines import sheds, wait_by_rank
+from sim.dataplane.blocks.lists import drop_behind, end, gather, lose_arrivals
+from sim.dataplane.blocks.tables import (
+    FREE,
+    IS_DROPPED,
+    IS_LOST,
+    IS_SHED,
+    NONE,
+    OUT,
+    Records,
+    Tables,
+)
+
+GHOST = -2
+"""Outcome of a row that is kept for the sake of its engine only."""
+
+
+@in_place
+def take_generation(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station of a language model generate up to the cut."""
+    stops = t.stops
+    n = gather(t, station, until_ns)
+    if stops[station].failed:
+        lose_arrivals(t, n)
+        return
+    model = stops[station].model
+    first, last = t.models[model].engines_at, t.models[model].engines_at + stops[station].servers
+    i = 0
+    while True:
+        now_ns = t.times[t.slots[i]] if i < n else NEVER
+        for engine in range(first, last):
+            if t.engines[engine].steps > 0:
+                now_ns = min(now_ns, _run_ends_ns(t.engines, engine))
+        if now_ns >= until_ns:
+            break
+        arrived, ended = False, _end_runs(t, station, first, last, now_ns)
+        while i < n and t.times[t.slots[i]] == now_ns:
+            arrived |= _enter(t, station, model, t.slots[i], now_ns)
+            i += 1
+        if arrived or ended:
+            _hand_out(t, station, model, first, last, now_ns)
+        for engine in range(first, last):
+            if t.engines[engine].steps > 0 and t.engines[engine].joining_first != NONE:
+                _cut(t, station, engine, now_ns)
+            if t.engines[engine].steps == 0:
+                _start_run(t, station, model, engine, now_ns)
+        if arrived and stops[station].capacity != NONE:
+            drop_behind(t, station, stops[station].capacity, now_ns)
+
+
+@inlined
+def _run_ends_ns(engines: Records, engine: int) -> int:
+    return int(engines[engine].began_ns + engines[engine].steps * engines[engine].step_ns)
+
+
+@in_place
+def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
+    """Queue a request, unless it would never fit, and hold up all that come after it."""
+    rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
+    visit = rows[slot, VISIT]
+    tokens, line = t.visits[visit].tokens, t.visits[visit].column
+    prompt = whole(t.tokens[tokens].prompt * rows_f[slot, SIZE])
+    varies = rows_f[slot, line + VARIABILITY]
+    left = whole(t.tokens[tokens].output * rows_f[slot, LENGTH] * varies)
+    sequences = t.tokens[tokens].sequences
+    jobs[slot].prompt, jobs[slot].left, jobs[slot].sequences = prompt, left, sequences
+    jobs[slot].kv_tokens = prompt + sequences * left
+    if jobs[slot].kv_tokens > t.models[model].kv_tokens or sequences > t.models[model].most:
+        end(t, slot, IS_DROPPED, now_ns)
+        return False
+    wait_by_rank(t, station, slot)
+    return True
+
+
+@in_place
+def _hand_out(t: Tables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
+    """Assign waiting requests in order, each to the engine with the fewest sequences."""
+    stops, engines, jobs = t.stops, t.engines, t.jobs
+    most, memory = t.models[model].most, t.models[model].kv_tokens
+    while stops[station].waiting_first != NONE:
+        slot = stops[station].waiting_first
+        best = NONE
+        for engine in range(first, last):
+            if (
+                engines[engine].sequences + jobs[slot].sequences <= most
+                and engines[engine].kv_tokens + jobs[slot].kv_tokens <= memory
+                and (best == NONE or engines[engine].sequences < engines[best].sequences)
+            ):
+                best = engine
+        if best == NONE:
+            break
+        stops[station].waiting_first = t.chain[slot]
+        stops[station].waiting -= 1
+        if t.chain[slot] == NONE:
+            stops[station].waiting_last = NONE
+        if sheds(t, station, slot, now_ns):
+            end(t, slot, IS_SHED, now_ns)
+            continue
+        engines[best].sequences += jobs[slot].sequences
+        engines[best].kv_tokens += jobs[slot].kv_tokens
+        t.chain[slot] = engines[best].joining_first
+        engines[best].joining_first = slot
+
+
+@in_place
+def _cut(t: Tables, station: int, engine: int, now_ns: int) -> None:
+    """End the present run at the boundary that comes next, if it goes on beyond."""
+    engines = t.engines
+    passed_ns = now_ns - engines[engine].began_ns
+    steps = max(1, (passed_ns + engines[engine].step_ns - 1) // engines[engine].step_ns)
+    if steps < engines[engine].steps:
+        engines[engine].steps = steps
+        if _run_ends_ns(engines, engine) == now_ns:
+            _end_run(t, station, engine, now_ns)
+
+
+@in_place
+def _end_runs(t: Tables, station: int, first: int, last: int, now_ns: int) -> bool:
+    """End the runs that end now; tell whether any did."""
+    any_ended = False
+    for engine in range(first, last):
+        if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:
+            _end_run(t, station, engine, now_ns)
+            any_ended = True
+    return any_ended
+
+
+@in_place
+def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
+    """Let requests that are done leave."""
+    rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
+    steps = engines[engine].steps
+    t.stops[station].busy_ns += steps * engines[engine].step_ns
+    engines[engine].steps = 0
+    slot = engines[engine].active_first
+    engines[engine].active_first = NONE
+    while slot != NONE:
+        following = t.chain[slot]
+        jobs[slot].left -= steps
+        if jobs[slot].left > 0:
+            t.chain[slot] = engines[engine].active_first
+            engines[engine].active_first = slot
+        else:
+            engines[engine].sequences -= jobs[slot].sequences
+            engines[engine].kv_tokens -= jobs[slot].kv_tokens
+            if rows[slot, OUTCOME] == GHOST:
+                t.free[counts[FREE]] = slot
+                counts[FREE] += 1
+            else:
+                line = t.visits[rows[slot, VISIT]].column
+                rows[slot, line + COMPUTE] = now_ns - jobs[slot].admitted_ns
+                rows[slot, VISIT] += 1
+                t.times[slot] = now_ns
+                t.out[counts[OUT]] = slot
+                counts[OUT] += 1
+        slot = following
+
+
+@in_place
+def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) -> None:
+    """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
+    rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
+    decoding, steps = 0, NEVER
+    slot = engines[engine].active_first
+    while slot != NONE:
+        decoding += jobs[slot].sequences
+        steps = min(steps, jobs[slot].left)
+        slot = t.chain[slot]
+    step_ns = t.steps[models[model].decode_at + decoding - 1] if decoding > 0 else 0
+    slot = engines[engine].joining_first
+    if slot != NONE:
+        steps = 1
+        step_ns += models[model].prefill_fixed_ns
+    while slot != NONE:
+        following = t.chain[slot]
+        step_ns += prompt_ns(
+            jobs[slot].prompt,
+            models[model].prefill_ns_per_token,
+            models[model].prefill_ns_per_token2,
+        )
+        jobs[slot].admitted_ns = now_ns
+        line = t.visits[rows[slot, VISIT]].column
+        rows[slot, line + QUEUEING] = now_ns - t.times[slot]
+        t.chain[slot] = engines[engine].active_first
+        engines[engine].active_first = slot
+        slot = following
+    engines[engine].joining_first = NONE
+    if engines[engine].active_first == NONE:
+        return
+    step_ns = batch_ns(step_ns, 1.0, t.stops[station].slowdown)
+    engines[engine].began_ns, engines[engine].step_ns = now_ns, step_ns
+    engines[engine].steps = steps
+
+
+@in_place
+def drop_jobs(t: Tables, station: int, deployment: int, at_ns: int) -> None:
+    """Drop the requests of a deployment that engines have, and leave ghosts of the active ones."""
+    rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
+    first = t.models[t.stops[station].model].engines_at
+    for engine in range(first, first + t.stops[station].servers):
+        slot = engines[engine].joining_first
+        engines[engine].joining_first = NONE
+        while slot != NONE:
+            following = t.chain[slot]
+            if rows[slot, DEPLOYMENT] == deployment:
+                engines[engine].sequences -= jobs[slot].sequences
+                engines[engine].kv_tokens -= jobs[slot].kv_tokens
+                end(t, slot, IS_DROPPED, at_ns)
+            else:
+                t.chain[slot] = engines[engine].joining_first
+                engines[engine].joining_first = slot
+            slot = following
+        slot, before = engines[engine].active_first, NONE
+        while slot != NONE:
+            if rows[slot, DEPLOYMENT] == deployment and rows[slot, OUTCOME] != GHOST:
+                counts[FREE] -= 1
+                ghost = t.free[counts[FREE]]
+                rows[ghost, OUTCOME], t.chain[ghost] = GHOST, t.chain[slot]
+                jobs[ghost].left, jobs[ghost].sequences = jobs[slot].left, jobs[slot].sequences
+                jobs[ghost].kv_tokens = jobs[slot].kv_tokens
+                if before == NONE:
+                    engines[engine].active_first = ghost
+                else:
+                    t.chain[before] = ghost
+                end(t, slot, IS_DROPPED, at_ns)
+                slot = ghost
+            before, slot = slot, t.chain[slot]
+
+
+@in_place
+def lose_jobs(t: Tables, station: int, at_ns: int) -> None:
+    """Lose all that engines generate for, or are about to."""
+    rows, engines, counts = t.rows, t.engines, t.counts
+    first = t.models[t.stops[station].model].engines_at
+    for engine in range(first, first + t.stops[station].servers):
+        lists = (engines[engine].joining_first, engines[engine].active_first)
+        engines[engine].joining_first = engines[engine].active_first = NONE
+        for i in range(2):
+            slot = lists[i]
+            while slot != NONE:
+                following = t.chain[slot]
+                if rows[slot, OUTCOME] == GHOST:
+                    t.free[counts[FREE]] = slot
+                    counts[FREE] += 1
+                else:
+                    end(t, slot, IS_LOST, at_ns)
+                slot = following

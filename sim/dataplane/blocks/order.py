@@ -1,0 +1,125 @@
+"""The order in which stops are taken: as requests travel, from the first stops to the last."""
+
+import numpy as np
+
+from scenarios.compiled import compiled, inlined
+from sim.dataplane.base.durations import NEVER
+from sim.dataplane.blocks.tables import LINK, NONE, SINK, STATION, Ints, Order, Records
+
+
+def arrange(times: Ints, stops: Records, visits: Records, spans: Records) -> Order:
+    """Return the stops of all routes in an order that follows each of them.
+
+    Besides, note in ``stops`` which are *inline*: links and stations with one server and no
+    batches, whose arrivals come in order from one place. What reaches such a stop is served at
+    once, since nothing that is not there yet can come before it.
+
+    Args:
+        times: when requests under way reach what is next, by row.
+        stops: the stops.
+        visits: the visits of all routes.
+        spans: the spans of the routes that are in use.
+
+    Raises:
+        ValueError: the routes go round in circles.
+    """
+    order = np.empty(len(stops), dtype=np.int64)
+    count = _arrange(stops, visits, spans, order)
+    if count < 0:
+        raise ValueError(
+            "routes go round in a circle of stations and links; "
+            "the block data plane needs them to lead forward"
+        )
+    order = order[:count]
+    inline = stops["inline"][order] != SINK
+    first = order[inline]
+    stops["place"][first] = np.arange(len(first))
+    due_ns = np.empty(len(first), dtype=np.int64)
+    _note_due(times, stops, first, due_ns)
+    return Order(first, order[~inline], due_ns)
+
+
+@compiled
+def _note_due(times: Ints, stops: Records, inline: Ints, due_ns: Ints) -> None:
+    for i in range(len(inline)):
+        due_ns[i] = next_ns(times, stops, inline[i])
+
+
+@inlined
+def next_ns(times: Ints, stops: Records, stop: int) -> int:
+    """Return when an inline stop goes on with what it has; NEVER if it has nothing."""
+    at_ns = NEVER
+    if stops[stop].serving_first != NONE:
+        at_ns = times[stops[stop].serving_first]
+    if stops[stop].waiting_first != NONE:
+        at_ns = min(at_ns, stops[stop].free_ns)
+    if stops[stop].arriving_first != NONE:
+        at_ns = min(at_ns, times[stops[stop].arriving_first])
+    return at_ns
+
+
+@compiled
+def _arrange(  # noqa: PLR0912
+    stops: Records, visits: Records, spans: Records, order: Ints
+) -> int:
+    n = len(stops)
+    edges = 0
+    for i in range(len(spans)):
+        edges += spans[i].length
+    # The stops that follow each, as chains of edges.
+    first = np.full(n, NONE)
+    following, target = np.empty(edges, dtype=np.int64), np.empty(edges, dtype=np.int64)
+    before = np.zeros(n, dtype=np.int64)
+    used = np.zeros(n, dtype=np.bool_)
+    # Where arrivals come from: a stop, or a source, told apart by its query; -1: none yet,
+    # -2: several.
+    origin = np.full(n, -1)
+    edge = 0
+    for i in range(len(spans)):
+        at, count = spans[i].first, spans[i].length
+        for j in range(at, at + count):
+            stop = visits[j].stop
+            used[stop] = True
+            whence = visits[j - 1].stop
+            if j == at:
+                whence = spans[i].gate if spans[i].gate != NONE else n + spans[i].query
+            if whence < n:
+                following[edge], target[edge] = first[whence], stop
+                first[whence] = edge
+                edge += 1
+                before[stop] += 1
+            if origin[stop] == -1:
+                origin[stop] = whence
+            elif origin[stop] != whence:
+                origin[stop] = -2
+    # A stop is followed by those that it leads to, whose requests caches then still hold.
+    ready = np.empty(n, dtype=np.int64)
+    left, count, total = 0, 0, 0
+    for stop in range(n):
+        if used[stop]:
+            total += 1
+            if before[stop] == 0:
+                ready[left] = stop
+                left += 1
+    while left > 0:
+        left -= 1
+        stop = ready[left]
+        order[count] = stop
+        count += 1
+        link = first[stop]
+        while link != NONE:
+            before[target[link]] -= 1
+            if before[target[link]] == 0:
+                ready[left] = target[link]
+                left += 1
+            link = following[link]
+    if count < total:
+        return -1
+    for i in range(count):
+        stop = order[i]
+        whence = origin[stop]
+        one_at_a_time = stops[stop].kind == LINK or (
+            stops[stop].kind == STATION and stops[stop].servers == 1 and stops[stop].max_batch == 1
+        )
+        stops[stop].inline = stops[stop].kind if one_at_a_time and whence >= 0 else SINK
+    return count

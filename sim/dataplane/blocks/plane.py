@@ -1,0 +1,436 @@
+"""The block data plane: requests move between two cuts as rows of arrays, in compiled code.
+
+It gives the very departures of the event data plane, which is its specification; see
+``sim.dataplane.events.plane``. Orders of the control plane that touch requests under way (a
+failing station, a slow-down, an abort) cut a block; births follow routes that change within it.
+"""
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+
+import numpy as np
+
+from scenarios.cluster import DISCIPLINES, FIFO
+from scenarios.requests import RequestBlock
+from sim._jit.id_pool import grown
+from sim.dataplane.base.durations import NEVER, NOMINAL
+from sim.dataplane.base.interface import (
+    Iterations,
+    LinkSpec,
+    Recorder,
+    Route,
+    RunRecorder,
+    StationSpec,
+)
+from sim.dataplane.base.rate_profile import RateProfile
+from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
+from sim.dataplane.blocks.arrivals import leave_unserved
+from sim.dataplane.blocks.branches import recall, settle
+from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
+from sim.dataplane.blocks.losses import drop, lose
+from sim.dataplane.blocks.order import arrange
+from sim.dataplane.blocks.routes import LaidRoute, RouteTables, lay_out
+from sim.dataplane.blocks.row_pool import RowPool
+from sim.dataplane.blocks.sources import SourceBook
+from sim.dataplane.blocks.tables import (
+    BORN,
+    BOUNDED,
+    ENDED_COUNT,
+    ENGINE,
+    FREE,
+    GENERATION,
+    LINK,
+    MODEL,
+    NONE,
+    RANKED,
+    SINK,
+    SINK_STOP,
+    SPAN,
+    STATION,
+    STOP,
+    TERMS,
+    TOKENS,
+    VISIT,
+    Order,
+    Pool,
+    Table,
+    Tables,
+)
+from sim.dataplane.blocks.travel import move
+
+_BLANK = np.zeros((), dtype=STOP)
+for _list in ("arriving", "waiting", "serving"):
+    _BLANK[f"{_list}_first"] = _BLANK[f"{_list}_last"] = NONE
+_BLANK["in_order"], _BLANK["slowdown"] = 1, 1.0
+
+BLOCK_REQUESTS = 4096
+"""Births that a block aims at: their rows fit into the second level of a cache."""
+PER_SOURCE = 10
+"""Births of each source that a block aims at where there are many sources: looking at a source and
+at its own stops costs as much as a birth or two."""
+MOST_REQUESTS = 16_384
+"""Births beyond which a block aims at one of each source: by then, rows that caches no longer hold
+cost more than looking at sources."""
+FIRST_BLOCK_NS = 10_000_000
+LEAST_BLOCK_NS = 1_000_000
+
+
+class BlocksPlane:
+    """The data plane that moves whole blocks of requests; see ``DataPlane``.
+
+    Args:
+        recorder: is told of requests' births and ends.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.now_ns = 0
+        self._stops = Table(STOP)
+        self._visits = Pool(VISIT)
+        self._spans = Table(SPAN)
+        self._tokens = Table(TOKENS)
+        self._models = Table(MODEL)
+        self._engines = Pool(ENGINE)
+        self._steps = Pool(np.int64)
+        self._servers = Pool(np.int64)
+        self._factors = Pool(np.float64)
+        self._sources = SourceBook()
+        self._stop_of: dict[tuple[str, int], int] = {}
+        self._routes: dict[int, LaidRoute] = {}
+        self._most_branches = 1
+        self._orders: list[tuple[int, Callable[[], None]]] = []
+        self._flights = np.zeros(64, dtype=np.int64)
+        self._terms = np.zeros(64, dtype=TERMS)
+        self._pool = RowPool(0)
+        self._tables: Tables | None = None
+        self._order: Order | None = None
+        self._block_ns = FIRST_BLOCK_NS
+        sink = self._stops.take()
+        self._stops.rows[sink] = _BLANK
+        self._stops.rows["kind"][sink] = SINK
+
+    # What the control plane orders
+
+    def add_station(self, spec: StationSpec) -> None:
+        """Make a station known."""
+        stop = self._add_stop(("station", spec.id), spec.speed)
+        row = self._stops.rows[stop]
+        row["kind"] = STATION if spec.capacity is None else BOUNDED
+        row["discipline"] = DISCIPLINES.index(spec.discipline)
+        row["shed_late"] = spec.shed_late
+        if spec.discipline != FIFO or spec.shed_late:
+            row["kind"] = RANKED
+        row["servers"] = spec.servers
+        row["servers_at"] = self._servers.put(np.full(spec.servers, self.now_ns))
+        row["free_ns"] = self.now_ns
+        row["max_batch"] = spec.max_batch
+        row["max_wait_ns"] = spec.max_wait_ns
+        row["capacity"] = NONE if spec.capacity is None else spec.capacity
+        row["factors_at"] = self._factors.put(np.array(spec.batch_factor, dtype=float))
+        if spec.iterations is not None:
+            row["kind"], row["model"] = GENERATION, self._add_model(spec.iterations, spec.servers)
+
+    def _add_model(self, iterations: Iterations, engines: int) -> int:
+        idle = np.zeros(engines, dtype=ENGINE)
+        idle["active_first"] = idle["joining_first"] = NONE
+        model = self._models.take()
+        self._models.rows[model] = (
+            iterations.prefill_fixed_ns,
+            iterations.prefill_ns_per_token,
+            iterations.prefill_ns_per_token2,
+            self._steps.put(np.array(iterations.decode_ns)),
+            len(iterations.decode_ns),
+            iterations.kv_tokens,
+            self._engines.put(idle),
+        )
+        self._tables = None
+        return model
+
+    def add_link(self, spec: LinkSpec) -> None:
+        """Make a link known."""
+        stop = self._add_stop(("link", spec.id), spec.capacity)
+        row = self._stops.rows[stop]
+        row["kind"], row["propagation_ns"], row["servers"] = LINK, spec.propagation_ns, 0
+
+    def _add_stop(self, name: tuple[str, int], profile: RateProfile) -> int:
+        stop = self._stop_of[name] = self._stops.take()
+        row = self._stops.rows[stop]
+        self._stops.rows[stop] = _BLANK
+        row["rate"] = profile.rates[0]
+        row["rate_until_ns"] = NEVER if len(profile.rates) == 1 else profile.starts_ns[1]
+        row["steps"] = len(profile.rates)
+        row["steps_at"] = self._steps.put(profile.steps)
+        _note_pace(row)
+        self._tables = None
+        return stop
+
+    def remove_station(self, station: int) -> None:
+        """Forget a station that holds no request."""
+        stop = self._stop_of.pop(("station", station))
+        row = self._stops.rows[stop]
+        self._servers.give_back(row["servers_at"])
+        self._factors.give_back(row["factors_at"])
+        if row["kind"] == GENERATION:
+            lose_jobs(self._current(), stop, 0)  # Only ghosts are left, whose rows are free now.
+            model = self._models.rows[row["model"]]
+            self._steps.give_back(model["decode_at"])
+            self._engines.give_back(model["engines_at"])
+            self._models.give_back(int(row["model"]))
+        self._remove(stop)
+
+    def remove_link(self, link: int) -> None:
+        """Forget a link that no route names any longer, once it is empty."""
+        self._remove(self._stop_of.pop(("link", link)))
+
+    def _remove(self, stop: int) -> None:
+        self._steps.give_back(self._stops.rows["steps_at"][stop])
+        self._stops.give_back(stop)
+        self._order = None
+
+    def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
+        """Let a query's requests be born from ``at_ns`` on."""
+        self._sources.open(query, blocks)
+        if self._pool.rows.shape[1] != width(self._sources.operators):
+            self._pool = RowPool(self._sources.operators)  # This was the first source.
+            self._tables = None
+
+    def close_source(self, at_ns: int, query: int) -> None:
+        """Let no request of a query be born at ``at_ns`` or later."""
+        self._sources.close(at_ns, query)
+
+    def route(self, at_ns: int, query: int, route: Route | None) -> None:
+        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
+        if route is None:
+            self._sources.direct(at_ns, query, NONE, NONE)
+            return
+        tables = RouteTables(
+            self._stop_of,
+            self._visits,
+            self._spans,
+            self._tokens,
+            self._add_gate,
+            self._sources.operators,
+        )
+        laid = self._routes[route.deployment] = lay_out(query, route, tables)
+        for stop, steps in laid.gates.items():
+            self._stops.rows["steps"][stop] = len(steps)
+            self._stops.rows["steps_at"][stop] = self._steps.put(np.array(steps))
+        self._most_branches = max(self._most_branches, laid.most_branches)
+        self._flights = grown(self._flights, route.deployment + 1)
+        self._terms = grown(self._terms, route.deployment + 1)
+        self._terms[route.deployment] = route.bound_ns, route.priority
+        first = int(self._spans.rows["first"][laid.spans[0]])
+        self._sources.direct(at_ns, query, first, route.deployment)
+        self._tables = self._order = None
+
+    def _add_gate(self, kind: int) -> int:
+        stop = self._stops.take()
+        self._stops.rows[stop] = _BLANK
+        self._stops.rows["kind"][stop] = kind
+        return stop
+
+    def fail_station(self, at_ns: int, station: int) -> None:
+        """Lose what a station holds, and all that reaches it afterwards."""
+
+        def fail(stop: int) -> None:
+            self._stops.rows["failed"][stop] = 1
+            lose(self._current(), stop, at_ns)
+            if self._stops.rows["kind"][stop] == GENERATION:
+                lose_jobs(self._current(), stop, at_ns)
+            if self._most_branches > 1:
+                settle(self._current())
+
+        self._change(at_ns, station, fail)
+
+    def slow_down(self, at_ns: int, station: int, factor: float) -> None:
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
+
+        def slow_down(stop: int) -> None:
+            row = self._stops.rows[stop]
+            row["slowdown"] = factor
+            _note_pace(row)
+
+        self._change(at_ns, station, slow_down)
+
+    def _change(self, at_ns: int, station: int, change: Callable[[int], None]) -> None:
+        def action() -> None:
+            stop = self._stop_of.get(("station", station))
+            if stop is not None:  # Else it was removed before that moment, as it held no request.
+                change(stop)
+
+        self._cut_at(at_ns, action)
+
+    def abort(self, at_ns: int, deployment: int) -> None:
+        """Drop what a deployment still has in flight."""
+
+        def action() -> None:
+            flights = self._flights[deployment] if deployment < len(self._flights) else 0
+            if not flights:
+                return
+            route = self._routes[deployment]
+            while self._pool.counts[FREE] < flights * route.legs:  # There may be as many ghosts.
+                self._grow()
+            t = self._current()
+            for first, length, *_ in self._spans.rows[list(route.spans)].tolist():
+                for stop in self._visits.array["stop"][first : first + length].tolist():
+                    drop(t, stop, deployment, at_ns)
+                    if self._stops.rows["kind"][stop] == GENERATION:
+                        drop_jobs(t, stop, deployment, at_ns)
+            drop(t, SINK_STOP, deployment, at_ns)
+            if route.legs > 1:
+                recall(t, at_ns)
+
+        self._cut_at(at_ns, action)
+
+    def _cut_at(self, at_ns: int, action: Callable[[], None]) -> None:
+        self._orders.append((at_ns, action))
+
+    # What the control plane learns
+
+    def busy_ns(self, station: int) -> int:
+        """Return the time that a station was busy up to the last cut, summed over servers."""
+        row = self._stops.rows[self._stop_of["station", station]]
+        if row["kind"] == GENERATION:
+            first = self._models.rows["engines_at"][row["model"]]
+            engines = self._engines.array[first : first + row["servers"]]
+            running = engines["began_ns"][engines["steps"] > 0]
+            return int(row["busy_ns"] + (self.now_ns - running).sum())
+        if row["servers"] == 1:
+            free_at = row["free_ns"]
+        else:
+            free_at = self._servers.array[row["servers_at"] : row["servers_at"] + row["servers"]]
+        return int(row["busy_ns"] - np.maximum(0, free_at - self.now_ns).sum())
+
+    def in_flight(self, deployment: int) -> int:
+        """Return how many requests of a deployment are under way, as of the last cut."""
+        return int(self._flights[deployment]) if deployment < len(self._flights) else 0
+
+    # Moving
+
+    def advance(self, until_ns: int) -> None:
+        """Move requests through every event before ``until_ns``, which becomes the clock."""
+        if until_ns <= self.now_ns:
+            return
+        self._orders.sort(key=itemgetter(0))  # Of one time, in the order in which they were given.
+        while self._orders and self._orders[0][0] < until_ns:
+            at_ns, action = self._orders.pop(0)
+            self._move(at_ns)
+            action()
+        self._move(until_ns)
+        self._tell()
+
+    def finish(self) -> None:
+        """Report all that is under way at the horizon as in flight."""
+        slots = self._pool.under_way()
+        self._pool.rows[slots, ENDED] = self.now_ns
+        self._pool.end(slots)
+        self._tell()
+        self._pool.rows[slots, OUTCOME] = NONE
+
+    def _move(self, until_ns: int) -> None:
+        while self.now_ns < until_ns:
+            left_ns = until_ns - self.now_ns
+            blocks = max(1, round(left_ns / self._block_ns))  # of one length, so that none is tiny
+            self._move_block(self.now_ns + -(-left_ns // blocks))
+
+    def _move_block(self, cut_ns: int) -> None:
+        """Move requests up to a cut that is near."""
+        self._sources.fill(cut_ns)
+        if self._order is None:
+            self._forget_routes()
+            self._order = arrange(
+                self._pool.times, self._stops.rows, self._visits.array, self._spans.rows
+            )
+        sources, first, births = self._sources.arrays(), 0, 0
+        if isinstance(self.recorder, RunRecorder):
+            runs = np.empty((len(sources.active), 4), dtype=np.int64)
+            runs = runs[: leave_unserved(sources, cut_ns, runs)]
+            self.recorder.record_unserved(sources.births, sources.columns, runs)
+        while True:
+            before = int(self._pool.counts[BORN])
+            first = move(self._current(), sources, self._order, first, cut_ns)
+            births += int(self._pool.counts[BORN]) - before
+            if first == len(sources.active) + len(self._order.others):
+                break
+            self._tell()
+            if self._pool.counts[FREE] < self._most_branches:
+                self._grow()
+        elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
+        if births:
+            aim = min(PER_SOURCE * len(sources.active), MOST_REQUESTS)
+            aim = max(BLOCK_REQUESTS, aim, len(sources.active))
+            self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * aim // births)
+        else:
+            self._block_ns = max(self._block_ns, 2 * elapsed_ns)
+        self._sources.retire(cut_ns)
+        if self._pool.counts[ENDED_COUNT] > BLOCK_REQUESTS // 2:
+            self._tell()
+
+    def _forget_routes(self) -> None:
+        """Forget routes on which nothing is under way, nor ever will be."""
+        deployments = np.fromiter(self._routes, np.int64, len(self._routes))
+        for deployment in deployments[self._flights[deployments] == 0].tolist():
+            route = self._routes[deployment]
+            if self._sources.directs(route.query, deployment, self.now_ns):
+                continue
+            for gate in route.gates:
+                self._steps.give_back(self._stops.rows["steps_at"][gate])
+                self._stops.give_back(gate)
+            self._visits.give_back(route.first)
+            for tokens in route.tokens:
+                self._tokens.give_back(tokens)
+            for span in route.spans:
+                self._spans.rows["length"][span] = 0
+                self._spans.give_back(span)
+            del self._routes[deployment]
+
+    def _tell(self) -> None:
+        """Tell the recorder of births and ends."""
+        pool = self._pool
+        born, ended = pool.counts[BORN], pool.counts[ENDED_COUNT]
+        if born or ended:
+            self.recorder.record(pool.rows, pool.born[:born], pool.ended[:ended])
+            pool.told()
+
+    def _grow(self) -> None:
+        self._pool.grow()
+        self._tables = None
+
+    def _current(self) -> Tables:
+        """Return the tables as they are, made anew if one of them was replaced."""
+        if self._tables is None:
+            pool = self._pool
+            if self._most_branches > 1:
+                pool.allow_branches()
+            self._tables = Tables(
+                rows=pool.rows,
+                rows_f=pool.rows_f,
+                times=pool.times,
+                chain=pool.chain,
+                stops=self._stops.rows,
+                visits=self._visits.array,
+                tokens=self._tokens.rows,
+                models=self._models.rows,
+                engines=self._engines.array,
+                jobs=pool.jobs,
+                branches=pool.branches,
+                steps=self._steps.array,
+                servers=self._servers.array,
+                factors=self._factors.array,
+                flights=self._flights,
+                terms=self._terms,
+                free=pool.free,
+                out=pool.out,
+                born=pool.born,
+                ended=pool.ended,
+                counts=pool.counts,
+                keys=pool.keys,
+                slots=pool.slots,
+            )
+        return self._tables
+
+
+def _note_pace(stop: np.void) -> None:
+    """Note whether a stop works at nominal speed from now on."""
+    constant = stop["rate"] == NOMINAL and stop["rate_until_ns"] == NEVER
+    stop["steady"] = constant and stop["slowdown"] == 1.0

@@ -1,0 +1,132 @@
+"""Routes as compiled code reads them: visits leg by leg, and a stop for each fork and join."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from scenarios.application import Tokens
+from sim.dataplane.base.interface import Route, Visit
+from sim.dataplane.base.request_rows import ANSWER, TRANSFER, line_of
+from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, Pool, Table
+
+
+class LaidRoute(NamedTuple):
+    """A route that was laid out.
+
+    Args:
+        query: whose.
+        first: the first of its visits.
+        tokens: numbers of its rows of ``tokens``.
+        spans: numbers of its spans, leg by leg, and behind them of those that lead from a fork
+            right to a join.
+        gates: its forks, each with the visits at which its branches begin; and its joins, each with
+            the visit that follows and how many branches it awaits.
+        legs: how many legs it has; a request has no more branches at a time.
+        most_branches: most branches that one fork makes; 1 without any.
+    """
+
+    query: int
+    first: int
+    tokens: tuple[int, ...]
+    spans: tuple[int, ...]
+    gates: Mapping[int, list[int]]
+    legs: int
+    most_branches: int
+
+
+class RouteTables(NamedTuple):
+    """Where routes are laid out.
+
+    Args:
+        stop_of: stops by ("station" or "link", id).
+        visits: visits, route by route.
+        spans: runs of them.
+        tokens: what visits to language models take.
+        add_gate: makes a stop of kind FORK or JOIN.
+        operators: operators of the application, behind which a visit is one of the answer.
+    """
+
+    stop_of: Mapping[tuple[str, int], int]
+    visits: Pool
+    spans: Table
+    tokens: Table
+    add_gate: Callable[[int], int]
+    operators: int
+
+
+def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
+    """Lay a route out, so that its visits are numbered in the order of its legs."""
+    legs = route.legs
+    followers: list[list[int]] = [[] for _ in legs]
+    for at, leg in enumerate(legs):
+        for earlier in leg.after:
+            followers[earlier].append(at)
+    forks = {at: tables.add_gate(FORK) for at, some in enumerate(followers) if len(some) > 1}
+    joins = {at: tables.add_gate(JOIN) for at, leg in enumerate(legs) if len(leg.after) > 1}
+    visits: list[_Visit] = []
+    starts: list[int] = []
+    spans: list[tuple[int, int, int]] = []
+    for at, leg in enumerate(legs):
+        end = NONE
+        if followers[at]:
+            end = forks[at] if at in forks else joins[followers[at][0]]
+        whence = NONE
+        if leg.after:
+            whence = joins[at] if at in joins else forks[leg.after[0]]
+        starts.append(len(visits))
+        visits += [_visit(visit, tables) for visit in leg.visits]
+        spans.append((starts[at], len(leg.visits) + (end != NONE), whence))
+        visits.append(_Visit(end))
+    begins = {fork: [starts[one] for one in followers[at]] for at, fork in forks.items()}
+    for at, fork in forks.items():
+        for number, one in enumerate(followers[at]):
+            if one in joins:
+                begins[fork][number] = len(visits)
+                spans.append((len(visits), 1, fork))
+                visits.append(_Visit(joins[one]))
+    first = tables.visits.put(np.array(visits, dtype=VISIT))
+    gates = {join: [first + starts[at], len(legs[at].after)] for at, join in joins.items()}
+    gates |= {fork: [first + each for each in its] for fork, its in begins.items()}
+    return LaidRoute(
+        query,
+        first,
+        tuple(visit.tokens for visit in visits if visit.tokens != NONE),
+        tuple(
+            _add_span(tables.spans, first + at, length, gate, query) for at, length, gate in spans
+        ),
+        gates,
+        len(legs),
+        max(1, *map(len, followers)),
+    )
+
+
+class _Visit(NamedTuple):
+    """A row of visits; see ``VISIT``."""
+
+    stop: int
+    column: int = 0
+    mean: float = 0.0
+    tokens: int = NONE
+
+
+def _visit(visit: Visit, tables: RouteTables) -> _Visit:
+    stop, column = NONE, line_of(visit.operator)
+    if visit.link is not None:
+        stop = tables.stop_of["link", visit.link]
+        answers = visit.operator == tables.operators
+        column = ANSWER if answers else line_of(visit.operator) + TRANSFER
+    elif visit.station is not None:
+        stop = tables.stop_of["station", visit.station]
+    if not isinstance(visit.mean, Tokens):
+        return _Visit(stop, column, visit.mean)
+    tokens = tables.tokens.take()
+    mean = visit.mean
+    tables.tokens.rows[tokens] = mean.prompt, mean.output, mean.sequences
+    return _Visit(stop, column, tokens=tokens)
+
+
+def _add_span(spans: Table, first: int, length: int, gate: int, query: int) -> int:
+    number = spans.take()
+    spans.rows[number] = first, length, gate, query
+    return number

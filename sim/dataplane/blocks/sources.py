@@ -1,0 +1,189 @@
+"""Where requests are born: the sources of the block data plane, and the routes that births take."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+import numpy as np
+
+from scenarios.requests import RequestBlock
+from sim._jit.id_pool import grown
+from sim.dataplane.base.durations import NEVER
+from sim.dataplane.base.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
+from sim.dataplane.blocks.tables import (
+    NONE,
+    ONE_BITS,
+    SEGMENT,
+    SOURCE,
+    Floats,
+    Ints,
+    Sources,
+    Table,
+)
+
+
+class SourceBook:
+    """All sources, with births drawn ahead.
+
+    Attributes:
+        operators: operators of the application, known from the first source on; 0 before.
+        active: rows of the open sources, by query.
+    """
+
+    def __init__(self) -> None:
+        self.operators = 0
+        self._state = Table(SOURCE)
+        self._segments = Table(SEGMENT)
+        self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
+        self._row_of: dict[int, int] = {}  # by query
+        self._first_segment: dict[int, int] = {}  # by row, as is the next
+        self._last_segment: dict[int, int] = {}
+        self._births = np.empty((0, 0, 1), dtype=np.int64)
+        self._columns: list[int] = []  # of rows, whose factors are not all 1
+        self._next_ns: Ints = np.empty(0, dtype=np.int64)
+        self.active: Ints = np.empty(0, dtype=np.int64)
+        # Heaps of (time, query): the last birth drawn of each that may have more, and when each
+        # closes of which that is known.
+        self._drawn: list[tuple[int, int]] = []
+        self._closing: list[tuple[int, int]] = []
+
+    def open(self, query: int, blocks: Iterator[RequestBlock]) -> None:
+        """Open a source."""
+        row = self._state.take()
+        self._row_of[query] = row
+        self._blocks[row] = blocks
+        state = self._state.rows[row]
+        self._state.rows[row] = 0
+        self._next_ns = grown(self._next_ns, row + 1)
+        self._next_ns[row] = NEVER
+        state["query"], state["close_ns"] = query, NEVER
+        segment = self._segments.take()
+        self._segments.rows[segment] = (-1, NONE, NONE, NONE)
+        state["segment"] = self._first_segment[row] = self._last_segment[row] = segment
+        self.active = np.insert(self.active, self._place(query), row)
+        self._draw(query, row)
+
+    def _place(self, query: int) -> int:
+        """Return where among the open sources that of a query is, or would be."""
+        queries = self._state.rows["query"]
+        return bisect_left(self.active, query, key=queries.__getitem__)
+
+    def close(self, at_ns: int, query: int) -> None:
+        """Let no request be born at a time or later."""
+        state = self._state.rows[self._row_of[query]]
+        state["close_ns"] = min(int(state["close_ns"]), at_ns)
+        heappush(self._closing, (at_ns, query))
+
+    def direct(self, at_ns: int, query: int, visit: int, deployment: int) -> None:
+        """Let births from a time on follow the route that begins at a visit."""
+        row = self._row_of.get(query)
+        if row is None:
+            return  # It departed.
+        segment = self._segments.take()
+        self._segments.rows[segment] = (at_ns, visit, deployment, NONE)
+        self._segments.rows["next"][self._last_segment[row]] = segment
+        self._last_segment[row] = segment
+
+    def directs(self, query: int, deployment: int, now_ns: int) -> bool:
+        """Tell whether births of a query follow a deployment's route from now on, or will.
+
+        All births before now have been, so what directed them alone is given back.
+        """
+        row = self._row_of.get(query)
+        if row is None:
+            return False
+        segments, segment = self._segments.rows, self._first_segment[row]
+        following = int(segments["next"][segment])
+        while following != NONE and segments["at_ns"][following] <= now_ns:
+            self._segments.give_back(segment)
+            segment, following = following, int(segments["next"][following])
+        self._state.rows["segment"][row] = self._first_segment[row] = segment
+        while segment != NONE:
+            if segments["deployment"][segment] == deployment:
+                return True
+            segment = int(segments["next"][segment])
+        return False
+
+    def fill(self, until_ns: int) -> None:
+        """Draw births until every open source has one at a time or later, or has no more."""
+        while self._drawn and self._drawn[0][0] < until_ns:
+            drawn_ns, query = heappop(self._drawn)
+            row = self._row_of.get(query)
+            if row is not None and drawn_ns < self._state.rows["close_ns"][row]:
+                self._draw(query, row)
+
+    def _draw(self, query: int, row: int) -> None:
+        """Draw the next births of a source, if it has any."""
+        for block in self._blocks[row]:
+            self.operators = self.operators or block.variability.shape[1]
+            if len(block.arrival_ns):
+                self._append(row, block)
+                heappush(self._drawn, (int(block.arrival_ns[-1]), query))
+                break
+
+    def _append(self, row: int, block: RequestBlock) -> None:
+        """Put births behind those of a source that are still to come."""
+        state, more = self._state.rows[row], len(block.arrival_ns)
+        done, count = int(state["position"]), int(state["count"])
+        left = count - done
+        factors = {SIZE: block.size, LENGTH: block.length, ALLOWANCE: block.allowance}
+        factors |= zip(
+            variability_columns(self.operators).tolist(), block.variability.T, strict=True
+        )
+        self._columns += [
+            column
+            for column, values in factors.items()
+            if column not in self._columns and not _is_one(values)
+        ]
+        self._make_room(left + more)
+        births = self._births[row]
+        births[:left] = births[done:count]
+        births[left : left + more, 0] = block.arrival_ns
+        for at, column in enumerate(self._columns, 1):
+            births.view(np.float64)[left : left + more, at] = factors[column]
+        state["number"] += done
+        state["position"], state["count"] = 0, left + more
+        self._next_ns[row] = births[0, 0]
+
+    def _make_room(self, births: int) -> None:
+        sources, room, columns = self._births.shape
+        rows = len(self._state.rows)
+        if rows <= sources and births <= room and len(self._columns) < columns:
+            return
+        wider = room if births <= room else births + births // 8
+        larger = np.full((rows, wider, 1 + len(self._columns)), ONE_BITS)
+        larger[:sources, :room, :columns] = self._births
+        self._births = larger
+
+    def retire(self, now_ns: int) -> None:
+        """Forget sources that will give birth no more."""
+        while self._closing and self._closing[0][0] <= now_ns:
+            _, query = heappop(self._closing)
+            row = self._row_of.pop(query, None)
+            if row is None:
+                continue  # It was closed twice.
+            self.active = np.delete(self.active, self._place(query))
+            segment = self._first_segment[row]
+            while segment != NONE:
+                self._segments.give_back(segment)
+                segment = int(self._segments.rows["next"][segment])
+            del self._blocks[row], self._first_segment[row], self._last_segment[row]
+            self._state.give_back(row)
+
+    def arrays(self) -> Sources:
+        """Return what compiled code reads."""
+        return Sources(
+            self._state.rows,
+            self._next_ns,
+            self.active,
+            self._segments.rows,
+            self._births,
+            np.array(self._columns, dtype=np.int64),
+        )
+
+
+def _is_one(factors: Floats) -> bool:
+    """Tell whether all factors are 1; a view that repeats its first shows it by that alone."""
+    if factors.strides == (0,) and len(factors):
+        return factors.item(0) == 1.0
+    return bool((factors == 1.0).all())

@@ -1,0 +1,387 @@
+"""What happens at one stop between two cuts: arrivals are taken in, batches served, bytes sent.
+
+A stop is taken through a whole block at once. That is exact: what reaches it in the block is known
+before, since stops are taken in the order in which requests travel, and at each moment the event
+data plane lets all arrivals precede dispatch. Rows that leave before the cut are put into ``out``.
+"""
+
+from scenarios.compiled import in_place, inlined
+from sim._jit.indexing import index
+from sim.dataplane.base.durations import (
+    NEVER,
+    NOMINAL,
+    NS_PER_S,
+    batch_ns,
+    divided_up,
+    finish_ns,
+    step_at,
+    whole,
+)
+from sim.dataplane.base.request_rows import BATCHING, COMPUTE, QUEUEING, SIZE, VARIABILITY, VISIT
+from sim.dataplane.blocks.lists import drop_behind, fetch_next, gather, lose_arrivals, stay, wait
+from sim.dataplane.blocks.sorting import before, sort_slots
+from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, Records, Tables
+
+# Servers
+
+
+@inlined
+def replace_least(heap: Ints, at: int, n: int, value: int) -> None:
+    """Replace the least of a heap of ``n`` values, which begins at index ``at``."""
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= n:
+            break
+        if child + 1 < n and heap[index(at + child + 1)] < heap[index(at + child)]:
+            child += 1
+        if heap[index(at + child)] >= value:
+            break
+        heap[index(at + i)] = heap[index(at + child)]
+        i = child
+    heap[index(at + i)] = value
+
+
+@inlined
+def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, line: int) -> int:
+    """Return how long a request would be served alone, at nominal speed."""
+    mean = visits[visit].mean
+    return whole(mean * rows_f[slot, SIZE] * rows_f[slot, index(line + VARIABILITY)])
+
+
+@inlined
+def cross(t: Tables, slot: int, visit: int, link: int, now_ns: int) -> int:
+    """Send a request's message over a link; return when all of it has arrived."""
+    rows, stops, visits = t.rows, t.stops, t.visits
+    size_bytes = whole(visits[visit].mean * t.rows_f[slot, SIZE])
+    start_ns = max(now_ns, stops[link].free_ns)
+    free_ns = _done(stops, t.steps, link, start_ns, size_bytes * NS_PER_S)
+    stops[link].free_ns = free_ns
+    arrival_ns = free_ns + stops[link].propagation_ns
+    rows[slot, index(visits[visit].column)] += arrival_ns - now_ns
+    return int(arrival_ns)
+
+
+@inlined
+def serve_alone(
+    t: Tables, slot: int, visit: int, station: int, entered_ns: int, freed_ns: int, start_ns: int
+) -> int:
+    """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
+    line = index(t.visits[visit].column)
+    work_ns = station_work_ns(t.rows_f, t.visits, slot, visit, line)
+    finish_ns = _finish(t.stops, t.steps, station, start_ns, work_ns, 1.0)
+    # It awaits no batch: what is noted of that has been 0 since its birth.
+    t.rows[slot, index(line + QUEUEING)] = max(0, freed_ns - entered_ns)
+    t.rows[slot, index(line + COMPUTE)] = finish_ns - start_ns
+    return finish_ns
+
+
+@inlined
+def _finish(
+    stops: Records,
+    steps: Ints,
+    station: int,
+    start_ns: int,
+    work_ns: int,
+    factor: float,
+) -> int:
+    if stops[station].steady:
+        finish_ns = start_ns + batch_ns(work_ns, factor, 1.0)
+    else:
+        duration_ns = batch_ns(work_ns, factor, stops[station].slowdown)
+        if stops[station].rate == NOMINAL and stops[station].rate_until_ns == NEVER:
+            finish_ns = start_ns + duration_ns
+        else:
+            finish_ns = _done(stops, steps, station, start_ns, duration_ns * NOMINAL)
+    stops[station].busy_ns += finish_ns - start_ns
+    return finish_ns
+
+
+@inlined
+def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> int:
+    """Return when a stop has done its work."""
+    # What a stop begins, it begins in the order of time: the step that held last is at hand.
+    if start_ns >= stops[stop].rate_until_ns:
+        at, n = stops[stop].steps_at, stops[stop].steps
+        step = step_at(steps, at, n, stops[stop].step, start_ns)
+        stops[stop].step, stops[stop].rate = step, steps[at + n + step]
+        stops[stop].rate_until_ns = steps[at + step + 1] if step + 1 < n else NEVER
+    rate = stops[stop].rate
+    if rate > 0:
+        done_ns = start_ns + divided_up(work, rate)
+        if done_ns <= stops[stop].rate_until_ns:
+            return done_ns
+    return finish_ns(
+        steps, stops[stop].steps_at, stops[stop].steps, stops[stop].step, start_ns, work
+    )
+
+
+# Links and stations, taken through a block
+
+
+@inlined
+def take_link(t: Tables, link: int, until_ns: int) -> None:
+    """Send the messages that an inline link has and that reach it before the cut.
+
+    They do not go on at once: what later stops still have comes first.
+    """
+    rows, out = t.rows, t.out
+    n = gather(t, link, until_ns)
+    left = t.counts[OUT]
+    for i in range(n):
+        fetch_next(t, t.slots, i, n)
+        slot = index(t.slots[i])
+        visit = index(rows[slot, VISIT])
+        t.times[slot] = cross(t, slot, visit, link, t.times[slot])
+        rows[slot, VISIT] = visit + 1
+        out[left] = slot
+        left += 1
+    t.counts[OUT] = left
+
+
+@inlined
+def take_alone(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station that serves one request at a time serve up to the cut."""
+    release(t, station, until_ns)
+    n = gather(t, station, until_ns)
+    if t.stops[station].failed:
+        lose_arrivals(t, n)
+    else:
+        _serve_singly(t, station, n, until_ns)
+
+
+@inlined
+def take_station(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station serve up to the cut."""
+    if t.stops[station].max_batch == 1:
+        take_alone(t, station, until_ns)
+        return
+    release(t, station, until_ns)
+    n = gather(t, station, until_ns)
+    if t.stops[station].failed:
+        lose_arrivals(t, n)
+        return
+    for i in range(n):
+        wait(t, station, t.slots[i])
+    start_ns = _next_start(t, station)
+    while start_ns < until_ns:
+        _serve_batch(t, station, start_ns, until_ns)
+        start_ns = _next_start(t, station)
+
+
+@inlined
+def take_bounded(t: Tables, station: int, until_ns: int) -> None:
+    """Let a station whose queue is bounded serve up to the cut, and drop what does not fit."""
+    stops = t.stops
+    release(t, station, until_ns)
+    n = gather(t, station, until_ns)
+    if stops[station].failed:
+        lose_arrivals(t, n)
+        return
+    i = 0
+    while True:
+        start_ns = _next_start(t, station)
+        if i < n and t.times[t.slots[i]] <= start_ns:
+            now_ns = t.times[t.slots[i]]
+            while i < n and t.times[t.slots[i]] == now_ns:
+                wait(t, station, t.slots[i])
+                i += 1
+            _drop_excess(t, station, now_ns)
+        elif start_ns < until_ns:
+            _serve_batch(t, station, start_ns, until_ns)
+        else:
+            break
+
+
+@in_place
+def order_out(t: Tables) -> None:
+    """Put rows that leave several servers into the order in which they do."""
+    out, n, keys, slots = t.out, t.counts[OUT], t.keys, t.slots
+    for i in range(n):
+        slot = index(out[i])
+        keys[i], slots[i] = t.times[slot], slot
+    sort_slots(t.rows, keys, slots, n)
+    for i in range(n):
+        out[i] = slots[i]
+
+
+@inlined
+def release(t: Tables, station: int, until_ns: int) -> None:
+    """Let those go that were in service at the last cut and are done before the next."""
+    stops, out = t.stops, t.out
+    slot = stops[station].serving_first
+    left = t.counts[OUT]
+    if stops[station].servers == 1:
+        while slot != NONE and t.times[index(slot)] < until_ns:
+            out[index(left)] = slot
+            left += 1
+            slot = t.chain[index(slot)]
+        stops[station].serving_first = slot
+        if slot == NONE:
+            stops[station].serving_last = NONE
+    else:
+        stops[station].serving_first = stops[station].serving_last = NONE
+        while slot != NONE:
+            slot = index(slot)
+            following = t.chain[slot]
+            if t.times[slot] < until_ns:
+                out[index(left)] = slot
+                left += 1
+            else:
+                stay(t, station, slot)
+            slot = following
+    t.counts[OUT] = left
+
+
+@inlined
+def _serve_singly(t: Tables, station: int, n: int, until_ns: int) -> None:
+    """Serve request by request: first those that wait, then the first ``n`` of ``slots``."""
+    stops = t.stops
+    slot = stops[station].waiting_first
+    while slot != NONE:
+        following = t.chain[index(slot)]
+        if not _serve_next(t, station, index(slot), until_ns):
+            break
+        slot = following
+        stops[station].waiting -= 1
+    stops[station].waiting_first = slot
+    arrived = 0
+    if slot == NONE:
+        stops[station].waiting_last = NONE
+        while arrived < n:
+            fetch_next(t, t.slots, arrived, n)
+            if not _serve_next(t, station, index(t.slots[arrived]), until_ns):
+                break
+            arrived += 1
+    for i in range(arrived, n):
+        wait(t, station, index(t.slots[i]))
+
+
+@inlined
+def _serve_next(t: Tables, station: int, slot: int, until_ns: int) -> bool:
+    """Serve a request on the server that has been free longest, if that is free before the cut."""
+    rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
+    several, at = stops[station].servers, index(stops[station].servers_at)
+    entered_ns = times[slot]
+    freed_ns = stops[station].free_ns if several == 1 else servers[at]
+    start_ns = max(entered_ns, freed_ns)
+    if start_ns >= until_ns:
+        return False
+    visit = index(rows[slot, VISIT])
+    finish_ns = serve_alone(t, slot, visit, station, entered_ns, freed_ns, start_ns)
+    times[slot], rows[slot, VISIT] = finish_ns, visit + 1
+    if several == 1:
+        stops[station].free_ns = finish_ns
+    else:
+        replace_least(servers, at, several, finish_ns)
+    if finish_ns < until_ns:
+        t.out[index(t.counts[OUT])] = slot
+        t.counts[OUT] += 1
+    else:
+        stay(t, station, slot)
+    return True
+
+
+@inlined
+def _next_start(t: Tables, station: int) -> int:
+    """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
+
+    It is full, or its first member has waited long enough, and a server is free.
+    """
+    stops, servers = t.stops, t.servers
+    first = stops[station].waiting_first
+    if first == NONE:
+        return NEVER
+    freed_ns = stops[station].free_ns
+    if stops[station].servers > 1:
+        freed_ns = servers[stops[station].servers_at]
+    ready_ns = t.times[first] + stops[station].max_wait_ns
+    most = stops[station].max_batch
+    if stops[station].waiting >= most:
+        slot = first
+        for _ in range(most - 1):
+            slot = t.chain[slot]
+        ready_ns = min(ready_ns, t.times[slot])
+    return int(max(freed_ns, ready_ns))
+
+
+@inlined
+def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
+    """Let the server that has been free longest take the first of a queue."""
+    stops, slots = t.stops, t.slots
+    half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
+    n, slot = 0, stops[station].waiting_first
+    while slot != NONE and n < stops[station].max_batch and t.times[slot] <= start_ns:
+        slots[half + n] = slot
+        n += 1
+        slot = t.chain[slot]
+    stops[station].waiting_first = slot
+    stops[station].waiting -= n
+    if slot == NONE:
+        stops[station].waiting_last = NONE
+    serve_batch(t, station, half, n, start_ns, until_ns)
+
+
+@inlined
+def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, until_ns: int) -> None:
+    """Serve the ``n`` rows of ``slots`` from index ``first`` on as a batch."""
+    rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
+    several, at = stops[station].servers, stops[station].servers_at
+    freed_ns = stops[station].free_ns if several == 1 else t.servers[at]
+    work_ns = 0
+    for i in range(first, first + n):
+        visit = rows[slots[i], VISIT]
+        line = visits[visit].column
+        work_ns = max(work_ns, station_work_ns(t.rows_f, t.visits, slots[i], visit, line))
+    factor = t.factors[stops[station].factors_at + n - 1] if n > 1 else 1.0
+    finish_ns = _finish(stops, t.steps, station, start_ns, work_ns, factor)
+    if several == 1:
+        stops[station].free_ns = finish_ns
+    else:
+        replace_least(t.servers, at, several, finish_ns)
+    for i in range(first, first + n):
+        slot = slots[i]
+        visit = rows[slot, VISIT]
+        entered_ns = t.times[slot]
+        line = visits[visit].column
+        rows[slot, line + QUEUEING] = max(0, freed_ns - entered_ns)
+        rows[slot, line + BATCHING] = start_ns - max(entered_ns, freed_ns)
+        rows[slot, line + COMPUTE] = finish_ns - start_ns
+        rows[slot, VISIT] = visit + 1
+        t.times[slot] = finish_ns
+    # They leave at one moment, and reach what comes next in the order of query and number.
+    for i in range(first + 1, first + n):
+        slot, j = slots[i], i - 1
+        while j >= first and before(rows, 0, slot, 0, slots[j]):
+            slots[j + 1] = slots[j]
+            j -= 1
+        slots[j + 1] = slot
+    left = t.counts[OUT]
+    for i in range(first, first + n):
+        slot = slots[i]
+        if finish_ns < until_ns:
+            out[left] = slot
+            left += 1
+        else:
+            stay(t, station, slot)
+    t.counts[OUT] = left
+
+
+@inlined
+def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
+    """Drop the last of a queue, as many as neither servers nor waiting room will take."""
+    drop_behind(t, station, room_at(t, station, now_ns), now_ns)
+
+
+@inlined
+def room_at(t: Tables, station: int, now_ns: int) -> int:
+    """Return how many can be at a bounded queue, those included that idle servers will take."""
+    stops = t.stops
+    several, at = stops[station].servers, stops[station].servers_at
+    idle = 0
+    if several == 1:
+        idle = 1 if stops[station].free_ns <= now_ns else 0
+    else:
+        for i in range(at, at + several):
+            idle += t.servers[i] <= now_ns
+    return int(stops[station].capacity + idle * stops[station].max_batch)

@@ -1,0 +1,314 @@
+"""The tables that compiled code works on: their columns, and how they grow.
+
+All are arrays of int64; a column that holds a float is read through a view of the same memory.
+Lists of requests are chained: a stop knows the first and the last of each, and ``Tables.chain``
+leads from row to row. A request is in one list at a time. Chain and times lie apart from the rows,
+in arrays that caches hold, since lists are walked far more often than rows are read.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim._jit.id_pool import aligned, grown
+from sim.dataplane.base.interface import OUTCOMES
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+NONE = -1
+SINK_STOP = 0
+"""Where requests that are done await the cut."""
+
+ONE_BITS = int(np.float64(1.0).view(np.int64))
+"""The bits of a factor of 1: births copy bits, so that times and factors lie in one array."""
+
+IS_COMPLETED, IS_UNSERVED, IS_LOST, IS_DROPPED, IS_SHED, IS_IN_FLIGHT = range(len(OUTCOMES))
+"""Outcomes, as rows hold them."""
+
+Records = NDArray[np.void]
+
+
+def _record(size: int, **fields: type) -> np.dtype[np.void]:
+    """Return a record of these fields, 8 bytes each, that takes so many bytes."""
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": list(fields.values()),
+            "offsets": [8 * i for i in range(len(fields))],
+            "itemsize": size,
+        }
+    )
+
+
+INT, FLOAT = np.int64, np.float64
+
+# What is read of a stop for each request that passes comes first, to lie in one line of a cache.
+STOP = _record(
+    256,
+    inline=INT,  # its kind, if arrivals come in order from one place, so that none must be awaited
+    failed=INT,
+    free_ns=INT,  # when the link, or the only server, is free again
+    steady=INT,  # whether it works at nominal speed throughout, without a slowdown
+    rate=INT,  # at present
+    rate_until_ns=INT,  # when its rate changes
+    propagation_ns=INT,
+    busy_ns=INT,  # of service begun, summed over servers
+    kind=INT,
+    slowdown=FLOAT,
+    waiting_first=INT,  # those that wait to be served, in order
+    arriving_first=INT,  # those that come from elsewhere and were not taken in yet
+    arriving_last=INT,
+    in_order=INT,  # whether they are in order
+    serving_first=INT,  # those in service beyond the last cut
+    serving_last=INT,
+    waiting_last=INT,
+    waiting=INT,  # how many wait
+    steps_at=INT,  # where its rates begin in ``steps``
+    steps=INT,  # how many steps they have
+    step=INT,  # the step that holds at present
+    servers=INT,
+    servers_at=INT,  # where the heap of its servers' free times begins in ``servers``
+    max_batch=INT,
+    max_wait_ns=INT,
+    discipline=INT,  # index into ``DISCIPLINES``
+    shed_late=INT,  # whether it sheds what is late
+    capacity=INT,
+    factors_at=INT,  # where its batch factors begin in ``factors``
+    model=INT,  # the language model that it serves
+    place=INT,  # of an inline stop: its index in ``Order.inline``
+)
+"""A stop: a station, a link, a fork or join of one route, or the sink, where requests that are done
+await the cut. A fork's steps are the visits at which its branches begin; a join's the visit that
+follows, and how many branches it awaits."""
+
+# Kinds of stops.
+SINK, LINK, STATION, BOUNDED, RANKED, GENERATION, FORK, JOIN = range(8)
+
+VISIT = _record(
+    32,
+    stop=INT,
+    column=INT,  # of rows: at a station, the first of the operator's; at a link, that of transfer
+    mean=FLOAT,
+    tokens=INT,
+)
+"""A visit; each leg of a route is a run of them, which ends in a fork or join; the last leg ends in
+one whose stop is NONE."""
+
+SPAN = _record(
+    32,
+    first=INT,  # the first of its visits
+    length=INT,  # how many; 0 of a span that is no longer in use
+    gate=INT,  # the fork or join that they come from, or NONE if they come from a source
+    query=INT,
+)
+"""Visits of a query's route that follow one upon the other; the one at the end of a route, which
+leads nowhere, is left out."""
+
+TERMS = _record(16, bound_ns=INT, priority=INT)
+"""What requests of a deployment are promised; see ``Route``."""
+
+TOKENS = _record(24, prompt=FLOAT, output=FLOAT, sequences=INT)
+"""What a visit to a language model takes."""
+
+MODEL = _record(
+    64,
+    prefill_fixed_ns=INT,
+    prefill_ns_per_token=FLOAT,
+    prefill_ns_per_token2=FLOAT,
+    decode_at=INT,  # where the times of a decoding step begin in ``steps``, by active sequences
+    most=INT,  # most active sequences
+    kv_tokens=INT,
+    engines_at=INT,  # the first of its engines
+)
+"""How a language model generates; see ``Iterations``."""
+
+ENGINE = _record(
+    64,
+    active_first=INT,  # those that it generates for
+    joining_first=INT,  # those that it admits at the next boundary
+    sequences=INT,  # of both
+    kv_tokens=INT,  # reserved by both
+    began_ns=INT,  # when the present run began
+    step_ns=INT,
+    steps=INT,  # iterations of the present run; 0 between runs
+)
+"""A replica of a language model."""
+
+JOB = _record(40, prompt=INT, left=INT, sequences=INT, kv_tokens=INT, admitted_ns=INT)
+"""A request at a language model; the row of the same number is the request."""
+
+BRANCH = _record(
+    32,
+    home=INT,  # the row that its request was born as; NONE while that is the only one
+    held=INT,  # of a home: the first of the request's rows that wait at joins
+    live=INT,  # of a home: how many rows the request has
+    failure=INT,  # the outcome that it has come to; IS_COMPLETED for none
+)
+"""A request that may fork, or a branch of one; the row of the same number is the request's."""
+
+SOURCE = _record(
+    64,
+    query=INT,
+    position=INT,  # of the next birth in the buffer
+    count=INT,  # births in the buffer
+    number=INT,  # number of the first birth in the buffer
+    close_ns=INT,  # no birth at this time or later
+    segment=INT,  # the segment in force
+)
+"""Where the requests of a query are born."""
+
+SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
+"""From a time on, births of a source follow a route."""
+
+# Counts.
+FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
+
+
+class Tables(NamedTuple):
+    """What compiled code works on.
+
+    Args:
+        rows: requests, see ``sim.dataplane.base.request_rows``.
+        rows_f: the same memory as floats.
+        times: when each reaches, or has reached, where it goes, or leaves what serves it, by row.
+        chain: the row that follows it in a list, by row.
+        stops: stops.
+        visits: visits of all routes.
+        tokens: what visits to language models take.
+        models: language models at stations.
+        engines: their engines.
+        jobs: what is known of requests at language models, by row.
+        branches: what is known of forked requests, by row; empty if no route forks.
+        steps: rates of stops in time.
+        servers: free times of the servers of stations that have several, a heap each.
+        factors: batch factors of stations.
+        flights: requests under way, by deployment.
+        terms: what they are promised, by deployment.
+        free: rows that are free, as a stack.
+        out: rows that leave a stop before the cut, in the order in which they do.
+        born: rows born since they were last told.
+        ended: rows that ended since.
+        counts: how many of the above; SETTLED of ``ended`` are ends of requests for sure.
+        keys: room to sort times in, twice.
+        slots: room to sort rows in, twice.
+    """
+
+    rows: Ints
+    rows_f: Floats
+    times: Ints
+    chain: Ints
+    stops: Records
+    visits: Records
+    tokens: Records
+    models: Records
+    engines: Records
+    jobs: Records
+    branches: Records
+    steps: Ints
+    servers: Ints
+    factors: Floats
+    flights: Ints
+    terms: Records
+    free: Ints
+    out: Ints
+    born: Ints
+    ended: Ints
+    counts: Ints
+    keys: Ints
+    slots: Ints
+
+
+class Order(NamedTuple):
+    """The stops of all routes in an order that follows each of them.
+
+    Args:
+        inline: the inline ones; see ``sim.dataplane.blocks.order``.
+        others: those that must wait for all arrivals before a cut.
+        due_ns: when each inline one goes on with what it kept beyond the last cut; else NEVER.
+    """
+
+    inline: Ints
+    others: Ints
+    due_ns: Ints
+
+
+class Sources(NamedTuple):
+    """Where requests are born.
+
+    Args:
+        state: the sources.
+        next_ns: when each gives birth next, as far as it is drawn; else NEVER.
+        active: those that may still give birth.
+        segments: routes in time, chained by ``next``.
+        births: births that are drawn: when each is, and the bits of its factors that are not all 1,
+            shape (sources, room, 1 + n).
+        columns: the columns of rows that take these factors, shape (n,).
+    """
+
+    state: Records
+    next_ns: Ints
+    active: Ints
+    segments: Records
+    births: Ints
+    columns: Ints
+
+
+class Table:
+    """Records that come and go, in an array that grows.
+
+    Args:
+        record: their type.
+    """
+
+    def __init__(self, record: np.dtype[np.void]) -> None:
+        self.rows: Records = aligned((16,), record)
+        self.count = 0
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        """Return a row that is free: the last that was given back, or the one behind all others."""
+        if self._free:
+            return self._free.pop()
+        if self.count == len(self.rows):
+            self.rows = grown(self.rows, self.count + 1)
+        self.count += 1
+        return self.count - 1
+
+    def give_back(self, row: int) -> None:
+        """Free a row."""
+        self._free.append(row)
+
+
+class Pool:
+    """Runs of values that come and go, in an array that grows.
+
+    Room is taken by powers of two, so that what one leaves suits others of about its length.
+
+    Args:
+        dtype: of the values.
+    """
+
+    def __init__(self, dtype: type | np.dtype[np.void]) -> None:
+        self.array: np.ndarray = aligned((64,), np.dtype(dtype))
+        self._count = 0
+        self._room: dict[int, int] = {}
+        self._free: dict[int, list[int]] = {}
+
+    def put(self, values: np.ndarray) -> int:
+        """Store values; return where they begin."""
+        room = 1 << (len(values) - 1).bit_length()
+        if self._free.get(room):
+            at = self._free[room].pop()
+        else:
+            at = self._count
+            self._count += room
+            self.array = grown(self.array, self._count)
+        self.array[at : at + len(values)] = values
+        self._room[at] = room
+        return at
+
+    def give_back(self, at: int) -> None:
+        """Free the values that begin somewhere."""
+        self._free.setdefault(self._room.pop(int(at)), []).append(int(at))

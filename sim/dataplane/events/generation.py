@@ -1,0 +1,268 @@
+"""Stations of language models in the event data plane: continuous batching, run by run.
+
+See ``Iterations`` for the rules. Iterations between two changes of an engine's active set last
+equally long, so they are taken as one *run*: its end is known when it begins, and an arrival that
+the engine can admit cuts it at the next iteration boundary. At a boundary, requests that are done
+leave first, as departures do at any station; then, after all arrivals of that moment, the engine
+admits. It admits by the queue's discipline those who wait then; whom it has promised a place at its
+next boundary keeps it, whoever comes in the meantime.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+from simpy import Event, Interrupt
+from simpy.events import NORMAL
+
+from scenarios.application import Tokens
+from sim.clock import Clock
+from sim.dataplane.base.durations import batch_ns, whole
+from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec
+from sim.dataplane.events.request import LOW, RANK, Moment, Request, interrupt
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request at a station of a language model.
+
+    Args:
+        entered_ns: when it came.
+        request: the request.
+        operator: the operator that serves it.
+        prompt_tokens: tokens of its prompt.
+        left: tokens that each of its sequences still has to generate.
+        sequences: its sequences.
+        served: comes when the last token is there.
+        admitted_ns: when its prefill began.
+    """
+
+    entered_ns: int
+    request: Request
+    operator: int
+    prompt_tokens: int
+    left: int
+    sequences: int
+    served: Moment
+    admitted_ns: int = 0
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that it reserves memory for, as long as it is asked before any is generated."""
+        return self.prompt_tokens + self.sequences * self.left
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    """One replica of a language model.
+
+    Args:
+        number: number within the station, from 0.
+        active: requests that it generates for.
+        joining: requests that it admits at the next boundary.
+        reserved: tokens of memory reserved by each of both.
+        began_ns: when the present run began; None between runs.
+        step_ns: length of each of its iterations.
+        steps: how many there are.
+        run: counts runs, so that the end of one that was cut is told from others.
+    """
+
+    number: int
+    active: list[Job] = field(default_factory=list)
+    joining: list[Job] = field(default_factory=list)
+    reserved: dict[Job, int] = field(default_factory=dict)
+    began_ns: int | None = None
+    step_ns: int = 0
+    steps: int = 0
+    run: int = 0
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that are active, or will be at the next boundary."""
+        return sum(job.sequences for job in self.reserved)
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of memory that are reserved."""
+        return sum(self.reserved.values())
+
+
+class GenerationStation:
+    """A queue that the engines of one operator share."""
+
+    def __init__(self, env: Clock, spec: StationSpec) -> None:
+        assert spec.iterations is not None
+        self.env = env
+        self.spec = spec
+        self.iterations = spec.iterations
+        self.rank = RANK[spec.discipline]
+        self.waiting: list[tuple[int, int, int, int, int, Job]] = []
+        self.engines = [Engine(number) for number in range(spec.servers)]
+        self.failed = False
+        self.slowdown = 1.0
+        self.busy_ns = 0
+        self._dispatch_due = False
+
+    def enter(self, request: Request, operator: int, mean: Tokens) -> Moment:
+        """Queue a request; the returned moment comes when its last token is there."""
+        if self.failed:
+            raise Interrupt(LOST)  # In the process of the request itself, which calls this.
+        job = Job(
+            self.env.now,
+            request,
+            operator,
+            whole(mean.prompt * request.size),
+            whole(mean.output * request.length * request.variability[operator]),
+            mean.sequences,
+            Moment(self.env),
+        )
+        if job.kv_tokens > self.iterations.kv_tokens or job.sequences > len(
+            self.iterations.decode_ns
+        ):
+            raise Interrupt(DROPPED)  # It would never fit, and hold up all that come after it.
+        place = self.rank(request), self.env.now, request.query, request.number, request.leg
+        heappush(self.waiting, (*place, job))
+        if not self._dispatch_due:
+            self._dispatch_due = True
+            self._at(self.env.now, LOW, self._dispatch_arrivals)
+        return job.served
+
+    def _at(self, when_ns: int, priority: int, action: Callable[[Event], None]) -> None:
+        moment = Moment(self.env)
+        moment.callbacks.append(action)
+        self.env.schedule(moment, priority, when_ns - self.env.now)  # type: ignore[arg-type]
+
+    def _dispatch_arrivals(self, _: Event) -> None:
+        """Hand out what has arrived, and have it admitted at each engine's next boundary."""
+        self._dispatch_due = False
+        self._hand_out()
+        if self.spec.capacity is not None:
+            self._drop_last(len(self.waiting) - self.spec.capacity)
+
+    def _hand_out(self) -> None:
+        """Assign waiting requests in order, each to the engine with the fewest sequences.
+
+        An engine that got any admits them at its next boundary.
+        """
+        assigned: dict[Engine, None] = {}
+        while self.waiting:
+            job = self.waiting[0][-1]
+            able = [engine for engine in self.engines if self._has_room(engine, job)]
+            if not able:
+                break
+            heappop(self.waiting)
+            if self.spec.shed_late and job.request.deadline_ns <= self.env.now:
+                interrupt(job.request, SHED)
+                continue
+            engine = min(able, key=lambda engine: engine.sequences)  # of equals, the first
+            engine.joining.append(job)
+            engine.reserved[job] = job.kv_tokens
+            assigned[engine] = None
+        for engine in assigned:
+            if engine.began_ns is not None:
+                self._cut(engine)
+            elif not engine.active:  # Idle: every moment is a boundary.
+                self._start_run(engine)
+
+    def _has_room(self, engine: Engine, job: Job) -> bool:
+        most = len(self.iterations.decode_ns)
+        return (
+            engine.sequences + job.sequences <= most
+            and engine.kv_tokens + job.kv_tokens <= self.iterations.kv_tokens
+        )
+
+    def _cut(self, engine: Engine) -> None:
+        """End the present run at the iteration boundary that comes next, if it goes on beyond."""
+        assert engine.began_ns is not None
+        steps = max(1, -((engine.began_ns - self.env.now) // engine.step_ns))
+        if steps < engine.steps:
+            engine.steps = steps
+            self._schedule_end(engine)
+
+    def _schedule_end(self, engine: Engine) -> None:
+        assert engine.began_ns is not None
+        engine.run += 1
+        run = engine.run
+
+        def end(_: Event) -> None:
+            if engine.run == run and not self.failed:
+                self._end_run(engine)
+
+        self._at(engine.began_ns + engine.steps * engine.step_ns, NORMAL, end)
+
+    def _end_run(self, engine: Engine) -> None:
+        """Let requests that are done leave; then, after all arrivals, begin the next run."""
+        engine.began_ns = None
+        self.busy_ns += engine.steps * engine.step_ns
+        still = []
+        for job in engine.active:
+            job.left -= engine.steps
+            if job.left > 0:
+                still.append(job)
+                continue
+            del engine.reserved[job]
+            job.request.compute_ns[job.operator] = self.env.now - job.admitted_ns
+            self.env.schedule(job.served, NORMAL)
+        engine.active = still
+
+        def begin(_: Event) -> None:
+            if not self.failed:
+                self._hand_out()
+                self._start_run(engine)
+
+        self._at(self.env.now, LOW, begin)
+
+    def _start_run(self, engine: Engine) -> None:
+        """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
+        if engine.began_ns is not None:
+            return  # It was idle, and handing out has just begun one.
+        now, iterations = self.env.now, self.iterations
+        joining, engine.joining = engine.joining, []
+        old = sum(job.sequences for job in engine.active)
+        engine.active += joining
+        if not engine.active:
+            return
+        step_ns = iterations.decode_ns[old - 1] if old else 0
+        steps = min(job.left for job in engine.active)
+        if joining:
+            steps = 1
+            step_ns += iterations.prefill_fixed_ns
+            for job in joining:
+                step_ns += iterations.prompt_ns(job.prompt_tokens)
+                job.admitted_ns = now
+                job.request.queueing_ns[job.operator] = now - job.entered_ns
+        step_ns = batch_ns(step_ns, 1.0, self.slowdown)
+        engine.began_ns, engine.step_ns, engine.steps = now, step_ns, steps
+        self._schedule_end(engine)
+
+    def busy_until(self, now_ns: int) -> int:
+        """Return how long engines were busy, summed over them."""
+        running = [now_ns - each.began_ns for each in self.engines if each.began_ns is not None]
+        return self.busy_ns + sum(running)
+
+    def _drop_last(self, count: int) -> None:
+        if count > 0:
+            self.waiting.sort()
+            for *_, job in self.waiting[-count:]:
+                interrupt(job.request, DROPPED)
+            del self.waiting[-count:]
+
+    def withdraw(self, request: Request) -> None:
+        """Take a request out, unless its prefill began."""
+        kept = [member for member in self.waiting if member[-1].request is not request]
+        if len(kept) < len(self.waiting):
+            heapify(kept)
+            self.waiting = kept
+        for engine in self.engines:
+            for job in [job for job in engine.joining if job.request is request]:
+                engine.joining.remove(job)
+                del engine.reserved[job]
+
+    def fail(self) -> None:
+        """Lose everything that waits or is generated here, now and from now on."""
+        self.failed = True
+        jobs = [member[-1] for member in sorted(self.waiting)]
+        jobs += [job for engine in self.engines for job in engine.reserved]
+        self.waiting.clear()
+        for job in jobs:
+            interrupt(job.request, LOST)

@@ -1,0 +1,261 @@
+"""The event data plane: every request is a process that queues, batches, computes and transfers.
+
+This is the reference. A request is born at its source, follows the route of the deployment that is
+in force at its birth, and at each stop waits in a queue until it is served:
+
+    source  ->  [link -> station] x operators  ->  link  ->  answer
+
+Where the route forks, a request goes on as several branches, each a process of its own; where
+branches join, the next leg begins when the last of them has arrived. A branch that ends early takes
+its outcome to all that awaits it; the others know nothing of it and go on.
+
+Time is in whole nanoseconds. At one timestamp, orders of the control plane come first (URGENT),
+then everything that arrives (NORMAL), then dispatch (LOW): a server that picks its next request
+sees all that have arrived by then, in the order of its discipline, of equals by (arrival, query,
+request, leg).
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+from simpy import Event, Interrupt, Process
+from simpy.events import URGENT
+
+from scenarios.application import Tokens
+from scenarios.requests import RequestBlock
+from sim.clock import Clock
+from sim.dataplane.base.interface import (
+    COMPLETED,
+    DROPPED,
+    IN_FLIGHT,
+    UNSERVED,
+    Leg,
+    LinkSpec,
+    Recorder,
+    Route,
+    StationSpec,
+)
+from sim.dataplane.events.generation import GenerationStation
+from sim.dataplane.events.request import Moment, Request, interrupt, rows_of, worse
+from sim.dataplane.events.station import Link, Station
+
+Stop = tuple[Callable[[Request, int, Any], Moment], int, float | Tokens]
+
+
+class EventsPlane:
+    """The data plane that follows every request event by event; see ``DataPlane``.
+
+    Args:
+        recorder: is told, at each cut, of requests that were born and that ended.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.env = Clock()
+        self.recorder = recorder
+        self.stations: dict[int, Station | GenerationStation] = {}
+        self.links: dict[int, Link] = {}
+        self.sources: dict[int, Process] = {}
+        self.routes: dict[int, tuple[Route, list[list[Stop]]]] = {}
+        self.under_way: dict[int, dict[Request, list[Request]]] = {}  # and their branches
+        self.born: list[Request] = []
+        self.ended: list[Request] = []
+
+    # What the control plane orders
+
+    def add_station(self, spec: StationSpec) -> None:
+        """Make a station known."""
+        if spec.iterations is None:
+            self.stations[spec.id] = Station(self.env, spec)
+        else:
+            self.stations[spec.id] = GenerationStation(self.env, spec)
+
+    def add_link(self, spec: LinkSpec) -> None:
+        """Make a link known."""
+        self.links[spec.id] = Link(self.env, spec)
+
+    def remove_station(self, station: int) -> None:
+        """Forget a station."""
+        del self.stations[station]
+
+    def remove_link(self, link: int) -> None:
+        """Forget a link."""
+        del self.links[link]
+
+    def open_source(self, at_ns: int, query: int, blocks: Iterator[RequestBlock]) -> None:
+        """Let a query's requests be born from ``at_ns`` on."""
+
+        def start() -> None:
+            self.sources[query] = self.env.process(self._source(query, blocks))
+
+        self._order(at_ns, start)
+
+    def close_source(self, at_ns: int, query: int) -> None:
+        """Let no request of a query be born at ``at_ns`` or later."""
+
+        def stop() -> None:
+            source = self.sources.pop(query)
+            if source.is_alive:
+                source.interrupt()
+            self.routes.pop(query, None)
+
+        self._order(at_ns, stop)
+
+    def route(self, at_ns: int, query: int, route: Route | None) -> None:
+        """Send requests born at ``at_ns`` or later along a route; None leaves them unserved."""
+
+        def switch() -> None:
+            if route is None:
+                self.routes.pop(query, None)
+            else:
+                self.routes[query] = (route, [self._stops(leg) for leg in route.legs])
+
+        self._order(at_ns, switch)
+
+    def fail_station(self, at_ns: int, station: int) -> None:
+        """Lose what a station holds, and all that reaches it afterwards."""
+        self._order(at_ns, self.stations[station].fail)
+
+    def slow_down(self, at_ns: int, station: int, factor: float) -> None:
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
+        slowed = self.stations[station]  # It may be removed before that moment.
+
+        def change() -> None:
+            slowed.slowdown = factor
+
+        self._order(at_ns, change)
+
+    def busy_ns(self, station: int) -> int:
+        """Return the time that a station was busy up to the last cut, summed over servers."""
+        return self.stations[station].busy_until(self.env.now)
+
+    def abort(self, at_ns: int, deployment: int) -> None:
+        """Drop what a deployment still has in flight."""
+
+        def drop() -> None:
+            for branches in self.under_way.get(deployment, {}).values():
+                for branch in branches:
+                    for station in self.stations.values():
+                        station.withdraw(branch)
+                    interrupt(branch, DROPPED)
+
+        self._order(at_ns, drop)
+
+    def _order(self, at_ns: int, action: Callable[[], None]) -> None:
+        order = Moment(self.env)
+        order.callbacks.append(lambda _: action())
+        self.env.schedule(order, URGENT, at_ns - self.env.now)
+
+    def _stops(self, leg: Leg) -> list[Stop]:
+        stops: list[Stop] = []
+        for visit in leg.visits:
+            place: Station | GenerationStation | Link = (
+                self.links[visit.link] if visit.link is not None else self.stations[visit.station]  # type: ignore[index]
+            )
+            stops.append((place.enter, visit.operator, visit.mean))
+        return stops
+
+    # What requests do
+
+    def _source(self, query: int, blocks: Iterator[RequestBlock]) -> Generator[Event, None, None]:
+        """Give birth to the requests of a query, until the source is closed."""
+        env, number = self.env, 0
+        try:
+            for block in blocks:
+                for arrival_ns, size, length, allowance, variability in zip(
+                    block.arrival_ns.tolist(),
+                    block.size.tolist(),
+                    block.length.tolist(),
+                    block.allowance.tolist(),
+                    block.variability.tolist(),
+                    strict=True,
+                ):
+                    if arrival_ns > env.now:
+                        yield env.timeout(arrival_ns - env.now)
+                    request = Request(
+                        query, number, arrival_ns, size, length, allowance, variability
+                    )
+                    number += 1
+                    self._admit(request)
+        except Interrupt:
+            return
+
+    def _admit(self, request: Request) -> None:
+        """Send a new request on its way, or end it at once if nothing serves its query."""
+        in_force = self.routes.get(request.query)
+        self.born.append(request)
+        if in_force is None:
+            self._end(request, UNSERVED)
+            return
+        route, legs = in_force
+        request.deployment = route.deployment
+        request.bound_ns, request.priority = route.bound_ns, route.priority
+        # The last leg is followed by the request itself, those before it by copies.
+        branches = [copy(request) for _ in legs[1:]] + [request]
+        self.under_way.setdefault(request.deployment, {})[request] = branches
+        travels: list[Process] = []
+        for number, (branch, leg, stops) in enumerate(zip(branches, route.legs, legs, strict=True)):
+            branch.leg = number
+            awaited = [travels[each] for each in leg.after]
+            branch.process = self.env.process(self._travel(branch, awaited, stops))
+            travels.append(branch.process)
+
+    def _travel(
+        self, branch: Request, awaited: Sequence[Process], stops: list[Stop]
+    ) -> Generator[Event, str, str]:
+        """Follow a leg of a route, once those that it awaits are over; return how it ended.
+
+        This is the life of a request, or of a branch of it.
+        """
+        outcome = COMPLETED
+        try:
+            for earlier in awaited:
+                outcome = worse(outcome, (yield earlier))
+            if outcome == COMPLETED:
+                for enter, operator, mean in stops:
+                    yield enter(branch, operator, mean)
+        except Interrupt as interrupt:
+            outcome = str(interrupt.cause)
+        fellows = self.under_way[branch.deployment]  # type: ignore[index]
+        if branch in fellows:  # It is the request itself, and this was its last leg.
+            del fellows[branch]
+            if not fellows:
+                del self.under_way[branch.deployment]  # type: ignore[arg-type]
+            self._end(branch, outcome)
+        return outcome
+
+    def _end(self, request: Request, outcome: str) -> None:
+        request.outcome = outcome
+        request.ended_ns = self.env.now
+        self.ended.append(request)
+
+    def _tell(self) -> None:
+        """Tell the recorder which requests were born, and which ended, since the last time."""
+        told = dict.fromkeys(self.born + self.ended)
+        if told:
+            row = {request: number for number, request in enumerate(told)}
+            born, ended = (
+                np.array([row[each] for each in some], np.int64) for some in (self.born, self.ended)
+            )
+            self.recorder.record(rows_of(list(told)), born, ended)
+        self.born, self.ended = [], []
+
+    # What the control plane learns
+
+    def in_flight(self, deployment: int) -> int:
+        """Return how many requests of a deployment are under way, as of the last cut."""
+        return len(self.under_way.get(deployment, ()))
+
+    def advance(self, until_ns: int) -> None:
+        """Move requests through every event before ``until_ns``, which becomes the clock."""
+        if until_ns > self.env.now:
+            self.env.run(until=until_ns)
+            self._tell()
+
+    def finish(self) -> None:
+        """Report all that is under way at the horizon as in flight."""
+        for requests in self.under_way.values():
+            for request in requests:
+                self._end(request, IN_FLIGHT)
+        self._tell()

@@ -1,0 +1,162 @@
+"""What every part of the event data plane shares: moments, requests, and the order of events."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from simpy import Event, Process
+from simpy.events import NORMAL, EventPriority
+
+from scenarios.cluster import EDF, FIFO, PRIORITY
+from sim.clock import Clock
+from sim.dataplane.base.durations import NEVER, deadline_ns
+from sim.dataplane.base.interface import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED
+from sim.dataplane.base.request_rows import (
+    ALLOWANCE,
+    ENDED,
+    LENGTH,
+    QUERY,
+    SIZE,
+    part_columns,
+    variability_columns,
+    width,
+)
+
+LOW = EventPriority(NORMAL + 1)
+
+
+class Moment(Event):
+    """An event that is known to happen, at a time that is decided later."""
+
+    def __init__(self, env: Clock) -> None:
+        super().__init__(env)
+        self._ok = True
+        self._value = None
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request, from its birth on.
+
+    Where its route forks, each branch is a copy of it that shares its lists.
+
+    Args:
+        query: id of its query.
+        number: its number within the query.
+        arrival_ns: its birth.
+        size: its size over the mean.
+        length: the length of its output over the mean.
+        allowance: how many times the latency bound it may take, see ``RequestBlock``.
+        variability: per operator, a factor on its service time.
+        queueing_ns: per operator, waiting while all servers were busy.
+        batching_ns: per operator, waiting for a batch to fill.
+        compute_ns: per operator, being served.
+        transfer_ns: per operator, on links towards it, and last on those of the answer.
+        deployment: deployment that it has kept since its birth, or None.
+        bound_ns: latency bound of its query; ``NEVER`` for none.
+        priority: rank of its query's class of service, 0 for the first.
+        leg: number of the leg of its route that it follows.
+        outcome: how it ended, one of ``OUTCOMES``.
+        ended_ns: when it ended.
+        process: its life, or that of its branch, if a deployment serves it.
+    """
+
+    query: int
+    number: int
+    arrival_ns: int
+    size: float
+    length: float
+    allowance: float
+    variability: list[float]
+    queueing_ns: list[int] = field(init=False)
+    batching_ns: list[int] = field(init=False)
+    compute_ns: list[int] = field(init=False)
+    transfer_ns: list[int] = field(init=False)
+    deployment: int | None = None
+    bound_ns: int = NEVER
+    priority: int = 0
+    leg: int = 0
+    outcome: str = IN_FLIGHT
+    ended_ns: int = 0
+    process: Process | None = None
+
+    def __post_init__(self) -> None:
+        operators = len(self.variability)
+        self.queueing_ns = [0] * operators
+        self.batching_ns = [0] * operators
+        self.compute_ns = [0] * operators
+        self.transfer_ns = [0] * (operators + 1)
+
+    @property
+    def deadline_ns(self) -> int:
+        """By when it is to be done; ``NEVER`` if it has no bound."""
+        return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
+
+
+RANK: Mapping[str, Callable[[Request], int]] = {
+    FIFO: lambda request: 0,
+    EDF: lambda request: request.deadline_ns,
+    PRIORITY: lambda request: request.priority,
+}
+"""By discipline, what a queue is ordered by; of equals, by (arrival there, query, request, leg)."""
+
+WORST_FIRST = (LOST, DROPPED, SHED, COMPLETED)
+
+
+def worse(one: str, other: str) -> str:
+    """Return how a request ends whose branches have come to these two ends."""
+    return min(one, other, key=WORST_FIRST.index)
+
+
+def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
+    """Lay requests of one application out as rows, shape (n, width); see `request_rows`."""
+    operators = len(requests[0].variability)
+    rows = np.zeros((len(requests), width(operators)), np.int64)
+    # Value by value: a list of so many tuples would set the garbage collector going.
+    known = (
+        (
+            each.query,
+            each.number,
+            each.arrival_ns,
+            -1 if each.deployment is None else each.deployment,
+            0,  # VISIT, which means something only in other data planes
+            OUTCOMES.index(each.outcome),
+            each.ended_ns,
+        )
+        for each in requests
+    )
+    factors = ((each.size, each.length, each.allowance, *each.variability) for each in requests)
+    parts = (
+        chain(
+            *zip(
+                each.queueing_ns,
+                each.batching_ns,
+                each.compute_ns,
+                each.transfer_ns[:-1],
+                strict=True,
+            ),
+            each.transfer_ns[-1:],
+        )
+        for each in requests
+    )
+    rows[:, QUERY : ENDED + 1] = _table(known, np.int64, len(requests))
+    rows.view(np.float64)[:, [SIZE, LENGTH, ALLOWANCE, *variability_columns(operators)]] = _table(
+        factors, np.float64, len(requests)
+    )
+    rows[:, part_columns(operators)] = _table(parts, np.int64, len(requests))
+    return rows
+
+
+def _table(
+    rows: Iterable[Iterable[float]], kind: type[np.generic], count: int
+) -> NDArray[np.generic]:
+    return np.fromiter(chain.from_iterable(rows), kind).reshape(count, -1)
+
+
+def interrupt(request: Request, outcome: str) -> None:
+    """End a request where it is; its process wakes at once and takes note of the outcome."""
+    assert request.process is not None
+    if request.process.is_alive:  # One that was aborted is served to the end all the same.
+        request.process.interrupt(outcome)

@@ -1,0 +1,71 @@
+"""The table of requests, which runs that ask for it have: one row per request that ended.
+
+Its columns depend on the application: each part of a request's time is one by operator.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from scenarios.application import ANSWER
+from sim.clock import NS_PER_S
+from sim.dataplane.base.interface import COMPLETED, OUTCOMES
+from sim.dataplane.base.request_rows import (
+    ALLOWANCE,
+    ARRIVAL,
+    DEPLOYMENT,
+    ENDED,
+    LENGTH,
+    NUMBER,
+    OUTCOME,
+    QUERY,
+    SIZE,
+    part_columns,
+)
+
+REQUESTS = "requests"
+"""Name of the table."""
+
+PARTS = ("queueing_s", "batching_s", "compute_s", "transfer_s")
+"""What a request's time at an operator is made of, in the order of `part_columns`."""
+
+
+def request_frame(rows: NDArray[np.int64], operators: Sequence[str]) -> pl.DataFrame:
+    """Return requests that ended as rows of the table, in their order.
+
+    The parts of a request that was not completed mean nothing, and data planes differ in what is
+    left of them; so they are null, as its latency is.
+
+    Args:
+        rows: requests that ended, see ``sim.dataplane.base.request_rows``, shape (n, width).
+        operators: names of the application's operators, in the order of the pipeline.
+    """
+    values = rows.view(np.float64)
+    whole = {"query": QUERY, "number": NUMBER, "deployment": DEPLOYMENT}
+    moments = {"arrival_s": ARRIVAL, "ended_s": ENDED}
+    factors = {"size": SIZE, "length": LENGTH, "allowance": ALLOWANCE}
+    latency_ns = rows[:, ENDED] - rows[:, ARRIVAL]
+    parts_ns = rows[:, part_columns(len(operators))].T
+    names = [*(f"{one}_{part}" for one in operators for part in PARTS), f"{ANSWER}_transfer_s"]
+    times_ns = {"latency_s": latency_ns, **dict(zip(names, parts_ns, strict=True))}
+    frame = pl.DataFrame(
+        {name: rows[:, column] for name, column in whole.items()}
+        | {name: rows[:, column] / NS_PER_S for name, column in moments.items()}
+        | {name: values[:, column] for name, column in factors.items()}
+        | {name: times / NS_PER_S for name, times in times_ns.items()}
+        | {"outcome": pl.Series(OUTCOMES, dtype=pl.String).gather(rows[:, OUTCOME])}
+    )
+    completed = pl.col("outcome") == COMPLETED
+    return frame.select(
+        "query",
+        "number",
+        "arrival_s",
+        "ended_s",
+        "outcome",
+        pl.when(pl.col("deployment") >= 0).then("deployment"),
+        pl.when(completed).then("latency_s"),
+        *factors,
+        *(pl.when(completed).then(name) for name in names),
+    )

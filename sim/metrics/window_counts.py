@@ -1,0 +1,528 @@
+"""How requests are counted by query, window and deployment: the columns, and compiled functions.
+
+All counts are whole numbers, so that no sum depends on the order of its terms. A query's open
+windows are a chain of *cells* from its newest to its oldest, one for every window from the next to
+be judged on. The latencies of a window are a chain of *chunks*. Cells that are free are a chain,
+too; chunks that are free, of which there are many more, are a stack, since what a free one holds is
+in no cache. Number 0 ends a chain; cell 0 stands for a window of which nothing is known.
+
+Functions that may run out of free cells or chunks return how far they came; ``with_room`` makes
+room, and they are called again from there.
+
+The two functions that see every request are written out, and take arrays out of ``Counts`` once:
+a compiled call that is given arrays may count references to them, longer than all the rest takes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.compiled import compiled, in_place, inlined
+from sim._jit.id_pool import grown, slot_of
+from sim._jit.indexing import index
+from sim._jit.prefetch import AHEAD, LINE, prefetch
+from sim.dataplane.base.durations import bound_of
+from sim.dataplane.base.interface import COMPLETED, IN_FLIGHT, LOST, OUTCOMES, UNSERVED
+from sim.dataplane.base.request_rows import (
+    ALLOWANCE,
+    ANSWER,
+    ARRIVAL,
+    DEPLOYMENT,
+    ENDED,
+    OUTCOME,
+    PARTS,
+    QUERY,
+    QUEUEING,
+    line_of,
+    operators_of,
+)
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+IS_COMPLETED = OUTCOMES.index(COMPLETED)
+IS_UNSERVED = OUTCOMES.index(UNSERVED)
+IS_IN_FLIGHT = OUTCOMES.index(IN_FLIGHT)
+IS_LOST = OUTCOMES.index(LOST)
+
+ONE = 1 << 40
+"""An accuracy of 1: they are summed as whole numbers of 2**-40, up to 8 million to a window."""
+
+# Columns of accounts: what is counted for one query; first, in one line of a cache, what every end
+# of a request touches
+BOUND_NS = 0  # on latency; less than 0 for one that allowances do not scale
+NEWEST = 1  # its newest cell
+ENDS = 2  # requests by outcome
+NEXT_NS = ENDS + len(OUTCOMES)  # start of the next window to be judged
+NOTED_NS = NEXT_NS + 1  # up to when its time was spread over windows
+DEPLOYED = NEXT_NS + 2  # whether a deployment is in force
+DEPARTED = NEXT_NS + 3
+LAST_MET = NEXT_NS + 4
+REQUESTS = NEXT_NS + 5
+ACCOUNT_WIDTH = 2 * LINE
+ALL_ENDS = slice(ENDS, NEXT_NS)
+
+# Columns of cells: what is counted for one window; the first two, of free ones, are the chain
+OLDER = 0
+START_NS = 1
+BORN = 2
+GOOD = 3
+UNDECIDED = 4
+SOJOURN_NS = 5  # sum over completed requests, each over its allowance
+ACCURACY = 6  # sum over completed requests
+LATENCIES = 7  # the newest chunk
+WINDOW_ENDS = 8  # requests by outcome
+LONGEST = WINDOW_ENDS + len(OUTCOMES)  # float: the largest allowance
+COST_USD = LONGEST + 1  # float
+ACTIVE_NS = LONGEST + 2
+DEPLOYED_NS = LONGEST + 3
+ANSWER_NS = LONGEST + 4  # sum over completed requests of ``ANSWER``, as those that follow
+SUMS = LONGEST + 5  # by operator, sums of its ``PARTS`` columns from ``QUEUEING`` on
+ALL_WINDOW_ENDS = slice(WINDOW_ENDS, LONGEST)
+
+# Columns of trials: what is counted for one deployment
+UNTIL_NS = 0
+TRIAL_BORN = 1
+TRIAL_GOOD = 2
+TRIAL_SERVED = 3
+TRIAL_ACCURACY = 4
+SERVED = 5  # of all its requests
+VOID = 6
+TRIAL_LOST = 7
+TRIAL_WIDTH = LINE
+
+# Columns of chunks
+OLDER_CHUNK = 0
+FIRST = 1
+CHUNK_WIDTH = 8 * LINE
+PER_CHUNK = CHUNK_WIDTH - FIRST
+
+# Places in heads
+FREE_CELL = 0
+FREE_CHUNKS = 1
+BORN_TOTAL = 2
+ENDS_TOTAL = 3  # requests by outcome
+
+
+@in_place
+def _bound_by_account(bound_ns: int, allowance: float) -> int:
+    """Return the latency bound of a request by that in its query's account, in nanoseconds."""
+    return -bound_ns if bound_ns < 0 else bound_of(bound_ns, allowance)
+
+
+class Counts(NamedTuple):
+    """All that is counted, in arrays of int64.
+
+    Args:
+        query_slots: table of ``Slots``, by query.
+        accounts: shape (slots of queries, ACCOUNT_WIDTH).
+        deployment_slots: table of ``Slots``, by deployment.
+        trials: shape (slots of deployments, TRIAL_WIDTH).
+        steps_ns: from when on the accuracies of a deployment hold, shape (slots, steps).
+        steps: these accuracies, in 2**-40.
+        cells: shape (c, columns), as many as make whole lines of a cache.
+        chunks: shape (k, CHUNK_WIDTH).
+        spare: chunks that are free, as a stack, shape (k,).
+        heads: first free cell, how many chunks are free; requests born, requests by outcome.
+    """
+
+    query_slots: Ints
+    accounts: Ints
+    deployment_slots: Ints
+    trials: Ints
+    steps_ns: Ints
+    steps: Ints
+    cells: Ints
+    chunks: Ints
+    spare: Ints
+    heads: Ints
+
+
+def no_counts(operators: int) -> Counts:
+    """Return counts of nothing yet, for an application with so many operators."""
+    columns = SUMS + PARTS * operators
+    cells = np.zeros((1, columns + -columns % LINE), np.int64)
+    cells.view(np.float64)[0, LONGEST] = 1.0
+    return Counts(
+        query_slots=np.zeros(1, np.int64),
+        accounts=np.zeros((0, ACCOUNT_WIDTH), np.int64),
+        deployment_slots=np.zeros(1, np.int64),
+        trials=np.zeros((0, TRIAL_WIDTH), np.int64),
+        steps_ns=np.zeros((0, 1), np.int64),
+        steps=np.zeros((0, 1), np.int64),
+        cells=cells,
+        chunks=np.zeros((1, CHUNK_WIDTH), np.int64),
+        spare=np.zeros(1, np.int64),
+        heads=np.zeros(ENDS_TOTAL + len(OUTCOMES), np.int64),
+    )
+
+
+def with_room(counts: Counts) -> Counts:
+    """Return counts with free cells and free chunks."""
+    cells, chunks, spare, heads = counts.cells, counts.chunks, counts.spare, counts.heads
+    if not heads[FREE_CELL]:
+        size = len(cells)
+        cells = grown(cells, max(64, 2 * size))
+        cells[size:, OLDER] = np.arange(size + 1, len(cells) + 1)
+        cells[-1, OLDER] = 0
+        heads[FREE_CELL] = size
+    if not heads[FREE_CHUNKS]:
+        size = len(chunks)
+        chunks = grown(chunks, max(64, 2 * size))
+        spare = grown(spare, len(chunks))
+        heads[FREE_CHUNKS] = len(chunks) - size
+        spare[: len(chunks) - size] = np.arange(size, len(chunks))
+    return counts._replace(cells=cells, chunks=chunks, spare=spare)
+
+
+@inlined
+def cell_at(accounts: Ints, cells: Ints, slot: int, at_ns: int, window_ns: int) -> int:
+    """Return the cell of a query's open window that holds a moment, or 0."""
+    cell: int = accounts[slot, NEWEST]
+    while cell and cells[cell, START_NS] > at_ns:
+        cell = cells[cell, OLDER]
+    return cell if cell and at_ns - cells[cell, START_NS] < window_ns else 0
+
+
+@inlined
+def open_windows(
+    accounts: Ints, cells: Ints, heads: Ints, slot: int, at_ns: int, window_ns: int
+) -> bool:
+    """Open a query's windows up to the one that holds a moment; False if cells ran out."""
+    newest = accounts[slot, NEWEST]
+    start_ns = cells[newest, START_NS] + window_ns if newest else accounts[slot, NEXT_NS]
+    while start_ns <= at_ns:
+        cell = heads[FREE_CELL]
+        if cell == 0:
+            return False
+        heads[FREE_CELL] = cells[cell, OLDER]
+        cells[cell] = 0
+        cells.view(np.float64)[cell, LONGEST] = 1.0
+        cells[cell, START_NS] = start_ns
+        cells[cell, OLDER] = accounts[slot, NEWEST]
+        accounts[slot, NEWEST] = cell
+        start_ns += window_ns
+    return True
+
+
+@compiled
+def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: int) -> int:
+    """Count births from the one numbered ``done`` on; return the number of the next to count."""
+    accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
+    longest = cells.view(np.float64)
+    values = rows.view(np.float64)
+    last = len(born) - 1
+    for number in range(done, len(born)):
+        ahead = index(born[index(min(number + AHEAD, last))])
+        prefetch(rows, ahead, QUERY)
+        prefetch(rows, ahead, ALLOWANCE)
+        row = index(born[index(number)])
+        slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
+        cell = index(accounts[slot, NEWEST])
+        if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
+            if not open_windows(accounts, cells, heads, slot, birth_ns, window_ns):
+                return number
+            cell = index(accounts[slot, NEWEST])
+        while cell and cells[cell, START_NS] > birth_ns:
+            cell = index(cells[cell, OLDER])
+        heads[BORN_TOTAL] += 1
+        accounts[slot, REQUESTS] += 1
+        if cell:
+            cells[cell, BORN] += 1
+            longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, ALLOWANCE])
+        if rows[row, DEPLOYMENT] >= 0:
+            trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
+            trials[trial, TRIAL_BORN] += birth_ns < trials[trial, UNTIL_NS]
+    return len(born)
+
+
+@compiled
+def count_ends(  # noqa: PLR0912, PLR0915
+    counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
+) -> int:
+    """Count ends from the one numbered ``done`` on; return the number of the next to count."""
+    accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
+    steps_ns, steps = counts.steps_ns, counts.steps
+    chunks, spare = counts.chunks, counts.spare
+    values = rows.view(np.float64)
+    operators, last = operators_of(rows.shape[1]), len(ended) - 1
+    for number in range(done, len(ended)):
+        if heads[FREE_CHUNKS] == 0:
+            return number
+        ahead = index(ended[index(min(number + AHEAD, last))])
+        for line in range(1 + operators):
+            prefetch(rows, ahead, index(LINE * line))
+        row = index(ended[index(number)])
+        slot, birth_ns = slot_of(counts.query_slots, rows[row, QUERY]), rows[row, ARRIVAL]
+        outcome, allowance = index(rows[row, OUTCOME]), values[row, ALLOWANCE]
+        latency_ns = rows[row, ENDED] - birth_ns
+        bound_ns = _bound_by_account(accounts[slot, BOUND_NS], allowance)
+        completed = outcome == IS_COMPLETED
+        good = completed and latency_ns <= bound_ns
+        undecided = outcome == IS_IN_FLIGHT and latency_ns < bound_ns
+        heads[ENDS_TOTAL + outcome] += 1
+        accounts[slot, ENDS + outcome] += 1
+        accuracy = 0
+        if rows[row, DEPLOYMENT] >= 0:
+            trial = slot_of(counts.deployment_slots, rows[row, DEPLOYMENT])
+            if completed:
+                trials[trial, SERVED] += 1
+                for step in range(steps.shape[1]):
+                    if steps_ns[trial, step] <= birth_ns:
+                        accuracy = steps[trial, step]
+            if birth_ns < trials[trial, UNTIL_NS]:
+                trials[trial, TRIAL_GOOD] += good
+                trials[trial, TRIAL_BORN] -= undecided
+                trials[trial, TRIAL_SERVED] += completed
+                trials[trial, TRIAL_LOST] += outcome == IS_LOST
+                trials[trial, TRIAL_ACCURACY] += accuracy
+        cell = index(accounts[slot, NEWEST])
+        while cell and cells[cell, START_NS] > birth_ns:
+            cell = index(cells[cell, OLDER])
+        if cell == 0:
+            continue  # The window was judged, with this request counted as late.
+        before = index(cells[cell, WINDOW_ENDS + outcome])
+        cells[cell, WINDOW_ENDS + outcome] += 1
+        cells[cell, GOOD] += good
+        cells[cell, UNDECIDED] += undecided
+        if not completed:
+            continue
+        if allowance != 1.0:
+            latency_ns = int(np.rint(latency_ns / allowance))
+        cells[cell, SOJOURN_NS] += latency_ns
+        cells[cell, ACCURACY] += accuracy
+        for operator in range(operators):
+            first, line = SUMS + PARTS * operator, line_of(operator)
+            for part in range(PARTS):
+                cells[cell, index(first + part)] += rows[row, index(line + QUEUEING + part)]
+        cells[cell, ANSWER_NS] += rows[row, ANSWER]
+        if before % PER_CHUNK == 0:
+            heads[FREE_CHUNKS] -= 1
+            chunk = index(spare[index(heads[FREE_CHUNKS])])
+            chunks[chunk, OLDER_CHUNK] = cells[cell, LATENCIES]
+            cells[cell, LATENCIES] = chunk
+        chunks[index(cells[cell, LATENCIES]), index(FIRST + before % PER_CHUNK)] = latency_ns
+    return len(ended)
+
+
+@compiled
+def count_unserved(
+    counts: Counts, births: Ints, columns: Ints, runs: Ints, done: int, window_ns: int
+) -> int:
+    """Count runs of unserved births from the one numbered ``done`` on; return the next to count.
+
+    For ``births``, ``columns`` and ``runs`` see ``RunRecorder``.
+    """
+    accounts, cells, heads = counts.accounts, counts.cells, counts.heads
+    longest, factors = cells.view(np.float64), births.view(np.float64)
+    for number in range(done, len(runs)):
+        source, first, behind = runs[number, 1], runs[number, 2], runs[number, 3]
+        slot = slot_of(counts.query_slots, runs[number, 0])
+        last_ns = births[source, behind - 1, 0]
+        if not open_windows(accounts, cells, heads, slot, last_ns, window_ns):
+            return number
+        for total in (BORN_TOTAL, ENDS_TOTAL + IS_UNSERVED):
+            heads[total] += behind - first
+        for total in (REQUESTS, ENDS + IS_UNSERVED):
+            accounts[slot, total] += behind - first
+        cell = accounts[slot, NEWEST]
+        while cell and behind > first:
+            at = behind
+            while at > first and births[source, at - 1, 0] >= cells[cell, START_NS]:
+                at -= 1
+            for total in (BORN, WINDOW_ENDS + IS_UNSERVED):
+                cells[cell, total] += behind - at
+            for column in range(len(columns)):
+                if columns[column] == ALLOWANCE:
+                    for each in range(at, behind):
+                        allowance = factors[source, each, 1 + column]
+                        longest[cell, LONGEST] = max(longest[cell, LONGEST], allowance)
+            cell, behind = cells[cell, OLDER], at
+    return len(runs)
+
+
+@compiled
+def spread_time(counts: Counts, slots: Ints, done: int, now_ns: int, window_ns: int) -> int:
+    """Spread the time since it was last done over windows, as active and as deployed.
+
+    Counts from the query numbered ``done`` on; returns the number of the next.
+    """
+    accounts, cells, heads = counts.accounts, counts.cells, counts.heads
+    for number in range(done, len(slots)):
+        slot = slots[number]
+        while not accounts[slot, DEPARTED] and accounts[slot, NOTED_NS] < now_ns:
+            noted_ns = accounts[slot, NOTED_NS]
+            if not open_windows(accounts, cells, heads, slot, noted_ns, window_ns):
+                return number
+            cell = cell_at(accounts, cells, slot, noted_ns, window_ns)
+            end_ns = min(now_ns, cells[cell, START_NS] + window_ns)
+            cells[cell, ACTIVE_NS] += end_ns - noted_ns
+            if accounts[slot, DEPLOYED]:
+                cells[cell, DEPLOYED_NS] += end_ns - noted_ns
+            accounts[slot, NOTED_NS] = end_ns
+    return len(slots)
+
+
+@compiled
+def oldest_cell(counts: Counts, slot: int) -> int:
+    """Return the cell of the next window to be judged, or 0 if it is not open."""
+    cell: int = counts.accounts[slot, NEWEST]
+    while cell and counts.cells[cell, OLDER]:
+        cell = counts.cells[cell, OLDER]
+    return cell
+
+
+@compiled
+def due_ns(counts: Counts, slot: int, window_ns: int) -> int:
+    """Return when a query's next window can be judged for good."""
+    longest = counts.cells.view(np.float64)[oldest_cell(counts, slot), LONGEST]
+    bound_ns = _bound_by_account(counts.accounts[slot, BOUND_NS], longest)
+    start_ns: int = counts.accounts[slot, NEXT_NS]
+    return start_ns + window_ns + bound_ns
+
+
+@compiled
+def note_due(counts: Counts, slots: Ints, due: Ints, window_ns: int) -> None:
+    """Note when the next windows of these queries are due, in ``due``, by slot."""
+    for slot in slots:
+        due[slot] = due_ns(counts, slot, window_ns)
+
+
+@compiled
+def take_windows(
+    counts: Counts, slots: Ints, now_ns: int, horizon: bool, window_ns: int, taken: Ints
+) -> int:
+    """Take the windows to be judged off their chains, query by query, from the oldest on.
+
+    Args:
+        counts: all that is counted.
+        slots: slots of the queries.
+        now_ns: windows are taken that are due by then.
+        horizon: whether all others are taken too.
+        window_ns: length of a window.
+        taken: gets (slot, cell, start, whether it was due) of each, shape (enough, 4); after one
+            that was not, no later one of its query counts as due.
+
+    Returns:
+        How many they are.
+    """
+    accounts, cells = counts.accounts, counts.cells
+    count = 0
+    for slot in slots:
+        due = True
+        while True:
+            due = due and due_ns(counts, slot, window_ns) <= now_ns
+            over = accounts[slot, NEXT_NS] >= accounts[slot, NOTED_NS]
+            if (over and (horizon or accounts[slot, DEPARTED])) or not (due or horizon):
+                break
+            cell = oldest_cell(counts, slot)
+            taken[count, 0], taken[count, 1] = slot, cell
+            taken[count, 2], taken[count, 3] = accounts[slot, NEXT_NS], due
+            count += 1
+            accounts[slot, NEXT_NS] += window_ns
+            if cell == accounts[slot, NEWEST]:
+                accounts[slot, NEWEST] = 0
+            else:
+                newer = accounts[slot, NEWEST]
+                while cells[newer, OLDER] != cell:
+                    newer = cells[newer, OLDER]
+                cells[newer, OLDER] = 0
+    return count
+
+
+@compiled
+def select(values: Ints, low: int, high: int, at: int) -> None:
+    """Put in place ``at`` what would be there if values from ``low`` to ``high`` were sorted.
+
+    Quickselect (Hoare 1961): what is less comes before it, and what is greater after it.
+    """
+    while high - low > 1:
+        quarter = (high - low) // 4
+        one, two = values[low + quarter], values[low + 2 * quarter]
+        three = values[low + 3 * quarter]
+        pivot = max(min(one, two), min(max(one, two), three))
+        less = low
+        for each in range(low, high):
+            value = values[each]
+            values[each] = values[less]
+            values[less] = value
+            less += value < pivot
+        if at < less:
+            high = less
+            continue
+        equal = less
+        for each in range(less, high):
+            value = values[each]
+            values[each] = values[equal]
+            values[equal] = value
+            equal += value == pivot
+        if at < equal:
+            return
+        low = equal
+
+
+@compiled
+def ranked_latencies(counts: Counts, which: Ints, ranks: Ints) -> Ints:
+    """Return latencies by rank, in nanoseconds, and give the chunks of these cells back.
+
+    Args:
+        counts: all that is counted.
+        which: cells, shape (n,).
+        ranks: from 1, the lowest, in rising order, shape (n, r); 0 for none.
+
+    Returns:
+        Latencies, shape (n, r), 0 where there is none.
+    """
+    cells, chunks, heads = counts.cells, counts.chunks, counts.heads
+    found = np.zeros(ranks.shape, np.int64)
+    completed = WINDOW_ENDS + IS_COMPLETED
+    most = 0
+    for cell in which:
+        most = max(most, cells[cell, completed])
+    latencies = np.empty(most, np.int64)
+    for at in range(len(which)):
+        cell = which[at]
+        count = cells[cell, completed]
+        chunk, left = index(cells[cell, LATENCIES]), count
+        while chunk:
+            older = index(chunks[chunk, OLDER_CHUNK])
+            for column in range(0, CHUNK_WIDTH, LINE):
+                prefetch(chunks, older, column)
+            size = (left - 1) % PER_CHUNK + 1
+            for each in range(size):
+                latencies[left - size + each] = chunks[chunk, FIRST + each]
+            left -= size
+            counts.spare[heads[FREE_CHUNKS]] = chunk
+            heads[FREE_CHUNKS] += 1
+            chunk = older
+        low = 0
+        for column in range(ranks.shape[1]):
+            rank = ranks[at, column]
+            if rank:
+                if rank > low:
+                    select(latencies, low, count, rank - 1)
+                    low = rank
+                found[at, column] = latencies[rank - 1]
+    return found
+
+
+@compiled
+def give_back(counts: Counts, which: Ints) -> None:
+    """Make cells free again."""
+    for cell in which:
+        if cell:
+            counts.cells[cell, OLDER] = counts.heads[FREE_CELL]
+            counts.heads[FREE_CELL] = cell
+
+
+@compiled
+def carry_over(
+    counts: Counts, slots: Ints, met: NDArray[np.bool_], empty: NDArray[np.bool_]
+) -> None:
+    """Let windows without requests repeat the query's last verdict, in place; note the last."""
+    for at in range(len(slots)):
+        if empty[at]:
+            met[at] = counts.accounts[slots[at], LAST_MET] != 0
+        else:
+            counts.accounts[slots[at], LAST_MET] = met[at]

@@ -1,0 +1,1 @@
+"""The service behind the planning interface: plan space, prediction, profiling and memory."""

@@ -1,0 +1,130 @@
+"""Profiling as planners get it: charged to a search, cut short by its budget, and on record."""
+
+import numpy as np
+
+from scenarios.application import Configuration
+from scenarios.compiled import compiled
+from sim.api.errors import PlannerError
+from sim.api.estimate import Integers, Measurement
+from sim.clock import seconds
+from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
+from sim.planning.search import CHARGES_S, Search
+from sim.planning.service import Office
+
+
+def measure(
+    office: Office,
+    bench: ProfilingBench,
+    configuration: Configuration,
+    wanted: int | Integers,
+    search: Search,
+    query: int | None,
+    dataset: str,
+) -> tuple[Measurement, int]:
+    """Measure as many of the items as the budget allows.
+
+    Args:
+        office: what lies behind the desk.
+        bench: the bench that has the items.
+        configuration: what is measured.
+        wanted: how many items in all, or their numbers, shape (m,).
+        search: the search that is charged.
+        query: id of the query; None for offline profiling, which needs no lane.
+        dataset: name of the data set, for the record.
+
+    Returns:
+        All that is measured of the configuration now, and how many leading operators did not run.
+    """
+    everything = len(office.application.operators)
+    missing = bench.missing(configuration, wanted)
+    if not len(missing) or denied(configuration, bench, search):
+        return bench.measure(configuration, missing[:0]), everything
+    run = _affordable(office.cluster.profiling.workers, bench, configuration, missing, search)
+    if run is None:
+        search.denied[configuration.index] = bench.runs
+        return bench.measure(configuration, missing[:0]), everything
+    charged_s = run.charged_s + CHARGES_S["profile"]
+    if query is None:
+        search.charge("profile", charged_s)
+    else:
+        office.lanes.charge(search, charged_s)
+    search.device_s += run.device_s
+    measurement = bench.measure(configuration, run.items, search.clock_ns)
+    office.note_profiling(
+        {
+            "query": query,
+            "dataset": dataset,
+            "at_s": seconds(search.clock_ns),
+            "configuration": str(configuration),
+            "samples": measurement.count,
+            "prefix_reused": run.prefix_reused,
+            "charged_s": charged_s,
+            "device_s": run.device_s,
+            "accuracy_mean": measurement.accuracy_mean,
+            "accuracy_variance": measurement.accuracy_variance,
+            "true_accuracy": bench.true_accuracy(configuration),
+        }
+    )
+    return measurement, run.prefix_reused
+
+
+def denied(configuration: Configuration, bench: ProfilingBench, search: Search) -> bool:
+    """Tell whether the budget did not suffice before, and nothing changed since."""
+    return search.denied.get(configuration.index) == bench.runs
+
+
+def _affordable(
+    workers: int,
+    bench: ProfilingBench,
+    configuration: Configuration,
+    missing: Integers,
+    search: Search,
+) -> ProfilingRun | None:
+    """Return the run on the most items that the search can pay for, or None."""
+    budget_s = search.remaining_s - CHARGES_S["profile"]
+    everything = bench.run(configuration, missing, workers)
+    if everything.charged_s <= budget_s:
+        return everything
+    # More items never take less time, so that halving finds the most.
+    affordable, fewest, most = None, 0, len(missing)
+    while most - fewest > 1:
+        items = (fewest + most) // 2
+        run = bench.run(configuration, missing[:items], workers)
+        if run.charged_s <= budget_s:
+            affordable, fewest = run, items
+        else:
+            most = items
+    return affordable
+
+
+def checked_samples(samples: int | Integers, items: int) -> int | Integers:
+    """Return a number of items, or the numbers of different items, that can be profiled."""
+    if isinstance(samples, int | np.integer):
+        if samples < 0:
+            raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
+        return min(int(samples), items)
+    wanted = np.asarray(samples)
+    if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
+        raise PlannerError(
+            f"samples={samples!r}: must be a whole number, or an array of numbers of items"
+        )
+    found = _ascending(np.ascontiguousarray(wanted, dtype=np.int64), items)
+    if len(wanted) and not len(found):
+        raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
+    return found
+
+
+@compiled
+def _ascending(wanted: Integers, items: int) -> Integers:
+    """Return numbers of items in ascending order, each once; none if there is no such item.
+
+    Args:
+        wanted: the numbers, shape (m,).
+        items: how many items there are.
+    """
+    among = np.zeros(items, dtype=np.bool_)
+    for item in wanted:
+        if not 0 <= item < items:
+            return np.empty(0, dtype=np.int64)
+        among[item] = True
+    return np.flatnonzero(among)

@@ -1,0 +1,231 @@
+"""The space of all plans that a scenario's machines could run, in fixed orders."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import fsum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_models.devices import DeviceModel
+from scenarios.application import Operator
+from scenarios.cluster import DEVICE, Cluster
+from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
+from sim.catalogue.catalogue import Nominal
+from sim.catalogue.service_tables import (
+    OperatorKeys,
+    Option,
+    ServiceTable,
+    device_table,
+    node_table,
+)
+from sim.planning.plan_rules import MOST_BATCH, MOST_REPLICAS, MOST_WAIT_S, moves_up
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Which allocations a space offers an operator off the device, beside every GPU profile.
+
+    The space grows with the product of their numbers, and with its power where several operators
+    run on GPUs; the default is the smallest.
+
+    Args:
+        thread_percents: shares of an instance's threads, for operators of kind ``gpu``.
+        max_batches: largest batches, likewise.
+        replicas: replicas of operators of kinds ``gpu`` and ``llm``.
+        cores: replicas of operators of kind ``cpu``.
+        max_wait_s: longest wait for a batch to fill, where a batch may be larger than 1.
+
+    Raises:
+        ValueError: a value is out of range, or there are none.
+    """
+
+    thread_percents: tuple[int, ...] = (100,)
+    max_batches: tuple[int, ...] = (1,)
+    replicas: tuple[int, ...] = (1,)
+    max_wait_s: float = 0.0
+    cores: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("thread_percents", 100),
+            ("max_batches", MOST_BATCH),
+            ("replicas", MOST_REPLICAS),
+            ("cores", MOST_REPLICAS),
+        ):
+            values = tuple(getattr(self, name))  # Files of parameters give lists.
+            object.__setattr__(self, name, values)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name}={values}: name at least one, and each once")
+            if not all(type(each) is int and 1 <= each <= most for each in values):
+                raise ValueError(f"{name}={values}: whole numbers from 1 to {most}")
+        if not 0 <= self.max_wait_s <= MOST_WAIT_S:
+            raise ValueError(f"max_wait_s={self.max_wait_s}: must lie in 0 to {MOST_WAIT_S:g} s")
+
+
+class PlanSpace:
+    """Every plan that joins a configuration with a layout, in one fixed order.
+
+    By default all have one replica per operator and no batching. Language models are the
+    exception: an engine generates up to ``cluster.llm_sequences`` at once. Plans that no machine
+    could run, for lack of memory or of measurements, are left out; whether a user's device can run
+    a plan is for `on` to say.
+
+    Plans are made when asked for; what bulk scoring needs of them is kept as arrays. An *option* of
+    an operator is a place with an allocation, the first of all being the device; a *layout* is an
+    option for each operator; plan ``i`` joins configuration ``configuration[i]`` with layout
+    ``layout[i]``. There are L layouts and N operators.
+
+    Args:
+        nominal: the catalogue of the scenario.
+        choices: the allocations on offer.
+
+    Attributes:
+        keys: what the operators can be asked to do.
+        options: the options of each operator.
+        layout_option: which option each operator has in a layout, shape (L, N).
+        placements: the different placements.
+        layout_placement: which of them a layout has, shape (L,).
+        tables: how each operator is served; the device's row is empty.
+    """
+
+    def __init__(self, nominal: Nominal, choices: Choices | None = None) -> None:
+        self._nominal = nominal
+        self._pipeline = nominal.application.pipeline
+        self._made: dict[int, Plan] = {}
+        self._on: dict[str, Booleans] = {}
+        operators, cluster = self._pipeline.operators, nominal.cluster
+        self.keys = OperatorKeys.of(self._pipeline)
+        offers = [_options(operator, cluster, choices or Choices()) for operator in operators]
+        self.options = tuple(tuple(each) for each in offers)
+        self.placements = tuple(
+            tuple(cluster.places[place] for place in places)
+            for places in product(range(len(cluster.places)), repeat=len(operators))
+            if moves_up(self._pipeline, places)
+        )
+        blocks = [self._block(placement) for placement in self.placements]
+        self.layout_option: Integers = np.concatenate(blocks)
+        self.layout_placement: Integers = np.repeat(
+            np.arange(len(blocks)), [len(block) for block in blocks]
+        )
+        self.tables: tuple[ServiceTable, ...] = tuple(
+            node_table(nominal, self.keys, operator, options)
+            for operator, options in enumerate(self.options)
+        )
+        runs = np.ones((len(self.layout_option), len(self._pipeline.configurations)), dtype=bool)
+        for operator, table in enumerate(self.tables):
+            can = ~np.isnan(table.latency)
+            can[0] = True  # the device
+            runs &= can[:, self.keys.column[:, operator]][self.layout_option[:, operator]]
+        self.layout, self.configuration = (index.astype(np.int64) for index in np.nonzero(runs))
+        prices = np.column_stack(
+            [
+                np.array([operator_price_usd_per_hour(cluster, *option) for option in options])[row]
+                for options, row in zip(self.options, self.layout_option.T, strict=True)
+            ]
+        )
+        self.layout_price_usd_per_hour: Floats = np.array([fsum(row) for row in prices.tolist()])
+        self.list_price_usd_per_hour: Floats = self.layout_price_usd_per_hour[self.layout]
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+    @cached_property
+    def option_number(self) -> tuple[dict[Option, int], ...]:
+        """Where each option of an operator stands."""
+        return tuple({each: at for at, each in enumerate(options)} for options in self.options)
+
+    @cached_property
+    def layouts(self) -> tuple[Layout, ...]:
+        """Placement and allocation of every layout."""
+        return tuple(self._layout(row) for row in self.layout_option.tolist())
+
+    def plan(self, index: int) -> Plan:
+        """Return plan number ``index``; the same object every time."""
+        plan = self._made.get(index)
+        if plan is None:
+            layout = self._layout(self.layout_option[self.layout[index]].tolist())
+            configuration = self._pipeline.configurations[self.configuration[index]]
+            plan = self._made[index] = Plan(configuration, *layout)
+        return plan
+
+    def ordered(self, order: str, device: DeviceModel) -> Iterator[Plan]:
+        """Yield all plans that a device can take part in.
+
+        Args:
+            order: ``"cost"`` for the lowest list price first, and among equals the richest
+                configuration first; ``"enumeration"`` for the space's own order.
+            device: model of the user's device.
+
+        Raises:
+            ValueError: there is no such order.
+        """
+        if order == "cost":
+            indices = self._by_cost
+        elif order == "enumeration":
+            indices = np.arange(len(self))
+        else:
+            raise ValueError(f"order={order!r}: choose cost or enumeration")
+        return map(self.plan, indices[self.on(device)[indices]].tolist())
+
+    @cached_property
+    def _by_cost(self) -> Integers:
+        return np.lexsort((self.configuration, self.layout, self.list_price_usd_per_hour))
+
+    def on(self, device: DeviceModel) -> Booleans:
+        """Mark the plans whose operators on the device it can run, shape (len(self),)."""
+        if device.name not in self._on:
+            # Many layouts have the same operators on the device.
+            sets, of_layout = np.unique(self.layout_option == 0, axis=0, return_inverse=True)
+            need = np.zeros((len(sets), len(self._pipeline.configurations)))
+            for operator, table in enumerate(self.tables_on(device)):
+                memory_bytes = table.memory_bytes[0, self.keys.column[:, operator]]
+                need[sets[:, operator]] += memory_bytes
+            here = of_layout.reshape(-1)[self.layout]
+            self._on[device.name] = need[here, self.configuration] <= device.memory_bytes
+        return self._on[device.name]
+
+    def tables_on(self, device: DeviceModel) -> tuple[ServiceTable, ...]:
+        """Return how each operator is served, the device included."""
+        return tuple(
+            table.with_device(device_table(self._nominal, self.keys, operator, device))
+            for operator, table in enumerate(self.tables)
+        )
+
+    def _layout(self, row: list[int]) -> Layout:
+        chosen = [options[at] for options, at in zip(self.options, row, strict=True)]
+        return tuple(place for place, _ in chosen), tuple(share for _, share in chosen)
+
+    def _block(self, placement: tuple[str, ...]) -> Integers:
+        """Return all layouts of a placement, the last operator's option changing fastest."""
+        offered = [
+            np.array(
+                [at for at, (offer, _) in enumerate(options) if offer == place], dtype=np.int64
+            )
+            for options, place in zip(self.options, placement, strict=True)
+        ]
+        return np.stack(np.meshgrid(*offered, indexing="ij"), axis=-1).reshape(-1, len(placement))
+
+
+def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator[Option]:
+    """Yield what an operator is offered, place by place."""
+    yield DEVICE, Allocation(DEVICE)
+    for name, node in cluster.nodes.items():
+        if operator.kind == "cpu":
+            for cores in choices.cores:
+                yield name, Allocation(CORE, cores)
+            continue
+        shares, batches, wait_s = choices.thread_percents, choices.max_batches, choices.max_wait_s
+        if operator.kind == "llm":  # It takes a whole instance, and batches without waiting.
+            shares, batches, wait_s = (100,), (cluster.llm_sequences,), 0.0
+        for profile in node.gpu_profiles:
+            for share, batch, replicas in product(shares, batches, choices.replicas):
+                waits_s = wait_s if batch > 1 else 0.0
+                yield name, Allocation(profile, replicas, batch, waits_s, thread_percent=share)

@@ -1,0 +1,68 @@
+"""The contract of planners."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from scenarios.application import Pipeline
+from scenarios.cluster import Cluster
+from sim.planning.desk import Desk
+
+
+class Planner(ABC):
+    """Decides which plan serves which query. Subclass it and write ``plan``; that is all.
+
+    A planner is its parameters and nothing else: ``__init__`` stores its keyword arguments under
+    their own names, unchanged, and nothing is kept on the object between calls. What a planner
+    learns goes through ``desk.remember`` and ``desk.recall``; the world may put a fresh copy of the
+    planner in between any two calls.
+
+    Class attributes, which a subclass may set or take as parameters:
+        budget_s: most planning seconds that one search for one query may use. When they are spent,
+            profiling returns what is known already, and ``deploy`` still works.
+        replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
+            arrivals, departures, refusals, failures and recoveries only.
+        query_records: names of what it remembers of single queries, under keys of the form
+            ``(name, query.id)``. The world drops these records once `Desk.departed` lists the query
+            no longer, so that memory does not grow with the horizon; others last to the end.
+        sees_truth: whether it uses ``desk.truth``, which no deployed planner could. Such a planner
+            is a bound that others are compared with; results label it.
+    """
+
+    budget_s: float = 5.0
+    replan_every_s: float | None = None
+    query_records: tuple[str, ...] = ()
+    sees_truth: bool = False
+
+    def check_parameters(  # noqa: B027 -- a hook that few need
+        self, pipeline: Pipeline, cluster: Cluster
+    ) -> None:
+        """Refuse parameters that are never right for an application and a cluster.
+
+        Called before a run begins, which then ends in one sentence; by default all are right.
+
+        Args:
+            pipeline: the application's operators, knobs and configurations.
+            cluster: the nodes, their machines and prices.
+
+        Raises:
+            PlannerError: some parameter is not right; the message begins with its name.
+        """
+
+    @abstractmethod
+    def plan(self, desk: Desk) -> None:
+        """Look at the world through the desk, and deploy plans.
+
+        Called at every trigger. The call is atomic: the world stands still, while the clock of
+        each query's search runs by what the desk charges for.
+
+        Args:
+            desk: the planning desk, valid during this call only.
+        """
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that make an equal planner, by name."""
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{key}={value!r}" for key, value in self.parameters().items())
+        return f"{type(self).__name__}({values})"

@@ -1,0 +1,463 @@
+"""The profiling bench: items of data, and what it takes to measure configurations on them.
+
+Profiling runs on hardware of its own, a reference core and a whole A100-80GB for each worker,
+without queueing. Item i of a query's data is the same item for every planner and configuration: it
+has one stratum, one rank in it, one size and length. An operator runs again on an item only if its
+own knobs or those upstream differ from all earlier runs on that item (prefix reuse).
+
+Items have *features*, which cost nothing to know: their size and, where output varies in length,
+that; and two views of how hard they are, of the kind that an embedding gives. A view is a standard
+normal that correlates by ``feature_correlation`` with the item's rank in its stratum, or with how
+hard its stratum is. How well features tell hard items from easy ones is an assumption: at the
+default, 0.85, K-means into 4, 8 and 16 clusters leaves about 0.58, 0.47 and 0.38 of the variance
+of accuracy on VOiCES within them; clusters of hidden embeddings of 6,400 of its clips left 0.56 to
+0.38 (measured on the public per-clip results of github.com/weiyu0824/vulcan).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.application import Application, Configuration, Dataset
+from scenarios.compiled import compiled
+from scenarios.distributions import Constant, Variability
+from scenarios.normal_quantiles import normal_quantile
+from scenarios.random_streams import stream
+from sim.api.estimate import Estimate, Measurement
+from sim.api.plan import Plan
+from sim.planning.profiling_log import Journal, ProfileRecord
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+ITEMS, FEW = 1024, 64
+"""Items of each owner; and how many are drawn where no more are asked for."""
+
+NONE = np.zeros(0, dtype=np.int64)
+NONE.setflags(write=False)
+
+LEAST_RANK = 1e-9
+"""How near to 0 or 1 ranks come, whose quantiles would be infinite."""
+
+
+class ProfilingRun(NamedTuple):
+    """One run: what it would measure, and what it takes.
+
+    Args:
+        items: numbers of the items that it measures, shape (m,).
+        charged_s: seconds on the search's clock.
+        device_s: seconds of profiling devices.
+        prefix_reused: leading operators that need not run at all.
+    """
+
+    items: Integers
+    charged_s: float
+    device_s: float
+    prefix_reused: int
+
+
+@dataclass(frozen=True)
+class _Items:
+    """What is true of items, in the order of their numbers: n items, N operators.
+
+    Args:
+        strata: stratum of each, shape (n,).
+        ranks: how easy each is within its stratum, shape (n,).
+        sizes: size over the mean, shape (n,).
+        lengths: length of the output over the mean, shape (n,).
+        allowances: how many times the latency bound each may take, shape (n,).
+        factors: of each operator's time, shape (N, n).
+    """
+
+    strata: Integers
+    ranks: Floats
+    sizes: Floats
+    lengths: Floats
+    allowances: Floats
+    factors: Floats
+
+
+class ProfilingBench:
+    """The items of one owner, a query or a data set, and all that was measured on them.
+
+    Args:
+        application: what is profiled.
+        dataset: whose content.
+        weights: mixture over the data set's strata, shape (S,).
+        names: names of the owner's random streams.
+        seed: seed of the run.
+        feature_correlation: how well features tell how hard an item is, from 0 to below 1.
+        journal: where every run is noted, and what an earlier one of the same run had noted.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        dataset: Dataset,
+        weights: Floats,
+        names: Sequence[str | int],
+        seed: int,
+        feature_correlation: float,
+        journal: Journal | None = None,
+    ) -> None:
+        self._application = application
+        self._dataset = dataset
+        self._weights = weights
+        self._correlation = feature_correlation
+        self._owner = tuple(names)
+        self._journal = journal or Journal()
+        self._records: list[ProfileRecord] = []
+        # What language models take does not grow with an item's size alone.
+        self._generating = [
+            at for at, operator in enumerate(application.operators) if operator.kind == "llm"
+        ]
+        self._nothing = np.zeros(0), np.zeros((0, len(application.operators)))
+
+        self._seed = seed
+        self._drawn: _Items | None = None
+        self._expected: Floats | None = None
+        self._measured: dict[int, Measurement] = {}
+        self._estimates: dict[Plan, Estimate] = {}
+        self._seen: dict[int, Booleans] = {}
+        self._unseen: list[ProfileRecord] = []
+        self._features: Floats | None = None
+        self.runs = 0
+
+    @property
+    def items(self) -> int:
+        """Items that the owner's data hold; no more can be profiled."""
+        return ITEMS
+
+    def _of(self, purpose: str) -> np.random.Generator:
+        return stream(self._seed, *self._owner, "profiling item", purpose)
+
+    def _items(self, count: int) -> "_Items":
+        """Return the first items, so many or more; audits need a few only, and are many."""
+        if self._drawn is None or count > len(self._drawn.ranks):
+            self._drawn = self._draw(FEW if count <= FEW else ITEMS)
+        return self._drawn
+
+    def _draw(self, count: int) -> "_Items":
+        dataset, application = self._dataset, self._application
+        alike = np.ones(count)
+
+        def varied(variability: Variability, purpose: str) -> Floats:
+            if isinstance(variability, Constant):
+                return alike
+            return variability.draw(self._of(purpose), count)
+
+        strata = np.zeros(count, dtype=np.int64)
+        if len(self._weights) > 1:
+            edges = np.cumsum(self._weights)[:-1]
+            strata = edges.searchsorted(self._of("stratum").random(count), side="right")
+        lengths = varied(dataset.output_length, "length")
+        return _Items(
+            strata,
+            self._of("rank").random(count),
+            varied(dataset.request_size, "size"),
+            lengths,
+            lengths if application.latency_per == "output_length" else alike,
+            np.array(
+                [
+                    varied(operator.variability, f"service {operator.name}")
+                    for operator in application.operators
+                ]
+            ),
+        )
+
+    @property
+    def features(self) -> Floats:
+        """Features of every item, shape (items, 4): log size, log length, and two views."""
+        if self._features is None:
+            items = self._items(ITEMS)
+            hardness = self._dataset.accuracy.mean(axis=0)
+            hardness -= hardness.mean()
+            spread = np.sqrt(self._dataset.stratum_weights @ hardness**2)
+            hardness /= spread or 1.0
+            rows = np.empty((4, ITEMS))
+            np.log(items.sizes, out=rows[0])
+            np.log(items.lengths, out=rows[1])
+            self._of("view of rank").standard_normal(out=rows[2])
+            self._of("view of stratum").standard_normal(out=rows[3])
+            noise_share = (1 - self._correlation**2) ** 0.5
+            _view(rows[2:], items.ranks, hardness, items.strata, self._correlation, noise_share)
+            features = rows.T
+            features.setflags(write=False)
+            self._features = features
+        return self._features
+
+    def estimate(self, plan: Plan) -> Estimate | None:
+        """Return the kept estimate of a plan, unless there are newer results."""
+        estimate = self._estimates.get(plan)
+        if estimate is None:
+            return None
+        measurement = estimate.measurement
+        newest = self._measured.get(measurement.configuration.index)
+        return estimate if newest is measurement else None
+
+    def keep(self, plan: Plan, estimate: Estimate) -> None:
+        """Keep the estimate of a plan."""
+        self._estimates[plan] = estimate
+
+    def known(self, configuration: Configuration) -> Measurement | None:
+        """Return what was measured of a configuration so far."""
+        return self._measured.get(configuration.index)
+
+    def missing(self, configuration: Configuration, wanted: int | Integers) -> Integers:
+        """Return the items still to be measured, in the order in which they are asked for.
+
+        Args:
+            configuration: the configuration.
+            wanted: numbers of items, ascending, shape (m,); or how many items in all, those of the
+                lowest numbers being the next.
+
+        Returns:
+            Their numbers, ascending.
+        """
+        known = self._measured.get(configuration.index)
+        done = NONE if known is None else known.items
+        if not isinstance(wanted, int):
+            return _others(wanted, done)
+        if wanted <= len(done):
+            return NONE  # Planners ask again and again for what they have.
+        return _lowest_others(wanted - len(done), done)
+
+    def run(self, configuration: Configuration, items: Integers, workers: int) -> ProfilingRun:
+        """Return what measuring items takes that were not measured yet, with so many workers."""
+        self._see_all()
+        charged_s, device_s, reused = 0.0, 0.0, 0
+        times = self._dataset.service_time_s[configuration.index]
+        for operator, (key, time_s) in enumerate(
+            zip(self._keys(configuration), times.tolist(), strict=True)
+        ):
+            seen = self._seen.get(key)
+            count = len(items) if seen is None else len(items) - int(np.count_nonzero(seen[items]))
+            reused += count == 0 and reused == operator
+            charged_s += -(-count // workers) * time_s
+            device_s += count * time_s
+        return ProfilingRun(items, charged_s, device_s, reused)
+
+    def _see_all(self) -> None:
+        """Mark the items of records as seen by the operators that ran on them.
+
+        Put off until it is asked for, which on the benches of audits it never is.
+        """
+        while self._unseen:
+            record = self._unseen.pop()
+            for key in self._application.pipeline.work_numbers[record.configuration]:
+                if key not in self._seen:
+                    self._seen[key] = np.zeros(self.items, dtype=bool)
+                self._seen[key][record.items] = True
+
+    def _keys(self, configuration: Configuration) -> tuple[int, ...]:
+        """Return what the work of each operator depends on."""
+        return self._application.pipeline.work_numbers[configuration.index]
+
+    def _times_s(self, configuration: Configuration, drawn: _Items, items: Integers) -> Floats:
+        """Return the time of each operator on some of the items drawn, shape (m, N)."""
+        means_s = self._dataset.service_time_s[configuration.index]
+        times_s = _scaled(means_s, drawn.sizes, drawn.factors, items)
+        for operator in self._generating:
+            times_s[:, operator] = self._application.item_times_s(
+                self._dataset,
+                configuration,
+                operator,
+                drawn.sizes[items],
+                drawn.lengths[items],
+                drawn.factors[operator, items],
+            )
+        return times_s
+
+    def true_accuracy(self, configuration: Configuration) -> float:
+        """Return the expected accuracy of a configuration, for the record only."""
+        if self._expected is None:
+            self._expected = self._dataset.expected_accuracy(self._weights)
+        return float(self._expected[configuration.index])
+
+    def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
+        """Return the measurement of a configuration on all that is known and some items more.
+
+        Args:
+            configuration: the configuration.
+            items: numbers of items that were not measured yet, ascending, shape (m,).
+            at_ns: when this is learned.
+        """
+        known = self._measured.get(configuration.index)
+        if known is not None and not len(items):
+            return known
+        index = configuration.index
+        record = self._journal.recall(self._owner, index, items)
+        if record is None:
+            observed = self._observe(configuration, items) if len(items) else self._nothing
+            record = ProfileRecord(self._owner, index, at_ns, items, *observed)
+            self._journal.note(record)
+        return self._learn(configuration, record)
+
+    def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:
+        """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items.
+
+        All else is bookkeeping: profiling on machines of one's own takes the place of this.
+        """
+        drawn = self._items(_count_up_to(items))
+        accuracy = self._dataset.item_accuracy(
+            configuration.index, drawn.strata[items], drawn.ranks[items]
+        )
+        return accuracy, self._times_s(configuration, drawn, items)
+
+    def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
+        """Add a record to what is known of its configuration."""
+        if len(record.items):
+            self._records.append(record)
+            self._unseen.append(record)
+            self.runs += 1
+        items, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
+        known = self._measured.get(configuration.index)
+        if known is not None:
+            items, accuracy, times_s = _joined(
+                known.items,
+                known.accuracy,
+                known.operator_time_s,
+                items,
+                accuracy,
+                times_s,
+            )
+        drawn = self._items(_count_up_to(items))
+        measurement = Measurement(
+            configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
+        )
+        # Planners get the very arrays that later estimates are made from.
+        for array in (
+            measurement.items,
+            measurement.accuracy,
+            measurement.operator_time_s,
+            measurement.size,
+            measurement.allowance,
+        ):
+            array.setflags(write=False)
+        self._measured[configuration.index] = measurement
+        return measurement
+
+    def fall_back(self, to_ns: int) -> int:
+        """Forget what was learned after a moment; return how many runs that were."""
+        kept = [record for record in self._records if record.learned_ns <= to_ns]
+        lost = len(self._records) - len(kept)
+        if lost:
+            self._measured, self._estimates, self._seen = {}, {}, {}
+            self._records, self._unseen = [], []
+            for record in kept:
+                configuration = self._application.pipeline.configurations[record.configuration]
+                self._learn(configuration, record)
+        return lost
+
+
+@compiled
+def _view(
+    views: Floats,
+    ranks: Floats,
+    hardness: Floats,
+    strata: Integers,
+    latent_share: float,
+    noise_share: float,
+) -> None:
+    """Turn noise into views of how hard items are.
+
+    Args:
+        views: standard normals, which become the views of rank and of stratum, shape (2, n).
+        ranks: rank of each item within its stratum, shape (n,).
+        hardness: how hard each stratum is, of mean 0, shape (S,).
+        strata: stratum of each item, shape (n,).
+        latent_share: what an item's own counts for.
+        noise_share: what noise counts for.
+    """
+    for item in range(len(ranks)):
+        rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
+        views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]
+        views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
+
+
+@compiled
+def _scaled(means_s: Floats, sizes: Floats, factors: Floats, items: Integers) -> Floats:
+    """Return the time of each operator on some items, as it grows with their size, shape (m, N).
+
+    Args:
+        means_s: mean time of each operator, shape (N,).
+        sizes: size over the mean, shape (n,).
+        factors: of each operator's time, shape (N, n).
+        items: numbers of the items, shape (m,).
+    """
+    times_s = np.empty((len(items), len(means_s)))
+    for at, item in enumerate(items):
+        for operator in range(len(means_s)):
+            times_s[at, operator] = means_s[operator] * sizes[item] * factors[operator, item]
+    return times_s
+
+
+@compiled
+def _others(items: Integers, done: Integers) -> Integers:
+    """Return the items that are not among those that are done; all are in ascending order."""
+    found, many, at = np.empty(len(items), dtype=np.int64), 0, 0
+    for item in items:
+        while at < len(done) and done[at] < item:
+            at += 1
+        if at == len(done) or done[at] != item:
+            found[many] = item
+            many += 1
+    return found[:many]
+
+
+@compiled
+def _lowest_others(count: int, done: Integers) -> Integers:
+    """Return the lowest numbers of items, ascending, that are not among those that are done."""
+    found, item = np.empty(count, dtype=np.int64), 0
+    many, at = 0, 0
+    while many < count:
+        if at < len(done) and done[at] == item:
+            at += 1
+        else:
+            found[many] = item
+            many += 1
+        item += 1
+    return found
+
+
+@compiled
+def _joined(
+    items: Integers,
+    accuracy: Floats,
+    times_s: Floats,
+    more: Integers,
+    their_accuracy: Floats,
+    their_times_s: Floats,
+) -> tuple[Integers, Floats, Floats]:
+    """Return what was measured on some items and on others, in the order of their numbers.
+
+    Args:
+        items: numbers of those known, ascending, shape (n,).
+        accuracy: accuracy on each, shape (n,).
+        times_s: time of each operator on each, shape (n, N).
+        more: numbers of the others, ascending, shape (m,).
+        their_accuracy: accuracy on each, shape (m,).
+        their_times_s: time of each operator on each, shape (m, N).
+    """
+    count = len(items) + len(more)
+    every, accuracies = np.empty(count, dtype=np.int64), np.empty(count)
+    all_times_s = np.empty((count, times_s.shape[1]))
+    old, new = 0, 0
+    for at in range(count):
+        if new == len(more) or (old < len(items) and items[old] < more[new]):
+            every[at], accuracies[at] = items[old], accuracy[old]
+            all_times_s[at] = times_s[old]
+            old += 1
+        else:
+            every[at], accuracies[at] = more[new], their_accuracy[new]
+            all_times_s[at] = their_times_s[new]
+            new += 1
+    return every, accuracies, all_times_s
+
+
+def _count_up_to(items: Integers) -> int:
+    """Return how many items there are up to the last of those given, which are ascending."""
+    return int(items[-1]) + 1 if len(items) else 0

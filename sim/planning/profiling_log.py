@@ -1,0 +1,137 @@
+"""The journal of profiling: one record for each run, which a planner that was lost goes back to.
+
+There are two ways to lose a planner. Where its process dies in the simulated world, the desk falls
+back to the records that the last checkpoint holds (``sim.planning.profiling_bench``,
+``sim.planning.service``). Where the simulator's own process dies, the records that it left on
+disk, a line each, are given to a run of the same configuration, which takes from them what it
+would measure anew.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Owner = tuple[str | int, ...]
+
+ITEMS, VALUES = np.dtype("<i4"), np.dtype("<f8")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRecord:
+    """What one profiling run measured of a configuration, N operators.
+
+    Args:
+        owner: whose items: ``("query", number)``, with ``("renewal", count)`` or ``("fresh",
+            time in ns)`` after it where they are not the first; or ``("data set", name)``.
+        configuration: index of the configuration.
+        learned_ns: end of the run, by its search's clock.
+        items: numbers of the items, shape (m,).
+        accuracy: accuracy on each, shape (m,).
+        operator_time_s: time of each operator on each, on profiling hardware, shape (m, N).
+    """
+
+    owner: Owner
+    configuration: int
+    learned_ns: int
+    items: Integers
+    accuracy: Floats
+    operator_time_s: Floats
+
+    def line(self) -> bytes:
+        """Return the record as a line of JSON, its arrays as base64 of little-endian numbers.
+
+        As text, times would take ten times as long to write, and come back no more exactly.
+        """
+        return (
+            b'{"owner":%s,"configuration":%d,"learned_ns":%d,"items":"%s","accuracy":"%s",'
+            b'"operator_time_s":"%s"}\n'
+        ) % (
+            json.dumps(self.owner).encode(),
+            self.configuration,
+            self.learned_ns,
+            _packed(self.items, ITEMS),
+            _packed(self.accuracy, VALUES),
+            _packed(self.operator_time_s, VALUES),
+        )
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "ProfileRecord":
+        """Return the record of a line.
+
+        Raises:
+            ValueError: the line holds none.
+        """
+        fields = json.loads(line)
+        try:
+            items = np.frombuffer(b64decode(fields["items"]), ITEMS).astype(np.int64)
+            accuracy = np.frombuffer(b64decode(fields["accuracy"]), VALUES).astype(np.float64)
+            times_s = np.frombuffer(b64decode(fields["operator_time_s"]), VALUES).astype(np.float64)
+            owner = tuple(fields["owner"])
+            configuration, learned_ns = int(fields["configuration"]), int(fields["learned_ns"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no record of a profiling run: {error}") from None
+        if not len(items) or len(accuracy) != len(items) or len(times_s) % len(items):
+            raise ValueError("no record of a profiling run: its arrays do not fit each other")
+        return cls(
+            owner, configuration, learned_ns, items, accuracy, times_s.reshape(len(items), -1)
+        )
+
+
+def _packed(array: NDArray[np.generic], kind: np.dtype[np.generic]) -> bytes:
+    return b64encode(array.astype(kind, copy=False).tobytes())
+
+
+class Journal:
+    """What profiling measured in a run, and what an earlier one that broke off had measured.
+
+    Runs of one configuration and seed profile in one order. So the earlier one's records are given
+    out in the order in which they were written, each once; what it did not come to is measured.
+
+    Args:
+        earlier: the earlier run's records, in order.
+        keep: is given each new record.
+
+    Attributes:
+        restored: records taken from the earlier run.
+        measured: records of what was measured in this one.
+    """
+
+    def __init__(
+        self,
+        earlier: Iterable[ProfileRecord] = (),
+        keep: Callable[[ProfileRecord], None] = lambda _: None,
+    ) -> None:
+        self._earlier: dict[tuple[Owner, int, bytes], deque[ProfileRecord]] = defaultdict(deque)
+        for record in earlier:
+            key = record.owner, record.configuration, record.items.tobytes()
+            self._earlier[key].append(record)
+        self._keep = keep
+        self.restored = 0
+        self.measured = 0
+
+    def recall(self, owner: Owner, configuration: int, items: Integers) -> ProfileRecord | None:
+        """Return the next record of an earlier run on just these items, or None without one."""
+        if not self._earlier or not len(items):
+            return None
+        key = owner, configuration, items.tobytes()
+        records = self._earlier.get(key)
+        if not records:
+            return None
+        record = records.popleft()
+        if not records:
+            del self._earlier[key]
+        self.restored += 1
+        return record
+
+    def note(self, record: ProfileRecord) -> None:
+        """Add a record of what was measured, unless that was nothing."""
+        if len(record.items):
+            self.measured += 1
+            self._keep(record)

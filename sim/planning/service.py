@@ -1,0 +1,358 @@
+"""What lies behind the planning desk: the catalogue, the profiling benches, the planner's memory.
+
+It outlives the single call. Planners never hold it.
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import count
+from math import fsum
+from typing import Any
+
+from hardware_models.basis import Basis, worst
+from scenarios.cluster import DEVICE
+from scenarios.queries import Query
+from scenarios.scenario import Scenario
+from sim.api.plan import Plan, list_price_usd_per_hour
+from sim.api.prediction import Way
+from sim.catalogue.catalogue import ACCESS, UP, Crossing, Nominal
+from sim.catalogue.service_times import Service
+from sim.clock import ns, seconds
+from sim.cluster.machines import Demand, Machines
+from sim.cluster.queries import QueryBoard
+from sim.metrics.results import Tables
+from sim.metrics.telemetry import Telemetry
+from sim.planning.memory import Memory
+from sim.planning.plan_space import Choices
+from sim.planning.plan_views import PlanViews
+from sim.planning.profiling_bench import Floats, ProfilingBench
+from sim.planning.profiling_log import Journal
+from sim.planning.search import Lanes, Search
+from sim.planning.truth import Truths
+
+S_PER_HOUR = 3600
+PLANS_KEPT = 100_000
+"""Plans of which figures are kept, lest a planner that asks of ever new ones fills the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFigures:
+    """Nominal figures of a plan for a query.
+
+    Args:
+        services: how each operator is served.
+        access_s: transmission time of each message on the access uplink, for the mean size.
+        backhaul_s: transmission time of all messages on the backhaul and of the answer.
+        backhaul_up_s: the part of it on the backhaul to the cloud, where others send too.
+        fixed_s: propagation delays, and the longest batching waits.
+        ways: the ways through the operators, if there is more than one.
+        list_price_usd_per_hour: price if no other query shares the plan's stations.
+        egress_usd_per_hour: price of the answers that leave a cloud region.
+        demands: what each operator asks of the machines.
+        off_device: the same, without those on the device, which has room for all.
+        asked: number of that; plans of equal numbers fit or do not fit alike.
+    """
+
+    services: tuple[Service, ...]
+    access_s: tuple[float, ...]
+    backhaul_s: float
+    backhaul_up_s: float
+    fixed_s: float
+    ways: tuple[Way, ...]
+    list_price_usd_per_hour: float
+    egress_usd_per_hour: float
+    demands: tuple[Demand, ...]
+    off_device: tuple[Demand, ...]
+    asked: int
+
+    @property
+    def latency_factors(self) -> tuple[float, ...]:
+        """Time of each operator, served alone, over that on the profiling hardware."""
+        return tuple(service.factor for service in self.services)
+
+    @property
+    def cost_usd_per_hour(self) -> float:
+        """What the query would cost if it shared nothing."""
+        return self.list_price_usd_per_hour + self.egress_usd_per_hour
+
+    @property
+    def basis(self) -> Basis:
+        """What the weakest of the service times rests on."""
+        return worst(*(service.basis for service in self.services))
+
+
+class Office:
+    """The planning side of one run.
+
+    Args:
+        scenario: what is simulated.
+        seed: seed of the run.
+        machines: the machines and stations.
+        board: where every query stands.
+        tables: where profiling runs are noted.
+        journal: where what they measured is noted.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        machines: Machines,
+        board: QueryBoard,
+        tables: Tables,
+        journal: Journal,
+    ) -> None:
+        self.application = scenario.application
+        self.cluster = scenario.cluster
+        # Planners get a copy: what one writes there changes no price and no charge.
+        self.shown_cluster = deepcopy(scenario.cluster)
+        self.nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
+        self.views = PlanViews(self.nominal)
+        self.plan_space = self.views.space(Choices())
+        self.truths = Truths(self.application, self.nominal, self.views)
+        self.machines = machines
+        self.board = board
+        self.tables = tables
+        self.journal = journal
+        self.lanes = Lanes(scenario.cluster.profiling.lanes)
+        self.memory = Memory()
+        self.telemetry = Telemetry(len(self.application.operators))
+        self.valid_plans: set[Plan] = set()
+        self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
+        self._asked: dict[tuple[Demand, ...], int] = {}
+        self._numbers = count()
+        self._worked_out = 0
+        self._names: dict[Plan, dict[str, str]] = {}
+        self.planning_charged_s = 0.0
+        self.profiling_device_s = 0.0
+        self._seed = seed
+        self._searches = 0
+        # With when their data were taken; earlier data as far back as the last checkpoint.
+        self._benches: dict[int, list[tuple[int, ProfilingBench]]] = {}
+        self._renewals: dict[int, int] = {}
+        self._offline: dict[str, tuple[ProfilingBench, Search]] = {}
+        self._checkpoint_ns: int | None = None
+
+    def new_search(self, now_ns: int, budget_s: float) -> Search:
+        """Start the clock of a search."""
+        self._searches += 1
+        return Search(self._searches, now_ns, ns(budget_s))
+
+    def bench(self, query: Query, now_ns: int) -> ProfilingBench:
+        """Return the bench with a query's own data, taken when it was first asked for."""
+        benches = self._benches.setdefault(query.id, [])
+        if not benches:
+            benches.append((now_ns, self._bench_of(query, now_ns)))
+        return benches[-1][1]
+
+    def renew(self, query: Query, now_ns: int) -> None:
+        """Replace the data of a query by new ones."""
+        self._renewals[query.id] = self._renewals.get(query.id, 0) + 1
+        names = "renewal", self._renewals[query.id]
+        benches = self._benches.setdefault(query.id, [])
+        benches.append((now_ns, self._bench_of(query, now_ns, *names)))
+        settled_ns = now_ns if self._checkpoint_ns is None else self._checkpoint_ns
+        settled = [i for i, (taken_ns, _) in enumerate(benches) if taken_ns <= settled_ns]
+        del benches[: settled[-1] if settled else 0]
+
+    def fresh_bench(self, query: Query, now_ns: int) -> ProfilingBench:
+        """Return a bench with data of this moment, on which nothing was measured."""
+        return self._bench_of(query, now_ns, "fresh", now_ns)
+
+    def _bench_of(self, query: Query, now_ns: int, *names: str | int) -> ProfilingBench:
+        weights = self._content(query, now_ns)
+        return self._new_bench(query.dataset, weights, "query", query.id, *names)
+
+    def _content(self, query: Query, now_ns: int) -> Floats:
+        """Return the true mixture of a query's content over strata, as it is now."""
+        content = self.board.living[query.id].truth.content
+        return [
+            weights for i, (at_s, weights) in enumerate(content) if i == 0 or ns(at_s) <= now_ns
+        ][-1]
+
+    def _new_bench(self, dataset: str, weights: Floats, *names: str | int) -> ProfilingBench:
+        return ProfilingBench(
+            self.application,
+            self.application.datasets[dataset],
+            weights,
+            names,
+            self._seed,
+            self.cluster.profiling.feature_correlation,
+            self.journal,
+        )
+
+    def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, Search]:
+        """Return the bench with a data set's own mixture, and the search that profiles it."""
+        if dataset not in self._offline:
+            weights = self.application.datasets[dataset].stratum_weights
+            bench = self._new_bench(dataset, weights, "data set", dataset)
+            self._offline[dataset] = bench, self.new_search(0, budget_s)
+        return self._offline[dataset]
+
+    def forget(self, query: int) -> None:
+        """Drop the bench of a departed query."""
+        self._benches.pop(query, None)
+        self._renewals.pop(query, None)
+
+    def checkpoint(self, now_ns: int) -> None:
+        """Take what planners know by now as what ``fall_back`` returns to."""
+        self._checkpoint_ns = now_ns
+        self.memory.checkpoint(now_ns)
+
+    def fall_back(self) -> int:
+        """Lose what planners learned since the last checkpoint, and every search under way.
+
+        Returns:
+            How many profiling runs for living queries and data sets are lost.
+        """
+        to_ns = self._checkpoint_ns
+        assert to_ns is not None, "there is no checkpoint to fall back to"
+        self.memory.fall_back()
+        self.lanes = Lanes(self.cluster.profiling.lanes)
+        lost = 0
+        for benches in self._benches.values():
+            lost += sum(bench.fall_back(to_ns) for _, bench in benches)
+            benches[:] = [each for each in benches if each[0] <= to_ns]
+        for bench, search in self._offline.values():
+            lost += bench.fall_back(to_ns)
+            search.charged_ns = min(search.charged_ns, to_ns)
+            search.denied.clear()
+        return lost
+
+    def figures(self, query: Query, plan: Plan) -> PlanFigures:
+        """Return the nominal figures of a plan for a query, by what of the query they depend on."""
+        kind = query.device.name, query.technology, query.dataset, query.requests_per_s
+        known = self._figures.setdefault(kind, {})
+        if plan not in known:
+            if self._worked_out == PLANS_KEPT:
+                self._forget_plans()
+                known = self._figures.setdefault(kind, {})
+            self._worked_out += 1
+            known[plan] = self._work_out(query, plan)
+        return known[plan]
+
+    def _forget_plans(self) -> None:
+        """Drop all that was worked out of plans, most of which nobody asks for any longer."""
+        self._worked_out = 0
+        self.nominal.forget()
+        for known in (self._figures, self._asked, self._names, self.valid_plans):
+            known.clear()
+
+    def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
+        nominal, paths = self.nominal, self.application.pipeline.paths
+        crossings = list(nominal.crossings(query, plan))
+        access_s = tuple(
+            8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing)
+            for crossing in crossings
+            if crossing.link == ACCESS and crossing.direction == UP
+        )
+        whole = self._way(query, plan, crossings, range(len(plan.placement)))
+        ways = [
+            self._way(
+                query,
+                plan,
+                [crossing for crossing in crossings if crossing.edge in path.edges],
+                path.operators,
+            )
+            for path in (paths if len(paths) > 1 else ())
+        ]
+        services = nominal.services(query, plan)
+        demands = tuple(self._demands(query, plan, services))
+        off_device = tuple(demand for demand in demands if demand.place != DEVICE)
+        return PlanFigures(
+            services,
+            access_s,
+            whole.backhaul_s,
+            whole.backhaul_up_s,
+            whole.fixed_s,
+            tuple(ways),
+            list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
+            query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
+            demands,
+            off_device,
+            self._number(off_device),
+        )
+
+    def _number(self, demands: tuple[Demand, ...]) -> int:
+        """Return the number of what is asked of the machines, which nothing else ever gets."""
+        if demands not in self._asked:
+            self._asked[demands] = next(self._numbers)
+        return self._asked[demands]
+
+    def _way(
+        self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]
+    ) -> Way:
+        """Return what a request meets that crosses these links and visits these operators."""
+        access_s, backhaul_s, backhaul_up_s = 0.0, 0.0, 0.0
+        fixed_s = fsum(plan.allocation[operator].max_wait_s for operator in operators)
+        for crossing in crossings:
+            sent_s = 8 * crossing.mean_bytes / self.nominal.capacity_bps(query, crossing)
+            fixed_s += self.nominal.propagation_s(query, crossing)
+            if crossing.link == ACCESS and crossing.direction == UP:
+                access_s += sent_s
+            else:
+                backhaul_s += sent_s
+                backhaul_up_s += sent_s if crossing.direction == UP else 0.0
+        return Way(tuple(operators), access_s, backhaul_s, backhaul_up_s, fixed_s)
+
+    def _demands(self, query: Query, plan: Plan, services: Sequence[Service]) -> Iterator[Demand]:
+        """Yield what each operator of a plan asks of the machines, at nominal speed."""
+        pipeline, configuration = self.application.pipeline, plan.configuration
+        times_s = self.application.datasets[query.dataset].service_time_s[configuration.index]
+        for operator, (place, allocation, time_s, service) in enumerate(
+            zip(plan.placement, plan.allocation, times_s.tolist(), services, strict=True)
+        ):
+            knobs = pipeline.operator_key(operator, configuration)
+            yield Demand(
+                (operator, knobs, place, allocation),
+                query.requests_per_s,
+                query.requests_per_s * time_s * service.factor * service.work_factor,
+                service.at_once,
+                self.application.model(operator, configuration),
+                service.memory_bytes,
+            )
+
+    def note_offer(
+        self,
+        query: Query,
+        plan: Plan,
+        now_ns: int,
+        clock_ns: int,
+        said: tuple[str, float, float, float | None, str],
+    ) -> None:
+        """Note in the results what a planner considered, beside what is true of it."""
+        role, latency_s, accuracy, price, reason = said
+        dataset = self.application.datasets[query.dataset]
+        true_accuracy = dataset.expected_accuracy(self._content(query, now_ns))
+        self.tables.add(
+            "offers",
+            {
+                "query": query.id,
+                "triggered_s": seconds(now_ns),
+                "at_s": seconds(clock_ns),
+                "role": role,
+                **self._named(plan),
+                "list_price_usd_per_hour": self.figures(query, plan).list_price_usd_per_hour,
+                "latency_s": latency_s,
+                "accuracy": accuracy,
+                "price": price,
+                "reason": reason or None,
+                "true_accuracy": float(true_accuracy[plan.configuration.index]),
+            },
+        )
+
+    def _named(self, plan: Plan) -> dict[str, str]:
+        """Return what results call a plan, its configuration and its placement."""
+        if plan not in self._names:
+            self._names[plan] = {
+                "plan": str(plan),
+                "configuration": str(plan.configuration),
+                "placement": " > ".join(plan.placement),
+            }
+        return self._names[plan]
+
+    def note_profiling(self, row: dict[str, Any]) -> None:
+        """Note a profiling run in the results."""
+        self.profiling_device_s += row["device_s"]
+        self.tables.add("profiling", row)

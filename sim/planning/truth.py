@@ -1,0 +1,165 @@
+"""The truth about a query: what only planners may see that say so, as bounds for all others."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.application import Application, Dataset, LanguageModel
+from scenarios.queries import Query, QueryTruth
+from scenarios.random_streams import stream
+from sim.catalogue.catalogue import BACKHAUL, UP, Crossing, Nominal
+from sim.planning.plan_space import Choices
+from sim.planning.plan_views import Links, PlanView, PlanViews, nominal_links
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+ITEMS = 16_384
+"""Items that moments over requests are taken from, where no formula gives them."""
+
+MOMENTS = 512
+"""Most moments of a query's remaining life that transmission times are averaged over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is true of a query now; C configurations, N operators.
+
+    Args:
+        view: its plans with the present speed of its device, and the links of the rest of its life.
+        operator_time_s: mean time of each operator on profiling hardware, shape (C, N).
+        time_cv: coefficient of variation of the pipeline's total time over allowance, shape (C,).
+        normalised: what dividing by allowances does to the mean of the pipeline's time, and of a
+            constant, shape (C, 2).
+        accuracy: expected accuracy on the content as it is now, shape (C,).
+    """
+
+    view: PlanView
+    operator_time_s: Floats
+    time_cv: Floats
+    normalised: Floats
+    accuracy: Floats
+
+
+class Truths:
+    """Works out the truth about queries.
+
+    Args:
+        application: whose requests.
+        nominal: the catalogue.
+        views: the views of the run.
+    """
+
+    def __init__(self, application: Application, nominal: Nominal, views: PlanViews) -> None:
+        self._application = application
+        self._nominal = nominal
+        self._views = views
+        self._times: dict[str, tuple[Floats, Floats, Floats]] = {}
+
+    def of(self, query: Query, truth: QueryTruth, now_s: float, choices: Choices) -> Truth:
+        """Return the truth about a living query at a time."""
+        if query.dataset not in self._times:
+            dataset = self._application.datasets[query.dataset]
+            self._times[query.dataset] = _request_times(self._application, dataset)
+        times_s, time_cv, normalised = self._times[query.dataset]
+        nominal = nominal_links(self._nominal, query)
+        view = self._views.with_links(query, choices, _links(query, truth, now_s, nominal))
+        slowdowns = [factor for at_s, factor in truth.slowdowns if at_s <= now_s]
+        speed = np.where(view.station < 0, truth.device_factor * prod(slowdowns), 1.0)
+        weights = [mix for i, (at_s, mix) in enumerate(truth.content) if i == 0 or at_s <= now_s]
+        return Truth(
+            view.at_speed(speed),
+            times_s,
+            time_cv,
+            normalised,
+            self._application.datasets[query.dataset].expected_accuracy(weights[-1]),
+        )
+
+
+def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Links:
+    """Return a query's own access link, and the shared backhaul, which is as the catalogue says."""
+    begin = max(0, int(now_s - query.arrival_s))
+
+    def sent_s(crossing: Crossing, size: Floats) -> Floats:
+        if crossing.link == BACKHAUL:
+            return nominal.sent_s(crossing, size)
+        up = crossing.direction == UP
+        series = truth.uplink_bytes_per_s if up else truth.downlink_bytes_per_s
+        return mean_transmission_s(series[min(begin, len(series) - 1) :], size)
+
+    def propagation_s(crossing: Crossing) -> float:
+        if crossing.link == BACKHAUL:
+            return nominal.propagation_s(crossing)
+        return truth.access_rtt_s / 2
+
+    return Links(sent_s, propagation_s)
+
+
+def mean_transmission_s(bytes_per_s: Integers, size: Floats) -> Floats:
+    """Return the mean time to send messages over a link whose capacity varies, without queueing.
+
+    A message that starts at a second takes until the bytes that the link carries from then on add
+    up to its size; this is averaged over the seconds, evenly spaced ones if there are many. Beyond
+    the end, the capacity stays as it was last.
+
+    Args:
+        bytes_per_s: capacity of each second from now on, shape (n,).
+        size: sizes in bytes, shape (m,).
+
+    Returns:
+        Means in seconds, shape (m,).
+    """
+    ends = np.arange(len(bytes_per_s) + 1.0)
+    carried = np.concatenate(([0.0], np.cumsum(bytes_per_s, dtype=np.float64)))
+    starts = np.unique(np.linspace(0, len(bytes_per_s) - 1, MOMENTS).astype(np.int64))
+    until = carried[starts] + size[:, None]
+    beyond = np.maximum(0.0, until - carried[-1]) / bytes_per_s[-1]
+    finish_s = np.interp(until, carried, ends) + beyond
+    mean: Floats = (finish_s - starts).mean(axis=1)
+    return mean
+
+
+def _request_times(application: Application, dataset: Dataset) -> tuple[Floats, Floats, Floats]:
+    """Return mean operator times (C, N), the variation of their sum (C,), and what allowances do.
+
+    Means of operators but language models are as declared. The rest are moments over items drawn
+    for this purpose, the same in every run.
+    """
+
+    def of(purpose: str) -> np.random.Generator:
+        return stream(0, "truth", application.name, dataset.name, purpose)
+
+    size = dataset.request_size.draw(of("size"), ITEMS)
+    length = dataset.output_length.draw(of("length"), ITEMS)
+    allowance = length if application.latency_per == "output_length" else np.ones(ITEMS)
+    factors = [
+        operator.variability.draw(of(operator.name), ITEMS) for operator in application.operators
+    ]
+    pipeline = application.pipeline
+    times: dict[Hashable, Floats] = {}
+    mean_s = dataset.service_time_s.copy()
+    time_cv = np.zeros(len(mean_s))
+    normalised = np.ones((len(mean_s), 2))
+    for configuration in pipeline.configurations:
+        total_s = np.zeros(ITEMS)
+        for operator, factor in enumerate(factors):
+            key = operator, pipeline.operator_key(operator, configuration)
+            if key not in times:
+                times[key] = application.item_times_s(
+                    dataset, configuration, operator, size, length, factor
+                )
+            total_s += times[key]
+            if isinstance(application.model(operator, configuration), LanguageModel):
+                mean_s[configuration.index, operator] = times[key].mean()
+        allowed_s = total_s / allowance
+        time_cv[configuration.index] = allowed_s.std() / allowed_s.mean()
+        normalised[configuration.index] = (
+            allowed_s.mean() / total_s.mean(),
+            (1 / allowance).mean(),
+        )
+    for array in (mean_s, time_cv, normalised):
+        array.setflags(write=False)
+    return mean_s, time_cv, normalised

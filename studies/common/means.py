@@ -1,0 +1,90 @@
+"""Tables of means over seeds, in which bounds stay bounds."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import polars as pl
+
+from lab.reporting.markdown import estimated, table
+
+HEADS = {
+    "goodput": "goodput, queries",
+    "active": "of living",
+    "slo_met": "SLO met, share of time",
+    "served": "ever served, share",
+    "usd_per_query_hour": "$ a query-hour",
+    "attributed_usd_per_query_hour": "attributed",
+    "response_s": "response, s",
+    "false_acceptances": "false acceptances",
+    "planning_device_hours": "profiling, device-h",
+    "planner_errors": "errors",
+}
+"""Columns of `studies.common.measures.totals`, and what tables call them."""
+
+BOUNDS = {"response_s": "response_is_bound"}
+"""Columns that may hold lower bounds of the true values, and those that say where they do."""
+
+AT_LEAST = (
+    "≥ marks response times of which less than half of the queries were ever served in some seed, "
+    "so that the longest life of a query stands in for a median that is longer"
+)
+
+WITHOUT = {
+    "usd_per_query_hour": "costs",
+    "attributed_usd_per_query_hour": "costs",
+    "first_search_s": "searches",
+    "configurations": "searches",
+}
+"""Columns that have no value in a seed in which nobody was served, and what that is of."""
+
+SERVED_ALONE = {
+    "costs": "≥ marks costs of which some seed has none, since no SLO was met in it and an hour of "
+    "that would cost any amount: the mean is that of the other seeds",
+    "searches": "≥ marks searches of which some seed has none, since none led to a deployment in "
+    "it: the mean is that of the other seeds",
+}
+"""What the sign says of each of these."""
+
+
+def sign(rows: pl.DataFrame, column: str) -> str:
+    """Return ``"≥"`` if the mean of a column is only a lower bound of the true one, or nothing.
+
+    It is if a value is, or if a seed has none for nobody was served in it.
+    """
+    bound = column in BOUNDS and rows[BOUNDS[column]].any()
+    return "≥" if bound or (column in WITHOUT and rows[column].null_count()) else ""
+
+
+def served_alone(rows: pl.DataFrame, columns: Iterable[str]) -> list[str]:
+    """Return what signs say of columns of which some seed has no value, in words.
+
+    Args:
+        rows: one for each run.
+        columns: what is averaged.
+    """
+    lacking = [WITHOUT[name] for name in columns if name in WITHOUT and sign(rows, name)]
+    return [SERVED_ALONE[each] for each in dict.fromkeys(lacking)]
+
+
+def marked(rows: pl.DataFrame, column: str) -> str:
+    """Return the mean of a column in words, after its `sign`."""
+    return estimated(rows.select(pl.col(column).mean()).item(), None, None, sign(rows, column))
+
+
+def means(
+    rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] = tuple(HEADS)
+) -> Iterator[str]:
+    """Yield a table of means over seeds, after a line on what it shows.
+
+    Args:
+        rows: one for each run, with what `studies.common.measures.totals` takes.
+        keys: columns that tell apart what is averaged.
+        columns: what is averaged, of `HEADS`.
+    """
+    notes = [AT_LEAST] if BOUNDS.keys() & set(columns) else []
+    yield f"{'; '.join(['Means over seeds', *notes, *served_alone(rows, columns)])}:"
+    yield ""
+    by = rows.group_by(*keys, maintain_order=True)
+    yield from table(
+        [*keys, *(HEADS[name] for name in columns)],
+        ([*key, *(marked(part, name) for name in columns)] for key, part in by),
+    )

@@ -1,0 +1,128 @@
+"""The scenes of the evaluation: applications, sizes, and clusters, fixed before any planner runs.
+
+*Limited* clusters have as many cloud GPUs as the least demand takes (`studies.common.sizing`), and
+an L4 at the edge site for every hundred queries; goodput is measured there. *Unlimited* ones have
+more machines than any planner could use, rented only while in use; cost and response time are
+measured there. Queries arrive from an empty start and stay for ten minutes on average, so that
+load grows to the stated number of queries at the end; goodput counts the second half.
+
+Profiling lanes are as many as queries, so that no search waits for one: a shortage of lanes would
+hit planners that use up their budget, and decide ratios by a number that the paper does not give.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import exp
+from pathlib import Path
+
+from lab.common.errors import InputError, choices
+from studies.common.sizing import Demand, demand, limited_gpus
+
+BACKHAUL_BPS_PER_QUERY = 1e7
+"""The site's uplink grows with the users that it is for, as its machines do."""
+
+LIFETIME_S = 600.0
+PER_EDGE_MACHINE = 100
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a scene is.
+
+    Args:
+        queries: expected number of living queries at the end.
+        horizon_s: simulated seconds.
+    """
+
+    queries: int
+    horizon_s: float
+
+    @property
+    def rate(self) -> float:
+        """Arrivals per second that lead there from an empty start."""
+        return self.queries / (LIFETIME_S * (1 - exp(-self.horizon_s / LIFETIME_S)))
+
+
+SIZES = {"small": Size(100, 300.0), "large": Size(200, 180.0)}
+QUICK = Size(12, 120.0)
+APPLICATIONS = {"speech": "speech_recognition", "tracking": "visual_tracking"}
+CLUSTERS = ("limited", "unlimited")
+OPTIMUM = "ilp"
+AT_LEAST_COST = {"compass": "compass_cost"}
+"""Planners that have a mode for unlimited clusters, and the file that sets it."""
+
+
+@cache
+def demand_of(application: str) -> Demand:
+    """Return what a query of an application takes on average."""
+    return demand((f"application={APPLICATIONS[application]}", "planner=videostorm"))
+
+
+def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
+    """Return the overrides that set up a scene.
+
+    Args:
+        application: a key of `APPLICATIONS`.
+        size: how large it is.
+        cluster: one of `CLUSTERS`.
+    """
+    if cluster == "limited":
+        edge = standby = max(1, size.queries // PER_EDGE_MACHINE)
+        cloud = limited_gpus(size.queries, demand_of(application))
+    else:
+        edge, cloud, standby = size.queries, 2 * size.queries, 0
+    return (
+        f"application={APPLICATIONS[application]}",
+        "cluster=small",
+        f"horizon_s={size.horizon_s:g}",
+        f"workload.rate={size.rate:.6g}",
+        f"workload.lifetime_mean_s={LIFETIME_S:g}",
+        f"cluster.nodes.edge.count={edge}",
+        f"cluster.nodes.edge.standby={standby}",
+        f"cluster.nodes.cloud.count={cloud}",
+        f"cluster.profiling.lanes={size.queries}",
+        f"network.backhaul_bps={BACKHAUL_BPS_PER_QUERY * size.queries:g}",
+    )
+
+
+def planner_of(name: str, cluster: str) -> str:
+    """Return the override that chooses a planner, in its mode for a cluster."""
+    return f"planner={AT_LEAST_COST.get(name, name) if cluster == 'unlimited' else name}"
+
+
+def available(planners: Sequence[str]) -> tuple[str, ...]:
+    """Return planners by the names of ``conf/planner``, once each is found to be there.
+
+    Raises:
+        InputError: one is not, or is a list of several.
+    """
+    paths = [Path(each.name) for each in files("conf").joinpath("planner").iterdir()]
+    known = sorted(each.stem for each in paths if not each.stem.startswith("comparison"))
+    for name in planners:
+        if name not in known:
+            raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")
+    return tuple(planners)
+
+
+def up_to_optimum(planners: Sequence[str]) -> tuple[str, ...]:
+    """Return planners, each of which is there, and the optimum as the last of them."""
+    return available([*(name for name in planners if name != OPTIMUM), OPTIMUM])
+
+
+def refuse_planners(experiment: str, planners: Sequence[str]) -> None:
+    """Refuse to compare planners by an experiment that has planners of its own.
+
+    Args:
+        experiment: its name.
+        planners: what is to be compared.
+
+    Raises:
+        InputError: there are any.
+    """
+    if planners:
+        raise InputError(
+            f"--planners {','.join(planners)}: {experiment} has planners of its own; leave it out, "
+            "or name another experiment"
+        )

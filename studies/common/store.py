@@ -1,0 +1,63 @@
+"""What experiments have shown, in files that the page is made from."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.runs.run_directory import write_aside
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+@dataclass(frozen=True)
+class About:
+    """How an experiment was run.
+
+    Args:
+        command: the command.
+        seeds: number of seeds.
+        core_s: seconds of cores that its runs took, all together.
+        runs: how many there were.
+    """
+
+    command: str
+    seeds: int
+    core_s: float
+    runs: int
+
+
+def write(name: str, about: About, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the rows of an experiment, one in a line; return the path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.jsonl"
+    lines = [asdict(about), *rows]
+    write_aside(path, "".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def read(name: str) -> tuple[About, pl.DataFrame] | None:
+    """Return how an experiment was run and its rows, or None if it was not."""
+    path = RESULTS / f"{name}.jsonl"
+    if not path.exists():
+        return None
+    first, *rest = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return About(**first), frame(rest)
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows as a frame."""
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def each_cell(rows: pl.DataFrame, *keys: str | pl.Expr) -> pl.DataFrame:
+    """Return a row for each of the records that runs have as ``cells``.
+
+    Args:
+        rows: rows of an experiment; those without records have none here either.
+        keys: columns of a run that its records keep.
+    """
+    return rows.select(*keys, "cells").explode("cells").drop_nulls("cells").unnest("cells")

@@ -1,0 +1,111 @@
+"""The paper's experiments as files of ``conf/experiment``: a sweep each, and what it is to show.
+
+A file names the runs as Hydra's own sweeps do, under ``hydra.sweeper.params``, so that
+``compass-sim -m experiment=fig19`` makes the very runs that ``compass-lab reproduce`` judges.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import product
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from lab.config.compose import VERSION_BASE
+from lab.config.schemas import About, register
+from lab.run_cache.jobs import Job, Measure
+
+SEED = "seed"
+QUICK_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A file of ``conf/experiment``.
+
+    Args:
+        name: its name.
+        about: what it is to show.
+        settings: overrides of all its runs.
+        swept: values of each swept key but the seed, as they are written in overrides.
+        seeds: the seeds.
+    """
+
+    name: str
+    about: About
+    settings: tuple[str, ...]
+    swept: dict[str, tuple[str, ...]]
+    seeds: tuple[int, ...]
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same runs as a sweep."""
+        return f"compass-sim -m experiment={self.name}"
+
+    def jobs(self, measure: Measure, **labels: Any) -> list[Job]:
+        """Return the runs.
+
+        Args:
+            measure: what is taken from each; see `Job`.
+            labels: what rows say of a run beside the swept values.
+        """
+        combinations = product(*self.swept.values())
+        return [
+            Job(
+                (
+                    *self.settings,
+                    *(f"{key}={value}" for key, value in zip(self.swept, values, strict=True)),
+                ),
+                seed,
+                measure,
+                {**labels, **dict(zip(self.swept, values, strict=True))},
+            )
+            for values in combinations
+            for seed in self.seeds
+        ]
+
+
+def names() -> list[str]:
+    """Return the names of all experiments of the paper's figures."""
+    folder = files("conf").joinpath("experiment")
+    found = (each.name.removesuffix(".yaml") for each in folder.iterdir())
+    return sorted(name for name in found if name.startswith(("fig", "settle")))
+
+
+def experiment(name: str, quick: bool = False) -> Experiment:
+    """Return an experiment.
+
+    Args:
+        name: its name.
+        quick: whether to take the small form: fewer seeds, and what ``about.quick`` says.
+    """
+    register()
+    settings: tuple[str, ...] = (f"experiment={name}",)
+    with initialize_config_module("conf", version_base=VERSION_BASE):
+        config = compose("config", list(settings), return_hydra_config=True)
+    about = OmegaConf.to_object(config.about)
+    assert isinstance(about, About)
+    params = OmegaConf.to_container(config.hydra.sweeper.params)
+    assert isinstance(params, dict)
+    swept = {str(key): tuple(_values(f"{key!s}={value}")) for key, value in params.items()}
+    seeds = tuple(map(int, swept.pop(SEED, ("0",))))
+    if quick:
+        seeds = seeds[:QUICK_SEEDS]
+        for key, value in about.quick.items():
+            if key in swept:
+                swept[key] = tuple(_values(f"{key}={value}"))
+            else:
+                settings = (*settings, f"{key}={value}")
+    return Experiment(name, about, settings, swept, seeds)
+
+
+def _values(override: str) -> Iterator[str]:
+    """Yield the values of a swept override, as they are written."""
+    parsed = OverridesParser.create().parse_override(override)
+    if parsed.is_sweep_override():
+        yield from parsed.sweep_string_iterator()
+    else:
+        yield parsed.get_value_element_as_str()

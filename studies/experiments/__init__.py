@@ -1,0 +1,1 @@
+"""Experiments that hold planners to their claims."""

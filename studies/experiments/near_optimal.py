@@ -1,0 +1,253 @@
+"""How near to the optimum of the planning model Compass comes, with few queries.
+
+The ILP sees the truth and plans in no time. Between it and Compass lie planners that differ in one
+respect from their neighbour (`planners.reference.compass_bounds`), so that the gap in goodput
+splits into parts that add up. Beside goodput in simulation, what the plans in force are worth in
+the planning model is set against its optimum for the same queries
+(`studies.probes.model_objective`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.analysis.comparison import ANY, SHARE
+from lab.analysis.paired import Interval, mean_interval, ratio_interval
+from lab.reporting.markdown import estimated, table
+from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
+from lab.run_cache.jobs import Job
+from lab.runs.api import Result
+from studies.common.goals import verdict
+from studies.common.means import means
+from studies.common.measures import totals
+from studies.common.scenes import APPLICATIONS, demand_of, up_to_optimum
+from studies.common.sizing import limited_gpus
+from studies.probes.model_objective import objective
+
+TITLE = "Near the optimum"
+GOAL = 0.95
+CHAIN = (
+    ("compass", ""),
+    ("compass_sees_truth", "error of belief: plans are judged by the truth"),
+    ("compass_no_delay", "planning delay: planning takes no time"),
+    ("compass_all_plans", "pruning: every configuration is known, and plans are offered at will"),
+    ("ilp", "decomposition: all queries are planned together"),
+)
+"""Planners from Compass to the ILP, each with what it has beyond the one before it."""
+
+QUERIES = (5, 20)
+HORIZON_S = 300.0
+CLUSTERS = ("one L4", "limited")
+LOADS = {"model": 0.5, "busy_model": 0.7}
+"""Utilisation of stations at which latency must hold, an assumption of the model: what the ILP
+plans for, and what Compass plans for; by what values of rows begin with."""
+
+KEYS = ("application", "cluster", "expected")
+
+
+def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
+    """Return the runs: few queries that arrive in the first part and stay."""
+    names = up_to_optimum(planners or tuple(name for name, _ in CHAIN))
+    return [
+        Job(
+            (
+                f"application={APPLICATIONS[application]}",
+                *machines(application, cluster, queries),
+                "cluster.profiling.lanes=100",
+                f"horizon_s={HORIZON_S:g}",
+                f"workload.rate={queries / HORIZON_S:.6g}",
+                f"workload.lifetime_min_s={HORIZON_S:g}",
+                f"workload.lifetime_mean_s={HORIZON_S + 1:g}",
+                f"planner={planner}",
+            ),
+            seed,
+            totals_and_objectives,
+            {
+                "application": application,
+                "cluster": cluster,
+                "expected": queries,
+                "planner": planner,
+            },
+        )
+        for application in APPLICATIONS
+        for cluster in CLUSTERS
+        for queries in (QUERIES[:1] if quick else QUERIES)
+        for planner in names
+        for seed in seeds
+    ]
+
+
+def machines(application: str, cluster: str, queries: int) -> tuple[str, ...]:
+    """Return the overrides that set up a cluster.
+
+    Args:
+        application: a key of `APPLICATIONS`.
+        cluster: ``"one L4"`` for one such machine at the edge site and nothing else, on whose GPU,
+            which has no partitions, all queries have to agree; ``"limited"`` for it and as many
+            A100 machines as the least demand takes, as elsewhere in the evaluation.
+        queries: expected number of queries at the end.
+    """
+    edge = ("cluster.nodes.edge.count=1", "cluster.nodes.edge.standby=1")
+    if cluster == "one L4":
+        return ("cluster=edge_only", *edge)
+    cloud = limited_gpus(queries, demand_of(application))
+    return ("cluster=small", *edge, f"cluster.nodes.cloud.count={cloud}")
+
+
+def totals_and_objectives(result: Result) -> Mapping[str, Any]:
+    """Return `totals` and `objectives` of a run."""
+    return {**totals(result), **objectives(result)}
+
+
+def objectives(result: Result) -> Mapping[str, Any]:
+    """Return a run's `objective` at each of `LOADS`, by its name and the model's."""
+    return {
+        f"{model}_{key}": value
+        for model, utilisation in LOADS.items()
+        for key, value in objective(result, utilisation).items()
+    }
+
+
+def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
+    """Return what plans are worth in a model over its optimum: seeds, and the mean ratio.
+
+    Of all the scenes that there are rows of; the interval is that of means of seeds. It is a share,
+    unless limits stopped the optimum, so that plans may be worth more.
+
+    Args:
+        part: the rows.
+        model: one of `LOADS`.
+    """
+    some = part.filter(pl.col(f"{model}_optimum") > 0)
+    within = ANY if (some[f"{model}_unproven"] > 0).any() else SHARE
+    ratio = (pl.col(f"{model}_served") / pl.col(f"{model}_optimum")).mean().alias("ratio")
+    ratios = some.group_by("seed", maintain_order=True).agg(ratio)["ratio"]
+    return len(ratios), mean_interval(ratios.to_numpy(), within)
+
+
+def by_planner(part: pl.DataFrame) -> pl.DataFrame:
+    """Return the goodput of each planner, with a row for each seed that all have run."""
+    return part.pivot("planner", index="seed", values="goodput").drop_nulls()
+
+
+def in_simulation(wide: pl.DataFrame, planner: str, reference: str) -> tuple[int, Interval]:
+    """Return goodput over that of the reference: seeds in which both serve, and the ratio."""
+    served = wide.filter((pl.col(planner) > 0) & (pl.col(reference) > 0))
+    return served.height, ratio_interval(served[planner].to_numpy(), served[reference].to_numpy())
+
+
+def section(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield the lines of the page."""
+    names = rows["planner"].unique(maintain_order=True).to_list()
+    reference = names[-1]
+    yield (
+        f"Queries arrive over {HORIZON_S:g} s and stay; the second half counts. Clusters: one L4 "
+        "machine at the edge site and nothing else; or that and as many A100 machines as the least "
+        "demand takes. In the model: queries with a plan in force that keeps their SLO by the "
+        "planning model under the truth, over those that its optimum serves, at the same moments "
+        f"and for the same queries; the mean over seeds, and whether it is at least {GOAL:g}. How "
+        "busy stations are at which latency must hold is an assumption of the model. At "
+        f"{LOADS['model']:g} the ILP served the most in trials, and plans for that; Compass plans "
+        f"for {LOADS['busy_model']:g}."
+    )
+    yield ""
+    parts = [
+        *(
+            (_scene(*key), planner, part)
+            for (*key, planner), part in rows.group_by(*KEYS, "planner", maintain_order=True)
+        ),
+        *(("all scenes", planner, rows.filter(planner=planner)) for planner in names),
+    ]
+    yield from table(
+        [
+            "scene",
+            "planner",
+            "seeds",
+            *(
+                head
+                for load in LOADS.values()
+                for head in (f"in the model at {load:g}, over the optimum", f"at least {GOAL:g}")
+            ),
+        ],
+        ([name, planner, in_model(part)[0], *_judged(part)] for name, planner, part in parts),
+    )
+    yield (
+        f"Goodput in simulation over that of `{reference}`, and differences between neighbours in "
+        f"queries; paired over seeds. `{reference}` is the optimum of the model, not of the "
+        "simulated world, so a part of the gap may be negative. Its last step has two more causes: "
+        f"it plans for stations that are busy {LOADS['model']:g} of the time, the others for "
+        f"{LOADS['busy_model']:g}; and they watch telemetry, and make up for what the model does "
+        "not know."
+    )
+    yield ""
+    lines = []
+    for key, part in rows.group_by(*KEYS, maintain_order=True):
+        wide = by_planner(part)
+        seeds, ratio = in_simulation(wide, names[0], reference)
+        lines.append([_scene(*key), f"{names[0]} over {reference}", seeds, estimated(*ratio)])
+        for before, after in pairwise(names):
+            gain = (wide[after] - wide[before]).to_numpy()
+            lines.append(
+                [
+                    "",
+                    f"{after} beyond {before}: {dict(CHAIN).get(after, '')}",
+                    wide.height,
+                    f"{estimated(*mean_interval(gain))} queries",
+                ]
+            )
+    yield from table(["scene", "goodput", "seeds", "ratio or difference"], lines)
+    yield from means(rows, [*KEYS, "planner"])
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw, for each planner, its worth in the model over the optimum, and goodput over the ILP.
+
+    With the 95 % intervals of the page's tables; planners stand side by side at each load.
+    """
+    names = rows["planner"].unique(maintain_order=True).to_list()
+    colors = palette(names)
+    scenes = [(each, cluster) for each in APPLICATIONS for cluster in CLUSTERS]
+    figure, panels = canvas(2, len(scenes), 2.9, sharex=True, sharey=True)
+    for column, (application, cluster) in enumerate(scenes):
+        there = rows.filter(application=application, cluster=cluster)
+        loads = there["expected"].unique(maintain_order=True).to_list()
+        parts = [there.filter(expected=queries) for queries in loads]
+        for aside, name in zip(np.linspace(-0.25, 0.25, len(names)), names, strict=True):
+            modelled = [in_model(part.filter(planner=name))[1] for part in parts]
+            simulated = [in_simulation(by_planner(part), name, names[-1])[1] for part in parts]
+            for row, found in enumerate((modelled, simulated)):
+                middle, low, high = np.array(found, dtype=float).T
+                panels[row][column].errorbar(
+                    np.arange(len(loads)) + aside,
+                    middle,
+                    [middle - low, high - middle],
+                    fmt="o",
+                    ms=4,
+                    color=colors[name],
+                    label=name,
+                )
+        panels[0][column].set_title(f"{application},\n{cluster}")
+        panels[1][column].set(
+            xlabel="queries at the end", xticks=range(len(loads)), xticklabels=loads
+        )
+        for axes in (panels[0][column], panels[1][column]):
+            axes.axhline(GOAL, color="0.35", lw=1, ls="--")
+    panels[0][0].set_ylabel(f"in the model at {LOADS['model']:g},\nover its optimum")
+    panels[1][0].set_ylabel(f"goodput over that\nof {names[-1]}")
+    legend_below(figure, panels[0][0])
+    return [save(figure, directory / "evaluation_near_optimal.png")]
+
+
+def _judged(part: pl.DataFrame) -> Iterator[str]:
+    """Yield the ratio in each of the models, and whether it reaches the goal."""
+    for model in LOADS:
+        _, ratio = in_model(part, model)
+        yield from (estimated(*ratio), verdict(ratio, GOAL))
+
+
+def _scene(application: str, cluster: str, queries: int) -> str:
+    return f"{application}, {cluster}, {queries} queries"

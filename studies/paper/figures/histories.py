@@ -1,0 +1,138 @@
+"""Figure 17, text: from how many histories a search should start.
+
+Queries of one data set of speech recognition, machines and profiling lanes abundant, and nothing
+profiled ahead, so that histories are earlier queries alone. Looked at are the queries of the second
+half, by when more than a hundred have come. Each history costs planning time to look at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+
+import polars as pl
+import seaborn as sns
+
+from lab.analysis.paired import Metric, ratios
+from lab.common.formatting import number
+from lab.reporting.markdown import table
+from lab.reporting.plotting.canvas import canvas, save, t_interval
+from lab.run_cache.jobs import Job
+from sim.planning.search import CHARGES_S
+from studies.common.finding import Finding, Verdict, ahead
+from studies.common.means import marked, served_alone
+from studies.common.spending import early
+from studies.common.sweep_files import experiment
+
+NAME = "fig17_histories"
+COMMANDS: tuple[str, ...] = (f"compass-sim -m experiment={NAME}",)
+SWEPT = "planner.search.warm_start.histories"
+GOOD, MANY = 10, 100
+COLUMNS = {
+    "response_s": "response time, median, s",
+    "first_search_s": "planning in the search that deployed first, median, s",
+    "configurations": "configurations profiled until then",
+    "profiling_device_s": "profiling of a query, device-s",
+    "served": "ever served, share",
+}
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs: Compass by the number of histories."""
+    return experiment(NAME, quick).jobs(early)
+
+
+def by_histories(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with the number of histories as ``histories``, and in its order."""
+    return rows.with_columns(histories=pl.col(SWEPT).cast(pl.Int64)).sort("histories", "seed")
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return ratios of response and planning time to those of ten histories."""
+    tidy = by_histories(rows)
+    found = []
+    for histories in tidy["histories"].unique().sort().to_list():
+        if histories == GOOD:
+            continue
+        if histories < GOOD:
+            claim = f"ten histories let queries be served sooner than {histories or 'none'}"
+            columns = {"response_s": "response time"}
+        else:
+            claim = f"{histories} histories are too many"
+            columns = {
+                "response_s": "response time",
+                "first_search_s": "planning in the search that deployed first",
+            }
+        for column, what in columns.items():
+            both = tidy.filter(pl.col("histories").is_in([GOOD, histories]))
+            [row] = ratios(
+                both.with_columns(planner=pl.col("histories").cast(pl.String)),
+                Metric(column, what, more_is_better=False),
+                str(GOOD),
+            ).iter_rows(named=True)
+            finding = ahead(
+                f"{claim}: {what}", row, f"median with {histories} over that with {GOOD}"
+            )
+            if histories > GOOD:
+                # What they cost is our own assumption, which no run of ours can confirm.
+                finding = replace(finding, verdict=Verdict.UNKNOWN, why=_assumed(both, histories))
+            found.append(finding)
+    return found
+
+
+def _assumed(both: pl.DataFrame, histories: int) -> str:
+    """Return why more histories than are good cannot be told to be too many."""
+    few, many = (
+        number(float(both.filter(histories=n)["configurations"].to_numpy().mean()))
+        for n in (GOOD, histories)
+    )
+    return (
+        f"median with {histories} over that with {GOOD}; the {1e3 * CHARGES_S['history']:g} ms "
+        "that a look at a history takes are declared, so that the ratio says what was assumed. "
+        f"What they bring is measured: {many} configurations until the first deployment, for {few}"
+    )
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield means by number of histories; a median that some seed does not reach is infinite."""
+    reached = by_histories(rows).with_columns(pl.col("response_s").fill_null(inf))
+    yield f"{'; '.join(['Means over seeds', *served_alone(rows, COLUMNS)])}:"
+    yield ""
+    yield from table(
+        ["histories", *COLUMNS.values()],
+        (
+            [*key, *(_mean(part, name) for name in COLUMNS)]
+            for key, part in reached.group_by("histories", maintain_order=True)
+        ),
+    )
+
+
+def _mean(part: pl.DataFrame, column: str) -> str:
+    # A response time is infinite here, not a bound.
+    infinite = column == "response_s"
+    return number(part.select(pl.col(column).mean()).item()) if infinite else marked(part, column)
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw response time, planning time and configurations by number of histories.
+
+    No response time is drawn where some seed has none.
+    """
+    shown = ("response_s", "first_search_s", "configurations")
+    labels = ("response time, s", "search that deployed first, s", "configurations profiled")
+    figure, (panels,) = canvas(1, len(shown), 3.0)
+    reached = pl.col("response_s").is_not_null().all().over("histories")
+    tidy = by_histories(rows).with_columns(
+        pl.when(reached).then("response_s").alias("response_s"), pl.col("histories").cast(pl.String)
+    )
+    for axes, column, label in zip(panels, shown, labels, strict=True):
+        sns.pointplot(
+            tidy.to_dict(as_series=False),
+            x="histories",
+            y=column,
+            errorbar=t_interval,
+            ax=axes,
+        )
+        axes.set(xlabel="histories", ylabel=label)
+        axes.set_ylim(bottom=0)
+    return [save(figure, directory / "fig17_histories.png")]

@@ -1,0 +1,86 @@
+"""Figure 13: what planning costs where a query is worth hours, in device-hours of profiling.
+
+Dense video captioning and code generation, each query with ten planning minutes, machines abundant;
+two simulated hours. Device-hours are those of all profiling devices, VideoStorm's offline profiles
+included, and what Compass profiles ahead and goes on to confirm. The paper plots A100-hours; here
+profiling hardware is as each application's tables say.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import seaborn as sns
+
+from lab.analysis.paired import Metric, ratios
+from lab.reporting.markdown import table
+from lab.reporting.plotting.canvas import canvas, save, t_interval
+from lab.run_cache.jobs import Job
+from studies.common.finding import Finding, ahead
+from studies.common.means import marked, served_alone
+from studies.common.spending import spending
+from studies.common.sweep_files import experiment
+
+APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
+COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
+REFERENCE = "compass"
+HOURS = Metric("device_hours", "device-hours of profiling", more_is_better=False)
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs: every planner on both applications."""
+    return [
+        job
+        for name, application in APPLICATIONS.items()
+        for job in experiment(name, quick).jobs(spending, scene=application)
+    ]
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return the ratios of device-hours."""
+    return [
+        ahead(
+            f"{scene}: Compass takes fewer device-hours than {row['planner']}",
+            row,
+            "theirs over ours, of all queries; the paper gives no number",
+        )
+        for (scene,), part in rows.group_by("scene", maintain_order=True)
+        for row in ratios(part, HOURS, REFERENCE).iter_rows(named=True)
+    ]
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield what each spent, and how many of its queries it served for it."""
+    columns = {
+        "queries": "queries",
+        "device_hours": "device-hours",
+        "device_hours_a_query": "a query",
+        "first_search_s": "planning in the search that deployed first, median, s",
+        "served": "ever served, share",
+    }
+    yield f"{'; '.join(['Means over seeds', *served_alone(rows, columns)])}:"
+    yield ""
+    yield from table(
+        ["application", "planner", *columns.values()],
+        (
+            [*key, *(marked(part, name) for name in columns)]
+            for key, part in rows.group_by("scene", "planner", maintain_order=True)
+        ),
+    )
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw device-hours of a query."""
+    figure, ((axes,),) = canvas(1, 1, 3.4)
+    sns.barplot(
+        rows.to_dict(as_series=False),
+        x="scene",
+        y="device_hours_a_query",
+        hue="planner",
+        palette="colorblind",
+        errorbar=t_interval,
+        ax=axes,
+    )
+    axes.set(xlabel="", ylabel="profiling, device-hours a query")
+    axes.legend(title=None)
+    return [save(figure, directory / "fig13_profiling_cost.png")]

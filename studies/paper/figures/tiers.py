@@ -1,0 +1,77 @@
+"""Figure 16: goodput by the tiers that have machines.
+
+Two L4 machines at the edge site alone, four A100s in the cloud alone, or one L4 and two A100s;
+users' devices are always there. Both tiers are half of each, not their sum: what is compared is
+planners on one set of machines, not sets. The paper says no more of its settings than that both
+single tiers and mixes are among them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import seaborn as sns
+
+from lab.analysis.paired import by_scene
+from lab.reporting.plotting.canvas import canvas, legend_below, palette, save, t_interval
+from lab.run_cache.jobs import Job
+from studies.common.finding import Finding, ahead
+from studies.common.measures import totals
+from studies.common.sweep_files import experiment
+from studies.experiments.headline import GOODPUT
+
+COMMANDS: tuple[str, ...] = ("compass-sim -m experiment=fig16",)
+REFERENCE = "compass"
+TIERS = {"edge_only": "edge alone", "cloud_only": "cloud alone", "small": "edge and cloud"}
+
+
+def jobs(quick: bool) -> list[Job]:
+    """Return the runs."""
+    return experiment("fig16", quick).jobs(totals)
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return whether Compass serves more than each baseline on each set of tiers."""
+    found = by_scene(rows, [GOODPUT], REFERENCE, ["application", "cluster"])
+    return [
+        ahead(
+            f"{row['application'].replace('_', ' ')}, {TIERS[row['cluster']]}: ahead of "
+            f"{row['planner']}",
+            row,
+            "VideoStorm uses the cloud alone, and the edge site where there is none"
+            if row["planner"] == "videostorm"
+            else "goodput over that of the other",
+        )
+        for row in found.iter_rows(named=True)
+    ]
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield nothing more."""
+    yield from ()
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw goodput by tiers."""
+    applications = rows["application"].unique(maintain_order=True).to_list()
+    figure, panels = canvas(1, len(applications), 3.4)
+    colors = palette(rows["planner"].unique(maintain_order=True).to_list())
+    named = rows.with_columns(tiers=pl.col("cluster").replace(TIERS))
+    for axes, application in zip(panels[0], applications, strict=True):
+        sns.pointplot(
+            named.filter(application=application)
+            .select("tiers", "planner", "goodput")
+            .to_dict(as_series=False),
+            x="tiers",
+            y="goodput",
+            hue="planner",
+            palette=colors,
+            dodge=0.3,
+            linestyles="none",
+            errorbar=t_interval,
+            ax=axes,
+        )
+        axes.set(title=application.replace("_", " "), xlabel="", ylabel="goodput, queries")
+        axes.set_ylim(bottom=0)
+    legend_below(figure, panels[0][0])
+    return [save(figure, directory / "fig16_tiers.png")]

@@ -1,0 +1,1 @@
+"""Planners that measure something about planning rather than serve queries."""

@@ -1,0 +1,106 @@
+"""How far surrogates are off, with and without histories, as configurations are profiled."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.runs.api import Result
+from planners.compass.compass import Compass
+from planners.compass.search.history import Prior
+from planners.compass.search.known_histories import KEPT
+from planners.compass.search.offline_history import History
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import Found, Shown
+from scenarios.queries import Query
+from scenarios.random_streams import stream
+from sim import Desk
+
+COLD, HISTORIES, COMBINED = "from nothing", "histories only", "combined"
+AT = (0, 1, 2, 4, 8, 16, 24)
+"""Numbers of profiled configurations at which errors are recorded."""
+
+FULL = 10
+"""Histories that a query must have had to be counted."""
+
+
+class BeliefProbe(Compass):
+    """Profiles configurations for every query in random order, and puts errors on record.
+
+    Of what Compass's surrogates believe from nothing, of the weighted mean of histories alone, and
+    of Compass's combination of both, which switches to the query's own models when they err no
+    more. Nothing is deployed. What the combination believes in the end is a history for later
+    queries. Parameters are those of Compass.
+    """
+
+    sees_truth = True
+
+    def plan(self, desk: Desk) -> None:
+        """Look at the queries that are new."""
+        for query in desk.waiting:
+            if desk.recall((KEPT, query.id)) is None:
+                self._probe(desk, query)
+
+    def _probe(self, desk: Desk, query: Query) -> None:
+        search = self.search
+        assert isinstance(search, CmboSearch), "there are no surrogates to look at"
+        market, warm_start = self._market(desk), search.warm_start
+        without = replace(search, warm_start=replace(warm_start, histories=0, ahead=0))
+        cold = without.beliefs(desk, query, market, Found())
+        combined = search.beliefs(desk, query, market, Found())
+        histories = combined.configurations.histories
+        truth = desk.truth(query)
+        true_s = truth.operator_time_s.sum(axis=1)
+        plan = desk.view(query).plan(0)
+        configurations = desk.pipeline.configurations
+        drawn = stream(0, "evaluation", "beliefs", query.id).permutation(len(configurations))
+        order: list[int] = drawn[: max(AT)].tolist()
+        shown: dict[int, Shown] = {}
+        for count in range(len(order) + 1):
+            if count in AT:
+                prior = warm_start.prior(
+                    histories,
+                    np.array(list(shown), dtype=np.int64),
+                    np.array([seen.accuracy for seen in shown.values()]),
+                    np.array([float(seen.operator_time_s.sum()) for seen in shown.values()]),
+                )
+                believed: dict[str, History | Prior] = {
+                    COLD: cold.configurations.history(),
+                    COMBINED: combined.configurations.history(),
+                }
+                if prior is not None:
+                    believed[HISTORIES] = prior
+                for name, of in believed.items():
+                    time_s = np.exp(of.log_time.astype(np.float64)).sum(axis=1)
+                    desk.offer(
+                        query,
+                        plan,
+                        f"{name}/{count}",
+                        float(np.abs(time_s / true_s - 1).mean()),
+                        float(np.abs(of.accuracy - truth.accuracy).mean()),
+                        reason=str(len(histories)),
+                    )
+            if count < len(order):
+                index = order[count]
+                seen = search.look(desk, query, configurations[index])
+                assert seen is not None, "the budget was too small"
+                shown[index] = seen
+                cold.learn(index, seen)
+                combined.learn(index, seen)
+        desk.remember((KEPT, query.id), combined.configurations.history())
+
+
+def errors(result: Result) -> Mapping[str, Any]:
+    """Return mean errors over queries that had `FULL` histories, as ``cells``.
+
+    ``accuracy`` is the mean absolute error over all configurations, ``time`` the mean relative
+    error of their total time on profiling hardware; by ``model`` and number of ``profiled``.
+    """
+    offers = result.offers.filter(pl.col("reason").cast(pl.Int64) >= FULL)
+    parts = pl.col("role").str.split("/")
+    by = offers.group_by(
+        model=parts.list.get(0), profiled=parts.list.get(1).cast(pl.Int64), maintain_order=True
+    ).agg(pl.col("accuracy").mean(), time=pl.col("latency_s").mean(), queries=pl.len())
+    return {"cells": by.to_dicts()}

@@ -1,0 +1,145 @@
+"""What a planner's decisions are worth in the planning model, beside the model's optimum.
+
+A run is judged afterwards, so that nothing in it is disturbed. A second world has the same queries
+and deploys nothing. At moments of the second half it is asked which of the plans that were in force
+then keep the whole SLO by the planning model under the truth, and how many queries the optimum
+serves of those that live at the moment. Both are as `planners.reference.ilp.ILP` has them. Runs
+with faults are not for it: what a fault ends is in no decision.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from lab.analysis.deployment_intervals import spells
+from lab.runs.api import Result
+from lab.runs.runner import single_threaded
+from planners.reference.ilp import ILP
+from scenarios.queries import Query
+from sim import Desk
+from sim.controlplane.world import World
+from sim.dataplane.blocks.plane import BlocksPlane
+
+EVERY_S = 25.0
+KEEPS, MISSES = "keeps", "misses"
+
+
+class Stay(NamedTuple):
+    """A plan in force for a query, in words; from when, and until when, in seconds."""
+
+    query: int
+    plan: str
+    begin_s: float
+    end_s: float
+
+
+def objective(result: Result, utilisation: float, every_s: float = EVERY_S) -> Mapping[str, Any]:
+    """Return what a run's plans are worth in the planning model: means over moments.
+
+    * ``served``: queries with a plan in force that keeps their SLO by the model.
+    * ``optimum``: queries that the optimum for the same living queries serves.
+    * ``deployed``: queries with a plan in force.
+    * ``unproven``: share of moments at which the optimum was stopped by its limits, so that more
+      may be possible.
+
+    Args:
+        result: the run; one without faults.
+        utilisation: utilisation of stations at which latency must hold in the model; see
+            `planners.reference.ilp.ILP`.
+        every_s: time between two moments.
+
+    Raises:
+        RuntimeError: a plan in force is none that the model knows.
+    """
+    horizon_s = result.scenario.horizon_s
+    in_force = stays(result.decisions, horizon_s)
+    judge = Judge(in_force, horizon_s / 2, horizon_s, utilisation, every_s)
+    world = World(result.scenario, judge, result.seed, BlocksPlane)
+    with single_threaded():
+        world.run(horizon_s)
+    if world.planner_errors:
+        raise RuntimeError(f"a run cannot be judged: {world.planner_errors[0]}")
+    said = world.tables.take()["offers"]
+    moments = ceil(horizon_s / every_s) - ceil(horizon_s / 2 / every_s)
+    chosen = said.filter(role="chosen")
+    unproven = chosen.filter(pl.col("reason").str.contains("limits"))["triggered_s"].n_unique()
+    kept, missed = said.filter(role=KEEPS).height, said.filter(role=MISSES).height
+    return {
+        "served": kept / moments,
+        "optimum": chosen.height / moments,
+        "deployed": (kept + missed) / moments,
+        "unproven": unproven / moments,
+    }
+
+
+def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
+    """Return which plan was in force for each query, and when.
+
+    Args:
+        decisions: the table of that name.
+        horizon_s: end of the run.
+    """
+    ordered = decisions.sort("decided_s", maintain_order=True)
+    found = [
+        Stay(int(str(query)), spell.order["plan"], spell.start_s, spell.end_s)
+        for (query,), part in ordered.group_by("query")
+        for spell in spells(part, horizon_s)
+    ]
+    return tuple(sorted(found))
+
+
+class Judge(ILP):
+    """Deploys nothing, and puts on record what plans of another planner are worth.
+
+    An offer of role ``keeps`` or ``misses`` for each plan in force, and of role ``chosen`` for each
+    query that the optimum serves.
+
+    Args:
+        in_force: which plans were in force.
+        begin_s: first moment that is judged.
+        end_s: no moment from then on is judged.
+        utilisation: see `planners.reference.ilp.ILP`.
+        replan_every_s: time between two moments.
+    """
+
+    def __init__(
+        self,
+        in_force: tuple[Stay, ...],
+        begin_s: float,
+        end_s: float,
+        utilisation: float,
+        replan_every_s: float = EVERY_S,
+    ) -> None:
+        super().__init__(utilisation=utilisation, replan_every_s=replan_every_s)
+        self.in_force = in_force
+        self.begin_s = begin_s
+        self.end_s = end_s
+
+    def plan(self, desk: Desk) -> None:
+        """Judge all living queries."""
+        if desk.trigger != "tick" or not self.begin_s <= desk.now_s < self.end_s:
+            return
+        queries = {query.id: query for query in desk.waiting}
+        for stay in self.in_force:
+            if stay.query in queries and stay.begin_s <= desk.now_s < stay.end_s:
+                self._judge(desk, queries[stay.query], stay.plan)
+        if queries:
+            self._optimum(desk, tuple(queries.values()), None)
+
+    def _judge(self, desk: Desk, query: Query, plan: str) -> None:
+        truth = desk.truth(query, self._choices)
+        view = truth.view
+        configurations = desk.pipeline.configurations
+        alike = [plan.startswith(f"{configurations[index]} @ ") for index in view.configuration]
+        here = [int(each) for each in np.flatnonzero(alike) if str(view.plan(int(each))) == plan]
+        if not here:
+            raise RuntimeError(f"query {query.id}: {plan} is none of the plans of the ILP")
+        number = np.array(here[:1])
+        keeps = len(self.feasible(desk, query, truth, number)) > 0
+        accuracy = float(truth.accuracy[view.configuration[number[0]]])
+        latency_s = float(self._latency_s(desk, query, truth, number)[0])
+        role = KEEPS if keeps else MISSES
+        desk.offer(query, view.plan(int(number[0])), role, latency_s, accuracy)

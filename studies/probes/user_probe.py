@@ -1,0 +1,182 @@
+"""What is true of users and of their plans, put on record by a planner that serves nobody."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from hardware_models.devices import relative_speed
+from lab.runs.api import Result
+from planners.reference.ilp import ILP
+from planners.reference.planning_model import Capacity
+from scenarios.application import Pipeline
+from scenarios.queries import Query
+from sim import Desk, Planner, Truth
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LEAST = "least"
+"""Role of a query's cheapest plan of all that would do."""
+
+WORDS = {False: "low", True: "high"}
+
+
+class UserProbe(Planner):
+    """Puts classes of plans on record, as they are for each query by the truth.
+
+    A class sets some knobs to a light or to a heavy value each, and leaves the others free. Of each
+    is recorded its accuracy with all others at their richest, and the least price of what one of
+    its plans uses that would do, if one does: of stations by the share of them that the query keeps
+    busy, and of egress. Which plans would do is as of `planners.reference.ilp.ILP`, for a query
+    alone. Without knobs, the plan of least list price of all is recorded as `LEAST`.
+
+    Args:
+        knobs: names of the knobs.
+        light: light value of each.
+        heavy: heavy value of each.
+        utilisation: of stations, at which latency must hold; 0 for a query alone.
+
+    Raises:
+        ValueError: there are not as many values as knobs.
+    """
+
+    sees_truth = True
+
+    def __init__(
+        self,
+        knobs: Sequence[str] = (),
+        light: Sequence[str | int | float] = (),
+        heavy: Sequence[str | int | float] = (),
+        utilisation: float = 0.0,
+    ) -> None:
+        if not len(knobs) == len(light) == len(heavy):
+            raise ValueError(f"light={light}: give a light and a heavy value for each of {knobs}")
+        self.knobs = knobs
+        self.light = light
+        self.heavy = heavy
+        self.utilisation = utilisation
+
+    def plan(self, desk: Desk) -> None:
+        """Look at the queries that are new."""
+        for query in desk.waiting:
+            if not desk.recall(query.id):
+                desk.remember(query.id, True)
+                self._look(desk, query)
+
+    def _look(self, desk: Desk, query: Query) -> None:
+        truth, judge = desk.truth(query), ILP(utilisation=self.utilisation)
+        view = truth.view
+        if not self.knobs:
+            feasible = judge.feasible(desk, query, truth, np.arange(len(view)))
+            if len(feasible):
+                price = view.list_price_usd_per_hour[feasible]
+                best = int(price.argmin())
+                self._record(desk, query, truth, int(feasible[best]), LEAST, float(price[best]))
+            return
+        for role, configurations in self._classes(desk.pipeline).items():
+            plans = np.flatnonzero(np.isin(view.configuration, configurations))
+            feasible = judge.feasible(desk, query, truth, plans)
+            used = used_usd_per_hour(desk, query, truth, feasible)
+            richest = int(plans[view.configuration[plans] == configurations[0]][0])
+            self._record(
+                desk, query, truth, richest, role, float(used.min()) if len(used) else None
+            )
+
+    def _record(
+        self, desk: Desk, query: Query, truth: Truth, number: int, role: str, price: float | None
+    ) -> None:
+        accuracy = float(truth.accuracy[truth.view.configuration[number]])
+        desk.offer(query, truth.view.plan(number), role, 0.0, accuracy, price)
+
+    def _classes(self, pipeline: Pipeline) -> dict[str, list[int]]:
+        """Return the configurations of each class, the richest first, by names as ``low-high``."""
+        names = [knob.name for knob in pipeline.knobs]
+        for name in self.knobs:
+            if name not in names:
+                raise ValueError(f"planner.knobs={name}: choose some of {', '.join(names)}")
+        at = [names.index(name) for name in self.knobs]
+        found = {}
+        for high in product((False, True), repeat=len(self.knobs)):
+            values = [
+                heavy if each else light
+                for each, light, heavy in zip(high, self.light, self.heavy, strict=True)
+            ]
+            found["-".join(WORDS[each] for each in high)] = [
+                configuration.index
+                for configuration in pipeline.configurations
+                if [configuration.values[knob] for knob in at] == values
+            ]
+        return found
+
+
+def used_usd_per_hour(desk: Desk, query: Query, truth: Truth, plans: Integers) -> Floats:
+    """Return the price of what a query uses by plans: shares of stations, and egress; shape (k,).
+
+    Args:
+        desk: the desk.
+        query: the query.
+        truth: what is true of it.
+        plans: numbers of the plans, shape (k,).
+    """
+    view, capacity = truth.view, Capacity.of(desk)
+    station = view.station[plans]
+    price = np.array([*map(capacity.usd_per_hour, view.stations), 0.0])  # the last of the device
+    time_s = truth.operator_time_s[view.configuration[plans]]
+    busy = query.requests_per_s * view.capacity_factors[plans] * time_s / view.servers[plans]
+    egress = view.cost_usd_per_hour[plans] - view.list_price_usd_per_hour[plans]
+    used: Floats = (price[station] * busy).sum(axis=1) + egress
+    return used
+
+
+def users(result: Result) -> Mapping[str, Any]:
+    """Return speed and link of each user, and what was recorded of its plans, as ``cells``.
+
+    * ``speed``: CPU speed of the device, in multiples of a Raspberry Pi 4.
+    * ``uplink_bps``: mean capacity of its uplink.
+    * ``accuracy`` and ``price`` (dollars per hour; null if no plan would do) of each class.
+    """
+    roles = result.offers.select("query", "role", "accuracy", "price")
+    found: dict[int, dict[str, dict[str, float | None]]] = {}
+    for query, role, accuracy, price in roles.iter_rows():
+        found.setdefault(query, {})[role] = {"accuracy": accuracy, "price": price}
+    cells = [
+        {
+            "query": row["query"],
+            "tier": row["tier"],
+            "speed": relative_speed(row["device"]) * row["true_device_factor"],
+            "uplink_bps": row["true_uplink_mean_bps"],
+            "classes": [
+                {"name": name, **each} for name, each in found.get(row["query"], {}).items()
+            ],
+        }
+        for row in result.queries.iter_rows(named=True)
+    ]
+    return {"cells": cells}
+
+
+def prices(result: Result) -> Mapping[str, Any]:
+    """Return the list price of the last plan of each query that it serves, as ``cells``.
+
+    A query counts as served if the last of its windows is met in which it lived all along.
+    """
+    whole = result.windows.filter(pl.col("active_s") >= pl.col("end_s") - pl.col("start_s") - 1e-6)
+    met = whole.sort("window").group_by("query").agg(pl.col("met").last())
+    last = (
+        result.decisions.filter(pl.col("outcome") == "deployed")
+        .sort("decided_s")
+        .group_by("query")
+        .agg(pl.col("list_price_usd_per_hour").last().alias("price"))
+    )
+    least = result.offers.filter(pl.col("role") == LEAST).select("query", least="price")
+    each = (
+        result.queries.select("query")
+        .join(met, "query", how="left")
+        .join(last, "query", how="left")
+        .join(least, "query", how="left")
+        .sort("query")
+    )
+    return {"cells": each.with_columns(pl.col("met").fill_null(False)).to_dicts()}

@@ -1,0 +1,297 @@
+"""The evaluation's harness and statistics, by made-up runs."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab.analysis.paired import Metric, jackknifed, ratio_interval, ratios
+from lab.run_cache.fingerprint import fingerprint, imported
+from lab.run_cache.jobs import Job, make
+from studies import page
+from studies.__main__ import main
+from studies.common import scenes, store
+from studies.common.goals import verdict
+from studies.common.means import means
+from studies.common.measures import totals
+from studies.common.sizing import demand, limited_gpus
+from studies.experiments import drift, profiling, surrogates
+from studies.experiments.profiling import at_equal_correctness
+from studies.registry import EXPERIMENTS
+
+RUN = ("experiment=speech_small", "horizon_s=60", "planner=static_plan")
+
+
+def rows(**values: list[float | None]) -> pl.DataFrame:
+    """Return rows of some planners, with one value a seed and no bounds."""
+    return pl.DataFrame(
+        [
+            {"planner": planner, "seed": seed, "value": value, "bound": value == 100.0}
+            for planner, each in values.items()
+            for seed, value in enumerate(each)
+        ]
+    )
+
+
+def test_ratios_say_how_many_times_better_the_reference_is() -> None:
+    frame = rows(ours=[2.0, 4.0, 8.0], theirs=[1.0, 2.0, 2.0], none=[None, 0.0, 4.0])
+    more = ratios(frame, Metric("value", "goodput", more_is_better=True), "ours")
+    less = ratios(frame, Metric("value", "cost", more_is_better=False), "ours")
+    assert more["ratio"].to_list() == pytest.approx([16 ** (1 / 3), 2.0])
+    assert less["ratio"].to_list() == pytest.approx([16 ** (-1 / 3), 0.5])
+    assert more["n"].to_list() == [3, 1]
+    assert more["low"][0] < more["ratio"][0] < more["high"][0]
+    assert more["low"][1] is None
+
+
+def test_ratios_of_bounds_carry_a_sign() -> None:
+    frame = rows(ours=[2.0, 100.0], theirs=[4.0, 4.0], late=[100.0, 4.0])
+    metric = Metric("value", "response", more_is_better=False, bound="bound")
+    assert ratios(frame, metric, "ours")["sign"].to_list() == ["≤", "?"]
+    assert ratios(frame, metric, "theirs")["sign"].to_list() == ["≥", "≥"]
+
+
+def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
+    frame = rows(ours=[1.0, 100.0], theirs=[2.0, 4.0]).rename(
+        {"value": "response_s", "bound": "response_is_bound"}
+    )
+    words, *_, ours, theirs, _ = means(frame.with_columns(goodput=1.0), ["planner"], ["response_s"])
+    assert (ours, theirs) == ("| ours | ≥ 50.5 |", "| theirs | 3 |")
+    assert "≥" in words
+    words, *_ = means(frame.with_columns(goodput=1.0), ["planner"], ["goodput"])
+    assert "≥" not in words
+
+
+def test_who_spends_nothing_has_done_better_than_any_ratio_says() -> None:
+    frame = rows(ours=[1.0, 2.0, 1.5], idle=[0.0, 0.0, 0.0], theirs=[2.0, 2.0, 2.0])
+    spent = Metric("value", "device-hours", more_is_better=False)
+    assert ratios(frame, spent, "ours")["sign"].to_list() == ["≤", ""]
+    assert ratios(frame, spent, "idle")["sign"].to_list() == ["≥", "≥"]
+    served = Metric("value", "goodput", more_is_better=True)
+    assert ratios(frame, served, "ours")["sign"].to_list() == ["≥", ""]
+
+
+def test_a_jackknife_of_a_mean_is_students_interval() -> None:
+    values = np.array([1.0, 4.0, 2.0, 8.0, 5.0])
+    middle, low, high = jackknifed(5, lambda chosen: float(values[list(chosen)].mean()))
+    half = 2.7764451 * values.std(ddof=1) / math.sqrt(5)  # t(0.975, 4)
+    assert (middle, low, high) == pytest.approx((4.0, 4.0 - half, 4.0 + half))
+
+
+def test_equal_ratios_have_an_interval_of_no_width() -> None:
+    assert ratio_interval(np.array([2.0, 4.0]), np.array([1.0, 2.0])) == pytest.approx((2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "at_most"),
+    [
+        ((0.97, 0.96, 0.98), "yes", "no"),
+        ((0.97, 0.94, 1.0), "open", "open"),
+        ((0.94, 0.92, 0.96), "open", "open"),
+        ((0.9, 0.88, 0.94), "no", "yes"),
+        ((0.95, 0.95, 0.95), "yes", "yes"),
+        ((0.9, None, None), "no, of one seed", "yes, of one seed"),
+        ((None, None, None), "-", "-"),
+    ],
+)
+def test_a_goal_is_reached_if_the_whole_interval_is_beyond_it(value, at_least, at_most) -> None:
+    assert verdict(value, 0.95) == at_least
+    assert verdict(value, 0.95, at_most=True) == at_most
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "at_most"),
+    [
+        ((0.97, 0.96, 0.98), "open", "open"),  # 0.96 at most may be anything below.
+        ((0.9, 0.88, 0.94), "no", "yes"),
+    ],
+)
+def test_an_upper_bound_tells_only_that_a_value_is_no_larger(value, at_least, at_most) -> None:
+    assert verdict(value, 0.95, sign="≤") == at_least
+    assert verdict(value, 0.95, at_most=True, sign="≤") == at_most
+
+
+def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
+    """A mean ratio below the goal does not meet it where its interval reaches beyond."""
+
+    def said(errors: list[float]) -> str:
+        found = [
+            {
+                "dataset": "MOT17",
+                "order": "same",
+                "planner": name,
+                "seed": seed,
+                "cells": [{"plans": 10, "error": error if name == "cmbo" else 1.0}],
+            }
+            for name in surrogates.NAMES
+            for seed, error in enumerate(errors)
+        ]
+        [line] = [line for line in surrogates.section(store.frame(found)) if "MOT17" in line]
+        return line.strip("| ").rpartition("|")[2].strip()
+
+    assert said([0.4, 0.41, 0.39]) == "yes"
+    assert said([0.2, 0.8, 0.4]) == "open"
+    assert said([0.8, 0.81, 0.79]) == "no"
+
+
+def test_samples_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
+    found = store.read("profiling")
+    assert found is not None
+    cells = [line.strip("| ").split(" | ") for line in profiling.section(found[1])]
+    judged = [(row[5], row[6]) for row in cells if len(row) == 7 and row[5].endswith("]")]
+    assert len(judged) == 2 * len(profiling.FIRST) * len(profiling.MOST)
+    for ratio, said in judged:
+        low, high = json.loads(ratio[ratio.index("[") :])
+        beyond = "open" if ratio.startswith("≤") else "no"
+        assert said == (
+            "yes" if high <= profiling.GOAL else beyond if low > profiling.GOAL else "open"
+        )
+
+
+def test_samples_are_compared_at_equal_correctness() -> None:
+    cells = []
+    for seed in range(2):
+        for first in (16, 32):
+            for most in (64, 96, 256, 1024):
+                correct = {64: 90, 96: 92, 256: 96, 1024: 98}[most]
+                for planner, saved, better in (
+                    ("random", 1, 0),
+                    ("proportional", 2, 0),
+                    ("neyman", 1, 2),
+                ):
+                    cells.append(
+                        {
+                            "first": first,
+                            "most": most,
+                            "planner": planner,
+                            "seed": seed,
+                            "tests": 100,
+                            "samples": most * 100 // saved,
+                            "correct": correct + better,
+                        }
+                    )
+    found = at_equal_correctness(pl.DataFrame(cells)).filter(first=16)
+    by = {(row["planner"], row["most"]): row["ratio"] for row in found.iter_rows(named=True)}
+    assert by["random", 256] is None
+    assert by["proportional", 256][0] == pytest.approx(0.5)  # As correct, with half of the samples.
+    assert by["neyman", 64][0] == pytest.approx(64 / 96)  # As correct as random with 96.
+    assert by["neyman", 1024][0] == pytest.approx(1.0)  # Random is never as correct.
+    bounds = [(row["planner"], row["most"]) for row in found.iter_rows(named=True) if row["sign"]]
+    assert bounds == [("neyman", 1024)]
+
+
+def test_runs_are_made_once_and_kept(tmp_path: Path) -> None:
+    job = Job(RUN, 0, totals, {"planner": "static_plan"})
+    first = make([job], 1, tmp_path)
+    kept = tmp_path / "runs.jsonl"
+    kept.write_text(kept.read_text() + '\n{"key": "cut o')  # The process was killed.
+    marked = json.loads(kept.read_text().splitlines()[1])
+    marked["measured"]["goodput"] = 123.0
+    kept.write_text(json.dumps(marked) + '\n{"key": "cut o')
+    again = make([job], 1, tmp_path)
+    assert first[0]["planner"] == "static_plan"
+    assert first[0]["queries"] > 0
+    assert again[0]["goodput"] == 123.0  # It was not made again.
+
+
+def test_a_key_knows_what_a_result_depends_on() -> None:
+    job = Job(RUN, 0, totals)
+    assert job.key == Job(RUN, 0, totals, {"label": "free"}).key
+    others = [
+        Job((*RUN, "workload.rate=0.2"), 0, totals),
+        Job(RUN, 1, totals),
+        Job(RUN, 0, drift.violations),
+        Job((*RUN[:-1], "planner=greedy"), 0, totals),
+    ]
+    assert len({job.key, *(other.key for other in others)}) == 5
+
+
+def test_fingerprints_follow_imports() -> None:
+    assert "planners.compass.profiling.profiler" in imported("studies.experiments.profiling")
+    assert fingerprint(["planners.baselines.videostorm"]) != fingerprint(
+        ["planners.reference.greedy"]
+    )
+    assert fingerprint(["planners.reference.greedy", "numpy"]) == fingerprint(
+        ["planners.reference.greedy"]
+    )
+    with pytest.raises(ValueError, match="no such module"):
+        fingerprint(["planners.nothing"])
+
+
+def test_demand_at_full_quality_is_more_than_the_least() -> None:
+    for application in scenes.APPLICATIONS:
+        each = scenes.demand_of(application)
+        assert each.full_gpus > 1.5 * each.least_gpus > 0
+        assert limited_gpus(100, each) <= 100 * each.full_gpus
+    twice = demand(("application=visual_tracking", "application.requests_per_s=2.0"))
+    assert twice.full_gpus == pytest.approx(2 * scenes.demand_of("tracking").full_gpus)
+
+
+def test_every_experiment_names_runs_that_differ() -> None:
+    for name, experiment in EXPERIMENTS.items():
+        for quick in (False, True):
+            jobs = experiment.jobs([0, 1], quick, ())
+            told = {(job.overrides, job.seed) for job in jobs}
+            labels = {(tuple(job.labels.items()), job.seed) for job in jobs}
+            assert len(labels) == len(jobs), name
+            assert len(told) >= len(jobs) / 2, name  # The caps share their middle.
+
+
+def test_the_page_follows_from_the_stored_results() -> None:
+    for name in EXPERIMENTS:
+        found = store.read(name)
+        if found is not None:
+            assert found[1].height >= found[0].runs  # Rows may share runs.
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
+
+
+SEEDS_SAID = (
+    "must be a whole number of 1 or more, which says how many, or say which, each once and in "
+    "order, such as 0-9,100-119"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["near_optima"], "the nearest is 'near_optimal'"),
+        (["headline", "--jobs", "0"], "0: must be a whole number of 1 or more"),
+        (["headline", "--seeds", "0"], "0: must be a whole number of 1 or more"),
+        (["headline", "--seeds", "ten"], f"ten: {SEEDS_SAID}"),
+        (["headline", "--seeds", "0-3,2"], f"0-3,2: {SEEDS_SAID}"),
+        (["headline", "--seeds", "5-3,8"], f"5-3,8: {SEEDS_SAID}"),
+        (["headline", "--seeds", "8,5"], f"8,5: {SEEDS_SAID}"),
+        (["headline", "--seeds", "7-"], f"7-: {SEEDS_SAID}"),
+        (["headline", "--seeds", "1-2-3"], f"1-2-3: {SEEDS_SAID}"),
+    ],
+)
+def test_bad_words_are_told_in_one_sentence(words, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{said}\n")
+
+
+class StoppedError(Exception):
+    """In place of runs."""
+
+
+@pytest.mark.parametrize(
+    ("told", "seeds"), [("3", {0, 1, 2}), ("0-1,7-8", {0, 1, 7, 8}), ("4,6", {4, 6})]
+)
+def test_seeds_are_told_by_how_many_or_which(told, seeds, monkeypatch):
+    def make(jobs, *_):
+        assert {job.seed for job in jobs} == seeds
+        raise StoppedError
+
+    monkeypatch.setattr("studies.__main__.make", make)
+    with pytest.raises(StoppedError):
+        main(["surrogates", "--seeds", told])
+
+
+def test_an_unknown_planner_is_told_with_the_nearest_name(capsys):
+    assert main(["headline", "--planners", "vulcn"]) == 2
+    assert "the nearest is 'vulcan'" in capsys.readouterr().err

@@ -1,0 +1,62 @@
+"""The command ``python -m studies``: what it refuses, and what it says where runs fail."""
+
+import pytest
+
+from lab.cli.tools import main as tools
+from lab.run_cache.jobs import RunError
+from studies import __main__ as command
+from studies.__main__ import main
+
+
+@pytest.mark.parametrize("name", ["profiling", "surrogates", "all"])
+def test_planners_are_refused_where_an_experiment_has_its_own(name, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(command, "make", lambda *_: pytest.fail("something was run"))
+    assert main([name, "--planners", "compass,vulcan"]) == 2
+    first = "profiling" if name == "all" else name
+    assert capsys.readouterr().err == (
+        f"evaluation: --planners compass,vulcan: {first} has planners of its own; leave it out, or "
+        "name another experiment\n"
+    )
+
+
+def test_a_planner_that_does_not_have_a_cap_is_refused_in_one_sentence(capsys, tmp_path) -> None:
+    words = ["caps", "--planners", "compass,compass_cost", "--quick", "--seeds", "1"]
+    assert main([*words, "--cache", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("evaluation: planner.samples=25: there is no key planner.samples")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (RunError("3 runs failed, first x: y"), 1, "3 runs failed, first x: y"),
+        (KeyboardInterrupt("runs are kept"), 130, "interrupted: runs are kept"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_ends_the_runs_is_told_in_one_sentence(
+    error, status, said, capsys, monkeypatch
+) -> None:
+    def make(*_):
+        raise error
+
+    monkeypatch.setattr(command, "make", make)
+    assert main(["surrogates", "--seeds", "1"]) == status
+    assert capsys.readouterr().err == f"evaluation: {said}\n"
+
+
+@pytest.mark.parametrize("jobs", ["0", "-3"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["capacity", "--vary", "horizon_s=20", "--at-least", "0"],
+        ["sensitivity", "planner=greedy"],
+        ["reproduce", "19", "--quick"],
+    ],
+)
+def test_no_runs_at_a_time_are_refused(words, jobs, capsys, tmp_path) -> None:
+    assert tools([*words, "--jobs", jobs, "--out", str(tmp_path / "out")]) == 2
+    said = f"compass-lab: --jobs {jobs}: must be 1 or more; without it, all cores are used\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,52 @@
+"""What a kept run is known by: all that its result depends on, and nothing else."""
+
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+
+import scenarios
+from lab import version
+from lab.run_cache import jobs as grid
+from lab.run_cache import keys as run_keys
+from lab.run_cache.jobs import Job
+from studies.common.measures import totals
+
+SCENE = ("experiment=speech_small", "horizon_s=60", "planner=static_plan")
+
+
+def key(*overrides: str) -> str:
+    return Job((*SCENE, *overrides), 0, totals).key
+
+
+def test_a_mapping_that_is_set_whole_is_told_from_one_that_is_added_to() -> None:
+    """Composed, both are the same; a run then takes the former for all that there is."""
+    assert key("network.technologies={WiFi: 1}") != key("+network.technologies={WiFi: 1}")
+    assert key("network.technologies={WiFi: 1}") == key("network=wifi")
+
+
+def test_a_run_without_a_planner_is_known_by_the_default() -> None:
+    scene = SCENE[:-1]
+    assert Job(scene, 0, totals).key == Job((*scene, "planner=cheapest_feasible"), 0, totals).key
+
+
+def test_a_run_is_made_anew_where_a_table_in_a_directory_has_changed(tmp_path: Path) -> None:
+    ours = Path(scenarios.__file__).parent / "data" / "speech_recognition"
+    tables = copytree(ours, tmp_path / "tables")
+    named = f"application.tables={tables}"
+    before = key(named)
+    for changed in (tables / "clips.csv", tables / "further.parquet"):
+        changed.write_bytes((changed.read_bytes() if changed.exists() else b"") + b"\n")
+        run_keys.code.cache_clear()
+        assert key(named) != before
+        before = key(named)
+    (tables / "notes.txt").write_text("Measured in May.")
+    run_keys.code.cache_clear()
+    assert key(named) == before
+
+
+@pytest.mark.parametrize("name", ["compass-sim", "python", *version.DECISIVE])
+def test_a_run_is_made_anew_by_other_versions(name: str, monkeypatch) -> None:
+    before, installed = key(), version.versions()
+    monkeypatch.setattr(grid, "versions", lambda: {**installed, name: "0.0"})
+    assert key() != before

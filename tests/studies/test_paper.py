@@ -1,0 +1,305 @@
+"""The paper's figures: the files that hold their runs, and verdicts on made-up rows."""
+
+from itertools import product
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab.run_cache.keys import configuration
+from studies.common.finding import Verdict, above, ahead, of_range
+from studies.common.measures import totals
+from studies.common.scenes import SIZES, scene
+from studies.common.sweep_files import experiment, names
+from studies.experiments import drift
+from studies.paper.figures import goodput, load, parts, replanning, response, settle, tiers
+from studies.paper.page import Section, as_html, page
+from studies.paper.registry import FIGURES, SAME_AS
+
+SEEDS = range(4)
+
+
+def rows(served: dict[str, float], **labels: str) -> list[dict[str, object]]:
+    """Return rows of some planners whose goodput is so much, give or take a little."""
+    return [
+        {
+            **labels,
+            "planner": planner,
+            "seed": seed,
+            "goodput": value * (1 + 0.01 * (seed * (at + 1) % 3)),
+            "response_s": 0.5,
+            "response_is_bound": False,
+        }
+        for at, (planner, value) in enumerate(served.items())
+        for seed in SEEDS
+    ]
+
+
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", names())
+def test_every_experiment_says_what_it_is_to_show_and_can_be_run(name: str, quick: bool) -> None:
+    one = experiment(name, quick)
+    assert one.about.claim
+    assert one.about.series
+    assert one.about.metric
+    assert len(one.seeds) > 1
+    ends = [one.jobs(totals)[at] for at in (0, -1)]
+    assert all(configuration(job.overrides) for job in ends)
+    numbers = one.about.figure.split(", ")
+    assert any(number in FIGURES or number in SAME_AS for number in numbers), numbers
+
+
+@pytest.mark.parametrize("number", FIGURES)
+def test_every_figure_is_made_from_these_files(number: str) -> None:
+    figure = FIGURES[number]
+    assert str(figure.__doc__).startswith(("Figure", "The test"))
+    known = {f"compass-sim -m experiment={name}" for name in names()}
+    assert figure.COMMANDS
+    assert set(figure.COMMANDS) <= known
+    counts = [len(figure.jobs(quick)) for quick in (True, False)]
+    assert 0 < counts[0] <= counts[1]
+
+
+def test_figures_19_to_21_are_the_scenes_of_the_evaluation() -> None:
+    for name, application, size in (
+        ("fig19", "speech", "small"),
+        ("fig20", "tracking", "small"),
+        ("fig21", "tracking", "large"),
+    ):
+        theirs = (*scene(application, SIZES[size], "limited"), "planner=compass")
+        ours = experiment(name).jobs(totals)[0].overrides
+        assert configuration(ours) == configuration(theirs)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"),
+    [
+        ((3.0, 2.5, 4.0), Verdict.AGREES),
+        ((3.0, 2.0, 4.0), Verdict.UNKNOWN),
+        ((3.0, 0.5, 9.0), Verdict.UNKNOWN),
+        ((1.5, 1.2, 2.0), Verdict.DIFFERS),
+        ((6.0, 5.5, 7.0), Verdict.DIFFERS),
+        ((2.2, 1.8, 2.8), Verdict.UNKNOWN),
+        ((3.0, None, None), Verdict.UNKNOWN),
+        ((None, None, None), Verdict.UNKNOWN),
+    ],
+)
+def test_a_ratio_agrees_with_a_range_only_if_its_interval_allows(ratio, verdict) -> None:
+    assert of_range("claim", ratio, (2.4, 5.1), "why", 4).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("sign", "ratio", "verdict"),
+    [
+        ("≥", (2.0, 1.9, 2.1), Verdict.UNKNOWN),
+        ("≤", (2.0, 1.9, 2.1), Verdict.DIFFERS),
+        ("≤", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
+        ("≥", (6.0, 5.9, 6.1), Verdict.DIFFERS),
+        ("?", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
+        ("≥", (3.0, 2.9, 3.1), Verdict.UNKNOWN),
+        ("≥", (None, None, None), Verdict.DIFFERS),
+        ("≤", (None, None, None), Verdict.DIFFERS),
+        ("?", (None, None, None), Verdict.UNKNOWN),
+    ],
+)
+def test_a_bound_tells_only_what_it_bounds(sign, ratio, verdict) -> None:
+    assert of_range("claim", ratio, (2.4, 5.1), "why", 4, sign).verdict == verdict
+
+
+def test_who_served_nobody_on_a_seed_is_not_ahead() -> None:
+    some = rows({"compass": 20, "vulcan": 10}, scene="tracking")
+    some[0]["goodput"] = 0.0
+    found = settle.findings(pl.DataFrame(some))
+    assert found[0].verdict == Verdict.UNKNOWN
+
+
+def test_whoever_serves_some_is_ahead_of_who_serves_nobody() -> None:
+    found = settle.findings(pl.DataFrame(rows({"compass": 20, "none": 0}, scene="tracking")))
+    assert found[0].verdict == Verdict.AGREES
+    found = settle.findings(pl.DataFrame(rows({"compass": 0, "none": 0}, scene="tracking")))
+    assert found[0].verdict == Verdict.UNKNOWN
+
+
+def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
+    found = [
+        above("claim", (2.0, low, high), 1.0, "why", 4).verdict
+        for low, high in ((1.5, 2.5), (0.5, 2.5), (0.5, 0.9), (None, None))
+    ]
+    assert found == [Verdict.AGREES, Verdict.UNKNOWN, Verdict.DIFFERS, Verdict.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict"), [(0.04, Verdict.AGREES), (0.06, Verdict.UNKNOWN), (None, Verdict.AGREES)]
+)
+def test_who_is_one_of_several_is_behind_by_the_adjusted_p_value_too(p, verdict) -> None:
+    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "of": 4, "sign": "", "p_holm": p}
+    found = ahead("claim", row, "why")
+    assert found.verdict == verdict
+    assert found.ours == "2 [1.1, 3] (3 of 4 seeds)"
+    assert ("of all comparisons" in found.why) == (verdict == Verdict.UNKNOWN)
+
+
+def test_goodput_is_held_to_the_papers_range_and_the_optimum() -> None:
+    frame = pl.DataFrame(
+        [
+            *rows({"compass": 60, "vulcan": 20, "videostorm": 55}, scene="speech, small"),
+            *rows(
+                {"compass": 12, "ilp": 12.5},
+                scene=goodput.NEXT_TO_OPTIMUM,
+                application="speech_recognition",
+            ),
+        ],
+        infer_schema_length=None,
+    )
+    assert [each.verdict for each in goodput.findings(frame)] == [
+        Verdict.AGREES,
+        Verdict.DIFFERS,
+        Verdict.AGREES,
+    ]
+
+
+def test_a_part_matters_if_goodput_is_less_without_it() -> None:
+    served = {"compass": 60, "compass_no_profiler": 60, "compass_no_search": 20}
+    found = parts.findings(pl.DataFrame(rows(served, scene="tracking")))
+    assert [each.verdict for each in found] == [Verdict.UNKNOWN, Verdict.AGREES]
+
+
+def test_a_lead_that_shrinks_with_the_load_differs() -> None:
+    frame = []
+    for rate, ours in (("0.211791", 40), ("0.423582", 30), ("0.847164", 25)):
+        frame += rows(
+            {"compass": ours, "vulcan": 20},
+            scene=load.LOAD,
+            **{"workload.rate": rate, "workload.tiers": ""},
+        )
+    for bound in ("0.5", "2.0"):
+        frame += rows(
+            {"compass": 30, "vulcan": 20},
+            scene=load.BOUND,
+            **{"workload.rate": "", "workload.tiers": f"{{all:{{latency_s:{bound}}}}}"},
+        )
+    found = {each.claim: each.verdict for each in load.findings(pl.DataFrame(frame))}
+    assert found["load 0.5: ahead of vulcan"] == Verdict.AGREES
+    assert found["latency bound 0.5: ahead of vulcan"] == Verdict.AGREES
+    assert found["the lead over vulcan grows with the load"] == Verdict.DIFFERS
+
+
+def test_tiers_are_judged_one_by_one() -> None:
+    frame = [
+        row
+        for cluster, (ours, theirs) in {"edge_only": (9, 9.5), "small": (12, 6)}.items()
+        for row in rows(
+            {"compass": ours, "videostorm": theirs},
+            application="visual_tracking",
+            cluster=cluster,
+        )
+    ]
+    found = tiers.findings(pl.DataFrame(frame))
+    assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES]
+
+
+def test_violations_return_or_do_not() -> None:
+    frame = []
+    for planner, case, seed in product(
+        (replanning.REFERENCE, replanning.WITHOUT), replanning.CASES.values(), SEEDS
+    ):
+        cells = []
+        for start_s in range(0, int(drift.HORIZON_S), int(drift.WINDOW_S)):
+            late = start_s >= drift.STEP_S + 60 * (planner == replanning.REFERENCE) * 3
+            after = start_s >= drift.STEP_S
+            bad = after and (planner == replanning.WITHOUT or not late)
+            cells.append(
+                {
+                    "start_s": float(start_s),
+                    "active_s": 100.0,
+                    "violated_s": 30.0 + seed if bad else 2.0,
+                }
+            )
+        frame.append({"case": case, "planner": planner, "seed": seed, "cells": cells})
+    found = replanning.findings(pl.DataFrame(frame))
+    assert {each.verdict for each in found} == {Verdict.AGREES}
+
+
+def test_the_claim_sinks_where_a_baseline_comes_near() -> None:
+    served = {"compass": 100, "videostorm": 95, "vulcan": 50}
+    found = settle.findings(pl.DataFrame(rows(served, scene="tracking")))
+    assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES, Verdict.AGREES]
+
+
+@pytest.mark.parametrize(
+    ("response_s", "bounds", "verdict"),
+    [
+        (0.5, 0, Verdict.AGREES),
+        (9.0, 0, Verdict.DIFFERS),
+        (9.0, 1, Verdict.DIFFERS),
+        (0.5, 1, Verdict.UNKNOWN),
+    ],
+)
+def test_medians_that_were_not_reached_may_be_longer(response_s, bounds, verdict) -> None:
+    frame = pl.DataFrame(rows({"compass": 100}, scene="tracking")).with_columns(
+        response_s=pl.lit(response_s),
+        response_is_bound=pl.col("seed") < bounds,
+        served=pl.lit(0.5),
+        usd_per_query_hour=pl.lit(1.0),
+        active=pl.lit(120.0),
+    )
+    [found] = settle.findings(frame)
+    assert found.verdict == verdict
+    assert found.ours.startswith("≥") == bool(bounds)
+    row = f"| {'≥ ' * bool(bounds)}{response_s:g} | 0.5 | 1 |"
+    assert any(line.endswith(row) for line in settle.lines(frame))
+
+
+def responding(**medians_s: list[float | None]) -> pl.DataFrame:
+    """Return rows of planners whose median response times are these, one a seed."""
+    return pl.DataFrame(
+        [
+            {
+                "scene": "speech",
+                "planner": planner,
+                "seed": seed,
+                "response_p25_s": 0.5,
+                "response_p50_s": median_s,
+                "response_p75_s": None,
+                "served": 0.5,
+            }
+            for planner, values in medians_s.items()
+            for seed, median_s in enumerate(values)
+        ]
+    )
+
+
+def test_a_median_that_one_seed_does_not_reach_is_not_averaged_over_the_others(monkeypatch) -> None:
+    """Table, figure and finding agree on it."""
+    frame = responding(compass_cost=[1.0, 1.1, 1.2], vulcan=[5.0, 6.0, 7.0], late=[6.0, 6.0, None])
+    found = {each.claim.split()[-1]: each for each in response.findings(frame)}
+    assert found["vulcan"].verdict == Verdict.AGREES
+    assert found["late"].verdict == Verdict.UNKNOWN
+    assert found["late"].ours.startswith("≥")
+
+    lines = list(response.lines(frame))
+    assert "| speech | vulcan | 0.5 | 6 | infinite | 0.5 |" in lines
+    assert "| speech | late | 0.5 | infinite | infinite | 0.5 |" in lines
+
+    figures = []
+    monkeypatch.setattr(response, "save", lambda figure, _: figures.append(figure))
+    response.draw(frame, Path())
+    drawn = [line for line in figures[0].axes[0].lines if len(line.get_xdata()) == 1]
+    dots = [line.get_ydata()[0] for line in drawn if line.get_marker() == "o"]
+    assert dots == pytest.approx([1.1, 6.0])
+    assert [line.get_marker() for line in drawn].count("^") == 3
+
+
+def test_the_page_holds_its_pictures_and_escapes_what_it_shows(tmp_path) -> None:
+    (tmp_path / "figures").mkdir()
+    picture = tmp_path / "figures" / "a.png"
+    picture.write_bytes(b"\x89PNG")
+    finding = above("a < b & c | d", (2.0, 1.5, 2.5), 1.0, "why", 4)
+    section = Section("10", "Figure 10: x.\n\nText.", ("cmd",), "1 run.", [finding], [picture], [])
+    text = page("compass-lab reproduce 10", True, [section], {"11": "ValueError: no rows"})
+    assert "quick form" in text
+    assert "Figure 11 could not be made: ValueError: no rows" in text
+    html = as_html(text, tmp_path)
+    assert "data:image/png;base64,iVBORw==" in html
+    assert "a &lt; b &amp; c | d" in html
+    assert 'src="figures/' not in html
