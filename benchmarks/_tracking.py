@@ -19,7 +19,7 @@ from scenarios.slo import SLO
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit
 from sim.dataplane.base.rate_profile import RateProfile
-from sim.metrics.goodput import GoodputBook
+from sim.metrics.goodput import SloMonitor
 
 QUERIES, SHARING = 1600, 20
 STATION_VISITS = 3
@@ -34,9 +34,9 @@ def application() -> Application:
     return shipped_application("visual_tracking_frames")
 
 
-def book(app: Application, queries: int, slower: float = 1.0) -> GoodputBook:
-    """Return a goodput book that knows these queries; see `tracking`."""
-    made = GoodputBook(app.window_s, len(app.operators), lambda _: None, lambda _: None)
+def monitor(app: Application, queries: int, slower: float = 1.0) -> SloMonitor:
+    """Return a goodput monitor that knows these queries; see `tracking`."""
+    made = SloMonitor(app.window_s, len(app.operators), lambda _: None, lambda _: None)
     for number in range(queries):
         made.arrive(query(app, number, slower), 0)
         made.deploy(number, number, 0, [(0, 0.9)])

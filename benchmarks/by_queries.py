@@ -17,12 +17,12 @@ from collections.abc import Callable
 from time import thread_time
 from typing import Any
 
-from benchmarks._tracking import STATION_VISITS, STEPS, application, book, tracking
+from benchmarks._tracking import STATION_VISITS, STEPS, application, monitor, tracking
 from benchmarks.data_plane import seconds_of
 from sim.dataplane.base.interface import COMPLETED
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.blocks.sources import SourceBook
-from sim.metrics.goodput import GoodputBook
+from sim.metrics.goodput import SloMonitor
 
 FRAMES_PER_S = 48_000
 SIZES = (10, 100, 1_000, 10_000, 100_000)
@@ -63,7 +63,7 @@ class Run:
         app = application()
         slower = app.requests_per_s * queries / frames_per_s
         started = thread_time()
-        self.told: GoodputBook = book(app, queries, slower)
+        self.told: SloMonitor = monitor(app, queries, slower)
         steps = max(2, min(STEPS, MOST_STEPS // queries))
         self.plane = tracking(BlocksPlane, self.told, app, queries, slower, steps)
         self.starting_s = thread_time() - started

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._tracking import QUERIES, STATION_VISITS, application, book, tracking
+from benchmarks._tracking import QUERIES, STATION_VISITS, application, monitor, tracking
 from scenarios.requests import RequestBlock
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import COMPLETED, DataPlane, Recorder, Route, StationSpec, Visit
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
-from sim.metrics.goodput import GoodputBook
+from sim.metrics.goodput import SloMonitor
 
 WARM_UP_S, CYCLE_S, CYCLES = 65, 120, 5
 SIZES = tuple(10**power for power in (5, 7, 8, 9))
@@ -57,7 +57,7 @@ class Counting:
         self.ended += len(ended)
 
 
-def seconds_of(plane: DataPlane, told: GoodputBook, first_s: int, last_s: int) -> float:
+def seconds_of(plane: DataPlane, told: SloMonitor, first_s: int, last_s: int) -> float:
     """Advance second by second, as the world does; return what it took."""
     started = thread_time()
     for second in range(first_s + 1, last_s + 1):
@@ -72,7 +72,7 @@ class Tracking:
     def __init__(self) -> None:
         app = application()
         self.frames_per_s = QUERIES * app.requests_per_s
-        self._told = book(app, QUERIES)
+        self._told = monitor(app, QUERIES)
         self._plane = tracking(BlocksPlane, self._told, app, QUERIES)
         self._now_s, self.spent_s = 0, 0.0
         self.advance(WARM_UP_S)
@@ -130,7 +130,7 @@ def both() -> dict[str, float]:
     app = application()
     rates = {}
     for name, (kind, duration_s) in SMALL_RUNS.items():
-        told = book(app, SMALL)
+        told = monitor(app, SMALL)
         plane = tracking(kind, told, app, SMALL)
         seconds_of(plane, told, 0, 2)
         before = told.outcomes[COMPLETED]

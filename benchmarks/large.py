@@ -11,7 +11,7 @@ processor seconds of the one thread, without what is compiled at first use.
 from time import process_time
 from typing import Any
 
-from benchmarks._tracking import QUERIES, STATION_VISITS, application, book, tracking
+from benchmarks._tracking import QUERIES, STATION_VISITS, application, monitor, tracking
 from lab.config.compose import compose, set_up
 from lab.runs.runner import single_threaded
 from sim.clock import NS_PER_S
@@ -40,9 +40,9 @@ class Timed(BlocksPlane):
 def alone() -> dict[str, float]:
     """Return what an hour of fixed plans takes."""
     app = application()
-    warm = tracking(BlocksPlane, book(app, 20), app, 20)
+    warm = tracking(BlocksPlane, monitor(app, 20), app, 20)
     warm.advance(2 * NS_PER_S)  # compiles
-    told = book(app, QUERIES)
+    told = monitor(app, QUERIES)
     plane = tracking(BlocksPlane, told, app, QUERIES)
     started = process_time()
     for second in range(1, HOUR_S + 1):
@@ -69,16 +69,16 @@ def planned() -> dict[str, float]:
             world.tables.take()
             print(
                 f"planned, {second} s: {process_time() - started:.1f} s, of it the data plane "
-                f"{plane.spent_s:.1f} s; {len(world.board.living):,} queries, "
-                f"{len(world.board.running):,} running, "
-                f"{world.book.outcomes[COMPLETED]:,} frames completed",
+                f"{plane.spent_s:.1f} s; {len(world.registry.living):,} queries, "
+                f"{len(world.registry.running):,} running, "
+                f"{world.monitor.outcomes[COMPLETED]:,} frames completed",
                 flush=True,
             )
         return {
             "with_planning_s": process_time() - started,
             "its_data_plane_s": plane.spent_s,
-            "its_frames_born": world.book.born_total,
-            "its_frames_completed": world.book.outcomes[COMPLETED],
+            "its_frames_born": world.monitor.born_total,
+            "its_frames_completed": world.monitor.outcomes[COMPLETED],
             "planner_errors": len(world.planner_errors),
         }
 

@@ -105,14 +105,14 @@ class Timed(Planner):
         self.calls: Counter[str] = Counter()
         self.profiler: cProfile.Profile | None = None
 
-    def plan(self, desk: Any) -> None:
+    def plan(self, context: Any) -> None:
         started = process_time()
         if self.profiler is None:
-            self.planner.plan(desk)
+            self.planner.plan(context)
         else:
-            self.profiler.runcall(self.planner.plan, desk)
-        self.planning_s[desk.trigger] += process_time() - started
-        self.calls[desk.trigger] += 1
+            self.profiler.runcall(self.planner.plan, context)
+        self.planning_s[context.trigger] += process_time() - started
+        self.calls[context.trigger] += 1
 
 
 def made(horizon_s: float = HORIZON_S) -> tuple[World, Timed]:
@@ -156,7 +156,7 @@ def measure() -> dict[str, Any]:
                 print(f"{world.now_s:.0f} s: {sum(planner.planning_s.values()):.1f} s", flush=True)
         simulated_s, planning_s = world.now_s, dict(planner.planning_s)
         arrivals, total_s = planner.calls["arrival"], sum(planning_s.values())
-        living, running = len(world.board.living), len(world.board.running)
+        living, running = len(world.registry.living), len(world.registry.running)
         shares = dominating(planner, world)
     return {
         "benchmark": "planning_large",

@@ -354,7 +354,7 @@ print(f"furthest from theory: {worst:.1%}")
 #
 # ## What planners are told
 #
-# `desk.predict` cannot simulate: it must answer in microseconds. It takes a station as M/G/c by an
+# `context.predict` cannot simulate: it must answer in microseconds. It takes a station as M/G/c by an
 # approximation of Sakasegawa, [as documented](../docs/planning.md#how-predict-works). How far is it
 # off?
 

@@ -2,11 +2,11 @@
 # # Write your own planner
 #
 # A *planner* is a class with one method. It is called when a user arrives, looks at the world
-# through a *desk*, and orders a plan for each user who waits. Here you write one, let
+# through a *context*, and orders a plan for each user who waits. Here you write one, let
 # `check_planner` grade whether it plays by the rules, and see on a leaderboard how good it is.
 #
 # [The first notebook](01_first_steps.ipynb) shows what is simulated;
-# [Writing a planner](../docs/planning.md) has all that the desk offers.
+# [Writing a planner](../docs/planning.md) has all that the planning context offers.
 
 # %%
 import os
@@ -40,11 +40,11 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 class Hasty(Planner):
     """The cheapest plan off the device that fits, whatever it is good for."""
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            for plan in desk.candidates(query, order="cost"):
-                if "device" not in plan.placement and desk.fits(query, plan):
-                    desk.deploy(query, plan)
+    def plan(self, context):
+        for query in context.waiting:
+            for plan in context.candidates(query, order="cost"):
+                if "device" not in plan.placement and context.fits(query, plan):
+                    context.deploy(query, plan)
                     break
 
 
@@ -89,7 +89,7 @@ print("Hasty keeps the contract of planners")
 
 # %% [markdown]
 # What does not play by the rules? A planner is its parameters and nothing else; what it learns
-# belongs into `desk.remember`, since a real service is restarted now and then. This one remembers on
+# belongs into `context.remember`, since a real service is restarted now and then. This one remembers on
 # itself what it has served:
 
 
@@ -100,9 +100,9 @@ class Forgetful(Hasty):
     def __init__(self):
         self.served = []
 
-    def plan(self, desk):
-        self.served += [query.id for query in desk.waiting]
-        super().plan(desk)
+    def plan(self, context):
+        self.served += [query.id for query in context.waiting]
+        super().plan(context)
 
 
 try:
@@ -114,9 +114,9 @@ except PlannerCheckError as error:
 # ## A better one
 #
 # Profile, but little: 16 items at a time, which is what the 16 profiling workers do in one go. Then
-# ask `desk.predict`, which knows how busy the machines are, and leave some *headroom* for what
+# ask `context.predict`, which knows how busy the machines are, and leave some *headroom* for what
 # nobody knows: how fast this link really is, and who comes next. A search in vain is remembered, on
-# the desk: the user is left alone for a while.
+# the planning context: the user is left alone for a while.
 
 
 # %%
@@ -134,28 +134,28 @@ class Careful(Planner):
         self.samples, self.headroom = samples, headroom
         self.pause_s, self.budget_s = pause_s, budget_s
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            if desk.now_s < (desk.recall(("not before", query.id)) or 0.0):
+    def plan(self, context):
+        for query in context.waiting:
+            if context.now_s < (context.recall(("not before", query.id)) or 0.0):
                 continue
-            plan = self.choose(desk, query)
+            plan = self.choose(context, query)
             if plan is None:
-                desk.remember(("not before", query.id), desk.now_s + self.pause_s, query)
+                context.remember(("not before", query.id), context.now_s + self.pause_s, query)
             else:
-                desk.deploy(query, plan)
+                context.deploy(query, plan)
 
-    def choose(self, desk, query):
+    def choose(self, context, query):
         slo = query.slo
         if slo.latency_s is not None:
             slo = replace(slo, latency_s=self.headroom * slo.latency_s)
         inaccurate = set()
-        for plan in desk.candidates(query, order="cost"):
+        for plan in context.candidates(query, order="cost"):
             if "device" in plan.placement or plan.configuration in inaccurate:
                 continue
-            estimate = desk.profile(query, plan, self.samples)
+            estimate = context.profile(query, plan, self.samples)
             if not estimate.accurate_enough(query.slo):  # nor is it without any item
                 inaccurate.add(plan.configuration)
-            elif desk.predict(query, plan).meets(slo) and desk.fits(query, plan):
+            elif context.predict(query, plan).meets(slo) and context.fits(query, plan):
                 return plan
         return None
 
@@ -264,7 +264,7 @@ plt.show()
 #
 # Change this class, or start afresh, and run the cell. It is graded first, and then ranked. Some
 # ideas: use the phone where it is fast; remember what served the last query of the same data set
-# (`desk.remember`, `desk.recall`) and profile that first; ask for a larger batch.
+# (`context.remember`, `context.recall`) and profile that first; ask for a larger batch.
 
 
 # %%

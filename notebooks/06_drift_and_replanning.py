@@ -49,29 +49,29 @@ class Careful(Planner):
         self.samples, self.headroom = samples, headroom
         self.pause_s, self.budget_s = pause_s, budget_s
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            if desk.now_s < (desk.recall(("not before", query.id)) or 0.0):
+    def plan(self, context):
+        for query in context.waiting:
+            if context.now_s < (context.recall(("not before", query.id)) or 0.0):
                 continue
-            plan = self.choose(desk, query)
+            plan = self.choose(context, query)
             if plan is None:
-                desk.remember(("not before", query.id), desk.now_s + self.pause_s, query)
+                context.remember(("not before", query.id), context.now_s + self.pause_s, query)
             else:
-                desk.deploy(query, plan)
+                context.deploy(query, plan)
 
-    def choose(self, desk, query, slower=1.0):
+    def choose(self, context, query, slower=1.0):
         """Return the cheapest plan in time, if all is so many times slower than believed."""
         slo = query.slo
         if slo.latency_s is not None:
             slo = replace(slo, latency_s=self.headroom * slo.latency_s / slower)
         inaccurate = set()
-        for plan in desk.candidates(query, order="cost"):
+        for plan in context.candidates(query, order="cost"):
             if "device" in plan.placement or plan.configuration in inaccurate:
                 continue
-            estimate = desk.profile(query, plan, self.samples)
+            estimate = context.profile(query, plan, self.samples)
             if not estimate.accurate_enough(query.slo):
                 inaccurate.add(plan.configuration)
-            elif desk.predict(query, plan).meets(slo) and desk.fits(query, plan):
+            elif context.predict(query, plan).meets(slo) and context.fits(query, plan):
                 return plan
         return None
 
@@ -203,7 +203,7 @@ plt.show()
 # much slower. Three things matter:
 #
 # - `replan_every_s`: ask to be called at ticks, not at arrivals and departures alone;
-# - each window is looked at once, and that is remembered on the desk, not on the object;
+# - each window is looked at once, and that is remembered on the planning context, not on the object;
 # - an order for the plan that is in force would change nothing, so there is none.
 
 
@@ -215,25 +215,25 @@ class Watchful(Careful):
         super().__init__(samples, headroom, pause_s, budget_s)
         self.replan_every_s = replan_every_s
 
-    def plan(self, desk):
-        super().plan(desk)
-        for query in desk.running:
-            if query.slo.latency_s is None or not (seen := desk.telemetry(query)):
+    def plan(self, context):
+        super().plan(context)
+        for query in context.running:
+            if query.slo.latency_s is None or not (seen := context.telemetry(query)):
                 continue
             last = seen[-1]
-            if last.end_s <= (desk.recall(("looked at", query.id)) or 0.0):
+            if last.end_s <= (context.recall(("looked at", query.id)) or 0.0):
                 continue
-            desk.remember(("looked at", query.id), last.end_s, query)
+            context.remember(("looked at", query.id), last.end_s, query)
             if last.good >= query.slo.latency_quantile * last.born or not last.completed:
                 continue
-            plan = desk.plan_of(query)
-            if not desk.profile(query, plan, self.samples).count:
+            plan = context.plan_of(query)
+            if not context.profile(query, plan, self.samples).count:
                 continue
-            believed_s = desk.predict(query, plan).latency_quantile_s
+            believed_s = context.predict(query, plan).latency_quantile_s
             slower = max(1.0, last.latency_quantile_s / believed_s)
-            better = self.choose(desk, query, slower)
+            better = self.choose(context, query, slower)
             if better is not None and better != plan:
-                desk.deploy(query, better)
+                context.deploy(query, better)
 
 
 check_planner(Watchful())
@@ -318,7 +318,7 @@ plt.show()
 # ## Try it
 #
 # 1. `content_shift` lowers accuracy, which telemetry does not show: nobody labels the answers.
-#    `desk.audit` measures accuracy on fresh, labelled items, at a price. Add it to `Watchful`.
+#    `context.measure_live_accuracy` measures accuracy on fresh, labelled items, at a price. Add it to `Watchful`.
 # 2. `drift=planner_crash` kills the planner's process. What of `Watchful` survives, and why?
 # 3. `compass` watches both latency and accuracy. Compare `planner=compass` with
 #    `planner=compass_no_replanning`; the page on the [evaluation](../docs/evaluation.md) does, at

@@ -151,24 +151,24 @@ class Calm(Planner):
     def __init__(self, budget_s=2.0):
         self.budget_s = budget_s
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            if desk.recall(("tried", query.id)):
+    def plan(self, context):
+        for query in context.waiting:
+            if context.recall(("tried", query.id)):
                 continue
-            desk.remember(("tried", query.id), True, query)
-            for plan in desk.candidates(query, order="cost"):
+            context.remember(("tried", query.id), True, query)
+            for plan in context.candidates(query, order="cost"):
                 if "device" in plan.placement:
                     continue
-                estimate = desk.profile(query, plan, 16)
+                estimate = context.profile(query, plan, 16)
                 if not estimate.accurate_enough(query.slo):
                     if not estimate.count:
                         break
                     continue
-                believed = desk.predict(query, plan)
+                believed = context.predict(query, plan)
                 bound_s = query.slo.latency_s
                 in_time = bound_s is None or believed.latency_quantile_s <= 0.7 * bound_s
-                if in_time and believed.meets(query.slo) and desk.fits(query, plan):
-                    desk.deploy(query, plan)
+                if in_time and believed.meets(query.slo) and context.fits(query, plan):
+                    context.deploy(query, plan)
                     break
 
 

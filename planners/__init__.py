@@ -1,4 +1,4 @@
-"""Query planners: policies on the planning desk.
+"""Query planners: policies on the planning context.
 
 They import the planning interface, ``sim`` and what it is made of, and nothing of the world behind.
 """

@@ -236,7 +236,7 @@ class Cluster:
             whole layout (``hardware_models.reconfiguration``); set it so to simulate that path.
         mig_destroy_s: seconds to destroy an idle one, likewise.
         llm_sequences: most sequences that an engine of a language model generates at once, in the
-            plans that the desk offers; a planner may name plans with others.
+            plans that the planning context offers; a planner may name plans with others.
         drain_timeout_s: how long a replaced deployment may take to finish what it holds.
         tick_s: period of telemetry, and of all control that depends on data.
         discipline: in which order all stations serve what waits, devices' own included: ``fifo``

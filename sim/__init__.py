@@ -12,7 +12,7 @@ from sim.api.plan import CORE, Allocation, Plan
 from sim.api.prediction import Prediction
 from sim.conformance.check_planner import PlannerCheckError, check_planner
 from sim.metrics.telemetry import WindowReport
-from sim.planning.desk import Desk
+from sim.planning.context import PlanningContext
 from sim.planning.plan_space import Choices
 from sim.planning.plan_views import PlanView, StationKind
 from sim.planning.planner import Planner
@@ -23,13 +23,13 @@ __all__ = [
     "SLO",
     "Allocation",
     "Choices",
-    "Desk",
     "Estimate",
     "Plan",
     "PlanView",
     "Planner",
     "PlannerCheckError",
     "PlannerError",
+    "PlanningContext",
     "Prediction",
     "Query",
     "StationKind",

@@ -82,7 +82,7 @@ def _run(name: str, jobs: Sequence[Job], options: Namespace) -> None:
     core_s = round(fsum(made.values()), 1)
     told = options.seeds[0]
     command = f"python -m studies {name}{f' --seeds {told}' if told != SEEDS else ''}"
-    about = store.About(command, len({job.seed for job in jobs}), core_s, len(made))
+    about = store.StudyHeader(command, len({job.seed for job in jobs}), core_s, len(made))
     if not options.quick and not options.planners:
         print(store.write(name, about, rows))
     print(*EXPERIMENTS[name].section(store.frame(rows)), sep="\n")

@@ -7,7 +7,7 @@ from lab.common.formatting import number
 from lab.reporting.markdown import table
 from studies.common import store
 from studies.common.scenes import APPLICATIONS, PER_EDGE_MACHINE, SIZES, demand_of
-from studies.common.sizing import Demand, limited_gpus
+from studies.common.sizing import ClusterDemand, limited_gpus
 from studies.registry import EXPERIMENTS
 
 REMARKS = Path(__file__).parent / "remarks"
@@ -121,7 +121,7 @@ def _sizes() -> Iterator[str]:
     yield from _remark("sizes")
 
 
-def _size_row(name: str, queries: int, horizon_s: float, each: Demand) -> list[str]:
+def _size_row(name: str, queries: int, horizon_s: float, each: ClusterDemand) -> list[str]:
     gpus = limited_gpus(queries, each)
     edge = max(1, queries // PER_EDGE_MACHINE)
     least, full = queries * each.least_gpus, queries * each.full_gpus

@@ -19,7 +19,7 @@ from studies.experiments import (
 )
 
 
-class Experiment(Protocol):
+class Study(Protocol):
     """What a module that holds an experiment offers."""
 
     TITLE: str
@@ -34,7 +34,7 @@ class Experiment(Protocol):
         """Draw figures, named ``evaluation_NAME*.png``; return their paths."""
 
 
-EXPERIMENTS: Mapping[str, Experiment] = {
+EXPERIMENTS: Mapping[str, Study] = {
     "headline": headline,
     "caps": caps,
     "ablations": ablations,

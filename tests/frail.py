@@ -5,13 +5,13 @@ import os, signal, time
 from pathlib import Path
 from planners import {base}
 
-class Desk:
-    def __init__(self, desk):
-        self.desk = desk
+class PlanningContext:
+    def __init__(self, context):
+        self.context = context
     def __getattr__(self, name):
-        return getattr(self.desk, name)
+        return getattr(self.context, name)
     def profile(self, query, what, samples):
-        estimate = self.desk.profile(query, what, samples)
+        estimate = self.context.profile(query, what, samples)
         asks = not isinstance(samples, int) or samples > 0  # and does not only read what is known
         if asks and Path("kill_after").exists():
             left = int(Path("kill_after").read_text()) - 1
@@ -25,8 +25,8 @@ class Desk:
         return estimate
 
 class Frail({base}):
-    def plan(self, desk):
-        super().plan(Desk(desk))
+    def plan(self, context):
+        super().plan(PlanningContext(context))
 """
 
 

@@ -20,7 +20,7 @@ from lab.analysis.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
 from lab.common.options import groups
 from lab.runs.run_directory import planner_directories, read_summary
 from scenarios.network import Network
-from sim import Desk
+from sim import PlanningContext
 from sim.metrics.results import SCHEMAS
 from sim.metrics.telemetry import WindowReport
 from sim.planning.search import CHARGES_S
@@ -224,9 +224,11 @@ def test_the_limits_of_the_data_planes_page_hold():
 
 
 def test_planning_names_everything_on_the_desk():
-    names = {*(name for name in dir(Desk) if not name.startswith("_")), "trigger"} - {"close"}
+    names = {*(name for name in dir(PlanningContext) if not name.startswith("_")), "trigger"} - {
+        "close"
+    }
     for name in names:
-        assert re.search(rf"`(desk\.)?{name}\b", PLANNING), name
+        assert re.search(rf"`(context\.)?{name}\b", PLANNING), name
 
 
 def test_planning_names_all_that_planners_import():
@@ -269,11 +271,11 @@ def test_planning_names_every_field_that_planners_see():
 
 
 def test_the_counts_of_candidates_hold():
-    from sim.catalogue.catalogue import Nominal
+    from sim.catalogue.catalogue import Catalogue
     from sim.planning.plan_space import PlanSpace
 
     scenario = run(["experiment=speech_small", "horizon_s=30"]).scenario
-    space = PlanSpace(Nominal(scenario.application, scenario.cluster, scenario.network))
+    space = PlanSpace(Catalogue(scenario.application, scenario.cluster, scenario.network))
     assert f"{len(space):,} candidates" in PLANNING
     assert f"{len(space.layouts)} layouts" in PLANNING
     assert int((space.list_price_usd_per_hour == 0).sum()) == 125

@@ -29,7 +29,7 @@ from sim.dataplane.base.recorders import Tee
 from sim.dataplane.base.request_rows import RequestRecord, records
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
-from sim.planning.desk import Desk
+from sim.planning.context import PlanningContext
 from sim.planning.planner import Planner
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
@@ -60,9 +60,9 @@ class Recording:
 
 
 def overhear(world: World) -> Recording:
-    """Return a recording of all that a world's book is told from now on."""
+    """Return a recording of all that a world's monitor is told from now on."""
     recording = Recording()
-    world.data.recorder = Tee(recording, world.book)
+    world.data.recorder = Tee(recording, world.monitor)
     return recording
 
 
@@ -264,12 +264,12 @@ class At(ArrivalProcess):
 class Does(Planner):
     """A planner that does what a test says; it keeps state, which no other planner may."""
 
-    def __init__(self, action: Callable[[Desk], None], budget_s: float = 5.0) -> None:
+    def __init__(self, action: Callable[[PlanningContext], None], budget_s: float = 5.0) -> None:
         self.action = action
         self.budget_s = budget_s
 
-    def plan(self, desk: Desk) -> None:
-        self.action(desk)
+    def plan(self, context: PlanningContext) -> None:
+        self.action(context)
 
 
 class Restless(Planner):
@@ -284,19 +284,21 @@ class Restless(Planner):
         self.seed = seed
         self.replan_every_s = replan_every_s
 
-    def plan(self, desk: Desk) -> None:
-        for query in (*desk.waiting, *desk.running):
-            rng = stream(self.seed, "restless", query.id, desk.trigger, round(1e3 * desk.now_s))
+    def plan(self, context: PlanningContext) -> None:
+        for query in (*context.waiting, *context.running):
+            rng = stream(
+                self.seed, "restless", query.id, context.trigger, round(1e3 * context.now_s)
+            )
             choice = rng.random()
-            if choice < 0.1 and query in desk.running:
-                desk.release(query)
-            elif choice < 0.7 or query in desk.waiting:
+            if choice < 0.1 and query in context.running:
+                context.release(query)
+            elif choice < 0.7 or query in context.waiting:
                 if rng.random() < 0.5:
-                    desk.think(query, count=int(rng.integers(1, 2_000_000)))
-                desk.deploy(query, self.draw(desk, query, rng))
+                    context.charge(query, count=int(rng.integers(1, 2_000_000)))
+                context.deploy(query, self.draw(context, query, rng))
 
-    def draw(self, desk: Desk, query: Query, rng: np.random.Generator) -> Plan:
-        plans = list(islice(desk.candidates(query, "enumeration"), 20_000))
+    def draw(self, context: PlanningContext, query: Query, rng: np.random.Generator) -> Plan:
+        plans = list(islice(context.candidates(query, "enumeration"), 20_000))
         plan = plans[int(rng.integers(len(plans)))]
         batches = [int(rng.integers(1, 5)) for _ in plan.allocation]
         allocation = tuple(
@@ -304,7 +306,7 @@ class Restless(Planner):
             if place == DEVICE or operator.kind == "llm"  # Engines batch without waiting.
             else replace(share, replicas=int(rng.integers(1, 3)), max_batch=batch, max_wait_s=0.05)
             for operator, place, share, batch in zip(
-                desk.pipeline.operators, plan.placement, plan.allocation, batches, strict=True
+                context.pipeline.operators, plan.placement, plan.allocation, batches, strict=True
             )
         )
         return Plan(plan.configuration, plan.placement, allocation)

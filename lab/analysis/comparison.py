@@ -94,7 +94,7 @@ DIFFERENCES_SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A mean with its interval, and the probability of one so far from 0 if the truth were 0.
 
     Args:
@@ -239,7 +239,7 @@ def from_runs(
 # Statistics
 
 
-def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> Estimate:
+def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> IntervalEstimate:
     """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
 
     The half-width is t(0.975, n - 1) s / sqrt(n), after Student (1908), "The probable error of a
@@ -261,18 +261,20 @@ def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> Est
     """
     n = len(values)
     if n == 0:
-        return Estimate(0)
+        return IntervalEstimate(0)
     mean = float(np.mean(values))
     if n == 1:
-        return Estimate(1, mean)
+        return IntervalEstimate(1, mean)
     least = float(np.finfo(float).tiny) ** 0.5  # The square of what is less vanishes.
     rounding = max(least, 8 * np.finfo(float).eps * max(scale, float(np.abs(values).max())))
     if float(np.ptp(values)) <= rounding:
-        return Estimate(n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 2.0 ** (1 - n))
+        return IntervalEstimate(
+            n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 2.0 ** (1 - n)
+        )
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
     half = student_t(n) * error
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))
-    return Estimate(n, mean, *cut(mean - half, mean + half, within), p)
+    return IntervalEstimate(n, mean, *cut(mean - half, mean + half, within), p)
 
 
 def cut(low: float, high: float, within: Range) -> Range:
@@ -325,7 +327,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         boots.append(_boot(a - b, estimates[-1]))
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
         # The rounding of a log-ratio is that of numbers around 1.
-        log_ratio = estimate(np.log(a) - np.log(b), 1.0) if positive else Estimate(0)
+        log_ratio = estimate(np.log(a) - np.log(b), 1.0) if positive else IntervalEstimate(0)
         with np.errstate(over="ignore"):
             ratios.append(
                 tuple(
@@ -343,7 +345,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         )
 
 
-def _boot(values: np.ndarray, found: Estimate) -> tuple[float | None, float | None]:
+def _boot(values: np.ndarray, found: IntervalEstimate) -> tuple[float | None, float | None]:
     """Return the bootstrap interval of a mean, which has no width where the t-interval has none."""
     if found.low is None or found.low == found.high:
         return found.low, found.high

@@ -9,7 +9,7 @@ import polars as pl
 
 
 @dataclass(frozen=True)
-class Spell:
+class DeploymentInterval:
     """A time during which one plan served a query.
 
     Args:
@@ -23,7 +23,7 @@ class Spell:
     end_s: float
 
 
-def spells(decisions: pl.DataFrame, departure_s: float) -> list[Spell]:
+def deployment_intervals(decisions: pl.DataFrame, departure_s: float) -> list[DeploymentInterval]:
     """Return when each deployed plan was in force.
 
     A plan whose models were still loading when another was deployed never came into force.
@@ -42,7 +42,7 @@ def spells(decisions: pl.DataFrame, departure_s: float) -> list[Spell]:
         starts_s = inf if coming is None else coming["in_force_s"]
         if coming is not None and starts_s < order["decided_s"]:
             if serving is not None:
-                found.append(Spell(*serving, starts_s))
+                found.append(DeploymentInterval(*serving, starts_s))
             serving, coming = (coming, starts_s), None
         if order["outcome"] == "deployed":
             coming = order
@@ -51,6 +51,6 @@ def spells(decisions: pl.DataFrame, departure_s: float) -> list[Spell]:
         if coming is not None and ended in (None, coming["deployment"]):
             coming = None
         if serving is not None and ended in (None, serving[0]["deployment"]):
-            found.append(Spell(*serving, order["decided_s"]))
+            found.append(DeploymentInterval(*serving, order["decided_s"]))
             serving = None
     return found

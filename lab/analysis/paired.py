@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lab.analysis.comparison import ANY, Estimate, Range, estimate, holm
+from lab.analysis.comparison import ANY, IntervalEstimate, Range, estimate, holm
 
 Floats = NDArray[np.float64]
 Interval = tuple[float | None, float | None, float | None]
@@ -44,7 +44,7 @@ EXPLAINED = (
 
 
 @dataclass(frozen=True)
-class Metric:
+class PairedMetric:
     """A figure that planners are compared by.
 
     Args:
@@ -60,7 +60,7 @@ class Metric:
     bound: str | None = None
 
 
-def ratios(rows: pl.DataFrame, metric: Metric, reference: str) -> pl.DataFrame:
+def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataFrame:
     """Return how many times better the reference is than each other planner.
 
     The mean over seeds of the logarithm of the ratio, and Student's t-interval of it; both are
@@ -144,7 +144,7 @@ def counted(n: int, of: int) -> str:
 
 
 def by_scene(
-    rows: pl.DataFrame, metrics: Sequence[Metric], reference: str, scene: Sequence[str]
+    rows: pl.DataFrame, metrics: Sequence[PairedMetric], reference: str, scene: Sequence[str]
 ) -> pl.DataFrame:
     """Return `ratios` of each metric in each scene.
 
@@ -206,7 +206,7 @@ def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Inter
     return whole, whole - (mean.mean - mean.low), whole + (mean.high - mean.mean)
 
 
-def _as_ratio(mean: Estimate) -> Interval:
+def _as_ratio(mean: IntervalEstimate) -> Interval:
     middle, low, high = (
         None if each is None else exp(each) for each in (mean.mean, mean.low, mean.high)
     )

@@ -329,7 +329,7 @@ def simulate_one(setup: Any, name: str, place: Path, note: Any) -> str:
             clear(place)
         sinks = [checkpoint.flush, RunDirectory(place, setup.config_of(name)).add, note]
         with live_progress(name, setup.config.horizon_s) as progress:
-            simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.journal)
+            simulate(setup, name, setup.planners[name], sinks, progress, checkpoint.profiling_log)
     except WallLimitError as error:
         return str(error)
     finally:

@@ -13,7 +13,7 @@ from scenarios.link_traces import Recording
 from scenarios.network import Network
 from scenarios.scenario import Scenario
 from sim.api.plan import CORE, Allocation
-from sim.catalogue.catalogue import Nominal
+from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError
 
 SLOW_BPS = 1_000.0
@@ -121,7 +121,7 @@ def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
 
     Where operators fork and join, that of the slowest way through them.
     """
-    nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
+    nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
     pipeline = scenario.application.pipeline
     known: dict[Hashable, float] = {}
 
@@ -148,7 +148,7 @@ def _fastest_s(scenario: Scenario, names: list[str]) -> Iterator[float]:
 
 
 def _least_factor(
-    nominal: Nominal, scenario: Scenario, operator: int, configuration: Configuration
+    nominal: Catalogue, scenario: Scenario, operator: int, configuration: Configuration
 ) -> float:
     """Return the least latency factor of an operator; infinite if it can run nowhere."""
     least = inf

@@ -19,7 +19,7 @@ STACK_COLUMNS = ("engine", "backend", "precision")
 
 
 @dataclass(frozen=True)
-class Goal:
+class AccuracyGoal:
     """What a fit is to reach: a declared aim, no measurement.
 
     Args:
@@ -47,7 +47,10 @@ class Goal:
         return f"missed: {', '.join(over)}" if over else "met"
 
 
-GOALS = {"gpu_latency": Goal("random 5-fold", 3, 10), "llm_iteration": Goal("random 5-fold", 5, 12)}
+GOALS = {
+    "gpu_latency": AccuracyGoal("random 5-fold", 3, 10),
+    "llm_iteration": AccuracyGoal("random 5-fold", 5, 12),
+}
 """The goals of the fits that have one."""
 
 UNFITTED = {"accelerator_relative_speed": "row-out", "device_latency": "10-fold"}
@@ -191,7 +194,7 @@ def _fits(names: Iterable[str]) -> Iterator[str]:
         yield f"Fitted to {_linked(errors)}."
         if goal is not None:
             yield (
-                f"Goal, {goal.scheme}: median at most {goal.median_pct:g} %, p90 at most "
+                f"AccuracyGoal, {goal.scheme}: median at most {goal.median_pct:g} %, p90 at most "
                 f"{goal.p90_pct:g} %, over all rows; groups are held to it too."
             )
         heads = ["group", "scheme", "n", "median, %", "p90, %", "worst, %", "worst at"]

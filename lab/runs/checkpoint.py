@@ -10,7 +10,7 @@ from time import perf_counter
 from lab.common.errors import InputError
 from lab.runs.run_directory import CHECKPOINT
 from lab.version import not_ours, versions
-from sim.planning.profiling_log import Journal, ProfileRecord
+from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 UNSAVED_S = 1.0
 """Seconds on the wall: profiling of that long may be lost. Writing each line by itself, between
@@ -49,7 +49,7 @@ class Checkpoint:
         if not lines:
             self._file.write(f"{json.dumps(versions())}\n".encode())
             self._file.flush()
-        self.journal = Journal(earlier, self.add)
+        self.profiling_log = ProfilingLog(earlier, self.add)
 
     def add(self, record: ProfileRecord) -> None:
         """Take a record, to be written with those of the same second."""

@@ -14,7 +14,7 @@ from sim.controlplane.world import World
 from sim.dataplane.base.recorders import RequestLog
 from sim.metrics.request_table import REQUESTS, request_frame
 from sim.planning.planner import Planner
-from sim.planning.profiling_log import Journal
+from sim.planning.profiling_log import ProfilingLog
 
 STEP_S = 10.0
 MOST_REQUESTS = 200_000
@@ -30,7 +30,7 @@ def simulate(
     planner: Planner,
     sinks: Sequence[Sink],
     progress: Progress = lambda _: None,
-    journal: Journal | None = None,
+    profiling_log: ProfilingLog | None = None,
 ) -> dict[str, Any]:
     """Simulate one planner to the horizon.
 
@@ -41,7 +41,7 @@ def simulate(
         sinks: get the new rows of every table and the summary so far, at every flush; those of the
             table of requests too, if the setup asks for it.
         progress: is told the simulated time in seconds.
-        journal: where profiling is noted, and what a run that broke off had noted.
+        profiling_log: where profiling is noted, and what a run that broke off had noted.
 
     Returns:
         The summary.
@@ -50,7 +50,7 @@ def simulate(
         WallLimitError: it took longer than the setup allows; the sinks have what was computed.
     """
     with single_threaded():
-        return _simulate(setup, name, planner, sinks, progress, journal)
+        return _simulate(setup, name, planner, sinks, progress, profiling_log)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def _simulate(
     planner: Planner,
     sinks: Sequence[Sink],
     progress: Progress,
-    journal: Journal | None,
+    profiling_log: ProfilingLog | None,
 ) -> dict[str, Any]:
     scenario = setup.scenario()
     started = perf_counter()
@@ -81,7 +81,7 @@ def _simulate(
     operators = [operator.name for operator in scenario.application.operators]
     log = RequestLog(len(operators))
     listeners = [log] if setup.requests else []
-    world = World(scenario, planner, setup.seed, setup.data_plane, journal, listeners)
+    world = World(scenario, planner, setup.seed, setup.data_plane, profiling_log, listeners)
     tally = Tally()
     summary: dict[str, Any] = {}
 

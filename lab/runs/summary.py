@@ -115,18 +115,23 @@ def summarise(
         status: ``running``, ``finished``, ``interrupted`` or ``failed``.
         wall_s: seconds of the wall since the run began.
     """
-    book, ledger, office, now_s = world.book, world.ledger, world.office, world.now_s
+    monitor, billing, planning_service, now_s = (
+        world.monitor,
+        world.billing,
+        world.planning_service,
+        world.now_s,
+    )
     elapsed_ns = now_s * NS_PER_S
     errors = world.planner_errors
     # Rows are written when queries close, at the latest at the horizon.
     closed = world.env.now >= ns(world.scenario.horizon_s)
-    living = [] if closed else [state.query.tier for state in world.board.living.values()]
+    living = [] if closed else [state.query.tier for state in world.registry.living.values()]
     queries_of = tally.queries_of + Counter(living)
     tiers = list(world.scenario.tiers)
-    outcomes = dict(book.outcomes)
-    if not closed:  # The book calls a request in flight only once the horizon has cut it.
+    outcomes = dict(monitor.outcomes)
+    if not closed:  # The monitor calls a request in flight only once the horizon has cut it.
         ended = sum(count for end, count in outcomes.items() if end != "in_flight")
-        outcomes["in_flight"] = book.born_total - ended
+        outcomes["in_flight"] = monitor.born_total - ended
     summary: dict[str, Any] = {
         "planner": planner,
         "planner_class": f"{type(world.planner).__module__}.{type(world.planner).__qualname__}",
@@ -137,13 +142,13 @@ def summarise(
         "status": status,
         "horizon_s": world.scenario.horizon_s,
         "simulated_s": now_s,
-        "service_goodput_mean": book.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
-        "slo_met_fraction": book.goodput_ns / book.active_ns if book.active_ns else None,
+        "service_goodput_mean": monitor.goodput_ns / elapsed_ns if elapsed_ns else 0.0,
+        "slo_met_fraction": monitor.goodput_ns / monitor.active_ns if monitor.active_ns else None,
         "slo_met_fraction_by_tier": {tier: tally.slo_met_fraction_of(tier) for tier in tiers},
         "queries_met_share": tally.met_share,
         "queries": tally.queries + len(living),
         "queries_by_tier": {tier: queries_of[tier] for tier in tiers},
-        "active_queries_mean": book.active_ns / elapsed_ns if elapsed_ns else 0.0,
+        "active_queries_mean": monitor.active_ns / elapsed_ns if elapsed_ns else 0.0,
         "response_time_p50_s": response_quantile_s(tally.response_s, tally.censored_s),
         "response_censored": len(tally.censored_s),
         "false_acceptances": tally.false_acceptances,
@@ -151,18 +156,18 @@ def summarise(
         "deployments_refused": tally.refused,
         "deployments_assumed": tally.on_basis["assumed"],
         "deployments_extrapolated": tally.on_basis["extrapolated"],
-        "requests": book.born_total,
+        "requests": monitor.born_total,
         **outcomes,
         "planner_crashes": world.planner_crashes,
         "profiling_runs_lost": world.profiling_runs_lost,
-        "profiles_restored": office.journal.restored,
-        "profiles_measured": office.journal.measured,
-        "planning_device_hours": office.profiling_device_s / 3600,
-        "planning_charged_s": office.planning_charged_s,
+        "profiles_restored": planning_service.profiling_log.restored,
+        "profiles_measured": planning_service.profiling_log.measured,
+        "planning_device_hours": planning_service.profiling_device_s / 3600,
+        "planning_charged_s": planning_service.planning_charged_s,
         "planning_wall_s": world.planning_wall_s,
-        "deployment_cost_usd": ledger.bill_usd,
-        "attributed_cost_usd": math.fsum(ledger.attributed_usd.values()),
-        "idle_cost_usd": ledger.idle_usd,
+        "deployment_cost_usd": billing.bill_usd,
+        "attributed_cost_usd": math.fsum(billing.attributed_usd.values()),
+        "idle_cost_usd": billing.idle_usd,
         "planner_errors": len(errors),
         "planner_error_first": errors[0] if errors else None,
         "wall_s": wall_s,

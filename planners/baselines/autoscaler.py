@@ -8,22 +8,22 @@ from planners.common.offline_profiles import own_knobs
 from planners.common.workers import Labour
 from scenarios.application import Pipeline
 from scenarios.queries import Query
-from sim import Desk, Plan, WindowReport
+from sim import Plan, PlanningContext, WindowReport
 
 FASTER = 0.9
 """Share of its present time that an upgrade must get an operator to."""
 MOST_SPREAD = 10.0
 
 
-def late_window(desk: Desk, query: Query, settle_s: float) -> WindowReport | None:
+def late_window(context: PlanningContext, query: Query, settle_s: float) -> WindowReport | None:
     """Return a running query's last window if it was late, and all under the plan in force.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         query: the query.
         settle_s: how long the plan must have been in force when the window began.
     """
-    reports, since_s = desk.telemetry(query), desk.in_force_since_s(query)
+    reports, since_s = context.telemetry(query), context.active_since_s(query)
     if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s + settle_s:
         return None
     last = reports[-1]

@@ -9,7 +9,7 @@ from heapq import nsmallest
 from planners.common.offline_profiles import own_knobs
 from planners.common.workers import Crew, Labour, Worker
 from scenarios.application import KnobValue, Pipeline
-from sim import Desk, Estimate, Plan
+from sim import Estimate, Plan, PlanningContext
 
 
 def select_models(
@@ -54,7 +54,7 @@ def select_models(
 
 
 def assign_workers(
-    desk: Desk,
+    context: PlanningContext,
     estimate: Estimate,
     crew: Crew,
     labour: Labour,
@@ -69,7 +69,7 @@ def assign_workers(
     and of equals the fastest. The ``width`` cheapest states are kept after each operator.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         estimate: what is known of the configuration.
         crew: who could run it.
         labour: who is to be had.
@@ -80,12 +80,12 @@ def assign_workers(
         (list price in dollars per hour, plan); none if some operator finds no worker.
     """
     configuration = estimate.measurement.configuration
-    nodes = list(desk.cluster.nodes)
+    nodes = list(context.cluster.nodes)
     states: list[tuple[float, tuple[Worker, ...]]] = [(0.0, ())]
     for operator, time_s in enumerate(estimate.measurement.operator_mean_s.tolist()):
         cheapest: dict[str, Worker] = {}
         for one in crew[operator]:
-            worker = one.enough_for(requests_per_s * time_s, desk.cluster.max_utilisation)
+            worker = one.enough_for(requests_per_s * time_s, context.cluster.max_utilisation)
             if labour.offers(operator, configuration, worker):
                 rival = cheapest.get(worker.node, worker)
                 cheapest[worker.node] = min(worker, rival, key=_by_price)

@@ -10,7 +10,7 @@ from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
 from scenarios.queries import Query
-from sim import Desk, Estimate, Plan, Planner
+from sim import Estimate, Plan, Planner, PlanningContext
 
 LEADER_SHARE = 0.5
 """Share of a search's budget after which no more runs begin that serve all of the data set."""
@@ -100,32 +100,32 @@ class Chameleon(Planner):
         self.replan_every_s = replan_every_s
         self.pause_s = pause_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks profile running ones whose window is over."""
-        node = home_node(desk)
+        node = home_node(context)
         if node is None:
             return
-        orders = Orders(desk)
-        for query in desk.waiting:
-            if due(desk, query, self.pause_s) and not self._serve(desk, query, node, orders):
-                give_up(desk, query)
-        if desk.trigger == "tick":
-            for query in desk.running:
-                looked_s = desk.recall(("chameleon looked", query.id))
+        orders = Orders(context)
+        for query in context.waiting:
+            if due(context, query, self.pause_s) and not self._serve(context, query, node, orders):
+                give_up(context, query)
+        if context.trigger == "tick":
+            for query in context.running:
+                looked_s = context.recall(("chameleon looked", query.id))
                 # A planner that crashed may have lost when it looked last.
-                if looked_s is None or desk.now_s >= looked_s + self.window_s:
-                    desk.renew(query)
-                    self._serve(desk, query, node, orders)
+                if looked_s is None or context.now_s >= looked_s + self.window_s:
+                    context.resample(query)
+                    self._serve(context, query, node, orders)
 
-    def _serve(self, desk: Desk, query: Query, node: str, orders: Orders) -> bool:
+    def _serve(self, context: PlanningContext, query: Query, node: str, orders: Orders) -> bool:
         """Profile for a query and give it the best plan; tell whether it has one then."""
-        desk.remember(("chameleon looked", query.id), desk.now_s, query)
-        estimates = self._profiled(desk, query, self._lead(desk, query))
+        context.remember(("chameleon looked", query.id), context.now_s, query)
+        estimates = self._profiled(context, query, self._lead(context, query))
         accurate = [each for each in estimates if each.accurate_enough(query.slo)]
         if not accurate and estimates:
             accurate = [max(estimates, key=lambda each: each.accuracy_mean)]
-        current = desk.plan_of(query)
-        for plan in self._ways(desk, query, node, accurate):
+        current = context.plan_of(query)
+        for plan in self._ways(context, query, node, accurate):
             if plan == current:
                 return True
             if orders.fits(query, plan):
@@ -133,49 +133,54 @@ class Chameleon(Planner):
                 return True
         return current is not None
 
-    def _lead(self, desk: Desk, query: Query) -> KnobProfile | None:
+    def _lead(self, context: PlanningContext, query: Query) -> KnobProfile | None:
         """Return what is known of the knobs; find out what is missing first, as the budget allows.
 
         All are profiled on as many items as the richest, so that their ratios are of the same; but
         after a search in vain, what the query profiled on more by then counts with all of them.
         """
         key = "chameleon knobs", query.dataset
-        known: KnobProfile | None = desk.recall(key)
-        if known is not None and desk.now_s >= known.since_s + self.lead_every_s:
+        known: KnobProfile | None = context.recall(key)
+        if known is not None and context.now_s >= known.since_s + self.lead_every_s:
             known = None
-        missing = None if known is None else next(known.missing(desk.pipeline), None)
+        missing = None if known is None else next(known.missing(context.pipeline), None)
         if known is not None and missing is None:
             return known
         allowed_s = (1 - LEADER_SHARE) * self.budget_s
-        richest = self._richest(desk, query)
+        richest = self._richest(context, query)
         if richest is None:
             return known
-        known = known or KnobProfile(desk.now_s, richest.accuracy_mean)
-        for configuration in known.missing(desk.pipeline):
-            if desk.remaining(query) <= allowed_s:
+        known = known or KnobProfile(context.now_s, richest.accuracy_mean)
+        for configuration in known.missing(context.pipeline):
+            if context.remaining(query) <= allowed_s:
                 break
-            shown = desk.profile(query, configuration, richest.count)
+            shown = context.profile(query, configuration, richest.count)
             if shown.count < richest.count:
                 break
             known = known.with_effect(shown, richest)
-        desk.remember(key, known, query)
+        context.remember(key, known, query)
         return known
 
-    def _richest(self, desk: Desk, query: Query) -> Estimate | None:
+    def _richest(self, context: PlanningContext, query: Query) -> Estimate | None:
         """Profile the richest configuration on as many items as its share of the budget allows."""
-        configuration, workers = desk.pipeline.configurations[0], desk.cluster.profiling.workers
-        before_s = desk.remaining(query)
-        estimate = desk.profile(query, configuration, min(workers, self.samples))
-        round_s = before_s - desk.remaining(query)
+        configuration, workers = (
+            context.pipeline.configurations[0],
+            context.cluster.profiling.workers,
+        )
+        before_s = context.remaining(query)
+        estimate = context.profile(query, configuration, min(workers, self.samples))
+        round_s = before_s - context.remaining(query)
         if round_s > 0:
             rounds = int(LEADER_SHARE * RICHEST_SHARE * self.budget_s / round_s)
-            estimate = desk.profile(query, configuration, min(self.samples, rounds * workers))
+            estimate = context.profile(query, configuration, min(self.samples, rounds * workers))
         return estimate if estimate.count else None
 
-    def _profiled(self, desk: Desk, query: Query, knobs: KnobProfile | None) -> list[Estimate]:
+    def _profiled(
+        self, context: PlanningContext, query: Query, knobs: KnobProfile | None
+    ) -> list[Estimate]:
         """Profile what a query has and its top configurations, and more until one is accurate."""
-        order = [] if knobs is None else knobs.ranked(desk.pipeline, query.slo.accuracy or 0.0)
-        plan = desk.plan_of(query)
+        order = [] if knobs is None else knobs.ranked(context.pipeline, query.slo.accuracy or 0.0)
+        plan = context.plan_of(query)
         if plan is not None:
             order = [plan.configuration, *(each for each in order if each != plan.configuration)]
         estimates: list[Estimate] = []
@@ -183,7 +188,7 @@ class Chameleon(Planner):
         for configuration in order:
             if len(estimates) >= self.top and found:
                 break
-            estimate = desk.profile(query, configuration, self.samples)
+            estimate = context.profile(query, configuration, self.samples)
             if not estimate.count:
                 break  # The budget is spent.
             estimates.append(estimate)
@@ -191,22 +196,22 @@ class Chameleon(Planner):
         return estimates
 
     def _ways(
-        self, desk: Desk, query: Query, node: str, estimates: Sequence[Estimate]
+        self, context: PlanningContext, query: Query, node: str, estimates: Sequence[Estimate]
     ) -> Iterator[Plan]:
         """Yield plans of some configurations, those in time first, and then the cheapest.
 
         The plan in force goes before others that are as good.
         """
-        slo, current = query.slo, desk.plan_of(query)
+        slo, current = query.slo, context.plan_of(query)
         bound_s = inf if slo.latency_s is None else self.headroom * slo.latency_s
         ways = []
         for estimate in sorted(estimates, key=demand_s):
-            for partition in partitions(desk, node):
-                found = plan_on(desk, node, query, estimate, partition)
+            for partition in partitions(context, node):
+                found = plan_on(context, node, query, estimate, partition)
                 if found is None:
                     continue
                 plan = found[0]
-                prediction = desk.predict(query, plan)
+                prediction = context.predict(query, plan)
                 latency_s, price = prediction.latency_quantile_s, prediction.cost_usd_per_hour
                 if latency_s == inf or price > (slo.cost_usd_per_hour or inf):
                     continue

@@ -7,7 +7,7 @@ from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.trials import TRIALS
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Desk, Plan, Planner
+from sim import Plan, Planner, PlanningContext
 
 
 class CherryPick(Planner):
@@ -34,7 +34,7 @@ class CherryPick(Planner):
       as long as its query does, at a price that is known; what must be modelled is feasibility. So
       the improvement is certain, and accuracy is one more constraint.
     * Latency is modelled by its logarithm, as devices, links and slices multiply it, and is
-      ``desk.predict``'s quantile under the present load, at most ten times the bound.
+      ``context.predict``'s quantile under the present load, at most ten times the bound.
     * Plans whose list price exceeds the SLO's ceiling are no candidates; nor are those that do not
       fit what is left.
     * It plans for one job. Here queries are served as they arrive, from what is left, and a running
@@ -88,30 +88,30 @@ class CherryPick(Planner):
         self.pause_s = pause_s
         self.starts_seed = starts_seed
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, unless an earlier search found nothing for it."""
-        orders = Orders(desk)
-        for query in desk.waiting:
-            if due(desk, query, self.pause_s):
-                plan = self._search(desk, query, orders)
+        orders = Orders(context)
+        for query in context.waiting:
+            if due(context, query, self.pause_s):
+                plan = self._search(context, query, orders)
                 if plan is None:
-                    give_up(desk, query)
+                    give_up(context, query)
                 else:
                     orders.deploy(query, plan)
 
-    def _search(self, desk: Desk, query: Query, orders: Orders) -> Plan | None:
+    def _search(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest plan that was tried, would do and fits; None if there is none."""
-        if not len(desk.view(query)):
+        if not len(context.view(query)):
             return None
-        runs = PlanRuns(desk, query, orders, self.samples, self.headroom)
+        runs = PlanRuns(context, query, orders, self.samples, self.headroom)
         rng = stream(self.starts_seed, "cherrypick", query.id)
-        for index in spread(desk.pipeline, runs.view, rng):
+        for index in spread(context.pipeline, runs.view, rng):
             if len(runs.tried) >= self.starts:
                 break
             if runs.has_room(index) and not runs.run(index):
                 break
-        while desk.remaining(query) > 0:
-            desk.think(query, "search_step")
+        while context.remaining(query) > 0:
+            context.charge(query, "search_step")
             proposed = runs.propose()
             if proposed is None:
                 break

@@ -19,7 +19,7 @@ from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.workers import Labour, crews
 from scenarios.queries import Query
-from sim import Desk, Plan, Planner
+from sim import Plan, Planner, PlanningContext
 
 
 class INFaaS(Planner):
@@ -92,84 +92,88 @@ class INFaaS(Planner):
         self.settle_s = settle_s
         self.pause_s = pause_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries, and at ticks scale the running ones that are late."""
-        labour, orders = Labour(desk), Orders(desk)
-        for query in desk.waiting:
-            if due(desk, query, self.pause_s):
-                plan = self._cheapest(desk, query, labour, orders)
+        labour, orders = Labour(context), Orders(context)
+        for query in context.waiting:
+            if due(context, query, self.pause_s):
+                plan = self._cheapest(context, query, labour, orders)
                 if plan is None:
-                    give_up(desk, query)
+                    give_up(context, query)
                 else:
                     orders.deploy(query, plan)
-        if desk.trigger == "tick":
-            for query in desk.running:
-                self._scale(desk, query, labour, orders)
+        if context.trigger == "tick":
+            for query in context.running:
+                self._scale(context, query, labour, orders)
 
-    def _scale(self, desk: Desk, query: Query, labour: Labour, orders: Orders) -> None:
+    def _scale(
+        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
+    ) -> None:
         """Scale a running query's slowest operator, if its last window was late."""
-        plan = desk.plan_of(query)
-        if plan is None or query.id in desk.coming:
+        plan = context.plan_of(query)
+        if plan is None or query.id in context.loading:
             return
-        report = late_window(desk, query, self.settle_s)
-        market = None if report is None else self._market(desk, query)
+        report = late_window(context, query, self.settle_s)
+        market = None if report is None else self._market(context, query)
         if report is None or market is None:
             return
-        for larger in scaled(desk.pipeline, plan, report, market, labour):
-            if _possible(desk, query, larger, orders):
+        for larger in scaled(context.pipeline, plan, report, market, labour):
+            if _possible(context, query, larger, orders):
                 orders.deploy(query, larger)
                 return
 
-    def _market(self, desk: Desk, query: Query) -> Market | None:
+    def _market(self, context: PlanningContext, query: Query) -> Market | None:
         """Return what a query could hire; None if not even the richest variants are profiled."""
-        profile = profile_ahead(desk, query.dataset, registered(desk.pipeline), self.samples)
+        profile = profile_ahead(context, query.dataset, registered(context.pipeline), self.samples)
         if not profile or profile[0].measurement.configuration.index:
             return None
-        choices = variants(desk.pipeline, profile)
-        crew_of = crews(desk, query, {each.measurement.configuration for each in profile})
-        limit = desk.cluster.max_utilisation
+        choices = variants(context.pipeline, profile)
+        crew_of = crews(context, query, {each.measurement.configuration for each in profile})
+        limit = context.cluster.max_utilisation
         found = tuple(offers(each, crew_of, query.requests_per_s, limit) for each in choices)
-        desk.think(query, "step", sum(map(len, found)))
-        return Market(self._goals(desk, query, choices, profile[0].accuracy_mean), found)
+        context.charge(query, "step", sum(map(len, found)))
+        return Market(self._goals(context, query, choices, profile[0].accuracy_mean), found)
 
     def _goals(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         choices: Sequence[Sequence[Variant]],
         richest_accuracy: float,
     ) -> tuple[Goal, ...]:
         times_s = [each[0].time_s for each in choices]
         bound_s = inf if query.slo.latency_s is None else self.headroom * query.slo.latency_s
-        tunable = sum(bool(operator.knobs) for operator in desk.pipeline.operators)
+        tunable = sum(bool(operator.knobs) for operator in context.pipeline.operators)
         needed = (query.slo.accuracy or 0.0) / max(richest_accuracy, 1e-9)
         quality = needed ** (1 / max(1, tunable))
         return tuple(
             Goal(bound_s * time_s / sum(times_s), quality if operator.knobs else 0.0)
-            for operator, time_s in zip(desk.pipeline.operators, times_s, strict=True)
+            for operator, time_s in zip(context.pipeline.operators, times_s, strict=True)
         )
 
-    def _cheapest(self, desk: Desk, query: Query, labour: Labour, orders: Orders) -> Plan | None:
+    def _cheapest(
+        self, context: PlanningContext, query: Query, labour: Labour, orders: Orders
+    ) -> Plan | None:
         """Return the plan of the node where each operator's cheapest choice is cheapest in sum."""
-        market = self._market(desk, query)
+        market = self._market(context, query)
         if market is None:
             return None
         plans = []
-        for node in desk.cluster.nodes:
+        for node in context.cluster.nodes:
             chosen = [
                 min(offered, key=goal.shortfall)
                 for goal, offered in zip(market.goals, market.on(node, labour), strict=True)
                 if offered
             ]
             if len(chosen) == len(market.goals):
-                plans.append(assembled(desk.pipeline, chosen))
-        plans.sort(key=desk.list_price_usd_per_hour)
-        return next((each for each in plans if _possible(desk, query, each, orders)), None)
+                plans.append(assembled(context.pipeline, chosen))
+        plans.sort(key=context.list_price_usd_per_hour)
+        return next((each for each in plans if _possible(context, query, each, orders)), None)
 
 
-def _possible(desk: Desk, query: Query, plan: Plan, orders: Orders) -> bool:
+def _possible(context: PlanningContext, query: Query, plan: Plan, orders: Orders) -> bool:
     """Tell whether a plan can be run, is not too dear, and fits."""
     ceiling = query.slo.cost_usd_per_hour
-    if ceiling is not None and desk.list_price_usd_per_hour(plan) > ceiling:
+    if ceiling is not None and context.list_price_usd_per_hour(plan) > ceiling:
         return False
-    return desk.refusal(query, plan) is None and orders.fits(query, plan)
+    return context.refusal(query, plan) is None and orders.fits(query, plan)

@@ -10,7 +10,7 @@ from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.workers import Labour, crews
 from scenarios.queries import Query
-from sim import Desk, Estimate, Plan, Planner
+from sim import Estimate, Plan, Planner, PlanningContext
 
 
 class JellyBean(Planner):
@@ -90,22 +90,24 @@ class JellyBean(Planner):
         self.latency_slack = latency_slack
         self.pause_s = pause_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query, unless nothing was found for it a moment ago."""
-        labour, orders = Labour(desk), Orders(desk)
-        for query in desk.waiting:
-            if not due(desk, query, self.pause_s):
+        labour, orders = Labour(context), Orders(context)
+        for query in context.waiting:
+            if not due(context, query, self.pause_s):
                 continue
-            profile = profile_ahead(desk, query.dataset, by_deviation(desk.pipeline), self.samples)
-            plan = self._cheapest(desk, query, profile, labour, orders)
+            profile = profile_ahead(
+                context, query.dataset, by_deviation(context.pipeline), self.samples
+            )
+            plan = self._cheapest(context, query, profile, labour, orders)
             if plan is None:
-                give_up(desk, query)
+                give_up(context, query)
             else:
                 orders.deploy(query, plan)
 
     def _cheapest(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         profile: Sequence[Estimate],
         labour: Labour,
@@ -116,34 +118,40 @@ class JellyBean(Planner):
         if self.latency_slack is not None and query.slo.latency_s is not None:
             bound_s = self.latency_slack * query.slo.latency_s
         offers = []
-        models = self._models(desk, query, profile)
-        crew_of = crews(desk, query, {each.measurement.configuration for each in models})
+        models = self._models(context, query, profile)
+        crew_of = crews(context, query, {each.measurement.configuration for each in models})
         for estimate in models:
             crew = crew_of[estimate.measurement.configuration]
-            plans = assign_workers(desk, estimate, crew, labour, query.requests_per_s, self.width)
-            desk.think(query, "step", self.width * len(crew))
+            plans = assign_workers(
+                context, estimate, crew, labour, query.requests_per_s, self.width
+            )
+            context.charge(query, "step", self.width * len(crew))
             for price, plan in plans:
-                latency_s = desk.predict(query, plan, estimate).latency_quantile_s
+                latency_s = context.predict(query, plan, estimate).latency_quantile_s
                 if latency_s < inf:
                     late_s = max(0.0, latency_s - bound_s)
                     offers.append(((late_s, price, -estimate.accuracy_mean), plan))
         offers.sort(key=lambda offer: offer[0])
         return next((plan for _, plan in offers if orders.fits(query, plan)), None)
 
-    def _models(self, desk: Desk, query: Query, profile: Sequence[Estimate]) -> list[Estimate]:
+    def _models(
+        self, context: PlanningContext, query: Query, profile: Sequence[Estimate]
+    ) -> list[Estimate]:
         """Return the model sets to find workers for."""
         floor = query.slo.accuracy or 0.0
-        prices = [_price_usd_per_s(desk, operator.kind) for operator in desk.pipeline.operators]
-        desk.think(query, "step", len(profile) * len(prices))
-        reaching = select_models(desk.pipeline, profile, floor, prices, self.width)
+        prices = [
+            _price_usd_per_s(context, operator.kind) for operator in context.pipeline.operators
+        ]
+        context.charge(query, "step", len(profile) * len(prices))
+        reaching = select_models(context.pipeline, profile, floor, prices, self.width)
         if reaching or not profile:
             return reaching
         return [max(profile, key=lambda each: each.accuracy_mean)]
 
 
-def _price_usd_per_s(desk: Desk, kind: str) -> float:
+def _price_usd_per_s(context: PlanningContext, kind: str) -> float:
     """Return the price of a second of a core, or of a whole GPU, where it is cheapest."""
-    nodes = desk.cluster.nodes.values()
+    nodes = context.cluster.nodes.values()
     if kind == "cpu":
         return min(node.core_price_usd_per_hour for node in nodes) / 3600
     wholes = [

@@ -13,7 +13,7 @@ from planners.common.orders import Orders
 from planners.common.trials import Trials
 from scenarios.application import Pipeline
 from scenarios.queries import Query
-from sim import Desk, PlanView
+from sim import PlanningContext, PlanView
 
 Integers = NDArray[np.int64]
 
@@ -37,7 +37,7 @@ class PlanRuns:
     Candidates are the others that the SLO's price ceiling allows.
 
     Args:
-        desk: the desk of the call.
+        context: the planning context of the call.
         query: the query.
         orders: those of the call.
         samples: items profiled for each plan.
@@ -49,16 +49,16 @@ class PlanRuns:
     """
 
     def __init__(
-        self, desk: Desk, query: Query, orders: Orders, samples: int, headroom: float
+        self, context: PlanningContext, query: Query, orders: Orders, samples: int, headroom: float
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._orders = orders
         self._query = query
-        self.view = desk.view(query)
+        self.view = context.view(query)
         self.tried: list[int] = []
         slo = query.slo
         self._bound_s = None if slo.latency_s is None else headroom * slo.latency_s
-        self._trials = Trials(desk, query, samples)
+        self._trials = Trials(context, query, samples)
         self._key = TRIED, query.id
         self._latency_s: dict[int, float] = {}
         self._fits: dict[int, bool] = {}
@@ -66,10 +66,10 @@ class PlanRuns:
         self._open = np.ones(len(self.view), dtype=bool)
         if slo.cost_usd_per_hour is not None:
             self._open &= self.view.cost_usd_per_hour <= slo.cost_usd_per_hour
-        features, widths = joint(desk.pipeline, self.view)
+        features, widths = joint(context.pipeline, self.view)
         self._latency = GaussianProcess(features, blocks=widths)
         self._accuracy = GaussianProcess(features, blocks=widths)
-        self._observe(desk.recall(self._key, query) or ())
+        self._observe(context.recall(self._key, query) or ())
 
     def has_room(self, index: int) -> bool:
         """Tell whether a plan is a candidate that was not tried, and fits.
@@ -90,7 +90,7 @@ class PlanRuns:
         if not self._trials.run(int(self.view.configuration[index])):
             return False
         self._observe((index,))
-        self._desk.remember(self._key, tuple(self.tried), self._query)
+        self._context.remember(self._key, tuple(self.tried), self._query)
         return True
 
     def propose(self) -> tuple[int, float] | None:

@@ -6,7 +6,7 @@ from math import inf, isfinite
 from planners.baselines.ladders import Option, Use
 from planners.common.one_node import Partition, partitions, plan_on
 from scenarios.queries import Query
-from sim import Desk, Estimate, Plan
+from sim import Estimate, Plan, PlanningContext
 
 MOST_LAG_RATIO = 10.0
 
@@ -17,7 +17,7 @@ class Valuation:
     What was worked out for a query is kept, so that asking again costs nothing.
 
     Args:
-        desk: the desk of the call.
+        context: the planning context of the call.
         node: the node that serves all.
         profiles: what may be deployed, by data set, by rising demand and accuracy.
         u_base: utility of a query that just meets its goals.
@@ -28,7 +28,7 @@ class Valuation:
 
     def __init__(
         self,
-        desk: Desk,
+        context: PlanningContext,
         node: str,
         profiles: Mapping[str, tuple[Estimate, ...]],
         u_base: float,
@@ -36,7 +36,7 @@ class Valuation:
         alpha_lag: float,
         headroom: float,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._node = node
         self._profiles = profiles
         self._u_base = u_base
@@ -79,7 +79,7 @@ class Valuation:
 
         It takes nothing of the node then.
         """
-        plan = self._desk.plan_of(query)
+        plan = self._context.plan_of(query)
         return plan is not None and any(place != self._node for place in plan.placement)
 
     def options(self, query: Query) -> list[Option]:
@@ -93,13 +93,13 @@ class Valuation:
     def current(self, query: Query) -> Option | None:
         """Return the plan that serves a query, and what it is worth now; None if there is none."""
         if query.id not in self._current:
-            plan, option = self._desk.plan_of(query), None
+            plan, option = self._context.plan_of(query), None
             estimate = None if plan is None else self._believed(query, plan)
             if plan is not None and estimate is not None and self.away(query):
                 option = self._value(query, plan, estimate, ())[0]
             elif plan is not None and estimate is not None:
                 profiles = {each.profile for each in plan.allocation}
-                for partition in partitions(self._desk, self._node):
+                for partition in partitions(self._context, self._node):
                     if partition.profile in profiles or not partition.profile:
                         found = self._plan_on(query, estimate, partition)
                         if found is not None:
@@ -131,7 +131,7 @@ class Valuation:
         configuration = estimate.measurement.configuration
         key = query.dataset, configuration.index, partition.profile, query.requests_per_s
         if key not in self._plans:
-            self._plans[key] = plan_on(self._desk, self._node, query, estimate, partition)
+            self._plans[key] = plan_on(self._context, self._node, query, estimate, partition)
         return self._plans[key]
 
     def _options_of(self, query: Query, estimate: Estimate) -> list[Option]:
@@ -139,17 +139,17 @@ class Valuation:
         key = query.id, estimate.measurement.configuration.index
         if key not in self._options:
             self._options[key] = list(self._climb_partitions(query, estimate))
-            self._desk.think(query, "step", len(self._options[key]))
+            self._context.charge(query, "step", len(self._options[key]))
         return self._options[key]
 
     def _climb_partitions(self, query: Query, estimate: Estimate) -> Iterator[Option]:
         ceiling = query.slo.cost_usd_per_hour
-        for partition in partitions(self._desk, self._node):
+        for partition in partitions(self._context, self._node):
             found = self._plan_on(query, estimate, partition)
             if found is None:
                 continue
             plan, uses = found
-            if ceiling is not None and self._desk.list_price_usd_per_hour(plan) > ceiling:
+            if ceiling is not None and self._context.list_price_usd_per_hour(plan) > ceiling:
                 return
             option, late_s = self._value(query, plan, estimate, uses)
             yield option
@@ -160,7 +160,7 @@ class Valuation:
         self, query: Query, plan: Plan, estimate: Estimate, uses: tuple[Use, ...]
     ) -> tuple[Option, float]:
         """Return an option and by how many seconds it is late."""
-        predicted_s = self._desk.predict(query, plan, estimate).latency_quantile_s
+        predicted_s = self._context.predict(query, plan, estimate).latency_quantile_s
         bound_s = inf if query.slo.latency_s is None else self._headroom * query.slo.latency_s
         late_s = inf
         if isfinite(predicted_s):
@@ -179,8 +179,8 @@ class Valuation:
         return self._lag_ratios[query.id]
 
     def _observed_ratio(self, query: Query) -> float:
-        desk, plan = self._desk, self._desk.plan_of(query)
-        reports, since_s = desk.telemetry(query), desk.in_force_since_s(query)
+        context, plan = self._context, self._context.plan_of(query)
+        reports, since_s = context.telemetry(query), context.active_since_s(query)
         if plan is None or since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
             return 1.0  # No window was all under this plan yet.
         last, estimate = reports[-1], self._believed(query, plan)
@@ -188,7 +188,7 @@ class Valuation:
             return 1.0
         if estimate is None:
             return 1.0
-        predicted = desk.predict(query, plan, estimate)
+        predicted = context.predict(query, plan, estimate)
         ratio = last.latency_quantile_s / predicted.latency_quantile_s
         if not isfinite(last.latency_quantile_s):  # Some requests never completed.
             ratio = last.latency_mean_s / predicted.latency_mean_s

@@ -10,7 +10,7 @@ from planners.common.one_node import home_node
 from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
 from scenarios.queries import Query
-from sim import Desk, Estimate, Planner
+from sim import Estimate, Planner, PlanningContext
 
 SEEN = "videostorm seen"
 
@@ -31,7 +31,7 @@ class VideoStorm(Planner):
 
         U = u_base + alpha_quality (Q - Q_M)+ - alpha_lag (L - L_M)+,   Q >= Q_M
 
-    where Q_M and L_M are the accuracy and latency of the SLO, L is what ``desk.predict`` expects
+    where Q_M and L_M are the accuracy and latency of the SLO, L is what ``context.predict`` expects
     under the present load, and a query that is not served has U = 0. Then waiting queries are
     placed, and running ones migrate if they gain much.
 
@@ -127,18 +127,18 @@ class VideoStorm(Planner):
         self.replan_every_s = replan_every_s
         self.starts_seed = starts_seed
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Share the node anew, unless nothing changed since that was last done."""
-        node = home_node(desk)
-        if node is None or desk.trigger != "tick":
+        node = home_node(context)
+        if node is None or context.trigger != "tick":
             return  # The scheduler is periodic: a new query waits for its next round.
-        seen = _fingerprint(desk, node)
-        if desk.recall(SEEN) == seen:
+        seen = _fingerprint(context, node)
+        if context.recall(SEEN) == seen:
             return
-        desk.remember(SEEN, seen)
-        profiles = {name: self.profile_of(desk, name) for name in _datasets(desk)}
+        context.remember(SEEN, seen)
+        profiles = {name: self.profile_of(context, name) for name in _datasets(context)}
         value = Valuation(
-            desk,
+            context,
             node,
             profiles,
             u_base=self.u_base,
@@ -146,28 +146,30 @@ class VideoStorm(Planner):
             alpha_lag=self.alpha_lag,
             headroom=self.headroom,
         )
-        targets = self._targets(desk, value)
-        orders = Orders(desk)
-        starved = self._place_waiting(desk, value, targets, orders)
+        targets = self._targets(context, value)
+        orders = Orders(context)
+        starved = self._place_waiting(context, value, targets, orders)
         if starved:
             utility = max(each.utility for each in starved)
-            self._cut_back(desk, value, targets, orders, utility)
+            self._cut_back(context, value, targets, orders, utility)
         else:
-            self._upgrade(desk, value, targets, orders)
+            self._upgrade(context, value, targets, orders)
 
-    def profile_of(self, desk: Desk, dataset: str) -> tuple[Estimate, ...]:
+    def profile_of(self, context: PlanningContext, dataset: str) -> tuple[Estimate, ...]:
         """Return a data set's Pareto set, by rising demand; it is made at the first call."""
         key = "videostorm profile", dataset
-        known: tuple[Estimate, ...] | None = desk.recall(key)
+        known: tuple[Estimate, ...] | None = context.recall(key)
         if known is None:
-            visited = climb(desk, dataset, self.samples, self.beta, self.starts, self.starts_seed)
+            visited = climb(
+                context, dataset, self.samples, self.beta, self.starts, self.starts_seed
+            )
             known = pareto_set(visited)
-            desk.remember(key, known)
+            context.remember(key, known)
         return known
 
-    def _targets(self, desk: Desk, value: Valuation) -> dict[int, Option]:
+    def _targets(self, context: PlanningContext, value: Valuation) -> dict[int, Option]:
         """Allocate: return what each query should get, for those that should get anything."""
-        queries = (*desk.running, *desk.waiting)
+        queries = (*context.running, *context.waiting)
         wishes = {query.id: value.wish(query, self.migrate_gain) for query in queries}
         wanted = {number: wish for number, wish in wishes.items() if wish is not None}
         pool = Pool()
@@ -178,7 +180,7 @@ class VideoStorm(Planner):
         ladders = [concave_ladder(self._sticky(value, query)) for query in queries]
         levels = allocate(ladders, self.objective)
         for query, ladder in zip(queries, ladders, strict=True):
-            desk.think(query, "step", len(ladder))
+            context.charge(query, "step", len(ladder))
         return {
             query.id: ladder[level - 1]
             for query, ladder, level in zip(queries, ladders, levels, strict=True)
@@ -196,11 +198,15 @@ class VideoStorm(Planner):
         return [kept, *(option for option in options if option.plan != current.plan)]
 
     def _place_waiting(
-        self, desk: Desk, value: Valuation, targets: Mapping[int, Option], orders: Orders
+        self,
+        context: PlanningContext,
+        value: Valuation,
+        targets: Mapping[int, Option],
+        orders: Orders,
     ) -> list[Option]:
         """Place waiting queries that have a target; return the targets of those that found none."""
         starved: list[Option] = []
-        for query in desk.waiting:
+        for query in context.waiting:
             target = targets.get(query.id)
             if target is None:
                 continue
@@ -220,14 +226,18 @@ class VideoStorm(Planner):
         return next((each for each in options if orders.fits(query, each.plan)), None)
 
     def _upgrade(
-        self, desk: Desk, value: Valuation, targets: Mapping[int, Option], orders: Orders
+        self,
+        context: PlanningContext,
+        value: Valuation,
+        targets: Mapping[int, Option],
+        orders: Orders,
     ) -> None:
         """Move running queries to their targets where that gains much."""
-        for query in desk.running:
+        for query in context.running:
             target, current = targets.get(query.id), value.current(query)
             if target is None or current is None or target.plan == current.plan:
                 continue
-            if query.id in desk.coming:
+            if query.id in context.loading:
                 continue  # Another order would lose what was loaded.
             gain = target.utility - current.utility
             gains = gain >= 0 if value.away(query) else gain > self.migrate_gain
@@ -236,42 +246,42 @@ class VideoStorm(Planner):
 
     def _cut_back(
         self,
-        desk: Desk,
+        context: PlanningContext,
         value: Valuation,
         targets: Mapping[int, Option],
         orders: Orders,
         utility: float,
     ) -> None:
         """Take back what running queries hold beyond their targets, for one that gains more."""
-        for query in desk.running:
+        for query in context.running:
             target, current = targets.get(query.id), value.current(query)
-            if current is None or query.id in desk.coming or value.away(query):
+            if current is None or query.id in context.loading or value.away(query):
                 continue
             if target is None:
                 if current.utility < utility - self.migrate_gain:
-                    desk.release(query)
+                    context.release(query)
             elif target.dominant_share < current.dominant_share:
                 if orders.fits(query, target.plan):
                     orders.deploy(query, target.plan)
                 else:
-                    desk.release(query)  # It holds the very room that its smaller plan needs.
+                    context.release(query)  # It holds the very room that its smaller plan needs.
 
 
-def _datasets(desk: Desk) -> tuple[str, ...]:
+def _datasets(context: PlanningContext) -> tuple[str, ...]:
     """Return the data sets of the queries at hand, in order of first appearance."""
-    return tuple(dict.fromkeys(query.dataset for query in (*desk.running, *desk.waiting)))
+    return tuple(dict.fromkeys(query.dataset for query in (*context.running, *context.waiting)))
 
 
-def _fingerprint(desk: Desk, node: str) -> Hashable:
+def _fingerprint(context: PlanningContext, node: str) -> Hashable:
     """Return what calls for another allocation if it changes."""
-    waiting = tuple(query.id for query in desk.waiting)
+    waiting = tuple(query.id for query in context.waiting)
     running = []
-    for query in desk.running:
-        reports = desk.telemetry(query)
+    for query in context.running:
+        reports = context.telemetry(query)
         running.append((query.id, reports[-1].end_s if reports else None))
-    free: tuple[int, ...] = (desk.machines_up(node),)
+    free: tuple[int, ...] = (context.machines_up(node),)
     if waiting:  # What drains becomes free some time after the departure.
-        profiles = desk.cluster.nodes[node].gpu_profiles
-        instances = (desk.free_instances(node, profile) for profile in profiles)
-        free = desk.machines_up(node), desk.free_cores(node), *instances
+        profiles = context.cluster.nodes[node].gpu_profiles
+        instances = (context.free_instances(node, profile) for profile in profiles)
+        free = context.machines_up(node), context.free_cores(node), *instances
     return waiting, tuple(running), free

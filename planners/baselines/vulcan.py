@@ -13,7 +13,7 @@ from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.trials import TRIALS, Trials
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Desk, Plan, Planner
+from sim import Plan, Planner, PlanningContext
 
 MOST_SLOWDOWN = 10.0
 
@@ -63,7 +63,7 @@ class Vulcan(Planner):
 
     * In its favour: a plan serves as soon as one is known (``deploy_early``), as response time is
       that of the first feasible plan; the authors return a plan when the search is through. The
-      next configuration is the best of all, not of three random ones; L is ``desk.predict``'s
+      next configuration is the best of all, not of three random ones; L is ``context.predict``'s
       quantile, which knows queues and present load, not a latency alone; all known configurations
       are seeds of a layout's model, and are looked at in all layouts, those not reached included,
       at no profiling.
@@ -163,73 +163,75 @@ class Vulcan(Planner):
         self.replan_every_s = replan_every_s
         self.initial_seed = initial_seed
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Search for each waiting query, and watch the running ones."""
-        orders = Orders(desk)
-        for query in desk.waiting:
-            if due(desk, query, self.pause_s):
-                self._serve(desk, query, orders)
-        if desk.trigger == "tick":
-            for query in desk.running:
-                plan = desk.plan_of(query)
+        orders = Orders(context)
+        for query in context.waiting:
+            if due(context, query, self.pause_s):
+                self._serve(context, query, orders)
+        if context.trigger == "tick":
+            for query in context.running:
+                plan = context.plan_of(query)
                 if plan is None:
                     continue
-                if desk.recall(("vulcan chosen", query.id)) is None:
-                    self._look_again(desk, query, plan, orders)
-                elif self._fallen(desk, query):
-                    self._renew(desk, query, plan, orders)
+                if context.recall(("vulcan chosen", query.id)) is None:
+                    self._look_again(context, query, plan, orders)
+                elif self._fallen(context, query):
+                    self._renew(context, query, plan, orders)
                 else:
-                    self._go_on(desk, query, orders)
+                    self._go_on(context, query, orders)
 
-    def _serve(self, desk: Desk, query: Query, orders: Orders) -> None:
+    def _serve(self, context: PlanningContext, query: Query, orders: Orders) -> None:
         """Search for a waiting query; nothing is profiled if a plan is known that will do."""
-        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
-        chosen = self._choose(desk, query, search)
-        if chosen is None and self._explorable(desk, query):
-            self._explore(desk, query, search, enough=self.deploy_early)
-            chosen = self._choose(desk, query, search)
-        self._order(desk, query, chosen, orders)
+        search = self._search(context, query, Trials(context, query, self.samples), orders)
+        chosen = self._choose(context, query, search)
+        if chosen is None and self._explorable(context, query):
+            self._explore(context, query, search, enough=self.deploy_early)
+            chosen = self._choose(context, query, search)
+        self._order(context, query, chosen, orders)
 
-    def _explorable(self, desk: Desk, query: Query) -> bool:
+    def _explorable(self, context: PlanningContext, query: Query) -> bool:
         """Tell whether a waiting query may be searched further; note that it is, if so."""
         key = "vulcan explored", query.id
-        last_s: float | None = desk.recall(key)
-        if last_s is not None and desk.now_s < last_s + self.pause_s:
+        last_s: float | None = context.recall(key)
+        if last_s is not None and context.now_s < last_s + self.pause_s:
             return False
-        desk.remember(key, desk.now_s, query)
+        context.remember(key, context.now_s, query)
         return True
 
-    def _go_on(self, desk: Desk, query: Query, orders: Orders) -> None:
+    def _go_on(self, context: PlanningContext, query: Query, orders: Orders) -> None:
         """Take up the search of a query that serves by the first plan that was found."""
-        progress: Progress | None = desk.recall(("vulcan progress", query.id))
+        progress: Progress | None = context.recall(("vulcan progress", query.id))
         if progress is None:
             return
-        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
-        self._explore(desk, query, search, start=progress)
-        self._order(desk, query, self._choose(desk, query, search), orders)
+        search = self._search(context, query, Trials(context, query, self.samples), orders)
+        self._explore(context, query, search, start=progress)
+        self._order(context, query, self._choose(context, query, search), orders)
 
-    def _look_again(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:
+    def _look_again(
+        self, context: PlanningContext, query: Query, plan: Plan, orders: Orders
+    ) -> None:
         """Search for a running query of which a crash left nothing on record but its plan."""
-        if not self._explorable(desk, query):
+        if not self._explorable(context, query):
             return
-        search = self._search(desk, query, Trials(desk, query, self.samples), orders)
-        self._explore(desk, query, search, (plan.configuration.index,))
-        self._order(desk, query, self._choose(desk, query, search), orders)
+        search = self._search(context, query, Trials(context, query, self.samples), orders)
+        self._explore(context, query, search, (plan.configuration.index,))
+        self._order(context, query, self._choose(context, query, search), orders)
 
-    def _renew(self, desk: Desk, query: Query, plan: Plan, orders: Orders) -> None:
+    def _renew(self, context: PlanningContext, query: Query, plan: Plan, orders: Orders) -> None:
         """Search anew for a running query on new data, beginning with what was known of the old."""
-        trials = Trials(desk, query, self.samples)
+        trials = Trials(context, query, self.samples)
         current, former = plan.configuration.index, tuple(trials.known)
         if current in former:
-            self._note_slowdown(desk, query, plan)
+            self._note_slowdown(context, query, plan)
         trials.renew()
-        search = self._search(desk, query, trials, orders)
-        self._explore(desk, query, search, (current, *former))
-        self._order(desk, query, self._choose(desk, query, search), orders)
+        search = self._search(context, query, trials, orders)
+        self._explore(context, query, search, (current, *former))
+        self._order(context, query, self._choose(context, query, search), orders)
 
     def _explore(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         search: PlacementSearch,
         first: Sequence[int] = (),
@@ -239,20 +241,22 @@ class Vulcan(Planner):
         """Search, and remember where to go on."""
 
         def serves(configuration: int) -> bool:
-            return self._choose(desk, query, search, (configuration,)) is not None
+            return self._choose(context, query, search, (configuration,)) is not None
 
         progress = search.explore(first, start, serves if enough else None)
-        desk.remember(("vulcan progress", query.id), progress, query)
+        context.remember(("vulcan progress", query.id), progress, query)
 
-    def _search(self, desk: Desk, query: Query, trials: Trials, orders: Orders) -> PlacementSearch:
+    def _search(
+        self, context: PlanningContext, query: Query, trials: Trials, orders: Orders
+    ) -> PlacementSearch:
         rules = Rules(self.initial, self.kappa, self.prune_after, self.patience, self.headroom)
-        slowdowns = desk.recall(("vulcan slowdowns", query.id), query) or {}
+        slowdowns = context.recall(("vulcan slowdowns", query.id), query) or {}
         rng = stream(self.initial_seed, "vulcan", query.id)
-        return PlacementSearch(desk, query, trials, orders, self._utility, rules, slowdowns, rng)
+        return PlacementSearch(context, query, trials, orders, self._utility, rules, slowdowns, rng)
 
     def _choose(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         search: PlacementSearch,
         configurations: Sequence[int] | None = None,
@@ -260,7 +264,7 @@ class Vulcan(Planner):
         """Return the best plan of known configurations that meets the SLO and fits, or None."""
         scored = search.evaluated(configurations)
         would_do = np.flatnonzero(search.feasible(scored))
-        current = desk.plan_of(query)
+        current = context.plan_of(query)
         for row in would_do[np.argsort(-scored.utility[would_do], kind="stable")].tolist():
             plan = search.view.plan(int(scored.plans[row]))
             if plan == current or search.fits(plan):
@@ -268,49 +272,51 @@ class Vulcan(Planner):
                 return Chosen(plan, *map(float, figures))
         return None
 
-    def _order(self, desk: Desk, query: Query, chosen: Chosen | None, orders: Orders) -> None:
+    def _order(
+        self, context: PlanningContext, query: Query, chosen: Chosen | None, orders: Orders
+    ) -> None:
         """Deploy what was chosen, unless it serves already; without, what serves goes on."""
         if chosen is None:
-            give_up(desk, query)
+            give_up(context, query)
             return
-        desk.remember(("vulcan chosen", query.id), chosen, query)
-        if chosen.plan != desk.plan_of(query):
+        context.remember(("vulcan chosen", query.id), chosen, query)
+        if chosen.plan != context.plan_of(query):
             orders.deploy(query, chosen.plan)
 
-    def _fallen(self, desk: Desk, query: Query) -> bool:
+    def _fallen(self, context: PlanningContext, query: Query) -> bool:
         """Tell whether the utility of a running query's last window calls for a search."""
-        chosen: Chosen | None = desk.recall(("vulcan chosen", query.id))
-        if chosen is None or not self._new_window(desk, query):
+        chosen: Chosen | None = context.recall(("vulcan chosen", query.id))
+        if chosen is None or not self._new_window(context, query):
             return False
-        if chosen.plan != desk.plan_of(query) or not due(desk, query, self.pause_s):
+        if chosen.plan != context.plan_of(query) or not due(context, query, self.pause_s):
             return False
-        last = desk.telemetry(query)[-1]
+        last = context.telemetry(query)[-1]
         figures = chosen.accuracy, last.latency_quantile_s if last.completed else inf, chosen.gpu_s
         observed = self._utility(query.slo, *(np.array([each]) for each in figures))
         return bool(observed[0] < max(0.0, (1 - self.drop) * chosen.utility))
 
-    def _note_slowdown(self, desk: Desk, query: Query, plan: Plan) -> None:
+    def _note_slowdown(self, context: PlanningContext, query: Query, plan: Plan) -> None:
         """Remember by how much the last window was slower than predicted of the placement."""
-        predicted, last = desk.predict(query, plan), desk.telemetry(query)[-1]
+        predicted, last = context.predict(query, plan), context.telemetry(query)[-1]
         ratio = inf
         if isfinite(last.latency_quantile_s):
             ratio = last.latency_quantile_s / predicted.latency_quantile_s
         elif last.completed:  # Some requests never completed.
             ratio = last.latency_mean_s / predicted.latency_mean_s
-        slowdowns = dict(desk.recall(("vulcan slowdowns", query.id)) or {})
+        slowdowns = dict(context.recall(("vulcan slowdowns", query.id)) or {})
         slowdowns[plan.placement] = min(MOST_SLOWDOWN, max(1.0, ratio))
-        desk.remember(("vulcan slowdowns", query.id), slowdowns, query)
+        context.remember(("vulcan slowdowns", query.id), slowdowns, query)
 
-    def _new_window(self, desk: Desk, query: Query) -> bool:
+    def _new_window(self, context: PlanningContext, query: Query) -> bool:
         """Tell whether the last window is a new one, and was all under the plan in force."""
-        since_s, reports = desk.in_force_since_s(query), desk.telemetry(query)
+        since_s, reports = context.active_since_s(query), context.telemetry(query)
         if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
             return False
         key, last = ("vulcan judged", query.id), reports[-1]
-        judged_s: float | None = desk.recall(key)
+        judged_s: float | None = context.recall(key)
         if not last.born or (judged_s is not None and last.end_s <= judged_s):
             return False
-        desk.remember(key, last.end_s)
+        context.remember(key, last.end_s)
         return True
 
     @property

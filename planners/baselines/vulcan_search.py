@@ -13,7 +13,7 @@ from planners.common.orders import Orders
 from planners.common.trials import Trials
 from scenarios.queries import Query
 from scenarios.slo import SLO
-from sim import Desk, Plan, PlanView
+from sim import Plan, PlanningContext, PlanView
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -114,7 +114,7 @@ class PlacementSearch:
     `sim.PlanView`: those that stay longest on the device first.
 
     Args:
-        desk: the desk of the call.
+        context: the planning context of the call.
         query: the query.
         trials: what was profiled for it.
         orders: those of the call.
@@ -126,7 +126,7 @@ class PlacementSearch:
 
     def __init__(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         trials: Trials,
         orders: Orders,
@@ -135,19 +135,19 @@ class PlacementSearch:
         slowdowns: Mapping[tuple[str, ...], float],
         rng: np.random.Generator,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._query = query
         self._utility = utility
         self._rules = rules
-        self.view = desk.view(query)
+        self.view = context.view(query)
         self._trials = trials
         self._orders = orders
-        configurations = len(desk.pipeline.configurations)
+        configurations = len(context.pipeline.configurations)
         self._draws = rng.permutation(configurations).tolist()
         # Rows are layouts; -1 where a layout cannot run a configuration.
         self._plans: Integers = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
         self._plans[self.view.layout, self.view.configuration] = np.arange(len(self.view))
-        self._slices = gpu_slices(desk, self.view)
+        self._slices = gpu_slices(context, self.view)
         self._slowdown = self._slowdown_of_layouts(slowdowns)
         self._until_s = 0.0
         self._enough: Callable[[int], bool] | None = None
@@ -168,7 +168,7 @@ class PlacementSearch:
         Returns:
             Where it stopped for now; None if it is through.
         """
-        begun_s = self._desk.remaining(self._query)
+        begun_s = self._context.remaining(self._query)
         self._until_s = start.spent_s
         self._enough = enough
         self._draws = [*first, *self._draws]
@@ -176,7 +176,7 @@ class PlacementSearch:
         for layout in range(start.layout, len(self._plans)):
             ended, worse = self._explore_layout(self._plans[layout], worse)
             if ended is End.ENOUGH:
-                spent_s = start.spent_s + begun_s - self._desk.remaining(self._query)
+                spent_s = start.spent_s + begun_s - self._context.remaining(self._query)
                 return Progress(layout, worse, spent_s)
             if ended is End.BUDGET:
                 return None
@@ -222,7 +222,7 @@ class PlacementSearch:
             return End.LAYOUT, worse
         values = self._score(runs[observed]).utility
         negative, best = int((values < 0).sum()), float(values.max())
-        model = GaussianProcess(ordinal(self._desk.pipeline))
+        model = GaussianProcess(ordinal(self._context.pipeline))
         for index, value in zip(observed, values.tolist(), strict=True):
             model.observe(index, np.array([value]))
         left = runs >= 0
@@ -249,7 +249,7 @@ class PlacementSearch:
         self, model: GaussianProcess, runs: Integers, left: NDArray[np.bool_]
     ) -> int | None:
         """Return the configuration of largest upper bound that has room; close those without."""
-        self._desk.think(self._query, "search_step")
+        self._context.charge(self._query, "search_step")
         mean, deviation = model.predict()
         bound = (mean + self._rules.kappa * deviation)[:, 0]
         for _ in range(MOST_REFUSED):
@@ -282,7 +282,7 @@ class PlacementSearch:
         return any(map(self.fits, plans))
 
     def _spent(self) -> bool:
-        return self._desk.remaining(self._query) <= self._until_s
+        return self._context.remaining(self._query) <= self._until_s
 
     def _score(self, plans: Integers) -> Scored:
         which = self.view.configuration[plans]
@@ -303,14 +303,14 @@ class PlacementSearch:
         return factors
 
 
-def gpu_slices(desk: Desk, view: PlanView) -> Floats:
+def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
     """Return the share of a whole GPU that an instance of each station kind is, by price.
 
     0 for cores; the last element, which index -1 finds, is 0 for the device.
     """
     shares = []
     for kind in view.stations:
-        node = desk.cluster.nodes[kind.node]
+        node = context.cluster.nodes[kind.node]
         if kind.profile not in node.all_gpu_profiles:
             shares.append(0.0)
             continue

@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.queries import Query
-from sim import Desk, Estimate, PlanView
+from sim import Estimate, PlanningContext, PlanView
 
 
 def promising(
-    desk: Desk, query: Query, view: PlanView, estimate: Estimate, headroom: float
+    context: PlanningContext, query: Query, view: PlanView, estimate: Estimate, headroom: float
 ) -> NDArray[np.int64]:
     """Return the plans of a configuration that should meet a query's SLO, the fastest first.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         query: the query.
         view: its plans.
         estimate: what is known of the configuration.
@@ -29,7 +29,7 @@ def promising(
     if not estimate.accurate_enough(slo):
         return np.empty(0, dtype=np.int64)
     plans = np.flatnonzero(view.configuration == measurement.configuration.index)
-    latency_s = desk.predict_many(
+    latency_s = context.predict_many(
         query,
         view,
         plans,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from planners.common.offline_profiles import half_profiled
 from scenarios.application import Configuration, Pipeline
 from scenarios.random_streams import stream
-from sim import Desk, Estimate
+from sim import Estimate, PlanningContext
 
 
 def demand_s(estimate: Estimate) -> float:
@@ -14,7 +14,7 @@ def demand_s(estimate: Estimate) -> float:
 
 
 def climb(
-    desk: Desk, dataset: str, samples: int, beta: float, starts: int, seed: int
+    context: PlanningContext, dataset: str, samples: int, beta: float, starts: int, seed: int
 ) -> list[Estimate]:
     """Profile configurations of a data set by greedy hill climbing until its budget is spent.
 
@@ -23,7 +23,7 @@ def climb(
     kept; a climb ends where none does. What was profiled is not profiled again.
 
     Args:
-        desk: the desk, for its offline profiling.
+        context: the planning context, for its offline profiling.
         dataset: name of the data set.
         samples: items profiled for each configuration.
         beta: accuracy that a second of demand is worth.
@@ -33,15 +33,15 @@ def climb(
     Returns:
         All configurations that were profiled on half of the items or more.
     """
-    rng = stream(seed, "hill climbing", desk.pipeline.name, dataset)
-    configurations = desk.pipeline.configurations
+    rng = stream(seed, "hill climbing", context.pipeline.name, dataset)
+    configurations = context.pipeline.configurations
     visited: dict[Configuration, Estimate] = {}
 
     def height(configuration: Configuration) -> float:
         """Return X, profiling the configuration if need be; fail when the budget is spent."""
         if configuration not in visited:
-            estimate = desk.profile_offline(dataset, configuration, samples)
-            if not half_profiled(desk, dataset, estimate.count, samples):
+            estimate = context.profile_offline(dataset, configuration, samples)
+            if not half_profiled(context, dataset, estimate.count, samples):
                 raise _SpentError
             visited[configuration] = estimate
         estimate = visited[configuration]
@@ -53,7 +53,7 @@ def climb(
             here: Configuration | None = max(order[first : first + starts], key=height)
             while here is not None:
                 below = height(here)
-                around = list(neighbours(desk.pipeline, here))
+                around = list(neighbours(context.pipeline, here))
                 shuffled = (around[i] for i in rng.permutation(len(around)).tolist())
                 here = next((each for each in shuffled if height(each) > below), None)
     except _SpentError:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from scenarios.application import Configuration, Pipeline
-from sim import Desk, Estimate
+from sim import Estimate, PlanningContext
 
 
 def by_deviation(pipeline: Pipeline) -> list[Configuration]:
@@ -30,14 +30,14 @@ def own_knobs(pipeline: Pipeline, operator: int) -> slice:
 
 
 def profile_ahead(
-    desk: Desk, dataset: str, configurations: Iterable[Configuration], samples: int
+    context: PlanningContext, dataset: str, configurations: Iterable[Configuration], samples: int
 ) -> tuple[Estimate, ...]:
     """Profile configurations of a data set, in order, until its offline budget is spent.
 
     It is done once for a data set, at the first call; later calls return the same.
 
     Args:
-        desk: the desk, for its offline profiling.
+        context: the planning context, for its offline profiling.
         dataset: name of the data set.
         configurations: what to profile, the most telling first.
         samples: items profiled for each configuration.
@@ -46,18 +46,18 @@ def profile_ahead(
         All configurations that were profiled on half of the items or more, in order.
     """
     key = "profiled ahead", dataset
-    known: tuple[Estimate, ...] | None = desk.recall(key)
+    known: tuple[Estimate, ...] | None = context.recall(key)
     if known is None:
-        estimates = (desk.profile_offline(dataset, each, samples) for each in configurations)
+        estimates = (context.profile_offline(dataset, each, samples) for each in configurations)
         known = tuple(
             each
             for each in estimates
-            if each.count and half_profiled(desk, dataset, each.count, samples)
+            if each.count and half_profiled(context, dataset, each.count, samples)
         )
-        desk.remember(key, known)
+        context.remember(key, known)
     return known
 
 
-def half_profiled(desk: Desk, dataset: str, count: int, samples: int) -> bool:
+def half_profiled(context: PlanningContext, dataset: str, count: int, samples: int) -> bool:
     """Tell whether so many items of a data set are half of those asked for, or of all there are."""
-    return 2 * count >= samples or 2 * count >= len(desk.dataset_features(dataset))
+    return 2 * count >= samples or 2 * count >= len(context.dataset_features(dataset))

@@ -7,7 +7,7 @@ from math import ceil
 from planners.baselines.ladders import Use
 from scenarios.application import Configuration
 from scenarios.queries import Query
-from sim import CORE, Allocation, Desk, Estimate, Plan
+from sim import CORE, Allocation, Estimate, Plan, PlanningContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +23,24 @@ class Partition:
     fraction: float
 
 
-def home_node(desk: Desk) -> str | None:
+def home_node(context: PlanningContext) -> str | None:
     """Return the node that serves all: the highest that works, with a GPU if one is needed."""
-    needs_gpu = _needs_gpu(desk)
-    for name, node in reversed(desk.cluster.nodes.items()):
-        if (node.gpu_profiles or not needs_gpu) and desk.machines_up(name):
+    needs_gpu = _needs_gpu(context)
+    for name, node in reversed(context.cluster.nodes.items()):
+        if (node.gpu_profiles or not needs_gpu) and context.machines_up(name):
             return name
     return None
 
 
-def _needs_gpu(desk: Desk) -> bool:
-    return any(operator.kind != "cpu" for operator in desk.pipeline.operators)
+def _needs_gpu(context: PlanningContext) -> bool:
+    return any(operator.kind != "cpu" for operator in context.pipeline.operators)
 
 
-def partitions(desk: Desk, node: str) -> tuple[Partition, ...]:
+def partitions(context: PlanningContext, node: str) -> tuple[Partition, ...]:
     """Return the GPU partitions of the home node, smallest first."""
-    if not _needs_gpu(desk):
+    if not _needs_gpu(context):
         return (Partition("", 0.0),)
-    pool = desk.cluster.nodes[node]
+    pool = context.cluster.nodes[node]
     # The price of an instance is its share of the GPU's, by compute slices.
     prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
     whole = max(prices.values())
@@ -48,7 +48,11 @@ def partitions(desk: Desk, node: str) -> tuple[Partition, ...]:
 
 
 def _plan(
-    desk: Desk, node: str, configuration: Configuration, profile: str, replicas: Sequence[int]
+    context: PlanningContext,
+    node: str,
+    configuration: Configuration,
+    profile: str,
+    replicas: Sequence[int],
 ) -> Plan:
     """Return the plan that runs every operator on one node."""
     return Plan(
@@ -58,41 +62,41 @@ def _plan(
             Allocation(
                 CORE if operator.kind == "cpu" else profile,
                 count,
-                desk.cluster.llm_sequences if operator.kind == "llm" else 1,
+                context.cluster.llm_sequences if operator.kind == "llm" else 1,
             )
-            for operator, count in zip(desk.pipeline.operators, replicas, strict=True)
+            for operator, count in zip(context.pipeline.operators, replicas, strict=True)
         ),
     )
 
 
 def plan_on(
-    desk: Desk, node: str, query: Query, estimate: Estimate, partition: Partition
+    context: PlanningContext, node: str, query: Query, estimate: Estimate, partition: Partition
 ) -> tuple[Plan, tuple[Use, ...]] | None:
     """Return the plan on a partition, and what it takes of the node's GPUs (0) and cores (1).
 
     None if it cannot run there, for lack of memory for instance.
     """
-    pool, limit = desk.cluster.nodes[node], desk.cluster.max_utilisation
-    configuration, operators = estimate.measurement.configuration, desk.pipeline.operators
-    least = _plan(desk, node, configuration, partition.profile, [1] * len(operators))
-    if desk.refusal(query, least) is not None:
+    pool, limit = context.cluster.nodes[node], context.cluster.max_utilisation
+    configuration, operators = estimate.measurement.configuration, context.pipeline.operators
+    least = _plan(context, node, configuration, partition.profile, [1] * len(operators))
+    if context.refusal(query, least) is not None:
         return None
     servers = [
         query.requests_per_s * time_s * factor / limit
         for time_s, factor in zip(
             estimate.measurement.operator_mean_s.tolist(),
-            desk.capacity_factors(query, least),
+            context.capacity_factors(query, least),
             strict=True,
         )
     ]
     replicas = [max(1, ceil(count)) for count in servers]
-    plan = _plan(desk, node, configuration, partition.profile, replicas)
-    machines = max(1, desk.machines_up(node))
+    plan = _plan(context, node, configuration, partition.profile, replicas)
+    machines = max(1, context.machines_up(node))
     gpu_share = partition.fraction / max(1, pool.gpus * machines)
     core_share = 1 / (pool.cores * machines)
     uses = []
     for number, (operator, count) in enumerate(zip(operators, servers, strict=True)):
-        knobs = desk.pipeline.operator_key(number, plan.configuration)
+        knobs = context.pipeline.operator_key(number, plan.configuration)
         allocation = plan.allocation[number]
         on_gpu = operator.kind != "cpu"
         share = gpu_share if on_gpu else core_share

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.queries import Query
-from sim import Desk, Estimate, PlanView
+from sim import Estimate, PlanningContext, PlanView
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -20,7 +20,7 @@ class Trials:
     nothing.
 
     Args:
-        desk: the desk of the call.
+        context: the planning context of the call.
         query: the query.
         samples: items profiled for each configuration, or all there are. A run that the budget cuts
             to less than half of them, or to a single one, does not count.
@@ -32,20 +32,20 @@ class Trials:
         operator_time_s: mean time of each operator on the profiling hardware, shape (C, N).
     """
 
-    def __init__(self, desk: Desk, query: Query, samples: int) -> None:
-        self._desk = desk
+    def __init__(self, context: PlanningContext, query: Query, samples: int) -> None:
+        self._context = context
         self._query = query
         self._samples = samples
         self._key = TRIALS, query.id
-        count = len(desk.pipeline.configurations)
+        count = len(context.pipeline.configurations)
         self.known: list[int] = []
         self.accuracy: Floats = np.zeros(count)
-        self.operator_time_s: Floats = np.zeros((count, len(desk.pipeline.operators)))
+        self.operator_time_s: Floats = np.zeros((count, len(context.pipeline.operators)))
         self._time_cv: Floats = np.zeros(count)
         self._normalised: Floats = np.ones((count, 2))
         self._noise: Floats = np.zeros((count, 2))
-        for index in desk.recall(self._key, query) or ():
-            self._take(index, desk.profile(query, desk.pipeline.configurations[index], 1))
+        for index in context.recall(self._key, query) or ():
+            self._take(index, context.profile(query, context.pipeline.configurations[index], 1))
 
     def run(self, configuration: int) -> bool:
         """Profile a configuration, unless it is known.
@@ -58,12 +58,12 @@ class Trials:
         """
         if configuration in self.known:
             return True
-        chosen = self._desk.pipeline.configurations[configuration]
-        estimate = self._desk.profile(self._query, chosen, self._samples)
+        chosen = self._context.pipeline.configurations[configuration]
+        estimate = self._context.profile(self._query, chosen, self._samples)
         if estimate.count == 1 < self._samples or not self._suffices(estimate.count):
             return False
         self._take(configuration, estimate)
-        self._desk.remember(self._key, tuple(self.known), self._query)
+        self._context.remember(self._key, tuple(self.known), self._query)
         return True
 
     def latency_s(self, view: PlanView, plans: Integers) -> Floats:
@@ -77,7 +77,7 @@ class Trials:
             The latencies, shape (K,); infinite where a station or link would be overloaded.
         """
         which = view.configuration[plans]
-        return self._desk.predict_many(
+        return self._context.predict_many(
             self._query,
             view,
             plans,
@@ -97,14 +97,14 @@ class Trials:
 
     def renew(self) -> None:
         """Take new data from the query's stream; nothing is known of them yet."""
-        self._desk.renew(self._query)
+        self._context.resample(self._query)
         self.known = []
-        self._desk.remember(self._key, (), self._query)
+        self._context.remember(self._key, (), self._query)
 
     def _suffices(self, count: int) -> bool:
         """Tell whether so many items are half of those asked for, or of all there are."""
         twice = 2 * count
-        return twice >= self._samples or twice >= len(self._desk.features(self._query))
+        return twice >= self._samples or twice >= len(self._context.features(self._query))
 
     def _take(self, configuration: int, estimate: Estimate) -> None:
         measurement = estimate.measurement

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scenarios.application import Configuration
 from scenarios.queries import Query
-from sim import CORE, Allocation, Desk
+from sim import CORE, Allocation, PlanningContext
 
 Integers = NDArray[np.int64]
 
@@ -52,7 +52,7 @@ Crew = tuple[tuple[Worker, ...], ...]
 
 
 def crews(
-    desk: Desk, query: Query, configurations: Collection[Configuration]
+    context: PlanningContext, query: Query, configurations: Collection[Configuration]
 ) -> dict[Configuration, Crew]:
     """Return who could run each operator of some configurations, apart from the user's device.
 
@@ -60,19 +60,19 @@ def crews(
     configuration that cannot run as a whole, as a later operator finds none.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         query: the query.
         configurations: the configurations.
 
     Returns:
         A crew for each configuration.
     """
-    view = desk.view(query)
+    view = context.view(query)
     allocations = [
         Allocation(kind.profile, kind.replicas, kind.max_batch) for kind in view.stations
     ]
     prices = [
-        _price_usd_per_hour(desk, kind.node, allocation)
+        _price_usd_per_hour(context, kind.node, allocation)
         for kind, allocation in zip(view.stations, allocations, strict=True)
     ]
 
@@ -93,15 +93,15 @@ def crews(
     everything = np.arange(len(view))
     of_cores = {  # A core takes the same factor for everything.
         operator: crew_for(operator, everything)
-        for operator, each in enumerate(desk.pipeline.operators)
+        for operator, each in enumerate(context.pipeline.operators)
         if each.kind == "cpu"
     }
-    choices = [len(knob.choices) for knob in desk.pipeline.knobs]
+    choices = [len(knob.choices) for knob in context.pipeline.knobs]
     strides = [prod(choices[knob + 1 :]) for knob in range(len(choices))]
     found: dict[Configuration, Crew] = {}
     for configuration in configurations:
         crew = []
-        for operator, upstream in enumerate(desk.pipeline.upstream_knobs):
+        for operator, upstream in enumerate(context.pipeline.upstream_knobs):
             if operator in of_cores:
                 crew.append(of_cores[operator])
                 continue
@@ -115,9 +115,9 @@ def crews(
     return found
 
 
-def _price_usd_per_hour(desk: Desk, node: str, allocation: Allocation) -> float:
+def _price_usd_per_hour(context: PlanningContext, node: str, allocation: Allocation) -> float:
     """Return the list price of one replica."""
-    pool = desk.cluster.nodes[node]
+    pool = context.cluster.nodes[node]
     if allocation.profile == CORE:
         return pool.core_price_usd_per_hour
     return pool.slice_price_usd_per_hour(allocation.profile)
@@ -126,26 +126,26 @@ def _price_usd_per_hour(desk: Desk, node: str, allocation: Allocation) -> float:
 class Labour:
     """Which workers are to be had during one call: free ones, and stations that could be joined.
 
-    It looks at one operator at a time; whether a whole plan fits is for ``desk.fits`` to say.
+    It looks at one operator at a time; whether a whole plan fits is for ``context.fits`` to say.
 
     Args:
-        desk: the desk of the call.
+        context: the planning context of the call.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PlanningContext) -> None:
+        self._context = context
         self._free: dict[tuple[str, str], int] = {}
         self._stations = set()
-        for query in desk.running:
-            plan = desk.plan_of(query)
+        for query in context.running:
+            plan = context.plan_of(query)
             if plan is not None:
                 for operator, share in enumerate(plan.allocation):
-                    knobs = desk.pipeline.operator_key(operator, plan.configuration)
+                    knobs = context.pipeline.operator_key(operator, plan.configuration)
                     self._stations.add((operator, knobs, plan.placement[operator], share))
 
     def offers(self, operator: int, configuration: Configuration, worker: Worker) -> bool:
         """Tell whether a worker could be had for an operator of a configuration."""
-        knobs = self._desk.pipeline.operator_key(operator, configuration)
+        knobs = self._context.pipeline.operator_key(operator, configuration)
         if (operator, knobs, worker.node, worker.allocation) in self._stations:
             return True
         return self._count(worker.node, worker.allocation.profile) >= worker.allocation.replicas
@@ -154,8 +154,8 @@ class Labour:
         key = node, profile
         if key not in self._free:
             self._free[key] = (
-                self._desk.free_cores(node)
+                self._context.free_cores(node)
                 if profile == CORE
-                else self._desk.free_instances(node, profile)
+                else self._context.free_instances(node, profile)
             )
         return self._free[key]

@@ -18,7 +18,7 @@ from planners.compass.search.search import FOUND, OFFERS, CmboSearch, Search
 from planners.compass.state.known import Found, Offer
 from planners.compass.state.pools import Market, Pools, takes_of
 from scenarios.queries import Query
-from sim import Desk, Plan, Planner
+from sim import Plan, Planner, PlanningContext
 
 POOR = "compass poor"
 """The plan by which a query, when it was last looked at, was not believed to be served well."""
@@ -109,40 +109,40 @@ class Compass(Planner):
         self.watch_every_s = watch_every_s
         self.replan_every_s = replan_every_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Serve waiting queries; from time to time, look after those that run."""
-        if not desk.waiting and not desk.running:
+        if not context.waiting and not context.running:
             return
-        if desk.trigger == "departure":
+        if context.trigger == "departure":
             return  # Nothing is free yet: machines are drained by one of the next ticks.
-        look = desk.trigger == "tick" and self._look_due(desk)
-        if not look and not desk.waiting and under_way(desk) is None:
+        look = context.trigger == "tick" and self._look_due(context)
+        if not look and not context.waiting and under_way(context) is None:
             return
-        market = self._market(desk)
-        busy, held_up = self._carry_out(desk, market)
-        if held_up and desk.trigger == "tick" and not look:
+        market = self._market(context)
+        busy, held_up = self._carry_out(context, market)
+        if held_up and context.trigger == "tick" and not look:
             return  # What becomes free is for those that move.
         waste = self.search.model.waste
-        asking = retries(desk, market, self.pause_s, self.known_for_s, waste, busy)
-        further = self._to_search_further(desk, asking) if look and self.improve_s else ()
-        new = self._serve(desk, market, busy, asking, further)
+        asking = retries(context, market, self.pause_s, self.known_for_s, waste, busy)
+        further = self._to_search_further(context, asking) if look and self.improve_s else ()
+        new = self._serve(context, market, busy, asking, further)
         if look:
-            desk.remember(LOOKED, desk.now_s)
-            busy |= {*orders_of(desk), *desk.coming}
-            busy |= self._look_after(desk, market, busy, held_up)
+            context.remember(LOOKED, context.now_s)
+            busy |= {*orders_of(context), *context.loading}
+            busy |= self._look_after(context, market, busy, held_up)
             if self.improve_s and not new:
-                self._improve(desk, market, busy)
+                self._improve(context, market, busy)
 
-    def _look_due(self, desk: Desk) -> bool:
+    def _look_due(self, context: PlanningContext) -> bool:
         """Tell whether a tick is the first of its period of ``watch_every_s`` with any queries."""
-        last_s: float = desk.recall(LOOKED) or 0.0
-        return desk.now_s // self.watch_every_s > last_s // self.watch_every_s
+        last_s: float = context.recall(LOOKED) or 0.0
+        return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
-    def _market(self, desk: Desk) -> Market:
-        pools = Pools.of(desk)
-        example = (desk.waiting or desk.running)[0]
-        view = desk.view(example, self.search.model.choices)
-        standing = standing_of(desk, takes_of(desk, pools, view), pools)
+    def _market(self, context: PlanningContext) -> Market:
+        pools = Pools.of(context)
+        example = (context.waiting or context.running)[0]
+        view = context.view(example, self.search.model.choices)
+        standing = standing_of(context, takes_of(context, pools, view), pools)
         prices = self.scheduler.prices(pools, standing)
         return Market(pools, prices, standing, self.scheduler.worth)
 
@@ -150,7 +150,7 @@ class Compass(Planner):
 
     def _serve(
         self,
-        desk: Desk,
+        context: PlanningContext,
         market: Market,
         busy: Collection[int],
         asking: Retries,
@@ -159,7 +159,7 @@ class Compass(Planner):
         """Give waiting queries what they can pay for.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             market: the pools.
             busy: queries that are spoken for.
             asking: which of the others are to be asked.
@@ -170,56 +170,58 @@ class Compass(Planner):
             needed for them.
         """
         bids, new = [], False
-        waiting = desk.waiting_by_id
+        waiting = context.waiting_by_id
         passed_over = {*asking.refused, *busy} - {*further}
         for number in list(filterfalse(passed_over.__contains__, waiting)):
             query = waiting[number]
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
-                offers = self._offers(desk, market, query, query.id in further)
+                offers = self._offers(context, market, query, query.id in further)
                 if offers:
-                    bids.append(self._bid(desk, query, offers))
+                    bids.append(self._bid(context, query, offers))
                 else:
-                    give_up(desk, query)
-        awards = self.scheduler.award(desk, market, bids)
+                    give_up(context, query)
+        awards = self.scheduler.award(context, market, bids)
         for award in awards:
-            self._deploy(desk, market, award)
+            self._deploy(context, market, award)
         served = {award.bid.query.id for award in awards}
         refused = [bid for bid in bids if bid.query.id not in served]
         for bid in refused:
-            self._refuse(desk, market, bid)
-            give_up(desk, bid.query)
-        remember_refused(desk, refused, self.scheduler.most)
+            self._refuse(context, market, bid)
+            give_up(context, bid.query)
+        remember_refused(context, refused, self.scheduler.most)
         return new
 
-    def _offers(self, desk: Desk, market: Market, query: Query, further: bool) -> Sequence[Offer]:
+    def _offers(
+        self, context: PlanningContext, market: Market, query: Query, further: bool
+    ) -> Sequence[Offer]:
         """Return what was found for a query; search for a plan that may do if there was none.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             market: the pools.
             query: the query.
             further: whether to search on if there was one: it had no room, others may have.
         """
-        found: Found = desk.recall((FOUND, query.id), query) or Found()
-        offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
+        found: Found = context.recall((FOUND, query.id), query) or Found()
+        offers: Sequence[Offer] | None = context.recall((OFFERS, query.id), query)
         left_s = max(0.0, self.budget_s - found.spent_s)
         if not offers or not offers[0].feasible:
-            return self.search.run(desk, query, market, left_s, improve=False)
+            return self.search.run(context, query, market, left_s, improve=False)
         seconds = min(self.improve_s, left_s) if further else 0.0
-        return self.search.run(desk, query, market, seconds, improve=True)
+        return self.search.run(context, query, market, seconds, improve=True)
 
-    def _to_search_further(self, desk: Desk, asking: Retries) -> set[int]:
+    def _to_search_further(self, context: PlanningContext, asking: Retries) -> set[int]:
         """Return refused queries with seconds left, the first that came, one for each lane."""
-        refused = [number for number in desk.waiting_by_id if number in asking.refused]
+        refused = [number for number in context.waiting_by_id if number in asking.refused]
         # To recall what a query knows itself would begin a search for each.
-        every: Iterator[Found | None] = desk.recall_each((FOUND, number) for number in refused)
+        every: Iterator[Found | None] = context.recall_each((FOUND, number) for number in refused)
         left = (
             number
             for number, found in zip(refused, every, strict=True)
             if self._has_seconds_left(found or Found())
         )
-        return set(islice(left, desk.cluster.profiling.lanes))
+        return set(islice(left, context.cluster.profiling.lanes))
 
     def _has_seconds_left(self, found: Found) -> bool:
         """Tell whether a query may be searched for further, by what is known of it."""
@@ -228,12 +230,12 @@ class Compass(Planner):
     # Queries that run
 
     def _look_after(
-        self, desk: Desk, market: Market, busy: Collection[int], held_up: bool
+        self, context: PlanningContext, market: Market, busy: Collection[int], held_up: bool
     ) -> set[int]:
         """Plan anew what has drifted, and all together where some find no room.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             market: the pools.
             busy: queries that are spoken for.
             held_up: whether some wait for room that a regrouping has found for them.
@@ -241,18 +243,18 @@ class Compass(Planner):
         Returns:
             The queries that are spoken for by now.
         """
-        busy = {*busy, *take_up(desk, market, self.search, busy)}
-        drifted, stuck = self._replan_drifted(desk, market, busy)
+        busy = {*busy, *take_up(context, market, self.search, busy)}
+        drifted, stuck = self._replan_drifted(context, market, busy)
         busy |= drifted
         # Another regrouping would forget those that gave up what they had, to come back.
-        if not held_up and self.scheduler.regrouping.due(desk):
-            busy |= self._regroup(desk, market, self._wanting(desk, busy))
-        if stuck or self._some_lack_room(desk):
-            busy |= self._rebalance(desk, market, busy)
+        if not held_up and self.scheduler.regrouping.due(context):
+            busy |= self._regroup(context, market, self._wanting(context, busy))
+        if stuck or self._some_lack_room(context):
+            busy |= self._rebalance(context, market, busy)
         return busy
 
     def _replan_drifted(
-        self, desk: Desk, market: Market, busy: Collection[int]
+        self, context: PlanningContext, market: Market, busy: Collection[int]
     ) -> tuple[set[int], bool]:
         """Plan anew what has drifted, each query alone.
 
@@ -261,49 +263,51 @@ class Compass(Planner):
             that would do, but could not get it.
         """
         stuck = False
-        drifted = self.runtime.drifted(desk, busy)
+        drifted = self.runtime.drifted(context, busy)
         for query in drifted:
-            found: Found = desk.recall((FOUND, query.id)) or Found()
+            found: Found = context.recall((FOUND, query.id)) or Found()
             offers: Sequence[Offer] = self.search.run(
-                desk, query, market, self.budget_s, improve=False
+                context, query, market, self.budget_s, improve=False
             )
-            now = self._now(desk, market, query)
-            served = self._note_service(desk, query, now)
+            now = self._now(context, market, query)
+            served = self._note_service(context, query, now)
             if not found.shown:  # Its content has changed; what serves it may still do.
                 offers = self.scheduler.better(market, query, offers, now)
             if offers and offers[0].feasible:
-                moved = self._move(desk, market, query, offers)
+                moved = self._move(context, market, query, offers)
                 stuck |= not moved and not served
         return {query.id for query in drifted}, stuck
 
     # All queries together
 
-    def _wanting(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+    def _wanting(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return queries that wait, or are poorly served, and for which plans are known."""
         found = []
-        for query in (*desk.waiting, *desk.running):
-            waits = desk.plan_of(query) is None
-            if query.id not in busy and (waits or self._poor(desk, query)):
-                offers: Sequence[Offer] | None = desk.recall((OFFERS, query.id), query)
+        for query in (*context.waiting, *context.running):
+            waits = context.plan_of(query) is None
+            if query.id not in busy and (waits or self._poor(context, query)):
+                offers: Sequence[Offer] | None = context.recall((OFFERS, query.id), query)
                 if _may_do(offers):
                     found.append(query)
         return found
 
-    def _some_lack_room(self, desk: Desk) -> bool:
+    def _some_lack_room(self, context: PlanningContext) -> bool:
         """Tell whether a query waits that knows a plan which may do, and got none in this call."""
-        waiting = filterfalse(orders_of(desk).__contains__, desk.waiting_by_id)
-        return any(map(_may_do, desk.recall_each((OFFERS, number) for number in waiting)))
+        waiting = filterfalse(orders_of(context).__contains__, context.waiting_by_id)
+        return any(map(_may_do, context.recall_each((OFFERS, number) for number in waiting)))
 
-    def _regroup(self, desk: Desk, market: Market, wanting: Sequence[Query]) -> set[int]:
+    def _regroup(
+        self, context: PlanningContext, market: Market, wanting: Sequence[Query]
+    ) -> set[int]:
         """Look for stations that serve more queries; return the queries that are to move."""
-        found = self.scheduler.regrouping.regroup(desk, market, self.search, wanting)
+        found = self.scheduler.regrouping.regroup(context, market, self.search, wanting)
         if found is None:
             return set()
-        desk.remember(REGROUPED, found)
-        busy, _ = self._carry_out(desk, market)
+        context.remember(REGROUPED, found)
+        busy, _ = self._carry_out(context, market)
         return busy
 
-    def _carry_out(self, desk: Desk, market: Market) -> tuple[set[int], bool]:
+    def _carry_out(self, context: PlanningContext, market: Market) -> tuple[set[int], bool]:
         """Order what of the last regrouping fits by now.
 
         A query that moves needs room beside what it has. Where somebody who was not served well
@@ -313,122 +317,128 @@ class Compass(Planner):
         Returns:
             The queries that it is about, and whether some of them wait for room.
         """
-        last = under_way(desk)
+        last = under_way(context)
         if last is None:
             return set(), False
-        missing = to_order(desk, last, self.search.model.choices)
-        fitting = fit(desk, [(query, plan) for query, _, plan in missing])
+        missing = to_order(context, last, self.search.model.choices)
+        fitting = fit(context, [(query, plan) for query, _, plan in missing])
         to_go = {query for query, offer in last.offers.items() if offer is None}
-        leaving = to_go.intersection(desk.running_by_id)
+        leaving = to_go.intersection(context.running_by_id)
         unplaced = set()
         for (query, offer, plan), fits in zip(missing, fitting, strict=True):
             if fits:
-                self._deploy(desk, market, Award(Bid(query, [offer], [plan]), 0))
+                self._deploy(context, market, Award(Bid(query, [offer], [plan]), 0))
             else:
                 unplaced.add(query.id)
-        if unplaced & {*desk.waiting_by_id, *last.wanting}:
-            for query in desk.running:
+        if unplaced & {*context.waiting_by_id, *last.wanting}:
+            for query in context.running:
                 if query.id in unplaced | leaving:
-                    release(desk, query)
+                    release(context, query)
                 if query.id in leaving:
-                    give_up(desk, query)
-        ordered = {query.id for query in desk.searching} | set(orders_of(desk))
+                    give_up(context, query)
+        ordered = {query.id for query in context.searching} | set(orders_of(context))
         busy = {query.id for query, _, _ in missing} | leaving | (ordered & set(last.offers))
         return busy, bool(unplaced)
 
-    def _rebalance(self, desk: Desk, market: Market, busy: Collection[int]) -> set[int]:
+    def _rebalance(
+        self, context: PlanningContext, market: Market, busy: Collection[int]
+    ) -> set[int]:
         """Move queries that cost more than they are worth, or let them go; return them.
 
         To be done only where others lack room: otherwise nobody has a better use for what they
         hold.
         """
         touched = set()
-        for query in self.scheduler.overpaying(desk, market):
+        for query in self.scheduler.overpaying(context, market):
             if query.id in busy:
                 continue
             touched.add(query.id)
-            now = self._now(desk, market, query)
-            offers = self.search.run(desk, query, market, 0.0, improve=False)
-            if self._move(desk, market, query, self.scheduler.better(market, query, offers, now)):
+            now = self._now(context, market, query)
+            offers = self.search.run(context, query, market, 0.0, improve=False)
+            if self._move(
+                context, market, query, self.scheduler.better(market, query, offers, now)
+            ):
                 continue
             if self.scheduler.evicts(market, query):
-                release(desk, query)
-                give_up(desk, query)
+                release(context, query)
+                give_up(context, query)
         return touched
 
-    def _improve(self, desk: Desk, market: Market, busy: Collection[int]) -> None:
+    def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:
         """Confirm plans in force and search on in the background; move queries that gain.
 
         Searched for are those that still have a budget, and those that are not believed to be
         served well, until a plan is known that would do, or nothing promises more.
         """
-        lanes = desk.cluster.profiling.lanes
-        for query in desk.running:
+        lanes = context.cluster.profiling.lanes
+        for query in context.running:
             if lanes == 0:
                 return
-            found: Found | None = desk.recall((FOUND, query.id))
-            known = serving(desk, query)
+            found: Found | None = context.recall((FOUND, query.id))
+            known = serving(context, query)
             if query.id in busy or found is None or known is None:
                 continue
-            poor = self._poor(desk, query)
+            poor = self._poor(context, query)
             index = known.plan.configuration.index
             items = found.items
-            confirmed = index in found.shown and self.search.confirm(desk, query, market, index)
+            confirmed = index in found.shown and self.search.confirm(context, query, market, index)
             spent = found.exhausted or found.spent_s >= self.budget_s
             if spent and not confirmed and not poor:
                 continue
-            now = self.search.judge(desk, query, market, known.number)
-            served = self._note_service(desk, query, now)
-            found = desk.recall((FOUND, query.id), query) or found
+            now = self.search.judge(context, query, market, known.number)
+            served = self._note_service(context, query, now)
+            found = context.recall((FOUND, query.id), query) or found
             left_s = max(0.0, self.budget_s - found.spent_s) if served else self.budget_s
             seconds = 0.0 if found.exhausted else min(left_s, self.improve_s)
-            offers = self.search.run(desk, query, market, seconds, improve=served)
-            after: Found = desk.recall((FOUND, query.id), query) or found
+            offers = self.search.run(context, query, market, seconds, improve=served)
+            after: Found = context.recall((FOUND, query.id), query) or found
             lanes -= after.items > items
-            self._move(desk, market, query, self.scheduler.better(market, query, offers, now))
+            self._move(context, market, query, self.scheduler.better(market, query, offers, now))
 
-    def _poor(self, desk: Desk, query: Query) -> bool:
+    def _poor(self, context: PlanningContext, query: Query) -> bool:
         """Tell whether the plan in force was not believed to serve a query well."""
-        poor: Plan | None = desk.recall((POOR, query.id))
-        return poor is not None and poor == desk.plan_of(query)
+        poor: Plan | None = context.recall((POOR, query.id))
+        return poor is not None and poor == context.plan_of(query)
 
-    def _note_service(self, desk: Desk, query: Query, now: Offer | None) -> bool:
+    def _note_service(self, context: PlanningContext, query: Query, now: Offer | None) -> bool:
         """Remember whether a running query is believed to be served well, and tell.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: the query.
             now: what is believed of the plan in force; None if nothing is.
         """
         served = now is None or now.feasible
-        poor = None if served else desk.plan_of(query)
-        if poor != desk.recall((POOR, query.id)):
-            desk.remember((POOR, query.id), poor)
+        poor = None if served else context.plan_of(query)
+        if poor != context.recall((POOR, query.id)):
+            context.remember((POOR, query.id), poor)
         return served
 
-    def _move(self, desk: Desk, market: Market, query: Query, offers: Sequence[Offer]) -> bool:
+    def _move(
+        self, context: PlanningContext, market: Market, query: Query, offers: Sequence[Offer]
+    ) -> bool:
         """Move a running query to the first of some plans that fits beside its own; tell if so."""
-        bid = self._bid(desk, query, offers)
-        if not offers or desk.plan_of(query) == bid.plans[0]:
+        bid = self._bid(context, query, offers)
+        if not offers or context.plan_of(query) == bid.plans[0]:
             return False
-        for award in self.scheduler.award(desk, market, [bid]):
-            if award.plan != desk.plan_of(query):
-                self._deploy(desk, market, award)
+        for award in self.scheduler.award(context, market, [bid]):
+            if award.plan != context.plan_of(query):
+                self._deploy(context, market, award)
                 return True
         return False
 
-    def _now(self, desk: Desk, market: Market, query: Query) -> Offer | None:
+    def _now(self, context: PlanningContext, market: Market, query: Query) -> Offer | None:
         """Return what is believed of the plan in force."""
-        known = serving(desk, query)
-        return None if known is None else self.search.judge(desk, query, market, known.number)
+        known = serving(context, query)
+        return None if known is None else self.search.judge(context, query, market, known.number)
 
     # Orders
 
-    def _bid(self, desk: Desk, query: Query, offers: Sequence[Offer]) -> Bid:
-        view = desk.view(query, self.search.model.choices)
+    def _bid(self, context: PlanningContext, query: Query, offers: Sequence[Offer]) -> Bid:
+        view = context.view(query, self.search.model.choices)
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
 
-    def _refuse(self, desk: Desk, market: Market, bid: Bid) -> None:
+    def _refuse(self, context: PlanningContext, market: Market, bid: Bid) -> None:
         """Put on record why a bid got nothing: what became of its first plan."""
         offer = bid.offers[0]
         price = float(offer.demand @ market.prices)
@@ -436,26 +446,26 @@ class Compass(Planner):
         reason = "no machine has room for any plan that it could pay for"
         if price > most:
             reason = f"its price of {price:.3g} is above {most:.3g}, what serving it is worth"
-        desk.offer(
+        context.log_candidate(
             bid.query, bid.plans[0], "refused", offer.latency_s, offer.accuracy, price, reason
         )
 
-    def _deploy(self, desk: Desk, market: Market, award: Award) -> None:
+    def _deploy(self, context: PlanningContext, market: Market, award: Award) -> None:
         query, offer = award.bid.query, award.offer
-        found: Found = desk.recall((FOUND, query.id), query) or Found()
-        view = desk.view(query, self.search.model.choices)
+        found: Found = context.recall((FOUND, query.id), query) or Found()
+        view = context.view(query, self.search.model.choices)
         load = self.search.model.load
-        record = in_force(desk, query, market.pools, view, offer.number, award.plan, found, load)
-        before = serving(desk, query)
+        record = in_force(context, query, market.pools, view, offer.number, award.plan, found, load)
+        before = serving(context, query)
         if before is not None:
             record = replace(record, before=replace(before, before=None))
-        order(desk, query, record)
+        order(context, query, record)
         for number, (each, plan) in enumerate(zip(award.bid.offers, award.bid.plans, strict=True)):
             role = "feasible" if each.feasible else "best effort"
             if number == award.chosen:
                 role = "chosen" if each.feasible else "chosen as best effort"
             price = float(each.demand @ market.prices)
-            desk.offer(query, plan, role, each.latency_s, each.accuracy, price)
+            context.log_candidate(query, plan, role, each.latency_s, each.accuracy, price)
 
 
 def _may_do(offers: Sequence[Offer] | None) -> bool:

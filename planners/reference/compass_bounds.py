@@ -24,7 +24,7 @@ from planners.compass.state.known import Found, Offer, Shown
 from planners.compass.state.pools import Market
 from scenarios.application import Configuration
 from scenarios.queries import Query
-from sim import Choices, Desk, PlanView, Truth
+from sim import Choices, PlanningContext, PlanView, Truth
 
 EXACT = 1e-6
 """Variance of a mean that is known: above 0, for the surrogates' sake."""
@@ -42,44 +42,44 @@ class CompassSeesTruth(Compass):
 
     sees_truth = True
 
-    def plan(self, desk: Desk) -> None:
-        """Plan at a desk that shows the truth."""
-        super().plan(cast(Desk, _TrueDesk(desk)))
+    def plan(self, context: PlanningContext) -> None:
+        """Plan at a context that shows the truth."""
+        super().plan(cast(PlanningContext, _TrueDesk(context)))
 
 
 class CompassNoDelay(Compass):
     """The same, and thinking is free: with `FreeSearch`, planning takes some milliseconds at most.
 
-    They are what the desk charges for predictions. Choose it to know what planning delay costs, and
-    do without audits, which are charged and find nothing that is not known.
+    They are what the planning context charges for predictions. Choose it to know what planning
+    delay costs, and do without audits, which are charged and find nothing that is not known.
     """
 
     sees_truth = True
 
-    def plan(self, desk: Desk) -> None:
-        """Plan at a desk that shows the truth and charges no thought."""
-        super().plan(cast(Desk, _FreeDesk(desk)))
+    def plan(self, context: PlanningContext) -> None:
+        """Plan at a context that shows the truth and charges no thought."""
+        super().plan(cast(PlanningContext, _FreeDesk(context)))
 
 
 class _TrueDesk:
-    """A desk whose views are those of the truth.
+    """A context whose views are those of the truth.
 
     Args:
-        desk: the desk; its planner must have said that it sees the truth.
+        context: the planning context; its planner must have said that it sees the truth.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PlanningContext) -> None:
+        self._context = context
         self._truths: dict[tuple[int, Choices], Truth] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._desk, name)
+        return getattr(self._context, name)
 
     def truth(self, query: Query, choices: Choices = Choices()) -> Truth:  # noqa: B008
         """Return the truth about a query, worked out once a call: the world stands still."""
         key = query.id, choices
         if key not in self._truths:
-            self._truths[key] = self._desk.truth(query, choices)
+            self._truths[key] = self._context.truth(query, choices)
         return self._truths[key]
 
     def view(self, query: Query, choices: Choices = Choices()) -> PlanView:  # noqa: B008
@@ -98,19 +98,21 @@ class _FreeDesk(_TrueDesk):
 class TrueSearch(CmboSearch):
     """The search of Compass, which is told the truth of what it has profiled, and pays for it."""
 
-    def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
+    def look(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> Shown | None:
         """Profile a configuration, and return the truth about it."""
-        shown = super().look(desk, query, configuration)
-        return None if shown is None else _shown(desk, query, configuration.index)
+        shown = super().look(context, query, configuration)
+        return None if shown is None else _shown(context, query, configuration.index)
 
 
 @dataclass(frozen=True)
 class FreeSearch(CmboSearch):
     """The search of Compass, which is told the truth for nothing."""
 
-    def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown:
+    def look(self, context: PlanningContext, query: Query, configuration: Configuration) -> Shown:
         """Return the truth about a configuration."""
-        return _shown(desk, query, configuration.index)
+        return _shown(context, query, configuration.index)
 
 
 @dataclass(frozen=True)
@@ -118,24 +120,24 @@ class WholeSearch(CmboSearch):
     """Knows all configurations, and offers however many plans; see `Beliefs.offers`."""
 
     def run(
-        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+        self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Return every plan worth deploying."""
-        count = len(desk.pipeline.configurations)
-        every = {index: _shown(desk, query, index) for index in range(count)}
-        before: Found = desk.recall((FOUND, query.id), query) or Found()
+        count = len(context.pipeline.configurations)
+        every = {index: _shown(context, query, index) for index in range(count)}
+        before: Found = context.recall((FOUND, query.id), query) or Found()
         found = replace(before, shown=every, exhausted=True)
         encoding = ENCODINGS[self.encoding]
-        beliefs = Beliefs(self.model, self.warm_start, encoding, desk, query, market, found)
-        offers = beliefs.offers(len(desk.view(query, self.model.choices)))
-        desk.remember((FOUND, query.id), found, query)
-        desk.remember((OFFERS, query.id), offers, query)
+        beliefs = Beliefs(self.model, self.warm_start, encoding, context, query, market, found)
+        offers = beliefs.offers(len(context.view(query, self.model.choices)))
+        context.remember((FOUND, query.id), found, query)
+        context.remember((OFFERS, query.id), offers, query)
         return offers
 
 
-def _shown(desk: Desk, query: Query, index: int) -> Shown:
+def _shown(context: PlanningContext, query: Query, index: int) -> Shown:
     """Return the truth about a configuration as if `ALL` items had shown it."""
-    truth, floor = desk.truth(query), query.slo.accuracy
+    truth, floor = context.truth(query), query.slo.accuracy
     return Shown(
         float(truth.accuracy[index]),
         EXACT,

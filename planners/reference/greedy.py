@@ -5,7 +5,7 @@ from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
 from scenarios.queries import Query
-from sim import Desk, Plan, Planner
+from sim import Plan, Planner, PlanningContext
 
 
 class Greedy(Planner):
@@ -46,24 +46,24 @@ class Greedy(Planner):
         self.budget_s = budget_s
         self.pause_s = pause_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query, unless nothing was found for it a moment ago."""
-        orders = Orders(desk)
-        for query in desk.waiting:
-            if not due(desk, query, self.pause_s):
+        orders = Orders(context)
+        for query in context.waiting:
+            if not due(context, query, self.pause_s):
                 continue
-            plan = self._best(desk, query, orders)
+            plan = self._best(context, query, orders)
             if plan is None:
-                give_up(desk, query)
+                give_up(context, query)
             else:
                 orders.deploy(query, plan)
 
-    def _best(self, desk: Desk, query: Query, orders: Orders) -> Plan | None:
+    def _best(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the fastest plan of the richest configuration that has any."""
-        view = desk.view(query)
-        for configuration in desk.pipeline.configurations:
-            estimate = desk.profile(query, configuration, self.samples)
-            for number in promising(desk, query, view, estimate, self.headroom).tolist():
+        view = context.view(query)
+        for configuration in context.pipeline.configurations:
+            estimate = context.profile(query, configuration, self.samples)
+            for number in promising(context, query, view, estimate, self.headroom).tolist():
                 plan = view.plan(number)
                 if orders.fits(query, plan):
                     return plan

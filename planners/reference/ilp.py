@@ -11,7 +11,7 @@ from planners.reference.interchange import needed_configurations
 from planners.reference.optimum import Limits, Optimum, program, solve
 from planners.reference.planning_model import Capacity, Offer, offers_of
 from scenarios.queries import Query
-from sim import Choices, Desk, Plan, Planner, PlannerError, Truth
+from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
 
 Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -44,7 +44,7 @@ class ILP(Planner):
 
     * the expected accuracy on its content reaches the floor,
     * list price and egress keep to the ceiling,
-    * the quantile of latency that ``desk.predict_many`` predicts from true means, with every
+    * the quantile of latency that ``context.predict_many`` predicts from true means, with every
       station off the device at ``utilisation``, is within ``headroom`` times the bound,
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
@@ -127,27 +127,29 @@ class ILP(Planner):
         self.replan_every_s = replan_every_s
         _ = self._choices  # It checks what it is made of.
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Find the optimum anew if anything has changed, and move towards it."""
-        queries = (*desk.running, *desk.waiting)
+        queries = (*context.running, *context.waiting)
         seen = (
             tuple(sorted(query.id for query in queries)),
-            tuple(desk.machines_up(node) for node in desk.cluster.nodes),
+            tuple(context.machines_up(node) for node in context.cluster.nodes),
         )
-        target: Target | None = desk.recall(TARGET)
-        if target is None or target.seen != seen or not self._still_feasible(desk, target):
-            target = self._optimum(desk, queries, seen)
-            desk.remember(TARGET, target)
-        _carry_out(desk, target)
+        target: Target | None = context.recall(TARGET)
+        if target is None or target.seen != seen or not self._still_feasible(context, target):
+            target = self._optimum(context, queries, seen)
+            context.remember(TARGET, target)
+        _carry_out(context, target)
 
-    def _still_feasible(self, desk: Desk, target: Target) -> bool:
+    def _still_feasible(self, context: PlanningContext, target: Target) -> bool:
         """Tell whether the truth has left all plans of a target feasible."""
-        for query in (*desk.running, *desk.waiting):
+        for query in (*context.running, *context.waiting):
             plan = target.plans.get(query.id)
             if plan is not None:
-                truth = desk.truth(query, self._choices)
+                truth = context.truth(query, self._choices)
                 number = truth.view.index_of(plan)
-                if number is None or not len(self.feasible(desk, query, truth, np.array([number]))):
+                if number is None or not len(
+                    self.feasible(context, query, truth, np.array([number]))
+                ):
                     return False
         return True
 
@@ -161,12 +163,14 @@ class ILP(Planner):
             tuple(self.cores),
         )
 
-    def feasible(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Integers:
+    def feasible(
+        self, context: PlanningContext, query: Query, truth: Truth, plans: Integers
+    ) -> Integers:
         """Return which plans of a view would do for a query, of those given."""
         view, slo = truth.view, query.slo
         configuration = view.configuration[plans]
         busy = _load(query, truth, plans) / view.servers[plans]
-        good = ((busy <= desk.cluster.max_utilisation) | (view.station[plans] < 0)).all(axis=1)
+        good = ((busy <= context.cluster.max_utilisation) | (view.station[plans] < 0)).all(axis=1)
         if slo.accuracy is not None:
             good &= truth.accuracy[configuration] >= slo.accuracy
         if slo.cost_usd_per_hour is not None:
@@ -174,12 +178,14 @@ class ILP(Planner):
         plans = plans[good]
         if slo.latency_s is None:
             return plans
-        return plans[self._latency_s(desk, query, truth, plans) <= self.headroom * slo.latency_s]
+        return plans[self._latency_s(context, query, truth, plans) <= self.headroom * slo.latency_s]
 
-    def _latency_s(self, desk: Desk, query: Query, truth: Truth, plans: Integers) -> Floats:
+    def _latency_s(
+        self, context: PlanningContext, query: Query, truth: Truth, plans: Integers
+    ) -> Floats:
         """Return the SLO's quantile of latency that the model predicts, shape (k,)."""
         configuration = truth.view.configuration[plans]
-        return desk.predict_many(
+        return context.predict_many(
             query,
             truth.view,
             plans,
@@ -189,33 +195,35 @@ class ILP(Planner):
             truth.normalised[configuration],
         )[1]
 
-    def _optimum(self, desk: Desk, queries: Sequence[Query], seen: Hashable) -> Target:
+    def _optimum(
+        self, context: PlanningContext, queries: Sequence[Query], seen: Hashable
+    ) -> Target:
         """Solve the program of all queries; what it chose goes on record.
 
         Raises:
             PlannerError: the limits were reached before there was any solution.
         """
-        truths = [desk.truth(query, self._choices) for query in queries]
-        in_force = [desk.plan_of(query) for query in queries]
+        truths = [context.truth(query, self._choices) for query in queries]
+        in_force = [context.plan_of(query) for query in queries]
         current = [
             None if plan is None else truth.view.index_of(plan)
             for plan, truth in zip(in_force, truths, strict=True)
         ]
         feasible = [
-            self.feasible(desk, query, truth, np.arange(len(truth.view)))
+            self.feasible(context, query, truth, np.arange(len(truth.view)))
             for query, truth in zip(queries, truths, strict=True)
         ]
-        needed = _needed(desk, queries, truths, feasible, current)
+        needed = _needed(context, queries, truths, feasible, current)
         offers = [
             self._offers(query, truth, plans[needed[truth.view.configuration[plans]]], number)
             for query, truth, plans, number in zip(queries, truths, feasible, current, strict=True)
         ]
-        served = [desk.plan_of(query) is not None for query in queries]
+        served = [context.plan_of(query) is not None for query in queries]
         limits = Limits(self.gap, self.node_limit, self.time_limit_s)
-        optimum = solve(program(offers, served, Capacity.of(desk)), limits)
+        optimum = solve(program(offers, served, Capacity.of(context)), limits)
         if optimum is None:  # Not even that nothing changes was found.
-            kept = {q.id: p for q in queries if (p := desk.plan_of(q))}
-            desk.remember(TARGET, Target(seen, kept))  # The same program would not fare better.
+            kept = {q.id: p for q in queries if (p := context.plan_of(q))}
+            context.remember(TARGET, Target(seen, kept))  # The same program would not fare better.
             raise PlannerError(
                 f"found no solution within node_limit={self.node_limit} and "
                 f"time_limit_s={self.time_limit_s:g}; what is deployed stays"
@@ -225,7 +233,7 @@ class ILP(Planner):
             if one is not None:
                 number = its[one].index
                 plans[query.id] = truth.view.plan(number)
-                self._put_on_record(desk, query, truth, number, optimum)
+                self._put_on_record(context, query, truth, number, optimum)
         return Target(seen, plans)
 
     def _offers(
@@ -238,14 +246,14 @@ class ILP(Planner):
         return offers_of(view, plans, _load(query, truth, plans), egress + moving, current)
 
     def _put_on_record(
-        self, desk: Desk, query: Query, truth: Truth, number: int, optimum: Optimum
+        self, context: PlanningContext, query: Query, truth: Truth, number: int, optimum: Optimum
     ) -> None:
         at = np.array([number])
-        desk.offer(
+        context.log_candidate(
             query,
             truth.view.plan(number),
             "chosen",
-            float(self._latency_s(desk, query, truth, at)[0]),
+            float(self._latency_s(context, query, truth, at)[0]),
             float(truth.accuracy[truth.view.configuration[number]]),
             reason=f"optimum of the planning model: serves {optimum.served} queries of at most "
             f"{optimum.served_bound} for {optimum.usd_per_hour:.4f} $/h of at least "
@@ -255,14 +263,14 @@ class ILP(Planner):
 
 
 def _needed(
-    desk: Desk,
+    context: PlanningContext,
     queries: Sequence[Query],
     truths: Sequence[Truth],
     feasible: Sequence[Integers],
     current: Sequence[int | None],
 ) -> Booleans:
     """Mark the configurations that an optimum over all queries may need, shape (C,)."""
-    configurations = len(desk.pipeline.configurations)
+    configurations = len(context.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)
     layouts = 1 + max(int(truth.view.layout.max(initial=-1)) for truth in truths)
@@ -281,7 +289,7 @@ def _needed(
         for truth, number in zip(truths, current, strict=True)
         if number is not None
     ]
-    return needed_configurations(desk.pipeline, does, load, kept)
+    return needed_configurations(context.pipeline, does, load, kept)
 
 
 def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
@@ -291,24 +299,24 @@ def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
     return load
 
 
-def _carry_out(desk: Desk, target: Target) -> None:
+def _carry_out(context: PlanningContext, target: Target) -> None:
     """Order what brings the queries nearer to a target and fits now."""
     wanted = []
-    for query in desk.running:
+    for query in context.running:
         plan = target.plans.get(query.id)
         if plan is None:
-            desk.release(query)
-        elif plan != desk.plan_of(query) and plan != desk.coming.get(query.id):
+            context.release(query)
+        elif plan != context.plan_of(query) and plan != context.loading.get(query.id):
             wanted.append((query, plan))  # One on its way would be loaded from the beginning.
     waiting = [
-        (query, target.plans[query.id]) for query in desk.waiting if query.id in target.plans
+        (query, target.plans[query.id]) for query in context.waiting if query.id in target.plans
     ]
     moving, wanted = wanted, [*waiting, *wanted]
-    fitting = desk.fits_all(wanted)
+    fitting = context.fits_all(wanted)
     for (query, plan), fits in zip(wanted, fitting, strict=True):
         if fits:
-            desk.deploy(query, plan)
+            context.deploy(query, plan)
     if not all(fitting[: len(waiting)]):  # Somebody waits for what others are to give up.
         for (query, _), fits in zip(moving, fitting[len(waiting) :], strict=True):
             if not fits:
-                desk.release(query)
+                context.release(query)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import CORE, Desk, PlanView, StationKind
+from sim import CORE, PlanningContext, PlanView, StationKind
 from sim.api.gpu_layouts import gpu_layouts
 
 Floats = NDArray[np.float64]
@@ -60,10 +60,10 @@ class Capacity:
     max_utilisation: float
 
     @classmethod
-    def of(cls, desk: Desk) -> "Capacity":
-        """Return the capacity of a desk's cluster, whatever is free of it."""
-        nodes = desk.cluster.nodes
-        up = {name: desk.machines_up(name) for name in nodes}
+    def of(cls, context: PlanningContext) -> "Capacity":
+        """Return the capacity of a context's cluster, whatever is free of it."""
+        nodes = context.cluster.nodes
+        up = {name: context.machines_up(name) for name in nodes}
         return cls(
             {name: up[name] * node.cores for name, node in nodes.items()},
             {name: up[name] * node.gpus for name, node in nodes.items()},
@@ -74,7 +74,7 @@ class Capacity:
                 for name, node in nodes.items()
                 for profile in node.gpu_profiles
             },
-            desk.cluster.max_utilisation,
+            context.cluster.max_utilisation,
         )
 
     @property

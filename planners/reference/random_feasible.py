@@ -6,7 +6,7 @@ from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Desk, Plan, Planner
+from sim import Plan, Planner, PlanningContext
 
 
 class RandomFeasible(Planner):
@@ -55,30 +55,30 @@ class RandomFeasible(Planner):
         self.budget_s = budget_s
         self.pause_s = pause_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query, unless nothing was found for it a moment ago."""
-        orders = Orders(desk)
-        for query in desk.waiting:
-            if not due(desk, query, self.pause_s):
+        orders = Orders(context)
+        for query in context.waiting:
+            if not due(context, query, self.pause_s):
                 continue
-            plan = self._draw(desk, query, orders)
+            plan = self._draw(context, query, orders)
             if plan is None:
-                give_up(desk, query)
+                give_up(context, query)
             else:
                 orders.deploy(query, plan)
 
-    def _draw(self, desk: Desk, query: Query, orders: Orders) -> Plan | None:
+    def _draw(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the first plan of a random order that would do."""
-        view = desk.view(query)
+        view = context.view(query)
         order = stream(self.seed, "random feasible", query.id).permutation(len(view))
         looked_at: set[int] = set()
         would_do: set[int] = set()
         for number in order.tolist():
-            configuration = desk.pipeline.configurations[int(view.configuration[number])]
+            configuration = context.pipeline.configurations[int(view.configuration[number])]
             if configuration.index not in looked_at:
                 looked_at.add(configuration.index)
-                estimate = desk.profile(query, configuration, self.samples)
-                would_do.update(promising(desk, query, view, estimate, self.headroom).tolist())
+                estimate = context.profile(query, configuration, self.samples)
+                would_do.update(promising(context, query, view, estimate, self.headroom).tolist())
             if number in would_do:
                 plan = view.plan(number)
                 if orders.fits(query, plan):

@@ -1,7 +1,7 @@
 """The teaching example: deploy the cheapest plan that looks feasible."""
 
 from planners.common.ranges import at_least
-from sim import Desk, Planner
+from sim import Planner, PlanningContext
 
 
 class CheapestFeasible(Planner):
@@ -30,23 +30,23 @@ class CheapestFeasible(Planner):
         self.samples = samples
         self.budget_s = budget_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Serve each waiting query, unless an earlier search found nothing for it."""
-        for query in desk.waiting:
-            if desk.recall(("hopeless", query.id)):
+        for query in context.waiting:
+            if context.recall(("hopeless", query.id)):
                 continue
             feasible = False
             too_inaccurate = set()
-            for plan in desk.candidates(query, order="cost"):
+            for plan in context.candidates(query, order="cost"):
                 if plan.configuration in too_inaccurate:
                     continue
-                estimate = desk.profile(query, plan, self.samples)
+                estimate = context.profile(query, plan, self.samples)
                 if not estimate.accurate_enough(query.slo):
                     too_inaccurate.add(plan.configuration)
                 elif estimate.meets(query.slo):
                     feasible = True
-                    if desk.fits(query, plan):
-                        desk.deploy(query, plan)
+                    if context.fits(query, plan):
+                        context.deploy(query, plan)
                         break
             if not feasible:
-                desk.remember(("hopeless", query.id), True, query)
+                context.remember(("hopeless", query.id), True, query)

@@ -9,7 +9,7 @@ from planners.common.retries import IN_VAIN, due, give_up
 from scenarios.application import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
-from sim import CORE, Allocation, Desk, Plan, Planner, PlannerError
+from sim import CORE, Allocation, Plan, Planner, PlannerError, PlanningContext
 
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
@@ -89,30 +89,30 @@ class StaticPlan(Planner):
                     f"{', '.join(dict.fromkeys(offered))}, or none for a whole GPU"
                 )
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Deploy the plan for each waiting query that it can be run for."""
-        layout = self._layout(desk)
+        layout = self._layout(context)
         if layout is None:
             return
-        orders = Orders(desk)
-        for query in desk.waiting:
-            if not due(desk, query, self.pause_s):
+        orders = Orders(context)
+        for query in context.waiting:
+            if not due(context, query, self.pause_s):
                 continue
-            plan = self._plan(desk, query, layout)
+            plan = self._plan(context, query, layout)
             if plan is not None and orders.fits(query, plan):
                 orders.deploy(query, plan)
             else:
-                give_up(desk, query)
+                give_up(context, query)
 
-    def _layout(self, desk: Desk) -> Layout | None:
+    def _layout(self, context: PlanningContext) -> Layout | None:
         """Return placement and allocation, or None while no machine of the default node works."""
         placement = self.placement
         if placement is None:
-            node = home_node(desk)
+            node = home_node(context)
             if node is None:
                 return None
-            placement = (node,) * len(desk.pipeline.operators)
-        return tuple(placement), self._allocations(desk.pipeline, desk.cluster, placement)
+            placement = (node,) * len(context.pipeline.operators)
+        return tuple(placement), self._allocations(context.pipeline, context.cluster, placement)
 
     def _allocations(
         self, pipeline: Pipeline, cluster: Cluster, placement: Sequence[str]
@@ -137,15 +137,15 @@ class StaticPlan(Planner):
             for operator, place in zip(operators, placement, strict=True)
         )
 
-    def _plan(self, desk: Desk, query: Query, layout: Layout) -> Plan | None:
+    def _plan(self, context: PlanningContext, query: Query, layout: Layout) -> Plan | None:
         """Return the plan, or None if the query's device cannot run its part."""
-        configurations: Sequence[Configuration] = desk.pipeline.configurations
+        configurations: Sequence[Configuration] = context.pipeline.configurations
         if self.configuration is not None:
-            configurations = [_configuration(desk.pipeline, self.configuration)]
+            configurations = [_configuration(context.pipeline, self.configuration)]
         refusals = []
         for configuration in configurations:
             plan = Plan(configuration, *layout)
-            refusal = desk.refusal(query, plan)
+            refusal = context.refusal(query, plan)
             if refusal is None:
                 return plan
             refusals.append(refusal)

@@ -15,7 +15,7 @@ LINE_BYTES = 8 * LINE
 Item = TypeVar("Item", bound=np.generic)
 
 
-class Slots:
+class IdPool:
     """Gives each number in use a slot: one that was freed, the latest first, or else the next.
 
     Attributes:
@@ -76,7 +76,7 @@ def slot_of(table: NDArray[np.int64], number: int) -> int:
     """Return the slot of a number.
 
     Args:
-        table: that of a ``Slots``.
+        table: that of a ``IdPool``.
         number: the number.
 
     Raises:

@@ -2,4 +2,4 @@
 
 
 class PlannerError(Exception):
-    """A planner asked the desk for something that makes no sense."""
+    """A planner asked the planning context for something that makes no sense."""

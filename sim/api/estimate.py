@@ -11,7 +11,7 @@ from scenarios.application import Configuration
 from scenarios.compiled import compiled
 from scenarios.slo import SLO
 from scenarios.sums import moments, total
-from sim.api.prediction import Way
+from sim.api.prediction import DagPath
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -131,7 +131,7 @@ class Estimate:
     fixed_s: float = 0.0
     transfer_s: float = 0.0
     cost_usd_per_hour: float | None = None
-    ways: tuple[Way, ...] = ()
+    ways: tuple[DagPath, ...] = ()
 
     @property
     def count(self) -> int:

@@ -51,7 +51,7 @@ NO_LOAD = StationLoad(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class DagPath:
     """What a request meets on one way through the operators of a plan.
 
     Args:
@@ -121,7 +121,7 @@ def sojourn(
     normalised: tuple[float, float] = (1.0, 1.0),
     backhaul_up_s: float = 0.0,
     backhaul: StationLoad = NO_LOAD,
-    ways: Sequence[Way] = (),
+    ways: Sequence[DagPath] = (),
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict the sojourn of a query's requests.
 
@@ -164,13 +164,13 @@ def sojourn(
         for service, servers, busy in queues
     ]
     everything = tuple(range(len(service_s)))
-    whole = Way(everything, sent_s, backhaul_s, backhaul_up_s, fixed_s)
+    whole = DagPath(everything, sent_s, backhaul_s, backhaul_up_s, fixed_s)
     slowest = [_along(way, waits, crowded_s, cv, quantile, normalised) for way in ways or (whole,)]
     return max(mean for mean, _ in slowest), max(tail for _, tail in slowest), utilisation
 
 
 def _along(
-    way: Way,
+    way: DagPath,
     waits: Sequence[tuple[float, float]],
     crowded_s: Sequence[float],
     cv: float,

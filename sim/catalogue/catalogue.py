@@ -1,4 +1,4 @@
-"""Nominal figures: what the catalogue says, which planners may know.
+"""Catalogue figures: what the catalogue says, which planners may know.
 
 Latency factors multiply service times measured on the reference hardware. A device is taken at the
 nominal speed of its model and a link at the median of its technology; the true ones are hidden.
@@ -37,7 +37,7 @@ class Crossing:
     mean_bytes: float
 
 
-class Nominal:
+class Catalogue:
     """The catalogue of one scenario.
 
     Args:

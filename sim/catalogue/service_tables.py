@@ -14,7 +14,7 @@ from hardware_models.devices import DeviceModel
 from scenarios.application import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE
 from sim.api.plan import Allocation
-from sim.catalogue.catalogue import Nominal
+from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError, Service
 
 Floats = NDArray[np.float64]
@@ -89,7 +89,7 @@ class ServiceTable:
 
 
 def node_table(
-    nominal: Nominal, keys: OperatorKeys, operator: int, options: Sequence[Option]
+    nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[Option]
 ) -> ServiceTable:
     """Return how an operator is served on options; nothing runs on a device yet."""
 
@@ -106,7 +106,7 @@ def node_table(
 
 
 def device_table(
-    nominal: Nominal, keys: OperatorKeys, operator: int, device: DeviceModel
+    nominal: Catalogue, keys: OperatorKeys, operator: int, device: DeviceModel
 ) -> ServiceTable:
     """Return how an operator is served on a device, a table of one option."""
     row: list[Service | None] = []
@@ -119,7 +119,7 @@ def device_table(
 
 
 def _or_none(
-    nominal: Nominal, operator: int, example: Configuration, place: str, allocation: Allocation
+    nominal: Catalogue, operator: int, example: Configuration, place: str, allocation: Allocation
 ) -> Service | None:
     try:
         return nominal.on_node(operator, example, place, allocation)

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class Ledger:
+class Billing:
     """Who owes what, up to the moment of the last settlement.
 
     Call ``settle`` before anything changes that the bill depends on. What each machine costs, and

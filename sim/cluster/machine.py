@@ -76,7 +76,7 @@ class Instance:
     start: int
     memory_bytes: int
     ready_ns: int = 0
-    slots: list["Slot"] = field(default_factory=list)
+    slots: list["GpuShare"] = field(default_factory=list)
     left: dict[Model, int] = field(default_factory=dict)
 
     @property
@@ -110,7 +110,7 @@ class Instance:
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
+class GpuShare:
     """One core, or a share of a GPU instance, of one machine.
 
     Args:
@@ -167,7 +167,7 @@ class Machine:
     up: bool = field(default=True, init=False)
     ready_ns: int = field(default=0, init=False)
     down_until_ns: int = field(default=0, init=False)
-    slots: dict[Slot, None] = field(default_factory=dict, init=False)
+    slots: dict[GpuShare, None] = field(default_factory=dict, init=False)
     # What was asked of the cards in vain since they last changed.
     _in_vain: set[Room] = field(default_factory=set, init=False)
 
@@ -185,7 +185,7 @@ class Machine:
         """Whether the machine is paid for: on standby, or in use."""
         return self.up and (self.number < self.node.standby or bool(self.slots))
 
-    def rented_for(self, slot: Slot) -> bool:
+    def rented_for(self, slot: GpuShare) -> bool:
         """Tell whether the machine began to be rented for a slot, one of those taken last."""
         return self.number >= self.node.standby and next(iter(self.slots)) is slot
 
@@ -199,7 +199,7 @@ class Machine:
             )
         )
 
-    def take(self, need: Need) -> tuple[Slot, Callable[[], None]] | None:
+    def take(self, need: Need) -> tuple[GpuShare, Callable[[], None]] | None:
         """Take a core, or a share of an instance that is there or is created.
 
         Returns:
@@ -220,7 +220,7 @@ class Machine:
             created = self.partitioned  # A card that cannot be cut is there as it is.
             destroyed = (len(before) + 1 - len(self.instances)) * created
         left = instance.left.copy()
-        slot = Slot(self, need, instance, destroyed, created, instance.load(need))
+        slot = GpuShare(self, need, instance, destroyed, created, instance.load(need))
         instance.slots.append(slot)
         refused = self._in_vain
         self._in_vain = set()
@@ -233,13 +233,13 @@ class Machine:
 
         return slot, undo
 
-    def _take_core(self, need: Need) -> tuple[Slot, Callable[[], None]]:
+    def _take_core(self, need: Need) -> tuple[GpuShare, Callable[[], None]]:
         self.free_cores -= 1
 
         def undo() -> None:
             self.free_cores += 1
 
-        return Slot(self, need), undo
+        return GpuShare(self, need), undo
 
     def _shared(self, need: Need) -> Instance | None:
         """Return the fullest instance in use that has room, if any is to be shared."""
@@ -316,7 +316,7 @@ class Machine:
                 start = choose_start(board, layout, profile)
         return count
 
-    def give_back(self, slot: Slot, now_ns: int) -> None:
+    def give_back(self, slot: GpuShare, now_ns: int) -> None:
         """Return a core, or a share of an instance, which keeps the model in memory meanwhile.
 
         What was not loaded, or created, by now is given up.
@@ -334,7 +334,7 @@ class Machine:
                 self.instances.remove(instance)
                 if instance.ready_ns <= now_ns:
                     self.instances.append(instance)
-        if not self.rented:  # Slots of a station that is going are given back one by one.
+        if not self.rented:  # IdPool of a station that is going are given back one by one.
             self.instances = [each for each in self.instances if each.slots]
 
     def lose_instances(self) -> None:

@@ -12,15 +12,15 @@ from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.plan import Allocation
 from sim.api.prediction import StationLoad
-from sim.cluster.machine import WHOLE, Instance, Machine, Need, Room, Slot
-from sim.cluster.members import Member, Members
+from sim.cluster.machine import WHOLE, GpuShare, Instance, Machine, Need, Room
+from sim.cluster.members import Member, StationMembers
 from sim.cluster.stations_by_load import ByLoad
 
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
 
 
 @dataclass(eq=False)
-class Station(Members):
+class Station(StationMembers):
     """One operator of one application on one allocation, as the control plane sees it.
 
     Args:
@@ -33,7 +33,7 @@ class Station(Members):
 
     id: int
     key: StationKey
-    slots: tuple[Slot, ...]
+    slots: tuple[GpuShare, ...]
     at_once: int = 1
     ready_ns: int = 0
 
@@ -42,7 +42,7 @@ class Station(Members):
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class StationDemand:
     """What one operator of a plan asks for.
 
     Args:
@@ -96,8 +96,9 @@ class Machines:
         stations: the stations that members who agree on a key may share.
         holders: who holds each slot.
         backhaul: who sends over the backhaul from the edge site to the cloud.
-        changed: machines that are used otherwise than when the `sim.cluster.billing.Ledger` struck
-        them off. freed_ns: when a deployment last left, or a machine came back; None if none did.
+        changed: machines that are used otherwise than when the `sim.cluster.billing.Billing` struck
+        them off. last_release_ns: when a deployment last left, or a machine came back; None if
+        none did.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -108,12 +109,12 @@ class Machines:
         }
         self.up = {name: len(pool) for name, pool in self.pools.items()}
         self.stations: dict[StationKey, list[Station]] = {}
-        self.holders: dict[Slot, Station] = {}
-        self.backhaul = Members()
+        self.holders: dict[GpuShare, Station] = {}
+        self.backhaul = StationMembers()
         self.changed: set[Machine] = set()
-        self.freed_ns: int | None = None
+        self.last_release_ns: int | None = None
         self._by_load: dict[StationKey, ByLoad[Station]] = {}  # Of those off the devices.
-        self._parts: dict[Slot, None] = {}
+        self._parts: dict[GpuShare, None] = {}
         # By node, what was asked of all its machines in vain since any of them last changed.
         self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}
         self._made = 0
@@ -123,7 +124,7 @@ class Machines:
         for pool in self.pools.values():
             yield from pool
 
-    def find(self, demand: Demand) -> Station | None:
+    def find(self, demand: StationDemand) -> Station | None:
         """Return the station that a demand would join: the fullest that still has room for it."""
         if demand.place == DEVICE:
             return None
@@ -133,7 +134,7 @@ class Machines:
         most = self._cluster.max_utilisation * demand.allocation.servers
         return alike.fullest(demand.work, most)
 
-    def load_for(self, demand: Demand, query: int) -> StationLoad:
+    def load_for(self, demand: StationDemand, query: int) -> StationLoad:
         """Return the load by others of the station that a query's demand would meet."""
         for station in self.stations.get(demand.key, ()):
             if station.serves(query):
@@ -144,7 +145,7 @@ class Machines:
         return StationLoad(demand.allocation.servers, at_once=demand.at_once)
 
     def join(
-        self, deployment: int, query: int, demands: Sequence[Demand]
+        self, deployment: int, query: int, demands: Sequence[StationDemand]
     ) -> list[tuple[Station, bool]] | str:
         """Give a deployment its stations, all of them or none.
 
@@ -164,7 +165,7 @@ class Machines:
         return got
 
     def _join(
-        self, deployment: int, query: int, demands: Sequence[Demand]
+        self, deployment: int, query: int, demands: Sequence[StationDemand]
     ) -> tuple[list[tuple[Station, bool]] | str, Callable[[], None]]:
         """Join, and return also what undoes as much of it as succeeded."""
         got: list[tuple[Station, bool]] = []
@@ -198,13 +199,15 @@ class Machines:
 
         return undo
 
-    def fit_together(self, wanted: Sequence[Sequence[Demand]]) -> list[bool]:
+    def fit_together(self, wanted: Sequence[Sequence[StationDemand]]) -> list[bool]:
         """Tell which of several would succeed to ``join``, one after the other."""
         with self._trial() as joins:
             return [joins(demands) for demands in wanted]
 
     def first_that_fits(
-        self, beside: Sequence[Sequence[Demand]], wanted: Iterable[Iterable[Sequence[Demand]]]
+        self,
+        beside: Sequence[Sequence[StationDemand]],
+        wanted: Iterable[Iterable[Sequence[StationDemand]]],
     ) -> list[int | None]:
         """Return of each of several the number of its first alternative that would ``join``.
 
@@ -223,7 +226,7 @@ class Machines:
             ]
 
     @contextmanager
-    def _trial(self) -> Iterator[Callable[[Sequence[Demand]], bool]]:
+    def _trial(self) -> Iterator[Callable[[Sequence[StationDemand]], bool]]:
         """Give what lets deployments join one after the other, all of which leave in the end.
 
         It tells whether one succeeds; one that does not leaves nothing behind.
@@ -231,7 +234,7 @@ class Machines:
         made = self._made
         undoing: list[Callable[[], None]] = []
 
-        def joins(demands: Sequence[Demand]) -> bool:
+        def joins(demands: Sequence[StationDemand]) -> bool:
             number = -1 - len(undoing)
             got, undo = self._join(number, number, demands)
             if isinstance(got, str):
@@ -249,7 +252,7 @@ class Machines:
 
     def leave(self, deployment: int, stations: list[Station], now_ns: int) -> list[Station]:
         """Take a deployment off all that it uses; return stations gone for lack of members."""
-        self.freed_ns = now_ns
+        self.last_release_ns = now_ns
         gone = []
         self._note_change(stations)
         self.backhaul.leave(deployment)
@@ -262,9 +265,9 @@ class Machines:
                 gone.append(station)
         return gone
 
-    def _create(self, demand: Demand, undoing: list[Callable[[], None]]) -> Station | str:
+    def _create(self, demand: StationDemand, undoing: list[Callable[[], None]]) -> Station | str:
         allocation = demand.allocation
-        slots: list[Slot] = []
+        slots: list[GpuShare] = []
         if demand.place != DEVICE:
             limit = self._cluster.max_utilisation * allocation.servers
             if demand.work > limit:
@@ -291,7 +294,7 @@ class Machines:
         undoing.append(lambda: self._forget(station))
         return station
 
-    def _take(self, node: str, need: Need, undoing: list[Callable[[], None]]) -> Slot | None:
+    def _take(self, node: str, need: Need, undoing: list[Callable[[], None]]) -> GpuShare | None:
         """Take a slot of a rented machine, or else of one yet to be rented; lowest number first."""
         in_vain = self._in_vain[node]
         if need.room in in_vain:
@@ -333,7 +336,7 @@ class Machines:
 
     def recover(self, machine: Machine, now_ns: int) -> None:
         """Bring a machine back that was taken down."""
-        self.freed_ns = now_ns
+        self.last_release_ns = now_ns
         self._set_up(machine, True)
         self._in_vain[machine.node_name].clear()
         self.changed.add(machine)
@@ -355,7 +358,7 @@ class Machines:
         for station in stations:
             self._destroy(station, now_ns)
         if stations:
-            self.freed_ns = now_ns
+            self.last_release_ns = now_ns
 
     def _note_load(self, station: Station) -> None:
         """Note that the load of a station may be another, unless it is gone."""

@@ -23,7 +23,7 @@ class Member:
     work: float
 
 
-class Members:
+class StationMembers:
     """The members of a station or a link.
 
     Args:

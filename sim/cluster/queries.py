@@ -14,7 +14,7 @@ LISTED = 1000
 """Departed queries that are listed, the last ones. With more, planners may learn from earlier ones;
 what they remember of each is kept for as long."""
 
-DECISIVE = frozenset({"in_force", "coming", "searching"})
+DECISIVE = frozenset({"active", "loading", "searching"})
 """Attributes of a query's state that decide where it stands."""
 
 
@@ -46,11 +46,11 @@ class QueryState:
     Args:
         query: what it declares.
         truth: what only the world knows.
-        in_force: the deployment that serves it.
-        coming: a deployment whose models are being loaded.
+        active: the deployment that serves it.
+        loading: a deployment whose models are being loaded.
         searching: whether a search for it is under way in simulated time.
         departed: whether it is gone.
-        in_force_since_ns: when each of its deployments came into force, by number.
+        active_since_ns: when each of its deployments came into force, by number.
         egress_usd: what an answer costs that leaves the cloud, by deployment.
         egress_charged: answers charged so far, by deployment.
         planning_s: planning seconds charged.
@@ -61,11 +61,11 @@ class QueryState:
 
     query: Query
     truth: QueryTruth
-    in_force: Deployment | None = None
-    coming: Deployment | None = None
+    active: Deployment | None = None
+    loading: Deployment | None = None
     searching: bool = False
     departed: bool = False
-    in_force_since_ns: dict[int, int] = field(default_factory=dict)
+    active_since_ns: dict[int, int] = field(default_factory=dict)
     egress_usd: dict[int, float] = field(default_factory=dict)
     egress_charged: dict[int, int] = field(default_factory=dict)
     planning_s: float = 0.0
@@ -75,7 +75,7 @@ class QueryState:
     _moved: Callable[["QueryState"], None] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, and tell the board if the query may stand elsewhere for it."""
+        """Set an attribute, and tell the registry if the query may stand elsewhere for it."""
         object.__setattr__(self, name, value)
         if name in DECISIVE and self._moved is not None:
             self._moved(self)
@@ -83,11 +83,11 @@ class QueryState:
     @property
     def plan(self) -> Plan | None:
         """The plan in force, or else the one on its way into force."""
-        deployment = self.in_force or self.coming
+        deployment = self.active or self.loading
         return None if deployment is None else deployment.plan
 
 
-class QueryBoard:
+class QueryRegistry:
     """The states of all queries, in order of arrival.
 
     Planners ask far more often than queries move, so each is put in its place when it moves.
@@ -95,21 +95,21 @@ class QueryBoard:
     Attributes:
         living: states by id.
         plans: the plan of each living query that has one, by id.
-        coming: the plan whose models are being loaded, of each that has one, by id.
+        loading: the plan whose models are being loaded, of each that has one, by id.
         departed: the last `LISTED` queries that have left.
     """
 
     def __init__(self) -> None:
         self.living: dict[int, QueryState] = {}
         self.plans: dict[int, Plan] = {}
-        self.coming: dict[int, Plan] = {}
+        self.loading: dict[int, Plan] = {}
         self.departed: deque[Query] = deque()
         self._arrived = 0
         self._places: dict[int, tuple[int, _Line]] = {}
         self._waiting, self._searching, self._running = _Line(), _Line(), _Line()
 
     def arrive(self, state: QueryState) -> None:
-        """Put a new query on the board."""
+        """Put a new query on the registry."""
         self._arrived += 1
         self.living[state.query.id] = state
         self._waiting.add(self._arrived, state.query)
@@ -118,7 +118,7 @@ class QueryBoard:
         state._moved = self._moved
 
     def depart(self, query: int) -> Query | None:
-        """Take a query off the board.
+        """Take a query off the registry.
 
         Returns:
             The query that is not listed as departed any longer, if there is one.
@@ -128,7 +128,7 @@ class QueryBoard:
         number, line = self._places.pop(query)
         line.remove(number)
         self.plans.pop(query, None)
-        self.coming.pop(query, None)
+        self.loading.pop(query, None)
         state.departed = True
         self.departed.append(state.query)
         return self.departed.popleft() if len(self.departed) > LISTED else None
@@ -142,10 +142,10 @@ class QueryBoard:
         else:
             self.plans[query] = plan
             place = self._running
-        if state.coming is None:
-            self.coming.pop(query, None)
+        if state.loading is None:
+            self.loading.pop(query, None)
         else:
-            self.coming[query] = state.coming.plan
+            self.loading[query] = state.loading.plan
         if state.searching:
             place = self._searching
         number, before = self._places[query]

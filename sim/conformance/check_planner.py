@@ -26,14 +26,14 @@ from threadpoolctl import threadpool_limits
 
 from scenarios.scenario import Scenario
 from sim.clock import ns
-from sim.conformance.guarded_desk import (
+from sim.conformance.guarded_context import (
     BrokenContractError,
     GuardedWorld,
     PlannerCheckError,
     frozen,
 )
 from sim.conformance.worlds import empty_world, failing_world, overloaded_world, usual_world
-from sim.planning.desk import Desk
+from sim.planning.context import PlanningContext
 from sim.planning.planner import Planner
 
 __all__ = ["PlannerCheckError", "check_planner"]
@@ -60,10 +60,10 @@ class ClonedEachCall(Planner):
         for name, value in settings.items():
             setattr(self, name, value)
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Let a fresh copy plan."""
         kind, parameters = self.frozen
-        kind(**pickle.loads(parameters)).plan(desk)
+        kind(**pickle.loads(parameters)).plan(context)
 
 
 def check_planner(planner: Planner, other_process: bool = True) -> None:
@@ -76,7 +76,8 @@ def check_planner(planner: Planner, other_process: bool = True) -> None:
     * no fault in a usual, an empty, an overloaded and a failing world, with SLOs of which any part
       may be absent: every plan that it deploys is one that can be run, none is insisted on that the
       cluster refuses, and no call goes on for ever;
-    * nothing read from behind the desk; the desk, the catalogue and the budget left as they are;
+    * nothing read from behind the planning context; the planning context, the catalogue and the
+    budget left as they are;
       what is remembered can be pickled and is not changed afterwards;
     * the global random generators left alone, and its parameters as they were;
     * the same decisions with a fresh copy of the planner before every call, and in another process.
@@ -114,7 +115,8 @@ def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
         )
     if _settled(planner.parameters()) != kept:
         raise PlannerCheckError(
-            f"{name} changes its parameters while planning: write what it learns with desk.remember"
+            f"{name} changes its parameters while planning: write what it learns with "
+            "context.remember"
         )
     table = _difference(first, _run(cloned, usual_world(), name))
     if table is not None:
@@ -124,7 +126,8 @@ def _check_worlds(planner: Planner, name: str, other_process: bool) -> None:
             "when run twice: it depends on something but its inputs, such as chance, the time of "
             "day, or what its class keeps"
             if again is not None
-            else "when a fresh copy is made before each call: it keeps state outside desk.remember"
+            else "when a fresh copy is made before each call: it keeps state outside "
+            "context.remember"
         )
         raise PlannerCheckError(f"{name} decides differently {why} (first seen in table {table})")
     if other_process:
@@ -173,7 +176,7 @@ def _check_parameters(planner: Planner, name: str) -> None:
     if extra := [key for key in kept if key not in wanted]:
         raise PlannerCheckError(
             f"{name} keeps {extra[0]!r}, which is no parameter of its __init__: a planner is its "
-            "parameters; write what it learns with desk.remember"
+            "parameters; write what it learns with context.remember"
         )
     try:
         copy = pickle.loads(pickle.dumps(planner))
@@ -219,8 +222,8 @@ def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFr
             )
     if {key: _catalogue(world)[key] for key in catalogue} != catalogue:
         raise PlannerCheckError(
-            f"{name} changes what the desk shows of the catalogue, such as desk.cluster: it is "
-            "there to be read"
+            f"{name} changes what the planning context shows of the catalogue, such as "
+            "context.cluster: it is there to be read"
         )
     changed = world.changed_record()
     if changed is not None:
@@ -242,19 +245,19 @@ def _check_decisions(decisions: pl.DataFrame, name: str) -> None:
         if refusals > MOST_REFUSALS:
             raise PlannerCheckError(
                 f"{name} orders one plan for query {query} more than {MOST_REFUSALS} times in a "
-                "row, refused each time: ask desk.fits before it deploys, and let it rest"
+                "row, refused each time: ask context.fits before it deploys, and let it rest"
             )
 
 
 def _catalogue(world: GuardedWorld) -> dict[str, Any]:
     """Return what all planners share of the catalogue, by name, comparable."""
-    office = world.office
+    planning_service = world.planning_service
     return {
-        "cluster": repr(office.shown_cluster),
-        "pipeline": repr(office.application.pipeline),
+        "cluster": repr(planning_service.shown_cluster),
+        "pipeline": repr(planning_service.application.pipeline),
         **{
             name: value.tobytes()
-            for name, value in vars(office.plan_space).items()
+            for name, value in vars(planning_service.plan_space).items()
             if isinstance(value, np.ndarray)
         },
     }

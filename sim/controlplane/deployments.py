@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from scenarios.cluster import Cluster
 from sim.api.plan import Plan
 from sim.clock import Clock, ns
-from sim.cluster.billing import Ledger
-from sim.cluster.machine import Slot
-from sim.cluster.machines import Demand, Machines
+from sim.cluster.billing import Billing
+from sim.cluster.machine import GpuShare
+from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.members import Member
 from sim.cluster.queries import Deployment, QueryState
-from sim.controlplane.routing import Wiring
+from sim.controlplane.routing import RouteBuilder
 from sim.dataplane.base.interface import DataPlane
 
 
@@ -21,7 +21,7 @@ class Deployments:
         clock: the control plane's clock.
         cluster: the layout.
         machines: where.
-        ledger: who pays.
+        billing: who pays.
         wiring: how the data plane is told.
         data: the data plane.
     """
@@ -31,21 +31,21 @@ class Deployments:
         clock: Clock,
         cluster: Cluster,
         machines: Machines,
-        ledger: Ledger,
-        wiring: Wiring,
+        billing: Billing,
+        wiring: RouteBuilder,
         data: DataPlane,
     ) -> None:
         self._clock = clock
         self._cluster = cluster
         self._machines = machines
-        self._ledger = ledger
-        self._wiring = wiring
+        self._billing = billing
+        self._routes = wiring
         self._data = data
         self._made = 0
         self._draining: list[Deployment] = []
 
     def reserve(
-        self, state: QueryState, plan: Plan, demands: Sequence[Demand], backhaul_up_s: float
+        self, state: QueryState, plan: Plan, demands: Sequence[StationDemand], backhaul_up_s: float
     ) -> Deployment | str:
         """Take the resources of a plan.
 
@@ -60,14 +60,14 @@ class Deployments:
             is refused.
         """
         now = self._clock.now
-        self._ledger.settle(now)
+        self._billing.settle(now)
         got = self._machines.join(self._made, state.query.id, demands)
         if isinstance(got, str):
             return got
         for station, new in got:
             if new:
                 station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])
-                self._wiring.add_station(state, station, plan)
+                self._routes.add_station(state, station, plan)
         if backhaul_up_s:
             query, rate = state.query.id, state.query.requests_per_s
             self._machines.backhaul.join(self._made, Member(query, rate, rate * backhaul_up_s))
@@ -77,7 +77,7 @@ class Deployments:
         self._made += 1
         return deployment
 
-    def _prepare(self, slot: Slot, now: int) -> int:
+    def _prepare(self, slot: GpuShare, now: int) -> int:
         """Return when a new slot is ready: its machine booted, the card cut, weights loaded."""
         cluster, machine = self._cluster, slot.machine
         if machine.rented_for(slot):
@@ -99,7 +99,7 @@ class Deployments:
     def leave(self, deployment: Deployment) -> None:
         """Give back what a deployment holds."""
         now = self._clock.now
-        self._ledger.settle(now)
+        self._billing.settle(now)
         for station in self._machines.leave(deployment.number, deployment.stations, now):
             self._data.remove_station(station.id)
 

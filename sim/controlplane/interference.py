@@ -9,7 +9,7 @@ times its busy processes in the mean over the last tick; at most 1.
 from hardware_models.compute import memory_utilisation
 from hardware_models.mps import interference_factor
 from scenarios.application import NeuralNetwork
-from sim.cluster.machine import Slot
+from sim.cluster.machine import GpuShare
 from sim.cluster.machines import Machines
 from sim.dataplane.base.interface import DataPlane
 
@@ -50,7 +50,7 @@ class Interference:
         self._factors = {station: factor for station, factor in factors.items() if factor != 1.0}
         self._busy_ns = busy_ns
 
-    def _use(self, slot: Slot, elapsed_ns: int, busy_ns: dict[int, int]) -> float:
+    def _use(self, slot: GpuShare, elapsed_ns: int, busy_ns: dict[int, int]) -> float:
         """Return the memory utilisation of one client over the last tick."""
         station, model = self._machines.holders[slot], slot.need.model
         if not isinstance(model, NeuralNetwork):

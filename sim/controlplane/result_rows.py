@@ -18,12 +18,12 @@ from sim.dataplane.base.interface import (
 )
 from sim.metrics.goodput import QUANTILES, Account, Trial, Verdicts
 from sim.metrics.results import Columns
-from sim.planning.desk import Order
+from sim.planning.context import DeploymentOrder
 
 Row = dict[str, Any]
 
 
-def decision_row(order: Order, trigger: str, triggered_ns: int) -> Row:
+def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row:
     """Return what a decision was, without what became of it."""
     plan = order.plan
     row: Row = {

@@ -9,7 +9,7 @@ from scenarios.cluster import DEVICE
 from scenarios.queries import QueryTruth
 from scenarios.scenario import Scenario
 from sim.api.plan import Plan
-from sim.catalogue.catalogue import ACCESS, BACKHAUL, DOWN, UP, Nominal
+from sim.catalogue.catalogue import ACCESS, BACKHAUL, DOWN, UP, Catalogue
 from sim.clock import NS_PER_S, ns
 from sim.cluster.machines import Station
 from sim.cluster.queries import Deployment, QueryState
@@ -20,7 +20,7 @@ from sim.dataplane.base.rate_profile import RateProfile, constant, stepwise
 LinkName = tuple[str, str, int | None]
 
 
-class Wiring:
+class RouteBuilder:
     """Links, stations and routes of a run.
 
     Args:
@@ -29,7 +29,7 @@ class Wiring:
         nominal: the catalogue.
     """
 
-    def __init__(self, data: DataPlane, scenario: Scenario, nominal: Nominal) -> None:
+    def __init__(self, data: DataPlane, scenario: Scenario, nominal: Catalogue) -> None:
         self._data = data
         self._application = scenario.application
         self._cluster = scenario.cluster

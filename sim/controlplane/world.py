@@ -20,9 +20,9 @@ from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
 from sim.api.errors import PlannerError
 from sim.clock import Clock, ns, seconds
-from sim.cluster.billing import Ledger
+from sim.cluster.billing import Billing
 from sim.cluster.machines import Machines, Station
-from sim.cluster.queries import Deployment, QueryBoard, QueryState
+from sim.cluster.queries import Deployment, QueryRegistry, QueryState
 from sim.controlplane.deployments import Deployments
 from sim.controlplane.gc_policy import seldom_collected
 from sim.controlplane.interference import Interference
@@ -33,15 +33,15 @@ from sim.controlplane.result_rows import (
     query_row,
     window_columns,
 )
-from sim.controlplane.routing import Wiring
+from sim.controlplane.routing import RouteBuilder
 from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
-from sim.metrics.goodput import Account, GoodputBook, Verdicts
-from sim.metrics.results import Tables
-from sim.planning.desk import Desk, Order
+from sim.metrics.goodput import Account, SloMonitor, Verdicts
+from sim.metrics.results import ResultTables
+from sim.planning.context import DeploymentOrder, PlanningContext
 from sim.planning.planner import Planner
-from sim.planning.profiling_log import Journal
-from sim.planning.service import Office
+from sim.planning.profiling_log import ProfilingLog
+from sim.planning.service import PlanningService
 
 
 class World:
@@ -52,8 +52,8 @@ class World:
         planner: who decides.
         seed: seed of all random streams.
         data_plane: makes the data plane, given the recorder that it reports to.
-        journal: where profiling is noted, and what an earlier run that broke off had noted.
-        listeners: who else is told of requests, after the book that counts them.
+        profiling_log: where profiling is noted, and what an earlier run that broke off had noted.
+        listeners: who else is told of requests, after the monitor that counts them.
     """
 
     def __init__(
@@ -62,35 +62,40 @@ class World:
         planner: Planner,
         seed: int,
         data_plane: Callable[[Recorder], DataPlane],
-        journal: Journal | None = None,
+        profiling_log: ProfilingLog | None = None,
         listeners: Sequence[Recorder] = (),
     ) -> None:
         self.scenario = scenario
         self.planner = planner
         self.seed = seed
-        self.tables = Tables()
-        self.board = QueryBoard()
+        self.tables = ResultTables()
+        self.registry = QueryRegistry()
         with using_tables(scenario.tables):
             self.machines = Machines(scenario.cluster)
-            self.office = Office(
-                scenario, seed, self.machines, self.board, self.tables, journal or Journal()
+            self.planning_service = PlanningService(
+                scenario,
+                seed,
+                self.machines,
+                self.registry,
+                self.tables,
+                profiling_log or ProfilingLog(),
             )
-        self.ledger = Ledger(self.machines)
-        self.book = GoodputBook(
+        self.billing = Billing(self.machines)
+        self.monitor = SloMonitor(
             scenario.application.window_s,
             len(scenario.application.operators),
             self._on_verdicts,
             self._on_close,
         )
-        self.data = data_plane(Tee(self.book, *listeners) if listeners else self.book)
+        self.data = data_plane(Tee(self.monitor, *listeners) if listeners else self.monitor)
         self.env = Clock()
-        self._wiring = Wiring(self.data, scenario, self.office.nominal)
+        self._routes = RouteBuilder(self.data, scenario, self.planning_service.nominal)
         self._deployments = Deployments(
             self.env,
             scenario.cluster,
             self.machines,
-            self.ledger,
-            self._wiring,
+            self.billing,
+            self._routes,
             self.data,
         )
         self._interference = Interference(self.machines, self.data)
@@ -101,9 +106,9 @@ class World:
         self._planner_away_until_ns = 0
         self._saving = any(each.kind == "planner_crash" for each in scenario.drift.events)
         if self._saving:
-            self.office.checkpoint(0)
+            self.planning_service.checkpoint(0)
         self._refused = False
-        self._due: dict[int, list[tuple[int, Order, str, int]]] = {}
+        self._due: dict[int, list[tuple[int, DeploymentOrder, str, int]]] = {}
         self._costs_noted: dict[int, float] = {}
         self._closing: dict[int, QueryState] = {}
         self._horizon_ns = ns(scenario.horizon_s)
@@ -139,7 +144,7 @@ class World:
         self.data.advance(now)
         self._note_costs(now)
         self.data.finish()
-        self.book.judge(now, horizon=True)
+        self.monitor.judge(now, horizon=True)
 
     # Queries
 
@@ -154,11 +159,11 @@ class World:
     def _arrive(self, query: Query, truth: QueryTruth) -> None:
         now = self.env.now
         state = QueryState(query, truth)
-        self.board.arrive(state)
+        self.registry.arrive(state)
         self._closing[query.id] = state
-        self.book.arrive(query, now)
-        self.office.telemetry.arrive(query.id)
-        self._wiring.add_access_link(query.id, truth, now)
+        self.monitor.arrive(query, now)
+        self.planning_service.telemetry.arrive(query.id)
+        self._routes.add_access_link(query.id, truth, now)
         self.data.open_source(
             now, query.id, request_blocks(self.scenario.application, query, self.seed)
         )
@@ -169,14 +174,16 @@ class World:
         """Wait until a query departs, and see it off."""
         yield self.env.timeout(max(1, ns(state.truth.departure_s) - self.env.now))
         now, query = self.env.now, state.query.id
-        self.ledger.settle(now)
+        self.billing.settle(now)
         self._note_cost(state, now)
-        unlisted = self.board.depart(query)
-        self.office.forget(query)
+        unlisted = self.registry.depart(query)
+        self.planning_service.forget(query)
         if unlisted is not None:
-            self.office.memory.forget((name, unlisted.id) for name in self.planner.query_records)
+            self.planning_service.memory.forget(
+                (name, unlisted.id) for name in self.planner.query_records
+            )
         self.data.close_source(now, query)
-        self.book.depart(query, now)
+        self.monitor.depart(query, now)
         self._withdraw(state)
         self._call_planner("departure")
 
@@ -186,25 +193,25 @@ class World:
         """Call the planner on the world as it is, unless it is away; see to what it ordered."""
         if self.env.now < self._planner_away_until_ns:
             return
-        desk = self._desk(trigger)
+        context = self._context(trigger)
         started = perf_counter()
         try:
-            returned: object = self.planner.plan(desk)
+            returned: object = self.planner.plan(context)
             if returned is not None:
                 raise PlannerError(
-                    f"plan returned {returned!r}: it must return nothing, and order by desk.deploy "
-                    "and desk.release"
+                    f"plan returned {returned!r}: it must return nothing, and order by "
+                    "context.deploy and context.release"
                 )
-            orders = list(desk._orders.values())
+            orders = list(context._orders.values())
         except (Exception, SystemExit) as error:  # A planner's fault must not end the run.
             orders = []
             self._note_error(trigger, error)
-        desk.close()
+        context.close()
         self.planning_wall_s += perf_counter() - started
         ordered = {order.query for order in orders}
-        for query, search in desk._searches.items():
-            self.office.planning_charged_s += seconds(search.charged_ns)
-            state = self.board.living[query]
+        for query, search in context._searches.items():
+            self.planning_service.planning_charged_s += seconds(search.charged_ns)
+            state = self.registry.living[query]
             state.planning_s += seconds(search.charged_ns)
             state.profiling_s += seconds(search.profiling_ns)
             state.surrogates_s += seconds(search.surrogates_ns)
@@ -213,15 +220,17 @@ class World:
                 state.searching = True
                 self.env.process(self._search_in_vain(state, search.clock_ns))
         for order in orders:
-            self.board.living[order.query].searching = True
+            self.registry.living[order.query].searching = True
             due = self._due.setdefault(order.at_ns, [])
             due.append((order.query, order, trigger, self.env.now))
             if len(due) == 1:
                 self.env.process(self._when_due(order.at_ns))
 
-    def _desk(self, trigger: str) -> Desk:
+    def _context(self, trigger: str) -> PlanningContext:
         planner = self.planner
-        return Desk(self.office, trigger, self.env.now, planner.budget_s, planner.sees_truth)
+        return PlanningContext(
+            self.planning_service, trigger, self.env.now, planner.budget_s, planner.sees_truth
+        )
 
     def _note_error(self, trigger: str, error: BaseException) -> None:
         line = f"{type(error).__name__} in {_origin(error)}: {_reason(error)}"
@@ -249,13 +258,13 @@ class World:
             yield self.env.timeout(at_ns - self.env.now)
         due = self._due.pop(at_ns, ())  # nothing, if they were lost with the planner's process
         for query, order, trigger, triggered_ns in sorted(due, key=itemgetter(0)):
-            state = self.board.living.get(query)
+            state = self.registry.living.get(query)
             if state is not None:
                 state.searching = False
                 self.env.process(self._carry_out(state, order, trigger, triggered_ns))
 
     def _carry_out(
-        self, state: QueryState, order: Order, trigger: str, triggered_ns: int
+        self, state: QueryState, order: DeploymentOrder, trigger: str, triggered_ns: int
     ) -> Generator[Event, None, None]:
         """Deploy the plan of an order if it still fits, and wait until it is in force."""
         if state.departed:
@@ -266,7 +275,7 @@ class World:
             self._withdraw(state)
             self.tables.add("decisions", row | {"outcome": "released"})
             return
-        figures = self.office.figures(state.query, order.plan)
+        figures = self.planning_service.figures(state.query, order.plan)
         row |= {
             "list_price_usd_per_hour": figures.list_price_usd_per_hour,
             "latency_basis": figures.basis,
@@ -295,40 +304,42 @@ class World:
         self, state: QueryState, deployment: Deployment
     ) -> Generator[Event, None, None]:
         """Wait until a deployment's models are loaded, then let it replace the one in force."""
-        if state.coming is not None:
-            self._deployments.leave(state.coming)
-        state.coming = deployment
+        if state.loading is not None:
+            self._deployments.leave(state.loading)
+        state.loading = deployment
         if deployment.in_force_ns > self.env.now:
             yield self.env.timeout(deployment.in_force_ns - self.env.now)
-        if state.coming is not deployment:
+        if state.loading is not deployment:
             return  # The query departed, or a machine failed, or another plan overtook this one.
         now = self.env.now
-        if state.in_force is not None:
-            self._deployments.drain(state.in_force)
-        state.coming, state.in_force = None, deployment
-        state.in_force_since_ns[deployment.number] = now
-        usd_per_answer = self.office.nominal.egress_usd_per_answer(deployment.plan.placement)
+        if state.active is not None:
+            self._deployments.drain(state.active)
+        state.loading, state.active = None, deployment
+        state.active_since_ns[deployment.number] = now
+        usd_per_answer = self.planning_service.nominal.egress_usd_per_answer(
+            deployment.plan.placement
+        )
         state.egress_usd[deployment.number] = usd_per_answer
         accuracies = self._accuracies(state, deployment)
-        self.book.deploy(state.query.id, deployment.number, now, accuracies)
-        self.data.route(now, state.query.id, self._wiring.route(state, deployment))
+        self.monitor.deploy(state.query.id, deployment.number, now, accuracies)
+        self.data.route(now, state.query.id, self._routes.route(state, deployment))
 
     def _withdraw(self, state: QueryState) -> None:
         """Take a query's deployments out of force; what is in flight may finish."""
-        if state.coming is not None:
-            self._deployments.leave(state.coming)
-            state.coming = None
-        if state.in_force is not None:
-            self._deployments.drain(state.in_force)
-            state.in_force = None
+        if state.loading is not None:
+            self._deployments.leave(state.loading)
+            state.loading = None
+        if state.active is not None:
+            self._deployments.drain(state.active)
+            state.active = None
 
     def _take_out_of_force(self, state: QueryState) -> None:
         """Take a living query's deployment out of force; its requests are unserved from now on."""
-        if state.in_force is not None:
-            self._deployments.drain(state.in_force)
-            state.in_force = None
+        if state.active is not None:
+            self._deployments.drain(state.active)
+            state.active = None
             self.data.route(self.env.now, state.query.id, None)
-            self.book.deploy(state.query.id, None, self.env.now)
+            self.monitor.deploy(state.query.id, None, self.env.now)
 
     # What is learned at ticks
 
@@ -342,13 +353,13 @@ class World:
             yield self.env.timeout(tick_ns)
             now = self.env.now
             self.data.advance(now)
-            if now // self.book.window_ns != (now - tick_ns) // self.book.window_ns:
+            if now // self.monitor.window_ns != (now - tick_ns) // self.monitor.window_ns:
                 self._note_costs(now)
-            self.book.judge(now)
+            self.monitor.judge(now)
             self._interference.update(now)
             self._deployments.end_draining()
             if self._saving and now // checkpoint_ns != (now - tick_ns) // checkpoint_ns:
-                self.office.checkpoint(now)
+                self.planning_service.checkpoint(now)
             if self._refused:
                 # Told at ticks, or a planner that insists would keep the clock from moving on.
                 self._refused = False
@@ -359,8 +370,8 @@ class World:
 
     def _note_costs(self, now: int) -> None:
         """Put what each living query owes since the last note into the window that ends now."""
-        self.ledger.settle(now)
-        for state in self.board.living.values():
+        self.billing.settle(now)
+        for state in self.registry.living.values():
             self._note_cost(state, now)
 
     def _note_cost(self, state: QueryState, now: int) -> None:
@@ -370,18 +381,18 @@ class World:
         """
         self._charge_egress(state)
         query = state.query.id
-        usd = self.ledger.owed_usd(query)
-        self.book.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
+        usd = self.billing.owed_usd(query)
+        self.monitor.add_cost(query, now, usd - self._costs_noted.get(query, 0.0))
         self._costs_noted[query] = usd
 
     def _charge_egress(self, state: QueryState) -> None:
         """Charge the answers that have left a cloud region since the last call."""
         for number, usd_per_answer in state.egress_usd.items():
-            served = self.book.served(number)
+            served = self.monitor.served(number)
             usd = usd_per_answer * (served - state.egress_charged.get(number, 0))
             state.egress_charged[number] = served
             if usd:
-                self.ledger.charge(state.query.id, usd)
+                self.billing.charge(state.query.id, usd)
 
     def _accuracies(self, state: QueryState, deployment: Deployment) -> list[tuple[int, float]]:
         """Return the accuracy that a deployment is expected to have, and from when, by mixture."""
@@ -393,8 +404,8 @@ class World:
         ]
 
     def _on_verdicts(self, verdicts: Verdicts) -> None:
-        window_ns = self.book.window_ns
-        self.office.telemetry.note(verdicts, window_ns)
+        window_ns = self.monitor.window_ns
+        self.planning_service.telemetry.note(verdicts, window_ns)
         self.tables.extend("windows", window_columns(verdicts, window_ns))
         pipeline = self.scenario.application.pipeline
         self.tables.extend("operators", operator_columns(verdicts, pipeline))
@@ -403,14 +414,14 @@ class World:
         """Write the row of a query of which nothing more will be heard."""
         state = self._closing.pop(account.query.id)
         self._charge_egress(state)
-        self._wiring.remove_access_link(account.query.id)
-        self.office.telemetry.forget(account.query.id)
+        self._routes.remove_access_link(account.query.id)
+        self.planning_service.telemetry.forget(account.query.id)
         trials = [
-            (self.book.trial(number), since_ns)
-            for number, since_ns in state.in_force_since_ns.items()
+            (self.monitor.trial(number), since_ns)
+            for number, since_ns in state.active_since_ns.items()
         ]
-        for number in state.in_force_since_ns:
-            self.book.forget(number)
+        for number in state.active_since_ns:
+            self.monitor.forget(number)
         self._costs_noted.pop(account.query.id, None)
         self.tables.add(
             "queries",
@@ -429,12 +440,12 @@ class World:
         machine.down_until_ns = max(machine.down_until_ns, now + ns(event.duration_s))
         if not machine.up:
             return  # Another event took it down already; this one can only keep it away longer.
-        self.ledger.settle(now)
+        self.billing.settle(now)
         reason = f"machine {event.machine} of {event.node} failed"
         self._lose(self.machines.fail(machine, now), reason)
         while self.env.now < machine.down_until_ns:
             yield self.env.timeout(machine.down_until_ns - self.env.now)
-        self.ledger.settle(self.env.now)  # A machine that is down costs nothing.
+        self.billing.settle(self.env.now)  # A machine that is down costs nothing.
         self.machines.recover(machine, self.env.now)
         machine.ready_ns = self.env.now + ns(machine.node.boot_s)
         self._call_planner("recovery")
@@ -448,7 +459,7 @@ class World:
         shared = [each for each in machine.instances if each.clients > 1]
         if not shared:
             return
-        self.ledger.settle(self.env.now)
+        self.billing.settle(self.env.now)
         instance = max(shared, key=lambda each: each.clients)  # of equals, the first
         reason = f"a GPU instance of machine {event.machine} of {event.node} failed"
         self._lose(self.machines.fail_instance(instance, self.env.now), reason)
@@ -458,9 +469,9 @@ class World:
         if event.at_s > 0:
             yield self.env.timeout(ns(event.at_s))
         self.planner_crashes += 1
-        self.profiling_runs_lost += self.office.fall_back()
+        self.profiling_runs_lost += self.planning_service.fall_back()
         self._due.clear()
-        for state in self.board.living.values():
+        for state in self.registry.living.values():
             state.searching = False
         back_ns = self.env.now + ns(event.duration_s)
         self._planner_away_until_ns = max(self._planner_away_until_ns, back_ns)
@@ -479,24 +490,25 @@ class World:
         now, dead = self.env.now, set(stations)
         for station in sorted(dead, key=lambda station: station.id):
             self.data.fail_station(now, station.id)
-        for state in self.board.living.values():
-            if state.coming is not None and not dead.isdisjoint(state.coming.stations):
-                self.tables.add("decisions", end_row(state.coming, now, reason))
-                self._deployments.leave(state.coming)
-                state.coming = None
-            if state.in_force is not None and not dead.isdisjoint(state.in_force.stations):
-                self.tables.add("decisions", end_row(state.in_force, now, reason))
-                self.book.void_trial(state.in_force.number, now)
+        for state in self.registry.living.values():
+            if state.loading is not None and not dead.isdisjoint(state.loading.stations):
+                self.tables.add("decisions", end_row(state.loading, now, reason))
+                self._deployments.leave(state.loading)
+                state.loading = None
+            if state.active is not None and not dead.isdisjoint(state.active.stations):
+                self.tables.add("decisions", end_row(state.active, now, reason))
+                self.monitor.void_trial(state.active.number, now)
                 self._take_out_of_force(state)
         self._call_planner("failure")
 
 
 def _reason(error: BaseException) -> str:
-    """Return what an exception says, in one line; of a name that the desk lacks, the nearest."""
-    if isinstance(error, AttributeError) and isinstance(error.obj, Desk) and error.name:
+    """Return the message of an exception in one line; for a missing member, with the nearest."""
+    if isinstance(error, AttributeError) and isinstance(error.obj, PlanningContext) and error.name:
         known = [name for name in dir(error.obj) if not name.startswith("_")]
-        if error.name not in known:  # Else what went wrong lies within the desk.
-            return f"the desk has no {error.name!r}; the nearest is {nearest(error.name, known)!r}"
+        if error.name not in known:  # Else what went wrong lies within the planning context.
+            near = nearest(error.name, known)
+            return f"the planning context has no {error.name!r}; the nearest is {near!r}"
     try:
         said = str(error)
     except Exception:  # A planner's exception may not even be able to say what it is.

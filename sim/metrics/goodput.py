@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.queries import Query
-from sim._jit.id_pool import Slots, grown
+from sim._jit.id_pool import IdPool, grown
 from sim.clock import NS_PER_HOUR, NS_PER_S, ns
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES
@@ -213,7 +213,7 @@ class Account:
     outcomes: Mapping[str, int]
 
 
-class GoodputBook:
+class SloMonitor:
     """Counts requests, and judges windows and deployments; the data plane's recorder.
 
     Args:
@@ -236,14 +236,14 @@ class GoodputBook:
         self._on_close = on_close
         self._operators = operators
         self._counts = no_counts(operators)
-        self._slots = Slots()
+        self._slots = IdPool()
         self._queries: list[Query | None] = []
         # By slot: when the next window is due, the order of arrival, and the SLO (nan for none).
         self._due_ns = np.zeros(0, np.int64)
         self._order = np.zeros(0, np.int64)
         self._slo = np.zeros((0, 3))
         self._arrived = 0
-        self._deployment_slots = Slots()
+        self._deployment_slots = IdPool()
         self._deployed: dict[int, Query] = {}
         self.goodput_ns = 0
         self.active_ns = 0

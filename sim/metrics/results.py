@@ -133,7 +133,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
 }
 
 
-class Tables:
+class ResultTables:
     """Rows that a run produced and nobody took yet.
 
     A table grows row by row or by whole columns, whichever its writer has.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
-from sim._jit.id_pool import Slots, grown, slot_of
+from sim._jit.id_pool import IdPool, grown, slot_of
 from sim.clock import NS_PER_S
 from sim.metrics.goodput import Verdicts
 
@@ -54,7 +54,7 @@ class Telemetry:
 
     def __init__(self, operators: int) -> None:
         self._operators = operators
-        self._slots = Slots()
+        self._slots = IdPool()
         # By slot: how many windows were judged, and the last of them, each where its number falls.
         self._judged: NDArray[np.int64] = np.zeros(0, np.int64)
         self._figures: NDArray[np.float64] = np.zeros((0, REPORTS_KEPT, 8 + 3 * operators))

@@ -115,9 +115,9 @@ class Counts(NamedTuple):
     """All that is counted, in arrays of int64.
 
     Args:
-        query_slots: table of ``Slots``, by query.
+        query_slots: table of ``IdPool``, by query.
         accounts: shape (slots of queries, ACCOUNT_WIDTH).
-        deployment_slots: table of ``Slots``, by deployment.
+        deployment_slots: table of ``IdPool``, by deployment.
         trials: shape (slots of deployments, TRIAL_WIDTH).
         steps_ns: from when on the accuracies of a deployment hold, shape (slots, steps).
         steps: these accuracies, in 2**-40.

@@ -10,7 +10,7 @@ from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim.api.prediction import NORMAL, StationLoad
-from sim.cluster.machines import Demand, Machines
+from sim.cluster.machines import Machines, StationDemand
 from sim.planning.plan_views import (
     ACCESS_S,
     ALL,
@@ -85,7 +85,7 @@ def present_loads(
         table, at = space.tables[operator], (option, space.keys.number[operator][knobs])
         example = space.keys.examples[operator][at[1]]
         mean_s = float(dataset.service_time_s[example.index, operator])
-        demand = Demand(
+        demand = StationDemand(
             key,
             query.requests_per_s,
             query.requests_per_s * mean_s * float(table.capacity[at]),

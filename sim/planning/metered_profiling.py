@@ -8,23 +8,23 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Integers, Measurement
 from sim.clock import seconds
 from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
-from sim.planning.search import CHARGES_S, Search
-from sim.planning.service import Office
+from sim.planning.search import CHARGES_S, SearchClock
+from sim.planning.service import PlanningService
 
 
 def measure(
-    office: Office,
+    planning_service: PlanningService,
     bench: ProfilingBench,
     configuration: Configuration,
     wanted: int | Integers,
-    search: Search,
+    search: SearchClock,
     query: int | None,
     dataset: str,
 ) -> tuple[Measurement, int]:
     """Measure as many of the items as the budget allows.
 
     Args:
-        office: what lies behind the desk.
+        planning_service: what lies behind the planning context.
         bench: the bench that has the items.
         configuration: what is measured.
         wanted: how many items in all, or their numbers, shape (m,).
@@ -35,11 +35,13 @@ def measure(
     Returns:
         All that is measured of the configuration now, and how many leading operators did not run.
     """
-    everything = len(office.application.operators)
+    everything = len(planning_service.application.operators)
     missing = bench.missing(configuration, wanted)
     if not len(missing) or denied(configuration, bench, search):
         return bench.measure(configuration, missing[:0]), everything
-    run = _affordable(office.cluster.profiling.workers, bench, configuration, missing, search)
+    run = _affordable(
+        planning_service.cluster.profiling.workers, bench, configuration, missing, search
+    )
     if run is None:
         search.denied[configuration.index] = bench.runs
         return bench.measure(configuration, missing[:0]), everything
@@ -47,10 +49,10 @@ def measure(
     if query is None:
         search.charge("profile", charged_s)
     else:
-        office.lanes.charge(search, charged_s)
+        planning_service.lanes.charge(search, charged_s)
     search.device_s += run.device_s
     measurement = bench.measure(configuration, run.items, search.clock_ns)
-    office.note_profiling(
+    planning_service.note_profiling(
         {
             "query": query,
             "dataset": dataset,
@@ -68,7 +70,7 @@ def measure(
     return measurement, run.prefix_reused
 
 
-def denied(configuration: Configuration, bench: ProfilingBench, search: Search) -> bool:
+def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
     """Tell whether the budget did not suffice before, and nothing changed since."""
     return search.denied.get(configuration.index) == bench.runs
 
@@ -78,7 +80,7 @@ def _affordable(
     bench: ProfilingBench,
     configuration: Configuration,
     missing: Integers,
-    search: Search,
+    search: SearchClock,
 ) -> ProfilingRun | None:
     """Return the run on the most items that the search can pay for, or None."""
     budget_s = search.remaining_s - CHARGES_S["profile"]

@@ -9,7 +9,7 @@ from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.errors import PlannerError
 from sim.api.plan import CORE, Allocation, Plan
-from sim.catalogue.catalogue import Nominal
+from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.machine import MOST_CLIENTS
 
@@ -40,7 +40,7 @@ def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
     )
 
 
-def check_plan(plan: Plan, nominal: Nominal) -> None:
+def check_plan(plan: Plan, nominal: Catalogue) -> None:
     """Refuse a plan that could not run even on the empty cluster.
 
     Raises:

@@ -13,7 +13,7 @@ from hardware_models.devices import DeviceModel
 from scenarios.application import Operator
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
-from sim.catalogue.catalogue import Nominal
+from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_tables import (
     OperatorKeys,
     Option,
@@ -96,7 +96,7 @@ class PlanSpace:
         tables: how each operator is served; the device's row is empty.
     """
 
-    def __init__(self, nominal: Nominal, choices: Choices | None = None) -> None:
+    def __init__(self, nominal: Catalogue, choices: Choices | None = None) -> None:
         self._nominal = nominal
         self._pipeline = nominal.application.pipeline
         self._made: dict[int, Plan] = {}

@@ -11,7 +11,7 @@ from scenarios.application import Dataset
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from sim.api.plan import Plan
-from sim.catalogue.catalogue import ACCESS, UP, Crossing, Nominal
+from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
 from sim.planning.plan_space import Choices, PlanSpace
 
 Floats = NDArray[np.float64]
@@ -100,8 +100,8 @@ class Records:
 class PlanView:
     """All plans that a query's device can take part in: P plans, N operators, K station kinds.
 
-    The figures are those that the desk tells of single plans, at nominal speeds. Arrays are
-    read-only, and shared by all queries that are alike.
+    The figures are those that the planning context tells of single plans, at nominal speeds.
+    Arrays are read-only, and shared by all queries that are alike.
 
     Args:
         configuration: index of the plan's configuration, shape (P,).
@@ -125,7 +125,7 @@ class PlanView:
         station: which of them each operator uses, -1 on the device, shape (P, N).
         operator_key: a number of each operator's own and upstream knob values, shape (P, N); equal
             numbers mean equal values, in the views of all queries.
-        space: the space that the plans are from; for the desk.
+        space: the space that the plans are from; for the planning context.
         number: their numbers there, shape (P,).
         records: the figures once more, for compiled functions.
     """
@@ -188,7 +188,7 @@ class Links:
     propagation_s: Callable[[Crossing], float]
 
 
-def nominal_links(nominal: Nominal, query: Query) -> Links:
+def nominal_links(nominal: Catalogue, query: Query) -> Links:
     """Return the links that the catalogue states for a query."""
     return Links(
         lambda crossing, size: 8 * size / nominal.capacity_bps(query, crossing),
@@ -203,7 +203,7 @@ class PlanViews:
         nominal: the catalogue of the scenario.
     """
 
-    def __init__(self, nominal: Nominal) -> None:
+    def __init__(self, nominal: Catalogue) -> None:
         self._nominal = nominal
         self._spaces: dict[Choices, PlanSpace] = {}
         self._stations: dict[Choices, tuple[tuple[StationKind, ...], list[Integers]]] = {}

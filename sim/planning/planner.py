@@ -5,7 +5,7 @@ from typing import Any
 
 from scenarios.application import Pipeline
 from scenarios.cluster import Cluster
-from sim.planning.desk import Desk
+from sim.planning.context import PlanningContext
 
 
 class Planner(ABC):
@@ -13,8 +13,8 @@ class Planner(ABC):
 
     A planner is its parameters and nothing else: ``__init__`` stores its keyword arguments under
     their own names, unchanged, and nothing is kept on the object between calls. What a planner
-    learns goes through ``desk.remember`` and ``desk.recall``; the world may put a fresh copy of the
-    planner in between any two calls.
+    learns goes through ``context.remember`` and ``context.recall``; the world may put a fresh copy
+    of the planner in between any two calls.
 
     Class attributes, which a subclass may set or take as parameters:
         budget_s: most planning seconds that one search for one query may use. When they are spent,
@@ -22,9 +22,11 @@ class Planner(ABC):
         replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
             arrivals, departures, refusals, failures and recoveries only.
         query_records: names of what it remembers of single queries, under keys of the form
-            ``(name, query.id)``. The world drops these records once `Desk.departed` lists the query
-            no longer, so that memory does not grow with the horizon; others last to the end.
-        sees_truth: whether it uses ``desk.truth``, which no deployed planner could. Such a planner
+            ``(name, query.id)``. The world drops these records once `PlanningContext.departed`
+            lists the query no longer, so that memory does not grow with the horizon; others last
+            to the end.
+        sees_truth: whether it uses ``context.truth``, which no deployed planner could. Such a
+        planner
             is a bound that others are compared with; results label it.
     """
 
@@ -49,14 +51,14 @@ class Planner(ABC):
         """
 
     @abstractmethod
-    def plan(self, desk: Desk) -> None:
-        """Look at the world through the desk, and deploy plans.
+    def plan(self, context: PlanningContext) -> None:
+        """Look at the world through the planning context, and deploy plans.
 
         Called at every trigger. The call is atomic: the world stands still, while the clock of
-        each query's search runs by what the desk charges for.
+        each query's search runs by what the planning context charges for.
 
         Args:
-            desk: the planning desk, valid during this call only.
+            context: the planning context, valid during this call only.
         """
 
     def parameters(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from scenarios.normal_quantiles import normal_quantile
 from scenarios.random_streams import stream
 from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan
-from sim.planning.profiling_log import Journal, ProfileRecord
+from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -90,7 +90,7 @@ class ProfilingBench:
         names: names of the owner's random streams.
         seed: seed of the run.
         feature_correlation: how well features tell how hard an item is, from 0 to below 1.
-        journal: where every run is noted, and what an earlier one of the same run had noted.
+        profiling_log: where every run is noted, and what an earlier one of the same run had noted.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class ProfilingBench:
         names: Sequence[str | int],
         seed: int,
         feature_correlation: float,
-        journal: Journal | None = None,
+        profiling_log: ProfilingLog | None = None,
     ) -> None:
         self._application = application
         self._dataset = dataset
         self._weights = weights
         self._correlation = feature_correlation
         self._owner = tuple(names)
-        self._journal = journal or Journal()
+        self._journal = profiling_log or ProfilingLog()
         self._records: list[ProfileRecord] = []
         # What language models take does not grow with an item's size alone.
         self._generating = [

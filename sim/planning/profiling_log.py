@@ -1,7 +1,7 @@
-"""The journal of profiling: one record for each run, which a planner that was lost goes back to.
+"""The profiling log: one record for each profiling run, so that a crash loses little.
 
-There are two ways to lose a planner. Where its process dies in the simulated world, the desk falls
-back to the records that the last checkpoint holds (``sim.planning.profiling_bench``,
+There are two ways to lose a planner. Where its process dies in the simulated world, the planning
+context falls back to the records that the last checkpoint holds (``sim.planning.profiling_bench``,
 ``sim.planning.service``). Where the simulator's own process dies, the records that it left on
 disk, a line each, are given to a run of the same configuration, which takes from them what it
 would measure anew.
@@ -88,7 +88,7 @@ def _packed(array: NDArray[np.generic], kind: np.dtype[np.generic]) -> bytes:
     return b64encode(array.astype(kind, copy=False).tobytes())
 
 
-class Journal:
+class ProfilingLog:
     """What profiling measured in a run, and what an earlier one that broke off had measured.
 
     Runs of one configuration and seed profile in one order. So the earlier one's records are given

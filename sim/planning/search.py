@@ -18,9 +18,9 @@ CHARGES_S = {
     "search_step": 0.07,
     "history": 5e-3,
 }
-"""Declared cost of the desk's primitives, of an elementary step of a planner's own, of a step of
-Bayesian optimisation, for which the Compass paper states 40 to 100 ms, and of evaluating the models
-of one earlier query, a fraction of such a step.
+"""Declared cost of the planning context's primitives, of an elementary step of a planner's own, of
+a step of Bayesian optimisation, for which the Compass paper states 40 to 100 ms, and of evaluating
+the models of one earlier query, a fraction of such a step.
 
 Assumptions, of the order of what these operations take on one core of a current server: a profiling
 run is started by a message to its workers, a prediction is some hundred arithmetic operations.
@@ -31,7 +31,7 @@ SURROGATES = ("search_step", "history")
 
 
 @dataclass
-class Search:
+class SearchClock:
     """The planning of one query at one trigger.
 
     Args:
@@ -44,7 +44,7 @@ class Search:
         profiling_ns: part of the time charged that was profiling.
         surrogates_ns: part of it that was steps of a search by surrogates.
         device_s: seconds of profiling devices used.
-        calls: desk calls made for it.
+        calls: calls of the planning context made for it.
         denied: configurations that the budget did not suffice for, with the number of profiling
             runs by then; until there was another, which may have left results to reuse, asking
             again is in vain.
@@ -100,7 +100,7 @@ class Lanes:
         # By when they are free; lanes that were used since stand too far ahead.
         self._queue = [(0, lane) for lane in range(count)]
 
-    def charge(self, search: Search, duration_s: float) -> None:
+    def charge(self, search: SearchClock, duration_s: float) -> None:
         """Run a profiling of this duration in the search's lane, which it is granted if need be."""
         if search.lane is None:
             search.lane = self._first_free()

@@ -1,4 +1,4 @@
-"""What lies behind the planning desk: the catalogue, the profiling benches, the planner's memory.
+"""The service behind the planning context: catalogue, profiling benches, planner memory.
 
 It outlives the single call. Planners never hold it.
 """
@@ -15,20 +15,20 @@ from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.api.plan import Plan, list_price_usd_per_hour
-from sim.api.prediction import Way
-from sim.catalogue.catalogue import ACCESS, UP, Crossing, Nominal
+from sim.api.prediction import DagPath
+from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
 from sim.catalogue.service_times import Service
 from sim.clock import ns, seconds
-from sim.cluster.machines import Demand, Machines
-from sim.cluster.queries import QueryBoard
-from sim.metrics.results import Tables
+from sim.cluster.machines import Machines, StationDemand
+from sim.cluster.queries import QueryRegistry
+from sim.metrics.results import ResultTables
 from sim.metrics.telemetry import Telemetry
 from sim.planning.memory import Memory
 from sim.planning.plan_space import Choices
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import Floats, ProfilingBench
-from sim.planning.profiling_log import Journal
-from sim.planning.search import Lanes, Search
+from sim.planning.profiling_log import ProfilingLog
+from sim.planning.search import Lanes, SearchClock
 from sim.planning.truth import Truths
 
 S_PER_HOUR = 3600
@@ -38,7 +38,7 @@ PLANS_KEPT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
-    """Nominal figures of a plan for a query.
+    """Catalogue figures of a plan for a query.
 
     Args:
         services: how each operator is served.
@@ -59,11 +59,11 @@ class PlanFigures:
     backhaul_s: float
     backhaul_up_s: float
     fixed_s: float
-    ways: tuple[Way, ...]
+    ways: tuple[DagPath, ...]
     list_price_usd_per_hour: float
     egress_usd_per_hour: float
-    demands: tuple[Demand, ...]
-    off_device: tuple[Demand, ...]
+    demands: tuple[StationDemand, ...]
+    off_device: tuple[StationDemand, ...]
     asked: int
 
     @property
@@ -82,16 +82,16 @@ class PlanFigures:
         return worst(*(service.basis for service in self.services))
 
 
-class Office:
+class PlanningService:
     """The planning side of one run.
 
     Args:
         scenario: what is simulated.
         seed: seed of the run.
         machines: the machines and stations.
-        board: where every query stands.
+        registry: where every query stands.
         tables: where profiling runs are noted.
-        journal: where what they measured is noted.
+        profiling_log: where what they measured is noted.
     """
 
     def __init__(
@@ -99,28 +99,28 @@ class Office:
         scenario: Scenario,
         seed: int,
         machines: Machines,
-        board: QueryBoard,
-        tables: Tables,
-        journal: Journal,
+        registry: QueryRegistry,
+        tables: ResultTables,
+        profiling_log: ProfilingLog,
     ) -> None:
         self.application = scenario.application
         self.cluster = scenario.cluster
         # Planners get a copy: what one writes there changes no price and no charge.
         self.shown_cluster = deepcopy(scenario.cluster)
-        self.nominal = Nominal(scenario.application, scenario.cluster, scenario.network)
+        self.nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
         self.plan_space = self.views.space(Choices())
         self.truths = Truths(self.application, self.nominal, self.views)
         self.machines = machines
-        self.board = board
+        self.registry = registry
         self.tables = tables
-        self.journal = journal
+        self.profiling_log = profiling_log
         self.lanes = Lanes(scenario.cluster.profiling.lanes)
         self.memory = Memory()
         self.telemetry = Telemetry(len(self.application.operators))
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
-        self._asked: dict[tuple[Demand, ...], int] = {}
+        self._asked: dict[tuple[StationDemand, ...], int] = {}
         self._numbers = count()
         self._worked_out = 0
         self._names: dict[Plan, dict[str, str]] = {}
@@ -131,13 +131,13 @@ class Office:
         # With when their data were taken; earlier data as far back as the last checkpoint.
         self._benches: dict[int, list[tuple[int, ProfilingBench]]] = {}
         self._renewals: dict[int, int] = {}
-        self._offline: dict[str, tuple[ProfilingBench, Search]] = {}
+        self._offline: dict[str, tuple[ProfilingBench, SearchClock]] = {}
         self._checkpoint_ns: int | None = None
 
-    def new_search(self, now_ns: int, budget_s: float) -> Search:
+    def new_search(self, now_ns: int, budget_s: float) -> SearchClock:
         """Start the clock of a search."""
         self._searches += 1
-        return Search(self._searches, now_ns, ns(budget_s))
+        return SearchClock(self._searches, now_ns, ns(budget_s))
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
         """Return the bench with a query's own data, taken when it was first asked for."""
@@ -166,7 +166,7 @@ class Office:
 
     def _content(self, query: Query, now_ns: int) -> Floats:
         """Return the true mixture of a query's content over strata, as it is now."""
-        content = self.board.living[query.id].truth.content
+        content = self.registry.living[query.id].truth.content
         return [
             weights for i, (at_s, weights) in enumerate(content) if i == 0 or ns(at_s) <= now_ns
         ][-1]
@@ -179,10 +179,10 @@ class Office:
             names,
             self._seed,
             self.cluster.profiling.feature_correlation,
-            self.journal,
+            self.profiling_log,
         )
 
-    def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, Search]:
+    def offline(self, dataset: str, budget_s: float) -> tuple[ProfilingBench, SearchClock]:
         """Return the bench with a data set's own mixture, and the search that profiles it."""
         if dataset not in self._offline:
             weights = self.application.datasets[dataset].stratum_weights
@@ -274,7 +274,7 @@ class Office:
             self._number(off_device),
         )
 
-    def _number(self, demands: tuple[Demand, ...]) -> int:
+    def _number(self, demands: tuple[StationDemand, ...]) -> int:
         """Return the number of what is asked of the machines, which nothing else ever gets."""
         if demands not in self._asked:
             self._asked[demands] = next(self._numbers)
@@ -282,7 +282,7 @@ class Office:
 
     def _way(
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]
-    ) -> Way:
+    ) -> DagPath:
         """Return what a request meets that crosses these links and visits these operators."""
         access_s, backhaul_s, backhaul_up_s = 0.0, 0.0, 0.0
         fixed_s = fsum(plan.allocation[operator].max_wait_s for operator in operators)
@@ -294,9 +294,11 @@ class Office:
             else:
                 backhaul_s += sent_s
                 backhaul_up_s += sent_s if crossing.direction == UP else 0.0
-        return Way(tuple(operators), access_s, backhaul_s, backhaul_up_s, fixed_s)
+        return DagPath(tuple(operators), access_s, backhaul_s, backhaul_up_s, fixed_s)
 
-    def _demands(self, query: Query, plan: Plan, services: Sequence[Service]) -> Iterator[Demand]:
+    def _demands(
+        self, query: Query, plan: Plan, services: Sequence[Service]
+    ) -> Iterator[StationDemand]:
         """Yield what each operator of a plan asks of the machines, at nominal speed."""
         pipeline, configuration = self.application.pipeline, plan.configuration
         times_s = self.application.datasets[query.dataset].service_time_s[configuration.index]
@@ -304,7 +306,7 @@ class Office:
             zip(plan.placement, plan.allocation, times_s.tolist(), services, strict=True)
         ):
             knobs = pipeline.operator_key(operator, configuration)
-            yield Demand(
+            yield StationDemand(
                 (operator, knobs, place, allocation),
                 query.requests_per_s,
                 query.requests_per_s * time_s * service.factor * service.work_factor,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scenarios.application import Application, Dataset, LanguageModel
 from scenarios.queries import Query, QueryTruth
 from scenarios.random_streams import stream
-from sim.catalogue.catalogue import BACKHAUL, UP, Crossing, Nominal
+from sim.catalogue.catalogue import BACKHAUL, UP, Catalogue, Crossing
 from sim.planning.plan_space import Choices
 from sim.planning.plan_views import Links, PlanView, PlanViews, nominal_links
 
@@ -53,7 +53,7 @@ class Truths:
         views: the views of the run.
     """
 
-    def __init__(self, application: Application, nominal: Nominal, views: PlanViews) -> None:
+    def __init__(self, application: Application, nominal: Catalogue, views: PlanViews) -> None:
         self._application = application
         self._nominal = nominal
         self._views = views

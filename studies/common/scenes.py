@@ -18,7 +18,7 @@ from math import exp
 from pathlib import Path
 
 from lab.common.errors import InputError, choices
-from studies.common.sizing import Demand, demand, limited_gpus
+from studies.common.sizing import ClusterDemand, demand, limited_gpus
 
 BACKHAUL_BPS_PER_QUERY = 1e7
 """The site's uplink grows with the users that it is for, as its machines do."""
@@ -55,7 +55,7 @@ AT_LEAST_COST = {"compass": "compass_cost"}
 
 
 @cache
-def demand_of(application: str) -> Demand:
+def demand_of(application: str) -> ClusterDemand:
     """Return what a query of an application takes on average."""
     return demand((f"application={APPLICATIONS[application]}", "planner=videostorm"))
 

@@ -18,7 +18,7 @@ from scenarios.slo import Tier
 
 
 @dataclass(frozen=True)
-class Demand:
+class ClusterDemand:
     """What a query takes on average.
 
     Args:
@@ -34,7 +34,7 @@ class Demand:
     least_cores: float
 
 
-def demand(overrides: tuple[str, ...]) -> Demand:
+def demand(overrides: tuple[str, ...]) -> ClusterDemand:
     """Return the mean demand of a query of a scenario.
 
     Args:
@@ -43,10 +43,10 @@ def demand(overrides: tuple[str, ...]) -> Demand:
     scenario = set_up(compose(list(overrides)), list(overrides)).scenario()
     parts = [(weight, *_times(scenario, name, tier)) for weight, name, tier in _kinds(scenario)]
     per_s = scenario.application.requests_per_s / scenario.cluster.max_utilisation
-    return Demand(*(per_s * fsum(part[0] * part[k] for part in parts) for k in range(1, 5)))
+    return ClusterDemand(*(per_s * fsum(part[0] * part[k] for part in parts) for k in range(1, 5)))
 
 
-def limited_gpus(queries: int, each: Demand) -> int:
+def limited_gpus(queries: int, each: ClusterDemand) -> int:
     """Return how many cloud GPUs make a cluster scarce: about as many as the least demand takes.
 
     Rounded to the nearest, so that in small scenes a part of a GPU may lack. A planner that finds

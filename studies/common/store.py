@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass(frozen=True)
-class About:
+class StudyHeader:
     """How an experiment was run.
 
     Args:
@@ -30,7 +30,7 @@ class About:
     runs: int
 
 
-def write(name: str, about: About, rows: Sequence[Mapping[str, Any]]) -> Path:
+def write(name: str, about: StudyHeader, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write the rows of an experiment, one in a line; return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.jsonl"
@@ -39,13 +39,13 @@ def write(name: str, about: About, rows: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-def read(name: str) -> tuple[About, pl.DataFrame] | None:
+def read(name: str) -> tuple[StudyHeader, pl.DataFrame] | None:
     """Return how an experiment was run and its rows, or None if it was not."""
     path = RESULTS / f"{name}.jsonl"
     if not path.exists():
         return None
     first, *rest = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return About(**first), frame(rest)
+    return StudyHeader(**first), frame(rest)
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

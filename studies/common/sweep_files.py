@@ -23,7 +23,7 @@ QUICK_SEEDS = 2
 
 
 @dataclass(frozen=True)
-class Experiment:
+class SweepFile:
     """A file of ``conf/experiment``.
 
     Args:
@@ -75,7 +75,7 @@ def names() -> list[str]:
     return sorted(name for name in found if name.startswith(("fig", "settle")))
 
 
-def experiment(name: str, quick: bool = False) -> Experiment:
+def experiment(name: str, quick: bool = False) -> SweepFile:
     """Return an experiment.
 
     Args:
@@ -99,7 +99,7 @@ def experiment(name: str, quick: bool = False) -> Experiment:
                 swept[key] = tuple(_values(f"{key}={value}"))
             else:
                 settings = (*settings, f"{key}={value}")
-    return Experiment(name, about, settings, swept, seeds)
+    return SweepFile(name, about, settings, swept, seeds)
 
 
 def _values(override: str) -> Iterator[str]:

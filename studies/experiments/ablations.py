@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import Metric, by_scene, counted, explained
+from lab.analysis.paired import PairedMetric, by_scene, counted, explained
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, save
@@ -26,7 +26,7 @@ ABLATIONS = {
 }
 """Planners, and what they have in place of a part."""
 
-DEVICE_HOURS = Metric("planning_device_hours", "profiling", more_is_better=False)
+DEVICE_HOURS = PairedMetric("planning_device_hours", "profiling", more_is_better=False)
 METRICS = (GOODPUT, RESPONSE, DEVICE_HOURS)
 
 

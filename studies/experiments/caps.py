@@ -12,7 +12,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from lab.analysis.paired import Metric, by_scene, counted, explained
+from lab.analysis.paired import PairedMetric, by_scene, counted, explained
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job
@@ -126,7 +126,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     return paths
 
 
-def curves(axes: Axes, part: pl.DataFrame, metric: Metric) -> None:
+def curves(axes: Axes, part: pl.DataFrame, metric: PairedMetric) -> None:
     """Draw a curve with its intervals for each planner, on log axes."""
     planners = part["planner"].unique(maintain_order=True).to_list()
     colors = palette(planners)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import Metric, by_scene, counted, explained
+from lab.analysis.paired import PairedMetric, by_scene, counted, explained
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, save
@@ -18,11 +18,13 @@ from studies.common.scenes import APPLICATIONS, CLUSTERS, QUICK, SIZES, availabl
 TITLE = "Compass against Vulcan and VideoStorm"
 PLANNERS = ("compass", "vulcan", "vulcan_15s", "videostorm", "videostorm_15s")
 
-GOODPUT = Metric("goodput", "goodput", more_is_better=True)
-COST = Metric("usd_per_query_hour", "cost", more_is_better=False)
-ATTRIBUTED = Metric("attributed_usd_per_query_hour", "attributed cost", more_is_better=False)
-RESPONSE = Metric("response_s", "response time", more_is_better=False, bound="response_is_bound")
-RESPONSE_OF_SERVED = Metric(
+GOODPUT = PairedMetric("goodput", "goodput", more_is_better=True)
+COST = PairedMetric("usd_per_query_hour", "cost", more_is_better=False)
+ATTRIBUTED = PairedMetric("attributed_usd_per_query_hour", "attributed cost", more_is_better=False)
+RESPONSE = PairedMetric(
+    "response_s", "response time", more_is_better=False, bound="response_is_bound"
+)
+RESPONSE_OF_SERVED = PairedMetric(
     "response_of_served_s", "response time of those served", more_is_better=False
 )
 SEEDS = {"large": 3}

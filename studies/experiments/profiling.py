@@ -29,7 +29,7 @@ from lab.reporting.plotting.canvas import canvas, legend_below, save
 from lab.run_cache.jobs import Job
 from lab.runs.api import Result
 from planners.compass.profiling.profiler import Profiler, RandomProfiler, StratifiedProfiler
-from sim import Desk, Planner
+from sim import Planner, PlanningContext
 from studies.common.goals import verdict
 from studies.common.scenes import APPLICATIONS, refuse_planners
 from studies.common.store import each_cell
@@ -56,7 +56,7 @@ GAPS = (0.0, 0.02, 0.05, 0.1, 1.0)
 """Bounds of classes of distance between true accuracy and floor."""
 
 
-class Trial(Planner):
+class ProfilingTrial(Planner):
     """Profiles every configuration for every query, deploys nothing, and puts verdicts on record.
 
     Args:
@@ -74,18 +74,20 @@ class Trial(Planner):
         self.most = most
         self.budget_s = budget_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Profile everything for the queries that are new."""
         profiler = made(self.profiler, self.first, self.most)
-        for query in desk.waiting:
-            view = desk.view(query)
+        for query in context.waiting:
+            view = context.view(query)
             some_plan = dict(zip(view.configuration.tolist(), range(len(view)), strict=True))
             for index, plan in some_plan.items():
-                configuration = desk.pipeline.configurations[index]
-                belief = profiler.profile(desk, query, configuration)
+                configuration = context.pipeline.configurations[index]
+                belief = profiler.profile(context, query, configuration)
                 role = "met" if belief.accurate(query.slo.accuracy) else "missed"
                 reason = "mean" if belief.verdict is None else "test"
-                desk.offer(query, view.plan(plan), role, 0.0, belief.accuracy, reason=reason)
+                context.log_candidate(
+                    query, view.plan(plan), role, 0.0, belief.accuracy, reason=reason
+                )
 
 
 def made(profiler: str, first: int, most: int) -> Profiler:
@@ -137,7 +139,7 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
                 f"horizon_s={ARRIVALS_S:g}",
                 f"workload.rate={queries / ARRIVALS_S:g}",
                 "cluster.profiling.lanes=64",
-                "planner._target_=studies.experiments.profiling.Trial",
+                "planner._target_=studies.experiments.profiling.ProfilingTrial",
                 f"+planner.profiler={profiler}",
                 f"+planner.first={first}",
                 f"+planner.most={most}",

@@ -27,7 +27,7 @@ from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.normal_bo import NormalBo
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Desk, Planner, PlanView
+from sim import Planner, PlanningContext, PlanView
 from studies.common.goals import verdict
 from studies.common.scenes import refuse_planners
 from studies.common.store import each_cell
@@ -74,17 +74,17 @@ class Probe(Planner):
         self.order = order
         self.budget_s = budget_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Look at the queries that are new."""
-        for query in desk.waiting:
-            self.probe(desk, query)
+        for query in context.waiting:
+            self.probe(context, query)
 
-    def probe(self, desk: Desk, query: Query) -> None:
+    def probe(self, context: PlanningContext, query: Query) -> None:
         """Tell a surrogate of plans, one after the other, and record its error at some counts."""
-        view = desk.view(query)
-        truth = desk.truth(query)
+        view = context.view(query)
+        truth = context.truth(query)
         true_s = mean_latency_s(view, truth.operator_time_s, truth.normalised)
-        model = surrogate(self.surrogate, desk, query, view)
+        model = surrogate(self.surrogate, context, query, view)
         drawn = stream(0, "evaluation", "surrogates", query.id).permutation(len(view)).tolist()
         told = np.zeros(model.subjects, dtype=bool)
         plans: set[int] = set()
@@ -96,7 +96,7 @@ class Probe(Planner):
                 plan = next(each for each in drawn if not told[model.subject(each)])
             told[model.subject(plan)] = True
             plans.add(plan)
-            measured = desk.profile(query, view.plan(plan), ITEMS).measurement
+            measured = context.profile(query, view.plan(plan), ITEMS).measurement
             model.observe(
                 model.subject(plan),
                 measured.accuracy_mean,
@@ -109,15 +109,15 @@ class Probe(Planner):
             if len(plans) in AT:
                 believed_s = model.believed()[0]
                 error = float(np.median(np.abs(believed_s / true_s - 1)))
-                desk.offer(query, view.plan(plan), str(len(plans)), error, 0.0)
+                context.log_candidate(query, view.plan(plan), str(len(plans)), error, 0.0)
 
 
-def surrogate(name: str, desk: Desk, query: Query, view: PlanView) -> Cmbo | NormalBo:
+def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView) -> Cmbo | NormalBo:
     """Return a surrogate that knows nothing yet of a query's plans."""
-    points = one_hot(desk.pipeline)
+    points = one_hot(context.pipeline)
     transfer_s = view.access_s + view.backhaul_s
     if name == "normal":
-        features, widths = joint(desk.pipeline, view)
+        features, widths = joint(context.pipeline, view)
         return NormalBo(
             features,
             view.latency_factors,
@@ -137,8 +137,8 @@ def surrogate(name: str, desk: Desk, query: Query, view: PlanView) -> Cmbo | Nor
         latency_s=query.slo.latency_s,
         accuracy=query.slo.accuracy,
         fixed_s=view.fixed_s,
-        blocks=blocks(desk.pipeline, points),
-        upstream=desk.pipeline.upstream_knobs,
+        blocks=blocks(context.pipeline, points),
+        upstream=context.pipeline.upstream_knobs,
     )
 
 

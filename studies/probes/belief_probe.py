@@ -16,7 +16,7 @@ from planners.compass.search.search import CmboSearch
 from planners.compass.state.known import Found, Shown
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Desk
+from sim import PlanningContext
 
 COLD, HISTORIES, COMBINED = "from nothing", "histories only", "combined"
 AT = (0, 1, 2, 4, 8, 16, 24)
@@ -37,24 +37,24 @@ class BeliefProbe(Compass):
 
     sees_truth = True
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Look at the queries that are new."""
-        for query in desk.waiting:
-            if desk.recall((KEPT, query.id)) is None:
-                self._probe(desk, query)
+        for query in context.waiting:
+            if context.recall((KEPT, query.id)) is None:
+                self._probe(context, query)
 
-    def _probe(self, desk: Desk, query: Query) -> None:
+    def _probe(self, context: PlanningContext, query: Query) -> None:
         search = self.search
         assert isinstance(search, CmboSearch), "there are no surrogates to look at"
-        market, warm_start = self._market(desk), search.warm_start
+        market, warm_start = self._market(context), search.warm_start
         without = replace(search, warm_start=replace(warm_start, histories=0, ahead=0))
-        cold = without.beliefs(desk, query, market, Found())
-        combined = search.beliefs(desk, query, market, Found())
+        cold = without.beliefs(context, query, market, Found())
+        combined = search.beliefs(context, query, market, Found())
         histories = combined.configurations.histories
-        truth = desk.truth(query)
+        truth = context.truth(query)
         true_s = truth.operator_time_s.sum(axis=1)
-        plan = desk.view(query).plan(0)
-        configurations = desk.pipeline.configurations
+        plan = context.view(query).plan(0)
+        configurations = context.pipeline.configurations
         drawn = stream(0, "evaluation", "beliefs", query.id).permutation(len(configurations))
         order: list[int] = drawn[: max(AT)].tolist()
         shown: dict[int, Shown] = {}
@@ -74,7 +74,7 @@ class BeliefProbe(Compass):
                     believed[HISTORIES] = prior
                 for name, of in believed.items():
                     time_s = np.exp(of.log_time.astype(np.float64)).sum(axis=1)
-                    desk.offer(
+                    context.log_candidate(
                         query,
                         plan,
                         f"{name}/{count}",
@@ -84,12 +84,12 @@ class BeliefProbe(Compass):
                     )
             if count < len(order):
                 index = order[count]
-                seen = search.look(desk, query, configurations[index])
+                seen = search.look(context, query, configurations[index])
                 assert seen is not None, "the budget was too small"
                 shown[index] = seen
                 cold.learn(index, seen)
                 combined.learn(index, seen)
-        desk.remember((KEPT, query.id), combined.configurations.history())
+        context.remember((KEPT, query.id), combined.configurations.history())
 
 
 def errors(result: Result) -> Mapping[str, Any]:

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from lab.analysis.deployment_intervals import spells
+from lab.analysis.deployment_intervals import deployment_intervals
 from lab.runs.api import Result
 from lab.runs.runner import single_threaded
 from planners.reference.ilp import ILP
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 from sim.controlplane.world import World
 from sim.dataplane.blocks.plane import BlocksPlane
 
@@ -86,7 +86,7 @@ def stays(decisions: pl.DataFrame, horizon_s: float) -> tuple[Stay, ...]:
     found = [
         Stay(int(str(query)), spell.order["plan"], spell.start_s, spell.end_s)
         for (query,), part in ordered.group_by("query")
-        for spell in spells(part, horizon_s)
+        for spell in deployment_intervals(part, horizon_s)
     ]
     return tuple(sorted(found))
 
@@ -118,28 +118,28 @@ class Judge(ILP):
         self.begin_s = begin_s
         self.end_s = end_s
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Judge all living queries."""
-        if desk.trigger != "tick" or not self.begin_s <= desk.now_s < self.end_s:
+        if context.trigger != "tick" or not self.begin_s <= context.now_s < self.end_s:
             return
-        queries = {query.id: query for query in desk.waiting}
+        queries = {query.id: query for query in context.waiting}
         for stay in self.in_force:
-            if stay.query in queries and stay.begin_s <= desk.now_s < stay.end_s:
-                self._judge(desk, queries[stay.query], stay.plan)
+            if stay.query in queries and stay.begin_s <= context.now_s < stay.end_s:
+                self._judge(context, queries[stay.query], stay.plan)
         if queries:
-            self._optimum(desk, tuple(queries.values()), None)
+            self._optimum(context, tuple(queries.values()), None)
 
-    def _judge(self, desk: Desk, query: Query, plan: str) -> None:
-        truth = desk.truth(query, self._choices)
+    def _judge(self, context: PlanningContext, query: Query, plan: str) -> None:
+        truth = context.truth(query, self._choices)
         view = truth.view
-        configurations = desk.pipeline.configurations
+        configurations = context.pipeline.configurations
         alike = [plan.startswith(f"{configurations[index]} @ ") for index in view.configuration]
         here = [int(each) for each in np.flatnonzero(alike) if str(view.plan(int(each))) == plan]
         if not here:
             raise RuntimeError(f"query {query.id}: {plan} is none of the plans of the ILP")
         number = np.array(here[:1])
-        keeps = len(self.feasible(desk, query, truth, number)) > 0
+        keeps = len(self.feasible(context, query, truth, number)) > 0
         accuracy = float(truth.accuracy[view.configuration[number[0]]])
-        latency_s = float(self._latency_s(desk, query, truth, number)[0])
+        latency_s = float(self._latency_s(context, query, truth, number)[0])
         role = KEEPS if keeps else MISSES
-        desk.offer(query, view.plan(int(number[0])), role, latency_s, accuracy)
+        context.log_candidate(query, view.plan(int(number[0])), role, latency_s, accuracy)

@@ -14,7 +14,7 @@ from planners.reference.ilp import ILP
 from planners.reference.planning_model import Capacity
 from scenarios.application import Pipeline
 from scenarios.queries import Query
-from sim import Desk, Planner, Truth
+from sim import Planner, PlanningContext, Truth
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -60,37 +60,43 @@ class UserProbe(Planner):
         self.heavy = heavy
         self.utilisation = utilisation
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Look at the queries that are new."""
-        for query in desk.waiting:
-            if not desk.recall(query.id):
-                desk.remember(query.id, True)
-                self._look(desk, query)
+        for query in context.waiting:
+            if not context.recall(query.id):
+                context.remember(query.id, True)
+                self._look(context, query)
 
-    def _look(self, desk: Desk, query: Query) -> None:
-        truth, judge = desk.truth(query), ILP(utilisation=self.utilisation)
+    def _look(self, context: PlanningContext, query: Query) -> None:
+        truth, judge = context.truth(query), ILP(utilisation=self.utilisation)
         view = truth.view
         if not self.knobs:
-            feasible = judge.feasible(desk, query, truth, np.arange(len(view)))
+            feasible = judge.feasible(context, query, truth, np.arange(len(view)))
             if len(feasible):
                 price = view.list_price_usd_per_hour[feasible]
                 best = int(price.argmin())
-                self._record(desk, query, truth, int(feasible[best]), LEAST, float(price[best]))
+                self._record(context, query, truth, int(feasible[best]), LEAST, float(price[best]))
             return
-        for role, configurations in self._classes(desk.pipeline).items():
+        for role, configurations in self._classes(context.pipeline).items():
             plans = np.flatnonzero(np.isin(view.configuration, configurations))
-            feasible = judge.feasible(desk, query, truth, plans)
-            used = used_usd_per_hour(desk, query, truth, feasible)
+            feasible = judge.feasible(context, query, truth, plans)
+            used = used_usd_per_hour(context, query, truth, feasible)
             richest = int(plans[view.configuration[plans] == configurations[0]][0])
             self._record(
-                desk, query, truth, richest, role, float(used.min()) if len(used) else None
+                context, query, truth, richest, role, float(used.min()) if len(used) else None
             )
 
     def _record(
-        self, desk: Desk, query: Query, truth: Truth, number: int, role: str, price: float | None
+        self,
+        context: PlanningContext,
+        query: Query,
+        truth: Truth,
+        number: int,
+        role: str,
+        price: float | None,
     ) -> None:
         accuracy = float(truth.accuracy[truth.view.configuration[number]])
-        desk.offer(query, truth.view.plan(number), role, 0.0, accuracy, price)
+        context.log_candidate(query, truth.view.plan(number), role, 0.0, accuracy, price)
 
     def _classes(self, pipeline: Pipeline) -> dict[str, list[int]]:
         """Return the configurations of each class, the richest first, by names as ``low-high``."""
@@ -113,16 +119,18 @@ class UserProbe(Planner):
         return found
 
 
-def used_usd_per_hour(desk: Desk, query: Query, truth: Truth, plans: Integers) -> Floats:
+def used_usd_per_hour(
+    context: PlanningContext, query: Query, truth: Truth, plans: Integers
+) -> Floats:
     """Return the price of what a query uses by plans: shares of stations, and egress; shape (k,).
 
     Args:
-        desk: the desk.
+        context: the planning context.
         query: the query.
         truth: what is true of it.
         plans: numbers of the plans, shape (k,).
     """
-    view, capacity = truth.view, Capacity.of(desk)
+    view, capacity = truth.view, Capacity.of(context)
     station = view.station[plans]
     price = np.array([*map(capacity.usd_per_hour, view.stations), 0.0])  # the last of the device
     time_s = truth.operator_time_s[view.configuration[plans]]

@@ -325,7 +325,7 @@ def test_a_constructor_that_refuses_its_arguments(compass):
         "class Picky(Planner):\n"
         "    def __init__(self, margin: float = 0.1):\n"
         "        if margin > 1: raise ValueError('margin is a share.\\nAt most 1')\n"
-        "    def plan(self, desk): pass\n"
+        "    def plan(self, context): pass\n"
     )
     status, _, err = compass("planner._target_=refusing_pkg.Picky", "+planner.margin=2")
     assert status == 2
@@ -340,7 +340,7 @@ def test_a_refusal_does_not_repeat_arguments_that_are_too_many_to_read(compass):
         "class Wordy(Planner):\n"
         "    def __init__(self, words: str = ''):\n"
         "        if words: raise ValueError('no words')\n"
-        "    def plan(self, desk): pass\n"
+        "    def plan(self, context): pass\n"
     )
     status, _, err = compass("planner._target_=wordy_pkg.Wordy", f"+planner.words={'x' * 500}")
     assert (status, err) == (2, "compass-sim: planner: Wordy(...) is refused: no words\n")
@@ -351,7 +351,7 @@ def test_of_wrong_parameters_those_of_the_command_line_are_named_first(compass):
         "from sim import Planner\n"
         "class Thrifty(Planner):\n"
         "    def __init__(self, samples: int = 5): pass\n"
-        "    def plan(self, desk): pass\n"
+        "    def plan(self, context): pass\n"
     )
     words = ("planner=greedy", "planner._target_=thrifty_pkg.Thrifty")
     status, _, err = compass(*words, "+planner.sampels=5")
@@ -443,12 +443,12 @@ def test_a_key_that_is_swept_and_set_again_is_refused(compass, tmp_path):
 RAISING = """
 from planners import CheapestFeasible
 class Raises(CheapestFeasible):
-    def plan(self, desk):
+    def plan(self, context):
         raise RuntimeError("first line\\nsecond line")
 class RaisesOnDeparture(CheapestFeasible):
-    def plan(self, desk):
-        super().plan(desk)
-        if desk.trigger == "departure" or len(desk.running) > 0:
+    def plan(self, context):
+        super().plan(context)
+        if context.trigger == "departure" or len(context.running) > 0:
             raise RuntimeError("too many")
 """
 

@@ -33,28 +33,34 @@ class Tells(Planner):
         self.samples = samples
         self.budget_s = budget_s
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            for plan in self.plans(desk, query):
-                estimate = desk.profile(query, plan, self.samples)
+    def plan(self, context):
+        for query in context.waiting:
+            for plan in self.plans(context, query):
+                estimate = context.profile(query, plan, self.samples)
                 if not estimate.count:
                     break
-                latency_s = desk.predict(query, plan).latency_quantile_s
+                latency_s = context.predict(query, plan).latency_quantile_s
                 believed = (latency_s, estimate.accuracy_mean)
-                price = 2 * desk.list_price_usd_per_hour(plan)
+                price = 2 * context.list_price_usd_per_hour(plan)
                 if not estimate.accurate_enough(query.slo) or latency_s > query.slo.latency_s:
-                    desk.offer(query, plan, "infeasible", *believed, price, "it errs too much")
-                elif not desk.fits(query, plan):
-                    desk.offer(query, plan, "refused", *believed, price, "nothing is free")
+                    context.log_candidate(
+                        query, plan, "infeasible", *believed, price, "it errs too much"
+                    )
+                elif not context.fits(query, plan):
+                    context.log_candidate(
+                        query, plan, "refused", *believed, price, "nothing is free"
+                    )
                 else:
-                    desk.offer(query, plan, "feasible", *believed, price)
-                    desk.offer(query, plan, "chosen", *believed, price, "the first that will do")
-                    desk.deploy(query, plan)
+                    context.log_candidate(query, plan, "feasible", *believed, price)
+                    context.log_candidate(
+                        query, plan, "chosen", *believed, price, "the first that will do"
+                    )
+                    context.deploy(query, plan)
                     break
 
-    def plans(self, desk, query):
+    def plans(self, context, query):
         seen = set()
-        for plan in desk.candidates(query):
+        for plan in context.candidates(query):
             if "device" not in plan.placement and plan.configuration not in seen:
                 seen.add(plan.configuration)
                 yield plan
@@ -112,22 +118,24 @@ def test_the_answer_is_what_the_tables_hold(fixture, request):
 def test_spells_are_the_deployments_that_came_into_force(telling, stormy):
     for run in (telling, stormy):
         for asked in table(run, "queries").iter_rows(named=True):
-            spells = read_query(run, asked["query"]).spells
-            assert len(spells) == asked["deployments"]
-            if spells:
-                assert spells[0].start_s == asked["first_deployed_s"]
-            for before, after in pairwise(spells):
+            deployment_intervals = read_query(run, asked["query"]).deployment_intervals
+            assert len(deployment_intervals) == asked["deployments"]
+            if deployment_intervals:
+                assert deployment_intervals[0].start_s == asked["first_deployed_s"]
+            for before, after in pairwise(deployment_intervals):
                 assert before.start_s < before.end_s == after.start_s
 
 
 def test_spells_end_with_the_machine_that_served_them(tmp_path):
-    """So that windows have a plan in force for as long as spells say, planner or not."""
+    """So windows have a plan in force for as long as the intervals say, planner or not."""
     lab.run([*OVERRIDES, "planner=videostorm", "drift=machine_failure"], directory=tmp_path)
     assert table(tmp_path, "decisions").filter(outcome="ended").height
     windows = table(tmp_path, "windows").group_by("query").agg(pl.col("deployed_s").sum())
     for query, deployed_s in windows.iter_rows():
-        spells = read_query(tmp_path, query).spells
-        assert sum(each.end_s - each.start_s for each in spells) == pytest.approx(deployed_s)
+        deployment_intervals = read_query(tmp_path, query).deployment_intervals
+        assert sum(each.end_s - each.start_s for each in deployment_intervals) == pytest.approx(
+            deployed_s
+        )
 
 
 def test_a_run_without_offers_is_explained_from_the_other_tables(stormy, told):

@@ -161,8 +161,8 @@ def test_a_plan_that_was_overtaken_or_released_in_time_never_served(made):
             order(500.0, in_force_s=700.0),
         ]
     )
-    spells = read_query(run, 0).spells
-    assert [(each.order["plan"], each.start_s, each.end_s) for each in spells] == [
+    deployment_intervals = read_query(run, 0).deployment_intervals
+    assert [(each.order["plan"], each.start_s, each.end_s) for each in deployment_intervals] == [
         ("c @ 1", 2.0, 120.0),
         ("c @ 110", 120.0, 300.0),
     ]
@@ -181,8 +181,8 @@ def test_a_failure_ends_the_deployment_that_it_names_alone(made):
             order(200.0, deployment=1, **ended),
         ]
     )
-    spells = read_query(run, 0).spells
-    assert [(each.order["plan"], each.start_s, each.end_s) for each in spells] == [
+    deployment_intervals = read_query(run, 0).deployment_intervals
+    assert [(each.order["plan"], each.start_s, each.end_s) for each in deployment_intervals] == [
         ("c @ 1", 2.0, 110.0),
         ("c @ 100", 130.0, 200.0),
     ]
@@ -302,7 +302,7 @@ def test_a_query_that_is_not_closed_yet_is_explained_as_far_as_it_goes(made, tol
     run = made(queries=[], windows=[first, window(3)], decisions=[order(169.0)])
     record = read_query(run, 0)
     assert record.arrival_s == 160.0
-    assert record.spells[0].end_s == 600.0
+    assert record.deployment_intervals[0].end_s == 600.0
     out = told(run, 0)
     assert "as far as known: the run has not closed this query" in out
     assert "within 2 s" in out

@@ -116,12 +116,12 @@ def test_results_are_complete_at_every_flush(tmp_path):
     seen = []
 
     class Watching(CheapestFeasible):
-        def plan(self, desk):
+        def plan(self, context):
             summary = json.loads((tmp_path / "here" / "summary.json").read_text())
             seen.append((summary["status"], summary["simulated_s"]))
             for name in SCHEMAS:
                 scan(tmp_path / "here", name).collect()
-            super().plan(desk)
+            super().plan(context)
 
     overrides = [*SHORT, "horizon_s=120", "flush_every_s=30", "seed=1"]
     result = run(overrides, Watching(), tmp_path / "here")
@@ -134,10 +134,10 @@ def test_results_are_complete_at_every_flush(tmp_path):
 INTERRUPTING = """
 from planners import CheapestFeasible
 class Interrupted(CheapestFeasible):
-    def plan(self, desk):
-        if desk.now_s > 30:
+    def plan(self, context):
+        if context.now_s > 30:
             raise KeyboardInterrupt
-        super().plan(desk)
+        super().plan(context)
 """
 
 
@@ -288,9 +288,9 @@ from planners import CheapestFeasible
 class Looping(CheapestFeasible):
     def __init__(self, tries: int = 1, from_s: float = 30.0):
         self.tries, self.from_s, self.samples = tries, from_s, 10
-    def plan(self, desk):
+    def plan(self, context):
         left = self.tries
-        while desk.now_s > self.from_s and left:
+        while context.now_s > self.from_s and left:
             try:
                 while True:
                     pass
@@ -300,7 +300,7 @@ class Looping(CheapestFeasible):
                 left -= 1
                 if not left:
                     raise
-        super().plan(desk)
+        super().plan(context)
 """
 LOOPS = "planner._target_=looping_pkg.Looping"
 
@@ -328,7 +328,7 @@ def test_a_run_that_takes_too_long_is_ended_and_the_sweep_goes_on(compass):
     assert json.loads(Path("sweep/1/summary.json").read_text())["status"] == "finished"
     assert signal.getsignal(signal.SIGALRM) is handler
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
-    Path("looping_pkg.py").write_text(LOOPING.replace("while desk", "while False and desk"))
+    Path("looping_pkg.py").write_text(LOOPING.replace("while context", "while False and context"))
     sys.modules.pop("looping_pkg")
     again = ["resume=true", "max_wall_s=600"]  # Another limit is no other sweep.
     status, _, err = compass(*words, *again)
@@ -381,7 +381,7 @@ def test_a_planner_of_the_current_directory_runs(compass):
         "class Idle(Planner):\n"
         "    def __init__(self, margin: float = 0.1):\n"
         "        self.margin = margin\n"
-        "    def plan(self, desk):\n"
+        "    def plan(self, context):\n"
         "        pass\n"
     )
     target = "planner._target_=cwd_pkg.Idle"
@@ -513,9 +513,9 @@ def test_run_takes_the_planner_that_an_experiment_names():
 
 def test_run_warns_of_what_the_command_warns_of():
     class Weak(CheapestFeasible):
-        def plan(self, desk):
-            super().plan(desk)
-            if desk.trigger == "arrival":
+        def plan(self, context):
+            super().plan(context)
+            if context.trigger == "arrival":
                 raise RuntimeError("weak")
 
     with pytest.warns(UserWarning, match=r"^planner Weak raised \d+ times, first .*weak"):

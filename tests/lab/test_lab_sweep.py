@@ -36,10 +36,10 @@ MOODY = """
 from pathlib import Path
 from planners import CheapestFeasible
 class Moody(CheapestFeasible):
-    def plan(self, desk):
+    def plan(self, context):
         if Path("mood").exists():
             raise RuntimeError("not today")
-        super().plan(desk)
+        super().plan(context)
 """
 
 
@@ -183,9 +183,9 @@ def test_killed_at_ten_random_moments_a_sweep_ends_as_if_uninterrupted(compass, 
         "import time\n"
         "from planners import CheapestFeasible\n"
         "class Slow(CheapestFeasible):\n"
-        "    def plan(self, desk):\n"
+        "    def plan(self, context):\n"
         "        time.sleep(0.1)\n"
-        "        super().plan(desk)\n"
+        "        super().plan(context)\n"
     )
     slow = "+planner.compare.slow={_target_: slow_pkg.Slow}"
     jobs = (

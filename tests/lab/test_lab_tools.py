@@ -146,7 +146,7 @@ def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypat
         "class Forgets(Planner):\n"
         "    def __init__(self, margin: float = 0.1):\n"
         "        pass\n"
-        "    def plan(self, desk):\n"
+        "    def plan(self, context):\n"
         "        pass\n"
     )
     assert main(["check-planner", "checked_pkg.Forgets", "margin=0.2"]) == 1
@@ -198,7 +198,7 @@ class Composed(Planner):
         self.profiler = profiler
         self.margin = margin
 
-    def plan(self, desk):
+    def plan(self, context):
         pass
 
 

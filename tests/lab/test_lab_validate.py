@@ -17,7 +17,7 @@ from hardware_models.tables import load_table
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.hardware_tools.validation import validate_rows
-from lab.hardware_tools.validation_page import Goal
+from lab.hardware_tools.validation_page import AccuracyGoal
 
 SHIPPED = predictors.PREDICTORS
 FACTORS = {1: 1.0, 2: 1.1, 4: 0.8}  # predicted over measured, by batch; others are refused
@@ -329,7 +329,7 @@ def test_fit_writes_what_a_fit_gives_and_prints_its_errors(tmp_path, monkeypatch
 
 
 def test_a_goal_is_met_or_missed_in_its_own_scheme_alone():
-    goal = Goal("random 5-fold", 3, 10)
+    goal = AccuracyGoal("random 5-fold", 3, 10)
     row = {"scheme": "random 5-fold", "median_pct": 2.9, "p90_pct": 10.0}
     assert goal.verdict(row) == "met"
     assert goal.verdict(row | {"p90_pct": 10.1}) == "missed: p90 over 10 %"

@@ -8,7 +8,7 @@ from worlds import run, scenario
 from lab.common.options import groups
 from lab.config.compose import compose, set_up
 from scenarios.workload import Workload
-from sim import Desk, check_planner
+from sim import PlanningContext, check_planner
 from sim.cluster import queries as query_board
 
 FILES = [name for name in groups()["planner"] if not name.startswith("comparison")]
@@ -61,25 +61,27 @@ LONG = ("cherrypick", "ilp", "vulcan")
     [pytest.param(name, marks=pytest.mark.slow if name in LONG else []) for name in BASES],
 )
 def test_it_remembers_nothing_of_single_queries_that_left_long_ago(name, monkeypatch):
-    keys, remember = set(), Desk.remember
+    keys, remember = set(), PlanningContext.remember
 
-    def noting(desk, key, value, query=None):
+    def noting(context, key, value, query=None):
         keys.add(key)
-        remember(desk, key, value, query)
+        remember(context, key, value, query)
 
-    monkeypatch.setattr(Desk, "remember", noting)
+    monkeypatch.setattr(PlanningContext, "remember", noting)
     monkeypatch.setattr(query_board, "LISTED", 2)
     world = run(
         scenario(100.0, workload=Workload(rate=0.3, lifetime_mean_s=20.0, lifetime_min_s=5.0)),
         made(name),
     )
     assert world.planner_errors == []
-    board, now = world.office.board, world.env.now
+    board, now = world.planning_service.registry, world.env.now
     still = {*board.living, *(query.id for query in board.departed)}
     assert len(board.departed) == 2
     of_queries = [key for key in keys if isinstance(key, tuple) and [*map(type, key)] == [str, int]]
     left = [key for key in of_queries if key[-1] not in still]
-    assert [key for key in left if world.office.memory.read(key, now, None) is not None] == []
+    assert [
+        key for key in left if world.planning_service.memory.read(key, now, None) is not None
+    ] == []
 
 
 @pytest.mark.parametrize("name", BASES)

@@ -8,23 +8,25 @@ from planners import CheapestFeasible
 from scenarios.queries import Query
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Desk
+from sim import PlanningContext
 
 
 class Replayed(CheapestFeasible):
     """Asks anew, at every decision, for all feasible plans that are cheaper than the one chosen."""
 
-    def plan(self, desk: Desk) -> None:
-        before = {query.id for query in desk.waiting}
-        super().plan(desk)
-        for query in desk.waiting:
-            if query.id in before and desk.recall(("hopeless", query.id), query) is None:
-                desk.remember(("first", query.id), self._first(desk, query))
+    def plan(self, context: PlanningContext) -> None:
+        before = {query.id for query in context.waiting}
+        super().plan(context)
+        for query in context.waiting:
+            if query.id in before and context.recall(("hopeless", query.id), query) is None:
+                context.remember(("first", query.id), self._first(context, query))
 
-    def _first(self, desk: Desk, query: Query) -> str | None:
-        for plan in desk.candidates(query, order="cost"):
+    def _first(self, context: PlanningContext, query: Query) -> str | None:
+        for plan in context.candidates(query, order="cost"):
             # All that the search could afford is known now: asking again costs nothing.
-            if desk.profile(query, plan, self.samples).meets(query.slo) and desk.fits(query, plan):
+            if context.profile(query, plan, self.samples).meets(query.slo) and context.fits(
+                query, plan
+            ):
                 return str(plan)
         return None
 
@@ -35,7 +37,7 @@ def test_it_deploys_the_cheapest_plan_that_meets_the_slo_and_fits():
     assert not world.planner_errors
     assert decisions.height > 3
     for query, plan in decisions.select("query", "plan").iter_rows():
-        assert world.office.memory.read(("first", query), world.env.now, 0) == plan
+        assert world.planning_service.memory.read(("first", query), world.env.now, 0) == plan
 
 
 def test_a_plan_that_the_device_can_run_for_nothing_comes_first():
@@ -69,7 +71,9 @@ def test_a_budget_of_nothing_serves_nobody():
 
 def test_fewer_samples_cost_less_profiling():
     hours = [
-        run(scenario(), CheapestFeasible(samples=samples, budget_s=1e6)).office.profiling_device_s
+        run(
+            scenario(), CheapestFeasible(samples=samples, budget_s=1e6)
+        ).planning_service.profiling_device_s
         for samples in (10, 50)
     ]
     assert hours[0] < hours[1] / 2

@@ -25,9 +25,9 @@ def with_desk(ask, calls=1, workload=FLOOR, nodes=CLOUD):
     """Return what is answered about the first query in its first calls."""
     answers = []
 
-    def act(desk):
-        if desk.waiting and len(answers) < calls:
-            answers.append(ask(desk, desk.waiting[0]))
+    def act(context):
+        if context.waiting and len(answers) < calls:
+            answers.append(ask(context, context.waiting[0]))
 
     planner = Does(act, 60.0)
     planner.replan_every_s = 1.0
@@ -38,13 +38,13 @@ def with_desk(ask, calls=1, workload=FLOOR, nodes=CLOUD):
 
 
 def test_starts_are_spread_over_every_knob_and_layout():
-    def ask(desk, query):
-        view = desk.view(query)
+    def ask(context, query):
+        view = context.view(query)
         draws = [
-            list(islice(spread(desk.pipeline, view, np.random.default_rng(seed)), 24))
+            list(islice(spread(context.pipeline, view, np.random.default_rng(seed)), 24))
             for seed in (0, 1)
         ]
-        chosen = [desk.pipeline.configurations[view.configuration[each]] for each in draws[0]]
+        chosen = [context.pipeline.configurations[view.configuration[each]] for each in draws[0]]
         seen = [len({each.values[knob] for each in chosen}) for knob in range(3)]
         return draws, seen, len({int(view.layout[each]) for each in draws[0]})
 
@@ -56,14 +56,14 @@ def test_starts_are_spread_over_every_knob_and_layout():
 
 
 def test_tried_plans_are_tried_once_and_remembered():
-    def ask(desk, query):
-        runs = PlanRuns(desk, query, Orders(desk), 16, 1.0)
+    def ask(context, query):
+        runs = PlanRuns(context, query, Orders(context), 16, 1.0)
         before = list(runs.tried)
-        for index in islice(spread(desk.pipeline, runs.view, np.random.default_rng(0)), 3):
+        for index in islice(spread(context.pipeline, runs.view, np.random.default_rng(0)), 3):
             assert runs.has_room(index) == (index not in before)
-            left_s = desk.remaining(query)
+            left_s = context.remaining(query)
             runs.run(index) if index not in before else None
-            assert (desk.remaining(query) < left_s) == (index not in before)
+            assert (context.remaining(query) < left_s) == (index not in before)
         return before, list(runs.tried)
 
     (before, after), (remembered, _) = with_desk(ask, calls=2, workload=queries_at(1.0))
@@ -73,18 +73,18 @@ def test_tried_plans_are_tried_once_and_remembered():
 
 
 def test_candidates_are_below_the_ceiling_and_the_best_is_the_cheapest_that_would_do():
-    def ask(desk, query):
-        runs, slo = PlanRuns(desk, query, Orders(desk), 16, 1.0), query.slo
+    def ask(context, query):
+        runs, slo = PlanRuns(context, query, Orders(context), 16, 1.0), query.slo
         cost = runs.view.cost_usd_per_hour
         assert runs.best() is None
         good = []
-        starts = islice(spread(desk.pipeline, runs.view, np.random.default_rng(0)), 40)
+        starts = islice(spread(context.pipeline, runs.view, np.random.default_rng(0)), 40)
         for start in [*filter(runs.has_room, starts), *[None] * 8]:
             index, saving = (start, 0.0) if start is not None else runs.propose()
             assert saving >= 0
             runs.run(index)
             plan = runs.view.plan(index)
-            shown = desk.predict(query, plan)
+            shown = context.predict(query, plan)
             if shown.latency_quantile_s <= slo.latency_s and shown.accuracy_mean >= slo.accuracy:
                 good.append(float(cost[index]))
         beyond = np.flatnonzero(cost > slo.cost_usd_per_hour)
@@ -100,10 +100,10 @@ def test_candidates_are_below_the_ceiling_and_the_best_is_the_cheapest_that_woul
 
 
 def test_a_plan_without_room_is_not_proposed():
-    def ask(desk, query):
-        orders = Orders(desk)
+    def ask(context, query):
+        orders = Orders(context)
         orders.fits = lambda query, plan: False
-        runs = PlanRuns(desk, query, orders, 16, 1.0)
+        runs = PlanRuns(context, query, orders, 16, 1.0)
         return runs.propose(), runs.best()
 
     assert with_desk(ask) == [(None, None)]

@@ -179,27 +179,27 @@ def test_nobody_to_serve_and_nothing_to_serve_with():
 
 
 class Looks(Planner):
-    """Lets a test look at the desk; deploys nothing."""
+    """Lets a test look at the planning context; deploys nothing."""
 
     sees_truth = True
 
     def __init__(self, look):
         self.look = look
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            self.look(desk, query)
+    def plan(self, context):
+        for query in context.waiting:
+            self.look(context, query)
 
 
 def test_pruning_plans_changes_no_optimum():
     """Of one query after the other, with all its plans and with those that are left."""
     compared = []
 
-    def look(desk, query):
+    def look(context, query):
         if len(compared) > 3:
             return
-        truth = desk.truth(query)
-        view, capacity = truth.view, Capacity.of(desk)
+        truth = context.truth(query)
+        view, capacity = truth.view, Capacity.of(context)
         rng = np.random.default_rng(query.id)
         plans = np.sort(rng.choice(len(view), 60, replace=False))
         times_s = truth.operator_time_s[view.configuration[plans]]
@@ -322,8 +322,8 @@ def test_configurations_that_do_no_better_are_struck_out():
 def test_the_plan_in_force_is_kept_among_the_offers():
     seen = []
 
-    def look(desk, query):
-        view = desk.view(query)
+    def look(context, query):
+        view = context.view(query)
         plans = np.arange(len(view))
         load = np.full(view.station.shape, 0.01)
         free = np.zeros(len(view))

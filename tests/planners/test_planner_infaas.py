@@ -40,27 +40,27 @@ def with_market(ask, goals=LAX, nodes=None):
     """Return what a question on the first query's market is answered with."""
     answers = []
 
-    def once(desk):
-        if not answers and desk.waiting:
-            query = desk.waiting[0]
-            profile = profile_ahead(desk, query.dataset, registered(desk.pipeline), 16)
-            choices = variants(desk.pipeline, profile)
-            crew = crews(desk, query, [each.measurement.configuration for each in profile])
-            limit = desk.cluster.max_utilisation
+    def once(context):
+        if not answers and context.waiting:
+            query = context.waiting[0]
+            profile = profile_ahead(context, query.dataset, registered(context.pipeline), 16)
+            choices = variants(context.pipeline, profile)
+            crew = crews(context, query, [each.measurement.configuration for each in profile])
+            limit = context.cluster.max_utilisation
             found = tuple(offers(each, crew, query.requests_per_s, limit) for each in choices)
-            answers.append(ask(desk, query, Market(tuple(goals), found), Labour(desk)))
+            answers.append(ask(context, query, Market(tuple(goals), found), Labour(context)))
 
     run(scenario(nodes=nodes), Does(once, budget_s=600.0))
     return answers[0]
 
 
 def test_quality_is_that_of_the_pipeline_with_one_operator_changed():
-    def ask(desk, query, market, labour):
+    def ask(context, query, market, labour):
         return [
-            (each.variant, desk.profile_offline(query.dataset, each.variant.configuration, 16))
+            (each.variant, context.profile_offline(query.dataset, each.variant.configuration, 16))
             for offered in market.offers
             for each in offered
-        ], desk.profile_offline(query.dataset, SPEECH.configurations[0], 16)
+        ], context.profile_offline(query.dataset, SPEECH.configurations[0], 16)
 
     found, richest = with_market(ask)
     assert {variant.operator for variant, _ in found} == {0, 1, 2, 3}
@@ -71,7 +71,7 @@ def test_quality_is_that_of_the_pipeline_with_one_operator_changed():
 
 
 def test_what_lacks_accuracy_is_worse_than_what_is_late_and_that_than_what_is_dear():
-    def ask(desk, query, market, labour):
+    def ask(context, query, market, labour):
         return market.on("cloud", labour)[WAVE_TO_TEXT]
 
     offered = with_market(ask)
@@ -104,14 +104,14 @@ def late(waiting_s, compute_s):
 
 
 def scalings(report, goals, nodes=None):
-    def ask(desk, query, market, labour):
+    def ask(context, query, market, labour):
         smallest = [
             min(offered, key=lambda each: (each.worker.price_usd_per_hour, -each.variant.quality))
             for offered in market.on("cloud", labour)
         ]
-        plan = assembled(desk.pipeline, smallest)
-        found = list(scaled(desk.pipeline, plan, report, market, labour))
-        factors = [desk.latency_factors(query, each)[WAVE_TO_TEXT] for each in (plan, *found)]
+        plan = assembled(context.pipeline, smallest)
+        found = list(scaled(context.pipeline, plan, report, market, labour))
+        factors = [context.latency_factors(query, each)[WAVE_TO_TEXT] for each in (plan, *found)]
         return plan, found, factors
 
     return with_market(ask, goals, nodes)

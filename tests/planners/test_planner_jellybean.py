@@ -81,12 +81,12 @@ def test_what_differs_in_fewer_knobs_is_profiled_first():
 
 
 def at_first_arrival(ask, **changes):
-    """Return what asking the desk for the first query gives."""
+    """Return what asking the planning context for the first query gives."""
     answers = []
 
-    def once(desk):
-        if not answers and desk.waiting:
-            answers.append(ask(desk, desk.waiting[0]))
+    def once(context):
+        if not answers and context.waiting:
+            answers.append(ask(context, context.waiting[0]))
 
     run(scenario(**changes), Does(once))
     return answers[0]
@@ -94,22 +94,22 @@ def at_first_arrival(ask, **changes):
 
 @pytest.mark.parametrize("requests_per_s", [0.5, 20.0, 80.0])
 def test_workers_keep_up_move_up_and_are_the_cheapest(requests_per_s):
-    def ask(desk, query):
-        known = desk.profile_offline(query.dataset, SPEECH.configurations[0], 16)
-        crew = crews(desk, query, [SPEECH.configurations[0]])[SPEECH.configurations[0]]
-        plans = assign_workers(desk, known, crew, Labour(desk), requests_per_s, 10)
+    def ask(context, query):
+        known = context.profile_offline(query.dataset, SPEECH.configurations[0], 16)
+        crew = crews(context, query, [SPEECH.configurations[0]])[SPEECH.configurations[0]]
+        plans = assign_workers(context, known, crew, Labour(context), requests_per_s, 10)
         rates = []
         for _, plan in plans:
             shares = zip(plan.allocation, known.measurement.operator_mean_s, strict=True)
-            factors = desk.capacity_factors(query, plan)
+            factors = context.capacity_factors(query, plan)
             rates.append(
                 [
-                    share.replicas * desk.cluster.max_utilisation / time_s / factor
+                    share.replicas * context.cluster.max_utilisation / time_s / factor
                     for (share, time_s), factor in zip(shares, factors, strict=True)
                 ]
             )
-        prices = [desk.list_price_usd_per_hour(plan) for _, plan in plans]
-        return desk.cluster, plans, rates, prices
+        prices = [context.list_price_usd_per_hour(plan) for _, plan in plans]
+        return context.cluster, plans, rates, prices
 
     cluster, plans, rates, prices = at_first_arrival(ask)
     assert plans
@@ -128,11 +128,11 @@ def test_workers_keep_up_move_up_and_are_the_cheapest(requests_per_s):
 
 
 def test_an_operator_without_workers_leaves_no_plan():
-    def ask(desk, query):
-        known = desk.profile_offline(query.dataset, SPEECH.configurations[0], 16)
-        crew = list(crews(desk, query, [SPEECH.configurations[0]])[SPEECH.configurations[0]])
+    def ask(context, query):
+        known = context.profile_offline(query.dataset, SPEECH.configurations[0], 16)
+        crew = list(crews(context, query, [SPEECH.configurations[0]])[SPEECH.configurations[0]])
         crew[2] = ()
-        return assign_workers(desk, known, tuple(crew), Labour(desk), 0.5, 10)
+        return assign_workers(context, known, tuple(crew), Labour(context), 0.5, 10)
 
     assert at_first_arrival(ask) == []
 

@@ -62,20 +62,20 @@ def test_no_samples_are_refused(kind):
 class Replayed(Greedy):
     """Notes which plan of the richest accurate configuration is fastest, by a full look."""
 
-    def plan(self, desk):
-        before = tuple(desk.waiting)
-        super().plan(desk)
+    def plan(self, context):
+        before = tuple(context.waiting)
+        super().plan(context)
         for query in before:
-            if desk.recall(("in vain", query.id), query) is None:
-                desk.remember(("best", query.id), str(self._by_hand(desk, query)))
+            if context.recall(("in vain", query.id), query) is None:
+                context.remember(("best", query.id), str(self._by_hand(context, query)))
 
-    def _by_hand(self, desk, query):
+    def _by_hand(self, context, query):
         found = []
-        for plan in desk.candidates(query, order="enumeration"):
-            estimate = desk.profile(query, plan.configuration, self.samples)
-            if not estimate.accurate_enough(query.slo) or not desk.fits(query, plan):
+        for plan in context.candidates(query, order="enumeration"):
+            estimate = context.profile(query, plan.configuration, self.samples)
+            if not estimate.accurate_enough(query.slo) or not context.fits(query, plan):
                 continue
-            prediction = desk.predict(query, plan)
+            prediction = context.predict(query, plan)
             latency_s = prediction.latency_quantile_s
             if latency_s <= self.headroom * query.slo.latency_s and prediction.meets(query.slo):
                 rank = plan.configuration.index, latency_s, prediction.cost_usd_per_hour
@@ -89,7 +89,7 @@ def test_greedy_takes_the_fastest_plan_of_the_richest_configuration():
     assert not world.planner_errors
     assert decisions.height > 3
     for query, plan in decisions.select("query", "plan").iter_rows():
-        assert world.office.memory.read(("best", query), world.env.now, 0) == plan
+        assert world.planning_service.memory.read(("best", query), world.env.now, 0) == plan
 
 
 # Random
@@ -108,13 +108,13 @@ def test_chance_decides_by_seed_and_query_alone():
 class Sworn(RandomFeasible):
     """Notes whether what was chosen is promising."""
 
-    def _draw(self, desk, query, orders):
-        plan = super()._draw(desk, query, orders)
+    def _draw(self, context, query, orders):
+        plan = super()._draw(context, query, orders)
         if plan is not None:
-            view = desk.view(query)
-            estimate = desk.profile(query, plan.configuration, self.samples)
-            good = promising(desk, query, view, estimate, self.headroom)
-            desk.remember(
+            view = context.view(query)
+            estimate = context.profile(query, plan.configuration, self.samples)
+            good = promising(context, query, view, estimate, self.headroom)
+            context.remember(
                 ("sworn", query.id), any(view.plan(number) == plan for number in good.tolist())
             )
         return plan
@@ -124,7 +124,9 @@ def test_what_chance_picks_is_predicted_to_do():
     world = run(scenario(), Sworn())
     queries = world.tables.take()["decisions"]["query"].unique()
     assert len(queries) > 3
-    assert all(world.office.memory.read(("sworn", each), world.env.now, 0) for each in queries)
+    assert all(
+        world.planning_service.memory.read(("sworn", each), world.env.now, 0) for each in queries
+    )
 
 
 # Static

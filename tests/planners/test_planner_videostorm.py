@@ -17,7 +17,7 @@ from scenarios.drift import Drift, DriftEvent
 from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Allocation, Desk, Plan, check_planner
+from sim import Allocation, Plan, PlanningContext, check_planner
 
 PIPELINE = shipped_application("speech_recognition").pipeline
 PLAN = Plan(PIPELINE.configurations[0], ("cloud",) * 4, (Allocation("core"),) * 4)
@@ -139,17 +139,17 @@ def test_neighbours_differ_in_one_knob():
 class Spying(VideoStorm):
     """Leaves in memory what each call saw of the Pareto sets."""
 
-    def plan(self, desk: Desk) -> None:
-        super().plan(desk)
-        for query in desk.waiting:
-            desk.remember(("seen", query.dataset), self.profile_of(desk, query.dataset))
+    def plan(self, context: PlanningContext) -> None:
+        super().plan(context)
+        for query in context.waiting:
+            context.remember(("seen", query.dataset), self.profile_of(context, query.dataset))
 
 
 def test_a_pareto_set_has_no_dominated_member_and_lacks_none():
     world = run(scenario(rate=0.3), Spying(budget_s=15.0))
     visited = world.tables.take()["profiling"]
     for dataset in world.scenario.application.datasets:
-        kept = world.office.memory.read(("seen", dataset), world.env.now, 0)
+        kept = world.planning_service.memory.read(("seen", dataset), world.env.now, 0)
         assert kept
         figures = [(demand_s(each), each.accuracy_mean) for each in kept]
         assert figures == sorted(figures)
@@ -168,8 +168,8 @@ def test_each_data_set_is_profiled_once_ahead_within_the_budget_and_at_no_respon
     spent = profiling.group_by("dataset").agg(pl.col("charged_s").sum())
     assert spent.height == 3
     assert (spent["charged_s"] <= 5.0).all()
-    assert world.office.profiling_device_s == pytest.approx(profiling["device_s"].sum())
-    assert world.office.profiling_device_s > 0
+    assert world.planning_service.profiling_device_s == pytest.approx(profiling["device_s"].sum())
+    assert world.planning_service.profiling_device_s > 0
     assert tables["queries"]["profiling_device_s"].sum() == 0
     assert (decisions["charged_s"] < 0.1).all()
     first = decisions.filter(pl.col("query") == 0).row(0, named=True)
@@ -230,13 +230,13 @@ def test_it_replans_when_told_to_and_rests_when_nothing_changed():
     calls, rounds = [], []
 
     class Counted(VideoStorm):
-        def plan(self, desk: Desk) -> None:
-            calls.append(desk.trigger)
-            super().plan(desk)
+        def plan(self, context: PlanningContext) -> None:
+            calls.append(context.trigger)
+            super().plan(context)
 
-        def _targets(self, desk, value):
-            rounds.append(desk.trigger)
-            return super()._targets(desk, value)
+        def _targets(self, context, value):
+            rounds.append(context.trigger)
+            return super()._targets(context, value)
 
     workload = Workload(0.02, lifetime_mean_s=2000.0, tiers={"standard": Tier(latency_s=4.0)})
     run(scenario(horizon_s=400.0, workload=workload), Counted())
@@ -284,16 +284,16 @@ def test_who_fled_from_a_node_comes_back_with_it(machine):
 def test_a_plan_on_another_node_takes_nothing_of_this_one():
     taken = {}
 
-    def act(desk):
-        for query in desk.waiting:
+    def act(context):
+        for query in context.waiting:
             home = "edge" if query.id else "cloud"
-            plans = desk.candidates(query)
-            desk.deploy(query, next(plan for plan in plans if {*plan.placement} == {home}))
-        if len(desk.running) == 2:
-            for query in desk.running:
-                shown = desk.profile(query, desk.plan_of(query).configuration, 16)
+            plans = context.candidates(query)
+            context.deploy(query, next(plan for plan in plans if {*plan.placement} == {home}))
+        if len(context.running) == 2:
+            for query in context.running:
+                shown = context.profile(query, context.plan_of(query).configuration, 16)
                 profiles = {query.dataset: (shown,)}
-                value = Valuation(desk, "cloud", profiles, 1.0, 1.0, 1.0, 1.0)
+                value = Valuation(context, "cloud", profiles, 1.0, 1.0, 1.0, 1.0)
                 taken[query.id] = value.current(query)
 
     nodes = {name: Node(name, "a2-highgpu-1g", count=2) for name in ("edge", "cloud")}

@@ -61,13 +61,15 @@ def searching(ask, utility, rules=RULES, budget_s=600.0, nodes=CLOUD):
     """Return what is answered about a search for a query in an empty cluster."""
     answers = []
 
-    def once(desk):
-        if not answers and desk.waiting:
-            query = desk.waiting[0]
-            trials = Trials(desk, query, 16)
+    def once(context):
+        if not answers and context.waiting:
+            query = context.waiting[0]
+            trials = Trials(context, query, 16)
             rng = np.random.default_rng(0)
-            search = PlacementSearch(desk, query, trials, Orders(desk), utility, rules, {}, rng)
-            answers.append(ask(desk, query, trials, search))
+            search = PlacementSearch(
+                context, query, trials, Orders(context), utility, rules, {}, rng
+            )
+            answers.append(ask(context, query, trials, search))
 
     run(scenario(10.0, nodes=nodes, workload=queries_at(1.0)), Does(once, budget_s))
     return answers[0]
@@ -82,7 +84,7 @@ def best_first(slo, accuracy, latency_s, gpu_s):
     return np.full(len(accuracy), 1.0 if len(accuracy) > 1 else 0.5)
 
 
-def explored(desk, query, trials, search):
+def explored(context, query, trials, search):
     assert search.explore() is None
     return list(trials.known), int(search.view.layout.max()) + 1
 
@@ -102,7 +104,7 @@ def test_a_layout_is_left_when_more_than_patience_were_below_its_best(patience):
 
 
 def test_layouts_come_in_order_of_what_stays_on_the_device():
-    def on_device(desk, query, trials, search):
+    def on_device(context, query, trials, search):
         layouts = [search.view.layout.tolist().index(each) for each in range(layouts_of(search))]
         return [search.view.plan(each).placement.count(DEVICE) for each in layouts]
 
@@ -116,12 +118,12 @@ def layouts_of(search):
 
 
 def test_what_was_profiled_in_one_layout_is_known_in_all():
-    def ask(desk, query, trials, search):
+    def ask(context, query, trials, search):
         search.explore()
-        left_s = desk.remaining(query)
+        left_s = context.remaining(query)
         scored = search.evaluated()
         layouts = set(search.view.layout[scored.plans].tolist())
-        return len(layouts), layouts_of(search), left_s - desk.remaining(query)
+        return len(layouts), layouts_of(search), left_s - context.remaining(query)
 
     seen, layouts, charged_s = searching(ask, constant(-1.0))
     assert seen == layouts > 5
@@ -129,11 +131,11 @@ def test_what_was_profiled_in_one_layout_is_known_in_all():
 
 
 def test_a_search_stops_when_it_is_enough_and_goes_on_where_it_stopped():
-    def in_parts(desk, query, trials, search):
+    def in_parts(context, query, trials, search):
         progress = search.explore(enough=lambda index: len(trials.known) == 7)
         assert progress is not None
         assert len(trials.known) == 7
-        assert progress.spent_s == pytest.approx(600.0 - desk.remaining(query))
+        assert progress.spent_s == pytest.approx(600.0 - context.remaining(query))
         assert search.explore(start=progress) is None
         return list(trials.known)
 
@@ -142,20 +144,20 @@ def test_a_search_stops_when_it_is_enough_and_goes_on_where_it_stopped():
 
 
 def test_the_part_of_the_budget_that_was_spent_before_is_not_spent_again():
-    def ask(desk, query, trials, search):
+    def ask(context, query, trials, search):
         progress = search.explore(enough=lambda index: len(trials.known) == 1)
-        left_s = desk.remaining(query)
+        left_s = context.remaining(query)
         search.explore(start=type(progress)(0, 0, left_s - 0.5))
-        return left_s - desk.remaining(query)
+        return left_s - context.remaining(query)
 
     assert 0.5 <= searching(ask, constant(1.0)) < 1.0
 
 
 def test_only_what_has_room_is_proposed_after_the_first():
-    def ask(desk, query, trials, search):
+    def ask(context, query, trials, search):
         search.fits = lambda plan: False
         search.explore()
-        return list(trials.known), desk.remaining(query)
+        return list(trials.known), context.remaining(query)
 
     known, left_s = searching(ask, constant(1.0))
     assert len(known) == 5
@@ -245,10 +247,10 @@ def watched(drift, **changes):
     """Run one query; return its later decisions, and the slowdowns that were noted."""
     planner, noted = Vulcan(samples=32, deploy_early=False, **changes), []
 
-    def act(desk):
-        planner.plan(desk)
-        for query in desk.running:
-            noted.append(desk.recall(("vulcan slowdowns", query.id)))
+    def act(context):
+        planner.plan(context)
+        for query in context.running:
+            noted.append(context.recall(("vulcan slowdowns", query.id)))
 
     wrapped = Does(act)
     wrapped.replan_every_s = planner.replan_every_s

@@ -27,7 +27,7 @@ def test_a_planner_with_time_enough_serves_queries_of_every_application(name, pl
     frames = made.tables.take()
     served = frames["decisions"].filter(frames["decisions"]["outcome"] == "deployed")
     assert served.height > 0
-    assert made.book.outcomes["completed"] > 0
-    total = made.ledger.idle_usd + sum(made.ledger.attributed_usd.values())
-    assert total == pytest.approx(made.ledger.bill_usd)
-    assert sum(made.book.outcomes.values()) == made.book.born_total
+    assert made.monitor.outcomes["completed"] > 0
+    total = made.billing.idle_usd + sum(made.billing.attributed_usd.values())
+    assert total == pytest.approx(made.billing.bill_usd)
+    assert sum(made.monitor.outcomes.values()) == made.monitor.born_total

@@ -66,7 +66,7 @@ def test_it_serves_requests(planner):
     world = Scenario(declared(BRANCHED), Cluster(NODES), workload=workload, horizon_s=400.0)
     made = run(world, planner)
     assert made.planner_errors == []
-    assert made.book.outcomes["completed"] > 20
+    assert made.monitor.outcomes["completed"] > 20
 
 
 @pytest.mark.parametrize(

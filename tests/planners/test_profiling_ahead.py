@@ -7,23 +7,23 @@ from planners.common.hill_climbing import climb
 from planners.common.offline_profiles import profile_ahead
 
 
-def climbed(desk, dataset, samples):
-    return climb(desk, dataset, samples, beta=0.5, starts=3, seed=0)
+def climbed(context, dataset, samples):
+    return climb(context, dataset, samples, beta=0.5, starts=3, seed=0)
 
 
-def listed(desk, dataset, samples):
-    return profile_ahead(desk, dataset, desk.pipeline.configurations[:3], samples)
+def listed(context, dataset, samples):
+    return profile_ahead(context, dataset, context.pipeline.configurations[:3], samples)
 
 
 @pytest.mark.parametrize("profile", [climbed, listed])
 def test_who_asks_for_more_items_than_there_are_gets_profiles_of_all(profile):
     found = []
 
-    def act(desk):
-        if desk.waiting and not found:
-            dataset = desk.waiting[0].dataset
-            items = len(desk.dataset_features(dataset))
-            found.append((items, [each.count for each in profile(desk, dataset, 3 * items)]))
+    def act(context):
+        if context.waiting and not found:
+            dataset = context.waiting[0].dataset
+            items = len(context.dataset_features(dataset))
+            found.append((items, [each.count for each in profile(context, dataset, 3 * items)]))
 
     run(scenario(10.0, workload=queries_at(1.0)), Does(act, budget_s=2000.0))
     [(items, counts)] = found

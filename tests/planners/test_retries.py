@@ -32,22 +32,29 @@ def lives(*times, latency_s=4.0, lifetime_s=900.0):
     )
 
 
-def off_the_device(desk, query):
+def off_the_device(context, query):
     """Return the cheapest plan that leaves the device alone, and so keeps up."""
-    return next(plan for plan in desk.candidates(query) if DEVICE not in plan.placement)
+    return next(plan for plan in context.candidates(query) if DEVICE not in plan.placement)
 
 
 def test_a_query_that_was_given_up_is_due_once_something_was_given_back():
     calls = []
 
-    def act(desk):
-        for query in desk.waiting:
+    def act(context):
+        for query in context.waiting:
             if query.id == 0:
-                desk.deploy(query, off_the_device(desk, query))
+                context.deploy(query, off_the_device(context, query))
             else:
-                calls.append((desk.trigger, desk.now_s, desk.freed_s, due(desk, query, NEVER_S)))
+                calls.append(
+                    (
+                        context.trigger,
+                        context.now_s,
+                        context.last_release_s,
+                        due(context, query, NEVER_S),
+                    )
+                )
                 if calls[-1][-1]:
-                    give_up(desk, query)
+                    give_up(context, query)
 
     workload = lives(1.0, 15.0, lifetime_s=20.0)
     run(scenario(40.0, workload=workload), called_every(1.0, act))
@@ -63,11 +70,11 @@ def test_a_query_that_was_given_up_is_due_once_something_was_given_back():
 def test_after_the_pause_it_is_due_whatever_became_free():
     times = []
 
-    def act(desk):
-        for query in desk.waiting:
-            if due(desk, query, 7.0):
-                times.append(desk.now_s)
-                give_up(desk, query)
+    def act(context):
+        for query in context.waiting:
+            if due(context, query, 7.0):
+                times.append(context.now_s)
+                give_up(context, query)
 
     run(scenario(20.0, workload=queries_at(1.0)), called_every(1.0, act))
     assert times[0] == 1.0
@@ -77,18 +84,18 @@ def test_after_the_pause_it_is_due_whatever_became_free():
 def test_who_has_an_order_pays_for_no_question_of_others():
     left = []
 
-    def act(desk):
-        if len(desk.waiting) < 2:
+    def act(context):
+        if len(context.waiting) < 2:
             return
-        orders = Orders(desk)
-        first, second = desk.waiting
-        plan = next(iter(desk.candidates(first)))
+        orders = Orders(context)
+        first, second = context.waiting
+        plan = next(iter(context.candidates(first)))
         assert orders.fits(first, plan)
         orders.deploy(first, plan)
-        before = desk.remaining(first), desk.remaining(second)
+        before = context.remaining(first), context.remaining(second)
         for _ in range(100):
             orders.fits(second, plan)
-        left.append((before[0] - desk.remaining(first), before[1] - desk.remaining(second)))
+        left.append((before[0] - context.remaining(first), before[1] - context.remaining(second)))
 
     run(scenario(10.0, workload=queries_at(1.0, 2.0)), Does(act))
     assert left[0][0] == 0
@@ -98,14 +105,14 @@ def test_who_has_an_order_pays_for_no_question_of_others():
 def test_a_late_window_that_counts_began_under_the_plan_in_force():
     found = []
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, off_the_device(desk, query))
-        for query in desk.running:
-            report = late_window(desk, query, 10.0)
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, off_the_device(context, query))
+        for query in context.running:
+            report = late_window(context, query, 10.0)
             if report is not None:
-                begun_s = desk.telemetry(query)[-2].end_s
-                found.append((desk.in_force_since_s(query), begun_s))
+                begun_s = context.telemetry(query)[-2].end_s
+                found.append((context.active_since_s(query), begun_s))
 
     workload = lives(15.0, 35.0, latency_s=0.001)
     run(scenario(200.0, workload=workload), called_every(5.0, act))

@@ -11,9 +11,9 @@ def with_desk(ask, budget_s=60.0, calls=1):
     """Return what is answered about the first query in the first calls that it waits in."""
     answers = []
 
-    def act(desk):
-        if desk.waiting and len(answers) < calls:
-            answers.append(ask(desk, desk.waiting[0]))
+    def act(context):
+        if context.waiting and len(answers) < calls:
+            answers.append(ask(context, context.waiting[0]))
 
     planner = Does(act, budget_s)
     planner.replan_every_s = 1.0
@@ -23,19 +23,19 @@ def with_desk(ask, budget_s=60.0, calls=1):
 
 
 def test_what_is_known_costs_nothing_again():
-    def ask(desk, query):
-        trials = Trials(desk, query, 32)
+    def ask(context, query):
+        trials = Trials(context, query, 32)
         assert trials.run(3)
-        left_s = desk.remaining(query)
+        left_s = context.remaining(query)
         assert trials.run(3)
-        return trials.known, desk.remaining(query) - left_s
+        return trials.known, context.remaining(query) - left_s
 
     assert with_desk(ask) == [([3], 0.0)]
 
 
 def test_the_next_search_knows_what_the_last_one_did():
-    def ask(desk, query):
-        trials = Trials(desk, query, 32)
+    def ask(context, query):
+        trials = Trials(context, query, 32)
         known = list(trials.known)
         trials.run(3 + len(known))
         return known, trials.accuracy[3], trials.operator_time_s[3].sum()
@@ -47,30 +47,30 @@ def test_the_next_search_knows_what_the_last_one_did():
 
 
 def test_a_run_that_the_budget_cuts_below_half_does_not_count():
-    def ask(desk, query):
-        trials = Trials(desk, query, 1000)
+    def ask(context, query):
+        trials = Trials(context, query, 1000)
         return trials.run(0), trials.known
 
     assert with_desk(ask, budget_s=0.3) == [(False, [])]
 
 
 def test_a_run_that_is_cut_to_one_item_tells_of_no_variance_and_does_not_count():
-    def ask(desk, query):
-        trials = Trials(desk, query, 2)
-        one = desk.pipeline.configurations[0]
-        assert desk.profile(query, one, 1).count == 1
-        desk.think(query, count=10**9)
+    def ask(context, query):
+        trials = Trials(context, query, 2)
+        one = context.pipeline.configurations[0]
+        assert context.profile(query, one, 1).count == 1
+        context.charge(query, count=10**9)
         return trials.run(0), trials.known
 
     assert with_desk(ask) == [(False, [])]
 
 
 def test_latencies_are_those_that_the_desk_predicts():
-    def ask(desk, query):
-        trials, view = Trials(desk, query, 32), desk.view(query)
+    def ask(context, query):
+        trials, view = Trials(context, query, 32), context.view(query)
         trials.run(7)
         plans = np.flatnonzero(view.configuration == 7)
-        predicted = [desk.predict(query, view.plan(each)).latency_quantile_s for each in plans]
+        predicted = [context.predict(query, view.plan(each)).latency_quantile_s for each in plans]
         return trials.latency_s(view, plans), predicted
 
     ((many, single),) = with_desk(ask)
@@ -79,23 +79,23 @@ def test_latencies_are_those_that_the_desk_predicts():
 
 
 def test_new_data_leave_nothing_known():
-    def ask(desk, query):
-        trials = Trials(desk, query, 32)
+    def ask(context, query):
+        trials = Trials(context, query, 32)
         trials.run(7)
         before = trials.accuracy[7]
         trials.renew()
-        known, again = list(trials.known), list(Trials(desk, query, 32).known)
-        left_s = desk.remaining(query)
+        known, again = list(trials.known), list(Trials(context, query, 32).known)
+        left_s = context.remaining(query)
         trials.run(7)
-        return known, again, before != trials.accuracy[7], left_s - desk.remaining(query) > 0.01
+        return known, again, before != trials.accuracy[7], left_s - context.remaining(query) > 0.01
 
     assert with_desk(ask) == [([], [], True, True)]
 
 
 def test_a_run_of_all_the_items_there_are_counts_even_if_more_were_asked_for():
-    def ask(desk, query):
-        items = len(desk.features(query))
-        trials = Trials(desk, query, 3 * items)
+    def ask(context, query):
+        items = len(context.features(query))
+        trials = Trials(context, query, 3 * items)
         return trials.run(0), trials.known
 
     assert with_desk(ask, budget_s=1000.0) == [(True, [0])]

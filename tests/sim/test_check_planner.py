@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from sim import Desk, Plan, Planner, PlannerCheckError, check_planner
+from sim import Plan, Planner, PlannerCheckError, PlanningContext, check_planner
 
 
 class Cheapest(Planner):
@@ -26,33 +26,33 @@ class Cheapest(Planner):
         self.samples = samples
         self.budget_s = budget_s
 
-    def plan(self, desk: Desk) -> None:
-        for query in desk.waiting:
-            plan = self.choose(desk, query)
-            if plan is not None and desk.fits(query, plan):
-                desk.deploy(query, plan)
+    def plan(self, context: PlanningContext) -> None:
+        for query in context.waiting:
+            plan = self.choose(context, query)
+            if plan is not None and context.fits(query, plan):
+                context.deploy(query, plan)
 
-    def choose(self, desk, query):
-        plan = next(desk.candidates(query), None)
+    def choose(self, context, query):
+        plan = next(context.candidates(query), None)
         if plan is not None:
-            desk.profile(query, plan, self.samples)
+            context.profile(query, plan, self.samples)
         return plan
 
 
 class Declines(Planner):
     """Serves nobody."""
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         pass
 
 
 class Remembers(Cheapest):
     """Keeps what it learned where it belongs: estimates, which work things out when asked."""
 
-    def choose(self, desk, query):
-        plan = super().choose(desk, query)
-        known = desk.recall("first") or desk.profile(query, plan, self.samples)
-        desk.remember("first", known, query)
+    def choose(self, context, query):
+        plan = super().choose(context, query)
+        known = context.recall("first") or context.profile(query, plan, self.samples)
+        context.remember("first", known, query)
         return plan if known.accuracy_mean > 0 else None
 
 
@@ -120,49 +120,49 @@ class ChangesOnTheWay(Cheapest):
 
 
 class Raises(Cheapest):
-    def choose(self, desk, query):
+    def choose(self, context, query):
         raise ValueError("of no\nimportance")
 
 
 class Misspells(Cheapest):
-    def plan(self, desk):
-        return desk.waitin
+    def plan(self, context):
+        return context.waitin
 
 
 class NeedsABound(Cheapest):
     """Takes it that every SLO has a bound on latency."""
 
-    def choose(self, desk, query):
-        return super().choose(desk, query) if 0.7 * query.slo.latency_s else None
+    def choose(self, context, query):
+        return super().choose(context, query) if 0.7 * query.slo.latency_s else None
 
 
 class OnlyWhenEmptyHanded(Cheapest):
     """Fails when there is no room."""
 
-    def choose(self, desk, query):
-        plans = (plan for plan in desk.candidates(query) if "device" not in plan.placement)
-        return next(plan for plan in plans if desk.fits(query, plan))
+    def choose(self, context, query):
+        plans = (plan for plan in context.candidates(query) if "device" not in plan.placement)
+        return next(plan for plan in plans if context.fits(query, plan))
 
 
 class FailsAfterFailure(Cheapest):
-    def plan(self, desk):
-        super().plan(desk)
-        if desk.trigger in ("failure", "recovery"):
+    def plan(self, context):
+        super().plan(context)
+        if context.trigger in ("failure", "recovery"):
             raise RuntimeError("not foreseen")
 
 
 class Invents(Cheapest):
     """Deploys a plan on a node that is not there."""
 
-    def choose(self, desk, query):
-        plan = super().choose(desk, query)
+    def choose(self, context, query):
+        plan = super().choose(context, query)
         return Plan(plan.configuration, ("moon",) * len(plan.placement), plan.allocation)
 
 
 class DeploysNonsense(Cheapest):
-    def plan(self, desk):
-        for query in desk.waiting:
-            desk.deploy(query, "cheap")
+    def plan(self, context):
+        for query in context.waiting:
+            context.deploy(query, "cheap")
 
 
 class AsksForTooMuch(Cheapest):
@@ -170,50 +170,50 @@ class AsksForTooMuch(Cheapest):
 
     replan_every_s = 1.0
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            for plan in desk.candidates(query):
+    def plan(self, context):
+        for query in context.waiting:
+            for plan in context.candidates(query):
                 if plan.placement[-1] == "edge":
                     last = replace(plan.allocation[-1], replicas=64)
                     order = replace(plan, allocation=(*plan.allocation[:-1], last))
-                    desk.deploy(query, order)
+                    context.deploy(query, order)
                     break
 
 
 class PredictsBeforeProfiling(Cheapest):
-    def choose(self, desk, query):
-        plan = next(desk.candidates(query))
-        return plan if desk.predict(query, plan).latency_mean_s else None
+    def choose(self, context, query):
+        plan = next(context.candidates(query))
+        return plan if context.predict(query, plan).latency_mean_s else None
 
 
 # Calls without an end
 
 
 class AsksForEver(Cheapest):
-    def choose(self, desk, query):
-        while desk.remaining(query) > -1:
+    def choose(self, context, query):
+        while context.remaining(query) > -1:
             pass
 
 
 class AsksInVainForEver(Cheapest):
-    def choose(self, desk, query):
-        while desk.recall("an answer") is None:
+    def choose(self, context, query):
+        while context.recall("an answer") is None:
             pass
 
 
 class WaitsForTheWorld(Planner):
     """Waits within a call for what happens only between calls."""
 
-    def plan(self, desk: Desk) -> None:
-        while desk.now_s < 60.0:
+    def plan(self, context: PlanningContext) -> None:
+        while context.now_s < 60.0:
             pass
 
 
 class Stubborn(Cheapest):
-    def choose(self, desk, query):
+    def choose(self, context, query):
         while True:
             try:
-                desk.remaining(query)
+                context.remaining(query)
             except Exception:
                 continue
 
@@ -221,10 +221,10 @@ class Stubborn(Cheapest):
 class SwallowsAll(Cheapest):
     """Asks very often, and makes nothing of what is raised."""
 
-    def choose(self, desk, query):
+    def choose(self, context, query):
         for _ in range(35_000):
             try:
-                desk.remaining(query)
+                context.remaining(query)
             except BaseException:
                 continue
 
@@ -233,41 +233,41 @@ class SwallowsAll(Cheapest):
 
 
 class Peeks(Cheapest):
-    def choose(self, desk, query):
-        state = desk._office.board.living[query.id]
-        return super().choose(desk, query) if state.truth.device_factor < 1 else None
+    def choose(self, context, query):
+        state = context._service.registry.living[query.id]
+        return super().choose(context, query) if state.truth.device_factor < 1 else None
 
 
 class PeeksQuietly(Cheapest):
-    def choose(self, desk, query):
+    def choose(self, context, query):
         with suppress(Exception):
-            print(desk._office.board)
-        return super().choose(desk, query)
+            print(context._service.registry)
+        return super().choose(context, query)
 
 
 class PeeksByVars(Cheapest):
-    def choose(self, desk, query):
-        return super().choose(desk, query) if vars(desk)["_office"] else None
+    def choose(self, context, query):
+        return super().choose(context, query) if vars(context)["_service"] else None
 
 
 class Extends(Cheapest):
     """Gives itself more time."""
 
-    def choose(self, desk, query):
-        desk._budget_s = 100.0
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context._budget_s = 100.0
+        return super().choose(context, query)
 
 
 class SeesTruthUntold(Cheapest):
-    def choose(self, desk, query):
-        return super().choose(desk, query) if desk.truth(query).accuracy[0] else None
+    def choose(self, context, query):
+        return super().choose(context, query) if context.truth(query).accuracy[0] else None
 
 
 class Overspends(Cheapest):
-    def plan(self, desk):
+    def plan(self, context):
         type(self).replan_every_s = 2.0
         try:
-            super().plan(desk)
+            super().plan(context)
         finally:
             type(self).sees_truth = True
 
@@ -281,10 +281,10 @@ class RaisesItsBudget(Planner):
 
     budget_s = 1.0
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         type(self).budget_s = 50.0
-        for query in desk.waiting:
-            desk.think(query, "search_step", 100)
+        for query in context.waiting:
+            context.charge(query, "search_step", 100)
 
 
 class NamesOneRecord(Cheapest):
@@ -295,62 +295,62 @@ class NamesOneRecord(Cheapest):
 
 
 class Enlarges(Cheapest):
-    def choose(self, desk, query):
-        desk.cluster.nodes["edge"].count = 9
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context.cluster.nodes["edge"].count = 9
+        return super().choose(context, query)
 
 
 class MakesCheap(Cheapest):
     """Changes prices in arrays that all share."""
 
-    def choose(self, desk, query):
-        desk.view(query).space.list_price_usd_per_hour[:] = 0.0
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context.view(query).space.list_price_usd_per_hour[:] = 0.0
+        return super().choose(context, query)
 
 
 class ChangesAView(Cheapest):
-    def choose(self, desk, query):
-        desk.view(query).latency_factors[:] = 1.0
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context.view(query).latency_factors[:] = 1.0
+        return super().choose(context, query)
 
 
 class Rewrites(Cheapest):
     """Goes on writing into what it remembered."""
 
-    def choose(self, desk, query):
-        seen = desk.recall("seen")
+    def choose(self, context, query):
+        seen = context.recall("seen")
         if seen is None:
             seen = []
-            desk.remember("seen", seen)
+            context.remember("seen", seen)
         seen.append(query.id)
-        return super().choose(desk, query)
+        return super().choose(context, query)
 
 
 class RemembersFunctions(Cheapest):
-    def choose(self, desk, query):
-        desk.remember("rule", lambda plan: plan)
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context.remember("rule", lambda plan: plan)
+        return super().choose(context, query)
 
 
 class Renames(Cheapest):
-    def choose(self, desk, query):
-        desk.trigger = "arrival"
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context.trigger = "arrival"
+        return super().choose(context, query)
 
 
 # State and chance
 
 
 class Counts(Cheapest):
-    def plan(self, desk):
+    def plan(self, context):
         self.calls = getattr(self, "calls", 0) + 1
-        super().plan(desk)
+        super().plan(context)
 
 
 class Tunes(Cheapest):
-    def plan(self, desk):
+    def plan(self, context):
         self.samples += 1
-        super().plan(desk)
+        super().plan(context)
 
 
 class Box:
@@ -372,26 +372,26 @@ class KeepsInAPart(Cheapest):
 
     samples, budget_s = 2, 5.0
 
-    def choose(self, desk, query):
+    def choose(self, context, query):
         self.box.count += 1
-        desk.profile(query, desk.pipeline.configurations[self.box.count % 50], 2)
-        return super().choose(desk, query)
+        context.profile(query, context.pipeline.configurations[self.box.count % 50], 2)
+        return super().choose(context, query)
 
 
 class DrawsGlobally(Cheapest):
-    def choose(self, desk, query):
-        return super().choose(desk, query) if random.random() < 2 else None
+    def choose(self, context, query):
+        return super().choose(context, query) if random.random() < 2 else None
 
 
 class DrawsFromNumpy(Cheapest):
-    def choose(self, desk, query):
-        return super().choose(desk, query) if np.random.rand() < 2 else None  # noqa: NPY002
+    def choose(self, context, query):
+        return super().choose(context, query) if np.random.rand() < 2 else None  # noqa: NPY002
 
 
 class DrawsFromNowhere(Cheapest):
-    def choose(self, desk, query):
-        desk.think(query, count=int(np.random.default_rng().integers(1_000_000)))
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context.charge(query, count=int(np.random.default_rng().integers(1_000_000)))
+        return super().choose(context, query)
 
 
 class SharedByAll(Cheapest):
@@ -399,18 +399,18 @@ class SharedByAll(Cheapest):
 
     calls = count()
 
-    def choose(self, desk, query):
-        desk.think(query, count=next(self.calls))
-        return super().choose(desk, query)
+    def choose(self, context, query):
+        context.charge(query, count=next(self.calls))
+        return super().choose(context, query)
 
 
 class GoesByHash(Cheapest):
     """Takes what comes first from a set of names, which depends on the process."""
 
-    def choose(self, desk, query):
+    def choose(self, context, query):
         first = next(iter({f"name {number}" for number in range(1000)}))
-        desk.think(query, count=int(first.split()[-1]))
-        return super().choose(desk, query)
+        context.charge(query, count=int(first.split()[-1]))
+        return super().choose(context, query)
 
 
 @pytest.mark.parametrize(
@@ -422,30 +422,33 @@ class GoesByHash(Cheapest):
         (Unpicklable, "cannot be pickled"),
         (ChangesOnTheWay, "comes back from pickling with other parameters"),
         (Raises, r"fails at .* on arrival: ValueError in test_check_planner.py:\d+: of no import"),
-        (Misspells, "AttributeError .* the desk has no 'waitin'; the nearest is 'waiting'"),
+        (
+            Misspells,
+            "AttributeError .* the planning context has no 'waitin'; the nearest is 'waiting'",
+        ),
         (NeedsABound, "fails at .* TypeError"),
         (OnlyWhenEmptyHanded, "fails at .* StopIteration"),
         (FailsAfterFailure, "fails at .* on recovery: RuntimeError"),
         (Invents, "fails at .* PlannerError .* 'moon'"),
         (DeploysNonsense, "fails at .* PlannerError .* 'cheap'"),
-        (AsksForTooMuch, "more than 20 times in a row, refused each time: ask desk.fits"),
+        (AsksForTooMuch, "more than 20 times in a row, refused each time: ask context.fits"),
         (PredictsBeforeProfiling, "PlannerError .* profile .* first"),
-        (AsksForEver, "more than 10,000 desk calls in one search"),
-        (AsksInVainForEver, "more than 20,000 desk calls in one call of plan"),
+        (AsksForEver, "more than 10,000 calls of the planning context in one search"),
+        (AsksInVainForEver, "more than 20,000 calls of the planning context in one call of plan"),
         (WaitsForTheWorld, "more than 30,000 times in one call .* the world stands still"),
         (Stubborn, "more than 30,000 times in one call"),
         (SwallowsAll, "more than 30,000 times in one call"),
-        (Peeks, r"test_check_planner reads desk._office: planners see the public desk only"),
-        (PeeksQuietly, "reads desk._office"),
-        (PeeksByVars, "reads desk.__dict__"),
-        (Extends, "sets desk._budget_s"),
-        (Renames, "sets desk.trigger"),
+        (Peeks, r"test_check_planner reads context._service: planners see the public context only"),
+        (PeeksQuietly, "reads context._service"),
+        (PeeksByVars, "reads context.__dict__"),
+        (Extends, "sets context._budget_s"),
+        (Renames, "sets context.trigger"),
         (SeesTruthUntold, "fails at .* sees_truth = True"),
         (NamesOneRecord, "query_records='seen': must be a tuple of names"),
         (RaisesItsBudget, "changes its budget_s while planning, from 1.0 to 50.0"),
         (Overspends, "changes its replan_every_s while planning"),
-        (Enlarges, "changes what the desk shows of the catalogue"),
-        (MakesCheap, "changes what the desk shows of the catalogue|read-only"),
+        (Enlarges, "changes what the planning context shows of the catalogue"),
+        (MakesCheap, "changes what the planning context shows of the catalogue|read-only"),
         (ChangesAView, "fails at .* read-only"),
         (Rewrites, "changes what it remembers under 'seen' after it wrote it"),
         (RemembersFunctions, "what it remembers under 'rule' cannot be pickled"),
@@ -462,9 +465,9 @@ def test_a_planner_that_breaks_the_contract_is_told_how_in_one_sentence(
     monkeypatch, kind, sentence
 ):
     # Fewer than in truth, so that calls without an end are told sooner.
-    monkeypatch.setattr("sim.planning.desk.MOST_CALLS_PER_SEARCH", 10_000)
-    monkeypatch.setattr("sim.planning.desk.MOST_CALLS", 20_000)
-    monkeypatch.setattr("sim.conformance.guarded_desk.MOST_READS", 30_000)
+    monkeypatch.setattr("sim.planning.context.MOST_CALLS_PER_SEARCH", 10_000)
+    monkeypatch.setattr("sim.planning.context.MOST_CALLS", 20_000)
+    monkeypatch.setattr("sim.conformance.guarded_context.MOST_READS", 30_000)
     try:
         with pytest.raises(PlannerCheckError) as raised:
             check_planner(kind(), other_process=False)
@@ -486,10 +489,10 @@ def test_what_depends_on_the_process_is_found_in_another():
 
 
 class FailsElsewhere(Cheapest):
-    def choose(self, desk, query):
+    def choose(self, context, query):
         if os.environ.get("PYTHONHASHSEED") == "20250416":
             raise OSError("not the machine it was")
-        return super().choose(desk, query)
+        return super().choose(context, query)
 
 
 def test_what_fails_in_another_process_is_told():
@@ -528,14 +531,14 @@ class Watches(Cheapest):
     room: ClassVar[list[bool]] = []
     triggers: ClassVar[set[str]] = set()
 
-    def choose(self, desk, query):
-        self.triggers.add(desk.trigger)
-        edge = [each for each in desk.candidates(query) if each.placement[-1] == "edge"]
-        self.room.append(any(desk.fits(query, each) for each in edge[:: len(edge) // 5 or 1]))
+    def choose(self, context, query):
+        self.triggers.add(context.trigger)
+        edge = [each for each in context.candidates(query) if each.placement[-1] == "edge"]
+        self.room.append(any(context.fits(query, each) for each in edge[:: len(edge) // 5 or 1]))
         plan = edge[0] if edge else None
-        if plan is not None and desk.fits(query, plan):
-            desk.profile(query, plan, self.samples)
-            desk.deploy(query, plan)
+        if plan is not None and context.fits(query, plan):
+            context.profile(query, plan, self.samples)
+            context.deploy(query, plan)
 
 
 def test_the_worlds_are_as_full_and_as_troubled_as_they_claim():

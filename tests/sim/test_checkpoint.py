@@ -16,7 +16,7 @@ from sim import PlannerError
 from sim.clock import NS_PER_S
 from sim.planning.memory import Memory
 from sim.planning.profiling_bench import ProfilingBench
-from sim.planning.profiling_log import Journal, ProfileRecord
+from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 from sim.planning.search import CHARGES_S
 
 APPLICATION = declared("speech_recognition")
@@ -34,9 +34,9 @@ def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, s
     """Run a world whose planner dies, its calls noted in ``calls``, and return it."""
     calls = []
 
-    def act(desk):
-        calls.append((desk.trigger, desk.now_s))
-        action(desk)
+    def act(context):
+        calls.append((context.trigger, context.now_s))
+        action(context)
 
     given_scenario = scenario(
         horizon_s,
@@ -50,15 +50,15 @@ def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, s
     return made
 
 
-def on_device(desk, query):
-    return next(p for p in desk.candidates(query) if set(p.placement) == {"device"})
+def on_device(context, query):
+    return next(p for p in context.candidates(query) if set(p.placement) == {"device"})
 
 
 class TestCrash:
     """What the world does when the planner's process dies."""
 
     def test_nothing_is_planned_while_it_is_away_and_one_call_says_that_it_is_back(self):
-        made = crashing(lambda desk: None, 1.0, 36.0, 39.0, 45.0)
+        made = crashing(lambda context: None, 1.0, 36.0, 39.0, 45.0)
         assert made.calls == [
             ("arrival", 1.0),
             ("recovery", 40.0),
@@ -67,19 +67,19 @@ class TestCrash:
         assert made.planner_crashes == 1
 
     def test_two_crashes_that_end_together_are_one_recovery(self):
-        made = crashing(lambda desk: None, 1.0, crashes=(crash(30.0, 20.0), crash(40.0, 10.0)))
+        made = crashing(lambda context: None, 1.0, crashes=(crash(30.0, 20.0), crash(40.0, 10.0)))
         assert [at for trigger, at in made.calls if trigger == "recovery"] == [50.0]
 
     def test_a_second_crash_while_it_is_away_keeps_it_away(self):
         crashes = (crash(35.0), crash(38.0), crash(39.0, 1.0))
-        made = crashing(lambda desk: None, 1.0, crashes=crashes)
+        made = crashing(lambda context: None, 1.0, crashes=crashes)
         assert made.calls == [("arrival", 1.0), ("recovery", 43.0)]
         assert made.planner_crashes == 3
 
     def test_what_is_in_force_goes_on_serving(self):
-        def act(desk):
-            for query in desk.waiting:
-                desk.deploy(query, on_device(desk, query))
+        def act(context):
+            for query in context.waiting:
+                context.deploy(query, on_device(context, query))
 
         calm = crashing(act, 1.0, crashes=())
         made = crashing(act, 1.0)
@@ -87,12 +87,12 @@ class TestCrash:
             assert made.frames[table].equals(calm.frames[table])
 
     def test_searches_under_way_are_lost_and_their_orders_with_them(self):
-        def act(desk):
-            for query in desk.waiting:
+        def act(context):
+            for query in context.waiting:
                 seconds = 4.0 if query.id == 0 else 2.0
-                desk.think(query, count=round(seconds / CHARGES_S["step"]))
+                context.charge(query, count=round(seconds / CHARGES_S["step"]))
                 if query.id < 2:
-                    desk.deploy(query, on_device(desk, query))
+                    context.deploy(query, on_device(context, query))
 
         made = crashing(act, 33.0, 33.5, 34.0)
         # All were under way at 35 s but number 1's, and all others began anew at 40 s.
@@ -103,31 +103,31 @@ class TestCrash:
     def test_a_search_in_vain_that_was_lost_does_not_end_the_next_one_for_the_query(self):
         seen = []
 
-        def act(desk):
-            seen.append((desk.now_s, [query.id for query in desk.searching]))
-            for query in desk.waiting:
+        def act(context):
+            seen.append((context.now_s, [query.id for query in context.searching]))
+            for query in context.waiting:
                 if query.id == 0:
-                    desk.think(query, count=round(10.0 / CHARGES_S["step"]))
+                    context.charge(query, count=round(10.0 / CHARGES_S["step"]))
 
         crashing(act, 33.0, 42.0, 44.0, 51.0, crashes=(crash(35.0, 2.0),))
         # The lost search would have ended at 43 s; that of 37 s ends at 47 s.
         assert seen == [(33.0, []), (37.0, []), (42.0, [0]), (44.0, [0]), (51.0, [])]
 
     def test_lanes_are_free_again(self):
-        def act(desk):
-            for query in desk.waiting:
-                desk.profile(query, CONFIGURATIONS[0], 1000)
-                desk.deploy(query, on_device(desk, query))
+        def act(context):
+            for query in context.waiting:
+                context.profile(query, CONFIGURATIONS[0], 1000)
+                context.deploy(query, on_device(context, query))
 
         made = crashing(act, 34.0, 34.5, 34.6, 34.7, 34.8)
         [row] = made.frames["decisions"].filter(pl.col("query") == 0).rows(named=True)
         assert (row["triggered_s"], row["waited_s"]) == (40.0, 0.0)
 
     def test_a_world_without_one_is_the_same_whatever_the_period(self):
-        def act(desk):
-            for query in desk.waiting:
-                desk.profile(query, CONFIGURATIONS[desk.recall("next") or 0], 20)
-                desk.remember("next", (desk.recall("next") or 0) + 1, query)
+        def act(context):
+            for query in context.waiting:
+                context.profile(query, CONFIGURATIONS[context.recall("next") or 0], 20)
+                context.remember("next", (context.recall("next") or 0) + 1, query)
 
         rare, often = (
             crashing(act, 1.0, 5.0, 9.0, crashes=(), every_s=every_s) for every_s in (30.0, 1.0)
@@ -146,20 +146,20 @@ class TestWhatIsKept:
     def test_profiles_before_the_checkpoint_cost_nothing_and_those_after_it_cost_again(self):
         counts = {}
 
-        def act(desk):
-            query = desk.waiting[0]
+        def act(context):
+            query = context.waiting[0]
             kept, lost = CONFIGURATIONS[0], CONFIGURATIONS[60]
-            if desk.trigger != "recovery":
-                desk.profile(query, kept if desk.now_s < 30 else lost, 30)
+            if context.trigger != "recovery":
+                context.profile(query, kept if context.now_s < 30 else lost, 30)
             else:
-                before = desk.remaining(query)
-                assert desk.profile(query, kept, 30).count == 30
-                assert desk.remaining(query) == before
-                counts["kept"] = desk.profile(query, kept, 0).accuracy_mean
+                before = context.remaining(query)
+                assert context.profile(query, kept, 30).count == 30
+                assert context.remaining(query) == before
+                counts["kept"] = context.profile(query, kept, 0).accuracy_mean
                 with pytest.raises(PlannerError, match=r"profile .* first"):
-                    desk.predict(query, on_device(desk, query))
-                counts["lost"] = desk.profile(query, lost, 30)
-                assert before - desk.remaining(query) > 0.01
+                    context.predict(query, on_device(context, query))
+                counts["lost"] = context.profile(query, lost, 30)
+                assert before - context.remaining(query) > 0.01
 
         made = crashing(act, 5.0, 31.0)
         assert made.profiling_runs_lost == 1
@@ -171,10 +171,10 @@ class TestWhatIsKept:
     def test_a_run_that_a_checkpoint_cut_in_two_is_lost(self):
         """Its search began before the checkpoint of 30 s and would have ended after it."""
 
-        def act(desk):
-            for query in desk.waiting:
-                desk.think(query, count=round(4.0 / CHARGES_S["step"]))
-                desk.profile(query, CONFIGURATIONS[0], 10)
+        def act(context):
+            for query in context.waiting:
+                context.charge(query, count=round(4.0 / CHARGES_S["step"]))
+                context.profile(query, CONFIGURATIONS[0], 10)
 
         assert crashing(act, 28.0).profiling_runs_lost == 1
         assert crashing(act, 25.0).profiling_runs_lost == 0
@@ -182,12 +182,12 @@ class TestWhatIsKept:
     def test_prefixes_of_lost_runs_are_not_reused(self):
         reused = []
 
-        def act(desk):
-            query = desk.waiting[0]
-            if desk.trigger == "recovery":
-                reused.append(desk.profile(query, CONFIGURATIONS[1], 10).prefix_reused)
+        def act(context):
+            query = context.waiting[0]
+            if context.trigger == "recovery":
+                reused.append(context.profile(query, CONFIGURATIONS[1], 10).prefix_reused)
             else:
-                desk.profile(query, CONFIGURATIONS[0], 10)
+                context.profile(query, CONFIGURATIONS[0], 10)
 
         crashing(act, 33.0)
         crashing(act, 5.0)
@@ -196,12 +196,12 @@ class TestWhatIsKept:
     def test_renewed_data_fall_back_to_those_before(self):
         sizes = []
 
-        def act(desk):
-            query = desk.waiting[0]
-            if desk.now_s > 30 and desk.trigger == "arrival":
-                desk.renew(query)
-                desk.renew(query)
-            sizes.append(desk.profile(query, CONFIGURATIONS[0], 5).measurement.size.tolist())
+        def act(context):
+            query = context.waiting[0]
+            if context.now_s > 30 and context.trigger == "arrival":
+                context.resample(query)
+                context.resample(query)
+            sizes.append(context.profile(query, CONFIGURATIONS[0], 5).measurement.size.tolist())
 
         made = crashing(act, 5.0, 31.0)
         assert sizes[0] == sizes[2] != sizes[1]
@@ -211,10 +211,10 @@ class TestWhatIsKept:
     def test_offline_profiles_are_of_their_own_clock_and_their_budget_comes_back(self):
         counts = []
 
-        def act(desk):
-            if desk.trigger == "arrival":
-                counts.append(desk.profile_offline("LibriSpeech", CONFIGURATIONS[0], 1000).count)
-            counts.append(desk.profile_offline("LibriSpeech", CONFIGURATIONS[1], 1000).count)
+        def act(context):
+            if context.trigger == "arrival":
+                counts.append(context.profile_offline("LibriSpeech", CONFIGURATIONS[0], 1000).count)
+            counts.append(context.profile_offline("LibriSpeech", CONFIGURATIONS[1], 1000).count)
 
         crashing(act, 5.0, crashes=(crash(7.0),))
         assert counts[0] == counts[1] == counts[2] == 1000
@@ -223,12 +223,12 @@ class TestWhatIsKept:
     def test_memory_is_that_of_the_checkpoint(self):
         seen = []
 
-        def act(desk):
-            seen.append([desk.recall(key) for key in ("at", "of query")])
-            desk.remember("at", desk.now_s)
-            for query in desk.waiting:
-                desk.think(query, count=round(3.0 / CHARGES_S["step"]))
-                desk.remember("of query", query.id, query)
+        def act(context):
+            seen.append([context.recall(key) for key in ("at", "of query")])
+            context.remember("at", context.now_s)
+            for query in context.waiting:
+                context.charge(query, count=round(3.0 / CHARGES_S["step"]))
+                context.remember("of query", query.id, query)
 
         crashing(act, 5.0, 28.0, 29.0, 34.0)
         # The searches of 28 s and 29 s ended at 31 s and 32 s, after the checkpoint of 30 s.
@@ -286,29 +286,29 @@ class TestJournal:
 
     @given(st.lists(records(), max_size=8))
     def test_each_record_is_given_out_once_and_those_of_equal_items_in_order(self, earlier):
-        journal = Journal(earlier)
+        profiling_log = ProfilingLog(earlier)
         for record in earlier:
-            found = journal.recall(record.owner, record.configuration, record.items)
+            found = profiling_log.recall(record.owner, record.configuration, record.items)
             assert found is record
-        assert journal.restored == len(earlier)
+        assert profiling_log.restored == len(earlier)
         for record in earlier:
-            assert journal.recall(record.owner, record.configuration, record.items) is None
-        assert journal.restored == len(earlier)
+            assert profiling_log.recall(record.owner, record.configuration, record.items) is None
+        assert profiling_log.restored == len(earlier)
 
     def test_a_bench_takes_from_it_what_an_earlier_one_measured(self):
         noted = []
         runs = [(7, [3, 900]), (8, [0, 1]), (7, [1, 2])]
 
-        def measure(journal):
+        def measure(profiling_log):
             data = APPLICATION.datasets["VOiCES"]
             bench = ProfilingBench(
-                APPLICATION, data, data.stratum_weights, ("a", 1), 0, 0.85, journal
+                APPLICATION, data, data.stratum_weights, ("a", 1), 0, 0.85, profiling_log
             )
             return [bench.measure(CONFIGURATIONS[i], np.array(items)) for i, items in runs]
 
-        whole = measure(Journal(keep=noted.append))
+        whole = measure(ProfilingLog(keep=noted.append))
         assert [record.configuration for record in noted] == [7, 8, 7]
-        again = Journal([ProfileRecord.from_line(record.line()) for record in noted[:2]])
+        again = ProfilingLog([ProfileRecord.from_line(record.line()) for record in noted[:2]])
         for one, other in zip(measure(again), whole, strict=True):
             for name in ("items", "accuracy", "operator_time_s", "operator_mean_s", "size"):
                 assert (getattr(one, name) == getattr(other, name)).all()

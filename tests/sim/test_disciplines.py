@@ -333,11 +333,11 @@ def test_by_deadline_fewer_are_late_than_by_arrival():
 TIERS = {"premium": Tier(latency_s=1.0), "economy": Tier(latency_s=4.0)}
 
 
-def in_the_cloud(desk):
+def in_the_cloud(context):
     """Let all queries share the stations of one plan."""
-    for query in desk.waiting:
-        plans = desk.candidates(query)
-        desk.deploy(
+    for query in context.waiting:
+        plans = context.candidates(query)
+        context.deploy(
             query,
             next(
                 plan
@@ -371,7 +371,7 @@ def crowded(tiers=tuple(TIERS), **cluster):
     assert made.planner_errors == []
     assert len(made.machines.stations) == 4, "all share one station for each operator"
     frames = made.tables.take()
-    assert frames["queries"]["shed"].sum() == made.book.outcomes[SHED]
+    assert frames["queries"]["shed"].sum() == made.monitor.outcomes[SHED]
     windows = frames["windows"].filter(pl.col("completed") > 0)
     return {
         tier: rows.select(

@@ -20,12 +20,12 @@ from sim.api.errors import PlannerError
 from sim.api.plan import CORE, Allocation, Plan
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.machines import Machines
-from sim.cluster.queries import QueryBoard
-from sim.metrics.results import Tables
+from sim.cluster.queries import QueryRegistry
+from sim.metrics.results import ResultTables
 from sim.planning.plan_rules import check_plan
 from sim.planning.plan_space import PlanSpace
-from sim.planning.profiling_log import Journal
-from sim.planning.service import Office
+from sim.planning.profiling_log import ProfilingLog
+from sim.planning.service import PlanningService
 
 NODES = {
     "edge": Node("edge", "g2-standard-8", standby=1),
@@ -37,11 +37,13 @@ NODES = {
 
 
 @cache
-def office(name):
+def planning_service(name):
     workload = Workload(0.05, lifetime_mean_s=300.0, devices=dict.fromkeys(families(), 1.0))
     scenario = Scenario(declared(name), Cluster(NODES), Network(), workload, horizon_s=600.0)
     queries = [query for query, _ in births(scenario, 3)]
-    made = Office(scenario, 3, Machines(scenario.cluster), QueryBoard(), Tables(), Journal())
+    made = PlanningService(
+        scenario, 3, Machines(scenario.cluster), QueryRegistry(), ResultTables(), ProfilingLog()
+    )
     return made, queries
 
 
@@ -58,7 +60,7 @@ def reason_or_figures(made, query, plan):
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_property_every_plan_has_finite_figures_or_a_refusal_that_says_why(name, data):
-    made, queries = office(name)
+    made, queries = planning_service(name)
     pipeline, application = made.application.pipeline, made.application
     query = data.draw(st.sampled_from(queries))
     places = list(made.cluster.places)
@@ -109,7 +111,7 @@ def test_property_every_plan_has_finite_figures_or_a_refusal_that_says_why(name,
 
 @pytest.mark.parametrize("name", shipped_applications())
 def test_every_candidate_of_every_device_can_be_served(name):
-    made, queries = office(name)
+    made, queries = planning_service(name)
     by_device = {query.device.name: query for query in queries}
     rng = np.random.default_rng(5)
     for query in list(by_device.values())[:4]:
@@ -122,7 +124,7 @@ def test_every_candidate_of_every_device_can_be_served(name):
 
 @pytest.mark.parametrize("name", shipped_applications())
 def test_what_the_space_leaves_out_is_refused(name):
-    made, queries = office(name)
+    made, queries = planning_service(name)
     space: PlanSpace = made.plan_space
     offered = set(zip(space.layout.tolist(), space.configuration.tolist(), strict=True))
     rng = np.random.default_rng(7)
@@ -142,7 +144,7 @@ def test_what_the_space_leaves_out_is_refused(name):
 
 
 def test_a_device_without_memory_for_all_models_is_refused_by_name():
-    made, _ = office("speech_recognition")
+    made, _ = planning_service("speech_recognition")
     pipeline = made.application.pipeline
     small = min(devices("raspberry_pi"), key=lambda each: each.memory_bytes)
     with pytest.raises(RefusalError, match=f"{small.name} has"):

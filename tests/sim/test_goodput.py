@@ -36,30 +36,30 @@ from sim.dataplane.base.request_rows import (
     width,
 )
 from sim.dataplane.blocks.plane import BlocksPlane
-from sim.metrics.goodput import GoodputBook
+from sim.metrics.goodput import SloMonitor
 
 WINDOW_S = 10.0
 ROW, NO_ROW = np.array([0]), np.array([], np.int64)
 
 
 class Case:
-    """One query in a book whose verdicts are kept, one by one; times are in seconds."""
+    """One query in a monitor whose verdicts are kept, one by one; times are in seconds."""
 
     def __init__(self, slo, arrival_s=0.0):
         self.verdicts, self.closed = [], []
-        self.book = GoodputBook(WINDOW_S, 1, self.keep, self.closed.append)
+        self.monitor = SloMonitor(WINDOW_S, 1, self.keep, self.closed.append)
         query = Query(0, "app", "data", "tier", slo, phones()[0], "4G-LTE", arrival_s, 1.0)
-        self.book.arrive(query, ns(arrival_s))
+        self.monitor.arrive(query, ns(arrival_s))
 
     def keep(self, verdicts):
         self.verdicts += one_by_one(verdicts)
 
     def deploy(self, at_s, deployment=0, accuracies=((0, 0.9),)):
-        self.book.deploy(0, deployment, ns(at_s), accuracies)
+        self.monitor.deploy(0, deployment, ns(at_s), accuracies)
 
     def born(self, born_s, deployment=0, allowance=1.0):
         rows = one_row(ns(born_s), ns(born_s), COMPLETED, deployment, allowance)
-        self.book.record(rows, ROW, NO_ROW)
+        self.monitor.record(rows, ROW, NO_ROW)
 
     def request(self, born_s, took_s, outcome=COMPLETED, deployment=0, allowance=1.0):
         if outcome == UNSERVED:
@@ -69,10 +69,10 @@ class Case:
 
     def end(self, born_s, took_s, outcome=COMPLETED, deployment=0, allowance=1.0):
         rows = one_row(ns(born_s), ns(born_s) + ns(took_s), outcome, deployment, allowance)
-        self.book.record(rows, NO_ROW, ROW)
+        self.monitor.record(rows, NO_ROW, ROW)
 
     def judged(self, at_s, horizon=False):
-        self.book.judge(ns(at_s), horizon)
+        self.monitor.judge(ns(at_s), horizon)
         return self.verdicts
 
 
@@ -158,7 +158,7 @@ def test_request_that_comes_after_the_verdict_was_counted_as_late():
     (verdict,) = case.judged(11)
     assert (verdict.born, verdict.good, verdict.met) == (11, 10, False)
     case.end(9, 3.0)
-    assert case.book.outcomes[COMPLETED] == 11
+    assert case.monitor.outcomes[COMPLETED] == 11
 
 
 def test_empty_window_repeats_the_last_verdict_and_says_so():
@@ -167,7 +167,7 @@ def test_empty_window_repeats_the_last_verdict_and_says_so():
     verdicts = case.judged(41)
     assert [each.met for each in verdicts] == [False, False, True, True]
     assert [each.repeated for each in verdicts] == [False, True, False, True]
-    assert case.book.goodput_ns == 20 * NS_PER_S
+    assert case.monitor.goodput_ns == 20 * NS_PER_S
 
 
 def test_first_windows_without_requests_count_as_not_met():
@@ -212,7 +212,7 @@ def test_cost_ceiling_is_per_hour_of_the_querys_life(usd, met):
     case = Case(SLO(latency_s=1.0, cost_usd_per_hour=9.0))
     case.deploy(6)
     case.request(7, 0.5)
-    case.book.add_cost(0, ns(10), usd)
+    case.monitor.add_cost(0, ns(10), usd)
     (verdict,) = case.judged(11)
     assert (verdict.cost_met, verdict.met) == (met, met)
     assert verdict.cost_usd == usd
@@ -222,29 +222,29 @@ def test_service_goodput_counts_only_time_with_a_deployment_in_force():
     case = Case(SLO(latency_s=1.0), arrival_s=1.0)
     case.deploy(4)
     case.request(5, 0.5)
-    case.book.deploy(0, None, ns(7))
+    case.monitor.deploy(0, None, ns(7))
     case.deploy(9, 1)
-    case.book.depart(0, ns(14))
+    case.monitor.depart(0, ns(14))
     first, second = case.judged(21)
     assert (first.active_ns, first.deployed_ns) == (9 * NS_PER_S, 4 * NS_PER_S)
     assert (second.active_ns, second.deployed_ns) == (4 * NS_PER_S, 4 * NS_PER_S)
-    assert (case.book.active_ns, case.book.goodput_ns) == (13 * NS_PER_S, 8 * NS_PER_S)
+    assert (case.monitor.active_ns, case.monitor.goodput_ns) == (13 * NS_PER_S, 8 * NS_PER_S)
     assert len(case.closed) == 1
 
 
 def test_query_without_a_deployment_adds_no_goodput_even_if_its_requests_were_good():
     case = served(SLO(latency_s=1.0), [0.5] * 3)
-    case.book.deploy(0, None, ns(10))
+    case.monitor.deploy(0, None, ns(10))
     first, second = case.judged(21)
     assert (first.met, second.met, second.repeated) == (True, True, True)
-    assert case.book.goodput_ns == 10 * NS_PER_S
+    assert case.monitor.goodput_ns == 10 * NS_PER_S
 
 
 def test_account_closes_when_the_last_request_has_ended():
     case = Case(SLO(latency_s=1.0))
     case.deploy(0)
     case.born(4)
-    case.book.depart(0, ns(5))
+    case.monitor.depart(0, ns(5))
     case.judged(11)
     assert case.closed == []
     case.end(4, 9.0, DROPPED)
@@ -258,12 +258,12 @@ def test_trial_judges_a_deployment_by_its_first_window_length_of_requests():
     case.request(6, 0.5)
     case.request(14.9, 0.5)
     case.request(15.0, 3.0)  # after the trial
-    assert case.book.trial(0).met is True
+    assert case.monitor.trial(0).met is True
     case.deploy(16, 1)
-    assert case.book.trial(1).met is None
+    assert case.monitor.trial(1).met is None
     case.request(17, 1.5, deployment=1)
-    assert case.book.trial(1).met is False
-    assert case.book.trial(2) is None
+    assert case.monitor.trial(1).met is False
+    assert case.monitor.trial(2) is None
 
 
 @given(st.lists(st.floats(0.001, 3), min_size=1, max_size=60), st.sampled_from((0.5, 0.95, 0.99)))
@@ -290,8 +290,8 @@ def test_rounding_of_sums_decides_no_verdict():
     case.deploy(0, accuracies=((0, 0.1),))
     for number in range(10):
         case.request(0.1 * number, 0.5)
-        case.book.add_cost(0, ns(number + 1), 0.3 / 3600)
-    assert case.book.trial(0).met
+        case.monitor.add_cost(0, ns(number + 1), 0.3 / 3600)
+    assert case.monitor.trial(0).met
     (verdict,) = case.judged(20)[:1]
     assert verdict.cost_usd > 0.3 * 10 / 3600
     assert verdict.met
@@ -303,7 +303,7 @@ def test_trial_counts_only_requests_that_keep_its_deployment():
     case.deploy(5)
     case.request(4.5, 0.0, UNSERVED)
     case.request(6, 0.5)
-    trial = case.book.trial(0)
+    trial = case.monitor.trial(0)
     assert (trial.born, trial.good, trial.met) == (1, 1, True)
 
 
@@ -311,8 +311,8 @@ def test_a_trial_that_a_failing_machine_ended_is_void():
     case = Case(SLO(latency_s=1.0))
     case.deploy(5)
     case.request(6, 0.5, LOST)
-    case.book.void_trial(0, ns(7))
-    assert case.book.trial(0).met is None
+    case.monitor.void_trial(0, ns(7))
+    assert case.monitor.trial(0).met is None
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_a_trial_that_requests_lost_with_a_machine_decided_is_void(in_time, late
         for _ in range(how_many):
             case.request(6, latency_s, outcome)
     case.deploy(7, deployment=1)
-    assert case.book.trial(0).met is met
+    assert case.monitor.trial(0).met is met
 
 
 # Many queries at once, against a second way to count
@@ -352,18 +352,18 @@ def crowd(seed, queries=30, count=6_000):
 
 
 def told(rows, order, calls, queries=30):
-    """Tell a book of the crowd in some order, in so many calls; return it and its verdicts."""
+    """Tell a monitor of the crowd in some order, in so many calls; return it and its verdicts."""
     verdicts = []
-    book = GoodputBook(WINDOW_S, 2, verdicts.append, lambda _: None)
+    monitor = SloMonitor(WINDOW_S, 2, verdicts.append, lambda _: None)
     for number in range(queries):
         slo = SLO(latency_s=2.0 + number % 3, accuracy=0.6)
-        book.arrive(Query(number, "app", "data", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
-        book.deploy(number, number, 0, [(0, 0.7), (ns(20), 0.123456789 + 0.02 * number)])
+        monitor.arrive(Query(number, "app", "data", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        monitor.deploy(number, number, 0, [(0, 0.7), (ns(20), 0.123456789 + 0.02 * number)])
     for part in np.array_split(order, calls):
         born = part if calls > 1 else rows[:, ARRIVAL].argsort()
-        book.record(rows, born, part)
-    book.judge(ns(5 * WINDOW_S), horizon=True)
-    return book, [each for batch in verdicts for each in one_by_one(batch)]
+        monitor.record(rows, born, part)
+    monitor.judge(ns(5 * WINDOW_S), horizon=True)
+    return monitor, [each for batch in verdicts for each in one_by_one(batch)]
 
 
 @pytest.mark.parametrize("calls", [1, 7])
@@ -380,12 +380,12 @@ def test_invariant_determinism_order_of_reports_changes_no_bit(calls):
 
 def test_counts_of_many_queries_are_those_of_a_second_way_to_count():
     rows = crowd(2)
-    book, verdicts = told(rows, np.arange(len(rows)), 3)
+    monitor, verdicts = told(rows, np.arange(len(rows)), 3)
     assert len(verdicts) == 30 * 5
     assert [(each.queries.id, each.index) for each in verdicts] == [
         (query, index) for query in range(30) for index in range(5)
     ]
-    assert sum(each.born for each in verdicts) == book.born_total == len(rows)
+    assert sum(each.born for each in verdicts) == monitor.born_total == len(rows)
     allowance = rows.view(float)[:, ALLOWANCE]
     took_ns = rows[:, ENDED] - rows[:, ARRIVAL]
     for each in verdicts:
@@ -422,21 +422,21 @@ SOURCES = st.lists(
 
 
 def counted(sources, cuts, recorder):
-    """Return all that a book says of queries that a route serves at times, or none.
+    """Return all that a monitor says of queries that a route serves at times, or none.
 
     Args:
         sources: of each query, the allowance of each birth, from when on it is served or is not,
             and when it departs; times are in nanoseconds.
         cuts: up to when requests are moved, in turn.
-        recorder: makes of the book whom the plane tells.
+        recorder: makes of the monitor whom the plane tells.
     """
     told = []
-    book = GoodputBook(1e-7, 1, lambda some: told.extend(one_by_one(some)), told.append)
-    plane = BlocksPlane(recorder(book))
+    monitor = SloMonitor(1e-7, 1, lambda some: told.extend(one_by_one(some)), told.append)
+    plane = BlocksPlane(recorder(monitor))
     plane.add_station(StationSpec(0))
     slo = SLO(latency_s=4e-8, accuracy=0.5)
     for number, (births, _, _) in enumerate(sources):
-        book.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        monitor.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
         arrivals_ns = sorted(births)
         allowance = [births[each] for each in arrivals_ns]
         plane.open_source(0, number, requests(arrivals_ns, allowance=allowance))
@@ -449,41 +449,41 @@ def counted(sources, cuts, recorder):
     for deployment, (at_ns, query, serve) in enumerate(sorted(orders, key=lambda each: each[:2])):
         if query == len(sources):
             plane.advance(at_ns)
-            book.judge(at_ns)
+            monitor.judge(at_ns)
         elif serve is None:
             plane.close_source(at_ns, query)
-            book.depart(query, at_ns)
+            monitor.depart(query, at_ns)
         else:
-            book.deploy(query, deployment if serve else None, at_ns, [(0, 0.7)])
+            monitor.deploy(query, deployment if serve else None, at_ns, [(0, 0.7)])
             route = pipeline(deployment, ("station", 0, 15.0))
             plane.route(at_ns, query, route if serve else None)
     plane.finish()
-    book.judge(600, horizon=True)
-    return repr((told, book.born_total, book.outcomes))
+    monitor.judge(600, horizon=True)
+    return repr((told, monitor.born_total, monitor.outcomes))
 
 
 @given(SOURCES, st.lists(st.integers(1, 599), max_size=4))
 def test_unserved_requests_are_counted_alike_by_the_run_and_one_by_one(sources, cuts):
-    assert counted(sources, cuts, lambda book: book) == counted(sources, cuts, Tee)
+    assert counted(sources, cuts, lambda monitor: monitor) == counted(sources, cuts, Tee)
 
 
 def test_memory_is_that_of_the_open_windows_and_not_of_the_run():
     """Queries come and go, with ever new numbers; the arrays stop growing after the first."""
     closed = []
-    book = GoodputBook(WINDOW_S, 1, lambda _: None, closed.append)
+    monitor = SloMonitor(WINDOW_S, 1, lambda _: None, closed.append)
     sizes = []
     for number in range(200):
         at_ns = ns(number * WINDOW_S)
         slo = SLO(latency_s=1.0)
-        book.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), at_ns)
-        book.deploy(number, 2 * number, at_ns, [(0, 0.5)])
+        monitor.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), at_ns)
+        monitor.deploy(number, 2 * number, at_ns, [(0, 0.5)])
         rows = np.repeat(one_row(at_ns + 5, at_ns + 6, COMPLETED, 2 * number, 1.0), 500, axis=0)
         rows[:, QUERY] = number
-        book.record(rows, np.arange(500), np.arange(500))
-        book.depart(number, at_ns + ns(WINDOW_S))
-        book.judge(at_ns + ns(WINDOW_S + 2))
-        book.forget(2 * number)
-        sizes.append(sum(array.nbytes for array in book._counts))
+        monitor.record(rows, np.arange(500), np.arange(500))
+        monitor.depart(number, at_ns + ns(WINDOW_S))
+        monitor.judge(at_ns + ns(WINDOW_S + 2))
+        monitor.forget(2 * number)
+        sizes.append(sum(array.nbytes for array in monitor._counts))
     assert len(closed) == 200
     assert all(each.born == 500 for each in closed)
     assert sizes[-1] == sizes[1]

@@ -12,9 +12,9 @@ from hardware_models.tables import load_table
 from scenarios.cluster import DEVICE, Cluster, Node
 from sim.api.plan import CORE, Allocation
 from sim.clock import NS_PER_S
-from sim.cluster.billing import Ledger
+from sim.cluster.billing import Billing
 from sim.cluster.machine import MOST_CLIENTS, Need
-from sim.cluster.machines import Demand, Machines
+from sim.cluster.machines import Machines, StationDemand
 
 BOARD = "A100-40GB"
 STANDARD = {"1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"}
@@ -32,7 +32,7 @@ def cluster():
 
 def demand(place, profile, work=0.1, operator=0, value=0, replicas=1, percent=100):
     key = (operator, (value,), place, Allocation(profile, replicas, thread_percent=percent))
-    return Demand(key, 1.0, work)
+    return StationDemand(key, 1.0, work)
 
 
 def check_capacity(machines):
@@ -96,7 +96,7 @@ class CapacityMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.machines = Machines(cluster())
-        self.ledger = Ledger(self.machines)
+        self.billing = Billing(self.machines)
         self.hours = 0
         self.deployments = {}
         self.made = 0
@@ -164,21 +164,21 @@ class CapacityMachine(RuleBasedStateMachine):
 
     @invariant()
     def money(self):
-        kept = self.ledger
+        kept = self.billing
         bill_usd, idle_usd, attributed_usd = kept.bill_usd, kept.idle_usd, kept.attributed_usd
         self.hours += 1
         kept.settle(self.hours * HOUR_NS)
-        ledger = Ledger(self.machines)
-        ledger.settle(HOUR_NS)
-        assert kept.bill_usd - bill_usd == pytest.approx(ledger.bill_usd, abs=1e-9)
-        assert kept.idle_usd - idle_usd == pytest.approx(ledger.idle_usd, abs=1e-9)
+        billing = Billing(self.machines)
+        billing.settle(HOUR_NS)
+        assert kept.bill_usd - bill_usd == pytest.approx(billing.bill_usd, abs=1e-9)
+        assert kept.idle_usd - idle_usd == pytest.approx(billing.idle_usd, abs=1e-9)
         for query, usd in kept.attributed_usd.items():
             more_usd = usd - attributed_usd.get(query, 0.0)
-            assert more_usd == pytest.approx(ledger.attributed_usd.get(query, 0.0), abs=1e-9)
+            assert more_usd == pytest.approx(billing.attributed_usd.get(query, 0.0), abs=1e-9)
         rented = [machine for machine in self.machines.all() if machine.rented]
-        assert ledger.bill_usd == pytest.approx(sum(m.node.price_usd_per_hour for m in rented))
-        total = ledger.idle_usd + sum(ledger.attributed_usd.values())
-        assert total == pytest.approx(ledger.bill_usd, rel=1e-9, abs=1e-12)
+        assert billing.bill_usd == pytest.approx(sum(m.node.price_usd_per_hour for m in rented))
+        total = billing.idle_usd + sum(billing.attributed_usd.values())
+        assert total == pytest.approx(billing.bill_usd, rel=1e-9, abs=1e-12)
 
 
 CapacityMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
@@ -256,10 +256,10 @@ def test_refusals_say_why():
 def test_an_instance_has_no_more_clients_than_mps_allows():
     machines = Machines(Cluster({"cloud": Node("cloud", "a2-highgpu-1g")}))
     share = Allocation("7g.40gb", replicas=50, processes=4, thread_percent=2)
-    crowd = Demand((0, (0,), "cloud", share), 1.0, 0.1)
+    crowd = StationDemand((0, (0,), "cloud", share), 1.0, 0.1)
     assert machines.join(0, 0, [crowd]) == "cloud has no 7g.40gb left"
     share = Allocation("7g.40gb", replicas=12, processes=4, thread_percent=2)
-    machines.join(0, 0, [Demand((0, (0,), "cloud", share), 1.0, 0.1)])
+    machines.join(0, 0, [StationDemand((0, (0,), "cloud", share), 1.0, 0.1)])
     (instance,) = machines.pools["cloud"][0].instances
     assert instance.clients == 48
     check_capacity(machines)
@@ -276,9 +276,9 @@ def test_rented_machines_are_filled_before_others_are_rented():
 
 
 def settle(machines, hours=1):
-    ledger = Ledger(machines)
-    ledger.settle(hours * HOUR_NS)
-    return ledger
+    billing = Billing(machines)
+    billing.settle(hours * HOUR_NS)
+    return billing
 
 
 def test_invariant_money_only_standby_and_used_machines_are_billed():
@@ -287,10 +287,10 @@ def test_invariant_money_only_standby_and_used_machines_are_billed():
     assert settle(machines).bill_usd == pytest.approx(edge)
     assert settle(machines).idle_usd == pytest.approx(edge)
     (station, _), *_ = machines.join(0, 7, [demand("cloud", CORE)])
-    ledger = settle(machines, hours=2)
-    assert ledger.bill_usd == pytest.approx(2 * (edge + cloud))
+    billing = settle(machines, hours=2)
+    assert billing.bill_usd == pytest.approx(2 * (edge + cloud))
     core = machines.pools["cloud"][0].node.core_price_usd_per_hour
-    assert ledger.attributed_usd == {7: pytest.approx(2 * core)}
+    assert billing.attributed_usd == {7: pytest.approx(2 * core)}
     machines.leave(0, [station], 0)
     assert settle(machines).bill_usd == pytest.approx(edge)
     machines.fail(machines.pools["edge"][0], 0)
@@ -310,15 +310,15 @@ def test_invariant_money_a_whole_card_and_all_cores_leave_nothing_idle():
     machines = Machines(Cluster({"cloud": Node("cloud", "a2-highgpu-1g")}))
     cores = machines.pools["cloud"][0].node.cores
     machines.join(0, 0, [demand("cloud", "7g.40gb"), demand("cloud", CORE, replicas=cores)])
-    ledger = settle(machines)
-    assert ledger.idle_usd == pytest.approx(0.0, abs=1e-12)
-    assert ledger.attributed_usd == {0: pytest.approx(ledger.bill_usd)}
+    billing = settle(machines)
+    assert billing.idle_usd == pytest.approx(0.0, abs=1e-12)
+    assert billing.attributed_usd == {0: pytest.approx(billing.bill_usd)}
 
 
 def test_invariant_money_settling_often_is_settling_once():
     machines = Machines(cluster())
     machines.join(0, 0, [demand("cloud", "3g.20gb"), demand("edge", CORE)])
-    often = Ledger(machines)
+    often = Billing(machines)
     for at_ns in range(0, HOUR_NS + 1, HOUR_NS // 1000):
         often.settle(at_ns)
     once = settle(machines)

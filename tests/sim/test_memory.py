@@ -16,20 +16,20 @@ def test_records_of_single_queries_last_until_departed_lists_them_no_longer(cras
     monkeypatch.setattr(query_board, "LISTED", 4)
     arrived, long_gone, listed = set(), [], []
 
-    def note(desk):
-        for query in (*desk.waiting, *desk.running):
+    def note(context):
+        for query in (*context.waiting, *context.running):
             if query.id not in arrived:
-                desk.remember(("noted", query.id), query.id + 1)
-                desk.remember(("other", query.id), query.id + 1)
+                context.remember(("noted", query.id), query.id + 1)
+                context.remember(("other", query.id), query.id + 1)
                 arrived.add(query.id)
-        there = {each.id for each in (*desk.waiting, *desk.departed)}
+        there = {each.id for each in (*context.waiting, *context.departed)}
         for number in arrived - there:
-            assert desk.recall(("noted", number)) is None
-            assert desk.recall(("other", number)) in {number + 1, None if crash else number + 1}
+            assert context.recall(("noted", number)) is None
+            assert context.recall(("other", number)) in {number + 1, None if crash else number + 1}
             long_gone.append(number)
-        for query in desk.departed:
+        for query in context.departed:
             if not crash:
-                assert desk.recall(("noted", query.id)) == query.id + 1
+                assert context.recall(("noted", query.id)) == query.id + 1
             listed.append(query.id)
 
     planner = Does(note)

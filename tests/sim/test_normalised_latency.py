@@ -17,7 +17,7 @@ from sim.clock import NS_PER_S
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, StationSpec
 from sim.dataplane.blocks.plane import BlocksPlane
-from sim.metrics.goodput import GoodputBook
+from sim.metrics.goodput import SloMonitor
 
 
 def coding(bound_s, **changes):
@@ -34,29 +34,29 @@ def coding(bound_s, **changes):
     )
 
 
-def smallest(desk):
-    for query in desk.waiting:
-        desk.deploy(query, list(desk.candidates(query))[-1])
+def smallest(context):
+    for query in context.waiting:
+        context.deploy(query, list(context.candidates(query))[-1])
 
 
 @pytest.mark.parametrize("allowance", [0.05, 1.0, 4.0])
 def test_without_a_bound_the_length_of_a_window_is_that_of_every_request(allowance):
     window_s, judged = 60.0, []
-    book = GoodputBook(window_s, 1, judged.append, lambda _: None)
+    monitor = SloMonitor(window_s, 1, judged.append, lambda _: None)
     query = Query(0, "a", "d", "t", SLO(), phones()[0], "5G", 0.0, 1.0)
-    book.arrive(query, 0)
-    book.deploy(0, 0, 0, [(0, 1.0)])
-    plane = BlocksPlane(book)
+    monitor.arrive(query, 0)
+    monitor.deploy(0, 0, 0, [(0, 1.0)])
+    plane = BlocksPlane(monitor)
     plane.add_station(StationSpec(0))
     # Two of the first window are answered within its length, that of the second is not.
     born_ns = [NS_PER_S, 2 * NS_PER_S, 61 * NS_PER_S]
     plane.open_source(0, 0, requests(born_ns, size=[5, 50, 100], allowance=[allowance] * 3))
     plane.route(0, 0, pipeline(0, ("station", 0, NS_PER_S)))
     plane.advance(119 * NS_PER_S)
-    book.judge(119 * NS_PER_S)
+    monitor.judge(119 * NS_PER_S)
     assert not judged, "a window is judged when its last request has had its full bound"
     plane.advance(400 * NS_PER_S)
-    book.judge(400 * NS_PER_S)
+    monitor.judge(400 * NS_PER_S)
     good = [n for verdicts in judged for n in verdicts.good.tolist()][:2]
     assert good == [2, 0]
 
@@ -94,7 +94,7 @@ def test_a_window_counts_latency_over_length_against_the_bound():
     bound_s = float(np.median([normalised for *_, normalised in free.latencies_s()]))
     made = run(coding(bound_s), Does(smallest), world=Keeping)
     windows = made.tables.take()["windows"].filter(pl.col("final"))
-    done, window_ns = made.latencies_s(), made.book.window_ns
+    done, window_ns = made.latencies_s(), made.monitor.window_ns
     assert len(done) > 20
     for row in windows.iter_rows(named=True):
         mine = [last for born, _, last in done if born // window_ns == row["window"]]
@@ -110,7 +110,7 @@ def test_a_window_is_judged_when_its_longest_request_had_its_time():
     rows = made.tables.take()["windows"].filter(pl.col("final"))
     longest = {}
     for record in made.recording.records:
-        window = record.arrival_ns // made.book.window_ns
+        window = record.arrival_ns // made.monitor.window_ns
         longest[window] = max(longest.get(window, 1.0), record.allowance)
     assert max(longest.values()) > 2
     for window, end_s in rows.select("window", "end_s").iter_rows():
@@ -121,14 +121,14 @@ def test_estimates_and_predictions_are_of_normalised_latency_too():
     """Alone on an instance, what was profiled is what the windows show, within sampling error."""
     seen = {}
 
-    def act(desk):
-        for query in desk.waiting:
-            plan = list(desk.candidates(query))[-1]
-            estimate = desk.profile(query, plan, 1024)
+    def act(context):
+        for query in context.waiting:
+            plan = list(context.candidates(query))[-1]
+            estimate = context.profile(query, plan, 1024)
             seen["profiled"] = estimate.latency_mean_s, estimate.latency_quantile_s
-            predicted = desk.predict(query, plan)
+            predicted = context.predict(query, plan)
             seen["predicted"] = predicted.latency_mean_s, predicted.latency_quantile_s
-            desk.deploy(query, plan)
+            context.deploy(query, plan)
 
     made = run(coding(30.0), Does(act, budget_s=1e5), world=Keeping)
     later = run(coding(30.0), Does(smallest), world=Keeping)

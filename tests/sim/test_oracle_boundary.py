@@ -15,16 +15,16 @@ from scenarios.application import Application, Dataset
 from scenarios.queries import QueryTruth, births
 from scenarios.shipped import shipped_application
 from sim.cluster.machines import Machine, Machines
-from sim.cluster.queries import QueryBoard, QueryState
+from sim.cluster.queries import QueryRegistry, QueryState
 from sim.controlplane.world import World
 from sim.planning.planner import Planner
 from sim.planning.profiling_bench import ProfilingBench
-from sim.planning.service import Office
+from sim.planning.service import PlanningService
 
 CONFIGURATIONS = shipped_application("speech_recognition").pipeline.configurations
 HIDDEN = (
-    *(QueryTruth, QueryState, QueryBoard, Dataset, Application),
-    *(World, Office, ProfilingBench, Machines, Machine),
+    *(QueryTruth, QueryState, QueryRegistry, Dataset, Application),
+    *(World, PlanningService, ProfilingBench, Machines, Machine),
 )
 OURS = ("sim", "scenarios", "planners", "hardware_models")
 PLAIN = (int, float, str, bytes, bool, type(None), np.ndarray, np.generic, Enum)
@@ -60,29 +60,29 @@ class Walk:
 
 
 class Curious(Planner):
-    """Deploys, and looks at all that the desk shows and returns."""
+    """Deploys, and looks at all that the planning context shows and returns."""
 
     replan_every_s = 10.0
 
     def __init__(self, walk):
         self.walk = walk
 
-    def plan(self, desk):
-        self.walk.visit(desk, "desk")
-        for query in (*desk.waiting, *desk.running, *desk.departed):
+    def plan(self, context):
+        self.walk.visit(context, "context")
+        for query in (*context.waiting, *context.running, *context.departed):
             self.walk.visit(query, "query")
-            self.walk.visit(desk.telemetry(query), "telemetry")
-            self.walk.visit(desk.plan_of(query), "plan_of")
-        for query in desk.waiting:
-            for plan in islice(desk.candidates(query), 0, 2000, 100):
+            self.walk.visit(context.telemetry(query), "telemetry")
+            self.walk.visit(context.plan_of(query), "plan_of")
+        for query in context.waiting:
+            for plan in islice(context.candidates(query), 0, 2000, 100):
                 self.walk.visit(plan, "candidate")
-                self.walk.visit(desk.profile(query, plan, 2), "estimate")
-                self.walk.visit(desk.predict(query, plan), "prediction")
-                desk.fits(query, plan)
-            self.walk.visit(desk.profile(query, CONFIGURATIONS[0], 2), "estimate alone")
-            self.walk.visit(desk.profile_offline("VOiCES", CONFIGURATIONS[0], 2), "offline")
-            on_device = (p for p in desk.candidates(query) if set(p.placement) == {"device"})
-            desk.deploy(query, next(on_device))
+                self.walk.visit(context.profile(query, plan, 2), "estimate")
+                self.walk.visit(context.predict(query, plan), "prediction")
+                context.fits(query, plan)
+            self.walk.visit(context.profile(query, CONFIGURATIONS[0], 2), "estimate alone")
+            self.walk.visit(context.profile_offline("VOiCES", CONFIGURATIONS[0], 2), "offline")
+            on_device = (p for p in context.candidates(query) if set(p.placement) == {"device"})
+            context.deploy(query, next(on_device))
 
 
 def test_invariant_oracle_boundary_no_public_name_leads_to_the_truth():
@@ -90,7 +90,15 @@ def test_invariant_oracle_boundary_no_public_name_leads_to_the_truth():
     made = run(scenario(120, rate=0.1), Curious(walk))
     assert made.planner_errors == []
     kinds = {type(thing).__name__ for thing, _ in walk.seen.values()}
-    assert {"Desk", "Query", "Estimate", "Prediction", "WindowReport", "Plan", "Node"} <= kinds
+    assert {
+        "PlanningContext",
+        "Query",
+        "Estimate",
+        "Prediction",
+        "WindowReport",
+        "Plan",
+        "Node",
+    } <= kinds
 
 
 def test_invariant_oracle_boundary_what_a_query_declares_is_nominal():
@@ -111,7 +119,7 @@ def test_invariant_oracle_boundary_planners_import_the_planning_interface_only()
         "sim.planning.search",
         "sim.api.plan",
         "sim.planning.planner",
-        "sim.planning.desk",
+        "sim.planning.context",
         "sim.api.prediction",
     }
     allowed |= {"sim.api.estimate", "sim.metrics.telemetry", "sim.planning.plan_views"}

@@ -1,4 +1,4 @@
-"""Views and predictions in bulk say what the desk says of single plans; the truth is guarded."""
+"""Views and bulk predictions agree with those of single plans; the truth is guarded."""
 
 from dataclasses import replace
 from functools import cache
@@ -28,24 +28,24 @@ SPACES = [*product(APPLICATIONS[:-1], (Choices(), WIDE)), (BRANCHED, Choices())]
 
 
 class Stop(BaseException):
-    """Leaves a world as it is in the midst of a planning call, with its desk open."""
+    """Leaves a world as it is in the midst of a planning call, with its context open."""
 
 
 @cache
 def busy_desk(application, drift=False):
-    """Return an open desk of a world in which some queries run, and the world."""
+    """Return an open context of a world in which some queries run, and the world."""
     kept = []
 
-    def act(desk):
-        for query in desk.waiting:
-            plans = list(desk.view(query).number[::97])
+    def act(context):
+        for query in context.waiting:
+            plans = list(context.view(query).number[::97])
             for index in plans[query.id % 5 :: 7]:
-                plan = desk.view(query).space.plan(int(index))
-                if desk.fits(query, plan):
-                    desk.deploy(query, plan)
+                plan = context.view(query).space.plan(int(index))
+                if context.fits(query, plan):
+                    context.deploy(query, plan)
                     break
-        if len(desk.running) >= 4 and desk.waiting:
-            kept.append(desk)
+        if len(context.running) >= 4 and context.waiting:
+            kept.append(context)
             raise Stop
 
     made = World(
@@ -71,10 +71,10 @@ def busy_desk(application, drift=False):
     return kept[0], made
 
 
-def drawn(data, desk, choices):
-    """Return a query of a desk, its view, and the numbers of some plans."""
-    query = data.draw(st.sampled_from((*desk.waiting, *desk.running)))
-    view = desk.view(query, choices)
+def drawn(data, context, choices):
+    """Return a query of a context, its view, and the numbers of some plans."""
+    query = data.draw(st.sampled_from((*context.waiting, *context.running)))
+    view = context.view(query, choices)
     return query, view, data.draw(st.lists(st.integers(0, len(view) - 1), min_size=1, max_size=6))
 
 
@@ -82,17 +82,17 @@ def drawn(data, desk, choices):
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_property_a_view_has_the_figures_of_its_plans(application, choices, data):
-    desk, _ = busy_desk(application)
-    query, view, numbers = drawn(data, desk, choices)
+    context, _ = busy_desk(application)
+    query, view, numbers = drawn(data, context, choices)
     for number in numbers:
         plan = view.plan(number)
         assert view.index_of(plan) == number
-        elsewhere = desk.view(query, OTHERS).index_of(plan)
+        elsewhere = context.view(query, OTHERS).index_of(plan)
         assert (elsewhere is None) == any(place != DEVICE for place in plan.placement)
-        estimate = desk.profile(query, plan, 0)
-        assert desk.pipeline.configurations[view.configuration[number]] == plan.configuration
-        assert view.latency_factors[number] == pytest.approx(desk.latency_factors(query, plan))
-        assert view.capacity_factors[number] == pytest.approx(desk.capacity_factors(query, plan))
+        estimate = context.profile(query, plan, 0)
+        assert context.pipeline.configurations[view.configuration[number]] == plan.configuration
+        assert view.latency_factors[number] == pytest.approx(context.latency_factors(query, plan))
+        assert view.capacity_factors[number] == pytest.approx(context.capacity_factors(query, plan))
         assert view.access_s[number] + view.backhaul_s[number] == pytest.approx(estimate.transfer_s)
         assert view.fixed_s[number] == pytest.approx(estimate.fixed_s)
         assert view.cost_usd_per_hour[number] == pytest.approx(estimate.cost_usd_per_hour)
@@ -114,12 +114,12 @@ def test_property_a_view_has_the_figures_of_its_plans(application, choices, data
 def test_property_predictions_in_bulk_equal_those_of_single_plans(
     application, choices, samples, data
 ):
-    desk, _ = busy_desk(application)
-    query, view, numbers = drawn(data, desk, choices)
+    context, _ = busy_desk(application)
+    query, view, numbers = drawn(data, context, choices)
     plans = [view.plan(number) for number in numbers]
-    bench = desk._office.bench(query, 0)  # itself, as no budget would suffice for all examples
+    bench = context._service.bench(query, 0)  # itself, as no budget would suffice for all examples
     measured = [Estimate(bench.measure(plan.configuration, np.arange(samples))) for plan in plans]
-    mean_s, quantile_s = desk.predict_many(
+    mean_s, quantile_s = context.predict_many(
         query,
         view,
         np.array(numbers),
@@ -128,23 +128,23 @@ def test_property_predictions_in_bulk_equal_those_of_single_plans(
         normalised=np.array([each.measurement.normalised for each in measured]),
     )
     for number, (plan, estimate) in enumerate(zip(plans, measured, strict=True)):
-        one = desk.predict(query, plan, estimate)
+        one = context.predict(query, plan, estimate)
         assert mean_s[number] == pytest.approx(one.latency_mean_s, rel=1e-9)
         assert quantile_s[number] == pytest.approx(one.latency_quantile_s, rel=1e-9)
 
 
 def test_latency_without_queueing_is_that_of_the_slowest_way():
-    desk, world = busy_desk(BRANCHED)
-    query = desk.waiting[0]
-    view, nominal = desk.view(query), world.office.nominal
+    context, world = busy_desk(BRANCHED)
+    query = context.waiting[0]
+    view, nominal = context.view(query), world.planning_service.nominal
     slowest = set()
     for number in range(0, len(view), len(view) // 50):
         plan = view.plan(number)
         crossings = list(nominal.crossings(query, plan))
-        estimate = desk.profile(query, plan, 16)
+        estimate = context.profile(query, plan, 16)
         times_s = estimate.measurement.operator_time_s * estimate.latency_factors
         ways_s = []
-        for path in desk.pipeline.paths:
+        for path in context.pipeline.paths:
             met = [crossing for crossing in crossings if crossing.edge in path.edges]
             moved_s = sum(
                 8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing) for crossing in met
@@ -158,9 +158,9 @@ def test_latency_without_queueing_is_that_of_the_slowest_way():
 
 
 def test_branches_may_part_on_their_way_up_and_no_message_may_move_down():
-    desk, _ = busy_desk(BRANCHED)
-    query = desk.waiting[0]
-    view, places = desk.view(query), ("device", "edge", "cloud")
+    context, _ = busy_desk(BRANCHED)
+    query = context.waiting[0]
+    view, places = context.view(query), ("device", "edge", "cloud")
     seen = {view.plan(number).placement for number in range(0, len(view), 37)}
     ranks = {tuple(map(places.index, placement)) for placement in seen}
     assert all(a <= b <= c <= e and a <= d <= e for a, b, c, d, e in ranks)
@@ -176,34 +176,36 @@ def test_branches_may_part_on_their_way_up_and_no_message_may_move_down():
         allocation=(*plan.allocation[:4], plan.allocation[3]),
     )
     with pytest.raises(PlannerError, match="data move up only"):
-        desk.fits(query, back)
+        context.fits(query, back)
 
 
 def test_plans_may_be_named_by_any_sequence_and_times_by_one_row():
-    desk, _ = busy_desk(APPLICATIONS[0])
-    query = desk.waiting[0]
-    view = desk.view(query)
+    context, _ = busy_desk(APPLICATIONS[0])
+    query = context.waiting[0]
+    view = context.view(query)
     row = np.full(view.station.shape[1], 0.1)
-    expected = desk.predict_many(query, view, np.arange(9), np.tile(row, (9, 1)), np.full(9, 0.5))
+    expected = context.predict_many(
+        query, view, np.arange(9), np.tile(row, (9, 1)), np.full(9, 0.5)
+    )
     for indices in (range(9), list(range(9))):
-        given = desk.predict_many(query, view, indices, row.tolist(), 0.5, normalised=(1, 1))
+        given = context.predict_many(query, view, indices, row.tolist(), 0.5, normalised=(1, 1))
         assert [each.tolist() for each in given] == [each.tolist() for each in expected]
 
 
 @pytest.mark.parametrize("load", ["present", 0.5])
 def test_plans_may_share_rows_and_be_slower_on_the_device_or_elsewhere(load):
-    desk, _ = busy_desk(APPLICATIONS[0])
-    query = desk.waiting[0]
-    view = desk.view(query)
+    context, _ = busy_desk(APPLICATIONS[0])
+    query = context.waiting[0]
+    view = context.view(query)
     rng = np.random.default_rng(5)
     times_s, cv = rng.uniform(0.01, 0.2, (3, view.station.shape[1])), rng.uniform(0.1, 1.0, 3)
     factors, row = rng.uniform(0.5, 2.0, (3, 2)), rng.integers(3, size=len(view))
     slower = np.where(view.station < 0, 2.0, 3.0)
     every = np.arange(len(view))
-    expected = desk.predict_many(
+    expected = context.predict_many(
         query, view, every, slower * times_s[row], cv[row], load, factors[row]
     )
-    given = desk.predict_many(
+    given = context.predict_many(
         query, view, every, times_s, cv, load, factors, row=row, slower=(2.0, 3.0)
     )
     assert [each.tolist() for each in given] == [each.tolist() for each in expected]
@@ -211,13 +213,13 @@ def test_plans_may_share_rows_and_be_slower_on_the_device_or_elsewhere(load):
 
 def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
     """As on an uplink of a third of the bandwidth, with messages that wait for each other."""
-    desk, _ = busy_desk(APPLICATIONS[0])
-    query = desk.waiting[0]
-    view = desk.view(query)
+    context, _ = busy_desk(APPLICATIONS[0])
+    query = context.waiting[0]
+    view = context.view(query)
     every = np.arange(len(view))
     times_s = np.full((len(view), view.station.shape[1]), 1e-9)
     usual_s, slow_s = (
-        desk.predict_many(query, view, every, times_s, 0.0, 0.0, links_slower=links)[0]
+        context.predict_many(query, view, every, times_s, 0.0, 0.0, links_slower=links)[0]
         for links in (1.0, 3.0)
     )
     sent = query.requests_per_s * view.access_s
@@ -230,7 +232,7 @@ def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
     more_s = 2 * links_s + slow_wait_s - wait_s
     np.testing.assert_allclose((slow_s - usual_s)[used], more_s[used], rtol=1e-6)
     np.testing.assert_array_equal(slow_s[~used & (links_s == 0)], usual_s[~used & (links_s == 0)])
-    jammed = desk.predict_many(
+    jammed = context.predict_many(
         query, view, every, times_s, 0.0, 0.0, links_slower=1.01 / sent[used].min()
     )[0]
     assert np.isinf(jammed[used]).all()
@@ -239,29 +241,29 @@ def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_what_others_run_makes_predictions_of_shared_stations_slower(application):
     """Without it, the equality above could hold for an idle cluster only."""
-    desk, world = busy_desk(application)
-    query = desk.waiting[0]
-    view = desk.view(query)
+    context, world = busy_desk(application)
+    query = context.waiting[0]
+    view = context.view(query)
     times_s = world.scenario.application.datasets[query.dataset].service_time_s[view.configuration]
     everything = np.arange(len(view))
-    now, _ = desk.predict_many(query, view, everything, times_s, 0.5)
-    alone, _ = desk.predict_many(query, view, everything, times_s, 0.5, load=0.0)
-    shared = [desk.view(query).plan(int(number)) for number in np.flatnonzero(now != alone)]
+    now, _ = context.predict_many(query, view, everything, times_s, 0.5)
+    alone, _ = context.predict_many(query, view, everything, times_s, 0.5, load=0.0)
+    shared = [context.view(query).plan(int(number)) for number in np.flatnonzero(now != alone)]
     keys = {key for key in world.machines.stations if key[2] != DEVICE}
     assert shared
     for plan in shared[:50]:
         stations = {
-            (at, desk.pipeline.operator_key(at, plan.configuration), place, plan.allocation[at])
+            (at, context.pipeline.operator_key(at, plan.configuration), place, plan.allocation[at])
             for at, place in enumerate(plan.placement)
         }
         assert stations & keys
 
 
 def test_operator_keys_and_kinds_agree_between_views_where_plans_can_share():
-    desk, _ = busy_desk("speech_recognition")
-    first, other = desk.waiting[0], desk.running[0]
+    context, _ = busy_desk("speech_recognition")
+    first, other = context.waiting[0], context.running[0]
     rng = np.random.default_rng(3)
-    one, two = desk.view(first), desk.view(other)
+    one, two = context.view(first), context.view(other)
     shared = 0
     for a, b in zip(
         rng.integers(len(one), size=400), rng.integers(len(two), size=400), strict=True
@@ -270,7 +272,7 @@ def test_operator_keys_and_kinds_agree_between_views_where_plans_can_share():
             plans = one.plan(int(a)), two.plan(int(b))
             keys = [
                 (
-                    desk.pipeline.operator_key(operator, plan.configuration),
+                    context.pipeline.operator_key(operator, plan.configuration),
                     plan.placement[operator],
                     plan.allocation[operator],
                 )
@@ -288,20 +290,20 @@ def test_operator_keys_and_kinds_agree_between_views_where_plans_can_share():
 
 
 def test_a_view_has_the_candidates_and_choices_add_to_them():
-    desk, _ = busy_desk("speech_recognition")
-    query = desk.waiting[0]
-    view = desk.view(query)
+    context, _ = busy_desk("speech_recognition")
+    query = context.waiting[0]
+    view = context.view(query)
     plans = [view.plan(number) for number in range(len(view))]
-    assert plans == list(desk.candidates(query, "enumeration"))
-    wide = desk.view(query, WIDE)
+    assert plans == list(context.candidates(query, "enumeration"))
+    wide = context.view(query, WIDE)
     assert set(plans) < {wide.plan(number) for number in range(len(wide))}
     assert view.latency_factors.flags.writeable is False
 
 
 @pytest.mark.parametrize(("application", "choices"), SPACES)
 def test_records_are_the_figures_in_order_of_configurations(application, choices):
-    desk, _ = busy_desk(application)
-    view = desk.view(desk.waiting[0], choices)
+    context, _ = busy_desk(application)
+    view = context.view(context.waiting[0], choices)
     records = view.records
     assert records.order[records.place].tolist() == list(range(len(view)))
     for index, (begin, end) in enumerate(pairwise(records.ends.tolist())):
@@ -348,13 +350,13 @@ def test_choices_given_as_lists_are_those_given_as_tuples():
 
 
 def test_a_design_load_is_slower_than_none_and_never_below_the_own_load():
-    desk, world = busy_desk("speech_recognition")
-    query = desk.waiting[0]
-    view = desk.view(query)
+    context, world = busy_desk("speech_recognition")
+    query = context.waiting[0]
+    view = context.view(query)
     times_s = world.scenario.application.datasets[query.dataset].service_time_s[view.configuration]
     everything = np.arange(len(view))
-    light, _ = desk.predict_many(query, view, everything, times_s, 0.5, load=0.0)
-    heavy, tail = desk.predict_many(query, view, everything, times_s, 0.5, load=0.7)
+    light, _ = context.predict_many(query, view, everything, times_s, 0.5, load=0.0)
+    heavy, tail = context.predict_many(query, view, everything, times_s, 0.5, load=0.7)
     finite = np.isfinite(light)
     off_device = (view.station >= 0).any(axis=1)
     assert np.isfinite(heavy[finite]).all()
@@ -374,32 +376,32 @@ def test_a_design_load_is_slower_than_none_and_never_below_the_own_load():
     ],
 )
 def test_predictions_of_what_does_not_fit_together_are_refused(wrong):
-    desk, _ = busy_desk("speech_recognition")
-    query = desk.waiting[0]
+    context, _ = busy_desk("speech_recognition")
+    query = context.waiting[0]
     usual = {"operator_time_s": np.ones(4), "time_cv": 0.5}
     with pytest.raises(PlannerError):
-        desk.predict_many(query, desk.view(query), np.arange(7), **usual | wrong)
+        context.predict_many(query, context.view(query), np.arange(7), **usual | wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"indices": [-1]}, {"indices": [10**9]}, {"row": [2]}])
 def test_predictions_of_plans_or_rows_that_are_not_there_are_refused(wrong):
-    desk, _ = busy_desk("speech_recognition")
-    query = desk.waiting[0]
+    context, _ = busy_desk("speech_recognition")
+    query = context.waiting[0]
     usual = {"indices": [0], "operator_time_s": np.ones((2, 4)), "time_cv": 0.5, "load": 0.0}
     with pytest.raises(IndexError, match="no such plan, or no such row"):
-        desk.predict_many(query, desk.view(query), **usual | {"row": [1]} | wrong)
+        context.predict_many(query, context.view(query), **usual | {"row": [1]} | wrong)
 
 
 def test_predictions_in_bulk_are_charged_by_the_thousand():
     charged = []
 
-    def act(desk):
-        for query in islice(desk.waiting, 1):
-            view = desk.view(query)
+    def act(context):
+        for query in islice(context.waiting, 1):
+            view = context.view(query)
             for many in (1, 1000, 1001):
-                before = desk.remaining(query)
-                desk.predict_many(query, view, np.arange(many), np.ones(4), 0.5)
-                charged.append(before - desk.remaining(query))
+                before = context.remaining(query)
+                context.predict_many(query, view, np.arange(many), np.ones(4), 0.5)
+                charged.append(before - context.remaining(query))
 
     run(scenario(horizon_s=30.0), Does(act))
     assert charged[:3] == pytest.approx([20e-6, 20e-6, 40e-6])
@@ -412,10 +414,10 @@ class Seer(Does):
 def test_the_truth_is_for_planners_that_say_that_they_see_it():
     seen, refused = [], []
 
-    def act(desk):
-        for query in desk.waiting:
+    def act(context):
+        for query in context.waiting:
             try:
-                seen.append(desk.truth(query))
+                seen.append(context.truth(query))
             except PlannerError as error:
                 refused.append(str(error))
 
@@ -431,12 +433,12 @@ def test_the_truth_is_for_planners_that_say_that_they_see_it():
 
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_the_truth_is_what_the_world_knows(application):
-    desk, world = busy_desk(application, drift=True)
-    desk._sees_truth = True
-    assert desk.now_s > 1.0
-    for query in (*desk.waiting, *desk.running):
-        view, truth = desk.view(query), desk.truth(query)
-        hidden = world.board.living[query.id].truth
+    context, world = busy_desk(application, drift=True)
+    context._sees_truth = True
+    assert context.now_s > 1.0
+    for query in (*context.waiting, *context.running):
+        view, truth = context.view(query), context.truth(query)
+        hidden = world.registry.living[query.id].truth
         here = view.station < 0
         slower = view.latency_factors / (0.5 * hidden.device_factor)
         assert truth.view.latency_factors[here] == pytest.approx(slower[here])
@@ -453,12 +455,12 @@ def test_the_truth_is_what_the_world_knows(application):
 
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_profiling_much_comes_near_the_truth(application):
-    desk, _ = busy_desk(application)
-    desk._sees_truth = True
-    query = desk.waiting[0]
-    truth = desk.truth(query)
-    for configuration in desk.pipeline.configurations[::40]:
-        measured = desk._office.bench(query, 0).measure(configuration, np.arange(1024))
+    context, _ = busy_desk(application)
+    context._sees_truth = True
+    query = context.waiting[0]
+    truth = context.truth(query)
+    for configuration in context.pipeline.configurations[::40]:
+        measured = context._service.bench(query, 0).measure(configuration, np.arange(1024))
         at = configuration.index
         assert measured.operator_mean_s == pytest.approx(truth.operator_time_s[at], rel=0.2)
         assert measured.time_cv == pytest.approx(truth.time_cv[at], rel=0.3, abs=0.02)

@@ -29,11 +29,11 @@ def workload(*times):
 
 
 def plan_once(action, *times, budget_s=5.0, horizon_s=60.0, **cluster):
-    """Run a world in which ``action(desk, query)`` plans each waiting query; return it."""
+    """Run a world in which ``action(context, query)`` plans each waiting query; return it."""
 
-    def act(desk):
-        for query in desk.waiting:
-            action(desk, query)
+    def act(context):
+        for query in context.waiting:
+            action(context, query)
 
     made = run(scenario(horizon_s, workload=workload(*times), **cluster), Does(act, budget_s))
     assert made.planner_errors == []
@@ -41,16 +41,16 @@ def plan_once(action, *times, budget_s=5.0, horizon_s=60.0, **cluster):
     return made
 
 
-def on_device(desk, query):
+def on_device(context, query):
     """Return the plan that keeps everything on the device, where nothing has to be loaded."""
-    return next(p for p in desk.candidates(query) if set(p.placement) == {"device"})
+    return next(p for p in context.candidates(query) if set(p.placement) == {"device"})
 
 
-def spent(desk, query, act):
+def spent(context, query, act):
     """Return what an act takes of the budget, in seconds."""
-    before = desk.remaining(query)
+    before = context.remaining(query)
     result = act()
-    return before - desk.remaining(query), result
+    return before - context.remaining(query), result
 
 
 def rounds_s(configuration, samples, workers, first=0):
@@ -63,10 +63,10 @@ def rounds_s(configuration, samples, workers, first=0):
 
 
 def test_invariant_planning_is_charged_and_plans_take_effect_at_the_clock_of_the_search():
-    def act(desk, query):
-        desk.profile(query, CONFIGURATIONS[0], 20)
-        desk.think(query, count=500_000)
-        desk.deploy(query, on_device(desk, query))
+    def act(context, query):
+        context.profile(query, CONFIGURATIONS[0], 20)
+        context.charge(query, count=500_000)
+        context.deploy(query, on_device(context, query))
 
     made = plan_once(act, 5.0)
     (row,) = made.frames["decisions"].rows(named=True)
@@ -80,15 +80,15 @@ def test_invariant_planning_is_charged_and_plans_take_effect_at_the_clock_of_the
     # Requests before that moment are unserved, and none after it.
     window = made.frames["windows"].filter(pl.col("window") == 0).rows(named=True)[0]
     assert window["deployed_s"] == pytest.approx(40 - row["in_force_s"])
-    assert made.book.outcomes["unserved"] == query["unserved"]
+    assert made.monitor.outcomes["unserved"] == query["unserved"]
 
 
 def test_queries_tell_what_their_planning_time_went_into():
-    def act(desk, query):
-        desk.profile(query, CONFIGURATIONS[0], 20)
-        desk.think(query, "search_step", 2)
-        desk.think(query, "history", 3)
-        desk.think(query, "step", 1000)
+    def act(context, query):
+        context.profile(query, CONFIGURATIONS[0], 20)
+        context.charge(query, "search_step", 2)
+        context.charge(query, "history", 3)
+        context.charge(query, "step", 1000)
 
     (query,) = plan_once(act, 5.0).frames["queries"].rows(named=True)
     profiling_s = CHARGES_S["profile"] + rounds_s(CONFIGURATIONS[0], 20, 16)
@@ -99,8 +99,8 @@ def test_queries_tell_what_their_planning_time_went_into():
 
 
 def test_what_planning_time_went_into_ends_with_the_budget():
-    def act(desk, query):
-        desk.think(query, "search_step", 100)
+    def act(context, query):
+        context.charge(query, "search_step", 100)
 
     (query,) = plan_once(act, 5.0, budget_s=1.0).frames["queries"].rows(named=True)
     assert query["surrogates_s"] == query["planning_s"] == pytest.approx(1.0)
@@ -110,9 +110,11 @@ def test_what_planning_time_went_into_ends_with_the_budget():
 def test_invariant_planning_samples_on_workers_take_rounds(samples, workers):
     charges = []
 
-    def act(desk, query):
-        charges.append(spent(desk, query, lambda: desk.profile(query, CONFIGURATIONS[7], samples)))
-        desk.deploy(query, on_device(desk, query))
+    def act(context, query):
+        charges.append(
+            spent(context, query, lambda: context.profile(query, CONFIGURATIONS[7], samples))
+        )
+        context.deploy(query, on_device(context, query))
 
     made = plan_once(act, 1.0, budget_s=1e3, profiling=Profiling(workers=workers))
     ((charged_s, estimate),) = charges
@@ -127,13 +129,15 @@ def test_invariant_planning_a_reused_prefix_is_not_charged_again():
     """Configurations 0 and 1 differ in the model, the knob of the third operator, alone."""
     charges = []
 
-    def act(desk, query):
+    def act(context, query):
         for configuration in (CONFIGURATIONS[0], CONFIGURATIONS[0], CONFIGURATIONS[1]):
-            charges.append(spent(desk, query, lambda c=configuration: desk.profile(query, c, 10)))
+            charges.append(
+                spent(context, query, lambda c=configuration: context.profile(query, c, 10))
+            )
         # More items of a known configuration: only the new ones run.
-        charges.append(spent(desk, query, lambda: desk.profile(query, CONFIGURATIONS[0], 16)))
-        charges.append(spent(desk, query, lambda: desk.profile(query, CONFIGURATIONS[0], 12)))
-        desk.deploy(query, on_device(desk, query))
+        charges.append(spent(context, query, lambda: context.profile(query, CONFIGURATIONS[0], 16)))
+        charges.append(spent(context, query, lambda: context.profile(query, CONFIGURATIONS[0], 12)))
+        context.deploy(query, on_device(context, query))
 
     plan_once(act, 1.0, profiling=Profiling(workers=2))
     (first, again, other, more, known) = charges
@@ -150,14 +154,14 @@ def test_invariant_planning_a_reused_prefix_is_not_charged_again():
 def test_invariant_planning_the_first_items_are_the_same_for_every_configuration():
     seen = {}
 
-    def act(desk, query):
-        few = desk.profile(query, CONFIGURATIONS[3], 10).measurement
-        many = desk.profile(query, CONFIGURATIONS[3], 30).measurement
+    def act(context, query):
+        few = context.profile(query, CONFIGURATIONS[3], 10).measurement
+        many = context.profile(query, CONFIGURATIONS[3], 30).measurement
         assert (many.accuracy[:10] == few.accuracy).all()
-        other = desk.profile(query, CONFIGURATIONS[90], 30).measurement
+        other = context.profile(query, CONFIGURATIONS[90], 30).measurement
         assert (other.size == many.size).all()
-        seen[desk.now_s] = many.size
-        desk.deploy(query, on_device(desk, query))
+        seen[context.now_s] = many.size
+        context.deploy(query, on_device(context, query))
 
     plan_once(act, 1.0, 2.0)
     first, second = seen.values()
@@ -167,14 +171,14 @@ def test_invariant_planning_the_first_items_are_the_same_for_every_configuration
 def test_invariant_planning_the_budget_is_never_exceeded_and_deploy_still_works():
     counts = []
 
-    def act(desk, query):
+    def act(context, query):
         for configuration in CONFIGURATIONS:
-            counts.append(desk.profile(query, configuration, 400).count)
-            assert desk.remaining(query) >= 0
-        desk.think(query, count=10**9)
-        assert desk.remaining(query) == 0
-        assert desk.profile(query, CONFIGURATIONS[-1], 999).count == counts[-1]
-        desk.deploy(query, on_device(desk, query))
+            counts.append(context.profile(query, configuration, 400).count)
+            assert context.remaining(query) >= 0
+        context.charge(query, count=10**9)
+        assert context.remaining(query) == 0
+        assert context.profile(query, CONFIGURATIONS[-1], 999).count == counts[-1]
+        context.deploy(query, on_device(context, query))
 
     made = plan_once(act, 1.0, budget_s=2.0)
     assert counts[0] < 400
@@ -190,9 +194,9 @@ def test_the_budget_buys_as_many_items_as_its_rounds_hold():
     """A round of workers costs the same for one item as for all of them."""
     counts = []
 
-    def act(desk, query):
-        desk.profile(query, CONFIGURATIONS[0], 5)
-        counts.append(desk.profile(query, CONFIGURATIONS[0], 500).count)
+    def act(context, query):
+        context.profile(query, CONFIGURATIONS[0], 5)
+        counts.append(context.profile(query, CONFIGURATIONS[0], 500).count)
 
     first_s, further_s = (rounds_s(CONFIGURATIONS[0], many, 16) for many in (5, 32))
     budget_s = 2 * CHARGES_S["profile"] + first_s + 1.1 * further_s
@@ -201,9 +205,9 @@ def test_the_budget_buys_as_many_items_as_its_rounds_hold():
 
 
 def test_invariant_planning_lanes_are_granted_first_come_first_served_and_waiting_counts():
-    def act(desk, query):
-        desk.profile(query, CONFIGURATIONS[0], 160)
-        desk.deploy(query, on_device(desk, query))
+    def act(context, query):
+        context.profile(query, CONFIGURATIONS[0], 160)
+        context.deploy(query, on_device(context, query))
 
     takes_s = CHARGES_S["profile"] + rounds_s(CONFIGURATIONS[0], 160, 16)
     assert takes_s > 0.5
@@ -224,31 +228,31 @@ def test_invariant_planning_lanes_are_granted_first_come_first_served_and_waitin
 
 
 def test_invariant_planning_primitives_charge_themselves():
-    def act(desk, query):
-        plan = on_device(desk, query)
-        desk.profile(query, plan, 10)
-        assert spent(desk, query, lambda: desk.fits(query, plan))[0] == pytest.approx(
+    def act(context, query):
+        plan = on_device(context, query)
+        context.profile(query, plan, 10)
+        assert spent(context, query, lambda: context.fits(query, plan))[0] == pytest.approx(
             CHARGES_S["fits"]
         )
-        assert spent(desk, query, lambda: desk.predict(query, plan))[0] == pytest.approx(
+        assert spent(context, query, lambda: context.predict(query, plan))[0] == pytest.approx(
             CHARGES_S["predict"]
         )
-        assert spent(desk, query, lambda: desk.think(query, "step", 1000))[0] == pytest.approx(
-            1000 * CHARGES_S["step"]
-        )
-        desk.deploy(query, plan)
+        assert spent(context, query, lambda: context.charge(query, "step", 1000))[
+            0
+        ] == pytest.approx(1000 * CHARGES_S["step"])
+        context.deploy(query, plan)
 
     plan_once(act, 1.0)
 
 
 def test_invariant_planning_offline_profiles_cost_device_time_and_no_response_time():
-    def act(desk, query):
+    def act(context, query):
         charged_s, estimate = spent(
-            desk, query, lambda: desk.profile_offline("VOiCES", CONFIGURATIONS[5], 32)
+            context, query, lambda: context.profile_offline("VOiCES", CONFIGURATIONS[5], 32)
         )
         assert charged_s == 0
         assert estimate.count == 32
-        desk.deploy(query, on_device(desk, query))
+        context.deploy(query, on_device(context, query))
 
     made = plan_once(act, 1.0, 2.0)
     (row,) = made.frames["profiling"].rows(named=True)
@@ -263,11 +267,13 @@ def test_invariant_planning_offline_profiles_cost_device_time_and_no_response_ti
 def test_query_is_searching_until_its_clock_and_can_wait_for_it():
     seen = []
 
-    def act(desk):
-        seen.append((desk.now_s, [q.id for q in desk.waiting], [q.id for q in desk.searching]))
-        for query in desk.waiting:
-            desk.think(query, count=2_000_000)
-            desk.deploy(query, on_device(desk, query))
+    def act(context):
+        seen.append(
+            (context.now_s, [q.id for q in context.waiting], [q.id for q in context.searching])
+        )
+        for query in context.waiting:
+            context.charge(query, count=2_000_000)
+            context.deploy(query, on_device(context, query))
 
     made = run(scenario(20, workload=workload(1.0, 2.0, 4.5)), Does(act))
     assert made.planner_errors == []
@@ -277,10 +283,10 @@ def test_query_is_searching_until_its_clock_and_can_wait_for_it():
 def test_a_search_that_goes_on_after_its_order_is_one_search_still():
     """The order is carried out, and the query waits or runs again, when the search is over."""
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, on_device(desk, query))
-            desk.think(query, count=2_500_000)
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, on_device(context, query))
+            context.charge(query, count=2_500_000)
 
     planner = Does(act)
     planner.replan_every_s = 1.0
@@ -292,10 +298,10 @@ def test_a_search_that_goes_on_after_its_order_is_one_search_still():
 def test_search_that_orders_nothing_keeps_its_query_searching_too():
     seen = []
 
-    def act(desk):
-        seen.append([query.id for query in desk.searching])
-        for query in desk.waiting:
-            desk.think(query, count=2_000_000)
+    def act(context):
+        seen.append([query.id for query in context.searching])
+        for query in context.waiting:
+            context.charge(query, count=2_000_000)
 
     run(scenario(20, workload=workload(1.0, 2.0, 3.5)), Does(act))
     assert seen == [[], [0], [1]]
@@ -305,13 +311,15 @@ def test_two_calls_at_one_tick_see_the_searches_of_each_other():
     """A refusal and the period fall on one tick; the second call must leave the query alone."""
     calls = []
 
-    def act(desk):
-        ids = [query.id for query in desk.waiting]
-        calls.append((desk.trigger, desk.now_s, ids, [query.id for query in desk.searching]))
-        for query in desk.waiting:
-            full = [p for p in desk.candidates(query) if p.allocation[2].profile == "7g.40gb"]
-            desk.think(query, count=10_000)
-            desk.deploy(query, full[query.id])
+    def act(context):
+        ids = [query.id for query in context.waiting]
+        calls.append(
+            (context.trigger, context.now_s, ids, [query.id for query in context.searching])
+        )
+        for query in context.waiting:
+            full = [p for p in context.candidates(query) if p.allocation[2].profile == "7g.40gb"]
+            context.charge(query, count=10_000)
+            context.deploy(query, full[query.id])
 
     planner = Does(act)
     planner.replan_every_s = 1.0
@@ -324,15 +332,17 @@ def test_two_calls_at_one_tick_see_the_searches_of_each_other():
     ]
 
 
-def offered(desk, query, **said):
-    plan = said.pop("plan", None) or on_device(desk, query)
-    desk.offer(query, plan, **{"role": "chosen", "latency_s": 0.1, "accuracy": 0.9} | said)
+def offered(context, query, **said):
+    plan = said.pop("plan", None) or on_device(context, query)
+    context.log_candidate(
+        query, plan, **{"role": "chosen", "latency_s": 0.1, "accuracy": 0.9} | said
+    )
 
 
 def test_what_numpy_gives_can_be_said_of_an_offer():
-    def act(desk):
-        for query in desk.waiting:
-            offered(desk, query, latency_s=np.float32(0.5), accuracy=np.int64(1))
+    def act(context):
+        for query in context.waiting:
+            offered(context, query, latency_s=np.float32(0.5), accuracy=np.int64(1))
 
     made = run(scenario(5.0, workload=workload(1.0)), Does(act))
     assert made.tables.take()["offers"].select("latency_s", "accuracy").row(0) == (0.5, 1.0)
@@ -340,21 +350,21 @@ def test_what_numpy_gives_can_be_said_of_an_offer():
 
 def test_a_planner_must_not_return_its_plans():
     class Returning(Planner):
-        def plan(self, desk):
-            return [on_device(desk, query) for query in desk.waiting]
+        def plan(self, context):
+            return [on_device(context, query) for query in context.waiting]
 
     made = run(scenario(5.0, workload=workload(1.0)), Returning())
     (error,) = made.planner_errors
     assert "plan returned [" in error
-    assert "order by desk.deploy" in error
+    assert "order by context.deploy" in error
 
 
 def test_world_contains_a_planner_that_raises():
-    def act(desk):
-        if desk.trigger == "arrival" and desk.now_s == 2.0:
+    def act(context):
+        if context.trigger == "arrival" and context.now_s == 2.0:
             raise ValueError("of no\nimportance")
-        for query in desk.waiting:
-            desk.deploy(query, on_device(desk, query))
+        for query in context.waiting:
+            context.deploy(query, on_device(context, query))
 
     made = run(scenario(20, workload=workload(1.0, 2.0, 3.0)), Does(act))
     (error,) = made.planner_errors
@@ -370,7 +380,7 @@ def test_world_contains_an_exception_that_cannot_say_what_it_is():
         def __str__(self):
             raise ValueError("no text")
 
-    def act(desk):
+    def act(context):
         raise SpeechlessError
 
     made = run(scenario(5.0, workload=workload(1.0)), Does(act))
@@ -381,31 +391,49 @@ def test_world_contains_an_exception_that_cannot_say_what_it_is():
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (lambda desk, query: desk.think(query, "dream"), r"think\('dream'\): choose one of"),
-        (lambda desk, query: desk.deploy(query, "plan"), "'plan'"),
-        (lambda desk, query: desk.deploi(query), ": the desk has no 'deploi'; .* is 'deploy'"),
-        (lambda desk, query: desk.triger, ": the desk has no 'triger'; the nearest is 'trigger'"),
-        (lambda desk, query: query.plan, ": 'Query' object has no attribute 'plan'"),
-        (lambda desk, query: desk.profile(query, "x", 3), "'x'"),
-        (lambda desk, query: desk.predict(query, on_device(desk, query)), "profile .* first"),
-        (lambda desk, query: [desk.remaining(query) for _ in iter(int, 1)], "50,000 desk calls"),
-        (lambda desk, query: [desk.recall(1) for _ in iter(int, 1)], "1,000,000 desk calls"),
-        (lambda desk, query: desk.profile(query, CONFIGURATIONS[0], -5), "samples=-5"),
-        (lambda desk, query: desk.profile_offline("x", CONFIGURATIONS[0], 3), "data set 'x'"),
-        (lambda desk, query: offered(desk, query, plan="x"), "'x' is no Plan"),
-        (lambda desk, query: offered(desk, query, role=3), "role=3 must be a text"),
-        (lambda desk, query: offered(desk, query, reason=("a",)), "reason=.* must be a text"),
-        (lambda desk, query: offered(desk, query, latency_s=np.ones(1)), "latency_s=array"),
-        (lambda desk, query: offered(desk, query, accuracy="0.9"), "accuracy='0.9' must be a num"),
-        (lambda desk, query: offered(desk, query, price="1"), "price='1' must be a number"),
+        (lambda context, query: context.charge(query, "dream"), r"think\('dream'\): choose one of"),
+        (lambda context, query: context.deploy(query, "plan"), "'plan'"),
+        (
+            lambda context, query: context.deploi(query),
+            ": the planning context has no 'deploi'; .* is 'deploy'",
+        ),
+        (
+            lambda context, query: context.triger,
+            ": the planning context has no 'triger'; the nearest is 'trigger'",
+        ),
+        (lambda context, query: query.plan, ": 'Query' object has no attribute 'plan'"),
+        (lambda context, query: context.profile(query, "x", 3), "'x'"),
+        (
+            lambda context, query: context.predict(query, on_device(context, query)),
+            "profile .* first",
+        ),
+        (
+            lambda context, query: [context.remaining(query) for _ in iter(int, 1)],
+            "50,000 calls of the planning context",
+        ),
+        (
+            lambda context, query: [context.recall(1) for _ in iter(int, 1)],
+            "1,000,000 calls of the planning context",
+        ),
+        (lambda context, query: context.profile(query, CONFIGURATIONS[0], -5), "samples=-5"),
+        (lambda context, query: context.profile_offline("x", CONFIGURATIONS[0], 3), "data set 'x'"),
+        (lambda context, query: offered(context, query, plan="x"), "'x' is no Plan"),
+        (lambda context, query: offered(context, query, role=3), "role=3 must be a text"),
+        (lambda context, query: offered(context, query, reason=("a",)), "reason=.* must be a text"),
+        (lambda context, query: offered(context, query, latency_s=np.ones(1)), "latency_s=array"),
+        (
+            lambda context, query: offered(context, query, accuracy="0.9"),
+            "accuracy='0.9' must be a num",
+        ),
+        (lambda context, query: offered(context, query, price="1"), "price='1' must be a number"),
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(act, reason):
     """One call of the planner, and one sentence; the run goes on."""
 
-    def plan(desk):
-        for query in desk.waiting:
-            act(desk, query)
+    def plan(context):
+        for query in context.waiting:
+            act(context, query)
 
     made = run(scenario(5.0, workload=workload(1.0)), Does(plan))
     (error,) = made.planner_errors
@@ -417,14 +445,14 @@ def test_nonsense_is_refused_in_one_sentence(act, reason):
 def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
     seen, each, settled = [], [], []
 
-    def act(desk):
-        seen.append((desk.now_s, desk.recall("lesson")))
-        each.append(list(desk.recall_each(["another", "lesson", "lesson"])))
-        settled.append(desk.settled(["another", "lesson"]))
-        for query in desk.waiting:
-            desk.think(query, count=2_000_000)
-            desk.remember("lesson", query.id, query)
-            desk.deploy(query, on_device(desk, query))
+    def act(context):
+        seen.append((context.now_s, context.recall("lesson")))
+        each.append(list(context.recall_each(["another", "lesson", "lesson"])))
+        settled.append(context.settled(["another", "lesson"]))
+        for query in context.waiting:
+            context.charge(query, count=2_000_000)
+            context.remember("lesson", query.id, query)
+            context.deploy(query, on_device(context, query))
 
     run(scenario(20, workload=workload(1.0, 2.0, 3.5, 6.0)), Does(act))
     assert seen == [(1.0, None), (2.0, None), (3.5, 0), (6.0, 2)]
@@ -435,37 +463,37 @@ def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
 def test_a_desk_is_of_no_use_after_its_call():
     kept = []
 
-    def keep(desk):
+    def keep(context):
         if kept:
-            kept[0].remaining(desk.waiting[0])
-        kept.append(desk)
+            kept[0].remaining(context.waiting[0])
+        kept.append(context)
 
     made = run(scenario(5, workload=workload(1.0, 2.0)), Does(keep))
     (error,) = made.planner_errors
-    assert "must not keep the desk" in error
+    assert "must not keep the planning context" in error
 
 
 def test_the_plans_of_all_queries_are_shown_as_they_are_one_by_one():
     shown = []
 
-    def act(desk, query):
-        every = (*desk.waiting, *desk.searching, *desk.running)
-        one_by_one = {each.id: desk.plan_of(each) for each in every}
-        assert dict(desk.plans) == {key: plan for key, plan in one_by_one.items() if plan}
-        shown.append(len(desk.plans))
+    def act(context, query):
+        every = (*context.waiting, *context.searching, *context.running)
+        one_by_one = {each.id: context.plan_of(each) for each in every}
+        assert dict(context.plans) == {key: plan for key, plan in one_by_one.items() if plan}
+        shown.append(len(context.plans))
         with pytest.raises(TypeError):
-            desk.plans[query.id] = None
-        desk.deploy(query, on_device(desk, query))
+            context.plans[query.id] = None
+        context.deploy(query, on_device(context, query))
 
     plan_once(act, 1.0, 2.0, 3.0)
     assert shown == [0, 1, 2]
 
 
-def on_a_whole_gpu_each(desk, query):
+def on_a_whole_gpu_each(context, query):
     """Return plans that can share no GPU: each takes all of one, with another model."""
     plans = {
         str(plan).split(" @ ")[0].split("/")[-1]: plan
-        for plan in desk.candidates(query)
+        for plan in context.candidates(query)
         if str(plan).count("cloud:7g") == 1
     }
     return list(plans.values())
@@ -475,17 +503,17 @@ def test_what_fits_is_told_beside_orders_that_were_given():
     """There are two GPUs; orders hold no room yet, and to be reminded of them costs nothing."""
     told = []
 
-    def act(desk):
-        if len(desk.waiting) < 3:
+    def act(context):
+        if len(context.waiting) < 3:
             return
-        one, two, three = desk.waiting
-        first, second, third = on_a_whole_gpu_each(desk, one)[:3]
-        before_s = [desk.remaining(query) for query in desk.waiting]
-        told.append(desk.fits_all([(three, third)]))
-        told.append(desk.fits_all([(three, third)], beside=[(one, first)]))
-        told.append(desk.fits_all([(three, third)], beside=[(one, first), (two, second)]))
-        told.append(desk.fits_all([(two, second), (three, third)], beside=[(one, first)]))
-        after_s = [desk.remaining(query) for query in desk.waiting]
+        one, two, three = context.waiting
+        first, second, third = on_a_whole_gpu_each(context, one)[:3]
+        before_s = [context.remaining(query) for query in context.waiting]
+        told.append(context.fits_all([(three, third)]))
+        told.append(context.fits_all([(three, third)], beside=[(one, first)]))
+        told.append(context.fits_all([(three, third)], beside=[(one, first), (two, second)]))
+        told.append(context.fits_all([(two, second), (three, third)], beside=[(one, first)]))
+        after_s = [context.remaining(query) for query in context.waiting]
         fits_s = CHARGES_S["fits"]
         assert np.subtract(before_s, after_s) == pytest.approx([0.0, fits_s, 4 * fits_s])
 
@@ -498,23 +526,23 @@ def test_the_first_plan_that_fits_is_charged_like_one_question_after_the_other()
     """There are two GPUs, of which orders take one or both; a plan on the device always fits."""
     told, charged_s = [], []
 
-    def act(desk):
-        if len(desk.waiting) < 3:
+    def act(context):
+        if len(context.waiting) < 3:
             return
-        one, two, three = desk.waiting
-        first, second, third = on_a_whole_gpu_each(desk, one)[:3]
+        one, two, three = context.waiting
+        first, second, third = on_a_whole_gpu_each(context, one)[:3]
         both = [(one, first), (two, second)]
         for plans, beside in [
-            ([third, on_device(desk, three)], both[:1]),
-            ([third, on_device(desk, three), third], both),
+            ([third, on_device(context, three)], both[:1]),
+            ([third, on_device(context, three), third], both),
             ([third, third], both),
             ([], both),
             ([third], ()),
         ]:
-            before_s = desk.remaining(three)
-            told.extend(desk.first_that_fits([(three, plans)], beside))
-            charged_s.append(before_s - desk.remaining(three))
-        told.append(desk.first_that_fits([(one, [first]), (two, [second]), (three, plans)]))
+            before_s = context.remaining(three)
+            told.extend(context.first_that_fits([(three, plans)], beside))
+            charged_s.append(before_s - context.remaining(three))
+        told.append(context.first_that_fits([(one, [first]), (two, [second]), (three, plans)]))
 
     made = run(scenario(2.0, workload=workload(1.0, 1.0, 1.0)), Does(act))
     assert made.planner_errors == []
@@ -525,17 +553,17 @@ def test_the_first_plan_that_fits_is_charged_like_one_question_after_the_other()
 def test_a_plan_that_is_being_loaded_is_shown_until_it_is_in_force():
     shown = []
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, on_device(desk, query))
-        for query in desk.running:
-            shown.append((desk.now_s, dict(desk.coming), desk.plan_of(query)))
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, on_device(context, query))
+        for query in context.running:
+            shown.append((context.now_s, dict(context.loading), context.plan_of(query)))
             if len(shown) == 1:
-                plans = desk.candidates(query)
-                desk.deploy(query, next(each for each in plans if "cloud:7g" in str(each)))
+                plans = context.candidates(query)
+                context.deploy(query, next(each for each in plans if "cloud:7g" in str(each)))
         if shown:
             with pytest.raises(TypeError):
-                desk.coming[0] = None
+                context.loading[0] = None
 
     planner = Does(act)
     planner.replan_every_s = 1.0
@@ -543,23 +571,23 @@ def test_a_plan_that_is_being_loaded_is_shown_until_it_is_in_force():
     assert made.planner_errors == []
     here, there = made.tables.take()["decisions"].rows(named=True)
     assert there["in_force_s"] > there["decided_s"] + 2
-    for now_s, coming, plan in shown[1:]:
-        loading = now_s < there["in_force_s"]
-        assert {key: str(each) for key, each in coming.items()} == (
-            {0: there["plan"]} if loading else {}
+    for now_s, loading, plan in shown[1:]:
+        is_loading = now_s < there["in_force_s"]
+        assert {key: str(each) for key, each in loading.items()} == (
+            {0: there["plan"]} if is_loading else {}
         )
-        assert str(plan) == (here if loading else there)["plan"]
+        assert str(plan) == (here if is_loading else there)["plan"]
     assert shown[0][1] == {}
-    assert any(coming for _, coming, _ in shown)
+    assert any(loading for _, loading, _ in shown)
 
 
 def test_what_is_scratched_down_is_gone_by_the_next_call():
     found = []
 
-    def act(desk, query):
-        found.append(dict(desk.scratch))
-        desk.scratch["last"] = query.id
-        desk.deploy(query, on_device(desk, query))
+    def act(context, query):
+        found.append(dict(context.scratch))
+        context.scratch["last"] = query.id
+        context.deploy(query, on_device(context, query))
 
     plan_once(act, 1.0, 2.0)
     assert found == [{}, {}]
@@ -568,25 +596,27 @@ def test_what_is_scratched_down_is_gone_by_the_next_call():
 def test_questions_about_a_plan_are_refused_once_the_call_is_over():
     kept = []
 
-    def act(desk):
-        query = desk.waiting[0]
-        kept.append((desk, query, next(desk.candidates(query))))
+    def act(context):
+        query = context.waiting[0]
+        kept.append((context, query, next(context.candidates(query))))
 
     assert run(scenario(2.0, workload=queries_at(1.0)), Does(act)).planner_errors == []
-    [(desk, query, plan)] = kept
+    [(context, query, plan)] = kept
     for ask in (
-        lambda: desk.list_price_usd_per_hour(plan),
-        lambda: desk.latency_factors(query, plan),
-        lambda: desk.capacity_factors(query, plan),
+        lambda: context.list_price_usd_per_hour(plan),
+        lambda: context.latency_factors(query, plan),
+        lambda: context.capacity_factors(query, plan),
     ):
         with pytest.raises(PlannerError, match="call is over"):
             ask()
 
 
 def test_counts_may_be_numpys():
-    def act(desk):
-        for query in desk.waiting:
-            desk.think(query, count=np.int64(3))
-            assert desk.profile(query, desk.pipeline.configurations[0], np.int64(3)).count == 3
+    def act(context):
+        for query in context.waiting:
+            context.charge(query, count=np.int64(3))
+            assert (
+                context.profile(query, context.pipeline.configurations[0], np.int64(3)).count == 3
+            )
 
     assert run(scenario(2.0, workload=queries_at(1.0)), Does(act)).planner_errors == []

@@ -10,7 +10,7 @@ from worlds import Recording, pipeline
 
 from scenarios.requests import RequestBlock
 from scenarios.slo import SLO
-from sim.api.prediction import Prediction, StationLoad, Way, mean_wait_s, sojourn
+from sim.api.prediction import DagPath, Prediction, StationLoad, mean_wait_s, sojourn
 from sim.dataplane.base.interface import StationSpec
 from sim.dataplane.events.plane import EventsPlane
 
@@ -56,7 +56,7 @@ def test_without_load_or_variation_the_prediction_is_the_sum_of_the_parts():
 
 def test_where_operators_fork_the_slowest_way_counts():
     """One way takes 0.2 + 0.3 s and an upload of 0.1 s, one 0.2 + 0.9 s; both 0.5 s more."""
-    ways = [Way((0, 1), 0.1, 0.0, 0.0, 0.5), Way((0, 2), 0.0, 0.0, 0.0, 0.5)]
+    ways = [DagPath((0, 1), 0.1, 0.0, 0.0, 0.5), DagPath((0, 2), 0.0, 0.0, 0.0, 0.5)]
 
     def predict(rate, *some):
         loads = [StationLoad(1)] * 3

@@ -92,14 +92,14 @@ class TestDesk:
     """What planners may ask of it."""
 
     def test_items_by_number_count_towards_a_number_of_items(self, acted):
-        def act(desk, query):
-            configuration = desk.pipeline.configurations[0]
-            some = desk.profile(query, configuration, np.array([900, 2]))
+        def act(context, query):
+            configuration = context.pipeline.configurations[0]
+            some = context.profile(query, configuration, np.array([900, 2]))
             assert some.measurement.items.tolist() == [2, 900]
-            more = desk.profile(query, configuration, 4)
+            more = context.profile(query, configuration, 4)
             assert more.measurement.items.tolist() == [0, 1, 2, 900]
-            assert desk.profile(query, configuration, 3) is not None
-            assert desk.profile(query, configuration, 3).count == 4
+            assert context.profile(query, configuration, 3) is not None
+            assert context.profile(query, configuration, 3).count == 4
 
         acted(act)
 
@@ -115,45 +115,45 @@ class TestDesk:
         ],
     )
     def test_what_is_no_item_is_refused(self, acted, samples, reason):
-        def act(desk, query):
+        def act(context, query):
             with pytest.raises(PlannerError, match=reason):
-                desk.profile(query, desk.pipeline.configurations[0], samples)
+                context.profile(query, context.pipeline.configurations[0], samples)
 
         acted(act)
 
     def test_features_are_those_of_the_items_and_cost_nothing(self, acted):
-        def act(desk, query):
-            before = desk.remaining(query)
-            features = desk.features(query)
+        def act(context, query):
+            before = context.remaining(query)
+            features = context.features(query)
             assert features.shape == (1024, 4)
-            sizes = desk.profile(query, desk.pipeline.configurations[0], 5).measurement.size
+            sizes = context.profile(query, context.pipeline.configurations[0], 5).measurement.size
             assert np.exp(features[:5, 0]) == pytest.approx(sizes)
-            assert desk.features(query) is features
-            assert desk.dataset_features(query.dataset).shape == (1024, 4)
-            assert before - desk.remaining(query) > 0
+            assert context.features(query) is features
+            assert context.dataset_features(query.dataset).shape == (1024, 4)
+            assert before - context.remaining(query) > 0
 
         acted(act)
 
     def test_an_audit_sees_the_content_of_now_and_leaves_profiles_alone(self, acted):
         seen = {}
 
-        def act(desk, query):
-            configuration = desk.pipeline.configurations[0]
-            if desk.trigger == "arrival" and desk.now_s < 5:
-                seen["profiled"] = desk.profile(query, configuration, 400).accuracy_mean
+        def act(context, query):
+            configuration = context.pipeline.configurations[0]
+            if context.trigger == "arrival" and context.now_s < 5:
+                seen["profiled"] = context.profile(query, configuration, 400).accuracy_mean
                 with pytest.raises(PlannerError, match="no plan is in force"):
-                    desk.audit(query, 10)
+                    context.measure_live_accuracy(query, 10)
                 plan = next(
                     plan
-                    for plan in desk.candidates(query)
+                    for plan in context.candidates(query)
                     if plan.configuration == configuration and "edge" in plan.placement
                 )
-                desk.deploy(query, plan)
-            elif desk.now_s > 50:
-                remaining_s = desk.remaining(query)
-                seen["audited"] = desk.audit(query, 400).accuracy_mean
-                seen["charged_s"] = remaining_s - desk.remaining(query)
-                seen["still"] = desk.profile(query, configuration, 400).accuracy_mean
+                context.deploy(query, plan)
+            elif context.now_s > 50:
+                remaining_s = context.remaining(query)
+                seen["audited"] = context.measure_live_accuracy(query, 400).accuracy_mean
+                seen["charged_s"] = remaining_s - context.remaining(query)
+                seen["still"] = context.profile(query, configuration, 400).accuracy_mean
 
         drift = Drift([DriftEvent("content_shift", at_s=30.0, factor=0.9)])
         acted(act, arrivals=(1.0, 60.0), drift=drift)
@@ -171,12 +171,12 @@ def acted():
 
         called = []
 
-        def on_first(desk):
-            living = (*desk.waiting, *desk.running)
+        def on_first(context):
+            living = (*context.waiting, *context.running)
             first = [query for query in living if query.id == 0]
             if first:
-                called.append(desk.now_s)
-                act(desk, first[0])
+                called.append(context.now_s)
+                act(context, first[0])
 
         nodes = {
             "edge": Node("edge", "g2-standard-8", standby=1),

@@ -1,4 +1,4 @@
-"""Recorders beside the book: who is told, and the log of requests that ended."""
+"""Recorders beside the monitor: who is told, and the log of requests that ended."""
 
 import numpy as np
 from hypothesis import given

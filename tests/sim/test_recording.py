@@ -12,7 +12,7 @@ from worlds import Does, Recording, one_station, run, scenario
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import COMPLETED, StationSpec
 from sim.dataplane.base.request_rows import records
-from sim.metrics.results import SCHEMAS, Tables
+from sim.metrics.results import SCHEMAS, ResultTables
 from sim.metrics.telemetry import REPORTS_KEPT
 from sim.metrics.window_counts import select
 
@@ -73,12 +73,12 @@ def test_reports_are_the_last_windows_of_the_tables():
     """They are built when they are asked for, some windows at a time."""
     seen = {}
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, next(iter(desk.candidates(query))))
-        for query in desk.running:
-            if desk.trigger == "arrival" or query.id % 2:
-                seen[query.id] = desk.telemetry(query)
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, next(iter(context.candidates(query))))
+        for query in context.running:
+            if context.trigger == "arrival" or query.id % 2:
+                seen[query.id] = context.telemetry(query)
 
     planner = Does(act)
     planner.replan_every_s = 10.0
@@ -116,15 +116,15 @@ def test_reports_are_the_last_windows_of_the_tables():
 def test_counts_are_those_of_the_last_windows_of_running_queries():
     seen = []
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, next(iter(desk.candidates(query))))
-        last = [desk.telemetry(query)[-1:] for query in desk.running]
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, next(iter(context.candidates(query))))
+        last = [context.telemetry(query)[-1:] for query in context.running]
         expected = [
             [sum(each.born for each in reports), sum(each.good for each in reports)]
             for reports in last
         ]
-        assert desk.last_counts().tolist() == expected
+        assert context.last_counts().tolist() == expected
         seen.extend(born > good for born, good in expected)
 
     planner = Does(act)
@@ -135,7 +135,7 @@ def test_counts_are_those_of_the_last_windows_of_running_queries():
 
 
 def test_tables_keep_the_order_of_rows_and_of_columns():
-    tables = Tables()
+    tables = ResultTables()
     names = list(SCHEMAS["operators"])
     row = {"query": 1, "window": 2, "operator": "a"}
     columns = dict.fromkeys(names[3:], np.array([0.5, np.nan]))
@@ -158,14 +158,15 @@ def test_a_worlds_totals_are_those_of_its_tables():
     made = run(
         scenario(200, rate=0.1),
         Does(
-            lambda desk: [
-                desk.deploy(query, next(iter(desk.candidates(query)))) for query in desk.waiting
+            lambda context: [
+                context.deploy(query, next(iter(context.candidates(query))))
+                for query in context.waiting
             ]
         ),
     )
     frames = made.tables.take()
     windows, queries = frames["windows"], frames["queries"]
-    assert made.book.born_total == windows["requests"].sum() == queries["requests"].sum()
+    assert made.monitor.born_total == windows["requests"].sum() == queries["requests"].sum()
     met_s = windows.filter(pl.col("met"))["deployed_s"].sum()
-    assert made.book.goodput_ns / NS_PER_S == pytest.approx(met_s)
-    assert made.book.active_ns / NS_PER_S == pytest.approx(windows["active_s"].sum())
+    assert made.monitor.goodput_ns / NS_PER_S == pytest.approx(met_s)
+    assert made.monitor.active_ns / NS_PER_S == pytest.approx(windows["active_s"].sum())

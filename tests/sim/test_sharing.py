@@ -33,13 +33,13 @@ def sharing(percent, profile="3g.20gb", **changes):
     Each query gets another configuration, so that they share instances and not stations.
     """
 
-    def act(desk):
-        for query in desk.waiting:
-            if desk.plan_of(query) is None and not desk.recall(query.id):
-                desk.remember(query.id, True)
+    def act(context):
+        for query in context.waiting:
+            if context.plan_of(query) is None and not context.recall(query.id):
+                context.remember(query.id, True)
                 plan = next(
                     plan
-                    for plan in desk.candidates(query)
+                    for plan in context.candidates(query)
                     if set(plan.placement) == {"cloud"}
                     and plan.configuration.index == 5 * query.id + 4
                 )
@@ -47,7 +47,7 @@ def sharing(percent, profile="3g.20gb", **changes):
                 allocation[2] = replace(
                     allocation[2], profile=profile, thread_percent=percent, **changes
                 )
-                desk.deploy(query, replace(plan, allocation=tuple(allocation)))
+                context.deploy(query, replace(plan, allocation=tuple(allocation)))
 
     return Does(act)
 
@@ -103,8 +103,8 @@ def test_a_fatal_fault_of_mps_ends_all_clients_of_its_instance_and_no_others():
     assert running == [2], "the first two shared an instance; the third has one of its own"
     usual = run(
         scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0, 3.0)), planner
-    ).book.outcomes
-    assert made.book.outcomes["unserved"] > usual["unserved"], "those born after the fault, too"
+    ).monitor.outcomes
+    assert made.monitor.outcomes["unserved"] > usual["unserved"], "those born after the fault, too"
     ended = made.tables.take()["decisions"].filter(outcome="ended")
     assert ended.select("query", "decided_s", "reason").rows() == [
         (query, 30.0, "a GPU instance of machine 0 of cloud failed") for query in (0, 1)
@@ -115,10 +115,12 @@ def test_what_a_fault_of_mps_ends_is_given_back_at_once():
     drift, told = Drift([DriftEvent("mps_fault", at_s=30.5, node="cloud")]), []
     sharer = sharing(50)
 
-    def act(desk):
-        if desk.trigger == "failure":
-            told.append((desk.now_s, desk.freed_s, desk.free_instances("cloud", "3g.20gb")))
-        sharer.plan(desk)
+    def act(context):
+        if context.trigger == "failure":
+            told.append(
+                (context.now_s, context.last_release_s, context.free_instances("cloud", "3g.20gb"))
+            )
+        sharer.plan(context)
 
     run(scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0), drift=drift), Does(act))
     assert told == [(30.5, 30.5, 2)]
@@ -148,14 +150,14 @@ def test_a_second_query_finds_the_model_of_the_first_in_memory():
     """On a standby machine the instance stays; a query that comes later starts sooner."""
     times = workload(1.0, 60.0, lifetime_s=20.0)
 
-    def act(desk):
-        for query in desk.waiting:
+    def act(context):
+        for query in context.waiting:
             plan = next(
                 plan
-                for plan in desk.candidates(query)
+                for plan in context.candidates(query)
                 if set(plan.placement) == {"cloud"} and plan.configuration.index == 0
             )
-            desk.deploy(query, plan)
+            context.deploy(query, plan)
 
     made = run(scenario(100.0, nodes=NODES, workload=times), Does(act))
     rows = made.tables.take()["decisions"]
@@ -168,14 +170,14 @@ def test_a_machine_that_was_given_back_starts_from_nothing():
     nodes = {"cloud": replace(NODES["cloud"], standby=0)}
     times = workload(1.0, 60.0, lifetime_s=20.0)
 
-    def act(desk):
-        for query in desk.waiting:
+    def act(context):
+        for query in context.waiting:
             plan = next(
                 plan
-                for plan in desk.candidates(query)
+                for plan in context.candidates(query)
                 if set(plan.placement) == {"cloud"} and plan.configuration.index == 0
             )
-            desk.deploy(query, plan)
+            context.deploy(query, plan)
 
     made = run(scenario(100.0, nodes=nodes, workload=times), Does(act))
     rows = made.tables.take()["decisions"]

@@ -16,11 +16,11 @@ from sim.catalogue.service_times import RefusalError, device_service
 from sim.metrics.results import SCHEMAS
 
 
-def plan_in(desk, query, node, configuration=0):
+def plan_in(context, query, node, configuration=0):
     """Return the plan that runs everything on a node, in a configuration."""
     return next(
         plan
-        for plan in desk.candidates(query)
+        for plan in context.candidates(query)
         if set(plan.placement) == {node} and plan.configuration.index == configuration
     )
 
@@ -33,9 +33,9 @@ def decisions(world, outcome="deployed"):
 def test_every_deployment_waits_for_a_machine_that_boots():
     nodes = {"cloud": Node("cloud", "a2-highgpu-1g", boot_s=40.0)}
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, plan_in(desk, query, "cloud", configuration=5 * query.id))
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, plan_in(context, query, "cloud", configuration=5 * query.id))
 
     made = run(scenario(100.0, nodes=nodes, workload=queries_at(1.0, 2.0)), Does(act))
     first, second = decisions(made)
@@ -46,15 +46,15 @@ def test_every_deployment_waits_for_a_machine_that_boots():
 def test_a_plan_is_audited_once_it_is_in_force():
     audited = []
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, plan_in(desk, query, "cloud"))
-        for query in desk.running:
-            if desk.in_force_since_s(query) is None:
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, plan_in(context, query, "cloud"))
+        for query in context.running:
+            if context.active_since_s(query) is None:
                 with pytest.raises(PlannerError, match="no plan is in force"):
-                    desk.audit(query, 4)
+                    context.measure_live_accuracy(query, 4)
             else:
-                audited.append((desk.now_s, desk.audit(query, 4).count))
+                audited.append((context.now_s, context.measure_live_accuracy(query, 4).count))
 
     nodes = {"cloud": Node("cloud", "a2-highgpu-1g", boot_s=30.0)}
     run(scenario(60.0, nodes=nodes, workload=queries_at(1.0, 5.0, 50.0)), Does(act))
@@ -68,12 +68,12 @@ def test_changes_of_one_time_are_the_same_in_any_order():
         DriftEvent("machine_failure", at_s=20.0, node="cloud", duration_s=60.0),
     ]
 
-    def act(desk):
-        for query in desk.waiting:
-            places = (plan_in(desk, query, node) for node in ("edge", "cloud"))
-            plan = next((each for each in places if desk.fits(query, each)), None)
+    def act(context):
+        for query in context.waiting:
+            places = (plan_in(context, query, node) for node in ("edge", "cloud"))
+            plan = next((each for each in places if context.fits(query, each)), None)
             if plan is not None:
-                desk.deploy(query, plan)
+                context.deploy(query, plan)
 
     def tables(order):
         drift = Drift([events[at] for at in order])
@@ -94,10 +94,10 @@ def test_a_machine_that_recovers_boots_again():
     nodes = {"cloud": Node("cloud", "a2-highgpu-1g", boot_s=40.0, standby=1)}
     drift = Drift([DriftEvent("machine_failure", at_s=10.0, node="cloud", duration_s=10.0)])
 
-    def act(desk):
-        for query in desk.waiting:
-            if desk.trigger == "recovery":
-                desk.deploy(query, plan_in(desk, query, "cloud"))
+    def act(context):
+        for query in context.waiting:
+            if context.trigger == "recovery":
+                context.deploy(query, plan_in(context, query, "cloud"))
 
     made = run(scenario(100.0, nodes=nodes, workload=queries_at(1.0), drift=drift), Does(act))
     (row,) = decisions(made)
@@ -113,19 +113,19 @@ def test_a_machine_that_fails_again_stays_away_until_the_later_end():
     ]
     seen = []
     made = scenario(100.0, nodes=nodes, workload=queries_at(1.0), drift=Drift(events))
-    run(made, Does(lambda desk: seen.append((desk.trigger, desk.now_s))))
+    run(made, Does(lambda context: seen.append((context.trigger, context.now_s))))
     assert [at for trigger, at in seen if trigger == "recovery"] == [45.0]
 
 
 def test_a_failure_of_the_machine_that_loads_leaves_the_deployment_in_force_alone():
     drift = Drift([DriftEvent("machine_failure", at_s=10.5, node="cloud", duration_s=30.0)])
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, plan_in(desk, query, "edge"))
-        for query in desk.running:
-            if desk.trigger == "arrival" and desk.now_s == 9.0 and query.id == 0:
-                desk.deploy(query, plan_in(desk, query, "cloud"))
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, plan_in(context, query, "edge"))
+        for query in context.running:
+            if context.trigger == "arrival" and context.now_s == 9.0 and query.id == 0:
+                context.deploy(query, plan_in(context, query, "cloud"))
 
     nodes = {
         "edge": Node("edge", "g2-standard-8", standby=1),
@@ -133,9 +133,9 @@ def test_a_failure_of_the_machine_that_loads_leaves_the_deployment_in_force_alon
     }
     made = run(scenario(60.0, nodes=nodes, workload=queries_at(1.0, 9.0), drift=drift), Does(act))
     state = made.board.living[0]
-    assert state.in_force is not None
-    assert set(state.in_force.plan.placement) == {"edge"}
-    assert state.coming is None
+    assert state.active is not None
+    assert set(state.active.plan.placement) == {"edge"}
+    assert state.loading is None
     assert decisions(made, "ended") == [
         dict.fromkeys(SCHEMAS["decisions"])
         | {"query": 0, "deployment": 1, "decided_s": 10.5}
@@ -147,11 +147,11 @@ def test_a_query_born_after_a_shift_is_profiled_and_judged_on_the_shifted_conten
     drift = Drift([DriftEvent("content_shift", at_s=5.0, factor=0.9)])
     seen = {}
 
-    def act(desk):
-        for query in desk.waiting:
-            estimate = desk.profile(query, desk.pipeline.configurations[0], 400)
+    def act(context):
+        for query in context.waiting:
+            estimate = context.profile(query, context.pipeline.configurations[0], 400)
             seen[query.id] = (query, estimate)
-            desk.deploy(query, plan_in(desk, query, "edge"))
+            context.deploy(query, plan_in(context, query, "edge"))
 
     a_scenario = scenario(120.0, workload=queries_at(10.0, dataset="VOiCES"), drift=drift)
     made = run(a_scenario, Does(act, budget_s=100.0))
@@ -166,13 +166,13 @@ def test_profiling_after_a_shift_sees_the_new_content():
     drift = Drift([DriftEvent("content_shift", at_s=30.0, factor=0.9)])
     means = []
 
-    def act(desk):
-        query = desk.waiting[0]
-        best = desk.pipeline.configurations[0]
-        means.append(desk.profile(query, best, 400).accuracy_mean)
-        if desk.now_s > 30.0:
-            desk.renew(query)
-            means.append(desk.profile(query, best, 400).accuracy_mean)
+    def act(context):
+        query = context.waiting[0]
+        best = context.pipeline.configurations[0]
+        means.append(context.profile(query, best, 400).accuracy_mean)
+        if context.now_s > 30.0:
+            context.resample(query)
+            means.append(context.profile(query, best, 400).accuracy_mean)
 
     a_scenario = scenario(60.0, workload=queries_at(1.0, 40.0, dataset="VOiCES"), drift=drift)
     run(a_scenario, Does(act, budget_s=100.0))
@@ -184,12 +184,12 @@ def test_profiling_after_a_shift_sees_the_new_content():
 def test_prediction_for_a_running_query_is_about_the_station_that_it_uses():
     utilisation = {}
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, plan_in(desk, query, "edge"))
-        for query in desk.running:
-            desk.profile(query, desk.plan_of(query), 50)
-            utilisation[query.id] = desk.predict(query, desk.plan_of(query)).utilisation
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, plan_in(context, query, "edge"))
+        for query in context.running:
+            context.profile(query, context.plan_of(query), 50)
+            utilisation[query.id] = context.predict(query, context.plan_of(query)).utilisation
 
     run(scenario(60.0, workload=queries_at(1.0, 2.0, 3.0, 30.0)), Does(act))
     ours, theirs = utilisation[0], utilisation[1]
@@ -202,16 +202,16 @@ def test_orders_that_are_due_together_are_carried_out_by_query():
     """Query 1 orders first, for the moment at which query 0 orders at once; query 0 gets it."""
     nodes = {"edge": Node("edge", "g2-standard-8", standby=1)}
 
-    def act(desk):
-        if desk.trigger == "arrival":
+    def act(context):
+        if context.trigger == "arrival":
             return
-        for query in desk.waiting:
-            late = query.id == 1 and desk.now_s == 3.0
-            prompt = query.id == 0 and desk.now_s == 4.0
+        for query in context.waiting:
+            late = query.id == 1 and context.now_s == 3.0
+            prompt = query.id == 0 and context.now_s == 4.0
             if late:
-                desk.think(query, "step", 1_000_000)  # one second
+                context.charge(query, "step", 1_000_000)  # one second
             if late or prompt:
-                desk.deploy(query, plan_in(desk, query, "edge", configuration=5 * query.id))
+                context.deploy(query, plan_in(context, query, "edge", configuration=5 * query.id))
 
     planner = Does(act)
     planner.replan_every_s = 1.0
@@ -234,25 +234,25 @@ def test_orders_that_are_due_together_are_carried_out_by_query():
     ],
 )
 def test_an_impossible_allocation_is_contained(change, reason):
-    def act(desk):
-        for query in desk.waiting:
-            plan = plan_in(desk, query, "edge")
+    def act(context):
+        for query in context.waiting:
+            plan = plan_in(context, query, "edge")
             first = replace(plan.allocation[0], **change)
-            desk.deploy(query, replace(plan, allocation=(first, *plan.allocation[1:])))
+            context.deploy(query, replace(plan, allocation=(first, *plan.allocation[1:])))
 
     made = run(scenario(5.0, workload=queries_at(1.0)), Does(act))
     assert reason in made.planner_errors[0]
 
 
 def test_counts_of_an_allocation_may_be_numpys():
-    def act(desk):
-        for query in desk.waiting:
-            plan = plan_in(desk, query, "cloud")
+    def act(context):
+        for query in context.waiting:
+            plan = plan_in(context, query, "cloud")
             allocation = tuple(
                 replace(each, replicas=np.int64(2), max_batch=np.int64(1))
                 for each in plan.allocation
             )
-            desk.deploy(query, replace(plan, allocation=allocation))
+            context.deploy(query, replace(plan, allocation=allocation))
 
     made = run(scenario(30.0, workload=queries_at(1.0)), Does(act))
     assert made.planner_errors == []
@@ -260,11 +260,11 @@ def test_counts_of_an_allocation_may_be_numpys():
 
 
 def test_a_device_has_no_replicas():
-    def act(desk):
-        for query in desk.waiting:
-            plan = plan_in(desk, query, "device", configuration=4)
+    def act(context):
+        for query in context.waiting:
+            plan = plan_in(context, query, "device", configuration=4)
             many = (Allocation("device", replicas=64),) * 4
-            desk.deploy(query, replace(plan, allocation=many))
+            context.deploy(query, replace(plan, allocation=many))
 
     made = run(scenario(5.0, workload=queries_at(1.0)), Does(act))
     assert (
@@ -273,18 +273,18 @@ def test_a_device_has_no_replicas():
     )
 
 
-@pytest.mark.parametrize("act", [lambda d, q: d.think(q, count=-5), lambda d, q: sys.exit(3)])
+@pytest.mark.parametrize("act", [lambda d, q: d.charge(q, count=-5), lambda d, q: sys.exit(3)])
 def test_charges_are_never_given_back_and_exits_are_contained(act):
     made = run(
         scenario(5.0, workload=queries_at(1.0)),
-        Does(lambda desk: [act(desk, query) for query in desk.waiting]),
+        Does(lambda context: [act(context, query) for query in context.waiting]),
     )
     assert len(made.planner_errors) >= 1
 
 
 def test_what_planners_reach_of_the_cluster_is_a_copy():
-    def act(desk):
-        desk.cluster.nodes["edge"].standby = 0
+    def act(context):
+        context.cluster.nodes["edge"].standby = 0
 
     made = run(scenario(20.0, workload=queries_at(1.0)), Does(act))
     assert made.planner_errors == []
@@ -295,17 +295,17 @@ def test_what_planners_write_into_the_cluster_changes_no_charge_and_no_price():
     def planning(spoil):
         found = []
 
-        def act(desk):
-            spoil(desk.cluster)
-            for query in desk.waiting:
-                plan = plan_in(desk, query, "cloud")
-                desk.profile(query, plan, 400)
-                found.append((desk.remaining(query), desk.list_price_usd_per_hour(plan)))
-                desk.deploy(query, plan)
+        def act(context):
+            spoil(context.cluster)
+            for query in context.waiting:
+                plan = plan_in(context, query, "cloud")
+                context.profile(query, plan, 400)
+                found.append((context.remaining(query), context.list_price_usd_per_hour(plan)))
+                context.deploy(query, plan)
 
         made = run(scenario(20.0, workload=queries_at(1.0)), Does(act, budget_s=100.0))
         assert made.planner_errors == []
-        return found, made.office.planning_charged_s, decisions(made)
+        return found, made.planning_service.planning_charged_s, decisions(made)
 
     def spoil(cluster):
         cluster.profiling.workers = 10**6

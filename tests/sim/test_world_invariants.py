@@ -79,25 +79,25 @@ def test_worlds_of_these_tests_are_not_idle(world):
     assert world.planner_errors == []
     assert len(world.recording.births) > 300
     assert world.changes > 20
-    assert world.book.outcomes[COMPLETED] > 100
+    assert world.monitor.outcomes[COMPLETED] > 100
 
 
 def test_invariant_conservation_every_request_ends_exactly_once(world):
     ended = [(record.query, record.arrival_ns) for record in world.recording.records]
     assert sorted(ended) == sorted(world.recording.births)
     assert len(set(ended)) == len(ended)
-    assert world.book.born_total == len(ended) == sum(world.book.outcomes.values())
+    assert world.monitor.born_total == len(ended) == sum(world.monitor.outcomes.values())
     queries = world.frames["queries"]
     assert queries["requests"].sum() == len(ended)
     assert queries.select(pl.sum_horizontal(OUTCOMES)).to_series().equals(queries["requests"])
     assert world.frames["windows"]["requests"].sum() == len(ended)
     if world.drifts == "calm":
-        assert world.book.outcomes[LOST] == 0
+        assert world.monitor.outcomes[LOST] == 0
 
 
 def test_invariant_conservation_a_failing_machine_loses_requests():
     made = run(scenario(150, rate=0.15, drift=FAILURES), Restless(), world=Witness)
-    assert made.book.outcomes[LOST] > 0
+    assert made.monitor.outcomes[LOST] > 0
 
 
 def test_invariant_causality_parts_of_every_sojourn_add_up(world):
@@ -129,8 +129,8 @@ def test_invariant_capacity_holds_at_every_change(world):
     check_capacity(world.machines)
     held = {
         station
-        for state in world.board.living.values()
-        for deployment in (state.in_force, state.coming)
+        for state in world.registry.living.values()
+        for deployment in (state.active, state.loading)
         if deployment is not None
         for station in deployment.stations
         if station.slots
@@ -155,14 +155,14 @@ def test_invariant_capacity_all_is_given_back_when_all_have_gone(drift):
 
 
 def test_invariant_money_attributed_cost_plus_idle_cost_is_the_bill(world):
-    ledger = world.ledger
-    total = ledger.idle_usd + sum(ledger.attributed_usd.values())
-    assert total == pytest.approx(ledger.bill_usd, rel=1e-9)
-    assert ledger.bill_usd > 0
-    assert ledger.idle_usd >= 0
+    billing = world.billing
+    total = billing.idle_usd + sum(billing.attributed_usd.values())
+    assert total == pytest.approx(billing.bill_usd, rel=1e-9)
+    assert billing.bill_usd > 0
+    assert billing.idle_usd >= 0
     windows = world.frames["windows"].group_by("query").agg(pl.col("cost_usd").sum()).rows()
     for query, usd in windows:
-        assert usd <= ledger.attributed_usd.get(query, 0.0) * (1 + 1e-9) + 1e-12
+        assert usd <= billing.attributed_usd.get(query, 0.0) * (1 + 1e-9) + 1e-12
 
 
 # Determinism
@@ -247,7 +247,7 @@ def draws(made):
 def test_invariant_common_randomness_another_planner_faces_the_same_world():
     worlds = [
         run(scenario(100, rate=0.15, drift=FAILURES), planner, world=Witness)
-        for planner in (*PLANNERS.values(), Restless(seed=3), Does(lambda desk: None))
+        for planner in (*PLANNERS.values(), Restless(seed=3), Does(lambda context: None))
     ]
     first = worlds[0].tables.take()["queries"].select(TRUTH).sort("query")
     assert first.height > 5
@@ -313,14 +313,14 @@ class Fixed(Planner):
         self.placement = placement
         self.profile = profile
 
-    def plan(self, desk):
-        for query in desk.waiting:
-            for plan in desk.candidates(query):
+    def plan(self, context):
+        for query in context.waiting:
+            for plan in context.candidates(query):
                 if plan.placement == self.placement and self.profile in (
                     plan.allocation[2].profile,
                     None,
                 ):
-                    desk.deploy(query, plan)
+                    context.deploy(query, plan)
                     break
 
 
@@ -333,18 +333,18 @@ def test_invariant_money_standby_machines_are_billed_for_all_the_time_they_are_u
     for events, up_s in (([], 120), ([failure], 90)):
         made = run(scenario(120, rate=0.0, drift=Drift(events)), CheapestFeasible())
         (edge,) = made.machines.pools["edge"]
-        assert made.ledger.bill_usd == pytest.approx(usd(edge, up_s), rel=1e-9)
-        assert made.ledger.idle_usd == pytest.approx(made.ledger.bill_usd, rel=1e-9)
-        assert made.ledger.attributed_usd == {}
+        assert made.billing.bill_usd == pytest.approx(usd(edge, up_s), rel=1e-9)
+        assert made.billing.idle_usd == pytest.approx(made.billing.bill_usd, rel=1e-9)
+        assert made.billing.attributed_usd == {}
 
 
 def test_invariant_money_devices_cost_nothing():
     everything = workload(5.0, 10.0, lifetime_mean_s=1000.0)
     made = run(scenario(60, workload=everything), Fixed(("device",) * 4, "device"))
     assert made.tables.take()["decisions"]["outcome"].to_list() == ["deployed"] * 2
-    assert made.ledger.attributed_usd == {}
+    assert made.billing.attributed_usd == {}
     (edge,) = made.machines.pools["edge"]
-    assert made.ledger.bill_usd == pytest.approx(usd(edge, 60))
+    assert made.billing.bill_usd == pytest.approx(usd(edge, 60))
 
 
 def test_invariant_money_a_used_machine_is_billed_whole_from_reservation_to_release():
@@ -358,13 +358,13 @@ def test_invariant_money_a_used_machine_is_billed_whole_from_reservation_to_rele
     assert departure_s < 150
     first, second = made.machines.pools["cloud"]
     (edge,) = made.machines.pools["edge"]
-    answers = made.scenario.application.answer_bytes * made.book.outcomes["completed"]
+    answers = made.scenario.application.answer_bytes * made.monitor.outcomes["completed"]
     egress = answers * first.node.egress_usd_per_byte
     assert egress > 0
-    rented_s = (made.ledger.bill_usd - egress - usd(edge, 200)) / usd(first, 1)
+    rented_s = (made.billing.bill_usd - egress - usd(edge, 200)) / usd(first, 1)
     assert departure_s - 5.0 < rented_s < departure_s - 5.0 + 5.0
     slots = 3 * first.node.core_price_usd_per_hour + first.node.slice_price_usd_per_hour("7g.40gb")
-    assert made.ledger.attributed_usd == {0: pytest.approx(slots * rented_s / 3600 + egress)}
+    assert made.billing.attributed_usd == {0: pytest.approx(slots * rented_s / 3600 + egress)}
     assert not second.rented
     assert not first.rented
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lab.analysis.paired import Metric, jackknifed, ratio_interval, ratios
+from lab.analysis.paired import PairedMetric, jackknifed, ratio_interval, ratios
 from lab.run_cache.fingerprint import fingerprint, imported
 from lab.run_cache.jobs import Job, make
 from studies import page
@@ -38,8 +38,8 @@ def rows(**values: list[float | None]) -> pl.DataFrame:
 
 def test_ratios_say_how_many_times_better_the_reference_is() -> None:
     frame = rows(ours=[2.0, 4.0, 8.0], theirs=[1.0, 2.0, 2.0], none=[None, 0.0, 4.0])
-    more = ratios(frame, Metric("value", "goodput", more_is_better=True), "ours")
-    less = ratios(frame, Metric("value", "cost", more_is_better=False), "ours")
+    more = ratios(frame, PairedMetric("value", "goodput", more_is_better=True), "ours")
+    less = ratios(frame, PairedMetric("value", "cost", more_is_better=False), "ours")
     assert more["ratio"].to_list() == pytest.approx([16 ** (1 / 3), 2.0])
     assert less["ratio"].to_list() == pytest.approx([16 ** (-1 / 3), 0.5])
     assert more["n"].to_list() == [3, 1]
@@ -49,7 +49,7 @@ def test_ratios_say_how_many_times_better_the_reference_is() -> None:
 
 def test_ratios_of_bounds_carry_a_sign() -> None:
     frame = rows(ours=[2.0, 100.0], theirs=[4.0, 4.0], late=[100.0, 4.0])
-    metric = Metric("value", "response", more_is_better=False, bound="bound")
+    metric = PairedMetric("value", "response", more_is_better=False, bound="bound")
     assert ratios(frame, metric, "ours")["sign"].to_list() == ["≤", "?"]
     assert ratios(frame, metric, "theirs")["sign"].to_list() == ["≥", "≥"]
 
@@ -67,10 +67,10 @@ def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
 
 def test_who_spends_nothing_has_done_better_than_any_ratio_says() -> None:
     frame = rows(ours=[1.0, 2.0, 1.5], idle=[0.0, 0.0, 0.0], theirs=[2.0, 2.0, 2.0])
-    spent = Metric("value", "device-hours", more_is_better=False)
+    spent = PairedMetric("value", "device-hours", more_is_better=False)
     assert ratios(frame, spent, "ours")["sign"].to_list() == ["≤", ""]
     assert ratios(frame, spent, "idle")["sign"].to_list() == ["≥", "≥"]
-    served = Metric("value", "goodput", more_is_better=True)
+    served = PairedMetric("value", "goodput", more_is_better=True)
     assert ratios(frame, served, "ours")["sign"].to_list() == ["≥", ""]
 
 

@@ -20,7 +20,7 @@ from scenarios.cluster import Node
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
-from sim import Desk, Planner, check_planner
+from sim import Planner, PlanningContext, check_planner
 from sim.controlplane.world import World
 from sim.dataplane.blocks.plane import BlocksPlane
 from studies.experiments import near_optimal
@@ -67,11 +67,11 @@ class Worst(Planner):
 
     sees_truth = True
 
-    def plan(self, desk: Desk) -> None:
+    def plan(self, context: PlanningContext) -> None:
         """Deploy for whoever waits."""
-        for query in desk.waiting:
-            truth = desk.truth(query)
-            _, latency_s = desk.predict_many(
+        for query in context.waiting:
+            truth = context.truth(query)
+            _, latency_s = context.predict_many(
                 query,
                 truth.view,
                 range(len(truth.view)),
@@ -80,8 +80,8 @@ class Worst(Planner):
                 0.5,
             )
             late = [number for number, each in enumerate(latency_s) if each > 4.0]
-            number = next(each for each in late if desk.fits(query, truth.view.plan(each)))
-            desk.deploy(query, truth.view.plan(number))
+            number = next(each for each in late if context.fits(query, truth.view.plan(each)))
+            context.deploy(query, truth.view.plan(number))
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ def test_each_step_adds_one_thing():
         assert decisions.height == 3
         charged_s[name] = float(decisions["charged_s"].sum())
         profiled[name] = result.profiling.filter(pl.col("query").is_not_null()).height
-        known[name] = world.office.memory.read((FOUND, 0), world.env.now, 0).shown
+        known[name] = world.planning_service.memory.read((FOUND, 0), world.env.now, 0).shown
     assert charged_s["compass_sees_truth"] > 0.1 * charged_s["compass"] > 0.01
     assert profiled["compass_sees_truth"] > 0
     assert charged_s["compass_no_delay"] < 0.01 * charged_s["compass_sees_truth"]
@@ -198,15 +198,15 @@ def test_each_step_adds_one_thing():
 
 @dataclass(frozen=True)
 class Looks(TrueSearch):
-    """Finds nothing, and puts on record whether the desk's views are those of the truth."""
+    """Finds nothing, and records whether the context's views are those of the truth."""
 
     def run(
-        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+        self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Look at the views of a query."""
-        view, truth = desk.view(query), desk.truth(query)
+        view, truth = context.view(query), context.truth(query)
         role = "true" if view is truth.view else "nominal"
-        desk.offer(query, view.plan(0), role, 0.0, 0.0)
+        context.log_candidate(query, view.plan(0), role, 0.0, 0.0)
         return []
 
 
@@ -220,14 +220,14 @@ class Confirms(TrueSearch):
     """Finds nothing, and puts on record whether there is more to learn of what was looked at."""
 
     def run(
-        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+        self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Look at a configuration, and try to confirm it."""
-        shown = self.look(desk, query, desk.pipeline.configurations[0])
+        shown = self.look(context, query, context.pipeline.configurations[0])
         assert shown is not None
-        desk.remember((FOUND, query.id), Found({0: shown}), query)
-        role = "profiled further" if self.confirm(desk, query, market, 0) else "known"
-        desk.offer(query, desk.view(query).plan(0), role, 0.0, shown.accuracy)
+        context.remember((FOUND, query.id), Found({0: shown}), query)
+        role = "profiled further" if self.confirm(context, query, market, 0) else "known"
+        context.log_candidate(query, context.view(query).plan(0), role, 0.0, shown.accuracy)
         return []
 
 

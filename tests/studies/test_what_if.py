@@ -665,7 +665,7 @@ def test_a_planner_that_raises_is_told_of(tmp_path, monkeypatch, capsys) -> None
     (tmp_path / "always_raises.py").write_text(
         "from planners import Greedy\n"
         "class Raises(Greedy):\n"
-        "    def plan(self, desk): raise RuntimeError('no')\n"
+        "    def plan(self, context): raise RuntimeError('no')\n"
     )
     scene = ("experiment=speech_small", "horizon_s=60", "planner._target_=always_raises.Raises")
     [rows] = Runs(scene, tmp_path / "kept", 1).make([[]], [0, 1])

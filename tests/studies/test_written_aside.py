@@ -9,7 +9,7 @@ import pytest
 from lab.reporting.plotting.canvas import canvas, save
 from lab.what_if.files import Files
 from studies.common import store
-from studies.common.store import About
+from studies.common.store import StudyHeader
 
 
 def figure(directory: Path, number: int) -> Path:
@@ -23,7 +23,7 @@ def table(directory: Path, number: int) -> Path:
 
 
 def results(_: Path, number: int) -> Path:
-    return store.write("mine", About("command", 1, 1.0, 1), [{"number": number}])
+    return store.write("mine", StudyHeader("command", 1, 1.0, 1), [{"number": number}])
 
 
 @pytest.mark.parametrize("write", [figure, table, results])

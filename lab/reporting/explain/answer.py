@@ -26,20 +26,20 @@ from sim.metrics.goodput import reaches
 
 def answer(record: QueryRecord) -> str:
     """Return the sentence."""
-    return _served(record) if record.spells else _never_served(record)
+    return _served(record) if record.deployment_intervals else _never_served(record)
 
 
 # Those that got a plan
 
 
 def _served(record: QueryRecord) -> str:
-    first = record.spells[0]
+    first = record.deployment_intervals[0]
     since = _since(record, first.order)
     parts = [
         f"deployed {first.order['plan']} {seconds(first.start_s - record.arrival_s)} after it "
         f"arrived{f' {since}' if since else ''}"
     ]
-    if later := len(record.spells) - 1:
+    if later := len(record.deployment_intervals) - 1:
         parts.append(f"changed plans {'once' if later == 1 else f'{later:,} times'} later")
     share = met_fraction(record.windows)
     if share is None:

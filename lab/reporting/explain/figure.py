@@ -239,7 +239,7 @@ def _looks(offers: Sequence[Row]) -> Iterator[tuple[str, str, Any]]:
 
 def _measured(record: QueryRecord) -> Iterator[tuple[Row, float]]:
     """Yield the orders that were in force, with the median of their windows' p95."""
-    for spell, rows in zip(record.spells, windows_of(record), strict=True):
+    for spell, rows in zip(record.deployment_intervals, windows_of(record), strict=True):
         latency_s = median(rows, "latency_p95_s")
         if latency_s is not None:
             yield spell.order, latency_s
@@ -302,7 +302,7 @@ def _windows(axes: Axes, record: QueryRecord) -> None:
             )
     if record.bound_s is not None:
         axes.axhline(record.bound_s, color=TRUE, lw=1.3, ls=(0, (4, 1.5)), label="SLO bound")
-    for number, spell in enumerate(record.spells):
+    for number, spell in enumerate(record.deployment_intervals):
         label = "a plan comes into force" if number == 0 else None
         start_s = spell.start_s - record.arrival_s
         axes.axvline(start_s, color=GREY, lw=1, ls=(0, (1, 1)), label=label)

@@ -79,11 +79,11 @@ def windows_of(record: QueryRecord) -> list[list[Row]]:
 
     Those that it served whole, if there are any: in the others, requests may have been unserved.
     """
-    found: list[list[Row]] = [[] for _ in record.spells]
+    found: list[list[Row]] = [[] for _ in record.deployment_intervals]
     for window in record.windows.iter_rows(named=True):
         overlaps_s = [
             min(window["end_s"], spell.end_s) - max(window["start_s"], spell.start_s)
-            for spell in record.spells
+            for spell in record.deployment_intervals
         ]
         if not window["repeated"] and max(overlaps_s, default=0.0) > 0:
             found[overlaps_s.index(max(overlaps_s))].append(window)

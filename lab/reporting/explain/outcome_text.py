@@ -23,15 +23,15 @@ from lab.reporting.explain.findings import (
     windows_of,
 )
 from lab.reporting.explain.record import QueryRecord
-from lab.reporting.explain.tables import Grid, kept, median, ms, number, with_rest
+from lab.reporting.explain.tables import TextGrid, kept, median, ms, number, with_rest
 
 
 def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
     """Yield what was believed of each plan that was in force, and what came."""
-    if not record.spells:
+    if not record.deployment_intervals:
         return
     yield "Believed, and what came (medians over a plan's windows):"
-    grid = Grid(
+    grid = TextGrid(
         "in force after, s",
         "configuration",
         "p95, s",
@@ -41,7 +41,7 @@ def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
         "windows met",
     )
     of_spells = windows_of(record)
-    shown, left_out = kept(list(zip(record.spells, of_spells, strict=True)), rows)
+    shown, left_out = kept(list(zip(record.deployment_intervals, of_spells, strict=True)), rows)
     for spell, windows in shown:
         offer = offer_of(record, spell.order)
         since_s, until_s = spell.start_s - record.arrival_s, spell.end_s - record.arrival_s
@@ -83,7 +83,9 @@ def windows(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
     judged = [row for group in groups for row in group if not row["repeated"]]
     met = sum(row["met"] for row in judged)
     yield f"Windows: {met:,} of {len(judged):,} with requests met the SLO"
-    grid = Grid("windows", "verdict", "in time", "p95, s", "truly", "why late, or mostly spent on")
+    grid = TextGrid(
+        "windows", "verdict", "in time", "p95, s", "truly", "why late, or mostly spent on"
+    )
     shown, left_out = kept(groups, rows, lambda group: bool(failed_parts(group[0])))
     for group in shown:
         first, last = group[0]["window"], group[-1]["window"]
@@ -127,7 +129,7 @@ def parts(record: QueryRecord) -> Iterator[RenderableType]:
     ]
     plain = ", not over output length" if record.per_output_length else ""
     yield f"Where the latency went (means over completed requests, ms{plain}):"
-    grid = Grid("operator", *shown, "in all", *["in all, in late windows"] * bool(in_late))
+    grid = TextGrid("operator", *shown, "in all", *["in all, in late windows"] * bool(in_late))
     for operator, group in groupby(shares, key=lambda each: each.operator):
         times = {each.part: each.time_s for each in group}
         cells = [ms(times[part]) for part in shown] + [ms(sum(times.values()))]

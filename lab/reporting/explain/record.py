@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from lab.analysis.deployment_intervals import Spell, spells
+from lab.analysis.deployment_intervals import DeploymentInterval, deployment_intervals
 from lab.common.errors import InputError
 from lab.runs.frames import scan
 from lab.runs.run_directory import CONFIG, load_config, planner_directories, read_summary, too_many
@@ -34,7 +34,7 @@ class QueryRecord:
         decisions: orders for it, and what failures ended.
         windows: its windows, as judged.
         operators: where the latency of its windows went.
-        spells: which plan served it when.
+        deployment_intervals: which plan served it when.
         events: kind and time in seconds of each drift event during its life.
         per_output_length: whether its latencies are over the length of a request's output; those
             of ``operators`` are plain seconds all the same.
@@ -51,7 +51,7 @@ class QueryRecord:
     decisions: pl.DataFrame
     windows: pl.DataFrame
     operators: pl.DataFrame
-    spells: Sequence[Spell]
+    deployment_intervals: Sequence[DeploymentInterval]
     events: Sequence[tuple[str, float]]
     per_output_length: bool
 
@@ -135,7 +135,7 @@ def _read(run: Path, query: int) -> QueryRecord:
         windows,
         # Windows in order of time, operators in order of the pipeline.
         _rows(run, "operators", query, "window"),
-        spells(decisions, row["departure_s"]),
+        deployment_intervals(decisions, row["departure_s"]),
         [
             (str(event.kind), float(event.at_s))
             for event in drift

@@ -21,7 +21,7 @@ from lab.reporting.explain.findings import (
     seconds,
 )
 from lab.reporting.explain.record import QueryRecord
-from lab.reporting.explain.tables import Grid, charged, kept, number, with_rest
+from lab.reporting.explain.tables import TextGrid, charged, kept, number, with_rest
 from sim.metrics.goodput import reaches
 
 
@@ -100,7 +100,7 @@ def _profiling_table(
     stepwise = any(row["runs"] > 1 for row in shown)
     heads = ["after, s", "configuration", "items", *["runs"] * stepwise, "accuracy", "truly"]
     heads += ["floor"] * (floor is not None) + ["charged, s", "devices, s", "reused"]
-    grid = Grid(*heads)
+    grid = TextGrid(*heads)
     for row in shown:
         cells = [
             f"{row['at_s'] - since_s:.2f}",
@@ -142,7 +142,7 @@ def offered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
     priced = any(row["price"] is not None for row in shown)
     reasoned = any(row["reason"] for row in shown)
     heads = ["after, s", "roles", "plan", "p95, s", "accuracy", "floor", "truly", "list $/h"]
-    grid = Grid(*heads, *["price"] * priced, *["reason"] * reasoned)
+    grid = TextGrid(*heads, *["price"] * priced, *["reason"] * reasoned)
     for row in shown:
         cells = [
             f"{row['at_s'] - record.arrival_s:.2f}",
@@ -200,7 +200,7 @@ def ordered(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
     shown, left_out = kept(alike, rows, lambda group: group[0]["outcome"] == DEPLOYED)
     reasoned = any(group[0]["reason"] for group in shown)
     heads = ["after, s", "trigger", "outcome", "plan", "list $/h", "charged, s", "waited, s"]
-    grid = Grid(*heads, "in force after, s", *["reason"] * reasoned)
+    grid = TextGrid(*heads, "in force after, s", *["reason"] * reasoned)
     for group in shown:
         grid.add_row(*_order_cells(record, group), *[group[0]["reason"] or ""] * reasoned)
     yield from with_rest(grid, left_out, "lines")

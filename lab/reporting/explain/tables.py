@@ -21,7 +21,7 @@ LONG = ("reason", "plan", "why late, or mostly spent on", "configuration")
 WORDS = {*LONG, "floor", "operator", "outcome", "roles", "trigger", "verdict", "windows"}
 
 
-class Grid:
+class TextGrid:
     """A table that is readable in a narrow terminal too.
 
     Where it is too wide, long columns of words are written below it, row by row, until it fits.
@@ -84,7 +84,7 @@ def kept(items: Sequence[Any], most: int, *first: Callable[[Any], bool]) -> tupl
     return [items[at] for at in sorted(best)], len(items) - most
 
 
-def with_rest(grid: Grid, left_out: int, what: str) -> Iterator[RenderableType]:
+def with_rest(grid: TextGrid, left_out: int, what: str) -> Iterator[RenderableType]:
     """Yield a table, and how much it leaves out."""
     yield grid
     if left_out:

@@ -30,7 +30,7 @@ from scenarios.application import Configuration
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from scenarios.sums import total
-from sim import Desk, Estimate
+from sim import Estimate, PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -78,29 +78,36 @@ class Profiler(ABC):
 
     @abstractmethod
     def measure(
-        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+        self,
+        context: PlanningContext,
+        query: Query,
+        configuration: Configuration,
+        items: int,
+        alpha: float,
     ) -> Belief:
         """Measure a configuration on so many items, budget permitting, and test once.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: the query.
             configuration: the configuration.
             items: how many items the belief is to rest on.
             alpha: probability of a wrong verdict that the test allows.
         """
 
-    def most_items(self, desk: Desk, query: Query) -> int:
+    def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return on how many items of a query a configuration can be measured at most."""
-        return len(desk.features(query))
+        return len(context.features(query))
 
     @abstractmethod
-    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+    def profile(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> Belief:
         """Measure a configuration for a query until it can be judged, or the budget is spent."""
 
     def sharpened(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         configuration: Configuration,
         control: Configuration,
@@ -113,7 +120,7 @@ class Profiler(ABC):
         that are near the floor, control or not.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: the query.
             configuration: the configuration.
             control: the other one.
@@ -122,11 +129,14 @@ class Profiler(ABC):
         Returns:
             The belief; None if that is no better than what was measured alone tells.
         """
-        estimate, other = desk.profile(query, configuration, 0), desk.profile(query, control, 0)
+        estimate, other = (
+            context.profile(query, configuration, 0),
+            context.profile(query, control, 0),
+        )
         few, many = estimate.measurement, other.measurement
         if not 1 < few.count < many.count:
             return None
-        grouped = self._strata(desk, query)
+        grouped = self._strata(context, query)
         if grouped is None:
             return None
         controlled = _picked(few.items, many.items, many.accuracy)
@@ -145,7 +155,7 @@ class Profiler(ABC):
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
         return Belief(estimate, mean, variance, verdict)
 
-    def _strata(self, desk: Desk, query: Query) -> tuple[Integers, Floats] | None:
+    def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats] | None:
         """Return the stratum of each item of a query, (items,), and their weights, (K,).
 
         None where nothing is to be judged by another configuration.
@@ -188,19 +198,26 @@ class FixedProfiler(Profiler):
     def __post_init__(self) -> None:
         whole(1, samples=self.samples)
 
-    def most_items(self, desk: Desk, query: Query) -> int:
+    def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return how many items are profiled of each configuration."""
         return self.samples
 
-    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+    def profile(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> Belief:
         """Measure a configuration on the query's first items."""
-        return self.measure(desk, query, configuration, self.samples, 0.0)
+        return self.measure(context, query, configuration, self.samples, 0.0)
 
     def measure(
-        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+        self,
+        context: PlanningContext,
+        query: Query,
+        configuration: Configuration,
+        items: int,
+        alpha: float,
     ) -> Belief:
         """Measure a configuration on the query's first items, as many as ever."""
-        estimate = desk.profile(query, configuration, self.samples)
+        estimate = context.profile(query, configuration, self.samples)
         mean, variance, _ = simple_mean(estimate.measurement.accuracy)
         return Belief(estimate, mean, variance, None)
 
@@ -228,27 +245,34 @@ class RandomProfiler(Profiler):
     def __post_init__(self) -> None:
         check_stopping(self.first, self.batch, self.most, self.alpha)
 
-    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+    def profile(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> Belief:
         """Measure a configuration until the test tells, or all is spent."""
         wanted = self.first
         while True:
-            belief = self.measure(desk, query, configuration, wanted, self.alpha)
+            belief = self.measure(context, query, configuration, wanted, self.alpha)
             if belief.verdict is not None or belief.count < wanted or wanted >= self.most:
                 return belief
             wanted = min(self.most, wanted + self.batch)
 
     def measure(
-        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+        self,
+        context: PlanningContext,
+        query: Query,
+        configuration: Configuration,
+        items: int,
+        alpha: float,
     ) -> Belief:
         """Measure a configuration on the first items, and test once."""
-        estimate = desk.profile(query, configuration, items)
+        estimate = context.profile(query, configuration, items)
         mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
         verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
         return Belief(estimate, mean, variance, verdict)
 
-    def _strata(self, desk: Desk, query: Query) -> tuple[Integers, Floats]:
+    def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats]:
         """Return one stratum."""
-        return np.zeros(len(desk.features(query)), dtype=np.int64), np.ones(1)
+        return np.zeros(len(context.features(query)), dtype=np.int64), np.ones(1)
 
 
 @dataclass(frozen=True)
@@ -314,41 +338,48 @@ class StratifiedProfiler(Profiler):
         if self.allocation not in ("proportional", "neyman"):
             raise ValueError(f"allocation={self.allocation!r}: choose proportional or neyman")
 
-    def profile(self, desk: Desk, query: Query, configuration: Configuration) -> Belief:
+    def profile(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> Belief:
         """Measure a configuration until the test tells, or all is spent."""
-        grouped = self._grouped(desk, query)
+        grouped = self._grouped(context, query)
         wanted, counts = self.first, np.zeros_like(grouped.sizes)
         deviations = np.ones_like(grouped.weights)
         while True:
             counts = self._counts(grouped, wanted, counts, deviations)
-            belief, deviations = _tested(desk, query, configuration, grouped, counts, self.alpha)
+            belief, deviations = _tested(context, query, configuration, grouped, counts, self.alpha)
             cut_short = belief.count < counts.sum()
             if belief.verdict is not None or cut_short or wanted >= self.most:
                 return belief
             wanted = min(self.most, wanted + self.batch)
 
     def measure(
-        self, desk: Desk, query: Query, configuration: Configuration, items: int, alpha: float
+        self,
+        context: PlanningContext,
+        query: Query,
+        configuration: Configuration,
+        items: int,
+        alpha: float,
     ) -> Belief:
         """Measure a configuration on items by strata, those measured before among them."""
-        grouped = self._grouped(desk, query)
-        known = desk.profile(query, configuration, 0)
+        grouped = self._grouped(context, query)
+        known = context.profile(query, configuration, 0)
         done = grouped.strata[known.measurement.items]
         counts = np.bincount(done, minlength=len(grouped.sizes))
         deviations = np.ones_like(grouped.weights)
         if known.count:
             deviations = grouped.mean(known)[3]
         counts = self._counts(grouped, items, counts, deviations)
-        return _tested(desk, query, configuration, grouped, counts, alpha)[0]
+        return _tested(context, query, configuration, grouped, counts, alpha)[0]
 
-    def _strata(self, desk: Desk, query: Query) -> tuple[Integers, Floats]:
+    def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats]:
         """Return the strata of the items that have any."""
-        grouped = self._grouped(desk, query)
+        grouped = self._grouped(context, query)
         return grouped.strata, grouped.weights
 
-    def _grouped(self, desk: Desk, query: Query) -> "_Grouped":
-        strata = strata_of(desk, query.dataset, self.strata)
-        features = desk.features(query)
+    def _grouped(self, context: PlanningContext, query: Query) -> "_Grouped":
+        strata = strata_of(context, query.dataset, self.strata)
+        features = context.features(query)
         grouped: _Grouped = KEPT.of(features, strata, lambda: _Grouped.of(strata, features))
         return grouped
 
@@ -429,7 +460,7 @@ def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Inte
 
 
 def _tested(
-    desk: Desk,
+    context: PlanningContext,
     query: Query,
     configuration: Configuration,
     grouped: _Grouped,
@@ -438,7 +469,7 @@ def _tested(
 ) -> tuple[Belief, Floats]:
     """Measure the first items of each stratum; return what they show, and deviations, (K,)."""
     items = _first_of_each(grouped.members, grouped.sizes, counts)
-    estimate = desk.profile(query, configuration, items)
+    estimate = context.profile(query, configuration, items)
     mean, variance, freedom, deviations = grouped.mean(estimate)
     verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
     return Belief(estimate, mean, variance, verdict), deviations

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
-from sim import Desk
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -62,19 +62,19 @@ def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats)
     return nearest
 
 
-def strata_of(desk: Desk, dataset: str, count: int) -> Strata:
+def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
     """Return the strata of a data set; they are found at the first call, and then remembered.
 
     Args:
-        desk: the desk, for its features and its memory.
+        context: the planning context, for its features and its memory.
         dataset: name of the data set.
         count: number of clusters, K.
     """
     key = "compass strata", dataset, count
-    known: Strata | None = desk.recall(key)
+    known: Strata | None = context.recall(key)
     if known is None:
-        known = cluster(desk.dataset_features(dataset), count)
-        desk.remember(key, known)
+        known = cluster(context.dataset_features(dataset), count)
+        context.remember(key, known)
     return known
 
 

@@ -12,7 +12,7 @@ from planners.compass.state.known import Shown
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from scenarios.sums import total
-from sim import Desk
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ DRIFTED = "compass drifted"
 """When the content of queries was last found to have changed, by data set."""
 
 RUNNING = "compass running"
-"""On the desk's scratch: how many queries of each data set run."""
+"""On the planning context's scratch: how many queries of each data set run."""
 
 NOTHING: Floats = np.zeros((0, 3))
 """The sums of no audits."""
@@ -154,25 +154,25 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
     return mean, within / items + LEAST_VARIANCE, freedom
 
 
-def others_drifted(desk: Desk, query: Query) -> bool:
+def others_drifted(context: PlanningContext, query: Query) -> bool:
     """Tell whether the content of so many queries of its data set has changed that its own may."""
-    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
-    recent = sum(at_s > desk.now_s - COMMON_WITHIN_S for at_s in alarms)
+    alarms: Sequence[float] = context.recall((DRIFTED, query.dataset)) or ()
+    recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:
         return False
-    return recent >= COMMON_SHARE * _running(desk)[query.dataset]
+    return recent >= COMMON_SHARE * _running(context)[query.dataset]
 
 
-def _running(desk: Desk) -> Counter[str]:
+def _running(context: PlanningContext) -> Counter[str]:
     """Return how many queries of each data set run, counted once a call."""
-    if RUNNING not in desk.scratch:
-        desk.scratch[RUNNING] = Counter(query.dataset for query in desk.running)
-    running: Counter[str] = desk.scratch[RUNNING]
+    if RUNNING not in context.scratch:
+        context.scratch[RUNNING] = Counter(query.dataset for query in context.running)
+    running: Counter[str] = context.scratch[RUNNING]
     return running
 
 
-def note_drift(desk: Desk, query: Query) -> None:
+def note_drift(context: PlanningContext, query: Query) -> None:
     """Put on record that a query's content has changed."""
-    alarms: Sequence[float] = desk.recall((DRIFTED, query.dataset)) or ()
-    kept = [at_s for at_s in alarms if at_s > desk.now_s - COMMON_WITHIN_S]
-    desk.remember((DRIFTED, query.dataset), (*kept, desk.now_s))
+    alarms: Sequence[float] = context.recall((DRIFTED, query.dataset)) or ()
+    kept = [at_s for at_s in alarms if at_s > context.now_s - COMMON_WITHIN_S]
+    context.remember((DRIFTED, query.dataset), (*kept, context.now_s))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planners.compass.runtime.watch import serving
 from planners.compass.state.pools import Fleet, Pools, Standing, Takes
-from sim import Desk, Plan
+from sim import Plan, PlanningContext
 
 KEY = "compass fleet"
 STANDING = "compass standing"
@@ -26,34 +26,34 @@ class _Seen:
     fleet: Fleet
 
 
-def fleet_of(desk: Desk) -> Fleet:
+def fleet_of(context: PlanningContext) -> Fleet:
     """Return what running and searching queries use, those that run first.
 
     Only queries whose plan has changed since the last call, or was on no record, are looked up.
     """
-    before: _Seen = desk.recall(KEY) or _Seen([], {}, Fleet.of({}))
-    plans, running = desk.plans, desk.running_by_id
-    searching = {query.id: query for query in desk.searching if query.id in plans}
+    before: _Seen = context.recall(KEY) or _Seen([], {}, Fleet.of({}))
+    plans, running = context.plans, context.running_by_id
+    searching = {query.id: query for query in context.searching if query.id in plans}
     queries = [*running, *searching]
     if queries == before.queries and plans == before.plans:
         return before.fleet
     now = {query: plans[query] for query in queries}
     moved = [query for query, plan in now.items() if before.plans.get(query) is not plan]
-    found = {query: serving(desk, running.get(query) or searching[query]) for query in moved}
+    found = {query: serving(context, running.get(query) or searching[query]) for query in moved}
     uses = {query: record.uses for query, record in found.items() if record is not None}
     if len(uses) < len(found):
         now = {query: plan for query, plan in now.items() if query in uses or query not in found}
     fleet = before.fleet.changed(list(now), uses)
-    desk.remember(KEY, _Seen(queries, now, fleet))
+    context.remember(KEY, _Seen(queries, now, fleet))
     return fleet
 
 
-def standing_of(desk: Desk, takes: Takes, pools: Pools) -> Standing:
+def standing_of(context: PlanningContext, takes: Takes, pools: Pools) -> Standing:
     """Return the stations by which plans in force are served, which few calls see changed."""
-    fleet = fleet_of(desk)
-    last: Standing | None = desk.recall(STANDING)
+    fleet = fleet_of(context)
+    last: Standing | None = context.recall(STANDING)
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:
         return last
     standing = Standing(fleet, takes, pools)
-    desk.remember(STANDING, standing)
+    context.remember(STANDING, standing)
     return standing

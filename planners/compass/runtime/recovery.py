@@ -8,17 +8,19 @@ from planners.compass.runtime.watch import IN_FORCE, in_force
 from planners.compass.search.search import FOUND, Search
 from planners.compass.state.known import Found
 from planners.compass.state.pools import Market
-from sim import Desk
+from sim import PlanningContext
 
 
-def take_up(desk: Desk, market: Market, search: Search, busy: Collection[int]) -> set[int]:
+def take_up(
+    context: PlanningContext, market: Market, search: Search, busy: Collection[int]
+) -> set[int]:
     """Put on record anew what serves running queries, where that is not known.
 
     Without it nobody would look after them, or others would be given what they hold. What was
     profiled by the last checkpoint still counts; else the configuration in force is profiled.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         market: the pools, and what is known to stand.
         search: what knows of plans.
         busy: ids of queries that are spoken for.
@@ -27,9 +29,9 @@ def take_up(desk: Desk, market: Market, search: Search, busy: Collection[int]) -
         The queries that were looked at: this market does not know what they use.
     """
     looked_at = set()
-    plans = desk.plans
-    queries = [query for query in desk.running if query.id not in busy]
-    every: Iterator[Found | None] = desk.recall_each((FOUND, query.id) for query in queries)
+    plans = context.plans
+    queries = [query for query in context.running if query.id not in busy]
+    every: Iterator[Found | None] = context.recall_each((FOUND, query.id) for query in queries)
     for query, known in zip(queries, every, strict=True):
         plan, found = plans[query.id], known or Found()
         index, stands = plan.configuration.index, query.id in market.standing
@@ -37,18 +39,20 @@ def take_up(desk: Desk, market: Market, search: Search, busy: Collection[int]) -
             continue
         looked_at.add(query.id)
         if index not in found.shown:
-            left_s = desk.remaining(query)
-            shown = search.look(desk, query, plan.configuration)
+            left_s = context.remaining(query)
+            shown = search.look(context, query, plan.configuration)
             if shown is None:
                 continue  # The budget does not pay for it.
-            spent_s = found.spent_s + left_s - desk.remaining(query)
+            spent_s = found.spent_s + left_s - context.remaining(query)
             found = replace(found, shown={**found.shown, index: shown}, spent_s=spent_s)
-            desk.remember((FOUND, query.id), found, query)
-        view = desk.view(query, search.model.choices)
+            context.remember((FOUND, query.id), found, query)
+        view = context.view(query, search.model.choices)
         number = view.index_of(plan)
         if stands or number is None:
             continue
-        record = in_force(desk, query, market.pools, view, number, plan, found, search.model.load)
-        desk.remember((IN_FORCE, query.id), record)
-        desk.remember((DUE, query.id), record.since_s)
+        record = in_force(
+            context, query, market.pools, view, number, plan, found, search.model.load
+        )
+        context.remember((IN_FORCE, query.id), record)
+        context.remember((DUE, query.id), record.since_s)
     return looked_at

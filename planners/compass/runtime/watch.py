@@ -22,7 +22,7 @@ from planners.compass.search.search import FOUND
 from planners.compass.state.known import Found, Shown, Slowness
 from planners.compass.state.pools import Pools, Uses, takes_of
 from scenarios.queries import Query
-from sim import Desk, Plan, PlanView, WindowReport
+from sim import Plan, PlanningContext, PlanView, WindowReport
 
 IN_FORCE = "compass in force"
 AUDITS = "compass audits"
@@ -81,11 +81,11 @@ class Runtime(ABC):
     """Watches deployments."""
 
     @abstractmethod
-    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+    def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return running queries to be planned anew, with what is believed of them corrected.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             busy: ids of queries that are spoken for, and not looked at.
         """
 
@@ -94,7 +94,7 @@ class Runtime(ABC):
 class NoRuntime(Runtime):
     """Watches nothing: what is deployed stays as it is; an ablation."""
 
-    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+    def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return no query."""
         return []
 
@@ -136,33 +136,39 @@ class Watch(Runtime):
             raise ValueError(f"audit_share={self.audit_share}: must be above 0, and 1 or less")
         inside(0, 1, alpha=self.alpha, drift_alpha=self.drift_alpha)
 
-    def drifted(self, desk: Desk, busy: Collection[int]) -> list[Query]:
+    def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return queries whose last window was bad, or whose audits raise an alarm."""
         found: list[Query] = []
-        plans, settled = desk.plans, _still_settled(desk)
-        for query, (born, good) in zip(desk.running, desk.last_counts().tolist(), strict=True):
+        plans, settled = context.plans, _still_settled(context)
+        for query, (born, good) in zip(
+            context.running, context.last_counts().tolist(), strict=True
+        ):
             before = settled.get(query.id)
             bad = born - good > (self._allowed(query) if before is None else before.allowed) * born
             if (before is not None and not bad) or query.id in busy:
                 continue
-            known, since_s = serving(desk, query), desk.in_force_since_s(query)
+            known, since_s = serving(context, query), context.active_since_s(query)
             if known is None or since_s is None:
                 continue
             late = False
-            if bad or not _device_known(desk, query, known):
-                last = _last_window(desk, query, since_s)
-                known = _device_learned(desk, query, known, last)
-                late = last is not None and self._late(desk, query, known, last)
-            if late or self._inaccurate(desk, query, known, since_s):
+            if bad or not _device_known(context, query, known):
+                last = _last_window(context, query, since_s)
+                known = _device_learned(context, query, known, last)
+                late = last is not None and self._late(context, query, known, last)
+            if late or self._inaccurate(context, query, known, since_s):
                 found.append(query)
-            if before is None and _device_known(desk, query, known):
+            if before is None and _device_known(context, query, known):
                 settled[query.id] = Settled(
-                    plans[query.id], self._audit_due_s(desk, query, since_s), self._allowed(query)
+                    plans[query.id],
+                    self._audit_due_s(context, query, since_s),
+                    self._allowed(query),
                 )
-        desk.remember(SETTLED, settled)
+        context.remember(SETTLED, settled)
         return found
 
-    def _late(self, desk: Desk, query: Query, known: InForce, last: WindowReport) -> bool:
+    def _late(
+        self, context: PlanningContext, query: Query, known: InForce, last: WindowReport
+    ) -> bool:
         """Tell whether a new window of the plan in force was bad, and learn from it why."""
         if last.end_s <= known.judged_s or last.born == 0:
             return False
@@ -170,7 +176,7 @@ class Watch(Runtime):
             return False
         known = replace(known, judged_s=last.end_s)
         if last.completed:
-            before: Found = desk.recall((FOUND, query.id)) or Found()
+            before: Found = context.recall((FOUND, query.id)) or Found()
             ratios = _ratios(known, last)
             old = before.slowness
             slowness = Slowness(
@@ -180,7 +186,7 @@ class Watch(Runtime):
                 max(1.0, _within(old.elsewhere * ratios.elsewhere)),
                 old.device_known or known.device_s > 0,
             )
-            desk.remember(
+            context.remember(
                 (FOUND, query.id),
                 replace(before, slowness=slowness, exhausted=False, spent_s=0.0),
             )
@@ -191,65 +197,72 @@ class Watch(Runtime):
                 links_s=known.links_s * slowness.links / old.links,
                 elsewhere_s=known.elsewhere_s * slowness.elsewhere / old.elsewhere,
             )
-        _keep(desk, query, known)
+        _keep(context, query, known)
         return True
 
     def _allowed(self, query: Query) -> float:
         """Return the share of a window's requests that may miss the latency bound."""
         return (1 - query.slo.latency_quantile) * (1 + self.slack)
 
-    def _inaccurate(self, desk: Desk, query: Query, known: InForce, since_s: float) -> bool:
+    def _inaccurate(
+        self, context: PlanningContext, query: Query, known: InForce, since_s: float
+    ) -> bool:
         """Tell whether audits raise an alarm; what was profiled is then of the past."""
         floor = query.slo.accuracy
-        if floor is None or desk.now_s < self._audit_due_s(desk, query, since_s):
+        if floor is None or context.now_s < self._audit_due_s(context, query, since_s):
             return False
         configuration = known.plan.configuration.index
-        audits: Audits = desk.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
-        left_s = desk.remaining(query)
-        estimate = desk.audit(query, self.audit_samples)
-        took_s = left_s - desk.remaining(query)
-        next_s = desk.now_s + max(self.audit_every_s, took_s / self.audit_share)
+        audits: Audits = context.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
+        left_s = context.remaining(query)
+        estimate = context.measure_live_accuracy(query, self.audit_samples)
+        took_s = left_s - context.remaining(query)
+        next_s = context.now_s + max(self.audit_every_s, took_s / self.audit_share)
         before = audits.sums if audits.configuration == configuration else NOTHING
         sums = with_more(before, estimate.measurement.accuracy)
         audits = Audits(configuration, next_s, sums)
-        found: Found = desk.recall((FOUND, query.id)) or Found()
-        alarm = self._alarming(desk, query, audits, floor, found.shown.get(configuration))
-        desk.remember((AUDITS, query.id), audits._replace(sums=NOTHING) if alarm else audits)
+        found: Found = context.recall((FOUND, query.id)) or Found()
+        alarm = self._alarming(context, query, audits, floor, found.shown.get(configuration))
+        context.remember((AUDITS, query.id), audits._replace(sums=NOTHING) if alarm else audits)
         if alarm:
-            desk.renew(query)
-            desk.remember((FOUND, query.id), Found(slowness=found.slowness))
+            context.resample(query)
+            context.remember((FOUND, query.id), Found(slowness=found.slowness))
         return alarm
 
-    def _audit_due_s(self, desk: Desk, query: Query, since_s: float) -> float:
+    def _audit_due_s(self, context: PlanningContext, query: Query, since_s: float) -> float:
         """Return when the next audit of a query is due; inf for never.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: the query.
             since_s: when the plan that serves it came into force.
         """
         if query.slo.accuracy is None or not self.audit_every_s:
             return inf
-        audits: Audits | None = desk.recall((AUDITS, query.id))
+        audits: Audits | None = context.recall((AUDITS, query.id))
         return max(since_s + self.audit_every_s, audits.next_s if audits else 0.0)
 
     def _alarming(
-        self, desk: Desk, query: Query, audits: Audits, floor: float, seen: Shown | None
+        self,
+        context: PlanningContext,
+        query: Query,
+        audits: Audits,
+        floor: float,
+        seen: Shown | None,
     ) -> bool:
         """Tell whether audits show a missed floor or other content; note the latter for others."""
         if seen is not None:
             if audits.changed(seen, self.drift_alpha):
-                note_drift(desk, query)
+                note_drift(context, query)
                 return True
-            if others_drifted(desk, query) and audits.changed(seen, LIKELY_ALPHA):
+            if others_drifted(context, query) and audits.changed(seen, LIKELY_ALPHA):
                 return True
         return audits.missed(floor, self.alpha)
 
 
-def _still_settled(desk: Desk) -> dict[int, Settled]:
+def _still_settled(context: PlanningContext) -> dict[int, Settled]:
     """Return those on record whose plan is still the same, and whose audit is not due."""
-    before: Mapping[int, Settled] = desk.recall(SETTLED) or {}
-    now_s, plans = desk.now_s, desk.plans
+    before: Mapping[int, Settled] = context.recall(SETTLED) or {}
+    now_s, plans = context.now_s, context.plans
     return {
         query: each
         for query, each in before.items()
@@ -257,21 +270,23 @@ def _still_settled(desk: Desk) -> dict[int, Settled]:
     }
 
 
-def _keep(desk: Desk, query: Query, known: InForce) -> None:
+def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
     """Remember the record of what serves a query, and of the order that may come after it."""
-    last: InForce | None = desk.recall((IN_FORCE, query.id))
+    last: InForce | None = context.recall((IN_FORCE, query.id))
     if last is not None and last.plan != known.plan:
         known = replace(last, before=known)
-    desk.remember((IN_FORCE, query.id), known)
+    context.remember((IN_FORCE, query.id), known)
 
 
-def _last_window(desk: Desk, query: Query, since_s: float) -> WindowReport | None:
+def _last_window(context: PlanningContext, query: Query, since_s: float) -> WindowReport | None:
     """Return a query's last window, if it began after the plan that serves it came into force."""
-    reports = desk.telemetry(query)
+    reports = context.telemetry(query)
     return reports[-1] if len(reports) > 1 and reports[-2].end_s >= since_s else None
 
 
-def _device_learned(desk: Desk, query: Query, known: InForce, last: WindowReport | None) -> InForce:
+def _device_learned(
+    context: PlanningContext, query: Query, known: InForce, last: WindowReport | None
+) -> InForce:
     """Learn from the first window how fast a query's device is; return the plan's record.
 
     Devices of one kind differ, and what runs on this one tells its speed. Later changes show in bad
@@ -279,21 +294,21 @@ def _device_learned(desk: Desk, query: Query, known: InForce, last: WindowReport
     """
     if known.device_s <= 0 or last is None or not last.completed:
         return known
-    found: Found | None = desk.recall((FOUND, query.id))
+    found: Found | None = context.recall((FOUND, query.id))
     if found is None or found.slowness.device_known:
         return known
     ratio = _ratio(_on_device_s(known, last), known.device_s)
     device = _within(found.slowness.device * ratio)
     learned = replace(found.slowness, device=device, device_known=True)
-    desk.remember((FOUND, query.id), replace(found, slowness=learned))
+    context.remember((FOUND, query.id), replace(found, slowness=learned))
     known = replace(known, device_s=known.device_s * device / found.slowness.device)
-    _keep(desk, query, known)
+    _keep(context, query, known)
     return known
 
 
-def _device_known(desk: Desk, query: Query, known: InForce) -> bool:
+def _device_known(context: PlanningContext, query: Query, known: InForce) -> bool:
     """Tell whether there is nothing left that the first window of a plan could tell."""
-    found: Found | None = desk.recall((FOUND, query.id))
+    found: Found | None = context.recall((FOUND, query.id))
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 
 
@@ -335,17 +350,17 @@ def _ratio(observed_s: float, predicted_s: float) -> float:
     return observed_s / predicted_s
 
 
-def serving(desk: Desk, query: Query) -> InForce | None:
+def serving(context: PlanningContext, query: Query) -> InForce | None:
     """Return the record of the plan that serves a query, or None if there is none of it."""
-    known: InForce | None = desk.recall((IN_FORCE, query.id))
-    plan = desk.plan_of(query)
+    known: InForce | None = context.recall((IN_FORCE, query.id))
+    plan = context.plan_of(query)
     while known is not None and known.plan is not plan and known.plan != plan:
         known = known.before
     return known
 
 
 def in_force(
-    desk: Desk,
+    context: PlanningContext,
     query: Query,
     pools: Pools,
     view: PlanView,
@@ -357,7 +372,7 @@ def in_force(
     """Return the record of an order: what is predicted of a mean request, part by part.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         query: the query.
         pools: the pools.
         view: the query's plans.
@@ -372,12 +387,12 @@ def in_force(
     on_device = view.station[number] < 0
     slowness = found.slowness
     links_s = float(view.access_s[number] + view.backhaul_s[number] + view.fixed_s[number])
-    filled = takes_of(desk, pools, view).filled(
+    filled = takes_of(context, pools, view).filled(
         pools, view, np.array([number]), query.requests_per_s, seen.operator_time_s
     )
     return InForce(
         plan,
-        desk.now_s,
+        context.now_s,
         slowness.device * float(time_s[on_device].sum()),
         slowness.links * links_s,
         slowness.elsewhere * float(time_s[~on_device].sum()),

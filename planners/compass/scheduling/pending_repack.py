@@ -11,7 +11,7 @@ from planners.compass.runtime.orders import orders_of
 from planners.compass.search.search import FOUND
 from planners.compass.state.known import Found, Offer
 from scenarios.queries import Query
-from sim import Choices, Desk, Plan
+from sim import Choices, Plan, PlanningContext
 
 REGROUPED = "compass regrouped"
 """The last regrouping."""
@@ -32,42 +32,44 @@ class Regrouped:
     wanting: frozenset[int]
 
 
-def under_way(desk: Desk) -> Regrouped | None:
+def under_way(context: PlanningContext) -> Regrouped | None:
     """Return the last regrouping, as long as it is tried to carry it out.
 
     For as long as machines may take to be drained.
     """
-    last: Regrouped | None = desk.recall(REGROUPED)
+    last: Regrouped | None = context.recall(REGROUPED)
     if last is None or not last.offers:
         return None
-    return last if desk.now_s <= last.since_s + desk.cluster.drain_timeout_s else None
+    return last if context.now_s <= last.since_s + context.cluster.drain_timeout_s else None
 
 
-def to_order(desk: Desk, last: Regrouped, choices: Choices) -> list[tuple[Query, Offer, Plan]]:
+def to_order(
+    context: PlanningContext, last: Regrouped, choices: Choices
+) -> list[tuple[Query, Offer, Plan]]:
     """Return what of a regrouping is still to be ordered, for queries that wait first.
 
     Queries that got what they were to get, gave way for good, or departed, are struck from the
     record; and so are those that were to give way, if all others got what they were to get.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         last: the regrouping.
         choices: those of the views that offers are numbered in.
     """
     left = dict(last.offers)
     missing = []
-    orders = orders_of(desk)
-    here = {query.id for query in (*desk.waiting, *desk.running, *desk.searching)}
-    gave_way = {query.id for query in desk.waiting if left.get(query.id) is None}
-    for query in (*desk.waiting, *desk.running):
+    orders = orders_of(context)
+    here = {query.id for query in (*context.waiting, *context.running, *context.searching)}
+    gave_way = {query.id for query in context.waiting if left.get(query.id) is None}
+    for query in (*context.waiting, *context.running):
         offer = left.get(query.id)
         if offer is not None:
-            found: Found = desk.recall((FOUND, query.id), query) or Found()
+            found: Found = context.recall((FOUND, query.id), query) or Found()
             if offer.configuration not in found.shown:
                 del left[query.id]  # What was profiled for it is lost, by a crash of the planner.
                 continue
-            plan = desk.view(query, choices).plan(offer.number)
-            if desk.plan_of(query) == plan:
+            plan = context.view(query, choices).plan(offer.number)
+            if context.plan_of(query) == plan:
                 del left[query.id]
             elif query.id not in orders or orders[query.id].plan != plan:
                 missing.append((query, offer, plan))
@@ -75,5 +77,5 @@ def to_order(desk: Desk, last: Regrouped, choices: Choices) -> list[tuple[Query,
     if all(offer is None for offer in left.values()):
         left = {}
     if len(left) < len(last.offers):
-        desk.remember(REGROUPED, replace(last, offers=left))
+        context.remember(REGROUPED, replace(last, offers=left))
     return missing

@@ -4,9 +4,10 @@ Where machines are short, hundreds wait, and whatever becomes free is a chance f
 is found out at ticks, since a departure ends nothing yet: machines are drained some time after it.
 So at each tick the plans of all are looked at at once: what each would cost at the prices of now,
 beside the stations that stand now, and whether the pools have that much left. About those that
-pass, the desk is asked whether a machine has room, for cards cannot be cut at will. Queries with no
-plan that they could pay for and that finds room are passed over without a word. Of the others,
-those with the cheapest plans are judged anew, and bid; feasible ones come before the rest.
+pass, the planning context is asked whether a machine has room, for cards cannot be cut at will.
+Queries with no plan that they could pay for and that finds room are passed over without a word. Of
+the others, those with the cheapest plans are judged anew, and bid; feasible ones come before the
+rest.
 
 The look is by the plans that a query bid last. Others may have become cheaper than these as
 stations came and went; so who was not judged for a while is asked in any case.
@@ -27,7 +28,7 @@ from planners.compass.state.known import Offer
 from planners.compass.state.pools import Market, opens, room_in, share_taken
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Desk, Plan
+from sim import Plan, PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -111,7 +112,12 @@ class Refused:
         )
 
     def hopeful(
-        self, desk: Desk, market: Market, waste: float, rows: Booleans, waiting: Mapping[int, Query]
+        self,
+        context: PlanningContext,
+        market: Market,
+        waste: float,
+        rows: Booleans,
+        waiting: Mapping[int, Query],
     ) -> Booleans:
         """Tell which of some queries could pay for a plan that there is room for, shape (W,).
 
@@ -120,7 +126,8 @@ class Refused:
         whatever they do, prices are no order, and all count.
 
         Args:
-            desk: the desk, which is asked about the plans that the pools have room for. Where it
+            context: the planning context, which is asked about the plans that the pools have room
+            for. Where it
                 has no room for one, it is not asked about others that need new stations of the
                 same kinds, or that would join the same stations if they need none. That may pass
                 over one that takes less of them, in this call.
@@ -151,8 +158,8 @@ class Refused:
             row, need = int(query[plans[0]]), needs[plans[0]]
             number = int(plans[0] - np.searchsorted(query, row))
             asked = int(self.asked[row])
-            bid: Sequence[Plan] = desk.recall((PLANS, asked)) or ()
-            if fit(desk, [(waiting[asked], bid[number])])[0]:
+            bid: Sequence[Plan] = context.recall((PLANS, asked)) or ()
+            if fit(context, [(waiting[asked], bid[number])])[0]:
                 found[row] = True
                 left -= 1
                 plans = plans[query[plans] != row]
@@ -236,7 +243,7 @@ class Retries:
     """Which waiting queries to ask for a bid in a call.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         pause_s: how long a query is left alone for which nothing was found, or that gave way.
         hopeful: queries that were refused, and have a plan that they could pay for and that has
             room.
@@ -244,7 +251,7 @@ class Retries:
             theirs is such, or as others go first.
     """
 
-    desk: Desk
+    context: PlanningContext
     pause_s: float
     hopeful: Collection[int] = ()
     refused: Collection[int] = ()
@@ -259,11 +266,11 @@ class Retries:
             return True
         if query.id in self.refused:
             return False
-        return self.desk.trigger == "recovery" or rested(self.desk, query, self.pause_s)
+        return self.context.trigger == "recovery" or rested(self.context, query, self.pause_s)
 
 
 def retries(
-    desk: Desk,
+    context: PlanningContext,
     market: Market,
     pause_s: float,
     known_for_s: float,
@@ -273,32 +280,32 @@ def retries(
     """Return whom to ask in a call; those that were refused are looked at if it is a tick.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         market: the pools.
         pause_s: see `Retries`.
         known_for_s: how long what was refused counts as all that a query would bid.
         waste: see `share_taken`.
         busy: queries that are spoken for.
     """
-    parts: Sequence[Refused] = desk.recall(KEY) or ()
+    parts: Sequence[Refused] = context.recall(KEY) or ()
     if not parts:
-        return Retries(desk, pause_s)
-    if desk.trigger != "tick":
-        return Retries(desk, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
-    waiting = desk.waiting_by_id
+        return Retries(context, pause_s)
+    if context.trigger != "tick":
+        return Retries(context, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
+    waiting = context.waiting_by_id
     ids = np.fromiter(waiting, np.int64, len(waiting))
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
-    searching = np.array([query.id for query in desk.searching], dtype=np.int64)
+    searching = np.array([query.id for query in context.searching], dtype=np.int64)
     known = Refused.joined(parts)
     still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
     if still is not parts[0]:
-        desk.remember(KEY, (still,))
-    recent = desk.now_s < still.judged_s + known_for_s
+        context.remember(KEY, (still,))
+    recent = context.now_s < still.judged_s + known_for_s
     free = np.fromiter(filterfalse({*busy}.__contains__, waiting), np.int64)
     rows = recent & _last_named(still.asked, np.sort(free))
-    hopeful = still.hopeful(desk, market, waste, rows, waiting)
+    hopeful = still.hopeful(context, market, waste, rows, waiting)
     return Retries(
-        desk,
+        context,
         pause_s,
         set(still.asked[hopeful].tolist()),
         set(still.asked[rows & ~hopeful].tolist()),
@@ -321,16 +328,18 @@ def _last_named(asked: Integers, queries: Integers) -> Booleans:
     return last
 
 
-def remember_refused(desk: Desk, bids: Sequence[Bid], most: Callable[[Offer], float]) -> None:
+def remember_refused(
+    context: PlanningContext, bids: Sequence[Bid], most: Callable[[Offer], float]
+) -> None:
     """Remember bids that are refused, in place of earlier ones of the same queries.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         bids: the bids.
         most: the most that a plan may cost; see `Scheduler.most`.
     """
     if bids:
-        parts: Sequence[Refused] = desk.recall(KEY) or ()
-        desk.remember(KEY, (*parts, Refused.of(bids, most, desk.now_s)))
+        parts: Sequence[Refused] = context.recall(KEY) or ()
+        context.remember(KEY, (*parts, Refused.of(bids, most, context.now_s)))
         for bid in bids:
-            desk.remember((PLANS, bid.query.id), bid.plans)
+            context.remember((PLANS, bid.query.id), bid.plans)

@@ -22,7 +22,7 @@ from planners.compass.search.search import OFFERS, Search
 from planners.compass.state.known import Offer
 from planners.compass.state.pools import Fleet, Market
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 
 Integers = NDArray[np.int64]
 
@@ -37,17 +37,17 @@ class Regrouping(ABC):
     """Finds stations that serve more queries than those that stand."""
 
     @abstractmethod
-    def due(self, desk: Desk) -> bool:
+    def due(self, context: PlanningContext) -> bool:
         """Tell whether it is time to look for some."""
 
     @abstractmethod
     def regroup(
-        self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
+        self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> Regrouped | None:
         """Return plans by which more queries are served, or None if none were found.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             market: the pools, and what stands.
             search: what knows of plans.
             wanting: queries for which plans are known but no room: waiting ones, and running ones
@@ -59,12 +59,12 @@ class Regrouping(ABC):
 class StayAsTheyAre(Regrouping):
     """Leaves all queries where they are."""
 
-    def due(self, desk: Desk) -> bool:
+    def due(self, context: PlanningContext) -> bool:
         """Return False."""
         return False
 
     def regroup(
-        self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
+        self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> Regrouped | None:
         """Return None."""
         return None
@@ -99,24 +99,24 @@ class ShareStations(Regrouping):
         at_least(0, every_s=self.every_s, switch=self.switch, gain=self.gain)
         whole(1, most_queries=self.most_queries, most_configurations=self.most_configurations)
 
-    def due(self, desk: Desk) -> bool:
+    def due(self, context: PlanningContext) -> bool:
         """Tell whether the last attempt is long enough ago."""
-        last_s: float | None = desk.recall(LAST)
-        return last_s is None or desk.now_s >= last_s + self.every_s
+        last_s: float | None = context.recall(LAST)
+        return last_s is None or context.now_s >= last_s + self.every_s
 
     def regroup(
-        self, desk: Desk, market: Market, search: Search, wanting: Sequence[Query]
+        self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> Regrouped | None:
         """Match what is known and hoped for; profile what is hoped for; match what is known."""
-        orders = orders_of(desk)
+        orders = orders_of(context)
         if not wanting:
             return None
-        desk.remember(LAST, desk.now_s)
+        context.remember(LAST, context.now_s)
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
-        looked_at = self._looked_at(desk, market, wanting, {*orders, *desk.coming})
-        table = StationTable(desk, market, search, looked_at, ordered, self.switch)
-        desk.think(wanting[0], "history", len(table.queries))
-        table.look_at(self._configurations(desk, table, wanting), LEAST_HOPE)
+        looked_at = self._looked_at(context, market, wanting, {*orders, *context.loading})
+        table = StationTable(context, market, search, looked_at, ordered, self.switch)
+        context.charge(wanting[0], "history", len(table.queries))
+        table.look_at(self._configurations(context, table, wanting), LEAST_HOPE)
         chosen = table.matched()
         if not self._pays(table, chosen):
             return None
@@ -125,7 +125,7 @@ class ShareStations(Regrouping):
             if not self._pays(table, chosen):
                 return None
         return Regrouped(
-            desk.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
+            context.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
         )
 
     def _pays(self, table: StationTable, chosen: Integers) -> bool:
@@ -133,7 +133,11 @@ class ShareStations(Regrouping):
         return table.worth(chosen) >= table.worth(table.current) + self.gain
 
     def _looked_at(
-        self, desk: Desk, market: Market, wanting: Sequence[Query], moving: Collection[int]
+        self,
+        context: PlanningContext,
+        market: Market,
+        wanting: Sequence[Query],
+        moving: Collection[int],
     ) -> list[Query]:
         """Return the queries that are matched: those that want, and those that hold most.
 
@@ -141,14 +145,14 @@ class ShareStations(Regrouping):
         """
         some = list(wanting[: max(1, self.most_queries // 2)])
         known = {query.id for query in some} | set(moving)
-        running = desk.running_by_id
+        running = context.running_by_id
         held = [each for each in running if each in market.standing and each not in known]
         paid = market.standing.paid(held, market.prices)
         holding = sorted(zip([-each for each in paid], held, strict=True))
         return [*some, *(running[each] for _, each in holding[: self.most_queries - len(some)])]
 
     def _configurations(
-        self, desk: Desk, table: StationTable, wanting: Sequence[Query]
+        self, context: PlanningContext, table: StationTable, wanting: Sequence[Query]
     ) -> list[int]:
         """Return configurations that many may agree on.
 
@@ -157,10 +161,10 @@ class ShareStations(Regrouping):
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:
-            offers: Sequence[Offer] = desk.recall((OFFERS, query.id), query) or ()
+            offers: Sequence[Offer] = context.recall((OFFERS, query.id), query) or ()
             found.update(dict.fromkeys(offer.configuration for offer in offers if offer.feasible))
         for query in table.queries:
-            plan = desk.plan_of(query)
+            plan = context.plan_of(query)
             if plan is not None:
                 found[plan.configuration.index] = None
         return list(found)[: self.most_configurations]

@@ -15,7 +15,7 @@ from planners.compass.state.known import Offer
 from planners.compass.state.pools import Market, Pools, Standing
 from planners.matching import Demand, Problem, Supply, match
 from scenarios.queries import Query
-from sim import Desk, Plan
+from sim import Plan, PlanningContext
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ class Scheduler(ABC):
         """Return the price of a unit of each pool, by which searches weigh plans, shape (R,)."""
 
     @abstractmethod
-    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
+    def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return the plans to deploy, at most one of each bid; all of them fit together."""
 
     def most(self, offer: Offer) -> float:
@@ -93,7 +93,7 @@ class Scheduler(ABC):
         """What serving a query surely is worth at these prices; see `Market`."""
         return 0.0
 
-    def overpaying(self, desk: Desk, market: Market) -> list[Query]:
+    def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
         """Return running queries that others should have the machines of, the worst first."""
         return []
 
@@ -115,13 +115,15 @@ class Scheduler(ABC):
         return False
 
 
-def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> list[Award]:
+def first_that_fit(
+    context: PlanningContext, ranked: Sequence[tuple[Bid, Sequence[int]]]
+) -> list[Award]:
     """Return for each bid the first of its plans that fits beside those of the bids before it.
 
     And beside what was ordered already, see `planners.compass.runtime.orders`.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         ranked: bids, and the numbers of their plans in the order in which they are tried.
     """
     if not ranked:
@@ -129,7 +131,7 @@ def first_that_fit(desk: Desk, ranked: Sequence[tuple[Bid, Sequence[int]]]) -> l
     wanted = [(bid.query, [bid.plans[number] for number in order]) for bid, order in ranked]
     return [
         Award(bid, order[place])
-        for (bid, order), place in zip(ranked, first_that_fits(desk, wanted), strict=True)
+        for (bid, order), place in zip(ranked, first_that_fits(context, wanted), strict=True)
         if place is not None
     ]
 
@@ -146,9 +148,9 @@ class FirstComeFirstServed(Scheduler):
         """Return prices at which all of any pool costs the same."""
         return pools.scarcity
 
-    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
+    def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return the first plan of each bid that fits."""
-        return first_that_fit(desk, [(bid, range(len(bid.offers))) for bid in bids])
+        return first_that_fit(context, [(bid, range(len(bid.offers))) for bid in bids])
 
 
 class ByPrice(Scheduler):
@@ -158,7 +160,7 @@ class ByPrice(Scheduler):
     are matched (`planners.matching`), so that as many as possible are served, and those by plans
     as high on their lists as can be; then each gets the first of its plans that fits. In the
     matching a GPU is a pool of shares, as queries share stations; whether cards can be cut so, the
-    desk says. Queries that run take no part in it: they move one at a time.
+    context says. Queries that run take no part in it: they move one at a time.
 
     Attributes:
         gain: part of its price that a move must save, from 0 to 1.
@@ -166,11 +168,11 @@ class ByPrice(Scheduler):
 
     gain: float
 
-    def award(self, desk: Desk, market: Market, bids: Sequence[Bid]) -> list[Award]:
+    def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return a plan that fits of each bid that can pay, those of the matching first."""
         payable = []
         for bid in bids:
-            desk.think(bid.query, "step", len(bid.offers))
+            context.charge(bid.query, "step", len(bid.offers))
             prices = [float(offer.demand @ market.prices) for offer in bid.offers]
             order = [
                 number
@@ -187,7 +189,7 @@ class ByPrice(Scheduler):
             if order:
                 payable.append((prices[order[0]], bid.query.id, bid, order))
         payable.sort(key=lambda each: each[:2])
-        return first_that_fit(desk, matched(market, [each[2:] for each in payable]))
+        return first_that_fit(context, matched(market, [each[2:] for each in payable]))
 
     def better(
         self, market: Market, query: Query, offers: Sequence[Offer], now: Offer | None
@@ -313,9 +315,9 @@ class PriceMatching(ByPrice):
         served = standing.queries / np.maximum(standing.taken, 1e-9)
         return np.asarray(busy**self.steepness * served + FREE_PRICE * pools.scarcity)
 
-    def overpaying(self, desk: Desk, market: Market) -> list[Query]:
+    def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
         """Return the running queries that pay most above the value, the worst first."""
-        queries = desk.running_by_id
+        queries = context.running_by_id
         paying = [
             (-price, number, queries[number])
             for number, price in market.standing.dearer(self.value, market.prices)

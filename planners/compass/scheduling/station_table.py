@@ -15,7 +15,7 @@ from planners.compass.state.pools import Fleet, Market
 from planners.matching.problem import Cards
 from planners.matching.stations import WholeStations, best_of_each_set, share_stations
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 from sim.api.gpu_layouts import gpu_layouts
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class StationTable:
     """What some queries could be served by, on stations that they may share.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         market: the pools, and what stands.
         search: what knows of plans.
         queries: the queries; what others hold is left to them.
@@ -42,23 +42,25 @@ class StationTable:
 
     def __init__(
         self,
-        desk: Desk,
+        context: PlanningContext,
         market: Market,
         search: Search,
         queries: Sequence[Query],
         ordered: Fleet,
         switch: float,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._market = market
         self._search = search
         self._switch = switch
         self._beliefs = [
-            search.beliefs(desk, query, market, desk.recall((FOUND, query.id), query) or Found())
+            search.beliefs(
+                context, query, market, context.recall((FOUND, query.id), query) or Found()
+            )
             for query in queries
         ]
         self._in_force = [
-            -1 if (known := serving(desk, query)) is None else known.number for query in queries
+            -1 if (known := serving(context, query)) is None else known.number for query in queries
         ]
         self._ordered = ordered
         self._shared: Sequence[int] = ()
@@ -122,14 +124,16 @@ class StationTable:
             if index < 0 or index in beliefs.configurations.shown:
                 continue
             tried = True
-            shown = self._search.look(self._desk, query, self._desk.pipeline.configurations[index])
+            shown = self._search.look(
+                self._context, query, self._context.pipeline.configurations[index]
+            )
             if shown is not None:
                 beliefs.learn(index, shown)
-                found: Found = self._desk.recall((FOUND, query.id), query) or Found()
+                found: Found = self._context.recall((FOUND, query.id), query) or Found()
                 known = beliefs.configurations
                 found = replace(found, shown=known.shown, matured=known.matured)
-                self._desk.remember((FOUND, query.id), found, query)
-                self._desk.remember((KEPT, query.id), known.history(), query)
+                self._context.remember((FOUND, query.id), found, query)
+                self._context.remember((KEPT, query.id), known.history(), query)
         if tried:
             self._rows = self._made(None)
         return tried
@@ -148,7 +152,7 @@ class StationTable:
     @cached_property
     def _nodes(self) -> dict[str, int]:
         """Number of each node that has GPUs."""
-        nodes = self._desk.cluster.nodes
+        nodes = self._context.cluster.nodes
         return {name: at for at, name in enumerate(name for name in nodes if nodes[name].gpus)}
 
     @cached_property
@@ -156,9 +160,9 @@ class StationTable:
         """The GPUs of each node that has some."""
         found = []
         for name in self._nodes:
-            node = self._desk.cluster.nodes[name]
+            node = self._context.cluster.nodes[name]
             layouts = np.array([list(each.values()) for each in gpu_layouts(node)])
-            count = self._desk.machines_up(name) * node.gpus
+            count = self._context.machines_up(name) * node.gpus
             found.append(Cards(count, np.arange(layouts.shape[1]), layouts))
         return found
 
@@ -167,10 +171,10 @@ class StationTable:
 
         Those that share an instance are left to the pools.
         """
-        stations = self._desk.view(self.queries[0], self._search.model.choices).stations
+        stations = self._context.view(self.queries[0], self._search.model.choices).stations
         instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)
         for row, kind in enumerate(stations[each] for each in kinds.tolist()):
-            names = self._desk.cluster.nodes[kind.node].gpu_profiles
+            names = self._context.cluster.nodes[kind.node].gpu_profiles
             if kind.profile in names and kind.thread_percent == 100:
                 instances[row] = kind.replicas
                 profile[row] = self._nodes[kind.node], names.index(kind.profile)

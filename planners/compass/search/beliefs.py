@@ -27,7 +27,7 @@ from planners.compass.state.known import Candidates, Found, Offer, Shown
 from planners.compass.state.pools import Market
 from scenarios.application import Pipeline
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -54,7 +54,7 @@ class Beliefs:
         model: how plans are judged.
         warm_start: how histories are used.
         features: features of the configurations.
-        desk: the desk.
+        context: the planning context.
         query: the query.
         market: what plans are paid for.
         found: what is known of the query.
@@ -68,7 +68,7 @@ class Beliefs:
         model: PlanningModel,
         warm_start: WarmStart,
         features: Callable[[Pipeline], Floats],
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         market: Market,
         found: Found,
@@ -76,21 +76,25 @@ class Beliefs:
         self._model = model
         self._query = query
         self._market = market
-        self._waits = desk.plan_of(query) is None
-        self._domain = KEPT.of(desk.pipeline, features, lambda: _domain(desk.pipeline, features))
+        self._waits = context.plan_of(query) is None
+        self._domain = KEPT.of(
+            context.pipeline, features, lambda: _domain(context.pipeline, features)
+        )
         known = found.slowness.device_known or model.device_spread == 0
         self._device_spread = 0.0 if known else model.device_spread
-        base, wide = desk.view(query), desk.view(query, model.choices)
-        self._base = QueryPlans(desk, query, market, base, model.waste, found.slowness)
+        base, wide = context.view(query), context.view(query, model.choices)
+        self._base = QueryPlans(context, query, market, base, model.waste, found.slowness)
         self._wide = (
             self._base
             if wide is base
-            else QueryPlans(desk, query, market, wide, model.waste, found.slowness)
+            else QueryPlans(context, query, market, wide, model.waste, found.slowness)
         )
         self._judged: set[int] = set()
         self._payable: PayablePlans | None = None
         blank = partial(_blank, model, self._domain, self._base, query)
-        self.configurations = ConfigurationBeliefs(desk, query, found, warm_start, features, blank)
+        self.configurations = ConfigurationBeliefs(
+            context, query, found, warm_start, features, blank
+        )
 
     def learn(self, index: int, seen: Shown) -> None:
         """Take what profiling has shown of a configuration."""

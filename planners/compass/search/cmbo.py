@@ -1,4 +1,4 @@
-"""CMBO: Compass's search for the next plan to profile, as arrays that know no desk.
+"""CMBO: Compass's search for the next plan to profile, as arrays that know no context.
 
 Two surrogates believe in plans (Compass paper, Fig. 8): accuracy depends on the configuration only,
 latency on the whole plan. Profiling one configuration shows the time of each operator, from which

@@ -32,7 +32,7 @@ from planners.compass.state.known import (
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -73,7 +73,7 @@ class ConfigurationBeliefs:
     What was profiled, and what surrogates make of it, which start from histories of other queries.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         query: the query.
         found: what is known of the query.
         warm_start: how histories are used.
@@ -87,22 +87,22 @@ class ConfigurationBeliefs:
 
     def __init__(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         found: Found,
         warm_start: WarmStart,
         features: Callable[[Pipeline], Floats],
         blank: Callable[[Prior | None], Cmbo],
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._query = query
         self._warm_start = warm_start
         self._features = features
         self._blank = blank
-        items = desk.features(query)
+        items = context.features(query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
-        self._many = len(desk.pipeline.configurations)
-        self._operators = len(desk.pipeline.operators)
+        self._many = len(context.pipeline.configurations)
+        self._operators = len(context.pipeline.operators)
         self.shown = dict(found.shown)
         self.matured = found.matured
         self._on_record = found.kept
@@ -113,7 +113,7 @@ class ConfigurationBeliefs:
     @cached_property
     def kept_history(self) -> History | None:
         """What surrogates believed when the query was last profiled for; None if it never was."""
-        kept: History | None = self._desk.recall((HISTORY, self._query.id), self._query)
+        kept: History | None = self._context.recall((HISTORY, self._query.id), self._query)
         return kept
 
     @property
@@ -128,7 +128,7 @@ class ConfigurationBeliefs:
             return []
         if self._chosen is None:
             self._chosen = self._warm_start.choose(
-                self._desk, self._query, self._content, self._features
+                self._context, self._query, self._content, self._features
             )
         return self._chosen
 

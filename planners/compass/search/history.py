@@ -29,7 +29,7 @@ from planners.compass.search.offline_history import History, profiled_ahead
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -79,7 +79,7 @@ class WarmStart:
 
     def choose(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         content: Floats,
         features: Callable[[Pipeline], Floats],
@@ -87,19 +87,19 @@ class WarmStart:
         """Return the histories that are most like a query, and charge for looking at them.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: the query.
             content: mean of the features of its items, shape (F,).
             features: features of the configurations.
         """
-        first = profiled_ahead(desk, query.dataset, self.ahead, features)
+        first = profiled_ahead(context, query.dataset, self.ahead, features)
         start = [] if first is None else [first]
         if self.histories == 0:
-            desk.think(query, "history", len(start))
+            context.charge(query, "history", len(start))
             return start
-        known = known_histories(desk, query.dataset, self.least_measured)
+        known = known_histories(context, query.dataset, self.least_measured)
         chosen = known.nearest(query.id, content, self.histories)
-        desk.think(query, "history", len(chosen) + len(start))
+        context.charge(query, "history", len(chosen) + len(start))
         return [*start, *chosen]
 
     def prior(

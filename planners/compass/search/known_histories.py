@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from planners.compass.search.offline_history import History
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -90,10 +90,10 @@ class _Left:
     last: int | None = None
 
     def and_also(
-        self, desk: Desk, departed: Sequence[Query], dataset: str, least_measured: int
+        self, context: PlanningContext, departed: Sequence[Query], dataset: str, least_measured: int
     ) -> "_Left":
         """Return the same with queries that departed later, and without those too long ago."""
-        rows, found = _seen(desk, departed, dataset, least_measured)
+        rows, found = _seen(context, departed, dataset, least_measured)
         place = np.concatenate([self.place, self.many + rows])
         many = self.many + len(departed)
         first = int(np.searchsorted(place, many - LOOKED_AT))
@@ -101,45 +101,45 @@ class _Left:
         return _Left(known, place[first:], many, departed[-1].id)
 
 
-def known_histories(desk: Desk, dataset: str, least_measured: int) -> Known:
+def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> Known:
     """Return the histories of a data set; they are looked up once in a call.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         dataset: name of the data set.
         least_measured: configurations that a query must have profiled to serve as one.
     """
     key = KEPT, dataset, least_measured
-    known: Known | None = desk.scratch.get(key)
+    known: Known | None = context.scratch.get(key)
     if known is None:
-        _, living = _seen(desk, desk.running[-LOOKED_AT:], dataset, least_measured)
-        known = living.and_also(_left(desk, dataset, least_measured))
-        desk.scratch[key] = known
+        _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
+        known = living.and_also(_left(context, dataset, least_measured))
+        context.scratch[key] = known
     return known
 
 
-def _left(desk: Desk, dataset: str, least_measured: int) -> Known:
+def _left(context: PlanningContext, dataset: str, least_measured: int) -> Known:
     """Return what departed queries have left of a data set."""
     key = LEFT, dataset, least_measured
-    left: _Left = desk.recall(key) or _Left(Known.of([], []), np.zeros(0, dtype=np.int64))
-    last = islice(desk.last_departed(), LOOKED_AT)
+    left: _Left = context.recall(key) or _Left(Known.of([], []), np.zeros(0, dtype=np.int64))
+    last = islice(context.last_departed(), LOOKED_AT)
     new = list(takewhile(lambda query: query.id != left.last, last))[::-1]
-    settled = desk.settled([(KEPT, query.id) for query in new])
+    settled = context.settled([(KEPT, query.id) for query in new])
     many = settled.index(False) if False in settled else len(new)
     if many:
-        left = left.and_also(desk, new[:many], dataset, least_measured)
-        desk.remember(key, left)
+        left = left.and_also(context, new[:many], dataset, least_measured)
+        context.remember(key, left)
     if many < len(new):  # More may be seen of these later.
-        left = left.and_also(desk, new[many:], dataset, least_measured)
+        left = left.and_also(context, new[many:], dataset, least_measured)
     return left.known
 
 
 def _seen(
-    desk: Desk, queries: Sequence[Query], dataset: str, least_measured: int
+    context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
 ) -> tuple[Integers, Known]:
     """Return which of some queries serve as histories of a data set, and those."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
-    kept: Iterator[History | None] = desk.recall_each((KEPT, query) for _, query in its)
+    kept: Iterator[History | None] = context.recall_each((KEPT, query) for _, query in its)
     found = [
         (row, query, history)
         for (row, query), history in zip(its, kept, strict=True)

@@ -10,7 +10,7 @@ from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
 from scenarios.application import Pipeline
-from sim import Desk
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -39,7 +39,7 @@ class History:
 
 
 def profiled_ahead(
-    desk: Desk, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
 ) -> History | None:
     """Return the history of a data set; it is made at the first call, and then remembered.
 
@@ -48,7 +48,7 @@ def profiled_ahead(
     time, as VideoStorm's profile is.
 
     Args:
-        desk: the desk, for its offline profiling and its memory.
+        context: the planning context, for its offline profiling and its memory.
         dataset: name of the data set.
         samples: items profiled for each configuration; 0 for no history.
         features: features of the configurations.
@@ -56,24 +56,24 @@ def profiled_ahead(
     if samples == 0:
         return None
     key = KEY, dataset, samples
-    known: History | None = desk.recall(key)
+    known: History | None = context.recall(key)
     if known is None:
-        known = _profile(desk, dataset, samples, features)
-        desk.remember(key, known)
+        known = _profile(context, dataset, samples, features)
+        context.remember(key, known)
     return known if known.measured else None
 
 
 def _profile(
-    desk: Desk, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
 ) -> History:
-    pipeline = desk.pipeline
+    pipeline = context.pipeline
     points, configurations = features(pipeline), pipeline.configurations
     domain = Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
     accuracy = GaussianProcess(domain.accuracy)
     log_times = [GaussianProcess(grid, scale=LOG_TIME_SCALE) for grid, _ in domain.times]
     index = 0
     while len(accuracy) < len(configurations):
-        estimate = desk.profile_offline(dataset, configurations[index], samples)
+        estimate = context.profile_offline(dataset, configurations[index], samples)
         if estimate.count < max(2, samples / 2):  # A single item tells of no variance.
             break
         noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
@@ -90,7 +90,7 @@ def _profile(
     ]
     return History(
         dataset,
-        desk.dataset_features(dataset).mean(axis=0),
+        context.dataset_features(dataset).mean(axis=0),
         accuracy.predict()[0][:, 0].astype(np.float32),
         np.column_stack(log_time).astype(np.float32),
         len(accuracy),

@@ -11,7 +11,7 @@ from planners.compass.state.known import Shown, Slowness
 from planners.compass.state.pools import Market, Uses, opens, room_in, share_taken, takes_of
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Desk, PlanView
+from sim import PlanningContext, PlanView
 from sim.planning.plan_views import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
 
 Floats = NDArray[np.float64]
@@ -112,7 +112,7 @@ class QueryPlans:
     """The plans of a view as a query would find them: what they cost, and how slow they are.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         query: the query.
         market: what plans are paid for.
         view: the view, P plans.
@@ -122,19 +122,19 @@ class QueryPlans:
 
     def __init__(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         market: Market,
         view: PlanView,
         waste: float,
         slowness: Slowness,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._query = query
         self._market = market
         self._waste = waste
         self._slowness = slowness
-        self._takes = takes_of(desk, market.pools, view)
+        self._takes = takes_of(context, market.pools, view)
         self._servers = market.pools.max_utilisation * self._takes.servers
         self.view = view
         self.operators = view.station.shape[1]
@@ -258,7 +258,7 @@ class QueryPlans:
             device: how much slower the device is than believed.
         """
         slowness = self._slowness
-        return self._desk.predict_many(
+        return self._context.predict_many(
             self._query,
             self.view,
             plans,

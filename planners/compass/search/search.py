@@ -21,7 +21,7 @@ from planners.compass.state.pools import Market
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
-from sim import Desk
+from sim import PlanningContext
 
 FOUND = "compass found"
 OFFERS = "compass offers"
@@ -46,12 +46,12 @@ class Search(ABC):
 
     @abstractmethod
     def run(
-        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+        self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Search for a query, and remember what was found (`FOUND`) and the offers (`OFFERS`).
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: a waiting or running query.
             market: the pools; what plans cost is what they take of them, priced.
             seconds: planning seconds that may be used; at 0 nothing is profiled.
@@ -62,33 +62,39 @@ class Search(ABC):
         """
 
     @abstractmethod
-    def beliefs(self, desk: Desk, query: Query, market: Market, found: Found) -> Beliefs:
+    def beliefs(
+        self, context: PlanningContext, query: Query, market: Market, found: Found
+    ) -> Beliefs:
         """Return what is believed of a query's plans."""
 
     @abstractmethod
-    def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
+    def look(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> Shown | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""
 
     @abstractmethod
-    def judge(self, desk: Desk, query: Query, market: Market, number: int) -> Offer | None:
+    def judge(
+        self, context: PlanningContext, query: Query, market: Market, number: int
+    ) -> Offer | None:
         """Return what is believed of one plan by now; None if nothing was profiled of it.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: a waiting or running query.
             market: the pools.
             number: number of the plan in the query's view.
         """
 
     @abstractmethod
-    def confirm(self, desk: Desk, query: Query, market: Market, index: int) -> bool:
+    def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile a configuration further, if more is to be learned of its accuracy.
 
         What is then known of it, and what that tells of others that were profiled, replaces what
         was remembered (`FOUND`).
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: a running query.
             market: the pools.
             index: the configuration, one that was profiled.
@@ -164,26 +170,28 @@ class CmboSearch(Search):
         whole(1, initial=self.initial, patience=self.patience, most_offers=self.most_offers)
 
     def run(
-        self, desk: Desk, query: Query, market: Market, seconds: float, improve: bool
+        self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Propose, profile and learn until a plan is feasible, or until none gets better."""
-        before: Found = desk.recall((FOUND, query.id), query) or Found()
-        start_s = desk.remaining(query)
+        before: Found = context.recall((FOUND, query.id), query) or Found()
+        start_s = context.remaining(query)
         until_s = max(0.0, start_s - seconds)
-        beliefs = self.beliefs(desk, query, market, before)
+        beliefs = self.beliefs(context, query, market, before)
         known = beliefs.configurations
         tried, stale, ended = set(known.shown), 0, False
         # Without seconds nothing is profiled, so that there is nothing to hold it against.
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
-        while (best is None or improve) and desk.remaining(query) > until_s:
-            step = _untried(desk, query, tried) or self.next(desk, query, beliefs, tried, best)
+        while (best is None or improve) and context.remaining(query) > until_s:
+            step = _untried(context, query, tried) or self.next(
+                context, query, beliefs, tried, best
+            )
             if step is None:
                 ended = True
                 break
             tried.add(step.index)
-            shown = self.look(desk, query, step)
+            shown = self.look(context, query, step)
             if shown is None:
                 break  # What is left of the budget does not pay for it.
             beliefs.learn(step.index, shown)
@@ -201,45 +209,49 @@ class CmboSearch(Search):
             shown=known.shown,
             matured=known.matured,
             kept=before.kept or grown,
-            spent_s=before.spent_s + start_s - desk.remaining(query),
+            spent_s=before.spent_s + start_s - context.remaining(query),
             exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
         )
-        desk.remember((FOUND, query.id), after, query)
-        desk.remember((OFFERS, query.id), offers, query)
+        context.remember((FOUND, query.id), after, query)
+        context.remember((OFFERS, query.id), offers, query)
         if grown:
-            desk.remember((KEPT, query.id), known.history(), query)
+            context.remember((KEPT, query.id), known.history(), query)
         return offers
 
-    def beliefs(self, desk: Desk, query: Query, market: Market, found: Found) -> Beliefs:
+    def beliefs(
+        self, context: PlanningContext, query: Query, market: Market, found: Found
+    ) -> Beliefs:
         """Return what is believed of a query's plans."""
         encoding = ENCODINGS[self.encoding]
-        return Beliefs(self.model, self.warm_start, encoding, desk, query, market, found)
+        return Beliefs(self.model, self.warm_start, encoding, context, query, market, found)
 
-    def judge(self, desk: Desk, query: Query, market: Market, number: int) -> Offer | None:
+    def judge(
+        self, context: PlanningContext, query: Query, market: Market, number: int
+    ) -> Offer | None:
         """Return what is believed of one plan by now; None if nothing was profiled of it."""
-        found: Found = desk.recall((FOUND, query.id), query) or Found()
-        return self.beliefs(desk, query, market, found).judge(number)
+        found: Found = context.recall((FOUND, query.id), query) or Found()
+        return self.beliefs(context, query, market, found).judge(number)
 
-    def confirm(self, desk: Desk, query: Query, market: Market, index: int) -> bool:
+    def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile some items more, and test more strictly than the search did."""
-        found: Found = desk.recall((FOUND, query.id), query) or Found()
+        found: Found = context.recall((FOUND, query.id), query) or Found()
         seen = found.shown[index]
         if seen.confirmed or not self.confirm_items or query.slo.accuracy is None:
             return False
-        configuration = desk.pipeline.configurations[index]
-        left_s = desk.remaining(query)
+        configuration = context.pipeline.configurations[index]
+        left_s = context.remaining(query)
         alpha = self.confirm_alpha
         for more in (0, self.confirm_items):
-            belief = self.profiler.measure(desk, query, configuration, seen.count + more, alpha)
-            belief = self._sharpened(desk, query, belief, found.shown, alpha)
+            belief = self.profiler.measure(context, query, configuration, seen.count + more, alpha)
+            belief = self._sharpened(context, query, belief, found.shown, alpha)
             if belief.verdict is not None:
                 break
-        most = self.profiler.most_items(desk, query)
+        most = self.profiler.most_items(context, query)
         decided = belief.verdict is not None or belief.count >= most
         shown = {**found.shown, index: Shown.of(belief, confirmed=decided)}
         grown = belief.count > seen.count
         if grown:
-            shown = self._all_sharpened(desk, query, shown, index)
+            shown = self._all_sharpened(context, query, shown, index)
         again = belief.verdict is False  # What was found so far was found by mistake.
         after = replace(
             found,
@@ -248,25 +260,27 @@ class CmboSearch(Search):
             exhausted=found.exhausted and not again,
         )
         if not after.kept:
-            known = self.beliefs(desk, query, market, after).configurations
+            known = self.beliefs(context, query, market, after).configurations
             if known.in_doubt:
-                desk.remember((KEPT, query.id), known.history(), query)
+                context.remember((KEPT, query.id), known.history(), query)
                 after = replace(after, kept=True)
-        after = replace(after, spent_s=found.spent_s + left_s - desk.remaining(query))
-        desk.remember((FOUND, query.id), after, query)
+        after = replace(after, spent_s=found.spent_s + left_s - context.remaining(query))
+        context.remember((FOUND, query.id), after, query)
         return decided or grown
 
-    def look(self, desk: Desk, query: Query, configuration: Configuration) -> Shown | None:
+    def look(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> Shown | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""
-        belief = self.profiler.profile(desk, query, configuration)
+        belief = self.profiler.profile(context, query, configuration)
         if not belief.count:
             return None
-        found: Found = desk.recall((FOUND, query.id), query) or Found()
-        return Shown.of(self._sharpened(desk, query, belief, found.shown))
+        found: Found = context.recall((FOUND, query.id), query) or Found()
+        return Shown.of(self._sharpened(context, query, belief, found.shown))
 
     def _sharpened(
         self,
-        desk: Desk,
+        context: PlanningContext,
         query: Query,
         belief: Belief,
         shown: Mapping[int, Shown],
@@ -275,50 +289,55 @@ class CmboSearch(Search):
         """Return a belief, sharpened by the configuration that was measured on the most items."""
         if not shown:
             return belief
-        configurations = desk.pipeline.configurations
+        configurations = context.pipeline.configurations
         control = configurations[max(shown, key=lambda index: shown[index].count)]
         configuration = belief.estimate.measurement.configuration
-        return self.profiler.sharpened(desk, query, configuration, control, alpha) or belief
+        return self.profiler.sharpened(context, query, configuration, control, alpha) or belief
 
     def _all_sharpened(
-        self, desk: Desk, query: Query, shown: Mapping[int, Shown], control: int
+        self, context: PlanningContext, query: Query, shown: Mapping[int, Shown], control: int
     ) -> dict[int, Shown]:
         """Return what was shown, sharpened by one configuration where it was measured on more."""
-        configurations, found = desk.pipeline.configurations, dict(shown)
+        configurations, found = context.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
             if seen.count < shown[control].count and not seen.confirmed:
                 belief = self.profiler.sharpened(
-                    desk, query, configurations[index], configurations[control]
+                    context, query, configurations[index], configurations[control]
                 )
                 if belief is not None:
                     found[index] = Shown.of(belief)
         return found
 
     def next(
-        self, desk: Desk, query: Query, beliefs: Beliefs, tried: set[int], best: float | None
+        self,
+        context: PlanningContext,
+        query: Query,
+        beliefs: Beliefs,
+        tried: set[int],
+        best: float | None,
     ) -> Configuration | None:
         """Return the configuration to profile next, or None if none promises anything.
 
         Args:
-            desk: the desk.
+            context: the planning context.
             query: the query.
             beliefs: what is believed of it.
             tried: configurations that were profiled.
             best: cost of the best plan so far.
         """
-        configurations = desk.pipeline.configurations
+        configurations = context.pipeline.configurations
         if len(tried) >= len(configurations):
             return None
         if not beliefs.configurations.histories and len(tried) < self.initial:
-            return self._initial(desk, query, tried)
-        desk.think(query, "search_step")
+            return self._initial(context, query, tried)
+        context.charge(query, "search_step")
         least = self.least_promise if len(tried) >= LEAST_KNOWN else 0.0
         index = beliefs.propose(tried, best, least)
         return None if index is None else configurations[index]
 
-    def _initial(self, desk: Desk, query: Query, tried: set[int]) -> Configuration:
+    def _initial(self, context: PlanningContext, query: Query, tried: set[int]) -> Configuration:
         """Return the richest configuration, and then others at random."""
-        configurations = desk.pipeline.configurations
+        configurations = context.pipeline.configurations
         if not tried:
             return configurations[0]
         rng = stream(self.seed, "compass", query.id, "initial")
@@ -326,9 +345,9 @@ class CmboSearch(Search):
         return next(configurations[index] for index in order if index not in tried)
 
 
-def _untried(desk: Desk, query: Query, tried: set[int]) -> Configuration | None:
+def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configuration | None:
     """Return the configuration that serves a query, which may do, unless it was tried."""
-    plan = desk.plan_of(query)
+    plan = context.plan_of(query)
     if plan is None or plan.configuration.index in tried:
         return None
     return plan.configuration
@@ -342,10 +361,15 @@ class RandomSearch(CmboSearch):
     """
 
     def next(
-        self, desk: Desk, query: Query, beliefs: Beliefs, tried: set[int], best: float | None
+        self,
+        context: PlanningContext,
+        query: Query,
+        beliefs: Beliefs,
+        tried: set[int],
+        best: float | None,
     ) -> Configuration | None:
         """Return a configuration at random, of those that were not profiled."""
-        configurations = desk.pipeline.configurations
+        configurations = context.pipeline.configurations
         rng = stream(self.seed, "compass", query.id, "random")
         order: list[int] = rng.permutation(len(configurations)).tolist()
         return next((configurations[index] for index in order if index not in tried), None)

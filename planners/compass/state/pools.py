@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from planners.common.weak_cache import KEPT
 from scenarios.cluster import Cluster
 from scenarios.compiled import compiled
-from sim import Desk, PlanView
+from sim import PlanningContext, PlanView
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -64,10 +64,10 @@ class Pools:
         return np.array([machines[node] for node, _ in self.names]) * self.per_machine
 
     @classmethod
-    def of(cls, desk: Desk) -> "Pools":
-        """Return the pools of a desk's cluster."""
-        up = tuple(desk.machines_up(name) for name in desk.cluster.nodes)
-        return KEPT.of(desk.cluster, ("pools", up), lambda: cls._of(desk.cluster, up))
+    def of(cls, context: PlanningContext) -> "Pools":
+        """Return the pools of a context's cluster."""
+        up = tuple(context.machines_up(name) for name in context.cluster.nodes)
+        return KEPT.of(context.cluster, ("pools", up), lambda: cls._of(context.cluster, up))
 
     @classmethod
     def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
@@ -401,12 +401,12 @@ class Takes:
     servers: Floats
 
     @classmethod
-    def of(cls, desk: Desk, pools: Pools, view: PlanView) -> "Takes":
+    def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "Takes":
         """Return what the kinds of a view take."""
         number = {name: index for index, name in enumerate(pools.names)}
         pool, units, servers = [], [], []
         for kind in view.stations:
-            node = desk.cluster.nodes[kind.node]
+            node = context.cluster.nodes[kind.node]
             if kind.profile in node.all_gpu_profiles:
                 whole = pools.usd_per_hour[number[kind.node, GPUS]]
                 share = node.slice_price_usd_per_hour(kind.profile) / whole
@@ -472,9 +472,9 @@ def room_in(left: Floats, kind: int, key: int) -> float:
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
 
 
-def takes_of(desk: Desk, pools: Pools, view: PlanView) -> Takes:
+def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> Takes:
     """Return what the kinds of a view take, which is the same in all views of a space."""
-    return KEPT.of(view.space, "takes", lambda: Takes.of(desk, pools, view))
+    return KEPT.of(view.space, "takes", lambda: Takes.of(context, pools, view))
 
 
 @dataclass(frozen=True)

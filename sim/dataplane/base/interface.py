@@ -181,7 +181,7 @@ class Route:
 
 
 class Recorder(Protocol):
-    """Who is told of requests: the window book."""
+    """Who is told of requests: the window monitor."""
 
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Recorders of requests, beside the book that counts them."""
+"""Recorders of requests, beside the monitor that counts them."""
 
 import numpy as np
 from numpy.typing import NDArray

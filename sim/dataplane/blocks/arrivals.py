@@ -28,8 +28,8 @@ from sim.dataplane.blocks.tables import (
     NONE,
     ONE_BITS,
     Ints,
+    PlaneTables,
     Sources,
-    Tables,
 )
 from sim.dataplane.blocks.walk import walk
 
@@ -38,7 +38,7 @@ APART = 2
 
 
 @inlined
-def _fetch_sources(t: Tables, sources: Sources, i: int, until_ns: int) -> None:
+def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> None:
     """Begin to fetch what will be read of the sources that follow the ``i``-th active one.
 
     What is read of one tells where to read next: it is fetched in steps, the last of which is that
@@ -114,7 +114,7 @@ def leave_unserved(sources: Sources, until_ns: int, runs: Ints) -> int:
 
 @in_place
 def give_birth(  # noqa: PLR0912, PLR0915
-    t: Tables, sources: Sources, due_ns: Ints, first: int, until_ns: int
+    t: PlaneTables, sources: Sources, due_ns: Ints, first: int, until_ns: int
 ) -> int:
     """Give birth to requests before the cut, source by source, and let each walk at once.
 
@@ -190,7 +190,7 @@ def give_birth(  # noqa: PLR0912, PLR0915
 
 
 @inlined
-def _leave_unserved(t: Tables, slot: int, at_ns: int) -> None:
+def _leave_unserved(t: PlaneTables, slot: int, at_ns: int) -> None:
     """End a request that no route is in force for."""
     t.rows[slot, OUTCOME], t.rows[slot, ENDED] = IS_UNSERVED, at_ns
     t.ended[index(t.counts[ENDED_COUNT])] = slot

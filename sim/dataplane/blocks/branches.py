@@ -30,7 +30,7 @@ from sim.dataplane.blocks.tables import (
     NONE,
     OUT,
     SETTLED,
-    Tables,
+    PlaneTables,
 )
 
 PART = -3
@@ -38,7 +38,7 @@ PART = -3
 
 
 @in_place
-def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
+def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
     """Make branches of all that reach a fork before the cut; False if rows ran out."""
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
@@ -71,7 +71,7 @@ def take_fork(t: Tables, fork: int, until_ns: int) -> bool:
 
 
 @inlined
-def _clear(t: Tables, slot: int) -> None:
+def _clear(t: PlaneTables, slot: int) -> None:
     """Let a row have spent no time yet."""
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
@@ -82,7 +82,7 @@ def _clear(t: Tables, slot: int) -> None:
 
 
 @in_place
-def take_join(t: Tables, join: int, until_ns: int) -> None:
+def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
     """Hold what reaches a join before the cut, until the last of a request's branches has come."""
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
@@ -118,7 +118,7 @@ def take_join(t: Tables, join: int, until_ns: int) -> None:
 
 
 @inlined
-def _merged(t: Tables, home: int, a: int, b: int) -> int:
+def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
     """Make two rows of a request one, and return it."""
     rows, branches = t.rows, t.branches
     if b == home:
@@ -136,7 +136,7 @@ def _merged(t: Tables, home: int, a: int, b: int) -> int:
 
 
 @inlined
-def _free(t: Tables, slot: int) -> None:
+def _free(t: PlaneTables, slot: int) -> None:
     t.rows[slot, OUTCOME] = NONE
     t.branches[slot].home = t.branches[slot].held = NONE
     t.branches[slot].failure = IS_COMPLETED
@@ -145,7 +145,7 @@ def _free(t: Tables, slot: int) -> None:
 
 
 @inlined
-def _go_on(t: Tables, slot: int) -> None:
+def _go_on(t: PlaneTables, slot: int) -> None:
     """Let a row begin a leg; one that has failed is done with it at once."""
     if t.branches[slot].failure == IS_COMPLETED:
         t.out[t.counts[OUT]] = slot
@@ -161,7 +161,7 @@ def _go_on(t: Tables, slot: int) -> None:
 
 
 @inlined
-def _to_end_of_leg(t: Tables, slot: int) -> int:
+def _to_end_of_leg(t: PlaneTables, slot: int) -> int:
     """Move a row to the last visit of its leg; return the fork or join there, NONE at the end."""
     visit = t.rows[slot, VISIT]
     stop = t.visits[visit].stop
@@ -173,7 +173,7 @@ def _to_end_of_leg(t: Tables, slot: int) -> int:
 
 
 @in_place
-def settle(t: Tables) -> None:
+def settle(t: PlaneTables) -> None:
     """Send rows that have ended on where other legs follow theirs: only the last ends a request."""
     rows, branches, counts = t.rows, t.branches, t.counts
     kept = counts[SETTLED]
@@ -191,7 +191,7 @@ def settle(t: Tables) -> None:
 
 
 @inlined
-def _revive(t: Tables, slot: int) -> None:
+def _revive(t: PlaneTables, slot: int) -> None:
     """Undo that the end of a row was counted as that of its request."""
     home = t.branches[slot].home
     t.rows[slot, OUTCOME] = IS_IN_FLIGHT if home in (NONE, slot) else PART
@@ -199,7 +199,7 @@ def _revive(t: Tables, slot: int) -> None:
 
 
 @in_place
-def recall(t: Tables, at_ns: int) -> None:
+def recall(t: PlaneTables, at_ns: int) -> None:
     """Make one end of those of the branches of requests that were just dropped at all stops."""
     branches, counts = t.branches, t.counts
     first = counts[SETTLED]

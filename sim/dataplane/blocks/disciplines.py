@@ -13,20 +13,20 @@ from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDE
 from sim.dataplane.blocks.lists import end, gather, lose_arrivals, wait
 from sim.dataplane.blocks.sorting import before
 from sim.dataplane.blocks.stops import release, room_at, serve_batch
-from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, Tables
+from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, PlaneTables
 
 BY_DEADLINE, BY_PRIORITY = DISCIPLINES.index(EDF), DISCIPLINES.index(PRIORITY)
 
 
 @inlined
-def deadline_of(t: Tables, slot: int) -> int:
+def deadline_of(t: PlaneTables, slot: int) -> int:
     """Return by when a request is to be done."""
     terms = t.terms[t.rows[slot, DEPLOYMENT]]
     return int(deadline_ns(t.rows[slot, ARRIVAL], terms.bound_ns, t.rows_f[slot, ALLOWANCE]))
 
 
 @inlined
-def rank_of(t: Tables, station: int, slot: int) -> int:
+def rank_of(t: PlaneTables, station: int, slot: int) -> int:
     """Return what the order of a request in a station's queue goes by."""
     discipline = t.stops[station].discipline
     rank = 0
@@ -38,13 +38,13 @@ def rank_of(t: Tables, station: int, slot: int) -> int:
 
 
 @inlined
-def sheds(t: Tables, station: int, slot: int, now_ns: int) -> bool:
+def sheds(t: PlaneTables, station: int, slot: int, now_ns: int) -> bool:
     """Tell whether a station sheds a request that a server would take now."""
     return bool(t.stops[station].shed_late) and deadline_of(t, slot) <= now_ns
 
 
 @inlined
-def goes_first(t: Tables, station: int, a: int, b: int) -> bool:
+def goes_first(t: PlaneTables, station: int, a: int, b: int) -> bool:
     """Tell whether row ``a`` is served before row ``b``."""
     rank_a, rank_b = rank_of(t, station, a), rank_of(t, station, b)
     if rank_a != rank_b:
@@ -56,7 +56,7 @@ def goes_first(t: Tables, station: int, a: int, b: int) -> bool:
 
 
 @in_place
-def wait_by_rank(t: Tables, station: int, slot: int) -> None:
+def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
     """Put a request, which arrives last, in its place in a station's queue."""
     stops = t.stops
     rank, last = rank_of(t, station, slot), stops[station].waiting_last
@@ -78,7 +78,7 @@ def wait_by_rank(t: Tables, station: int, slot: int) -> None:
 
 
 @in_place
-def take_ranked(t: Tables, station: int, until_ns: int) -> None:
+def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
     """Let a station whose queue is by deadline or by class, or sheds, serve up to the cut."""
     stops = t.stops
     release(t, station, until_ns)
@@ -104,7 +104,7 @@ def take_ranked(t: Tables, station: int, until_ns: int) -> None:
 
 
 @in_place
-def _next_start_ns(t: Tables, station: int) -> int:
+def _next_start_ns(t: PlaneTables, station: int) -> int:
     """Return from when on a server can take a batch of those that wait; NEVER if none wait.
 
     A batch that is not full begins when the one that came first has waited long enough.
@@ -124,7 +124,7 @@ def _next_start_ns(t: Tables, station: int) -> int:
 
 
 @in_place
-def _serve_first(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
+def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
     """Let the server that has been free longest take the first of the queue that are not shed."""
     stops, at, n = t.stops, len(t.slots) // 2, 0
     while stops[station].waiting > 0 and n < stops[station].max_batch:
@@ -139,7 +139,7 @@ def _serve_first(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
 
 
 @in_place
-def _drop_last(t: Tables, station: int, room: int, now_ns: int) -> None:
+def _drop_last(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
     """Drop the last of a queue, all but as many as there is room for."""
     slots, left = t.slots, t.stops[station].waiting
     if left <= room:
@@ -163,7 +163,7 @@ BELOW = ENDED
 
 
 @in_place
-def put(t: Tables, station: int, slot: int) -> None:
+def put(t: PlaneTables, station: int, slot: int) -> None:
     """Put a request into a station's heap."""
     rows, stops = t.rows, t.stops
     rows[slot, BELOW] = NONE
@@ -174,7 +174,7 @@ def put(t: Tables, station: int, slot: int) -> None:
 
 
 @in_place
-def lay_out(t: Tables, station: int) -> None:
+def lay_out(t: PlaneTables, station: int) -> None:
     """Make a station's heap a list of those that wait."""
     stops, at = t.stops, _spread(t, station)
     count = stops[station].waiting
@@ -185,7 +185,7 @@ def lay_out(t: Tables, station: int) -> None:
 
 
 @in_place
-def _joined(t: Tables, station: int, a: int, b: int) -> int:
+def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
     """Put the later of two heaps below the other, and return that; the first may be NONE."""
     if a == NONE:
         return b
@@ -197,7 +197,7 @@ def _joined(t: Tables, station: int, a: int, b: int) -> int:
 
 
 @in_place
-def _take_first(t: Tables, station: int) -> int:
+def _take_first(t: PlaneTables, station: int) -> int:
     """Take the request out of the heap that is served first."""
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
@@ -223,7 +223,7 @@ def _take_first(t: Tables, station: int) -> int:
 
 
 @in_place
-def _spread(t: Tables, station: int) -> int:
+def _spread(t: PlaneTables, station: int) -> int:
     """Copy a heap into the second half of ``slots``, in no order; return where it begins."""
     rows, slots, at = t.rows, t.slots, len(t.slots) // 2
     if t.stops[station].waiting > 0:

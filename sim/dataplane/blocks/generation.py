@@ -28,8 +28,8 @@ from sim.dataplane.blocks.tables import (
     IS_SHED,
     NONE,
     OUT,
+    PlaneTables,
     Records,
-    Tables,
 )
 
 GHOST = -2
@@ -37,7 +37,7 @@ GHOST = -2
 
 
 @in_place
-def take_generation(t: Tables, station: int, until_ns: int) -> None:
+def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
     """Let a station of a language model generate up to the cut."""
     stops = t.stops
     n = gather(t, station, until_ns)
@@ -75,7 +75,7 @@ def _run_ends_ns(engines: Records, engine: int) -> int:
 
 
 @in_place
-def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
+def _enter(t: PlaneTables, station: int, model: int, slot: int, now_ns: int) -> bool:
     """Queue a request, unless it would never fit, and hold up all that come after it."""
     rows, rows_f, jobs = t.rows, t.rows_f, t.jobs
     visit = rows[slot, VISIT]
@@ -94,7 +94,7 @@ def _enter(t: Tables, station: int, model: int, slot: int, now_ns: int) -> bool:
 
 
 @in_place
-def _hand_out(t: Tables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
+def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, now_ns: int) -> None:
     """Assign waiting requests in order, each to the engine with the fewest sequences."""
     stops, engines, jobs = t.stops, t.engines, t.jobs
     most, memory = t.models[model].most, t.models[model].kv_tokens
@@ -124,7 +124,7 @@ def _hand_out(t: Tables, station: int, model: int, first: int, last: int, now_ns
 
 
 @in_place
-def _cut(t: Tables, station: int, engine: int, now_ns: int) -> None:
+def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
     """End the present run at the boundary that comes next, if it goes on beyond."""
     engines = t.engines
     passed_ns = now_ns - engines[engine].began_ns
@@ -136,7 +136,7 @@ def _cut(t: Tables, station: int, engine: int, now_ns: int) -> None:
 
 
 @in_place
-def _end_runs(t: Tables, station: int, first: int, last: int, now_ns: int) -> bool:
+def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) -> bool:
     """End the runs that end now; tell whether any did."""
     any_ended = False
     for engine in range(first, last):
@@ -147,7 +147,7 @@ def _end_runs(t: Tables, station: int, first: int, last: int, now_ns: int) -> bo
 
 
 @in_place
-def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
+def _end_run(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
     """Let requests that are done leave."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     steps = engines[engine].steps
@@ -178,7 +178,7 @@ def _end_run(t: Tables, station: int, engine: int, now_ns: int) -> None:
 
 
 @in_place
-def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) -> None:
+def _start_run(t: PlaneTables, station: int, model: int, engine: int, now_ns: int) -> None:
     """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
     rows, engines, jobs, models = t.rows, t.engines, t.jobs, t.models
     decoding, steps = 0, NEVER
@@ -214,7 +214,7 @@ def _start_run(t: Tables, station: int, model: int, engine: int, now_ns: int) ->
 
 
 @in_place
-def drop_jobs(t: Tables, station: int, deployment: int, at_ns: int) -> None:
+def drop_jobs(t: PlaneTables, station: int, deployment: int, at_ns: int) -> None:
     """Drop the requests of a deployment that engines have, and leave ghosts of the active ones."""
     rows, engines, jobs, counts = t.rows, t.engines, t.jobs, t.counts
     first = t.models[t.stops[station].model].engines_at
@@ -249,7 +249,7 @@ def drop_jobs(t: Tables, station: int, deployment: int, at_ns: int) -> None:
 
 
 @in_place
-def lose_jobs(t: Tables, station: int, at_ns: int) -> None:
+def lose_jobs(t: PlaneTables, station: int, at_ns: int) -> None:
     """Lose all that engines generate for, or are about to."""
     rows, engines, counts = t.rows, t.engines, t.counts
     first = t.models[t.stops[station].model].engines_at

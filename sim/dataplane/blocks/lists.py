@@ -1,15 +1,15 @@
-"""Lists of requests, chained by ``Tables.chain``, and their ends."""
+"""Lists of requests, chained by ``PlaneTables.chain``, and their ends."""
 
 from scenarios.compiled import inlined
 from sim._jit.indexing import index
 from sim._jit.prefetch import AHEAD, prefetch
 from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, OUTCOME, VISIT
 from sim.dataplane.blocks.sorting import before, sort_slots
-from sim.dataplane.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Ints, Tables
+from sim.dataplane.blocks.tables import ENDED_COUNT, IS_DROPPED, IS_LOST, NONE, Ints, PlaneTables
 
 
 @inlined
-def push(t: Tables, stop: int, slot: int, at_ns: int) -> None:
+def push(t: PlaneTables, stop: int, slot: int, at_ns: int) -> None:
     """Let a request arrive at a stop, now or later."""
     stops, times, chain = t.stops, t.times, t.chain
     times[slot] = at_ns
@@ -27,7 +27,7 @@ def push(t: Tables, stop: int, slot: int, at_ns: int) -> None:
 
 
 @inlined
-def wait(t: Tables, stop: int, slot: int) -> None:
+def wait(t: PlaneTables, stop: int, slot: int) -> None:
     """Put a request at the end of a station's queue."""
     stops, chain = t.stops, t.chain
     chain[slot] = NONE
@@ -41,7 +41,7 @@ def wait(t: Tables, stop: int, slot: int) -> None:
 
 
 @inlined
-def stay(t: Tables, stop: int, slot: int) -> None:
+def stay(t: PlaneTables, stop: int, slot: int) -> None:
     """Keep a request in service beyond the cut; ``times`` says already when it leaves."""
     stops, chain = t.stops, t.chain
     chain[slot] = NONE
@@ -54,7 +54,7 @@ def stay(t: Tables, stop: int, slot: int) -> None:
 
 
 @inlined
-def end(t: Tables, slot: int, outcome: int, at_ns: int) -> None:
+def end(t: PlaneTables, slot: int, outcome: int, at_ns: int) -> None:
     """End a request."""
     rows, counts = t.rows, t.counts
     rows[slot, OUTCOME] = outcome
@@ -65,7 +65,7 @@ def end(t: Tables, slot: int, outcome: int, at_ns: int) -> None:
 
 
 @inlined
-def fetch_next(t: Tables, slots: Ints, i: int, n: int) -> None:
+def fetch_next(t: PlaneTables, slots: Ints, i: int, n: int) -> None:
     """Begin to fetch what stops will read of rows soon, from the ``i``-th on of ``n``."""
     if i + AHEAD < n:
         prefetch(t.rows, index(slots[i + AHEAD]), VISIT)
@@ -75,7 +75,7 @@ def fetch_next(t: Tables, slots: Ints, i: int, n: int) -> None:
 
 
 @inlined
-def gather(t: Tables, stop: int, until_ns: int) -> int:
+def gather(t: PlaneTables, stop: int, until_ns: int) -> int:
     """Move a stop's arrivals before a cut into ``slots``, in order; return how many."""
     stops, times, chain, keys, slots = t.stops, t.times, t.chain, t.keys, t.slots
     n, slot = 0, stops[stop].arriving_first
@@ -104,7 +104,7 @@ def gather(t: Tables, stop: int, until_ns: int) -> int:
 
 
 @inlined
-def lose_arrivals(t: Tables, n: int) -> None:
+def lose_arrivals(t: PlaneTables, n: int) -> None:
     """Lose the first ``n`` of ``slots``, each as it arrives at a station that has failed."""
     for i in range(n):
         slot = t.slots[i]
@@ -112,7 +112,7 @@ def lose_arrivals(t: Tables, n: int) -> None:
 
 
 @inlined
-def drop_behind(t: Tables, station: int, room: int, now_ns: int) -> None:
+def drop_behind(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
     """Drop the last of a queue, all but as many as there is room for."""
     stops = t.stops
     if stops[station].waiting > room:

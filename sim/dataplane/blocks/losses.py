@@ -4,11 +4,11 @@ from scenarios.compiled import in_place
 from sim.dataplane.base.request_rows import DEPLOYMENT
 from sim.dataplane.blocks.disciplines import lay_out, put
 from sim.dataplane.blocks.lists import end, push, stay, wait
-from sim.dataplane.blocks.tables import IS_DROPPED, IS_LOST, NONE, RANKED, Tables
+from sim.dataplane.blocks.tables import IS_DROPPED, IS_LOST, NONE, RANKED, PlaneTables
 
 
 @in_place
-def drop(t: Tables, stop: int, deployment: int, at_ns: int) -> None:
+def drop(t: PlaneTables, stop: int, deployment: int, at_ns: int) -> None:
     """Drop the requests of a deployment that a stop holds; a server goes on with what it serves."""
     rows, stops = t.rows, t.stops
     ranked = stops[stop].kind == RANKED
@@ -37,7 +37,7 @@ def drop(t: Tables, stop: int, deployment: int, at_ns: int) -> None:
 
 
 @in_place
-def lose(t: Tables, station: int, at_ns: int) -> None:
+def lose(t: PlaneTables, station: int, at_ns: int) -> None:
     """Lose all that a station has in its queue and in service."""
     stops = t.stops
     if stops[station].kind == RANKED:

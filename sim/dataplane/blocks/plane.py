@@ -52,9 +52,9 @@ from sim.dataplane.blocks.tables import (
     TOKENS,
     VISIT,
     Order,
+    PlaneTables,
     Pool,
     Table,
-    Tables,
 )
 from sim.dataplane.blocks.travel import move
 
@@ -102,7 +102,7 @@ class BlocksPlane:
         self._flights = np.zeros(64, dtype=np.int64)
         self._terms = np.zeros(64, dtype=TERMS)
         self._pool = RowPool(0)
-        self._tables: Tables | None = None
+        self._tables: PlaneTables | None = None
         self._order: Order | None = None
         self._block_ns = FIRST_BLOCK_NS
         sink = self._stops.take()
@@ -396,13 +396,13 @@ class BlocksPlane:
         self._pool.grow()
         self._tables = None
 
-    def _current(self) -> Tables:
+    def _current(self) -> PlaneTables:
         """Return the tables as they are, made anew if one of them was replaced."""
         if self._tables is None:
             pool = self._pool
             if self._most_branches > 1:
                 pool.allow_branches()
-            self._tables = Tables(
+            self._tables = PlaneTables(
                 rows=pool.rows,
                 rows_f=pool.rows_f,
                 times=pool.times,

@@ -20,7 +20,7 @@ from sim.dataplane.base.durations import (
 from sim.dataplane.base.request_rows import BATCHING, COMPUTE, QUEUEING, SIZE, VARIABILITY, VISIT
 from sim.dataplane.blocks.lists import drop_behind, fetch_next, gather, lose_arrivals, stay, wait
 from sim.dataplane.blocks.sorting import before, sort_slots
-from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, Records, Tables
+from sim.dataplane.blocks.tables import NONE, OUT, Floats, Ints, PlaneTables, Records
 
 # Servers
 
@@ -50,7 +50,7 @@ def station_work_ns(rows_f: Floats, visits: Records, slot: int, visit: int, line
 
 
 @inlined
-def cross(t: Tables, slot: int, visit: int, link: int, now_ns: int) -> int:
+def cross(t: PlaneTables, slot: int, visit: int, link: int, now_ns: int) -> int:
     """Send a request's message over a link; return when all of it has arrived."""
     rows, stops, visits = t.rows, t.stops, t.visits
     size_bytes = whole(visits[visit].mean * t.rows_f[slot, SIZE])
@@ -64,7 +64,13 @@ def cross(t: Tables, slot: int, visit: int, link: int, now_ns: int) -> int:
 
 @inlined
 def serve_alone(
-    t: Tables, slot: int, visit: int, station: int, entered_ns: int, freed_ns: int, start_ns: int
+    t: PlaneTables,
+    slot: int,
+    visit: int,
+    station: int,
+    entered_ns: int,
+    freed_ns: int,
+    start_ns: int,
 ) -> int:
     """Serve one request on a server that was free since ``freed_ns``; return when it is done."""
     line = index(t.visits[visit].column)
@@ -120,7 +126,7 @@ def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> i
 
 
 @inlined
-def take_link(t: Tables, link: int, until_ns: int) -> None:
+def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
     """Send the messages that an inline link has and that reach it before the cut.
 
     They do not go on at once: what later stops still have comes first.
@@ -140,7 +146,7 @@ def take_link(t: Tables, link: int, until_ns: int) -> None:
 
 
 @inlined
-def take_alone(t: Tables, station: int, until_ns: int) -> None:
+def take_alone(t: PlaneTables, station: int, until_ns: int) -> None:
     """Let a station that serves one request at a time serve up to the cut."""
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -151,7 +157,7 @@ def take_alone(t: Tables, station: int, until_ns: int) -> None:
 
 
 @inlined
-def take_station(t: Tables, station: int, until_ns: int) -> None:
+def take_station(t: PlaneTables, station: int, until_ns: int) -> None:
     """Let a station serve up to the cut."""
     if t.stops[station].max_batch == 1:
         take_alone(t, station, until_ns)
@@ -170,7 +176,7 @@ def take_station(t: Tables, station: int, until_ns: int) -> None:
 
 
 @inlined
-def take_bounded(t: Tables, station: int, until_ns: int) -> None:
+def take_bounded(t: PlaneTables, station: int, until_ns: int) -> None:
     """Let a station whose queue is bounded serve up to the cut, and drop what does not fit."""
     stops = t.stops
     release(t, station, until_ns)
@@ -194,7 +200,7 @@ def take_bounded(t: Tables, station: int, until_ns: int) -> None:
 
 
 @in_place
-def order_out(t: Tables) -> None:
+def order_out(t: PlaneTables) -> None:
     """Put rows that leave several servers into the order in which they do."""
     out, n, keys, slots = t.out, t.counts[OUT], t.keys, t.slots
     for i in range(n):
@@ -206,7 +212,7 @@ def order_out(t: Tables) -> None:
 
 
 @inlined
-def release(t: Tables, station: int, until_ns: int) -> None:
+def release(t: PlaneTables, station: int, until_ns: int) -> None:
     """Let those go that were in service at the last cut and are done before the next."""
     stops, out = t.stops, t.out
     slot = stops[station].serving_first
@@ -234,7 +240,7 @@ def release(t: Tables, station: int, until_ns: int) -> None:
 
 
 @inlined
-def _serve_singly(t: Tables, station: int, n: int, until_ns: int) -> None:
+def _serve_singly(t: PlaneTables, station: int, n: int, until_ns: int) -> None:
     """Serve request by request: first those that wait, then the first ``n`` of ``slots``."""
     stops = t.stops
     slot = stops[station].waiting_first
@@ -258,7 +264,7 @@ def _serve_singly(t: Tables, station: int, n: int, until_ns: int) -> None:
 
 
 @inlined
-def _serve_next(t: Tables, station: int, slot: int, until_ns: int) -> bool:
+def _serve_next(t: PlaneTables, station: int, slot: int, until_ns: int) -> bool:
     """Serve a request on the server that has been free longest, if that is free before the cut."""
     rows, stops, times, servers = t.rows, t.stops, t.times, t.servers
     several, at = stops[station].servers, index(stops[station].servers_at)
@@ -283,7 +289,7 @@ def _serve_next(t: Tables, station: int, slot: int, until_ns: int) -> bool:
 
 
 @inlined
-def _next_start(t: Tables, station: int) -> int:
+def _next_start(t: PlaneTables, station: int) -> int:
     """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
 
     It is full, or its first member has waited long enough, and a server is free.
@@ -306,7 +312,7 @@ def _next_start(t: Tables, station: int) -> int:
 
 
 @inlined
-def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
+def _serve_batch(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> None:
     """Let the server that has been free longest take the first of a queue."""
     stops, slots = t.stops, t.slots
     half = len(slots) // 2  # The first half may hold arrivals that are yet to come.
@@ -323,7 +329,9 @@ def _serve_batch(t: Tables, station: int, start_ns: int, until_ns: int) -> None:
 
 
 @inlined
-def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, until_ns: int) -> None:
+def serve_batch(
+    t: PlaneTables, station: int, first: int, n: int, start_ns: int, until_ns: int
+) -> None:
     """Serve the ``n`` rows of ``slots`` from index ``first`` on as a batch."""
     rows, stops, visits, slots, out = t.rows, t.stops, t.visits, t.slots, t.out
     several, at = stops[station].servers, stops[station].servers_at
@@ -368,13 +376,13 @@ def serve_batch(t: Tables, station: int, first: int, n: int, start_ns: int, unti
 
 
 @inlined
-def _drop_excess(t: Tables, station: int, now_ns: int) -> None:
+def _drop_excess(t: PlaneTables, station: int, now_ns: int) -> None:
     """Drop the last of a queue, as many as neither servers nor waiting room will take."""
     drop_behind(t, station, room_at(t, station, now_ns), now_ns)
 
 
 @inlined
-def room_at(t: Tables, station: int, now_ns: int) -> int:
+def room_at(t: PlaneTables, station: int, now_ns: int) -> int:
     """Return how many can be at a bounded queue, those included that idle servers will take."""
     stops = t.stops
     several, at = stops[station].servers, stops[station].servers_at

@@ -1,9 +1,10 @@
 """The tables that compiled code works on: their columns, and how they grow.
 
 All are arrays of int64; a column that holds a float is read through a view of the same memory.
-Lists of requests are chained: a stop knows the first and the last of each, and ``Tables.chain``
-leads from row to row. A request is in one list at a time. Chain and times lie apart from the rows,
-in arrays that caches hold, since lists are walked far more often than rows are read.
+Lists of requests are chained: a stop knows the first and the last of each, and
+``PlaneTables.chain`` leads from row to row. A request is in one list at a time. Chain and times
+lie apart from the rows, in arrays that caches hold, since lists are walked far more often than
+rows are read.
 """
 
 from typing import NamedTuple
@@ -166,7 +167,7 @@ SEGMENT = _record(32, at_ns=INT, visit=INT, deployment=INT, next=INT)
 FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
 
 
-class Tables(NamedTuple):
+class PlaneTables(NamedTuple):
     """What compiled code works on.
 
     Args:

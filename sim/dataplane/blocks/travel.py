@@ -32,14 +32,14 @@ from sim.dataplane.blocks.tables import (
     STATION,
     Ints,
     Order,
+    PlaneTables,
     Sources,
-    Tables,
 )
 from sim.dataplane.blocks.walk import walk
 
 
 @in_place
-def move(t: Tables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
+def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
     """Move all requests up to a cut.
 
     Args:
@@ -81,7 +81,7 @@ def move(t: Tables, sources: Sources, order: Order, first: int, until_ns: int) -
 
 
 @in_place
-def _resume(t: Tables, order: Order, until_ns: int) -> None:
+def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
     """Let inline stops take what they still have, which comes before all that will reach them.
 
     From the last such stop to the first, lest what one lets go overtake what another has.
@@ -98,7 +98,7 @@ def _resume(t: Tables, order: Order, until_ns: int) -> None:
 
 
 @in_place
-def _take_others(t: Tables, order: Order, first: int, until_ns: int) -> int:
+def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int:
     """Take stops through the block that had to wait for all arrivals before the cut.
 
     Returns:
@@ -127,7 +127,7 @@ def _take_others(t: Tables, order: Order, first: int, until_ns: int) -> int:
 
 
 @in_place
-def _send_over(t: Tables, due_ns: Ints, link: int, until_ns: int) -> None:
+def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
     """Send all messages that reach a link before the cut, and let each go on at once."""
     n = gather(t, link, until_ns)
     for i in range(n):
@@ -141,7 +141,7 @@ def _send_over(t: Tables, due_ns: Ints, link: int, until_ns: int) -> None:
 
 
 @in_place
-def _take_rare(t: Tables, stop: int, until_ns: int) -> bool:
+def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
     """Take a stop of a kind that few worlds have; False for a fork at which rows ran out."""
     kind = t.stops[stop].kind
     if kind == BOUNDED:
@@ -158,7 +158,7 @@ def _take_rare(t: Tables, stop: int, until_ns: int) -> bool:
 
 
 @in_place
-def _send_on(t: Tables, due_ns: Ints, until_ns: int) -> None:
+def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
     """Send rows in ``out`` on."""
     rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[OUT]

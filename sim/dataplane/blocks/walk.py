@@ -13,12 +13,12 @@ from sim.dataplane.blocks.tables import (
     SINK,
     SINK_STOP,
     Ints,
-    Tables,
+    PlaneTables,
 )
 
 
 @inlined
-def walk(t: Tables, due_ns: Ints, slot: int, visit: int, now_ns: int, until_ns: int) -> None:
+def walk(t: PlaneTables, due_ns: Ints, slot: int, visit: int, now_ns: int, until_ns: int) -> None:
     """Let a row go on, as far as it gets before the cut without having to be sorted.
 
     It is noted when inline stops go on with what they keep beyond the cut.

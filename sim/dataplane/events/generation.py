@@ -19,11 +19,11 @@ from scenarios.application import Tokens
 from sim.clock import Clock
 from sim.dataplane.base.durations import batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec
-from sim.dataplane.events.request import LOW, RANK, Moment, Request, interrupt
+from sim.dataplane.events.request import LOW, RANK, Request, ScheduledEvent, interrupt
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class GenerationJob:
     """A request at a station of a language model.
 
     Args:
@@ -43,7 +43,7 @@ class Job:
     prompt_tokens: int
     left: int
     sequences: int
-    served: Moment
+    served: ScheduledEvent
     admitted_ns: int = 0
 
     @property
@@ -68,9 +68,9 @@ class Engine:
     """
 
     number: int
-    active: list[Job] = field(default_factory=list)
-    joining: list[Job] = field(default_factory=list)
-    reserved: dict[Job, int] = field(default_factory=dict)
+    active: list[GenerationJob] = field(default_factory=list)
+    joining: list[GenerationJob] = field(default_factory=list)
+    reserved: dict[GenerationJob, int] = field(default_factory=dict)
     began_ns: int | None = None
     step_ns: int = 0
     steps: int = 0
@@ -96,25 +96,25 @@ class GenerationStation:
         self.spec = spec
         self.iterations = spec.iterations
         self.rank = RANK[spec.discipline]
-        self.waiting: list[tuple[int, int, int, int, int, Job]] = []
+        self.waiting: list[tuple[int, int, int, int, int, GenerationJob]] = []
         self.engines = [Engine(number) for number in range(spec.servers)]
         self.failed = False
         self.slowdown = 1.0
         self.busy_ns = 0
         self._dispatch_due = False
 
-    def enter(self, request: Request, operator: int, mean: Tokens) -> Moment:
+    def enter(self, request: Request, operator: int, mean: Tokens) -> ScheduledEvent:
         """Queue a request; the returned moment comes when its last token is there."""
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
-        job = Job(
+        job = GenerationJob(
             self.env.now,
             request,
             operator,
             whole(mean.prompt * request.size),
             whole(mean.output * request.length * request.variability[operator]),
             mean.sequences,
-            Moment(self.env),
+            ScheduledEvent(self.env),
         )
         if job.kv_tokens > self.iterations.kv_tokens or job.sequences > len(
             self.iterations.decode_ns
@@ -128,7 +128,7 @@ class GenerationStation:
         return job.served
 
     def _at(self, when_ns: int, priority: int, action: Callable[[Event], None]) -> None:
-        moment = Moment(self.env)
+        moment = ScheduledEvent(self.env)
         moment.callbacks.append(action)
         self.env.schedule(moment, priority, when_ns - self.env.now)  # type: ignore[arg-type]
 
@@ -164,7 +164,7 @@ class GenerationStation:
             elif not engine.active:  # Idle: every moment is a boundary.
                 self._start_run(engine)
 
-    def _has_room(self, engine: Engine, job: Job) -> bool:
+    def _has_room(self, engine: Engine, job: GenerationJob) -> bool:
         most = len(self.iterations.decode_ns)
         return (
             engine.sequences + job.sequences <= most

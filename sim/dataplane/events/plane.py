@@ -38,10 +38,10 @@ from sim.dataplane.base.interface import (
     StationSpec,
 )
 from sim.dataplane.events.generation import GenerationStation
-from sim.dataplane.events.request import Moment, Request, interrupt, rows_of, worse
-from sim.dataplane.events.station import Link, Station
+from sim.dataplane.events.request import Request, ScheduledEvent, interrupt, rows_of, worse
+from sim.dataplane.events.station import EventStation, Link
 
-Stop = tuple[Callable[[Request, int, Any], Moment], int, float | Tokens]
+Stop = tuple[Callable[[Request, int, Any], ScheduledEvent], int, float | Tokens]
 
 
 class EventsPlane:
@@ -54,7 +54,7 @@ class EventsPlane:
     def __init__(self, recorder: Recorder) -> None:
         self.env = Clock()
         self.recorder = recorder
-        self.stations: dict[int, Station | GenerationStation] = {}
+        self.stations: dict[int, EventStation | GenerationStation] = {}
         self.links: dict[int, Link] = {}
         self.sources: dict[int, Process] = {}
         self.routes: dict[int, tuple[Route, list[list[Stop]]]] = {}
@@ -67,7 +67,7 @@ class EventsPlane:
     def add_station(self, spec: StationSpec) -> None:
         """Make a station known."""
         if spec.iterations is None:
-            self.stations[spec.id] = Station(self.env, spec)
+            self.stations[spec.id] = EventStation(self.env, spec)
         else:
             self.stations[spec.id] = GenerationStation(self.env, spec)
 
@@ -143,14 +143,14 @@ class EventsPlane:
         self._order(at_ns, drop)
 
     def _order(self, at_ns: int, action: Callable[[], None]) -> None:
-        order = Moment(self.env)
+        order = ScheduledEvent(self.env)
         order.callbacks.append(lambda _: action())
         self.env.schedule(order, URGENT, at_ns - self.env.now)
 
     def _stops(self, leg: Leg) -> list[Stop]:
         stops: list[Stop] = []
         for visit in leg.visits:
-            place: Station | GenerationStation | Link = (
+            place: EventStation | GenerationStation | Link = (
                 self.links[visit.link] if visit.link is not None else self.stations[visit.station]  # type: ignore[index]
             )
             stops.append((place.enter, visit.operator, visit.mean))

@@ -27,7 +27,7 @@ from sim.dataplane.base.request_rows import (
 LOW = EventPriority(NORMAL + 1)
 
 
-class Moment(Event):
+class ScheduledEvent(Event):
     """An event that is known to happen, at a time that is decided later."""
 
     def __init__(self, env: Clock) -> None:

@@ -10,7 +10,7 @@ from simpy.events import NORMAL
 from sim.clock import NS_PER_S, Clock
 from sim.dataplane.base.durations import NOMINAL, batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec
-from sim.dataplane.events.request import LOW, RANK, Moment, Request, interrupt
+from sim.dataplane.events.request import LOW, RANK, Request, ScheduledEvent, interrupt
 
 
 class Waiting(NamedTuple):
@@ -24,10 +24,10 @@ class Waiting(NamedTuple):
     request: Request
     operator: int
     work_ns: int
-    served: Moment
+    served: ScheduledEvent
 
 
-class Station:
+class EventStation:
     """A queue that the replicas of one operator share."""
 
     def __init__(self, env: Clock, spec: StationSpec) -> None:
@@ -35,16 +35,16 @@ class Station:
         self.spec = spec
         self.rank = RANK[spec.discipline]
         self.waiting: list[Waiting] = []
-        self.serving: dict[Moment, tuple[list[Request], int]] = {}
+        self.serving: dict[ScheduledEvent, tuple[list[Request], int]] = {}
         self.free_since = deque([env.now] * spec.servers)
         self.failed = False
         self.slowdown = 1.0
         self.busy_ns = 0
         self._next_dispatch_ns: int | None = None
 
-    def enter(self, request: Request, operator: int, mean_ns: float) -> Moment:
+    def enter(self, request: Request, operator: int, mean_ns: float) -> ScheduledEvent:
         """Queue a request; the returned moment comes when its service ends."""
-        served = Moment(self.env)
+        served = ScheduledEvent(self.env)
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         work_ns = whole(mean_ns * request.size * request.variability[operator])
@@ -57,7 +57,7 @@ class Station:
     def _dispatch_at(self, when_ns: int) -> None:
         if self._next_dispatch_ns is None or when_ns < self._next_dispatch_ns:
             self._next_dispatch_ns = when_ns
-            dispatch = Moment(self.env)
+            dispatch = ScheduledEvent(self.env)
             dispatch.callbacks.append(self._dispatch)
             self.env.schedule(dispatch, LOW, when_ns - self.env.now)
 
@@ -142,16 +142,16 @@ class Link:
         self.env = env
         self.spec = spec
         self.free_at_ns = 0
-        self.arriving: list[tuple[int, int, int, Request, int, int, Moment]] = []
+        self.arriving: list[tuple[int, int, int, Request, int, int, ScheduledEvent]] = []
 
-    def enter(self, request: Request, operator: int, mean_bytes: float) -> Moment:
+    def enter(self, request: Request, operator: int, mean_bytes: float) -> ScheduledEvent:
         """Send a message; the returned moment comes when all of it has arrived."""
-        arrived = Moment(self.env)
+        arrived = ScheduledEvent(self.env)
         size_bytes = whole(mean_bytes * request.size)
         place = request.query, request.number, request.leg
         self.arriving.append((*place, request, operator, size_bytes, arrived))
         if len(self.arriving) == 1:
-            admit = Moment(self.env)
+            admit = ScheduledEvent(self.env)
             admit.callbacks.append(self._admit)
             self.env.schedule(admit, LOW)
         return arrived

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import seaborn as sns
 
-from lab.analysis.paired import Metric, ratios
+from lab.analysis.paired import PairedMetric, ratios
 from lab.common.formatting import number
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save, t_interval
@@ -67,7 +67,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             both = tidy.filter(pl.col("histories").is_in([GOOD, histories]))
             [row] = ratios(
                 both.with_columns(planner=pl.col("histories").cast(pl.String)),
-                Metric(column, what, more_is_better=False),
+                PairedMetric(column, what, more_is_better=False),
                 str(GOOD),
             ).iter_rows(named=True)
             finding = ahead(

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import seaborn as sns
 
-from lab.analysis.paired import Metric, ratios
+from lab.analysis.paired import PairedMetric, ratios
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save, t_interval
 from lab.run_cache.jobs import Job
@@ -24,7 +24,7 @@ from studies.common.sweep_files import experiment
 APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
 REFERENCE = "compass"
-HOURS = Metric("device_hours", "device-hours of profiling", more_is_better=False)
+HOURS = PairedMetric("device_hours", "device-hours of profiling", more_is_better=False)
 
 
 def jobs(quick: bool) -> list[Job]:

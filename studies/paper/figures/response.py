@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lab.analysis.paired import Metric, by_scene, counted
+from lab.analysis.paired import PairedMetric, by_scene, counted
 from lab.common.formatting import number
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
@@ -24,7 +24,7 @@ from studies.paper.figures import cost
 
 COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in cost.SOON)
 QUARTILES = ["response_p25_s", "response_p50_s", "response_p75_s"]
-MEDIAN = Metric("response_p50_s", "median response time", more_is_better=False)
+MEDIAN = PairedMetric("response_p50_s", "median response time", more_is_better=False)
 ABREAST = 0.15
 
 

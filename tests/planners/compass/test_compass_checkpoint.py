@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from compass_desks import ONE_CLOUD, arriving
+from compass_worlds import ONE_CLOUD, arriving
 from frail import frail
 from worlds import run, scenario
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 
 from planners.compass.profiling.profiler import StratifiedProfiler
 from planners.compass.search.history import WarmStart
@@ -29,14 +29,14 @@ class TestConfirmation:
         """Return what is shown of the offered configuration each time, until no more is learned."""
         steps = []
 
-        def act(desk):
-            [query] = desk.waiting
-            made = market(desk)
-            index = search.run(desk, query, made, 5.0, improve=False)[0].configuration
+        def act(context):
+            [query] = context.waiting
+            made = market(context)
+            index = search.run(context, query, made, 5.0, improve=False)[0].configuration
             while True:
-                found: Found = desk.recall((FOUND, query.id), query)
+                found: Found = context.recall((FOUND, query.id), query)
                 steps.append(found.shown[index])
-                if not search.confirm(desk, query, made, index):
+                if not search.confirm(context, query, made, index):
                     break
 
         at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=budget_s)
@@ -65,14 +65,14 @@ class TestConfirmation:
     def test_it_is_spent_from_the_budget_of_the_search(self):
         spent = []
 
-        def act(desk):
-            [query] = desk.waiting
-            made, search = market(desk), cold(confirm_items=100)
-            index = search.run(desk, query, made, 5.0, improve=False)[0].configuration
+        def act(context):
+            [query] = context.waiting
+            made, search = market(context), cold(confirm_items=100)
+            index = search.run(context, query, made, 5.0, improve=False)[0].configuration
             for _ in range(4):
-                found: Found = desk.recall((FOUND, query.id), query)
-                spent.append((500.0 - desk.remaining(query), found.spent_s))
-                search.confirm(desk, query, made, index)
+                found: Found = context.recall((FOUND, query.id), query)
+                spent.append((500.0 - context.remaining(query), found.spent_s))
+                search.confirm(context, query, made, index)
 
         slo = {"latency_s": 2.0, "accuracy": 0.97, "datasets": {"VOiCES": 1.0}}
         at_desk(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
@@ -95,16 +95,16 @@ class TestConfirmation:
         """As after confirming took all of it; where it had time and found no more, it is."""
         found = {}
 
-        def act(desk):
-            [query] = desk.waiting
-            made, search = market(desk), cold()
-            search.run(desk, query, made, 0.05, improve=True)
-            known: Found = desk.recall((FOUND, query.id), query)
-            desk.remember((FOUND, query.id), replace(known, exhausted=False), query)
-            while desk.remaining(query) > 0:
-                desk.think(query, "step", 1000)
-            search.run(desk, query, made, 5.0, improve=True)
-            found["after"] = desk.recall((FOUND, query.id), query)
+        def act(context):
+            [query] = context.waiting
+            made, search = market(context), cold()
+            search.run(context, query, made, 0.05, improve=True)
+            known: Found = context.recall((FOUND, query.id), query)
+            context.remember((FOUND, query.id), replace(known, exhausted=False), query)
+            while context.remaining(query) > 0:
+                context.charge(query, "step", 1000)
+            search.run(context, query, made, 5.0, improve=True)
+            found["after"] = context.recall((FOUND, query.id), query)
 
         at_desk(act, arriving(1.0, latency_s=1.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=5.0)
         assert not found["after"].exhausted
@@ -113,18 +113,18 @@ class TestConfirmation:
         """Not by what surrogates made of less before; at a strict level much stays in doubt."""
         compared = []
 
-        def act(desk):
-            [query] = desk.waiting
-            made = market(desk)
+        def act(context):
+            [query] = context.waiting
+            made = market(context)
             strict = StratifiedProfiler(alpha=1e-9)
             search = cold(confirm_items=400, confirm_alpha=1e-12, profiler=strict)
-            search.run(desk, query, made, 20.0, improve=True)
-            found: Found = desk.recall((FOUND, query.id), query)
+            search.run(context, query, made, 20.0, improve=True)
+            found: Found = context.recall((FOUND, query.id), query)
             index = max(found.shown, key=lambda each: found.shown[each].count)
-            assert search.confirm(desk, query, made, index)
-            after: Found = desk.recall((FOUND, query.id), query)
+            assert search.confirm(context, query, made, index)
+            after: Found = context.recall((FOUND, query.id), query)
             kept, anew = (
-                search.beliefs(desk, query, made, replace(after, kept=kept)).configurations
+                search.beliefs(context, query, made, replace(after, kept=kept)).configurations
                 for kept in (after.kept, False)
             )
             assert anew.in_doubt
@@ -146,19 +146,19 @@ class TestConfirmation:
     def test_what_was_believed_of_other_content_tells_nothing_once_it_is_forgotten(self):
         """A configuration in doubt is then judged by what was measured of it."""
 
-        def act(desk):
-            [query] = desk.waiting
-            made = market(desk)
+        def act(context):
+            [query] = context.waiting
+            made = market(context)
             search = cold(profiler=StratifiedProfiler(alpha=1e-9, most=16))
-            search.run(desk, query, made, 20.0, improve=True)
-            before: History = desk.recall((KEPT, query.id), query)
+            search.run(context, query, made, 20.0, improve=True)
+            before: History = context.recall((KEPT, query.id), query)
             lucky = replace(before, accuracy=np.full_like(before.accuracy, 0.99))
-            desk.remember((KEPT, query.id), lucky, query)
-            poorest = desk.pipeline.configurations[-1]
-            seen = search.look(desk, query, poorest)
+            context.remember((KEPT, query.id), lucky, query)
+            poorest = context.pipeline.configurations[-1]
+            seen = search.look(context, query, poorest)
             assert seen.verdict is None
             assert seen.accuracy < 0.9
-            forgotten = search.beliefs(desk, query, made, Found({poorest.index: seen}))
+            forgotten = search.beliefs(context, query, made, Found({poorest.index: seen}))
             believed = forgotten.configurations.believed()
             assert believed.accuracy[poorest.index] == pytest.approx(seen.accuracy, abs=0.05)
 
@@ -168,19 +168,19 @@ class TestConfirmation:
     def test_what_proves_wrong_is_no_longer_offered(self):
         """And the search, which was led astray, may begin anew."""
 
-        def act(desk):
-            [query] = desk.waiting
-            made, search = market(desk), cold()
-            poorest = desk.pipeline.configurations[-1]
-            seen = search.look(desk, query, poorest)
+        def act(context):
+            [query] = context.waiting
+            made, search = market(context), cold()
+            poorest = context.pipeline.configurations[-1]
+            seen = search.look(context, query, poorest)
             lucky = replace(seen, accuracy=0.99, variance=1e-4, verdict=True)
             found = Found({poorest.index: lucky}, spent_s=4.0, exhausted=True)
-            desk.remember((FOUND, query.id), found, query)
-            [before, *_] = search.run(desk, query, made, 0.0, improve=False)
+            context.remember((FOUND, query.id), found, query)
+            [before, *_] = search.run(context, query, made, 0.0, improve=False)
             assert before.feasible
-            assert search.confirm(desk, query, made, poorest.index)
-            assert not search.judge(desk, query, made, before.number).feasible
-            after: Found = desk.recall((FOUND, query.id), query)
+            assert search.confirm(context, query, made, poorest.index)
+            assert not search.judge(context, query, made, before.number).feasible
+            after: Found = context.recall((FOUND, query.id), query)
             assert after.shown[poorest.index].verdict is False
             assert not after.exhausted
 

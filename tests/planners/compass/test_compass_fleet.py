@@ -3,7 +3,7 @@
 import gc
 
 import pytest
-from compass_desks import ONE_CLOUD, arriving
+from compass_worlds import ONE_CLOUD, arriving
 from worlds import run, scenario
 
 from planners import Compass
@@ -21,18 +21,20 @@ class Watched(Compass):
     seen = 0
     wrong = ()
 
-    def plan(self, desk):
-        super().plan(desk)
-        fleet = fleet_of(desk)
-        order = (*desk.running, *desk.searching)
+    def plan(self, context):
+        super().plan(context)
+        fleet = fleet_of(context)
+        order = (*context.running, *context.searching)
         uses = {
-            query.id: known.uses for query in order if (known := serving(desk, query)) is not None
+            query.id: known.uses
+            for query in order
+            if (known := serving(context, query)) is not None
         }
         if fleet.query.tolist() != list(uses) or any(
             getattr(fleet, name).tolist() != [list_of(getattr(one, name)) for one in uses.values()]
             for name in FIELDS[1:]
         ):
-            Watched.wrong = (*Watched.wrong, desk.now_s)
+            Watched.wrong = (*Watched.wrong, context.now_s)
         Watched.seen += len(fleet)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from compass_desks import ONE_CLOUD, arriving
+from compass_worlds import ONE_CLOUD, arriving
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
@@ -21,18 +21,18 @@ class Watched(Compass):
     late = 0
     wrong = ()
 
-    def plan(self, desk):
-        super().plan(desk)
-        desk.scratch.clear()
-        departed = desk.departed[-LOOKED_AT:]
-        Watched.late += not all(desk.settled([(KEPT, query.id) for query in departed]))
-        for dataset in desk.datasets:
-            known = known_histories(desk, dataset, LEAST_MEASURED)
+    def plan(self, context):
+        super().plan(context)
+        context.scratch.clear()
+        departed = context.departed[-LOOKED_AT:]
+        Watched.late += not all(context.settled([(KEPT, query.id) for query in departed]))
+        for dataset in context.datasets:
+            known = known_histories(context, dataset, LEAST_MEASURED)
             kept = {
                 query.id: history
-                for query in (*desk.running[-LOOKED_AT:], *departed)
+                for query in (*context.running[-LOOKED_AT:], *departed)
                 if query.dataset == dataset
-                and (history := desk.recall((KEPT, query.id))) is not None
+                and (history := context.recall((KEPT, query.id))) is not None
                 and history.measured >= LEAST_MEASURED
             }
             if (
@@ -40,7 +40,7 @@ class Watched(Compass):
                 or [id(history) for history in known.histories] != [*map(id, kept.values())]
                 or known.content.tolist() != [each.content.tolist() for each in kept.values()]
             ):
-                Watched.wrong = (*Watched.wrong, desk.now_s)
+                Watched.wrong = (*Watched.wrong, context.now_s)
             Watched.seen += len(kept)
 
 
@@ -70,7 +70,7 @@ def test_they_are_what_each_querys_record_says(monkeypatch):
     )
     assert world.planner_errors == []
     assert world.planner_crashes == 2
-    assert len(world.office.board.departed) > 3 * LOOKED_AT
+    assert len(world.planning_service.registry.departed) > 3 * LOOKED_AT
     assert Watched.seen > 1000, "queries left histories"
     assert Watched.late > 0, "some were searched for when they left"
     assert not Watched.wrong

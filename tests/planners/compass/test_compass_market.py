@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,20 +177,20 @@ class TestTaken:
 
 
 def at_market(act):
-    """Let a test act at a desk with a query, its view, and what it would fill."""
+    """Let a test act at a context with a query, its view, and what it would fill."""
 
-    def sit(desk):
-        [query] = desk.waiting
-        view = desk.view(query, Choices())
-        pools = Pools.of(desk)
-        takes = Takes.of(desk, pools, view)
-        estimate = desk.profile(query, desk.pipeline.configurations[0], 32)
+    def sit(context):
+        [query] = context.waiting
+        view = context.view(query, Choices())
+        pools = Pools.of(context)
+        takes = Takes.of(context, pools, view)
+        estimate = context.profile(query, context.pipeline.configurations[0], 32)
         plans = np.flatnonzero(view.configuration == 0)
         times_s = np.broadcast_to(
             estimate.measurement.operator_mean_s, (len(plans), view.station.shape[1])
         )
         filled = takes.filled(pools, view, plans, query.requests_per_s, times_s)
-        act(desk, query, view, pools, takes, plans, filled)
+        act(context, query, view, pools, takes, plans, filled)
 
     at_desk(sit, arriving(1.0), nodes=ONE_CLOUD)
 
@@ -199,27 +199,27 @@ class TestAtADesk:
     """Pools and demands of a real cluster."""
 
     def test_pools_are_the_cores_and_gpus_that_are_up_and_the_backhaul(self):
-        def act(desk):
-            pools = Pools.of(desk)
-            node = desk.cluster.nodes["cloud"]
+        def act(context):
+            pools = Pools.of(context)
+            node = context.cluster.nodes["cloud"]
             assert pools.names == POOLS.names
-            assert pools.capacity.tolist() == [node.cores, 1.0, desk.cluster.max_utilisation]
+            assert pools.capacity.tolist() == [node.cores, 1.0, context.cluster.max_utilisation]
             assert (pools.scarcity * pools.capacity).tolist() == pytest.approx([1.0, 1.0, 1.0])
 
         at_desk(act, nodes=ONE_CLOUD)
 
     def test_a_station_is_filled_by_load_over_what_it_accepts(self):
-        def act(desk, query, view, pools, takes, plans, filled):
+        def act(context, query, view, pools, takes, plans, filled):
             on_device = view.station[plans] < 0
             assert (filled[on_device] == 0).all()
             assert (filled[~on_device] > 0).all()
             row, operator = np.argwhere(~on_device)[0]
             kind = view.stations[view.station[plans[row], operator]]
-            mean_s = desk.profile(
-                query, desk.pipeline.configurations[0], 32
+            mean_s = context.profile(
+                query, context.pipeline.configurations[0], 32
             ).measurement.operator_mean_s[operator]
-            factor = desk.capacity_factors(query, view.plan(int(plans[row])))[operator]
-            accepts = desk.cluster.max_utilisation * kind.servers
+            factor = context.capacity_factors(query, view.plan(int(plans[row])))[operator]
+            accepts = context.cluster.max_utilisation * kind.servers
             expected = query.requests_per_s * mean_s * factor / accepts
             assert filled[row, operator] == pytest.approx(expected)
 
@@ -228,33 +228,37 @@ class TestAtADesk:
     def test_a_plan_joins_stations_that_have_room(self):
         """The very plan that stands has room; of another configuration there is none."""
 
-        def act(desk, query, view, pools, takes, plans, filled):
+        def act(context, query, view, pools, takes, plans, filled):
             row = int(np.argmax((view.station[plans] >= 0).sum(axis=1)))
             stands = Uses(view.station[plans[row]], view.operator_key[plans[row]], filled[row])
-            empty, made = market(desk), market(desk, {7: stands})
+            empty, made = market(context), market(context, {7: stands})
             off = stands.station >= 0
             room = [
                 room_in(made.standing.left, *each)
                 for each in zip(stands.station[off], stands.operator_key[off], strict=True)
             ]
             np.testing.assert_allclose(room, (np.ceil(filled[row]) - filled[row])[off])
-            joins, builds = (taken(desk, query, each, 0) for each in (made, empty))
+            joins, builds = (taken(context, query, each, 0) for each in (made, empty))
             assert joins.keys() == builds.keys()
             for plan, demand in joins.items():
                 assert (demand <= builds[plan] + 1e-12).all()
             mine = int(plans[row])
             assert joins[mine][:-1].sum() < 0.8 * builds[mine][:-1].sum()
             np.testing.assert_allclose(builds[mine][:-1], made.standing.taken[:-1])
-            np.testing.assert_equal(taken(desk, query, made, 124), taken(desk, query, empty, 124))
+            np.testing.assert_equal(
+                taken(context, query, made, 124), taken(context, query, empty, 124)
+            )
 
         at_market(act)
 
     def test_what_plans_cost_is_what_they_take_at_the_prices(self):
-        def act(desk, query, view, pools, takes, plans, filled):
-            dear = replace(market(desk), prices=np.array([0.3, 2.0, 5.0]))
-            time_s = np.tile(operator_time_s(desk, query), (len(desk.pipeline.configurations), 1))
-            cost, _ = QueryPlans(desk, query, dear, view, 1.0, Slowness()).costs(time_s)
-            demands = taken(desk, query, dear, 0)
+        def act(context, query, view, pools, takes, plans, filled):
+            dear = replace(market(context), prices=np.array([0.3, 2.0, 5.0]))
+            time_s = np.tile(
+                operator_time_s(context, query), (len(context.pipeline.configurations), 1)
+            )
+            cost, _ = QueryPlans(context, query, dear, view, 1.0, Slowness()).costs(time_s)
+            demands = taken(context, query, dear, 0)
             assert set(np.flatnonzero(np.isfinite(cost)).tolist()) & set(plans.tolist()) == set(
                 demands
             )
@@ -268,7 +272,7 @@ class TestAtADesk:
     def test_there_is_room_for_plans_whose_new_stations_are_free(self):
         """Whoever needs none, or joins one that stands, finds room in full pools."""
 
-        def act(desk, query, view, pools, takes, plans, filled):
+        def act(context, query, view, pools, takes, plans, filled):
             row = int(np.argmax((view.station[plans] >= 0).sum(axis=1)))
             mine = Uses(view.station[plans[row]], view.operator_key[plans[row]], filled[row])
             kinds = [each.replicas if each.profile == "core" else 0 for each in view.stations]
@@ -279,11 +283,13 @@ class TestAtADesk:
                 number: Uses(np.array([kind, *nowhere]), other + number, 0.9 * (other > 0))
                 for number, kind in enumerate([gpu, *([core] * int(pools.capacity[0]))])
             }
-            time_s = np.tile(operator_time_s(desk, query), (len(desk.pipeline.configurations), 1))
+            time_s = np.tile(
+                operator_time_s(context, query), (len(context.pipeline.configurations), 1)
+            )
 
             def room(uses):
-                here = market(desk, uses)
-                return QueryPlans(desk, query, here, view, 1.0, Slowness()).costs(time_s)[1]
+                here = market(context, uses)
+                return QueryPlans(context, query, here, view, 1.0, Slowness()).costs(time_s)[1]
 
             assert room({})[plans[row]]
             on_device = (view.station < 0).all(axis=1)
@@ -298,9 +304,9 @@ class TestAtADesk:
         at_market(act)
 
     def test_a_plan_whose_station_would_be_too_full_cannot_be_had(self):
-        def act(desk, query, view, pools, takes, plans, filled):
-            slow = operator_time_s(desk, query) * 1.01 / filled.max()
-            found = taken(desk, query, market(desk), 0, slow)
+        def act(context, query, view, pools, takes, plans, filled):
+            slow = operator_time_s(context, query) * 1.01 / filled.max()
+            found = taken(context, query, market(context), 0, slow)
             too_full = (filled * 1.01 / filled.max() > 1).any(axis=1)
             assert set(found) == set(plans[~too_full].tolist())
             assert too_full.any()
@@ -308,15 +314,17 @@ class TestAtADesk:
         at_market(act)
 
 
-def operator_time_s(desk, query):
+def operator_time_s(context, query):
     """Return what profiling the first configuration shows."""
-    return desk.profile(query, desk.pipeline.configurations[0], 32).measurement.operator_mean_s
+    return context.profile(
+        query, context.pipeline.configurations[0], 32
+    ).measurement.operator_mean_s
 
 
-def taken(desk, query, at, configuration, time_s=None):
+def taken(context, query, at, configuration, time_s=None):
     """Return what each plan of a configuration takes of the pools; new stations count whole."""
-    plans = QueryPlans(desk, query, at, desk.view(query, Choices()), 1.0, Slowness())
-    time_s = operator_time_s(desk, query) if time_s is None else time_s
+    plans = QueryPlans(context, query, at, context.view(query, Choices()), 1.0, Slowness())
+    time_s = operator_time_s(context, query) if time_s is None else time_s
     held = plans.held(np.array([configuration]), time_s[None])
     np.testing.assert_allclose(held.price, held.demand @ at.prices)
     return dict(zip(held.number.tolist(), held.demand, strict=True))

@@ -1,9 +1,9 @@
-"""Orders that are not in force yet: what no desk shows of them."""
+"""Orders that are not in force yet: what no context shows of them."""
 
 from dataclasses import replace
 from itertools import pairwise
 
-from compass_desks import ONE_CLOUD, arriving, at_desk
+from compass_worlds import ONE_CLOUD, arriving, at_desk
 from worlds import run, scenario
 
 from planners import Compass
@@ -16,10 +16,10 @@ def test_an_order_counts_until_it_is_carried_out():
     seen = []
 
     class Ordering(Compass):
-        def plan(self, desk):
-            before = orders_of(desk)
-            super().plan(desk)
-            seen.append((desk.trigger, set(before), set(orders_of(desk))))
+        def plan(self, context):
+            before = orders_of(context)
+            super().plan(context)
+            seen.append((context.trigger, set(before), set(orders_of(context))))
 
     world = run(scenario(12.0, workload=arriving(1.0, 1.05), nodes=ONE_CLOUD), Ordering())
     assert world.planner_errors == []
@@ -33,21 +33,21 @@ def test_what_was_ordered_is_not_promised_again():
     """Neither in the same call, nor while the search goes on, at whose end it is carried out."""
     told = []
 
-    def act(desk):
-        if len(desk.waiting) + len(desk.searching) < 2:
+    def act(context):
+        if len(context.waiting) + len(context.searching) < 2:
             return
-        plans = [plan for plan in desk.candidates(desk.waiting[0]) if "cloud:7g" in str(plan)]
+        plans = [plan for plan in context.candidates(context.waiting[0]) if "cloud:7g" in str(plan)]
         first, other = plans[0], plans[-1]
-        if not desk.searching:
-            one, two = desk.waiting
-            told.append((desk.fits(two, other), fit(desk, [(two, other)])))
-            desk.think(one, "step", 500_000)
-            order(desk, one, InForce(first, desk.now_s, 0.0, 0.0, 0.0, None, 0))
-            told.append((desk.fits(two, other), fit(desk, [(two, other)])))
-            assert fit(desk, [(one, other)]) == [True], "in place of its own order"
+        if not context.searching:
+            one, two = context.waiting
+            told.append((context.fits(two, other), fit(context, [(two, other)])))
+            context.charge(one, "step", 500_000)
+            order(context, one, InForce(first, context.now_s, 0.0, 0.0, 0.0, None, 0))
+            told.append((context.fits(two, other), fit(context, [(two, other)])))
+            assert fit(context, [(one, other)]) == [True], "in place of its own order"
         else:
-            [two, *_] = desk.waiting
-            told.append((desk.fits(two, other), fit(desk, [(two, other)])))
+            [two, *_] = context.waiting
+            told.append((context.fits(two, other), fit(context, [(two, other)])))
 
     at_desk(act, arriving(1.0, 1.0, 1.2), nodes=ONE_CLOUD)
     assert told == [(True, [True]), (True, [False]), (True, [False])]
@@ -69,18 +69,18 @@ def test_no_order_overtakes_a_plan_that_is_being_loaded():
 class Moving(Compass):
     """Lets a query arrive, and later orders a plan for it whose models have to be loaded."""
 
-    def plan(self, desk):
-        super().plan(desk)
-        if desk.now_s < ORDERED_S:
+    def plan(self, context):
+        super().plan(context)
+        if context.now_s < ORDERED_S:
             return
-        [query] = desk.running
-        if desk.now_s == ORDERED_S:
-            known, view = serving(desk, query), desk.view(query, self.search.model.choices)
+        [query] = context.running
+        if context.now_s == ORDERED_S:
+            known, view = serving(context, query), context.view(query, self.search.model.choices)
             plans = map(view.plan, range(len(view)))
             other = next(plan for plan in plans if "cloud" in plan.placement[2])
-            order(desk, query, replace(known, plan=other, since_s=desk.now_s, before=known))
+            order(context, query, replace(known, plan=other, since_s=context.now_s, before=known))
         else:
-            SEEN.append((desk.now_s, set(orders_of(desk)), serving(desk, query)))
+            SEEN.append((context.now_s, set(orders_of(context)), serving(context, query)))
 
 
 ORDERED_S = 81.0

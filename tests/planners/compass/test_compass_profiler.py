@@ -5,7 +5,7 @@ from math import inf, isnan
 import numpy as np
 import polars as pl
 import pytest
-from compass_desks import Asker, Pool, arriving, at_desk
+from compass_worlds import Asker, Pool, arriving, at_desk
 from worlds import declared
 
 from planners.compass.profiling import strata
@@ -293,18 +293,18 @@ class TestStopping:
 
 
 class TestCharges:
-    """At a real desk: what profiling costs."""
+    """At a real context: what profiling costs."""
 
     def test_a_later_configuration_pays_for_what_differs_only(self):
         changed = {0: 0, 1: 2, 5: 1, 25: 0}  # first operator whose knob, or one upstream, differs
 
-        def act(desk):
-            [query] = desk.waiting
-            every = desk.pipeline.configurations
+        def act(context):
+            [query] = context.waiting
+            every = context.pipeline.configurations
             for index, operator in changed.items():
-                before = desk.remaining(query)
-                StratifiedProfiler().profile(desk, query, every[index])
-                paid = before - desk.remaining(query)
+                before = context.remaining(query)
+                StratifiedProfiler().profile(context, query, every[index])
+                paid = before - context.remaining(query)
                 assert paid == pytest.approx(1e-3 + TIME_S[index, operator:].sum(), abs=1e-7)
 
         runs = at_desk(act).tables.take()["profiling"]
@@ -312,15 +312,15 @@ class TestCharges:
         assert runs["samples"].to_list() == [16] * 4
 
     def test_going_on_with_a_configuration_pays_for_the_further_items_only(self):
-        def act(desk):
-            [query] = desk.waiting
-            configuration = desk.pipeline.configurations[0]
-            StratifiedProfiler().profile(desk, query, configuration)
-            before = desk.remaining(query)
-            belief = StratifiedProfiler().profile(desk, query, configuration)
-            assert desk.remaining(query) == before
+        def act(context):
+            [query] = context.waiting
+            configuration = context.pipeline.configurations[0]
+            StratifiedProfiler().profile(context, query, configuration)
+            before = context.remaining(query)
+            belief = StratifiedProfiler().profile(context, query, configuration)
+            assert context.remaining(query) == before
             assert belief.count == 16
-            belief = StratifiedProfiler(first=48).profile(desk, query, configuration)
+            belief = StratifiedProfiler(first=48).profile(context, query, configuration)
             assert belief.count == 48
 
         runs = at_desk(act).tables.take()["profiling"]
@@ -328,13 +328,13 @@ class TestCharges:
         assert further == pytest.approx(2 * first)
 
     def test_a_budget_that_is_spent_leaves_what_it_paid_for(self):
-        def act(desk):
-            [query] = desk.waiting
-            configuration = desk.pipeline.configurations[0]
+        def act(context):
+            [query] = context.waiting
+            configuration = context.pipeline.configurations[0]
             greedy = StratifiedProfiler(first=512, most=512)
-            assert greedy.profile(desk, query, configuration).count == 16
-            left = desk.pipeline.configurations[60]
-            belief = StratifiedProfiler().profile(desk, query, left)
+            assert greedy.profile(context, query, configuration).count == 16
+            left = context.pipeline.configurations[60]
+            belief = StratifiedProfiler().profile(context, query, left)
             assert (belief.count, belief.verdict) == (0, None)
             assert not belief.accurate(None)
             assert not belief.accurate(0.0)
@@ -351,10 +351,10 @@ class TestCharges:
 
         monkeypatch.setattr(strata, "cluster", count)
 
-        def act(desk):
-            for query in desk.waiting:
-                for configuration in desk.pipeline.configurations[:2]:
-                    StratifiedProfiler().profile(desk, query, configuration)
+        def act(context):
+            for query in context.waiting:
+                for configuration in context.pipeline.configurations[:2]:
+                    StratifiedProfiler().profile(context, query, configuration)
 
         data = {"LibriSpeech": 1.0, "VOiCES": 1.0}
         made = at_desk(act, arriving(1.0, 1.5, 2.0, 2.5, 3.0, datasets=data), 3.5)
@@ -380,11 +380,11 @@ def test_items_of_few_strata_are_no_harder_to_profile_than_those_of_many():
 
 
 def test_the_record_of_profiling_tells_how_near_its_estimates_are():
-    """At a real desk too estimates scatter around what is true of a query's content."""
+    """At a real context too estimates scatter around what is true of a query's content."""
 
-    def act(desk):
-        for query in desk.waiting:
-            StratifiedProfiler(first=64).profile(desk, query, desk.pipeline.configurations[0])
+    def act(context):
+        for query in context.waiting:
+            StratifiedProfiler(first=64).profile(context, query, context.pipeline.configurations[0])
 
     times = [0.01 * number for number in range(1, 41)]
     runs = at_desk(act, arriving(*times), horizon_s=0.5).tables.take()["profiling"]

@@ -1,7 +1,7 @@
 """What is believed of a query's plans after telemetry has shown how slow things are."""
 
 import numpy as np
-from compass_desks import arriving, at_desk, market
+from compass_worlds import arriving, at_desk, market
 
 from planners.compass.runtime.watch import in_force
 from planners.compass.search.query_plans import QueryPlans, Sizes
@@ -12,39 +12,39 @@ LINKS = 3.0
 
 
 def at_query(action):
-    """Act once at the desk, for a query that waits."""
+    """Act once at the planning context, for a query that waits."""
     acted = []
 
-    def act(desk):
-        if desk.waiting and not acted:
+    def act(context):
+        if context.waiting and not acted:
             acted.append(True)
-            action(desk, desk.waiting[0])
+            action(context, context.waiting[0])
 
     at_desk(act, arriving(1.0))
     assert acted
 
 
-def shown(desk, query):
+def shown(context, query):
     """Return what profiling the first configuration shows."""
-    measured = desk.profile(query, desk.pipeline.configurations[0], 32).measurement
+    measured = context.profile(query, context.pipeline.configurations[0], 32).measurement
     return Shown(0.9, 0.0, None, 32, measured.operator_mean_s, 0.2, measured.normalised)
 
 
 def test_slow_links_are_believed_slow_in_all_that_was_observed_of_them():
     """Windows tell of transmission and propagation together, and the uplink is a queue."""
 
-    def act(desk, query):
-        view, seen = desk.view(query, Choices()), shown(desk, query)
+    def act(context, query):
+        view, seen = context.view(query, Choices()), shown(context, query)
         sizes = Sizes.of([seen], len(seen.operator_time_s))
         plans = np.flatnonzero(view.configuration == 0)
         usual, slow = (
-            QueryPlans(desk, query, market(desk), view, 1.0, Slowness(links=links))
+            QueryPlans(context, query, market(context), view, 1.0, Slowness(links=links))
             for links in (1.0, LINKS)
         )
         at = np.zeros(len(plans), dtype=np.int64)
         before_s, after_s = (each.latency_s(plans, at, sizes, 0.5) for each in (usual, slow))
         nominal_s = (view.access_s + view.backhaul_s + view.fixed_s)[plans]
-        expected_s = desk.predict_many(
+        expected_s = context.predict_many(
             query,
             view,
             plans,
@@ -68,14 +68,14 @@ def test_slow_links_are_believed_slow_in_all_that_was_observed_of_them():
 def test_a_plan_ordered_after_that_is_expected_to_be_as_slow():
     """Or its first window would show the same slowness once more."""
 
-    def act(desk, query):
-        view, pools = desk.view(query, Choices()), market(desk).pools
+    def act(context, query):
+        view, pools = context.view(query, Choices()), market(context).pools
         remote = (view.configuration == 0) & (view.station >= 0).any(axis=1)
         number = int(np.flatnonzero(remote)[0])
-        plan, seen = view.plan(number), {0: shown(desk, query)}
+        plan, seen = view.plan(number), {0: shown(context, query)}
         usual, slow = (
             in_force(
-                desk,
+                context,
                 query,
                 pools,
                 view,

@@ -24,7 +24,7 @@ WASTE = 0.5
 
 
 class Board:
-    """A desk with a memory, queries that wait, and stations of one core.
+    """A context with a memory, queries that wait, and stations of one core.
 
     Attributes:
         standing: shares that plans in force fill, each of a station with a key of its own.

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
@@ -80,15 +80,15 @@ class Once(Regrouping):
     def __init__(self):
         self.began_s = None
 
-    def due(self, desk):
+    def due(self, context):
         return self.began_s is None
 
-    def regroup(self, desk, market, search, wanting):
+    def regroup(self, context, market, search, wanting):
         if not wanting:
             return None
-        self.began_s = desk.now_s
-        offer = desk.recall((OFFERS, wanting[0].id), wanting[0])[0]
-        return Regrouped(desk.now_s, {wanting[0].id: offer}, frozenset({wanting[0].id}))
+        self.began_s = context.now_s
+        offer = context.recall((OFFERS, wanting[0].id), wanting[0])[0]
+        return Regrouped(context.now_s, {wanting[0].id: offer}, frozenset({wanting[0].id}))
 
 
 class Notes(Scheduler):
@@ -100,10 +100,10 @@ class Notes(Scheduler):
     def prices(self, pools, standing):
         return FirstComeFirstServed().prices(pools, standing)
 
-    def award(self, desk, market, bids):
-        if desk.trigger == "tick":
-            self.ticks_s.append(desk.now_s)
-        return FirstComeFirstServed().award(desk, market, bids)
+    def award(self, context, market, bids):
+        if context.trigger == "tick":
+            self.ticks_s.append(context.now_s)
+        return FirstComeFirstServed().award(context, market, bids)
 
 
 def test_what_becomes_free_is_left_to_those_that_move():
@@ -131,13 +131,13 @@ class Again(Once):
         super().__init__()
         self.times_s = []
 
-    def due(self, desk):
+    def due(self, context):
         return True
 
-    def regroup(self, desk, market, search, wanting):
-        found = super().regroup(desk, market, search, wanting)
+    def regroup(self, context, market, search, wanting):
+        found = super().regroup(context, market, search, wanting)
         if found is not None:
-            self.times_s.append(desk.now_s)
+            self.times_s.append(context.now_s)
         return found
 
 
@@ -160,11 +160,11 @@ class SentAway(Once):
         super().__init__()
         self.away = None
 
-    def regroup(self, desk, market, search, wanting):
-        found = super().regroup(desk, market, search, wanting)
-        if found is None or not desk.running:
+    def regroup(self, context, market, search, wanting):
+        found = super().regroup(context, market, search, wanting)
+        if found is None or not context.running:
             return None
-        self.away = desk.running[0].id
+        self.away = context.running[0].id
         return replace(found, offers={**found.offers, self.away: None})
 
 
@@ -174,15 +174,15 @@ class Restless(Notes):
     def __init__(self):
         self.regrouping, self.ticks_s = SentAway(), []
 
-    def overpaying(self, desk, market):
-        self.desk = desk
-        return list(desk.running)
+    def overpaying(self, context, market):
+        self.context = context
+        return list(context.running)
 
     def better(self, market, query, offers, now):
-        view = self.desk.view(query, CmboSearch().model.choices)
+        view = self.context.view(query, CmboSearch().model.choices)
         numbers = np.flatnonzero(view.configuration == offers[0].configuration).tolist()
-        others = [each for each in numbers if view.plan(each) != self.desk.plan_of(query)]
-        fitting = self.desk.fits_all([(query, view.plan(each)) for each in others])
+        others = [each for each in numbers if view.plan(each) != self.context.plan_of(query)]
+        fitting = self.context.fits_all([(query, view.plan(each)) for each in others])
         return [replace(offers[0], number=others[fitting.index(True)])]
 
 
@@ -202,20 +202,22 @@ def test_who_is_to_go_is_not_moved_instead():
 def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
     left = []
 
-    def act(desk):
-        for query in desk.waiting:
-            desk.deploy(query, next(desk.candidates(query)))
-        if len(desk.running) == 2:
-            [one, two] = desk.running
-            view = desk.view(two, Choices())
-            number = next(each for each in range(len(view)) if view.plan(each) != desk.plan_of(two))
+    def act(context):
+        for query in context.waiting:
+            context.deploy(query, next(context.candidates(query)))
+        if len(context.running) == 2:
+            [one, two] = context.running
+            view = context.view(two, Choices())
+            number = next(
+                each for each in range(len(view)) if view.plan(each) != context.plan_of(two)
+            )
             offer = Offer(number, 0, 1.0, 0.9, 1.0, None, None, True)
-            desk.remember((FOUND, two.id), Found({0: None}))
+            context.remember((FOUND, two.id), Found({0: None}))
             for offers in ({one.id: None, two.id: offer}, {one.id: None}):
-                found = Regrouped(desk.now_s, offers, frozenset())
-                desk.remember(REGROUPED, found)
-                to_order(desk, found, Choices())
-                left.append(under_way(desk))
+                found = Regrouped(context.now_s, offers, frozenset())
+                context.remember(REGROUPED, found)
+                to_order(context, found, Choices())
+                left.append(under_way(context))
 
     at_desk(act, arriving(1.0, 1.1, 1.9))
     assert set(left[0].offers) == {0, 1}
@@ -227,20 +229,20 @@ def test_what_fell_through_promises_nothing_more_and_others_come_next():
     search = CmboSearch()
     agreed, promised = [], []
 
-    def act(desk):
-        [query] = desk.waiting
-        made = market(desk)
-        search.run(desk, query, made, 5.0, improve=False)
+    def act(context):
+        [query] = context.waiting
+        made = market(context)
+        search.run(context, query, made, 5.0, improve=False)
         for _ in range(2):
-            table = StationTable(desk, made, search, [query], Fleet.of({}), 0.1)
+            table = StationTable(context, made, search, [query], Fleet.of({}), 0.1)
             agreed.append(table.agreeable(4))
-            found = desk.recall((FOUND, query.id), query)
-            promised.append(search.beliefs(desk, query, made, found).promise()[agreed[0]])
+            found = context.recall((FOUND, query.id), query)
+            promised.append(search.beliefs(context, query, made, found).promise()[agreed[0]])
             seen = replace(
                 next(iter(found.shown.values())), accuracy=0.5, variance=1e-6, verdict=False
             )
             shown = {**found.shown, agreed[0][0]: seen}
-            desk.remember((FOUND, query.id), replace(found, shown=shown), query)
+            context.remember((FOUND, query.id), replace(found, shown=shown), query)
 
     at_desk(act, arriving(1.0, accuracy=0.9), nodes=ONE_CLOUD)
     before, after = agreed
@@ -257,15 +259,15 @@ def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
     regrouping, search = ShareStations(), CmboSearch()
     found, due, charged_s = [], [], []
 
-    def act(desk):
-        [query] = desk.waiting
-        made = market(desk)
-        search.run(desk, query, made, 5.0, improve=False)
-        due.append(regrouping.due(desk))
-        before_s = desk.remaining(query)
-        found.append(regrouping.regroup(desk, made, search, [query] if wanted else []))
-        charged_s.append(before_s - desk.remaining(query))
-        due.append(regrouping.due(desk))
+    def act(context):
+        [query] = context.waiting
+        made = market(context)
+        search.run(context, query, made, 5.0, improve=False)
+        due.append(regrouping.due(context))
+        before_s = context.remaining(query)
+        found.append(regrouping.regroup(context, made, search, [query] if wanted else []))
+        charged_s.append(before_s - context.remaining(query))
+        due.append(regrouping.due(context))
 
     at_desk(act, arriving(1.0), nodes=ONE_CLOUD)
     [regrouped] = found
@@ -282,7 +284,7 @@ def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
 
 def test_who_stays_as_they_are_never_regroup():
     due = []
-    at_desk(lambda desk: due.append(StayAsTheyAre().due(desk)), arriving(1.0))
+    at_desk(lambda context: due.append(StayAsTheyAre().due(context)), arriving(1.0))
     assert due == [False]
 
 

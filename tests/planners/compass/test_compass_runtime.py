@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from compass_desks import arriving
+from compass_worlds import arriving
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
@@ -21,7 +21,7 @@ from planners.compass.state.known import Found, Slowness
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import SLO
-from sim import Desk
+from sim import PlanningContext
 
 COLD = WarmStart(histories=0, ahead=0)
 TRUSTING = PlanningModel(device_spread=0.0)
@@ -36,10 +36,10 @@ SLOWNESS: list[float] = []
 class Noted(Watch):
     """A watch whose alarms, and what it believes of query 0's device, are noted."""
 
-    def drifted(self, desk, busy):
-        found = super().drifted(desk, busy)
-        ALARMS.extend((desk.now_s, query.id) for query in found)
-        known: Found | None = desk.recall((FOUND, 0))
+    def drifted(self, context, busy):
+        found = super().drifted(context, busy)
+        ALARMS.extend((context.now_s, query.id) for query in found)
+        known: Found | None = context.recall((FOUND, 0))
         SLOWNESS.append(1.0 if known is None else known.slowness.device)
         return found
 
@@ -136,10 +136,10 @@ class TestLatency:
         """Its device is five times as slow, however often that is seen."""
 
         class Once(CmboSearch):
-            def run(self, desk, query, market, seconds, improve):
-                if query in desk.running:
+            def run(self, context, query, market, seconds, improve):
+                if query in context.running:
                     return []
-                return super().run(desk, query, market, seconds, improve)
+                return super().run(context, query, market, seconds, improve)
 
         made = Made(
             Noted(),
@@ -173,8 +173,8 @@ class TestLatency:
 
     def test_who_is_spoken_for_is_not_looked_at(self):
         class Elsewhere(Noted):
-            def drifted(self, desk, busy):
-                return super().drifted(desk, {query.id for query in desk.running})
+            def drifted(self, context, busy):
+                return super().drifted(context, {query.id for query in context.running})
 
         made = Made(Elsewhere(audit_every_s=20.0), slower())
         assert made.alarms == []
@@ -247,8 +247,10 @@ class TestAccuracy:
             assert made.tables["profiling"]["at_s"].max() < 20.0
 
     def test_an_audit_that_no_budget_pays_for_tells_nothing(self, monkeypatch):
-        audit = Desk.audit
-        monkeypatch.setattr(Desk, "audit", lambda desk, query, _: audit(desk, query, 0))
+        audit = PlanningContext.measure_live_accuracy
+        monkeypatch.setattr(
+            PlanningContext, "audit", lambda context, query, _: audit(context, query, 0)
+        )
         assert self.made(Noted(audit_every_s=20.0)).alarms == []
 
     def test_audits_come_as_often_as_told_and_are_charged(self):
@@ -314,9 +316,9 @@ def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
     looked_s = []
 
     class Looking(NoRuntime):
-        def drifted(self, desk, busy):
-            looked_s.append(desk.now_s)
-            return super().drifted(desk, busy)
+        def drifted(self, context, busy):
+            looked_s.append(context.now_s)
+            return super().drifted(context, busy)
 
     run(
         scenario(15.0, workload=arriving(1.0)),
@@ -343,7 +345,7 @@ def test_times_out_of_range_are_refused(name, value, allowed):
 
 
 class Board:
-    """A desk at which one query runs on its device and on a server; its last window was bad.
+    """A context at which one query runs on its device and on a server; its last window was bad.
 
     Args:
         waits_s: mean waits of its requests on the device and on the server.
@@ -372,7 +374,7 @@ class Board:
     def telemetry(self, query):
         return self.reports
 
-    def in_force_since_s(self, query):
+    def active_since_s(self, query):
         return 0.0
 
     def plan_of(self, query):
@@ -413,11 +415,11 @@ class Seer(Compass):
 
     sees_truth = True
 
-    def plan(self, desk):
-        super().plan(desk)
-        for query in desk.running:
-            found = desk.recall((FOUND, query.id))
-            nominal, truth = desk.view(query), desk.truth(query).view
+    def plan(self, context):
+        super().plan(context)
+        for query in context.running:
+            found = context.recall((FOUND, query.id))
+            nominal, truth = context.view(query), context.truth(query).view
             [row, *_] = (nominal.station < 0).all(axis=1).nonzero()[0]
             slower = truth.latency_factors[row, 0] / nominal.latency_factors[row, 0]
             if found is not None:

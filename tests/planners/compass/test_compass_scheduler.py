@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from compass_desks import ONE_CLOUD, arriving
+from compass_worlds import ONE_CLOUD, arriving
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
@@ -28,7 +28,7 @@ TAKES = Takes(np.array([0, 1, 0]), np.array([1.0, 1.0, 0.0]), np.ones(3))
 
 
 class Cluster:
-    """A desk at which plans fit as long as there is room; a plan is what it takes.
+    """A context at which plans fit as long as there is room; a plan is what it takes.
 
     Args:
         capacity: of cores and GPUs.
@@ -179,8 +179,8 @@ class TestAwards:
 class Keen(PriceMatching):
     """Would move or evict everybody at once."""
 
-    def overpaying(self, desk, market):
-        return list(desk.running)
+    def overpaying(self, context, market):
+        return list(context.running)
 
     def better(self, market, query, offers, now):
         return []
@@ -192,8 +192,8 @@ class Keen(PriceMatching):
 class Strict(Keen):
     """Besides, has nothing for whom no plan would serve."""
 
-    def award(self, desk, market, bids):
-        return super().award(desk, market, [bid for bid in bids if bid.offers[0].feasible])
+    def award(self, context, market, bids):
+        return super().award(context, market, [bid for bid in bids if bid.offers[0].feasible])
 
 
 def crowd(many):

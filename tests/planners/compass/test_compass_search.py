@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 from worlds import declared, run, scenario
 
 from planners.compass.compass import Compass
@@ -50,18 +50,18 @@ class Searched:
     ):
         more = {"nodes": ONE_CLOUD} | more
 
-        def act(desk):
-            [query] = desk.waiting
-            self.market = market(desk, prices=prices)
-            self.view = desk.view(query, search.model.choices)
-            self.offers = search.run(desk, query, self.market, seconds, improve)
-            self.found: Found = desk.recall((FOUND, query.id), query)
-            self.left_s = desk.remaining(query)
-            assert desk.recall((OFFERS, query.id), query) is self.offers
+        def act(context):
+            [query] = context.waiting
+            self.market = market(context, prices=prices)
+            self.view = context.view(query, search.model.choices)
+            self.offers = search.run(context, query, self.market, seconds, improve)
+            self.found: Found = context.recall((FOUND, query.id), query)
+            self.left_s = context.remaining(query)
+            assert context.recall((OFFERS, query.id), query) is self.offers
             times_s = [self.found.shown[each.configuration] for each in self.offers]
             self.predicted_s = [
                 float(
-                    desk.predict_many(
+                    context.predict_many(
                         query,
                         self.view,
                         np.array([offer.number]),
@@ -151,9 +151,9 @@ class TestWhenItEnds:
         whole = Searched(cold(patience=8, least_promise=0.0), improve=True, slo=EASY)
 
         class Pieces(CmboSearch):
-            def run(self, desk, query, market, seconds, improve):
+            def run(self, context, query, market, seconds, improve):
                 for _ in range(3):
-                    offers = super().run(desk, query, market, 0.2, improve)
+                    offers = super().run(context, query, market, 0.2, improve)
                 return offers
 
         pieces = Searched(cold(Pieces, patience=8, least_promise=0.0), improve=True, slo=EASY)
@@ -164,12 +164,12 @@ class TestWhenItEnds:
 
     def test_without_seconds_it_offers_what_was_found_before(self):
         class Twice(CmboSearch):
-            def run(self, desk, query, market, seconds, improve):
-                before = super().run(desk, query, market, seconds, improve)
-                left_s = desk.remaining(query)
-                again = super().run(desk, query, market, 0.0, True)
+            def run(self, context, query, market, seconds, improve):
+                before = super().run(context, query, market, seconds, improve)
+                left_s = context.remaining(query)
+                again = super().run(context, query, market, 0.0, True)
                 assert [each.number for each in again] == [each.number for each in before]
-                assert left_s - desk.remaining(query) < 1e-3
+                assert left_s - context.remaining(query) < 1e-3
                 return again
 
         assert len(Searched(cold(Twice), slo=EASY).order) == 1
@@ -179,13 +179,13 @@ class TestWhenItEnds:
         ended = []
 
         class Again(CmboSearch):
-            def run(self, desk, query, market, seconds, improve):
-                super().run(desk, query, market, seconds, improve=False)
+            def run(self, context, query, market, seconds, improve):
+                super().run(context, query, market, seconds, improve=False)
                 for exhausted in (False, True):
-                    found: Found = desk.recall((FOUND, query.id), query)
-                    desk.remember((FOUND, query.id), replace(found, exhausted=exhausted), query)
-                    offers = super().run(desk, query, market, seconds, improve=False)
-                    ended.append(desk.recall((FOUND, query.id), query).exhausted)
+                    found: Found = context.recall((FOUND, query.id), query)
+                    context.remember((FOUND, query.id), replace(found, exhausted=exhausted), query)
+                    offers = super().run(context, query, market, seconds, improve=False)
+                    ended.append(context.recall((FOUND, query.id), query).exhausted)
                 return offers
 
         assert len(Searched(cold(Again), slo=EASY).order) == 1
@@ -305,11 +305,11 @@ class TestOffers:
         """The nominal latency of items, without load, is no longer than that under load."""
 
         class Checked(CmboSearch):
-            def run(self, desk, query, market, seconds, improve):
-                offers = super().run(desk, query, market, seconds, improve)
-                view = desk.view(query, self.model.choices)
+            def run(self, context, query, market, seconds, improve):
+                offers = super().run(context, query, market, seconds, improve)
+                view = context.view(query, self.model.choices)
                 for offer in offers:
-                    items = desk.profile(query, view.plan(offer.number), 0)
+                    items = context.profile(query, view.plan(offer.number), 0)
                     assert 0.3 * offer.latency_s < items.latency_quantile_s < offer.latency_s
                 return offers
 
@@ -362,14 +362,14 @@ class TestOffers:
     def test_there_is_nothing_to_regroup_once_what_was_profiled_is_forgotten(self):
         """An audit that finds the floor missed forgets it, but for the history."""
 
-        def act(desk):
-            [query] = desk.waiting
-            search, here = CmboSearch(), market(desk)
-            search.run(desk, query, here, 5.0, improve=True)
-            beliefs = search.beliefs(desk, query, here, Found())
+        def act(context):
+            [query] = context.waiting
+            search, here = CmboSearch(), market(context)
+            search.run(context, query, here, 5.0, improve=True)
+            beliefs = search.beliefs(context, query, here, Found())
             assert beliefs.configurations.kept_history is not None
             assert not any(len(its.number) for its in beliefs.candidates(range(10), 0.0, now=-1))
-            known = search.beliefs(desk, query, here, desk.recall((FOUND, query.id), query))
+            known = search.beliefs(context, query, here, context.recall((FOUND, query.id), query))
             assert any(len(its.number) for its in known.candidates(range(10), 0.0, now=-1))
 
         at_desk(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
@@ -381,13 +381,13 @@ class TestRoom:
     STANDS = 10
     """The configuration of that station."""
 
-    def proposed(self, desk, query, reference=None):
+    def proposed(self, context, query, reference=None):
         """Return the first proposal for a query, on idle machines and on full ones.
 
         Nothing costs anything, so that prices do not tell.
         """
         search = CmboSearch()
-        view = desk.view(query, search.model.choices)
+        view = context.view(query, search.model.choices)
         plan = next(
             number
             for number in np.flatnonzero(view.configuration == self.STANDS).tolist()
@@ -400,10 +400,10 @@ class TestRoom:
         for kind in [names.index(("7g.40gb", 1)), *[names.index(("core", 1))] * 12]:
             key = np.full(len(station), 500 + len(uses))
             uses.append(Uses(np.array([kind, *nowhere]), key, np.array([0.9, 0, 0, 0])))
-        markets = market(desk), market(desk, dict(enumerate(uses, start=100)))
+        markets = market(context), market(context, dict(enumerate(uses, start=100)))
         return tuple(
             search.beliefs(
-                desk, query, replace(here, prices=np.zeros_like(here.prices)), Found()
+                context, query, replace(here, prices=np.zeros_like(here.prices)), Found()
             ).propose(set(), reference)
             for here in markets
         )
@@ -411,7 +411,7 @@ class TestRoom:
     def proposed_at_arrival(self, reference=None, **slo):
         found = []
         at_desk(
-            lambda desk: found.append(self.proposed(desk, *desk.waiting, reference)),
+            lambda context: found.append(self.proposed(context, *context.waiting, reference)),
             arriving(1.0, **slo),
             nodes=ONE_CLOUD,
         )
@@ -420,11 +420,11 @@ class TestRoom:
     def proposed_as_it_runs(self, reference, **slo):
         found = []
 
-        def act(desk):
-            for query in desk.running:
-                found.append(self.proposed(desk, query, reference))
-            for query in desk.waiting:
-                desk.deploy(query, next(desk.candidates(query)))
+        def act(context):
+            for query in context.running:
+                found.append(self.proposed(context, query, reference))
+            for query in context.waiting:
+                context.deploy(query, next(context.candidates(query)))
 
         at_desk(act, arriving(1.0, 8.0, **slo), horizon_s=10.0, nodes=ONE_CLOUD)
         return found[0]

@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 
 from planners.compass.profiling.estimates import (
     LEAST_VARIANCE,
@@ -105,20 +105,20 @@ class TestEstimate:
 
 
 class TestProfilers:
-    """What profilers make of it, at a desk."""
+    """What profilers make of it, at a context."""
 
     def beliefs(self, profiler, few=32, many=512, seed=1):
         """Return what is believed of a configuration alone and by another, and the truth."""
         found = []
 
-        def act(desk):
-            [query] = desk.waiting
-            one, other = desk.pipeline.configurations[:2]
-            alone = profiler.measure(desk, query, one, few, 0.05)
-            profiler.measure(desk, query, other, many, 0.05)
-            before = desk.remaining(query), desk.profile(query, one, 0).count
-            by = profiler.sharpened(desk, query, one, other)
-            assert (desk.remaining(query), desk.profile(query, one, 0).count) == before
+        def act(context):
+            [query] = context.waiting
+            one, other = context.pipeline.configurations[:2]
+            alone = profiler.measure(context, query, one, few, 0.05)
+            profiler.measure(context, query, other, many, 0.05)
+            before = context.remaining(query), context.profile(query, one, 0).count
+            by = profiler.sharpened(context, query, one, other)
+            assert (context.remaining(query), context.profile(query, one, 0).count) == before
             found.extend([alone, by])
 
         slo = {"latency_s": 2.0, "accuracy": 0.8}
@@ -147,14 +147,14 @@ class TestProfilers:
     def test_a_stricter_test_decides_less(self):
         verdicts = []
 
-        def act(desk):
-            [query] = desk.waiting
-            one, other = desk.pipeline.configurations[:2]
+        def act(context):
+            [query] = context.waiting
+            one, other = context.pipeline.configurations[:2]
             profiler = StratifiedProfiler()
-            profiler.measure(desk, query, one, 16, 0.05)
-            mean = profiler.measure(desk, query, other, 512, 0.05).accuracy
+            profiler.measure(context, query, one, 16, 0.05)
+            mean = profiler.measure(context, query, other, 512, 0.05).accuracy
             for alpha in (0.5, 1e-9):
-                by = profiler.sharpened(desk, query, one, other, alpha)
+                by = profiler.sharpened(context, query, one, other, alpha)
                 assert by.accuracy == pytest.approx(mean, abs=0.2)
                 verdicts.append(by.verdict)
 
@@ -170,17 +170,17 @@ class TestSearch:
         """Return what was found after each confirmation of what was measured on the most items."""
         steps = []
 
-        def act(desk):
-            [query] = desk.waiting
-            made = market(desk)
-            search.run(desk, query, made, 20.0, improve=True)
-            found: Found = desk.recall((FOUND, query.id), query)
+        def act(context):
+            [query] = context.waiting
+            made = market(context)
+            search.run(context, query, made, 20.0, improve=True)
+            found: Found = context.recall((FOUND, query.id), query)
             index = max(found.shown, key=lambda each: found.shown[each].count)
             steps.append((index, found))
-            while search.confirm(desk, query, made, index):
-                steps.append((index, desk.recall((FOUND, query.id), query)))
+            while search.confirm(context, query, made, index):
+                steps.append((index, context.recall((FOUND, query.id), query)))
             if act_more is not None:
-                act_more(desk, query, index)
+                act_more(context, query, index)
 
         at_desk(
             act,
@@ -207,14 +207,14 @@ class TestSearch:
     def test_what_is_looked_at_later_is_judged_by_it_at_once(self):
         shown = []
 
-        def more(desk, query, index):
-            search, found = CmboSearch(), desk.recall((FOUND, query.id), query)
+        def more(context, query, index):
+            search, found = CmboSearch(), context.recall((FOUND, query.id), query)
             new = next(
-                each for each in desk.pipeline.configurations if each.index not in found.shown
+                each for each in context.pipeline.configurations if each.index not in found.shown
             )
-            shown.append(search.look(desk, query, new))
-            desk.remember((FOUND, query.id), replace(found, shown={}), query)
-            shown.append(search.look(desk, query, new))
+            shown.append(search.look(context, query, new))
+            context.remember((FOUND, query.id), replace(found, shown={}), query)
+            shown.append(search.look(context, query, new))
 
         self.steps(CmboSearch(confirm_items=100), more)
         by, alone = shown

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 
 from planners.compass.runtime.orders import order, orders_of
 from planners.compass.runtime.recovery import take_up
@@ -12,7 +12,7 @@ from planners.compass.scheduling.pending_repack import REGROUPED, Regrouped, to_
 from planners.compass.search.search import FOUND, CmboSearch
 from planners.compass.state.known import Found
 from scenarios.queries import Query
-from sim import Desk
+from sim import PlanningContext
 
 SEARCH = CmboSearch()
 
@@ -30,34 +30,39 @@ class Lost:
         self.looked_at: set[int] | None = None
         at_desk(self.act, arriving(1.0, 1.9), nodes=ONE_CLOUD)
 
-    def act(self, desk: Desk) -> None:
-        if desk.running and self.looked_at is None:
-            [query] = desk.running
-            self.lose(desk, query)
-            known: InForce | None = serving(desk, query)
+    def act(self, context: PlanningContext) -> None:
+        if context.running and self.looked_at is None:
+            [query] = context.running
+            self.lose(context, query)
+            known: InForce | None = serving(context, query)
             uses = {} if known is None else {query.id: known.uses}
-            self.looked_at = take_up(desk, market(desk, uses), SEARCH, ())
-            self.record = serving(desk, query)
-            self.found: Found = desk.recall((FOUND, query.id), query)
-            self.orders = orders_of(desk)
-            self.plan = desk.plan_of(query)
-        elif desk.waiting and not desk.running:
-            [query], made = desk.waiting, market(desk)
-            number = SEARCH.run(desk, query, made, 5.0, improve=False)[0].number
-            view, found = desk.view(query, SEARCH.model.choices), desk.recall((FOUND, 0), query)
+            self.looked_at = take_up(context, market(context, uses), SEARCH, ())
+            self.record = serving(context, query)
+            self.found: Found = context.recall((FOUND, query.id), query)
+            self.orders = orders_of(context)
+            self.plan = context.plan_of(query)
+        elif context.waiting and not context.running:
+            [query], made = context.waiting, market(context)
+            number = SEARCH.run(context, query, made, 5.0, improve=False)[0].number
+            view, found = (
+                context.view(query, SEARCH.model.choices),
+                context.recall((FOUND, 0), query),
+            )
             plan = view.plan(number)
-            order(desk, query, in_force(desk, query, made.pools, view, number, plan, found, 0.7))
+            order(
+                context, query, in_force(context, query, made.pools, view, number, plan, found, 0.7)
+            )
 
-    def lose(self, desk: Desk, query: Query) -> None:
+    def lose(self, context: PlanningContext, query: Query) -> None:
         if FOUND in self.lost:
             shown = {}
             if self.other:
-                other = desk.pipeline.configurations[-1]
-                assert other != desk.plan_of(query).configuration
-                shown = {other.index: SEARCH.look(desk, query, other)}
-            desk.remember((FOUND, query.id), Found(shown, spent_s=1.0))
+                other = context.pipeline.configurations[-1]
+                assert other != context.plan_of(query).configuration
+                shown = {other.index: SEARCH.look(context, query, other)}
+            context.remember((FOUND, query.id), Found(shown, spent_s=1.0))
         if IN_FORCE in self.lost:
-            desk.remember((IN_FORCE, query.id), None)
+            context.remember((IN_FORCE, query.id), None)
 
 
 @pytest.mark.parametrize("other", [False, True])
@@ -81,16 +86,16 @@ def test_what_a_regrouping_found_is_not_ordered_where_its_reason_is_lost():
     """Until its time is over, each call would fail on it."""
     missing = []
 
-    def act(desk):
-        [query] = desk.waiting
-        offer = SEARCH.run(desk, query, market(desk), 5.0, improve=False)[0]
-        found: Found = desk.recall((FOUND, query.id), query)
+    def act(context):
+        [query] = context.waiting
+        offer = SEARCH.run(context, query, market(context), 5.0, improve=False)[0]
+        found: Found = context.recall((FOUND, query.id), query)
         for shown in (found.shown, {}):
-            desk.remember((FOUND, query.id), replace(found, shown=shown), query)
-            last = Regrouped(desk.now_s, {query.id: offer}, frozenset())
-            desk.remember(REGROUPED, last)
-            missing.append(to_order(desk, last, SEARCH.model.choices))
-        assert desk.recall(REGROUPED).offers == {}
+            context.remember((FOUND, query.id), replace(found, shown=shown), query)
+            last = Regrouped(context.now_s, {query.id: offer}, frozenset())
+            context.remember(REGROUPED, last)
+            missing.append(to_order(context, last, SEARCH.model.choices))
+        assert context.recall(REGROUPED).offers == {}
 
     at_desk(act, arriving(1.0), nodes=ONE_CLOUD)
     assert len(missing[0]) == 1

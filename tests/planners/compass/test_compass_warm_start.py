@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from compass_desks import ONE_CLOUD, arriving, at_desk, market
+from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 from worlds import declared, run, scenario
 
 from planners.bayesopt.encodings import one_hot
@@ -37,7 +37,7 @@ def history(accuracy=ACCURACY, log_time=LOG_TIME, content=0.0, measured=5, datas
 
 
 class Board:
-    """A desk with some earlier queries, and their histories."""
+    """A context with some earlier queries, and their histories."""
 
     def __init__(self, kept, running=()):
         queries = {
@@ -173,7 +173,7 @@ class Given(WarmStart):
     given: tuple[History, ...] = ()
     weighed: list[tuple[int, int]] = field(default_factory=list)
 
-    def choose(self, desk, query, content, features):
+    def choose(self, context, query, content, features):
         return list(self.given)
 
     def prior(self, histories, measured, accuracy, total_s):
@@ -186,11 +186,11 @@ def searched(warm_start, slo=None, budget_s=20.0, improve=True, **options):
     made = SimpleNamespace()
     search = CmboSearch(warm_start=warm_start, profiler=FixedProfiler(32), **options)
 
-    def act(desk):
-        [query] = desk.waiting
-        made.offers = search.run(desk, query, market(desk), budget_s, improve)
-        made.found = desk.recall((FOUND, query.id), query)
-        made.kept = desk.recall((KEPT, query.id), query)
+    def act(context):
+        [query] = context.waiting
+        made.offers = search.run(context, query, market(context), budget_s, improve)
+        made.found = context.recall((FOUND, query.id), query)
+        made.kept = context.recall((KEPT, query.id), query)
 
     world = at_desk(
         act,
@@ -249,16 +249,16 @@ class TestInTheWorld:
         spent = {}
         for histories in (0, 3, 12):
 
-            def act(desk, histories=histories):
-                *earlier, query = desk.waiting
+            def act(context, histories=histories):
+                *earlier, query = context.waiting
                 if len(earlier) < 12:
                     return
                 board = Board({each.id: history() for each in earlier})
-                board.think = desk.think
-                before = desk.remaining(query)
+                board.think = context.charge
+                before = context.remaining(query)
                 warm_start = WarmStart(histories, ahead=0)
                 assert len(chosen(board, warm_start, query)) == histories
-                spent[histories] = before - desk.remaining(query)
+                spent[histories] = before - context.remaining(query)
 
             at_desk(act, arriving(*(1.0 + 0.01 * number for number in range(13))))
         for histories, charged_s in spent.items():
@@ -270,8 +270,8 @@ class TestInTheWorld:
             seen = []
 
             class Noted(WarmStart):
-                def choose(self, desk, query, content, features, seen=seen):
-                    found = super().choose(desk, query, content, features)
+                def choose(self, context, query, content, features, seen=seen):
+                    found = super().choose(context, query, content, features)
                     seen.append((query.id, len(found)))
                     return found
 
@@ -299,13 +299,15 @@ class TestInTheWorld:
     def test_what_is_profiled_ahead_is_once_for_a_data_set_and_delays_nobody(self):
         """It costs device time, within the budget of a data set, and is looked at like others."""
 
-        def act(desk):
-            for query in desk.waiting:
-                before = desk.remaining(query)
-                [first] = WarmStart(histories=0, ahead=16).choose(desk, query, np.zeros(4), one_hot)
+        def act(context):
+            for query in context.waiting:
+                before = context.remaining(query)
+                [first] = WarmStart(histories=0, ahead=16).choose(
+                    context, query, np.zeros(4), one_hot
+                )
                 assert first.measured >= 2
                 assert first.dataset == query.dataset
-                assert before - desk.remaining(query) == pytest.approx(CHARGES_S["history"])
+                assert before - context.remaining(query) == pytest.approx(CHARGES_S["history"])
 
         made = at_desk(act, arriving(1.0, 1.2, 1.4), budget_s=0.5)
         runs = made.tables.take()["profiling"]
@@ -318,10 +320,10 @@ class TestInTheWorld:
         """As profiling has it: knobs that come later change nothing of an operator's time."""
         found = []
 
-        def act(desk):
-            [query] = desk.waiting
-            [first] = WarmStart(histories=0, ahead=16).choose(desk, query, np.zeros(4), one_hot)
-            found.append((desk.pipeline, first.log_time))
+        def act(context):
+            [query] = context.waiting
+            [first] = WarmStart(histories=0, ahead=16).choose(context, query, np.zeros(4), one_hot)
+            found.append((context.pipeline, first.log_time))
 
         made = at_desk(act, arriving(1.0), budget_s=0.5)
         [(pipeline, log_time)] = found

@@ -1,16 +1,16 @@
-"""Slots: numbers that come and go keep their places, in a table no longer than it need be."""
+"""IdPool: numbers that come and go keep their places, in a table no longer than it need be."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim._jit.id_pool import Slots, grown, slot_of
+from sim._jit.id_pool import IdPool, grown, slot_of
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-50, 400)), max_size=60))
 def test_every_number_in_use_has_a_slot_of_its_own(steps):
-    slots, used = Slots(), {}
+    slots, used = IdPool(), {}
     for come, number in steps:
         if come and number not in used:
             used[number] = slots.add(number)
@@ -26,7 +26,7 @@ def test_every_number_in_use_has_a_slot_of_its_own(steps):
 
 
 def test_a_long_run_of_rising_numbers_needs_no_more_room_than_those_in_use():
-    slots = Slots()
+    slots = IdPool()
     for number in range(10_000):
         assert slots.add(number) < 11
         if number >= 10:
@@ -36,7 +36,7 @@ def test_a_long_run_of_rising_numbers_needs_no_more_room_than_those_in_use():
 
 @pytest.mark.parametrize("number", [-1, 4, 6, 10**9])
 def test_compiled_code_refuses_a_number_without_a_slot(number):
-    slots = Slots()
+    slots = IdPool()
     slots.add(5)
     with pytest.raises(KeyError):
         slot_of(slots.table, number)

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.cluster import queries as query_board
-from sim.cluster.queries import QueryBoard, QueryState
+from sim.cluster.queries import QueryRegistry, QueryState
 
 DEPLOYMENTS = [None, SimpleNamespace(plan="one"), SimpleNamespace(plan="other")]
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["arrive", "depart", "in_force", "coming", "searching"]),
+        st.sampled_from(["arrive", "depart", "active", "loading", "searching"]),
         st.integers(0, 30),
         st.integers(0, 2),
     ),
@@ -22,7 +22,7 @@ steps = st.lists(
 
 @given(steps)
 def test_queries_stand_where_their_states_say(steps):
-    board, arrived = QueryBoard(), 0
+    board, arrived = QueryRegistry(), 0
     for what, which, value in steps:
         living = list(board.living.values())
         if what == "arrive":
@@ -51,7 +51,7 @@ def test_queries_stand_where_their_states_say(steps):
 
 def test_the_last_that_departed_are_listed(monkeypatch):
     monkeypatch.setattr(query_board, "LISTED", 3)
-    board, unlisted = QueryBoard(), []
+    board, unlisted = QueryRegistry(), []
     queries = [SimpleNamespace(id=number) for number in range(6)]
     for query in queries:
         board.arrive(QueryState(query, None))

@@ -1,12 +1,12 @@
-"""Nanoseconds of one core that the goodput book takes to count a request's birth and its end.
+"""Nanoseconds of one core that the goodput monitor takes to count a request's birth and its end.
 
 There are 1,600 queries with 30 requests per second each, of an application with three operators,
-in windows of 60 s. The book is told once a simulated second, of 48,000 requests that were born and
-as many that ended; each ends up to two seconds after its birth. Their rows lie in a pool of 49 MB,
-larger than caches are. Judging is done every second too; it is timed apart, as most of it falls on
-one second of every minute, when latencies of windows are ranked. A minute is timed, after one in
-which memory grows. For comparison, numpy adds up the same rows column by column: what any recorder
-has to read.
+in windows of 60 s. The monitor is told once a simulated second, of 48,000 requests that were born
+and as many that ended; each ends up to two seconds after its birth. Their rows lie in a pool of 49
+MB, larger than caches are. Judging is done every second too; it is timed apart, as most of it
+falls on one second of every minute, when latencies of windows are ranked. A minute is timed, after
+one in which memory grows. For comparison, numpy adds up the same rows column by column: what any
+recorder has to read.
 """
 
 from statistics import median
@@ -31,7 +31,7 @@ from sim.dataplane.base.request_rows import (
     part_columns,
     width,
 )
-from sim.metrics.goodput import GoodputBook, Verdicts
+from sim.metrics.goodput import SloMonitor, Verdicts
 
 QUERIES = 1_600
 RATE = 30
@@ -90,11 +90,11 @@ def reading(rows: Ints, born: Ints, ended: Ints) -> Ints:
 def one_run(seed: int) -> dict[str, float]:
     """Return nanoseconds per request of telling, of judging, and of reading alone."""
     judged: list[Verdicts] = []
-    book = GoodputBook(WINDOW_S, OPERATORS, judged.append, lambda _: None)
+    monitor = SloMonitor(WINDOW_S, OPERATORS, judged.append, lambda _: None)
     slo = SLO(latency_s=1.5, accuracy=0.5)
     for query in range(QUERIES):
-        book.arrive(Query(query, "app", "data", "tier", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
-        book.deploy(query, query, 0, [(0, 0.9), (70 * NS_PER_S, 0.8)])
+        monitor.arrive(Query(query, "app", "data", "tier", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        monitor.deploy(query, query, 0, [(0, 0.9), (70 * NS_PER_S, 0.8)])
     load = Load(seed)
     telling = judging = adding = 0.0
     requests = 0
@@ -106,9 +106,9 @@ def one_run(seed: int) -> dict[str, float]:
             judgings.clear()
         born, ended = load.second(number)
         started = thread_time()
-        book.record(load.rows, born, ended)
+        monitor.record(load.rows, born, ended)
         told = thread_time()
-        book.judge((number + 1) * NS_PER_S)
+        monitor.judge((number + 1) * NS_PER_S)
         done = thread_time()
         telling, judging = telling + told - started, judging + done - told
         judgings.append(done - told)
@@ -141,7 +141,7 @@ def measure() -> dict[str, Any]:
         )
     figures = {key: round(median(run[key] for run in runs), 2) for key in runs[0]}
     return {
-        "benchmark": "goodput_book",
+        "benchmark": "slo_monitor",
         **figures,
         "ratio_to_reading": round(figures["ns_per_request"] / figures["reading_ns_per_request"], 2),
         "queries": QUERIES,

@@ -1,8 +1,9 @@
-"""The planning desk: all that a planner sees of the world, and all that it can do to it.
+"""The planning context: all that a planner sees of the world, and all that it can do to it.
 
-The desk shows what a deployed planner could know: the catalogue, its own profiling results and
-telemetry. It never shows a device's or a link's true speed, the content of a query, or the future.
-What it does for a planner is charged to the clock of the query's search, by one cost model for all.
+The planning context shows what a deployed planner could know: the catalogue, its own profiling
+results and telemetry. It never shows a device's or a link's true speed, the content of a query, or
+the future. What it does for a planner is charged to the clock of the query's search, by one cost
+model for all.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -24,32 +25,32 @@ from sim.api.plan import Plan, list_price_usd_per_hour
 from sim.api.prediction import Prediction, sojourn
 from sim.catalogue.service_times import RefusalError
 from sim.clock import seconds
-from sim.cluster.machines import Demand
+from sim.cluster.machines import StationDemand
 from sim.metrics.telemetry import WindowReport
 from sim.planning.bulk_prediction import Sizes, no_loads, present_loads, sojourns
 from sim.planning.metered_profiling import checked_samples, denied, measure
 from sim.planning.plan_rules import check_configuration, check_plan
 from sim.planning.plan_space import Choices
 from sim.planning.plan_views import PlanView
-from sim.planning.search import CHARGES_S, Search
-from sim.planning.service import Office, PlanFigures
+from sim.planning.search import CHARGES_S, SearchClock
+from sim.planning.service import PlanFigures, PlanningService
 from sim.planning.truth import Truth
 
 MOST_CALLS = 1_000_000
-"""Desk calls that one call of ``plan`` may make before it is taken to run for ever."""
+"""PlanningContext calls that one call of ``plan`` may make before it is taken to run for ever."""
 
 MOST_CALLS_PER_SEARCH = 50_000
 """Likewise for one query: several times what asking everything of every candidate takes."""
 
 PREDICTIONS_PER_CHARGE = 1000
-"""Plans that `Desk.predict_many` predicts for the charge of one prediction: most of what that takes
-is the same for all."""
+"""Plans that `PlanningContext.predict_many` predicts for the charge of one prediction: most of
+what that takes is the same for all."""
 
 DEFAULT_CHOICES = Choices()
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DeploymentOrder:
     """What a planner ordered.
 
     Args:
@@ -60,7 +61,7 @@ class Order:
 
     query: int
     plan: Plan | None
-    search: Search
+    search: SearchClock
 
     @property
     def at_ns(self) -> int:
@@ -68,8 +69,8 @@ class Order:
         return self.search.clock_ns
 
 
-class Desk:
-    """The desk of one planning call; it is of no use afterwards.
+class PlanningContext:
+    """The planning context of one planning call; it is of no use afterwards.
 
     Attributes:
         trigger: why the planner is called.
@@ -77,7 +78,7 @@ class Desk:
             the beginning of each; what is to last goes to `remember`.
 
     Args:
-        office: what lies behind the desk.
+        planning_service: what lies behind the planning context.
         trigger: why the planner is called: ``arrival``, ``departure``, ``refusal``, ``failure``,
             ``recovery`` or ``tick``.
         now_ns: time of the trigger.
@@ -87,20 +88,20 @@ class Desk:
 
     def __init__(
         self,
-        office: Office,
+        planning_service: PlanningService,
         trigger: str,
         now_ns: int,
         budget_s: float,
         sees_truth: bool = False,
     ) -> None:
-        self._office = office
+        self._service = planning_service
         self._sees_truth = sees_truth
         self._now_ns = now_ns
         self._budget_s = budget_s
         self._calls = 0
         self._closed = False
-        self._searches: dict[int, Search] = {}
-        self._orders: dict[int, Order] = {}
+        self._searches: dict[int, SearchClock] = {}
+        self._orders: dict[int, DeploymentOrder] = {}
         self._fitting: dict[tuple[int, ...], list[bool]] = {}
         self.trigger = trigger
         self.scratch: dict[Hashable, Any] = {}
@@ -115,93 +116,93 @@ class Desk:
     @property
     def pipeline(self) -> Pipeline:
         """The application's operators, knobs and configurations."""
-        return self._office.application.pipeline
+        return self._service.application.pipeline
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """Names of the data sets that content comes from."""
-        return tuple(self._office.application.datasets)
+        return tuple(self._service.application.datasets)
 
     @property
     def cluster(self) -> Cluster:
         """The nodes, their machines and prices."""
-        return self._office.shown_cluster
+        return self._service.shown_cluster
 
     @property
     def waiting(self) -> tuple[Query, ...]:
         """Queries that need a plan, in order of arrival."""
         self._called()
-        return self._office.board.waiting
+        return self._service.registry.waiting
 
     @property
     def searching(self) -> tuple[Query, ...]:
         """Queries whose search of an earlier call is still under way; leave them alone."""
         self._called()
-        return self._office.board.searching
+        return self._service.registry.searching
 
     @property
     def running(self) -> tuple[Query, ...]:
         """Queries that have a deployment, in order of arrival."""
         self._called()
-        return self._office.board.running
+        return self._service.registry.running
 
     @property
     def waiting_by_id(self) -> Mapping[int, Query]:
         """The same as `waiting`, by id, in that order."""
         self._called()
-        return MappingProxyType(self._office.board.waiting_by_id)
+        return MappingProxyType(self._service.registry.waiting_by_id)
 
     @property
     def running_by_id(self) -> Mapping[int, Query]:
         """The same as `running`, by id, in that order."""
         self._called()
-        return MappingProxyType(self._office.board.running_by_id)
+        return MappingProxyType(self._service.registry.running_by_id)
 
     @property
     def departed(self) -> tuple[Query, ...]:
         """The last 1,000 queries that have left."""
         self._called()
-        return tuple(self._office.board.departed)
+        return tuple(self._service.registry.departed)
 
     def last_departed(self) -> Iterator[Query]:
         """Yield the queries of `departed`, those that left last first."""
         self._called()
-        return reversed(self._office.board.departed)
+        return reversed(self._service.registry.departed)
 
     @property
     def plans(self) -> Mapping[int, Plan]:
         """The plan that serves each query, or is on its way to, by id, of those that have one."""
         self._called()
-        return MappingProxyType(self._office.board.plans)
+        return MappingProxyType(self._service.registry.plans)
 
     @property
-    def coming(self) -> Mapping[int, Plan]:
+    def loading(self) -> Mapping[int, Plan]:
         """The plans whose models are being loaded, by query's id.
 
         They hold their room already. An order meanwhile overtakes them: what was loaded is lost.
         """
         self._called()
-        return MappingProxyType(self._office.board.coming)
+        return MappingProxyType(self._service.registry.loading)
 
     def plan_of(self, query: Query) -> Plan | None:
         """Return the plan that serves a query, or that is on its way to."""
         self._called()
-        state = self._office.board.living.get(query.id)
+        state = self._service.registry.living.get(query.id)
         return None if state is None else state.plan
 
-    def in_force_since_s(self, query: Query) -> float | None:
+    def active_since_s(self, query: Query) -> float | None:
         """Return when the plan that serves a query came into force, or None if none has."""
         self._called()
-        state = self._office.board.living.get(query.id)
-        if state is None or state.in_force is None:
+        state = self._service.registry.living.get(query.id)
+        if state is None or state.active is None:
             return None
-        return seconds(state.in_force_since_ns[state.in_force.number])
+        return seconds(state.active_since_ns[state.active.number])
 
     def telemetry(self, query: Query) -> tuple[WindowReport, ...]:
         """Return the last windows of a living query that were judged, the latest last."""
         self._called()
-        living = query.id in self._office.board.living
-        return self._office.telemetry.reports(query.id) if living else ()
+        living = query.id in self._service.registry.living
+        return self._service.telemetry.reports(query.id) if living else ()
 
     def last_counts(self) -> Integers:
         """Return how many requests of each running query's last window were born, and were good.
@@ -211,9 +212,9 @@ class Desk:
             is to know of a window, `telemetry` tells.
         """
         self._called()
-        running = self._office.board.running
+        running = self._service.registry.running
         ids = np.fromiter((query.id for query in running), np.int64, len(running))
-        return self._office.telemetry.last_counts(ids)
+        return self._service.telemetry.last_counts(ids)
 
     def candidates(self, query: Query, order: str = "cost") -> Iterator[Plan]:
         """Yield every plan that the cluster and the query's device offer; see ``plan_space``.
@@ -226,7 +227,7 @@ class Desk:
                 configuration first; ``"enumeration"`` for the order of the space.
         """
         self._called()
-        return self._office.plan_space.ordered(order, query.device)
+        return self._service.plan_space.ordered(order, query.device)
 
     def view(self, query: Query, choices: Choices = DEFAULT_CHOICES) -> PlanView:
         """Return all plans that the cluster and the query's device offer, as arrays.
@@ -237,12 +238,12 @@ class Desk:
                 of `candidates`, in the order of the space.
         """
         self._called()
-        return self._office.views.view(query, choices)
+        return self._service.views.view(query, choices)
 
     def list_price_usd_per_hour(self, plan: Plan) -> float:
         """Return what a plan costs if no other query shares its stations."""
         self._called()
-        return list_price_usd_per_hour(self._office.cluster, plan.placement, plan.allocation)
+        return list_price_usd_per_hour(self._service.cluster, plan.placement, plan.allocation)
 
     def latency_factors(self, query: Query, plan: Plan) -> tuple[float, ...]:
         """Return the nominal time of each operator under a plan over that on profiling hardware."""
@@ -274,29 +275,29 @@ class Desk:
     def free_cores(self, node: str) -> int:
         """Return the free cores of a node's machines."""
         self._called()
-        pool = self._office.machines.pools[node]
+        pool = self._service.machines.pools[node]
         return sum(machine.free_cores for machine in pool if machine.up)
 
     def machines_up(self, node: str) -> int:
         """Return how many of a node's machines work."""
         self._called()
-        return self._office.machines.up[node]
+        return self._service.machines.up[node]
 
     @property
-    def freed_s(self) -> float | None:
+    def last_release_s(self) -> float | None:
         """When a deployment last gave back what it held, or a machine came back; None if none did.
 
         What failed to fit before may fit since. A departure gives nothing back by itself: the
         deployment is drained first.
         """
         self._called()
-        freed_ns = self._office.machines.freed_ns
-        return None if freed_ns is None else seconds(freed_ns)
+        last_release_ns = self._service.machines.last_release_ns
+        return None if last_release_ns is None else seconds(last_release_ns)
 
     def free_instances(self, node: str, profile: str) -> int:
         """Return how many more GPU instances of a profile a node could create."""
         self._called()
-        return sum(machine.room_for(profile) for machine in self._office.machines.pools[node])
+        return sum(machine.room_for(profile) for machine in self._service.machines.pools[node])
 
     # What planning does, and is charged for
 
@@ -304,7 +305,7 @@ class Desk:
         """Return the planning seconds that the query's search has left."""
         return self._search(query).remaining_s
 
-    def think(self, query: Query, operation: str = "step", count: int = 1) -> None:
+    def charge(self, query: Query, operation: str = "step", count: int = 1) -> None:
         """Charge a planner's own computing to a query's search.
 
         Args:
@@ -313,9 +314,9 @@ class Desk:
             count: how often.
         """
         if operation not in CHARGES_S:
-            raise PlannerError(f"think({operation!r}): choose one of {', '.join(CHARGES_S)}")
+            raise PlannerError(f"charge({operation!r}): choose one of {', '.join(CHARGES_S)}")
         if not isinstance(count, int | np.integer) or count < 0:
-            raise PlannerError(f"think(count={count!r}): must be a whole number of 0 or more")
+            raise PlannerError(f"charge(count={count!r}): must be a whole number of 0 or more")
         self._search(query).charge(operation, int(count) * CHARGES_S[operation])
 
     def profile(
@@ -339,7 +340,7 @@ class Desk:
             for, budget permitting.
         """
         search = self._search(query)
-        bench = self._office.bench(query, self._now_ns)
+        bench = self._service.bench(query, self._now_ns)
         wanted = checked_samples(samples, bench.items)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
@@ -352,14 +353,14 @@ class Desk:
         configuration = what.configuration if isinstance(what, Plan) else what
         check_configuration(configuration, self.pipeline)
         measurement, reused = measure(
-            self._office, bench, configuration, wanted, search, query.id, query.dataset
+            self._service, bench, configuration, wanted, search, query.id, query.dataset
         )
         estimate = self._estimate(query, plan, measurement, reused)
         if plan is not None and reused == len(self.pipeline.operators):
             bench.keep(plan, estimate)  # Asked again, it would be the same.
         return estimate
 
-    def audit(self, query: Query, samples: int) -> Estimate:
+    def measure_live_accuracy(self, query: Query, samples: int) -> Estimate:
         """Measure the configuration in force on fresh items of a running query's content as it is.
 
         It is charged as profiling on data that was never seen is, and adds nothing to what was
@@ -373,24 +374,24 @@ class Desk:
             PlannerError: no plan is in force.
         """
         search = self._search(query)
-        in_force = self._office.board.living[query.id].in_force
-        if in_force is None:
+        active = self._service.registry.living[query.id].active
+        if active is None:
             raise PlannerError(f"audit query {query.id}: no plan is in force")
-        plan = in_force.plan
-        bench = self._office.fresh_bench(query, self._now_ns)
+        plan = active.plan
+        bench = self._service.fresh_bench(query, self._now_ns)
         wanted = checked_samples(samples, bench.items)
         measurement, reused = measure(
-            self._office, bench, plan.configuration, wanted, search, query.id, query.dataset
+            self._service, bench, plan.configuration, wanted, search, query.id, query.dataset
         )
         return self._estimate(query, plan, measurement, reused)
 
-    def renew(self, query: Query) -> None:
+    def resample(self, query: Query) -> None:
         """Take new data from a query's stream, whose content may have changed, for profiling.
 
-        What was measured for it is of the past: the desk forgets it.
+        What was measured for it is of the past: the planning context forgets it.
         """
         self._search(query).denied.clear()
-        self._office.renew(query, self._now_ns)
+        self._service.renew(query, self._now_ns)
 
     def features(self, query: Query) -> Floats:
         """Return features of the items of a query's data; see ``sim.planning.profiling_bench``.
@@ -399,13 +400,13 @@ class Desk:
             Shape (items, 4): log size, log output length, and two views of how hard an item is.
         """
         self._search(query)
-        return self._office.bench(query, self._now_ns).features
+        return self._service.bench(query, self._now_ns).features
 
     def dataset_features(self, dataset: str) -> Floats:
         """Return the features of the items that offline profiling uses, shape (items, 4)."""
         self._called()
         self._check_dataset(dataset)
-        return self._office.offline(dataset, self._budget_s)[0].features
+        return self._service.offline(dataset, self._budget_s)[0].features
 
     def profile_offline(self, dataset: str, configuration: Configuration, samples: int) -> Estimate:
         """Measure a configuration on a data set's own mixture of content, ahead of all queries.
@@ -421,9 +422,11 @@ class Desk:
         self._called()
         self._check_dataset(dataset)
         check_configuration(configuration, self.pipeline)
-        bench, search = self._office.offline(dataset, self._budget_s)
+        bench, search = self._service.offline(dataset, self._budget_s)
         wanted = checked_samples(samples, bench.items)
-        return Estimate(*measure(self._office, bench, configuration, wanted, search, None, dataset))
+        return Estimate(
+            *measure(self._service, bench, configuration, wanted, search, None, dataset)
+        )
 
     def predict(self, query: Query, plan: Plan, estimate: Estimate | None = None) -> Prediction:
         """Predict what a plan would do for a query under the present load; see ``sim.api``.
@@ -439,7 +442,7 @@ class Desk:
         """
         search = self._search(query)
         measurement = (
-            self._office.bench(query, self._now_ns).known(plan.configuration)
+            self._service.bench(query, self._now_ns).known(plan.configuration)
             if estimate is None
             else estimate.measurement
         )
@@ -460,7 +463,7 @@ class Desk:
                     measurement.operator_mean_s, figures.services, strict=True
                 )
             ],
-            [self._office.machines.load_for(demand, query.id) for demand in figures.demands],
+            [self._service.machines.load_for(demand, query.id) for demand in figures.demands],
             figures.access_s,
             figures.backhaul_s,
             figures.fixed_s,
@@ -469,7 +472,7 @@ class Desk:
             [(service.work_factor, service.crowded_factor) for service in figures.services],
             measurement.normalised,
             figures.backhaul_up_s,
-            self._office.machines.backhaul.load_without(query.id),
+            self._service.machines.backhaul.load_without(query.id),
             figures.ways,
         )
         return Prediction(
@@ -537,9 +540,9 @@ class Desk:
             )
         except ValueError as error:
             raise PlannerError(f"predict_many query {query.id}: {error}") from None
-        machines = self._office.machines
+        machines = self._service.machines
         if load == "present":
-            dataset = self._office.application.datasets[query.dataset]
+            dataset = self._service.application.datasets[query.dataset]
             loads = present_loads(machines, dataset, query, view, indices)
             return sojourns(query, view, indices, sizes, loads)
         if isinstance(load, float | int) and 0 <= load < 1:
@@ -562,10 +565,10 @@ class Desk:
                 "truth: no deployed planner could know it; one that is a bound for others says so "
                 "by the class attribute sees_truth = True, and results label it"
             )
-        state = self._office.board.living.get(query.id)
+        state = self._service.registry.living.get(query.id)
         if state is None:
-            raise PlannerError(f"query {query.id}: not on the board; see waiting and running")
-        return self._office.truths.of(query, state.truth, self.now_s, choices)
+            raise PlannerError(f"query {query.id}: unknown or departed; see waiting and running")
+        return self._service.truths.of(query, state.truth, self.now_s, choices)
 
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan for a query now."""
@@ -616,12 +619,12 @@ class Desk:
             For each query the number of the first of its plans that fits, or None if none does.
         """
         self._called()
-        return self._office.machines.first_that_fits(
+        return self._service.machines.first_that_fits(
             [self._figures(other, plan).off_device for other, plan in beside],
             (self._tried(query, plans) for query, plans in wanted),
         )
 
-    def _tried(self, query: Query, plans: Sequence[Plan]) -> Iterator[Sequence[Demand]]:
+    def _tried(self, query: Query, plans: Sequence[Plan]) -> Iterator[Sequence[StationDemand]]:
         """Yield what each plan asks of the machines, once the question whether it fits is paid."""
         for plan in plans:
             self._search(query).charge("fits", CHARGES_S["fits"])
@@ -632,10 +635,10 @@ class Desk:
         asked = tuple(each.asked for each in figures)
         if asked not in self._fitting:
             demands = [each.off_device for each in figures]
-            self._fitting[asked] = self._office.machines.fit_together(demands)
+            self._fitting[asked] = self._service.machines.fit_together(demands)
         return self._fitting[asked]
 
-    def offer(
+    def log_candidate(
         self,
         query: Query,
         plan: Plan,
@@ -665,13 +668,13 @@ class Desk:
         self._figures(query, plan)
         for name, text in (("role", role), ("reason", reason)):
             if not isinstance(text, str):
-                raise PlannerError(f"offer: {name}={text!r} must be a text")
+                raise PlannerError(f"log_candidate: {name}={text!r} must be a text")
         numbers = (
             _number("latency_s", latency_s),
             _number("accuracy", accuracy),
             None if price is None else _number("price", price),
         )
-        self._office.note_offer(query, plan, self._now_ns, clock_ns, (role, *numbers, reason))
+        self._service.note_offer(query, plan, self._now_ns, clock_ns, (role, *numbers, reason))
 
     def deploy(self, query: Query, plan: Plan) -> None:
         """Deploy a plan when the search's clock is reached; the last order for a query counts.
@@ -699,10 +702,10 @@ class Desk:
         """
         self._called()
         if query is None:
-            self._office.memory.write(key, value, self._now_ns, 0, self._now_ns)
+            self._service.memory.write(key, value, self._now_ns, 0, self._now_ns)
         else:
             search = self._search(query)
-            self._office.memory.write(key, value, search.clock_ns, search.number, self._now_ns)
+            self._service.memory.write(key, value, search.clock_ns, search.number, self._now_ns)
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:
         """Return the latest visible record of a key, or None.
@@ -713,12 +716,12 @@ class Desk:
         """
         self._called()
         author = 0 if query is None else self._search(query).number
-        return self._office.memory.read(key, self._now_ns, author)
+        return self._service.memory.read(key, self._now_ns, author)
 
     def recall_each(self, keys: Iterable[Hashable]) -> Iterator[Any | None]:
         """Yield the latest record of each key that everybody sees, or None, in the same order."""
         self._called()
-        return self._office.memory.read_each(keys, self._now_ns)
+        return self._service.memory.read_each(keys, self._now_ns)
 
     def settled(self, keys: Sequence[Hashable]) -> list[bool]:
         """Tell of each key whether everybody sees all that was remembered of it by now.
@@ -727,39 +730,45 @@ class Desk:
         its last search wrote is seen, its records stay as they are.
         """
         self._called()
-        return self._office.memory.settled(keys, self._now_ns)
+        return self._service.memory.settled(keys, self._now_ns)
 
-    # Behind the desk
+    # Behind the planning context
 
     def close(self) -> None:
-        """End the call that the desk is for; the world does."""
+        """End the call that the planning context is for; the world does."""
         self._closed = True
 
     def _called(self) -> None:
         if self._closed:
-            raise PlannerError("this desk's call is over: a planner must not keep the desk")
+            raise PlannerError(
+                "this context's call is over: a planner must not keep the planning context"
+            )
         self._calls += 1
         if self._calls > MOST_CALLS:
-            raise PlannerError(f"more than {MOST_CALLS:,} desk calls in one call of plan")
+            raise PlannerError(
+                f"more than {MOST_CALLS:,} calls of the planning context in one call of plan"
+            )
 
-    def _search(self, query: Query) -> Search:
+    def _search(self, query: Query) -> SearchClock:
         """Return the query's search in this call; it begins with the first operation."""
         self._called()
         search = self._searches.get(query.id)
         if search is None:
-            state = self._office.board.living.get(query.id)
+            state = self._service.registry.living.get(query.id)
             if state is None or state.query is not query:
-                raise PlannerError(f"query {query.id}: not on the board; see waiting and running")
+                raise PlannerError(
+                    f"query {query.id}: unknown or departed; see waiting and running"
+                )
             if state.searching:
                 raise PlannerError(f"query {query.id}: an earlier search is still under way")
-            search = self._office.new_search(self._now_ns, self._budget_s)
+            search = self._service.new_search(self._now_ns, self._budget_s)
             self._searches[query.id] = search
         search.calls += 1
         if search.calls > MOST_CALLS_PER_SEARCH:
             raise PlannerError(
-                f"query {query.id}: more than {MOST_CALLS_PER_SEARCH:,} desk calls in one search, "
-                f"with {search.remaining_s:.3g} s of its budget left; stop when "
-                "desk.remaining(query) is 0, or when every candidate was looked at"
+                f"query {query.id}: more than {MOST_CALLS_PER_SEARCH:,} calls of the planning "
+                f"context in one search, with {search.remaining_s:.3g} s of its budget left; stop "
+                "when context.remaining(query) is 0, or when every candidate was looked at"
             )
         return search
 
@@ -787,21 +796,21 @@ class Desk:
 
     def _figures(self, query: Query, plan: Plan) -> PlanFigures:
         """Return the figures of a plan, once it is found to be one that could run."""
-        if plan not in self._office.valid_plans:
-            check_plan(plan, self._office.nominal)
-            self._office.valid_plans.add(plan)
+        if plan not in self._service.valid_plans:
+            check_plan(plan, self._service.nominal)
+            self._service.valid_plans.add(plan)
         try:
-            return self._office.figures(query, plan)
+            return self._service.figures(query, plan)
         except RefusalError as refusal:
             raise PlannerError(f"query {query.id}: {plan}: {refusal}") from None
 
     def _order(self, query: Query, plan: Plan | None) -> None:
-        self._orders[query.id] = Order(query.id, plan, self._search(query))
+        self._orders[query.id] = DeploymentOrder(query.id, plan, self._search(query))
 
 
 def _number(name: str, value: float) -> float:
     if not isinstance(value, Real):  # Also what numpy gives, but no array.
-        raise PlannerError(f"offer: {name}={value!r} must be a number")
+        raise PlannerError(f"log_candidate: {name}={value!r} must be a number")
     return float(value)
 
 

@@ -1,22 +1,22 @@
-"""What the office works out of plans, and how long it keeps it."""
+"""What the planning_service works out of plans, and how long it keeps it."""
 
 from dataclasses import replace
 
 from worlds import Does, queries_at, run, scenario
 
-from sim.planning import service as office
+from sim.planning import service as planning_service
 
 
 def test_what_is_worked_out_of_plans_is_let_go_beyond_a_limit(monkeypatch):
-    def act(desk):
-        for query in desk.waiting:
-            plans = [p for p in desk.candidates(query) if set(p.placement) == {"cloud"}]
+    def act(context):
+        for query in context.waiting:
+            plans = [p for p in context.candidates(query) if set(p.placement) == {"cloud"}]
             for wait in range(300):
                 allocation = tuple(
                     replace(each, max_wait_s=wait / 1e4) for each in plans[0].allocation
                 )
-                desk.fits(query, replace(plans[0], allocation=allocation))
-            desk.deploy(query, plans[0])
+                context.fits(query, replace(plans[0], allocation=allocation))
+            context.deploy(query, plans[0])
 
     def made():
         world = run(scenario(30.0, workload=queries_at(1.0, 2.0, 3.0)), Does(act, 100.0))
@@ -25,14 +25,14 @@ def test_what_is_worked_out_of_plans_is_let_go_beyond_a_limit(monkeypatch):
 
     kept = made()
     worked_out = []
-    monkeypatch.setattr(office, "PLANS_KEPT", 100)
-    original = office.Office._work_out
+    monkeypatch.setattr(planning_service, "PLANS_KEPT", 100)
+    original = planning_service.PlanningService._work_out
 
     def counting(self, query, plan):
         worked_out.append(sum(map(len, self._figures.values())))
         return original(self, query, plan)
 
-    monkeypatch.setattr(office.Office, "_work_out", counting)
+    monkeypatch.setattr(planning_service.PlanningService, "_work_out", counting)
     assert made().equals(kept)
     assert len(worked_out) > 300
     assert max(worked_out) <= 100

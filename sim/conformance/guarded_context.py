@@ -1,4 +1,4 @@
-"""A desk that watches who uses it: what ``check_planner`` puts in front of a planner.
+"""A context that watches who uses it: what ``check_planner`` puts in front of a planner.
 
 What it finds is noted on the world as well as raised, as planners may swallow what is raised.
 """
@@ -14,11 +14,11 @@ from scenarios.queries import Query
 from scenarios.scenario import Scenario
 from sim.controlplane.world import World
 from sim.dataplane.events.plane import EventsPlane
-from sim.planning.desk import MOST_CALLS, Desk
+from sim.planning.context import MOST_CALLS, PlanningContext
 from sim.planning.planner import Planner
 
 MOST_READS = 2 * MOST_CALLS
-"""Names of the desk that one call of ``plan`` may read before it is taken to run for ever."""
+"""Members of the planning context that one call of ``plan`` may read; more count as a hang."""
 
 
 class PlannerCheckError(AssertionError):
@@ -59,8 +59,8 @@ def _cached_names(kind: type) -> frozenset[str]:
     )
 
 
-class GuardedDesk(Desk):
-    """A desk that refuses its private side, and any change to it, to everybody outside ``sim``."""
+class GuardedContext(PlanningContext):
+    """A context that refuses code outside ``sim`` its private members, and any change to it."""
 
     _breaches: list[str]
     _written: list[tuple[Hashable, Any, bytes]]
@@ -72,8 +72,8 @@ class GuardedDesk(Desk):
             return super().__getattribute__(name)
         if name == "__dict__" or (name.startswith("_") and not name.startswith("__")):
             self._breach(
-                f"{caller} reads desk.{name}: planners see the public desk only; what lies behind "
-                "it, a deployed planner could not know"
+                f"{caller} reads context.{name}: planners see the public context only; what lies "
+                "behind it, a deployed planner could not know"
             )
         self._count()
         return super().__getattribute__(name)
@@ -81,7 +81,7 @@ class GuardedDesk(Desk):
     def __setattr__(self, name: str, value: Any) -> None:
         caller = str(sys._getframe(1).f_globals.get("__name__"))
         if not caller.startswith("sim."):
-            self._breach(f"{caller} sets desk.{name}: the desk is there to be asked")
+            self._breach(f"{caller} sets context.{name}: the planning context is there to be asked")
         super().__setattr__(name, value)
 
     def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
@@ -100,9 +100,9 @@ class GuardedDesk(Desk):
         self._reads += 1
         if self._reads > MOST_READS:
             self._breach(
-                f"it reads the desk more than {MOST_READS:,} times in one call of plan, at "
-                f"{self.now_s:.3f} s: the world stands still meanwhile, so waiting for it to "
-                "change goes on for ever"
+                f"it reads the planning context more than {MOST_READS:,} times in one call of "
+                f"plan, at {self.now_s:.3f} s: the world stands still meanwhile, so waiting for it "
+                "to change goes on for ever"
             )
 
     def _breach(self, sentence: str) -> NoReturn:
@@ -111,7 +111,7 @@ class GuardedDesk(Desk):
 
 
 class GuardedWorld(World):
-    """A world on the event data plane whose planner gets a guarded desk; a fault ends the run.
+    """A world on the event data plane whose planner gets a guarded context; a fault ends the run.
 
     Args:
         scenario: what is simulated.
@@ -124,11 +124,13 @@ class GuardedWorld(World):
         self.breaches: list[str] = []
         self._written: list[tuple[Hashable, Any, bytes]] = []
 
-    def _desk(self, trigger: str) -> Desk:
+    def _context(self, trigger: str) -> PlanningContext:
         planner = self.planner
-        desk = GuardedDesk(self.office, trigger, self.env.now, planner.budget_s, planner.sees_truth)
-        desk._breaches, desk._written = self.breaches, self._written
-        return desk
+        context = GuardedContext(
+            self.planning_service, trigger, self.env.now, planner.budget_s, planner.sees_truth
+        )
+        context._breaches, context._written = self.breaches, self._written
+        return context
 
     def _note_error(self, trigger: str, error: BaseException) -> None:
         super()._note_error(trigger, error)

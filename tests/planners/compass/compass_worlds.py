@@ -11,7 +11,7 @@ from planners.compass.state.pools import Fleet, Market, Pools, Standing, Takes, 
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from scenarios.workload import Workload
-from sim import Choices, Desk
+from sim import Choices, PlanningContext
 from sim.api.estimate import Estimate, Measurement
 from sim.controlplane.world import World
 
@@ -36,22 +36,22 @@ def arriving(
 
 
 def at_desk(
-    action: Callable[[Desk], None],
+    action: Callable[[PlanningContext], None],
     workload: Workload | None = None,
     horizon_s: float = 2.0,
     budget_s: float = 5.0,
     seed: int = 1,
     **more: object,
 ) -> World:
-    """Let a test act at the desk at every trigger of a small world, and return the world.
+    """Let a test act at every trigger of a small world, and return the world.
 
     By default one query arrives, at one second of two.
     """
     raised: list[Exception] = []
 
-    def act(desk: Desk) -> None:
+    def act(context: PlanningContext) -> None:
         try:
-            action(desk)
+            action(context)
         except Exception as error:
             raised.append(error)
             raise
@@ -67,22 +67,22 @@ def at_desk(
 
 
 def market(
-    desk: Desk,
+    context: PlanningContext,
     uses: dict[int, Uses] | None = None,
     scheduler: Scheduler | None = None,
     prices: dict[str, float] | None = None,
 ) -> Market:
-    """Return the market of a desk.
+    """Return the market of a context.
 
     Args:
-        desk: the desk.
+        context: the planning context.
         uses: what plans in force use, by query.
         scheduler: who sets prices; by default as Compass does.
         prices: price of a unit of each kind of pool instead; nothing for those that are left out.
     """
-    pools = Pools.of(desk)
-    query = (*desk.waiting, *desk.running)[0]
-    takes = Takes.of(desk, pools, desk.view(query, Choices()))
+    pools = Pools.of(context)
+    query = (*context.waiting, *context.running)[0]
+    takes = Takes.of(context, pools, context.view(query, Choices()))
     standing = Standing(Fleet.of(uses or {}), takes, pools)
     if prices is not None:
         set_ = np.array([prices.get(kind, 0.0) for _, kind in pools.names])
@@ -105,7 +105,7 @@ class Asker:
 
 
 class Pool:
-    """A desk that offers one pool of items that are profiled in an order of chance.
+    """A context that offers one pool of items that are profiled in an order of chance.
 
     Args:
         accuracy: of each item, shape (n,).
