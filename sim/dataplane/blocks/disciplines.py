@@ -6,16 +6,14 @@ and Tarjan 1986) of rows: each leads to the first of those below it, and these a
 nothing has to be set up at a cut, however many wait.
 """
 
-from scenarios.cluster import DISCIPLINES, EDF, PRIORITY
 from scenarios.compiled import in_place, inlined
 from sim.dataplane.base.durations import NEVER, deadline_ns
+from sim.dataplane.base.queueing import batch_ready_ns, is_late, rank
 from sim.dataplane.base.request_rows import ALLOWANCE, ARRIVAL, DEPLOYMENT, ENDED
 from sim.dataplane.blocks.lists import end, gather, lose_arrivals, wait
 from sim.dataplane.blocks.sorting import before
 from sim.dataplane.blocks.stops import release, room_at, serve_batch
 from sim.dataplane.blocks.tables import IS_DROPPED, IS_SHED, NONE, PlaneTables
-
-BY_DEADLINE, BY_PRIORITY = DISCIPLINES.index(EDF), DISCIPLINES.index(PRIORITY)
 
 
 @inlined
@@ -28,19 +26,14 @@ def deadline_of(t: PlaneTables, slot: int) -> int:
 @inlined
 def rank_of(t: PlaneTables, station: int, slot: int) -> int:
     """Return what the order of a request in a station's queue goes by."""
-    discipline = t.stops[station].discipline
-    rank = 0
-    if discipline == BY_DEADLINE:
-        rank = deadline_of(t, slot)
-    elif discipline == BY_PRIORITY:
-        rank = t.terms[t.rows[slot, DEPLOYMENT]].priority
-    return rank
+    priority = t.terms[t.rows[slot, DEPLOYMENT]].priority
+    return rank(t.stops[station].discipline, deadline_of(t, slot), priority)
 
 
 @inlined
 def sheds(t: PlaneTables, station: int, slot: int, now_ns: int) -> bool:
-    """Tell whether a station sheds a request that a server would take now."""
-    return bool(t.stops[station].shed_late) and deadline_of(t, slot) <= now_ns
+    """Return whether a station sheds a request that a server would take now."""
+    return bool(t.stops[station].shed_late) and is_late(deadline_of(t, slot), now_ns)
 
 
 @inlined
@@ -120,7 +113,7 @@ def _next_start_ns(t: PlaneTables, station: int) -> int:
     first_ns, at = NEVER, _spread(t, station)
     for i in range(at, at + stops[station].waiting):
         first_ns = min(first_ns, t.times[t.slots[i]])
-    return int(max(freed_ns, first_ns + stops[station].max_wait_ns))
+    return int(max(freed_ns, batch_ready_ns(first_ns, NEVER, stops[station].max_wait_ns)))
 
 
 @in_place

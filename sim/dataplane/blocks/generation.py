@@ -9,6 +9,7 @@ a row that takes its place until the last token.
 
 from scenarios.compiled import in_place, inlined
 from sim.dataplane.base.durations import NEVER, batch_ns, prompt_ns, whole
+from sim.dataplane.base.queueing import steps_to_boundary
 from sim.dataplane.base.request_rows import (
     COMPUTE,
     DEPLOYMENT,
@@ -127,8 +128,7 @@ def _hand_out(t: PlaneTables, station: int, model: int, first: int, last: int, n
 def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
     """End the present run at the boundary that comes next, if it goes on beyond."""
     engines = t.engines
-    passed_ns = now_ns - engines[engine].began_ns
-    steps = max(1, (passed_ns + engines[engine].step_ns - 1) // engines[engine].step_ns)
+    steps = steps_to_boundary(engines[engine].began_ns, now_ns, engines[engine].step_ns)
     if steps < engines[engine].steps:
         engines[engine].steps = steps
         if _run_ends_ns(engines, engine) == now_ns:

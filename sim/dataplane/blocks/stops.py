@@ -17,6 +17,7 @@ from sim.dataplane.base.durations import (
     step_at,
     whole,
 )
+from sim.dataplane.base.queueing import batch_ready_ns, room
 from sim.dataplane.base.request_rows import BATCHING, COMPUTE, QUEUEING, SIZE, VARIABILITY, VISIT
 from sim.dataplane.blocks.lists import drop_behind, fetch_next, gather, lose_arrivals, stay, wait
 from sim.dataplane.blocks.sorting import before, sort_slots
@@ -301,13 +302,14 @@ def _next_start(t: PlaneTables, station: int) -> int:
     freed_ns = stops[station].free_ns
     if stops[station].servers > 1:
         freed_ns = servers[stops[station].servers_at]
-    ready_ns = t.times[first] + stops[station].max_wait_ns
+    filled_ns = NEVER
     most = stops[station].max_batch
     if stops[station].waiting >= most:
         slot = first
         for _ in range(most - 1):
             slot = t.chain[slot]
-        ready_ns = min(ready_ns, t.times[slot])
+        filled_ns = t.times[slot]
+    ready_ns = batch_ready_ns(t.times[first], filled_ns, stops[station].max_wait_ns)
     return int(max(freed_ns, ready_ns))
 
 
@@ -392,4 +394,4 @@ def room_at(t: PlaneTables, station: int, now_ns: int) -> int:
     else:
         for i in range(at, at + several):
             idle += t.servers[i] <= now_ns
-    return int(stops[station].capacity + idle * stops[station].max_batch)
+    return int(room(stops[station].capacity, idle, stops[station].max_batch))

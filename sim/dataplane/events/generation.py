@@ -19,7 +19,8 @@ from scenarios.application import Tokens
 from sim.clock import Clock
 from sim.dataplane.base.durations import batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec
-from sim.dataplane.events.request import LOW, RANK, Request, ScheduledEvent, interrupt
+from sim.dataplane.base.queueing import is_late, steps_to_boundary
+from sim.dataplane.events.request import LOW, Request, ScheduledEvent, interrupt
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +96,6 @@ class GenerationStation:
         self.env = env
         self.spec = spec
         self.iterations = spec.iterations
-        self.rank = RANK[spec.discipline]
         self.waiting: list[tuple[int, int, int, int, int, GenerationJob]] = []
         self.engines = [Engine(number) for number in range(spec.servers)]
         self.failed = False
@@ -120,7 +120,7 @@ class GenerationStation:
             self.iterations.decode_ns
         ):
             raise Interrupt(DROPPED)  # It would never fit, and hold up all that come after it.
-        place = self.rank(request), self.env.now, request.query, request.number, request.leg
+        place = request.place(self.spec.discipline, self.env.now)
         heappush(self.waiting, (*place, job))
         if not self._dispatch_due:
             self._dispatch_due = True
@@ -151,7 +151,7 @@ class GenerationStation:
             if not able:
                 break
             heappop(self.waiting)
-            if self.spec.shed_late and job.request.deadline_ns <= self.env.now:
+            if self.spec.shed_late and is_late(job.request.deadline_ns, self.env.now):
                 interrupt(job.request, SHED)
                 continue
             engine = min(able, key=lambda engine: engine.sequences)  # of equals, the first
@@ -174,7 +174,7 @@ class GenerationStation:
     def _cut(self, engine: Engine) -> None:
         """End the present run at the iteration boundary that comes next, if it goes on beyond."""
         assert engine.began_ns is not None
-        steps = max(1, -((engine.began_ns - self.env.now) // engine.step_ns))
+        steps = steps_to_boundary(engine.began_ns, self.env.now, engine.step_ns)
         if steps < engine.steps:
             engine.steps = steps
             self._schedule_end(engine)

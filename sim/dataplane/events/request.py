@@ -1,6 +1,6 @@
 """What every part of the event data plane shares: moments, requests, and the order of events."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from simpy import Event, Process
 from simpy.events import NORMAL, EventPriority
 
-from scenarios.cluster import EDF, FIFO, PRIORITY
+from scenarios.cluster import DISCIPLINES
 from sim.clock import Clock
 from sim.dataplane.base.durations import NEVER, deadline_ns
 from sim.dataplane.base.interface import COMPLETED, DROPPED, IN_FLIGHT, LOST, OUTCOMES, SHED
+from sim.dataplane.base.queueing import rank
 from sim.dataplane.base.request_rows import (
     ALLOWANCE,
     ENDED,
@@ -94,13 +95,11 @@ class Request:
         """By when it is to be done; ``NEVER`` if it has no bound."""
         return deadline_ns(self.arrival_ns, self.bound_ns, self.allowance)
 
+    def place(self, discipline: str, now_ns: int) -> tuple[int, int, int, int, int]:
+        """Return its place in a queue that it enters now: the least is served first."""
+        first = rank(DISCIPLINES.index(discipline), self.deadline_ns, self.priority)
+        return first, now_ns, self.query, self.number, self.leg
 
-RANK: Mapping[str, Callable[[Request], int]] = {
-    FIFO: lambda request: 0,
-    EDF: lambda request: request.deadline_ns,
-    PRIORITY: lambda request: request.priority,
-}
-"""By discipline, what a queue is ordered by; of equals, by (arrival there, query, request, leg)."""
 
 WORST_FIRST = (LOST, DROPPED, SHED, COMPLETED)
 

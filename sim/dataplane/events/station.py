@@ -8,9 +8,10 @@ from simpy import Event, Interrupt
 from simpy.events import NORMAL
 
 from sim.clock import NS_PER_S, Clock
-from sim.dataplane.base.durations import NOMINAL, batch_ns, whole
+from sim.dataplane.base.durations import NEVER, NOMINAL, batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, LinkSpec, StationSpec
-from sim.dataplane.events.request import LOW, RANK, Request, ScheduledEvent, interrupt
+from sim.dataplane.base.queueing import batch_ready_ns, is_late, room
+from sim.dataplane.events.request import LOW, Request, ScheduledEvent, interrupt
 
 
 class Waiting(NamedTuple):
@@ -33,7 +34,6 @@ class EventStation:
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         self.env = env
         self.spec = spec
-        self.rank = RANK[spec.discipline]
         self.waiting: list[Waiting] = []
         self.serving: dict[ScheduledEvent, tuple[list[Request], int]] = {}
         self.free_since = deque([env.now] * spec.servers)
@@ -48,7 +48,7 @@ class EventStation:
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         work_ns = whole(mean_ns * request.size * request.variability[operator])
-        place = self.rank(request), self.env.now, request.query, request.number, request.leg
+        place = request.place(self.spec.discipline, self.env.now)
         heappush(self.waiting, Waiting(*place, request, operator, work_ns, served))
         if self.free_since or self.spec.capacity is not None:  # Else there is nothing to decide.
             self._dispatch_at(self.env.now)
@@ -65,15 +65,17 @@ class EventStation:
         """Give work to every free server, unless a batch is still filling."""
         now, spec = self.env.now, self.spec
         self._next_dispatch_ns = None
-        excess = len(self.waiting) - (spec.capacity or 0) - len(self.free_since) * spec.max_batch
-        if spec.capacity is not None and excess > 0:
-            self._drop_last(excess)
+        if spec.capacity is not None:
+            most = room(spec.capacity, len(self.free_since), spec.max_batch)
+            if len(self.waiting) > most:
+                self._drop_last(len(self.waiting) - most)
         while self.free_since and self.waiting:
-            if len(self.waiting) < spec.max_batch:
-                due_ns = min(each.entered_ns for each in self.waiting) + spec.max_wait_ns
-                if now < due_ns:
-                    self._dispatch_at(due_ns)
-                    return
+            first_ns = min(each.entered_ns for each in self.waiting)
+            filled_ns = now if len(self.waiting) >= spec.max_batch else NEVER
+            ready_ns = batch_ready_ns(first_ns, filled_ns, spec.max_wait_ns)
+            if now < ready_ns:
+                self._dispatch_at(ready_ns)
+                return
             self._serve(now)
 
     def _serve(self, now: int) -> None:
@@ -81,7 +83,7 @@ class EventStation:
         batch: list[Waiting] = []
         while self.waiting and len(batch) < self.spec.max_batch:
             first = heappop(self.waiting)
-            if self.spec.shed_late and first.request.deadline_ns <= now:
+            if self.spec.shed_late and is_late(first.request.deadline_ns, now):
                 interrupt(first.request, SHED)
             else:
                 batch.append(first)
