@@ -23,7 +23,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import caching
-from numba.core.types import NamedTuple as NamedTupleType
+from numba.core.types import BaseNamedTuple
 from platformdirs import user_cache_path
 
 MOST_BYTES = 500_000_000
@@ -51,8 +51,8 @@ def digest(function: Callable[..., Any]) -> str:
     Args:
         function: a Python function, or a compiled one, whose options count then.
 
-    Line numbers, comments and docstrings do not count. The types of arguments, the processor and
-    the layout of named tuples are part of numba's own key, see `MachineCode`.
+    Line numbers, comments and docstrings do not count. `MachineCode` adds the types of arguments,
+    and numba the processor.
 
     Raises:
         TypeError: a global is of a kind whose content cannot be told.
@@ -72,8 +72,11 @@ def digest(function: Callable[..., Any]) -> str:
                 waiting.append(value)
             else:
                 content.append((key, _value(value)))
-    text = repr((VERSIONS, sorted(found.items())))
-    return blake2b(text.encode(), digest_size=12).hexdigest()
+    return _digest((VERSIONS, sorted(found.items())))
+
+
+def _digest(content: Any) -> str:
+    return blake2b(repr(content).encode(), digest_size=12).hexdigest()
 
 
 def _name(function: FunctionType) -> str:
@@ -212,24 +215,33 @@ class MachineCode(caching.FunctionCache):
 
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
         self._open()
+        self._use_file_of(sig)
         return super()._load_overload(sig, target_context)
 
     def _save_overload(self, sig: Any, data: Any) -> None:
         self._open()
+        self._use_file_of(sig)
         try:
             super()._save_overload(sig, data)
         except OSError:
             return  # What cannot be kept is compiled again by the next process.
         _make_room()
 
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """Add the fields of named tuples to numba's key, which names their class alone."""
+    def _use_file_of(self, sig: Any) -> None:
+        """Use a file for these types of arguments alone.
+
+        numba would keep all of a function's types in one file, which cannot be read once the class
+        of a named tuple among them is gone. It also ignores the fields of named tuples.
+        """
         layouts = [
-            (part.instance_class.__qualname__, part.fields)
+            (part.instance_class.__module__, part.instance_class.__qualname__, part.fields)
             for part in sig
-            if isinstance(part, NamedTupleType)
+            if isinstance(part, BaseNamedTuple)
         ]
-        return *super()._index_key(sig, codegen), repr(layouts)
+        types = _digest((sig, layouts))
+        self._cache_file = caching.IndexDataCacheFile(
+            self._cache_path, f"{self._impl.filename_base}-{types}", types
+        )
 
 
 def _make_room() -> None:

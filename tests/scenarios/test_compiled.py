@@ -90,3 +90,28 @@ def test_a_change_compiles_just_what_depends_on_it(python, tmp_path, old, new, v
     assert python(call)[0] == [value, str(compilations)]
     callee.write_text(CALLEE)
     assert python(call)[0] == ["18", "0"]  # The earlier state is still there.
+
+
+def test_a_named_tuple_that_is_renamed_or_reordered_is_compiled_anew(python, tmp_path):
+    source = """
+from typing import NamedTuple
+from scenarios.compiled import compiled
+
+class Pair(NamedTuple):
+    one: int
+    two: int
+
+@compiled
+def difference(pair):
+    return pair.one - pair.two
+"""
+    call = COUNT.format(code="import pairs; print(pairs.difference(pairs.NAME(one=5, two=3)))")
+    module = tmp_path / "pairs.py"
+    for text, name, compilations in (
+        (source, "Pair", "1"),
+        (source.replace("Pair", "Couple"), "Couple", "1"),
+        (source.replace("    one: int\n    two: int", "    two: int\n    one: int"), "Pair", "1"),
+        (source, "Pair", "0"),
+    ):
+        module.write_text(text)
+        assert python(call.replace("NAME", name))[0] == ["2", compilations]
