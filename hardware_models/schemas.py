@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from hardware_models.reference import BATCH_1, LAYER_REFERENCE, OFFLINE, REFERENCE
+
 KINDS = ("measured", "published", "derived", "assumption")
 """How firm a row is: run by someone, a specification or price, computed, or merely declared."""
 
@@ -200,8 +202,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "llm_boards": _schema(
         ("board",),
         # To which others are set:
-        {"board": "A100-80GB"},
-        {"board": "A100-40GB"},
+        {"board": REFERENCE},
+        {"board": LAYER_REFERENCE},
         memory_gb_per_s=_POSITIVE,
         tensor_tflops=_POSITIVE,
     ),
@@ -267,12 +269,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "accelerator_relative_speed": _schema(
         ("round", "system", "benchmark", "metric"),
-        metric=Column(
-            allowed=(
-                "batch-1 mean latency / A100-SXM-80GB",
-                "offline throughput / A100-SXM-80GB",
-            )
-        ),
+        metric=Column(allowed=(BATCH_1, OFFLINE)),
         value=_POSITIVE,
     ),
     "accelerator_systems": _schema(("system",), board=_TEXT),
