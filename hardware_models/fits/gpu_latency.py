@@ -137,7 +137,6 @@ def fit() -> Fit:
         for scheme in SCHEMES
     ]
     return Fit(
-        "gpu_latency",
         pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row"),
         pl.concat(errors),
         source="table gpu_latency (ParvaGPU SC24 artifact, prof_data)",

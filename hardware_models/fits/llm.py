@@ -124,7 +124,6 @@ def fit() -> Fit:
     rows = [(group, name, float(f"{value:.6g}")) for group, name, value in ratios]
     ratio_rows = pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row")
     return Fit(
-        name="llm",
         coefficients=pl.concat([coefficient_rows(SPEED, values, kernel), ratio_rows]),
         errors=pl.DataFrame(
             error_rows(SPEED, kernel, ("precision",), [("5-fold by model", ("model",))])
