@@ -20,10 +20,14 @@ from hardware_models.errors import TableError, nearest
 ANY = "any"
 """Stands for all benchmarks that are not named."""
 
+TABLES = ("gpu_partitions", "llm_boards", "prices")
+"""The tables that a file adds rows to."""
+
 Row = dict[str, Any]
 End = Literal["batch_1", "offline"]
 Name = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
+Gigabytes = Annotated[float, Field(ge=1, le=1000)]
 Count = Annotated[int, Field(ge=1)]
 Url = Annotated[str, Field(pattern="^https://")]
 
@@ -37,7 +41,7 @@ class AcceleratorError(TableError):
 
 
 class _Keys(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Section(_Keys):
@@ -78,7 +82,7 @@ class Tflops(_Keys):
 class Chip(Section):
     """The data sheet."""
 
-    memory_gb: Positive
+    memory_gb: Gigabytes
     bandwidth_gb_per_s: Positive
     tflops: Tflops
 
@@ -90,7 +94,7 @@ class Partition(_Keys):
     mode: Name = "mig"
     compute: Count
     memory: Count
-    gb: Positive
+    gb: Gigabytes
     starts: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     size: Count
     most: Count
@@ -116,7 +120,7 @@ class Offer(_Keys):
 
     region: Name
     purchase: Literal["on-demand", "spot", "1-year commit", "3-year commit"] = "on-demand"
-    usd_per_hour: Positive
+    usd_per_hour: Annotated[float, Field(ge=0.001, le=1000)]
 
 
 class Machine(_Keys):
@@ -197,7 +201,7 @@ class Accelerator(_Keys):
         return section.speedup[name], section.over, basis
 
     def rows(self, table: str) -> list[Row]:
-        """Return what the file says as rows of a table; none if the table is of another topic."""
+        """Return what the file says as rows of a table; none if it is not one of `TABLES`."""
         if table == "gpu_partitions":
             origin = (self.partitions or self.chip).provenance("slices; GB")
             return [

@@ -12,7 +12,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import polars as pl
 
-from hardware_models.accelerators import ANY, Accelerator, AcceleratorError, read_accelerator
+from hardware_models.accelerators import (
+    ANY,
+    TABLES,
+    Accelerator,
+    AcceleratorError,
+    read_accelerator,
+)
 from hardware_models.errors import TableError, UnknownNameError, pick
 from hardware_models.reference import REFERENCE
 from hardware_models.schemas import SCHEMAS, Column, Schema
@@ -216,10 +222,10 @@ def using_tables(tables: TableSet) -> Iterator[None]:
         for name in tables.user:
             if name == ACCELERATORS:
                 _check_speeds()
-                continue
-            load_table(name)
-            for row in SCHEMAS[name].needed:
-                required_row(name, **row)
+            for table in TABLES if name == ACCELERATORS else (name,):
+                load_table(table)
+                for row in SCHEMAS[table].needed:
+                    required_row(table, **row)
         yield
     finally:
         _in_use.reset(token)

@@ -6,6 +6,7 @@ import pytest
 
 from hardware_models import boards, llm, mig, prices
 from hardware_models.accelerators import AcceleratorError, read_accelerator
+from hardware_models.errors import TableError
 from hardware_models.tables import (
     ACCELERATORS,
     SHIPPED_ACCELERATORS,
@@ -89,7 +90,7 @@ def test_an_h200_is_as_much_faster_than_an_h100_as_mlperf_measured():
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_what_was_not_measured_is_assumed(benchmark):
-    for board, times in (("B200-180GB", 2.27), ("MI300X", 1.0)):
+    for board, times in (("B200-180GB", 2.275), ("MI300X", 1.0)):
         for batch, speedup in ((1, 1.0), (OFFLINE_BATCH, times)):
             found = boards.latency_ratio(board, benchmark, batch)
             base = boards.latency_ratio("H100-80GB", benchmark, batch)
@@ -155,6 +156,11 @@ def test_a_user_s_board_takes_the_place_of_ours_of_its_name(tmp_path):
         assert boards.latency_ratio("L4", "rnnt", OFFLINE_BATCH).value == 0.5
         assert llm.boards().count("L4") == llm.boards().count("MI300X") == 1
         assert "H200-141GB" in boards.boards()
+    written(tmp_path, OWN.replace("Mine", "T4"))
+    ours = boards.latency_ratio("T4", "rnnt").value
+    with using(tmp_path / "mine.toml"):
+        # What a speedup is over is the board that was measured, even by the board's own name.
+        assert boards.latency_ratio("T4", "rnnt").value == ours / 2
     with using(tmp_path, "replace"):
         assert "H200-141GB" not in boards.boards()
 
@@ -170,6 +176,7 @@ def test_a_user_s_board_takes_the_place_of_ours_of_its_name(tmp_path):
         ("any = 2.0 }\nsource", "rnnt = 2.0 }\nsource", ["no section at offline has a speedup"]),
         ('url = "https', 'url = "http', ["chip.url=http://example.org: String should match"]),
         ('assumption = "guessed"', "", ["speed.1: give source and url, or assumption with the"]),
+        ("usd_per_hour = 10", "usd_per_hour = inf", ["usd_per_hour=inf: must be a finite number"]),
         ("compute = 2", "compute = 0", ["partitions.profiles.1.compute=0: must be greater than"]),
         ("gb = 20,", "gb = 30,", ["profile all has more memory than chip.memory_gb"]),
         ("starts = [0],", "starts = [1],", ["profile all starts beyond the 2 memory slices"]),
@@ -199,6 +206,14 @@ def test_each_mistake_gets_a_sentence(tmp_path):
             read_accelerator(empty)
     (tmp_path / "directory").mkdir()
     with pytest.raises(AcceleratorError, match="holds no TOML file"), using(tmp_path / "directory"):
+        pass
+
+
+def test_an_offer_may_not_be_made_twice(tmp_path):
+    offer = '{ region = "cellar", usd_per_hour = 10 }'
+    path = written(tmp_path, OWN.replace(offer, f"{offer}, {offer}"))
+    twice = "item='mine-2', purchase='on-demand', region='cellar' occurs in an earlier row"
+    with pytest.raises(TableError, match=twice), using(path):
         pass
 
 
