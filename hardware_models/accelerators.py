@@ -6,6 +6,7 @@ prices becomes rows of the tables of those topics (`hardware_models.tables.load_
 read by `hardware_models.boards`.
 """
 
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -278,9 +279,9 @@ def _sentence(error: ErrorDetails) -> str:
     reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     if kind == "value_error":
         return f"{key}: {reason}" if key else reason
-    allowed = error.get("ctx", {}).get("expected", "")
     if kind == "literal_error":
-        reason += f"; the nearest is {nearest(str(error['input']), allowed.split(chr(39))[1::2])!r}"
+        allowed = re.findall("'([^']*)'", error["ctx"]["expected"])
+        reason += f"; the nearest is {nearest(str(error['input']), allowed)!r}"
     return f"{key}={error['input']}: {reason}"
 
 
