@@ -173,18 +173,8 @@ class Accelerator(_Keys):
         """How the board is cut; one instance, ``full``, if the file names no partitions."""
         if self.partitions is not None:
             return self.partitions.profiles
-        return [
-            Partition(
-                name="full",
-                mode="whole",
-                compute=1,
-                memory=1,
-                gb=self.chip.memory_gb,
-                starts=[0],
-                size=1,
-                most=1,
-            )
-        ]
+        ones: Any = dict.fromkeys(("compute", "memory", "size", "most"), 1)
+        return [Partition(name="full", mode="whole", gb=self.chip.memory_gb, starts=[0], **ones)]
 
     @property
     def sections(self) -> dict[str, Section]:

@@ -75,6 +75,8 @@ _FIT_ERRORS = _schema(
     worst_cell=_TEXT,
 )
 
+_FITS = ("gpu_latency", "mps", "llm_iteration", "llm_layers", "llm", "whisper", "detection")
+
 SCHEMAS: Mapping[str, Schema] = {
     "gpu_partitions": _schema(
         ("board", "profile"),
@@ -282,19 +284,10 @@ SCHEMAS: Mapping[str, Schema] = {
         value=Column(pl.Float64),
     ),
     "mig_mlperf_ratios": _schema(("round", "gpu", "benchmark", "metric"), value=_POSITIVE),
-    "fit_gpu_latency": _FIT,
-    "fit_gpu_latency_errors": _FIT_ERRORS,
-    "fit_mps": _FIT,
-    "fit_mps_errors": _FIT_ERRORS,
-    "fit_llm_iteration": _FIT,
-    "fit_llm_iteration_errors": _FIT_ERRORS,
-    "fit_llm_layers": _FIT,
-    "fit_llm_layers_errors": _FIT_ERRORS,
-    "fit_llm": _FIT,
-    "fit_llm_errors": _FIT_ERRORS,
-    "fit_whisper": _FIT,
-    "fit_whisper_errors": _FIT_ERRORS,
-    "fit_detection": _FIT,
-    "fit_detection_errors": _FIT_ERRORS,
+    **{
+        f"fit_{fit}{suffix}": schema
+        for fit in _FITS
+        for suffix, schema in (("", _FIT), ("_errors", _FIT_ERRORS))
+    },
 }
 """The schema of every table in ``data``."""
