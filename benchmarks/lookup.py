@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hardware_models import gpu_latency
+from hardware_models.reference import REFERENCE_SLICES
 
 LOOKUPS = 1_000_000
 SCALAR_LOOKUPS = 20_000
@@ -23,7 +24,7 @@ def random_points(rng: np.random.Generator, count: int) -> tuple[np.ndarray, ...
     model = rng.integers(len(names), size=count)
     return (
         model,
-        rng.integers(1, gpu_latency.SLICES + 1, size=count),
+        rng.integers(1, REFERENCE_SLICES + 1, size=count),
         rng.integers(1, gpu_latency.largest_batch() + 1, size=count),
         rng.integers(1, gpu_latency.largest_processes() + 1, size=count),
     )

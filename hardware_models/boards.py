@@ -4,7 +4,7 @@ Sources: MLPerf Inference closed division, ratios to the A100-SXM-80GB of the sa
 v0.7, to the A100-SXM-40GB, which is within 2 % of it); for the V100, which MLPerf lacks, layer
 times of language models against an A100-40GB (Helix, ASPLOS 2025). Tables
 ``accelerator_relative_speed`` and ``accelerator_systems``; the latter says which board a system
-has.
+has. Accelerators that are declared in files of their own give speedups over one of these boards.
 """
 
 import math
@@ -12,15 +12,11 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
+from hardware_models.accelerators import ANY
 from hardware_models.basis import Ratio, worst
 from hardware_models.errors import pick
-from hardware_models.tables import load_table, required_row, table_cache
-
-REFERENCE = "A100-80GB"
-"""The board whose time is 1."""
-
-BATCH_1 = "batch-1 mean latency / A100-SXM-80GB"
-OFFLINE = "offline throughput / A100-SXM-80GB"
+from hardware_models.reference import BATCH_1, OFFLINE, REFERENCE
+from hardware_models.tables import accelerators, load_table, required_row, table_cache
 
 
 def _geometric_mean(values: Iterable[float]) -> float:
@@ -62,13 +58,8 @@ def _times() -> dict[str, Times]:
 
 @table_cache
 def boards() -> tuple[str, ...]:
-    """Name the boards with a measured speed, the reference first, the others by name."""
-    return (REFERENCE, *sorted(set(_times()) - {REFERENCE}))
-
-
-def _board(board: str) -> Times:
-    pick("gpu", board, boards())
-    return _times().get(board, {})
+    """Name the boards with a known speed, the reference first, the others by name."""
+    return (REFERENCE, *sorted({*_times(), *accelerators()} - {REFERENCE}))
 
 
 @table_cache
@@ -83,7 +74,11 @@ def benchmarks(board: str) -> tuple[str, ...]:
     Raises:
         UnknownNameError: The board is not known.
     """
-    return tuple(sorted({name for known in _board(board).values() for name in known}))
+    pick("gpu", board, boards())
+    known: list[Mapping[str, float]] = [*_times().get(board, {}).values()]
+    if board in accelerators():
+        known = [section.speedup for section in accelerators()[board].speed]
+    return tuple(sorted({name for one in known for name in one} - {ANY}))
 
 
 def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
@@ -93,6 +88,24 @@ def end_point(known: Times, benchmark: str, metric: str) -> Ratio:
     if benchmark in at_this_end:
         return Ratio(at_this_end[benchmark], "scaled" if metric in known else "assumed")
     return Ratio(_geometric_mean(at_this_end.values()), "assumed")
+
+
+def _end(board: str, benchmark: str, metric: str) -> Ratio:
+    """Time at one of the two ends, of a measured board or of a declared accelerator."""
+    if board not in accelerators():
+        return _measured_end(board, benchmark, metric)
+    speedup, over, basis = accelerators()[board].speedup(
+        benchmark, "batch_1" if metric == BATCH_1 else "offline"
+    )
+    ratio = _measured_end(over, benchmark, metric)
+    return Ratio(ratio.value / speedup, worst(basis, ratio.basis))
+
+
+def _measured_end(board: str, benchmark: str, metric: str) -> Ratio:
+    if board == REFERENCE:
+        return Ratio(1.0, "measured")
+    pick("measured gpu", board, (REFERENCE, *_times()))
+    return end_point(_times()[board], benchmark, metric)
 
 
 @table_cache
@@ -124,7 +137,7 @@ def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
         UnknownNameError: The board or the benchmark is not known.
         ValueError: The batch is below 1.
     """
-    known = _board(board)
+    pick("gpu", board, boards())
     pick("benchmark", benchmark, _all_benchmarks())
     if batch < 1:
         raise ValueError(f"batch is {batch!r}: give a whole number of at least 1")
@@ -133,7 +146,7 @@ def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
     share = 1.0
     if batch < offline_batch():
         share = math.log(batch) / math.log(offline_batch())
-    one, offline = (end_point(known, benchmark, metric) for metric in (BATCH_1, OFFLINE))
+    one, offline = (_end(board, benchmark, metric) for metric in (BATCH_1, OFFLINE))
     if share in {0.0, 1.0}:
         return offline if share else one
     return Ratio(one.value ** (1 - share) * offline.value**share, worst("assumed", one.basis))

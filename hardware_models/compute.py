@@ -13,6 +13,7 @@ import numpy as np
 from hardware_models import boards, devices, gpu_latency, mig, mps
 from hardware_models.basis import Basis, Ratio, worst
 from hardware_models.errors import pick
+from hardware_models.reference import REFERENCE_SLICES
 from hardware_models.tables import required_row, table_cache
 
 
@@ -69,11 +70,11 @@ def gpu_batch_times(
     """
     known = mig.profiles(board)
     pick(f"profile of {board}", profile, known)
-    slices = known[profile].compute_fraction * gpu_latency.SLICES
+    slices = known[profile].compute_fraction * REFERENCE_SLICES
     if slices < 1:
         raise ValueError(f"{profile} is less than the seventh of a card that was measured")
     _check_items(like, like_items, 1)
-    alone_s, basis = _on_slices(like, gpu_latency.SLICES, _items(like_items, 1), 1)
+    alone_s, basis = _on_slices(like, REFERENCE_SLICES, _items(like_items, 1), 1)
     factors, bases = [], [basis]
     for batch in range(1, max_batch + 1):
         items = _items(like_items, batch)
@@ -161,7 +162,7 @@ def _check_items(like: str, like_items: float, batch: int) -> None:
 
 def _on_slices(like: str, slices: float, batch: int, processes: int) -> tuple[float, Basis]:
     """Latency on so many sevenths of a card, and its basis."""
-    measured = range(1, gpu_latency.SLICES + 1)
+    measured = range(1, REFERENCE_SLICES + 1)
     if slices in measured:
         latency = gpu_latency.batch_latency(like, int(slices), batch, processes)
         return latency.seconds, latency.basis

@@ -26,10 +26,7 @@ from hardware_models.surfaces import (
 )
 from hardware_models.tables import load_table, table_cache
 
-MAP_METRIC = "mAP50-95 COCO val"
-
 _REFERENCE_PX = 608.0
-_PX_RANGE = (288, 640)  # Input sizes between which mAP by resolution was measured.
 _MAP_SOURCE_PX = 640.0  # FLOPs of all models but those of 416 px are quoted at this size.
 _SMALL_PX = 416
 _MS_PER_S = 1e3
@@ -207,64 +204,9 @@ MAP = Surface(
 """mAP50-95 on COCO, in percent."""
 
 
-def models() -> tuple[str, ...]:
-    """Name the detectors whose accuracy is known."""
-    published = load_table("detection_map").filter(pl.col("metric") == MAP_METRIC)["model"]
-    by_size = MAP.measured()["model"]
-    return tuple(dict.fromkeys([*published, *by_size]))
-
-
 def hardware() -> tuple[str, ...]:
     """Name the hardware with measured latencies."""
     return tuple(LATENCY.measured()["hardware"].unique(maintain_order=True))
-
-
-def _check_px(px: int) -> None:
-    if px < 1:
-        raise ValueError(f"px is {px!r}: give the side of the input in pixels, at least 1")
-
-
-@table_cache
-def map_at_resolution(model: str, px: int) -> tuple[float, Basis]:
-    """Give a detector's mAP50-95 on COCO val at an input size.
-
-    As measured, where a table has the size; elsewhere mAP(s) = m608 + g ln(s / 608), with g the
-    share of m608 fitted on table ``detection_resolution``. A model of which one size is known is
-    scaled from it by that form.
-
-    Args:
-        model: One of `models`.
-        px: Side of the square input, in pixels.
-
-    Returns:
-        The accuracy in percent, and its basis: ``"extrapolated"`` outside 288 to 640 px.
-
-    Raises:
-        UnknownNameError: The model is not known.
-        ValueError: The size is not positive.
-    """
-    pick("detector", model, models())
-    _check_px(px)
-    published = load_table("detection_map").filter(
-        (pl.col("metric") == MAP_METRIC) & (pl.col("model") == model)
-    )
-    exact = published.filter(pl.col("input_px") == px)["value"]
-    if len(exact):
-        return float(exact[0]), "measured"
-    inside = _PX_RANGE[0] <= px <= _PX_RANGE[1]
-    if len(published):
-        nearest = published.sort((pl.col("input_px") - px).abs()).row(0, named=True)
-        growth = coefficients("detection")["map", "growth"]
-        sizes = np.maximum(1 + growth * np.log(np.array([px, nearest["input_px"]]) / 608.0), 1e-3)
-        scaled = nearest["value"] * sizes[0] / sizes[1]
-        return float(scaled), "scaled" if inside else "extrapolated"
-    rows = MAP.measured().filter(pl.col("model") == model)
-    same = rows.filter(pl.col("input_px") == px)["map50_95"]
-    if len(same):
-        return float(same[0]), "measured"
-    asked = rows[:1].with_columns(input_px=pl.lit(px, dtype=pl.Int64))
-    figure = float(predict(MAP, asked)[0][0])
-    return figure, "interpolated" if inside else "extrapolated"
 
 
 @table_cache
@@ -298,7 +240,8 @@ def latency_s(model: str, board: str, px: int, precision: str | None = None) -> 
     """
     pick("detector", model, _gflops())
     pick("hardware", board, hardware())
-    _check_px(px)
+    if px < 1:
+        raise ValueError(f"px is {px!r}: give the side of the input in pixels, at least 1")
     stack = _precision(board) if precision is None else precision
     rows = LATENCY.measured().filter(pl.col("hardware") == board)
     named = pl.col("precision").fill_null(_NOT_NAMED)

@@ -10,7 +10,6 @@ Both are medians, found in turns until they settle (median polish: Tukey, Explor
 import polars as pl
 
 from hardware_models.devices import device as look_up
-from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
 
 REFERENCE = "Raspberry Pi 4"
@@ -90,38 +89,3 @@ def predict_ms(
         speeds, on=_SETTING, how="left", maintain_order="left"
     )
     return joined.select((pl.col("log_ms") - pl.col("log_speed")).exp()).to_series()
-
-
-@table_cache
-def networks() -> tuple[str, ...]:
-    """Name the networks whose times are listed."""
-    return tuple(sorted(cpu_times()["model"].unique()))
-
-
-@table_cache
-def predict_latency_ms(device: str, network: str) -> float:
-    """Time of one inference on a device's CPU at its best number of threads, in milliseconds.
-
-    The measured mean where the table has it; otherwise the network's typical time on a Raspberry
-    Pi 4 over the device's relative speed (see the module; median error 9 %, 90 % of errors below
-    29 %, by cross-validation over the rows of the table).
-
-    Args:
-        device: A name in table ``device_models``, such as ``"Snapdragon 888"``.
-        network: A name in `networks`, such as ``"resnet18"``.
-
-    Raises:
-        UnknownNameError: The device or the network is not known.
-    """
-    source = source_name(device)
-    pick("network", network, networks())
-    listed = cpu_times().filter(pl.col("device") == source)
-    measured = listed.filter(pl.col("model") == network)["avg_ms"]
-    if not measured.is_empty():
-        return float(measured.to_numpy().min())
-    settings = listed.select(_SETTING).unique().with_columns(model=pl.lit(network))
-    if settings.is_empty():
-        typical, _ = _factors()
-        log_ms = typical.filter(pl.col("model") == network)["log_ms"].exp().item()
-        return float(log_ms / look_up(device).relative_speed)
-    return float(predict_ms(settings).to_numpy().min())

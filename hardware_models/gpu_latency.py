@@ -17,13 +17,8 @@ from hardware_models.basis import Latency
 from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Kernel
 from hardware_models.gpu_surface import FORM, Ints, Points, Surface
+from hardware_models.reference import REFERENCE, REFERENCE_SLICES
 from hardware_models.tables import load_table, table_cache
-
-BOARD = "A100-80GB"
-"""The board that was measured; rows of other boards are left out."""
-
-SLICES = 7
-"""Compute slices of the whole board."""
 
 KERNEL_GROUP = "kernel"
 """Group of the covariance in table ``fit_gpu_latency``; the others are models."""
@@ -33,7 +28,7 @@ _MS_PER_S = 1e3
 
 @table_cache
 def _table() -> pl.DataFrame:
-    return load_table("gpu_latency").filter(pl.col("gpu") == BOARD)
+    return load_table("gpu_latency").filter(pl.col("gpu") == REFERENCE)
 
 
 @table_cache
@@ -44,8 +39,8 @@ def models() -> tuple[str, ...]:
 
 @table_cache
 def _elsewhere() -> dict[tuple[str, str, int, int, int], float]:
-    """Seconds on other boards than `BOARD`: rows of a user's own, which count as points alone."""
-    rows = load_table("gpu_latency").filter(pl.col("gpu") != BOARD)
+    """Seconds on other boards than the reference: rows of a user's, which are points alone."""
+    rows = load_table("gpu_latency").filter(pl.col("gpu") != REFERENCE)
     columns = rows.select("gpu", "model", "mig_gpcs", "batch", "mps_procs", "batch_latency_ms")
     return {tuple(key): ms / _MS_PER_S for *key, ms in columns.iter_rows()}
 
@@ -183,14 +178,14 @@ def _hull(model: str) -> _Hull:
 
 def _highest() -> dict[str, int]:
     return {
-        "compute_slices": SLICES,
+        "compute_slices": REFERENCE_SLICES,
         "batch": largest_batch(),
         "processes": largest_processes(),
     }
 
 
 def _refusal(name: str, value: int) -> str:
-    why = f"an {BOARD} has" if name == "compute_slices" else "it was measured from"
+    why = f"an {REFERENCE} has" if name == "compute_slices" else "it was measured from"
     return f"{name} is {value!r}: {why} 1 to {_highest()[name]}"
 
 
@@ -240,7 +235,7 @@ def _dense() -> Array:
     shape = tuple(_highest().values())
     result = np.empty((len(models()), *shape))
     batch, processes = (each.ravel() + 1.0 for each in np.indices(shape[1:]))
-    for at in range(SLICES):  # One by one, for the memory that a covariance takes.
+    for at in range(REFERENCE_SLICES):  # One by one, for the memory that a covariance takes.
         log_ms = _surface().predict_each_log_ms(np.full(batch.size, at + 1.0), batch, processes)
         result[:, at] = np.exp(log_ms).reshape(-1, *shape[1:]) / _MS_PER_S
     for index, model in enumerate(models()):

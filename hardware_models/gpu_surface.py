@@ -15,6 +15,7 @@ from scipy.optimize import least_squares
 
 from hardware_models import gaussian_process
 from hardware_models.gaussian_process import Array, Coordinates, Kernel, Process
+from hardware_models.reference import REFERENCE_SLICES
 
 Ints = npt.NDArray[np.int64]
 
@@ -36,8 +37,6 @@ _PRIOR = {  # Mean and standard deviation, which hold a form where rows are few.
     "log_sharpness": (float(np.log(3.0)), 0.7),
 }
 _SPREAD = 0.05  # Rows that lie farther from a form than this, in logarithm, count less and less.
-
-_WHOLE = 7  # Compute slices of an A100.
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,9 @@ class Points:
 
     def coordinates(self) -> Array:
         """Give the logarithms of batch, slowdown 7 / slices, and processes, one row a point."""
-        return np.log(np.stack([self.batch, _WHOLE / self.slices, self.processes], axis=1))
+        return np.log(
+            np.stack([self.batch, REFERENCE_SLICES / self.slices, self.processes], axis=1)
+        )
 
 
 def evaluate_form(forms: Array, points: Points) -> Array:

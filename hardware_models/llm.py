@@ -30,12 +30,12 @@ from hardware_models.llm_models import (
 )
 from hardware_models.llm_speed import (
     FULL_PRECISION,
-    REFERENCE,
     SPEED,
     STACK,
     attention_flops,
     flops_per_s,
 )
+from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.surfaces import coefficients, correction
 from hardware_models.tables import load_table, required_row, table_cache
 
@@ -56,7 +56,6 @@ WHOLE = "full"
 _GIGA, _TERA, _S_PER_MS = 1e9, 1e12, 1e-3
 _HALF_PRECISION_BYTES = 2
 _SHORT = 1  # Prompt tokens of the rows that show a decoding iteration with the least context.
-_LAYER_REFERENCE = "A100-40GB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def _board_ratios(board: str) -> tuple[float, float, Basis]:
         decode, prefill = (
             values[group, f"{part}_over_a100_40gb"] for part in ("decode", "prefill")
         )
-        memory, compute = by_sheet(_LAYER_REFERENCE)
+        memory, compute = by_sheet(LAYER_REFERENCE)
         return decode * memory, prefill * compute, "assumed"
     return *by_sheet(board), "assumed"
 

@@ -11,11 +11,11 @@ import polars as pl
 from hardware_models.errors import TableError
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
 from hardware_models.llm_models import known_as, language_model, layer_bytes, precisions
+from hardware_models.reference import REFERENCE
 from hardware_models.surfaces import Coefficients, Form, Surface, features
 from hardware_models.tables import load_table, table_cache
 
 STACK = "vLLM 0.6.3"
-REFERENCE = "A100-80GB"
 FULL_PRECISION = "BF16"
 
 _GIGA, _TERA, _MS_PER_S = 1e9, 1e12, 1e3

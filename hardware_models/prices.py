@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from hardware_models.errors import TableError, pick
-from hardware_models.tables import load_table, table_cache
+from hardware_models.tables import accelerators, load_table, table_cache
 
 _ON_DEMAND = "on-demand"
 _REGION = "us-central1"
@@ -113,6 +113,8 @@ def machine_gpu_board(machine: str) -> str | None:
 @table_cache
 def _vcpu_usd_per_hour(board: str) -> float:
     """Price of a virtual CPU, with its memory, in machines that hold a board."""
+    if board in accelerators():
+        return accelerators()[board].price.vcpu_usd_per_hour
     hosts = load_table("gpu_hosts")
     known = dict(zip(hosts["board"], hosts["host"], strict=True))
     pick("gpu of table gpu_hosts", board, known)
@@ -143,7 +145,7 @@ def gpu_share_of_price(machine: str) -> float:
     H100 (an assumption: another machine with processors of that family); for an A100 it is what
     a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The host of an A100-80GB
     has twice the memory and a local SSD, and that of an H100 more memory per vCPU and local SSDs,
-    which this counts towards the GPU.
+    which this counts towards the GPU. An accelerator with a file of its own gives the price itself.
 
     A machine that has no such price is taken at the first that it has. What is less than its host
     should cost has a GPU for nothing; where a host costs less than its GPUs alone, its virtual CPUs

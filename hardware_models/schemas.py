@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from hardware_models.reference import BATCH_1, LAYER_REFERENCE, OFFLINE, REFERENCE
+
 KINDS = ("measured", "published", "derived", "assumption")
 """How firm a row is: run by someone, a specification or price, computed, or merely declared."""
 
@@ -72,6 +74,8 @@ _FIT_ERRORS = _schema(
     **dict.fromkeys(("median_pct", "p90_pct", "worst_pct"), Column(pl.Float64, low=0)),
     worst_cell=_TEXT,
 )
+
+_FITS = ("gpu_latency", "mps", "llm_iteration", "llm_layers", "llm", "whisper", "detection")
 
 SCHEMAS: Mapping[str, Schema] = {
     "gpu_partitions": _schema(
@@ -200,8 +204,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "llm_boards": _schema(
         ("board",),
         # To which others are set:
-        {"board": "A100-80GB"},
-        {"board": "A100-40GB"},
+        {"board": REFERENCE},
+        {"board": LAYER_REFERENCE},
         memory_gb_per_s=_POSITIVE,
         tensor_tflops=_POSITIVE,
     ),
@@ -267,12 +271,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "accelerator_relative_speed": _schema(
         ("round", "system", "benchmark", "metric"),
-        metric=Column(
-            allowed=(
-                "batch-1 mean latency / A100-SXM-80GB",
-                "offline throughput / A100-SXM-80GB",
-            )
-        ),
+        metric=Column(allowed=(BATCH_1, OFFLINE)),
         value=_POSITIVE,
     ),
     "accelerator_systems": _schema(("system",), board=_TEXT),
@@ -285,19 +284,10 @@ SCHEMAS: Mapping[str, Schema] = {
         value=Column(pl.Float64),
     ),
     "mig_mlperf_ratios": _schema(("round", "gpu", "benchmark", "metric"), value=_POSITIVE),
-    "fit_gpu_latency": _FIT,
-    "fit_gpu_latency_errors": _FIT_ERRORS,
-    "fit_mps": _FIT,
-    "fit_mps_errors": _FIT_ERRORS,
-    "fit_llm_iteration": _FIT,
-    "fit_llm_iteration_errors": _FIT_ERRORS,
-    "fit_llm_layers": _FIT,
-    "fit_llm_layers_errors": _FIT_ERRORS,
-    "fit_llm": _FIT,
-    "fit_llm_errors": _FIT_ERRORS,
-    "fit_whisper": _FIT,
-    "fit_whisper_errors": _FIT_ERRORS,
-    "fit_detection": _FIT,
-    "fit_detection_errors": _FIT_ERRORS,
+    **{
+        f"fit_{fit}{suffix}": schema
+        for fit in _FITS
+        for suffix, schema in (("", _FIT), ("_errors", _FIT_ERRORS))
+    },
 }
 """The schema of every table in ``data``."""

@@ -12,13 +12,27 @@ from typing import Any, ParamSpec, TypeVar
 
 import polars as pl
 
-from hardware_models.errors import TableError, pick
+from hardware_models.accelerators import (
+    ANY,
+    TABLES,
+    Accelerator,
+    AcceleratorError,
+    read_accelerator,
+)
+from hardware_models.errors import TableError, UnknownNameError, pick
+from hardware_models.reference import REFERENCE
 from hardware_models.schemas import SCHEMAS, Column, Schema
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FIRST_ROW_LINE = 2  # Line 1 of a file is its header.
+
+ACCELERATORS = "accelerators"
+"""What a user's own accelerators are called among the tables: a file, or a directory of them."""
+
+SHIPPED_ACCELERATORS = Path(str(files("hardware_models") / "data" / ACCELERATORS))
+"""The directory of our own."""
 
 
 def _converts(given: pl.DataType, wanted: type[pl.DataType]) -> bool:
@@ -151,7 +165,7 @@ class UserTable:
     """A table of the user's own, with the columns of one of ours.
 
     Attributes:
-        path: Its file, CSV or Parquet.
+        path: Its file, CSV or Parquet; for `ACCELERATORS` a TOML file, or a directory of them.
         how: ``"merge"`` adds its rows to ours, and takes the place of ours with the same key;
             ``"replace"`` uses it alone.
     """
@@ -179,7 +193,7 @@ class TableSet:
 
     def __post_init__(self) -> None:
         for name in self.user:
-            pick("table", name, SCHEMAS)
+            pick("table", name, (*SCHEMAS, ACCELERATORS))
 
 
 SHIPPED = TableSet()
@@ -206,9 +220,12 @@ def using_tables(tables: TableSet) -> Iterator[None]:
     token = _in_use.set(tables)
     try:
         for name in tables.user:
-            load_table(name)
-            for row in SCHEMAS[name].needed:
-                required_row(name, **row)
+            if name == ACCELERATORS:
+                _check_speeds()
+            for table in TABLES if name == ACCELERATORS else (name,):
+                load_table(table)
+                for row in SCHEMAS[table].needed:
+                    required_row(table, **row)
         yield
     finally:
         _in_use.reset(token)
@@ -248,9 +265,65 @@ def load_table(name: str) -> pl.DataFrame:
     if user is not None and theirs is not None and user.how == "replace":
         return theirs
     ours = _shipped_table(name)
-    if theirs is None:
-        return ours
+    declared = [row for one in accelerators().values() for row in one.rows(name)]
+    if declared:
+        if "board" in ours.columns:
+            ours = ours.filter(~pl.col("board").is_in([*accelerators()]))
+        frame = pl.DataFrame(declared, infer_schema_length=None)
+        ours = _merged(ours, user_table(frame, name, ACCELERATORS), schema)
+    return ours if theirs is None else _merged(ours, theirs, schema)
+
+
+def _merged(ours: pl.DataFrame, theirs: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     return pl.concat([ours.join(theirs, on=schema.key, how="anti", nulls_equal=True), theirs])
+
+
+@table_cache
+def accelerators() -> Mapping[str, Accelerator]:
+    """Return the declared accelerators by board; a user's takes the place of ours of its name.
+
+    Raises:
+        AcceleratorError: A file declares no accelerator.
+    """
+    user = _in_use.get().user.get(ACCELERATORS)
+    if user is None:
+        return _shipped_accelerators()
+    ours = {} if user.how == "replace" else _shipped_accelerators()
+    return {**ours, **_accelerators_at(Path(user.path))}
+
+
+@cache
+def _shipped_accelerators() -> Mapping[str, Accelerator]:
+    return _accelerators_at(SHIPPED_ACCELERATORS)
+
+
+def _accelerators_at(path: Path) -> dict[str, Accelerator]:
+    paths = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+    if not paths:
+        raise AcceleratorError([f"{path}: holds no TOML file; declare an accelerator in one"])
+    return {one.board: one for one in map(read_accelerator, paths)}
+
+
+def _check_speeds() -> None:
+    """Check the names by which a user's accelerators are compared with measured boards."""
+    speeds = load_table("accelerator_relative_speed")
+    measured = load_table("accelerator_systems")["board"]
+    known = {
+        "board": [*dict.fromkeys([REFERENCE, *measured])],
+        "benchmark": [*speeds["benchmark"].unique().sort(), ANY],
+    }
+    wrong = []
+    for board, one in accelerators().items():
+        for number, section in enumerate(one.speed):
+            names = [("over", "board", section.over)]
+            names += [("speedup", "benchmark", name) for name in section.speedup]
+            for key, kind, name in names:
+                try:
+                    pick(kind, name, known[kind])
+                except UnknownNameError as error:
+                    wrong.append(f"{board}: speed.{number}.{key}: {error}")
+    if wrong:
+        raise AcceleratorError(wrong)
 
 
 def required_row(name: str, **where: str) -> dict[str, Any]:

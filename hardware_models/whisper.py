@@ -1,4 +1,4 @@
-"""How long Whisper takes to transcribe: windows of 30 s to encode, and tokens to decode.
+"""How long Whisper takes to encode a window of 30 s, and to decode a token.
 
 Source: whisper.cpp benchmarks, table ``whisper_latency``, one engine on a V100, Apple chips, a
 Raspberry Pi 4 and 5, and others. On each hardware and engine a time is a power of the
@@ -11,14 +11,11 @@ import math
 import numpy as np
 import polars as pl
 
-from hardware_models.basis import Basis, Latency, worst
+from hardware_models.basis import Basis, Latency
 from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
 from hardware_models.surfaces import Coefficients, Form, Surface, features, lookup, predict
 from hardware_models.tables import load_table, table_cache
-
-WINDOW_S = 30.0
-"""Seconds of audio that the encoder takes at once; a shorter clip is padded to it."""
 
 _KEY = ("model", "hardware", "engine", "precision", "threads", "metric")
 _METRICS = {"encode": "encode 30 s window", "decode": "decode per token"}
@@ -37,8 +34,8 @@ def models() -> tuple[str, ...]:
 
 
 def hardware() -> tuple[str, ...]:
-    """Name the hardware with any measured time."""
-    return tuple(load_table("whisper_latency")["hardware"].unique(maintain_order=True))
+    """Name the hardware on which the encoder was timed."""
+    return tuple(ENCODE.measured()["hardware"].unique(maintain_order=True))
 
 
 def _log_parameters(name: str, frame: pl.DataFrame) -> Array:
@@ -122,26 +119,6 @@ def _default_setting(on: str) -> tuple[str, str, int]:
 
 
 @table_cache
-def _time_s(name: str, model: str, on: str) -> Latency:
-    surface = {"encode": ENCODE, "decode": DECODE}[name]
-    engine, precision, threads = _default_setting(on)
-    row = (model, on, engine, precision, threads, _METRICS[name])
-    figures, exact = predict(surface, pl.DataFrame([row], schema=list(_KEY), orient="row"))
-    if not np.isfinite(figures[0]):
-        known = surface.measured()["hardware"].unique().sort()
-        pick(f"hardware with a measured time to {name}", on, known)
-    basis: Basis = "interpolated"
-    if exact[0]:
-        basis = "measured"
-    else:
-        sizes = _parameters(f"{name}r")
-        measured = surface.measured().filter(pl.col("hardware") == on)["model"]
-        seen = [sizes[each] for each in measured]
-        if not min(seen) <= sizes[model] <= max(seen):
-            basis = "extrapolated"
-    return Latency(float(figures[0]) / _MS_PER_S, basis)
-
-
 def encode_s(model: str, hardware_name: str) -> Latency:
     """Time to encode a window of 30 s, in half precision by the plainest build of whisper.cpp.
 
@@ -150,38 +127,11 @@ def encode_s(model: str, hardware_name: str) -> Latency:
     """
     pick("whisper model", model, models())
     pick("hardware", hardware_name, hardware())
-    return _time_s("encode", model, hardware_name)
-
-
-def decode_s(model: str, hardware_name: str) -> Latency:
-    """Time to decode a token greedily, in half precision by the plainest build of whisper.cpp.
-
-    Raises:
-        UnknownNameError: The model or the hardware is not known, or has no such measurement.
-    """
-    pick("whisper model", model, models())
-    pick("hardware", hardware_name, hardware())
-    return _time_s("decode", model, hardware_name)
-
-
-def transcription_s(model: str, hardware_name: str, duration_s: float, tokens: int) -> Latency:
-    """Time to transcribe a clip: its windows of 30 s encoded, its tokens decoded.
-
-    Args:
-        model: The model, such as ``"whisper-small"``.
-        hardware_name: The hardware, such as ``"V100"``.
-        duration_s: Seconds of audio.
-        tokens: Tokens of the transcript.
-
-    Raises:
-        UnknownNameError: The model or the hardware is not known, or lacks a measurement.
-        ValueError: The duration is not positive, or the tokens are negative.
-    """
-    if not (math.isfinite(duration_s) and duration_s > 0):
-        raise ValueError(f"duration_s is {duration_s!r}: give a positive number of seconds")
-    if tokens < 0:
-        raise ValueError(f"tokens is {tokens!r}: give a count of at least 0")
-    encode, decode = encode_s(model, hardware_name), decode_s(model, hardware_name)
-    windows = math.ceil(duration_s / WINDOW_S)
-    seconds = math.fsum((windows * encode.seconds, tokens * decode.seconds))
-    return Latency(seconds, worst(encode.basis, decode.basis))
+    row = (model, hardware_name, *_default_setting(hardware_name), _METRICS["encode"])
+    figures, exact = predict(ENCODE, pl.DataFrame([row], schema=list(_KEY), orient="row"))
+    sizes = _parameters("encoder")
+    timed = ENCODE.measured().filter(pl.col("hardware") == hardware_name)["model"]
+    seen = [sizes[each] for each in timed]
+    within = min(seen) <= sizes[model] <= max(seen)
+    basis: Basis = "interpolated" if within else "extrapolated"
+    return Latency(float(figures[0]) / _MS_PER_S, "measured" if exact[0] else basis)

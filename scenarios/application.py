@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hardware_models.errors import nearest
 from hardware_models.llm import iteration_times, weight_bytes
+from hardware_models.reference import REFERENCE, REFERENCE_PROFILE
 from scenarios.compiled import compiled
 from scenarios.distributions import Constant, Exponential, Variability
 from scenarios.slo import MOST_LATENCY_S, Tier
@@ -414,10 +415,6 @@ class Pipeline:
         raise KeyError(f"{self.name} has no configuration {wanted}")
 
 
-REFERENCE_BOARD, REFERENCE_PROFILE = "A100-80GB", "7g.80gb"
-"""The GPU that service times of operators are stated for, and that planners profile on."""
-
-
 @dataclass(frozen=True)
 class Application:
     """A pipeline, and all that its configurations and its content decide.
@@ -569,7 +566,7 @@ def reference_generation_s(
 
     The first token comes with the prompt's prefill, each other one from a decoding iteration.
     """
-    times = iteration_times(model.name, model.precision, REFERENCE_BOARD, REFERENCE_PROFILE)
+    times = iteration_times(model.name, model.precision, REFERENCE, REFERENCE_PROFILE)
     prefill_s = times.prefill_fixed_s + prompt_tokens * (
         times.prefill_s_per_token + prompt_tokens * times.prefill_s_per_token2
     )

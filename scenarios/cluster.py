@@ -233,7 +233,7 @@ class Cluster:
             time on one machine (an assumption: local SSD, or the host's memory after the first).
         mig_create_s: seconds to create a GPU instance: an assumption, as no citable figure for a
             bare card was found. Through a Kubernetes operator, single runs took 41 to 46 s for a
-            whole layout (``hardware_models.reconfiguration``); set it so to simulate that path.
+            whole layout (table ``mig_reconfiguration``); set it so to simulate that path.
         mig_destroy_s: seconds to destroy an idle one, likewise.
         llm_sequences: most sequences that an engine of a language model generates at once, in the
             plans that the planning context offers; a planner may name plans with others.

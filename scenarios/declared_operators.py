@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hardware_models import boards, gpu_latency, llm
+from hardware_models.reference import REFERENCE
 from scenarios.application import (
     Knob,
     LanguageModel,
@@ -145,7 +146,7 @@ class DeclaredOperator:
         names, likes, benchmarks = (
             self._texts("network", key, quantities) for key in ("name", "like", "benchmark")
         )
-        timed = f"model of table gpu_latency with rows of an {gpu_latency.BOARD}"
+        timed = f"model of table gpu_latency with rows of an {REFERENCE}"
         for one in np.unique(likes):
             pick_key(f"{path}.like", one, gpu_latency.models(), timed)
         for one in np.unique(benchmarks):

@@ -8,6 +8,7 @@ from hardware_models import gpu_latency, gpu_surface
 from hardware_models.fits.registry import Fit, error_rows
 from hardware_models.gaussian_process import Array, Kernel
 from hardware_models.gpu_surface import FORM, Points
+from hardware_models.reference import REFERENCE
 from hardware_models.tables import load_table
 
 _KERNEL_MODELS = 3  # Every third model: likelihood costs the cube of the rows.
@@ -95,7 +96,7 @@ def cross_validate(scheme: str, kernel: Kernel) -> pl.DataFrame:
 
 
 def _sorted_table() -> pl.DataFrame:
-    table = load_table("gpu_latency").filter(pl.col("gpu") == gpu_latency.BOARD)
+    table = load_table("gpu_latency").filter(pl.col("gpu") == REFERENCE)
     return table.sort("model", "mig_gpcs", "mps_procs", "batch")
 
 
@@ -136,7 +137,6 @@ def fit() -> Fit:
         for scheme in SCHEMES
     ]
     return Fit(
-        "gpu_latency",
         pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row"),
         pl.concat(errors),
         source="table gpu_latency (ParvaGPU SC24 artifact, prof_data)",

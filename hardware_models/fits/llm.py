@@ -7,10 +7,10 @@ from hardware_models.fits.registry import Fit
 from hardware_models.fits.surface import coefficient_rows, error_rows, fit_surface
 from hardware_models.llm_iteration import TPOT, TTFT
 from hardware_models.llm_models import language_model
-from hardware_models.llm_speed import FULL_PRECISION, REFERENCE, SPEED, flops_per_s
+from hardware_models.llm_speed import FULL_PRECISION, SPEED, flops_per_s
+from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.tables import load_table
 
-_LAYER_REFERENCE = "A100-40GB"  # The board of the whole-layer profile that ratios are taken to.
 _FEW, _MANY = 16, 1024  # Up to the first, reading weights decides; from the second on, arithmetic.
 _INT8 = "LLM.int8"
 
@@ -27,12 +27,12 @@ def _layer_ratios() -> Rows:
     few = (pl.col("phase") == "decode") & (pl.col("batch_or_tokens") <= _FEW)
     many = (pl.col("phase") == "prompt") & (pl.col("batch_or_tokens") >= _MANY)
     key = ["model", "phase", "batch_or_tokens"]
-    base = table.filter(pl.col("gpu") == _LAYER_REFERENCE).select(*key, base="time_ms_per_layer")
+    base = table.filter(pl.col("gpu") == LAYER_REFERENCE).select(*key, base="time_ms_per_layer")
     both = table.join(base, on=key).with_columns(ratio=pl.col("time_ms_per_layer") / pl.col("base"))
     return [
         (f"board {gpu.rsplit('-', 1)[0]}", name, _geometric_mean(rows["ratio"]))
         for name, chosen in (("decode_over_a100_40gb", few), ("prefill_over_a100_40gb", many))
-        for gpu in sorted(set(both["gpu"]) - {_LAYER_REFERENCE})
+        for gpu in sorted(set(both["gpu"]) - {LAYER_REFERENCE})
         for rows in (both.filter(chosen & (pl.col("gpu") == gpu)),)
     ]
 
@@ -124,7 +124,6 @@ def fit() -> Fit:
     rows = [(group, name, float(f"{value:.6g}")) for group, name, value in ratios]
     ratio_rows = pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row")
     return Fit(
-        name="llm",
         coefficients=pl.concat([coefficient_rows(SPEED, values, kernel), ratio_rows]),
         errors=pl.DataFrame(
             error_rows(SPEED, kernel, ("precision",), [("5-fold by model", ("model",))])

@@ -81,7 +81,6 @@ def fit() -> Fit:
         ]
     )
     return Fit(
-        "mps",
         pl.DataFrame(rows, schema=["group", "coefficient", "value"], orient="row"),
         errors,
         source="table mps_interference (iGniter and gpulet artifacts)",

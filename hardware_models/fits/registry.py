@@ -23,7 +23,6 @@ class Fit:
     """What fitting one table gave.
 
     Attributes:
-        name: Its name in `FITS`.
         coefficients: Columns ``group``, ``coefficient``, ``value``.
         errors: Columns ``group``, ``scheme`` (how rows were held out), ``n`` (rows predicted),
             ``median_pct``, ``p90_pct``, ``worst_pct`` (absolute errors, in percent of the measured
@@ -33,7 +32,6 @@ class Fit:
         remarks: Why groups are predicted as badly as they are, for those that are.
     """
 
-    name: str
     coefficients: pl.DataFrame
     errors: pl.DataFrame
     source: str
@@ -41,11 +39,11 @@ class Fit:
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
-def _later(module: str) -> Callable[[], Fit]:
-    """Name a module's ``fit`` without importing it: what fits need is slow to load."""
+def _later(module: str, function: str = "fit") -> Callable[[], Fit]:
+    """Name a module's function without importing it: what fits need is slow to load."""
 
     def fit() -> Fit:
-        result: Fit = import_module(f"hardware_models.fits.{module}").fit()
+        result: Fit = getattr(import_module(f"hardware_models.fits.{module}"), function)()
         return result
 
     return fit
@@ -54,11 +52,11 @@ def _later(module: str) -> Callable[[], Fit]:
 FITS: Mapping[str, Callable[[], Fit]] = {
     "gpu_latency": _later("gpu_latency"),
     "mps": _later("mps"),
-    "llm_iteration": _later("llm_iteration"),
-    "llm_layers": _later("llm_layers"),
+    "llm_iteration": _later("surface_fits", "llm_iteration"),
+    "llm_layers": _later("surface_fits", "llm_layers"),
     "llm": _later("llm"),
-    "whisper": _later("whisper"),
-    "detection": _later("detection"),
+    "whisper": _later("surface_fits", "whisper"),
+    "detection": _later("surface_fits", "detection"),
 }
 """Every fit, by name."""
 
@@ -91,13 +89,13 @@ def error_rows(frame: pl.DataFrame, scheme: str, group_by: str, target: str) -> 
     )
 
 
-def _with_provenance(frame: pl.DataFrame, fit: Fit, unit: str) -> pl.DataFrame:
+def _with_provenance(frame: pl.DataFrame, name: str, fit: Fit, unit: str) -> pl.DataFrame:
     return frame.with_columns(
         unit=pl.lit(unit),
         kind=pl.lit("derived"),
         source=pl.lit(fit.source),
         source_url=pl.lit(fit.source_url),
-        note=pl.lit(f"written by `compass-lab fit {fit.name}`"),
+        note=pl.lit(f"written by `compass-lab fit {name}`"),
     )
 
 
@@ -128,7 +126,7 @@ def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
             (directory / f"fit_{name}_errors.csv", fit.errors, "percent"),
         ):
             rounded = frame.with_columns(cs.float().round_sig_figs(_DIGITS))
-            table = _with_provenance(rounded, fit, unit)
+            table = _with_provenance(rounded, name, fit, unit)
             if frame is fit.errors:
                 remark = pl.col("group").replace_strict(
                     fit.remarks, default=None, return_dtype=pl.String

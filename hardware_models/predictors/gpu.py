@@ -8,6 +8,7 @@ import polars as pl
 
 from hardware_models import boards, gpu_latency, mps
 from hardware_models.predictors.predictor import Predictor
+from hardware_models.reference import BATCH_1, REFERENCE
 from hardware_models.tables import load_table
 
 
@@ -17,7 +18,7 @@ def _latency_ms(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
     columns = rows.select("model", "gpu", "mig_gpcs", "batch", "mps_procs")
     for at, (model, gpu, slices, batch, processes) in enumerate(columns.iter_rows()):
         try:
-            if gpu == gpu_latency.BOARD:
+            if gpu == REFERENCE:
                 latency = gpu_latency.batch_latency(model, slices, batch, processes)
                 result[at] = latency.seconds * 1e3
         except ValueError:
@@ -33,7 +34,7 @@ def _latency_out_of_fold() -> pl.DataFrame:
 
 
 def _as_ratio(time: float, metric: str) -> float:
-    return time if metric == boards.BATCH_1 else 1 / time
+    return time if metric == BATCH_1 else 1 / time
 
 
 def _relative_speed(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
@@ -41,7 +42,7 @@ def _relative_speed(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
     result = np.full(rows.height, math.nan)
     columns = boards.with_boards(rows).select("board", "benchmark", "metric")
     for at, (board, benchmark, metric) in enumerate(columns.iter_rows()):
-        batch = 1 if metric == boards.BATCH_1 else math.ceil(boards.offline_batch())
+        batch = 1 if metric == BATCH_1 else math.ceil(boards.offline_batch())
         try:
             if board is not None:
                 ratio = boards.latency_ratio(board, benchmark, batch)
@@ -54,7 +55,7 @@ def _relative_speed(rows: pl.DataFrame) -> npt.NDArray[np.float64]:
 def _relative_speed_row_out() -> pl.DataFrame:
     """Predict each row from the board's others; nan where a board has no other row."""
     table = boards.with_boards(load_table("accelerator_relative_speed")).filter(
-        pl.col("board") != boards.REFERENCE
+        pl.col("board") != REFERENCE
     )
     predicted = np.full(table.height, math.nan)
     for _, rows in table.with_row_index("row").group_by("board", maintain_order=True):

@@ -1,7 +1,8 @@
-"""Those tools of ``compass-lab`` that deal with tables: list, measure, import, fit, validate."""
+"""Those tools of ``compass-lab`` that deal with hardware: tables, accelerators, fits."""
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from lab.hardware_tools.measured_rows import Output
     from lab.hardware_tools.validation import Validation
 
-OK, FAILED = 0, 1
+OK, FAILED, REFUSED = 0, 1, 2
+PAGE = Path("docs/validation.md")
 MOST_REFUSED = 20
 PERCENTS = ("median_pct", "p90_pct", "worst_pct")
 _PRINTED = dict.fromkeys(PERCENTS, "{:.1f}".format)
 ERROR_COLUMNS = ("target", "group", "scheme", "n", "refused", *PERCENTS, "worst_cell")
-TOOLS = ("tables", "calibrate", "import", "fit", "validate", "validation-page")
+TOOLS = ("tables", "accelerator", "calibrate", "import", "fit", "validate", "validation-page")
 
 
 def add_parser(tools: Any) -> None:
@@ -30,6 +32,14 @@ def add_parser(tools: Any) -> None:
     tables_.add_argument("name", nargs="?", help="the table to show")
     tables_.add_argument("--csv", type=Path, metavar="OUT", help="write it to a CSV file")
     tables_.set_defaults(tool=tables)
+    accelerator_ = tools.add_parser(
+        "accelerator",
+        help="check the file of an accelerator, and show what follows from it",
+        description="Exit status: 0 if the file is fine, 2 if not. For a file of the package in a "
+        "checkout, writes docs/validation.md anew.",
+    )
+    accelerator_.add_argument("file", type=Path, metavar="BOARD.toml")
+    accelerator_.set_defaults(tool=accelerator)
     _add_calibrate(tools)
     _add_import(tools)
     fit_ = tools.add_parser("fit", help="fit the hardware models to their tables anew")
@@ -38,7 +48,7 @@ def add_parser(tools: Any) -> None:
     fit_.set_defaults(tool=fit)
     _add_validate(tools)
     page = tools.add_parser("validation-page", help="write the page on how good the fits are")
-    page.add_argument("--out", type=Path, default=Path("docs/validation.md"))
+    page.add_argument("--out", type=Path, default=PAGE)
     page.add_argument("--figures", action="store_true", help="draw its figures too (slow)")
     page.set_defaults(tool=validation_page)
 
@@ -158,6 +168,32 @@ def tables(options: argparse.Namespace) -> int:
     else:
         options.csv.parent.mkdir(parents=True, exist_ok=True)
         options.csv.write_text(text, encoding="utf-8")
+    return OK
+
+
+def accelerator(options: argparse.Namespace) -> int:
+    """Check the file of an accelerator; print its times, its partitions and its assumptions."""
+    from hardware_models.accelerators import AcceleratorError
+    from lab.common.console import say
+    from lab.hardware_tools.accelerator import Findings, find
+
+    try:
+        found: Findings = find(options.file)
+    except AcceleratorError as error:
+        for sentence in error.sentences:
+            print(f"compass-lab: {sentence}", file=sys.stderr)
+        return REFUSED
+    for table in found.tables:
+        _show(table.heads, table.rows, table.title)
+    say(f"what rests on assumptions, {len(found.assumptions)}:")
+    for assumption in found.assumptions:
+        say(f"  {assumption}")
+    say(f"use it: {found.command}")
+    if found.shipped and PAGE.exists():
+        from lab.hardware_tools.validation_page import page
+
+        PAGE.write_text(page(), encoding="utf-8")
+        say(f"wrote {PAGE}, which names every source and assumption")
     return OK
 
 

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from hardware_models.schemas import SCHEMAS as TABLES
+from hardware_models.tables import ACCELERATORS
 from scenarios.cluster import Cluster
 from scenarios.drift import Drift
 from scenarios.network import Network
@@ -107,7 +108,9 @@ def settings_schema() -> DictConfig:
     ):
         schema[name] = OmegaConf.structured(part)
     # Mappings are merged key by key: defaults in them would mix with what a file lists.
-    schema.tables = dict.fromkeys(TABLES)  # so that each can be set, and a slip is told
+    schema.tables = dict.fromkeys(
+        (*TABLES, ACCELERATORS)
+    )  # so that each can be set, and a slip is told
     schema.network.technologies = {}
     schema.workload.tiers = {}
     schema.workload.devices = {}

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from hardware_models.gpu_latency import SLICES
 from hardware_models.mig import boards, profiles
+from hardware_models.reference import REFERENCE_SLICES
 from hardware_models.tables import read_file, user_table
 from lab.common.atomic_write import written_aside
 from lab.common.console import say
@@ -163,7 +163,7 @@ def gpu_latency_row(given: Given, batch: int, latency_ms: float, note: str, kind
 def _whole(gpu: str) -> int:
     """Return how many compute slices a whole board has; that of a board unknown, as an A100."""
     if gpu not in boards():
-        return SLICES
+        return REFERENCE_SLICES
     return max(each.compute_slices for each in profiles(gpu).values())
 
 

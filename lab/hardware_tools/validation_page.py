@@ -11,7 +11,7 @@ from hardware_models.fits.registry import FITS
 from hardware_models.predictors import PREDICTORS
 from hardware_models.predictors.llm import simulated_engines
 from hardware_models.schemas import PROVENANCE, SCHEMAS
-from hardware_models.tables import load_table
+from hardware_models.tables import accelerators, load_table
 
 MOST_SOURCES = 4
 DRAWN = ("gpu_latency", "llm_iteration", "llm_speed", "device_latency")
@@ -105,6 +105,7 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
                 *_predictions(),
                 *_tables(),
                 *_assumptions(),
+                *_accelerators(),
             ]
         )
         + "\n"
@@ -194,7 +195,7 @@ def _fits(names: Iterable[str]) -> Iterator[str]:
         yield f"Fitted to {_linked(errors)}."
         if goal is not None:
             yield (
-                f"AccuracyGoal, {goal.scheme}: median at most {goal.median_pct:g} %, p90 at most "
+                f"Goal, {goal.scheme}: median at most {goal.median_pct:g} %, p90 at most "
                 f"{goal.p90_pct:g} %, over all rows; groups are held to it too."
             )
         heads = ["group", "scheme", "n", "median, %", "p90, %", "worst, %", "worst at"]
@@ -307,6 +308,16 @@ def _assumptions() -> Iterator[str]:
                 for row in assumed.select(*schema.key, *values, "unit", "note").rows()
             ),
         )
+
+
+def _accelerators() -> Iterator[str]:
+    yield "## Accelerators with a file of their own\n"
+    rows = [
+        (board, name, f"[{one.source}]({one.url})" if one.source else f"assumed: {one.assumption}")
+        for board, accelerator in accelerators().items()
+        for name, one in accelerator.sections.items()
+    ]
+    yield from _grid(["board", "section", "source, or why it is assumed"], rows)
 
 
 def _linked(table: pl.DataFrame) -> str:

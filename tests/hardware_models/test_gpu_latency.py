@@ -10,6 +10,7 @@ from hardware_models import gpu_latency
 from hardware_models.errors import UnknownNameError
 from hardware_models.fits import gpu_latency as gpu_latency_fit
 from hardware_models.gpu_latency import batch_latencies_s, batch_latency
+from hardware_models.reference import REFERENCE_SLICES
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 KEY = ("model", "mig_gpcs", "batch", "mps_procs")
@@ -21,7 +22,7 @@ def points(draw, model=MODELS):
     name = draw(model)
     return (
         name,
-        draw(st.integers(1, gpu_latency.SLICES)),
+        draw(st.integers(1, REFERENCE_SLICES)),
         draw(st.integers(1, gpu_latency.largest_batch())),
         draw(st.integers(1, gpu_latency.largest_processes())),
     )

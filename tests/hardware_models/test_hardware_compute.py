@@ -128,7 +128,7 @@ def test_fewer_threads_never_help(percent):
         ({"like": "bart"}, "the nearest is 'bert'"),
         ({"board": "A100-80"}, "the nearest is 'A100-80GB'"),
         ({"profile": "7g.80g"}, "the nearest is '7g.80gb'"),
-        ({"board": "MI300X", "profile": "spx.192gb"}, "MI300X"),
+        ({"board": "MI300X", "profile": "cpx.24gb"}, "cpx.24gb is less than the seventh of a card"),
     ],
 )
 def test_what_lies_beyond_the_data_is_refused(change, reason):

@@ -113,6 +113,7 @@ def test_compute_slices_bind_where_memory_would_not():
 
 def test_profiles_carry_their_figures():
     cut = {"A100-40GB", "A100-80GB", "H100-80GB", "A30", "MI300X"}
+    cut |= {"H200-141GB", "B200-180GB"}
     assert set(mig.boards()) == cut | {"L4", "A10", "T4", "V100"}
     half = mig.profiles("A100-80GB")["3g.40gb"]
     assert (half.compute_slices, half.memory_slices, half.size) == (3, 4, 4)

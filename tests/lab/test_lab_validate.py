@@ -318,7 +318,7 @@ def test_fit_writes_what_a_fit_gives_and_prints_its_errors(tmp_path, monkeypatch
         {"group": ["a"], "scheme": ["random 5-fold"], "n": [7], "median_pct": [1.25],
          "p90_pct": [2.0], "worst_pct": [3.0], "worst_cell": ["batch=1"]}
     )  # fmt: skip
-    made = fitting.Fit("toy", coefficients, errors, "nobody", "https://example.org")
+    made = fitting.Fit(coefficients, errors, "nobody", "https://example.org")
     monkeypatch.setattr(fitting, "FITS", {"toy": lambda: made})
     assert main(["fit", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out

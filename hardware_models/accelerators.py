@@ -1,0 +1,287 @@
+"""Accelerators declared in one TOML file each: what a board is, how fast it is, what it costs.
+
+``docs/guides/adding_an_accelerator.md`` explains the keys. Every section names a source with its
+address, or the reason why its numbers are assumed. What a file says of partitions, data sheets and
+prices becomes rows of the tables of those topics (`hardware_models.tables.load_table`); speeds are
+read by `hardware_models.boards`.
+"""
+
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from hardware_models.basis import Basis
+from hardware_models.errors import TableError, nearest
+
+ANY = "any"
+"""Stands for all benchmarks that are not named."""
+
+TABLES = ("gpu_partitions", "llm_boards", "prices")
+"""The tables that a file adds rows to."""
+
+Row = dict[str, Any]
+End = Literal["batch_1", "offline"]
+Name = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+Gigabytes = Annotated[float, Field(ge=1, le=1000)]
+Count = Annotated[int, Field(ge=1)]
+Url = Annotated[str, Field(pattern="^https://")]
+
+
+class AcceleratorError(TableError):
+    """A file that declares no accelerator; `sentences` says what is wrong, one for each mistake."""
+
+    def __init__(self, sentences: list[str]):
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Section(_Keys):
+    """Numbers of one origin: published at an address, or assumed for a reason."""
+
+    source: Name | None = None
+    url: Url | None = None
+    assumption: Name | None = None
+    note: Name | None = None
+
+    @model_validator(mode="after")
+    def _of_one_origin(self) -> Self:
+        if (self.source is None or self.url is None) and self.assumption is None:
+            raise ValueError("give source and url, or assumption with the reason")
+        return self
+
+    def provenance(self, unit: str) -> Row:
+        """Return the columns that say where a row comes from."""
+        return {
+            "unit": unit,
+            "kind": "assumption" if self.assumption else "published",
+            "source": self.source or self.assumption,
+            "source_url": self.url,
+            "note": self.assumption or self.note,
+        }
+
+
+class Tflops(_Keys):
+    """Peak dense throughput by precision, in 10^12 operations a second."""
+
+    fp16: Positive
+    tf32: Positive | None = None
+    fp8: Positive | None = None
+    int8: Positive | None = None
+    fp4: Positive | None = None
+
+
+class Chip(Section):
+    """The data sheet."""
+
+    memory_gb: Gigabytes
+    bandwidth_gb_per_s: Positive
+    tflops: Tflops
+
+
+class Partition(_Keys):
+    """A kind of instance; see `hardware_models.mig.Profile`."""
+
+    name: Name
+    mode: Name = "mig"
+    compute: Count
+    memory: Count
+    gb: Gigabytes
+    starts: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    size: Count
+    most: Count
+    media: bool = False
+
+
+class Partitions(Section):
+    """How the board is cut."""
+
+    profiles: Annotated[list[Partition], Field(min_length=1)]
+
+
+class Speed(Section):
+    """How many times as fast as another board it is, by benchmark, at one end of batch sizes."""
+
+    at: End
+    over: Name
+    speedup: Annotated[dict[str, Positive], Field(min_length=1)]
+
+
+class Offer(_Keys):
+    """A price of a whole machine, in USD an hour."""
+
+    region: Name
+    purchase: Literal["on-demand", "spot", "1-year commit", "3-year commit"] = "on-demand"
+    usd_per_hour: Annotated[float, Field(ge=0.001, le=1000)]
+
+
+class Machine(_Keys):
+    """A machine type that holds the board."""
+
+    name: Name
+    gpus: Count
+    vcpus: Count
+    ram_gb: Positive | None = None
+    offers: Annotated[list[Offer], Field(min_length=1)]
+
+
+class Price(Section):
+    """Dated prices; what the virtual CPUs cost is taken off to find what the boards cost."""
+
+    date: Name | date
+    vcpu_usd_per_hour: Annotated[float, Field(ge=0)]
+    machines: Annotated[list[Machine], Field(min_length=1)]
+
+
+class Accelerator(_Keys):
+    """A board, as its file declares it."""
+
+    board: Name
+    vendor: Name
+    chip: Chip
+    partitions: Partitions | None = None
+    speed: list[Speed]
+    price: Price
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        slices = max((each.size for each in self.profiles), default=0)
+        for each in self.profiles:
+            if each.gb > self.chip.memory_gb:
+                raise ValueError(f"profile {each.name} has more memory than chip.memory_gb")
+            if max(each.starts) + each.size > slices:
+                raise ValueError(f"profile {each.name} starts beyond the {slices} memory slices")
+        named = [(one.at, name) for one in self.speed for name in one.speedup]
+        if twice := [key for key in named if named.count(key) > 1]:
+            raise ValueError(f"speed: {twice[0][1]} has two speedups at {twice[0][0]}")
+        for end in get_args(End):
+            if (end, ANY) not in named:
+                raise ValueError(f"speed: no section at {end} has a speedup of {ANY}")
+        return self
+
+    @property
+    def profiles(self) -> list[Partition]:
+        """How the board is cut; one instance, ``full``, if the file names no partitions."""
+        if self.partitions is not None:
+            return self.partitions.profiles
+        ones: Any = dict.fromkeys(("compute", "memory", "size", "most"), 1)
+        return [Partition(name="full", mode="whole", gb=self.chip.memory_gb, starts=[0], **ones)]
+
+    @property
+    def sections(self) -> dict[str, Section]:
+        """The sections that have numbers, by name."""
+        speeds = {f"speed.{number}": each for number, each in enumerate(self.speed)}
+        cut = {} if self.partitions is None else {"partitions": self.partitions}
+        return {"chip": self.chip, **cut, **speeds, "price": self.price}
+
+    def speedup(self, benchmark: str, end: End) -> tuple[float, str, Basis]:
+        """Return how many times as fast as which board it is, and what that rests on."""
+        sections = {name: one for one in self.speed if one.at == end for name in one.speedup}
+        section = sections.get(benchmark)
+        basis: Basis = "assumed" if section is None or section.assumption else "scaled"
+        name, section = (ANY, sections[ANY]) if section is None else (benchmark, section)
+        return section.speedup[name], section.over, basis
+
+    def rows(self, table: str) -> list[Row]:
+        """Return what the file says as rows of a table; none if it is not one of `TABLES`."""
+        if table == "gpu_partitions":
+            origin = (self.partitions or self.chip).provenance("slices; GB")
+            return [
+                {
+                    "board": self.board,
+                    "profile": each.name,
+                    "mode": each.mode,
+                    "compute_slices": each.compute,
+                    "memory_slices": each.memory,
+                    "memory_gb": each.gb,
+                    "start_indexes": " ".join(map(str, each.starts)),
+                    "size_memory_slices": each.size,
+                    "max_instances": each.most,
+                    "media_extensions": int(each.media),
+                    **origin,
+                }
+                for each in self.profiles
+            ]
+        if table == "llm_boards":
+            sheet = {
+                "board": self.board,
+                "memory_gb_per_s": self.chip.bandwidth_gb_per_s,
+                "tensor_tflops": self.chip.tflops.fp16,
+            }
+            return [sheet | self.chip.provenance("GB/s; TFLOP/s")]
+        if table == "prices":
+            origin = self.price.provenance("USD/hour (whole machine)")
+            return [
+                {
+                    "item": machine.name,
+                    "purchase": offer.purchase,
+                    "region": offer.region,
+                    "date": str(self.price.date),
+                    "gpu": self.board,
+                    "gpus": machine.gpus,
+                    "vcpus": machine.vcpus,
+                    "ram_gb": machine.ram_gb,
+                    "price_usd_per_hour": offer.usd_per_hour,
+                    **origin,
+                }
+                for machine in self.price.machines
+                for offer in machine.offers
+            ]
+        return []
+
+
+def read_accelerator(path: Path) -> Accelerator:
+    """Read the file of one accelerator.
+
+    Raises:
+        AcceleratorError: It cannot be read, or a key is missing, unknown or has a wrong value.
+    """
+    try:
+        return Accelerator.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise AcceleratorError([f"{path}: cannot be read as TOML ({reason})"]) from None
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+        raise AcceleratorError([f"{path}: {_sentence(one)}" for one in wrong]) from None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """Say which key is wrong, its value, what is allowed, and the nearest name."""
+    key, kind = ".".join(map(str, error["loc"])), error["type"]
+    if kind == "extra_forbidden":
+        known = _keys(error["loc"])
+        return (
+            f"{key}: no such key; choose one of {', '.join(known)}; the nearest is "
+            f"{nearest(str(error['loc'][-1]), known)!r}"
+        )
+    if kind == "missing":
+        return f"{key}: is missing"
+    reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if kind == "value_error":
+        return f"{key}: {reason}" if key else reason
+    if kind == "literal_error":
+        allowed = re.findall("'([^']*)'", error["ctx"]["expected"])
+        reason += f"; the nearest is {nearest(str(error['input']), allowed)!r}"
+    return f"{key}={error['input']}: {reason}"
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the section of a key may have."""
+    model: Any = Accelerator
+    for part in location[:-1]:
+        if isinstance(part, str):
+            options: list[Any] = [model.model_fields[part].annotation]
+            while not (isinstance(options[0], type) and issubclass(options[0], BaseModel)):
+                options = [*get_args(options[0]), *options[1:]]
+            model = options[0]
+    return list(model.model_fields)

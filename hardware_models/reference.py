@@ -1,0 +1,17 @@
+"""The board that all others are compared with, and the names of the measured comparisons."""
+
+REFERENCE = "A100-80GB"
+"""The board whose time is 1: service times are stated for it, and planners profile on it."""
+
+REFERENCE_PROFILE = "7g.80gb"
+"""The profile of that whole board."""
+
+REFERENCE_SLICES = 7
+"""Compute slices of that whole board."""
+
+LAYER_REFERENCE = "A100-40GB"
+"""The board to which the whole-layer profile of language models is compared (Helix)."""
+
+BATCH_1 = "batch-1 mean latency / A100-SXM-80GB"
+OFFLINE = "offline throughput / A100-SXM-80GB"
+"""The metrics of table ``accelerator_relative_speed``, by which boards compare."""
