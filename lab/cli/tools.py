@@ -93,7 +93,7 @@ def _add_reproduce(tools: Any) -> None:
         import_module("studies.paper.tool").add_parser(tools)
         return
     parser = tools.add_parser("reproduce", help="reproduce the paper's figures, from a checkout")
-    parser.add_argument("figures", nargs="*", metavar="FIGURE")
+    parser.add_argument("figures", nargs=argparse.REMAINDER, metavar="FIGURE")
     parser.set_defaults(tool=_needs_checkout)
 
 
@@ -142,7 +142,7 @@ def list_options(_: argparse.Namespace) -> int:
     """Print the options of each group of the configuration."""
     from lab.common.options import listing
 
-    print(listing())
+    print(listing(folders=True))
     return OK
 
 

@@ -1,7 +1,7 @@
-"""The paper's experiments as files of ``conf/experiment``: a sweep each, and what it is to show.
+"""The paper's experiments, as files of ``conf/experiment/paper``: a sweep each, with its claim.
 
 A file names the runs as Hydra's own sweeps do, under ``hydra.sweeper.params``, so that
-``compass-sim -m experiment=fig19`` makes the very runs that ``compass-lab reproduce`` judges.
+``compass-sim -m experiment=paper/fig19`` makes the very runs that ``compass-lab reproduce`` judges.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ QUICK_SEEDS = 2
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A file of ``conf/experiment``.
+    """A file of ``conf/experiment/paper``.
 
     Args:
         name: its name.
@@ -43,7 +43,7 @@ class SweepFile:
     @property
     def command(self) -> str:
         """The command that makes the same runs as a sweep."""
-        return f"compass-sim -m experiment={self.name}"
+        return f"compass-sim -m experiment=paper/{self.name}"
 
     def jobs(self, measure: Measure, **labels: Any) -> list[Job]:
         """Return the runs.
@@ -70,9 +70,8 @@ class SweepFile:
 
 def names() -> list[str]:
     """Return the names of all experiments of the paper's figures."""
-    folder = files("conf").joinpath("experiment")
-    found = (each.name.removesuffix(".yaml") for each in folder.iterdir())
-    return sorted(name for name in found if name.startswith(("fig", "settle")))
+    folder = files("conf").joinpath("experiment", "paper")
+    return sorted(each.name.removesuffix(".yaml") for each in folder.iterdir())
 
 
 def experiment(name: str, quick: bool = False) -> SweepFile:
@@ -83,7 +82,7 @@ def experiment(name: str, quick: bool = False) -> SweepFile:
         quick: whether to take the small form: fewer seeds, and what ``about.quick`` says.
     """
     register()
-    settings: tuple[str, ...] = (f"experiment={name}",)
+    settings: tuple[str, ...] = (f"experiment=paper/{name}",)
     with initialize_config_module("conf", version_base=VERSION_BASE):
         config = compose("config", list(settings), return_hydra_config=True)
     about = OmegaConf.to_object(config.about)

@@ -53,7 +53,7 @@ def test_every_experiment_says_what_it_is_to_show_and_can_be_run(name: str, quic
 def test_every_figure_is_made_from_these_files(number: str) -> None:
     figure = FIGURES[number]
     assert str(figure.__doc__).startswith(("Figure", "The test"))
-    known = {f"compass-sim -m experiment={name}" for name in names()}
+    known = {f"compass-sim -m experiment=paper/{name}" for name in names()}
     assert figure.COMMANDS
     assert set(figure.COMMANDS) <= known
     counts = [len(figure.jobs(quick)) for quick in (True, False)]

@@ -55,7 +55,7 @@ def test_the_picture_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_probe_records_what_histories_bring() -> None:
-    cells = errors(run(["experiment=fig08_warm_tracking", "horizon_s=85"]))["cells"]
+    cells = errors(run(["experiment=paper/fig08_warm_tracking", "horizon_s=85"]))["cells"]
     by = {(cell["model"], cell["profiled"]): cell for cell in cells}
     assert set(by) == {(name, at) for name in (COLD, COMBINED, HISTORIES) for at in AT}
     assert by[COMBINED, 0]["accuracy"] == pytest.approx(by[HISTORIES, 0]["accuracy"], rel=1e-3)

@@ -6,7 +6,8 @@ plans in its mode of least cost. Captioning and code generation have ten plannin
 query and live for an hour; the paper follows them for ten hours, we for two. Seeds of live
 video chat differ by far: where several configurations lie closer to the floor of accuracy than
 profiling can tell apart, Compass serves most queries by one that just misses it, as on two of the
-first ten seeds (`compass-sim -m experiment=fig11_chat planner=compass_cost 'seed=range(10)'`).
+first ten seeds
+(`compass-sim -m experiment=paper/fig11_chat planner=compass_cost 'seed=range(10)'`).
 """
 
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ SOON = {"fig11_speech": "speech", "fig11_tracking": "tracking", "fig11_chat": "l
 """Experiments of applications whose queries want an answer within seconds."""
 
 HOURS = "fig11_hours"
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (*SOON, HOURS))
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in (*SOON, HOURS))
 REFERENCE = "compass_cost"
 
 

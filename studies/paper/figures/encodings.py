@@ -29,7 +29,7 @@ APPLICATIONS = {
     "fig18_tracking": "tracking",
     "fig18_chat": "video chat",
 }
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in APPLICATIONS)
 SWEPT = "planner.search.encoding"
 ONE_HOT, CONTINUOUS, OURS = "one_hot", "ordinal", "mixed"
 WORDS = {ONE_HOT: "one-hot", CONTINUOUS: "continuous", OURS: "by kind of knob"}

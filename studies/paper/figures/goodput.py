@@ -23,7 +23,7 @@ from studies.experiments.headline import GOODPUT, PAPER
 
 SCENES = {"fig19": "speech, small", "fig20": "tracking, small", "fig21": "tracking, large"}
 WITH_OPTIMUM = "fig10_optimum"
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (*SCENES, WITH_OPTIMUM))
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in (*SCENES, WITH_OPTIMUM))
 REFERENCE, OPTIMUM = "compass", "ilp"
 NEAR = 0.9
 NEXT_TO_OPTIMUM = "20 queries"

@@ -25,7 +25,7 @@ from studies.common.spending import early
 from studies.common.sweep_files import experiment
 
 NAME = "fig17_histories"
-COMMANDS: tuple[str, ...] = (f"compass-sim -m experiment={NAME}",)
+COMMANDS: tuple[str, ...] = (f"compass-sim -m experiment=paper/{NAME}",)
 SWEPT = "planner.search.warm_start.histories"
 GOOD, MANY = 10, 100
 COLUMNS = {

@@ -21,7 +21,7 @@ from studies.common.sweep_files import experiment
 from studies.experiments.headline import GOODPUT
 
 LOAD, BOUND = "fig15", "fig15_slo"
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (LOAD, BOUND))
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in (LOAD, BOUND))
 REFERENCE = "compass"
 USUAL_RATE = 0.423582
 """Arrivals per second of figure 20."""

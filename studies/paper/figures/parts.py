@@ -22,7 +22,7 @@ from studies.common.sweep_files import experiment
 from studies.experiments.headline import GOODPUT
 
 SCENES = {"fig14a": "tracking", "fig14a_code": "code generation"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in SCENES)
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in SCENES)
 REFERENCE = "compass"
 PAPER = {
     "tracking": {

@@ -34,7 +34,7 @@ from studies.paper.figures import profiling_cost
 
 SECONDS = "fig14b_seconds"
 HOURS = profiling_cost.APPLICATIONS
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (SECONDS, *HOURS))
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in (SECONDS, *HOURS))
 PLANNER = "compass"
 NAMES = {
     "speech_recognition": "speech",

@@ -22,7 +22,7 @@ from studies.common.spending import spending
 from studies.common.sweep_files import experiment
 
 APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in APPLICATIONS)
 REFERENCE = "compass"
 HOURS = PairedMetric("device_hours", "device-hours of profiling", more_is_better=False)
 

@@ -23,7 +23,7 @@ from studies.common.sweep_files import experiment
 from studies.experiments import drift
 
 CASES = {"fig17": "devices", "fig17_links": "links", "fig17_content": "content"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in CASES)
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in CASES)
 REFERENCE, WITHOUT = "compass", "compass_no_replanning"
 POINTS = drift.GOAL_POINTS
 BEFORE_S = 120.0

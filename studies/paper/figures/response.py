@@ -22,7 +22,7 @@ from studies.common.finding import Finding, of_range
 from studies.experiments.headline import PAPER
 from studies.paper.figures import cost
 
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in cost.SOON)
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in cost.SOON)
 QUARTILES = ["response_p25_s", "response_p50_s", "response_p75_s"]
 MEDIAN = PairedMetric("response_p50_s", "median response time", more_is_better=False)
 ABREAST = 0.15

@@ -24,7 +24,7 @@ from studies.common.sweep_files import experiment
 from studies.experiments.headline import GOODPUT
 
 SCENES = {"settle": "tracking", "settle_speech": "speech"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in SCENES)
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in SCENES)
 REFERENCE = "compass"
 LEAD = 1.1
 WITHIN_S = 5.0

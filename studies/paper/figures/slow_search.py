@@ -26,7 +26,7 @@ from studies.common.sweep_files import experiment
 from studies.probes.user_probe import prices
 
 BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (BUDGET, LEAST, QUERIES))
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in (BUDGET, LEAST, QUERIES))
 NEAR = 1.1
 """Price over the least one up to which a plan is taken for one of the least."""
 

@@ -25,7 +25,7 @@ from studies.probes.belief_probe import AT, COLD, COMBINED, HISTORIES, errors
 
 LATENCY = {"fig08_latency_speech": "speech", "fig08_latency_tracking": "tracking"}
 WARM = {"fig08_warm_speech": "speech", "fig08_warm_tracking": "tracking"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (*LATENCY, *WARM))
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in (*LATENCY, *WARM))
 CLEARLY = 1.5
 """Ratio of errors from which on one is taken to be clearly lower."""
 

@@ -20,7 +20,7 @@ from studies.common.measures import totals
 from studies.common.sweep_files import experiment
 from studies.experiments.headline import GOODPUT
 
-COMMANDS: tuple[str, ...] = ("compass-sim -m experiment=fig16",)
+COMMANDS: tuple[str, ...] = ("compass-sim -m experiment=paper/fig16",)
 REFERENCE = "compass"
 TIERS = {"edge_only": "edge alone", "cloud_only": "cloud alone", "small": "edge and cloud"}
 

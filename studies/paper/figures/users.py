@@ -32,7 +32,7 @@ from studies.probes.user_probe import users
 Floats = NDArray[np.float64]
 
 APPLICATIONS = {"fig02_speech": "speech", "fig02_tracking": "tracking", "fig02_chat": "video chat"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
+COMMANDS = tuple(f"compass-sim -m experiment=paper/{name}" for name in APPLICATIONS)
 WIDE = 2.0
 """Ninetieth over tenth percentile of a speed that is taken for a wide spread."""
 
