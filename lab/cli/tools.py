@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_reproduce(tools: Any) -> None:
     """Add the tool that reproduces the paper's figures; a checkout has it, a wheel does not."""
     if find_spec("studies") is not None:
-        import_module("studies.paper.tool").add_parser(tools)
+        import_module("studies.reproduce_tool").add_parser(tools)
         return
     parser = tools.add_parser("reproduce", help="reproduce the paper's figures, from a checkout")
     parser.add_argument("figures", nargs=argparse.REMAINDER, metavar="FIGURE")

@@ -109,20 +109,3 @@ def available(planners: Sequence[str]) -> tuple[str, ...]:
 def up_to_optimum(planners: Sequence[str]) -> tuple[str, ...]:
     """Return planners, each of which is there, and the optimum as the last of them."""
     return available([*(name for name in planners if name != OPTIMUM), OPTIMUM])
-
-
-def refuse_planners(experiment: str, planners: Sequence[str]) -> None:
-    """Refuse to compare planners by an experiment that has planners of its own.
-
-    Args:
-        experiment: its name.
-        planners: what is to be compared.
-
-    Raises:
-        InputError: there are any.
-    """
-    if planners:
-        raise InputError(
-            f"--planners {','.join(planners)}: {experiment} has planners of its own; leave it out, "
-            "or name another experiment"
-        )

@@ -4,7 +4,7 @@ A file names the runs as Hydra's own sweeps do, under ``hydra.sweeper.params``, 
 ``compass-sim -m experiment=paper/fig19`` makes the very runs that ``compass-lab reproduce`` judges.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 from lab.config.compose import VERSION_BASE
 from lab.config.schemas import About, register
 from lab.run_cache.jobs import Job, Measure
+from studies.common.study import WHOLE, Scale, refuse_planners
 
-SEED = "seed"
+SEED, PLANNER = "seed", "planner"
 QUICK_SEEDS = 2
 
 
@@ -39,11 +40,6 @@ class SweepFile:
     settings: tuple[str, ...]
     swept: dict[str, tuple[str, ...]]
     seeds: tuple[int, ...]
-
-    @property
-    def command(self) -> str:
-        """The command that makes the same runs as a sweep."""
-        return f"compass-sim -m experiment=paper/{self.name}"
 
     def jobs(self, measure: Measure, **labels: Any) -> list[Job]:
         """Return the runs.
@@ -74,12 +70,43 @@ def names() -> list[str]:
     return sorted(each.name.removesuffix(".yaml") for each in folder.iterdir())
 
 
-def experiment(name: str, quick: bool = False) -> SweepFile:
+def runs(
+    scenes: Mapping[str, str], scale: Scale, measure: Measure, label: str = "scene", **more: Any
+) -> list[Job]:
+    """Return the runs of several experiments.
+
+    Args:
+        scenes: names of experiments, and what rows call them.
+        scale: how much to run.
+        measure: what is taken from each run; see `Job`.
+        label: column of what rows call them.
+        more: what rows say of all runs.
+
+    Raises:
+        InputError: planners are given, and an experiment sweeps none.
+    """
+    return [
+        job
+        for name, scene in scenes.items()
+        for job in experiment(name, scale).jobs(measure, **{label: scene, **more})
+    ]
+
+
+def commands(jobs: list[Job]) -> list[str]:
+    """Return the commands that make the same runs as sweeps."""
+    first = dict.fromkeys(job.overrides[0] for job in jobs)
+    return [f"compass-sim -m {override}" for override in first]
+
+
+def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     """Return an experiment.
 
     Args:
         name: its name.
-        quick: whether to take the small form: fewer seeds, and what ``about.quick`` says.
+        scale: how much of it to run; the small form has fewer seeds, and what ``about.quick`` says.
+
+    Raises:
+        InputError: planners are given, and it sweeps none.
     """
     register()
     settings: tuple[str, ...] = (f"experiment=paper/{name}",)
@@ -91,14 +118,18 @@ def experiment(name: str, quick: bool = False) -> SweepFile:
     assert isinstance(params, dict)
     swept = {str(key): tuple(_values(f"{key!s}={value}")) for key, value in params.items()}
     seeds = tuple(map(int, swept.pop(SEED, ("0",))))
-    if quick:
+    if scale.quick:
         seeds = seeds[:QUICK_SEEDS]
         for key, value in about.quick.items():
             if key in swept:
                 swept[key] = tuple(_values(f"{key}={value}"))
             else:
                 settings = (*settings, f"{key}={value}")
-    return SweepFile(name, about, settings, swept, seeds)
+    if PLANNER not in swept:
+        refuse_planners(f"paper/{name}", scale.planners)
+    elif scale.planners:
+        swept[PLANNER] = tuple(scale.planners)
+    return SweepFile(name, about, settings, swept, tuple(scale.seeds_or(seeds)))
 
 
 def _values(override: str) -> Iterator[str]:

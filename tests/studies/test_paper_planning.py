@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from lab.runs.api import run
-from studies.common.finding import Verdict
-from studies.common.spending import early, spending
+from studies.common.claims import Verdict
+from studies.common.measures import early, spending
 from studies.common.store import frame
 from studies.paper.figures import encodings, histories, planning_time, profiling_cost
 from studies.probes.belief_probe import COLD

@@ -8,7 +8,7 @@ import pytest
 
 from lab.common.errors import InputError
 from lab.runs.api import run
-from studies.common.finding import Verdict
+from studies.common.claims import Verdict
 from studies.common.store import frame
 from studies.paper.figures import users
 from studies.probes.user_probe import UserProbe, prices

@@ -19,13 +19,14 @@ from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save, t_interval
 from lab.run_cache.jobs import Job
 from sim.planning.search import CHARGES_S
-from studies.common.finding import Finding, Verdict, ahead
-from studies.common.means import marked, served_alone
-from studies.common.spending import early
+from studies.common.claims import Finding, Verdict, ahead
+from studies.common.measures import early
+from studies.common.study import Scale
 from studies.common.sweep_files import experiment
+from studies.common.tables import marked, served_alone
 
+TITLE = "How many histories to start from"
 NAME = "fig17_histories"
-COMMANDS: tuple[str, ...] = (f"compass-sim -m experiment=paper/{NAME}",)
 SWEPT = "planner.search.warm_start.histories"
 GOOD, MANY = 10, 100
 COLUMNS = {
@@ -37,9 +38,9 @@ COLUMNS = {
 }
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs: Compass by the number of histories."""
-    return experiment(NAME, quick).jobs(early)
+    return experiment(NAME, scale).jobs(early)
 
 
 def by_histories(rows: pl.DataFrame) -> pl.DataFrame:
@@ -135,4 +136,4 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         )
         axes.set(xlabel="histories", ylabel=label)
         axes.set_ylim(bottom=0)
-    return [save(figure, directory / "fig17_histories.png")]
+    return [save(figure, directory / "histories.png")]

@@ -1,9 +1,12 @@
-"""Tables of means over seeds, in which bounds stay bounds."""
+"""Cells and tables that studies share; values that are bounds carry a sign."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
+from lab.analysis.paired import counted
+from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
 
 HEADS = {
@@ -71,20 +74,31 @@ def marked(rows: pl.DataFrame, column: str) -> str:
 
 
 def means(
-    rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] = tuple(HEADS)
+    rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] | Mapping[str, str] = HEADS
 ) -> Iterator[str]:
     """Yield a table of means over seeds, after a line on what it shows.
 
     Args:
-        rows: one for each run, with what `studies.common.measures.totals` takes.
+        rows: one for each run.
         keys: columns that tell apart what is averaged.
-        columns: what is averaged, of `HEADS`.
+        columns: what is averaged, of `HEADS`; or columns and what the table calls them.
     """
-    notes = [AT_LEAST] if BOUNDS.keys() & set(columns) else []
-    yield f"{'; '.join(['Means over seeds', *notes, *served_alone(rows, columns)])}:"
+    heads = columns if isinstance(columns, Mapping) else {name: HEADS[name] for name in columns}
+    notes = [AT_LEAST] if BOUNDS.keys() & heads.keys() else []
+    yield f"{'; '.join(['Means over seeds', *notes, *served_alone(rows, heads)])}:"
     yield ""
     by = rows.group_by(*keys, maintain_order=True)
     yield from table(
-        [*keys, *(HEADS[name] for name in columns)],
-        ([*key, *(marked(part, name) for name in columns)] for key, part in by),
+        [*keys, *heads.values()],
+        ([*key, *(marked(part, name) for name in heads)] for key, part in by),
     )
+
+
+def ratio_cells(row: Mapping[str, Any]) -> list[str]:
+    """Return how many seeds count, the ratio with its interval, and its p-value, in words.
+
+    Args:
+        row: of `lab.analysis.paired.ratios`.
+    """
+    ratio = estimated(row["ratio"], row["low"], row["high"], row["sign"])
+    return [counted(row["n"], row["of"]), ratio, probability(row["p_holm"])]

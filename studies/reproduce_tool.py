@@ -3,7 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from studies.options import add_options
+
+if TYPE_CHECKING:
+    from lab.run_cache.jobs import Job
+    from studies.paper.page import Section
+    from studies.steps import Made
 
 OK, FAILED = 0, 1
 OUT = Path("outputs") / "reproduction"
@@ -23,10 +30,7 @@ def add_parser(tools: Any) -> None:
     parser.add_argument(
         "figures", nargs="+", metavar="FIGURE", help="numbers as in the paper, or all"
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes and two seeds, to see that it runs"
-    )
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at the same time (all cores)")
+    add_options(parser)
     parser.add_argument("--out", type=Path, default=OUT, help=f"directory of the page ({OUT})")
     parser.set_defaults(tool=reproduce)
 
@@ -36,12 +40,13 @@ def reproduce(options: argparse.Namespace) -> int:
     from lab.common.errors import InputError, one_line
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside
-    from studies.common.store import frame
-    from studies.paper.page import Section, as_html, page
-    from studies.paper.registry import FIGURES
+    from studies.paper.page import as_html, page
+    from studies.registry import FIGURES, NAMES, chosen
+    from studies.steps import jobs_of, run, scale_of
 
-    numbers = _numbers(options.figures)
-    jobs = {number: FIGURES[number].jobs(options.quick) for number in numbers}
+    wanted = chosen(list(FIGURES) if "all" in options.figures else options.figures)
+    names = {number: name for number, name in NAMES.items() if name in wanted}
+    jobs = jobs_of(list(names.values()), scale_of(options))
     processes = at_a_time(options.jobs)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -50,34 +55,16 @@ def reproduce(options: argparse.Namespace) -> int:
     except (InputError, RunError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
     sections, failures = [], {}
-    for number in numbers:
-        figure = FIGURES[number]
+    for number, name in names.items():
         try:
-            made = make(jobs[number], processes, out)
-            rows = frame(made)
-            (out / "figures").mkdir(parents=True, exist_ok=True)
-            core_s = {
-                job.key: row["run_core_s"] for job, row in zip(jobs[number], made, strict=True)
-            }
-            seeds = len({job.seed for job in jobs[number]})
-            sections.append(
-                Section(
-                    number,
-                    str(figure.__doc__),
-                    figure.COMMANDS,
-                    f"{len(core_s)} runs on up to {seeds} seeds, "
-                    f"{sum(core_s.values()) / 60:.1f} core-minutes.",
-                    figure.findings(rows),
-                    figure.draw(rows, out / "figures"),
-                    list(figure.lines(rows)),
-                )
-            )
+            made = run(jobs[name], processes, out)
+            sections.append(_section(number, made, jobs[name], out / "figures"))
         except Exception as error:  # One figure must not take the others with it.
             failures[number] = f"{type(error).__name__}: {one_line(error)}"
             print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
     words = [*options.figures, *(["--quick"] if options.quick else [])]
-    command = f"compass-lab reproduce {' '.join(words)}"
-    text = page(command, options.quick, sections, failures)
+    words += [] if options.seeds is None else ["--seeds", options.seeds[0]]
+    text = page(f"compass-lab reproduce {' '.join(words)}", options.quick, sections, failures)
     write_aside(out / "index.md", text)
     write_aside(out / "index.html", as_html(text, out))
     for section in sections:
@@ -87,16 +74,19 @@ def reproduce(options: argparse.Namespace) -> int:
     return FAILED if failures else OK
 
 
-def _numbers(words: list[str]) -> list[str]:
-    """Return the figures that are asked for, in the paper's order."""
-    from lab.common.errors import InputError, choices
-    from studies.paper.registry import FIGURES, SAME_AS
+def _section(number: str, made: "Made", jobs: list["Job"], directory: Path) -> "Section":
+    """Return what the page says of a figure, whose pictures are drawn into the directory."""
+    from studies.common.sweep_files import commands
+    from studies.paper.page import Section
+    from studies.registry import FIGURES
 
-    if "all" in words:
-        return list(FIGURES)
-    for word in words:
-        if word not in FIGURES and word not in SAME_AS:
-            known = [*FIGURES, *SAME_AS, "all"]
-            raise InputError(f"FIGURE={word}: there is no such figure; {choices(word, known)}")
-    wanted = {SAME_AS.get(word, word) for word in words}
-    return [number for number in FIGURES if number in wanted]
+    figure, rows = FIGURES[number], made.frame
+    return Section(
+        number,
+        str(figure.__doc__),
+        commands(jobs),
+        f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} core-minutes.",
+        figure.findings(rows),
+        figure.draw(rows, directory),
+        list(figure.lines(rows)),
+    )

@@ -1,17 +1,15 @@
-"""What a figure of the paper offers here, and what was found of its claim."""
+"""Claims of the paper and goals of our own, and verdicts on them by intervals over seeds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
-from lab.analysis.paired import Interval, counted
+from lab.analysis.paired import Interval, counted, ratio_interval
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated
-from lab.run_cache.jobs import Job
 
 
 class Verdict(StrEnum):
@@ -44,27 +42,6 @@ class Finding:
     ours: str
     verdict: Verdict
     why: str
-
-
-class Figure(Protocol):
-    """What a module that reproduces a figure offers.
-
-    Its ``__doc__`` says what is done, in its first line as a heading of the page.
-    """
-
-    COMMANDS: tuple[str, ...]
-
-    def jobs(self, quick: bool) -> list[Job]:
-        """Return the runs."""
-
-    def findings(self, rows: pl.DataFrame) -> list[Finding]:
-        """Return what the rows say of the claims."""
-
-    def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
-        """Draw our figure; return its files, PNG."""
-
-    def lines(self, rows: pl.DataFrame) -> Iterator[str]:
-        """Yield what else the page is to show, as Markdown."""
 
 
 SIGNIFICANT = 0.05
@@ -121,8 +98,7 @@ def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
         row: of `lab.analysis.paired.ratios`.
         why: what the ratio hinges on.
     """
-    ratio = row["ratio"], row["low"], row["high"]
-    found = above(claim, ratio, 1.0, why, counted(row["n"], row["of"]), row["sign"])
+    found = above(claim, threshold=1.0, why=why, **measured(row))
     p = row["p_holm"]
     if p is None or p < SIGNIFICANT or found.verdict is Verdict.UNKNOWN:
         return found
@@ -150,20 +126,67 @@ def above(
 
 
 def below(
-    claim: str, value: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
+    claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return whether a value lies below a threshold: by its whole interval, or not at all.
+    """Return whether a value lies below a threshold; arguments are those of `above`."""
+    side = _side(ratio, threshold, sign)
+    return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[-side], why)
+
+
+def measured(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ratio, seeds and sign of a row, as arguments of `above`, `below` and `of_range`.
 
     Args:
-        claim: what the paper says.
-        value: our value with its 95 % interval.
-        threshold: the threshold.
-        why: what the value hinges on.
-        seeds: how many seeds it rests on, or of how many, see `lab.analysis.paired.counted`.
-        sign: as for `above`.
+        row: of `lab.analysis.paired.ratios`.
     """
-    side = _side(value, threshold, sign)
-    return Finding(claim, _ours(value, seeds, sign), BY_SIDE[-side], why)
+    return {
+        "ratio": (row["ratio"], row["low"], row["high"]),
+        "seeds": counted(row["n"], row["of"]),
+        "sign": row["sign"],
+    }
+
+
+def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any]:
+    """Return the ratio of two values, and the seeds it rests on, as arguments of `above`.
+
+    Args:
+        one: a value for each ``seed``; seeds on which one of both is not above 0 do not count.
+        other: likewise.
+        column: column of the values.
+    """
+    both = one.join(other.select("seed", over=column), "seed").sort("seed")
+    both = both.filter((pl.col(column) > 0) & (pl.col("over") > 0))
+    ratio = ratio_interval(both[column].to_numpy(), both["over"].to_numpy())
+    return {"ratio": ratio, "seeds": both.height}
+
+
+def goal_reached(value: Interval, goal: float, at_most: bool = False, sign: str = "") -> str:
+    """Say whether a value reaches a goal of ours: by its whole interval, or not at all.
+
+    Args:
+        value: the value with its interval.
+        goal: the least that reaches it.
+        at_most: whether the goal is the most that reaches it instead.
+        sign: ``"≤"`` if the value is an upper bound, so that values above a goal tell nothing;
+            ``"≥"`` likewise below.
+
+    Returns:
+        ``"yes"``, ``"no"``, or ``"open"`` if the interval does not tell; of one seed, which has no
+        interval, what its value says, and that it is one; a dash without a value.
+    """
+
+    def reaches(one: float) -> bool:
+        return one <= goal if at_most else one >= goal
+
+    middle, low, high = value
+    if middle is None:
+        return "-"
+    if low is None or high is None:
+        return f"{'yes' if reaches(middle) else 'no'}, of one seed"
+    reached = {reaches(low), reaches(high)}
+    tells = {"": (True, False), "≤": (at_most,), "≥": (not at_most,)}[sign]
+    [only] = reached if len(reached) == 1 else [None]
+    return "open" if only not in tells else "yes" if only else "no"
 
 
 def _side(value: Interval, threshold: float, sign: str) -> int:
