@@ -37,14 +37,18 @@ def add_parser(tools: Any) -> None:
 
 def reproduce(options: argparse.Namespace) -> int:
     """Make the runs and the page; return the exit status."""
-    from lab.common.errors import InputError, one_line
+    from lab.common.errors import InputError, choices, one_line
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside
     from studies.paper.page import as_html, page
-    from studies.registry import FIGURES, NAMES, chosen
+    from studies.registry import FIGURES, NAMES, SAME_AS, chosen
     from studies.steps import jobs_of, run, scale_of
 
-    wanted = chosen(list(FIGURES) if "all" in options.figures else options.figures)
+    known = [*FIGURES, *SAME_AS, "all"]
+    for word in options.figures:
+        if word not in known:
+            raise InputError(f"FIGURE={word}: there is no such figure; {choices(word, known)}")
+    wanted = chosen(options.figures)
     names = {number: name for number, name in NAMES.items() if name in wanted}
     jobs = jobs_of(list(names.values()), scale_of(options))
     processes = at_a_time(options.jobs)
@@ -78,11 +82,11 @@ def _section(number: str, made: "Made", jobs: list["Job"], directory: Path) -> "
     """Return what the page says of a figure, whose pictures are drawn into the directory."""
     from studies.common.sweep_files import commands
     from studies.paper.page import Section
-    from studies.registry import FIGURES
+    from studies.registry import FIGURES, SAME_AS
 
     figure, rows = FIGURES[number], made.frame
     return Section(
-        number,
+        ", ".join([number, *(other for other, same in SAME_AS.items() if same == number)]),
         str(figure.__doc__),
         commands(jobs),
         f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} core-minutes.",

@@ -13,6 +13,12 @@ RESPONSE_OF_SERVED = PairedMetric(
 )
 DEVICE_HOURS = PairedMetric("planning_device_hours", "profiling", more_is_better=False)
 
+TITLES = {
+    metric.name: metric.title
+    for metric in (GOODPUT, COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED, DEVICE_HOURS)
+}
+"""What tables call each metric, by its name."""
+
 PAPER = {"goodput": (2.4, 5.1), "usd_per_query_hour": (3.8, 4.5), "response_s": (4.2, 10.5)}
 """Ranges of the abstract of arXiv 2504.16397v2, by the name of the metric."""
 

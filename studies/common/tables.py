@@ -1,13 +1,13 @@
 """Cells and tables that studies share; values that are bounds carry a sign."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
-from lab.analysis.paired import counted
+from lab.analysis.paired import counted, explained
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
+from studies.common.metrics import TITLES, paper_range
 
 HEADS = {
     "goodput": "goodput, queries",
@@ -94,11 +94,27 @@ def means(
     )
 
 
-def ratio_cells(row: Mapping[str, Any]) -> list[str]:
-    """Return how many seeds count, the ratio with its interval, and its p-value, in words.
+def ratio_table(
+    found: pl.DataFrame, labels: Mapping[str, str], paper: bool = False
+) -> Iterator[str]:
+    """Yield a table of ratios with their intervals and p-values, and what their signs say.
 
     Args:
-        row: of `lab.analysis.paired.ratios`.
+        found: ratios as of `lab.analysis.paired.by_scene`.
+        labels: columns that tell rows apart, and what the table calls them.
+        paper: whether to show the paper's range of each.
     """
-    ratio = estimated(row["ratio"], row["low"], row["high"], row["sign"])
-    return [counted(row["n"], row["of"]), ratio, probability(row["p_holm"])]
+    yield from table(
+        [*labels.values(), "seeds", "ratio", "p", *(["paper"] if paper else [])],
+        (
+            [
+                *(TITLES[row[name]] if name == "metric" else row[name] for name in labels),
+                counted(row["n"], row["of"]),
+                estimated(row["ratio"], row["low"], row["high"], row["sign"]),
+                probability(row["p_holm"]),
+                *([paper_range(row["metric"])] if paper else []),
+            ]
+            for row in found.iter_rows(named=True)
+        ),
+    )
+    yield from explained(found)

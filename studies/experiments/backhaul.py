@@ -10,15 +10,14 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import by_scene, explained
-from lab.reporting.markdown import table
+from lab.analysis.paired import by_scene
 from lab.run_cache.jobs import Job
 from studies.common.measures import totals
 from studies.common.metrics import GOODPUT
 from studies.common.pictures import draw_curves
 from studies.common.scenes import LIFETIME_S, Size
 from studies.common.study import Scale
-from studies.common.tables import means, ratio_cells
+from studies.common.tables import means, ratio_table
 
 TITLE = "A backhaul that is short"
 PLANNERS = ("compass", "compass_no_scheduler", "videostorm")
@@ -70,11 +69,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     )
     yield ""
     found = by_scene(rows, METRICS, reference, ["mbps"])
-    yield from table(
-        ["Mbit/s a query", "against", "seeds", "ratio of goodput", "p"],
-        ([row["mbps"], row["planner"], *ratio_cells(row)] for row in found.iter_rows(named=True)),
-    )
-    yield from explained(found)
+    yield from ratio_table(found, {"mbps": "Mbit/s a query", "planner": "against"})
     yield from means(rows, ["mbps", "planner"])
 
 

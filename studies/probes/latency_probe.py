@@ -88,29 +88,22 @@ class LatencyProbe(Planner):
 
 def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView) -> Cmbo | NormalBo:
     """Return a surrogate that knows nothing yet of a query's plans."""
-    points = one_hot(context.pipeline)
     transfer_s = view.access_s + view.backhaul_s
+    plans = view.latency_factors, transfer_s, view.cost_usd_per_hour
+    bounds: dict[str, Any] = {
+        "latency_s": query.slo.latency_s,
+        "accuracy": query.slo.accuracy,
+        "fixed_s": view.fixed_s,
+    }
     if name == "normal":
         features, widths = joint(context.pipeline, view)
-        return NormalBo(
-            features,
-            view.latency_factors,
-            transfer_s,
-            view.cost_usd_per_hour,
-            latency_s=query.slo.latency_s,
-            accuracy=query.slo.accuracy,
-            fixed_s=view.fixed_s,
-            blocks=widths,
-        )
+        return NormalBo(features, *plans, **bounds, blocks=widths)
+    points = one_hot(context.pipeline)
     return Cmbo(
         points,
         view.configuration,
-        view.latency_factors,
-        transfer_s,
-        view.cost_usd_per_hour,
-        latency_s=query.slo.latency_s,
-        accuracy=query.slo.accuracy,
-        fixed_s=view.fixed_s,
+        *plans,
+        **bounds,
         blocks=blocks(context.pipeline, points),
         upstream=context.pipeline.upstream_knobs,
     )

@@ -83,6 +83,13 @@ def test_studies_are_chosen_by_name_or_by_figure(words, names) -> None:
     assert chosen(words) == names
 
 
+@pytest.mark.parametrize("word", ["22", "caps"])
+def test_only_figures_are_reproduced(word, capsys, tmp_path) -> None:
+    assert tools(["reproduce", word, "--out", str(tmp_path)]) == 2
+    said = f"compass-lab: FIGURE={word}: there is no such figure; choose one of 2, 4, 8, 10, 11"
+    assert capsys.readouterr().err.startswith(said)
+
+
 def test_both_commands_make_the_same_runs(monkeypatch, tmp_path) -> None:
     asked = []
 

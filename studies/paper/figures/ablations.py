@@ -11,8 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import by_scene, explained
-from lab.reporting.markdown import table
+from lab.analysis.paired import by_scene
 from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, ahead
 from studies.common.measures import totals
@@ -20,7 +19,7 @@ from studies.common.metrics import DEVICE_HOURS, GOODPUT, RESPONSE
 from studies.common.pictures import draw_ratios
 from studies.common.study import Scale
 from studies.common.sweep_files import runs
-from studies.common.tables import means, ratio_cells
+from studies.common.tables import means, ratio_table
 
 TITLE = "Ablations"
 SCENES = {
@@ -84,27 +83,17 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the ratios, and means over seeds."""
-    titles = {metric.name: metric.title for metric in METRICS}
     yield (
         f"How many times better the whole `{rows['planner'][0]}` is where machines are short: a "
         "ratio above 1 whose interval excludes 1 says that the part helps there."
     )
     yield ""
     found = by_scene(rows, METRICS, str(rows["planner"][0]), ["scene"])
-    yield from table(
-        ["planner", "in place of a part", "metric", "scene", "seeds", "ratio", "p"],
-        (
-            [
-                row["planner"],
-                ABLATIONS.get(row["planner"], ""),
-                titles[row["metric"]],
-                row["scene"],
-                *ratio_cells(row),
-            ]
-            for row in found.sort("planner", maintain_order=True).iter_rows(named=True)
-        ),
+    found = found.sort("planner", maintain_order=True).with_columns(
+        part=pl.col("planner").replace_strict(ABLATIONS, default="")
     )
-    yield from explained(found)
+    labels = {"planner": "planner", "part": "in place of a part", "metric": "metric"}
+    yield from ratio_table(found, {**labels, "scene": "scene"})
     yield from means(rows, ["scene", "planner"])
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lab.analysis.paired import PairedMetric, by_scene, explained
+from lab.analysis.paired import PairedMetric, by_scene
 from lab.common.formatting import number
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
@@ -36,13 +36,12 @@ from studies.common.metrics import (
     PAPER,
     RESPONSE,
     RESPONSE_OF_SERVED,
-    paper_range,
 )
 from studies.common.pictures import draw_ratios
 from studies.common.scenes import AT_LEAST_COST
 from studies.common.study import Scale
 from studies.common.sweep_files import runs
-from studies.common.tables import means, ratio_cells
+from studies.common.tables import means, ratio_table
 
 TITLE = "Cost and response time against Vulcan and VideoStorm"
 SOON = {
@@ -121,21 +120,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     yield ""
     rows = _scenes(rows)
     found = by_scene(rows, METRICS, str(rows["planner"][0]), ["scene"])
-    titles = {metric.name: metric.title for metric in METRICS}
-    yield from table(
-        ["metric", "scene", "against", "seeds", "ratio", "p", "paper"],
-        (
-            [
-                titles[row["metric"]],
-                row["scene"],
-                row["planner"],
-                *ratio_cells(row),
-                paper_range(row["metric"]),
-            ]
-            for row in found.sort("metric", maintain_order=True).iter_rows(named=True)
-        ),
-    )
-    yield from explained(found)
+    labels = {"metric": "metric", "scene": "scene", "planner": "against"}
+    yield from ratio_table(found.sort("metric", maintain_order=True), labels, paper=True)
     yield from means(rows, ["scene", "planner"])
     if set(QUARTILES) <= set(rows.columns):
         yield "Quartiles of response times, means over seeds:"

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import by_scene, explained
-from lab.reporting.markdown import table
+from lab.analysis.paired import by_scene
 from lab.run_cache.jobs import Job
 from studies.common.claims import Finding, above, measured, of_range
 from studies.common.measures import curve
-from studies.common.metrics import GOODPUT, PAPER, paper_range
+from studies.common.metrics import GOODPUT, PAPER
 from studies.common.pictures import draw_curves, draw_ratios
 from studies.common.store import each_cell
 from studies.common.study import Scale
 from studies.common.sweep_files import runs
-from studies.common.tables import means, ratio_cells
+from studies.common.tables import means, ratio_table
 
 TITLE = "Goodput against Vulcan and VideoStorm"
 NEXT_TO_OPTIMUM = "20 queries"
@@ -83,15 +82,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         "in the second half."
     )
     yield ""
-    found = in_scenes(rows)
-    yield from table(
-        ["scene", "against", "seeds", "ratio", "p", "paper"],
-        (
-            [row["scene"], row["planner"], *ratio_cells(row), paper_range("goodput")]
-            for row in found.iter_rows(named=True)
-        ),
-    )
-    yield from explained(found)
+    labels = {"scene": "scene", "planner": "against"}
+    yield from ratio_table(in_scenes(rows), labels, paper=True)
     yield from means(rows, ["scene", "planner"])
 
 
