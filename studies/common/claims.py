@@ -111,13 +111,7 @@ def above(
 ) -> Finding:
     """Return whether a value lies above a threshold: by its whole interval, or not at all.
 
-    Args:
-        claim: what the paper says.
-        ratio: our value with its 95 % interval.
-        threshold: the threshold.
-        why: what the value hinges on.
-        seeds: how many seeds it rests on, or of how many, see `lab.analysis.paired.counted`.
-        sign: whether the value is a bound, see `lab.analysis.paired.ratios`.
+    Args are those of `of_range`, with a threshold in place of the range.
     """
     if ratio[0] is None and sign == "≥":
         return Finding(claim, BEYOND[sign], Verdict.AGREES, why)
@@ -128,7 +122,7 @@ def above(
 def below(
     claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
 ) -> Finding:
-    """Return whether a value lies below a threshold; arguments are those of `above`."""
+    """Return whether a value lies below a threshold, as `above` does of one above."""
     side = _side(ratio, threshold, sign)
     return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[-side], why)
 

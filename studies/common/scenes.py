@@ -13,11 +13,10 @@ hit planners that use up their budget, and decide ratios by a number that the pa
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from math import exp
-from pathlib import Path
 
 from lab.common.errors import InputError, choices
+from lab.common.options import groups
 from studies.common.sizing import ClusterDemand, demand, limited_gpus
 
 BACKHAUL_BPS_PER_QUERY = 1e7
@@ -98,8 +97,7 @@ def available(planners: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: one is not, or is a list of several.
     """
-    paths = [Path(each.name) for each in files("conf").joinpath("planner").iterdir()]
-    known = sorted(each.stem for each in paths if not each.stem.startswith("comparison"))
+    known = [name for name in groups()["planner"] if not name.startswith("comparison")]
     for name in planners:
         if name not in known:
             raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")

@@ -6,7 +6,6 @@ A file names the runs as Hydra's own sweeps do, under ``hydra.sweeper.params``, 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import product
 from typing import Any
 
@@ -14,13 +13,13 @@ from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from lab.common.options import in_folders
 from lab.config.compose import VERSION_BASE
 from lab.config.schemas import About, register
 from lab.run_cache.jobs import Job, Measure
 from studies.common.study import WHOLE, Scale, refuse_planners
 
 SEED, PLANNER = "seed", "planner"
-QUICK_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,7 @@ class SweepFile:
 
 def names() -> list[str]:
     """Return the names of all experiments of the paper's figures."""
-    folder = files("conf").joinpath("experiment", "paper")
-    return sorted(each.name.removesuffix(".yaml") for each in folder.iterdir())
+    return [name.removeprefix("paper/") for name in in_folders("experiment")]
 
 
 def runs(
@@ -119,7 +117,6 @@ def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     swept = {str(key): tuple(_values(f"{key!s}={value}")) for key, value in params.items()}
     seeds = tuple(map(int, swept.pop(SEED, ("0",))))
     if scale.quick:
-        seeds = seeds[:QUICK_SEEDS]
         for key, value in about.quick.items():
             if key in swept:
                 swept[key] = tuple(_values(f"{key}={value}"))

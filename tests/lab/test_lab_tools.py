@@ -127,7 +127,7 @@ def test_overrides_may_stand_behind_options(capsys):
 
 
 def test_an_interrupted_tool_ends_in_one_sentence(monkeypatch, capsys):
-    def interrupt():
+    def interrupt(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lab.common.options.listing", interrupt)

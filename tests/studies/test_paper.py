@@ -12,8 +12,8 @@ from lab.run_cache.keys import configuration
 from studies.common.claims import Verdict, above, ahead, of_range
 from studies.common.measures import DRIFT_HORIZON_S, DRIFT_STEP_S, totals
 from studies.common.scenes import SIZES, scene
-from studies.common.study import Scale
-from studies.common.sweep_files import QUICK_SEEDS, commands, experiment, names
+from studies.common.study import QUICK_SEEDS, Scale
+from studies.common.sweep_files import commands, experiment, names
 from studies.paper.figures import ablations, cost, drift, goodput, load, settle, tiers
 from studies.paper.page import Section, as_html, page
 from studies.registry import FIGURES, SAME_AS

@@ -11,16 +11,15 @@ from math import inf
 from pathlib import Path
 
 import polars as pl
-import seaborn as sns
 
 from lab.analysis.paired import PairedMetric, ratios
 from lab.common.formatting import number
 from lab.reporting.markdown import table
-from lab.reporting.plotting.canvas import canvas, save, t_interval
 from lab.run_cache.jobs import Job
 from sim.planning.search import CHARGES_S
 from studies.common.claims import Finding, Verdict, ahead
 from studies.common.measures import early
+from studies.common.pictures import draw_curves
 from studies.common.study import Scale
 from studies.common.sweep_files import experiment
 from studies.common.tables import marked, served_alone
@@ -119,21 +118,21 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
 
     No response time is drawn where some seed has none.
     """
-    shown = ("response_s", "first_search_s", "configurations")
-    labels = ("response time, s", "search that deployed first, s", "configurations profiled")
-    figure, (panels,) = canvas(1, len(shown), 3.0)
     reached = pl.col("response_s").is_not_null().all().over("histories")
-    tidy = by_histories(rows).with_columns(
-        pl.when(reached).then("response_s").alias("response_s"), pl.col("histories").cast(pl.String)
+    titles = {
+        "response_s": "response time, s",
+        "first_search_s": "search that deployed first, s",
+        "configurations": "configurations profiled",
+    }
+    tidy = (
+        by_histories(rows)
+        .with_columns(response_s=pl.when(reached).then("response_s"))
+        .select(pl.col("histories").cast(pl.String), *titles, planner=pl.lit("compass"))
+        .unpivot(index=["histories", "planner"])
+        .with_columns(pl.col("variable").replace_strict(titles))
+        .drop_nulls()
     )
-    for axes, column, label in zip(panels, shown, labels, strict=True):
-        sns.pointplot(
-            tidy.to_dict(as_series=False),
-            x="histories",
-            y=column,
-            errorbar=t_interval,
-            ax=axes,
-        )
-        axes.set(xlabel="histories", ylabel=label)
-        axes.set_ylim(bottom=0)
-    return [save(figure, directory / "histories.png")]
+    path = directory / "histories.png"
+    labels = {"xlabel": "histories", "ylabel": ""}
+    draw_curves(tidy, "variable", "histories", "value", path, settings=labels)
+    return [path]
