@@ -8,7 +8,7 @@
 #
 # This is a small version of `python -m studies surrogates`; the
 # [page of the evaluation](../docs/evaluation.md#error-of-the-latency-surrogate) has the large one.
-# It needs a checkout of the project, as `evaluation` is not part of the installed package.
+# It needs a checkout of the project, as `studies` is not part of the installed package.
 
 # %%
 import os
@@ -21,7 +21,8 @@ import seaborn as sns
 from lab import run
 from lab.analysis.paired import ratio_interval
 from lab.reporting.plotting.canvas import t_interval
-from studies.experiments import surrogates
+from studies.common.study import Scale
+from studies.paper.figures import surrogates
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
 SEEDS = range(2) if SMOKE else range(6)
@@ -43,7 +44,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 #
 # ## What each surrogate sees
 #
-# A *planner* called `Probe` profiles 20 plans of each query, drawn at random, and tells a surrogate
+# A *planner* called `LatencyProbe` profiles 20 plans of each query, drawn at random, and tells a surrogate
 # of each: CMBO of the time of each operator, normal BO of the latency of the plan. It deploys
 # nothing. It is allowed to see the truth, which it needs to know how far off a belief is.
 #
@@ -53,8 +54,8 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # %%
 jobs = [
     job
-    for job in surrogates.jobs(SEEDS, quick=SMOKE, planners=())
-    if job.labels["dataset"] in DATASETS and job.labels["order"] == "same"
+    for job in surrogates.jobs(Scale(quick=SMOKE, seeds=SEEDS))
+    if job.labels.get("dataset") in DATASETS and job.labels["order"] == "same"
 ]
 print(len(jobs), "runs, such as")
 print(*jobs[0].overrides, sep="\n")
@@ -142,7 +143,7 @@ plt.show()
 # 1. `job.labels["order"] == "own"`: let each surrogate choose what is profiled. Which errs more
 #    now, and why is it unfair to read that as a failure?
 # 2. After 5 plans, what is the ratio? And after 20? What do you expect after 200?
-# 3. Take another experiment of `evaluation`, such as `profiling`, write its claim down as above,
+# 3. Take another experiment of `studies`, such as `profiling`, write its claim down as above,
 #    and say what would make it fail *before* you run it with `--quick`.
 #
 # Next: [A course of exercises](08_course.ipynb).

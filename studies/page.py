@@ -1,4 +1,4 @@
-"""The page on what the evaluation shows, from the results of its experiments."""
+"""The page on what the studies show, from their kept results."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,13 @@ from lab.reporting.markdown import table
 from studies.common import store
 from studies.common.scenes import APPLICATIONS, PER_EDGE_MACHINE, SIZES, demand_of
 from studies.common.sizing import ClusterDemand, limited_gpus
-from studies.registry import EXPERIMENTS
+from studies.registry import NAMES, STUDIES
+from studies.steps import judged
 
 REMARKS = Path(__file__).parent / "remarks"
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "evaluation.md"
-FIGURES = ROOT / "docs" / "figures"
+FIGURES = ROOT / "docs" / "figures" / "studies"
 
 HEAD = """# What the planners achieve
 
@@ -33,24 +34,25 @@ little flattered by them. Where other seeds were run besides, the section says s
 
 def page() -> str:
     """Return the page as Markdown; it follows from the stored results and the remarks alone."""
-    lines = [HEAD, *_experiments(), *_sizes()]
-    for name, experiment in EXPERIMENTS.items():
-        lines += [f"## {experiment.TITLE}", "", *_about(name), *_remark(name)]
+    lines = [HEAD, *_studies(), *_sizes()]
+    for name, study in STUDIES.items():
+        if store.read(name) is not None or name not in NAMES.values():
+            lines += [f"## {study.TITLE}", "", *_about(name), *_remark(name)]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def draw() -> list[Path]:
-    """Draw the figures of all experiments that were run; return their paths."""
+    """Draw the figures of all studies that were run; return their paths."""
     paths = []
-    for name, experiment in EXPERIMENTS.items():
+    for name, study in STUDIES.items():
         found = store.read(name)
         if found is not None:
-            paths += experiment.draw(found[1], FIGURES)
+            paths += study.draw(found[1], FIGURES)
     return paths
 
 
 def _about(name: str) -> Iterator[str]:
-    """Yield how an experiment was run, what it shows, and its figures."""
+    """Yield how a study was run, what it shows, and its figures."""
     found = store.read(name)
     if found is None:
         yield f"Not run yet: `python -m studies {name}`."
@@ -62,9 +64,15 @@ def _about(name: str) -> Iterator[str]:
         f"{about.core_s / 60:.0f} core-minutes."
     )
     yield ""
-    yield from EXPERIMENTS[name].section(rows)
-    for path in sorted(FIGURES.glob(f"evaluation_{name}*.png")):
-        yield f"![{EXPERIMENTS[name].TITLE}](figures/{path.name})"
+    yield from STUDIES[name].lines(rows)
+    if findings := judged(name, rows):
+        yield "What the paper claims, by these runs:"
+        yield ""
+        yield from table(
+            ["claim", "ours", "verdict"], ([one.claim, one.ours, one.verdict] for one in findings)
+        )
+    for path in sorted([*FIGURES.glob(f"{name}.png"), *FIGURES.glob(f"{name}-*.png")]):
+        yield f"![{STUDIES[name].TITLE}](figures/studies/{path.name})"
         yield ""
 
 
@@ -75,18 +83,27 @@ def _remark(name: str) -> Iterator[str]:
         yield ""
 
 
-def _experiments() -> Iterator[str]:
-    """Yield which experiments there are, and how to run one."""
-    yield "## Experiments"
+def _studies() -> Iterator[str]:
+    """Yield which studies there are, and how to run one."""
+    yield "## Studies"
     yield ""
     yield (
         "From a checkout: `python -m studies NAME`, or `all`; `--seeds` and `--jobs` say how "
         "many (seeds also which), `--quick` tries one out in a minute or so without a result for "
-        "this page, and `--planners` compares others. What was run already is not run again."
+        "this page, and `--planners` compares others. What was run already is not run again. A "
+        "study of a figure of the paper is also run by `compass-lab reproduce FIGURE`, which "
+        "writes [a page of verdicts](reproduction/index.md); without kept results it has no "
+        "section here."
     )
     yield ""
-    first = (str(experiment.__doc__).splitlines()[0] for experiment in EXPERIMENTS.values())
-    yield from table(["name", "what it shows"], zip(EXPERIMENTS, first, strict=True))
+    figures = {name: number for number, name in NAMES.items()}
+    yield from table(
+        ["name", "figure", "what it shows"],
+        (
+            [name, figures.get(name, ""), str(study.__doc__).partition("\n")[0]]
+            for name, study in STUDIES.items()
+        ),
+    )
 
 
 def _sizes() -> Iterator[str]:

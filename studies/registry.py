@@ -1,46 +1,81 @@
-"""The experiments, by name, in the order of the page."""
+"""All studies, by name and by the number of the paper's figure that they answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
-import polars as pl
-
-from lab.run_cache.jobs import Job
-from studies.experiments import (
+from lab.common.errors import InputError, choices
+from studies.common.study import PaperStudy, Study
+from studies.experiments import backhaul, caps, near_optimal, profiling
+from studies.paper.figures import (
     ablations,
-    backhaul,
-    caps,
+    cost,
     drift,
-    headline,
-    near_optimal,
-    profiling,
+    encodings,
+    goodput,
+    histories,
+    load,
+    planning_time,
+    profiling_cost,
+    settle,
+    slow_search,
     surrogates,
+    tiers,
+    users,
 )
 
+FIGURES: Mapping[str, PaperStudy] = {
+    "2": users,
+    "4": slow_search,
+    "8": surrogates,
+    "10": goodput,
+    "11": cost,
+    "13": profiling_cost,
+    "14a": ablations,
+    "14b": planning_time,
+    "15": load,
+    "16": tiers,
+    "17": drift,
+    "17-histories": histories,
+    "18": encodings,
+    "settle": settle,
+}
+"""Studies by the first figure that they answer, in the paper's order."""
 
-class Study(Protocol):
-    """What a module that holds an experiment offers."""
+SAME_AS = {"12": "11", "19": "10", "20": "10", "21": "10"}
+"""Figures that are parts of another one here."""
 
-    TITLE: str
-
-    def jobs(self, seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
-        """Return the runs."""
-
-    def section(self, rows: pl.DataFrame) -> Iterator[str]:
-        """Yield the lines of the page, from rows as `lab.run_cache.jobs.make` returns them."""
-
-    def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
-        """Draw figures, named ``evaluation_NAME*.png``; return their paths."""
-
-
-EXPERIMENTS: Mapping[str, Study] = {
-    "headline": headline,
+BEYOND: Mapping[str, Study] = {
     "caps": caps,
-    "ablations": ablations,
     "backhaul": backhaul,
-    "drift": drift,
     "near_optimal": near_optimal,
     "profiling": profiling,
-    "surrogates": surrogates,
 }
+"""Studies of what the paper does not show."""
+
+
+NAMES = {number: study.__name__.rpartition(".")[2] for number, study in FIGURES.items()}
+"""Name of the study of each figure: that of its module."""
+
+STUDIES: Mapping[str, Study] = {**{NAMES[each]: FIGURES[each] for each in FIGURES}, **BEYOND}
+"""All studies by name."""
+
+TOGETHER = {"headline": ("goodput", "cost"), "all": tuple(STUDIES)}
+"""Names of several studies."""
+
+
+def chosen(words: Sequence[str]) -> list[str]:
+    """Return the names of the studies that are meant, in the order of `STUDIES`.
+
+    Args:
+        words: names of studies, numbers of figures, or names of `TOGETHER`.
+
+    Raises:
+        InputError: there is no such study.
+    """
+    wanted: set[str] = set()
+    for word in words:
+        name = NAMES.get(SAME_AS.get(word, word), word)
+        if name not in STUDIES and name not in TOGETHER:
+            known = [*STUDIES, *TOGETHER, *FIGURES, *SAME_AS]
+            raise InputError(f"{word}: there is no such study or figure; {choices(word, known)}")
+        wanted.update(TOGETHER.get(name, (name,)))
+    return [name for name in STUDIES if name in wanted]

@@ -354,7 +354,7 @@ def test_every_planner_file_is_named_on_the_planners_page_and_its_base_in_the_re
 
 
 def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys):
-    from studies.registry import EXPERIMENTS
+    from studies.registry import STUDIES
 
     for page in (PLANNERS, PLANNING):
         for link, anchor in re.findall(r"\]\((\w+\.md)?(#[\w-]+)?\)", page):
@@ -367,7 +367,7 @@ def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys)
             }
             assert not anchor or anchor in anchors, anchor
     for experiment in re.findall(r"python -m studies (\w+)", PLANNERS):
-        assert experiment in EXPERIMENTS
+        assert experiment in STUDIES
 
 
 def test_the_code_of_the_planners_page_runs(monkeypatch):

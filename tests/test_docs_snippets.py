@@ -115,9 +115,9 @@ def test_a_command_can_be_composed_or_parsed(page, command, monkeypatch):
         tasks = runpy.run_path(str(ROOT / "tasks.py"))
         assert re.search(rf"tasks\.py {words[2]}\b", tasks["__doc__"]), words[2]
     else:
-        from studies.registry import EXPERIMENTS
+        from studies.registry import STUDIES, TOGETHER
 
-        assert words[3] in (*EXPERIMENTS, "all", "page", "--help")
+        assert words[3] in (*STUDIES, *TOGETHER, "page", "--help")
 
 
 @pytest.mark.parametrize("name", PAGES)

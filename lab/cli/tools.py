@@ -90,10 +90,10 @@ def parser() -> argparse.ArgumentParser:
 def _add_reproduce(tools: Any) -> None:
     """Add the tool that reproduces the paper's figures; a checkout has it, a wheel does not."""
     if find_spec("studies") is not None:
-        import_module("studies.paper.tool").add_parser(tools)
+        import_module("studies.reproduce_tool").add_parser(tools)
         return
     parser = tools.add_parser("reproduce", help="reproduce the paper's figures, from a checkout")
-    parser.add_argument("figures", nargs="*", metavar="FIGURE")
+    parser.add_argument("figures", nargs=argparse.REMAINDER, metavar="FIGURE")
     parser.set_defaults(tool=_needs_checkout)
 
 
@@ -142,7 +142,7 @@ def list_options(_: argparse.Namespace) -> int:
     """Print the options of each group of the configuration."""
     from lab.common.options import listing
 
-    print(listing())
+    print(listing(folders=True))
     return OK
 
 

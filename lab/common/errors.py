@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware_models.errors import nearest
-from lab.common.options import groups
+from lab.common.options import groups, in_folders
 from lab.common.units import unit_of
 from scenarios.drift import DriftEvent
 from scenarios.slo import Tier
@@ -247,6 +247,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -> str:
     group, _, name = path.rpartition("/")
+    above, _, folder = group.rpartition("/")
+    if above in groups():  # An option in a folder of a group.
+        group, name = above, f"{folder}/{name}"
     if path == "hydra/launcher/ray":
         return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
     if group == "hydra/launcher":
@@ -257,6 +260,14 @@ def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -
         place = places[0] if places else group
         plus = "+" if place.startswith("planner.compare.") else ""
         own = f"; to name a class of your own, write {plus}{place}._target_={name}"
+    inside = in_folders(group) if group in groups() else []
+    if moved := [option for option in inside if option.rpartition("/")[2] == name]:
+        return f"{group}={name}: there is no such {group}; it is {group}={moved[0]}"
+    if inside:
+        first = inside[0].partition("/")[0]
+        names = [*options, f"{first}/NAME (compass-lab list names them)"]
+        close = nearest_clause(name, [*options, *inside])
+        return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{close}"
     return f"{group}={name}: there is no such {group}; {choices(name, options)}{own}"
 
 

@@ -1,21 +1,50 @@
 """The options of each group of the configuration, by the names of the files that hold them."""
 
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 
 def groups() -> dict[str, list[str]]:
-    """Return the options of every group."""
+    """Return the options of every group, without those in folders of a group."""
     return {
-        group.name: sorted(
-            option.name.removesuffix(".yaml")
-            for option in group.iterdir()
-            if option.name.endswith(".yaml")
-        )
+        group.name: sorted(_names(group))
         for group in sorted(files("conf").iterdir(), key=lambda entry: entry.name)
-        if group.is_dir() and not group.name.startswith((".", "_"))
+        if _is_folder(group)
     }
 
 
-def listing() -> str:
-    """Return the groups and their options, one group a line."""
-    return "\n".join(f"  {group:<12} {', '.join(names)}" for group, names in groups().items())
+def in_folders(group: str) -> list[str]:
+    """Return the options in the folders of a group, such as ``paper/fig20`` of ``experiment``."""
+    path = files("conf").joinpath(group)
+    folders = [entry for entry in path.iterdir() if _is_folder(entry)] if path.is_dir() else []
+    return sorted(f"{folder.name}/{name}" for folder in folders for name in _names(folder))
+
+
+def listing(*, folders: bool = False) -> str:
+    """Return the groups and their options, one group a line.
+
+    Args:
+        folders: whether to name the options in folders one by one, too.
+    """
+    lines = []
+    for group, names in groups().items():
+        inside = in_folders(group)
+        if inside and not folders:
+            first = inside[0].partition("/")[0]
+            inside = [f"and {first}/... (compass-lab list names all {len(inside)})"]
+        lines.append(f"  {group:<12} {', '.join([*names, *inside])}")
+    return "\n".join(lines)
+
+
+def _is_folder(entry: Traversable) -> bool:
+    return entry.is_dir() and not entry.name.startswith((".", "_"))
+
+
+def _names(folder: Traversable) -> Iterator[str]:
+    """Yield the names of the options that lie directly in a folder."""
+    return (
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )

@@ -1,4 +1,8 @@
-"""What is taken from a run: values that JSON can hold."""
+"""What is taken from a run: values that JSON can hold.
+
+All measures are in this module and in those of probes, and none is in a study: runs that are kept
+stay valid when a verdict, a table or a picture is edited.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +14,18 @@ from lab.runs.api import Result
 from lab.runs.summary import plain, response_quantile_s
 
 S_PER_HOUR = 3600.0
+STEP_S = 30.0
+"""Length of the stretches of a curve of goodput."""
+
+OF_SUMMARY = (
+    "queries",
+    "requests",
+    "false_acceptances",
+    "deployments",
+    "planning_device_hours",
+    "planner_errors",
+    "planner_error_first",
+)
 
 
 def totals(result: Result) -> Mapping[str, Any]:
@@ -21,17 +37,17 @@ def totals(result: Result) -> Mapping[str, Any]:
       run; ``attributed_usd_per_query_hour`` likewise, of the part that queries answer for.
     * ``response_s``: Kaplan-Meier median of response times; where less than half were ever served,
       the longest time that any query lived, and ``response_is_bound`` says so.
+    * ``response_p25_s``, ``response_p75_s``: the other quartiles; None where fewer were served.
     * ``response_of_served_s``: median response time of those that were served.
     """
-    summary, queries = result.summary, result.queries
+    summary = result.summary
     horizon_s = float(summary["horizon_s"])
     late = result.windows.filter(pl.col("start_s") >= horizon_s / 2)
     first_s = late["start_s"].min()
     span_s = horizon_s - (horizon_s if first_s is None else float(str(first_s)))
     hours = summary["service_goodput_mean"] * horizon_s / S_PER_HOUR
-    served = queries["response_time_s"].drop_nulls().to_list()
-    in_vain = queries["censored_after_s"].drop_nulls().to_list()
-    median_s = response_quantile_s(served, in_vain)
+    served, in_vain = _responses(result.queries)
+    low_s, median_s, high_s = (response_quantile_s(served, in_vain, q) for q in (0.25, 0.5, 0.75))
     values = {
         "goodput": float(late.filter("met")["deployed_s"].sum()) / span_s if span_s else None,
         "active": float(late["active_s"].sum()) / span_s if span_s else None,
@@ -40,21 +56,118 @@ def totals(result: Result) -> Mapping[str, Any]:
         "slo_met": summary["slo_met_fraction"],
         "response_s": max(served + in_vain, default=None) if median_s is None else median_s,
         "response_is_bound": median_s is None,
+        "response_p25_s": low_s,
+        "response_p75_s": high_s,
         "response_of_served_s": float(np.median(served)) if served else None,
         "served": len(served) / max(1, len(served) + len(in_vain)),
     }
-    kept = (
-        "queries",
-        "requests",
-        "false_acceptances",
-        "deployments",
-        "planning_device_hours",
-        "planning_charged_s",
-        "planning_wall_s",
-        "deployment_cost_usd",
-        "idle_cost_usd",
-        "planner_errors",
-        "planner_error_first",
-        "planner_sees_truth",
+    return dict(plain(values)) | {key: summary[key] for key in OF_SUMMARY}
+
+
+def curve(result: Result) -> Mapping[str, Any]:
+    """Return what `totals` does, and goodput in stretches of `STEP_S` as ``cells``."""
+    windows = result.windows.filter(pl.col("met"))
+    horizon_s = float(result.summary["horizon_s"])
+    cells = []
+    for step in range(int(horizon_s // STEP_S)):
+        start_s, end_s = step * STEP_S, (step + 1) * STEP_S
+        overlap = (
+            pl.min_horizontal(pl.col("end_s"), pl.lit(end_s))
+            - pl.max_horizontal(pl.col("start_s"), pl.lit(start_s))
+        ).clip(0.0)
+        share = pl.col("deployed_s") / (pl.col("end_s") - pl.col("start_s"))
+        served_s = windows.select((overlap * share).sum()).item()
+        cells.append({"time_s": end_s, "goodput": served_s / STEP_S})
+    return {**totals(result), "cells": cells}
+
+
+def spending(result: Result) -> Mapping[str, Any]:
+    """Return what planning took.
+
+    * ``device_hours``: time of profiling devices, online and offline, and ``device_hours_a_query``.
+    * ``profiling_s``, ``surrogates_s``, ``other_s``: planning seconds of a query, means.
+    * ``first_search_s``: median over the queries that were deployed of the seconds that were
+      charged to the search that deployed first, which are never more than its budget.
+    * ``response_s``, ``response_is_bound`` and ``served``, as `totals` has them.
+    """
+    queries, hours = result.queries, result.summary["planning_device_hours"]
+    profiling_s, surrogates_s, all_s = (
+        float(np.mean(queries[name].to_numpy()))
+        for name in ("profiling_s", "surrogates_s", "planning_s")
     )
-    return dict(plain(values)) | {key: summary[key] for key in kept}
+    values = {
+        "queries": len(queries),
+        "device_hours": hours,
+        "device_hours_a_query": hours / max(1, len(queries)),
+        "profiling_s": profiling_s,
+        "surrogates_s": surrogates_s,
+        "other_s": all_s - profiling_s - surrogates_s,
+        "first_search_s": _first_deployed(result)["charged_s"].median(),
+    }
+    responses = totals(result)
+    kept = "response_s", "response_is_bound", "served"
+    return dict(plain(values)) | {key: responses[key] for key in kept}
+
+
+def early(result: Result) -> Mapping[str, Any]:
+    """Return response and planning of the queries that arrived in the second half.
+
+    * ``response_s``: Kaplan-Meier median of their response times, None where less than half were
+      ever served; ``served`` is the share that was.
+    * ``first_search_s``: median of the seconds charged to the search that deployed first.
+    * ``configurations``: mean number of configurations that were profiled until then.
+    * ``profiling_device_s``: mean time of profiling devices.
+    """
+    late = result.queries.filter(pl.col("arrival_s") >= float(result.summary["horizon_s"]) / 2)
+    first = _first_deployed(result).join(late.select("query"), "query")
+    until = result.profiling.join(first, "query").filter(pl.col("at_s") <= pl.col("decided_s"))
+    profiled = until.group_by("query").agg(pl.col("configuration").n_unique())
+    served, in_vain = _responses(late)
+    values = {
+        "queries": len(late),
+        "response_s": response_quantile_s(served, in_vain),
+        "served": len(served) / max(1, len(late)),
+        "first_search_s": first["charged_s"].median(),
+        "configurations": profiled["configuration"].mean(),
+        "profiling_device_s": late["profiling_device_s"].mean(),
+    }
+    return dict(plain(values))
+
+
+DRIFT_HORIZON_S = 720.0
+DRIFT_STEP_S = DRIFT_HORIZON_S / 2
+SETTLED_S = 60.0
+"""Queries that arrived so long before the step of a drift are followed."""
+
+
+def violations(result: Result) -> Mapping[str, Any]:
+    """Return active and violated seconds of the followed queries, window by window."""
+    followed = result.queries.filter(pl.col("arrival_s") <= DRIFT_STEP_S - SETTLED_S)["query"]
+    windows = result.windows.filter(pl.col("query").is_in(followed.to_list()))
+    by = windows.group_by("start_s").agg(
+        pl.col("active_s").sum(),
+        pl.col("active_s").filter(~pl.col("met")).sum().alias("violated_s"),
+    )
+    return {
+        "followed": len(followed),
+        "cells": by.sort("start_s").to_dicts(),
+        "planner_errors": result.summary["planner_errors"],
+    }
+
+
+def _responses(queries: pl.DataFrame) -> tuple[list[float], list[float]]:
+    """Return the response times of the queries that were served, and how long others lived."""
+    return (
+        queries["response_time_s"].drop_nulls().to_list(),
+        queries["censored_after_s"].drop_nulls().to_list(),
+    )
+
+
+def _first_deployed(result: Result) -> pl.DataFrame:
+    """Return when each deployed query was first, and what the search for it was charged."""
+    return (
+        result.decisions.filter(pl.col("outcome") == "deployed")
+        .sort("decided_s")
+        .group_by("query")
+        .agg(pl.col("charged_s", "decided_s").first())
+    )

@@ -13,11 +13,10 @@ hit planners that use up their budget, and decide ratios by a number that the pa
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from math import exp
-from pathlib import Path
 
 from lab.common.errors import InputError, choices
+from lab.common.options import groups
 from studies.common.sizing import ClusterDemand, demand, limited_gpus
 
 BACKHAUL_BPS_PER_QUERY = 1e7
@@ -98,8 +97,7 @@ def available(planners: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: one is not, or is a list of several.
     """
-    paths = [Path(each.name) for each in files("conf").joinpath("planner").iterdir()]
-    known = sorted(each.stem for each in paths if not each.stem.startswith("comparison"))
+    known = [name for name in groups()["planner"] if not name.startswith("comparison")]
     for name in planners:
         if name not in known:
             raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")
@@ -109,20 +107,3 @@ def available(planners: Sequence[str]) -> tuple[str, ...]:
 def up_to_optimum(planners: Sequence[str]) -> tuple[str, ...]:
     """Return planners, each of which is there, and the optimum as the last of them."""
     return available([*(name for name in planners if name != OPTIMUM), OPTIMUM])
-
-
-def refuse_planners(experiment: str, planners: Sequence[str]) -> None:
-    """Refuse to compare planners by an experiment that has planners of its own.
-
-    Args:
-        experiment: its name.
-        planners: what is to be compared.
-
-    Raises:
-        InputError: there are any.
-    """
-    if planners:
-        raise InputError(
-            f"--planners {','.join(planners)}: {experiment} has planners of its own; leave it out, "
-            "or name another experiment"
-        )

@@ -6,14 +6,14 @@ configuration, and the *least*, by the configuration that takes least GPU time o
 the accuracy floor of its tier. Both are means over data sets and tiers as queries are drawn.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import fsum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lab.config.compose import compose, set_up
-from scenarios.scenario import Scenario
+from scenarios.application import Dataset
 from scenarios.slo import Tier
 
 
@@ -24,14 +24,10 @@ class ClusterDemand:
     Args:
         full_gpus: whole cloud GPUs, at full quality.
         least_gpus: whole cloud GPUs, by the least configuration that is accurate enough.
-        full_cores: cores of a server, at full quality.
-        least_cores: cores of a server, by that configuration.
     """
 
     full_gpus: float
     least_gpus: float
-    full_cores: float
-    least_cores: float
 
 
 def demand(overrides: tuple[str, ...]) -> ClusterDemand:
@@ -41,9 +37,18 @@ def demand(overrides: tuple[str, ...]) -> ClusterDemand:
         overrides: what sets up the scenario.
     """
     scenario = set_up(compose(list(overrides)), list(overrides)).scenario()
-    parts = [(weight, *_times(scenario, name, tier)) for weight, name, tier in _kinds(scenario)]
-    per_s = scenario.application.requests_per_s / scenario.cluster.max_utilisation
-    return ClusterDemand(*(per_s * fsum(part[0] * part[k] for part in parts) for k in range(1, 5)))
+    application, workload = scenario.application, scenario.workload
+    tiers = workload.tiers or dict(application.tiers)
+    datasets = workload.datasets or dict.fromkeys(application.datasets, 1.0)
+    gpu = np.array([operator.kind != "cpu" for operator in application.operators])
+    parts = [
+        (share * tier.weight, *_gpu_times(application.datasets[name], tier, gpu))
+        for name, share in datasets.items()
+        for tier in tiers.values()
+    ]
+    weights = fsum(datasets.values()) * fsum(tier.weight for tier in tiers.values())
+    per_s = application.requests_per_s / scenario.cluster.max_utilisation / weights
+    return ClusterDemand(*(per_s * fsum(part[0] * part[k] for part in parts) for k in (1, 2)))
 
 
 def limited_gpus(queries: int, each: ClusterDemand) -> int:
@@ -56,28 +61,17 @@ def limited_gpus(queries: int, each: ClusterDemand) -> int:
     return max(1, round(queries * each.least_gpus))
 
 
-def _kinds(scenario: Scenario) -> Iterator[tuple[float, str, Tier]]:
-    """Yield share, data set and tier of each kind of query."""
-    workload, application = scenario.workload, scenario.application
-    tiers = workload.tiers or dict(application.tiers)
-    datasets = workload.datasets or dict.fromkeys(application.datasets, 1.0)
-    every_tier = fsum(tier.weight for tier in tiers.values())
-    every_dataset = fsum(datasets.values())
-    for name, share in datasets.items():
-        for tier in tiers.values():
-            yield share / every_dataset * tier.weight / every_tier, name, tier
+def _gpu_times(dataset: Dataset, tier: Tier, gpu: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return seconds of GPU for a request, at full quality and at least.
 
-
-def _times(scenario: Scenario, name: str, tier: Tier) -> tuple[float, float, float, float]:
-    """Return seconds of GPU and of cores for a request, each at full quality and at least."""
-    application = scenario.application
-    dataset = application.datasets[name]
-    gpu = np.array([operator.kind != "cpu" for operator in application.operators])
+    Args:
+        dataset: what the query is about.
+        tier: its tier.
+        gpu: which operators take a GPU, shape (N,).
+    """
     gpu_s = dataset.service_time_s[:, gpu].sum(axis=1)
-    cpu_s = dataset.service_time_s[:, ~gpu].sum(axis=1)
     accuracy = dataset.expected_accuracy(dataset.stratum_weights)
     best = int(accuracy.argmax())
     floor = tier.slo(float(accuracy[best])).accuracy
     enough = accuracy >= (0.0 if floor is None else floor)
-    least = int(np.where(enough, gpu_s, np.inf).argmin())
-    return float(gpu_s[best]), float(gpu_s[least]), float(cpu_s[best]), float(cpu_s[least])
+    return float(gpu_s[best]), float(np.where(enough, gpu_s, np.inf).min())

@@ -1,12 +1,11 @@
-"""The paper's experiments as files of ``conf/experiment``: a sweep each, and what it is to show.
+"""The paper's experiments, as files of ``conf/experiment/paper``: a sweep each, with its claim.
 
 A file names the runs as Hydra's own sweeps do, under ``hydra.sweeper.params``, so that
-``compass-sim -m experiment=fig19`` makes the very runs that ``compass-lab reproduce`` judges.
+``compass-sim -m experiment=paper/fig19`` makes the very runs that ``compass-lab reproduce`` judges.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import product
 from typing import Any
 
@@ -14,17 +13,18 @@ from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from lab.common.options import in_folders
 from lab.config.compose import VERSION_BASE
 from lab.config.schemas import About, register
 from lab.run_cache.jobs import Job, Measure
+from studies.common.study import WHOLE, Scale, refuse_planners
 
-SEED = "seed"
-QUICK_SEEDS = 2
+SEED, PLANNER = "seed", "planner"
 
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A file of ``conf/experiment``.
+    """A file of ``conf/experiment/paper``.
 
     Args:
         name: its name.
@@ -39,11 +39,6 @@ class SweepFile:
     settings: tuple[str, ...]
     swept: dict[str, tuple[str, ...]]
     seeds: tuple[int, ...]
-
-    @property
-    def command(self) -> str:
-        """The command that makes the same runs as a sweep."""
-        return f"compass-sim -m experiment={self.name}"
 
     def jobs(self, measure: Measure, **labels: Any) -> list[Job]:
         """Return the runs.
@@ -70,20 +65,49 @@ class SweepFile:
 
 def names() -> list[str]:
     """Return the names of all experiments of the paper's figures."""
-    folder = files("conf").joinpath("experiment")
-    found = (each.name.removesuffix(".yaml") for each in folder.iterdir())
-    return sorted(name for name in found if name.startswith(("fig", "settle")))
+    return [name.removeprefix("paper/") for name in in_folders("experiment")]
 
 
-def experiment(name: str, quick: bool = False) -> SweepFile:
+def runs(
+    scenes: Mapping[str, str], scale: Scale, measure: Measure, label: str = "scene", **more: Any
+) -> list[Job]:
+    """Return the runs of several experiments.
+
+    Args:
+        scenes: names of experiments, and what rows call them.
+        scale: how much to run.
+        measure: what is taken from each run; see `Job`.
+        label: column of what rows call them.
+        more: what rows say of all runs.
+
+    Raises:
+        InputError: planners are given, and an experiment sweeps none.
+    """
+    return [
+        job
+        for name, scene in scenes.items()
+        for job in experiment(name, scale).jobs(measure, **{label: scene, **more})
+    ]
+
+
+def commands(jobs: list[Job]) -> list[str]:
+    """Return the commands that make the same runs as sweeps."""
+    first = dict.fromkeys(job.overrides[0] for job in jobs)
+    return [f"compass-sim -m {override}" for override in first]
+
+
+def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     """Return an experiment.
 
     Args:
         name: its name.
-        quick: whether to take the small form: fewer seeds, and what ``about.quick`` says.
+        scale: how much of it to run; the small form has fewer seeds, and what ``about.quick`` says.
+
+    Raises:
+        InputError: planners are given, and it sweeps none.
     """
     register()
-    settings: tuple[str, ...] = (f"experiment={name}",)
+    settings: tuple[str, ...] = (f"experiment=paper/{name}",)
     with initialize_config_module("conf", version_base=VERSION_BASE):
         config = compose("config", list(settings), return_hydra_config=True)
     about = OmegaConf.to_object(config.about)
@@ -92,14 +116,17 @@ def experiment(name: str, quick: bool = False) -> SweepFile:
     assert isinstance(params, dict)
     swept = {str(key): tuple(_values(f"{key!s}={value}")) for key, value in params.items()}
     seeds = tuple(map(int, swept.pop(SEED, ("0",))))
-    if quick:
-        seeds = seeds[:QUICK_SEEDS]
+    if scale.quick:
         for key, value in about.quick.items():
             if key in swept:
                 swept[key] = tuple(_values(f"{key}={value}"))
             else:
                 settings = (*settings, f"{key}={value}")
-    return SweepFile(name, about, settings, swept, seeds)
+    if PLANNER not in swept:
+        refuse_planners(f"paper/{name}", scale.planners)
+    elif scale.planners:
+        swept[PLANNER] = tuple(scale.planners)
+    return SweepFile(name, about, settings, swept, tuple(scale.seeds_or(seeds)))
 
 
 def _values(override: str) -> Iterator[str]:

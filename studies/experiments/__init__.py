@@ -1,1 +1,1 @@
-"""Experiments that hold planners to their claims."""
+"""Studies of what the paper does not show."""

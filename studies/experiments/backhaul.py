@@ -5,21 +5,19 @@ the backhaul of their site, unless it is looked at on the site or on the phone. 
 they have no room for, links do not, so whoever shares one is late once too many do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import by_scene, counted, explained
-from lab.common.formatting import probability
-from lab.reporting.markdown import estimated, table
-from lab.reporting.plotting.canvas import canvas, curves, legend_below, palette, save
-from lab.reporting.plotting.style import plain_log
+from lab.analysis.paired import by_scene
 from lab.run_cache.jobs import Job
-from studies.common.means import means
 from studies.common.measures import totals
-from studies.common.scenes import LIFETIME_S, Size, available
-from studies.experiments.headline import GOODPUT
+from studies.common.metrics import GOODPUT
+from studies.common.pictures import draw_curves
+from studies.common.scenes import LIFETIME_S, Size
+from studies.common.study import Scale
+from studies.common.tables import means, ratio_table
 
 TITLE = "A backhaul that is short"
 PLANNERS = ("compass", "compass_no_scheduler", "videostorm")
@@ -33,7 +31,7 @@ MBPS_PER_QUERY = (1, 2, 4, 10)
 METRICS = (GOODPUT,)
 
 
-def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs."""
     return [
         Job(
@@ -55,13 +53,13 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
             totals,
             {"mbps": mbps, "planner": planner},
         )
-        for mbps in (MBPS_PER_QUERY[:1] if quick else MBPS_PER_QUERY)
-        for planner in available(planners or PLANNERS)
-        for seed in seeds
+        for mbps in (MBPS_PER_QUERY[:1] if scale.quick else MBPS_PER_QUERY)
+        for planner in scale.planners or PLANNERS
+        for seed in scale.seeds_or()
     ]
 
 
-def section(rows: pl.DataFrame) -> Iterator[str]:
+def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     reference = str(rows["planner"][0])
     yield (
@@ -71,29 +69,14 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
     )
     yield ""
     found = by_scene(rows, METRICS, reference, ["mbps"])
-    yield from table(
-        ["Mbit/s a query", "against", "seeds", "ratio of goodput", "p"],
-        (
-            [mbps, planner, counted(n, of), estimated(ratio, low, high, sign), probability(p)]
-            for mbps, _, planner, n, ratio, low, high, p, sign, of in found.iter_rows()
-        ),
-    )
-    yield from explained(found)
+    yield from ratio_table(found, {"mbps": "Mbit/s a query", "planner": "against"})
     yield from means(rows, ["mbps", "planner"])
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw goodput over the capacity of the backhaul."""
-    figure, panels = canvas(1, 1, 3.2)
-    axes = panels[0][0]
-    colors = palette(rows["planner"].unique(maintain_order=True).to_list())
-    curves(axes, rows, "mbps", "goodput", colors=colors, markers=True)
-    axes.set(
-        xscale="log",
-        xlabel="capacity of the backhaul (Mbit/s a query)",
-        ylabel="goodput (queries)",
-    )
-    axes.set_ylim(bottom=0)
-    plain_log(axes.xaxis)
-    legend_below(figure, axes)
-    return [save(figure, directory / "evaluation_backhaul.png")]
+    path = directory / "backhaul.png"
+    titled = rows.with_columns(title=pl.lit("over the capacity of the backhaul"))
+    labels = {"xscale": "log", "xlabel": "Mbit/s a query", "ylabel": "goodput (queries)"}
+    draw_curves(titled, "title", "mbps", "goodput", path, settings=labels)
+    return [path]

@@ -5,44 +5,46 @@ from a quarter of the headline's number to twice as many; Compass's profiler sto
 number of workers of a lane is the same for all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from lab.analysis.paired import PairedMetric, by_scene, counted, explained
+from lab.analysis.paired import by_scene, counted, explained
 from lab.reporting.markdown import estimated, table
-from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job
 from studies.common.measures import totals
-from studies.common.scenes import APPLICATIONS, CLUSTERS, QUICK, Size, available, planner_of, scene
-from studies.experiments.headline import COST, GOODPUT, PAPER, RESPONSE, paper_range
+from studies.common.metrics import COST, GOODPUT, PAPER, RESPONSE, paper_range
+from studies.common.pictures import draw_ratios
+from studies.common.scenes import APPLICATIONS, CLUSTERS, QUICK, Size, planner_of, scene
+from studies.common.study import Scale
 
 TITLE = "Ratios over the caps on profiling"
 PLANNERS = ("compass", "vulcan", "videostorm")
-ITEMS = (25, 50, 100, 200)
-WORKERS = (8, 16, 32)
+CAPS = {
+    "items": ("items a configuration", (25, 50, 100, 200)),
+    "workers": ("workers of a lane", (8, 16, 32)),
+}
+"""What tables call each cap, and its values."""
+
 HEADLINE = {"items": 100, "workers": 16}
 SIZE = Size(30, 240.0)
-SEEDS = 5
-"""Most seeds, of which each takes 24 runs of each planner."""
+SEEDS = range(5)
+"""Each takes 24 runs of each planner."""
 
-METRICS = {"limited": (GOODPUT,), "unlimited": (COST, RESPONSE)}
+METRICS = {GOODPUT: "limited", COST: "unlimited", RESPONSE: "unlimited"}
+"""What is measured in which clusters."""
 
 
-def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs; the first planner is not told how many items to profile."""
-    listed = available(planners or PLANNERS)
-    points = [("items", items, items, HEADLINE["workers"]) for items in ITEMS]
-    points += [("workers", workers, HEADLINE["items"], workers) for workers in WORKERS]
+    listed = scale.planners or PLANNERS
     return [
         Job(
             (
-                *scene(application, QUICK if quick else SIZE, cluster),
+                *scene(application, QUICK if scale.quick else SIZE, cluster),
                 planner_of(planner, cluster),
-                f"cluster.profiling.workers={workers}",
+                f"cluster.profiling.workers={value if cap == 'workers' else HEADLINE['workers']}",
                 *([] if planner == listed[0] else [f"planner.samples={items}"]),
             ),
             seed,
@@ -55,11 +57,13 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
                 "planner": planner,
             },
         )
-        for cap, value, items, workers in points
+        for cap, (_, values) in CAPS.items()
+        for value in values
+        for items in [value if cap == "items" else HEADLINE["items"]]
         for application in APPLICATIONS
         for cluster in CLUSTERS
         for planner in listed
-        for seed in seeds[:SEEDS]
+        for seed in scale.seeds_or(SEEDS)
     ]
 
 
@@ -68,29 +72,27 @@ def found(rows: pl.DataFrame) -> pl.DataFrame:
     reference = str(rows["planner"][0])
     keys = ["cap", "value", "application"]
     return pl.concat(
-        by_scene(rows.filter(cluster=cluster), metrics, reference, keys)
-        for cluster, metrics in METRICS.items()
+        by_scene(rows.filter(cluster=cluster), [metric], reference, keys)
+        for metric, cluster in METRICS.items()
     )
 
 
-def section(rows: pl.DataFrame) -> Iterator[str]:
+def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
-    metrics = [metric for group in METRICS.values() for metric in group]
     frame = found(rows)
     yield (
         f"{SIZE.queries} queries at the end of {SIZE.horizon_s:g} s. The headline has "
         f"{HEADLINE['items']} items and {HEADLINE['workers']} workers. Ratios as above."
     )
     yield ""
-    for cap, unit in (("items", "items a configuration"), ("workers", "workers of a lane")):
-        values = ITEMS if cap == "items" else WORKERS
+    for cap, (unit, values) in CAPS.items():
         yield from table(
             ["metric", "application", "against", *(f"{each} {unit}" for each in values), "paper"],
             (
                 [metric.title, application, planner]
                 + [_cell(part.filter(value=value)) for value in values]
                 + [paper_range(metric.name)]
-                for metric in metrics
+                for metric in METRICS
                 for (application, planner), part in frame.filter(
                     cap=cap, metric=metric.name
                 ).group_by("application", "planner", maintain_order=True)
@@ -109,44 +111,10 @@ def _cell(part: pl.DataFrame) -> str:
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
-    """Draw the ratios as curves over each cap."""
-    metrics = [metric for group in METRICS.values() for metric in group]
-    frame = found(rows)
-    paths = []
-    for cap, label in (("items", "items a configuration"), ("workers", "workers of a lane")):
-        figure, panels = canvas(len(APPLICATIONS), len(metrics), 2.6)
-        for application, row in zip(APPLICATIONS, panels, strict=True):
-            for metric, axes in zip(metrics, row, strict=True):
-                part = frame.filter(cap=cap, application=application, metric=metric.name)
-                curves(axes, part, metric)
-                axes.set_title(f"{application}:\n{metric.title}")
-                axes.set(xlabel=label, ylabel="ratio")
-        legend_below(figure, panels[0][0])
-        paths.append(save(figure, directory / f"evaluation_caps_{cap}.png"))
-    return paths
-
-
-def curves(axes: Axes, part: pl.DataFrame, metric: PairedMetric) -> None:
-    """Draw a curve with its intervals for each planner, on log axes."""
-    planners = part["planner"].unique(maintain_order=True).to_list()
-    colors = palette(planners)
-    if metric.name in PAPER:
-        axes.axhspan(*PAPER[metric.name], color="0.6", alpha=0.3, lw=0, zorder=0, label="the paper")
-    axes.axhline(1, color="0.35", lw=1, zorder=0.5)
-    for planner in planners:
-        own = part.filter(planner=planner).drop_nulls("ratio").sort("value")
-        x = own["value"].to_list()
-        axes.plot(x, own["ratio"].to_list(), marker="o", ms=4, color=colors[planner], label=planner)
-        known = own.drop_nulls("low")
-        axes.fill_between(
-            known["value"].to_numpy(),
-            known["low"].to_numpy(),
-            known["high"].to_numpy(),
-            color=colors[planner],
-            alpha=0.2,
-            lw=0,
-        )
-    axes.set(xscale="log", yscale="log", xticks=part["value"].unique().sort().to_list())
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
+    """Draw the ratios with their intervals by the value of each cap."""
+    frame = found(rows).sort("application", "value", maintain_order=True)
+    frame = frame.with_columns(scene=pl.format("{}, {} {}", "application", "value", "cap"))
+    return [
+        draw_ratios(frame.filter(cap=cap), [*METRICS], directory / f"caps-{cap}.png", 5.0, PAPER)
+        for cap in CAPS
+    ]

@@ -7,7 +7,7 @@ the planning model is set against its optimum for the same queries
 (`studies.probes.model_objective`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ import numpy as np
 import polars as pl
 
 from lab.analysis.comparison import ANY, SHARE
-from lab.analysis.paired import Interval, mean_interval, ratio_interval
+from lab.analysis.paired import Interval, mean_interval
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job
 from lab.runs.api import Result
-from studies.common.goals import verdict
-from studies.common.means import means
+from studies.common.claims import goal_reached, paired
 from studies.common.measures import totals
 from studies.common.scenes import APPLICATIONS, demand_of, up_to_optimum
 from studies.common.sizing import limited_gpus
+from studies.common.study import Scale
+from studies.common.tables import means
 from studies.probes.model_objective import objective
 
 TITLE = "Near the optimum"
@@ -49,9 +50,9 @@ plans for, and what Compass plans for; by what values of rows begin with."""
 KEYS = ("application", "cluster", "expected")
 
 
-def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs: few queries that arrive in the first part and stay."""
-    names = up_to_optimum(planners or tuple(name for name, _ in CHAIN))
+    names = up_to_optimum(scale.planners or tuple(name for name, _ in CHAIN))
     return [
         Job(
             (
@@ -75,9 +76,9 @@ def jobs(seeds: Sequence[int], quick: bool, planners: Sequence[str]) -> list[Job
         )
         for application in APPLICATIONS
         for cluster in CLUSTERS
-        for queries in (QUERIES[:1] if quick else QUERIES)
+        for queries in (QUERIES[:1] if scale.quick else QUERIES)
         for planner in names
-        for seed in seeds
+        for seed in scale.seeds_or()
     ]
 
 
@@ -129,18 +130,12 @@ def in_model(part: pl.DataFrame, model: str = "model") -> tuple[int, Interval]:
     return len(ratios), mean_interval(ratios.to_numpy(), within)
 
 
-def by_planner(part: pl.DataFrame) -> pl.DataFrame:
-    """Return the goodput of each planner, with a row for each seed that all have run."""
-    return part.pivot("planner", index="seed", values="goodput").drop_nulls()
+def in_simulation(part: pl.DataFrame, planner: str, reference: str) -> dict[str, Any]:
+    """Return ``ratio`` of goodput to that of the reference, and the ``seeds`` it rests on."""
+    return paired(part.filter(planner=planner), part.filter(planner=reference), "goodput")
 
 
-def in_simulation(wide: pl.DataFrame, planner: str, reference: str) -> tuple[int, Interval]:
-    """Return goodput over that of the reference: seeds in which both serve, and the ratio."""
-    served = wide.filter((pl.col(planner) > 0) & (pl.col(reference) > 0))
-    return served.height, ratio_interval(served[planner].to_numpy(), served[reference].to_numpy())
-
-
-def section(rows: pl.DataFrame) -> Iterator[str]:
+def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
     names = rows["planner"].unique(maintain_order=True).to_list()
     reference = names[-1]
@@ -184,22 +179,17 @@ def section(rows: pl.DataFrame) -> Iterator[str]:
         "not know."
     )
     yield ""
-    lines = []
+    body = []
     for key, part in rows.group_by(*KEYS, maintain_order=True):
-        wide = by_planner(part)
-        seeds, ratio = in_simulation(wide, names[0], reference)
-        lines.append([_scene(*key), f"{names[0]} over {reference}", seeds, estimated(*ratio)])
+        wide = part.pivot("planner", index="seed", values="goodput").drop_nulls()
+        found = in_simulation(part, names[0], reference)
+        ratio = estimated(*found["ratio"])
+        body.append([_scene(*key), f"{names[0]} over {reference}", found["seeds"], ratio])
         for before, after in pairwise(names):
             gain = (wide[after] - wide[before]).to_numpy()
-            lines.append(
-                [
-                    "",
-                    f"{after} beyond {before}: {dict(CHAIN).get(after, '')}",
-                    wide.height,
-                    f"{estimated(*mean_interval(gain))} queries",
-                ]
-            )
-    yield from table(["scene", "goodput", "seeds", "ratio or difference"], lines)
+            words = f"{after} beyond {before}: {dict(CHAIN).get(after, '')}"
+            body.append(["", words, wide.height, f"{estimated(*mean_interval(gain))} queries"])
+    yield from table(["scene", "goodput", "seeds", "ratio or difference"], body)
     yield from means(rows, [*KEYS, "planner"])
 
 
@@ -218,7 +208,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         parts = [there.filter(expected=queries) for queries in loads]
         for aside, name in zip(np.linspace(-0.25, 0.25, len(names)), names, strict=True):
             modelled = [in_model(part.filter(planner=name))[1] for part in parts]
-            simulated = [in_simulation(by_planner(part), name, names[-1])[1] for part in parts]
+            simulated = [in_simulation(part, name, names[-1])["ratio"] for part in parts]
             for row, found in enumerate((modelled, simulated)):
                 middle, low, high = np.array(found, dtype=float).T
                 panels[row][column].errorbar(
@@ -239,14 +229,14 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     panels[0][0].set_ylabel(f"in the model at {LOADS['model']:g},\nover its optimum")
     panels[1][0].set_ylabel(f"goodput over that\nof {names[-1]}")
     legend_below(figure, panels[0][0])
-    return [save(figure, directory / "evaluation_near_optimal.png")]
+    return [save(figure, directory / "near_optimal.png")]
 
 
 def _judged(part: pl.DataFrame) -> Iterator[str]:
     """Yield the ratio in each of the models, and whether it reaches the goal."""
     for model in LOADS:
         _, ratio = in_model(part, model)
-        yield from (estimated(*ratio), verdict(ratio, GOAL))
+        yield from (estimated(*ratio), goal_reached(ratio, GOAL))
 
 
 def _scene(application: str, cluster: str, queries: int) -> str:

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from lab.analysis.paired import BOUNDS, EXPLAINED
 from lab.reporting.markdown import table
-from studies.common.finding import Finding
+from studies.common.claims import Finding
 
 HEAD = """# The paper's figures, run anew
 

@@ -147,23 +147,16 @@ def users(result: Result) -> Mapping[str, Any]:
     * ``uplink_bps``: mean capacity of its uplink.
     * ``accuracy`` and ``price`` (dollars per hour; null if no plan would do) of each class.
     """
-    roles = result.offers.select("query", "role", "accuracy", "price")
-    found: dict[int, dict[str, dict[str, float | None]]] = {}
-    for query, role, accuracy, price in roles.iter_rows():
-        found.setdefault(query, {})[role] = {"accuracy": accuracy, "price": price}
-    cells = [
-        {
-            "query": row["query"],
-            "tier": row["tier"],
-            "speed": relative_speed(row["device"]) * row["true_device_factor"],
-            "uplink_bps": row["true_uplink_mean_bps"],
-            "classes": [
-                {"name": name, **each} for name, each in found.get(row["query"], {}).items()
-            ],
-        }
-        for row in result.queries.iter_rows(named=True)
-    ]
-    return {"cells": cells}
+    classes = result.offers.group_by("query", maintain_order=True).agg(
+        classes=pl.struct("accuracy", "price", name="role")
+    )
+    devices = result.queries.select("device", "true_device_factor").iter_rows()
+    speeds = [relative_speed(device) * factor for device, factor in devices]
+    each = result.queries.select(
+        "query", "tier", speed=pl.Series(speeds), uplink_bps="true_uplink_mean_bps"
+    )
+    cells = each.join(classes, "query", how="left", maintain_order="left")
+    return {"cells": cells.with_columns(pl.col("classes").fill_null([])).to_dicts()}
 
 
 def prices(result: Result) -> Mapping[str, Any]:

@@ -76,6 +76,24 @@ def test_help_loads_nothing_heavy_and_names_every_option():
     assert done.stdout.endswith("[]\n")
     for name in ("speech_small", "cheapest_feasible", "azure_code", "edge_only", "mmwave"):
         assert name in done.stdout
+    assert "paper/... (compass-lab list" in done.stdout
+    assert "fig02_chat" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fig02_chat", "it is experiment=paper/fig02_chat"),
+        ("fig02_cat", "the nearest is 'paper/fig02_chat'"),
+        ("paper/fig02_cat", "the nearest is 'paper/fig02_chat'"),
+        ("speech_smal", "the nearest is 'speech_small'"),
+    ],
+)
+def test_an_experiment_that_is_not_there_is_told_with_the_nearest_name(name, said):
+    with pytest.raises(InputError) as refused:
+        run([f"experiment={name}"])
+    assert str(refused.value).startswith(f"experiment={name}: there is no such experiment; ")
+    assert str(refused.value).endswith(said)
 
 
 def test_a_run_directory_is_complete(compass):
@@ -502,8 +520,8 @@ def test_run_refuses_in_one_sentence():
 def test_run_takes_the_planner_that_an_experiment_names():
     short = ["horizon_s=10", "workload.rate=0"]
     named = {
-        ("experiment=fig19",): "Compass",
-        ("experiment=fig19", "planner=videostorm"): "VideoStorm",
+        ("experiment=paper/fig19",): "Compass",
+        ("experiment=paper/fig19", "planner=videostorm"): "VideoStorm",
         ("experiment=captioning_hours",): "CheapestFeasible",
         (): "CheapestFeasible",
     }

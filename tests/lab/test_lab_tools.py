@@ -25,6 +25,19 @@ def test_list_names_every_group(capsys):
     for name in ("application", "cluster", "data_plane", "drift", "experiment", "network"):
         assert f"  {name} " in out
     assert "cheapest_feasible_15s" in out
+    assert "paper/fig02_chat" in out
+
+
+@pytest.mark.parametrize("words", [["all"], ["10", "--quick"]])
+def test_figures_are_reproduced_from_a_checkout_alone(words, capsys, monkeypatch):
+    monkeypatch.setattr("lab.cli.tools.find_spec", lambda name: None)
+    assert main(["reproduce", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "compass-lab: reproduce: the studies are not installed with the package; run it in a "
+        "checkout of the project (python3 tasks.py sets one up)\n"
+    )
 
 
 def test_report_draws_and_prints(tmp_path, capsys):
@@ -114,7 +127,7 @@ def test_overrides_may_stand_behind_options(capsys):
 
 
 def test_an_interrupted_tool_ends_in_one_sentence(monkeypatch, capsys):
-    def interrupt():
+    def interrupt(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lab.common.options.listing", interrupt)

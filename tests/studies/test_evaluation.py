@@ -14,13 +14,15 @@ from lab.run_cache.jobs import Job, make
 from studies import page
 from studies.__main__ import main
 from studies.common import scenes, store
-from studies.common.goals import verdict
-from studies.common.means import means
-from studies.common.measures import totals
+from studies.common.claims import goal_reached
+from studies.common.measures import totals, violations
 from studies.common.sizing import demand, limited_gpus
-from studies.experiments import drift, profiling, surrogates
+from studies.common.study import Scale
+from studies.common.tables import means
+from studies.experiments import profiling
 from studies.experiments.profiling import at_equal_correctness
-from studies.registry import EXPERIMENTS
+from studies.paper.figures import surrogates
+from studies.registry import STUDIES
 
 RUN = ("experiment=speech_small", "horizon_s=60", "planner=static_plan")
 
@@ -98,8 +100,8 @@ def test_equal_ratios_have_an_interval_of_no_width() -> None:
     ],
 )
 def test_a_goal_is_reached_if_the_whole_interval_is_beyond_it(value, at_least, at_most) -> None:
-    assert verdict(value, 0.95) == at_least
-    assert verdict(value, 0.95, at_most=True) == at_most
+    assert goal_reached(value, 0.95) == at_least
+    assert goal_reached(value, 0.95, at_most=True) == at_most
 
 
 @pytest.mark.parametrize(
@@ -110,8 +112,8 @@ def test_a_goal_is_reached_if_the_whole_interval_is_beyond_it(value, at_least, a
     ],
 )
 def test_an_upper_bound_tells_only_that_a_value_is_no_larger(value, at_least, at_most) -> None:
-    assert verdict(value, 0.95, sign="≤") == at_least
-    assert verdict(value, 0.95, at_most=True, sign="≤") == at_most
+    assert goal_reached(value, 0.95, sign="≤") == at_least
+    assert goal_reached(value, 0.95, at_most=True, sign="≤") == at_most
 
 
 def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
@@ -120,6 +122,8 @@ def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
     def said(errors: list[float]) -> str:
         found = [
             {
+                "part": "latency",
+                "application": "tracking",
                 "dataset": "MOT17",
                 "order": "same",
                 "planner": name,
@@ -129,7 +133,7 @@ def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
             for name in surrogates.NAMES
             for seed, error in enumerate(errors)
         ]
-        [line] = [line for line in surrogates.section(store.frame(found)) if "MOT17" in line]
+        [line] = [line for line in surrogates.lines(store.frame(found)) if "MOT17" in line]
         return line.strip("| ").rpartition("|")[2].strip()
 
     assert said([0.4, 0.41, 0.39]) == "yes"
@@ -140,7 +144,7 @@ def test_errors_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
 def test_samples_that_seeds_do_not_tell_from_the_goal_leave_it_open() -> None:
     found = store.read("profiling")
     assert found is not None
-    cells = [line.strip("| ").split(" | ") for line in profiling.section(found[1])]
+    cells = [line.strip("| ").split(" | ") for line in profiling.lines(found[1])]
     judged = [(row[5], row[6]) for row in cells if len(row) == 7 and row[5].endswith("]")]
     assert len(judged) == 2 * len(profiling.FIRST) * len(profiling.MOST)
     for ratio, said in judged:
@@ -203,14 +207,14 @@ def test_a_key_knows_what_a_result_depends_on() -> None:
     others = [
         Job((*RUN, "workload.rate=0.2"), 0, totals),
         Job(RUN, 1, totals),
-        Job(RUN, 0, drift.violations),
+        Job(RUN, 0, violations),
         Job((*RUN[:-1], "planner=greedy"), 0, totals),
     ]
     assert len({job.key, *(other.key for other in others)}) == 5
 
 
 def test_fingerprints_follow_imports() -> None:
-    assert "planners.compass.profiling.profiler" in imported("studies.experiments.profiling")
+    assert "planners.compass.profiling.profiler" in imported("studies.probes.profiling_probe")
     assert fingerprint(["planners.baselines.videostorm"]) != fingerprint(
         ["planners.reference.greedy"]
     )
@@ -230,18 +234,19 @@ def test_demand_at_full_quality_is_more_than_the_least() -> None:
     assert twice.full_gpus == pytest.approx(2 * scenes.demand_of("tracking").full_gpus)
 
 
-def test_every_experiment_names_runs_that_differ() -> None:
-    for name, experiment in EXPERIMENTS.items():
-        for quick in (False, True):
-            jobs = experiment.jobs([0, 1], quick, ())
-            told = {(job.overrides, job.seed) for job in jobs}
-            labels = {(tuple(job.labels.items()), job.seed) for job in jobs}
-            assert len(labels) == len(jobs), name
-            assert len(told) >= len(jobs) / 2, name  # The caps share their middle.
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_names_runs_that_differ(name: str) -> None:
+    for quick in (False, True):
+        jobs = STUDIES[name].jobs(Scale(quick, seeds=[0, 1]))
+        assert {job.seed for job in jobs} == {0, 1}
+        told = {(job.overrides, job.seed) for job in jobs}
+        labels = {(tuple(job.labels.items()), job.seed) for job in jobs}
+        assert len(labels) == len(jobs)
+        assert len(told) >= len(jobs) / 2  # The caps share their middle.
 
 
 def test_the_page_follows_from_the_stored_results() -> None:
-    for name in EXPERIMENTS:
+    for name in STUDIES:
         found = store.read(name)
         if found is not None:
             assert found[1].height >= found[0].runs  # Rows may share runs.
@@ -257,9 +262,7 @@ SEEDS_SAID = (
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["near_optima"], "the nearest is 'near_optimal'"),
-        (["headline", "--jobs", "0"], "0: must be a whole number of 1 or more"),
-        (["headline", "--seeds", "0"], "0: must be a whole number of 1 or more"),
+        (["headline", "--seeds", "0"], f"0: {SEEDS_SAID}"),
         (["headline", "--seeds", "ten"], f"ten: {SEEDS_SAID}"),
         (["headline", "--seeds", "0-3,2"], f"0-3,2: {SEEDS_SAID}"),
         (["headline", "--seeds", "5-3,8"], f"5-3,8: {SEEDS_SAID}"),
@@ -287,9 +290,14 @@ def test_seeds_are_told_by_how_many_or_which(told, seeds, monkeypatch):
         assert {job.seed for job in jobs} == seeds
         raise StoppedError
 
-    monkeypatch.setattr("studies.__main__.make", make)
+    monkeypatch.setattr("studies.steps.make", make)
     with pytest.raises(StoppedError):
         main(["surrogates", "--seeds", told])
+
+
+def test_an_unknown_study_is_told_with_the_nearest_name(capsys):
+    assert main(["near_optima"]) == 2
+    assert capsys.readouterr().err.endswith("the nearest is 'near_optimal'\n")
 
 
 def test_an_unknown_planner_is_told_with_the_nearest_name(capsys):

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from lab.reporting.plotting import canvas as figures
 from studies.common import store
-from studies.experiments import near_optimal, profiling, surrogates
-from studies.registry import EXPERIMENTS
+from studies.experiments import near_optimal, profiling
+from studies.paper.figures import surrogates
+from studies.registry import STUDIES
 
 
 def stored(name: str) -> pl.DataFrame:
@@ -28,8 +29,8 @@ def drawn(name: str, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Fig
         kept.append(figure)
         return path
 
-    monkeypatch.setattr(EXPERIMENTS[name], "save", keep)
-    EXPERIMENTS[name].draw(rows, Path())
+    monkeypatch.setattr(STUDIES[name], "save", keep)
+    STUDIES[name].draw(rows, Path())
     [figure] = kept
     return figure
 

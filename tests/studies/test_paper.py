@@ -1,20 +1,22 @@
 """The paper's figures: the files that hold their runs, and verdicts on made-up rows."""
 
+from functools import cache
 from itertools import product
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from lab.run_cache.jobs import Job
 from lab.run_cache.keys import configuration
-from studies.common.finding import Verdict, above, ahead, of_range
-from studies.common.measures import totals
+from studies.common.claims import Verdict, above, ahead, of_range
+from studies.common.measures import DRIFT_HORIZON_S, DRIFT_STEP_S, totals
 from studies.common.scenes import SIZES, scene
-from studies.common.sweep_files import experiment, names
-from studies.experiments import drift
-from studies.paper.figures import goodput, load, parts, replanning, response, settle, tiers
+from studies.common.study import QUICK_SEEDS, Scale
+from studies.common.sweep_files import commands, experiment, names
+from studies.paper.figures import ablations, cost, drift, goodput, load, settle, tiers
 from studies.paper.page import Section, as_html, page
-from studies.paper.registry import FIGURES, SAME_AS
+from studies.registry import FIGURES, SAME_AS
 
 SEEDS = range(4)
 
@@ -35,38 +37,57 @@ def rows(served: dict[str, float], **labels: str) -> list[dict[str, object]]:
     ]
 
 
+@cache
+def quick_jobs() -> dict[str, list[Job]]:
+    """Return the runs of each figure in its small form."""
+    return {number: figure.jobs(Scale(quick=True)) for number, figure in FIGURES.items()}
+
+
 @pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", names())
 def test_every_experiment_says_what_it_is_to_show_and_can_be_run(name: str, quick: bool) -> None:
-    one = experiment(name, quick)
-    assert one.about.claim
-    assert one.about.series
-    assert one.about.metric
-    assert len(one.seeds) > 1
+    one = experiment(name, Scale(quick))
+    assert all((one.about.claim, one.about.series, one.about.metric))
+    assert len(one.seeds) == QUICK_SEEDS if quick else len(one.seeds) > 1
     ends = [one.jobs(totals)[at] for at in (0, -1)]
     assert all(configuration(job.overrides) for job in ends)
     numbers = one.about.figure.split(", ")
-    assert any(number in FIGURES or number in SAME_AS for number in numbers), numbers
+    assert all(number in FIGURES or number in SAME_AS for number in numbers), numbers
+    every = [job for jobs in quick_jobs().values() for job in jobs]
+    assert f"compass-sim -m experiment=paper/{name}" in commands(every)
 
 
 @pytest.mark.parametrize("number", FIGURES)
 def test_every_figure_is_made_from_these_files(number: str) -> None:
-    figure = FIGURES[number]
-    assert str(figure.__doc__).startswith(("Figure", "The test"))
-    known = {f"compass-sim -m experiment={name}" for name in names()}
-    assert figure.COMMANDS
-    assert set(figure.COMMANDS) <= known
-    counts = [len(figure.jobs(quick)) for quick in (True, False)]
-    assert 0 < counts[0] <= counts[1]
+    first, _, _ = str(FIGURES[number].__doc__).partition("\n")
+    assert first.startswith(("Figure", "The test"))
+    assert first.endswith(".")
+    quick, whole = quick_jobs()[number], FIGURES[number].jobs(Scale())
+    known = {f"compass-sim -m experiment=paper/{name}" for name in names()}
+    assert set(commands(quick)) == set(commands(whole)) <= known
+    assert 0 < len(quick) <= len(whole)
+    assert len({job.seed for job in quick}) == QUICK_SEEDS
 
 
-def test_figures_19_to_21_are_the_scenes_of_the_evaluation() -> None:
+def test_figures_10_11_and_14_are_of_the_sizes_that_are_worked_out() -> None:
     for name, application, size in (
         ("fig19", "speech", "small"),
         ("fig20", "tracking", "small"),
+        ("fig19_large", "speech", "large"),
         ("fig21", "tracking", "large"),
+        ("fig14a_speech", "speech", "small"),
+        ("fig14a", "tracking", "small"),
     ):
         theirs = (*scene(application, SIZES[size], "limited"), "planner=compass")
+        ours = experiment(name).jobs(totals)[0].overrides
+        assert configuration(ours) == configuration(theirs)
+    for name, application, size in (
+        ("fig11_speech", "speech", "small"),
+        ("fig11_tracking", "tracking", "small"),
+        ("fig11_speech_large", "speech", "large"),
+        ("fig11_tracking_large", "tracking", "large"),
+    ):
+        theirs = (*scene(application, SIZES[size], "unlimited"), "planner=compass_cost")
         ours = experiment(name).jobs(totals)[0].overrides
         assert configuration(ours) == configuration(theirs)
 
@@ -159,8 +180,8 @@ def test_goodput_is_held_to_the_papers_range_and_the_optimum() -> None:
 
 
 def test_a_part_matters_if_goodput_is_less_without_it() -> None:
-    served = {"compass": 60, "compass_no_profiler": 60, "compass_no_search": 20}
-    found = parts.findings(pl.DataFrame(rows(served, scene="tracking")))
+    served = {"compass": 60, "compass_no_profiler": 60, "compass_no_search": 20, "compass_cold": 9}
+    found = ablations.findings(pl.DataFrame(rows(served, scene="tracking")))
     assert [each.verdict for each in found] == [Verdict.UNKNOWN, Verdict.AGREES]
 
 
@@ -201,13 +222,13 @@ def test_tiers_are_judged_one_by_one() -> None:
 def test_violations_return_or_do_not() -> None:
     frame = []
     for planner, case, seed in product(
-        (replanning.REFERENCE, replanning.WITHOUT), replanning.CASES.values(), SEEDS
+        (drift.REFERENCE, drift.WITHOUT, "ilp"), ("devices", "links", "content"), SEEDS
     ):
         cells = []
-        for start_s in range(0, int(drift.HORIZON_S), int(drift.WINDOW_S)):
-            late = start_s >= drift.STEP_S + 60 * (planner == replanning.REFERENCE) * 3
-            after = start_s >= drift.STEP_S
-            bad = after and (planner == replanning.WITHOUT or not late)
+        for start_s in range(0, int(DRIFT_HORIZON_S), int(drift.WINDOW_S)):
+            late = start_s >= DRIFT_STEP_S + 60 * (planner == drift.REFERENCE) * 3
+            after = start_s >= DRIFT_STEP_S
+            bad = after and (planner == drift.WITHOUT or not late)
             cells.append(
                 {
                     "start_s": float(start_s),
@@ -216,7 +237,7 @@ def test_violations_return_or_do_not() -> None:
                 }
             )
         frame.append({"case": case, "planner": planner, "seed": seed, "cells": cells})
-    found = replanning.findings(pl.DataFrame(frame))
+    found = drift.findings(pl.DataFrame(frame))
     assert {each.verdict for each in found} == {Verdict.AGREES}
 
 
@@ -259,8 +280,10 @@ def responding(**medians_s: list[float | None]) -> pl.DataFrame:
                 "planner": planner,
                 "seed": seed,
                 "response_p25_s": 0.5,
-                "response_p50_s": median_s,
+                "response_s": 300.0 if median_s is None else median_s,
+                "response_is_bound": median_s is None,
                 "response_p75_s": None,
+                "usd_per_query_hour": 1.0,
                 "served": 0.5,
             }
             for planner, values in medians_s.items()
@@ -272,18 +295,20 @@ def responding(**medians_s: list[float | None]) -> pl.DataFrame:
 def test_a_median_that_one_seed_does_not_reach_is_not_averaged_over_the_others(monkeypatch) -> None:
     """Table, figure and finding agree on it."""
     frame = responding(compass_cost=[1.0, 1.1, 1.2], vulcan=[5.0, 6.0, 7.0], late=[6.0, 6.0, None])
-    found = {each.claim.split()[-1]: each for each in response.findings(frame)}
+    found = {
+        each.claim.split()[-1]: each for each in cost.findings(frame) if "sooner" in each.claim
+    }
     assert found["vulcan"].verdict == Verdict.AGREES
     assert found["late"].verdict == Verdict.UNKNOWN
     assert found["late"].ours.startswith("≥")
 
-    lines = list(response.lines(frame))
-    assert "| speech | vulcan | 0.5 | 6 | infinite | 0.5 |" in lines
-    assert "| speech | late | 0.5 | infinite | infinite | 0.5 |" in lines
+    rows = [*map(str, cost.quartiles(frame).rows())]
+    assert "('speech', 'vulcan', 0.5, 6.0, inf, 0.5)" in rows
+    assert "('speech', 'late', 0.5, inf, inf, 0.5)" in rows
 
     figures = []
-    monkeypatch.setattr(response, "save", lambda figure, _: figures.append(figure))
-    response.draw(frame, Path())
+    monkeypatch.setattr(cost, "save", lambda figure, _: figures.append(figure))
+    cost.draw_quartiles(cost.quartiles(frame), Path())
     drawn = [line for line in figures[0].axes[0].lines if len(line.get_xdata()) == 1]
     dots = [line.get_ydata()[0] for line in drawn if line.get_marker() == "o"]
     assert dots == pytest.approx([1.1, 6.0])

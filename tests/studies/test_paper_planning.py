@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from lab.runs.api import run
-from studies.common.finding import Verdict
-from studies.common.spending import early, spending
+from studies.common.claims import Verdict
+from studies.common.measures import early, spending
 from studies.common.store import frame
 from studies.paper.figures import encodings, histories, planning_time, profiling_cost
 from studies.probes.belief_probe import COLD
@@ -188,7 +188,7 @@ def test_pictures_and_tables_are_made(tmp_path: Path) -> None:
 
 
 def test_what_planning_takes_is_read_off_a_run() -> None:
-    result = run(["experiment=fig14b_seconds", "horizon_s=60", "planner=compass"])
+    result = run(["experiment=paper/fig14b_seconds", "horizon_s=60", "planner=compass"])
     spent_s = spending(result)
     parts_s = spent_s["profiling_s"] + spent_s["surrogates_s"] + spent_s["other_s"]
     assert parts_s == pytest.approx(float(result.queries["planning_s"].to_numpy().mean()))

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from studies.common.finding import Verdict
+from studies.common.claims import Verdict
 from studies.common.store import frame
 from studies.paper.figures import slow_search
 

@@ -8,7 +8,7 @@ import pytest
 
 from lab.common.errors import InputError
 from lab.runs.api import run
-from studies.common.finding import Verdict
+from studies.common.claims import Verdict
 from studies.common.store import frame
 from studies.paper.figures import users
 from studies.probes.user_probe import UserProbe, prices
@@ -62,7 +62,7 @@ def test_the_picture_and_the_table_are_made(tmp_path: Path) -> None:
 
 
 def test_the_probe_tells_the_truth_of_each_class() -> None:
-    result = run(["experiment=fig02_speech", "horizon_s=20"])
+    result = run(["experiment=paper/fig02_speech", "horizon_s=20"])
     cells = measured(result)["cells"]
     assert len(cells) == len(result.queries) > 3
     for cell in cells:
@@ -73,9 +73,9 @@ def test_the_probe_tells_the_truth_of_each_class() -> None:
 
 
 def test_the_probe_finds_the_least_price_that_a_planner_could_pay() -> None:
-    scene = ["experiment=fig04_least", "horizon_s=400", "workload.rate=0.01"]
+    scene = ["experiment=paper/fig04_least", "horizon_s=400", "workload.rate=0.01"]
     least = {cell["query"]: cell["least"] for cell in prices(run(scene))["cells"]}
-    paid = prices(run(["experiment=fig04_budget", *scene[1:], "planner=cheapest_feasible"]))[
+    paid = prices(run(["experiment=paper/fig04_budget", *scene[1:], "planner=cheapest_feasible"]))[
         "cells"
     ]
     pairs = [(cell["price"], least[cell["query"]]) for cell in paid if cell["met"]]
@@ -87,4 +87,4 @@ def test_unknown_knobs_are_refused() -> None:
     with pytest.raises(ValueError, match="a light and a heavy value"):
         UserProbe(["model"])
     with pytest.raises(InputError, match="light"):
-        run(["experiment=fig02_speech", "planner.light=[]"])
+        run(["experiment=paper/fig02_speech", "planner.light=[]"])

@@ -11,21 +11,21 @@ from math import inf
 from pathlib import Path
 
 import polars as pl
-import seaborn as sns
 
 from lab.analysis.paired import PairedMetric, ratios
 from lab.common.formatting import number
 from lab.reporting.markdown import table
-from lab.reporting.plotting.canvas import canvas, save, t_interval
 from lab.run_cache.jobs import Job
 from sim.planning.search import CHARGES_S
-from studies.common.finding import Finding, Verdict, ahead
-from studies.common.means import marked, served_alone
-from studies.common.spending import early
+from studies.common.claims import Finding, Verdict, ahead
+from studies.common.measures import early
+from studies.common.pictures import draw_curves
+from studies.common.study import Scale
 from studies.common.sweep_files import experiment
+from studies.common.tables import marked, served_alone
 
+TITLE = "How many histories to start from"
 NAME = "fig17_histories"
-COMMANDS: tuple[str, ...] = (f"compass-sim -m experiment={NAME}",)
 SWEPT = "planner.search.warm_start.histories"
 GOOD, MANY = 10, 100
 COLUMNS = {
@@ -37,9 +37,9 @@ COLUMNS = {
 }
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs: Compass by the number of histories."""
-    return experiment(NAME, quick).jobs(early)
+    return experiment(NAME, scale).jobs(early)
 
 
 def by_histories(rows: pl.DataFrame) -> pl.DataFrame:
@@ -118,21 +118,21 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
 
     No response time is drawn where some seed has none.
     """
-    shown = ("response_s", "first_search_s", "configurations")
-    labels = ("response time, s", "search that deployed first, s", "configurations profiled")
-    figure, (panels,) = canvas(1, len(shown), 3.0)
     reached = pl.col("response_s").is_not_null().all().over("histories")
-    tidy = by_histories(rows).with_columns(
-        pl.when(reached).then("response_s").alias("response_s"), pl.col("histories").cast(pl.String)
+    titles = {
+        "response_s": "response time, s",
+        "first_search_s": "search that deployed first, s",
+        "configurations": "configurations profiled",
+    }
+    tidy = (
+        by_histories(rows)
+        .with_columns(response_s=pl.when(reached).then("response_s"))
+        .select(pl.col("histories").cast(pl.String), *titles, planner=pl.lit("compass"))
+        .unpivot(index=["histories", "planner"])
+        .with_columns(pl.col("variable").replace_strict(titles))
+        .drop_nulls()
     )
-    for axes, column, label in zip(panels, shown, labels, strict=True):
-        sns.pointplot(
-            tidy.to_dict(as_series=False),
-            x="histories",
-            y=column,
-            errorbar=t_interval,
-            ax=axes,
-        )
-        axes.set(xlabel="histories", ylabel=label)
-        axes.set_ylim(bottom=0)
-    return [save(figure, directory / "fig17_histories.png")]
+    path = directory / "histories.png"
+    labels = {"xlabel": "histories", "ylabel": ""}
+    draw_curves(tidy, "variable", "histories", "value", path, settings=labels)
+    return [path]

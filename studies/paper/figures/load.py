@@ -5,119 +5,81 @@ settings we know no more than that there are some; ours is how tight the latency
 for all queries, with an accuracy floor at 0.85 of the best that a query could get.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from lab.analysis.paired import by_scene, ratio_interval
-from lab.reporting.plotting.canvas import canvas, curves, legend_below, palette, save
+from lab.analysis.paired import by_scene
 from lab.run_cache.jobs import Job
-from studies.common.finding import Finding, above, ahead
+from studies.common.claims import Finding, above, ahead, paired
 from studies.common.measures import totals
-from studies.common.sweep_files import experiment
-from studies.experiments.headline import GOODPUT
+from studies.common.metrics import GOODPUT
+from studies.common.pictures import draw_curves
+from studies.common.study import Scale
+from studies.common.sweep_files import runs
+from studies.common.tables import means
 
+TITLE = "Loads and latency bounds"
 LOAD, BOUND = "fig15", "fig15_slo"
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (LOAD, BOUND))
 REFERENCE = "compass"
 USUAL_RATE = 0.423582
 """Arrivals per second of figure 20."""
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs."""
-    return [
-        job for name in (LOAD, BOUND) for job in experiment(name, quick).jobs(totals, scene=name)
-    ]
+    return runs({LOAD: LOAD, BOUND: BOUND}, scale, totals)
 
 
-def _panels(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return the rows of each panel with the setting as ``x``."""
-    load = rows.filter(scene=LOAD).with_columns(x=pl.col("workload.rate").cast(pl.Float64))
-    load = load.with_columns(x=(pl.col("x") / USUAL_RATE).round(2))
-    bound = rows.filter(scene=BOUND)
-    seconds = [_latency_s(tiers) for tiers in bound["workload.tiers"]]
-    return {
-        "load": load,
-        "latency bound": bound.with_columns(x=pl.Series(seconds, dtype=pl.Float64)),
-    }
-
-
-def _latency_s(tiers: str) -> float:
-    found = re.search(r"latency_s:\s*([0-9.]+)", tiers)
-    if found is None:
-        raise ValueError(f"workload.tiers={tiers}: names no latency bound")
-    return float(found[1])
+def in_settings(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with what is varied as ``setting``, and its value as ``x``."""
+    load = (pl.col("workload.rate").cast(pl.Float64) / USUAL_RATE).round(2)
+    bound = pl.col("workload.tiers").str.extract(r"latency_s:\s*([0-9.]+)").cast(pl.Float64)
+    by_load = rows.filter(scene=LOAD).with_columns(setting=pl.lit("load"), x=load)
+    by_bound = rows.filter(scene=BOUND).with_columns(setting=pl.lit("latency bound"), x=bound)
+    return pl.concat([by_load, by_bound])
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return whether Compass leads in every setting, and by more under more load."""
-    found = []
-    panels = _panels(rows)
-    for title, part in panels.items():
-        for row in by_scene(part, [GOODPUT], REFERENCE, ["x"]).iter_rows(named=True):
-            found.append(
-                ahead(
-                    f"{title} {row['x']:g}: ahead of {row['planner']}",
-                    row,
-                    "goodput over that of the other",
-                )
-            )
-    load = panels["load"]
-    settings = sorted(load["x"].unique().to_list())
-    least, most = float(settings[0]), float(settings[-1])
-    for planner in load["planner"].unique(maintain_order=True).to_list():
-        if planner == REFERENCE:
-            continue
-        ends = [_leads(load.filter(x=x), planner) for x in (least, most)]
-        both = ends[0].join(ends[1], "seed", suffix="_most").sort("seed")
-        ratio = ratio_interval(both["lead_most"].to_numpy(), both["lead"].to_numpy())
-        found.append(
-            above(
-                f"the lead over {planner} grows with the load",
-                ratio,
-                1.0,
-                f"the lead at {most:g} times the load over that at {least:g} times",
-                both.height,
-            )
+    tidy = in_settings(rows)
+    found = [
+        ahead(
+            f"{row['setting']} {row['x']:g}: ahead of {row['planner']}",
+            row,
+            "goodput over that of the other",
         )
-    return found
-
-
-def _leads(part: pl.DataFrame, planner: str) -> pl.DataFrame:
-    """Return goodput of the reference over that of a planner, by seed, where both have some."""
-    ours = part.filter(planner=REFERENCE).select("seed", "goodput")
-    theirs = part.filter(planner=planner).select("seed", "goodput")
-    both = ours.join(theirs, "seed", suffix="_other")
-    both = both.with_columns(lead=pl.col("goodput") / pl.col("goodput_other"))
-    return both.filter(pl.col("lead").is_finite() & (pl.col("lead") > 0)).select("seed", "lead")
+        for row in by_scene(tidy, [GOODPUT], REFERENCE, ["setting", "x"]).iter_rows(named=True)
+    ]
+    load = tidy.filter(setting="load")
+    least, most = load.select(pl.col("x").min(), most=pl.col("x").max()).row(0)
+    ours = load.filter(planner=REFERENCE).select("x", "seed", ours="goodput")
+    leads = load.join(ours, ["x", "seed"]).with_columns(lead=pl.col("ours") / pl.col("goodput"))
+    leads = leads.filter(pl.col("lead").is_finite(), pl.col("planner") != REFERENCE)
+    return found + [
+        above(
+            f"the lead over {planner} grows with the load",
+            threshold=1.0,
+            why=f"the lead at {most:g} times the load over that at {least:g} times",
+            **paired(part.filter(x=most), part.filter(x=least), "lead"),
+        )
+        for (planner,), part in leads.group_by("planner", maintain_order=True)
+    ]
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield nothing more."""
-    yield from ()
+    """Yield the means."""
+    columns = ["goodput", "active", "response_s"]
+    for (setting,), part in in_settings(rows).group_by("setting", maintain_order=True):
+        yield from means(part.rename({"x": str(setting)}), [str(setting), "planner"], columns)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw goodput by load and by latency bound."""
-    parts = _panels(rows)
-    figure, panels = canvas(1, len(parts), 3.4)
-    colors = palette(rows["planner"].unique(maintain_order=True).to_list())
-    labels = {"load": "load, over that of figure 20", "latency bound": "latency bound, s"}
-    for axes, (title, part) in zip(panels[0], parts.items(), strict=True):
-        curves(
-            axes,
-            part.select("x", "planner", "goodput"),
-            "x",
-            "goodput",
-            markers=True,
-            colors=colors,
-        )
-        axes.set(xlabel=labels[title], ylabel="goodput, queries", title=title)
-        axes.set_xticks(np.unique(part["x"].to_numpy()))
-        axes.set_ylim(bottom=0)
-    legend_below(figure, panels[0][0])
-    return [save(figure, directory / "fig15_load.png")]
+    words = {"load": "load, over that of figure 20", "latency bound": "latency bound, s"}
+    tidy = in_settings(rows).with_columns(pl.col("setting").replace_strict(words))
+    path = directory / "load.png"
+    labels = {"xlabel": "", "ylabel": "goodput, queries"}
+    draw_curves(tidy, "setting", "x", "goodput", path, settings=labels)
+    return [path]

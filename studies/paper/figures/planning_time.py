@@ -12,29 +12,29 @@ median. Where less than half ever get one, the longest life of a query stands in
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 
 from lab.analysis.comparison import SHARE
 from lab.analysis.paired import mean_interval
 from lab.common.formatting import number
 from lab.reporting.markdown import estimated, table
-from lab.reporting.plotting.canvas import canvas, save
+from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job
 from sim.planning.search import CHARGES_S
-from studies.common.finding import Finding, Verdict, above, below
-from studies.common.means import AT_LEAST, served_alone, sign
-from studies.common.measures import S_PER_HOUR
-from studies.common.spending import spending
-from studies.common.sweep_files import experiment
+from studies.common.claims import Finding, Verdict, above, below
+from studies.common.measures import S_PER_HOUR, spending
+from studies.common.study import Scale
+from studies.common.sweep_files import experiment, runs
+from studies.common.tables import AT_LEAST, served_alone, sign
 from studies.paper.figures import profiling_cost
 
+TITLE = "Where planning time goes"
 SECONDS = "fig14b_seconds"
 HOURS = profiling_cost.APPLICATIONS
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (SECONDS, *HOURS))
 PLANNER = "compass"
 NAMES = {
     "speech_recognition": "speech",
@@ -51,26 +51,21 @@ PARTS = {
 }
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs: Compass in every application."""
-    seconds = experiment(SECONDS, quick).jobs(spending)
-    hours = [
-        Job(job.overrides, job.seed, job.measure, {**job.labels, "application": application})
-        for name, application in HOURS.items()
-        for job in experiment(name, quick).jobs(spending)
-        if job.labels["planner"] == PLANNER
-    ]
-    return [*seconds, *hours]
+    one = replace(scale, planners=scale.planners or (PLANNER,))
+    return [*experiment(SECONDS, one).jobs(spending), *runs(HOURS, one, spending, "application")]
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return the shares of profiling, and how long planning takes."""
     found = []
+    share = pl.col("profiling_s") / pl.sum_horizontal(*PARTS)
     for application, part in _by_application(rows):
         found.append(
             above(
                 f"{application}: most planning time is profiling",
-                mean_interval(_shares(part)["profiling_s"].to_numpy(), SHARE),
+                mean_interval(part.select(share).to_series().to_numpy(), SHARE),
                 0.5,
                 "share of profiling; taken to mean more than half",
                 part.height,
@@ -105,10 +100,6 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 def _by_application(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     for (name,), part in rows.group_by("application", maintain_order=True):
         yield NAMES.get(str(name), str(name)), part
-
-
-def _shares(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(pl.col(*PARTS) / pl.sum_horizontal(*PARTS))
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
@@ -146,41 +137,17 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw the planning time of each part, stacked."""
-    tidy = pl.concat(
-        part.select(
-            pl.lit(application).alias("application"),
-            "seed",
-            *(pl.col(name).alias(words) for name, words in PARTS.items()),
-        ).unpivot(index=["application", "seed"], variable_name="part", value_name="seconds")
-        for application, part in _by_application(rows)
-    )
-    figure, (panels,) = canvas(1, 2, 3.4, width_ratios=[3, 2])
-    short = tidy["application"].is_in(list(NAMES.values()))
-    sides = [(tidy.filter(short), 1.0, "s"), (tidy.filter(~short), S_PER_HOUR, "h")]
-    for axes, (some, unit_s, unit) in zip(panels, sides, strict=True):
-        means = some.group_by("application", "part", maintain_order=True).agg(
-            pl.col("seconds").mean() / unit_s
-        )
-        sns.histplot(
-            means.to_dict(as_series=False),
-            x="application",
-            weights="seconds",
-            hue="part",
-            hue_order=list(PARTS.values()),
-            multiple="stack",
-            discrete=True,
-            shrink=0.7,
-            palette="colorblind",
-            ax=axes,
-        )
-        axes.set(xlabel="", ylabel=f"planning of a query, {unit}")
-    legend = panels[0].get_legend()
-    assert legend is not None
-    handles = [handle for handle in legend.legend_handles if handle is not None]
-    for panel in panels:
-        if (own := panel.get_legend()) is not None:
-            own.remove()
-    figure.legend(
-        handles, PARTS.values(), loc="outside lower center", ncols=len(PARTS), frameon=False
-    )
-    return [save(figure, directory / "fig14b_planning_time.png")]
+    figure, [panels] = canvas(1, 2, 3.4, width_ratios=[3, 2])
+    parts = dict(_by_application(rows))
+    soon = [name for name in parts if name in NAMES.values()]
+    hours = [name for name in parts if name not in soon]
+    sides = [(soon, 1.0, "s"), (hours, S_PER_HOUR, "h")]
+    for axes, (names, unit_s, unit) in zip(panels, sides, strict=True):
+        bottom = np.zeros(len(names))
+        for (part, words), color in zip(PARTS.items(), palette([*PARTS]).values(), strict=True):
+            times = np.array([parts[name][part].to_numpy().mean() / unit_s for name in names])
+            axes.bar(names, times, 0.7, bottom, color=color, label=words)
+            bottom += times
+        axes.set(ylabel=f"planning of a query, {unit}")
+    legend_below(figure, panels[0])
+    return [save(figure, directory / "planning_time.png")]

@@ -13,27 +13,23 @@ import polars as pl
 import seaborn as sns
 
 from lab.analysis.paired import PairedMetric, ratios
-from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save, t_interval
 from lab.run_cache.jobs import Job
-from studies.common.finding import Finding, ahead
-from studies.common.means import marked, served_alone
-from studies.common.spending import spending
-from studies.common.sweep_files import experiment
+from studies.common.claims import Finding, ahead
+from studies.common.measures import spending
+from studies.common.study import Scale
+from studies.common.sweep_files import runs
+from studies.common.tables import means
 
+TITLE = "What planning costs where queries live for hours"
 APPLICATIONS = {"fig13_captioning": "captioning", "fig13_coding": "coding"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
 REFERENCE = "compass"
 HOURS = PairedMetric("device_hours", "device-hours of profiling", more_is_better=False)
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs: every planner on both applications."""
-    return [
-        job
-        for name, application in APPLICATIONS.items()
-        for job in experiment(name, quick).jobs(spending, scene=application)
-    ]
+    return runs(APPLICATIONS, scale, spending)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
@@ -58,15 +54,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         "first_search_s": "planning in the search that deployed first, median, s",
         "served": "ever served, share",
     }
-    yield f"{'; '.join(['Means over seeds', *served_alone(rows, columns)])}:"
-    yield ""
-    yield from table(
-        ["application", "planner", *columns.values()],
-        (
-            [*key, *(marked(part, name) for name in columns)]
-            for key, part in rows.group_by("scene", "planner", maintain_order=True)
-        ),
-    )
+    yield from means(rows, ["scene", "planner"], columns)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
@@ -83,4 +71,4 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     )
     axes.set(xlabel="", ylabel="profiling, device-hours a query")
     axes.legend(title=None)
-    return [save(figure, directory / "fig13_profiling_cost.png")]
+    return [save(figure, directory / "profiling_cost.png")]

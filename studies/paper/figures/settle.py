@@ -13,30 +13,26 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.analysis.paired import by_scene, counted, mean_interval
-from lab.reporting.plotting.canvas import canvas, legend_below, save
+from lab.analysis.paired import by_scene, mean_interval
 from lab.run_cache.jobs import Job
-from studies.common.finding import Finding, above, below
-from studies.common.means import means, sign
+from studies.common.claims import Finding, above, below, measured
 from studies.common.measures import totals
-from studies.common.ratio_figure import dots
-from studies.common.sweep_files import experiment
-from studies.experiments.headline import GOODPUT
+from studies.common.metrics import GOODPUT
+from studies.common.pictures import draw_ratios
+from studies.common.study import Scale
+from studies.common.sweep_files import runs
+from studies.common.tables import means, sign
 
+TITLE = "Unlike devices, hundreds of queries, every baseline"
 SCENES = {"settle": "tracking", "settle_speech": "speech"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in SCENES)
 REFERENCE = "compass"
 LEAD = 1.1
 WITHIN_S = 5.0
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs."""
-    return [
-        job
-        for name, scene in SCENES.items()
-        for job in experiment(name, quick).jobs(totals, scene=scene)
-    ]
+    return runs(SCENES, scale, totals)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
@@ -44,11 +40,9 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     found = [
         above(
             f"{row['scene']}: over 1.1 times the goodput of {row['planner']}",
-            (row["ratio"], row["low"], row["high"]),
-            LEAD,
-            "above 1.1 by the whole interval, or not",
-            counted(row["n"], row["of"]),
-            row["sign"],
+            threshold=LEAD,
+            why="above 1.1 by the whole interval, or not",
+            **measured(row),
         )
         for row in by_scene(rows, [GOODPUT], REFERENCE, ["scene"]).iter_rows(named=True)
     ]
@@ -69,17 +63,12 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the means."""
-    named = rows.with_columns(application="scene")
     columns = ["goodput", "active", "response_s", "served", "usd_per_query_hour"]
-    yield from means(named, ["application", "planner"], columns)
+    yield from means(rows, ["scene", "planner"], columns)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw the ratios."""
-    figure, panels = canvas(1, 1, 5.0)
-    axes = panels[0][0]
-    dots(axes, by_scene(rows, [GOODPUT], REFERENCE, ["scene"]), None)
-    axes.axvline(LEAD, color="firebrick", lw=1)
-    axes.set(title="goodput of Compass over that of the other; red: the claim")
-    legend_below(figure, axes)
-    return [save(figure, directory / "settle.png")]
+    found = by_scene(rows, [GOODPUT], REFERENCE, ["scene"])
+    titles = {GOODPUT: "goodput of Compass over that of the other; red: the claim"}
+    return [draw_ratios(found, titles, directory / "settle.png", 5.0, goal=LEAD)]

@@ -8,25 +8,28 @@ served, in the second half.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from lab.analysis.comparison import SHARE
-from lab.analysis.paired import Interval, mean_interval, ratio_interval
+from lab.analysis.paired import mean_interval, ratio_interval
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, curves, legend_below, save
 from lab.reporting.plotting.style import plain_log
 from lab.run_cache.jobs import Job
-from studies.common.finding import Finding, above
+from studies.common.claims import Finding, above, paired
 from studies.common.measures import totals
 from studies.common.store import each_cell
-from studies.common.sweep_files import experiment
+from studies.common.study import Scale
+from studies.common.sweep_files import runs
 from studies.probes.user_probe import prices
 
+TITLE = "Vulcan and VideoStorm, by planning time and load"
 BUDGET, LEAST, QUERIES = "fig04_budget", "fig04_least", "fig04_queries"
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in (BUDGET, LEAST, QUERIES))
 NEAR = 1.1
 """Price over the least one up to which a plan is taken for one of the least."""
 
@@ -34,12 +37,12 @@ LOSS = 1.1
 """Share that is served of the fewest queries over that of the most, from which on it falls."""
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs: budgets, the least prices, and numbers of queries."""
     return [
-        *experiment(BUDGET, quick).jobs(prices, part=BUDGET),
-        *experiment(LEAST, quick).jobs(prices, part=LEAST, planner="truth"),
-        *experiment(QUERIES, quick).jobs(totals, part=QUERIES),
+        *runs({BUDGET: BUDGET}, scale, prices, "part"),
+        *runs({LEAST: LEAST}, replace(scale, planners=()), prices, "part", planner="truth"),
+        *runs({QUERIES: QUERIES}, scale, totals, "part"),
     ]
 
 
@@ -48,39 +51,21 @@ def queries(rows: pl.DataFrame) -> pl.DataFrame:
 
     ``served`` says whether it is served by a plan that meets its SLO.
     """
-    keys = "part", "planner", "planner.budget_s", "seed"
-    each = each_cell(rows, *keys)
+    each = each_cell(rows, "part", "planner", "seed", pl.col("planner.budget_s").alias("budget_s"))
     least = each.filter(part=LEAST).select("seed", "query", "least")
     served = pl.col("met") & pl.col("price").is_not_null() & pl.col("least_right").is_not_null()
-    return (
-        each.filter(part=BUDGET)
-        .join(least, ["seed", "query"], how="left")
-        .select(
-            "planner",
-            "seed",
-            "query",
-            "price",
-            "least_right",
-            budget_s=pl.col("planner.budget_s").cast(pl.Float64),
-            served=served,
-        )
-    )
+    both = each.filter(part=BUDGET).join(least, ["seed", "query"], how="left")
+    return both.with_columns(pl.col("budget_s").cast(pl.Float64), served=served)
 
 
 def over_least(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return prices over the least ones, by ``planner``, ``budget_s`` and ``seed``.
+    """Return prices over the least ones, ``ratio`` by ``planner``, ``budget_s`` and ``seed``.
 
     Of the queries that are served: both in total; ``served`` is their share.
     """
-    prices = pl.col("price", "least_right").filter("served").sum()
+    price, least = (pl.col(name).filter("served").sum() for name in ("price", "least_right"))
     by = queries(rows).group_by("planner", "seed", "budget_s", maintain_order=True)
-    return by.agg(prices, pl.col("served").mean()).select(
-        "planner",
-        "seed",
-        "budget_s",
-        "served",
-        ratio=(pl.col("price") / pl.col("least_right")).fill_nan(None),
-    )
+    return by.agg(pl.col("served").mean(), ratio=(price / least).fill_nan(None))
 
 
 def soon_over_late(each: pl.DataFrame, first: float, last: float) -> pl.DataFrame:
@@ -104,70 +89,56 @@ def soon_over_late(each: pl.DataFrame, first: float, last: float) -> pl.DataFram
 
 
 def shares(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the share of living queries that is served, by planner, rate and seed."""
-    return rows.filter(part=QUERIES).select(
-        "planner",
-        "seed",
-        "active",
-        "goodput",
-        rate=pl.col("workload.rate").cast(pl.Float64),
-        share=pl.col("goodput") / pl.col("active"),
-    )
+    """Return the share of living queries that is served, by planner, ``rate`` and seed."""
+    rate, share = pl.col("workload.rate").cast(pl.Float64), pl.col("goodput") / pl.col("active")
+    return rows.filter(part=QUERIES).with_columns(rate=rate, share=share)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return how far prices are from the least, and how the share that is served falls."""
     found = []
-    each, by_budget, by_rate = queries(rows), over_least(rows), shares(rows)
-    for (planner,), part in by_budget.group_by("planner", maintain_order=True):
-        budgets = part["budget_s"].to_list()
-        first, last = min(budgets), max(budgets)
-        soon = part.filter(budget_s=first).sort("seed")
-        dearer = soon_over_late(each.filter(planner=planner), first, last)
-        found.append(
+    each = queries(rows)
+    for (planner,), part in over_least(rows).group_by("planner", maintain_order=True):
+        first, last = _ends(part["budget_s"])
+        found += [
             above(
                 f"(a) {planner} has not found a plan of about the least cost after {first:g} s",
-                _ratio(soon),
-                NEAR,
-                f"price over the least; taken to mean above {NEAR:g}. List prices count whole "
+                threshold=NEAR,
+                why=f"price over the least; taken to mean above {NEAR:g}. List prices count whole "
                 "stations, which machines that others use share",
-                soon["ratio"].drop_nulls().len(),
-            )
-        )
-        found.append(
+                **_ratio(part.filter(budget_s=first)),
+            ),
             above(
                 f"(a) {planner} is slow: {first:g} s of planning leave plans dearer than "
                 f"{last:g} s",
-                _ratio(dearer),
-                NEAR,
-                "ratio of the two, of the queries that are served after either; taken to mean "
+                threshold=NEAR,
+                why="ratio of the two, of the queries that are served after either; taken to mean "
                 f"above {NEAR:g}, as it would else not have been for want of time",
-                dearer.height,
-            )
-        )
-    for (planner,), part in by_rate.group_by("planner", maintain_order=True):
-        fewest, most = (
-            part.filter(rate=at).sort("seed") for at in (part["rate"].min(), part["rate"].max())
-        )
-        both = fewest.join(most, "seed", suffix="_most").filter(
-            (pl.col("share") > 0) & (pl.col("share_most") > 0)
-        )
+                **_ratio(soon_over_late(each.filter(planner=planner), first, last)),
+            ),
+        ]
+    for (planner,), part in shares(rows).group_by("planner", maintain_order=True):
+        fewest, most = (part.filter(pl.col("rate") == at) for at in _ends(part["rate"]))
         found.append(
             above(
                 f"(b) {planner}: the share of queries that is served falls as they become more",
-                ratio_interval(both["share"].to_numpy(), both["share_most"].to_numpy()),
-                LOSS,
-                f"share at the lowest rate over that at the highest; taken to mean above {LOSS:g}. "
-                "Machines stay the same, so that some loss befalls any planner",
-                both.height,
+                threshold=LOSS,
+                why=f"share at the lowest rate over that at the highest; taken to mean above "
+                f"{LOSS:g}. Machines stay the same, so that some loss befalls any planner",
+                **paired(fewest, most, "share"),
             )
         )
     return found
 
 
-def _ratio(part: pl.DataFrame) -> Interval:
-    values = part["ratio"].drop_nulls().to_numpy()
-    return ratio_interval(values, np.ones(len(values)))
+def _ends(values: pl.Series) -> tuple[Any, Any]:
+    return values.min(), values.max()
+
+
+def _ratio(part: pl.DataFrame) -> dict[str, Any]:
+    """Return the mean of the column ``ratio`` by logarithms, as arguments of `above`."""
+    values = part.sort("seed")["ratio"].drop_nulls().to_numpy()
+    return {"ratio": ratio_interval(values, np.ones(len(values))), "seeds": len(values)}
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
@@ -178,7 +149,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
             [
                 planner,
                 f"{budget_s:g}",
-                estimated(*_ratio(part)),
+                estimated(*_ratio(part)["ratio"]),
                 estimated(*mean_interval(part["served"].to_numpy(), SHARE)),
             ]
             for (planner, budget_s), part in over_least(rows).group_by(
@@ -190,20 +161,16 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw price by planning time, and goodput by number of queries."""
-    figure, (panels,) = canvas(1, 2, 3.4)
-    left, right = panels
+    figure, [[left, right]] = canvas(1, 2, 3.4)
     curves(left, over_least(rows).drop_nulls("ratio"), "budget_s", "ratio", markers=True)
     left.axhline(1, color="grey", linestyle=":")
     left.set(xlabel="planning, s", ylabel="price over the least", xscale="log")
     plain_log(left.xaxis)
-    by_rate = shares(rows)
-    living = by_rate.group_by("planner", "rate", maintain_order=True).agg(
-        pl.col("active").mean().alias("living")
-    )
-    curves(right, by_rate.join(living, ["planner", "rate"]), "living", "goodput", markers=True)
+    living = shares(rows).with_columns(living=pl.col("active").mean().over("planner", "rate"))
+    curves(right, living, "living", "goodput", markers=True)
     most = float(living["living"].to_numpy().max())
     right.plot([0, most], [0, most], color="grey", linestyle=":")
     right.set(xlabel="living queries", ylabel="service goodput, queries", xlim=(0, None))
     right.set_ylim(bottom=0)
     legend_below(figure, left)
-    return [save(figure, directory / "fig04_slow_search.png")]
+    return [save(figure, directory / "slow_search.png")]

@@ -15,19 +15,21 @@ import seaborn as sns
 from lab.analysis.paired import by_scene
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save, t_interval
 from lab.run_cache.jobs import Job
-from studies.common.finding import Finding, ahead
+from studies.common.claims import Finding, ahead
 from studies.common.measures import totals
+from studies.common.metrics import GOODPUT
+from studies.common.study import Scale
 from studies.common.sweep_files import experiment
-from studies.experiments.headline import GOODPUT
+from studies.common.tables import means
 
-COMMANDS: tuple[str, ...] = ("compass-sim -m experiment=fig16",)
+TITLE = "Where only some tiers have machines"
 REFERENCE = "compass"
 TIERS = {"edge_only": "edge alone", "cloud_only": "cloud alone", "small": "edge and cloud"}
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs."""
-    return experiment("fig16", quick).jobs(totals)
+    return experiment("fig16", scale).jobs(totals)
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
@@ -47,8 +49,10 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
-    """Yield nothing more."""
-    yield from ()
+    """Yield the means."""
+    yield from means(
+        rows, ["application", "cluster", "planner"], ["goodput", "active", "response_s"]
+    )
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
@@ -74,4 +78,4 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         axes.set(title=application.replace("_", " "), xlabel="", ylabel="goodput, queries")
         axes.set_ylim(bottom=0)
     legend_below(figure, panels[0][0])
-    return [save(figure, directory / "fig16_tiers.png")]
+    return [save(figure, directory / "tiers.png")]

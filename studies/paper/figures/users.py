@@ -24,15 +24,16 @@ from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save
 from lab.reporting.plotting.style import plain_log
 from lab.run_cache.jobs import Job
-from studies.common.finding import Finding, above
+from studies.common.claims import Finding, above
 from studies.common.store import each_cell
-from studies.common.sweep_files import experiment
+from studies.common.study import Scale
+from studies.common.sweep_files import runs
 from studies.probes.user_probe import users
 
+TITLE = "Users and their best plans"
 Floats = NDArray[np.float64]
 
 APPLICATIONS = {"fig02_speech": "speech", "fig02_tracking": "tracking", "fig02_chat": "video chat"}
-COMMANDS = tuple(f"compass-sim -m experiment={name}" for name in APPLICATIONS)
 WIDE = 2.0
 """Ninetieth over tenth percentile of a speed that is taken for a wide spread."""
 
@@ -46,25 +47,20 @@ CLASSES = ("low-low", "low-high", "high-low", "high-high")
 NONE = "none would do"
 
 
-def jobs(quick: bool) -> list[Job]:
+def jobs(scale: Scale) -> list[Job]:
     """Return the runs: all users of each application."""
-    return [
-        job
-        for name, application in APPLICATIONS.items()
-        for job in experiment(name, quick).jobs(users, application=application)
-    ]
+    return runs(APPLICATIONS, scale, users, "application")
 
 
 def each_user(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each user, with its device and link."""
-    keys = "application", "seed"
-    return each_cell(rows, *keys)
+    return each_cell(rows, "application", "seed")
 
 
 def each_class(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each user and class, with accuracy and price."""
-    keys = "application", "seed", "query"
-    return each_user(rows).select(*keys, "classes").explode("classes").unnest("classes")
+    users = each_user(rows).select("application", "seed", "query", "classes")
+    return users.explode("classes").unnest("classes")
 
 
 def best(rows: pl.DataFrame) -> pl.DataFrame:
@@ -75,11 +71,10 @@ def best(rows: pl.DataFrame) -> pl.DataFrame:
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return how wide devices, links and accuracies spread, and whether best classes differ."""
-    seeds = rows["seed"].n_unique()
     found = []
     people = each_user(rows).filter(application=rows["application"][0])
     for column, what in {"speed": "devices' speeds", "uplink_bps": "uplink rates"}.items():
-        low, high = (_by_seed(people, column, share) for share in (0.1, 0.9))
+        low, high = _tails(people, column, ["seed"])
         found.append(
             above(
                 f"(a) {what} spread widely",
@@ -87,31 +82,26 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 WIDE,
                 f"taken to mean that the ninetieth percentile is {WIDE:g} times the tenth; the "
                 "population is that of our tables, not the paper's",
-                seeds,
+                len(low),
             )
         )
-    accuracies, chosen = each_class(rows), best(rows)
-    for application in rows["application"].unique(maintain_order=True).to_list():
-        part = accuracies.filter(application=application)
-        spread: Sequence[Floats] = [
-            _by_seed(part.filter(name=name), "accuracy", 0.9)
-            - _by_seed(part.filter(name=name), "accuracy", 0.1)
-            for name in CLASSES
-        ]
+    chosen = best(rows)
+    for (application,), part in each_class(rows).group_by("application", maintain_order=True):
+        low, high = _tails(part, "accuracy", ["seed", "name"])
+        spread = (high - low).reshape(-1, part["name"].n_unique()).mean(axis=1)
         found.append(
             above(
                 f"(b) {application}: accuracy of the same plan varies between users",
-                mean_interval(np.mean(spread, axis=0), (0.0, inf)),
+                mean_interval(spread, (0.0, inf)),
                 POINTS,
                 f"taken to mean {POINTS:g} between the tenth and ninetieth percentile, mean over "
                 "classes; users differ in data set and content",
-                seeds,
+                len(spread),
             )
         )
-        its = chosen.filter(application=application)
-        counts = its.group_by("seed", "name").len().group_by("seed").agg(pl.col("len").max())
-        all_of = its.group_by("seed").len("users").join(counts, "seed").sort("seed")
-        others = 1 - (all_of["len"] / all_of["users"]).to_numpy()
+        counts = chosen.filter(application=application).group_by("seed", "name").len()
+        most = pl.col("len").max() / pl.col("len").sum()
+        others = 1 - counts.group_by("seed").agg(most).sort("seed")["len"].to_numpy()
         found.append(
             above(
                 f"(b) {application}: which class of plans is best differs by user",
@@ -119,31 +109,30 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 OTHERS,
                 "share of users whose best class is not the one that is best most often; taken to "
                 f"mean at least {OTHERS:g}",
-                seeds,
+                len(others),
             )
         )
     return found
 
 
-def _by_seed(users: pl.DataFrame, column: str, share: float) -> Floats:
-    """Return a quantile over the users of each seed, shape (seeds,)."""
-    by = users.group_by("seed").agg(pl.col(column).quantile(share, "linear"))
-    return by.sort("seed")[column].to_numpy()
+def _tails(users: pl.DataFrame, column: str, keys: Sequence[str]) -> tuple[Floats, Floats]:
+    """Return the tenth and ninetieth percentile of a column over users, by keys and in order."""
+    low, high = (pl.col(column).quantile(at, "linear") for at in (0.1, 0.9))
+    by = users.group_by(keys).agg(low=low, high=high).sort(keys)
+    return by["low"].to_numpy(), by["high"].to_numpy()
 
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield how often each class is best, and how many users none would do for."""
-    chosen, people = best(rows), each_user(rows)
+    chosen = best(rows)
     yield "Share of users, in percent, whose best class it is:"
     yield ""
-    heads = ["application", "users", *CLASSES, NONE]
     body = []
-    for application in rows["application"].unique(maintain_order=True).to_list():
-        count = people.filter(application=application).height
-        its = chosen.filter(application=application)
-        shares = [100 * its.filter(name=name).height / count for name in CLASSES]
-        body.append([application, count, *map(number, [*shares, 100 - sum(shares)])])
-    yield from table(heads, body)
+    for (application,), people in each_user(rows).group_by("application", maintain_order=True):
+        names = chosen.filter(application=application)["name"]
+        shares = [float(100 * (names == name).sum() / people.height) for name in CLASSES]
+        body.append([application, people.height, *map(number, [*shares, 100 - sum(shares)])])
+    yield from table(["application", "users", *CLASSES, NONE], body)
 
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
@@ -152,23 +141,18 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     people = each_user(rows).filter(application=applications[0])
     figure, panels = canvas(2, 3, 2.9)
     speeds, rates, shares = panels[0]
-    places = {name: place for place, name in enumerate(applications)}
-    sns.ecdfplot(x=people["speed"].to_numpy(), ax=speeds)
-    speeds.set(xlabel="CPU, Raspberry Pi 4 = 1", ylabel="share of users", xscale="log")
-    sns.ecdfplot(x=people["uplink_bps"].to_numpy() / 1e6, ax=rates)
-    rates.set(xlabel="mean uplink, Mbit/s", ylabel="share of users", xscale="log")
-    plain_log(speeds.xaxis)
-    plain_log(rates.xaxis)
-    keys = ["application", "seed", "query"]
-    of_all = (
-        each_user(rows)
-        .join(best(rows), on=keys, how="left")
-        .with_columns(pl.col("name").fill_null(NONE))
+    for axes, values, label in (
+        (speeds, people["speed"], "CPU, Raspberry Pi 4 = 1"),
+        (rates, people["uplink_bps"] / 1e6, "mean uplink, Mbit/s"),
+    ):
+        sns.ecdfplot(x=values.to_numpy(), ax=axes)
+        axes.set(xlabel=label, ylabel="share of users", xscale="log")
+        plain_log(axes.xaxis)
+    classes = each_user(rows).join(
+        best(rows), ["application", "seed", "query"], how="left", maintain_order="left"
     )
     sns.histplot(
-        of_all.select("name", "application")
-        .sort(pl.col("application").replace_strict(places))
-        .to_dict(as_series=False),
+        classes.select("application", pl.col("name").fill_null(NONE)).to_dict(as_series=False),
         x="application",
         hue="name",
         hue_order=[*CLASSES, NONE],
@@ -197,4 +181,4 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
         )
         axes.set(title=application, xlabel="class of plan", ylabel="accuracy")
         axes.tick_params(axis="x", labelrotation=30)
-    return [save(figure, directory / "fig02_users.png")]
+    return [save(figure, directory / "users.png")]

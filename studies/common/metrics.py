@@ -1,0 +1,28 @@
+"""Metrics that studies compare planners by, and the paper's ranges of their ratios."""
+
+from lab.analysis.paired import PairedMetric
+
+GOODPUT = PairedMetric("goodput", "goodput", more_is_better=True)
+COST = PairedMetric("usd_per_query_hour", "cost", more_is_better=False)
+ATTRIBUTED = PairedMetric("attributed_usd_per_query_hour", "attributed cost", more_is_better=False)
+RESPONSE = PairedMetric(
+    "response_s", "response time", more_is_better=False, bound="response_is_bound"
+)
+RESPONSE_OF_SERVED = PairedMetric(
+    "response_of_served_s", "response time of those served", more_is_better=False
+)
+DEVICE_HOURS = PairedMetric("planning_device_hours", "profiling", more_is_better=False)
+
+TITLES = {
+    metric.name: metric.title
+    for metric in (GOODPUT, COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED, DEVICE_HOURS)
+}
+"""What tables call each metric, by its name."""
+
+PAPER = {"goodput": (2.4, 5.1), "usd_per_query_hour": (3.8, 4.5), "response_s": (4.2, 10.5)}
+"""Ranges of the abstract of arXiv 2504.16397v2, by the name of the metric."""
+
+
+def paper_range(metric: str) -> str:
+    """Return the paper's range of a ratio in words, or nothing."""
+    return "" if metric not in PAPER else "{:g} to {:g}".format(*PAPER[metric])

@@ -1,0 +1,138 @@
+"""Pictures that several studies draw: ratios with their intervals, and curves in panels."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from lab.analysis.paired import PairedMetric
+from lab.reporting.plotting.canvas import canvas, curves, legend_below, palette, save
+from lab.reporting.plotting.style import plain_log
+
+ABREAST, TOGETHER = 0.16, 0.8
+"""Rows between the dots of one scene, and that all of them take at most."""
+
+MANY_DECADES = 100.0
+"""Ratio of the ends of an axis from which on only powers of ten are marked."""
+
+
+def draw_ratios(
+    found: pl.DataFrame,
+    titles: Mapping[PairedMetric, str] | Sequence[PairedMetric],
+    path: Path,
+    height_in: float = 3.4,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    goal: float | None = None,
+) -> Path:
+    """Draw the ratios of each metric in a panel; return the path.
+
+    Args:
+        found: ratios as of `lab.analysis.paired.by_scene`, with the scene as ``scene``.
+        titles: the metrics, and the titles of their panels if they are not those of the metrics.
+        path: where to draw, a PNG file.
+        height_in: height of a panel in inches.
+        ranges: ranges of the paper by names of metrics, drawn as bands.
+        goal: a ratio that is marked by a red line.
+    """
+    figure, [panels] = canvas(1, len(titles), height_in, sharey=True)
+    for axes, metric in zip(panels, titles, strict=True):
+        dots(axes, found.filter(metric=metric.name), (ranges or {}).get(metric.name))
+        axes.set_title(titles[metric] if isinstance(titles, Mapping) else metric.title)
+        if goal is not None:
+            axes.axvline(goal, color="firebrick", lw=1)
+    legend_below(figure, panels[0])
+    return save(figure, path)
+
+
+def draw_curves(
+    rows: pl.DataFrame,
+    panel: str,
+    x: str,
+    y: str,
+    path: Path,
+    by: str = "planner",
+    *,
+    height_in: float = 3.2,
+    markers: bool = True,
+    mark: float | None = None,
+    settings: Mapping[str, Any],
+) -> Path:
+    """Draw means over seeds as curves, a panel for each value of a column; return the path.
+
+    Args:
+        rows: a row for each panel, line, place and seed.
+        panel: column of panels, whose values are their titles.
+        x: column of places.
+        y: column of values.
+        path: where to draw, a PNG file.
+        by: column that tells lines apart.
+        height_in: height of a panel in inches.
+        markers: whether to mark the places.
+        mark: a place that is marked by a red line.
+        settings: those of all panels, as for ``Axes.set``; values start at 0 unless they say else.
+    """
+    titles = rows[panel].unique(maintain_order=True).to_list()
+    figure, [panels] = canvas(1, len(titles), height_in, sharey="ylim" in settings)
+    colors = palette(rows[by].unique(maintain_order=True).to_list())
+    for one, title in zip(panels, titles, strict=True):
+        part = rows.filter(pl.col(panel) == title)
+        curves(one, part, x, y, by, colors=colors, markers=markers)
+        one.set(title=title, **settings)
+        if mark is not None:
+            one.axvline(mark, color="firebrick", lw=1)
+        for axis in (one.xaxis, one.yaxis):
+            if axis.get_scale() == "log":
+                plain_log(axis)
+        if one.get_yscale() == "linear" and "ylim" not in settings:
+            one.set_ylim(bottom=0)
+    legend_below(figure, panels[0])
+    return save(figure, path)
+
+
+def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> None:
+    """Draw a dot with its interval for each scene and planner, on a log axis.
+
+    Args:
+        axes: where to draw.
+        frame: with ``scene``, ``planner``, ``ratio``, ``low``, ``high`` and ``sign``; an open dot
+            stands for a ratio that is a bound.
+        paper: the paper's range, drawn as a band.
+    """
+    scenes = frame["scene"].unique(maintain_order=True).to_list()
+    planners = frame["planner"].unique(maintain_order=True).to_list()
+    colors = palette(planners)
+    if paper is not None:
+        axes.axvspan(*paper, color="0.6", alpha=0.3, lw=0, zorder=0, label="the paper")
+    axes.axvline(1, color="0.35", lw=1, zorder=0.5)
+    abreast = min(ABREAST, TOGETHER / max(1, len(planners)))
+    for number, planner in enumerate(planners):
+        part = frame.filter(planner=planner).drop_nulls("ratio")
+        y = [
+            scenes.index(scene) + abreast * (number - (len(planners) - 1) / 2)
+            for scene in part["scene"]
+        ]
+        for position, ratio, least, most, sign in zip(
+            y, part["ratio"], part["low"], part["high"], part["sign"], strict=True
+        ):
+            if least is not None and most is not None:
+                axes.plot([least, most], [position, position], color=colors[planner], lw=1.5)
+            axes.plot(
+                ratio,
+                position,
+                marker="o",
+                ms=5,
+                color=colors[planner],
+                markerfacecolor="white" if sign else colors[planner],
+            )
+        axes.plot([], [], marker="o", color=colors[planner], label=planner)
+    axes.set(xscale="log", yticks=range(len(scenes)), yticklabels=scenes, xlabel="ratio")
+    if not axes.yaxis_inverted():  # Panels share the axis.
+        axes.invert_yaxis()
+    low, high = axes.get_xlim()
+    few = high / low < MANY_DECADES
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,85 @@
+"""What a study is: a module that says which runs answer its question, and what they show."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from lab.common.errors import InputError
+from lab.run_cache.jobs import Job
+from studies.common.claims import Finding
+
+SEEDS = range(10)
+"""Seeds of a study that names none itself."""
+
+QUICK_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of a study to run.
+
+    Args:
+        quick: whether to run its small form, which tells whether it works and decides nothing.
+        seeds: seeds in place of the study's own; None for those.
+        planners: planners in place of the study's own, the reference first; empty for those.
+    """
+
+    quick: bool = False
+    seeds: Sequence[int] | None = None
+    planners: Sequence[str] = ()
+
+    def seeds_or(self, own: Sequence[int] = SEEDS) -> Sequence[int]:
+        """Return the seeds to run: those asked for, or else the study's own, if quick the first."""
+        if self.seeds is not None:
+            return self.seeds
+        return own[:QUICK_SEEDS] if self.quick else own
+
+
+WHOLE = Scale()
+
+
+def refuse_planners(study: str, planners: Sequence[str]) -> None:
+    """Refuse to compare planners by a study that has planners of its own.
+
+    Raises:
+        InputError: there are any.
+    """
+    if planners:
+        raise InputError(
+            f"--planners {','.join(planners)}: {study} has planners of its own; leave it out, "
+            "or name another study"
+        )
+
+
+class Study(Protocol):
+    """A module that asks one question. The first line of its docstring is the question."""
+
+    __name__: str
+    TITLE: str
+
+    def jobs(self, scale: Scale) -> list[Job]:
+        """Return the runs.
+
+        Raises:
+            InputError: it compares no planners, and some are given.
+        """
+
+    def lines(self, rows: pl.DataFrame) -> Iterator[str]:
+        """Yield what the rows show as lines of Markdown.
+
+        Args:
+            rows: one a run: its labels, ``seed``, and what was measured.
+        """
+
+    def draw(self, rows: pl.DataFrame, directory: Path) -> list[Path]:
+        """Draw figures, PNG files named after the study; return their paths."""
+
+
+class PaperStudy(Study, Protocol):
+    """A study of a figure of the paper, whose claims it is held against."""
+
+    def findings(self, rows: pl.DataFrame) -> list[Finding]:
+        """Return what the rows say of the paper's claims."""

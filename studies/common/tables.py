@@ -1,0 +1,120 @@
+"""Cells and tables that studies share; values that are bounds carry a sign."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import polars as pl
+
+from lab.analysis.paired import counted, explained
+from lab.common.formatting import probability
+from lab.reporting.markdown import estimated, table
+from studies.common.metrics import TITLES, paper_range
+
+HEADS = {
+    "goodput": "goodput, queries",
+    "active": "of living",
+    "slo_met": "SLO met, share of time",
+    "served": "ever served, share",
+    "usd_per_query_hour": "$ a query-hour",
+    "attributed_usd_per_query_hour": "attributed",
+    "response_s": "response, s",
+    "false_acceptances": "false acceptances",
+    "planning_device_hours": "profiling, device-h",
+    "planner_errors": "errors",
+}
+"""Columns of `studies.common.measures.totals`, and what tables call them."""
+
+BOUNDS = {"response_s": "response_is_bound"}
+"""Columns that may hold lower bounds of the true values, and those that say where they do."""
+
+AT_LEAST = (
+    "≥ marks response times of which less than half of the queries were ever served in some seed, "
+    "so that the longest life of a query stands in for a median that is longer"
+)
+
+WITHOUT = {
+    "usd_per_query_hour": "costs",
+    "attributed_usd_per_query_hour": "costs",
+    "first_search_s": "searches",
+    "configurations": "searches",
+}
+"""Columns that have no value in a seed in which nobody was served, and what that is of."""
+
+SERVED_ALONE = {
+    "costs": "≥ marks costs of which some seed has none, since no SLO was met in it and an hour of "
+    "that would cost any amount: the mean is that of the other seeds",
+    "searches": "≥ marks searches of which some seed has none, since none led to a deployment in "
+    "it: the mean is that of the other seeds",
+}
+"""What the sign says of each of these."""
+
+
+def sign(rows: pl.DataFrame, column: str) -> str:
+    """Return ``"≥"`` if the mean of a column is only a lower bound of the true one, or nothing.
+
+    It is if a value is, or if a seed has none for nobody was served in it.
+    """
+    bound = column in BOUNDS and rows[BOUNDS[column]].any()
+    return "≥" if bound or (column in WITHOUT and rows[column].null_count()) else ""
+
+
+def served_alone(rows: pl.DataFrame, columns: Iterable[str]) -> list[str]:
+    """Return what signs say of columns of which some seed has no value, in words.
+
+    Args:
+        rows: one for each run.
+        columns: what is averaged.
+    """
+    lacking = [WITHOUT[name] for name in columns if name in WITHOUT and sign(rows, name)]
+    return [SERVED_ALONE[each] for each in dict.fromkeys(lacking)]
+
+
+def marked(rows: pl.DataFrame, column: str) -> str:
+    """Return the mean of a column in words, after its `sign`."""
+    return estimated(rows.select(pl.col(column).mean()).item(), None, None, sign(rows, column))
+
+
+def means(
+    rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str] | Mapping[str, str] = HEADS
+) -> Iterator[str]:
+    """Yield a table of means over seeds, after a line on what it shows.
+
+    Args:
+        rows: one for each run.
+        keys: columns that tell apart what is averaged.
+        columns: what is averaged, of `HEADS`; or columns and what the table calls them.
+    """
+    heads = columns if isinstance(columns, Mapping) else {name: HEADS[name] for name in columns}
+    notes = [AT_LEAST] if BOUNDS.keys() & heads.keys() else []
+    yield f"{'; '.join(['Means over seeds', *notes, *served_alone(rows, heads)])}:"
+    yield ""
+    by = rows.group_by(*keys, maintain_order=True)
+    yield from table(
+        [*keys, *heads.values()],
+        ([*key, *(marked(part, name) for name in heads)] for key, part in by),
+    )
+
+
+def ratio_table(
+    found: pl.DataFrame, labels: Mapping[str, str], paper: bool = False
+) -> Iterator[str]:
+    """Yield a table of ratios with their intervals and p-values, and what their signs say.
+
+    Args:
+        found: ratios as of `lab.analysis.paired.by_scene`.
+        labels: columns that tell rows apart, and what the table calls them.
+        paper: whether to show the paper's range of each.
+    """
+    yield from table(
+        [*labels.values(), "seeds", "ratio", "p", *(["paper"] if paper else [])],
+        (
+            [
+                *(TITLES[row[name]] if name == "metric" else row[name] for name in labels),
+                counted(row["n"], row["of"]),
+                estimated(row["ratio"], row["low"], row["high"], row["sign"]),
+                probability(row["p_holm"]),
+                *([paper_range(row["metric"])] if paper else []),
+            ]
+            for row in found.iter_rows(named=True)
+        ),
+    )
+    yield from explained(found)

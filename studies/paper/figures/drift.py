@@ -1,0 +1,185 @@
+"""Figure 17: SLO violations after a step of latency and a step of accuracy.
+
+A population of queries that stay arrives over the first half; in the middle half of the devices
+become a fifth as fast, or half of the links carry a third of what they did, or the content of all
+moves by two fifths to its hardest stratum. Followed are the queries that arrived at least a minute
+before. Violations are the share of their time whose window does not meet the SLO; they are taken to
+return if they end within 5 points of what they were. Beside Compass runs the ILP, solved anew on
+the truth all along: some queries no plan can serve after the step, and it has them too.
+
+The scene of content is chosen by what the ILP can still serve, which is nearly all. VOiCES is the
+only data set whose content has several strata. The shift lowers all accuracies on it to about 0.7
+of what they were: with floors at 0.6 of the best, the best model keeps them and the smallest, which
+had 0.74 of the best, does not. One L4 machine serves the queries of the first half by either, and
+those of the whole run by the smallest only, so that it matters what is believed of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from lab.analysis.comparison import of_difference
+from lab.analysis.paired import PERCENT, Interval, mean_interval
+from lab.common.formatting import number
+from lab.reporting.markdown import estimated, table
+from lab.run_cache.jobs import Job
+from studies.common.claims import Finding, Verdict, goal_reached
+from studies.common.measures import DRIFT_HORIZON_S, DRIFT_STEP_S, violations
+from studies.common.pictures import draw_curves
+from studies.common.scenes import OPTIMUM, up_to_optimum
+from studies.common.store import each_cell
+from studies.common.study import Scale
+from studies.common.sweep_files import experiment
+
+TITLE = "After a drift"
+CASES = {
+    "fig17_links": ("links", "half of the links carry a third of what they did"),
+    "fig17": ("devices", "half of the devices become a fifth as fast"),
+    "fig17_content": (
+        "content",
+        "the content of all queries moves by two fifths to its hardest stratum",
+    ),
+}
+"""What rows call the case of each experiment, and what happens in it."""
+
+REFERENCE, WITHOUT = "compass", "compass_no_replanning"
+ILP_EVERY_S = 10.0
+"""How often the ILP looks at the truth: each time it may solve anew, which is most of a run."""
+
+GOAL_POINTS = 5.0
+WINDOW_S = 30.0
+BEFORE_S = LAST_S = 120.0
+"""The stretches before the step and at the end of the run over which rates are compared."""
+
+STRETCHES = {
+    "before": (DRIFT_STEP_S - BEFORE_S, DRIFT_STEP_S),
+    "after": (DRIFT_STEP_S, DRIFT_STEP_S + 2 * WINDOW_S),
+    "end": (DRIFT_HORIZON_S - LAST_S, DRIFT_HORIZON_S),
+}
+
+
+def jobs(scale: Scale) -> list[Job]:
+    """Return the runs: each planner of the experiments in each case, and the ILP."""
+    if scale.planners:
+        scale = replace(scale, planners=up_to_optimum(scale.planners)[:-1])
+    optimum = replace(scale, planners=(OPTIMUM,))
+    found = []
+    for name, (case, _) in CASES.items():
+        found += experiment(name, scale).jobs(violations, case=case)
+        file = experiment(name, optimum)
+        settings = (*file.settings, f"planner.replan_every_s={ILP_EVERY_S:g}")
+        found += replace(file, settings=settings).jobs(violations, case=case)
+    return found
+
+
+def rates(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the violation rate in percent of each case, planner, seed and window."""
+    tidy = each_cell(rows, "case", "planner", "seed")
+    return tidy.filter(pl.col("active_s") > 0).with_columns(
+        rate=100 * pl.col("violated_s") / pl.col("active_s"), end_s=pl.col("start_s") + WINDOW_S
+    )
+
+
+def stretches(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean rate of each of `STRETCHES` by case, planner and seed."""
+    within = [
+        pl.col("rate").filter(pl.col("end_s").is_between(*ends, closed="right")).mean().alias(name)
+        for name, ends in STRETCHES.items()
+    ]
+    return rates(rows).group_by("case", "planner", "seed", maintain_order=True).agg(within)
+
+
+def findings(rows: pl.DataFrame) -> list[Finding]:
+    """Return whether violations return with replanning, and whether they do without."""
+    found = []
+    for (case, planner), part in stretches(rows).group_by("case", "planner", maintain_order=True):
+        rise = (part["end"] - part["before"]).drop_nulls().to_numpy()
+        middle, low, high = mean_interval(rise, of_difference(PERCENT))
+        returns = high is not None and high <= GOAL_POINTS
+        stays = low is not None and low > GOAL_POINTS
+        if planner == REFERENCE:
+            claim = f"{case}: violations return to what they were"
+            agrees, differs = returns, stays
+        elif planner == WITHOUT:
+            claim = f"{case}: without replanning they do not"
+            agrees, differs = stays, returns
+        else:
+            continue
+        found.append(
+            Finding(
+                claim,
+                f"{estimated(middle, low, high)} points above before ({len(rise)} seeds)",
+                Verdict.AGREES if agrees else Verdict.DIFFERS if differs else Verdict.UNKNOWN,
+                f"the mean of the last {LAST_S:g} s less that of the {BEFORE_S:g} s "
+                f"before the step; within {GOAL_POINTS:g} points counts as returned",
+            )
+        )
+    return found
+
+
+def lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield rates before and after the step, and how far they end above those of the ILP."""
+    yield (
+        f"{DRIFT_HORIZON_S:g} s, with the step at {DRIFT_STEP_S:g} s; windows of {WINDOW_S:g} s. "
+        f"Goal: within {GOAL_POINTS:g} points of the ILP at the end, and not so without "
+        f"replanning. The end is the last {LAST_S:g} s; the difference is paired over seeds, and "
+        "judged by its whole interval: *open* where that does not tell."
+    )
+    yield ""
+    by, reference = stretches(rows), str(rows["planner"][-1])
+    words = dict(CASES.values())
+    yield from table(
+        [
+            "step",
+            "planner",
+            "violations before, %",
+            "in the minute after",
+            "at the end",
+            "above the ILP at the end, points",
+            f"at most {GOAL_POINTS:g}",
+        ],
+        (
+            [
+                case + (f": {words[str(case)]}" if planner == rows["planner"][0] else ""),
+                planner,
+                *(number(part.select(pl.col(name).mean()).item()) for name in STRETCHES),
+                *_above(part, by.filter(case=case, planner=reference), planner == reference),
+            ]
+            for (case, planner), part in by.group_by("case", "planner", maintain_order=True)
+        ),
+    )
+
+
+def _above(part: pl.DataFrame, reference: pl.DataFrame, same: bool) -> tuple[str, str]:
+    """Return how far rates end above those of the reference in words, and whether that is little.
+
+    Args:
+        part: rates of a planner.
+        reference: those of the reference.
+        same: whether it is the reference itself.
+    """
+    if same:
+        return "", ""
+    both = part.join(reference, "seed", suffix="_reference").sort("seed")
+    difference = (both["end"] - both["end_reference"]).drop_nulls().to_numpy()
+    above: Interval = mean_interval(difference, of_difference(PERCENT))
+    return estimated(*above), goal_reached(above, GOAL_POINTS, at_most=True)
+
+
+def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
+    """Draw violation rates over time."""
+    path = directory / "drift.png"
+    labels = {"xlabel": "simulated time, s", "ylabel": "SLO violations, %", "ylim": (-2, 102)}
+    draw_curves(
+        rates(rows),
+        "case",
+        "end_s",
+        "rate",
+        path,
+        markers=False,
+        mark=DRIFT_STEP_S,
+        settings=labels,
+    )
+    return [path]

@@ -1,0 +1,96 @@
+"""The tool ``compass-lab reproduce``: run the paper's figures anew, and say whether we agree."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studies.options import add_options
+
+if TYPE_CHECKING:
+    from lab.run_cache.jobs import Job
+    from studies.paper.page import Section
+    from studies.steps import Made
+
+OK, FAILED = 0, 1
+OUT = Path("outputs") / "reproduction"
+
+
+def add_parser(tools: Any) -> None:
+    """Add the parser of this tool to the subparsers of ``compass-lab``."""
+    parser = tools.add_parser(
+        "reproduce",
+        help="run the paper's figures anew, and write a page that says whether we agree",
+        description="Makes the runs of some of the paper's figures, or of all, on all cores, and "
+        "writes one page: our figure, the paper's claim, our number with its interval, and whether "
+        "they agree. Runs that were made are kept in the directory and not made again, so that it "
+        "may be stopped and started at will. Exit status: 0, whatever the verdicts; 1 if a figure "
+        "could not be made; 2 for bad input.",
+    )
+    parser.add_argument(
+        "figures", nargs="+", metavar="FIGURE", help="numbers as in the paper, or all"
+    )
+    add_options(parser)
+    parser.add_argument("--out", type=Path, default=OUT, help=f"directory of the page ({OUT})")
+    parser.set_defaults(tool=reproduce)
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Make the runs and the page; return the exit status."""
+    from lab.common.errors import InputError, choices, one_line
+    from lab.run_cache.jobs import RunError, at_a_time, make
+    from lab.runs.run_directory import write_aside
+    from studies.paper.page import as_html, page
+    from studies.registry import FIGURES, NAMES, SAME_AS, chosen
+    from studies.steps import jobs_of, run, scale_of
+
+    known = [*FIGURES, *SAME_AS, "all"]
+    for word in options.figures:
+        if word not in known:
+            raise InputError(f"FIGURE={word}: there is no such figure; {choices(word, known)}")
+    wanted = chosen(options.figures)
+    names = {number: name for number, name in NAMES.items() if name in wanted}
+    jobs = jobs_of(list(names.values()), scale_of(options))
+    processes = at_a_time(options.jobs)
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    try:  # All at once, so that no core waits for the last run of a figure.
+        make([job for each in jobs.values() for job in each], processes, out)
+    except (InputError, RunError) as error:
+        print(f"compass-lab: {error}", file=sys.stderr)
+    sections, failures = [], {}
+    for number, name in names.items():
+        try:
+            made = run(jobs[name], processes, out)
+            sections.append(_section(number, made, jobs[name], out / "figures"))
+        except Exception as error:  # One figure must not take the others with it.
+            failures[number] = f"{type(error).__name__}: {one_line(error)}"
+            print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
+    words = [*options.figures, *(["--quick"] if options.quick else [])]
+    words += [] if options.seeds is None else ["--seeds", options.seeds[0]]
+    text = page(f"compass-lab reproduce {' '.join(words)}", options.quick, sections, failures)
+    write_aside(out / "index.md", text)
+    write_aside(out / "index.html", as_html(text, out))
+    for section in sections:
+        for finding in section.findings:
+            print(f"figure {section.number}: {finding.claim}: {finding.ours}: {finding.verdict}")
+    print(f"page: {out / 'index.html'}")
+    return FAILED if failures else OK
+
+
+def _section(number: str, made: "Made", jobs: list["Job"], directory: Path) -> "Section":
+    """Return what the page says of a figure, whose pictures are drawn into the directory."""
+    from studies.common.sweep_files import commands
+    from studies.paper.page import Section
+    from studies.registry import FIGURES, SAME_AS
+
+    figure, rows = FIGURES[number], made.frame
+    return Section(
+        ", ".join([number, *(other for other, same in SAME_AS.items() if same == number)]),
+        str(figure.__doc__),
+        commands(jobs),
+        f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} core-minutes.",
+        figure.findings(rows),
+        figure.draw(rows, directory),
+        list(figure.lines(rows)),
+    )

@@ -1,0 +1,81 @@
+"""The steps of a study, shared by ``python -m studies`` and ``compass-lab reproduce``.
+
+Read how much is to be run, make the runs, and judge the paper's claims by them.
+"""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.run_cache.jobs import Job, at_a_time, make
+from studies.common.claims import Finding
+from studies.common.scenes import available
+from studies.common.store import frame
+from studies.common.study import Scale
+from studies.registry import FIGURES, NAMES, STUDIES
+
+
+@dataclass(frozen=True)
+class Made:
+    """The runs of a study.
+
+    Args:
+        rows: a row for each job; see `lab.run_cache.jobs.make`.
+        runs: how many runs there were; jobs may share them.
+        seeds: number of seeds.
+        core_s: seconds of cores that the runs took, all together.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    runs: int
+    seeds: int
+    core_s: float
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The rows as a frame."""
+        return frame(self.rows)
+
+
+def scale_of(options: Namespace) -> Scale:
+    """Return how much is to be run.
+
+    Raises:
+        InputError: a planner is not there.
+    """
+    seeds = None if options.seeds is None else options.seeds[1]
+    return Scale(options.quick, seeds, available(getattr(options, "planners", ())))
+
+
+def jobs_of(names: Sequence[str], scale: Scale) -> dict[str, list[Job]]:
+    """Return the runs of each study.
+
+    Raises:
+        InputError: a study compares no planners, and some are given.
+    """
+    return {name: STUDIES[name].jobs(scale) for name in names}
+
+
+def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
+    """Make the runs that are not kept yet; see `lab.run_cache.jobs.make` for errors.
+
+    Args:
+        jobs: the runs.
+        processes: runs at the same time; None for as many as there are cores.
+        cache: directory of kept runs.
+    """
+    rows = make(jobs, at_a_time(processes), cache)
+    by_run = {job.key: row["run_core_s"] for job, row in zip(jobs, rows, strict=True)}
+    core_s = round(fsum(by_run.values()), 1)
+    return Made(rows, len(by_run), len({job.seed for job in jobs}), core_s)
+
+
+def judged(name: str, rows: pl.DataFrame) -> list[Finding]:
+    """Return what the rows of a study say of the paper's claims; nothing if it has none."""
+    found = [FIGURES[number].findings(rows) for number, other in NAMES.items() if other == name]
+    return found[0] if found else []
