@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from lab.common.dir_lock import held
+from lab.common.dir_lock import LOCK, held
 from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by
 from lab.common.options import groups
 from lab.runs.run_directory import JOBS
@@ -159,7 +159,7 @@ def _told(config: DictConfig, directory: Path) -> Iterator[None]:
     finally:
         # Hydra's own record, which holds absolute paths; each job has its config.yaml.
         (directory / MULTIRUN).unlink(missing_ok=True)
-        if [path.name for path in directory.iterdir()] == [JOBS]:
+        if {path.name for path in directory.iterdir()} == {JOBS, LOCK}:
             (directory / JOBS).unlink()  # Nothing ever ran, so there is no sweep to go on with.
 
 
