@@ -233,11 +233,9 @@ class MachineCode(caching.FunctionCache):
         numba would keep all of a function's types in one file, which cannot be read once the class
         of a named tuple among them is gone. It also ignores the fields of named tuples.
         """
-        layouts = [
-            (part.instance_class.__module__, part.instance_class.__qualname__, part.fields)
-            for part in sig
-            if isinstance(part, BaseNamedTuple)
-        ]
+        named: list[Any] = [part for part in sig if isinstance(part, BaseNamedTuple)]
+        classes = [each.instance_class for each in named]
+        layouts = [(each.__module__, each.__qualname__, each._fields) for each in classes]
         types = _digest((sig, layouts))
         self._cache_file = caching.IndexDataCacheFile(
             self._cache_path, f"{self._impl.filename_base}-{types}", types
