@@ -90,9 +90,7 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
             )
     if len(now) > len(before):
         # PyYAML's compiled emitter would escape characters beyond the basic plane of Unicode.
-        write_aside(
-            file, safe_dump(now, default_flow_style=None, width=10_000, allow_unicode=True)
-        )
+        write_aside(file, safe_dump(now, default_flow_style=None, width=10_000, allow_unicode=True))
 
 
 def _change(old: Job, new: Job) -> str:

@@ -1,4 +1,4 @@
-"""What a sweeper that searches gets of a run: figures of its summary."""
+"""The objective: figures of a run's summary that another sweeper, which searches, receives."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ KEY = "hydra.callbacks.outcome.objective"
 
 
 def is_searched(hydra: HydraConf) -> bool:
-    """Tell whether jobs are made up by another sweeper than ours, from Hydra's configuration."""
+    """Return whether another sweeper than ours chooses the jobs, by Hydra's configuration."""
     return hydra.mode == RunMode.MULTIRUN and hydra.sweeper["_target_"] != OURS
 
 

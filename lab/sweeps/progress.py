@@ -1,7 +1,7 @@
-"""What the jobs of a sweep tell the process that started it, through a folder that all can see.
+"""Progress of a sweep: what its jobs print, and how they end, by files in a shared folder.
 
-Jobs run in that process, in others or on other machines; whatever the launcher, what a job prints
-and how it ended is one small file, which the process of the sweep shows and removes.
+Jobs run in the process of the sweep, in others or on other machines. With every launcher, each job
+writes one small file when it ends; the process of the sweep shows and removes it.
 """
 
 import json
@@ -23,12 +23,12 @@ EVERY_S = 0.2
 
 @dataclass(frozen=True)
 class News:
-    """What one job has to tell.
+    """What one job reports.
 
     Args:
         job: its number.
-        status: its exit status, None if it was interrupted.
-        label: what its lines begin with, such as ``job 3 (seed=3): ``.
+        status: its exit status; None if it was interrupted.
+        label: prefix of its lines, such as ``job 3 (seed=3): ``.
         out: what it printed.
         err: what it printed to standard error.
     """
@@ -41,13 +41,13 @@ class News:
 
 
 def telling(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
-    """Do a job's task, and tell what it printed and how it ended.
+    """Run the task of a job and report what it printed and how it ended.
 
     Args:
-        task: what is done; returns an exit status.
+        task: returns an exit status.
         sweep: the directory of the sweep.
         job: the number of the job.
-        label: what its lines begin with.
+        label: prefix of its lines.
 
     Returns:
         The exit status.
@@ -64,7 +64,7 @@ def telling(task: Callable[[], int], sweep: Path, job: int, label: str) -> int:
 
 
 def _without_known(news: News, warned: set[str]) -> str:
-    """Return what a job printed to standard error, without warnings that are known; note others."""
+    """Return what a job printed to standard error, without known warnings; add new ones to them."""
     lines = []
     for line in news.err.splitlines(keepends=True):
         sentence = line.replace(news.label, "", 1)
@@ -77,16 +77,16 @@ def _without_known(news: News, warned: set[str]) -> str:
 
 @contextmanager
 def listening(sweep: Path, runs: int | None = None) -> Iterator[dict[int, int | None]]:
-    """Show what jobs tell, and how many there were, while the body runs.
+    """Show what jobs report, and how many have ended, while the body runs.
 
-    Of warnings that are alike but for their job, the first is shown.
+    Of warnings that differ only in their job, the first is shown.
 
     Args:
         sweep: the directory of the sweep.
-        runs: how many jobs there are, if that is known.
+        runs: number of jobs, if it is known.
 
     Yields:
-        The exit status of each job that has ended, by its number, filled as jobs end.
+        The exit status of each job by its number, filled as jobs end.
     """
     folder = sweep / FOLDER
     rmtree(folder, ignore_errors=True)
