@@ -1,10 +1,10 @@
 """What the terminal shows: progress while a run goes on, and a table at its end."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -13,13 +13,17 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    track,
 )
 from rich.table import Table
 
-PIPE_WIDTH = 10_000  # wide enough that no table is cut where nobody sees a margin
+PIPE_WIDTH = 10_000  # Wide enough that no table is cut.
+FEW = 10
+"""Configurations that are composed within seconds, so they have no bar."""
 WARNING = "compass-sim: warning: "
 """What each warning begins with."""
 Report = Mapping[str, Any]
+Item = TypeVar("Item")
 
 
 def console() -> Console:
@@ -116,6 +120,13 @@ def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], Non
             bar.advance(task)
 
         yield show
+
+
+def composing(each: Sequence[Item]) -> Iterable[Item]:
+    """Iterate over what is composed, with a bar on standard error if there is much to compose."""
+    screen = Console(stderr=True)
+    hidden = not screen.is_terminal or len(each) <= FEW
+    return track(each, "composing", console=screen, transient=True, disable=hidden)
 
 
 def _number(value: float | None, digits: int = 2) -> str:

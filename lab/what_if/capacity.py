@@ -22,6 +22,7 @@ from math import inf, sqrt
 from statistics import fmean, stdev
 
 from lab.analysis.comparison import ANY, Range, cut, student_t
+from lab.common.console import composing
 from lab.common.errors import InputError
 from lab.what_if.question import Varied
 
@@ -110,7 +111,7 @@ def candidates(
     names = [key.key for key in keys]
     found = [
         Candidate(settings, price(settings))
-        for values in product(*(key.ascending().values for key in keys))
+        for values in composing(list(product(*(key.ascending().values for key in keys))))
         for settings in [dict(zip(names, values, strict=True))]
     ]
     return sorted(found, key=lambda each: each.usd_per_hour)
