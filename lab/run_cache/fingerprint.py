@@ -1,4 +1,4 @@
-"""Hashes of the source code and the tables that the result of a run depends on.
+"""A hash of the source code and the files that the result of a run depends on.
 
 Of this repository, that is all modules that can be reached by imports from those that make the run,
 so a change of one planner does not affect the results of others.
@@ -14,56 +14,42 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
 TABLES = ("hardware_models/data", "scenarios/data", "scenarios/traces")
-RAW = "scenarios/data/raw"
+RAW = ROOT / "scenarios/data/raw"
 """Tables that runs do not read; other tables are derived from them."""
 
 
-def fingerprint(modules: Iterable[str]) -> str:
-    """Return a hash of modules of this repository, of all they import from it, and of the tables.
+def fingerprint(modules: Iterable[str], files: Iterable[Path] = ()) -> str:
+    """Return a hash of modules, of what they import from this repository, of all tables and files.
 
     Args:
-        modules: full names; those of other packages are ignored.
+        modules: full names; of a module from elsewhere, its whole top-level package counts.
+        files: further files.
 
     Raises:
-        ValueError: there is no such module.
+        ValueError: there is no such module in this repository.
     """
     found: set[str] = set()
-    left = [name for name in modules if _is_ours(name)]
+    left = list(modules)
+    paths = {*files, *_tables()}
     while left:
         name = left.pop()
-        if name not in found:
+        if not _is_ours(name):
+            paths.update(_foreign(name.partition(".")[0]))
+        elif name not in found:
             found.add(name)
+            paths.add(_source(name))
             left += imported(name)
-    return _digest(tables().encode(), *(part for name in sorted(found) for part in _source(name)))
-
-
-def foreign_fingerprint(modules: Iterable[str], paths: Iterable[Path]) -> str:
-    """Return a hash of source code from outside this repository, and of files.
-
-    Args:
-        modules: full names; of each, the whole top-level package counts.
-        paths: files.
-    """
-    packages = {name.partition(".")[0] for name in modules if name and not _is_ours(name)}
-    sources = {path for package in packages for path in _sources(package)}
-    read = sorted(sources | set(paths))
-    return _digest(*(part for path in read for part in (_name(path), path.read_bytes())))
-
-
-@cache
-def tables() -> str:
-    """Return a hash of all tables that runs read."""
-    paths = [path for folder in TABLES for path in sorted((ROOT / folder).rglob("*.csv"))]
-    read = [path for path in paths if not path.is_relative_to(ROOT / RAW)]
-    return _digest(
-        *(part for path in read for part in (_name(path.relative_to(ROOT)), path.read_bytes()))
-    )
+    digest = sha256()
+    for path in sorted(paths):
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        digest.update(shown.as_posix().encode() + b"\0" + _hash(path, path.stat().st_mtime_ns))
+    return digest.hexdigest()[:32]
 
 
 @cache
 def imported(module: str) -> tuple[str, ...]:
     """Return the modules of this repository that a module imports, anywhere in its source."""
-    tree = ast.parse(_source(module)[1])
+    tree = ast.parse(_source(module).read_bytes())
     return tuple(dict.fromkeys(name for node in ast.walk(tree) for name in _named(node)))
 
 
@@ -90,17 +76,23 @@ def _path(module: str) -> Path | None:
     return next((each for each in options if each.is_file()), None)
 
 
-@cache
-def _source(module: str) -> tuple[bytes, bytes]:
-    """Return the name and the source of a module."""
+def _source(module: str) -> Path:
     path = _path(module)
     if path is None:
         raise ValueError(f"{module}: there is no such module")
-    return module.encode(), path.read_bytes()
+    return path
 
 
-def _sources(package: str) -> list[Path]:
-    spec = find_spec(package)
+@cache
+def _tables() -> frozenset[Path]:
+    """Return the tables that runs read."""
+    found = (path for folder in TABLES for path in (ROOT / folder).rglob("*.csv"))
+    return frozenset(path for path in found if not path.is_relative_to(RAW))
+
+
+def _foreign(package: str) -> list[Path]:
+    """Return the source files of a package from elsewhere, or of a single module."""
+    spec = find_spec(package) if package else None
     if spec is None:
         return []
     if spec.submodule_search_locations is not None:
@@ -109,10 +101,7 @@ def _sources(package: str) -> list[Path]:
     return [] if spec.origin is None else [Path(spec.origin)]
 
 
-def _name(path: Path) -> bytes:
-    return path.as_posix().encode()
-
-
-def _digest(*parts: bytes) -> str:
-    """Return a hash of parts, each told from the next."""
-    return sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()[:16]
+@cache
+def _hash(path: Path, modified_ns: int) -> bytes:
+    """Return the hash of a file, read once for each time of its last change."""
+    return sha256(path.read_bytes()).digest()

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from lab.config.compose import Setup, set_up
-from lab.run_cache.fingerprint import fingerprint, foreign_fingerprint
+from lab.run_cache.fingerprint import fingerprint
 from lab.runs.api import composed
 from lab.version import versions
 from scenarios.keyed_tables import SUFFIXES
@@ -81,7 +81,7 @@ def code(overrides: tuple[str, ...], measure: str) -> str:
     ]
     modules = sorted({str(target).rpartition(".")[0] for target in targets})
     paths = {path for node in nodes if isinstance(node, str) and node for path in _files(node)}
-    return fingerprint(["lab.runs.api", measure, *modules]) + foreign_fingerprint(modules, paths)
+    return fingerprint(["lab.runs.api", measure, *modules], paths)
 
 
 def forget() -> None:

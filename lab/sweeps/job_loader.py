@@ -53,7 +53,7 @@ class JobLoader:
         numbers = _numbers(sweep_overrides)
         of_hydra = OmegaConf.to_container(master_config.hydra.overrides.hydra, resolve=False)
         rest = [f"{key_of(one)}=" if key_of(one) in numbers else one for one in sweep_overrides]
-        key = (self._sweep, *map(str, of_hydra), *rest)
+        key = (self._sweep, str(of_hydra), *rest)
         if numbers and key in _composed:
             try:
                 return _copy(_composed[key], master_config, sweep_overrides, numbers)

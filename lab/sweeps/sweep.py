@@ -10,8 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lab.common.dir_lock import LOCK, held
-from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by
-from lab.common.options import groups
+from lab.common.errors import COMPOSING, InputError, one_line, raised_by
 from lab.runs.run_directory import JOBS
 from lab.sweeps.jobs import Job, check_free, note_jobs, with_new_overrides
 from lab.sweeps.launchers import gave_up, launcher_name
@@ -140,8 +139,7 @@ def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
     """Compile what the jobs need, if nothing is compiled yet, so that not every process does.
 
     Args:
-        composed: jobs and their configurations; of jobs that choose the same options, the last is
-            simulated for a while.
+        composed: jobs and their configurations, each of which is simulated for a while.
     """
     from scenarios.compiled import is_cold
 
@@ -150,12 +148,7 @@ def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
     from lab.config.compose import set_up
     from lab.runs.runner import simulate
 
-    group_names = groups()
-    choices = {
-        tuple(one for one in job if key_of(one) in group_names): (job, config)
-        for job, config in composed
-    }
-    for job, config in choices.values():
+    for job, config in composed:
         short = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         short.horizon_s = min(short.horizon_s, COMPILING_S)
         try:

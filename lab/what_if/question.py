@@ -1,4 +1,4 @@
-"""What a what-if question is made of: overrides, varied keys, and a metric of the summary."""
+"""Parts of a what-if question: overrides, varied keys, and a metric of the summary."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,23 +50,18 @@ METRICS = (
     "simulated_s",
     "wall_s",
 )
-"""The numbers of a summary, which can be asked for before there is one."""
+"""The numbers of a summary that a question may ask for."""
 
 LATE = ("response_time_p50_s",)
-"""Those that a seed lacks where they would be later than any number; other seeds are lucky ones."""
+"""Metrics without a value on seeds where they are too late; the other seeds are the lucky ones."""
 
 TITLE_WIDTH = 70
-"""Characters of a line of a figure's title."""
+"""Characters of a line of a title."""
 
 
 @dataclass(frozen=True)
 class Varied:
-    """A key, and the values that it is to take.
-
-    Args:
-        key: the key.
-        values: the values, as they are written in overrides.
-    """
+    """A key and its values, as written in overrides."""
 
     key: str
     values: tuple[str, ...]
