@@ -21,6 +21,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
 from lab.common.console import composing
+from lab.common.dir_lock import held
 from lab.common.errors import InputError, one_line
 from lab.config.compose import set_up
 from lab.run_cache.fingerprint import ROOT
@@ -182,8 +183,9 @@ def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
         return directory.name, error
     row = {"run_core_s": round(process_time() - started, 2), **measured}
     directory.mkdir(parents=True, exist_ok=True)
-    write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
-    write_aside(directory / SUMMARY, json.dumps({**result.summary, MEASURED: row}, indent=2))
+    with held(directory):  # Another command may keep the same run.
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+        write_aside(directory / SUMMARY, json.dumps({**result.summary, MEASURED: row}, indent=2))
     return directory.name, row
 
 

@@ -8,6 +8,7 @@ from hydra.types import RunMode
 
 from lab.common.errors import InputError, choices
 from lab.runs.run_directory import read_summary
+from lab.runs.summary import numbers_of
 
 OURS = "hydra_plugins.compass_sim.CompassSweeper"
 KEY = "hydra.callbacks.outcome.objective"
@@ -31,11 +32,7 @@ def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[flo
     summary = read_summary(directory)
     if "planner" not in summary:
         raise InputError("planner=comparison: a sweeper that searches needs one planner")
-    numbers = {
-        key: float(value)
-        for key, value in summary.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    numbers = {key: float(value) for key, value in numbers_of(summary).items()}
     keys = [wanted] if isinstance(wanted, str) else list(wanted)
     for key in keys:
         if key not in summary:

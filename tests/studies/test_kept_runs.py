@@ -1,6 +1,7 @@
 """Kept runs: each is made once, whatever else is in their directory."""
 
 from collections.abc import Mapping
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,22 @@ def test_what_is_infinite_is_kept_as_it_is(tmp_path: Path) -> None:
     for _ in range(2):
         [row] = make([Job(RUN, 0, infinite)], 1, tmp_path)
         assert (row["late_s"], row["seed_was"]) == (float("inf"), 0)
+
+
+def make_five(cache: Path) -> None:
+    rows = make([Job(RUN, seed, infinite) for seed in range(5)], 1, cache)
+    assert [row["seed_was"] for row in rows] == list(range(5))
+
+
+def test_commands_that_make_the_same_runs_at_once_keep_them_whole(tmp_path: Path) -> None:
+    processes = [get_context("spawn").Process(target=make_five, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    kept = [read_summary(directory) for directory in (tmp_path / "runs").iterdir()]
+    assert sorted(one["measured"]["seed_was"] for one in kept) == list(range(5))
 
 
 def test_a_full_disk_ends_the_runs(tmp_path: Path, monkeypatch) -> None:
