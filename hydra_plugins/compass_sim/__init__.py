@@ -1,14 +1,16 @@
-"""The sweepers of compass-sim: one runs every combination of values, one watches over another.
+"""Sweepers of compass-sim: one runs all combinations of values, one wraps another sweeper.
 
-Hydra takes plugins from this package alone, and imports it at every start; so all that is heavy
-waits until there is a sweep.
+Hydra imports this package at every start, so what takes long to import is imported for sweeps only.
+`BasicSweeper` is the one private class of Hydra that sweeps use: it is Hydra's sweeper of all
+combinations, and lives in ``hydra._internal``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -19,7 +21,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 @dataclass
 class CompassSweeperConf(BasicSweeperConf):
-    """Parameters of ``CompassSweeper``, which are those of Hydra's."""
+    """Parameters of ``CompassSweeper``: those of Hydra's."""
 
     _target_: str = f"{__name__}.CompassSweeper"
 
@@ -30,17 +32,18 @@ ConfigStore.instance().store(
 
 
 class CompassSweeper(BasicSweeper):
-    """Runs every combination of values; checks first, and watches over, what is run."""
+    """Checks all jobs, then runs every combination of values."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Set up what runs the jobs.
+        """Create the launcher; raises InputError if it cannot run here."""
+        from lab.sweeps.job_loader import JobLoader
+        from lab.sweeps.launchers import prepare
 
-        Raises:
-            InputError: it is not there.
-        """
-        context = _prepared(hydra_context, config)
+        prepare(config)
+        loader = cast("ConfigLoader", JobLoader(hydra_context.config_loader))
+        context = HydraContext(loader, hydra_context.callbacks)
         super().setup(hydra_context=context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -50,8 +53,8 @@ class CompassSweeper(BasicSweeper):
             arguments: overrides of the sweep.
 
         Raises:
-            InputError: the sweep cannot start; nothing was written.
-            BrokenSweepError: it could not end.
+            InputError: the input is wrong; nothing was written.
+            BrokenSweepError: the launcher gave up.
         """
         from lab.config.overrides import check_swept
         from lab.sweeps.sweep import under_way
@@ -67,14 +70,14 @@ class CompassSweeper(BasicSweeper):
             return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Do nothing, for ``under_way`` composed what there is to compose before it wrote."""
+        """Do nothing: ``under_way`` has checked the jobs, each value once."""
 
 
 class WatchedSweeper(Sweeper):
-    """Watches over what another sweeper runs, whose jobs are not known before.
+    """Runs another sweeper, whose jobs are not known in advance.
 
     Args:
-        sweeper: the configuration of the other.
+        sweeper: the configuration of the other sweeper.
     """
 
     def __init__(self, sweeper: DictConfig) -> None:
@@ -83,39 +86,20 @@ class WatchedSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Set up the other sweeper, and what runs the jobs.
+        """Create the other sweeper and its launcher; raises InputError if it cannot run here."""
+        from lab.sweeps.launchers import prepare
 
-        Raises:
-            InputError: the latter is not there.
-        """
+        prepare(config)
         self._config = config
-        context = _prepared(hydra_context, config)
         with read_write(config), open_dict(config):
             config.hydra.sweeper = self._node
         self._sweeper = Plugins.instance().instantiate_sweeper(
-            hydra_context=context, task_function=task_function, config=config
+            hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all jobs.
+        """Run all jobs; arguments and errors are those of `CompassSweeper.sweep`."""
+        from lab.sweeps.sweep import under_way
 
-        Args:
-            arguments: overrides of the sweep.
-
-        Raises:
-            InputError: the sweep cannot start; nothing was written.
-            BrokenSweepError: it could not end.
-        """
-        from lab.sweeps.sweep import watched
-
-        with watched(self._config):
+        with under_way(self._config):
             return self._sweeper.sweep(arguments)
-
-
-def _prepared(context: HydraContext, config: DictConfig) -> HydraContext:
-    """Prepare the launcher, and return what jobs are composed with."""
-    from lab.sweeps.job_loader import JobLoader
-    from lab.sweeps.launchers import prepare
-
-    prepare(config)
-    return HydraContext(JobLoader(context.config_loader), context.callbacks)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from yaml import YAMLError
+from yaml import CSafeLoader, YAMLError, load
 
 from lab.common.errors import InputError, no_directory, one_line
-from lab.common.quick_yaml import load
 from lab.runs.run_directory import CONFIG, ERROR, INSIDE, JOBS, SUMMARY, never_ran
 
 DEEPEST = 4
@@ -100,7 +99,7 @@ def _expected(directory: Path, inside: Sequence[Path]) -> set[int]:
     """
     if (directory / JOBS).is_file():
         try:
-            jobs = load((directory / JOBS).read_text(encoding="utf-8"))
+            jobs = load((directory / JOBS).read_text(encoding="utf-8"), CSafeLoader)
             return set(range(len(jobs)))
         except (OSError, TypeError, UnicodeError, YAMLError):
             raise InputError(f"{directory / JOBS}: cannot be read") from None

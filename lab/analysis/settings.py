@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yaml import YAMLError
+from yaml import CSafeLoader, YAMLError, load
 
 from lab.analysis.comparison import distinct_names
 from lab.common.errors import InputError, shown
-from lab.common.quick_yaml import load
 
 # What a run is compared over, and what changes nothing of its results.
 APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "resume")
@@ -37,7 +36,7 @@ class Configurations:
         try:
             text = re.sub(r"^seed: .*\n", "", path.read_text(encoding="utf-8"), flags=re.M)
             if text not in self._known:
-                config = load(text)
+                config = load(text, CSafeLoader)
                 rest = {key: part for key, part in config.items() if key not in APART}
                 self._known[text] = dict(_leaves(rest, ""))
         except (AttributeError, OSError, UnicodeError, YAMLError):

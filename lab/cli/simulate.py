@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -150,9 +151,6 @@ def job(config: Any) -> int:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from lab.common.console import complain
-    from lab.common.dir_lock import UNDER_WAY, held
-    from lab.common.errors import InputError
     from lab.sweeps.launchers import enter, settle
     from lab.sweeps.progress import telling
 
@@ -161,19 +159,10 @@ def job(config: Any) -> int:
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     assert isinstance(overrides, list)
     if hydra.mode != RunMode.MULTIRUN:
-        try:
-            with held(directory, f"hydra.run.dir={directory}: {UNDER_WAY}"):
-                return attempt(config, overrides, directory)
-        except InputError as error:
-            complain(str(error))
-            return REFUSED
+        return attempt(config, overrides, directory)
     enter(hydra)
     label = f"job {hydra.job.num} ({', '.join(overrides)}): "
-
-    def task() -> int:
-        with held(directory):
-            return attempt(config, overrides, directory, label)
-
+    task = partial(attempt, config, overrides, directory, label)
     status = telling(task, Path(hydra.sweep.dir), hydra.job.num, label)
     settle()
     return status
@@ -192,14 +181,18 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
         The exit status.
     """
     from lab.common.console import complain
+    from lab.common.dir_lock import UNDER_WAY, held
     from lab.common.errors import InputError, one_line, why_not
     from lab.runs.run_directory import ERROR, TakenError, claim, write_aside
 
     taken = False
+    # The process of a job that was killed with its sweep ends soon; another run may take hours.
+    busy = "" if label else f"hydra.run.dir={directory}: {UNDER_WAY}"
     try:
-        if not config.resume:
-            claim(directory)
-        failure = simulate_all(config, overrides, directory, label)
+        with held(directory, busy):
+            if not config.resume:
+                claim(directory)
+            failure = simulate_all(config, overrides, directory, label)
         status = FAILED if failure else OK
     except InputError as error:
         failure, status, taken = str(error), REFUSED, isinstance(error, TakenError)

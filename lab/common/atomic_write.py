@@ -1,4 +1,4 @@
-"""Files that nobody ever sees half of."""
+"""Atomic writes: a file is there whole, or as it was before."""
 
 import os
 import re
@@ -8,31 +8,31 @@ from errno import EIO
 from pathlib import Path
 
 POLARS_SAYS = re.compile(r"(?:.*underlying IO error: |^)(.*) \(os error (\d+)\)")
-"""What polars says where it cannot write, of which not all are an OSError."""
+"""Messages of polars about files it cannot write; some of its errors are no OSError."""
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yield where to write a file, which takes its place when the body is done.
+    """Yield a temporary path to write to, which replaces a file when the body ends.
 
-    Of a body that fails nothing is left, and a file that was there stays as it was.
+    If the body fails, the temporary file is removed and the file stays as it was.
 
     Args:
-        path: the place of the file.
+        path: the file to replace.
 
     Raises:
-        OSError: it cannot be written; the error names its place and the reason.
+        OSError: the file cannot be written; the error names the file and the reason.
     """
     aside = path.with_name(f".{path.name}.tmp")
     try:
         yield aside
         os.replace(aside, path)
     except BaseException as error:
-        with suppress(OSError):  # What the body raised says more.
+        with suppress(OSError):  # The error of the body says more.
             aside.unlink()
         if found := POLARS_SAYS.match(str(error)):
             raise OSError(int(found[2]), found[1], str(path)) from None
-        # Of a full disk, the system names no file.
+        # The system names no file when the disk is full.
         if isinstance(error, OSError) and error.filename in (None, str(aside)):
             reason = error.strerror or str(error)
             raise OSError(error.errno or EIO, reason, str(path)) from None

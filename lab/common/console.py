@@ -1,10 +1,10 @@
 """What the terminal shows: progress while a run goes on, and a table at its end."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -13,31 +13,34 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    track,
 )
 from rich.table import Table
 
-PIPE_WIDTH = 10_000  # wide enough that no table is cut where nobody sees a margin
+PIPE_WIDTH = 10_000  # Wide enough that no table is cut.
+FEW = 10
+"""Configurations that are composed within seconds, so they have no bar."""
 WARNING = "compass-sim: warning: "
-"""What each warning begins with."""
+"""Prefix of warnings."""
 Report = Mapping[str, Any]
+Item = TypeVar("Item")
 
 
 def console() -> Console:
     """Return the console of standard output, without control codes unless it is a terminal.
 
-    Names of users' directories and planners are shown as they are, whatever Rich reads in them.
+    Rich's markup is off, because names of directories and planners may look like it.
     """
-    literal: dict[str, Any] = {"markup": False, "emoji": False}
+    literal: dict[str, Any] = {"file": sys.stdout, "markup": False, "emoji": False}
     if sys.stdout.isatty():
-        return Console(file=sys.stdout, **literal)
-    return Console(
-        file=sys.stdout,
-        force_terminal=False,
-        no_color=True,
-        color_system=None,
-        width=PIPE_WIDTH,
-        **literal,
-    )
+        return Console(**literal)
+    plain: dict[str, Any] = {
+        "force_terminal": False,
+        "no_color": True,
+        "color_system": None,
+        "width": PIPE_WIDTH,
+    }
+    return Console(**literal, **plain)
 
 
 def warn(sentence: str) -> None:
@@ -51,10 +54,10 @@ def complain(sentence: str) -> None:
 
 
 @contextmanager
-def live_progress(planner: str, horizon_s: float) -> Iterator[Any]:
-    """Show a bar while a run goes on; yield what is to be told the simulated time.
+def live_progress(planner: str, horizon_s: float) -> Iterator[Callable[[float], None]]:
+    """Show a bar while a run goes on; yield a function that takes the simulated time.
 
-    Nothing is shown where standard output is not a terminal.
+    There is no bar where standard output is no terminal.
     """
     screen = console()
     if not screen.is_terminal:
@@ -81,11 +84,13 @@ def live_progress(planner: str, horizon_s: float) -> Iterator[Any]:
 
 @contextmanager
 def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], None]]:
-    """Show a bar over the runs of a sweep; yield what is to be told of each what it printed.
+    """Show a bar over the runs of a sweep; yield a function that takes what a run printed.
 
-    There is no bar where standard output is not a terminal, nor an end to it where nobody knows how
-    many runs there will be. What runs printed is shown above the
-    bar, or written to the stream that it was printed to.
+    The function takes what went to standard output and to standard error. Both are shown above the
+    bar; where standard output is no terminal, there is no bar, and each goes to its own stream.
+
+    Args:
+        runs: number of runs, if it is known.
     """
     screen, out, err = console(), sys.stdout, sys.stderr
     if not screen.is_terminal:
@@ -118,12 +123,19 @@ def sweep_progress(runs: int | None = None) -> Iterator[Callable[[str, str], Non
         yield show
 
 
+def composing(each: Sequence[Item]) -> Iterable[Item]:
+    """Iterate over what is composed, with a bar on standard error if there is much to compose."""
+    screen = Console(stderr=True)
+    hidden = not screen.is_terminal or len(each) <= FEW
+    return track(each, "composing", console=screen, transient=True, disable=hidden)
+
+
 def _number(value: float | None, digits: int = 2) -> str:
     return "not reached" if value is None else f"{value:,.{digits}f}"
 
 
 def _rows(one: Report) -> dict[str, str]:
-    """Return what the table shows of a summary, by its label."""
+    """Return what the table shows of a summary, by label."""
     met = one["slo_met_fraction"]
     unfinished = {key: one[key] for key in ("unserved", "dropped", "shed", "lost", "in_flight")}
     return {
@@ -151,12 +163,7 @@ def _rows(one: Report) -> dict[str, str]:
 
 
 def show_table(summaries: Sequence[Report], title: str) -> None:
-    """Print a table with one column for each planner's summary.
-
-    Args:
-        summaries: the summaries.
-        title: what stands over the labels.
-    """
+    """Print a table with one column for each planner's summary; the title is over the labels."""
     table = Table()
     table.add_column(title, overflow="fold")
     for one in summaries:
@@ -169,7 +176,7 @@ def show_table(summaries: Sequence[Report], title: str) -> None:
 
 
 def times(count: int) -> str:
-    """Return how often, in words."""
+    """Return a count in words: "once" or "3 times"."""
     return "once" if count == 1 else f"{count:,} times"
 
 
@@ -182,7 +189,7 @@ def show_errors(summaries: Sequence[Report]) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line as it is."""
+    """Print a line to standard output, without markup or wrapping."""
     console().print(line, highlight=False, soft_wrap=True)
 
 

@@ -1,44 +1,42 @@
 """One process at a time writes into a directory."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from lab.common.errors import InputError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-
+LOCK = ".lock"
+"""The file that is locked; it is there only while the lock is held."""
 UNDER_WAY = "another process writes into it; wait for its end, or name another directory"
 
 
 @contextmanager
 def held(directory: Path, otherwise: str = "") -> Iterator[None]:
-    """Hold a directory; the lock ends with the process at the latest, and leaves no file.
+    """Lock a directory; the lock ends with the process at the latest.
 
-    Where there are no such locks (Windows, some network folders), nothing is held.
+    Where the file system has no locks (some network folders), nothing is locked.
 
     Args:
         directory: a directory that exists.
-        otherwise: what to say if another process holds it; without this, wait until none does.
+        otherwise: what to say if another process holds the lock; without it, wait for the lock.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds the lock.
     """
-    descriptor = os.open(directory, os.O_RDONLY) if fcntl else None
+    lock = FileLock(directory / LOCK)
     try:
-        if descriptor is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if otherwise else 0))
-            except BlockingIOError:
-                raise InputError(otherwise) from None
-            except OSError:
-                pass  # A folder without locks.
+        lock.acquire(blocking=not otherwise)
+    except Timeout:
+        raise InputError(otherwise) from None
+    except OSError:
+        pass  # No locks here. Where nothing can be written, the first result says so.
+    try:
         yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        if lock.is_locked:
+            with suppress(OSError):  # Windows does not remove open files.
+                (directory / LOCK).unlink()
+        lock.release()

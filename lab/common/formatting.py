@@ -1,16 +1,16 @@
-"""Numbers, intervals and probabilities as a person reads them."""
+"""Numbers, intervals and probabilities as text."""
 
 from collections.abc import Sequence
 from math import isinf, isnan
 
 
 def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
-    """Return a number with so many significant digits, or whole if it has more before the point.
+    """Return a number with significant digits, or rounded to a whole one if it has more of them.
 
     Args:
         value: the number.
-        digits: how many digits.
-        missing: what stands where there is none.
+        digits: number of significant digits.
+        missing: text for None and NaN.
     """
     if value is None or isnan(value):
         return missing
@@ -22,36 +22,36 @@ def number(value: float | None, digits: int = 3, missing: str = "-") -> str:
 
 
 def count(things: int, one: str, several: str = "") -> str:
-    """Return how many things there are, in words that fit.
+    """Return a number with its noun.
 
     Args:
-        things: how many.
-        one: what one of them is called.
-        several: what others are called; by default, with an s.
+        things: the number.
+        one: the noun in the singular.
+        several: the noun in the plural; by default the singular with an s.
     """
     return f"{things:,} {one if things == 1 else several or f'{one}s'}"
 
 
 def interval(low: float | None, high: float | None, digits: int = 3, missing: str = "") -> str:
-    """Return an interval in brackets, its ends as `number` writes them."""
+    """Return an interval in brackets, with ends formatted by `number`."""
     if low is None or high is None:
         return missing
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def probability(p: float | None) -> str:
-    """Return a p-value, or a dash."""
+    """Return a p-value, or a dash for None."""
     if p is None:
         return "-"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def p_value(p: float | None) -> str:
-    """Return a p-value as it stands in a sentence, such as ``p = 0.012`` or ``p < 0.001``."""
+    """Return a p-value for a sentence, such as ``p = 0.012`` or ``p < 0.001``."""
     text = probability(p)
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as a list in a sentence."""
+    """Return words as a list for a sentence, such as ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

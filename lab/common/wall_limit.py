@@ -1,4 +1,4 @@
-"""A limit of wall-clock time for a run: a planner that never returns holds nobody up for ever."""
+"""A limit of wall-clock time for a run, so that a planner that never returns blocks nothing."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ from lab.common.errors import InputError
 
 KEY = "max_wall_s"
 AGAIN_S = 1.0
-"""Seconds after which a run goes on being ended whose planner has caught the first attempt."""
+"""Seconds between attempts to end a run whose planner caught the first one."""
 
 
 class WallLimitError(Exception):
@@ -19,14 +19,14 @@ class WallLimitError(Exception):
 
 
 class TimeUp(BaseException):
-    """Ends a run, as Ctrl-C does; what a planner raises is contained, and this is not."""
+    """Ends a run. Not an Exception, because the world contains the exceptions of planners."""
 
 
 def check_limit(limit_s: float | None) -> None:
-    """Refuse a limit that is none, or that cannot be kept here.
+    """Check that a limit is positive and that this platform and thread can keep it.
 
     Raises:
-        InputError: it is not above 0, or this platform or thread has no alarms.
+        InputError: it is not.
     """
     if limit_s is None:
         return
@@ -39,10 +39,10 @@ def check_limit(limit_s: float | None) -> None:
 
 
 class WallLimit:
-    """What is left of the time that a run may take, from now on.
+    """The wall-clock time that a run may take from now on.
 
     Args:
-        limit_s: seconds of wall-clock time; None for no limit, which changes nothing.
+        limit_s: seconds; None for no limit.
     """
 
     def __init__(self, limit_s: float | None) -> None:
@@ -50,9 +50,7 @@ class WallLimit:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the limit in the body, which is ended where it goes on for longer.
-
-        It ends between two steps of Python: what computes in compiled code is ended after that.
+        """End the body when the time is up, between two steps of Python.
 
         Raises:
             TimeUp: the time is up.

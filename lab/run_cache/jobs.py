@@ -1,8 +1,9 @@
-"""A grid of runs: each one made once, in a pool of processes, and kept.
+"""Many runs, made in parallel and kept: studies, reproductions and what-if questions use them.
 
-A run's result is one JSON line in a file under ``outputs/evaluation``, written when it is done. An
-evaluation that was interrupted, or is asked for more seeds, makes only the runs that are missing.
-The processes stay for some minutes, for whoever asks for further runs.
+A kept run is a run directory without tables: ``config.yaml`` and ``summary.json``, which also holds
+what was measured. Its name is the run's key, see `lab.run_cache.keys`. A process writes it as soon
+as the run ends, so an interruption loses only runs that were under way, and only missing runs are
+made.
 """
 
 import json
@@ -11,23 +12,25 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from omegaconf import OmegaConf
 
+from lab.common.console import composing
+from lab.common.dir_lock import held
 from lab.common.errors import InputError, one_line
-from lab.run_cache import keys as run_keys
+from lab.config.compose import set_up
 from lab.run_cache.fingerprint import ROOT
-from lab.run_cache.progress import composing
-from lab.run_cache.store import KeptRuns, Row
-from lab.runs.api import Result, run
-from lab.version import versions
+from lab.run_cache.keys import run_key
+from lab.runs.api import Result, composed, result_of
+from lab.runs.run_directory import CONFIG, SUMMARY, read_summary, write_aside
 
 CACHE = ROOT / "outputs" / "evaluation"
+RUNS, MEASURED = "runs", "measured"
 ONE_THREAD = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -37,6 +40,7 @@ ONE_THREAD = (
 )
 
 Measure = Callable[[Result], Mapping[str, Any]]
+Row = dict[str, Any]
 
 
 class RunError(Exception):
@@ -45,10 +49,10 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One run, and what is taken from it.
+    """One run, and what is measured of it.
 
     Args:
-        overrides: overrides of the configuration, as for ``lab.run``, the planner among them.
+        overrides: overrides of the configuration, as for ``lab.run``, with the planner.
         seed: the seed.
         measure: function of a module, from the run's result to values that JSON can hold.
         labels: what the row says of the run.
@@ -61,26 +65,21 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of all that the result depends on.
+        """Hash of everything the row depends on, but for the labels.
 
         Raises:
             InputError: the overrides cannot be run.
         """
-        parts = (
-            run_keys.configuration(self.overrides),
-            str(self.seed),
-            f"{self.measure.__module__}.{self.measure.__qualname__}",
-            run_keys.code(self.overrides, self.measure.__module__),
-            json.dumps(versions()),
-        )
-        return sha256("\0".join(parts).encode()).hexdigest()[:32]
+        measure = self.measure
+        return run_key(self.overrides, self.seed, measure.__module__, measure.__qualname__)
+
+    def __str__(self) -> str:
+        """Return the labels and the seed."""
+        return ", ".join([*map(str, self.labels.values()), f"seed {self.seed}"])
 
 
 def at_a_time(jobs: int | None) -> int:
-    """Return how many runs to make at the same time: as asked for, or as many as there are cores.
-
-    Args:
-        jobs: what ``--jobs`` was given; None for nothing.
+    """Return the number of parallel runs: as asked for by ``--jobs``, or one for each core.
 
     Raises:
         InputError: it is less than 1.
@@ -97,42 +96,33 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
 
     Args:
         jobs: the runs.
-        processes: runs at the same time.
-        cache: directory of kept runs; experiments share them.
+        processes: number of parallel runs.
+        cache: directory of kept runs; several commands may share it.
 
     Returns:
         In the order of the jobs: labels, ``seed``, ``run_core_s``, and what was measured.
 
     Raises:
-        InputError: overrides of a job cannot be run; none was made.
-        RunError: a run failed, and the others were made; or a process was killed. What was made is
-            kept.
-        KeyboardInterrupt: likewise; its message says so.
+        InputError: overrides of a job cannot be run; no run was made.
+        RunError: a run failed, and all others were made; or a process was killed.
+        OSError: a run cannot be kept, such as for a full disk.
+        KeyboardInterrupt: with a message that says where finished runs are.
     """
-    return make_beside(KeptRuns(cache), jobs, processes)
-
-
-def make_beside(kept: KeptRuns, jobs: Sequence[Job], processes: int) -> list[Row]:
-    """Do as `make` does, for whoever asks for runs time and again.
-
-    Args:
-        kept: the runs that are kept.
-        jobs: the runs.
-        processes: runs at the same time.
-    """
-    keys = _keys(jobs)
-    known = kept.rows()
-    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in known}
+    for job in composing(list({job.overrides: job for job in jobs}.values())):
+        _ = job.key  # Composes the configuration, which is remembered.
+    keys = [job.key for job in jobs]
+    rows = {key: row for key in keys if (row := _kept(cache / RUNS / key)) is not None}
+    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in rows}
     failures: list[str] = []
-    goes_on = f"finished runs are kept in {kept.directory}; the same command goes on from there"
+    goes_on = f"finished runs are kept in {cache}; the same command goes on from there"
     if missing:
         _say(f"{len(missing)} of {len(jobs)} runs to make, {processes} at a time")
         try:
-            for key, measured in _made(missing, processes):
+            for key, measured in _made(missing, processes, cache / RUNS):
                 if isinstance(measured, Exception):
-                    failures.append(f"{_in_words(missing[key])}: {one_line(measured)}")
+                    failures.append(f"{missing[key]}: {one_line(measured)}")
                 else:
-                    kept.keep(key, measured)
+                    rows[key] = measured
         except KeyboardInterrupt:
             raise KeyboardInterrupt(goes_on) from None
         except TerminatedWorkerError:
@@ -142,58 +132,61 @@ def make_beside(kept: KeptRuns, jobs: Sequence[Job], processes: int) -> list[Row
             ) from None
     if failures:
         raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
-    known = kept.rows()
     return [
-        {**job.labels, "seed": job.seed, **known[key]} for key, job in zip(keys, jobs, strict=True)
+        {**job.labels, "seed": job.seed, **rows[key]} for key, job in zip(keys, jobs, strict=True)
     ]
 
 
-def _keys(jobs: Sequence[Job]) -> list[str]:
-    """Return the key of each job; each configuration is composed when its first job comes."""
-    keys, seen = [], set()
-    with composing(len({job.overrides for job in jobs})) as composed:
-        for job in jobs:
-            keys.append(job.key)
-            if job.overrides not in seen:
-                seen.add(job.overrides)
-                composed()
-    return keys
+def _kept(directory: Path) -> Row | None:
+    """Return what was measured of a kept run, or None if there is none."""
+    try:
+        measured = read_summary(directory)[MEASURED]
+    except (OSError, ValueError, TypeError, KeyError):  # A failing machine may spoil a file.
+        return None
+    return measured if isinstance(measured, dict) else None
 
 
-def _made(missing: Mapping[str, Job], processes: int) -> Iterator[tuple[str, Row | Exception]]:
-    """Yield runs as they are done, or why they could not be."""
-    # Numerical libraries read these when they are first loaded, in the new processes.
+def _made(
+    missing: Mapping[str, Job], processes: int, runs: Path
+) -> Iterator[tuple[str, Row | Exception]]:
+    """Yield what was measured of each run as it ends, or its error."""
+    # Numerical libraries read these when they are loaded, in the new processes.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     started = perf_counter()
-    runs = Parallel(processes, return_as="generator_unordered")(
-        delayed(_attempt)(key, job.overrides, job.seed, job.measure) for key, job in missing.items()
+    ended = Parallel(processes, return_as="generator_unordered")(
+        delayed(_attempt)(runs / key, job) for key, job in missing.items()
     )
-    for number, (key, measured) in enumerate(runs, start=1):
+    for number, (key, measured) in enumerate(ended, start=1):
         took = "failed" if isinstance(measured, Exception) else f"{measured['run_core_s']:.1f} s"
         _say(
-            f"  {number}/{len(missing)} {_in_words(missing[key])}: {took}, "
+            f"  {number}/{len(missing)} {missing[key]}: {took}, "
             f"{perf_counter() - started:.0f} s in all"
         )
         yield key, measured
 
 
-def _in_words(job: Job) -> str:
-    return ", ".join([*(str(value) for value in job.labels.values()), f"seed {job.seed}"])
+def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
+    """Make and keep one run, in a process of the pool; return what was measured, or its error.
 
-
-def _attempt(
-    key: str, overrides: tuple[str, ...], seed: int, measure: Measure
-) -> tuple[str, Row | Exception]:
-    """Make one run, in a process of the pool; return what was measured, or why it failed."""
+    Raises:
+        OSError: the run cannot be kept; further runs could not be kept either.
+    """
     started = process_time()
     try:
+        overrides, config = composed([*job.overrides, f"seed={job.seed}"])
+        setup = set_up(config, overrides)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # What raised is counted, and shown on the page.
-            result = run([*overrides, f"seed={seed}"])
-        measured = dict(measure(result))
+            warnings.simplefilter("ignore")  # The summary counts what a planner raised.
+            result = result_of(setup)
+        measured = dict(job.measure(result))
     except Exception as error:
-        return key, error
-    return key, {"run_core_s": round(process_time() - started, 2), **measured}
+        return directory.name, error
+    row = {"run_core_s": round(process_time() - started, 2), **measured}
+    directory.mkdir(parents=True, exist_ok=True)
+    with held(directory):  # Another command may keep the same run.
+        write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.config))
+        write_aside(directory / SUMMARY, json.dumps({**result.summary, MEASURED: row}, indent=2))
+    return directory.name, row
 
 
 def _say(text: str) -> None:

@@ -1,58 +1,67 @@
-"""What the result of a run depends on, as texts that make its key.
+"""The key of a run: a hash of everything its result depends on.
 
-That is the configuration as the run has it, the source that it is made by, and what others wrote:
-their source, and the files that the configuration names. (Of versions, `lab.version` knows.) A
-configuration is composed and set up once, for whoever asks of it: the key, the price, the check
-that it can be run.
+That is the configuration as the run has it, the seed, the source code that makes and measures the
+run, the user's own modules and files that the configuration names, and the versions of packages.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from lab.config.compose import Setup, set_up
-from lab.run_cache.fingerprint import fingerprint, theirs
+from lab.run_cache.fingerprint import fingerprint
 from lab.runs.api import composed
+from lab.version import versions
 from scenarios.keyed_tables import SUFFIXES
 
 IDLE = ("about",)
-"""Keys of a configuration on which no result depends."""
+"""Keys of a configuration that no result depends on."""
 
 REMEMBERED = 256
-"""Setups that stay in memory, at a fifth of a megabyte each."""
+"""Setups that stay in memory, at 0.2 MB each."""
 
 
-def prepared(overrides: Sequence[str]) -> tuple[Setup, bool]:
-    """Return what a run of overrides is made with, and whether its planner is the default.
+def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) -> str:
+    """Return the key of a run and of what is measured of it.
+
+    Args:
+        overrides: overrides of the configuration.
+        seed: the seed.
+        module: full name of the module of the measure.
+        measure: name of the measure in its module.
 
     Raises:
-        InputError: they cannot be run.
+        InputError: the overrides cannot be run.
     """
-    return _prepared(tuple(overrides))
+    parts = (
+        configuration(overrides),
+        str(seed),
+        f"{module}.{measure}",
+        code(overrides, module),
+        json.dumps(versions()),
+    )
+    return sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
+def prepared(overrides: tuple[str, ...]) -> tuple[Setup, bool]:
+    """Return the setup of a run, and whether its planner is the default one.
+
+    Raises:
+        InputError: the overrides cannot be run.
+    """
     with_planner, config = composed(overrides)
     return set_up(config, with_planner), len(with_planner) > len(overrides)
 
 
-def forget() -> None:
-    """Forget what was composed and read, for whoever changes a file that it depends on."""
-    for each in (_prepared, configuration, code):
-        each.cache_clear()
-
-
 @cache
 def configuration(overrides: tuple[str, ...]) -> str:
-    """Return the configuration that a run of overrides has, but for what its result ignores.
-
-    Raises:
-        InputError: they cannot be run.
-    """
+    """Return the configuration of a run as YAML, without keys that no result depends on."""
     config = prepared(overrides)[0].config
     kept = [str(key) for key in config if key not in IDLE]
     return OmegaConf.to_yaml(OmegaConf.masked_copy(config, kept))
@@ -60,50 +69,43 @@ def configuration(overrides: tuple[str, ...]) -> str:
 
 @cache
 def code(overrides: tuple[str, ...], measure: str) -> str:
-    """Return a hash of the source that a run is made by, and of the files that it reads.
+    """Return a hash of the source code that makes a run, and of the files that it reads.
 
     Args:
-        overrides: of the run.
-        measure: module that takes from the result what is kept.
-
-    Raises:
-        InputError: they cannot be run.
+        overrides: overrides of the run.
+        measure: full name of the module of the measure.
     """
-    config = OmegaConf.to_container(prepared(overrides)[0].config)
-    modules, paths = sorted(set(_targets(config))), sorted(set(_files(config)))
-    return fingerprint(["lab.runs.api", measure, *modules]) + theirs(modules, paths)
+    nodes = list(_nodes(OmegaConf.to_container(prepared(overrides)[0].config)))
+    targets = [
+        node["_target_"] for node in nodes if isinstance(node, Mapping) and "_target_" in node
+    ]
+    modules = sorted({str(target).rpartition(".")[0] for target in targets})
+    paths = {path for node in nodes if isinstance(node, str) and node for path in _files(node)}
+    return fingerprint(["lab.runs.api", measure, *modules], paths)
 
 
-def _targets(node: Any) -> Iterator[str]:
-    """Yield the modules of the classes that a configuration names."""
-    if isinstance(node, Mapping):
-        if isinstance(node.get("_target_"), str):
-            yield node["_target_"].rpartition(".")[0]
-        for child in node.values():
-            yield from _targets(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _targets(child)
+def forget() -> None:
+    """Forget what was composed and read; call it after a file has changed."""
+    for each in (prepared, configuration, code):
+        each.cache_clear()
 
 
-def _files(node: Any) -> Iterator[Path]:
-    """Yield the files that a configuration names, such as a user's own tables.
-
-    Of a directory, such as that of an application's tables, those that may be tables.
-    """
-    if isinstance(node, str) and node:
-        try:
-            path = Path(node)
-            if path.is_file():
-                yield path
-            elif path.is_dir():
-                yield from (one for one in path.iterdir() if _may_be_table(one))
-        except (OSError, ValueError):
-            pass  # A text that is no path at all, or a directory that nobody may read.
-    elif isinstance(node, Mapping | list):
+def _nodes(node: Any) -> Iterator[Any]:
+    """Yield a node of a configuration and all nodes below it."""
+    yield node
+    if isinstance(node, Mapping | list):
         for child in node.values() if isinstance(node, Mapping) else node:
-            yield from _files(child)
+            yield from _nodes(child)
 
 
-def _may_be_table(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+def _files(text: str) -> Iterator[Path]:
+    """Yield the file that a text names, or the tables in the directory that it names."""
+    try:
+        path = Path(text)
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            tables = (one for one in path.iterdir() if one.suffix.lower() in SUFFIXES)
+            yield from (one for one in tables if one.is_file())
+    except (OSError, ValueError):
+        pass  # The text is no path, or the directory cannot be read.

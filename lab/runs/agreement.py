@@ -1,7 +1,7 @@
-"""Two data planes on one scenario, side by side: the first thing in which they differ, if any.
+"""Compares two data planes on one scenario: the first thing in which they differ, if any.
 
-Both worlds go on tick by tick, and what they tell is compared and forgotten, so that memory does
-not grow with the run.
+Both worlds advance tick by tick; their results are compared and dropped, so memory does not grow
+with the run.
 """
 
 from collections import Counter
@@ -40,10 +40,10 @@ Ints = NDArray[np.int64]
 Values = Mapping[str, tuple[Any, Any]]
 
 KEYS = ("query", "window", "operator", "triggered_s", "at_s")
-"""Columns that tell which row of a table it is."""
+"""Columns that identify a row of a table."""
 
 WALL = ("wall_s", "planning_wall_s")
-"""Figures of a summary that are of the wall's time."""
+"""Figures of a summary in wall-clock time."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Difference:
 
     Args:
         what: the request, or the row of a table.
-        by_s: simulated time at which it was found, a tick for requests; rows of tables are compared
-            every ``flush_every_s``.
-        values: what differs of it, by column, as the reference and the other have it.
+        by_s: simulated time at which it was found: a tick for requests, a multiple of
+            ``flush_every_s`` for rows.
+        values: the values that differ, by column: of the reference and of the other.
     """
 
     what: str
@@ -67,9 +67,9 @@ class Agreement:
     """What a comparison of two data planes found.
 
     Args:
-        requests: requests that ended alike.
-        rows: rows of tables that are alike.
-        wall_s: seconds of the wall that either world took, the planner's left out.
+        requests: number of equal requests.
+        rows: number of equal rows of tables.
+        wall_s: wall-clock seconds that each world took, without the planner.
         difference: the first difference, or None.
     """
 
@@ -84,10 +84,10 @@ class DataPlaneError(Exception):
 
 
 def data_plane_name(setup: Setup) -> str:
-    """Return the class of a setup's data plane, which is compared with the reference.
+    """Return the class name of a setup's data plane.
 
     Raises:
-        InputError: it is the reference itself.
+        InputError: it is the reference, with which others are compared.
     """
     target = str(setup.config.data_plane._target_)
     if target == f"{EventsPlane.__module__}.{EventsPlane.__qualname__}":
@@ -98,27 +98,23 @@ def data_plane_name(setup: Setup) -> str:
     return target.rpartition(".")[2]
 
 
+@single_threaded()
 def agree(
     setup: Setup, planner: Planner, progress: Callable[[float], None] = lambda _: None
 ) -> Agreement:
-    """Run a scenario on the reference and on the setup's data plane, and compare all they tell.
+    """Run a scenario on the reference and on the setup's data plane, and compare their results.
 
-    Compared are every request that ended (to the nanosecond; of those not completed, all but the
-    parts of their time), every row of every table, and the summary but for times of the wall.
+    These are every request that ended (to the nanosecond; without the parts of its time if it was
+    not completed), every row of every table, and the summary without wall-clock times.
 
     Args:
-        setup: what is run.
+        setup: the setup of the run.
         planner: the planner.
-        progress: is told the simulated time in seconds.
+        progress: gets the simulated time in seconds.
 
     Raises:
         DataPlaneError: one of the worlds raised.
     """
-    with single_threaded():
-        return _agree(setup, planner, progress)
-
-
-def _agree(setup: Setup, planner: Planner, progress: Callable[[float], None]) -> Agreement:
     sides = _Side(setup, planner, EventsPlane), _Side(setup, planner, setup.data_plane)
     scenario = sides[0].world.scenario
     operators = [operator.name for operator in scenario.application.operators]
@@ -166,7 +162,7 @@ class _Side:
         self.wall_s = 0.0
 
     def run(self, until_s: float) -> Ints:
-        """Go on to a time; return the requests that ended."""
+        """Advance to a time; return the requests that ended."""
         started, planning_s = perf_counter(), self.world.planning_wall_s
         try:
             self.world.run(until_s)
@@ -185,7 +181,7 @@ class _Side:
         return frames
 
     def summary(self) -> dict[str, Any]:
-        """Return the summary, without times of the wall."""
+        """Return the summary, without wall-clock times."""
         summary = summarise(self.world, self.tally, "", "finished", 0.0)
         return {key: value for key, value in summary.items() if key not in WALL}
 
@@ -194,12 +190,12 @@ class _Side:
 
 
 def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[str, Values] | None:
-    """Return the first request that differs and what differs of it, or None.
+    """Return the first request that differs, with the values that do, or None.
 
     Args:
         one: rows of requests that ended between two cuts, by (end, query, number); see
             ``sim.dataplane.base.request_rows``.
-        other: those that another data plane tells.
+        other: rows of another data plane.
         operators: names of the application's operators.
     """
     for rows in (one, other):
@@ -231,7 +227,7 @@ def compare_requests(one: Ints, other: Ints, operators: Sequence[str]) -> tuple[
 
 
 def _blank(rows: Ints, operators: int) -> None:
-    """Clear what data planes may leave as they like: what is private, parts of the unfinished."""
+    """Clear columns that may differ: private ones, and times of requests that did not complete."""
     rows[:, VISIT] = 0
     unfinished = rows[:, OUTCOME] != OUTCOMES.index(COMPLETED)
     rows[np.ix_(unfinished, part_columns(operators))] = 0
@@ -242,7 +238,7 @@ def _of(rows: Ints, query: int, number: int) -> Ints:
 
 
 def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
-    """Return all that is known of a request, by column, in the order in which it came to be."""
+    """Return the values of a request by column, in the order in which they arose."""
     lists = ("variability", "transfer_ns", "queueing_ns", "batching_ns", "compute_ns")
     parts = {
         f"{operator}_{part}": getattr(record, part)[at]
@@ -262,13 +258,13 @@ def _known(record: RequestRecord, operators: Sequence[str]) -> dict[str, Any]:
 def compare_tables(
     name: str, one: pl.DataFrame, other: pl.DataFrame, before: int = 0
 ) -> tuple[str, Values] | None:
-    """Return the first row of a table that differs and what differs of it, or None.
+    """Return the first row of a table that differs, with the values that do, or None.
 
     Args:
         name: name of the table.
-        one: rows of it, of the same columns as the other's.
-        other: rows that another data plane led to.
-        before: rows that came before.
+        one: rows of the table.
+        other: rows of another data plane, with the same columns.
+        before: number of rows before these.
     """
     if one.equals(other):
         return None

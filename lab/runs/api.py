@@ -15,7 +15,7 @@ from lab.common.console import times
 from lab.common.dir_lock import UNDER_WAY, held
 from lab.common.errors import InputError, key_of
 from lab.config import preflight as unreachable
-from lab.config.compose import compose, set_up
+from lab.config.compose import Setup, compose, set_up
 from lab.config.config_dir import refuse_hydra
 from lab.runs.run_directory import RunDirectory, claim
 from lab.runs.runner import simulate
@@ -83,8 +83,7 @@ def run(
     Raises:
         InputError: something in the input is wrong; the message is one sentence.
         lab.common.wall_limit.WallLimitError: it took longer than ``max_wall_s``; what was computed
-        is in
-            the directory, if there is one.
+            is in the directory, if there is one.
     """
     overrides = _checked(overrides)
     if not isinstance(directory, str | PathLike | None):
@@ -100,32 +99,42 @@ def run(
             )
     overrides, config = composed(overrides)
     setup = set_up(config, overrides, planner)
+    for sentence in unreachable.warnings(setup):
+        warnings.warn(sentence, stacklevel=2)
+    result = result_of(setup, None if directory is None else Path(directory))
+    if errors := result.summary["planner_errors"]:
+        first = result.summary["planner_error_first"]
+        [name] = setup.planners
+        warnings.warn(f"planner {name} raised {times(errors)}, first {first}", stacklevel=2)
+    return result
+
+
+def result_of(setup: Setup, directory: Path | None = None) -> Result:
+    """Simulate the planner of a setup, as `run` does, without its warnings.
+
+    Args:
+        setup: what is run.
+        directory: also write a run directory there.
+    """
     if len(setup.planners) > 1:
         raise InputError(
             f"planner: run() simulates one planner, not {', '.join(setup.planners)}; name one by "
             "planner=NAME, or use lab.compare"
         )
-    [(name, chosen)] = setup.planners.items()
-    for sentence in unreachable.warnings(setup):
-        warnings.warn(sentence, stacklevel=2)
+    [(name, planner)] = setup.planners.items()
     parts: list[Mapping[str, pl.DataFrame]] = []
     sinks: list[Any] = [lambda frames, _: parts.append(frames)]
     with ExitStack() as until_done:
         if directory is not None:
             try:
-                claim(Path(directory), "directory")
-                until_done.enter_context(
-                    held(Path(directory), f"directory={directory}: {UNDER_WAY}")
-                )
-                sinks.append(RunDirectory(Path(directory), setup.config_of(name)).add)
+                claim(directory, "directory")
+                until_done.enter_context(held(directory, f"directory={directory}: {UNDER_WAY}"))
+                sinks.append(RunDirectory(directory, setup.config_of(name)).add)
             except OSError as error:
                 raise InputError(
                     f"directory={directory}: cannot be written: {error.strerror}"
                 ) from None
-        summary = simulate(setup, name, chosen, sinks)
-    if summary["planner_errors"]:
-        often, first = times(summary["planner_errors"]), summary["planner_error_first"]
-        warnings.warn(f"planner {name} raised {often}, first {first}", stacklevel=2)
+        summary = simulate(setup, name, planner, sinks)
     tables = {table: pl.concat([part[table] for part in parts]) for table in parts[0]}
     return Result(summary, **tables, scenario=setup.scenario(), seed=setup.seed)
 

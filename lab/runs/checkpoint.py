@@ -1,6 +1,6 @@
-"""The checkpoint of a run: every profiled configuration, on disk as soon as it is known.
+"""The checkpoint of a run: each profiled configuration, written to disk within a second.
 
-It is there to go on from while a run is under way, and is removed when the run has finished.
+An unfinished run resumes from it; it is removed when the run has finished.
 """
 
 import json
@@ -13,23 +13,22 @@ from lab.version import not_ours, versions
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
 UNSAVED_S = 1.0
-"""Seconds on the wall: profiling of that long may be lost. Writing each line by itself, between
-other work, would take three times as long."""
+"""Wall-clock seconds of profiling that may be lost; writing each line alone takes three times as
+long."""
 
 
 class Checkpoint:
-    """The file ``checkpoint.jsonl`` of one planner's run: the versions, then a record a line.
+    """The file ``checkpoint.jsonl`` of one planner's run: the versions, then one record a line.
 
-    Lines are on disk within a second of profiling, so a process that is killed loses the last
-    second's at most, and the profiling run that is under way. A last line that was cut off counts
-    as not there.
+    A process that is killed loses at most the last second of profiling, and the profiling run under
+    way. A last line that was cut off is ignored.
 
     Args:
-        directory: the run directory; made if need be.
-        go_on: whether to go on from the checkpoint that is there, if one is; it is replaced else.
+        directory: the run directory; it is created if it does not exist.
+        go_on: whether to resume from the checkpoint in the directory; otherwise it is replaced.
 
     Raises:
-        InputError: what is to go on from is no checkpoint of these versions.
+        InputError: the checkpoint cannot be read, or is of other versions.
     """
 
     def __init__(self, directory: Path, go_on: bool) -> None:
@@ -52,13 +51,13 @@ class Checkpoint:
         self.profiling_log = ProfilingLog(earlier, self.add)
 
     def add(self, record: ProfileRecord) -> None:
-        """Take a record, to be written with those of the same second."""
+        """Add a record; records of the same second are written together."""
         self._unsaved.append(record)
         if self._failure is None and perf_counter() - self._saved_s >= UNSAVED_S:
             try:
                 self._save()
             except OSError as error:
-                # A planner is being called, which is not to blame; the next flush tells.
+                # The caller is a planner, which is not to blame; the next flush raises.
                 self._failure = error
 
     def _save(self) -> None:
@@ -68,17 +67,17 @@ class Checkpoint:
         self._saved_s = perf_counter()
 
     def flush(self, *_: object) -> None:
-        """Write what is left to write; a sink of ``lab.runs.runner.simulate``.
+        """Write the remaining records; a sink of ``lab.runs.runner.simulate``.
 
         Raises:
-            OSError: that cannot be done, or could not be done earlier.
+            OSError: they cannot be written, or an earlier write failed.
         """
         if self._failure is not None:
             raise self._failure
         self._save()
 
     def close(self) -> None:
-        """Write what is left to write, if that can be done, and close the file."""
+        """Write the remaining records if possible, and close the file."""
         try:
             if self._failure is None:
                 self._save()

@@ -9,9 +9,7 @@ from sim.metrics.results import SCHEMAS
 
 
 def scan(directory: Path, table: str) -> pl.LazyFrame:
-    """Return a table of a run as a lazy frame over its part files.
-
-    A run that has written no part of it yet has the table all the same, without rows.
+    """Return a table of a run as a lazy frame; it has no rows if no part is written yet.
 
     Args:
         directory: directory of the run.
@@ -26,5 +24,5 @@ def scan(directory: Path, table: str) -> pl.LazyFrame:
 
 
 def scan_parts(parts: Sequence[Path]) -> pl.LazyFrame:
-    """Return part files as a lazy frame; a directory's name may have signs of patterns in it."""
+    """Return part files as a lazy frame; names may hold characters of glob patterns."""
     return pl.scan_parquet(list(parts), glob=False)

@@ -1,4 +1,4 @@
-"""Whether and where a run that broke off can go on."""
+"""Checks of a run directory before a run is resumed in it."""
 
 import shutil
 from pathlib import Path
@@ -26,16 +26,16 @@ LEAVE_OUT = "leave out resume=true to start one"
 
 
 def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
-    """Check that a directory holds a run of a configuration that can go on, or has finished.
+    """Check that a directory holds a run of a configuration that can be resumed, or has finished.
 
     Args:
-        directory: the directory, of one planner's run or of a comparison.
+        directory: directory of one planner's run or of a comparison.
         config: the configuration.
-        alone: whether it is that of one planner.
+        alone: whether the configuration has one planner.
 
     Raises:
-        TakenError: it does not, or is of other versions; the message names the key that differs, if
-            it is that.
+        TakenError: there is no such run, it is of another configuration (the message names the
+            first key that differs) or of other versions, or it has no checkpoint.
     """
     where = f"hydra.run.dir={directory}"
     if not (directory / CONFIG).exists():
@@ -47,7 +47,7 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
     here = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
     for each in (there, here):
         if isinstance(each, dict):
-            each.pop("about", None)  # What an experiment is to show, no run depends on.
+            each.pop("about", None)  # The purpose of an experiment; no result depends on it.
     if different := _difference(there, here):
         key, old, new = different
         raise TakenError(
@@ -62,20 +62,20 @@ def check_resumable(directory: Path, config: DictConfig, alone: bool) -> None:
 
 
 def check_versions(where: str, directory: Path) -> None:
-    """Check that results of a run or a comparison, if there are any, are of these versions.
+    """Check that the results in a directory, if there are any, are of the installed versions.
 
-    Results that do not say, since they are older than that, are taken as they are.
+    Results without versions are older than this check and pass it.
 
     Args:
-        where: what the message begins with.
-        directory: the directory.
+        where: start of the message.
+        directory: directory of a run or a comparison.
 
     Raises:
-        TakenError: they are not.
+        TakenError: they are of other versions.
     """
     try:
         summary = read_summary(directory)
-    except (OSError, ValueError):  # There is none, or it was cut off by a failing machine.
+    except (OSError, ValueError):  # There is none, or a failing machine cut it off.
         return
     for one in [summary] if "status" in summary else summary.values():
         if "versions" in one and (other := not_ours(one["versions"])):
@@ -83,19 +83,16 @@ def check_versions(where: str, directory: Path) -> None:
 
 
 def is_finished(directory: Path) -> bool:
-    """Tell whether a directory holds one planner's run that has reached its horizon."""
+    """Return whether a directory holds one planner's run that has reached its horizon."""
     try:
         return read_summary(directory).get("status") == "finished"
-    except (OSError, ValueError):  # It was never written, or cut off by a failing machine.
+    except (OSError, ValueError):  # There is none, or a failing machine cut it off.
         return False
 
 
 def clear(directory: Path) -> None:
-    """Remove the results of one planner's run that broke off, and what was made of them.
-
-    Its checkpoint stays.
-    """
-    # The summary first: whoever is killed meanwhile leaves no run of which tables are missing.
+    """Remove the results of one planner's unfinished run and their reports, not its checkpoint."""
+    # The summary goes first, so that a kill leaves no run that seems to lack tables.
     for name in (SUMMARY, TRACE, TRACE_PICTURE):
         (directory / name).unlink(missing_ok=True)
     for table in (*SCHEMAS, REQUESTS, REPORT):
@@ -103,7 +100,7 @@ def clear(directory: Path) -> None:
 
 
 def _difference(there: Any, here: Any, key: str = "") -> tuple[str, str, str] | None:
-    """Return the first key whose values differ, with both of them."""
+    """Return the first key whose values differ, with both values."""
     if isinstance(there, dict) and isinstance(here, dict):
         for name in [*there, *(name for name in here if name not in there)]:
             path = f"{key}.{name}" if key else str(name)

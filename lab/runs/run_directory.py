@@ -1,4 +1,4 @@
-"""The directory of one planner's run: complete at every moment."""
+"""The directory of one planner's run; its files are complete at every moment."""
 
 import json
 from collections import Counter
@@ -24,17 +24,17 @@ CHECKPOINT = "checkpoint.jsonl"
 FIGURES, REPORT = "figures", "report"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
 INSIDE = frozenset({*SCHEMAS, REQUESTS, FIGURES, REPORT})
-"""Directories of a run, below which lie no other runs."""
+"""Subdirectories of a run that hold no other runs."""
 MOST_NAMED = 8
-"""Runs that a message names, of many."""
+"""Most runs that a message names."""
 
 
 class TakenError(InputError):
-    """A directory holds something else, which is to stay as it is."""
+    """A directory holds something else, which must not be overwritten."""
 
 
 def write_aside(path: Path, text: str) -> None:
-    """Write a text file so that nobody ever sees half of it."""
+    """Write a text file atomically."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
@@ -51,11 +51,7 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> Any:
-    """Read a ``config.yaml``.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Read a ``config.yaml``; raises InputError if it cannot be read."""
     try:
         return OmegaConf.load(path)
     except (OSError, UnicodeError, YAMLError, OmegaConfBaseException) as error:
@@ -63,35 +59,31 @@ def load_config(path: Path) -> Any:
 
 
 def holds_run(directory: Path) -> bool:
-    """Tell whether a directory is that of a run or a comparison with results, or one to resume."""
+    """Return whether a directory holds results of a run or a comparison, or a run to resume."""
     return (directory / SUMMARY).exists() or broke_off(directory)
 
 
 def broke_off(directory: Path) -> bool:
-    """Tell whether a directory holds what is left of a run to go on with."""
+    """Return whether a directory holds an unfinished run that can be resumed."""
     return (directory / CHECKPOINT).exists() and (directory / CONFIG).exists()
 
 
 def holds_sweep(directory: Path) -> bool:
-    """Tell whether a directory is that of a sweep.
-
-    One whose jobs its sweeper makes up as it goes has no ``jobs.yaml``, but numbered results.
-    """
+    """Return whether a directory holds a sweep, which has ``jobs.yaml`` or numbered results."""
     return (directory / JOBS).exists() or any(
         summary.parent.name.isdecimal() for summary in directory.glob(f"*/{SUMMARY}")
     )
 
 
 def claim(directory: Path, key: str = "hydra.run.dir") -> None:
-    """Make a directory for new results of a run or a comparison.
+    """Create a directory for new results of a run or a comparison.
 
     Args:
         directory: the directory.
-        key: what the user named it by.
+        key: the key or parameter by which the user named it.
 
     Raises:
-        TakenError: it holds results already, those of a sweep too, or what is left of a run to go
-            on with.
+        TakenError: it holds results of a run or a sweep, or an unfinished run.
     """
     if broke_off(directory):
         raise TakenError(
@@ -111,11 +103,11 @@ def claim(directory: Path, key: str = "hydra.run.dir") -> None:
 
 
 class RunDirectory:
-    """Writes a run's tables part by part, and its summary after each.
+    """Writes the tables of a run part by part, and the summary after each part.
 
     Args:
-        path: the directory; made if need be.
-        config: what was run.
+        path: the directory; it is created if it does not exist.
+        config: the configuration of the run.
     """
 
     def __init__(self, path: Path, config: DictConfig) -> None:
@@ -125,10 +117,10 @@ class RunDirectory:
         write_aside(path / CONFIG, OmegaConf.to_yaml(config))
 
     def add(self, frames: Mapping[str, pl.DataFrame], summary: Mapping[str, Any]) -> None:
-        """Write the next part of every table that has new rows, then the summary."""
+        """Write the next part of each table that has new rows, then the summary."""
         for name, frame in frames.items():
             if self._parts[name] and frame.is_empty():
-                continue  # The first part is written even when empty: it holds the columns.
+                continue  # The first part is written even if it is empty, for its columns.
             table = self.path / name
             table.mkdir(exist_ok=True)
             part = table / f"part-{self._parts[name]:05d}.parquet"
@@ -140,10 +132,10 @@ class RunDirectory:
 
 
 def never_ran(directory: Path) -> str:
-    """Return one sentence on the planners of a comparison without results, or an empty text.
+    """Return a sentence that names the planners of a comparison without results, if any.
 
     Raises:
-        InputError: its configuration cannot be read.
+        InputError: the configuration cannot be read.
     """
     config = directory / CONFIG
     compared = OmegaConf.select(load_config(config), "planner.compare") if config.exists() else {}
@@ -154,17 +146,14 @@ def never_ran(directory: Path) -> str:
 
 
 def _in_order(path: Path) -> list[tuple[bool, int, str]]:
-    """Return what sorts paths by their parts, numbers by their size."""
+    """Return a sort key of a path: its parts, with numbers in numerical order."""
     return [
         (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts
     ]
 
 
 def planner_directories(directory: Path) -> dict[str, Path]:
-    """Return the run directories below or at a directory, by their path relative to it.
-
-    Numbered ones, as those of sweeps, are in the order of their numbers.
-    """
+    """Return the run directories in a directory, or itself, by relative path, numbers in order."""
     found = {}
     for summary in sorted(directory.rglob(SUMMARY), key=_in_order):
         if (summary.parent / "queries").is_dir():
@@ -173,12 +162,12 @@ def planner_directories(directory: Path) -> dict[str, Path]:
 
 
 def too_many(given: str, runs: Sequence[Path], of: str = "") -> InputError:
-    """Return the error that a directory holds several runs where one is asked for.
+    """Return the error for a directory with several runs where one is needed.
 
     Args:
-        given: what was given, such as ``DIR=multirun/mine``.
+        given: what the user gave, such as ``DIR=multirun/mine``.
         runs: directories of the runs.
-        of: whose runs these are, such as `` of compass``, if not all that the directory holds.
+        of: their planner, such as `` of compass``, if the directory holds others.
     """
     named = ", ".join(map(str, runs[:MOST_NAMED]))
     rest = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""

@@ -1,4 +1,4 @@
-"""Runs one planner on one scenario, in steps, and hands out results on the way."""
+"""Simulates one planner on one scenario, in steps, and passes on results at every flush."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,12 +18,27 @@ from sim.planning.profiling_log import ProfilingLog
 
 STEP_S = 10.0
 MOST_REQUESTS = 200_000
-"""Requests that are kept in memory until the end of a step; then results are handed out."""
+"""Requests in memory above which results are passed on at the end of a step."""
 
 Sink = Callable[[Mapping[str, pl.DataFrame], Mapping[str, Any]], None]
 Progress = Callable[[float], None]
 
 
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Limit linear algebra to one thread; also a decorator.
+
+    The number of threads changes the last bits of sums, and threads slow down the small matrices of
+    planners, above all where several runs share the cores.
+    """
+    import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+@single_threaded()
 def simulate(
     setup: Setup,
     name: str,
@@ -35,46 +50,21 @@ def simulate(
     """Simulate one planner to the horizon.
 
     Args:
-        setup: what is run.
+        setup: the setup of the run.
         name: the planner's name.
         planner: the planner.
-        sinks: get the new rows of every table and the summary so far, at every flush; those of the
-            table of requests too, if the setup asks for it.
-        progress: is told the simulated time in seconds.
-        profiling_log: where profiling is noted, and what a run that broke off had noted.
+        sinks: get the new rows of every table and the summary so far, at every flush; with the
+            table of requests if the setup asks for it.
+        progress: gets the simulated time in seconds.
+        profiling_log: the log of profiling, with the records of an unfinished run that is resumed.
 
     Returns:
         The summary.
 
     Raises:
-        WallLimitError: it took longer than the setup allows; the sinks have what was computed.
+        WallLimitError: the run took longer than the setup allows; the sinks have the results so
+            far.
     """
-    with single_threaded():
-        return _simulate(setup, name, planner, sinks, progress, profiling_log)
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Keep linear algebra to one thread.
-
-    How sums are split among threads changes their last bits, and for the small matrices of planners
-    threads cost more than they bring, above all where several runs share the cores.
-    """
-    import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
-
-
-def _simulate(
-    setup: Setup,
-    name: str,
-    planner: Planner,
-    sinks: Sequence[Sink],
-    progress: Progress,
-    profiling_log: ProfilingLog | None,
-) -> dict[str, Any]:
     scenario = setup.scenario()
     started = perf_counter()
     limit = WallLimit(setup.max_wall_s)

@@ -1,4 +1,4 @@
-"""The figures that sum up a run."""
+"""The summary of a run: the figures of ``summary.json``."""
 
 import math
 from collections import Counter
@@ -13,12 +13,12 @@ from sim.clock import NS_PER_S, ns
 from sim.controlplane.world import World
 
 MOST_PERCENT = 90
-"""Of its time, in which a query that was served well met its SLO."""
+"""Share of its time in which a query must meet its SLO to count as well served."""
 LIVED = {"query": pl.Int64, "active_ns": pl.Int64, "met_ns": pl.Int64}
 
 
 class Tally:
-    """What the tables of a run say so far, counted part by part as they are written."""
+    """Totals of the tables of a run, updated with every part."""
 
     def __init__(self) -> None:
         self.response_s: list[float] = []
@@ -28,24 +28,24 @@ class Tally:
         self.deployed = 0
         self.refused = 0
         self.on_basis: Counter[str] = Counter()
-        self._lived = pl.DataFrame(schema=LIVED)  # of the queries that are not closed yet
-        self._closed = self._met = 0  # queries, and those of them that were served well
-        self.queries_of: Counter[str] = Counter()  # by class of service, as the following
+        self._lived = pl.DataFrame(schema=LIVED)  # of queries that are still open
+        self._closed = self._met = 0  # queries; and those that were served well
+        self.queries_of: Counter[str] = Counter()  # by class of service, like the next two
         self._active_ns_of: Counter[str] = Counter()
         self._met_ns_of: Counter[str] = Counter()
 
     @property
     def met_share(self) -> float | None:
-        """Share of the closed queries that met their SLO most of their time, None without any."""
+        """Share of closed queries that met their SLO most of their time; None without queries."""
         return self._met / self._closed if self._closed else None
 
     def slo_met_fraction_of(self, tier: str) -> float | None:
-        """Share of the time of a class of service in which its SLO was met, None without any."""
+        """Share of time in which the SLO of a class of service was met; None without queries."""
         active_ns = self._active_ns_of[tier]
         return self._met_ns_of[tier] / active_ns if active_ns else None
 
     def add(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Count new rows."""
+        """Add new rows."""
         queries, decisions = frames["queries"], frames["decisions"]
         self.queries += queries.height
         self.queries_of.update(queries["tier"].to_list())
@@ -59,7 +59,7 @@ class Tally:
         self._add_lived(queries, frames["windows"])
 
     def _add_lived(self, queries: pl.DataFrame, windows: pl.DataFrame) -> None:
-        """Count the time of each query, and judge those that are closed."""
+        """Add the time of each query, and judge queries that are closed."""
         new = windows.select(
             "query",
             "tier",
@@ -79,26 +79,26 @@ class Tally:
 
 
 def _ns(column: str) -> pl.Expr:
-    """Return seconds as whole nanoseconds, whose sums do not depend on the order."""
+    """Return seconds as whole nanoseconds, whose sums do not depend on their order."""
     return (pl.col(column) * NS_PER_S).round().cast(pl.Int64)
 
 
 def response_quantile_s(
     response_s: list[float], censored_s: list[float], share: float = 0.5
 ) -> float | None:
-    """Return the Kaplan-Meier quantile of response times, or None where it is not reached.
+    """Return the Kaplan-Meier quantile of response times, or None if it is not reached.
 
     Args:
         response_s: response times of the queries that were served.
-        censored_s: how long the others waited in vain.
-        share: share of the queries that are served by then; the median by default.
+        censored_s: waiting times of the others.
+        share: the quantile.
     """
     if not response_s:
         return None
     from scipy.stats import CensoredData, ecdf
 
     survival = ecdf(CensoredData(uncensored=response_s, right=censored_s)).sf
-    # So many were served at the first time at which no more than the others still wait.
+    # The first time at which at most the share of the others still waits.
     below = survival.probabilities <= 1 - share + 1e-12
     return float(survival.quantiles[below][0]) if below.any() else None
 
@@ -106,21 +106,17 @@ def response_quantile_s(
 def summarise(
     world: World, tally: Tally, planner: str, status: str, wall_s: float
 ) -> dict[str, Any]:
-    """Return the summary of a run as it stands, fit for JSON.
+    """Return the summary of a run at this moment, fit for JSON.
 
     Args:
         world: the run's world.
-        tally: what its tables say.
+        tally: totals of its tables.
         planner: the planner's name in the comparison.
         status: ``running``, ``finished``, ``interrupted`` or ``failed``.
-        wall_s: seconds of the wall since the run began.
+        wall_s: wall-clock seconds since the run began.
     """
-    monitor, billing, planning_service, now_s = (
-        world.monitor,
-        world.billing,
-        world.planning_service,
-        world.now_s,
-    )
+    monitor, billing, now_s = world.monitor, world.billing, world.now_s
+    planning_service = world.planning_service
     elapsed_ns = now_s * NS_PER_S
     errors = world.planner_errors
     # Rows are written when queries close, at the latest at the horizon.
@@ -175,8 +171,17 @@ def summarise(
     return {key: plain(value) for key, value in summary.items()}
 
 
+def numbers_of(summary: Mapping[str, Any]) -> dict[str, int | float]:
+    """Return the numbers among the figures of a summary."""
+    return {
+        key: value
+        for key, value in summary.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
 def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: no NaN, no infinity, no objects."""
+    """Return a value that JSON can hold: without NaN, infinity and objects."""
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,50 +1,45 @@
-"""Composes the jobs of a sweep: of those that differ in numbers alone, one, which others copy."""
+"""Composes the jobs of a sweep; a job that differs from an earlier one in numbers copies it.
+
+Hydra takes some 55 ms to compose a job, a copy takes 4 ms, and a job costs 0.1 s beside what it
+simulates.
+"""
 
 import re
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from secrets import token_hex
+from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from lab.common.errors import key_of
 
-NUMBER = re.compile(r"(?P<key>[a-z_]\w*(?:\.\w+)*)=(?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?)", re.I)
-"""An override that sets a key to what Hydra reads as Python does."""
+NUMBER = re.compile(r"(?P<key>seed|[a-z_]\w*(?:\.\w+)+)=(?P<number>-?(?:0|[1-9]\d*)(\.\d+)?)", re.I)
+"""A number that is set to a key which cannot be a group: the seed, or a key with a dot."""
+OPENING = frozenset("[{(")
 MOST_KEPT = 64
-"""Configurations that a process keeps of a sweep."""
+"""Configurations that a process keeps."""
+
+_composed: dict[tuple[str, ...], DictConfig] = {}  # Launchers pickle the loader for every job.
 
 
-@dataclass
-class _Kept:
-    """What a process keeps of a sweep.
-
-    Args:
-        are_groups: whether a key is a group of the configuration.
-        composed: configurations, by their overrides without the numbers.
-    """
-
-    are_groups: dict[str, bool] = field(default_factory=dict)
-    composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict)
-
-
-_kept: dict[str, _Kept] = {}  # Of the sweep at hand alone; a launcher sends the loader, not this.
-
-
-class JobLoader(ConfigLoaderImpl):
-    """Composes as Hydra's loader does, but jobs of a sweep as copies where only numbers differ.
+class JobLoader:
+    """Behaves as Hydra's loader, but composes jobs that differ only in numbers once a process.
 
     Args:
-        loader: what composed the configuration of the sweep.
+        loader: Hydra's loader.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
-        super().__init__(loader.get_search_path())
+        self._loader = loader
         self._sweep = token_hex()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of Hydra's loader."""
+        if name.startswith("__"):  # Pickle asks before there is a loader.
+            raise AttributeError(name)
+        return getattr(self._loader, name)
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: Sequence[str]
@@ -55,85 +50,50 @@ class JobLoader(ConfigLoaderImpl):
             master_config: the configuration of the sweep.
             sweep_overrides: the overrides of the job.
         """
-        kept = self._kept_of_sweep()
-        numbers = self._numbers(kept.are_groups, master_config, sweep_overrides)
-        like = (
-            *_texts(master_config.hydra.overrides.hydra),
-            *(f"{key_of(one)}=" if key_of(one) in numbers else one for one in sweep_overrides),
-        )
-        if numbers and like in kept.composed:
+        numbers = _numbers(sweep_overrides)
+        of_hydra = OmegaConf.to_container(master_config.hydra.overrides.hydra, resolve=False)
+        rest = [f"{key_of(one)}=" if key_of(one) in numbers else one for one in sweep_overrides]
+        key = (self._sweep, str(of_hydra), *rest)
+        if numbers and key in _composed:
             try:
-                return _with_numbers(kept.composed[like], master_config, numbers)
-            except Exception:  # A number that its key cannot take: Hydra says so.
-                return super().load_sweep_config(master_config, list(sweep_overrides))
-        config = super().load_sweep_config(master_config, list(sweep_overrides))
+                return _copy(_composed[key], master_config, sweep_overrides, numbers)
+            except Exception:  # The key cannot take the number; Hydra's message says why.
+                return self._loader.load_sweep_config(master_config, list(sweep_overrides))
+        config = self._loader.load_sweep_config(master_config, list(sweep_overrides))
         if numbers:
-            if len(kept.composed) == MOST_KEPT:
-                del kept.composed[next(iter(kept.composed))]
-            kept.composed[like] = deepcopy(config)
+            if len(_composed) == MOST_KEPT:
+                _composed.clear()
+            _composed[key] = deepcopy(config)
         return config
 
-    def _kept_of_sweep(self) -> _Kept:
-        if self._sweep not in _kept:
-            _kept.clear()
-            _kept[self._sweep] = _Kept()
-        return _kept[self._sweep]
 
-    def _numbers(
-        self, are_groups: dict[str, bool], master_config: DictConfig, overrides: Sequence[str]
-    ) -> dict[str, str]:
-        """Return the numbers that overrides set, by key: those that no other override touches."""
-
-        def is_group(key: str) -> bool:
-            if key not in are_groups:
-                given = _texts(master_config.hydra.overrides.hydra)
-                name = master_config.hydra.job.config_name
-                options = self.get_group_options(key, None, config_name=name, overrides=given)
-                are_groups[key] = bool(options)
-            return are_groups[key]
-
-        # An option of a group is chosen before any key is set, but a mapping sets keys of it.
-        set_keys = [key_of(one) for one in overrides if "{" in one or not is_group(key_of(one))]
-        found = {}
-        for override in overrides:
-            match = NUMBER.fullmatch(override)
-            if match is None or is_group(key := match["key"]) or key.startswith("hydra."):
-                continue
-            if sum(_overlap(key, one) for one in set_keys) == 1:
-                found[key] = match["number"]
-        return found
+def _numbers(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the numbers that overrides set, by key; none where overrides may touch each other."""
+    if any(one.startswith("~") or OPENING & set(one) for one in overrides):
+        return {}  # What is removed, a mapping or a list may hold a key that another one sets.
+    keys = [key_of(one) for one in overrides]
+    matches = filter(None, map(NUMBER.fullmatch, overrides))
+    return {
+        key: one["number"]
+        for one in matches
+        if keys.count(key := one["key"]) == 1 and not key.startswith("hydra.")
+    }
 
 
-def _overlap(key: str, other: str) -> bool:
-    """Tell whether one of two keys is the other, or above it."""
-    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
-
-
-def _texts(overrides: ListConfig) -> list[str]:
-    """Return overrides as they were written, whatever they refer to."""
-    written = OmegaConf.to_container(overrides, resolve=False)
-    assert isinstance(written, list)
-    return [str(one) for one in written]
-
-
-def _with_numbers(
-    composed: DictConfig, master_config: DictConfig, numbers: dict[str, str]
+def _copy(
+    composed: DictConfig,
+    master_config: DictConfig,
+    overrides: Sequence[str],
+    numbers: dict[str, str],
 ) -> DictConfig:
-    """Return a configuration like one that was composed, with other numbers."""
+    """Return a copy of a job's configuration with other numbers."""
     config = deepcopy(composed)
     for key, text in numbers.items():
         OmegaConf.update(config, key, float(text) if "." in text else int(text))
-    lines = [
-        f"{key}={numbers[key]}" if (key := key_of(one)) in numbers else one
-        for one in _texts(config.hydra.overrides.task)
-    ]
-    config.hydra.overrides.task = lines
-    changes = [
-        Override(OverrideType.CHANGE, key_of(one), None, None, input_line=one) for one in lines
-    ]
-    job, named = config.hydra.job, config.hydra.job.config.override_dirname
-    job.override_dirname = get_overrides_dirname(
-        changes, kv_sep=named.kv_sep, item_sep=named.item_sep, exclude_keys=named.exclude_keys
-    )
+    task = [one for one in overrides if not key_of(one).startswith(("hydra.", "hydra/"))]
+    config.hydra.overrides.task = task
+    named = config.hydra.job.config.override_dirname
+    lines = sorted(one for one in task if key_of(one) not in named.exclude_keys)
+    config.hydra.job.override_dirname = named.item_sep.join(lines).replace("=", named.kv_sep)
     OmegaConf.copy_cache(from_config=master_config, to_config=config)
     return config

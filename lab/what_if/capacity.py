@@ -18,10 +18,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from math import inf, sqrt
+from math import inf, prod, sqrt
 from statistics import fmean, stdev
 
 from lab.analysis.comparison import ANY, Range, cut, student_t
+from lab.common.console import composing
 from lab.common.errors import InputError
 from lab.what_if.question import Varied
 
@@ -53,7 +54,7 @@ class Candidate:
 
     Args:
         settings: value of each varied key.
-        usd_per_hour: price of all machines, all of them rented.
+        usd_per_hour: price of renting all machines.
     """
 
     settings: Mapping[str, str]
@@ -85,7 +86,7 @@ class Tried:
 
 
 Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
-"""Simulates a candidate on some seeds; returns the metric of each."""
+"""Simulates a candidate on some seeds; returns the metric of each seed."""
 
 
 def candidates(
@@ -100,9 +101,7 @@ def candidates(
     Raises:
         InputError: there are too many.
     """
-    count = 1
-    for key in keys:
-        count *= len(key.values)
+    count = prod(len(key.values) for key in keys)
     if count > MOST_CANDIDATES:
         raise InputError(
             f"--vary: {count:,} combinations; {MOST_CANDIDATES:,} at most, name fewer values"
@@ -110,22 +109,19 @@ def candidates(
     names = [key.key for key in keys]
     found = [
         Candidate(settings, price(settings))
-        for values in product(*(key.ascending().values for key in keys))
+        for values in composing(list(product(*(key.ascending().values for key in keys))))
         for settings in [dict(zip(names, values, strict=True))]
     ]
     return sorted(found, key=lambda each: each.usd_per_hour)
 
 
 def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozenset[str]:
-    """Return the keys of which more never takes a metric away from a target.
+    """Return the keys of which more never hurts: counts of machines, if good service is the target.
 
     Args:
         keys: the varied keys.
         metric: the metric.
-        at_least: whether the target is the least that it is to be, or else the most.
-
-    Returns:
-        Counts of machines, where the target is that of good service.
+        at_least: whether the target is a lower bound of the metric, or else an upper one.
     """
     return machines(keys) if metric in (MORE if at_least else LESS) else frozenset()
 

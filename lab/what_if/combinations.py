@@ -1,11 +1,10 @@
-"""The combinations of a search for capacity: what each costs, and who plans in it."""
+"""The combinations of a search for capacity: the price of each, and its planner."""
 
 from collections.abc import Mapping, Sequence
-from math import fsum, prod
+from math import fsum
 
 from lab.common.errors import InputError
 from lab.config.compose import Setup
-from lab.run_cache.progress import composing
 from lab.what_if.capacity import Candidate, candidates
 from lab.what_if.question import Varied, check_tier, in_words, planner_of
 from lab.what_if.runs import PLANNER, Runs
@@ -14,41 +13,37 @@ from lab.what_if.runs import PLANNER, Runs
 def combinations(
     runs: Runs, keys: Sequence[Varied], metric: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Return all combinations, the cheapest first, and who plans in each; with a bar of progress.
+    """Return all combinations, the cheapest first, and the planner of each, with a progress bar.
 
-    To compose one takes a good part of a second, so all that is asked of it is asked at once.
+    Composing one takes a good part of a second, so each is composed once.
 
     Args:
         runs: the runs of the question.
         keys: the varied keys.
-        metric: the metric, whose class of service each must have.
+        metric: the metric; each combination must have its class of service.
 
     Returns:
-        The combinations, with prices of all machines, all of them rented; and the names of their
-        planners, by their settings in words.
+        The combinations, with the price of renting all machines; and the names of their planners,
+        by their settings in words.
 
     Raises:
         InputError: there are too many, or one cannot be run.
     """
     names: dict[str, str] = {}
-    with composing(prod(len(key.values) for key in keys)) as composed:
 
-        def price(settings: Mapping[str, str]) -> float:
-            setup, default = _setup(runs, settings)
-            scenario = setup.scenario()
-            check_tier(metric, scenario.tiers)
-            names[in_words(settings)] = planner_of(setup, default)
-            composed()
-            nodes = scenario.cluster.nodes.values()
-            return fsum(node.count * node.price_usd_per_hour for node in nodes)
+    def price(settings: Mapping[str, str]) -> float:
+        setup, default = _setup(runs, settings)
+        scenario = setup.scenario()
+        check_tier(metric, scenario.tiers)
+        names[in_words(settings)] = planner_of(setup, default)
+        nodes = scenario.cluster.nodes.values()
+        return fsum(node.count * node.price_usd_per_hour for node in nodes)
 
-        return candidates(keys, price), names
+    return candidates(keys, price), names
 
 
 def who_plans(keys: Sequence[Varied], planners: Mapping[str, str]) -> str:
-    """Return the name of the planner, and that it is the default if nothing names one.
-
-    Combinations that differ in their planner have each its own.
+    """Return the name of the planner, with a note if it is the default; planners may differ.
 
     Args:
         keys: the varied keys.
@@ -66,7 +61,7 @@ def as_overrides(settings: Mapping[str, str]) -> list[str]:
 
 
 def _setup(runs: Runs, settings: Mapping[str, str]) -> tuple[Setup, bool]:
-    """Return what a combination is run with, and whether its planner is the default.
+    """Return the setup of a combination, and whether its planner is the default.
 
     Raises:
         InputError: it cannot be run.
@@ -80,7 +75,7 @@ def _setup(runs: Runs, settings: Mapping[str, str]) -> tuple[Setup, bool]:
 
 
 def _hint(message: str, settings: Mapping[str, str]) -> str:
-    """Return what helps, as a clause, where more machines are always rented than there are."""
+    """Return a clause that helps where ``standby`` machines exceed the number of machines."""
     key = message.partition("=")[0]
     node, _, last = key.rpartition(".")
     count = f"{node}.count"

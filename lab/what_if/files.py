@@ -1,4 +1,4 @@
-"""Files of the answer to a what-if question: a figure and a table, under a name of its own."""
+"""Files of the answer to a what-if question: a figure and a table."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,28 +11,20 @@ import polars as pl
 
 from lab.runs.run_directory import write_aside
 
-DIGITS = 8
-"""Digits of a question's hash in names of files."""
-
 
 @dataclass(frozen=True)
 class Files:
-    """Files of the answer to one question, which those to another do not overwrite.
+    """Files of the answer to one question; a hash of the question is part of their names.
 
     Args:
-        directory: where they are.
-        about: what the question is about, in words that names of files may have.
+        directory: directory of the files.
+        about: what the question is about, in characters that file names may have.
         words: the question, as the words of a command line.
     """
 
     directory: Path
     about: str
     words: Sequence[str]
-
-    @property
-    def question(self) -> str:
-        """The question, as a command line."""
-        return shlex.join(self.words)
 
     @property
     def figure(self) -> Path:
@@ -47,10 +39,10 @@ class Files:
     def write_table(self, rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write rows as CSV, each with the question; return the path."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        asked = [{**row, "question": self.question} for row in rows]
+        asked = [{**row, "question": shlex.join(self.words)} for row in rows]
         write_aside(self.table, pl.DataFrame(asked, infer_schema_length=None).write_csv())
         return self.table
 
     def _path(self, ending: str) -> Path:
-        digest = sha256(self.question.encode()).hexdigest()[:DIGITS]
+        digest = sha256(shlex.join(self.words).encode()).hexdigest()[:8]
         return self.directory / f"{self.about}_{digest}.{ending}"

@@ -1,4 +1,4 @@
-"""What a what-if question is made of: overrides, varied keys, and a metric of the summary."""
+"""Parts of a what-if question: overrides, varied keys, and a metric of the summary."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from lab.common.errors import InputError, choices, one_line
 from lab.config.compose import Setup
 from lab.config.overrides import repeated, swept_values
 from lab.runs.api import Result
+from lab.runs.summary import numbers_of
 
 METRICS = (
     "slo_met_fraction",
@@ -50,23 +51,18 @@ METRICS = (
     "simulated_s",
     "wall_s",
 )
-"""The numbers of a summary, which can be asked for before there is one."""
+"""The numbers of a summary that a question may ask for."""
 
 LATE = ("response_time_p50_s",)
-"""Those that a seed lacks where they would be later than any number; other seeds are lucky ones."""
+"""Metrics without a value on seeds where they are too late; the other seeds are the lucky ones."""
 
 TITLE_WIDTH = 70
-"""Characters of a line of a figure's title."""
+"""Characters of a line of a title."""
 
 
 @dataclass(frozen=True)
 class Varied:
-    """A key, and the values that it is to take.
-
-    Args:
-        key: the key.
-        values: the values, as they are written in overrides.
-    """
+    """A key and its values, as written in overrides."""
 
     key: str
     values: tuple[str, ...]
@@ -77,7 +73,7 @@ class Varied:
         return all(_number(value) is not None for value in self.values)
 
     def ascending(self) -> "Varied":
-        """Return the same with numbers in ascending order, and other values as they were."""
+        """Return the key with numbers in ascending order; other values keep their order."""
         if not self.is_number:
             return self
         return Varied(self.key, tuple(sorted(self.values, key=float)))
@@ -87,11 +83,11 @@ def varied(option: str, text: str) -> Varied:
     """Return a varied key from ``KEY=A,B``, ``KEY=range(1,9)``, or ``KEY=A``.
 
     Args:
-        option: the option that it was given by, for complaints.
-        text: what was given.
+        option: the option that the text was given by, for messages.
+        text: what the user gave.
 
     Raises:
-        InputError: it is no sweep of one key, or names no value, or one twice.
+        InputError: the text is no sweep of one key, or names no value, or a value twice.
     """
     try:
         parsed = OverridesParser.create().parse_override(text)
@@ -107,14 +103,10 @@ def varied(option: str, text: str) -> Varied:
 
 
 def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
-    """Return the varied keys, each with all its values, see `varied`.
-
-    Args:
-        option: the option that each was given by, for complaints.
-        texts: what was given.
+    """Return the varied keys of several texts, see `varied`.
 
     Raises:
-        InputError: one is no sweep of one key, or two are of the same.
+        InputError: a text is no sweep of one key, or two vary the same key.
     """
     found = [varied(option, text) for text in texts]
     if twice := repeated(each.key for each in found):
@@ -123,14 +115,10 @@ def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
 
 
 def low_and_high(option: str, text: str) -> Varied:
-    """Return a key with its low and high value, from ``KEY=LOW,HIGH``.
-
-    Args:
-        option: the option that it was given by, for complaints.
-        text: what was given.
+    """Return a key with its low and high value, from ``KEY=LOW,HIGH``, see `varied`.
 
     Raises:
-        InputError: it is no sweep of one key over two values.
+        InputError: the text is no sweep of one key over two values.
     """
     found = varied(option, text)
     count = len(found.values)
@@ -144,20 +132,12 @@ def low_and_high(option: str, text: str) -> Varied:
 
 
 def numbers(result: Result) -> Mapping[str, Any]:
-    """Return all numbers of a run's summary, those of single classes of service too."""
-    return {
-        name: value
-        for name, value in {**result.summary, **by_tier(result.summary)}.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    """Return the numbers of a run's summary, with those of single classes of service."""
+    return numbers_of({**result.summary, **by_tier(result.summary)})
 
 
 def check_metric(metric: str) -> None:
-    """Refuse a metric that no summary has as a number.
-
-    Raises:
-        InputError: there is no such metric.
-    """
+    """Refuse a metric that is no number of a summary; raises InputError."""
     if metric not in METRICS and not metric_and_tier(metric)[1]:
         raise InputError(
             f"--metric {metric}: must be a number of the summary; {choices(metric, METRICS)}"
@@ -165,14 +145,11 @@ def check_metric(metric: str) -> None:
 
 
 def check_tier(metric: str, tiers: Iterable[str]) -> None:
-    """Refuse a metric of a class of service that a scenario does not have.
+    """Refuse a metric of a class of service that a scenario does not have; raises InputError.
 
     Args:
         metric: the metric, such as ``slo_met_fraction.premium``.
         tiers: the classes of service of the scenario.
-
-    Raises:
-        InputError: there is no such class.
     """
     tier = metric_and_tier(metric)[1]
     if tier and tier not in set(tiers):
@@ -180,16 +157,7 @@ def check_tier(metric: str, tiers: Iterable[str]) -> None:
 
 
 def check_target(option: str, target: float, metric: str) -> None:
-    """Refuse a target that no mean of a metric can have.
-
-    Args:
-        option: the option that it was given by, for complaints.
-        target: what was given.
-        metric: the metric.
-
-    Raises:
-        InputError: it is no number, or out of the metric's range.
-    """
+    """Refuse a target that is no number or out of the range of its metric; raises InputError."""
     given = f"{option} {target:.10g}"
     if not isfinite(target):
         raise InputError(f"{given}: must be a finite number")
@@ -211,19 +179,13 @@ def _number(text: str) -> float | None:
 
 
 def planner_of(setup: Setup, default: bool) -> str:
-    """Return the name of the planner of a run, and that it is the default if it is."""
+    """Return the name of the planner of a run, with a note if it is the default."""
     [name] = setup.planners
     return f"{name} (the default)" if default else name
 
 
 def lacking(metric: str, seeds: int, of: int) -> str:
-    """Say that some seeds have no value of a metric.
-
-    Args:
-        metric: the metric.
-        seeds: how many have none.
-        of: how many there are.
-    """
+    """Return a clause: on so many seeds of all, a metric has no value."""
     what = "the median was not reached" if metric in LATE else "there is no value"
     return f"{what} on {seeds} of {of} seeds"
 
@@ -234,7 +196,7 @@ def in_words(settings: Mapping[str, str]) -> str:
 
 
 def titled(question: str, overrides: Sequence[str]) -> str:
-    """Return the title of a figure: the question, and below it what it is asked of."""
+    """Return the title of a figure: the question, and the overrides below it."""
     lines = [question, " ".join(overrides)]
     return "\n".join(fill(line, TITLE_WIDTH, break_on_hyphens=False) for line in lines if line)
 
@@ -242,7 +204,7 @@ def titled(question: str, overrides: Sequence[str]) -> str:
 def paired(
     base: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], metric: str
 ) -> Iterator[tuple[float, float]]:
-    """Yield the metric of each seed in two settings, where both have one."""
+    """Yield the metric in two settings, for each seed that has it in both."""
     theirs = {row["seed"]: row.get(metric) for row in other}
     for row in base:
         ours, its = row.get(metric), theirs.get(row["seed"])

@@ -1,6 +1,6 @@
-"""Runs for what-if questions: settings on seeds, on all cores, each made once and kept."""
+"""Runs for what-if questions: settings on several seeds, each run made once and kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,70 +10,62 @@ from omegaconf import DictConfig
 from lab.common.console import warn
 from lab.common.errors import InputError, key_of
 from lab.config.compose import Setup
-from lab.run_cache.jobs import Job, RunError, at_a_time, make_beside
+from lab.run_cache.jobs import Job, RunError, at_a_time, make
 from lab.run_cache.keys import prepared
-from lab.run_cache.store import KeptRuns
 from lab.runs.api import composed
 from lab.what_if.question import numbers
 
 PLANNER = {"planner", "planner._target_"}
 """Keys that name a planner."""
 
-NAMING = {*PLANNER, "experiment"}
-"""Keys that may name one."""
-
 
 class Runs:
     """Runs of one question.
 
     Args:
-        overrides: what all have in common.
+        overrides: overrides of all runs.
         directory: where results are kept.
-        processes: runs at the same time; None for as many as there are cores.
+        processes: number of parallel runs; None for one for each core.
     """
 
     def __init__(
         self, overrides: Sequence[str], directory: Path, processes: int | None = None
     ) -> None:
         self.overrides = tuple(overrides)
-        self.kept = KeptRuns(directory)
+        self.directory = directory
         self.processes = at_a_time(processes)
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
-        """Return what settings are to be run with, and whether its planner is the default.
+        """Return the setup of some settings, and whether its planner is the default one.
 
         Raises:
             InputError: they cannot be run, or name several planners.
         """
         overrides = self._with_planner(settings)
         setup, default = prepared(overrides)
-        _check_one_planner(setup)
+        if len(setup.planners) > 1:
+            raise InputError("planner: name one by planner=NAME, not several to compare")
         return setup, default or len(overrides) > len(self.overrides) + len(settings)
 
     def check(self, settings: Sequence[str]) -> DictConfig:
-        """Refuse settings that cannot be run; return the configuration of those that can.
-
-        Raises:
-            InputError: they cannot.
-        """
-        setup, _ = self.setup(settings)
-        return setup.config
+        """Return the configuration of some settings; raises InputError if they cannot be run."""
+        return self.setup(settings)[0].config
 
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
     ) -> list[list[dict[str, Any]]]:
-        """Return the summaries' numbers of each setting, one row a seed.
+        """Return the numbers of the summaries: of each setting, one row a seed.
 
         Raises:
-            InputError: a run failed; those that did not are kept.
+            InputError: a run failed; the others are kept.
         """
         jobs = [
-            Job(tuple(self._with_planner(each)), seed, numbers, _labels(each))
+            Job(self._with_planner(each), seed, numbers, {"settings": " ".join(each) or "as it is"})
             for each in settings
             for seed in seeds
         ]
         try:
-            rows = make_beside(self.kept, jobs, self.processes)
+            rows = make(jobs, self.processes, self.directory)
         except RunError as error:
             raise InputError(str(error)) from None
         raised = sum(row.get("planner_errors", 0) > 0 for row in rows)
@@ -82,37 +74,28 @@ class Runs:
         count = len(seeds)
         return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
 
-    def _with_planner(self, settings: Sequence[str]) -> list[str]:
-        """Return all overrides, before them the default planner where only the base could name one.
+    def _with_planner(self, settings: Sequence[str]) -> tuple[str, ...]:
+        """Return all overrides, after the default planner where neither they nor the base name one.
 
-        It stands there before settings are composed, for these may be parameters of it.
+        The default planner comes first because settings may be its parameters.
         """
-        given = [*self.overrides, *settings]
-        return given if NAMING & set(map(key_of, settings)) else [*self._default_planner, *given]
+        given = (*self.overrides, *settings)
+        names_planner = {*PLANNER, "experiment"} & set(map(key_of, settings))
+        return given if names_planner else (*self._default_planner, *given)
 
     @cached_property
-    def _default_planner(self) -> list[str]:
-        """The override that names the default planner, or none where the base names one."""
+    def _default_planner(self) -> tuple[str, ...]:
+        """The override that names the default planner; none where the base names a planner."""
         if PLANNER & set(map(key_of, self.overrides)):
-            return []
+            return ()
         overrides, _ = composed(self.overrides)
-        return overrides[: len(overrides) - len(self.overrides)]
-
-
-def _check_one_planner(setup: Setup) -> None:
-    if len(setup.planners) > 1:
-        raise InputError("planner: name one by planner=NAME, not several to compare")
-
-
-def _labels(settings: Sequence[str]) -> Mapping[str, str]:
-    return {"settings": " ".join(settings) or "as it is"}
+        return tuple(overrides[: len(overrides) - len(self.overrides)])
 
 
 def check_seedless(overrides: Sequence[str]) -> None:
-    """Refuse a seed among overrides, which are simulated on several.
+    """Refuse a seed among overrides; raises InputError.
 
-    Raises:
-        InputError: there is one.
+    What-if questions simulate several seeds.
     """
     for override in overrides:
         if override.partition("=")[0].lstrip("+") == "seed":

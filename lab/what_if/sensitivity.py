@@ -2,7 +2,7 @@
 
 The answer is a metric of a planner, or by how much that metric is above another planner's. Every
 setting is simulated on the same seeds as the base, so that what a change does is a paired
-difference. One at a time shows no interplay; who suspects one varies both keys in a sweep.
+difference. Varying one key at a time shows no interaction; to find one, vary both keys in a sweep.
 """
 
 from collections.abc import Mapping, Sequence

@@ -41,6 +41,8 @@ def loaders():
         [(f"seed={seed}", "horizon_s=${seed}") for seed in (10, 20)],
         [(f"application.tiers.premium.latency_s={one}", "seed=1") for one in (0.5, 1, 2)],
         [(f"horizon_s={one}",) for one in ("010", "1e2", "1_0", "10.", "-0", "20")],
+        [(f"workload.rate={one}",) for one in ("1", "1e2", "1_0", "10.", "-0", "2.50")],
+        [(f"workload.rate={one}", f"horizon_s=float({one}1)") for one in (1, 2)],
         [("hydra.verbose=false", f"about.figure={one}") for one in (3, 4.5)],
     ],
     ids=str,
@@ -60,13 +62,9 @@ def test_a_job_is_composed_as_hydra_composes_it(loaders, jobs):
 def test_only_jobs_that_differ_in_more_than_numbers_are_composed(loaders, monkeypatch):
     hydra, ours, sweep = loaders
     composed = []
-    load = type(ours).load_configuration
+    load = hydra.load_sweep_config
     monkeypatch.setattr(
-        type(ours),
-        "load_configuration",
-        lambda self, *names, **more: (
-            composed.append(more["overrides"]) or load(self, *names, **more)
-        ),
+        hydra, "load_sweep_config", lambda sweep, job: composed.append(job) or load(sweep, job)
     )
     for planner in ("greedy", "ilp"):
         for seed in range(5):

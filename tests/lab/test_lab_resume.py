@@ -12,7 +12,7 @@ from frail import frail
 
 from lab import run
 from lab.cli.simulate import main
-from lab.common.dir_lock import held
+from lab.common.dir_lock import LOCK, held
 from lab.common.errors import InputError
 from lab.runs.checkpoint import Checkpoint
 from lab.runs.resume import clear
@@ -292,6 +292,15 @@ def test_a_directory_that_another_process_writes_into_is_refused(compass):
         pytest.raises(InputError, match="directory=run: another process writes into it"),
     ):
         run(["experiment=speech_small", "horizon_s=20"], directory="run")
+
+
+def test_a_lock_leaves_no_file_and_takes_over_that_of_a_killed_process(tmp_path):
+    (tmp_path / LOCK).touch()
+    with held(tmp_path, "taken"):
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+        with pytest.raises(InputError, match="taken"), held(tmp_path, "taken"):
+            pass
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass):

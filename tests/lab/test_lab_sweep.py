@@ -418,6 +418,6 @@ def test_what_is_not_compiled_yet_is_compiled_once_for_each_choice(monkeypatch, 
     composed = [(job, compose.compose(job)) for job in jobs]
     compile_first(composed)
     assert simulated == [], "it is compiled already, by the tests if by nobody else"
-    monkeypatch.setattr(compiled, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(compiled, "HOME", tmp_path)
     compile_first(composed)
     assert simulated == [("Greedy", 120), ("ILP", 120)]

@@ -7,7 +7,6 @@ import pytest
 
 import scenarios
 from lab import version
-from lab.run_cache import jobs as grid
 from lab.run_cache import keys as run_keys
 from lab.run_cache.jobs import Job
 from studies.common.measures import totals
@@ -48,5 +47,5 @@ def test_a_run_is_made_anew_where_a_table_in_a_directory_has_changed(tmp_path: P
 @pytest.mark.parametrize("name", ["compass-sim", "python", *version.DECISIVE])
 def test_a_run_is_made_anew_by_other_versions(name: str, monkeypatch) -> None:
     before, installed = key(), version.versions()
-    monkeypatch.setattr(grid, "versions", lambda: {**installed, name: "0.0"})
+    monkeypatch.setattr(run_keys, "versions", lambda: {**installed, name: "0.0"})
     assert key() != before

@@ -1,73 +1,96 @@
-"""Runs are kept line by line, whoever else writes or has written there."""
+"""Kept runs: each is made once, whatever else is in their directory."""
 
-import json
-import os
+from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
+from yaml import safe_load
 
-from lab.run_cache.store import KeptRuns
+from lab.run_cache import jobs as run_jobs
+from lab.run_cache.jobs import Job, make
+from lab.runs.api import Result
+from lab.runs.run_directory import CONFIG, SUMMARY, read_summary, write_summary
+from studies.common.measures import totals
 
-LONG = "x" * 100_000
-
-
-def keep(directory: Path, process: int) -> None:
-    kept = KeptRuns(directory)
-    for number in range(40):
-        kept.keep(f"{process} {number}", {"value": process, "text": LONG})
+RUN = ("experiment=speech_small", "horizon_s=60", "planner=static_plan")
 
 
-def test_processes_that_keep_runs_at_once_keep_them_whole(tmp_path: Path) -> None:
-    processes = [get_context("spawn").Process(target=keep, args=(tmp_path, at)) for at in range(2)]
+def infinite(result: Result) -> Mapping[str, Any]:
+    """Measure what JSON proper has no number for."""
+    return {"late_s": float("inf"), "seed_was": result.seed}
+
+
+def kept_in(cache: Path) -> Path:
+    [directory] = (cache / "runs").iterdir()
+    return directory
+
+
+def test_a_kept_run_is_a_run_directory_without_tables(tmp_path: Path) -> None:
+    job = Job(RUN, 3, totals)
+    make([job], 1, tmp_path)
+    directory = kept_in(tmp_path)
+    assert directory.name == job.key
+    assert {path.name for path in directory.iterdir()} == {CONFIG, SUMMARY}
+    config = safe_load((directory / CONFIG).read_text())
+    assert (config["seed"], config["horizon_s"]) == (3, 60)
+    assert read_summary(directory)["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    "text", ["7", "[1]", "null", "{}", '{"measured": 1}', '{"measured": {"', ""]
+)
+def test_what_is_no_run_counts_for_nothing(text: str, tmp_path: Path) -> None:
+    job = Job(RUN, 0, infinite)
+    [row] = make([job], 1, tmp_path)
+    (kept_in(tmp_path) / SUMMARY).write_text(text)
+    [again] = make([job], 1, tmp_path)
+    assert again.keys() == row.keys()
+    assert again["late_s"] == row["late_s"]
+
+
+def test_a_run_that_is_kept_is_not_made_again(tmp_path: Path) -> None:
+    job = Job(RUN, 0, totals)
+    make([job], 1, tmp_path)
+    summary = read_summary(kept_in(tmp_path))
+    summary["measured"]["goodput"] = 123.0
+    write_summary(kept_in(tmp_path), summary)
+    first, second = make([job, Job(RUN, 1, totals)], 1, tmp_path)
+    assert first["goodput"] == 123.0
+    assert second["goodput"] != 123.0
+
+
+def test_what_is_infinite_is_kept_as_it_is(tmp_path: Path) -> None:
+    for _ in range(2):
+        [row] = make([Job(RUN, 0, infinite)], 1, tmp_path)
+        assert (row["late_s"], row["seed_was"]) == (float("inf"), 0)
+
+
+def make_five(cache: Path) -> None:
+    rows = make([Job(RUN, seed, infinite) for seed in range(5)], 1, cache)
+    assert [row["seed_was"] for row in rows] == list(range(5))
+
+
+def test_commands_that_make_the_same_runs_at_once_keep_them_whole(tmp_path: Path) -> None:
+    processes = [get_context("spawn").Process(target=make_five, args=(tmp_path,)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    rows = KeptRuns(tmp_path).rows()
-    assert {key: row["value"] for key, row in rows.items()} == {
-        f"{at} {number}": at for at in range(2) for number in range(40)
-    }
+    assert [process.exitcode for process in processes] == [0, 0]
+    kept = [read_summary(directory) for directory in (tmp_path / "runs").iterdir()]
+    assert sorted(one["measured"]["seed_was"] for one in kept) == list(range(5))
 
 
-def test_a_run_is_written_at_once(tmp_path: Path, monkeypatch) -> None:
-    written = []
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda file, text: written.append(text) or write(file, text))
-    KeptRuns(tmp_path).keep("mine", {"value": 1})
-    [line] = written
-    assert json.loads(line) == {"key": "mine", "measured": {"value": 1}}
-    assert line.startswith(b"\n")
+def test_a_full_disk_ends_the_runs(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "summary.json")
+
+    monkeypatch.setattr(run_jobs, "write_aside", full)
+    with pytest.raises(OSError, match="No space left"):
+        make([Job(RUN, seed, totals) for seed in (0, 1)], 1, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "line", ["7", "[1]", '"text"', "null", "{}", '{"key": "x"}', '{"key": "x", "measured": 1}', "{"]
-)
-def test_what_is_no_run_counts_for_nothing(line: str, tmp_path: Path) -> None:
-    (tmp_path / "runs.jsonl").write_text(line)
-    kept = KeptRuns(tmp_path)
-    assert not kept.rows()
-    kept.keep("mine", {"value": 1})
-    assert KeptRuns(tmp_path).rows() == {"mine": {"value": 1}}
-
-
-def test_only_what_was_appended_is_read_again(tmp_path: Path, monkeypatch) -> None:
-    ours, theirs = KeptRuns(tmp_path), KeptRuns(tmp_path)
-    theirs.keep("first", {"value": 1})
-    assert ours.rows() == {"first": {"value": 1}}
-    theirs.keep("second", {"value": 2})
-    parsed = []
-    loads = json.loads
-    monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
-    assert set(ours.rows()) == {"first", "second"}
-    assert len([line for line in parsed if line]) == 1
-
-
-def test_runs_are_kept_on_where_outputs_were_cleared(tmp_path: Path) -> None:
-    ours, theirs = KeptRuns(tmp_path), KeptRuns(tmp_path)
-    for number in range(3):
-        ours.keep(f"{number}", {"value": number})
-    assert len(ours.rows()) == 3
-    (tmp_path / "runs.jsonl").unlink()
-    theirs.keep("new", {"value": 9})
-    assert ours.rows()["new"] == {"value": 9}
+def test_a_job_is_named_by_its_labels_and_seed() -> None:
+    assert str(Job(RUN, 2, totals, {"planner": "greedy", "rate": 0.5})) == "greedy, 0.5, seed 2"

@@ -7,11 +7,10 @@ import polars as pl
 import pytest
 
 from lab.cli.tools import main
+from lab.common.console import composing
 from lab.run_cache import jobs as grid
 from lab.run_cache import keys as run_keys
-from lab.run_cache.jobs import Job
-from lab.run_cache.progress import composing
-from lab.run_cache.store import Row
+from lab.run_cache.jobs import Job, Row
 from lab.runs import api
 from lab.what_if.combinations import as_overrides, combinations
 from lab.what_if.question import Varied
@@ -30,7 +29,7 @@ def composed(monkeypatch) -> list[tuple[str, ...]]:
         seen.append(tuple(overrides))
         return compose(overrides)
 
-    def made(missing: Mapping[str, Job], _: int) -> Iterator[tuple[str, Row]]:
+    def made(missing: Mapping[str, Job], *_: object) -> Iterator[tuple[str, Row]]:
         yield from ((key, MADE_UP) for key in missing)
 
     run_keys.forget()
@@ -84,9 +83,7 @@ def test_a_bar_is_shown_on_a_terminal_where_many_are_composed(
     total, terminal, shown, capsys, monkeypatch
 ) -> None:
     monkeypatch.setattr("rich.console.Console.is_terminal", property(lambda _: bool(terminal)))
-    with composing(total) as composed:
-        for _ in range(total):
-            composed()
+    assert list(composing(range(total))) == list(range(total))
     said = capsys.readouterr()
     assert not said.out
     assert ("composing" in said.err) == bool(shown)
