@@ -21,9 +21,9 @@ from lab.common.options import groups
 from lab.runs.run_directory import planner_directories, read_summary
 from scenarios.network import Network
 from sim import PlanningContext
+from sim.api.charges import CHARGES_S
 from sim.metrics.results import SCHEMAS
 from sim.metrics.telemetry import WindowReport
-from sim.planning.search import CHARGES_S
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")

@@ -80,12 +80,12 @@ def assign_workers(
         (list price in dollars per hour, plan); none if some operator finds no worker.
     """
     configuration = estimate.measurement.configuration
-    nodes = list(context.cluster.nodes)
+    nodes = list(context.world.cluster.nodes)
     states: list[tuple[float, tuple[Worker, ...]]] = [(0.0, ())]
     for operator, time_s in enumerate(estimate.measurement.operator_mean_s.tolist()):
         cheapest: dict[str, Worker] = {}
         for one in crew[operator]:
-            worker = one.enough_for(requests_per_s * time_s, context.cluster.max_utilisation)
+            worker = one.enough_for(requests_per_s * time_s, context.world.cluster.max_utilisation)
             if labour.offers(operator, configuration, worker):
                 rival = cheapest.get(worker.node, worker)
                 cheapest[worker.node] = min(worker, rival, key=_by_price)

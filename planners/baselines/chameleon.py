@@ -143,7 +143,7 @@ class Chameleon(Planner):
         known: KnobProfile | None = context.recall(key)
         if known is not None and context.now_s >= known.since_s + self.lead_every_s:
             known = None
-        missing = None if known is None else next(known.missing(context.pipeline), None)
+        missing = None if known is None else next(known.missing(context.world.pipeline), None)
         if known is not None and missing is None:
             return known
         allowed_s = (1 - LEADER_SHARE) * self.budget_s
@@ -151,7 +151,7 @@ class Chameleon(Planner):
         if richest is None:
             return known
         known = known or KnobProfile(context.now_s, richest.accuracy_mean)
-        for configuration in known.missing(context.pipeline):
+        for configuration in known.missing(context.world.pipeline):
             if context.remaining(query) <= allowed_s:
                 break
             shown = context.profile(query, configuration, richest.count)
@@ -164,8 +164,8 @@ class Chameleon(Planner):
     def _richest(self, context: PlanningContext, query: Query) -> Estimate | None:
         """Profile the richest configuration on as many items as its share of the budget allows."""
         configuration, workers = (
-            context.pipeline.configurations[0],
-            context.cluster.profiling.workers,
+            context.world.pipeline.configurations[0],
+            context.world.cluster.profiling.workers,
         )
         before_s = context.remaining(query)
         estimate = context.profile(query, configuration, min(workers, self.samples))
@@ -179,7 +179,9 @@ class Chameleon(Planner):
         self, context: PlanningContext, query: Query, knobs: KnobProfile | None
     ) -> list[Estimate]:
         """Profile what a query has and its top configurations, and more until one is accurate."""
-        order = [] if knobs is None else knobs.ranked(context.pipeline, query.slo.accuracy or 0.0)
+        order = (
+            [] if knobs is None else knobs.ranked(context.world.pipeline, query.slo.accuracy or 0.0)
+        )
         plan = context.plan_of(query)
         if plan is not None:
             order = [plan.configuration, *(each for each in order if each != plan.configuration)]

@@ -101,11 +101,11 @@ class CherryPick(Planner):
 
     def _search(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the cheapest plan that was tried, would do and fits; None if there is none."""
-        if not len(context.view(query)):
+        if not len(context.bulk.view(query)):
             return None
         runs = PlanRuns(context, query, orders, self.samples, self.headroom)
         rng = stream(self.starts_seed, "cherrypick", query.id)
-        for index in spread(context.pipeline, runs.view, rng):
+        for index in spread(context.world.pipeline, runs.view, rng):
             if len(runs.tried) >= self.starts:
                 break
             if runs.has_room(index) and not runs.run(index):

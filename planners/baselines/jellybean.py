@@ -97,7 +97,7 @@ class JellyBean(Planner):
             if not due(context, query, self.pause_s):
                 continue
             profile = profile_ahead(
-                context, query.dataset, by_deviation(context.pipeline), self.samples
+                context, query.dataset, by_deviation(context.world.pipeline), self.samples
             )
             plan = self._cheapest(context, query, profile, labour, orders)
             if plan is None:
@@ -140,10 +140,11 @@ class JellyBean(Planner):
         """Return the model sets to find workers for."""
         floor = query.slo.accuracy or 0.0
         prices = [
-            _price_usd_per_s(context, operator.kind) for operator in context.pipeline.operators
+            _price_usd_per_s(context, operator.kind)
+            for operator in context.world.pipeline.operators
         ]
         context.charge(query, "step", len(profile) * len(prices))
-        reaching = select_models(context.pipeline, profile, floor, prices, self.width)
+        reaching = select_models(context.world.pipeline, profile, floor, prices, self.width)
         if reaching or not profile:
             return reaching
         return [max(profile, key=lambda each: each.accuracy_mean)]
@@ -151,7 +152,7 @@ class JellyBean(Planner):
 
 def _price_usd_per_s(context: PlanningContext, kind: str) -> float:
     """Return the price of a second of a core, or of a whole GPU, where it is cheapest."""
-    nodes = context.cluster.nodes.values()
+    nodes = context.world.cluster.nodes.values()
     if kind == "cpu":
         return min(node.core_price_usd_per_hour for node in nodes) / 3600
     wholes = [

@@ -54,7 +54,7 @@ class PlanRuns:
         self._context = context
         self._orders = orders
         self._query = query
-        self.view = context.view(query)
+        self.view = context.bulk.view(query)
         self.tried: list[int] = []
         slo = query.slo
         self._bound_s = None if slo.latency_s is None else headroom * slo.latency_s
@@ -66,7 +66,7 @@ class PlanRuns:
         self._open = np.ones(len(self.view), dtype=bool)
         if slo.cost_usd_per_hour is not None:
             self._open &= self.view.cost_usd_per_hour <= slo.cost_usd_per_hour
-        features, widths = joint(context.pipeline, self.view)
+        features, widths = joint(context.world.pipeline, self.view)
         self._latency = GaussianProcess(features, blocks=widths)
         self._accuracy = GaussianProcess(features, blocks=widths)
         self._observe(context.recall(self._key, query) or ())

@@ -79,7 +79,7 @@ class _TrueDesk:
         """Return the truth about a query, worked out once a call: the world stands still."""
         key = query.id, choices
         if key not in self._truths:
-            self._truths[key] = self._context.truth(query, choices)
+            self._truths[key] = self._context.bulk.truth(query, choices)
         return self._truths[key]
 
     def view(self, query: Query, choices: Choices = Choices()) -> PlanView:  # noqa: B008
@@ -123,13 +123,13 @@ class WholeSearch(CmboSearch):
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Return every plan worth deploying."""
-        count = len(context.pipeline.configurations)
+        count = len(context.world.pipeline.configurations)
         every = {index: _shown(context, query, index) for index in range(count)}
         before: Found = context.recall((FOUND, query.id), query) or Found()
         found = replace(before, shown=every, exhausted=True)
         encoding = ENCODINGS[self.encoding]
         beliefs = Beliefs(self.model, self.warm_start, encoding, context, query, market, found)
-        offers = beliefs.offers(len(context.view(query, self.model.choices)))
+        offers = beliefs.offers(len(context.bulk.view(query, self.model.choices)))
         context.remember((FOUND, query.id), found, query)
         context.remember((OFFERS, query.id), offers, query)
         return offers
@@ -137,7 +137,7 @@ class WholeSearch(CmboSearch):
 
 def _shown(context: PlanningContext, query: Query, index: int) -> Shown:
     """Return the truth about a configuration as if `ALL` items had shown it."""
-    truth, floor = context.truth(query), query.slo.accuracy
+    truth, floor = context.bulk.truth(query), query.slo.accuracy
     return Shown(
         float(truth.accuracy[index]),
         EXACT,

@@ -44,8 +44,8 @@ class ILP(Planner):
 
     * the expected accuracy on its content reaches the floor,
     * list price and egress keep to the ceiling,
-    * the quantile of latency that ``context.predict_many`` predicts from true means, with every
-      station off the device at ``utilisation``, is within ``headroom`` times the bound,
+    * the quantile of latency that ``context.bulk.predict_many`` predicts from true means, with
+      every station off the device at ``utilisation``, is within ``headroom`` times the bound,
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
     The optimum is that of this model, and not of the queueing world: it neither waits nor batches,
@@ -132,7 +132,7 @@ class ILP(Planner):
         queries = (*context.running, *context.waiting)
         seen = (
             tuple(sorted(query.id for query in queries)),
-            tuple(context.machines_up(node) for node in context.cluster.nodes),
+            tuple(context.world.machines_up(node) for node in context.world.cluster.nodes),
         )
         target: Target | None = context.recall(TARGET)
         if target is None or target.seen != seen or not self._still_feasible(context, target):
@@ -145,7 +145,7 @@ class ILP(Planner):
         for query in (*context.running, *context.waiting):
             plan = target.plans.get(query.id)
             if plan is not None:
-                truth = context.truth(query, self._choices)
+                truth = context.bulk.truth(query, self._choices)
                 number = truth.view.index_of(plan)
                 if number is None or not len(
                     self.feasible(context, query, truth, np.array([number]))
@@ -170,7 +170,9 @@ class ILP(Planner):
         view, slo = truth.view, query.slo
         configuration = view.configuration[plans]
         busy = _load(query, truth, plans) / view.servers[plans]
-        good = ((busy <= context.cluster.max_utilisation) | (view.station[plans] < 0)).all(axis=1)
+        good = ((busy <= context.world.cluster.max_utilisation) | (view.station[plans] < 0)).all(
+            axis=1
+        )
         if slo.accuracy is not None:
             good &= truth.accuracy[configuration] >= slo.accuracy
         if slo.cost_usd_per_hour is not None:
@@ -185,7 +187,7 @@ class ILP(Planner):
     ) -> Floats:
         """Return the SLO's quantile of latency that the model predicts, shape (k,)."""
         configuration = truth.view.configuration[plans]
-        return context.predict_many(
+        return context.bulk.predict_many(
             query,
             truth.view,
             plans,
@@ -203,7 +205,7 @@ class ILP(Planner):
         Raises:
             PlannerError: the limits were reached before there was any solution.
         """
-        truths = [context.truth(query, self._choices) for query in queries]
+        truths = [context.bulk.truth(query, self._choices) for query in queries]
         in_force = [context.plan_of(query) for query in queries]
         current = [
             None if plan is None else truth.view.index_of(plan)
@@ -249,7 +251,7 @@ class ILP(Planner):
         self, context: PlanningContext, query: Query, truth: Truth, number: int, optimum: Optimum
     ) -> None:
         at = np.array([number])
-        context.log_candidate(
+        context.bulk.log_candidate(
             query,
             truth.view.plan(number),
             "chosen",
@@ -270,7 +272,7 @@ def _needed(
     current: Sequence[int | None],
 ) -> Booleans:
     """Mark the configurations that an optimum over all queries may need, shape (C,)."""
-    configurations = len(context.pipeline.configurations)
+    configurations = len(context.world.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)
     layouts = 1 + max(int(truth.view.layout.max(initial=-1)) for truth in truths)
@@ -289,7 +291,7 @@ def _needed(
         for truth, number in zip(truths, current, strict=True)
         if number is not None
     ]
-    return needed_configurations(context.pipeline, does, load, kept)
+    return needed_configurations(context.world.pipeline, does, load, kept)
 
 
 def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
@@ -306,13 +308,14 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
         plan = target.plans.get(query.id)
         if plan is None:
             context.release(query)
-        elif plan != context.plan_of(query) and plan != context.loading.get(query.id):
+        elif plan != context.plan_of(query) and plan != context.world.loading.get(query.id):
             wanted.append((query, plan))  # One on its way would be loaded from the beginning.
     waiting = [
         (query, target.plans[query.id]) for query in context.waiting if query.id in target.plans
     ]
     moving, wanted = wanted, [*waiting, *wanted]
-    fitting = context.fits_all(wanted)
+    found = context.bulk.first_that_fits([(query, (plan,)) for query, plan in wanted])
+    fitting = [number is not None for number in found]
     for (query, plan), fits in zip(wanted, fitting, strict=True):
         if fits:
             context.deploy(query, plan)

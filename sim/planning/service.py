@@ -14,7 +14,8 @@ from hardware_models.basis import Basis, worst
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
-from sim.api.plan import Plan, list_price_usd_per_hour
+from sim.api.choices import DEFAULT_CHOICES
+from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
 from sim.catalogue.service_times import Service
@@ -24,7 +25,6 @@ from sim.cluster.queries import QueryRegistry
 from sim.metrics.results import ResultTables
 from sim.metrics.telemetry import Telemetry
 from sim.planning.memory import Memory
-from sim.planning.plan_space import Choices
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import Floats, ProfilingBench
 from sim.planning.profiling_log import ProfilingLog
@@ -109,7 +109,7 @@ class PlanningService:
         self.shown_cluster = deepcopy(scenario.cluster)
         self.nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
-        self.plan_space = self.views.space(Choices())
+        self.plan_space = self.views.space(DEFAULT_CHOICES)
         self.truths = Truths(self.application, self.nominal, self.views)
         self.machines = machines
         self.registry = registry
@@ -267,7 +267,7 @@ class PlanningService:
             whole.backhaul_up_s,
             whole.fixed_s,
             tuple(ways),
-            list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
+            plan.list_price_usd_per_hour(self.cluster),
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
             demands,
             off_device,

@@ -81,8 +81,8 @@ class Probe(Planner):
 
     def probe(self, context: PlanningContext, query: Query) -> None:
         """Tell a surrogate of plans, one after the other, and record its error at some counts."""
-        view = context.view(query)
-        truth = context.truth(query)
+        view = context.bulk.view(query)
+        truth = context.bulk.truth(query)
         true_s = mean_latency_s(view, truth.operator_time_s, truth.normalised)
         model = surrogate(self.surrogate, context, query, view)
         drawn = stream(0, "evaluation", "surrogates", query.id).permutation(len(view)).tolist()
@@ -109,15 +109,15 @@ class Probe(Planner):
             if len(plans) in AT:
                 believed_s = model.believed()[0]
                 error = float(np.median(np.abs(believed_s / true_s - 1)))
-                context.log_candidate(query, view.plan(plan), str(len(plans)), error, 0.0)
+                context.bulk.log_candidate(query, view.plan(plan), str(len(plans)), error, 0.0)
 
 
 def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView) -> Cmbo | NormalBo:
     """Return a surrogate that knows nothing yet of a query's plans."""
-    points = one_hot(context.pipeline)
+    points = one_hot(context.world.pipeline)
     transfer_s = view.access_s + view.backhaul_s
     if name == "normal":
-        features, widths = joint(context.pipeline, view)
+        features, widths = joint(context.world.pipeline, view)
         return NormalBo(
             features,
             view.latency_factors,
@@ -137,8 +137,8 @@ def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView)
         latency_s=query.slo.latency_s,
         accuracy=query.slo.accuracy,
         fixed_s=view.fixed_s,
-        blocks=blocks(context.pipeline, points),
-        upstream=context.pipeline.upstream_knobs,
+        blocks=blocks(context.world.pipeline, points),
+        upstream=context.world.pipeline.upstream_knobs,
     )
 
 

@@ -246,7 +246,7 @@ def test_unknown_technology_gives_the_nearest():
 @pytest.mark.parametrize(
     ("table", "column", "value", "reason"),
     [
-        ("links", "p10", 1e4, "of Zhuge.* planning_service WiFi, .* must be above 0 and not"),
+        ("links", "p10", 1e4, "of Zhuge.* office WiFi, .* must be above 0 and not"),
         ("link_technologies", "metric", "rate", "uplink of WiFi is that of .* does not have"),
         ("link_autocorrelation", "technology", "X", "technology of table link_autocorrelation"),
     ],

@@ -18,7 +18,7 @@ from lab.common.formatting import number
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, save, t_interval
 from lab.run_cache.jobs import Job
-from sim.planning.search import CHARGES_S
+from sim.api.charges import CHARGES_S
 from studies.common.finding import Finding, Verdict, ahead
 from studies.common.means import marked, served_alone
 from studies.common.spending import early

@@ -82,7 +82,7 @@ def market(
     """
     pools = Pools.of(context)
     query = (*context.waiting, *context.running)[0]
-    takes = Takes.of(context, pools, context.view(query, Choices()))
+    takes = Takes.of(context, pools, context.bulk.view(query, Choices()))
     standing = Standing(Fleet.of(uses or {}), takes, pools)
     if prices is not None:
         set_ = np.array([prices.get(kind, 0.0) for _, kind in pools.names])

@@ -16,7 +16,7 @@ from planners.compass.search.known_histories import KEPT
 from planners.compass.search.offline_history import History
 from planners.compass.search.search import FOUND, CmboSearch
 from scenarios.cluster import Profiling
-from sim.planning.search import CHARGES_S
+from sim.api.charges import CHARGES_S
 
 SPEECH = declared("speech_recognition")
 DATA = SPEECH.datasets["LibriSpeech"]
@@ -323,7 +323,7 @@ class TestInTheWorld:
         def act(context):
             [query] = context.waiting
             [first] = WarmStart(histories=0, ahead=16).choose(context, query, np.zeros(4), one_hot)
-            found.append((context.pipeline, first.log_time))
+            found.append((context.world.pipeline, first.log_time))
 
         made = at_desk(act, arriving(1.0), budget_s=0.5)
         [(pipeline, log_time)] = found
