@@ -365,6 +365,7 @@ class Board:
         self.plan = SimpleNamespace(placement=("device", "cloud"), configuration=configuration)
         known = InForce(self.plan, 0.0, self.DEVICE_S, 0.1, elsewhere_s, None, 0)
         self.memory = {(IN_FORCE, 0): known, (FOUND, 0): found}
+        self.bulk = self.world = self
         self.running, self.plans = (self.query,), {0: self.plan}
         times = {"compute_s": (self.DEVICE_S, server_s), "waiting_s": waits_s, "transfer_s": (0.1,)}
         counts = {"born": 10, "good": 0, "completed": 10}

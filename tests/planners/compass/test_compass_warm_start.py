@@ -45,7 +45,7 @@ class Board:
             for number, each in kept.items()
         }
         self.running = tuple(each for number, each in queries.items() if number in running)
-        self.scratch = {}
+        self.bulk = self
         self.departed = tuple(each for number, each in queries.items() if number not in running)
         self.kept = kept
         self.thought = []
@@ -68,7 +68,7 @@ class Board:
             assert name == KEPT
             yield self.kept.get(number)
 
-    def think(self, query, operation, count):
+    def charge(self, query, operation, count):
         self.thought.append((operation, count))
 
 
@@ -254,7 +254,7 @@ class TestInTheWorld:
                 if len(earlier) < 12:
                     return
                 board = Board({each.id: history() for each in earlier})
-                board.think = context.charge
+                board.charge = context.charge
                 before = context.remaining(query)
                 warm_start = WarmStart(histories, ahead=0)
                 assert len(chosen(board, warm_start, query)) == histories
