@@ -22,8 +22,8 @@ from lab.runs.run_directory import planner_directories, read_summary
 from scenarios.network import Network
 from sim import BulkOperations, PlanningContext, WorldState
 from sim.api.charges import CHARGES_S
-from sim.metrics.results import SCHEMAS
 from sim.api.window_report import WindowReport
+from sim.metrics.results import SCHEMAS
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")

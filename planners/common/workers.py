@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, PlanningContext
+from sim.api.plan import operator_price_usd_per_hour
 
 Integers = NDArray[np.int64]
 
@@ -72,7 +73,7 @@ def crews(
         Allocation(kind.profile, kind.replicas, kind.max_batch) for kind in view.stations
     ]
     prices = [
-        _price_usd_per_hour(context, kind.node, allocation)
+        operator_price_usd_per_hour(context.world.cluster, kind.node, allocation)
         for kind, allocation in zip(view.stations, allocations, strict=True)
     ]
 
@@ -113,14 +114,6 @@ def crews(
             crew.append(crew_for(operator, np.flatnonzero(alike)))
         found[configuration] = tuple(crew)
     return found
-
-
-def _price_usd_per_hour(context: PlanningContext, node: str, allocation: Allocation) -> float:
-    """Return the list price of one replica."""
-    pool = context.world.cluster.nodes[node]
-    if allocation.profile == CORE:
-        return pool.core_price_usd_per_hour
-    return pool.slice_price_usd_per_hour(allocation.profile)
 
 
 class Labour:

@@ -75,7 +75,6 @@ class PlanningCall:
     sees_truth: bool = False
     _searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
     _orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
-    _fitting: dict[tuple[int, ...], bool] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)
     _closed: bool = field(init=False, default=False)
 
@@ -145,15 +144,6 @@ class PlanningCall:
             return self.service.figures(query, plan)
         except RefusalError as refusal:
             raise PlannerError(f"query {query.id}: {plan}: {refusal}") from None
-
-    def fits(self, figures: PlanFigures, beside: Sequence[PlanFigures]) -> bool:
-        """Return whether a plan fits beside others; the cluster stands still during a call."""
-        asked = (figures.asked, *(each.asked for each in beside))
-        if asked not in self._fitting:
-            others = [each.off_device for each in beside]
-            found = self.service.machines.first_that_fits(others, [[figures.off_device]])
-            self._fitting[asked] = found != [None]
-        return self._fitting[asked]
 
     def estimate(
         self, query: Query, plan: Plan | None, measurement: Measurement, reused: int

@@ -169,8 +169,9 @@ class ServedContext(Guided, PlanningContext):
     def fits(self, query: Query, plan: Plan, beside: Sequence[tuple[Query, Plan]] = ()) -> bool:
         call = self._call
         call.search(query).charge("fits", CHARGES_S["fits"])
-        others = [call.figures(other, its) for other, its in beside]
-        return call.fits(call.figures(query, plan), others)
+        others = [call.figures(other, its).off_device for other, its in beside]
+        wanted = call.figures(query, plan).off_device
+        return self._service.machines.first_that_fits(others, [[wanted]]) == [0]
 
     def remaining(self, query: Query) -> float:
         return self._call.search(query).remaining_s

@@ -6,7 +6,6 @@ It outlives the single call. Planners never hold it.
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import count
 from math import fsum
 from typing import Any
 
@@ -51,7 +50,6 @@ class PlanFigures:
         egress_usd_per_hour: price of the answers that leave a cloud region.
         demands: what each operator asks of the machines.
         off_device: the same, without those on the device, which has room for all.
-        asked: number of that; plans of equal numbers fit or do not fit alike.
     """
 
     services: tuple[Service, ...]
@@ -64,7 +62,6 @@ class PlanFigures:
     egress_usd_per_hour: float
     demands: tuple[StationDemand, ...]
     off_device: tuple[StationDemand, ...]
-    asked: int
 
     @property
     def latency_factors(self) -> tuple[float, ...]:
@@ -120,8 +117,6 @@ class PlanningService:
         self.telemetry = Telemetry(len(self.application.operators))
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
-        self._asked: dict[tuple[StationDemand, ...], int] = {}
-        self._numbers = count()
         self._worked_out = 0
         self._names: dict[Plan, dict[str, str]] = {}
         self.planning_charged_s = 0.0
@@ -236,7 +231,7 @@ class PlanningService:
         """Drop all that was worked out of plans, most of which nobody asks for any longer."""
         self._worked_out = 0
         self.nominal.forget()
-        for known in (self._figures, self._asked, self._names, self.valid_plans):
+        for known in (self._figures, self._names, self.valid_plans):
             known.clear()
 
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
@@ -271,14 +266,7 @@ class PlanningService:
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
             demands,
             off_device,
-            self._number(off_device),
         )
-
-    def _number(self, demands: tuple[StationDemand, ...]) -> int:
-        """Return the number of what is asked of the machines, which nothing else ever gets."""
-        if demands not in self._asked:
-            self._asked[demands] = next(self._numbers)
-        return self._asked[demands]
 
     def _way(
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 from worlds import Does, coding_without_gpus, queries_at, run, scenario
 
-from planners.baselines.cherrypick import CherryPick
-from planners.baselines.plan_runs import PlanRuns, spread
+from planners.baselines.cherrypick import CherryPick, PlanRuns, spread
 from planners.common.orders import Orders
 from scenarios.cluster import Node
 from scenarios.slo import Tier

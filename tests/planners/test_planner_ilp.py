@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import coding_without_gpus, run, scenario
 
-from planners.reference.ilp import ILP
-from planners.reference.interchange import needed_configurations
+from planners.reference.ilp import ILP, needed_configurations
 from planners.reference.optimum import Limits, cost_of, lp_bound, program, solve
 from planners.reference.planning_model import Capacity, Offer, Sort, offers_of
 from scenarios.application import Knob, Operator, Pipeline

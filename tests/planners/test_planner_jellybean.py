@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Does, run, scenario
 
-from planners.baselines.beam import assign_workers, select_models
-from planners.baselines.jellybean import JellyBean
+from planners.baselines.jellybean import JellyBean, assign_workers, select_models
 from planners.common.offline_profiles import by_deviation, deviations
 from planners.common.workers import Labour, crews
 from scenarios.application import Knob, Operator, Pipeline
