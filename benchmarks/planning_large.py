@@ -17,9 +17,9 @@ from typing import Any
 from lab.config.compose import compose, set_up
 from lab.runs.runner import single_threaded
 from scenarios.requests import RequestBlock
+from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import LinkSpec, Recorder, Route, StationSpec
-from sim.planning.planner import Planner
 
 QUERIES, LIFETIME_S, HORIZON_S = 1600, 600.0, 3600.0
 MOST_S = 120.0

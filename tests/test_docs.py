@@ -20,15 +20,16 @@ from lab.analysis.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
 from lab.common.options import groups
 from lab.runs.run_directory import planner_directories, read_summary
 from scenarios.network import Network
-from sim import PlanningContext
+from sim import BulkOperations, PlanningContext, WorldState
+from sim.api.charges import CHARGES_S
+from sim.api.window_report import WindowReport
 from sim.metrics.results import SCHEMAS
-from sim.metrics.telemetry import WindowReport
-from sim.planning.search import CHARGES_S
 
 DOCS = Path(__file__).parent.parent / "docs"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 HARDWARE = (DOCS / "hardware.md").read_text(encoding="utf-8")
 PLANNING = (DOCS / "planning.md").read_text(encoding="utf-8")
+PLANNING_BULK = (DOCS / "planning_bulk.md").read_text(encoding="utf-8")
 PLANNERS = (DOCS / "planners.md").read_text(encoding="utf-8")
 WHAT_IF = (DOCS / "what_if.md").read_text(encoding="utf-8")
 REPORTS = (DOCS / "reports.md").read_text(encoding="utf-8")
@@ -223,17 +224,28 @@ def test_the_limits_of_the_data_planes_page_hold():
         assert per_row == pytest.approx(fixed + each * operators, rel=0.01)
 
 
-def test_planning_names_everything_on_the_desk():
-    names = {*(name for name in dir(PlanningContext) if not name.startswith("_")), "trigger"} - {
-        "close"
-    }
-    for name in names:
-        assert re.search(rf"`(context\.)?{name}\b", PLANNING), name
+@pytest.mark.parametrize(
+    ("interface", "prefix", "page"),
+    [
+        (PlanningContext, "context", PLANNING),
+        (WorldState, "context.world", PLANNING),
+        (BulkOperations, "context.bulk", PLANNING_BULK),
+    ],
+)
+def test_planning_names_every_member_of_the_context(interface, prefix, page):
+    for name in {*dir(interface), *inspect.get_annotations(interface)}:
+        if not name.startswith("_"):
+            assert re.search(rf"`({re.escape(prefix)}\.)?{name}\b", page), name
+
+
+def test_planning_is_read_in_ten_minutes():
+    assert len(PLANNING.splitlines()) < 250
+    assert len(PLANNING_BULK.splitlines()) < 200
 
 
 def test_planning_names_all_that_planners_import():
     for name in sim.__all__:
-        assert re.search(rf"`{name}\b", PLANNING), name
+        assert re.search(rf"`{name}\b", PLANNING + PLANNING_BULK), name
 
 
 def test_planning_names_every_charge():
@@ -267,7 +279,9 @@ def test_planning_names_every_field_that_planners_see():
     ):
         for field in fields(kind):
             if not field.name.startswith("_"):
-                assert f"`{field.name}`" in PLANNING, f"{kind.__name__}.{field.name}"
+                assert f"`{field.name}`" in PLANNING + PLANNING_BULK, (
+                    f"{kind.__name__}.{field.name}"
+                )
 
 
 def test_the_counts_of_candidates_hold():
@@ -356,7 +370,7 @@ def test_every_planner_file_is_named_on_the_planners_page_and_its_base_in_the_re
 def test_the_planners_page_names_only_what_there_is(folder, monkeypatch, capsys):
     from studies.registry import STUDIES
 
-    for page in (PLANNERS, PLANNING):
+    for page in (PLANNERS, PLANNING, PLANNING_BULK):
         for link, anchor in re.findall(r"\]\((\w+\.md)?(#[\w-]+)?\)", page):
             assert not link or (DOCS / link).is_file(), link
             linked = (DOCS / link).read_text(encoding="utf-8") if link else page

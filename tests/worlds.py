@@ -21,7 +21,9 @@ from scenarios.scenario import Scenario
 from scenarios.shipped import shipped_application, shipped_applications
 from scenarios.slo import Tier
 from scenarios.workload import Workload
+from sim.api.context import PlanningContext
 from sim.api.plan import Plan
+from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import DataPlane, Recorder, Route, StationSpec, Visit
 from sim.dataplane.base.rate_profile import RateProfile
@@ -29,8 +31,6 @@ from sim.dataplane.base.recorders import Tee
 from sim.dataplane.base.request_rows import RequestRecord, records
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
-from sim.planning.context import PlanningContext
-from sim.planning.planner import Planner
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 BRANCHED = "spoken_question"
@@ -306,7 +306,11 @@ class Restless(Planner):
             if place == DEVICE or operator.kind == "llm"  # Engines batch without waiting.
             else replace(share, replicas=int(rng.integers(1, 3)), max_batch=batch, max_wait_s=0.05)
             for operator, place, share, batch in zip(
-                context.pipeline.operators, plan.placement, plan.allocation, batches, strict=True
+                context.world.pipeline.operators,
+                plan.placement,
+                plan.allocation,
+                batches,
+                strict=True,
             )
         )
         return Plan(plan.configuration, plan.placement, allocation)

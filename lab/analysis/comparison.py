@@ -23,7 +23,7 @@ from lab.analysis.bootstrap import bootstrap_interval
 from lab.analysis.tiers import metric_and_tier
 from lab.common.errors import InputError, key_of
 from lab.common.formatting import interval, number, probability
-from sim.planning.planner import Planner
+from sim.api.planner import Planner
 
 CONFIDENCE = 0.95
 

@@ -113,9 +113,9 @@ def check_planner(options: argparse.Namespace) -> int:
 
     from lab.common.errors import COMPOSING, InputError, one_line, raised_by
     from lab.config.targets import build
+    from sim.api.planner import Planner
     from sim.conformance.check_planner import PlannerCheckError
     from sim.conformance.check_planner import check_planner as check
-    from sim.planning.planner import Planner
 
     for pair in options.parameters:
         if "=" not in pair:

@@ -35,8 +35,8 @@ from scenarios.application import Application
 from scenarios.arrivals import ArrivalProcess
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
+from sim.api.planner import Planner
 from sim.dataplane.base.interface import DataPlane, Recorder
-from sim.planning.planner import Planner
 
 VERSION_BASE = "1.3"
 # More than that is a slip of the pen: a run holds every machine, and its clock counts int64 ns.

@@ -20,6 +20,7 @@ from lab.config.compose import Setup
 from lab.runs.runner import single_threaded
 from lab.runs.summary import Tally, summarise
 from scenarios.application import ANSWER
+from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES, DataPlane, Recorder
 from sim.dataplane.base.recorders import RequestLog
@@ -34,7 +35,6 @@ from sim.dataplane.base.request_rows import (
     records,
 )
 from sim.dataplane.events.plane import EventsPlane
-from sim.planning.planner import Planner
 
 Ints = NDArray[np.int64]
 Values = Mapping[str, tuple[Any, Any]]

@@ -20,7 +20,7 @@ from lab.config.config_dir import refuse_hydra
 from lab.runs.run_directory import RunDirectory, claim
 from lab.runs.runner import simulate
 from scenarios.scenario import Scenario
-from sim.planning.planner import Planner
+from sim.api.planner import Planner
 
 DEFAULT_PLANNER = "planner=cheapest_feasible"
 

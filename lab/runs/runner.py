@@ -10,10 +10,10 @@ import polars as pl
 from lab.common.wall_limit import KEY, TimeUp, WallLimit, WallLimitError
 from lab.config.compose import Setup
 from lab.runs.summary import Tally, summarise
+from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.recorders import RequestLog
 from sim.metrics.request_table import REQUESTS, request_frame
-from sim.planning.planner import Planner
 from sim.planning.profiling_log import ProfilingLog
 
 STEP_S = 10.0

@@ -23,7 +23,7 @@ def late_window(context: PlanningContext, query: Query, settle_s: float) -> Wind
         query: the query.
         settle_s: how long the plan must have been in force when the window began.
     """
-    reports, since_s = context.telemetry(query), context.active_since_s(query)
+    reports, since_s = context.telemetry(query), context.world.active_since_s(query)
     if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s + settle_s:
         return None
     last = reports[-1]

@@ -1,16 +1,105 @@
 """Chameleon-style: re-profile periodically, but little: few configurations, found knob by knob."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 
-from planners.baselines.knobwise import KnobProfile
-from planners.common.hill_climbing import demand_s
+from planners.common.hill_climbing import demand_s, neighbours
+from planners.common.offline_profiles import deviations
 from planners.common.one_node import home_node, partitions, plan_on
 from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
+from scenarios.application import Configuration, KnobValue, Pipeline
 from scenarios.queries import Query
 from sim import Estimate, Plan, Planner, PlanningContext
+
+Setting = tuple[int, KnobValue]
+"""Number of a knob, and a value of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a setting multiplies, against the knob's richest value on the same items.
+
+    Args:
+        accuracy: factor of accuracy.
+        demand: factor of compute per request.
+    """
+
+    accuracy: float
+    demand: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnobProfile:
+    """What was found out of a data set's knobs, taken as independent of each other.
+
+    Args:
+        since_s: when its first leader looked.
+        accuracy: accuracy of the richest configuration.
+        effects: what each setting does that was looked at.
+    """
+
+    since_s: float
+    accuracy: float
+    effects: Mapping[Setting, Effect] = field(default_factory=dict)
+
+    def missing(self, pipeline: Pipeline) -> Iterator[Configuration]:
+        """Yield configurations that show the settings not looked at, knobs taking turns.
+
+        Knobs of the last operators go first: what is upstream of them need not run again.
+        """
+        richest = pipeline.configurations[0]
+        around = list(neighbours(pipeline, richest))
+
+        def turn(configuration: Configuration) -> tuple[int, int]:
+            knob, value = _setting(configuration, richest)
+            return pipeline.knobs[knob].choices.index(value), -knob
+
+        for configuration in sorted(around, key=turn):
+            if _setting(configuration, richest) not in self.effects:
+                yield configuration
+
+    def with_effect(self, shown: Estimate, richest: Estimate) -> "KnobProfile":
+        """Return the profile with what a configuration showed against the richest."""
+        setting = _setting(shown.measurement.configuration, richest.measurement.configuration)
+        effect = Effect(
+            shown.accuracy_mean / max(richest.accuracy_mean, 1e-9),
+            demand_s(shown) / demand_s(richest),
+        )
+        return replace(self, effects={**self.effects, setting: effect})
+
+    def composed(self, pipeline: Pipeline, configuration: Configuration) -> Effect | None:
+        """Return what all settings of a configuration do together; None if one is not known."""
+        accuracy, demand = 1.0, 1.0
+        for knob in deviations(configuration, pipeline.configurations[0]):
+            effect = self.effects.get((knob, configuration.values[knob]))
+            if effect is None:
+                return None
+            accuracy *= effect.accuracy
+            demand *= effect.demand
+        return Effect(accuracy, demand)
+
+    def ranked(self, pipeline: Pipeline, floor: float) -> list[Configuration]:
+        """Return the configurations of known settings, the most promising first.
+
+        Those that should reach the floor come first, by rising demand; then the others, by falling
+        accuracy.
+        """
+        keys: dict[Configuration, tuple[float, float]] = {}
+        for configuration in pipeline.configurations:
+            effect = self.composed(pipeline, configuration)
+            if effect is not None:
+                lacks = max(0.0, floor - self.accuracy * effect.accuracy)
+                keys[configuration] = lacks, effect.demand
+        return sorted(keys, key=keys.__getitem__)
+
+
+def _setting(configuration: Configuration, richest: Configuration) -> Setting:
+    (knob,) = deviations(configuration, richest)
+    return knob, configuration.values[knob]
+
 
 LEADER_SHARE = 0.5
 """Share of a search's budget after which no more runs begin that serve all of the data set."""
@@ -143,7 +232,7 @@ class Chameleon(Planner):
         known: KnobProfile | None = context.recall(key)
         if known is not None and context.now_s >= known.since_s + self.lead_every_s:
             known = None
-        missing = None if known is None else next(known.missing(context.pipeline), None)
+        missing = None if known is None else next(known.missing(context.world.pipeline), None)
         if known is not None and missing is None:
             return known
         allowed_s = (1 - LEADER_SHARE) * self.budget_s
@@ -151,7 +240,7 @@ class Chameleon(Planner):
         if richest is None:
             return known
         known = known or KnobProfile(context.now_s, richest.accuracy_mean)
-        for configuration in known.missing(context.pipeline):
+        for configuration in known.missing(context.world.pipeline):
             if context.remaining(query) <= allowed_s:
                 break
             shown = context.profile(query, configuration, richest.count)
@@ -164,8 +253,8 @@ class Chameleon(Planner):
     def _richest(self, context: PlanningContext, query: Query) -> Estimate | None:
         """Profile the richest configuration on as many items as its share of the budget allows."""
         configuration, workers = (
-            context.pipeline.configurations[0],
-            context.cluster.profiling.workers,
+            context.world.pipeline.configurations[0],
+            context.world.cluster.profiling.workers,
         )
         before_s = context.remaining(query)
         estimate = context.profile(query, configuration, min(workers, self.samples))
@@ -179,7 +268,9 @@ class Chameleon(Planner):
         self, context: PlanningContext, query: Query, knobs: KnobProfile | None
     ) -> list[Estimate]:
         """Profile what a query has and its top configurations, and more until one is accurate."""
-        order = [] if knobs is None else knobs.ranked(context.pipeline, query.slo.accuracy or 0.0)
+        order = (
+            [] if knobs is None else knobs.ranked(context.world.pipeline, query.slo.accuracy or 0.0)
+        )
         plan = context.plan_of(query)
         if plan is not None:
             order = [plan.configuration, *(each for each in order if each != plan.configuration)]

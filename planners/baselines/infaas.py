@@ -111,25 +111,27 @@ class INFaaS(Planner):
     ) -> None:
         """Scale a running query's slowest operator, if its last window was late."""
         plan = context.plan_of(query)
-        if plan is None or query.id in context.loading:
+        if plan is None or query.id in context.world.loading:
             return
         report = late_window(context, query, self.settle_s)
         market = None if report is None else self._market(context, query)
         if report is None or market is None:
             return
-        for larger in scaled(context.pipeline, plan, report, market, labour):
+        for larger in scaled(context.world.pipeline, plan, report, market, labour):
             if _possible(context, query, larger, orders):
                 orders.deploy(query, larger)
                 return
 
     def _market(self, context: PlanningContext, query: Query) -> Market | None:
         """Return what a query could hire; None if not even the richest variants are profiled."""
-        profile = profile_ahead(context, query.dataset, registered(context.pipeline), self.samples)
+        profile = profile_ahead(
+            context, query.dataset, registered(context.world.pipeline), self.samples
+        )
         if not profile or profile[0].measurement.configuration.index:
             return None
-        choices = variants(context.pipeline, profile)
+        choices = variants(context.world.pipeline, profile)
         crew_of = crews(context, query, {each.measurement.configuration for each in profile})
-        limit = context.cluster.max_utilisation
+        limit = context.world.cluster.max_utilisation
         found = tuple(offers(each, crew_of, query.requests_per_s, limit) for each in choices)
         context.charge(query, "step", sum(map(len, found)))
         return Market(self._goals(context, query, choices, profile[0].accuracy_mean), found)
@@ -143,12 +145,12 @@ class INFaaS(Planner):
     ) -> tuple[Goal, ...]:
         times_s = [each[0].time_s for each in choices]
         bound_s = inf if query.slo.latency_s is None else self.headroom * query.slo.latency_s
-        tunable = sum(bool(operator.knobs) for operator in context.pipeline.operators)
+        tunable = sum(bool(operator.knobs) for operator in context.world.pipeline.operators)
         needed = (query.slo.accuracy or 0.0) / max(richest_accuracy, 1e-9)
         quality = needed ** (1 / max(1, tunable))
         return tuple(
             Goal(bound_s * time_s / sum(times_s), quality if operator.knobs else 0.0)
-            for operator, time_s in zip(context.pipeline.operators, times_s, strict=True)
+            for operator, time_s in zip(context.world.pipeline.operators, times_s, strict=True)
         )
 
     def _cheapest(
@@ -159,21 +161,21 @@ class INFaaS(Planner):
         if market is None:
             return None
         plans = []
-        for node in context.cluster.nodes:
+        for node in context.world.cluster.nodes:
             chosen = [
                 min(offered, key=goal.shortfall)
                 for goal, offered in zip(market.goals, market.on(node, labour), strict=True)
                 if offered
             ]
             if len(chosen) == len(market.goals):
-                plans.append(assembled(context.pipeline, chosen))
-        plans.sort(key=context.list_price_usd_per_hour)
+                plans.append(assembled(context.world.pipeline, chosen))
+        plans.sort(key=lambda plan: plan.list_price_usd_per_hour(context.world.cluster))
         return next((each for each in plans if _possible(context, query, each, orders)), None)
 
 
 def _possible(context: PlanningContext, query: Query, plan: Plan, orders: Orders) -> bool:
     """Tell whether a plan can be run, is not too dear, and fits."""
     ceiling = query.slo.cost_usd_per_hour
-    if ceiling is not None and context.list_price_usd_per_hour(plan) > ceiling:
+    if ceiling is not None and plan.list_price_usd_per_hour(context.world.cluster) > ceiling:
         return False
-    return context.refusal(query, plan) is None and orders.fits(query, plan)
+    return context.world.refusal(query, plan) is None and orders.fits(query, plan)

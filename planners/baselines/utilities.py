@@ -149,7 +149,8 @@ class Valuation:
             if found is None:
                 continue
             plan, uses = found
-            if ceiling is not None and self._context.list_price_usd_per_hour(plan) > ceiling:
+            cluster = self._context.world.cluster
+            if ceiling is not None and plan.list_price_usd_per_hour(cluster) > ceiling:
                 return
             option, late_s = self._value(query, plan, estimate, uses)
             yield option
@@ -180,7 +181,7 @@ class Valuation:
 
     def _observed_ratio(self, query: Query) -> float:
         context, plan = self._context, self._context.plan_of(query)
-        reports, since_s = context.telemetry(query), context.active_since_s(query)
+        reports, since_s = context.telemetry(query), context.world.active_since_s(query)
         if plan is None or since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
             return 1.0  # No window was all under this plan yet.
         last, estimate = reports[-1], self._believed(query, plan)

@@ -237,7 +237,7 @@ class VideoStorm(Planner):
             target, current = targets.get(query.id), value.current(query)
             if target is None or current is None or target.plan == current.plan:
                 continue
-            if query.id in context.loading:
+            if query.id in context.world.loading:
                 continue  # Another order would lose what was loaded.
             gain = target.utility - current.utility
             gains = gain >= 0 if value.away(query) else gain > self.migrate_gain
@@ -255,7 +255,7 @@ class VideoStorm(Planner):
         """Take back what running queries hold beyond their targets, for one that gains more."""
         for query in context.running:
             target, current = targets.get(query.id), value.current(query)
-            if current is None or query.id in context.loading or value.away(query):
+            if current is None or query.id in context.world.loading or value.away(query):
                 continue
             if target is None:
                 if current.utility < utility - self.migrate_gain:
@@ -279,9 +279,9 @@ def _fingerprint(context: PlanningContext, node: str) -> Hashable:
     for query in context.running:
         reports = context.telemetry(query)
         running.append((query.id, reports[-1].end_s if reports else None))
-    free: tuple[int, ...] = (context.machines_up(node),)
+    free: tuple[int, ...] = (context.world.machines_up(node),)
     if waiting:  # What drains becomes free some time after the departure.
-        profiles = context.cluster.nodes[node].gpu_profiles
-        instances = (context.free_instances(node, profile) for profile in profiles)
-        free = context.machines_up(node), context.free_cores(node), *instances
+        profiles = context.world.cluster.nodes[node].gpu_profiles
+        instances = (context.world.free_instances(node, profile) for profile in profiles)
+        free = context.world.machines_up(node), context.world.free_cores(node), *instances
     return waiting, tuple(running), free

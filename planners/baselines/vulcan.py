@@ -309,7 +309,7 @@ class Vulcan(Planner):
 
     def _new_window(self, context: PlanningContext, query: Query) -> bool:
         """Tell whether the last window is a new one, and was all under the plan in force."""
-        since_s, reports = context.active_since_s(query), context.telemetry(query)
+        since_s, reports = context.world.active_since_s(query), context.telemetry(query)
         if since_s is None or len(reports) < 2 or reports[-2].end_s < since_s:
             return False
         key, last = ("vulcan judged", query.id), reports[-1]

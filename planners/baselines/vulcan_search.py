@@ -139,10 +139,10 @@ class PlacementSearch:
         self._query = query
         self._utility = utility
         self._rules = rules
-        self.view = context.view(query)
+        self.view = context.bulk.view(query)
         self._trials = trials
         self._orders = orders
-        configurations = len(context.pipeline.configurations)
+        configurations = len(context.world.pipeline.configurations)
         self._draws = rng.permutation(configurations).tolist()
         # Rows are layouts; -1 where a layout cannot run a configuration.
         self._plans: Integers = np.full((self.view.layout.max(initial=-1) + 1, configurations), -1)
@@ -222,7 +222,7 @@ class PlacementSearch:
             return End.LAYOUT, worse
         values = self._score(runs[observed]).utility
         negative, best = int((values < 0).sum()), float(values.max())
-        model = GaussianProcess(ordinal(self._context.pipeline))
+        model = GaussianProcess(ordinal(self._context.world.pipeline))
         for index, value in zip(observed, values.tolist(), strict=True):
             model.observe(index, np.array([value]))
         left = runs >= 0
@@ -310,7 +310,7 @@ def gpu_slices(context: PlanningContext, view: PlanView) -> Floats:
     """
     shares = []
     for kind in view.stations:
-        node = context.cluster.nodes[kind.node]
+        node = context.world.cluster.nodes[kind.node]
         if kind.profile not in node.all_gpu_profiles:
             shares.append(0.0)
             continue

@@ -29,7 +29,7 @@ def promising(
     if not estimate.accurate_enough(slo):
         return np.empty(0, dtype=np.int64)
     plans = np.flatnonzero(view.configuration == measurement.configuration.index)
-    latency_s = context.predict_many(
+    latency_s = context.bulk.predict_many(
         query,
         view,
         plans,

@@ -33,14 +33,14 @@ def climb(
     Returns:
         All configurations that were profiled on half of the items or more.
     """
-    rng = stream(seed, "hill climbing", context.pipeline.name, dataset)
-    configurations = context.pipeline.configurations
+    rng = stream(seed, "hill climbing", context.world.pipeline.name, dataset)
+    configurations = context.world.pipeline.configurations
     visited: dict[Configuration, Estimate] = {}
 
     def height(configuration: Configuration) -> float:
         """Return X, profiling the configuration if need be; fail when the budget is spent."""
         if configuration not in visited:
-            estimate = context.profile_offline(dataset, configuration, samples)
+            estimate = context.profile(dataset, configuration, samples)
             if not half_profiled(context, dataset, estimate.count, samples):
                 raise _SpentError
             visited[configuration] = estimate
@@ -53,7 +53,7 @@ def climb(
             here: Configuration | None = max(order[first : first + starts], key=height)
             while here is not None:
                 below = height(here)
-                around = list(neighbours(context.pipeline, here))
+                around = list(neighbours(context.world.pipeline, here))
                 shuffled = (around[i] for i in rng.permutation(len(around)).tolist())
                 here = next((each for each in shuffled if height(each) > below), None)
     except _SpentError:

@@ -48,7 +48,7 @@ def profile_ahead(
     key = "profiled ahead", dataset
     known: tuple[Estimate, ...] | None = context.recall(key)
     if known is None:
-        estimates = (context.profile_offline(dataset, each, samples) for each in configurations)
+        estimates = (context.profile(dataset, each, samples) for each in configurations)
         known = tuple(
             each
             for each in estimates
@@ -60,4 +60,4 @@ def profile_ahead(
 
 def half_profiled(context: PlanningContext, dataset: str, count: int, samples: int) -> bool:
     """Tell whether so many items of a data set are half of those asked for, or of all there are."""
-    return 2 * count >= samples or 2 * count >= len(context.dataset_features(dataset))
+    return 2 * count >= samples or 2 * count >= len(context.bulk.features(dataset))

@@ -26,21 +26,21 @@ class Partition:
 def home_node(context: PlanningContext) -> str | None:
     """Return the node that serves all: the highest that works, with a GPU if one is needed."""
     needs_gpu = _needs_gpu(context)
-    for name, node in reversed(context.cluster.nodes.items()):
-        if (node.gpu_profiles or not needs_gpu) and context.machines_up(name):
+    for name, node in reversed(context.world.cluster.nodes.items()):
+        if (node.gpu_profiles or not needs_gpu) and context.world.machines_up(name):
             return name
     return None
 
 
 def _needs_gpu(context: PlanningContext) -> bool:
-    return any(operator.kind != "cpu" for operator in context.pipeline.operators)
+    return any(operator.kind != "cpu" for operator in context.world.pipeline.operators)
 
 
 def partitions(context: PlanningContext, node: str) -> tuple[Partition, ...]:
     """Return the GPU partitions of the home node, smallest first."""
     if not _needs_gpu(context):
         return (Partition("", 0.0),)
-    pool = context.cluster.nodes[node]
+    pool = context.world.cluster.nodes[node]
     # The price of an instance is its share of the GPU's, by compute slices.
     prices = {profile: pool.slice_price_usd_per_hour(profile) for profile in pool.gpu_profiles}
     whole = max(prices.values())
@@ -62,9 +62,9 @@ def _plan(
             Allocation(
                 CORE if operator.kind == "cpu" else profile,
                 count,
-                context.cluster.llm_sequences if operator.kind == "llm" else 1,
+                context.world.cluster.llm_sequences if operator.kind == "llm" else 1,
             )
-            for operator, count in zip(context.pipeline.operators, replicas, strict=True)
+            for operator, count in zip(context.world.pipeline.operators, replicas, strict=True)
         ),
     )
 
@@ -76,27 +76,27 @@ def plan_on(
 
     None if it cannot run there, for lack of memory for instance.
     """
-    pool, limit = context.cluster.nodes[node], context.cluster.max_utilisation
-    configuration, operators = estimate.measurement.configuration, context.pipeline.operators
+    pool, limit = context.world.cluster.nodes[node], context.world.cluster.max_utilisation
+    configuration, operators = estimate.measurement.configuration, context.world.pipeline.operators
     least = _plan(context, node, configuration, partition.profile, [1] * len(operators))
-    if context.refusal(query, least) is not None:
+    if context.world.refusal(query, least) is not None:
         return None
     servers = [
         query.requests_per_s * time_s * factor / limit
         for time_s, factor in zip(
             estimate.measurement.operator_mean_s.tolist(),
-            context.capacity_factors(query, least),
+            context.world.capacity_factors(query, least),
             strict=True,
         )
     ]
     replicas = [max(1, ceil(count)) for count in servers]
     plan = _plan(context, node, configuration, partition.profile, replicas)
-    machines = max(1, context.machines_up(node))
+    machines = max(1, context.world.machines_up(node))
     gpu_share = partition.fraction / max(1, pool.gpus * machines)
     core_share = 1 / (pool.cores * machines)
     uses = []
     for number, (operator, count) in enumerate(zip(operators, servers, strict=True)):
-        knobs = context.pipeline.operator_key(number, plan.configuration)
+        knobs = context.world.pipeline.operator_key(number, plan.configuration)
         allocation = plan.allocation[number]
         on_gpu = operator.kind != "cpu"
         share = gpu_share if on_gpu else core_share

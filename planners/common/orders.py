@@ -17,7 +17,7 @@ class Orders:
 
     def fits(self, query: Query, plan: Plan) -> bool:
         """Tell whether the cluster could deploy a plan once all orders given are carried out."""
-        return self._context.fits_all([(query, plan)], self._given)[0]
+        return self._context.fits(query, plan, self._given)
 
     def deploy(self, query: Query, plan: Plan) -> None:
         """Order a plan."""

@@ -19,7 +19,7 @@ def due(context: PlanningContext, query: Query, pause_s: float) -> bool:
         pause_s: how long after a search in vain it is left alone, unless room became free.
     """
     failed_s: float | None = context.recall((IN_VAIN, query.id))
-    last_release_s = context.last_release_s
+    last_release_s = context.world.last_release_s
     return rested(context, query, pause_s) or (
         failed_s is not None and last_release_s is not None and failed_s < last_release_s
     )

@@ -37,15 +37,17 @@ class Trials:
         self._query = query
         self._samples = samples
         self._key = TRIALS, query.id
-        count = len(context.pipeline.configurations)
+        count = len(context.world.pipeline.configurations)
         self.known: list[int] = []
         self.accuracy: Floats = np.zeros(count)
-        self.operator_time_s: Floats = np.zeros((count, len(context.pipeline.operators)))
+        self.operator_time_s: Floats = np.zeros((count, len(context.world.pipeline.operators)))
         self._time_cv: Floats = np.zeros(count)
         self._normalised: Floats = np.ones((count, 2))
         self._noise: Floats = np.zeros((count, 2))
         for index in context.recall(self._key, query) or ():
-            self._take(index, context.profile(query, context.pipeline.configurations[index], 1))
+            self._take(
+                index, context.profile(query, context.world.pipeline.configurations[index], 1)
+            )
 
     def run(self, configuration: int) -> bool:
         """Profile a configuration, unless it is known.
@@ -58,7 +60,7 @@ class Trials:
         """
         if configuration in self.known:
             return True
-        chosen = self._context.pipeline.configurations[configuration]
+        chosen = self._context.world.pipeline.configurations[configuration]
         estimate = self._context.profile(self._query, chosen, self._samples)
         if estimate.count == 1 < self._samples or not self._suffices(estimate.count):
             return False
@@ -77,7 +79,7 @@ class Trials:
             The latencies, shape (K,); infinite where a station or link would be overloaded.
         """
         which = view.configuration[plans]
-        return self._context.predict_many(
+        return self._context.bulk.predict_many(
             self._query,
             view,
             plans,
@@ -104,7 +106,7 @@ class Trials:
     def _suffices(self, count: int) -> bool:
         """Tell whether so many items are half of those asked for, or of all there are."""
         twice = 2 * count
-        return twice >= self._samples or twice >= len(self._context.features(self._query))
+        return twice >= self._samples or twice >= len(self._context.bulk.features(self._query))
 
     def _take(self, configuration: int, estimate: Estimate) -> None:
         measurement = estimate.measurement

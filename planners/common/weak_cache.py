@@ -2,6 +2,7 @@
 
 Views of plans, pipelines and arrays of features are shared by many searches, which would each work
 out the same of them. What is kept is no state: it would be the same if it were worked out anew.
+What is kept of a planning context lasts for one call.
 """
 
 from collections.abc import Callable, Hashable

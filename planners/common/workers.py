@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, PlanningContext
+from sim.api.plan import operator_price_usd_per_hour
 
 Integers = NDArray[np.int64]
 
@@ -67,12 +68,12 @@ def crews(
     Returns:
         A crew for each configuration.
     """
-    view = context.view(query)
+    view = context.bulk.view(query)
     allocations = [
         Allocation(kind.profile, kind.replicas, kind.max_batch) for kind in view.stations
     ]
     prices = [
-        _price_usd_per_hour(context, kind.node, allocation)
+        operator_price_usd_per_hour(context.world.cluster, kind.node, allocation)
         for kind, allocation in zip(view.stations, allocations, strict=True)
     ]
 
@@ -93,15 +94,15 @@ def crews(
     everything = np.arange(len(view))
     of_cores = {  # A core takes the same factor for everything.
         operator: crew_for(operator, everything)
-        for operator, each in enumerate(context.pipeline.operators)
+        for operator, each in enumerate(context.world.pipeline.operators)
         if each.kind == "cpu"
     }
-    choices = [len(knob.choices) for knob in context.pipeline.knobs]
+    choices = [len(knob.choices) for knob in context.world.pipeline.knobs]
     strides = [prod(choices[knob + 1 :]) for knob in range(len(choices))]
     found: dict[Configuration, Crew] = {}
     for configuration in configurations:
         crew = []
-        for operator, upstream in enumerate(context.pipeline.upstream_knobs):
+        for operator, upstream in enumerate(context.world.pipeline.upstream_knobs):
             if operator in of_cores:
                 crew.append(of_cores[operator])
                 continue
@@ -113,14 +114,6 @@ def crews(
             crew.append(crew_for(operator, np.flatnonzero(alike)))
         found[configuration] = tuple(crew)
     return found
-
-
-def _price_usd_per_hour(context: PlanningContext, node: str, allocation: Allocation) -> float:
-    """Return the list price of one replica."""
-    pool = context.cluster.nodes[node]
-    if allocation.profile == CORE:
-        return pool.core_price_usd_per_hour
-    return pool.slice_price_usd_per_hour(allocation.profile)
 
 
 class Labour:
@@ -140,12 +133,12 @@ class Labour:
             plan = context.plan_of(query)
             if plan is not None:
                 for operator, share in enumerate(plan.allocation):
-                    knobs = context.pipeline.operator_key(operator, plan.configuration)
+                    knobs = context.world.pipeline.operator_key(operator, plan.configuration)
                     self._stations.add((operator, knobs, plan.placement[operator], share))
 
     def offers(self, operator: int, configuration: Configuration, worker: Worker) -> bool:
         """Tell whether a worker could be had for an operator of a configuration."""
-        knobs = self._context.pipeline.operator_key(operator, configuration)
+        knobs = self._context.world.pipeline.operator_key(operator, configuration)
         if (operator, knobs, worker.node, worker.allocation) in self._stations:
             return True
         return self._count(worker.node, worker.allocation.profile) >= worker.allocation.replicas
@@ -154,8 +147,8 @@ class Labour:
         key = node, profile
         if key not in self._free:
             self._free[key] = (
-                self._context.free_cores(node)
+                self._context.world.free_cores(node)
                 if profile == CORE
-                else self._context.free_instances(node, profile)
+                else self._context.world.free_instances(node, profile)
             )
         return self._free[key]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import filterfalse, islice
+from itertools import islice
 
 from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, give_up
@@ -128,7 +128,7 @@ class Compass(Planner):
         new = self._serve(context, market, busy, asking, further)
         if look:
             context.remember(LOOKED, context.now_s)
-            busy |= {*orders_of(context), *context.loading}
+            busy |= {*orders_of(context), *context.world.loading}
             busy |= self._look_after(context, market, busy, held_up)
             if self.improve_s and not new:
                 self._improve(context, market, busy)
@@ -141,7 +141,7 @@ class Compass(Planner):
     def _market(self, context: PlanningContext) -> Market:
         pools = Pools.of(context)
         example = (context.waiting or context.running)[0]
-        view = context.view(example, self.search.model.choices)
+        view = context.bulk.view(example, self.search.model.choices)
         standing = standing_of(context, takes_of(context, pools, view), pools)
         prices = self.scheduler.prices(pools, standing)
         return Market(pools, prices, standing, self.scheduler.worth)
@@ -170,10 +170,10 @@ class Compass(Planner):
             needed for them.
         """
         bids, new = [], False
-        waiting = context.waiting_by_id
         passed_over = {*asking.refused, *busy} - {*further}
-        for number in list(filterfalse(passed_over.__contains__, waiting)):
-            query = waiting[number]
+        for query in context.waiting:
+            if query.id in passed_over:
+                continue
             if query.id in further or asking.due(query):
                 new |= query.id not in further and query.id not in asking.hopeful
                 offers = self._offers(context, market, query, query.id in further)
@@ -213,15 +213,17 @@ class Compass(Planner):
 
     def _to_search_further(self, context: PlanningContext, asking: Retries) -> set[int]:
         """Return refused queries with seconds left, the first that came, one for each lane."""
-        refused = [number for number in context.waiting_by_id if number in asking.refused]
+        refused = [query.id for query in context.waiting if query.id in asking.refused]
         # To recall what a query knows itself would begin a search for each.
-        every: Iterator[Found | None] = context.recall_each((FOUND, number) for number in refused)
+        every: Iterator[Found | None] = context.bulk.recall_each(
+            (FOUND, number) for number in refused
+        )
         left = (
             number
             for number, found in zip(refused, every, strict=True)
             if self._has_seconds_left(found or Found())
         )
-        return set(islice(left, context.cluster.profiling.lanes))
+        return set(islice(left, context.world.cluster.profiling.lanes))
 
     def _has_seconds_left(self, found: Found) -> bool:
         """Tell whether a query may be searched for further, by what is known of it."""
@@ -293,8 +295,9 @@ class Compass(Planner):
 
     def _some_lack_room(self, context: PlanningContext) -> bool:
         """Tell whether a query waits that knows a plan which may do, and got none in this call."""
-        waiting = filterfalse(orders_of(context).__contains__, context.waiting_by_id)
-        return any(map(_may_do, context.recall_each((OFFERS, number) for number in waiting)))
+        orders = orders_of(context)
+        keys = ((OFFERS, query.id) for query in context.waiting if query.id not in orders)
+        return any(map(_may_do, context.bulk.recall_each(keys)))
 
     def _regroup(
         self, context: PlanningContext, market: Market, wanting: Sequence[Query]
@@ -323,20 +326,20 @@ class Compass(Planner):
         missing = to_order(context, last, self.search.model.choices)
         fitting = fit(context, [(query, plan) for query, _, plan in missing])
         to_go = {query for query, offer in last.offers.items() if offer is None}
-        leaving = to_go.intersection(context.running_by_id)
+        leaving = to_go.intersection(context.bulk.running_by_id)
         unplaced = set()
         for (query, offer, plan), fits in zip(missing, fitting, strict=True):
             if fits:
                 self._deploy(context, market, Award(Bid(query, [offer], [plan]), 0))
             else:
                 unplaced.add(query.id)
-        if unplaced & {*context.waiting_by_id, *last.wanting}:
+        if unplaced & {*(query.id for query in context.waiting), *last.wanting}:
             for query in context.running:
                 if query.id in unplaced | leaving:
                     release(context, query)
                 if query.id in leaving:
                     give_up(context, query)
-        ordered = {query.id for query in context.searching} | set(orders_of(context))
+        ordered = {query.id for query in context.bulk.searching} | set(orders_of(context))
         busy = {query.id for query, _, _ in missing} | leaving | (ordered & set(last.offers))
         return busy, bool(unplaced)
 
@@ -370,7 +373,7 @@ class Compass(Planner):
         Searched for are those that still have a budget, and those that are not believed to be
         served well, until a plan is known that would do, or nothing promises more.
         """
-        lanes = context.cluster.profiling.lanes
+        lanes = context.world.cluster.profiling.lanes
         for query in context.running:
             if lanes == 0:
                 return
@@ -435,7 +438,7 @@ class Compass(Planner):
     # Orders
 
     def _bid(self, context: PlanningContext, query: Query, offers: Sequence[Offer]) -> Bid:
-        view = context.view(query, self.search.model.choices)
+        view = context.bulk.view(query, self.search.model.choices)
         return Bid(query, offers, [view.plan(offer.number) for offer in offers])
 
     def _refuse(self, context: PlanningContext, market: Market, bid: Bid) -> None:
@@ -446,14 +449,14 @@ class Compass(Planner):
         reason = "no machine has room for any plan that it could pay for"
         if price > most:
             reason = f"its price of {price:.3g} is above {most:.3g}, what serving it is worth"
-        context.log_candidate(
+        context.bulk.log_candidate(
             bid.query, bid.plans[0], "refused", offer.latency_s, offer.accuracy, price, reason
         )
 
     def _deploy(self, context: PlanningContext, market: Market, award: Award) -> None:
         query, offer = award.bid.query, award.offer
         found: Found = context.recall((FOUND, query.id), query) or Found()
-        view = context.view(query, self.search.model.choices)
+        view = context.bulk.view(query, self.search.model.choices)
         load = self.search.model.load
         record = in_force(context, query, market.pools, view, offer.number, award.plan, found, load)
         before = serving(context, query)
@@ -465,7 +468,7 @@ class Compass(Planner):
             if number == award.chosen:
                 role = "chosen" if each.feasible else "chosen as best effort"
             price = float(each.demand @ market.prices)
-            context.log_candidate(query, plan, role, each.latency_s, each.accuracy, price)
+            context.bulk.log_candidate(query, plan, role, each.latency_s, each.accuracy, price)
 
 
 def _may_do(offers: Sequence[Offer] | None) -> bool:

@@ -24,7 +24,7 @@ from planners.compass.state.known import Found, Offer, Shown
 from planners.compass.state.pools import Market
 from scenarios.application import Configuration
 from scenarios.queries import Query
-from sim import Choices, PlanningContext, PlanView, Truth
+from sim import BulkOperations, Choices, PlanningContext, PlanView, Truth
 
 EXACT = 1e-6
 """Variance of a mean that is known: above 0, for the surrogates' sake."""
@@ -44,7 +44,7 @@ class CompassSeesTruth(Compass):
 
     def plan(self, context: PlanningContext) -> None:
         """Plan at a context that shows the truth."""
-        super().plan(cast(PlanningContext, _TrueDesk(context)))
+        super().plan(cast(PlanningContext, _TrueContext(context)))
 
 
 class CompassNoDelay(Compass):
@@ -58,28 +58,28 @@ class CompassNoDelay(Compass):
 
     def plan(self, context: PlanningContext) -> None:
         """Plan at a context that shows the truth and charges no thought."""
-        super().plan(cast(PlanningContext, _FreeDesk(context)))
+        super().plan(cast(PlanningContext, _FreeContext(context)))
 
 
-class _TrueDesk:
-    """A context whose views are those of the truth.
+class _TrueBulk:
+    """Bulk operations whose views are those of the truth.
 
     Args:
-        context: the planning context; its planner must have said that it sees the truth.
+        bulk: the bulk operations; their planner must have said that it sees the truth.
     """
 
-    def __init__(self, context: PlanningContext) -> None:
-        self._context = context
+    def __init__(self, bulk: BulkOperations) -> None:
+        self._bulk = bulk
         self._truths: dict[tuple[int, Choices], Truth] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._context, name)
+        return getattr(self._bulk, name)
 
     def truth(self, query: Query, choices: Choices = Choices()) -> Truth:  # noqa: B008
         """Return the truth about a query, worked out once a call: the world stands still."""
         key = query.id, choices
         if key not in self._truths:
-            self._truths[key] = self._context.truth(query, choices)
+            self._truths[key] = self._bulk.truth(query, choices)
         return self._truths[key]
 
     def view(self, query: Query, choices: Choices = Choices()) -> PlanView:  # noqa: B008
@@ -87,10 +87,24 @@ class _TrueDesk:
         return self.truth(query, choices).view
 
 
-class _FreeDesk(_TrueDesk):
-    """The same, at which thinking is free."""
+class _TrueContext:
+    """A planning context with such bulk operations.
 
-    def think(self, query: Query, operation: str = "step", count: int = 1) -> None:
+    Args:
+        context: the planning context.
+    """
+
+    def __init__(self, context: PlanningContext) -> None:
+        self._context, self.bulk = context, _TrueBulk(context.bulk)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+class _FreeContext(_TrueContext):
+    """The same, at which the planner's own computing is free."""
+
+    def charge(self, query: Query, operation: str = "step", count: int = 1) -> None:
         """Charge nothing."""
 
 
@@ -123,13 +137,13 @@ class WholeSearch(CmboSearch):
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Return every plan worth deploying."""
-        count = len(context.pipeline.configurations)
+        count = len(context.world.pipeline.configurations)
         every = {index: _shown(context, query, index) for index in range(count)}
         before: Found = context.recall((FOUND, query.id), query) or Found()
         found = replace(before, shown=every, exhausted=True)
         encoding = ENCODINGS[self.encoding]
         beliefs = Beliefs(self.model, self.warm_start, encoding, context, query, market, found)
-        offers = beliefs.offers(len(context.view(query, self.model.choices)))
+        offers = beliefs.offers(len(context.bulk.view(query, self.model.choices)))
         context.remember((FOUND, query.id), found, query)
         context.remember((OFFERS, query.id), offers, query)
         return offers
@@ -137,7 +151,7 @@ class WholeSearch(CmboSearch):
 
 def _shown(context: PlanningContext, query: Query, index: int) -> Shown:
     """Return the truth about a configuration as if `ALL` items had shown it."""
-    truth, floor = context.truth(query), query.slo.accuracy
+    truth, floor = context.bulk.truth(query), query.slo.accuracy
     return Shown(
         float(truth.accuracy[index]),
         EXACT,

@@ -60,8 +60,8 @@ class Greedy(Planner):
 
     def _best(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the fastest plan of the richest configuration that has any."""
-        view = context.view(query)
-        for configuration in context.pipeline.configurations:
+        view = context.bulk.view(query)
+        for configuration in context.world.pipeline.configurations:
             estimate = context.profile(query, configuration, self.samples)
             for number in promising(context, query, view, estimate, self.headroom).tolist():
                 plan = view.plan(number)

@@ -1,21 +1,87 @@
 """ILP: the exact optimum of the planning model under the truth, at every trigger, for free."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planners.common.ranges import above, at_least
-from planners.reference.interchange import needed_configurations
 from planners.reference.optimum import Limits, Optimum, program, solve
 from planners.reference.planning_model import Capacity, Offer, offers_of
+from scenarios.application import Pipeline
 from scenarios.queries import Query
 from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
 
 Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+
+def needed_configurations(
+    pipeline: Pipeline, feasible: Booleans, load: Floats, kept: Sequence[int]
+) -> Booleans:
+    """Mark the configurations that are left when interchangeable ones are struck out.
+
+    Stations are shared by operator key, the knob values up to an operator. Let u and v be values of
+    one operator's own knobs. If, with all other knobs alike, every layout that is feasible for a
+    query with u is so with v, and no station has more load with v, then all queries that use u can
+    move to v together: the stations before the operator stay as they are, those from it on have
+    the same members or more in common. So an optimum remains that does without u, after given
+    values of the knobs before it.
+
+    Args:
+        pipeline: the operators and their knobs.
+        feasible: which layouts do for a query with a configuration, shape (queries, layouts, C).
+        load: what a request takes of a station of each kind, for each kind of query, not less than
+            0, shape (..., C); infinite where no such station exists.
+        kept: configurations that stay whatever others are like.
+
+    Returns:
+        Shape (C,).
+    """
+    alive: Booleans = np.asarray(feasible.any(axis=(0, 1)))
+    holds = np.zeros(len(alive), dtype=bool)
+    holds[list(kept)] = True
+    every = np.moveaxis(feasible, -1, 0).reshape(len(alive), -1)
+    loads = np.moveaxis(load, -1, 0).reshape(len(alive), -1)
+    before = len(alive) + 1
+    while before > alive.sum():
+        before = int(alive.sum())
+        for group in _interchangeable(pipeline):
+            for u, v in product(range(len(group)), repeat=2):
+                worse, better = group[u], group[v]
+                worse, better = worse[alive[worse]], better[alive[worse]]
+                if (
+                    u != v
+                    and len(worse)
+                    and alive[better].all()
+                    and not holds[worse].any()
+                    and not (every[worse] & ~every[better]).any()
+                    and (loads[better] <= loads[worse] * (1 + 1e-12)).all()
+                ):
+                    alive[worse] = False
+    return alive
+
+
+def _interchangeable(pipeline: Pipeline) -> Iterator[Integers]:
+    """Yield configurations that differ in one operator's own knobs only, last operators first.
+
+    Each array has a row for each value of these knobs, and a column for each value of those after.
+    """
+    shape = tuple(len(knob.choices) for knob in pipeline.knobs)
+    index = np.arange(len(pipeline.configurations)).reshape(shape or (1,))
+    end = len(shape)
+    for operator in reversed(pipeline.operators):
+        begin = end - len(operator.knobs)
+        if begin < end:
+            after = int(np.prod(shape[end:], dtype=np.int64))
+            own = int(np.prod(shape[begin:end], dtype=np.int64))
+            yield from index.reshape(-1, own, after)
+        end = begin
+
+
 TARGET = "ilp target"
 
 
@@ -44,8 +110,8 @@ class ILP(Planner):
 
     * the expected accuracy on its content reaches the floor,
     * list price and egress keep to the ceiling,
-    * the quantile of latency that ``context.predict_many`` predicts from true means, with every
-      station off the device at ``utilisation``, is within ``headroom`` times the bound,
+    * the quantile of latency that ``context.bulk.predict_many`` predicts from true means, with
+      every station off the device at ``utilisation``, is within ``headroom`` times the bound,
     * no station would be above ``cluster.max_utilisation`` for the query alone.
 
     The optimum is that of this model, and not of the queueing world: it neither waits nor batches,
@@ -132,7 +198,7 @@ class ILP(Planner):
         queries = (*context.running, *context.waiting)
         seen = (
             tuple(sorted(query.id for query in queries)),
-            tuple(context.machines_up(node) for node in context.cluster.nodes),
+            tuple(context.world.machines_up(node) for node in context.world.cluster.nodes),
         )
         target: Target | None = context.recall(TARGET)
         if target is None or target.seen != seen or not self._still_feasible(context, target):
@@ -145,7 +211,7 @@ class ILP(Planner):
         for query in (*context.running, *context.waiting):
             plan = target.plans.get(query.id)
             if plan is not None:
-                truth = context.truth(query, self._choices)
+                truth = context.bulk.truth(query, self._choices)
                 number = truth.view.index_of(plan)
                 if number is None or not len(
                     self.feasible(context, query, truth, np.array([number]))
@@ -170,7 +236,9 @@ class ILP(Planner):
         view, slo = truth.view, query.slo
         configuration = view.configuration[plans]
         busy = _load(query, truth, plans) / view.servers[plans]
-        good = ((busy <= context.cluster.max_utilisation) | (view.station[plans] < 0)).all(axis=1)
+        good = ((busy <= context.world.cluster.max_utilisation) | (view.station[plans] < 0)).all(
+            axis=1
+        )
         if slo.accuracy is not None:
             good &= truth.accuracy[configuration] >= slo.accuracy
         if slo.cost_usd_per_hour is not None:
@@ -185,7 +253,7 @@ class ILP(Planner):
     ) -> Floats:
         """Return the SLO's quantile of latency that the model predicts, shape (k,)."""
         configuration = truth.view.configuration[plans]
-        return context.predict_many(
+        return context.bulk.predict_many(
             query,
             truth.view,
             plans,
@@ -203,7 +271,7 @@ class ILP(Planner):
         Raises:
             PlannerError: the limits were reached before there was any solution.
         """
-        truths = [context.truth(query, self._choices) for query in queries]
+        truths = [context.bulk.truth(query, self._choices) for query in queries]
         in_force = [context.plan_of(query) for query in queries]
         current = [
             None if plan is None else truth.view.index_of(plan)
@@ -249,7 +317,7 @@ class ILP(Planner):
         self, context: PlanningContext, query: Query, truth: Truth, number: int, optimum: Optimum
     ) -> None:
         at = np.array([number])
-        context.log_candidate(
+        context.bulk.log_candidate(
             query,
             truth.view.plan(number),
             "chosen",
@@ -270,7 +338,7 @@ def _needed(
     current: Sequence[int | None],
 ) -> Booleans:
     """Mark the configurations that an optimum over all queries may need, shape (C,)."""
-    configurations = len(context.pipeline.configurations)
+    configurations = len(context.world.pipeline.configurations)
     if not queries:
         return np.ones(configurations, dtype=bool)
     layouts = 1 + max(int(truth.view.layout.max(initial=-1)) for truth in truths)
@@ -289,7 +357,7 @@ def _needed(
         for truth, number in zip(truths, current, strict=True)
         if number is not None
     ]
-    return needed_configurations(context.pipeline, does, load, kept)
+    return needed_configurations(context.world.pipeline, does, load, kept)
 
 
 def _load(query: Query, truth: Truth, plans: Integers) -> Floats:
@@ -306,13 +374,14 @@ def _carry_out(context: PlanningContext, target: Target) -> None:
         plan = target.plans.get(query.id)
         if plan is None:
             context.release(query)
-        elif plan != context.plan_of(query) and plan != context.loading.get(query.id):
+        elif plan != context.plan_of(query) and plan != context.world.loading.get(query.id):
             wanted.append((query, plan))  # One on its way would be loaded from the beginning.
     waiting = [
         (query, target.plans[query.id]) for query in context.waiting if query.id in target.plans
     ]
     moving, wanted = wanted, [*waiting, *wanted]
-    fitting = context.fits_all(wanted)
+    found = context.bulk.first_that_fits([(query, (plan,)) for query, plan in wanted])
+    fitting = [number is not None for number in found]
     for (query, plan), fits in zip(wanted, fitting, strict=True):
         if fits:
             context.deploy(query, plan)

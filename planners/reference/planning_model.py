@@ -62,8 +62,8 @@ class Capacity:
     @classmethod
     def of(cls, context: PlanningContext) -> "Capacity":
         """Return the capacity of a context's cluster, whatever is free of it."""
-        nodes = context.cluster.nodes
-        up = {name: context.machines_up(name) for name in nodes}
+        nodes = context.world.cluster.nodes
+        up = {name: context.world.machines_up(name) for name in nodes}
         return cls(
             {name: up[name] * node.cores for name, node in nodes.items()},
             {name: up[name] * node.gpus for name, node in nodes.items()},
@@ -74,7 +74,7 @@ class Capacity:
                 for name, node in nodes.items()
                 for profile in node.gpu_profiles
             },
-            context.cluster.max_utilisation,
+            context.world.cluster.max_utilisation,
         )
 
     @property

@@ -69,12 +69,12 @@ class RandomFeasible(Planner):
 
     def _draw(self, context: PlanningContext, query: Query, orders: Orders) -> Plan | None:
         """Return the first plan of a random order that would do."""
-        view = context.view(query)
+        view = context.bulk.view(query)
         order = stream(self.seed, "random feasible", query.id).permutation(len(view))
         looked_at: set[int] = set()
         would_do: set[int] = set()
         for number in order.tolist():
-            configuration = context.pipeline.configurations[int(view.configuration[number])]
+            configuration = context.world.pipeline.configurations[int(view.configuration[number])]
             if configuration.index not in looked_at:
                 looked_at.add(configuration.index)
                 estimate = context.profile(query, configuration, self.samples)

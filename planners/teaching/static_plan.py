@@ -111,8 +111,10 @@ class StaticPlan(Planner):
             node = home_node(context)
             if node is None:
                 return None
-            placement = (node,) * len(context.pipeline.operators)
-        return tuple(placement), self._allocations(context.pipeline, context.cluster, placement)
+            placement = (node,) * len(context.world.pipeline.operators)
+        return tuple(placement), self._allocations(
+            context.world.pipeline, context.world.cluster, placement
+        )
 
     def _allocations(
         self, pipeline: Pipeline, cluster: Cluster, placement: Sequence[str]
@@ -139,13 +141,13 @@ class StaticPlan(Planner):
 
     def _plan(self, context: PlanningContext, query: Query, layout: Layout) -> Plan | None:
         """Return the plan, or None if the query's device cannot run its part."""
-        configurations: Sequence[Configuration] = context.pipeline.configurations
+        configurations: Sequence[Configuration] = context.world.pipeline.configurations
         if self.configuration is not None:
-            configurations = [_configuration(context.pipeline, self.configuration)]
+            configurations = [_configuration(context.world.pipeline, self.configuration)]
         refusals = []
         for configuration in configurations:
             plan = Plan(configuration, *layout)
-            refusal = context.refusal(query, plan)
+            refusal = context.world.refusal(query, plan)
             if refusal is None:
                 return plan
             refusals.append(refusal)

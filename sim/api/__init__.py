@@ -1,1 +1,1 @@
-"""What planners see: plans, estimates, predictions and the planner's base class."""
+"""The planning interface: everything that a planner may import from ``sim``."""

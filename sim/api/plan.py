@@ -1,6 +1,5 @@
 """Plans: a configuration, a placement and an allocation; and what they cost."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -73,22 +72,19 @@ class Plan:
         """Leave the hash behind: that of texts is another in another process."""
         return Plan, (self.configuration, self.placement, self.allocation)
 
+    def list_price_usd_per_hour(self, cluster: Cluster) -> float:
+        """Return the price if no other query shares the plan's stations, in dollars per hour."""
+        return fsum(
+            operator_price_usd_per_hour(cluster, node, share)
+            for node, share in zip(self.placement, self.allocation, strict=True)
+        )
+
     def __str__(self) -> str:
         where = " > ".join(
             f"{node}:{allocation}"
             for node, allocation in zip(self.placement, self.allocation, strict=False)
         )
         return f"{self.configuration} @ {where}"
-
-
-def list_price_usd_per_hour(
-    cluster: Cluster, placement: Sequence[str], allocation: Sequence[Allocation]
-) -> float:
-    """Return what a plan costs when no other query shares its stations, in dollars per hour."""
-    return fsum(
-        operator_price_usd_per_hour(cluster, node, share)
-        for node, share in zip(placement, allocation, strict=True)
-    )
 
 
 def operator_price_usd_per_hour(cluster: Cluster, node: str, allocation: Allocation) -> float:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.plan import Allocation
-from sim.api.prediction import StationLoad
 from sim.cluster.machine import WHOLE, GpuShare, Instance, Machine, Need, Room
 from sim.cluster.members import Member, StationMembers
+from sim.cluster.station_load import StationLoad
 from sim.cluster.stations_by_load import ByLoad
 
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
@@ -198,11 +198,6 @@ class Machines:
             self._note_load(station)
 
         return undo
-
-    def fit_together(self, wanted: Sequence[Sequence[StationDemand]]) -> list[bool]:
-        """Tell which of several would succeed to ``join``, one after the other."""
-        with self._trial() as joins:
-            return [joins(demands) for demands in wanted]
 
     def first_that_fits(
         self,

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import fsum
 
-from sim.api.prediction import StationLoad
 from sim.cluster.exact_sums import Parts, plus
+from sim.cluster.station_load import StationLoad
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,11 +170,6 @@ class QueryRegistry:
         return self._running.queries
 
     @property
-    def waiting_by_id(self) -> Mapping[int, Query]:
-        """The same as `waiting`, by id."""
-        return self._waiting.by_id
-
-    @property
     def running_by_id(self) -> Mapping[int, Query]:
         """The same as `running`, by id."""
         return self._running.by_id

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right, insort
 from typing import Generic, Protocol, TypeVar
 
-from sim.api.prediction import StationLoad
+from sim.cluster.station_load import StationLoad
 
 
 class Loaded(Protocol):

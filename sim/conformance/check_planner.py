@@ -25,6 +25,8 @@ import scipy.linalg  # noqa: F401 -- a limit of threads holds for libraries that
 from threadpoolctl import threadpool_limits
 
 from scenarios.scenario import Scenario
+from sim.api.context import PlanningContext
+from sim.api.planner import Planner
 from sim.clock import ns
 from sim.conformance.guarded_context import (
     BrokenContractError,
@@ -33,8 +35,6 @@ from sim.conformance.guarded_context import (
     frozen,
 )
 from sim.conformance.worlds import empty_world, failing_world, overloaded_world, usual_world
-from sim.planning.context import PlanningContext
-from sim.planning.planner import Planner
 
 __all__ = ["PlannerCheckError", "check_planner"]
 

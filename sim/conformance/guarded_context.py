@@ -7,15 +7,20 @@ import io
 import pickle
 import sys
 from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, NoReturn
 
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
+from sim.api.context import PlanningContext
+from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.events.plane import EventsPlane
-from sim.planning.context import MOST_CALLS, PlanningContext
-from sim.planning.planner import Planner
+from sim.planning.bulk import ServedBulk
+from sim.planning.call import MOST_CALLS, PlanningCall
+from sim.planning.context import ServedContext
+from sim.planning.world_state import ServedWorld
 
 MOST_READS = 2 * MOST_CALLS
 """Members of the planning context that one call of ``plan`` may read; more count as a hang."""
@@ -59,55 +64,103 @@ def _cached_names(kind: type) -> frozenset[str]:
     )
 
 
-class GuardedContext(PlanningContext):
-    """A context that refuses code outside ``sim`` its private members, and any change to it."""
+@dataclass
+class Findings:
+    """What was found of a planner in one call.
 
-    _breaches: list[str]
-    _written: list[tuple[Hashable, Any, bytes]]
-    _reads = 0
+    Args:
+        breaches: sentences on its breaches of contract, in all calls.
+        now_s: time of the call.
+        reads: members of the planning context that it has read.
+    """
+
+    breaches: list[str]
+    now_s: float
+    reads: int = 0
+
+    def breach(self, sentence: str) -> NoReturn:
+        """Note a breach, and end the run."""
+        self.breaches.append(sentence)
+        raise BrokenContractError(sentence)
+
+    def count(self) -> None:
+        """Count a read; too many count as a hang."""
+        self.reads += 1
+        if self.reads > MOST_READS:
+            self.breach(
+                f"it reads the planning context more than {MOST_READS:,} times in one call of "
+                f"plan, at {self.now_s:.3f} s: the world stands still meanwhile, so waiting for it "
+                "to change goes on for ever"
+            )
+
+
+class Guarded:
+    """Refuses code outside ``sim`` the private members of an object, and any change to it."""
+
+    _findings: Findings
 
     def __getattribute__(self, name: str) -> Any:
         caller = str(sys._getframe(1).f_globals.get("__name__"))
         if caller.startswith("sim."):
             return super().__getattribute__(name)
         if name == "__dict__" or (name.startswith("_") and not name.startswith("__")):
-            self._breach(
+            self._findings.breach(
                 f"{caller} reads context.{name}: planners see the public context only; what lies "
                 "behind it, a deployed planner could not know"
             )
-        self._count()
+        self._findings.count()
         return super().__getattribute__(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         caller = str(sys._getframe(1).f_globals.get("__name__"))
         if not caller.startswith("sim."):
-            self._breach(f"{caller} sets context.{name}: the planning context is there to be asked")
+            self._findings.breach(
+                f"{caller} sets context.{name}: the planning context is there to be asked"
+            )
         super().__setattr__(name, value)
+
+
+class GuardedBulk(Guarded, ServedBulk):
+    """Guarded bulk operations."""
+
+
+class GuardedWorldState(Guarded, ServedWorld):
+    """A guarded description of the world."""
+
+
+class GuardedContext(Guarded, ServedContext):
+    """A guarded planning context, which notes what is remembered.
+
+    Args:
+        call: the call.
+        trigger: why the planner is called.
+        findings: where breaches are noted.
+        written: where records are noted, with what they look like when written.
+    """
+
+    def __init__(
+        self,
+        call: PlanningCall,
+        trigger: str,
+        findings: Findings,
+        written: list[tuple[Hashable, Any, bytes]],
+    ) -> None:
+        super().__init__(call, trigger)
+        self.bulk, self.world = GuardedBulk(call), GuardedWorldState(call)
+        self._written = written
+        self._findings = self.bulk._findings = self.world._findings = findings
 
     def remember(self, key: Hashable, value: Any, query: Query | None = None) -> None:
         """Write a record, and keep what it looks like now."""
         try:
             looks = frozen((key, value))
         except Exception as error:
-            self._breach(
+            self._findings.breach(
                 f"what it remembers under {key!r} cannot be pickled ({error}): memory is what a "
                 "checkpoint saves"
             )
         self._written.append((key, value, looks))
         super().remember(key, value, query)
-
-    def _count(self) -> None:
-        self._reads += 1
-        if self._reads > MOST_READS:
-            self._breach(
-                f"it reads the planning context more than {MOST_READS:,} times in one call of "
-                f"plan, at {self.now_s:.3f} s: the world stands still meanwhile, so waiting for it "
-                "to change goes on for ever"
-            )
-
-    def _breach(self, sentence: str) -> NoReturn:
-        self._breaches.append(sentence)
-        raise BrokenContractError(sentence)
 
 
 class GuardedWorld(World):
@@ -124,13 +177,9 @@ class GuardedWorld(World):
         self.breaches: list[str] = []
         self._written: list[tuple[Hashable, Any, bytes]] = []
 
-    def _context(self, trigger: str) -> PlanningContext:
-        planner = self.planner
-        context = GuardedContext(
-            self.planning_service, trigger, self.env.now, planner.budget_s, planner.sees_truth
-        )
-        context._breaches, context._written = self.breaches, self._written
-        return context
+    def _context(self, call: PlanningCall, trigger: str) -> PlanningContext:
+        findings = Findings(self.breaches, self.now_s)
+        return GuardedContext(call, trigger, findings, self._written)
 
     def _note_error(self, trigger: str, error: BaseException) -> None:
         super()._note_error(trigger, error)

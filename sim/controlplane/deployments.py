@@ -14,6 +14,10 @@ from sim.controlplane.routing import RouteBuilder
 from sim.dataplane.base.interface import DataPlane
 
 
+class NoRoomError(Exception):
+    """The cluster refuses a deployment; the message is the reason."""
+
+
 class Deployments:
     """All deployments of a run, and the resources that they hold.
 
@@ -46,7 +50,7 @@ class Deployments:
 
     def reserve(
         self, state: QueryState, plan: Plan, demands: Sequence[StationDemand], backhaul_up_s: float
-    ) -> Deployment | str:
+    ) -> Deployment:
         """Take the resources of a plan.
 
         Args:
@@ -56,14 +60,16 @@ class Deployments:
             backhaul_up_s: transmission time of a request on the backhaul to the cloud.
 
         Returns:
-            The deployment, which comes into force when its models are loaded, or the reason why it
-            is refused.
+            The deployment, which becomes active when its models are loaded.
+
+        Raises:
+            NoRoomError: the cluster has no room for it now.
         """
         now = self._clock.now
         self._billing.settle(now)
         got = self._machines.join(self._made, state.query.id, demands)
         if isinstance(got, str):
-            return got
+            raise NoRoomError(got)
         for station, new in got:
             if new:
                 station.ready_ns = max([now, *(self._prepare(slot, now) for slot in station.slots)])

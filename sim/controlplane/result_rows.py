@@ -18,7 +18,7 @@ from sim.dataplane.base.interface import (
 )
 from sim.metrics.goodput import QUANTILES, Account, Trial, Verdicts
 from sim.metrics.results import Columns
-from sim.planning.context import DeploymentOrder
+from sim.planning.call import DeploymentOrder
 
 Row = dict[str, Any]
 

@@ -12,18 +12,18 @@ from traceback import extract_tb
 
 from simpy import Event
 
-from hardware_models.errors import nearest
 from hardware_models.tables import using_tables
 from scenarios.drift import DriftEvent
 from scenarios.queries import Query, QueryTruth, births
 from scenarios.requests import request_blocks
 from scenarios.scenario import Scenario
-from sim.api.errors import PlannerError
+from sim.api.context import PlanningContext
+from sim.api.planner import Planner
 from sim.clock import Clock, ns, seconds
 from sim.cluster.billing import Billing
 from sim.cluster.machines import Machines, Station
 from sim.cluster.queries import Deployment, QueryRegistry, QueryState
-from sim.controlplane.deployments import Deployments
+from sim.controlplane.deployments import Deployments, NoRoomError
 from sim.controlplane.gc_policy import seldom_collected
 from sim.controlplane.interference import Interference
 from sim.controlplane.result_rows import (
@@ -38,8 +38,8 @@ from sim.dataplane.base.interface import DataPlane, Recorder
 from sim.dataplane.base.recorders import Tee
 from sim.metrics.goodput import Account, SloMonitor, Verdicts
 from sim.metrics.results import ResultTables
-from sim.planning.context import DeploymentOrder, PlanningContext
-from sim.planning.planner import Planner
+from sim.planning.call import DeploymentOrder, PlanningCall
+from sim.planning.context import ServedContext
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.service import PlanningService
 
@@ -190,26 +190,21 @@ class World:
     # Planning
 
     def _call_planner(self, trigger: str) -> None:
-        """Call the planner on the world as it is, unless it is away; see to what it ordered."""
+        """Call the planner, unless its process is down, and schedule its orders."""
         if self.env.now < self._planner_away_until_ns:
             return
-        context = self._context(trigger)
+        planner = self.planner
+        call = PlanningCall(
+            self.planning_service, self.env.now, planner.budget_s, planner.sees_truth
+        )
+        context = self._context(call, trigger)
         started = perf_counter()
-        try:
-            returned: object = self.planner.plan(context)
-            if returned is not None:
-                raise PlannerError(
-                    f"plan returned {returned!r}: it must return nothing, and order by "
-                    "context.deploy and context.release"
-                )
-            orders = list(context._orders.values())
-        except (Exception, SystemExit) as error:  # A planner's fault must not end the run.
-            orders = []
-            self._note_error(trigger, error)
-        context.close()
+        outcome = call.run(planner, context)
         self.planning_wall_s += perf_counter() - started
-        ordered = {order.query for order in orders}
-        for query, search in context._searches.items():
+        if outcome.error is not None:
+            self._note_error(trigger, outcome.error)
+        ordered = {order.query for order in outcome.orders}
+        for query, search in outcome.searches.items():
             self.planning_service.planning_charged_s += seconds(search.charged_ns)
             state = self.registry.living[query]
             state.planning_s += seconds(search.charged_ns)
@@ -219,18 +214,15 @@ class World:
             if search.clock_ns > self.env.now and query not in ordered:
                 state.searching = True
                 self.env.process(self._search_in_vain(state, search.clock_ns))
-        for order in orders:
+        for order in outcome.orders:
             self.registry.living[order.query].searching = True
             due = self._due.setdefault(order.at_ns, [])
             due.append((order.query, order, trigger, self.env.now))
             if len(due) == 1:
                 self.env.process(self._when_due(order.at_ns))
 
-    def _context(self, trigger: str) -> PlanningContext:
-        planner = self.planner
-        return PlanningContext(
-            self.planning_service, trigger, self.env.now, planner.budget_s, planner.sees_truth
-        )
+    def _context(self, call: PlanningCall, trigger: str) -> PlanningContext:
+        return ServedContext(call, trigger)
 
     def _note_error(self, trigger: str, error: BaseException) -> None:
         line = f"{type(error).__name__} in {_origin(error)}: {_reason(error)}"
@@ -280,11 +272,12 @@ class World:
             "list_price_usd_per_hour": figures.list_price_usd_per_hour,
             "latency_basis": figures.basis,
         }
-        deployment = self._deployments.reserve(
-            state, order.plan, figures.demands, figures.backhaul_up_s
-        )
-        if isinstance(deployment, str):
-            self.tables.add("decisions", row | {"outcome": "refused", "reason": deployment})
+        try:
+            deployment = self._deployments.reserve(
+                state, order.plan, figures.demands, figures.backhaul_up_s
+            )
+        except NoRoomError as refusal:
+            self.tables.add("decisions", row | {"outcome": "refused", "reason": str(refusal)})
             self._refused = True
             return
         self.tables.add(
@@ -503,12 +496,7 @@ class World:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the message of an exception in one line; for a missing member, with the nearest."""
-    if isinstance(error, AttributeError) and isinstance(error.obj, PlanningContext) and error.name:
-        known = [name for name in dir(error.obj) if not name.startswith("_")]
-        if error.name not in known:  # Else what went wrong lies within the planning context.
-            near = nearest(error.name, known)
-            return f"the planning context has no {error.name!r}; the nearest is {near!r}"
+    """Return the message of an exception in one line."""
     try:
         said = str(error)
     except Exception:  # A planner's exception may not even be able to say what it is.

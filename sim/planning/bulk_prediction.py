@@ -1,17 +1,15 @@
-"""The queueing approximation of ``sim.api.prediction``, for many plans at once."""
+"""The queueing approximation of ``sim.planning.queueing``, for many plans at once."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.application import Dataset
 from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim.api.prediction import NORMAL, StationLoad
-from sim.cluster.machines import Machines, StationDemand
-from sim.planning.plan_views import (
+from sim.api.estimate import Floats, Integers
+from sim.api.plan_view import (
     ACCESS_S,
     ALL,
     AT_ONCE,
@@ -25,9 +23,11 @@ from sim.planning.plan_views import (
     STATION,
     PlanView,
 )
+from sim.cluster.machines import Machines, StationDemand
+from sim.cluster.station_load import StationLoad
+from sim.planning.plan_space import PlanSpace
+from sim.planning.queueing import NORMAL
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 NOTHING: Floats = np.zeros((0, 0))
 
 
@@ -74,7 +74,7 @@ def present_loads(
     indices: Integers,
 ) -> OtherLoads:
     """Return what others ask now of the stations that a query would join or share."""
-    space = view.space
+    space = cast(PlanSpace, view.space)
     rates = [np.zeros(table.latency.shape) for table in space.tables]
     works = [np.zeros(table.latency.shape) for table in space.tables]
     for key in machines.stations:

@@ -4,11 +4,12 @@ import numpy as np
 
 from scenarios.application import Configuration
 from scenarios.compiled import compiled
+from sim.api.charges import CHARGES_S
 from sim.api.errors import PlannerError
 from sim.api.estimate import Integers, Measurement
 from sim.clock import seconds
 from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
-from sim.planning.search import CHARGES_S, SearchClock
+from sim.planning.search import SearchClock
 from sim.planning.service import PlanningService
 
 

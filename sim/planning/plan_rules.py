@@ -7,15 +7,12 @@ from hardware_models.errors import nearest
 from hardware_models.gpu_latency import largest_processes
 from scenarios.application import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
+from sim.api.choices import MOST_BATCH, MOST_REPLICAS, MOST_WAIT_S
 from sim.api.errors import PlannerError
 from sim.api.plan import CORE, Allocation, Plan
 from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.machine import MOST_CLIENTS
-
-MOST_REPLICAS = 1000
-MOST_BATCH = 1024
-MOST_WAIT_S = 3600.0
 
 
 def check_configuration(configuration: Configuration, pipeline: Pipeline) -> None:

@@ -1,7 +1,6 @@
 """The space of all plans that a scenario's machines could run, in fixed orders."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import fsum
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from hardware_models.devices import DeviceModel
 from scenarios.application import Operator
 from scenarios.cluster import DEVICE, Cluster
+from sim.api.choices import Choices
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
 from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_tables import (
@@ -21,53 +21,12 @@ from sim.catalogue.service_tables import (
     device_table,
     node_table,
 )
-from sim.planning.plan_rules import MOST_BATCH, MOST_REPLICAS, MOST_WAIT_S, moves_up
+from sim.planning.plan_rules import moves_up
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """Which allocations a space offers an operator off the device, beside every GPU profile.
-
-    The space grows with the product of their numbers, and with its power where several operators
-    run on GPUs; the default is the smallest.
-
-    Args:
-        thread_percents: shares of an instance's threads, for operators of kind ``gpu``.
-        max_batches: largest batches, likewise.
-        replicas: replicas of operators of kinds ``gpu`` and ``llm``.
-        cores: replicas of operators of kind ``cpu``.
-        max_wait_s: longest wait for a batch to fill, where a batch may be larger than 1.
-
-    Raises:
-        ValueError: a value is out of range, or there are none.
-    """
-
-    thread_percents: tuple[int, ...] = (100,)
-    max_batches: tuple[int, ...] = (1,)
-    replicas: tuple[int, ...] = (1,)
-    max_wait_s: float = 0.0
-    cores: tuple[int, ...] = (1,)
-
-    def __post_init__(self) -> None:
-        for name, most in (
-            ("thread_percents", 100),
-            ("max_batches", MOST_BATCH),
-            ("replicas", MOST_REPLICAS),
-            ("cores", MOST_REPLICAS),
-        ):
-            values = tuple(getattr(self, name))  # Files of parameters give lists.
-            object.__setattr__(self, name, values)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{name}={values}: name at least one, and each once")
-            if not all(type(each) is int and 1 <= each <= most for each in values):
-                raise ValueError(f"{name}={values}: whole numbers from 1 to {most}")
-        if not 0 <= self.max_wait_s <= MOST_WAIT_S:
-            raise ValueError(f"max_wait_s={self.max_wait_s}: must lie in 0 to {MOST_WAIT_S:g} s")
 
 
 class PlanSpace:

@@ -10,169 +10,16 @@ from numpy.typing import NDArray
 from scenarios.application import Dataset
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
-from sim.api.plan import Plan
+from sim.api.choices import Choices
+from sim.api.estimate import Floats, Integers
+from sim.api.plan_view import PlanView, Records, StationKind, WayView, recorded, sealed
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
-from sim.planning.plan_space import Choices, PlanSpace
+from sim.planning.plan_space import PlanSpace
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-S = TypeVar("S", bound=np.generic)
 S_PER_HOUR = 3600
 VIEWS_KEPT = 256
-STATION, KEY, SERVERS, AT_ONCE, LATENCY, CAPACITY, CROWDED = range(7)
-"""Columns of ``Records.served``: ``station``, ``operator_key`` and so on."""
-ALL = 0
-"""Row of ``Records.met`` for all edges; those of the ways follow."""
-ACCESS_S, BACKHAUL_S, BACKHAUL_UP_S, FIXED_S = range(4)
-"""Columns of ``Records.met``."""
-
-
-@dataclass(frozen=True, slots=True)
-class StationKind:
-    """A kind of station off the device.
-
-    Two queries share a real station if kinds and operator keys of their plans agree.
-
-    Args:
-        operator: index of the operator that it serves.
-        node: where it is.
-        profile: ``"core"`` or a GPU profile.
-        thread_percent: share of each instance's threads.
-        replicas: cores or GPU instances that one station takes.
-        servers: servers that its members share.
-        max_batch: most requests that a server takes at once.
-    """
-
-    operator: int
-    node: str
-    profile: str
-    thread_percent: int
-    replicas: int
-    servers: int
-    max_batch: int
-
-
-@dataclass(frozen=True, eq=False)
-class WayView:
-    """One way through the operators, under all plans of a view; see ``sim.api.prediction.Way``.
-
-    Args:
-        operators: the operators on it, shape (n,).
-        access_s: transmission time of its messages on the access uplink, shape (P,).
-        backhaul_s: that on the backhaul and of the answer, shape (P,).
-        backhaul_up_s: the part of it on the backhaul to the cloud, shape (P,).
-        fixed_s: propagation delays and longest batching waits, shape (P,).
-    """
-
-    operators: Integers
-    access_s: Floats
-    backhaul_s: Floats
-    backhaul_up_s: Floats
-    fixed_s: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Records:
-    """The plans of a view in order of their configurations, all figures of one side by side.
-
-    Plans of a configuration are looked at together: so they are read from one place in memory.
-
-    Args:
-        order: the plans in this order, shape (P,).
-        ends: where those of each configuration begin, and the last end, shape (C + 1,).
-        place: where each plan is in it, shape (P,).
-        served: columns ``station``, ``operator_key``, ``servers``, ``at_once``, and the factors of
-            latency, of capacity and of crowding, shape (P, N, 7).
-        met: ``access_s``, ``backhaul_s``, ``backhaul_up_s`` and ``fixed_s`` of all edges, and then
-            of each of W ways, shape (P, 1 + W, 4).
-    """
-
-    order: Integers
-    ends: Integers
-    place: Integers
-    served: Floats
-    met: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class PlanView:
-    """All plans that a query's device can take part in: P plans, N operators, K station kinds.
-
-    The figures are those that the planning context tells of single plans, at nominal speeds.
-    Arrays are read-only, and shared by all queries that are alike.
-
-    Args:
-        configuration: index of the plan's configuration, shape (P,).
-        layout: number of its layout, which is its placement with its allocation, shape (P,).
-        latency_factors: time of a lone request over that on profiling hardware, shape (P, N).
-        capacity_factors: what a request takes of a server over its profiled time, shape (P, N).
-        crowded_factors: time of a request on a full server over its profiled time, shape (P, N).
-        at_once: requests that a server serves at the same time, shape (P, N); above 1 for
-            language models.
-        servers: servers of each operator's station, shape (P, N).
-        access_s: transmission time of all messages on the access uplink, shape (P,).
-        backhaul_s: that of all messages on the backhaul and of the answer, shape (P,).
-        backhaul_up_s: the part of it on the backhaul to the cloud, where others send too, shape
-            (P,).
-        fixed_s: propagation delays and longest batching waits, shape (P,). Where operators fork and
-            join, the sum over all of them, as if one came after the other.
-        ways: the ways through the operators, each with what is met on it; one for a chain.
-        list_price_usd_per_hour: price if no other query shares the plan's stations, shape (P,).
-        cost_usd_per_hour: that and egress, shape (P,).
-        stations: the kinds of station that plans use; the same for all queries.
-        station: which of them each operator uses, -1 on the device, shape (P, N).
-        operator_key: a number of each operator's own and upstream knob values, shape (P, N); equal
-            numbers mean equal values, in the views of all queries.
-        space: the space that the plans are from; for the planning context.
-        number: their numbers there, shape (P,).
-        records: the figures once more, for compiled functions.
-    """
-
-    configuration: Integers
-    layout: Integers
-    latency_factors: Floats
-    capacity_factors: Floats
-    crowded_factors: Floats
-    at_once: Integers
-    servers: Integers
-    access_s: Floats
-    backhaul_s: Floats
-    backhaul_up_s: Floats
-    fixed_s: Floats
-    ways: tuple[WayView, ...]
-    list_price_usd_per_hour: Floats
-    cost_usd_per_hour: Floats
-    stations: tuple[StationKind, ...]
-    station: Integers
-    operator_key: Integers
-    space: PlanSpace
-    number: Integers
-    records: Records
-
-    def __len__(self) -> int:
-        return len(self.configuration)
-
-    def at_speed(self, speed: Floats) -> "PlanView":
-        """Return the view if operators ran faster by some factors, shape (P, N)."""
-        return _recorded(
-            replace(
-                self,
-                latency_factors=self.latency_factors / speed,
-                capacity_factors=self.capacity_factors / speed,
-                crowded_factors=self.crowded_factors / speed,
-            )
-        )
-
-    def plan(self, index: int) -> Plan:
-        """Return plan number ``index`` of the view."""
-        return self.space.plan(self.number.item(index))
-
-    def index_of(self, plan: Plan) -> int | None:
-        """Return the number of a plan in the view, or None if it is not there."""
-        alike = np.flatnonzero(self.configuration == plan.configuration.index).tolist()
-        return next((index for index in alike if self.plan(index) == plan), None)
 
 
 @dataclass(frozen=True)
@@ -230,20 +77,21 @@ class PlanViews:
             (query.device.name, choices),
             lambda: self._without_links(query, choices),
         )
+        space = self.space(choices)
         dataset = self._nominal.application.datasets[query.dataset]
         pipeline = self._nominal.application.pipeline
         every = range(len(pipeline.edges) + 1)
         sent_s: dict[tuple[str, str], Floats] = {}
         whole, *parts = (
-            self._way(blank, dataset, links, operators, edges, sent_s)
+            self._way(space, blank, dataset, links, operators, edges, sent_s)
             for operators, edges in (
                 (tuple(range(len(pipeline.operators))), every),
                 *(pipeline.paths if len(pipeline.paths) > 1 else ()),
             )
         )
-        usd = [self._nominal.egress_usd_per_answer(each) for each in blank.space.placements]
+        usd = [self._nominal.egress_usd_per_answer(each) for each in space.placements]
         egress_usd_per_hour = query.requests_per_s * S_PER_HOUR * np.array(usd)
-        placement = blank.space.layout_placement[blank.layout]
+        placement = space.layout_placement[blank.layout]
         ways = tuple(parts or (whole,))
         met = [
             np.column_stack([way.access_s, way.backhaul_s, way.backhaul_up_s, way.fixed_s])
@@ -256,14 +104,15 @@ class PlanViews:
             backhaul_up_s=whole.backhaul_up_s,
             fixed_s=whole.fixed_s,
             ways=ways,
-            cost_usd_per_hour=_sealed(
+            cost_usd_per_hour=sealed(
                 blank.list_price_usd_per_hour + egress_usd_per_hour[placement]
             ),
-            records=replace(blank.records, met=_sealed(np.stack(met, axis=1)[blank.records.order])),
+            records=replace(blank.records, met=sealed(np.stack(met, axis=1)[blank.records.order])),
         )
 
     def _way(
         self,
+        space: PlanSpace,
         view: PlanView,
         dataset: Dataset,
         links: Links,
@@ -272,7 +121,7 @@ class PlanViews:
         sent_s: dict[tuple[str, str], Floats],
     ) -> WayView:
         """Return what is met on some edges and at some operators, under all plans of a view."""
-        space, configuration = view.space, view.configuration
+        configuration = view.configuration
         access_s, down_s, up_s, fixed_s = self._link_figures(space, dataset, links, edges, sent_s)
         placement = space.layout_placement[view.layout]
         option = space.layout_option[view.layout]
@@ -281,11 +130,11 @@ class PlanViews:
             for at in operators
         ]
         return WayView(
-            _sealed(np.array(operators)),
-            _sealed(access_s[placement, configuration]),
-            _sealed((down_s + up_s)[placement, configuration]),
-            _sealed(up_s[placement, configuration]),
-            _sealed(np.sum(waits_s, axis=0) + fixed_s[placement]),
+            sealed(np.array(operators)),
+            sealed(access_s[placement, configuration]),
+            sealed((down_s + up_s)[placement, configuration]),
+            sealed(up_s[placement, configuration]),
+            sealed(np.sum(waits_s, axis=0) + fixed_s[placement]),
         )
 
     def _link_figures(
@@ -344,50 +193,34 @@ class PlanViews:
         counts = np.bincount(configuration, minlength=len(space.keys.column))
         unknown = np.zeros(0)
         blank = PlanView(
-            _sealed(configuration),
-            _sealed(layout),
-            _sealed(np.column_stack(gathered("latency"))),
-            _sealed(np.column_stack(gathered("capacity"))),
-            _sealed(np.column_stack(gathered("crowded"))),
-            _sealed(np.column_stack(gathered("at_once"))),
-            _sealed(np.column_stack([servers[at][row] for at, row in columns])),
+            sealed(configuration),
+            sealed(layout),
+            sealed(np.column_stack(gathered("latency"))),
+            sealed(np.column_stack(gathered("capacity"))),
+            sealed(np.column_stack(gathered("crowded"))),
+            sealed(np.column_stack(gathered("at_once"))),
+            sealed(np.column_stack([servers[at][row] for at, row in columns])),
             access_s=unknown,
             backhaul_s=unknown,
             backhaul_up_s=unknown,
             fixed_s=unknown,
             ways=(),
-            list_price_usd_per_hour=_sealed(space.list_price_usd_per_hour[number]),
+            list_price_usd_per_hour=sealed(space.list_price_usd_per_hour[number]),
             cost_usd_per_hour=unknown,
             stations=stations,
-            station=_sealed(np.column_stack([of_option[at][row] for at, row in columns])),
-            operator_key=_sealed(space.keys.identity[configuration]),
+            station=sealed(np.column_stack([of_option[at][row] for at, row in columns])),
+            operator_key=sealed(space.keys.identity[configuration]),
             space=space,
-            number=_sealed(number),
+            number=sealed(number),
             records=Records(
-                _sealed(order),
-                _sealed(np.concatenate([[0], np.cumsum(counts)])),
-                _sealed(np.argsort(order)),
+                sealed(order),
+                sealed(np.concatenate([[0], np.cumsum(counts)])),
+                sealed(np.argsort(order)),
                 served=unknown,
                 met=unknown,
             ),
         )
-        return _recorded(blank)
-
-
-def _recorded(view: PlanView) -> PlanView:
-    """Return a view with its records of how operators are served."""
-    columns = (
-        view.station,
-        view.operator_key,
-        view.servers,
-        view.at_once,
-        view.latency_factors,
-        view.capacity_factors,
-        view.crowded_factors,
-    )
-    served = np.stack([column.astype(np.float64) for column in columns], axis=2)
-    records = replace(view.records, served=_sealed(served[view.records.order]))
-    return replace(view, records=records)
+        return recorded(blank)
 
 
 def _station_kinds(space: PlanSpace) -> tuple[tuple[StationKind, ...], list[Integers]]:
@@ -421,8 +254,3 @@ def _kept(known: dict[K, V], key: K, make: Callable[[], V]) -> V:
             del known[next(iter(known))]
         known[key] = make()
     return known[key]
-
-
-def _sealed(array: NDArray[S]) -> NDArray[S]:
-    array.setflags(write=False)
-    return array

@@ -6,7 +6,6 @@ It outlives the single call. Planners never hold it.
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import count
 from math import fsum
 from typing import Any
 
@@ -14,7 +13,8 @@ from hardware_models.basis import Basis, worst
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from scenarios.scenario import Scenario
-from sim.api.plan import Plan, list_price_usd_per_hour
+from sim.api.choices import DEFAULT_CHOICES
+from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
 from sim.catalogue.service_times import Service
@@ -24,7 +24,6 @@ from sim.cluster.queries import QueryRegistry
 from sim.metrics.results import ResultTables
 from sim.metrics.telemetry import Telemetry
 from sim.planning.memory import Memory
-from sim.planning.plan_space import Choices
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import Floats, ProfilingBench
 from sim.planning.profiling_log import ProfilingLog
@@ -51,7 +50,6 @@ class PlanFigures:
         egress_usd_per_hour: price of the answers that leave a cloud region.
         demands: what each operator asks of the machines.
         off_device: the same, without those on the device, which has room for all.
-        asked: number of that; plans of equal numbers fit or do not fit alike.
     """
 
     services: tuple[Service, ...]
@@ -64,7 +62,6 @@ class PlanFigures:
     egress_usd_per_hour: float
     demands: tuple[StationDemand, ...]
     off_device: tuple[StationDemand, ...]
-    asked: int
 
     @property
     def latency_factors(self) -> tuple[float, ...]:
@@ -109,7 +106,7 @@ class PlanningService:
         self.shown_cluster = deepcopy(scenario.cluster)
         self.nominal = Catalogue(scenario.application, scenario.cluster, scenario.network)
         self.views = PlanViews(self.nominal)
-        self.plan_space = self.views.space(Choices())
+        self.plan_space = self.views.space(DEFAULT_CHOICES)
         self.truths = Truths(self.application, self.nominal, self.views)
         self.machines = machines
         self.registry = registry
@@ -120,8 +117,6 @@ class PlanningService:
         self.telemetry = Telemetry(len(self.application.operators))
         self.valid_plans: set[Plan] = set()
         self._figures: dict[tuple[str, str, str, float], dict[Plan, PlanFigures]] = {}
-        self._asked: dict[tuple[StationDemand, ...], int] = {}
-        self._numbers = count()
         self._worked_out = 0
         self._names: dict[Plan, dict[str, str]] = {}
         self.planning_charged_s = 0.0
@@ -236,7 +231,7 @@ class PlanningService:
         """Drop all that was worked out of plans, most of which nobody asks for any longer."""
         self._worked_out = 0
         self.nominal.forget()
-        for known in (self._figures, self._asked, self._names, self.valid_plans):
+        for known in (self._figures, self._names, self.valid_plans):
             known.clear()
 
     def _work_out(self, query: Query, plan: Plan) -> PlanFigures:
@@ -267,18 +262,11 @@ class PlanningService:
             whole.backhaul_up_s,
             whole.fixed_s,
             tuple(ways),
-            list_price_usd_per_hour(self.cluster, plan.placement, plan.allocation),
+            plan.list_price_usd_per_hour(self.cluster),
             query.requests_per_s * S_PER_HOUR * nominal.egress_usd_per_answer(plan.placement),
             demands,
             off_device,
-            self._number(off_device),
         )
-
-    def _number(self, demands: tuple[StationDemand, ...]) -> int:
-        """Return the number of what is asked of the machines, which nothing else ever gets."""
-        if demands not in self._asked:
-            self._asked[demands] = next(self._numbers)
-        return self._asked[demands]
 
     def _way(
         self, query: Query, plan: Plan, crossings: Sequence[Crossing], operators: Sequence[int]

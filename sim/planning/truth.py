@@ -1,47 +1,24 @@
-"""The truth about a query: what only planners may see that say so, as bounds for all others."""
+"""Works out the truth about queries, for planners that are bounds for others."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.application import Application, Dataset, LanguageModel
 from scenarios.queries import Query, QueryTruth
 from scenarios.random_streams import stream
+from sim.api.choices import Choices
+from sim.api.estimate import Floats, Integers
+from sim.api.truth import Truth
 from sim.catalogue.catalogue import BACKHAUL, UP, Catalogue, Crossing
-from sim.planning.plan_space import Choices
-from sim.planning.plan_views import Links, PlanView, PlanViews, nominal_links
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from sim.planning.plan_views import Links, PlanViews, nominal_links
 
 ITEMS = 16_384
 """Items that moments over requests are taken from, where no formula gives them."""
 
 MOMENTS = 512
 """Most moments of a query's remaining life that transmission times are averaged over."""
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What is true of a query now; C configurations, N operators.
-
-    Args:
-        view: its plans with the present speed of its device, and the links of the rest of its life.
-        operator_time_s: mean time of each operator on profiling hardware, shape (C, N).
-        time_cv: coefficient of variation of the pipeline's total time over allowance, shape (C,).
-        normalised: what dividing by allowances does to the mean of the pipeline's time, and of a
-            constant, shape (C, 2).
-        accuracy: expected accuracy on the content as it is now, shape (C,).
-    """
-
-    view: PlanView
-    operator_time_s: Floats
-    time_cv: Floats
-    normalised: Floats
-    accuracy: Floats
 
 
 class Truths:

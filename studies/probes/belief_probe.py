@@ -51,10 +51,10 @@ class BeliefProbe(Compass):
         cold = without.beliefs(context, query, market, Found())
         combined = search.beliefs(context, query, market, Found())
         histories = combined.configurations.histories
-        truth = context.truth(query)
+        truth = context.bulk.truth(query)
         true_s = truth.operator_time_s.sum(axis=1)
-        plan = context.view(query).plan(0)
-        configurations = context.pipeline.configurations
+        plan = context.bulk.view(query).plan(0)
+        configurations = context.world.pipeline.configurations
         drawn = stream(0, "evaluation", "beliefs", query.id).permutation(len(configurations))
         order: list[int] = drawn[: max(AT)].tolist()
         shown: dict[int, Shown] = {}
@@ -74,7 +74,7 @@ class BeliefProbe(Compass):
                     believed[HISTORIES] = prior
                 for name, of in believed.items():
                     time_s = np.exp(of.log_time.astype(np.float64)).sum(axis=1)
-                    context.log_candidate(
+                    context.bulk.log_candidate(
                         query,
                         plan,
                         f"{name}/{count}",

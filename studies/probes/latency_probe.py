@@ -55,8 +55,8 @@ class LatencyProbe(Planner):
 
     def probe(self, context: PlanningContext, query: Query) -> None:
         """Tell a surrogate of plans, one after the other, and record its error at some counts."""
-        view = context.view(query)
-        truth = context.truth(query)
+        view = context.bulk.view(query)
+        truth = context.bulk.truth(query)
         true_s = mean_latency_s(view, truth.operator_time_s, truth.normalised)
         model = surrogate(self.surrogate, context, query, view)
         drawn = stream(0, "evaluation", "surrogates", query.id).permutation(len(view)).tolist()
@@ -83,7 +83,7 @@ class LatencyProbe(Planner):
             if len(plans) in AT:
                 believed_s = model.believed()[0]
                 error = float(np.median(np.abs(believed_s / true_s - 1)))
-                context.log_candidate(query, view.plan(plan), str(len(plans)), error, 0.0)
+                context.bulk.log_candidate(query, view.plan(plan), str(len(plans)), error, 0.0)
 
 
 def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView) -> Cmbo | NormalBo:
@@ -96,16 +96,16 @@ def surrogate(name: str, context: PlanningContext, query: Query, view: PlanView)
         "fixed_s": view.fixed_s,
     }
     if name == "normal":
-        features, widths = joint(context.pipeline, view)
+        features, widths = joint(context.world.pipeline, view)
         return NormalBo(features, *plans, **bounds, blocks=widths)
-    points = one_hot(context.pipeline)
+    points = one_hot(context.world.pipeline)
     return Cmbo(
         points,
         view.configuration,
         *plans,
         **bounds,
-        blocks=blocks(context.pipeline, points),
-        upstream=context.pipeline.upstream_knobs,
+        blocks=blocks(context.world.pipeline, points),
+        upstream=context.world.pipeline.upstream_knobs,
     )
 
 

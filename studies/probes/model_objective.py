@@ -130,9 +130,9 @@ class Judge(ILP):
             self._optimum(context, tuple(queries.values()), None)
 
     def _judge(self, context: PlanningContext, query: Query, plan: str) -> None:
-        truth = context.truth(query, self._choices)
+        truth = context.bulk.truth(query, self._choices)
         view = truth.view
-        configurations = context.pipeline.configurations
+        configurations = context.world.pipeline.configurations
         alike = [plan.startswith(f"{configurations[index]} @ ") for index in view.configuration]
         here = [int(each) for each in np.flatnonzero(alike) if str(view.plan(int(each))) == plan]
         if not here:
@@ -142,4 +142,4 @@ class Judge(ILP):
         accuracy = float(truth.accuracy[view.configuration[number[0]]])
         latency_s = float(self._latency_s(context, query, truth, number)[0])
         role = KEEPS if keeps else MISSES
-        context.log_candidate(query, view.plan(int(number[0])), role, latency_s, accuracy)
+        context.bulk.log_candidate(query, view.plan(int(number[0])), role, latency_s, accuracy)

@@ -40,14 +40,14 @@ class ProfilingTrial(Planner):
         """Profile everything for the queries that are new."""
         profiler = made(self.profiler, self.first, self.most)
         for query in context.waiting:
-            view = context.view(query)
+            view = context.bulk.view(query)
             some_plan = dict(zip(view.configuration.tolist(), range(len(view)), strict=True))
             for index, plan in some_plan.items():
-                configuration = context.pipeline.configurations[index]
+                configuration = context.world.pipeline.configurations[index]
                 belief = profiler.profile(context, query, configuration)
                 role = "met" if belief.accurate(query.slo.accuracy) else "missed"
                 reason = "mean" if belief.verdict is None else "test"
-                context.log_candidate(
+                context.bulk.log_candidate(
                     query, view.plan(plan), role, 0.0, belief.accuracy, reason=reason
                 )
 

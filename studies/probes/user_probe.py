@@ -68,7 +68,7 @@ class UserProbe(Planner):
                 self._look(context, query)
 
     def _look(self, context: PlanningContext, query: Query) -> None:
-        truth, judge = context.truth(query), ILP(utilisation=self.utilisation)
+        truth, judge = context.bulk.truth(query), ILP(utilisation=self.utilisation)
         view = truth.view
         if not self.knobs:
             feasible = judge.feasible(context, query, truth, np.arange(len(view)))
@@ -77,7 +77,7 @@ class UserProbe(Planner):
                 best = int(price.argmin())
                 self._record(context, query, truth, int(feasible[best]), LEAST, float(price[best]))
             return
-        for role, configurations in self._classes(context.pipeline).items():
+        for role, configurations in self._classes(context.world.pipeline).items():
             plans = np.flatnonzero(np.isin(view.configuration, configurations))
             feasible = judge.feasible(context, query, truth, plans)
             used = used_usd_per_hour(context, query, truth, feasible)
@@ -96,7 +96,7 @@ class UserProbe(Planner):
         price: float | None,
     ) -> None:
         accuracy = float(truth.accuracy[truth.view.configuration[number]])
-        context.log_candidate(query, truth.view.plan(number), role, 0.0, accuracy, price)
+        context.bulk.log_candidate(query, truth.view.plan(number), role, 0.0, accuracy, price)
 
     def _classes(self, pipeline: Pipeline) -> dict[str, list[int]]:
         """Return the configurations of each class, the richest first, by names as ``low-high``."""

@@ -111,8 +111,8 @@ WRONG = [
         ["planner._target_=planners.CheapestFeasable"],
         ["planners.CheapestFeasable", "nearest is 'CheapestFeasible'"],
     ),
-    (["planner._target_=subprocess.Popen"], ["subprocess.Popen", "sim.planning.planner.Planner"]),
-    (["planner._target_=sim.planning.planner.Planner"], ["planner", "abstract"]),
+    (["planner._target_=subprocess.Popen"], ["subprocess.Popen", "sim.api.planner.Planner"]),
+    (["planner._target_=sim.api.planner.Planner"], ["planner", "abstract"]),
     (
         ["data_plane._target_=sim.controlplane.world.World"],
         ["data_plane._target_=sim.controlplane.world.World"],

@@ -41,18 +41,18 @@ class Tells(Planner):
                     break
                 latency_s = context.predict(query, plan).latency_quantile_s
                 believed = (latency_s, estimate.accuracy_mean)
-                price = 2 * context.list_price_usd_per_hour(plan)
+                price = 2 * plan.list_price_usd_per_hour(context.world.cluster)
                 if not estimate.accurate_enough(query.slo) or latency_s > query.slo.latency_s:
-                    context.log_candidate(
+                    context.bulk.log_candidate(
                         query, plan, "infeasible", *believed, price, "it errs too much"
                     )
                 elif not context.fits(query, plan):
-                    context.log_candidate(
+                    context.bulk.log_candidate(
                         query, plan, "refused", *believed, price, "nothing is free"
                     )
                 else:
-                    context.log_candidate(query, plan, "feasible", *believed, price)
-                    context.log_candidate(
+                    context.bulk.log_candidate(query, plan, "feasible", *believed, price)
+                    context.bulk.log_candidate(
                         query, plan, "chosen", *believed, price, "the first that will do"
                     )
                     context.deploy(query, plan)

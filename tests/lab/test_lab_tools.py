@@ -16,7 +16,7 @@ from lab.runs.api import run
 from lab.runs.run_directory import read_summary, write_summary
 from lab.runs.summary import plain, response_quantile_s
 from planners import CheapestFeasible
-from sim.planning.planner import Planner
+from sim.api.planner import Planner
 
 
 def test_list_names_every_group(capsys):

@@ -8,8 +8,9 @@ from worlds import run, scenario
 from lab.common.options import groups
 from lab.config.compose import compose, set_up
 from scenarios.workload import Workload
-from sim import PlanningContext, check_planner
+from sim import check_planner
 from sim.cluster import queries as query_board
+from sim.planning.context import ServedContext
 
 FILES = [name for name in groups()["planner"] if not name.startswith("comparison")]
 BASES = [name for name in FILES if not any(name.startswith(f"{other}_") for other in FILES)]
@@ -61,13 +62,13 @@ LONG = ("cherrypick", "ilp", "vulcan")
     [pytest.param(name, marks=pytest.mark.slow if name in LONG else []) for name in BASES],
 )
 def test_it_remembers_nothing_of_single_queries_that_left_long_ago(name, monkeypatch):
-    keys, remember = set(), PlanningContext.remember
+    keys, remember = set(), ServedContext.remember
 
     def noting(context, key, value, query=None):
         keys.add(key)
         remember(context, key, value, query)
 
-    monkeypatch.setattr(PlanningContext, "remember", noting)
+    monkeypatch.setattr(ServedContext, "remember", noting)
     monkeypatch.setattr(query_board, "LISTED", 2)
     world = run(
         scenario(100.0, workload=Workload(rate=0.3, lifetime_mean_s=20.0, lifetime_min_s=5.0)),

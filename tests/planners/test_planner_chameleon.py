@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import queries_at, run, scenario
 
-from planners.baselines.chameleon import Chameleon
-from planners.baselines.knobwise import KnobProfile
+from planners.baselines.chameleon import Chameleon, KnobProfile
 from scenarios.application import Knob, Operator, Pipeline
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 from worlds import Does, coding_without_gpus, queries_at, run, scenario
 
-from planners.baselines.cherrypick import CherryPick
-from planners.baselines.plan_runs import PlanRuns, spread
+from planners.baselines.cherrypick import CherryPick, PlanRuns, spread
 from planners.common.orders import Orders
 from scenarios.cluster import Node
 from scenarios.slo import Tier
@@ -39,12 +38,14 @@ def with_desk(ask, calls=1, workload=FLOOR, nodes=CLOUD):
 
 def test_starts_are_spread_over_every_knob_and_layout():
     def ask(context, query):
-        view = context.view(query)
+        view = context.bulk.view(query)
         draws = [
-            list(islice(spread(context.pipeline, view, np.random.default_rng(seed)), 24))
+            list(islice(spread(context.world.pipeline, view, np.random.default_rng(seed)), 24))
             for seed in (0, 1)
         ]
-        chosen = [context.pipeline.configurations[view.configuration[each]] for each in draws[0]]
+        chosen = [
+            context.world.pipeline.configurations[view.configuration[each]] for each in draws[0]
+        ]
         seen = [len({each.values[knob] for each in chosen}) for knob in range(3)]
         return draws, seen, len({int(view.layout[each]) for each in draws[0]})
 
@@ -59,7 +60,7 @@ def test_tried_plans_are_tried_once_and_remembered():
     def ask(context, query):
         runs = PlanRuns(context, query, Orders(context), 16, 1.0)
         before = list(runs.tried)
-        for index in islice(spread(context.pipeline, runs.view, np.random.default_rng(0)), 3):
+        for index in islice(spread(context.world.pipeline, runs.view, np.random.default_rng(0)), 3):
             assert runs.has_room(index) == (index not in before)
             left_s = context.remaining(query)
             runs.run(index) if index not in before else None
@@ -78,7 +79,7 @@ def test_candidates_are_below_the_ceiling_and_the_best_is_the_cheapest_that_woul
         cost = runs.view.cost_usd_per_hour
         assert runs.best() is None
         good = []
-        starts = islice(spread(context.pipeline, runs.view, np.random.default_rng(0)), 40)
+        starts = islice(spread(context.world.pipeline, runs.view, np.random.default_rng(0)), 40)
         for start in [*filter(runs.has_room, starts), *[None] * 8]:
             index, saving = (start, 0.0) if start is not None else runs.propose()
             assert saving >= 0

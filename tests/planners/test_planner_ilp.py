@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import coding_without_gpus, run, scenario
 
-from planners.reference.ilp import ILP
-from planners.reference.interchange import needed_configurations
+from planners.reference.ilp import ILP, needed_configurations
 from planners.reference.optimum import Limits, cost_of, lp_bound, program, solve
 from planners.reference.planning_model import Capacity, Offer, Sort, offers_of
 from scenarios.application import Knob, Operator, Pipeline
@@ -198,7 +197,7 @@ def test_pruning_plans_changes_no_optimum():
     def look(context, query):
         if len(compared) > 3:
             return
-        truth = context.truth(query)
+        truth = context.bulk.truth(query)
         view, capacity = truth.view, Capacity.of(context)
         rng = np.random.default_rng(query.id)
         plans = np.sort(rng.choice(len(view), 60, replace=False))
@@ -323,7 +322,7 @@ def test_the_plan_in_force_is_kept_among_the_offers():
     seen = []
 
     def look(context, query):
-        view = context.view(query)
+        view = context.bulk.view(query)
         plans = np.arange(len(view))
         load = np.full(view.station.shape, 0.01)
         free = np.zeros(len(view))

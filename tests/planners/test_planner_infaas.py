@@ -43,10 +43,10 @@ def with_market(ask, goals=LAX, nodes=None):
     def once(context):
         if not answers and context.waiting:
             query = context.waiting[0]
-            profile = profile_ahead(context, query.dataset, registered(context.pipeline), 16)
-            choices = variants(context.pipeline, profile)
+            profile = profile_ahead(context, query.dataset, registered(context.world.pipeline), 16)
+            choices = variants(context.world.pipeline, profile)
             crew = crews(context, query, [each.measurement.configuration for each in profile])
-            limit = context.cluster.max_utilisation
+            limit = context.world.cluster.max_utilisation
             found = tuple(offers(each, crew, query.requests_per_s, limit) for each in choices)
             answers.append(ask(context, query, Market(tuple(goals), found), Labour(context)))
 
@@ -57,10 +57,10 @@ def with_market(ask, goals=LAX, nodes=None):
 def test_quality_is_that_of_the_pipeline_with_one_operator_changed():
     def ask(context, query, market, labour):
         return [
-            (each.variant, context.profile_offline(query.dataset, each.variant.configuration, 16))
+            (each.variant, context.profile(query.dataset, each.variant.configuration, 16))
             for offered in market.offers
             for each in offered
-        ], context.profile_offline(query.dataset, SPEECH.configurations[0], 16)
+        ], context.profile(query.dataset, SPEECH.configurations[0], 16)
 
     found, richest = with_market(ask)
     assert {variant.operator for variant, _ in found} == {0, 1, 2, 3}
@@ -109,9 +109,11 @@ def scalings(report, goals, nodes=None):
             min(offered, key=lambda each: (each.worker.price_usd_per_hour, -each.variant.quality))
             for offered in market.on("cloud", labour)
         ]
-        plan = assembled(context.pipeline, smallest)
-        found = list(scaled(context.pipeline, plan, report, market, labour))
-        factors = [context.latency_factors(query, each)[WAVE_TO_TEXT] for each in (plan, *found)]
+        plan = assembled(context.world.pipeline, smallest)
+        found = list(scaled(context.world.pipeline, plan, report, market, labour))
+        factors = [
+            context.profile(query, each, 0).latency_factors[WAVE_TO_TEXT] for each in (plan, *found)
+        ]
         return plan, found, factors
 
     return with_market(ask, goals, nodes)

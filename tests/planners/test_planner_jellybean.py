@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import Does, run, scenario
 
-from planners.baselines.beam import assign_workers, select_models
-from planners.baselines.jellybean import JellyBean
+from planners.baselines.jellybean import JellyBean, assign_workers, select_models
 from planners.common.offline_profiles import by_deviation, deviations
 from planners.common.workers import Labour, crews
 from scenarios.application import Knob, Operator, Pipeline
@@ -95,21 +94,22 @@ def at_first_arrival(ask, **changes):
 @pytest.mark.parametrize("requests_per_s", [0.5, 20.0, 80.0])
 def test_workers_keep_up_move_up_and_are_the_cheapest(requests_per_s):
     def ask(context, query):
-        known = context.profile_offline(query.dataset, SPEECH.configurations[0], 16)
+        known = context.profile(query.dataset, SPEECH.configurations[0], 16)
         crew = crews(context, query, [SPEECH.configurations[0]])[SPEECH.configurations[0]]
         plans = assign_workers(context, known, crew, Labour(context), requests_per_s, 10)
         rates = []
         for _, plan in plans:
             shares = zip(plan.allocation, known.measurement.operator_mean_s, strict=True)
-            factors = context.capacity_factors(query, plan)
+            factors = context.world.capacity_factors(query, plan)
             rates.append(
                 [
-                    share.replicas * context.cluster.max_utilisation / time_s / factor
+                    share.replicas * context.world.cluster.max_utilisation / time_s / factor
                     for (share, time_s), factor in zip(shares, factors, strict=True)
                 ]
             )
-        prices = [context.list_price_usd_per_hour(plan) for _, plan in plans]
-        return context.cluster, plans, rates, prices
+        cluster = context.world.cluster
+        prices = [plan.list_price_usd_per_hour(cluster) for _, plan in plans]
+        return cluster, plans, rates, prices
 
     cluster, plans, rates, prices = at_first_arrival(ask)
     assert plans
@@ -129,7 +129,7 @@ def test_workers_keep_up_move_up_and_are_the_cheapest(requests_per_s):
 
 def test_an_operator_without_workers_leaves_no_plan():
     def ask(context, query):
-        known = context.profile_offline(query.dataset, SPEECH.configurations[0], 16)
+        known = context.profile(query.dataset, SPEECH.configurations[0], 16)
         crew = list(crews(context, query, [SPEECH.configurations[0]])[SPEECH.configurations[0]])
         crew[2] = ()
         return assign_workers(context, known, tuple(crew), Labour(context), 0.5, 10)

@@ -111,7 +111,7 @@ class Sworn(RandomFeasible):
     def _draw(self, context, query, orders):
         plan = super()._draw(context, query, orders)
         if plan is not None:
-            view = context.view(query)
+            view = context.bulk.view(query)
             estimate = context.profile(query, plan.configuration, self.samples)
             good = promising(context, query, view, estimate, self.headroom)
             context.remember(

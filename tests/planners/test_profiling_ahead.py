@@ -12,7 +12,7 @@ def climbed(context, dataset, samples):
 
 
 def listed(context, dataset, samples):
-    return profile_ahead(context, dataset, context.pipeline.configurations[:3], samples)
+    return profile_ahead(context, dataset, context.world.pipeline.configurations[:3], samples)
 
 
 @pytest.mark.parametrize("profile", [climbed, listed])
@@ -22,7 +22,7 @@ def test_who_asks_for_more_items_than_there_are_gets_profiles_of_all(profile):
     def act(context):
         if context.waiting and not found:
             dataset = context.waiting[0].dataset
-            items = len(context.dataset_features(dataset))
+            items = len(context.bulk.features(dataset))
             found.append((items, [each.count for each in profile(context, dataset, 3 * items)]))
 
     run(scenario(10.0, workload=queries_at(1.0)), Does(act, budget_s=2000.0))

@@ -49,7 +49,7 @@ def test_a_query_that_was_given_up_is_due_once_something_was_given_back():
                     (
                         context.trigger,
                         context.now_s,
-                        context.last_release_s,
+                        context.world.last_release_s,
                         due(context, query, NEVER_S),
                     )
                 )
@@ -112,7 +112,7 @@ def test_a_late_window_that_counts_began_under_the_plan_in_force():
             report = late_window(context, query, 10.0)
             if report is not None:
                 begun_s = context.telemetry(query)[-2].end_s
-                found.append((context.active_since_s(query), begun_s))
+                found.append((context.world.active_since_s(query), begun_s))
 
     workload = lives(15.0, 35.0, latency_s=0.001)
     run(scenario(200.0, workload=workload), called_every(5.0, act))

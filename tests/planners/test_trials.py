@@ -57,7 +57,7 @@ def test_a_run_that_the_budget_cuts_below_half_does_not_count():
 def test_a_run_that_is_cut_to_one_item_tells_of_no_variance_and_does_not_count():
     def ask(context, query):
         trials = Trials(context, query, 2)
-        one = context.pipeline.configurations[0]
+        one = context.world.pipeline.configurations[0]
         assert context.profile(query, one, 1).count == 1
         context.charge(query, count=10**9)
         return trials.run(0), trials.known
@@ -67,7 +67,7 @@ def test_a_run_that_is_cut_to_one_item_tells_of_no_variance_and_does_not_count()
 
 def test_latencies_are_those_that_the_desk_predicts():
     def ask(context, query):
-        trials, view = Trials(context, query, 32), context.view(query)
+        trials, view = Trials(context, query, 32), context.bulk.view(query)
         trials.run(7)
         plans = np.flatnonzero(view.configuration == 7)
         predicted = [context.predict(query, view.plan(each)).latency_quantile_s for each in plans]
@@ -94,7 +94,7 @@ def test_new_data_leave_nothing_known():
 
 def test_a_run_of_all_the_items_there_are_counts_even_if_more_were_asked_for():
     def ask(context, query):
-        items = len(context.features(query))
+        items = len(context.bulk.features(query))
         trials = Trials(context, query, 3 * items)
         return trials.run(0), trials.known
 

@@ -260,7 +260,7 @@ class Extends(Cheapest):
 
 class SeesTruthUntold(Cheapest):
     def choose(self, context, query):
-        return super().choose(context, query) if context.truth(query).accuracy[0] else None
+        return super().choose(context, query) if context.bulk.truth(query).accuracy[0] else None
 
 
 class Overspends(Cheapest):
@@ -296,7 +296,7 @@ class NamesOneRecord(Cheapest):
 
 class Enlarges(Cheapest):
     def choose(self, context, query):
-        context.cluster.nodes["edge"].count = 9
+        context.world.cluster.nodes["edge"].count = 9
         return super().choose(context, query)
 
 
@@ -304,13 +304,13 @@ class MakesCheap(Cheapest):
     """Changes prices in arrays that all share."""
 
     def choose(self, context, query):
-        context.view(query).space.list_price_usd_per_hour[:] = 0.0
+        context.bulk.view(query).space.list_price_usd_per_hour[:] = 0.0
         return super().choose(context, query)
 
 
 class ChangesAView(Cheapest):
     def choose(self, context, query):
-        context.view(query).latency_factors[:] = 1.0
+        context.bulk.view(query).latency_factors[:] = 1.0
         return super().choose(context, query)
 
 
@@ -374,7 +374,7 @@ class KeepsInAPart(Cheapest):
 
     def choose(self, context, query):
         self.box.count += 1
-        context.profile(query, context.pipeline.configurations[self.box.count % 50], 2)
+        context.profile(query, context.world.pipeline.configurations[self.box.count % 50], 2)
         return super().choose(context, query)
 
 
@@ -465,8 +465,8 @@ def test_a_planner_that_breaks_the_contract_is_told_how_in_one_sentence(
     monkeypatch, kind, sentence
 ):
     # Fewer than in truth, so that calls without an end are told sooner.
-    monkeypatch.setattr("sim.planning.context.MOST_CALLS_PER_SEARCH", 10_000)
-    monkeypatch.setattr("sim.planning.context.MOST_CALLS", 20_000)
+    monkeypatch.setattr("sim.planning.call.MOST_CALLS_PER_SEARCH", 10_000)
+    monkeypatch.setattr("sim.planning.call.MOST_CALLS", 20_000)
     monkeypatch.setattr("sim.conformance.guarded_context.MOST_READS", 30_000)
     try:
         with pytest.raises(PlannerCheckError) as raised:

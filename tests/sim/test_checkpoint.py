@@ -13,11 +13,11 @@ from worlds import Does, declared, queries_at, run, scenario
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 from sim import PlannerError
+from sim.api.charges import CHARGES_S
 from sim.clock import NS_PER_S
 from sim.planning.memory import Memory
 from sim.planning.profiling_bench import ProfilingBench
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
-from sim.planning.search import CHARGES_S
 
 APPLICATION = declared("speech_recognition")
 CONFIGURATIONS = APPLICATION.pipeline.configurations
@@ -98,13 +98,13 @@ class TestCrash:
         # All were under way at 35 s but number 1's, and all others began anew at 40 s.
         decided = made.frames["decisions"].sort("query").select("query", "triggered_s")
         assert decided.rows() == [(0, 40.0), (1, 40.0)]
-        assert made.board.living[2].planning_s == pytest.approx(4.0)
+        assert made.registry.living[2].planning_s == pytest.approx(4.0)
 
     def test_a_search_in_vain_that_was_lost_does_not_end_the_next_one_for_the_query(self):
         seen = []
 
         def act(context):
-            seen.append((context.now_s, [query.id for query in context.searching]))
+            seen.append((context.now_s, [query.id for query in context.bulk.searching]))
             for query in context.waiting:
                 if query.id == 0:
                     context.charge(query, count=round(10.0 / CHARGES_S["step"]))
@@ -213,8 +213,8 @@ class TestWhatIsKept:
 
         def act(context):
             if context.trigger == "arrival":
-                counts.append(context.profile_offline("LibriSpeech", CONFIGURATIONS[0], 1000).count)
-            counts.append(context.profile_offline("LibriSpeech", CONFIGURATIONS[1], 1000).count)
+                counts.append(context.profile("LibriSpeech", CONFIGURATIONS[0], 1000).count)
+            counts.append(context.profile("LibriSpeech", CONFIGURATIONS[1], 1000).count)
 
         crashing(act, 5.0, crashes=(crash(7.0),))
         assert counts[0] == counts[1] == counts[2] == 1000

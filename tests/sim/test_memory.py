@@ -22,12 +22,12 @@ def test_records_of_single_queries_last_until_departed_lists_them_no_longer(cras
                 context.remember(("noted", query.id), query.id + 1)
                 context.remember(("other", query.id), query.id + 1)
                 arrived.add(query.id)
-        there = {each.id for each in (*context.waiting, *context.departed)}
+        there = {each.id for each in (*context.waiting, *context.bulk.last_departed())}
         for number in arrived - there:
             assert context.recall(("noted", number)) is None
             assert context.recall(("other", number)) in {number + 1, None if crash else number + 1}
             long_gone.append(number)
-        for query in context.departed:
+        for query in context.bulk.last_departed():
             if not crash:
                 assert context.recall(("noted", query.id)) == query.id + 1
             listed.append(query.id)

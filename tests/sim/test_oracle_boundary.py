@@ -14,10 +14,10 @@ import planners
 from scenarios.application import Application, Dataset
 from scenarios.queries import QueryTruth, births
 from scenarios.shipped import shipped_application
+from sim.api.planner import Planner
 from sim.cluster.machines import Machine, Machines
 from sim.cluster.queries import QueryRegistry, QueryState
 from sim.controlplane.world import World
-from sim.planning.planner import Planner
 from sim.planning.profiling_bench import ProfilingBench
 from sim.planning.service import PlanningService
 
@@ -69,7 +69,7 @@ class Curious(Planner):
 
     def plan(self, context):
         self.walk.visit(context, "context")
-        for query in (*context.waiting, *context.running, *context.departed):
+        for query in (*context.waiting, *context.running, *context.bulk.last_departed()):
             self.walk.visit(query, "query")
             self.walk.visit(context.telemetry(query), "telemetry")
             self.walk.visit(context.plan_of(query), "plan_of")
@@ -80,7 +80,7 @@ class Curious(Planner):
                 self.walk.visit(context.predict(query, plan), "prediction")
                 context.fits(query, plan)
             self.walk.visit(context.profile(query, CONFIGURATIONS[0], 2), "estimate alone")
-            self.walk.visit(context.profile_offline("VOiCES", CONFIGURATIONS[0], 2), "offline")
+            self.walk.visit(context.profile("VOiCES", CONFIGURATIONS[0], 2), "offline")
             on_device = (p for p in context.candidates(query) if set(p.placement) == {"device"})
             context.deploy(query, next(on_device))
 
@@ -91,7 +91,9 @@ def test_invariant_oracle_boundary_no_public_name_leads_to_the_truth():
     assert made.planner_errors == []
     kinds = {type(thing).__name__ for thing, _ in walk.seen.values()}
     assert {
-        "PlanningContext",
+        "ServedContext",
+        "ServedBulk",
+        "ServedWorld",
         "Query",
         "Estimate",
         "Prediction",
@@ -113,16 +115,7 @@ def test_invariant_oracle_boundary_what_a_query_declares_is_nominal():
 
 
 def test_invariant_oracle_boundary_planners_import_the_planning_interface_only():
-    """Of the world, planners may import ``sim`` itself and its public vocabulary, no more."""
-    allowed = {
-        "sim",
-        "sim.planning.search",
-        "sim.api.plan",
-        "sim.planning.planner",
-        "sim.planning.context",
-        "sim.api.prediction",
-    }
-    allowed |= {"sim.api.estimate", "sim.metrics.telemetry", "sim.planning.plan_views"}
+    """Of the world, planners may import ``sim`` and ``sim.api``, no more."""
     for file in Path(planners.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = []
@@ -131,7 +124,8 @@ def test_invariant_oracle_boundary_planners_import_the_planning_interface_only()
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             for name in names:
-                assert name.partition(".")[0] != "sim" or name in allowed, f"{file}: {name}"
+                inside = name.split(".")[:2]
+                assert inside[0] != "sim" or inside in (["sim"], ["sim", "api"]), f"{file}: {name}"
                 assert name != "scenarios.queries" or all(
                     alias.name in ("Query",) for alias in node.names
                 ), f"{file} imports the truth"

@@ -16,9 +16,9 @@ from scenarios.network import Network
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
 from sim import Choices, Estimate, PlannerError
+from sim.api.plan_view import AT_ONCE, CAPACITY, CROWDED, KEY, LATENCY, SERVERS, STATION
 from sim.controlplane.world import World
 from sim.dataplane.blocks.plane import BlocksPlane
-from sim.planning.plan_views import AT_ONCE, CAPACITY, CROWDED, KEY, LATENCY, SERVERS, STATION
 from sim.planning.truth import mean_transmission_s
 
 APPLICATIONS = ("speech_recognition", "dense_video_captioning", "live_video_chat", BRANCHED)
@@ -38,9 +38,9 @@ def busy_desk(application, drift=False):
 
     def act(context):
         for query in context.waiting:
-            plans = list(context.view(query).number[::97])
+            plans = list(context.bulk.view(query).number[::97])
             for index in plans[query.id % 5 :: 7]:
-                plan = context.view(query).space.plan(int(index))
+                plan = context.bulk.view(query).space.plan(int(index))
                 if context.fits(query, plan):
                     context.deploy(query, plan)
                     break
@@ -74,7 +74,7 @@ def busy_desk(application, drift=False):
 def drawn(data, context, choices):
     """Return a query of a context, its view, and the numbers of some plans."""
     query = data.draw(st.sampled_from((*context.waiting, *context.running)))
-    view = context.view(query, choices)
+    view = context.bulk.view(query, choices)
     return query, view, data.draw(st.lists(st.integers(0, len(view) - 1), min_size=1, max_size=6))
 
 
@@ -87,12 +87,16 @@ def test_property_a_view_has_the_figures_of_its_plans(application, choices, data
     for number in numbers:
         plan = view.plan(number)
         assert view.index_of(plan) == number
-        elsewhere = context.view(query, OTHERS).index_of(plan)
+        elsewhere = context.bulk.view(query, OTHERS).index_of(plan)
         assert (elsewhere is None) == any(place != DEVICE for place in plan.placement)
         estimate = context.profile(query, plan, 0)
-        assert context.pipeline.configurations[view.configuration[number]] == plan.configuration
-        assert view.latency_factors[number] == pytest.approx(context.latency_factors(query, plan))
-        assert view.capacity_factors[number] == pytest.approx(context.capacity_factors(query, plan))
+        assert (
+            context.world.pipeline.configurations[view.configuration[number]] == plan.configuration
+        )
+        assert view.latency_factors[number] == pytest.approx(estimate.latency_factors)
+        assert view.capacity_factors[number] == pytest.approx(
+            context.world.capacity_factors(query, plan)
+        )
         assert view.access_s[number] + view.backhaul_s[number] == pytest.approx(estimate.transfer_s)
         assert view.fixed_s[number] == pytest.approx(estimate.fixed_s)
         assert view.cost_usd_per_hour[number] == pytest.approx(estimate.cost_usd_per_hour)
@@ -119,7 +123,7 @@ def test_property_predictions_in_bulk_equal_those_of_single_plans(
     plans = [view.plan(number) for number in numbers]
     bench = context._service.bench(query, 0)  # itself, as no budget would suffice for all examples
     measured = [Estimate(bench.measure(plan.configuration, np.arange(samples))) for plan in plans]
-    mean_s, quantile_s = context.predict_many(
+    mean_s, quantile_s = context.bulk.predict_many(
         query,
         view,
         np.array(numbers),
@@ -136,7 +140,7 @@ def test_property_predictions_in_bulk_equal_those_of_single_plans(
 def test_latency_without_queueing_is_that_of_the_slowest_way():
     context, world = busy_desk(BRANCHED)
     query = context.waiting[0]
-    view, nominal = context.view(query), world.planning_service.nominal
+    view, nominal = context.bulk.view(query), world.planning_service.nominal
     slowest = set()
     for number in range(0, len(view), len(view) // 50):
         plan = view.plan(number)
@@ -144,7 +148,7 @@ def test_latency_without_queueing_is_that_of_the_slowest_way():
         estimate = context.profile(query, plan, 16)
         times_s = estimate.measurement.operator_time_s * estimate.latency_factors
         ways_s = []
-        for path in context.pipeline.paths:
+        for path in context.world.pipeline.paths:
             met = [crossing for crossing in crossings if crossing.edge in path.edges]
             moved_s = sum(
                 8 * crossing.mean_bytes / nominal.capacity_bps(query, crossing) for crossing in met
@@ -160,7 +164,7 @@ def test_latency_without_queueing_is_that_of_the_slowest_way():
 def test_branches_may_part_on_their_way_up_and_no_message_may_move_down():
     context, _ = busy_desk(BRANCHED)
     query = context.waiting[0]
-    view, places = context.view(query), ("device", "edge", "cloud")
+    view, places = context.bulk.view(query), ("device", "edge", "cloud")
     seen = {view.plan(number).placement for number in range(0, len(view), 37)}
     ranks = {tuple(map(places.index, placement)) for placement in seen}
     assert all(a <= b <= c <= e and a <= d <= e for a, b, c, d, e in ranks)
@@ -182,13 +186,15 @@ def test_branches_may_part_on_their_way_up_and_no_message_may_move_down():
 def test_plans_may_be_named_by_any_sequence_and_times_by_one_row():
     context, _ = busy_desk(APPLICATIONS[0])
     query = context.waiting[0]
-    view = context.view(query)
+    view = context.bulk.view(query)
     row = np.full(view.station.shape[1], 0.1)
-    expected = context.predict_many(
+    expected = context.bulk.predict_many(
         query, view, np.arange(9), np.tile(row, (9, 1)), np.full(9, 0.5)
     )
     for indices in (range(9), list(range(9))):
-        given = context.predict_many(query, view, indices, row.tolist(), 0.5, normalised=(1, 1))
+        given = context.bulk.predict_many(
+            query, view, indices, row.tolist(), 0.5, normalised=(1, 1)
+        )
         assert [each.tolist() for each in given] == [each.tolist() for each in expected]
 
 
@@ -196,16 +202,16 @@ def test_plans_may_be_named_by_any_sequence_and_times_by_one_row():
 def test_plans_may_share_rows_and_be_slower_on_the_device_or_elsewhere(load):
     context, _ = busy_desk(APPLICATIONS[0])
     query = context.waiting[0]
-    view = context.view(query)
+    view = context.bulk.view(query)
     rng = np.random.default_rng(5)
     times_s, cv = rng.uniform(0.01, 0.2, (3, view.station.shape[1])), rng.uniform(0.1, 1.0, 3)
     factors, row = rng.uniform(0.5, 2.0, (3, 2)), rng.integers(3, size=len(view))
     slower = np.where(view.station < 0, 2.0, 3.0)
     every = np.arange(len(view))
-    expected = context.predict_many(
+    expected = context.bulk.predict_many(
         query, view, every, slower * times_s[row], cv[row], load, factors[row]
     )
-    given = context.predict_many(
+    given = context.bulk.predict_many(
         query, view, every, times_s, cv, load, factors, row=row, slower=(2.0, 3.0)
     )
     assert [each.tolist() for each in given] == [each.tolist() for each in expected]
@@ -215,11 +221,11 @@ def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
     """As on an uplink of a third of the bandwidth, with messages that wait for each other."""
     context, _ = busy_desk(APPLICATIONS[0])
     query = context.waiting[0]
-    view = context.view(query)
+    view = context.bulk.view(query)
     every = np.arange(len(view))
     times_s = np.full((len(view), view.station.shape[1]), 1e-9)
     usual_s, slow_s = (
-        context.predict_many(query, view, every, times_s, 0.0, 0.0, links_slower=links)[0]
+        context.bulk.predict_many(query, view, every, times_s, 0.0, 0.0, links_slower=links)[0]
         for links in (1.0, 3.0)
     )
     sent = query.requests_per_s * view.access_s
@@ -232,7 +238,7 @@ def test_links_may_be_slower_in_transmission_propagation_and_as_a_queue():
     more_s = 2 * links_s + slow_wait_s - wait_s
     np.testing.assert_allclose((slow_s - usual_s)[used], more_s[used], rtol=1e-6)
     np.testing.assert_array_equal(slow_s[~used & (links_s == 0)], usual_s[~used & (links_s == 0)])
-    jammed = context.predict_many(
+    jammed = context.bulk.predict_many(
         query, view, every, times_s, 0.0, 0.0, links_slower=1.01 / sent[used].min()
     )[0]
     assert np.isinf(jammed[used]).all()
@@ -243,17 +249,22 @@ def test_what_others_run_makes_predictions_of_shared_stations_slower(application
     """Without it, the equality above could hold for an idle cluster only."""
     context, world = busy_desk(application)
     query = context.waiting[0]
-    view = context.view(query)
+    view = context.bulk.view(query)
     times_s = world.scenario.application.datasets[query.dataset].service_time_s[view.configuration]
     everything = np.arange(len(view))
-    now, _ = context.predict_many(query, view, everything, times_s, 0.5)
-    alone, _ = context.predict_many(query, view, everything, times_s, 0.5, load=0.0)
-    shared = [context.view(query).plan(int(number)) for number in np.flatnonzero(now != alone)]
+    now, _ = context.bulk.predict_many(query, view, everything, times_s, 0.5)
+    alone, _ = context.bulk.predict_many(query, view, everything, times_s, 0.5, load=0.0)
+    shared = [context.bulk.view(query).plan(int(number)) for number in np.flatnonzero(now != alone)]
     keys = {key for key in world.machines.stations if key[2] != DEVICE}
     assert shared
     for plan in shared[:50]:
         stations = {
-            (at, context.pipeline.operator_key(at, plan.configuration), place, plan.allocation[at])
+            (
+                at,
+                context.world.pipeline.operator_key(at, plan.configuration),
+                place,
+                plan.allocation[at],
+            )
             for at, place in enumerate(plan.placement)
         }
         assert stations & keys
@@ -263,7 +274,7 @@ def test_operator_keys_and_kinds_agree_between_views_where_plans_can_share():
     context, _ = busy_desk("speech_recognition")
     first, other = context.waiting[0], context.running[0]
     rng = np.random.default_rng(3)
-    one, two = context.view(first), context.view(other)
+    one, two = context.bulk.view(first), context.bulk.view(other)
     shared = 0
     for a, b in zip(
         rng.integers(len(one), size=400), rng.integers(len(two), size=400), strict=True
@@ -272,7 +283,7 @@ def test_operator_keys_and_kinds_agree_between_views_where_plans_can_share():
             plans = one.plan(int(a)), two.plan(int(b))
             keys = [
                 (
-                    context.pipeline.operator_key(operator, plan.configuration),
+                    context.world.pipeline.operator_key(operator, plan.configuration),
                     plan.placement[operator],
                     plan.allocation[operator],
                 )
@@ -292,10 +303,10 @@ def test_operator_keys_and_kinds_agree_between_views_where_plans_can_share():
 def test_a_view_has_the_candidates_and_choices_add_to_them():
     context, _ = busy_desk("speech_recognition")
     query = context.waiting[0]
-    view = context.view(query)
+    view = context.bulk.view(query)
     plans = [view.plan(number) for number in range(len(view))]
     assert plans == list(context.candidates(query, "enumeration"))
-    wide = context.view(query, WIDE)
+    wide = context.bulk.view(query, WIDE)
     assert set(plans) < {wide.plan(number) for number in range(len(wide))}
     assert view.latency_factors.flags.writeable is False
 
@@ -303,7 +314,7 @@ def test_a_view_has_the_candidates_and_choices_add_to_them():
 @pytest.mark.parametrize(("application", "choices"), SPACES)
 def test_records_are_the_figures_in_order_of_configurations(application, choices):
     context, _ = busy_desk(application)
-    view = context.view(context.waiting[0], choices)
+    view = context.bulk.view(context.waiting[0], choices)
     records = view.records
     assert records.order[records.place].tolist() == list(range(len(view)))
     for index, (begin, end) in enumerate(pairwise(records.ends.tolist())):
@@ -352,11 +363,11 @@ def test_choices_given_as_lists_are_those_given_as_tuples():
 def test_a_design_load_is_slower_than_none_and_never_below_the_own_load():
     context, world = busy_desk("speech_recognition")
     query = context.waiting[0]
-    view = context.view(query)
+    view = context.bulk.view(query)
     times_s = world.scenario.application.datasets[query.dataset].service_time_s[view.configuration]
     everything = np.arange(len(view))
-    light, _ = context.predict_many(query, view, everything, times_s, 0.5, load=0.0)
-    heavy, tail = context.predict_many(query, view, everything, times_s, 0.5, load=0.7)
+    light, _ = context.bulk.predict_many(query, view, everything, times_s, 0.5, load=0.0)
+    heavy, tail = context.bulk.predict_many(query, view, everything, times_s, 0.5, load=0.7)
     finite = np.isfinite(light)
     off_device = (view.station >= 0).any(axis=1)
     assert np.isfinite(heavy[finite]).all()
@@ -380,7 +391,7 @@ def test_predictions_of_what_does_not_fit_together_are_refused(wrong):
     query = context.waiting[0]
     usual = {"operator_time_s": np.ones(4), "time_cv": 0.5}
     with pytest.raises(PlannerError):
-        context.predict_many(query, context.view(query), np.arange(7), **usual | wrong)
+        context.bulk.predict_many(query, context.bulk.view(query), np.arange(7), **usual | wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"indices": [-1]}, {"indices": [10**9]}, {"row": [2]}])
@@ -389,7 +400,7 @@ def test_predictions_of_plans_or_rows_that_are_not_there_are_refused(wrong):
     query = context.waiting[0]
     usual = {"indices": [0], "operator_time_s": np.ones((2, 4)), "time_cv": 0.5, "load": 0.0}
     with pytest.raises(IndexError, match="no such plan, or no such row"):
-        context.predict_many(query, context.view(query), **usual | {"row": [1]} | wrong)
+        context.bulk.predict_many(query, context.bulk.view(query), **usual | {"row": [1]} | wrong)
 
 
 def test_predictions_in_bulk_are_charged_by_the_thousand():
@@ -397,10 +408,10 @@ def test_predictions_in_bulk_are_charged_by_the_thousand():
 
     def act(context):
         for query in islice(context.waiting, 1):
-            view = context.view(query)
+            view = context.bulk.view(query)
             for many in (1, 1000, 1001):
                 before = context.remaining(query)
-                context.predict_many(query, view, np.arange(many), np.ones(4), 0.5)
+                context.bulk.predict_many(query, view, np.arange(many), np.ones(4), 0.5)
                 charged.append(before - context.remaining(query))
 
     run(scenario(horizon_s=30.0), Does(act))
@@ -417,7 +428,7 @@ def test_the_truth_is_for_planners_that_say_that_they_see_it():
     def act(context):
         for query in context.waiting:
             try:
-                seen.append(context.truth(query))
+                seen.append(context.bulk.truth(query))
             except PlannerError as error:
                 refused.append(str(error))
 
@@ -434,10 +445,10 @@ def test_the_truth_is_for_planners_that_say_that_they_see_it():
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_the_truth_is_what_the_world_knows(application):
     context, world = busy_desk(application, drift=True)
-    context._sees_truth = True
+    context._call.sees_truth = True
     assert context.now_s > 1.0
     for query in (*context.waiting, *context.running):
-        view, truth = context.view(query), context.truth(query)
+        view, truth = context.bulk.view(query), context.bulk.truth(query)
         hidden = world.registry.living[query.id].truth
         here = view.station < 0
         slower = view.latency_factors / (0.5 * hidden.device_factor)
@@ -456,10 +467,10 @@ def test_the_truth_is_what_the_world_knows(application):
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_profiling_much_comes_near_the_truth(application):
     context, _ = busy_desk(application)
-    context._sees_truth = True
+    context._call.sees_truth = True
     query = context.waiting[0]
-    truth = context.truth(query)
-    for configuration in context.pipeline.configurations[::40]:
+    truth = context.bulk.truth(query)
+    for configuration in context.world.pipeline.configurations[::40]:
         measured = context._service.bench(query, 0).measure(configuration, np.arange(1024))
         at = configuration.index
         assert measured.operator_mean_s == pytest.approx(truth.operator_time_s[at], rel=0.2)

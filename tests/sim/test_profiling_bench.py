@@ -93,7 +93,7 @@ class TestDesk:
 
     def test_items_by_number_count_towards_a_number_of_items(self, acted):
         def act(context, query):
-            configuration = context.pipeline.configurations[0]
+            configuration = context.world.pipeline.configurations[0]
             some = context.profile(query, configuration, np.array([900, 2]))
             assert some.measurement.items.tolist() == [2, 900]
             more = context.profile(query, configuration, 4)
@@ -117,19 +117,21 @@ class TestDesk:
     def test_what_is_no_item_is_refused(self, acted, samples, reason):
         def act(context, query):
             with pytest.raises(PlannerError, match=reason):
-                context.profile(query, context.pipeline.configurations[0], samples)
+                context.profile(query, context.world.pipeline.configurations[0], samples)
 
         acted(act)
 
     def test_features_are_those_of_the_items_and_cost_nothing(self, acted):
         def act(context, query):
             before = context.remaining(query)
-            features = context.features(query)
+            features = context.bulk.features(query)
             assert features.shape == (1024, 4)
-            sizes = context.profile(query, context.pipeline.configurations[0], 5).measurement.size
+            sizes = context.profile(
+                query, context.world.pipeline.configurations[0], 5
+            ).measurement.size
             assert np.exp(features[:5, 0]) == pytest.approx(sizes)
-            assert context.features(query) is features
-            assert context.dataset_features(query.dataset).shape == (1024, 4)
+            assert context.bulk.features(query) is features
+            assert context.bulk.features(query.dataset).shape == (1024, 4)
             assert before - context.remaining(query) > 0
 
         acted(act)
@@ -138,10 +140,10 @@ class TestDesk:
         seen = {}
 
         def act(context, query):
-            configuration = context.pipeline.configurations[0]
+            configuration = context.world.pipeline.configurations[0]
             if context.trigger == "arrival" and context.now_s < 5:
                 seen["profiled"] = context.profile(query, configuration, 400).accuracy_mean
-                with pytest.raises(PlannerError, match="no plan is in force"):
+                with pytest.raises(PlannerError, match="no plan is active"):
                     context.measure_live_accuracy(query, 10)
                 plan = next(
                     plan

@@ -43,7 +43,6 @@ def test_queries_stand_where_their_states_say(steps):
         assert list(board.waiting) == [each.query for each in idle if each.plan is None]
         assert list(board.running) == [each.query for each in idle if each.plan is not None]
         assert list(board.searching) == [each.query for each in states if each.searching]
-        assert list(board.waiting_by_id.items()) == [(each.id, each) for each in board.waiting]
         assert list(board.running_by_id.items()) == [(each.id, each) for each in board.running]
         plans = {each.query.id: each.plan for each in states if each.plan is not None}
         assert board.plans == plans

@@ -124,7 +124,7 @@ def test_counts_are_those_of_the_last_windows_of_running_queries():
             [sum(each.born for each in reports), sum(each.good for each in reports)]
             for reports in last
         ]
-        assert context.last_counts().tolist() == expected
+        assert context.bulk.last_counts().tolist() == expected
         seen.extend(born > good for born, good in expected)
 
     planner = Does(act)

@@ -99,7 +99,7 @@ def test_a_fatal_fault_of_mps_ends_all_clients_of_its_instance_and_no_others():
     drift = Drift([DriftEvent("mps_fault", at_s=30.0, node="cloud")])
     planner = sharing(50, "2g.10gb")
     made = run(scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0, 3.0), drift=drift), planner)
-    running = [query.id for query in made.board.running]
+    running = [query.id for query in made.registry.running]
     assert running == [2], "the first two shared an instance; the third has one of its own"
     usual = run(
         scenario(60.0, nodes=NODES, workload=workload(1.0, 2.0, 3.0)), planner
@@ -118,7 +118,11 @@ def test_what_a_fault_of_mps_ends_is_given_back_at_once():
     def act(context):
         if context.trigger == "failure":
             told.append(
-                (context.now_s, context.last_release_s, context.free_instances("cloud", "3g.20gb"))
+                (
+                    context.now_s,
+                    context.world.last_release_s,
+                    context.world.free_instances("cloud", "3g.20gb"),
+                )
             )
         sharer.plan(context)
 
@@ -129,7 +133,7 @@ def test_what_a_fault_of_mps_ends_is_given_back_at_once():
 def test_without_a_shared_instance_a_fault_of_mps_changes_nothing():
     drift = Drift([DriftEvent("mps_fault", at_s=30.0, node="cloud")])
     made = run(scenario(60.0, nodes=NODES, workload=workload(1.0), drift=drift), sharing(100))
-    assert [query.id for query in made.board.running] == [0]
+    assert [query.id for query in made.registry.running] == [0]
 
 
 def test_processes_of_one_operator_are_servers_that_slow_each_other_down():

@@ -50,8 +50,8 @@ def test_a_plan_is_audited_once_it_is_in_force():
         for query in context.waiting:
             context.deploy(query, plan_in(context, query, "cloud"))
         for query in context.running:
-            if context.active_since_s(query) is None:
-                with pytest.raises(PlannerError, match="no plan is in force"):
+            if context.world.active_since_s(query) is None:
+                with pytest.raises(PlannerError, match="no plan is active"):
                     context.measure_live_accuracy(query, 4)
             else:
                 audited.append((context.now_s, context.measure_live_accuracy(query, 4).count))
@@ -132,7 +132,7 @@ def test_a_failure_of_the_machine_that_loads_leaves_the_deployment_in_force_alon
         "cloud": Node("cloud", "a2-highgpu-1g", boot_s=20.0),
     }
     made = run(scenario(60.0, nodes=nodes, workload=queries_at(1.0, 9.0), drift=drift), Does(act))
-    state = made.board.living[0]
+    state = made.registry.living[0]
     assert state.active is not None
     assert set(state.active.plan.placement) == {"edge"}
     assert state.loading is None
@@ -149,7 +149,7 @@ def test_a_query_born_after_a_shift_is_profiled_and_judged_on_the_shifted_conten
 
     def act(context):
         for query in context.waiting:
-            estimate = context.profile(query, context.pipeline.configurations[0], 400)
+            estimate = context.profile(query, context.world.pipeline.configurations[0], 400)
             seen[query.id] = (query, estimate)
             context.deploy(query, plan_in(context, query, "edge"))
 
@@ -168,7 +168,7 @@ def test_profiling_after_a_shift_sees_the_new_content():
 
     def act(context):
         query = context.waiting[0]
-        best = context.pipeline.configurations[0]
+        best = context.world.pipeline.configurations[0]
         means.append(context.profile(query, best, 400).accuracy_mean)
         if context.now_s > 30.0:
             context.resample(query)
@@ -256,7 +256,7 @@ def test_counts_of_an_allocation_may_be_numpys():
 
     made = run(scenario(30.0, workload=queries_at(1.0)), Does(act))
     assert made.planner_errors == []
-    assert len(made.board.running) == 1
+    assert len(made.registry.running) == 1
 
 
 def test_a_device_has_no_replicas():
@@ -284,7 +284,7 @@ def test_charges_are_never_given_back_and_exits_are_contained(act):
 
 def test_what_planners_reach_of_the_cluster_is_a_copy():
     def act(context):
-        context.cluster.nodes["edge"].standby = 0
+        context.world.cluster.nodes["edge"].standby = 0
 
     made = run(scenario(20.0, workload=queries_at(1.0)), Does(act))
     assert made.planner_errors == []
@@ -296,11 +296,13 @@ def test_what_planners_write_into_the_cluster_changes_no_charge_and_no_price():
         found = []
 
         def act(context):
-            spoil(context.cluster)
+            spoil(context.world.cluster)
             for query in context.waiting:
                 plan = plan_in(context, query, "cloud")
                 context.profile(query, plan, 400)
-                found.append((context.remaining(query), context.list_price_usd_per_hour(plan)))
+                found.append(
+                    (context.remaining(query), context.predict(query, plan).cost_usd_per_hour)
+                )
                 context.deploy(query, plan)
 
         made = run(scenario(20.0, workload=queries_at(1.0)), Does(act, budget_s=100.0))

@@ -16,10 +16,10 @@ from scenarios.drift import Drift, DriftEvent
 from scenarios.queries import births
 from scenarios.slo import Tier
 from scenarios.workload import Workload
+from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, LOST, OUTCOMES
 from sim.dataplane.events.plane import EventsPlane
-from sim.planning.planner import Planner
 
 FAILURES = Drift(
     [

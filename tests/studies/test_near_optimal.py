@@ -70,8 +70,8 @@ class Worst(Planner):
     def plan(self, context: PlanningContext) -> None:
         """Deploy for whoever waits."""
         for query in context.waiting:
-            truth = context.truth(query)
-            _, latency_s = context.predict_many(
+            truth = context.bulk.truth(query)
+            _, latency_s = context.bulk.predict_many(
                 query,
                 truth.view,
                 range(len(truth.view)),
@@ -204,9 +204,9 @@ class Looks(TrueSearch):
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Look at the views of a query."""
-        view, truth = context.view(query), context.truth(query)
+        view, truth = context.bulk.view(query), context.bulk.truth(query)
         role = "true" if view is truth.view else "nominal"
-        context.log_candidate(query, view.plan(0), role, 0.0, 0.0)
+        context.bulk.log_candidate(query, view.plan(0), role, 0.0, 0.0)
         return []
 
 
@@ -223,11 +223,13 @@ class Confirms(TrueSearch):
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Look at a configuration, and try to confirm it."""
-        shown = self.look(context, query, context.pipeline.configurations[0])
+        shown = self.look(context, query, context.world.pipeline.configurations[0])
         assert shown is not None
         context.remember((FOUND, query.id), Found({0: shown}), query)
         role = "profiled further" if self.confirm(context, query, market, 0) else "known"
-        context.log_candidate(query, context.view(query).plan(0), role, 0.0, shown.accuracy)
+        context.bulk.log_candidate(
+            query, context.bulk.view(query).plan(0), role, 0.0, shown.accuracy
+        )
         return []
 
 

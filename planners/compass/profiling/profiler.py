@@ -97,7 +97,7 @@ class Profiler(ABC):
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
         """Return on how many items of a query a configuration can be measured at most."""
-        return len(context.features(query))
+        return len(context.bulk.features(query))
 
     @abstractmethod
     def profile(
@@ -272,7 +272,7 @@ class RandomProfiler(Profiler):
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats]:
         """Return one stratum."""
-        return np.zeros(len(context.features(query)), dtype=np.int64), np.ones(1)
+        return np.zeros(len(context.bulk.features(query)), dtype=np.int64), np.ones(1)
 
 
 @dataclass(frozen=True)
@@ -379,7 +379,7 @@ class StratifiedProfiler(Profiler):
 
     def _grouped(self, context: PlanningContext, query: Query) -> "_Grouped":
         strata = strata_of(context, query.dataset, self.strata)
-        features = context.features(query)
+        features = context.bulk.features(query)
         grouped: _Grouped = KEPT.of(features, strata, lambda: _Grouped.of(strata, features))
         return grouped
 

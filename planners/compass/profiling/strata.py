@@ -73,7 +73,7 @@ def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
     key = "compass strata", dataset, count
     known: Strata | None = context.recall(key)
     if known is None:
-        known = cluster(context.dataset_features(dataset), count)
+        known = cluster(context.bulk.features(dataset), count)
         context.remember(key, known)
     return known
 

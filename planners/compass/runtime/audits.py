@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
 from planners.compass.state.known import Shown
 from scenarios.compiled import compiled
@@ -165,10 +166,7 @@ def others_drifted(context: PlanningContext, query: Query) -> bool:
 
 def _running(context: PlanningContext) -> Counter[str]:
     """Return how many queries of each data set run, counted once a call."""
-    if RUNNING not in context.scratch:
-        context.scratch[RUNNING] = Counter(query.dataset for query in context.running)
-    running: Counter[str] = context.scratch[RUNNING]
-    return running
+    return KEPT.of(context, RUNNING, lambda: Counter(query.dataset for query in context.running))
 
 
 def note_drift(context: PlanningContext, query: Query) -> None:

@@ -32,8 +32,8 @@ def fleet_of(context: PlanningContext) -> Fleet:
     Only queries whose plan has changed since the last call, or was on no record, are looked up.
     """
     before: _Seen = context.recall(KEY) or _Seen([], {}, Fleet.of({}))
-    plans, running = context.plans, context.running_by_id
-    searching = {query.id: query for query in context.searching if query.id in plans}
+    plans, running = context.world.plans, context.bulk.running_by_id
+    searching = {query.id: query for query in context.bulk.searching if query.id in plans}
     queries = [*running, *searching]
     if queries == before.queries and plans == before.plans:
         return before.fleet

@@ -6,6 +6,7 @@ it: who asks what fits has to ask beside what was promised.
 
 from collections.abc import Collection, Mapping, Sequence
 
+from planners.common.weak_cache import KEPT
 from planners.compass.runtime.watch import IN_FORCE, InForce
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
@@ -14,7 +15,7 @@ DUE = "compass order due"
 """When the last order of a query that was carried out was made, in seconds."""
 
 PROMISED = "compass promised"
-"""On the planning context's scratch: orders that hold no room yet, each with its query."""
+"""Key of the orders of a call that hold no room yet, each with its query."""
 
 
 def order(context: PlanningContext, query: Query, record: InForce) -> None:
@@ -39,9 +40,13 @@ def orders_of(context: PlanningContext) -> Mapping[int, InForce]:
     plan while the models of this one are being loaded.
     """
     found = {number: record for number, (_, record) in _promised(context).items()}
-    for number, plan in context.loading.items():
+    for number, plan in context.world.loading.items():
         last: InForce | None = context.recall((IN_FORCE, number))
-        if number not in found and last is not None and last.plan == plan != context.plans[number]:
+        if (
+            number not in found
+            and last is not None
+            and last.plan == plan != context.world.plans[number]
+        ):
             found[number] = last
     return found
 
@@ -49,7 +54,9 @@ def orders_of(context: PlanningContext) -> Mapping[int, InForce]:
 def fit(context: PlanningContext, wanted: Sequence[tuple[Query, Plan]]) -> list[bool]:
     """Tell which plans fit, one after the other, beside what was ordered and holds no room yet."""
     asking = {query.id for query, _ in wanted}
-    return context.fits_all(wanted, _promised_others(context, asking))
+    one_each = [(query, (plan,)) for query, plan in wanted]
+    found = context.bulk.first_that_fits(one_each, _promised_others(context, asking))
+    return [number is not None for number in found]
 
 
 def first_that_fits(
@@ -57,7 +64,7 @@ def first_that_fits(
 ) -> list[int | None]:
     """Return for each query the number of the first of its plans that fits, or None; see `fit`."""
     asking = {query.id for query, _ in wanted}
-    return context.first_that_fits(wanted, _promised_others(context, asking))
+    return context.bulk.first_that_fits(wanted, _promised_others(context, asking))
 
 
 def _promised_others(context: PlanningContext, asking: Collection[int]) -> list[tuple[Query, Plan]]:
@@ -71,15 +78,17 @@ def _promised_others(context: PlanningContext, asking: Collection[int]) -> list[
 
 def _promised(context: PlanningContext) -> dict[int, tuple[Query, InForce]]:
     """Return the orders of searches under way and of this call, which `order` adds to."""
-    if PROMISED not in context.scratch:
-        found = {}
-        for query in context.searching:
-            last: InForce | None = context.recall((IN_FORCE, query.id))
-            if last is None or context.recall((DUE, query.id)) == last.since_s:
-                continue  # What it ordered last was carried out; this search ordered nothing.
-            if last.plan == context.plan_of(query):
-                continue  # It was, and a crash of the planner has lost the note of it.
-            found[query.id] = query, last
-        context.scratch[PROMISED] = found
-    promised: dict[int, tuple[Query, InForce]] = context.scratch[PROMISED]
-    return promised
+    return KEPT.of(context, PROMISED, lambda: _under_way(context))
+
+
+def _under_way(context: PlanningContext) -> dict[int, tuple[Query, InForce]]:
+    """Return the orders of searches of earlier calls that are still under way."""
+    found = {}
+    for query in context.bulk.searching:
+        last: InForce | None = context.recall((IN_FORCE, query.id))
+        if last is None or context.recall((DUE, query.id)) == last.since_s:
+            continue  # What it ordered last was carried out; this search ordered nothing.
+        if last.plan == context.plan_of(query):
+            continue  # It was, and a crash of the planner has lost the note of it.
+        found[query.id] = query, last
+    return found

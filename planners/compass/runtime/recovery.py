@@ -29,9 +29,9 @@ def take_up(
         The queries that were looked at: this market does not know what they use.
     """
     looked_at = set()
-    plans = context.plans
+    plans = context.world.plans
     queries = [query for query in context.running if query.id not in busy]
-    every: Iterator[Found | None] = context.recall_each((FOUND, query.id) for query in queries)
+    every: Iterator[Found | None] = context.bulk.recall_each((FOUND, query.id) for query in queries)
     for query, known in zip(queries, every, strict=True):
         plan, found = plans[query.id], known or Found()
         index, stands = plan.configuration.index, query.id in market.standing
@@ -46,7 +46,7 @@ def take_up(
             spent_s = found.spent_s + left_s - context.remaining(query)
             found = replace(found, shown={**found.shown, index: shown}, spent_s=spent_s)
             context.remember((FOUND, query.id), found, query)
-        view = context.view(query, search.model.choices)
+        view = context.bulk.view(query, search.model.choices)
         number = view.index_of(plan)
         if stands or number is None:
             continue

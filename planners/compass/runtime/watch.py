@@ -139,15 +139,15 @@ class Watch(Runtime):
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return queries whose last window was bad, or whose audits raise an alarm."""
         found: list[Query] = []
-        plans, settled = context.plans, _still_settled(context)
+        plans, settled = context.world.plans, _still_settled(context)
         for query, (born, good) in zip(
-            context.running, context.last_counts().tolist(), strict=True
+            context.running, context.bulk.last_counts().tolist(), strict=True
         ):
             before = settled.get(query.id)
             bad = born - good > (self._allowed(query) if before is None else before.allowed) * born
             if (before is not None and not bad) or query.id in busy:
                 continue
-            known, since_s = serving(context, query), context.active_since_s(query)
+            known, since_s = serving(context, query), context.world.active_since_s(query)
             if known is None or since_s is None:
                 continue
             late = False
@@ -262,7 +262,7 @@ class Watch(Runtime):
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
     """Return those on record whose plan is still the same, and whose audit is not due."""
     before: Mapping[int, Settled] = context.recall(SETTLED) or {}
-    now_s, plans = context.now_s, context.plans
+    now_s, plans = context.now_s, context.world.plans
     return {
         query: each
         for query, each in before.items()

@@ -40,7 +40,7 @@ def under_way(context: PlanningContext) -> Regrouped | None:
     last: Regrouped | None = context.recall(REGROUPED)
     if last is None or not last.offers:
         return None
-    return last if context.now_s <= last.since_s + context.cluster.drain_timeout_s else None
+    return last if context.now_s <= last.since_s + context.world.cluster.drain_timeout_s else None
 
 
 def to_order(
@@ -59,7 +59,7 @@ def to_order(
     left = dict(last.offers)
     missing = []
     orders = orders_of(context)
-    here = {query.id for query in (*context.waiting, *context.running, *context.searching)}
+    here = {query.id for query in (*context.waiting, *context.running, *context.bulk.searching)}
     gave_way = {query.id for query in context.waiting if left.get(query.id) is None}
     for query in (*context.waiting, *context.running):
         offer = left.get(query.id)
@@ -68,7 +68,7 @@ def to_order(
             if offer.configuration not in found.shown:
                 del left[query.id]  # What was profiled for it is lost, by a crash of the planner.
                 continue
-            plan = context.view(query, choices).plan(offer.number)
+            plan = context.bulk.view(query, choices).plan(offer.number)
             if context.plan_of(query) == plan:
                 del left[query.id]
             elif query.id not in orders or orders[query.id].plan != plan:

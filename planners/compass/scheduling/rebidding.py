@@ -292,10 +292,10 @@ def retries(
         return Retries(context, pause_s)
     if context.trigger != "tick":
         return Retries(context, pause_s, refused=frozenset().union(*(part.ids for part in parts)))
-    waiting = context.waiting_by_id
+    waiting = {query.id: query for query in context.waiting}
     ids = np.fromiter(waiting, np.int64, len(waiting))
     # To be asked whether a plan fits takes a moment, in which a query does not wait.
-    searching = np.array([query.id for query in context.searching], dtype=np.int64)
+    searching = np.array([query.id for query in context.bulk.searching], dtype=np.int64)
     known = Refused.joined(parts)
     still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
     if still is not parts[0]:

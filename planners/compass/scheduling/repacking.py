@@ -113,7 +113,7 @@ class ShareStations(Regrouping):
             return None
         context.remember(LAST, context.now_s)
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
-        looked_at = self._looked_at(context, market, wanting, {*orders, *context.loading})
+        looked_at = self._looked_at(context, market, wanting, {*orders, *context.world.loading})
         table = StationTable(context, market, search, looked_at, ordered, self.switch)
         context.charge(wanting[0], "history", len(table.queries))
         table.look_at(self._configurations(context, table, wanting), LEAST_HOPE)
@@ -145,7 +145,7 @@ class ShareStations(Regrouping):
         """
         some = list(wanting[: max(1, self.most_queries // 2)])
         known = {query.id for query in some} | set(moving)
-        running = context.running_by_id
+        running = context.bulk.running_by_id
         held = [each for each in running if each in market.standing and each not in known]
         paid = market.standing.paid(held, market.prices)
         holding = sorted(zip([-each for each in paid], held, strict=True))

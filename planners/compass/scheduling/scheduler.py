@@ -317,7 +317,7 @@ class PriceMatching(ByPrice):
 
     def overpaying(self, context: PlanningContext, market: Market) -> list[Query]:
         """Return the running queries that pay most above the value, the worst first."""
-        queries = context.running_by_id
+        queries = context.bulk.running_by_id
         paying = [
             (-price, number, queries[number])
             for number, price in market.standing.dearer(self.value, market.prices)

@@ -125,7 +125,7 @@ class StationTable:
                 continue
             tried = True
             shown = self._search.look(
-                self._context, query, self._context.pipeline.configurations[index]
+                self._context, query, self._context.world.pipeline.configurations[index]
             )
             if shown is not None:
                 beliefs.learn(index, shown)
@@ -152,7 +152,7 @@ class StationTable:
     @cached_property
     def _nodes(self) -> dict[str, int]:
         """Number of each node that has GPUs."""
-        nodes = self._context.cluster.nodes
+        nodes = self._context.world.cluster.nodes
         return {name: at for at, name in enumerate(name for name in nodes if nodes[name].gpus)}
 
     @cached_property
@@ -160,9 +160,9 @@ class StationTable:
         """The GPUs of each node that has some."""
         found = []
         for name in self._nodes:
-            node = self._context.cluster.nodes[name]
+            node = self._context.world.cluster.nodes[name]
             layouts = np.array([list(each.values()) for each in gpu_layouts(node)])
-            count = self._context.machines_up(name) * node.gpus
+            count = self._context.world.machines_up(name) * node.gpus
             found.append(Cards(count, np.arange(layouts.shape[1]), layouts))
         return found
 
@@ -171,10 +171,10 @@ class StationTable:
 
         Those that share an instance are left to the pools.
         """
-        stations = self._context.view(self.queries[0], self._search.model.choices).stations
+        stations = self._context.bulk.view(self.queries[0], self._search.model.choices).stations
         instances, profile = np.zeros(len(kinds), np.int64), np.zeros((len(kinds), 2), np.int64)
         for row, kind in enumerate(stations[each] for each in kinds.tolist()):
-            names = self._context.cluster.nodes[kind.node].gpu_profiles
+            names = self._context.world.cluster.nodes[kind.node].gpu_profiles
             if kind.profile in names and kind.thread_percent == 100:
                 instances[row] = kind.replicas
                 profile[row] = self._nodes[kind.node], names.index(kind.profile)

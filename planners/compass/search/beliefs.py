@@ -78,11 +78,11 @@ class Beliefs:
         self._market = market
         self._waits = context.plan_of(query) is None
         self._domain = KEPT.of(
-            context.pipeline, features, lambda: _domain(context.pipeline, features)
+            context.world.pipeline, features, lambda: _domain(context.world.pipeline, features)
         )
         known = found.slowness.device_known or model.device_spread == 0
         self._device_spread = 0.0 if known else model.device_spread
-        base, wide = context.view(query), context.view(query, model.choices)
+        base, wide = context.bulk.view(query), context.bulk.view(query, model.choices)
         self._base = QueryPlans(context, query, market, base, model.waste, found.slowness)
         self._wide = (
             self._base

@@ -368,7 +368,7 @@ class Cmbo:
     def _bound(self) -> tuple[float, float, float, float]:
         """Return the bound on latency, and what sizes of requests make of it.
 
-        The quantile is that of the log-normal that ``sim.api.prediction`` takes, without waits:
+        The quantile is that of the log-normal that ``sim.planning.queueing`` takes, without waits:
         what request sizes scale is ``exp(z s - s^2 / 2)`` times its mean, with ``s^2 = log(1 +
         cv^2)``.
 

@@ -99,10 +99,10 @@ class ConfigurationBeliefs:
         self._warm_start = warm_start
         self._features = features
         self._blank = blank
-        items = context.features(query)
+        items = context.bulk.features(query)
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
-        self._many = len(context.pipeline.configurations)
-        self._operators = len(context.pipeline.operators)
+        self._many = len(context.world.pipeline.configurations)
+        self._operators = len(context.world.pipeline.operators)
         self.shown = dict(found.shown)
         self.matured = found.matured
         self._on_record = found.kept

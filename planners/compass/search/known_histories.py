@@ -12,6 +12,7 @@ from itertools import islice, takewhile
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.common import weak_cache
 from planners.compass.search.offline_history import History
 from scenarios.compiled import compiled
 from scenarios.queries import Query
@@ -109,22 +110,21 @@ def known_histories(context: PlanningContext, dataset: str, least_measured: int)
         dataset: name of the data set.
         least_measured: configurations that a query must have profiled to serve as one.
     """
-    key = KEPT, dataset, least_measured
-    known: Known | None = context.scratch.get(key)
-    if known is None:
+
+    def look_up() -> Known:
         _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
-        known = living.and_also(_left(context, dataset, least_measured))
-        context.scratch[key] = known
-    return known
+        return living.and_also(_left(context, dataset, least_measured))
+
+    return weak_cache.KEPT.of(context, (KEPT, dataset, least_measured), look_up)
 
 
 def _left(context: PlanningContext, dataset: str, least_measured: int) -> Known:
     """Return what departed queries have left of a data set."""
     key = LEFT, dataset, least_measured
     left: _Left = context.recall(key) or _Left(Known.of([], []), np.zeros(0, dtype=np.int64))
-    last = islice(context.last_departed(), LOOKED_AT)
+    last = islice(context.bulk.last_departed(), LOOKED_AT)
     new = list(takewhile(lambda query: query.id != left.last, last))[::-1]
-    settled = context.settled([(KEPT, query.id) for query in new])
+    settled = context.bulk.settled([(KEPT, query.id) for query in new])
     many = settled.index(False) if False in settled else len(new)
     if many:
         left = left.and_also(context, new[:many], dataset, least_measured)
@@ -139,7 +139,7 @@ def _seen(
 ) -> tuple[Integers, Known]:
     """Return which of some queries serve as histories of a data set, and those."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
-    kept: Iterator[History | None] = context.recall_each((KEPT, query) for _, query in its)
+    kept: Iterator[History | None] = context.bulk.recall_each((KEPT, query) for _, query in its)
     found = [
         (row, query, history)
         for (row, query), history in zip(its, kept, strict=True)

@@ -66,14 +66,14 @@ def profiled_ahead(
 def _profile(
     context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
 ) -> History:
-    pipeline = context.pipeline
+    pipeline = context.world.pipeline
     points, configurations = features(pipeline), pipeline.configurations
     domain = Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
     accuracy = GaussianProcess(domain.accuracy)
     log_times = [GaussianProcess(grid, scale=LOG_TIME_SCALE) for grid, _ in domain.times]
     index = 0
     while len(accuracy) < len(configurations):
-        estimate = context.profile_offline(dataset, configurations[index], samples)
+        estimate = context.profile(dataset, configurations[index], samples)
         if estimate.count < max(2, samples / 2):  # A single item tells of no variance.
             break
         noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
@@ -90,7 +90,7 @@ def _profile(
     ]
     return History(
         dataset,
-        context.dataset_features(dataset).mean(axis=0),
+        context.bulk.features(dataset).mean(axis=0),
         accuracy.predict()[0][:, 0].astype(np.float32),
         np.column_stack(log_time).astype(np.float32),
         len(accuracy),

@@ -17,8 +17,8 @@ class PlanningModel:
         choices: shares, batches and replicas that are considered, beside slices. More let tight
             SLOs and large loads be met; stations of several servers wait less at equal load, but
             stay idle longer until enough queries share them.
-        load: utilisation that stations are planned for; see ``context.predict_many``. Higher packs
-            more queries by promising each less, lower leaves room for bursts.
+        load: utilisation that stations are planned for; see ``context.bulk.predict_many``. Higher
+            packs more queries by promising each less, lower leaves room for bursts.
         headroom: part of the latency bound that is planned for. Below 1 it pays for links and
             devices that are slower than the catalogue says. Plans beyond it, but within the bound,
             are for queries that have no others.

@@ -12,7 +12,7 @@ from planners.compass.state.pools import Market, Uses, opens, room_in, share_tak
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext, PlanView
-from sim.planning.plan_views import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
+from sim.api.plan_view import ALL, BACKHAUL_UP_S, CAPACITY, KEY, STATION
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -22,7 +22,7 @@ Booleans = NDArray[np.bool_]
 def loaded_factors(view: PlanView, plans: Integers, load: float, time_cv: float = 0.0) -> Floats:
     """Return time at each operator over that on profiling hardware, waits included, shape (k, N).
 
-    Waits are those of ``sim.api.prediction``.
+    Waits are those of ``sim.planning.queueing``.
 
     Args:
         view: the view of the plans.
@@ -258,7 +258,7 @@ class QueryPlans:
             device: how much slower the device is than believed.
         """
         slowness = self._slowness
-        return self._context.predict_many(
+        return self._context.bulk.predict_many(
             self._query,
             self.view,
             plans,

@@ -238,7 +238,7 @@ class CmboSearch(Search):
         seen = found.shown[index]
         if seen.confirmed or not self.confirm_items or query.slo.accuracy is None:
             return False
-        configuration = context.pipeline.configurations[index]
+        configuration = context.world.pipeline.configurations[index]
         left_s = context.remaining(query)
         alpha = self.confirm_alpha
         for more in (0, self.confirm_items):
@@ -289,7 +289,7 @@ class CmboSearch(Search):
         """Return a belief, sharpened by the configuration that was measured on the most items."""
         if not shown:
             return belief
-        configurations = context.pipeline.configurations
+        configurations = context.world.pipeline.configurations
         control = configurations[max(shown, key=lambda index: shown[index].count)]
         configuration = belief.estimate.measurement.configuration
         return self.profiler.sharpened(context, query, configuration, control, alpha) or belief
@@ -298,7 +298,7 @@ class CmboSearch(Search):
         self, context: PlanningContext, query: Query, shown: Mapping[int, Shown], control: int
     ) -> dict[int, Shown]:
         """Return what was shown, sharpened by one configuration where it was measured on more."""
-        configurations, found = context.pipeline.configurations, dict(shown)
+        configurations, found = context.world.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
             if seen.count < shown[control].count and not seen.confirmed:
                 belief = self.profiler.sharpened(
@@ -325,7 +325,7 @@ class CmboSearch(Search):
             tried: configurations that were profiled.
             best: cost of the best plan so far.
         """
-        configurations = context.pipeline.configurations
+        configurations = context.world.pipeline.configurations
         if len(tried) >= len(configurations):
             return None
         if not beliefs.configurations.histories and len(tried) < self.initial:
@@ -337,7 +337,7 @@ class CmboSearch(Search):
 
     def _initial(self, context: PlanningContext, query: Query, tried: set[int]) -> Configuration:
         """Return the richest configuration, and then others at random."""
-        configurations = context.pipeline.configurations
+        configurations = context.world.pipeline.configurations
         if not tried:
             return configurations[0]
         rng = stream(self.seed, "compass", query.id, "initial")
@@ -369,7 +369,7 @@ class RandomSearch(CmboSearch):
         best: float | None,
     ) -> Configuration | None:
         """Return a configuration at random, of those that were not profiled."""
-        configurations = context.pipeline.configurations
+        configurations = context.world.pipeline.configurations
         rng = stream(self.seed, "compass", query.id, "random")
         order: list[int] = rng.permutation(len(configurations)).tolist()
         return next((configurations[index] for index in order if index not in tried), None)

@@ -66,8 +66,10 @@ class Pools:
     @classmethod
     def of(cls, context: PlanningContext) -> "Pools":
         """Return the pools of a context's cluster."""
-        up = tuple(context.machines_up(name) for name in context.cluster.nodes)
-        return KEPT.of(context.cluster, ("pools", up), lambda: cls._of(context.cluster, up))
+        up = tuple(context.world.machines_up(name) for name in context.world.cluster.nodes)
+        return KEPT.of(
+            context.world.cluster, ("pools", up), lambda: cls._of(context.world.cluster, up)
+        )
 
     @classmethod
     def _of(cls, cluster: Cluster, up: Sequence[int]) -> "Pools":
@@ -406,7 +408,7 @@ class Takes:
         number = {name: index for index, name in enumerate(pools.names)}
         pool, units, servers = [], [], []
         for kind in view.stations:
-            node = context.cluster.nodes[kind.node]
+            node = context.world.cluster.nodes[kind.node]
             if kind.profile in node.all_gpu_profiles:
                 whole = pools.usd_per_hour[number[kind.node, GPUS]]
                 share = node.slice_price_usd_per_hour(kind.profile) / whole

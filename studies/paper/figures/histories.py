@@ -16,7 +16,7 @@ from lab.analysis.paired import PairedMetric, ratios
 from lab.common.formatting import number
 from lab.reporting.markdown import table
 from lab.run_cache.jobs import Job
-from sim.planning.search import CHARGES_S
+from sim.api.charges import CHARGES_S
 from studies.common.claims import Finding, Verdict, ahead
 from studies.common.measures import early
 from studies.common.pictures import draw_curves

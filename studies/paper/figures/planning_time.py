@@ -24,7 +24,7 @@ from lab.common.formatting import number
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
 from lab.run_cache.jobs import Job
-from sim.planning.search import CHARGES_S
+from sim.api.charges import CHARGES_S
 from studies.common.claims import Finding, Verdict, above, below
 from studies.common.measures import S_PER_HOUR, spending
 from studies.common.study import Scale

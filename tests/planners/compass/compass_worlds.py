@@ -82,7 +82,7 @@ def market(
     """
     pools = Pools.of(context)
     query = (*context.waiting, *context.running)[0]
-    takes = Takes.of(context, pools, context.view(query, Choices()))
+    takes = Takes.of(context, pools, context.bulk.view(query, Choices()))
     standing = Standing(Fleet.of(uses or {}), takes, pools)
     if prices is not None:
         set_ = np.array([prices.get(kind, 0.0) for _, kind in pools.names])
@@ -125,6 +125,7 @@ class Pool:
         self.memory = {} if memory is None else memory
         self._known = np.zeros(len(accuracy), dtype=bool)
         self.asked: list[int] = []
+        self.bulk = self
 
     @property
     def items(self) -> np.ndarray:
@@ -136,11 +137,8 @@ class Pool:
     def remember(self, key, value, query=None) -> None:
         self.memory[key] = value
 
-    def dataset_features(self, dataset):
-        return self._unordered
-
-    def features(self, query):
-        return self._features
+    def features(self, of):
+        return self._unordered if isinstance(of, str) else self._features
 
     def profile(self, query, configuration, samples) -> Estimate:
         if isinstance(samples, int):

@@ -154,7 +154,7 @@ class TestConfirmation:
             before: History = context.recall((KEPT, query.id), query)
             lucky = replace(before, accuracy=np.full_like(before.accuracy, 0.99))
             context.remember((KEPT, query.id), lucky, query)
-            poorest = context.pipeline.configurations[-1]
+            poorest = context.world.pipeline.configurations[-1]
             seen = search.look(context, query, poorest)
             assert seen.verdict is None
             assert seen.accuracy < 0.9
@@ -171,7 +171,7 @@ class TestConfirmation:
         def act(context):
             [query] = context.waiting
             made, search = market(context), cold()
-            poorest = context.pipeline.configurations[-1]
+            poorest = context.world.pipeline.configurations[-1]
             seen = search.look(context, query, poorest)
             lucky = replace(seen, accuracy=0.99, variance=1e-4, verdict=True)
             found = Found({poorest.index: lucky}, spent_s=4.0, exhausted=True)

@@ -24,7 +24,7 @@ class Watched(Compass):
     def plan(self, context):
         super().plan(context)
         fleet = fleet_of(context)
-        order = (*context.running, *context.searching)
+        order = (*context.running, *context.bulk.searching)
         uses = {
             query.id: known.uses
             for query in order

@@ -1,10 +1,13 @@
 """Histories that searches start from: the same as if every query's record were looked up anew."""
 
 from dataclasses import replace
+from itertools import islice
 
 from compass_worlds import ONE_CLOUD, arriving
 from worlds import run, scenario
 
+from planners.common import weak_cache
+from planners.common.weak_cache import Kept
 from planners.compass.compass import Compass
 from planners.compass.search import known_histories as module
 from planners.compass.search.known_histories import KEPT, known_histories
@@ -23,10 +26,10 @@ class Watched(Compass):
 
     def plan(self, context):
         super().plan(context)
-        context.scratch.clear()
-        departed = context.departed[-LOOKED_AT:]
-        Watched.late += not all(context.settled([(KEPT, query.id) for query in departed]))
-        for dataset in context.datasets:
+        weak_cache.KEPT = Kept()  # Look them up once more.
+        departed = list(islice(context.bulk.last_departed(), LOOKED_AT))[::-1]
+        Watched.late += not all(context.bulk.settled([(KEPT, query.id) for query in departed]))
+        for dataset in context.world.datasets:
             known = known_histories(context, dataset, LEAST_MEASURED)
             kept = {
                 query.id: history

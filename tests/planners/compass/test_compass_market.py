@@ -181,10 +181,10 @@ def at_market(act):
 
     def sit(context):
         [query] = context.waiting
-        view = context.view(query, Choices())
+        view = context.bulk.view(query, Choices())
         pools = Pools.of(context)
         takes = Takes.of(context, pools, view)
-        estimate = context.profile(query, context.pipeline.configurations[0], 32)
+        estimate = context.profile(query, context.world.pipeline.configurations[0], 32)
         plans = np.flatnonzero(view.configuration == 0)
         times_s = np.broadcast_to(
             estimate.measurement.operator_mean_s, (len(plans), view.station.shape[1])
@@ -201,9 +201,13 @@ class TestAtADesk:
     def test_pools_are_the_cores_and_gpus_that_are_up_and_the_backhaul(self):
         def act(context):
             pools = Pools.of(context)
-            node = context.cluster.nodes["cloud"]
+            node = context.world.cluster.nodes["cloud"]
             assert pools.names == POOLS.names
-            assert pools.capacity.tolist() == [node.cores, 1.0, context.cluster.max_utilisation]
+            assert pools.capacity.tolist() == [
+                node.cores,
+                1.0,
+                context.world.cluster.max_utilisation,
+            ]
             assert (pools.scarcity * pools.capacity).tolist() == pytest.approx([1.0, 1.0, 1.0])
 
         at_desk(act, nodes=ONE_CLOUD)
@@ -216,10 +220,10 @@ class TestAtADesk:
             row, operator = np.argwhere(~on_device)[0]
             kind = view.stations[view.station[plans[row], operator]]
             mean_s = context.profile(
-                query, context.pipeline.configurations[0], 32
+                query, context.world.pipeline.configurations[0], 32
             ).measurement.operator_mean_s[operator]
-            factor = context.capacity_factors(query, view.plan(int(plans[row])))[operator]
-            accepts = context.cluster.max_utilisation * kind.servers
+            factor = context.world.capacity_factors(query, view.plan(int(plans[row])))[operator]
+            accepts = context.world.cluster.max_utilisation * kind.servers
             expected = query.requests_per_s * mean_s * factor / accepts
             assert filled[row, operator] == pytest.approx(expected)
 
@@ -255,7 +259,7 @@ class TestAtADesk:
         def act(context, query, view, pools, takes, plans, filled):
             dear = replace(market(context), prices=np.array([0.3, 2.0, 5.0]))
             time_s = np.tile(
-                operator_time_s(context, query), (len(context.pipeline.configurations), 1)
+                operator_time_s(context, query), (len(context.world.pipeline.configurations), 1)
             )
             cost, _ = QueryPlans(context, query, dear, view, 1.0, Slowness()).costs(time_s)
             demands = taken(context, query, dear, 0)
@@ -284,7 +288,7 @@ class TestAtADesk:
                 for number, kind in enumerate([gpu, *([core] * int(pools.capacity[0]))])
             }
             time_s = np.tile(
-                operator_time_s(context, query), (len(context.pipeline.configurations), 1)
+                operator_time_s(context, query), (len(context.world.pipeline.configurations), 1)
             )
 
             def room(uses):
@@ -317,13 +321,13 @@ class TestAtADesk:
 def operator_time_s(context, query):
     """Return what profiling the first configuration shows."""
     return context.profile(
-        query, context.pipeline.configurations[0], 32
+        query, context.world.pipeline.configurations[0], 32
     ).measurement.operator_mean_s
 
 
 def taken(context, query, at, configuration, time_s=None):
     """Return what each plan of a configuration takes of the pools; new stations count whole."""
-    plans = QueryPlans(context, query, at, context.view(query, Choices()), 1.0, Slowness())
+    plans = QueryPlans(context, query, at, context.bulk.view(query, Choices()), 1.0, Slowness())
     time_s = operator_time_s(context, query) if time_s is None else time_s
     held = plans.held(np.array([configuration]), time_s[None])
     np.testing.assert_allclose(held.price, held.demand @ at.prices)

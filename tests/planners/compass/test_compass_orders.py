@@ -34,11 +34,11 @@ def test_what_was_ordered_is_not_promised_again():
     told = []
 
     def act(context):
-        if len(context.waiting) + len(context.searching) < 2:
+        if len(context.waiting) + len(context.bulk.searching) < 2:
             return
         plans = [plan for plan in context.candidates(context.waiting[0]) if "cloud:7g" in str(plan)]
         first, other = plans[0], plans[-1]
-        if not context.searching:
+        if not context.bulk.searching:
             one, two = context.waiting
             told.append((context.fits(two, other), fit(context, [(two, other)])))
             context.charge(one, "step", 500_000)
@@ -75,7 +75,10 @@ class Moving(Compass):
             return
         [query] = context.running
         if context.now_s == ORDERED_S:
-            known, view = serving(context, query), context.view(query, self.search.model.choices)
+            known, view = (
+                serving(context, query),
+                context.bulk.view(query, self.search.model.choices),
+            )
             plans = map(view.plan, range(len(view)))
             other = next(plan for plan in plans if "cloud" in plan.placement[2])
             order(context, query, replace(known, plan=other, since_s=context.now_s, before=known))

@@ -300,7 +300,7 @@ class TestCharges:
 
         def act(context):
             [query] = context.waiting
-            every = context.pipeline.configurations
+            every = context.world.pipeline.configurations
             for index, operator in changed.items():
                 before = context.remaining(query)
                 StratifiedProfiler().profile(context, query, every[index])
@@ -314,7 +314,7 @@ class TestCharges:
     def test_going_on_with_a_configuration_pays_for_the_further_items_only(self):
         def act(context):
             [query] = context.waiting
-            configuration = context.pipeline.configurations[0]
+            configuration = context.world.pipeline.configurations[0]
             StratifiedProfiler().profile(context, query, configuration)
             before = context.remaining(query)
             belief = StratifiedProfiler().profile(context, query, configuration)
@@ -330,10 +330,10 @@ class TestCharges:
     def test_a_budget_that_is_spent_leaves_what_it_paid_for(self):
         def act(context):
             [query] = context.waiting
-            configuration = context.pipeline.configurations[0]
+            configuration = context.world.pipeline.configurations[0]
             greedy = StratifiedProfiler(first=512, most=512)
             assert greedy.profile(context, query, configuration).count == 16
-            left = context.pipeline.configurations[60]
+            left = context.world.pipeline.configurations[60]
             belief = StratifiedProfiler().profile(context, query, left)
             assert (belief.count, belief.verdict) == (0, None)
             assert not belief.accurate(None)
@@ -353,12 +353,12 @@ class TestCharges:
 
         def act(context):
             for query in context.waiting:
-                for configuration in context.pipeline.configurations[:2]:
+                for configuration in context.world.pipeline.configurations[:2]:
                     StratifiedProfiler().profile(context, query, configuration)
 
         data = {"LibriSpeech": 1.0, "VOiCES": 1.0}
         made = at_desk(act, arriving(1.0, 1.5, 2.0, 2.5, 3.0, datasets=data), 3.5)
-        seen = [state.query.dataset for state in made.board.living.values()]
+        seen = [state.query.dataset for state in made.registry.living.values()]
         assert len(seen) > len(set(seen)) == 2
         assert found == [8] * 2
 
@@ -384,7 +384,9 @@ def test_the_record_of_profiling_tells_how_near_its_estimates_are():
 
     def act(context):
         for query in context.waiting:
-            StratifiedProfiler(first=64).profile(context, query, context.pipeline.configurations[0])
+            StratifiedProfiler(first=64).profile(
+                context, query, context.world.pipeline.configurations[0]
+            )
 
     times = [0.01 * number for number in range(1, 41)]
     runs = at_desk(act, arriving(*times), horizon_s=0.5).tables.take()["profiling"]

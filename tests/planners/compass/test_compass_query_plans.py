@@ -26,7 +26,7 @@ def at_query(action):
 
 def shown(context, query):
     """Return what profiling the first configuration shows."""
-    measured = context.profile(query, context.pipeline.configurations[0], 32).measurement
+    measured = context.profile(query, context.world.pipeline.configurations[0], 32).measurement
     return Shown(0.9, 0.0, None, 32, measured.operator_mean_s, 0.2, measured.normalised)
 
 
@@ -34,7 +34,7 @@ def test_slow_links_are_believed_slow_in_all_that_was_observed_of_them():
     """Windows tell of transmission and propagation together, and the uplink is a queue."""
 
     def act(context, query):
-        view, seen = context.view(query, Choices()), shown(context, query)
+        view, seen = context.bulk.view(query, Choices()), shown(context, query)
         sizes = Sizes.of([seen], len(seen.operator_time_s))
         plans = np.flatnonzero(view.configuration == 0)
         usual, slow = (
@@ -44,7 +44,7 @@ def test_slow_links_are_believed_slow_in_all_that_was_observed_of_them():
         at = np.zeros(len(plans), dtype=np.int64)
         before_s, after_s = (each.latency_s(plans, at, sizes, 0.5) for each in (usual, slow))
         nominal_s = (view.access_s + view.backhaul_s + view.fixed_s)[plans]
-        expected_s = context.predict_many(
+        expected_s = context.bulk.predict_many(
             query,
             view,
             plans,
@@ -69,7 +69,7 @@ def test_a_plan_ordered_after_that_is_expected_to_be_as_slow():
     """Or its first window would show the same slowness once more."""
 
     def act(context, query):
-        view, pools = context.view(query, Choices()), market(context).pools
+        view, pools = context.bulk.view(query, Choices()), market(context).pools
         remote = (view.configuration == 0) & (view.station >= 0).any(axis=1)
         number = int(np.flatnonzero(remote)[0])
         plan, seen = view.plan(number), {0: shown(context, query)}

@@ -36,12 +36,8 @@ class Board:
         self.waiting = [SimpleNamespace(id=number) for number in waiting]
         self.searching = []
         self.now_s, self.trigger = 0.0, "tick"
-        self.memory, self.scratch = {}, {}
+        self.memory, self.bulk = {}, self
         self.standing, self.fitting, self.looks = (), True, 0
-
-    @property
-    def waiting_by_id(self):
-        return {query.id: query for query in self.waiting}
 
     def remember(self, key, value, query=None):
         self.memory[key] = value
@@ -49,12 +45,12 @@ class Board:
     def recall(self, key, query=None):
         return self.memory.get(key)
 
-    def fits_all(self, orders, beside):
+    def first_that_fits(self, wanted, beside):
         assert not beside, "nothing was ordered"
-        [(query, plan)] = orders
+        [(query, [plan])] = wanted
         self.looks += 1
         assert plan == f"plan of {query.id}"
-        return [self.fitting]
+        return [0 if self.fitting else None]
 
     def retries(self, price, busy=()):
         uses = {-1 - at: station(at, share) for at, share in enumerate(self.standing)}

@@ -179,11 +179,12 @@ class Restless(Notes):
         return list(context.running)
 
     def better(self, market, query, offers, now):
-        view = self.context.view(query, CmboSearch().model.choices)
+        view = self.context.bulk.view(query, CmboSearch().model.choices)
         numbers = np.flatnonzero(view.configuration == offers[0].configuration).tolist()
         others = [each for each in numbers if view.plan(each) != self.context.plan_of(query)]
-        fitting = self.context.fits_all([(query, view.plan(each)) for each in others])
-        return [replace(offers[0], number=others[fitting.index(True)])]
+        wanted = [view.plan(each) for each in others]
+        [first] = self.context.bulk.first_that_fits([(query, wanted)])
+        return [replace(offers[0], number=others[first])]
 
 
 def test_who_is_to_go_is_not_moved_instead():
@@ -207,7 +208,7 @@ def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
             context.deploy(query, next(context.candidates(query)))
         if len(context.running) == 2:
             [one, two] = context.running
-            view = context.view(two, Choices())
+            view = context.bulk.view(two, Choices())
             number = next(
                 each for each in range(len(view)) if view.plan(each) != context.plan_of(two)
             )

@@ -21,7 +21,7 @@ from planners.compass.state.known import Found, Slowness
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import SLO
-from sim import PlanningContext
+from sim.planning.context import ServedContext
 
 COLD = WarmStart(histories=0, ahead=0)
 TRUSTING = PlanningModel(device_spread=0.0)
@@ -247,9 +247,11 @@ class TestAccuracy:
             assert made.tables["profiling"]["at_s"].max() < 20.0
 
     def test_an_audit_that_no_budget_pays_for_tells_nothing(self, monkeypatch):
-        audit = PlanningContext.measure_live_accuracy
+        measure = ServedContext.measure_live_accuracy
         monkeypatch.setattr(
-            PlanningContext, "audit", lambda context, query, _: audit(context, query, 0)
+            ServedContext,
+            "measure_live_accuracy",
+            lambda context, query, _: measure(context, query, 0),
         )
         assert self.made(Noted(audit_every_s=20.0)).alarms == []
 
@@ -363,6 +365,7 @@ class Board:
         self.plan = SimpleNamespace(placement=("device", "cloud"), configuration=configuration)
         known = InForce(self.plan, 0.0, self.DEVICE_S, 0.1, elsewhere_s, None, 0)
         self.memory = {(IN_FORCE, 0): known, (FOUND, 0): found}
+        self.bulk = self.world = self
         self.running, self.plans = (self.query,), {0: self.plan}
         times = {"compute_s": (self.DEVICE_S, server_s), "waiting_s": waits_s, "transfer_s": (0.1,)}
         counts = {"born": 10, "good": 0, "completed": 10}
@@ -419,7 +422,7 @@ class Seer(Compass):
         super().plan(context)
         for query in context.running:
             found = context.recall((FOUND, query.id))
-            nominal, truth = context.view(query), context.truth(query).view
+            nominal, truth = context.bulk.view(query), context.bulk.truth(query).view
             [row, *_] = (nominal.station < 0).all(axis=1).nonzero()[0]
             slower = truth.latency_factors[row, 0] / nominal.latency_factors[row, 0]
             if found is not None:

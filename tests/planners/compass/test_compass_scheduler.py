@@ -39,29 +39,21 @@ class Cluster:
 
     def __init__(self, *capacity):
         self.capacity = np.array([*capacity, 0.8])
-        self.scratch = {}
-
-    def fits_all(self, orders, beside=()):
-        free, fits = self.capacity.copy(), []
-        for _, plan in (*beside, *orders):
-            fits.append(bool((np.array(plan) <= free + 1e-9).all()))
-            if fits[-1]:
-                free -= np.array(plan)
-        return fits[len(beside) :]
+        self.bulk = self
 
     def first_that_fits(self, wanted, beside=()):
-        taken, places = [*beside], []
-        for query, plans in wanted:
-            fits = [self.fits_all([(query, plan)], taken)[0] for plan in plans]
+        free, places = self.capacity.copy(), []
+        for plans in (*([plan] for _, plan in beside), *(plans for _, plans in wanted)):
+            fits = [bool((np.array(plan) <= free + 1e-9).all()) for plan in plans]
             places.append(fits.index(True) if any(fits) else None)
             if any(fits):
-                taken.append((query, plans[places[-1]]))
-        return places
+                free -= np.array(plans[places[-1]])
+        return places[len(beside) :]
 
     def plan_of(self, query):
         return None
 
-    def think(self, query, operation, count=1):
+    def charge(self, query, operation, count=1):
         """Charge nothing."""
 
     @property

@@ -21,7 +21,7 @@ from planners.compass.search.search import (
 from planners.compass.state.known import Found
 from planners.compass.state.pools import Uses
 from scenarios.random_streams import stream
-from sim.planning.search import CHARGES_S
+from sim.api.charges import CHARGES_S
 
 COLD = WarmStart(histories=0, ahead=0)
 TIME_S = declared("speech_recognition").datasets["LibriSpeech"].service_time_s
@@ -53,7 +53,7 @@ class Searched:
         def act(context):
             [query] = context.waiting
             self.market = market(context, prices=prices)
-            self.view = context.view(query, search.model.choices)
+            self.view = context.bulk.view(query, search.model.choices)
             self.offers = search.run(context, query, self.market, seconds, improve)
             self.found: Found = context.recall((FOUND, query.id), query)
             self.left_s = context.remaining(query)
@@ -61,7 +61,7 @@ class Searched:
             times_s = [self.found.shown[each.configuration] for each in self.offers]
             self.predicted_s = [
                 float(
-                    context.predict_many(
+                    context.bulk.predict_many(
                         query,
                         self.view,
                         np.array([offer.number]),
@@ -307,7 +307,7 @@ class TestOffers:
         class Checked(CmboSearch):
             def run(self, context, query, market, seconds, improve):
                 offers = super().run(context, query, market, seconds, improve)
-                view = context.view(query, self.model.choices)
+                view = context.bulk.view(query, self.model.choices)
                 for offer in offers:
                     items = context.profile(query, view.plan(offer.number), 0)
                     assert 0.3 * offer.latency_s < items.latency_quantile_s < offer.latency_s
@@ -387,7 +387,7 @@ class TestRoom:
         Nothing costs anything, so that prices do not tell.
         """
         search = CmboSearch()
-        view = context.view(query, search.model.choices)
+        view = context.bulk.view(query, search.model.choices)
         plan = next(
             number
             for number in np.flatnonzero(view.configuration == self.STANDS).tolist()

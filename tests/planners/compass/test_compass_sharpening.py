@@ -113,7 +113,7 @@ class TestProfilers:
 
         def act(context):
             [query] = context.waiting
-            one, other = context.pipeline.configurations[:2]
+            one, other = context.world.pipeline.configurations[:2]
             alone = profiler.measure(context, query, one, few, 0.05)
             profiler.measure(context, query, other, many, 0.05)
             before = context.remaining(query), context.profile(query, one, 0).count
@@ -149,7 +149,7 @@ class TestProfilers:
 
         def act(context):
             [query] = context.waiting
-            one, other = context.pipeline.configurations[:2]
+            one, other = context.world.pipeline.configurations[:2]
             profiler = StratifiedProfiler()
             profiler.measure(context, query, one, 16, 0.05)
             mean = profiler.measure(context, query, other, 512, 0.05).accuracy
@@ -210,7 +210,9 @@ class TestSearch:
         def more(context, query, index):
             search, found = CmboSearch(), context.recall((FOUND, query.id), query)
             new = next(
-                each for each in context.pipeline.configurations if each.index not in found.shown
+                each
+                for each in context.world.pipeline.configurations
+                if each.index not in found.shown
             )
             shown.append(search.look(context, query, new))
             context.remember((FOUND, query.id), replace(found, shown={}), query)

@@ -45,7 +45,7 @@ class Lost:
             [query], made = context.waiting, market(context)
             number = SEARCH.run(context, query, made, 5.0, improve=False)[0].number
             view, found = (
-                context.view(query, SEARCH.model.choices),
+                context.bulk.view(query, SEARCH.model.choices),
                 context.recall((FOUND, 0), query),
             )
             plan = view.plan(number)
@@ -57,7 +57,7 @@ class Lost:
         if FOUND in self.lost:
             shown = {}
             if self.other:
-                other = context.pipeline.configurations[-1]
+                other = context.world.pipeline.configurations[-1]
                 assert other != context.plan_of(query).configuration
                 shown = {other.index: SEARCH.look(context, query, other)}
             context.remember((FOUND, query.id), Found(shown, spent_s=1.0))

@@ -16,7 +16,7 @@ from planners.compass.search.known_histories import KEPT
 from planners.compass.search.offline_history import History
 from planners.compass.search.search import FOUND, CmboSearch
 from scenarios.cluster import Profiling
-from sim.planning.search import CHARGES_S
+from sim.api.charges import CHARGES_S
 
 SPEECH = declared("speech_recognition")
 DATA = SPEECH.datasets["LibriSpeech"]
@@ -45,7 +45,7 @@ class Board:
             for number, each in kept.items()
         }
         self.running = tuple(each for number, each in queries.items() if number in running)
-        self.scratch = {}
+        self.bulk = self
         self.departed = tuple(each for number, each in queries.items() if number not in running)
         self.kept = kept
         self.thought = []
@@ -68,7 +68,7 @@ class Board:
             assert name == KEPT
             yield self.kept.get(number)
 
-    def think(self, query, operation, count):
+    def charge(self, query, operation, count):
         self.thought.append((operation, count))
 
 
@@ -254,7 +254,7 @@ class TestInTheWorld:
                 if len(earlier) < 12:
                     return
                 board = Board({each.id: history() for each in earlier})
-                board.think = context.charge
+                board.charge = context.charge
                 before = context.remaining(query)
                 warm_start = WarmStart(histories, ahead=0)
                 assert len(chosen(board, warm_start, query)) == histories
@@ -323,7 +323,7 @@ class TestInTheWorld:
         def act(context):
             [query] = context.waiting
             [first] = WarmStart(histories=0, ahead=16).choose(context, query, np.zeros(4), one_hot)
-            found.append((context.pipeline, first.log_time))
+            found.append((context.world.pipeline, first.log_time))
 
         made = at_desk(act, arriving(1.0), budget_s=0.5)
         [(pipeline, log_time)] = found

@@ -5,7 +5,7 @@ from typing import Any
 
 from scenarios.application import Pipeline
 from scenarios.cluster import Cluster
-from sim.planning.context import PlanningContext
+from sim.api.context import PlanningContext
 
 
 class Planner(ABC):
@@ -22,12 +22,11 @@ class Planner(ABC):
         replan_every_s: also call ``plan`` periodically, at the first tick of each period; None for
             arrivals, departures, refusals, failures and recoveries only.
         query_records: names of what it remembers of single queries, under keys of the form
-            ``(name, query.id)``. The world drops these records once `PlanningContext.departed`
-            lists the query no longer, so that memory does not grow with the horizon; others last
-            to the end.
-        sees_truth: whether it uses ``context.truth``, which no deployed planner could. Such a
-        planner
-            is a bound that others are compared with; results label it.
+            ``(name, query.id)``. The world drops these records once 1,000 other queries have
+            departed after the query, so that memory does not grow with the horizon. Other records
+            last to the end.
+        sees_truth: whether it uses ``context.bulk.truth``, which no deployed planner could. Such a
+            planner is a bound that others are compared with; results label it.
     """
 
     budget_s: float = 5.0

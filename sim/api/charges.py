@@ -1,0 +1,17 @@
+"""What planning costs: the declared cost of each operation."""
+
+CHARGES_S = {
+    "profile": 1e-3,
+    "predict": 20e-6,
+    "fits": 10e-6,
+    "step": 1e-6,
+    "search_step": 0.07,
+    "history": 5e-3,
+}
+"""Declared cost of the planning context's primitives, of an elementary step of a planner's own, of
+a step of Bayesian optimisation, for which the Compass paper states 40 to 100 ms, and of evaluating
+the models of one earlier query, a fraction of such a step.
+
+Assumptions, of the order of what these operations take on one core of a current server: a profiling
+run is started by a message to its workers, a prediction is some hundred arithmetic operations.
+"""

@@ -1,0 +1,52 @@
+"""Allocations that a space of plans offers."""
+
+from dataclasses import dataclass
+
+MOST_REPLICAS = 1000
+MOST_BATCH = 1024
+MOST_WAIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Which allocations a space offers an operator off the device, beside every GPU profile.
+
+    The space grows with the product of their numbers, and with its power where several operators
+    run on GPUs; the default is the smallest.
+
+    Args:
+        thread_percents: shares of an instance's threads, for operators of kind ``gpu``.
+        max_batches: largest batches, likewise.
+        replicas: replicas of operators of kinds ``gpu`` and ``llm``.
+        cores: replicas of operators of kind ``cpu``.
+        max_wait_s: longest wait for a batch to fill, where a batch may be larger than 1.
+
+    Raises:
+        ValueError: a value is out of range, or there are none.
+    """
+
+    thread_percents: tuple[int, ...] = (100,)
+    max_batches: tuple[int, ...] = (1,)
+    replicas: tuple[int, ...] = (1,)
+    max_wait_s: float = 0.0
+    cores: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("thread_percents", 100),
+            ("max_batches", MOST_BATCH),
+            ("replicas", MOST_REPLICAS),
+            ("cores", MOST_REPLICAS),
+        ):
+            values = tuple(getattr(self, name))  # Files of parameters give lists.
+            object.__setattr__(self, name, values)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name}={values}: name at least one, and each once")
+            if not all(type(each) is int and 1 <= each <= most for each in values):
+                raise ValueError(f"{name}={values}: whole numbers from 1 to {most}")
+        if not 0 <= self.max_wait_s <= MOST_WAIT_S:
+            raise ValueError(f"max_wait_s={self.max_wait_s}: must lie in 0 to {MOST_WAIT_S:g} s")
+
+
+DEFAULT_CHOICES = Choices()
+"""One replica per operator and no batching, except for language models."""

@@ -1,0 +1,170 @@
+"""One call of a planner: its clock, its searches, its orders, and how it ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+from scenarios.queries import Query
+from sim.api.context import PlanningContext
+from sim.api.errors import PlannerError
+from sim.api.estimate import Estimate, Measurement
+from sim.api.plan import Plan
+from sim.api.planner import Planner
+from sim.catalogue.service_times import RefusalError
+from sim.cluster.queries import QueryState
+from sim.planning.plan_rules import check_plan
+from sim.planning.search import SearchClock
+from sim.planning.service import PlanFigures, PlanningService
+
+MOST_CALLS = 1_000_000
+"""Operations that one call of ``plan`` may ask for before it counts as endless."""
+
+MOST_CALLS_PER_SEARCH = 50_000
+"""The same for one query: several times what asking everything of every candidate takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentOrder:
+    """An order of a planner.
+
+    Args:
+        query: id of the query.
+        plan: the plan to deploy, or None to release the query's deployment.
+        search: the search that ordered it.
+    """
+
+    query: int
+    plan: Plan | None
+    search: SearchClock
+
+    @property
+    def at_ns(self) -> int:
+        """When it is carried out: the clock of its search, once the call is over."""
+        return self.search.clock_ns
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningOutcome:
+    """What a call of a planner led to.
+
+    Args:
+        searches: the searches that it began, with what they were charged, by query id.
+        orders: the orders to carry out, one per query at most.
+        error: what the planner raised; then there are no orders.
+    """
+
+    searches: Mapping[int, SearchClock]
+    orders: Sequence[DeploymentOrder]
+    error: BaseException | None
+
+
+@dataclass(eq=False)
+class PlanningCall:
+    """The state of one call, which the planning context and its two facets share.
+
+    Args:
+        service: what lies behind the planning context.
+        now_ns: time of the trigger.
+        budget_s: planning seconds of each search.
+        sees_truth: whether the planner declares that it sees the truth.
+    """
+
+    service: PlanningService
+    now_ns: int
+    budget_s: float
+    sees_truth: bool = False
+    _searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
+    _orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
+    _calls: int = field(init=False, default=0)
+    _closed: bool = field(init=False, default=False)
+
+    def run(self, planner: Planner, context: PlanningContext) -> PlanningOutcome:
+        """Let a planner plan. Whatever it raises ends its call, not the run."""
+        error: BaseException | None = None
+        try:
+            returned: object = planner.plan(context)
+            if returned is not None:
+                raise PlannerError(
+                    f"plan returned {returned!r}: it must return nothing, and order by "
+                    "context.deploy and context.release"
+                )
+        except (Exception, SystemExit) as raised:
+            error = raised
+        self._closed = True
+        orders = [] if error else list(self._orders.values())
+        return PlanningOutcome(self._searches, orders, error)
+
+    def count(self) -> None:
+        """Count an operation of the planner; refuse it if the call is over or has too many."""
+        if self._closed:
+            raise PlannerError(
+                "this context's call is over: a planner must not keep the planning context"
+            )
+        self._calls += 1
+        if self._calls > MOST_CALLS:
+            raise PlannerError(
+                f"more than {MOST_CALLS:,} calls of the planning context in one call of plan"
+            )
+
+    def state(self, query: Query) -> QueryState:
+        """Return the state of a living query."""
+        state = self.service.registry.living.get(query.id)
+        if state is None or state.query is not query:
+            raise PlannerError(f"query {query.id}: unknown or departed; see waiting and running")
+        return state
+
+    def search(self, query: Query) -> SearchClock:
+        """Return the query's search in this call, which begins with its first operation."""
+        self.count()
+        search = self._searches.get(query.id)
+        if search is None:
+            if self.state(query).searching:
+                raise PlannerError(f"query {query.id}: an earlier search is still under way")
+            search = self.service.new_search(self.now_ns, self.budget_s)
+            self._searches[query.id] = search
+        search.calls += 1
+        if search.calls > MOST_CALLS_PER_SEARCH:
+            raise PlannerError(
+                f"query {query.id}: more than {MOST_CALLS_PER_SEARCH:,} calls of the planning "
+                f"context in one search, with {search.remaining_s:.3g} s of its budget left; stop "
+                "when context.remaining(query) is 0, or when every candidate was looked at"
+            )
+        return search
+
+    def order(self, query: Query, plan: Plan | None) -> None:
+        """Take an order, which replaces an earlier one for the query."""
+        self._orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
+
+    def figures(self, query: Query, plan: Plan) -> PlanFigures:
+        """Return the figures of a plan, if some machines could serve the query so."""
+        if plan not in self.service.valid_plans:
+            check_plan(plan, self.service.nominal)
+            self.service.valid_plans.add(plan)
+        try:
+            return self.service.figures(query, plan)
+        except RefusalError as refusal:
+            raise PlannerError(f"query {query.id}: {plan}: {refusal}") from None
+
+    def estimate(
+        self, query: Query, plan: Plan | None, measurement: Measurement, reused: int
+    ) -> Estimate:
+        """Return what a measurement says of a plan, or of its configuration alone."""
+        if plan is None:
+            return Estimate(measurement, reused, query.slo.latency_quantile)
+        figures = self.figures(query, plan)
+        return Estimate(
+            measurement,
+            reused,
+            query.slo.latency_quantile,
+            figures.latency_factors,
+            figures.fixed_s,
+            fsum(figures.access_s) + figures.backhaul_s,
+            figures.cost_usd_per_hour,
+            figures.ways,
+        )
+
+    def check_dataset(self, dataset: str) -> None:
+        """Refuse the name of a data set that the application does not have."""
+        names = tuple(self.service.application.datasets)
+        if dataset not in names:
+            raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")

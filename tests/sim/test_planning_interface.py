@@ -1,0 +1,118 @@
+"""The planning interface: its size, its former names, and how planners hear of them."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from worlds import Does, queries_at, run, scenario
+
+import sim
+from lab import run as run_lab
+from sim import (
+    BulkOperations,
+    Planner,
+    PlannerCheckError,
+    PlanningContext,
+    WorldState,
+    check_planner,
+)
+from sim.api.renamed import RENAMED
+
+FORMER = """
+trigger scratch now_s pipeline datasets cluster waiting searching running waiting_by_id
+running_by_id departed last_departed plans coming plan_of in_force_since_s telemetry last_counts
+candidates view list_price_usd_per_hour latency_factors capacity_factors refusal free_cores
+machines_up freed_s free_instances remaining think profile audit renew features dataset_features
+profile_offline predict predict_many truth fits fits_all first_that_fits offer deploy release
+remember recall recall_each settled close
+active_since_s charge last_release_s loading log_candidate measure_live_accuracy resample
+"""
+"""Members that the planning context has had, under any name."""
+
+
+def members(interface):
+    """Return the public members of an interface."""
+    names = {*dir(interface), *inspect.get_annotations(interface)}
+    return {name for name in names if not name.startswith("_")}
+
+
+class Asks(Planner):
+    """Asks the planning context for a member."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def plan(self, context):
+        getattr(context, self.name)
+
+
+def test_the_interface_is_small():
+    assert len(members(PlanningContext)) <= 20
+    assert len(members(BulkOperations)) <= 12
+    assert len(members(WorldState)) <= 12
+    files = [Path(inspect.getfile(each)) for each in (PlanningContext, BulkOperations, WorldState)]
+    assert sum(len(file.read_text().splitlines()) for file in files) < 350
+
+
+def test_every_former_member_is_there_or_has_a_replacement():
+    assert set(FORMER.split()) - members(PlanningContext) == set(RENAMED)
+
+
+@pytest.mark.parametrize("name", sorted(RENAMED))
+def test_a_former_member_is_answered_with_its_replacement(name):
+    made = run(scenario(1.5, workload=queries_at(1.0)), Asks(name))
+    [error] = made.planner_errors
+    place = f"test_planning_interface.py:{inspect.getsourcelines(Asks.plan)[1] + 1}"
+    said = f"AttributeError in {place}: context.{name} is now {RENAMED[name]}"
+    assert error == f"at 1.000 s, on arrival: {said}"
+
+
+@pytest.mark.parametrize("name", sorted(RENAMED))
+def test_replacements_exist(name):
+    def act(context):
+        scope = {"context": context, "query": context.waiting[0], "dataset": "VOiCES"}
+        scope["plan"] = next(context.candidates(scope["query"]))
+        scope["configuration"], scope["samples"] = scope["plan"].configuration, 4
+        if name not in ("close", "scratch"):  # They have gone.
+            eval(RENAMED[name], scope)
+
+    assert run(scenario(1.5, workload=queries_at(1.0)), Does(act)).planner_errors == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda context: context.deploi, "the planning context has no 'deploi'.*'deploy'"),
+        (lambda context: context.bulk.vieww, "context.bulk has no 'vieww'.*'view'"),
+        (lambda context: context.world.clustr, "context.world has no 'clustr'.*'cluster'"),
+    ],
+)
+def test_a_member_that_never_was_is_answered_with_the_nearest(ask, said):
+    def act(context):
+        with pytest.raises(AttributeError, match=said):
+            ask(context)
+
+    assert run(scenario(1.5, workload=queries_at(1.0)), Does(act)).planner_errors == []
+
+
+def test_check_planner_names_the_replacement_in_one_sentence():
+    with pytest.raises(PlannerCheckError) as caught:
+        check_planner(Asks("think"), other_process=False)
+    sentence = str(caught.value)
+    assert sentence.endswith("context.think is now context.charge")
+    assert "\n" not in sentence
+
+
+def test_a_run_names_the_replacement_in_its_summary():
+    with pytest.warns(UserWarning, match=r"context\.view is now context\.bulk\.view"):
+        result = run_lab(["experiment=speech_small", "horizon_s=20"], planner=Asks("view"))
+    assert result.summary["status"] == "failed"
+    first = result.summary["planner_error_first"]
+    assert first.endswith("context.view is now context.bulk.view")
+
+
+def test_the_old_name_of_the_context_warns():
+    with pytest.deprecated_call(match="sim.Desk is now sim.PlanningContext"):
+        assert sim.Desk is PlanningContext
+    with pytest.raises(AttributeError, match="no attribute 'Desks'"):
+        sim.Desks  # noqa: B018
