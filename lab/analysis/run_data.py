@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from lab.runs.frames import scan
 from lab.runs.run_directory import CONFIG, load_config
+from sim.metrics.goodput_time import goodput_time
 
 Runs = Mapping[str, Path]
 
@@ -34,7 +35,7 @@ def by_window(directory: Path) -> pl.DataFrame:
         .agg(
             pl.col("start_s").first(),
             pl.col("end_s").first(),
-            (pl.col("met") * pl.col("deployed_s")).sum().alias("goodput"),
+            goodput_time(pl.col("met"), pl.col("deployed_s")).sum().alias("goodput"),
             pl.col("deployed_s").sum().alias("deployed"),
             pl.col("active_s").sum().alias("active"),
             pl.col("cost_usd").sum(),

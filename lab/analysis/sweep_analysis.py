@@ -1,9 +1,9 @@
 """What a sweep says of its planners: means, paired differences, trade-offs, and where time went."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -36,7 +36,7 @@ TIERS_SCHEMA = {
 class Analysis:
     """Frames that sum a sweep up. Those by setting have the keys that were varied as columns.
 
-    Those that rest on windows and operators wait for their sums when they are first asked for.
+    Those that rest on windows and operators add these up when they are first asked for.
 
     Args:
         sweep: the sweep.
@@ -54,7 +54,7 @@ class Analysis:
         pareto: goodput, cost and response time by setting and planner, and who is dominated, over
             the seeds of ``alike``.
         pareto_pooled: the same over the settings and seeds in which every planner finished.
-        sums: gives what ``lab.analysis.sums.totals`` returns.
+        sums: what `totals` returns of the sweep, if it is known.
     """
 
     sweep: Sweep
@@ -68,7 +68,7 @@ class Analysis:
     differences: pl.DataFrame
     pareto: pl.DataFrame
     pareto_pooled: pl.DataFrame
-    sums: Callable[[], Sums]
+    sums: Sums | None
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
@@ -109,7 +109,7 @@ class Analysis:
 
     @cached_property
     def _totals(self) -> Sums:
-        return self.sums()
+        return self.sums or totals(self.sweep)
 
     @property
     def seeds(self) -> int:
@@ -140,13 +140,12 @@ class Analysis:
         return _gathered(self.sweep, frames, DIFFERENCES_SCHEMA)
 
 
-def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
+def analyse(sweep: Sweep, sums: Sums | None = None) -> Analysis:
     """Sum a sweep up.
 
     Args:
         sweep: the sweep.
-        sums: gives its sums, if somebody has begun to add up; by default they are added up when
-            they are first asked for.
+        sums: what `totals` returns of it; by default that is called when it is first needed.
     """
     runs = in_order(sweep, sweep.finished.sort("seed", maintain_order=True))
     by_setting = {str(name): part for (name,), part in _parts(runs, "setting")}
@@ -180,7 +179,7 @@ def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
         ),
         _with_keys(sweep, pareto(alike_runs)),
         pareto(common.with_columns(pl.lit(POOLED).alias("setting"))),
-        sums or partial(totals, sweep),
+        sums,
     )
 
 

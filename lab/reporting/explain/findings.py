@@ -12,6 +12,7 @@ from lab.analysis.comparison import student_t
 from lab.analysis.run_data import PARTS
 from lab.common.formatting import count, listed
 from lab.reporting.explain.record import QueryRecord
+from sim.metrics.goodput_time import goodput_time
 
 Row = Mapping[str, Any]
 
@@ -61,7 +62,8 @@ def met_fraction(windows: pl.DataFrame) -> float | None:
     time alive.
     """
     active_s = float(windows["active_s"].sum())
-    return float(windows.filter("met")["deployed_s"].sum()) / active_s if active_s else None
+    met_s = float(goodput_time(windows["met"], windows["deployed_s"]).sum())
+    return met_s / active_s if active_s else None
 
 
 def window_ranges(numbers: Iterable[int]) -> str:
