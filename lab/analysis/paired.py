@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from lab.analysis.comparison import ANY, IntervalEstimate, Range, estimate, holm
+from lab.analysis.statistics import Floats, IntervalEstimate, estimate, holm
+from lab.common.metrics import ANY, Range
 
-Floats = NDArray[np.float64]
 Interval = tuple[float | None, float | None, float | None]
 """A value, and the lower and upper end of its 95 % interval."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from lab.analysis.metrics import COST, GOODPUT, RESPONSE
+from lab.common.metrics import COST, GOODPUT, RESPONSE
 
 AIMS = (GOODPUT, COST, RESPONSE)
 

@@ -4,7 +4,7 @@ Times are added as whole nanoseconds: then the order of addition, and so the num
 changes no bit of a sum.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -71,7 +71,7 @@ def totals(sweep: Sweep) -> Sums:
     return pl.concat(windows), pl.concat(operators)
 
 
-def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, Sequence[Path]]]) -> Sums:
+def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]]) -> Sums:
     """Return the sums of one run, in the order of windows and of operators."""
     columns = {
         "windows": (*KEYS, *SERVED, *BOUNDS, *LIVED, *VERDICTS),
@@ -129,15 +129,18 @@ def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame
     served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
     weight = pl.col("completed")
     return (
-        operators.join(served, on=KEYS, how="left", maintain_order="left")
-        .group_by("operator", maintain_order=True)
+        operators.with_row_index("row")  # An order kept by the join would take half of the time.
+        .join(served, on=KEYS, how="left")
+        .group_by("operator")
         .agg(
+            pl.col("row").min(),
             pl.len().alias("rows"),
             weight.null_count().alias("unknown"),
             weight.sum(),
             _sum_s(weight * pl.col("latency_mean_s")).alias("latency_s"),
             *(_sum_s(pl.col(f"{name}_s") * weight).alias(name) for name in PARTS),
         )
+        .sort("row")
     )
 
 

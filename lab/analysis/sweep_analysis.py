@@ -13,14 +13,21 @@ from lab.analysis.comparison import (
     MEANS_SCHEMA,
     Comparison,
     from_runs,
-    student_t,
 )
-from lab.analysis.metrics import METRICS
 from lab.analysis.pareto import pareto
 from lab.analysis.run_data import PARTS
+from lab.analysis.statistics import student_t
 from lab.analysis.sums import WINDOW_S, Sums, totals
 from lab.analysis.sweep_frames import Sweep
-from lab.analysis.tiers import BY_TIER, QUERIES, SLO_MET, by_tier, metric_and_tier, of_tier
+from lab.common.metrics import (
+    BY_TIER,
+    QUERIES,
+    REPORTED,
+    SLO_MET,
+    by_tier,
+    metric_and_tier,
+    of_tier,
+)
 
 POOLED = "all settings"
 TIERS_SCHEMA = {
@@ -213,7 +220,7 @@ def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
     A figure that is missing in one of them, such as a median response time that was not reached,
     is missing in the mean, which would be too good without it.
     """
-    metrics = [metric.name for metric in METRICS]
+    metrics = [metric.name for metric in REPORTED]
     known = [metric for metric in metrics if metric in runs.columns]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
@@ -380,17 +387,17 @@ def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
         for row in runs.iter_rows(named=True)
     ]
     named = dict.fromkeys(map(metric_and_tier, (key for row in rows for key in row)))
-    tiers = [tier for metric, tier in named if metric == SLO_MET]
+    tiers = [tier for metric, tier in named if metric == SLO_MET.name]
     if len(tiers) < 2:
         return pl.DataFrame(schema=TIERS_SCHEMA)
-    metrics = [of_tier(metric, tier) for tier in tiers for metric in (SLO_MET, QUERIES)]
+    metrics = [of_tier(metric, tier) for tier in tiers for metric in (SLO_MET.name, QUERIES.name)]
     means = from_runs(setting, rows, metrics).means
     frames = []
     for tier in tiers:
-        counts = means.filter(metric=of_tier(QUERIES, tier)).select(
+        counts = means.filter(metric=of_tier(QUERIES.name, tier)).select(
             "planner", pl.col("mean").alias("queries")
         )
-        shares = means.filter(metric=of_tier(SLO_MET, tier)).with_columns(tier=pl.lit(tier))
+        shares = means.filter(metric=of_tier(SLO_MET.name, tier)).with_columns(tier=pl.lit(tier))
         frames.append(shares.join(counts, on="planner", maintain_order="left"))
     return pl.concat(frames).select(*TIERS_SCHEMA)
 

@@ -9,12 +9,12 @@ import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 
-from lab.analysis.metrics import GOODPUT
 from lab.analysis.settings import APPLICATION, short_keys
 from lab.analysis.sweep_analysis import Analysis, planners_of
 from lab.common.atomic_write import written_aside
 from lab.common.console import warn
 from lab.common.errors import one_line
+from lab.common.metrics import GOODPUT
 from lab.reporting.claims import leader
 from lab.reporting.drawings.differences import differences_to, forest, trade_offs, trade_offs_text
 from lab.reporting.drawings.means import by_key, planners_compared, title_of_all

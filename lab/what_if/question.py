@@ -8,52 +8,11 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lab.analysis.comparison import ANY, range_of
-from lab.analysis.tiers import by_tier, metric_and_tier
 from lab.common.errors import InputError, choices, one_line
+from lab.common.metrics import ANY, METRICS, by_tier, metric_and_tier, range_of
 from lab.config.compose import Setup
 from lab.config.overrides import repeated, swept_values
 from lab.runs.api import Result
-
-METRICS = (
-    "slo_met_fraction",
-    "queries_met_share",
-    "service_goodput_mean",
-    "active_queries_mean",
-    "response_time_p50_s",
-    "response_censored",
-    "false_acceptances",
-    "deployments",
-    "deployments_refused",
-    "deployments_assumed",
-    "deployments_extrapolated",
-    "queries",
-    "requests",
-    "completed",
-    "unserved",
-    "lost",
-    "dropped",
-    "shed",
-    "in_flight",
-    "deployment_cost_usd",
-    "attributed_cost_usd",
-    "idle_cost_usd",
-    "planning_device_hours",
-    "planning_charged_s",
-    "planning_wall_s",
-    "planner_crashes",
-    "planner_errors",
-    "profiling_runs_lost",
-    "profiles_restored",
-    "profiles_measured",
-    "horizon_s",
-    "simulated_s",
-    "wall_s",
-)
-"""The numbers of a summary, which can be asked for before there is one."""
-
-LATE = ("response_time_p50_s",)
-"""Those that a seed lacks where they would be later than any number; other seeds are lucky ones."""
 
 TITLE_WIDTH = 70
 """Characters of a line of a figure's title."""
@@ -224,8 +183,13 @@ def lacking(metric: str, seeds: int, of: int) -> str:
         seeds: how many have none.
         of: how many there are.
     """
-    what = "the median was not reached" if metric in LATE else "there is no value"
+    what = "the median was not reached" if null_is_late(metric) else "there is no value"
     return f"{what} on {seeds} of {of} seeds"
+
+
+def null_is_late(metric: str) -> bool:
+    """Return whether a seed lacks a metric where it would be later than any number."""
+    return metric in METRICS and METRICS[metric].null_is_late
 
 
 def in_words(settings: Mapping[str, str]) -> str:

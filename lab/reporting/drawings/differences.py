@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lab.analysis.metrics import COST, GOODPUT, RESPONSE, Metric
 from lab.analysis.sweep_analysis import POOLED, Analysis, against, planners_of
+from lab.common.metrics import COST, GOODPUT, RESPONSE, Metric
 from lab.reporting.drawings.panels import (
     broken,
     facets,

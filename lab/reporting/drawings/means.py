@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
-from lab.analysis.metrics import DRAWN, GOODPUT, Metric
 from lab.analysis.settings import short_keys, short_texts
 from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.common.metrics import DRAWN, GOODPUT, Metric
 from lab.common.units import unit_of
 from lab.reporting.drawings.panels import (
     MOST_BANDS,

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from lab.analysis.comparison import student_t
 from lab.analysis.run_data import PARTS
+from lab.analysis.statistics import student_t
 from lab.common.formatting import count, listed
 from lab.reporting.explain.record import QueryRecord
 from sim.metrics.goodput_time import goodput_time
