@@ -57,9 +57,9 @@ def report(options: argparse.Namespace) -> int:
             warn(f"{group}: {missing}")
     own = [] if group is None else _draw_own(sweep, group)
     try:
-        pictures = draw(analysis, folder / "figures")
+        drawings = draw(analysis, folder / "figures")
         large = write_frames(analysis, folder)
-        text = page(analysis, pictures, own, large)
+        text = page(analysis, drawings, folder / "figures", own, large)
         # Only what the page before this one shows is surely no file of the user's.
         stale = linked_figures(_page_before(folder)) - linked_figures(text)
         write_aside(folder / PAGE, text)

@@ -2,18 +2,17 @@
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lab.analysis.settings import short_texts, text_of
 from lab.analysis.sweep_analysis import Analysis, planners_of
 from lab.reporting.claims import claims
-from lab.reporting.sweep_figures import Picture
+from lab.reporting.render import data_uri, render
+from lab.reporting.sweep_figures import Drawing
 from lab.reporting.tables import tables
 from lab.version import __version__
 
@@ -30,46 +29,45 @@ CAPTIONS = {
     "response": "Response times: queries that a truly feasible plan serves within a time of their "
     "arrival, by Kaplan and Meier. Intervals are over the queries of the run, not over seeds.",
 }
-TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def page(
-    analysis: Analysis, pictures: Sequence[Picture], own: Sequence[Path], large: Sequence[str]
+    analysis: Analysis,
+    drawings: Sequence[Drawing],
+    folder: Path,
+    own: Sequence[Path],
+    large: Sequence[str],
 ) -> str:
     """Return the page as HTML, with pictures and script in it.
 
     Args:
         analysis: what it shows.
-        pictures: figures of the sweep.
+        drawings: figures of the sweep.
+        folder: where they were written, ``figures`` beside the page.
         own: pictures of the run or comparison itself, if it is the only one.
         large: tables that were not written.
     """
     sweep = analysis.sweep
-    environment = Environment(
-        loader=PackageLoader("lab.reporting", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
     shown = [
         {
-            "source": _source(one.path.with_suffix(".svg")),
+            "source": data_uri(folder / f"{one.name}.svg"),
             "title": one.title,
             "caption": f"{one.title}. {one.caption}",
-            "links": [f"figures/{one.path.with_suffix(kind).name}" for kind in (".svg", ".png")],
+            "links": [f"{folder.name}/{one.name}{kind}" for kind in (".svg", ".png")],
         }
-        for one in pictures
+        for one in drawings
     ]
     shown += [
         {
-            "source": _source(path),
+            "source": data_uri(path),
             "title": path.stem,
             "caption": CAPTIONS.get(path.stem, ""),
             "links": [],
         }
         for path in own
     ]
-    return environment.get_template("page.html.jinja").render(
+    return render(
+        "report.html.jinja",
         title=f"Report on {sweep.directory.absolute().name}",
         counts=counts(analysis),
         planners=planners_of(sweep),
@@ -185,8 +183,3 @@ def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
             "choices": some(named, "; " if any(", " in name for name in named) else ", "),
             "along": ", ".join(along[:MOST_LISTED]),
         }
-
-
-def _source(path: Path) -> str:
-    """Return a picture as an address that holds it."""
-    return f"data:{TYPES[path.suffix]};base64,{b64encode(path.read_bytes()).decode()}"

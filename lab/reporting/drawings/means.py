@@ -21,7 +21,7 @@ from lab.reporting.drawings.panels import (
     legend_room_in,
     planner_looks,
 )
-from lab.reporting.plotting.style import WIDTH_IN, from_zero, legend, wrapped
+from lab.reporting.plotting.style import WIDTH_IN, from_zero, legend, say, wrapped
 
 
 def by_key(analysis: Analysis, key: str) -> Figure:
@@ -148,7 +148,7 @@ def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], labe
 
 def _say_not_reached(axes: Axes, axis: Any) -> None:
     """Say that a metric has no value in any run, and leave its axis bare."""
-    axes.text(0.5, 0.5, "in no run", ha="center", va="center", transform=axes.transAxes)
+    say(axes, "in no run")
     axis.set_ticks([])
 
 

@@ -1,7 +1,6 @@
 """What the figures of a report share: panels, looks, and labels."""
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
 from textwrap import fill
 from typing import Any
 
@@ -10,7 +9,7 @@ import polars as pl
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lab.analysis.sweep_analysis import POOLED, Analysis, planners_of
-from lab.reporting.plotting.style import MARKERS, legend_in, looks
+from lab.reporting.plotting.style import legend_in, looks
 
 MOST_BARS = 8
 MOST_PANELS = 6
@@ -46,10 +45,7 @@ def facets_text(analysis: Analysis, most: int) -> str:
 
 def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each planner with its colour, marker and dashes, the same in every figure."""
-    planners = dict.fromkeys(planners_of(analysis.sweep))
-    markers = islice(cycle(MARKERS), len(planners))
-    for (name, color, dashes), marker in zip(looks(planners), markers, strict=True):
-        yield name, {"color": color, "ls": (0, dashes) if dashes else "-", "marker": marker}
+    return looks(planners_of(analysis.sweep), markers=True)
 
 
 def broken(setting: str, width: int) -> str:
