@@ -4,7 +4,7 @@ Times are added as whole nanoseconds: then the order of addition, and so the num
 changes no bit of a sum.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -86,6 +86,8 @@ def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]
             )
         tables.append(pl.scan_parquet(parts[table][run], glob=False).select(columns[table]))
     windows, operators = pl.collect_all([_by_window(tables[0]), _by_operator(*tables)])
+    windows = _in_s(windows, WINDOW_S)
+    operators = _in_s(operators, ("latency_s", *PARTS))
     if (operators["unknown"] > 0).any() or operators["rows"].n_unique() > 1:
         raise InputError(
             f"{sweep.directory}: {run}/operators has other rows than its windows; {made_anew(run)}"
@@ -114,7 +116,7 @@ def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             pl.col("start_s").min(),
             pl.col("end_s").max(),
-            *(_sum_s(time_s).alias(name) for name, time_s in zip(WINDOW_S, times_s, strict=True)),
+            *(_sum_ns(time_s).alias(name) for name, time_s in zip(WINDOW_S, times_s, strict=True)),
         )
         .sort("window")
     )
@@ -137,13 +139,22 @@ def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame
             pl.len().alias("rows"),
             weight.null_count().alias("unknown"),
             weight.sum(),
-            _sum_s(weight * pl.col("latency_mean_s")).alias("latency_s"),
-            *(_sum_s(pl.col(f"{name}_s") * weight).alias(name) for name in PARTS),
+            _sum_ns(weight * pl.col("latency_mean_s")).alias("latency_s"),
+            *(_sum_ns(pl.col(f"{name}_s") * weight).alias(name) for name in PARTS),
         )
         .sort("row")
     )
 
 
-def _sum_s(time_s: pl.Expr) -> pl.Expr:
-    """Return a sum of seconds, added up as whole nanoseconds."""
-    return (time_s * NS_PER_S).round().cast(pl.Int64).sum() / NS_PER_S
+def _sum_ns(time_s: pl.Expr) -> pl.Expr:
+    """Return a sum of seconds in nanoseconds."""
+    return (time_s * NS_PER_S).round().cast(pl.Int64).sum()
+
+
+def _in_s(sums: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return sums in nanoseconds in seconds.
+
+    Polars divides by multiplying with the reciprocal, which is inexact: shares of time that nothing
+    is left of would not be 0.
+    """
+    return sums.with_columns(pl.Series(name, sums[name].to_numpy() / NS_PER_S) for name in names)
