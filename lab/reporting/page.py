@@ -11,24 +11,12 @@ import polars as pl
 from lab.analysis.settings import short_texts, text_of
 from lab.analysis.sweep_analysis import Analysis, planners_of
 from lab.reporting.claims import claims
-from lab.reporting.render import data_uri, render
+from lab.reporting.render import render
 from lab.reporting.sweep_figures import Drawing
 from lab.reporting.tables import tables
 from lab.version import __version__
 
 MOST_LISTED = 12
-# Of the figures that a run or a comparison has by itself, see `lab.reporting.run_figures`.
-CAPTIONS = {
-    "goodput": "Service goodput: queries that meet their whole SLO, beside those that are active. "
-    "Means of each window.",
-    "latency": "Latency: the 95th percentile of each query and window, over its bound; infinite "
-    "where over 5 % of the requests were not completed.",
-    "cost": "Cost: what queries owe in windows, added up over time; the whole bill, with what "
-    "nobody used. What queries owe after they left, for what drains, is in the bill alone.",
-    "latency_parts": "Where latency goes: means over completed requests, operator by operator.",
-    "response": "Response times: queries that a truly feasible plan serves within a time of their "
-    "arrival, by Kaplan and Meier. Intervals are over the queries of the run, not over seeds.",
-}
 
 
 def page(
@@ -48,24 +36,6 @@ def page(
         large: tables that were not written.
     """
     sweep = analysis.sweep
-    shown = [
-        {
-            "source": data_uri(folder / f"{one.name}.svg"),
-            "title": one.title,
-            "caption": f"{one.title}. {one.caption}",
-            "links": [f"{folder.name}/{one.name}{kind}" for kind in (".svg", ".png")],
-        }
-        for one in drawings
-    ]
-    shown += [
-        {
-            "source": data_uri(path),
-            "title": path.stem,
-            "caption": CAPTIONS.get(path.stem, ""),
-            "links": [],
-        }
-        for path in own
-    ]
     return render(
         "report.html.jinja",
         title=f"Report on {sweep.directory.absolute().name}",
@@ -77,7 +47,9 @@ def page(
         keys=list(_keys(analysis)),
         problems=list(problems(analysis)),
         claims=list(claims(analysis)),
-        pictures=shown,
+        drawings=drawings,
+        folder=folder,
+        own=own,
         tables=list(tables(analysis)),
         opened=2,
         large=large,

@@ -17,7 +17,8 @@ def render(template: str, package: str = "lab.reporting", **data: Any) -> str:
 
     Args:
         template: name of a file in the directory ``templates`` of a package. In one that ends in
-            ``.html.jinja``, what is filled in is escaped. All have ``table``, see `table`.
+            ``.html.jinja``, what is filled in is escaped. All have
+            the functions `table` and `data_uri`.
         package: the package.
         data: what is filled in. A name that is not given is an error.
     """
@@ -29,7 +30,7 @@ def render(template: str, package: str = "lab.reporting", **data: Any) -> str:
         lstrip_blocks=template.endswith(".md.jinja"),
         keep_trailing_newline=True,
     )
-    environment.globals["table"] = table
+    environment.globals |= {"table": table, "data_uri": data_uri}
     return environment.get_template(template).render(data)
 
 

@@ -85,19 +85,12 @@ def t_interval(values: ArrayLike) -> tuple[float, float]:
     return (np.nan, np.nan) if low is None or high is None else (low, high)
 
 
-LEGEND_CHARACTERS = 70
-"""Characters of a row of a legend, its handles counted as some, that fit below a figure."""
-
-
 def legend_below(figure: Figure, axes: Axes) -> None:
     """Move the legend of some panel below all panels, in as many rows as it needs."""
-    handles, labels = axes.get_legend_handles_labels()
     for panel in figure.axes:
         if (legend := panel.get_legend()) is not None:
             legend.remove()
-    widest = 6 + max((len(label) for label in labels), default=0)
-    columns = min(len(labels), max(1, LEGEND_CHARACTERS // widest))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    style.legend(figure, axes)
 
 
 def save(figure: Figure, path: Path) -> Path:
