@@ -1,11 +1,12 @@
 """What a sweep says of its planners: means, paired differences, trade-offs, and where time went."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from lab.analysis.comparison import (
@@ -14,15 +15,18 @@ from lab.analysis.comparison import (
     Comparison,
     from_runs,
 )
-from lab.analysis.pareto import pareto
 from lab.analysis.run_data import PARTS
 from lab.analysis.statistics import student_t
 from lab.analysis.sums import WINDOW_S, Sums, totals
 from lab.analysis.sweep_frames import Sweep
 from lab.common.metrics import (
     BY_TIER,
+    CLAIMED,
+    COST,
+    GOODPUT,
     QUERIES,
     REPORTED,
+    RESPONSE,
     SLO_MET,
     by_tier,
     metric_and_tier,
@@ -43,8 +47,6 @@ TIERS_SCHEMA = {
 class Analysis:
     """Frames that sum a sweep up. Those by setting have the keys that were varied as columns.
 
-    Those that rest on windows and operators add these up when they are first asked for.
-
     Args:
         sweep: the sweep.
         comparisons: comparison of the planners of each setting, by the setting.
@@ -61,7 +63,7 @@ class Analysis:
         pareto: goodput, cost and response time by setting and planner, and who is dominated, over
             the seeds of ``alike``.
         pareto_pooled: the same over the settings and seeds in which every planner finished.
-        sums: what `totals` returns of the sweep, if it is known.
+        sums: what `totals` returns of the sweep.
     """
 
     sweep: Sweep
@@ -75,7 +77,7 @@ class Analysis:
     differences: pl.DataFrame
     pareto: pl.DataFrame
     pareto_pooled: pl.DataFrame
-    sums: Sums | None
+    sums: Sums
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
@@ -83,16 +85,13 @@ class Analysis:
 
         The mean over ``n`` seeds, of goodput with a 95 % t-interval. It is of `alike_runs`, as are
         ``time`` and ``latency``: they compare planners.
-
-        Raises:
-            InputError: a table cannot be read; so do ``time`` and ``latency``.
         """
-        return _with_keys(self.sweep, _goodput(self.alike_runs, self._totals[0]))
+        return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
     def time(self) -> pl.DataFrame:
         """Share of the time that queries lived, by setting, planner, and what became of it."""
-        return _with_keys(self.sweep, _time(self.alike_runs, self._totals[0]))
+        return _with_keys(self.sweep, _time(self.alike_runs, self.sums[0]))
 
     @cached_property
     def latency(self) -> pl.DataFrame:
@@ -101,7 +100,7 @@ class Analysis:
         ``latency_mean_s`` is that of the whole request, which is less than all parts add up to
         where operators work at the same time; null where it is not known.
         """
-        return _with_keys(self.sweep, _latency(self.alike_runs, self._totals[1]))
+        return _with_keys(self.sweep, _latency(self.alike_runs, self.sums[1]))
 
     @cached_property
     def tiers(self) -> pl.DataFrame:
@@ -113,10 +112,6 @@ class Analysis:
         parts = _parts(self.alike_runs, "setting")
         frames = {str(name): _tiers(str(name), part) for (name,), part in parts}
         return _gathered(self.sweep, frames, TIERS_SCHEMA)
-
-    @cached_property
-    def _totals(self) -> Sums:
-        return self.sums or totals(self.sweep)
 
     @property
     def seeds(self) -> int:
@@ -147,12 +142,11 @@ class Analysis:
         return _gathered(self.sweep, frames, DIFFERENCES_SCHEMA)
 
 
-def analyse(sweep: Sweep, sums: Sums | None = None) -> Analysis:
+def analyse(sweep: Sweep) -> Analysis:
     """Sum a sweep up.
 
-    Args:
-        sweep: the sweep.
-        sums: what `totals` returns of it; by default that is called when it is first needed.
+    Raises:
+        InputError: a table of windows or operators cannot be read.
     """
     runs = in_order(sweep, sweep.finished.sort("seed", maintain_order=True))
     by_setting = {str(name): part for (name,), part in _parts(runs, "setting")}
@@ -186,7 +180,7 @@ def analyse(sweep: Sweep, sums: Sums | None = None) -> Analysis:
         ),
         _with_keys(sweep, pareto(alike_runs)),
         pareto(common.with_columns(pl.lit(POOLED).alias("setting"))),
-        sums,
+        totals(sweep),
     )
 
 
@@ -419,3 +413,68 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
         .drop("at")
     )
     return _like(runs, summed)
+
+
+def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
+    """Return, for each point, the points that dominate it.
+
+    One point dominates another if it is at most as large everywhere and smaller somewhere: less is
+    better. An infinite value is the worst; two of them are equal.
+
+    Args:
+        points: points of the same length, without nan.
+    """
+    return [
+        [
+            at
+            for at, other in enumerate(points)
+            if tuple(other) != tuple(one) and all(a <= b for a, b in zip(other, one, strict=True))
+        ]
+        for one in points
+    ]
+
+
+def pareto(runs: pl.DataFrame) -> pl.DataFrame:
+    """Return goodput, cost and response time of each setting and planner, and who dominates it.
+
+    Goodput and cost are means over seeds. The response time is the median over seeds of the runs'
+    medians, for it is known even where some of these were not reached: they count as longer than
+    all others, and it is null if that is what the median falls on.
+
+    Args:
+        runs: finished runs, with ``setting``, ``planner``, ``planner_sees_truth`` and the figures
+            of their summaries.
+
+    Returns:
+        One row for each setting and planner: ``n`` runs, the three figures, whether it is
+        ``dominated``, and ``dominated_by``, names of planners that do no worse in all three figures
+        and better in one. Planners that see the truth dominate no one: nobody can choose them.
+    """
+    rows = (
+        runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("n"),
+            pl.col(GOODPUT.name).mean(),
+            pl.col(COST.name).mean(),
+            pl.col(RESPONSE.name).cast(pl.Float64).fill_null(np.inf).median(),
+        )
+        .with_columns(
+            pl.when(pl.col(RESPONSE.name).is_finite()).then(RESPONSE.name).name.keep(),
+        )
+    )
+    parts = [_marked(part) for part in rows.partition_by("setting", maintain_order=True)]
+    return pl.concat(parts) if parts else _marked(rows)
+
+
+def _marked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add who dominates whom among the planners of one setting."""
+    rivals = rows.select(
+        (-pl.col(aim.name) if aim.more_is_better else pl.col(aim.name)).fill_null(np.inf)
+        for aim in CLAIMED
+    ).rows()
+    names, truth = rows["planner"].to_list(), rows["planner_sees_truth"].to_list()
+    above = [", ".join(names[at] for at in found if not truth[at]) for found in dominators(rivals)]
+    return rows.with_columns(
+        pl.Series("dominated", [bool(names) for names in above], pl.Boolean),
+        pl.Series("dominated_by", above, pl.String),
+    )

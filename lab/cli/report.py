@@ -31,7 +31,6 @@ def add_parser(tools: Any) -> None:
 
 def report(options: argparse.Namespace) -> int:
     """Print tables of a sweep, and write its figures, its frames and its page."""
-    from lab.analysis.sums import totals
     from lab.analysis.sweep_analysis import analyse
     from lab.analysis.sweep_frames import read_sweep
     from lab.common.console import say, warn
@@ -43,7 +42,7 @@ def report(options: argparse.Namespace) -> int:
 
     directory: Path = options.directory
     sweep = read_sweep(directory)
-    analysis = analyse(sweep, totals(sweep))
+    analysis = analyse(sweep)
     folder = directory / REPORT
     group = _only_group(sweep)
     if group is None:
