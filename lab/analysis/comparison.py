@@ -20,6 +20,7 @@ from lab.analysis import comparison_text
 from lab.analysis.settings import distinct_names
 from lab.analysis.statistics import (
     IntervalEstimate,
+    as_ratio,
     bootstrap_interval,
     estimate,
     holm,
@@ -205,13 +206,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
         # The rounding of a log-ratio is that of numbers around 1.
         log_ratio = estimate(np.log(a) - np.log(b), 1.0) if positive else IntervalEstimate(0)
-        with np.errstate(over="ignore"):
-            ratios.append(
-                tuple(
-                    None if value is None else float(np.exp(value))
-                    for value in (log_ratio.mean, log_ratio.low, log_ratio.high)
-                )
-            )
+        ratios.append(as_ratio(log_ratio))
     adjusted = holm([found.p for found in estimates])
     for (one, other), found, boot, p_holm, ratio in zip(
         pairs, estimates, boots, adjusted, ratios, strict=True

@@ -75,6 +75,16 @@ def estimate(values: Floats, scale: float = 0.0, within: Range = ANY) -> Interva
     return IntervalEstimate(n, mean, *cut(mean - half, mean + half, within), p)
 
 
+def as_ratio(log_ratio: IntervalEstimate) -> tuple[float | None, float | None, float | None]:
+    """Return the ratio with its interval, from an estimate of its logarithm."""
+    with np.errstate(over="ignore"):
+        middle, low, high = (
+            None if each is None else float(np.exp(each))
+            for each in (log_ratio.mean, log_ratio.low, log_ratio.high)
+        )
+    return middle, low, high
+
+
 def cut(low: float, high: float, within: Range) -> Range:
     """Return the part of an interval that lies in a range."""
     return max(low, within[0]), min(high, within[1])

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from lab.analysis.run_data import PARTS, at_once
 from lab.analysis.sweep_analysis import Analysis, planners_of
-from lab.reporting.drawings.panels import MOST_BARS, broken, facets, label_of
+from lab.reporting.drawings.panels import MOST_BARS, broken, facets, label_of, name_setting
 from lab.reporting.plotting.style import (
     WIDTH_IN,
     in_all,
@@ -45,8 +45,7 @@ def time_of_queries(analysis: Analysis) -> Figure:
         stacked_bars(axes, names, parts, lambda share: f"{share:.0%}")
         axes.set(xlim=(0, 1), xlabel="share of the time that queries lived")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        if name:
-            axes.set_title(broken(name, 70), fontsize="medium")
+        name_setting(axes, name, 70)
     legend(figure, grid[0])
     return figure
 
@@ -78,8 +77,7 @@ def latency_by_planner(analysis: Analysis) -> Figure:
         axes.invert_yaxis()
         label = AT_ONCE if _at_once(frame) else "mean time of a request ({unit})"
         axes.set(xlim=(0, room * longest / per or 1), xlabel=label.format(unit=unit))
-        if name:
-            axes.set_title(broken(name, 70), fontsize="medium")
+        name_setting(axes, name, 70)
     legend(figure, grid[0])
     return figure
 
