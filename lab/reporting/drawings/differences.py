@@ -123,7 +123,7 @@ def trade_offs(analysis: Analysis) -> Figure:
     for (name, frame), pair in zip(frames.items(), grid, strict=True):
         for axes, metric in zip(pair, (COST, RESPONSE), strict=True):
             _trade_off(axes, analysis, frame, metric)
-            axes.set_ylabel("service goodput (queries)")
+            axes.set_ylabel(GOODPUT.title)
             axes.set_xlabel(metric.title)
             name_setting(axes, name, 32)
     first = grid[0, 0]
