@@ -9,7 +9,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from lab.reporting.drawings.panels import label_of
 from lab.reporting.plotting.canvas import canvas, save
-from lab.reporting.plotting.style import legend, looks, plain_log, say
+from lab.reporting.plotting.style import legend, legend_in, looks, plain_log, say, style
 
 MOST_GROUPS = 12
 BAND = 0.1
@@ -37,14 +37,17 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
     rows = rows.with_columns(
         pl.col("group").replace(names), ratio=pl.col("predicted") / pl.col("measured")
     )
-    figure, panels = canvas(max(len(targets), 1), 2, 3.6)
+    labels = {name: label_of(name, LONGEST) for name in dict.fromkeys(names.values())}
+    rows_drawn = max(len(targets), 1)
+    height_in = 3.4 + legend_in(list(labels.values())) / rows_drawn
+    figure, panels = canvas(rows_drawn, 2, height_in)
     figure.suptitle(title)
     for (left, right), target in zip(panels, targets, strict=False):
         part = rows.filter(target=target)
         for axes, y in ((left, "predicted"), (right, "ratio")):
-            for name, look in looks(dict.fromkeys(names.values()), markers=True):
-                group, label = part.filter(group=name), label_of(name, LONGEST)
-                look |= {"ls": "", "ms": 4.5, "mec": "white", "mew": 0.2, "label": label}
+            for name, look in looks(labels, markers=True):
+                group = part.filter(group=name)
+                look |= {"ls": "", "ms": 4.5, "mec": "white", "mew": 0.2, "label": labels[name]}
                 axes.plot(group["measured"], group[y], **look)
         _agreement(left, right, part)
         left.set(xlabel=f"measured {target}", ylabel=f"predicted {target}")
@@ -52,7 +55,8 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
     if not targets:
         for axes in panels[0]:
             say(axes, "no row is predicted")
-    legend(figure, panels[0][0])
+    with style(1.1):
+        legend(figure, panels[0][0])
     return save(figure, path)
 
 
