@@ -30,6 +30,7 @@ from lab.common.errors import InputError, key_of
 from lab.common.metrics import ANY, HEADLINES, SHARE, range_of
 from sim.planning.planner import Planner
 
+# Studies import statistics and ranges from here, too.
 __all__ = [
     "ANY",
     "SHARE",
