@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -10,27 +10,13 @@ from typing import Any
 
 import benchmarks
 from lab.common.errors import choices
+from lab.reporting.render import render
 
 NAMES = sorted(
     module.name for module in iter_modules(benchmarks.__path__) if not module.name.startswith("_")
 )
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-HEAD = """# Benchmarks
-
-{short}
-
-Figures of one measurement each, on one core of a shared server: a second one may differ by a third.
-Ratios within one are worth more than figures. `python -m benchmarks` lists all benchmarks,
-`python -m benchmarks NAME` measures, in seconds to some minutes, `python -m benchmarks NAME keep`
-keeps figures, and `python -m benchmarks page` writes this page from those kept.
-"""
-SHORT = """In short: on one core, the `blocks` data plane serves {visits:.0f} million station visits
-a second, draws and statistics included, where a *visit* is one request at one station. With 100
-queries in both, it is {ratio:.0f} times as fast as the `events` data plane; with few requests under
-way at a time, blocks are short, and it is less. An hour of 1,600 video streams, every frame a
-request, takes {alone:.0f} seconds with fixed plans, and {planned:.0f} where Compass plans them as
-they come and go."""
 
 
 def main(arguments: list[str]) -> int:
@@ -69,46 +55,30 @@ def page() -> str:
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(RESULTS.glob("*.json"))
     }
-    parts = [HEAD.format(short=_in_short(kept))]
-    for name, figures in kept.items():
-        about = (import_module(f"benchmarks.{name}").__doc__ or "").strip()
-        parts += [f"## `{name}`\n\n{about}\n", *_tables(figures)]
-    return "\n".join(parts)
+    shown = [
+        (name, (import_module(f"benchmarks.{name}").__doc__ or "").strip(), list(_tables(figures)))
+        for name, figures in kept.items()
+    ]
+    return render("benchmarks.md.jinja", "benchmarks", kept=kept, benchmarks=shown).rstrip() + "\n"
 
 
-def _in_short(kept: Mapping[str, dict[str, Any]]) -> str:
-    """Return the figures that most people look for."""
-    rates, large = kept["data_plane"], kept["large"]
-    return SHORT.format(
-        visits=rates["visits_per_s"] / 1e6,
-        ratio=rates["ratio_to_events"],
-        alone=large["data_plane_s"],
-        planned=large["with_planning_s"],
-    )
-
-
-def _tables(figures: dict[str, Any]) -> Iterator[str]:
-    """Yield tables of figures: of single ones, of lists of rows, and of groups."""
+def _tables(figures: dict[str, Any]) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Yield heads and rows of tables: of single figures, of lists of rows, and of groups."""
     single = {
         key: value
         for key, value in figures.items()
         if key != "benchmark" and not isinstance(value, list | dict)
     }
     if single:
-        yield _table(["figure", "value"], single.items())
+        yield ["figure", "value"], [[key, _text(value)] for key, value in single.items()]
     for key, value in figures.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            yield _table(list(value[0]), (row.values() for row in value))
+            yield list(value[0]), [list(map(_text, row.values())) for row in value]
         elif isinstance(value, dict):
-            yield _table([key, "value"], value.items())
+            yield [key, "value"], [[name, _text(each)] for name, each in value.items()]
 
 
-def _table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *(map(_cell, row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _cell(value: Any) -> str:
+def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 

@@ -63,11 +63,6 @@ def in_place(function: Function) -> Function:
     return _compiled(function, _nrt=False)
 
 
-def unlocked(function: Function) -> Function:
-    """Compile a function as by ``in_place`` that lets other threads of Python run meanwhile."""
-    return _compiled(function, _nrt=False, nogil=True)
-
-
 def inlined(function: Function) -> Function:
     """Compile a function into each compiled function that calls it.
 

@@ -8,62 +8,39 @@ themselves vary by.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.progress import Progress
-from scipy.special import stdtr, stdtrit
 
-from lab.analysis.bootstrap import bootstrap_interval
-from lab.analysis.tiers import metric_and_tier
+from lab.analysis import comparison_text
+from lab.analysis.settings import distinct_names
+from lab.analysis.statistics import (
+    IntervalEstimate,
+    as_ratio,
+    bootstrap_interval,
+    estimate,
+    holm,
+    of_difference,
+)
 from lab.common.errors import InputError, key_of
-from lab.common.formatting import interval, number, probability
+from lab.common.metrics import ANY, HEADLINES, SHARE, range_of
 from sim.api.planner import Planner
 
-CONFIDENCE = 0.95
-
-Range = tuple[float, float]
-"""The least and the largest value that there can be."""
-
-ANY: Range = (-math.inf, math.inf)
-SHARE: Range = (0.0, 1.0)
-
-# What a person looks at first; ``Comparison`` holds every metric of the summaries.
-HEADLINES = (
-    "service_goodput_mean",
-    "slo_met_fraction",
-    "response_time_p50_s",
-    "planning_device_hours",
-    "deployment_cost_usd",
-)
-# Counts, times and money of the summaries, besides.
-OTHERS = (
-    *("horizon_s", "simulated_s", "queries", "active_queries_mean", "response_censored"),
-    *("false_acceptances", "deployments", "deployments_refused", "deployments_assumed"),
-    *("deployments_extrapolated", "requests", "completed", "unserved", "lost", "dropped", "shed"),
-    *("in_flight", "planner_crashes", "profiling_runs_lost", "profiles_restored"),
-    *("profiles_measured", "planning_charged_s", "planning_wall_s", "attributed_cost_usd"),
-    *("idle_cost_usd", "planner_errors", "wall_s"),
-)
-RANGES: Mapping[str, Range] = dict.fromkeys((*HEADLINES, *OTHERS), (0.0, math.inf)) | {
-    "slo_met_fraction": SHARE,
-    "queries_met_share": SHARE,
-}
-"""Range of these metrics: from 0 on, and of a share up to 1."""
-
-
-def range_of(metric: str) -> Range:
-    """Return the range of a metric, also of one of a single class of service.
-
-    What no summary of ours has may be anything.
-    """
-    return RANGES.get(metric_and_tier(metric)[0], ANY)
-
+# Studies import statistics and ranges from here, too.
+__all__ = [
+    "ANY",
+    "SHARE",
+    "Comparison",
+    "compare",
+    "estimate",
+    "from_runs",
+    "holm",
+    "of_difference",
+]
 
 MEANS_SCHEMA = {
     "metric": pl.String,
@@ -94,25 +71,6 @@ DIFFERENCES_SCHEMA = {
 
 
 @dataclass(frozen=True)
-class IntervalEstimate:
-    """A mean with its interval, and the probability of one so far from 0 if the truth were 0.
-
-    Args:
-        n: values that it rests on.
-        mean: their mean; None without any.
-        low: lower end of the interval; None with fewer than two values.
-        high: upper end.
-        p: two-sided p-value, by Student's t or, of equal values, by the sign test.
-    """
-
-    n: int
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-
-
-@dataclass(frozen=True)
 class Comparison:
     """What came of a comparison; printed, it shows the headline metrics.
 
@@ -121,8 +79,8 @@ class Comparison:
         runs: one row for each seed and planner, with all metrics of its summary.
         means: mean of each metric and planner over seeds, with a 95 % t-interval (``low``,
             ``high``) and one by the bootstrap (``boot_low``, ``boot_high``). None leaves the range
-            of its metric (`RANGES`), such as 0 to 1 for a share, and -1 to 1 for the difference of
-            two: see `estimate`.
+            of its metric, such as 0 to 1 for a share, and -1 to 1 for the difference of two: see
+            `estimate`.
         differences: for each metric and pair of planners, the mean of ``planner`` minus ``other``
             over the ``n`` seeds where both have a value, with the same intervals; ``p`` of the
             paired t-test and ``p_holm``, adjusted for all pairs of that metric; and, where all
@@ -135,11 +93,11 @@ class Comparison:
     differences: pl.DataFrame
 
     def __str__(self) -> str:
-        return "\n".join([*_report(self), *_others(self)])
+        return "\n".join([*comparison_text.tables(self), *comparison_text.others(self)])
 
     def tables(self) -> str:
         """Return the tables of the headline metrics, without a word on the others."""
-        return "\n".join(_report(self))
+        return "\n".join(comparison_text.tables(self))
 
 
 def compare(
@@ -236,85 +194,6 @@ def from_runs(
     )
 
 
-# Statistics
-
-
-def estimate(values: np.ndarray, scale: float = 0.0, within: Range = ANY) -> IntervalEstimate:
-    """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
-
-    The half-width is t(0.975, n - 1) s / sqrt(n), after Student (1908), "The probable error of a
-    mean"; of paired differences this is the paired t-test.
-
-    Values that differ by no more than rounding have an interval of no width, which says nothing of
-    how much others may differ, and the t-test has no spread to go by. So p is 1 if they are 0, and
-    else that of the sign test: of n values, all of one sign, 2^(1 - n), which is 0.05 or more of
-    five or fewer.
-
-    Of values in a range, such as shares, the interval is cut at its ends. The true mean cannot lie
-    beyond, so what is left holds it whenever the whole does. The mean and p stay as they are.
-
-    Args:
-        values: finite values.
-        scale: largest magnitude of the numbers that the values were computed from, if larger than
-            the values' own: it decides what is rounding.
-        within: range of the values.
-    """
-    n = len(values)
-    if n == 0:
-        return IntervalEstimate(0)
-    mean = float(np.mean(values))
-    if n == 1:
-        return IntervalEstimate(1, mean)
-    least = float(np.finfo(float).tiny) ** 0.5  # The square of what is less vanishes.
-    rounding = max(least, 8 * np.finfo(float).eps * max(scale, float(np.abs(values).max())))
-    if float(np.ptp(values)) <= rounding:
-        return IntervalEstimate(
-            n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 2.0 ** (1 - n)
-        )
-    error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    half = student_t(n) * error
-    p = 2 * float(stdtr(n - 1, -abs(mean) / error))
-    return IntervalEstimate(n, mean, *cut(mean - half, mean + half, within), p)
-
-
-def cut(low: float, high: float, within: Range) -> Range:
-    """Return the part of an interval that lies in a range."""
-    return max(low, within[0]), min(high, within[1])
-
-
-def of_difference(within: Range) -> Range:
-    """Return the range of the difference of two values that have a range."""
-    low, high = within
-    return low - high, high - low
-
-
-@lru_cache
-def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
-    """Return the quantile of Student's t that bounds a mean of n values; nan below two.
-
-    Args:
-        n: how many values.
-        probability: that of lying below the quantile.
-    """
-    return float(stdtrit(n - 1, probability))
-
-
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Return p-values adjusted for making several tests; None stays None and counts for nothing.
-
-    The step-down procedure of Holm (1979), "A simple sequentially rejective multiple test
-    procedure": of m tests, the k-th smallest p-value is multiplied by m - k + 1, made no smaller
-    than the adjusted one before it, and cut at 1.
-    """
-    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
-    adjusted: list[float | None] = [None] * len(ps)
-    before = 0.0
-    for k, (p, i) in enumerate(order):
-        before = max(before, min(1.0, p * (len(order) - k)))
-        adjusted[i] = before
-    return adjusted
-
-
 def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any, ...]]:
     """Yield a row of differences for each pair of planners."""
     pairs = list(combinations(values, 2))
@@ -328,13 +207,7 @@ def _pairs(metric: str, values: Mapping[str, np.ndarray]) -> Iterator[tuple[Any,
         positive = bool(len(a)) and a.min() > 0 and b.min() > 0
         # The rounding of a log-ratio is that of numbers around 1.
         log_ratio = estimate(np.log(a) - np.log(b), 1.0) if positive else IntervalEstimate(0)
-        with np.errstate(over="ignore"):
-            ratios.append(
-                tuple(
-                    None if value is None else float(np.exp(value))
-                    for value in (log_ratio.mean, log_ratio.low, log_ratio.high)
-                )
-            )
+        ratios.append(as_ratio(log_ratio))
     adjusted = holm([found.p for found in estimates])
     for (one, other), found, boot, p_holm, ratio in zip(
         pairs, estimates, boots, adjusted, ratios, strict=True
@@ -349,7 +222,7 @@ def _boot(values: np.ndarray, found: IntervalEstimate) -> tuple[float | None, fl
     """Return the bootstrap interval of a mean, which has no width where the t-interval has none."""
     if found.low is None or found.low == found.high:
         return found.low, found.high
-    return bootstrap_interval(values, CONFIDENCE)
+    return bootstrap_interval(values)
 
 
 # Names and values
@@ -400,40 +273,10 @@ def _argument(key: str) -> str | None:
     )
 
 
-def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Name planners by their class and, within one class, by the parameters that differ.
-
-    Args:
-        planners: class and parameters of each; those of a part may be given apart, by dotted keys
-            below its own.
-    """
-    named: list[str] = []
-    for kind, parameters in planners:
-        alike = [others for other, others in planners if other == kind]
-        differing = {
-            key: value
-            for key, value in parameters.items()
-            if any(key not in other or repr(other[key]) != repr(value) for other in alike)
-        }
-        # What lies below a part that is another says nothing more.
-        differing = {
-            key: value
-            for key, value in differing.items()
-            if not any(key.startswith(f"{above}.") for above in differing)
-        }
-        given = ", ".join(f"{key}={value!r}" for key, value in differing.items())
-        name = unique = f"{kind}({given})" if given else kind
-        count = 1
-        while unique in named:
-            count += 1
-            unique = f"{name} #{count}"
-        named.append(unique)
-    return named
-
-
 def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys of summaries that hold a number in some run, and text in none."""
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("seed", "planner"))
+    headlines = {metric.name for metric in HEADLINES}
     return [
         key
         for key in keys
@@ -443,7 +286,7 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         # Nobody was ever served, say: the metric stays, with n = 0.
         key
         for key in keys
-        if key in HEADLINES and all(row.get(key) is None for row in rows)
+        if key in headlines and all(row.get(key) is None for row in rows)
     ]
 
 
@@ -455,9 +298,6 @@ def _number(value: Any) -> float | None:
     return float(value) if _is_number(value) and math.isfinite(value) else None
 
 
-# Shown to a person
-
-
 def _watched(jobs: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield jobs, with a bar of progress on a terminal."""
     console = Console(stderr=True)
@@ -467,105 +307,3 @@ def _watched(jobs: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
             progress.update(task, description=f"{name}, seed {seed}")
             yield seed, name
             progress.advance(task)
-
-
-def _report(comparison: Comparison) -> Iterator[str]:
-    """Yield the lines of a plain-text report."""
-    means, differences = comparison.means, comparison.differences
-    shown, _ = _shown_and_others(comparison)
-    planners = comparison.runs["planner"].n_unique()
-    seeds = comparison.runs["seed"].n_unique()
-    yield (
-        f"{comparison.scenario}: {planners} planner{'s' * (planners != 1)}, "
-        f"{seeds} seed{'s' * (seeds != 1)}, "
-        + ("hence no intervals" if seeds == 1 else "means with 95 % t-intervals")
-    )
-    yield ""
-    yield from _aligned(
-        ("metric", "planner", "n", "mean", "95 % interval"),
-        [
-            (metric, planner, str(n), number(mean, 4), interval(low, high, 4, "-"))
-            for metric, planner, n, mean, low, high, *_ in _of(means, shown)
-        ],
-    )
-    if differences.height:
-        yield ""
-        yield (
-            "Differences (first minus second)"
-            if seeds == 1
-            else "Paired differences over seeds (first minus second; p by paired t, Holm-adjusted)"
-        )
-        yield from _by_pair(differences, shown)
-    if means.filter(pl.col("metric").is_in(shown))["n"].min() != seeds:
-        yield ""
-        yield "n counts the seeds with a value, in differences for both planners; other seeds are"
-        yield "left out. A median response time is missing where under half were ever served."
-    if "planner_errors" in comparison.runs.columns:
-        raised = comparison.runs.group_by("planner", maintain_order=True).agg(
-            pl.col("planner_errors").sum(), (pl.col("planner_errors") > 0).sum().alias("runs")
-        )
-        for planner, errors, runs in raised.filter(pl.col("runs") > 0).iter_rows():
-            yield ""
-            often = "once" if errors == 1 else f"{errors:,.0f} times"
-            yield f"Planner {planner} raised {often}, in {runs} of {seeds} seeds."
-
-
-def _others(comparison: Comparison) -> Iterator[str]:
-    """Yield lines that name the metrics which the report does not show."""
-    _, others = _shown_and_others(comparison)
-    if others:
-        yield ""
-        yield from wrap(f"Also in .means and .differences: {', '.join(others)}", 100)
-
-
-def _shown_and_others(comparison: Comparison) -> tuple[list[str], list[str]]:
-    """Return the metrics that the report shows, and the others."""
-    metrics = comparison.means["metric"].unique(maintain_order=True).to_list()
-    shown = [metric for metric in HEADLINES if metric in metrics] or metrics
-    return shown, [metric for metric in metrics if metric not in shown]
-
-
-def _by_pair(differences: pl.DataFrame, metrics: Sequence[str]) -> Iterator[str]:
-    """Yield a table of differences for each pair of planners, all with the same columns."""
-    pairs = differences.select("planner", "other").unique(maintain_order=True).rows()
-    rows = [
-        (
-            *(metric, str(n), number(mean, 4), interval(low, high, 4, "-"), probability(p_holm)),
-            *(number(ratio, 4), interval(ratio_low, ratio_high, 4, "-")),
-        )
-        for one, other in pairs
-        for metric, _, _, n, mean, low, high, _, _, _, p_holm, ratio, ratio_low, ratio_high in _of(
-            differences.filter(planner=one, other=other), metrics
-        )
-    ]
-    head = ("metric", "n", "difference", "95 % interval", "p", "ratio", "95 % interval")
-    title, rule, *lines = _aligned(head, rows, names=1)
-    for i, (one, other) in enumerate(pairs):
-        yield ""
-        yield f"{one} - {other}"
-        yield title
-        yield rule
-        yield from lines[i * len(metrics) : (i + 1) * len(metrics)]
-
-
-def _of(frame: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of some metrics, in their order."""
-    for metric in metrics:
-        yield from frame.filter(metric=metric).iter_rows()
-
-
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2) -> Iterator[str]:
-    """Yield the lines of a table: columns of names to the left, of numbers to the right.
-
-    A name in the first column is not repeated below itself.
-    """
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    before = ""
-    for row in (head, ["-" * width for width in widths], *rows):
-        first = "" if row[0] == before else row[0]
-        before = row[0]
-        cells = [
-            cell.ljust(width) if column < names else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip((first, *row[1:]), widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()

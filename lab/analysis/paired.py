@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from lab.analysis.comparison import ANY, IntervalEstimate, Range, estimate, holm
+from lab.analysis.statistics import Floats, as_ratio, estimate, holm
+from lab.common.metrics import ANY, Range
 
-Floats = NDArray[np.float64]
 Interval = tuple[float | None, float | None, float | None]
 """A value, and the lower and upper end of its 95 % interval."""
 
@@ -115,7 +113,7 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
                 metric.name,
                 planner,
                 mean.n,
-                *_as_ratio(mean),
+                *as_ratio(mean),
                 mean.p,
                 BOUNDS[our_bounds, their_bounds],
                 len(seeds),
@@ -168,7 +166,7 @@ def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
         ours: values, one a seed, shape (n,).
         theirs: the other values, shape (n,).
     """
-    return _as_ratio(estimate(np.log(ours / theirs), 1.0))
+    return as_ratio(estimate(np.log(ours / theirs), 1.0))
 
 
 def mean_interval(values: Floats, within: Range = ANY) -> Interval:
@@ -204,10 +202,3 @@ def jackknifed(count: int, statistic: Callable[[Sequence[int]], float]) -> Inter
     if mean.mean is None or mean.low is None or mean.high is None:
         return whole, None, None
     return whole, whole - (mean.mean - mean.low), whole + (mean.high - mean.mean)
-
-
-def _as_ratio(mean: IntervalEstimate) -> Interval:
-    middle, low, high = (
-        None if each is None else exp(each) for each in (mean.mean, mean.low, mean.high)
-    )
-    return middle, low, high

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from lab.runs.frames import scan
 from lab.runs.run_directory import CONFIG, load_config
+from sim.metrics.goodput_time import goodput_time
 
 Runs = Mapping[str, Path]
 
@@ -34,7 +35,7 @@ def by_window(directory: Path) -> pl.DataFrame:
         .agg(
             pl.col("start_s").first(),
             pl.col("end_s").first(),
-            (pl.col("met") * pl.col("deployed_s")).sum().alias("goodput"),
+            goodput_time(pl.col("met"), pl.col("deployed_s")).sum().alias("goodput"),
             pl.col("deployed_s").sum().alias("deployed"),
             pl.col("active_s").sum().alias("active"),
             pl.col("cost_usd").sum(),
@@ -87,17 +88,17 @@ def latency_ratios(runs: Runs) -> dict[str, np.ndarray]:
 
 def part_means(directory: Path) -> pl.DataFrame:
     """Return the mean time at each operator over completed requests, by part."""
+    return mean_parts(scan(directory, "operators"), scan(directory, "windows")).collect()
+
+
+def mean_parts(operators: pl.LazyFrame, windows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return mean times at operators, in their order, over the completed requests of windows."""
     weight = pl.col("completed")
+    keys = ["query", "window"]
     return (
-        scan(directory, "operators")
-        .join(
-            scan(directory, "windows").select("query", "window", "completed"),
-            on=["query", "window"],
-            maintain_order="left",
-        )
+        operators.join(windows.select(*keys, weight), on=keys, maintain_order="left")
         .group_by("operator", maintain_order=True)
         .agg(((pl.col(f"{part}_s") * weight).sum() / weight.sum()).alias(part) for part in PARTS)
-        .collect()
     )
 
 
@@ -106,8 +107,7 @@ def latency_mean(directory: Path) -> float | None:
 
     None if there are none, or if the windows have latencies over the length of the output.
     """
-    path = Path(directory) / CONFIG
-    if path.is_file() and is_per_length(OmegaConf.select(load_config(path), PER_LENGTH)):
+    if per_output_length(directory):
         return None
     mean_s: float | None = (
         scan(directory, "windows")
@@ -121,6 +121,17 @@ def latency_mean(directory: Path) -> float | None:
         .item()
     )
     return mean_s
+
+
+def per_output_length(directory: Path) -> bool:
+    """Return whether the windows of a run have latencies over the length of the output."""
+    return is_per_length(_configured(directory, PER_LENGTH))
+
+
+def _configured(directory: Path, key: str) -> Any:
+    """Return the value of a key of a run's configuration; None where there is none."""
+    path = Path(directory) / CONFIG
+    return OmegaConf.select(load_config(path), key) if path.is_file() else None
 
 
 def is_per_length(latency_per: Any) -> bool:
@@ -158,8 +169,7 @@ def bill(directory: Path) -> tuple[float, float] | None:
 
 def events(directory: Path) -> list[tuple[str, float]]:
     """Return the kind of each drift event of a run, and when it happens in seconds."""
-    path = Path(directory) / CONFIG
-    events = OmegaConf.select(load_config(path), "drift.events") if path.is_file() else None
+    events = _configured(directory, "drift.events")
     return [(str(event.kind), float(event.at_s)) for event in events or ()]
 
 

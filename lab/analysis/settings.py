@@ -10,7 +10,6 @@ from typing import Any
 
 from yaml import CSafeLoader, YAMLError, load
 
-from lab.analysis.comparison import distinct_names
 from lab.common.errors import InputError, shown
 
 # What a run is compared over, and what changes nothing of its results.
@@ -128,6 +127,37 @@ def short_keys(keys: Sequence[str]) -> list[str]:
         if len(set(short)) == len(short):
             return short
     return list(keys)
+
+
+def distinct_names(planners: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Name planners by their class and, within one class, by the parameters that differ.
+
+    Args:
+        planners: class and parameters of each; those of a part may be given apart, by dotted keys
+            below its own.
+    """
+    named: list[str] = []
+    for kind, parameters in planners:
+        alike = [others for other, others in planners if other == kind]
+        differing = {
+            key: value
+            for key, value in parameters.items()
+            if any(key not in other or repr(other[key]) != repr(value) for other in alike)
+        }
+        # What lies below a part that is another says nothing more.
+        differing = {
+            key: value
+            for key, value in differing.items()
+            if not any(key.startswith(f"{above}.") for above in differing)
+        }
+        given = ", ".join(f"{key}={value!r}" for key, value in differing.items())
+        name = unique = f"{kind}({given})" if given else kind
+        count = 1
+        while unique in named:
+            count += 1
+            unique = f"{name} #{count}"
+        named.append(unique)
+    return named
 
 
 def planner_names(planners: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[str]:

@@ -1,31 +1,27 @@
-"""Where time went, added up over the windows and operators of the finished runs of a sweep."""
+"""Where time went, added up over the windows and operators of the finished runs of a sweep.
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+Times are added as whole nanoseconds: then the order of addition, and so the number of threads,
+changes no bit of a sum.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from signal import SIG_IGN, SIGINT, signal
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from lab.analysis.run_data import PARTS
 from lab.analysis.sweep_frames import Sweep, made_anew, unreadable
-from lab.analysis.window_sums import add_operators, add_windows
 from lab.common.errors import InputError
+from sim.clock import NS_PER_S
+from sim.metrics.goodput_time import goodput_time
 
-# In the order of `ACTIVE`, `DEPLOYED` and so on of `lab.analysis.window_sums`.
 WINDOW_S = ("active_s", "deployed_s", "met_s", "late_s", "inaccurate_s", "too_dear_s")
 TABLES = ("windows", "operators")
 KEYS = ("query", "window")
-SERVED = (*KEYS, "completed", "latency_mean_s")
+SERVED = ("completed", "latency_mean_s")
 BOUNDS = ("start_s", "end_s")
 LIVED = ("active_s", "deployed_s")
 VERDICTS = ("met", "repeated", "latency_met", "accuracy_met", "cost_met")
-WINDOW_COLUMNS = (*SERVED, *BOUNDS, *LIVED, *VERDICTS)
 MEANS = tuple(f"{name}_s" for name in PARTS)
 WINDOW_SUMS = {
     "run": pl.String,
@@ -41,74 +37,14 @@ OPERATOR_SUMS = {
     **dict.fromkeys(PARTS, pl.Float64),
 }
 
-
-# Of fewer bytes, a process of its own would hardly have begun when all is added up.
-LEAST_APART_BYTES = 300_000_000
-
-# Runs whose tables are in memory at the same time.
-MOST_AT_ONCE = 32
-
 Sums = tuple[pl.DataFrame, pl.DataFrame]
-
-
-def totals_meanwhile(sweep: Sweep) -> Callable[[], Sums]:
-    """Add up a sweep: a large one in a process of its own, while figures are drawn in this.
-
-    Threads would not do: what they need of the interpreter, they would take from the drawing.
-
-    Returns:
-        What gives the sums of ``totals``; those of a large sweep, or its errors, when it is called.
-
-    Raises:
-        InputError: a table of a sweep that is not large cannot be read.
-    """
-    tables = (sweep.parts(table, sweep.finished["run"]).values() for table in TABLES)
-    files = (path for table in tables for paths in table for path in paths)
-    if sum(path.stat().st_size for path in files) < LEAST_APART_BYTES:
-        sums = totals(sweep)
-        return lambda: sums
-    context = get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    apart = context.Process(target=_add_up, args=(sweep, sending), daemon=True)
-    apart.start()
-    sending.close()
-
-    def found() -> Sums:
-        try:
-            result: Sums | InputError | None = receiving.recv()
-        except EOFError:
-            result = None
-        apart.join()
-        if result is None:
-            if apart.exitcode is not None and apart.exitcode < 0:
-                raise InputError(
-                    f"{sweep.directory}: the process that adds up its windows was killed, perhaps "
-                    "for want of memory"
-                )
-            return totals(sweep)  # It could not start, as where a script is not guarded.
-        if isinstance(result, InputError):
-            raise result
-        return result
-
-    return found
-
-
-def _add_up(sweep: Sweep, sending: Connection) -> None:
-    """Add up in a process of its own, and send the sums, or why there are none."""
-    signal(SIGINT, SIG_IGN)  # An interrupt ends the process that waits, and so this one.
-    try:
-        result: Sums | InputError = totals(sweep)
-    except InputError as error:
-        result = error
-    with suppress(BrokenPipeError):  # Nobody waits any longer.
-        sending.send(result)
 
 
 def totals(sweep: Sweep) -> Sums:
     """Return sums over the queries of each window, and over the windows of each operator.
 
-    They are of finished runs, as all that is made of them: one that goes on may write windows of
-    which the operators are not there yet.
+    Runs that have not finished are left out: a run under way may have written windows whose
+    operators are not there yet.
 
     Returns:
         ``windows``: one row for each run and window, with its bounds and seconds, summed over
@@ -120,144 +56,105 @@ def totals(sweep: Sweep) -> Sums:
         latencies over the length of the output).
 
     Raises:
-        InputError: a table cannot be read.
+        InputError: a table cannot be read, or its rows do not fit those of the other.
     """
     names = sweep.finished["run"].to_list()
-    window_parts, operator_parts = parts = [sweep.parts(table, names) for table in TABLES]
+    parts = {table: sweep.parts(table, names) for table in TABLES}
+    windows, operators = [pl.DataFrame(schema=WINDOW_SUMS)], [pl.DataFrame(schema=OPERATOR_SUMS)]
     for run in names:
-        for table, its in zip(TABLES, parts, strict=True):
-            if run not in its:
-                raise InputError(
-                    f"{sweep.directory}: {run}/{table} is missing, though the run has finished; "
-                    f"{made_anew(run)}"
-                )
-
-    def of_run(run: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         try:
-            windows, served = _by_window(run, window_parts[run])
-            if run in sweep.per_length:
-                served = served.with_columns(latency_mean_s=None)
-            return windows, _by_operator(run, operator_parts[run], served)
+            summed = _of_run(sweep, run, parts)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(unreadable(sweep, TABLES, [run], error)) from None
-
-    # Polars loads NumPy with the first array it meets, and fails if two threads meet one at once.
-    pl.Series(np.zeros(0))
-    # Four runs for each core: while one waits for its files or for the interpreter, others go on.
-    with ThreadPoolExecutor(min(MOST_AT_ONCE, 4 * pl.thread_pool_size())) as pool:
-        found = list(pool.map(of_run, names))
-    windows = pl.concat([pl.DataFrame(schema=WINDOW_SUMS), *(one for one, _ in found)])
-    operators = pl.concat([pl.DataFrame(schema=OPERATOR_SUMS), *(one for _, one in found)])
-    order = pl.DataFrame({"run": names}, schema={"run": pl.String}).with_row_index("number")
-    return _in_order(windows, order, "window"), _in_order(operators, order, "at")
+        for frames, frame in zip((windows, operators), summed, strict=True):
+            frames.append(frame.select(pl.lit(run).alias("run"), pl.all()))
+    return pl.concat(windows), pl.concat(operators)
 
 
-def _by_window(run: str, paths: list[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return sums by window, and what each row of the table completed, if anything.
-
-    That is how many requests, and their mean latency.
-    """
-    rows = pl.read_parquet(paths, columns=list(WINDOW_COLUMNS), glob=False)
-    if rows.is_empty():
-        return pl.DataFrame(schema=WINDOW_SUMS), rows.select(*SERVED)
-    served = rows.select(*SERVED).filter(pl.col("completed") > 0)
-    if not rows["window"].is_sorted():
-        rows = rows.sort("window")
-    first = np.flatnonzero(np.diff(rows["window"].to_numpy(), prepend=-1))
-    added_s = np.empty((len(first), 2))
-    added_ns = np.zeros((len(first), len(WINDOW_S)), np.int64)
-    verdicts = _arrays(rows, VERDICTS)
-    add_windows(first, _arrays(rows, BOUNDS), _arrays(rows, LIVED), verdicts, added_s, added_ns)
-    sums = {
-        "run": [run] * len(first),
-        "window": rows["window"].gather(first),
-        **dict(zip(BOUNDS, added_s.T, strict=True)),
-        **dict(zip(WINDOW_S, added_ns.T / 1e9, strict=True)),
+def _of_run(sweep: Sweep, run: str, parts: Mapping[str, Mapping[str, list[Path]]]) -> Sums:
+    """Return the sums of one run, in the order of windows and of operators."""
+    columns = {
+        "windows": (*KEYS, *SERVED, *BOUNDS, *LIVED, *VERDICTS),
+        "operators": (*KEYS, "operator", *MEANS),
     }
-    return pl.DataFrame(sums, schema=WINDOW_SUMS), served.rechunk()
+    tables = []
+    for table in TABLES:
+        if run not in parts[table]:
+            raise InputError(
+                f"{sweep.directory}: {run}/{table} is missing, though the run has finished; "
+                f"{made_anew(run)}"
+            )
+        tables.append(pl.scan_parquet(parts[table][run], glob=False).select(columns[table]))
+    windows, operators = pl.collect_all([_by_window(tables[0]), _by_operator(*tables)])
+    windows = _in_s(windows, WINDOW_S)
+    operators = _in_s(operators, ("latency_s", *PARTS))
+    if (operators["unknown"] > 0).any() or operators["rows"].n_unique() > 1:
+        raise InputError(
+            f"{sweep.directory}: {run}/operators has other rows than its windows; {made_anew(run)}"
+        )
+    if run in sweep.per_length:
+        operators = operators.with_columns(latency_s=pl.lit(None, pl.Float64))
+    operators = operators.with_row_index("at").with_columns(pl.col("at").cast(pl.Int64))
+    return windows, operators.select(name for name in OPERATOR_SUMS if name != "run")
 
 
-def _by_operator(run: str, paths: Sequence[Path], served: pl.DataFrame) -> pl.DataFrame:
-    """Return sums by operator.
+def _by_window(windows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return sums by window. A window without requests of its own has failed on no part."""
+    met, *parts = (pl.col(name) for name in ("met", "latency_met", "accuracy_met", "cost_met"))
+    verdicts, failed = [met], ~met & ~pl.col("repeated")
+    for part in parts:
+        verdicts.append(failed & ~part)
+        failed &= part
+    deployed_s = pl.col("deployed_s")
+    times_s = [
+        pl.col("active_s"),
+        deployed_s,
+        *(goodput_time(verdict, deployed_s) for verdict in verdicts),
+    ]
+    return (
+        windows.group_by("window")
+        .agg(
+            pl.col("start_s").min(),
+            pl.col("end_s").max(),
+            *(_sum_ns(time_s).alias(name) for name, time_s in zip(WINDOW_S, times_s, strict=True)),
+        )
+        .sort("window")
+    )
 
-    A run writes a row for each operator of each window that completed requests, in the order of
-    the windows: so rows need not be joined, which would take most of a report's time. Within a
-    window operators have one order throughout a run, so that their names are read of the first
-    window of each part.
 
-    Args:
-        run: name of the run.
-        paths: the parts of its table of operators.
-        served: ``query``, ``window``, ``completed`` and ``latency_mean_s`` of such windows.
+def _by_operator(windows: pl.LazyFrame, operators: pl.LazyFrame) -> pl.LazyFrame:
+    """Return sums by operator, in the order of the pipeline.
+
+    ``rows`` counts windows, and ``unknown`` those of them that completed nothing or do not exist:
+    of a whole table, the former is the same for all operators, and the latter 0.
     """
-    done = 0
-    names: list[str] = []
-    added_ns = np.zeros((len(PARTS), 0), np.int64)
-    keys, counts = _arrays(served, KEYS), served["completed"].to_numpy()
-    for path in paths:
-        part = pl.read_parquet(path, columns=[*KEYS, *MEANS], glob=False)
-        if part.is_empty():
-            continue
-        of_part = _operators(path, part)
-        if not names:
-            names = of_part
-            added_ns = np.zeros((len(PARTS), len(names)), np.int64)
-        matches = of_part == names
-        for piece in _pieces(part):
-            matches = matches and add_operators(
-                done, piece[: len(KEYS)], piece[len(KEYS) :], keys, counts, added_ns
-            )
-            done += len(piece[0])
-        if not matches:
-            raise pl.exceptions.ShapeError(
-                f"{run}/operators/{path.name} has other rows than its windows, or another order"
-            )
-        if done % len(names):
-            raise pl.exceptions.ShapeError(
-                f"{run}/operators/{path.name} ends in the midst of a window"
-            )
-    told = served.head(done // max(1, len(names)))
-    latency_s = (told["completed"] * told["latency_mean_s"]).sum()
-    sums = {
-        "run": [run] * len(names),
-        "operator": names,
-        "at": range(len(names)),
-        "completed": [told["completed"].sum()] * len(names),
-        "latency_s": [None if told["latency_mean_s"].null_count() else latency_s] * len(names),
-        **dict(zip(PARTS, added_ns / 1e9, strict=True)),
-    }
-    return pl.DataFrame(sums, schema=OPERATOR_SUMS)
+    served = windows.filter(pl.col("completed") > 0).select(*KEYS, *SERVED)
+    weight = pl.col("completed")
+    return (
+        operators.with_row_index("row")  # An order kept by the join would take half of the time.
+        .join(served, on=KEYS, how="left")
+        .group_by("operator")
+        .agg(
+            pl.col("row").min(),
+            pl.len().alias("rows"),
+            weight.null_count().alias("unknown"),
+            weight.sum(),
+            _sum_ns(weight * pl.col("latency_mean_s")).alias("latency_s"),
+            *(_sum_ns(pl.col(f"{name}_s") * weight).alias(name) for name in PARTS),
+        )
+        .sort("row")
+    )
 
 
-def _operators(path: Path, part: pl.DataFrame) -> list[str]:
-    """Return the names of the operators of a part's first window."""
-    of_first = (part["query"] == part["query"][0]) & (part["window"] == part["window"][0])
-    first = pl.read_parquet(path, columns=["operator"], n_rows=of_first.sum(), glob=False)
-    return first["operator"].to_list()
+def _sum_ns(time_s: pl.Expr) -> pl.Expr:
+    """Return a sum of seconds in nanoseconds."""
+    return (time_s * NS_PER_S).round().cast(pl.Int64).sum()
 
 
-def _arrays(rows: pl.DataFrame, columns: Sequence[str]) -> Any:  # a tuple, as long as columns
-    """Return columns as arrays; those with nulls, which our runs never have, are refused."""
-    _check_whole(rows, columns)
-    return tuple(rows[name].rechunk().to_numpy() for name in columns)
+def _in_s(sums: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return sums in nanoseconds in seconds.
 
-
-def _pieces(rows: pl.DataFrame) -> Iterator[Any]:
-    """Yield rows as arrays of each column, in the pieces in which they lie in memory, uncopied."""
-    _check_whole(rows, rows.columns)
-    pieces = [rows[name].get_chunks() for name in rows.columns]
-    if len({tuple(map(len, column)) for column in pieces}) > 1:
-        pieces = [[rows[name].rechunk()] for name in rows.columns]
-    for columns in zip(*pieces, strict=True):
-        yield tuple(column.to_numpy() for column in columns)
-
-
-def _check_whole(rows: pl.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse columns with nulls."""
-    if sparse := [name for name in columns if rows[name].null_count()]:
-        raise pl.exceptions.SchemaError(f"{', '.join(sparse)}: some are null")
-
-
-def _in_order(sums: pl.DataFrame, order: pl.DataFrame, within: str) -> pl.DataFrame:
-    """Return sums in the order of the runs."""
-    return sums.join(order, on="run").sort("number", within).drop("number")
+    Polars divides by multiplying with the reciprocal, which is inexact: shares of time that nothing
+    is left of would not be 0.
+    """
+    return sums.with_columns(pl.Series(name, sums[name].to_numpy() / NS_PER_S) for name in names)

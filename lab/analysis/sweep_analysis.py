@@ -1,11 +1,12 @@
 """What a sweep says of its planners: means, paired differences, trade-offs, and where time went."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from lab.analysis.comparison import (
@@ -13,14 +14,24 @@ from lab.analysis.comparison import (
     MEANS_SCHEMA,
     Comparison,
     from_runs,
-    student_t,
 )
-from lab.analysis.metrics import METRICS
-from lab.analysis.pareto import pareto
 from lab.analysis.run_data import PARTS
+from lab.analysis.statistics import student_t
 from lab.analysis.sums import WINDOW_S, Sums, totals
 from lab.analysis.sweep_frames import Sweep
-from lab.analysis.tiers import BY_TIER, QUERIES, SLO_MET, by_tier, metric_and_tier, of_tier
+from lab.common.metrics import (
+    BY_TIER,
+    CLAIMED,
+    COST,
+    GOODPUT,
+    QUERIES,
+    REPORTED,
+    RESPONSE,
+    SLO_MET,
+    by_tier,
+    metric_and_tier,
+    of_tier,
+)
 
 POOLED = "all settings"
 TIERS_SCHEMA = {
@@ -35,8 +46,6 @@ TIERS_SCHEMA = {
 @dataclass(frozen=True)
 class Analysis:
     """Frames that sum a sweep up. Those by setting have the keys that were varied as columns.
-
-    Those that rest on windows and operators wait for their sums when they are first asked for.
 
     Args:
         sweep: the sweep.
@@ -54,7 +63,7 @@ class Analysis:
         pareto: goodput, cost and response time by setting and planner, and who is dominated, over
             the seeds of ``alike``.
         pareto_pooled: the same over the settings and seeds in which every planner finished.
-        sums: gives what ``lab.analysis.sums.totals`` returns.
+        sums: what `totals` returns of the sweep.
     """
 
     sweep: Sweep
@@ -68,7 +77,7 @@ class Analysis:
     differences: pl.DataFrame
     pareto: pl.DataFrame
     pareto_pooled: pl.DataFrame
-    sums: Callable[[], Sums]
+    sums: Sums
 
     @cached_property
     def goodput(self) -> pl.DataFrame:
@@ -76,16 +85,13 @@ class Analysis:
 
         The mean over ``n`` seeds, of goodput with a 95 % t-interval. It is of `alike_runs`, as are
         ``time`` and ``latency``: they compare planners.
-
-        Raises:
-            InputError: a table cannot be read; so do ``time`` and ``latency``.
         """
-        return _with_keys(self.sweep, _goodput(self.alike_runs, self._totals[0]))
+        return _with_keys(self.sweep, _goodput(self.alike_runs, self.sums[0]))
 
     @cached_property
     def time(self) -> pl.DataFrame:
         """Share of the time that queries lived, by setting, planner, and what became of it."""
-        return _with_keys(self.sweep, _time(self.alike_runs, self._totals[0]))
+        return _with_keys(self.sweep, _time(self.alike_runs, self.sums[0]))
 
     @cached_property
     def latency(self) -> pl.DataFrame:
@@ -94,7 +100,7 @@ class Analysis:
         ``latency_mean_s`` is that of the whole request, which is less than all parts add up to
         where operators work at the same time; null where it is not known.
         """
-        return _with_keys(self.sweep, _latency(self.alike_runs, self._totals[1]))
+        return _with_keys(self.sweep, _latency(self.alike_runs, self.sums[1]))
 
     @cached_property
     def tiers(self) -> pl.DataFrame:
@@ -106,10 +112,6 @@ class Analysis:
         parts = _parts(self.alike_runs, "setting")
         frames = {str(name): _tiers(str(name), part) for (name,), part in parts}
         return _gathered(self.sweep, frames, TIERS_SCHEMA)
-
-    @cached_property
-    def _totals(self) -> Sums:
-        return self.sums()
 
     @property
     def seeds(self) -> int:
@@ -140,13 +142,11 @@ class Analysis:
         return _gathered(self.sweep, frames, DIFFERENCES_SCHEMA)
 
 
-def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
+def analyse(sweep: Sweep) -> Analysis:
     """Sum a sweep up.
 
-    Args:
-        sweep: the sweep.
-        sums: gives its sums, if somebody has begun to add up; by default they are added up when
-            they are first asked for.
+    Raises:
+        InputError: a table of windows or operators cannot be read.
     """
     runs = in_order(sweep, sweep.finished.sort("seed", maintain_order=True))
     by_setting = {str(name): part for (name,), part in _parts(runs, "setting")}
@@ -180,7 +180,7 @@ def analyse(sweep: Sweep, sums: Callable[[], Sums] | None = None) -> Analysis:
         ),
         _with_keys(sweep, pareto(alike_runs)),
         pareto(common.with_columns(pl.lit(POOLED).alias("setting"))),
-        sums or partial(totals, sweep),
+        totals(sweep),
     )
 
 
@@ -214,7 +214,7 @@ def _compared(sweep: Sweep, name: str, runs: pl.DataFrame) -> Comparison:
     A figure that is missing in one of them, such as a median response time that was not reached,
     is missing in the mean, which would be too good without it.
     """
-    metrics = [metric.name for metric in METRICS]
+    metrics = [metric.name for metric in REPORTED]
     known = [metric for metric in metrics if metric in runs.columns]
     rows = runs.group_by("planner", "seed", maintain_order=True).agg(
         pl.when(pl.col(name).null_count() == 0).then(pl.col(name).mean()).alias(name)
@@ -381,17 +381,17 @@ def _tiers(setting: str, runs: pl.DataFrame) -> pl.DataFrame:
         for row in runs.iter_rows(named=True)
     ]
     named = dict.fromkeys(map(metric_and_tier, (key for row in rows for key in row)))
-    tiers = [tier for metric, tier in named if metric == SLO_MET]
+    tiers = [tier for metric, tier in named if metric == SLO_MET.name]
     if len(tiers) < 2:
         return pl.DataFrame(schema=TIERS_SCHEMA)
-    metrics = [of_tier(metric, tier) for tier in tiers for metric in (SLO_MET, QUERIES)]
+    metrics = [of_tier(metric, tier) for tier in tiers for metric in (SLO_MET.name, QUERIES.name)]
     means = from_runs(setting, rows, metrics).means
     frames = []
     for tier in tiers:
-        counts = means.filter(metric=of_tier(QUERIES, tier)).select(
+        counts = means.filter(metric=of_tier(QUERIES.name, tier)).select(
             "planner", pl.col("mean").alias("queries")
         )
-        shares = means.filter(metric=of_tier(SLO_MET, tier)).with_columns(tier=pl.lit(tier))
+        shares = means.filter(metric=of_tier(SLO_MET.name, tier)).with_columns(tier=pl.lit(tier))
         frames.append(shares.join(counts, on="planner", maintain_order="left"))
     return pl.concat(frames).select(*TIERS_SCHEMA)
 
@@ -413,3 +413,68 @@ def _latency(runs: pl.DataFrame, operators: pl.DataFrame) -> pl.DataFrame:
         .drop("at")
     )
     return _like(runs, summed)
+
+
+def dominators(points: Sequence[Sequence[float]]) -> list[list[int]]:
+    """Return, for each point, the points that dominate it.
+
+    One point dominates another if it is at most as large everywhere and smaller somewhere: less is
+    better. An infinite value is the worst; two of them are equal.
+
+    Args:
+        points: points of the same length, without nan.
+    """
+    return [
+        [
+            at
+            for at, other in enumerate(points)
+            if tuple(other) != tuple(one) and all(a <= b for a, b in zip(other, one, strict=True))
+        ]
+        for one in points
+    ]
+
+
+def pareto(runs: pl.DataFrame) -> pl.DataFrame:
+    """Return goodput, cost and response time of each setting and planner, and who dominates it.
+
+    Goodput and cost are means over seeds. The response time is the median over seeds of the runs'
+    medians, for it is known even where some of these were not reached: they count as longer than
+    all others, and it is null if that is what the median falls on.
+
+    Args:
+        runs: finished runs, with ``setting``, ``planner``, ``planner_sees_truth`` and the figures
+            of their summaries.
+
+    Returns:
+        One row for each setting and planner: ``n`` runs, the three figures, whether it is
+        ``dominated``, and ``dominated_by``, names of planners that do no worse in all three figures
+        and better in one. Planners that see the truth dominate no one: nobody can choose them.
+    """
+    rows = (
+        runs.group_by("setting", "planner", "planner_sees_truth", maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("n"),
+            pl.col(GOODPUT.name).mean(),
+            pl.col(COST.name).mean(),
+            pl.col(RESPONSE.name).cast(pl.Float64).fill_null(np.inf).median(),
+        )
+        .with_columns(
+            pl.when(pl.col(RESPONSE.name).is_finite()).then(RESPONSE.name).name.keep(),
+        )
+    )
+    parts = [_marked(part) for part in rows.partition_by("setting", maintain_order=True)]
+    return pl.concat(parts) if parts else _marked(rows)
+
+
+def _marked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add who dominates whom among the planners of one setting."""
+    rivals = rows.select(
+        (-pl.col(aim.name) if aim.more_is_better else pl.col(aim.name)).fill_null(np.inf)
+        for aim in CLAIMED
+    ).rows()
+    names, truth = rows["planner"].to_list(), rows["planner_sees_truth"].to_list()
+    above = [", ".join(names[at] for at in found if not truth[at]) for found in dominators(rivals)]
+    return rows.with_columns(
+        pl.Series("dominated", [bool(names) for names in above], pl.Boolean),
+        pl.Series("dominated_by", above, pl.String),
+    )

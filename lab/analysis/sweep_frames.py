@@ -214,7 +214,11 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
     summaries = list(found.runs.values())
     settings = [configurations.read(path / CONFIG) for path in found.runs]
     keys = swept_keys(settings)
-    columns = {key: _column(key, [one.get(key) for one in settings]) for key in keys}
+    given = {key: [one.get(key) for one in settings] for key in keys}
+    columns = {
+        key: _column(key, values if is_numeric(values) else list(map(text_of, values)))
+        for key, values in given.items()
+    }
     names = [path.relative_to(top).as_posix() for path in found.runs]
     runs = _runs(names, summaries, _planner_names(summaries), columns)
     without = pl.DataFrame(
@@ -232,14 +236,6 @@ def read_sweep(directory: str | PathLike[str]) -> Sweep:
     )
     rows = _settings(runs, columns)
     return Sweep(top, keys, shared, rows, runs, without, found.parents, per_length)
-
-
-def _column(key: str, values: list[Any]) -> pl.Series:
-    """Return the values of a key as numbers if they all are, and else as words."""
-    if is_numeric(values):
-        whole = all(isinstance(value, int) for value in values)
-        return pl.Series(key, values, pl.Int64 if whole else pl.Float64, strict=False)
-    return pl.Series(key, [text_of(value) for value in values], pl.String)
 
 
 def _planner_names(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -261,7 +257,6 @@ def _runs(
     columns: Mapping[str, pl.Series],
 ) -> pl.DataFrame:
     """Return one row per run."""
-    metrics = dict.fromkeys(key for one in summaries for key in one)
     texts = {key: series.cast(pl.String).to_list() for key, series in columns.items()}
     settings = [
         ", ".join(f"{key}={values[at]}" for key, values in texts.items())
@@ -274,31 +269,33 @@ def _runs(
             "planner": planners,
             "seed": [one["seed"] for one in summaries],
             "setting": settings,
+            **columns,
+            "finished": [one["simulated_s"] >= one["horizon_s"] for one in summaries],
         }
-    ).with_columns(
-        *columns.values(),
-        pl.Series("finished", [one["simulated_s"] >= one["horizon_s"] for one in summaries]),
     )
+    keys = dict.fromkeys(key for one in summaries for key in one)
     return frame.with_columns(
-        _metric(key, [one.get(key) for one in summaries])
-        for key in metrics
+        _column(key, [one.get(key) for one in summaries])
+        for key in keys
         if key not in frame.columns
     )
 
 
-def _metric(key: str, values: list[Any]) -> pl.Series:
-    """Return a figure of the summaries as a column; what is neither number nor text, as JSON."""
+def _column(key: str, values: list[Any]) -> pl.Series:
+    """Return values as numbers or truths if all known ones are, and else as texts or JSON."""
     known = [value for value in values if value is not None]
-    if all(isinstance(value, bool) for value in known) and known:
-        return pl.Series(key, values, pl.Boolean)
-    if is_numeric(known):
-        whole = all(isinstance(value, int) for value in known) and known
-        return pl.Series(key, values, pl.Int64 if whole else pl.Float64, strict=False)
-    texts = [
-        value if isinstance(value, str | None) else json.dumps(value, sort_keys=True)
-        for value in values
-    ]
-    return pl.Series(key, texts, pl.String)
+    kind: Any = pl.String
+    if known and all(isinstance(value, bool) for value in known):
+        kind = pl.Boolean
+    elif is_numeric(known):
+        whole = known and all(isinstance(value, int) for value in known)
+        kind = pl.Int64 if whole else pl.Float64
+    else:
+        values = [
+            value if isinstance(value, str | None) else json.dumps(value, sort_keys=True)
+            for value in values
+        ]
+    return pl.Series(key, values, kind, strict=False)
 
 
 def _settings(runs: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:

@@ -69,13 +69,20 @@ def add_parser(tools: Any) -> None:
 
 def capacity(options: argparse.Namespace) -> int:
     """Search, and say what was found; return the exit status."""
-    from lab.analysis.comparison import range_of
     from lab.common.console import say
     from lab.common.errors import InputError
+    from lab.common.metrics import range_of
     from lab.what_if.capacity import Candidate, Verdict, cheapest, machines, never_worse, search
     from lab.what_if.combinations import as_overrides, combinations, who_plans
     from lab.what_if.files import Files
-    from lab.what_if.question import LATE, all_varied, check_metric, check_target, in_words, titled
+    from lab.what_if.question import (
+        all_varied,
+        check_metric,
+        check_target,
+        in_words,
+        null_is_late,
+        titled,
+    )
     from lab.what_if.runs import Runs, check_seedless
 
     overrides = overrides_of(options)
@@ -97,7 +104,7 @@ def capacity(options: argparse.Namespace) -> int:
     def measure(candidate: Candidate, seeds: Any) -> list[float]:
         [rows] = runs.make([as_overrides(candidate.settings)], list(seeds))
         missing = [row["seed"] for row in rows if row.get(options.metric) is None]
-        if missing and options.metric in LATE and sign < 0:
+        if missing and null_is_late(options.metric) and sign < 0:
             return [-inf] * len(rows)  # Too few were ever served for it to be known: it is late.
         if missing:
             raise InputError(

@@ -30,20 +30,9 @@ def add_parser(tools: Any) -> None:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Print tables of a sweep, and write its figures, its frames and its page.
-
-    A damaged table of a large sweep is told of when it is come upon, which may be after the first
-    figures were drawn.
-    """
-    from lab.analysis.sums import totals_meanwhile
-    from lab.analysis.sweep_frames import read_sweep
-
-    directory: Path = options.directory
-    sweep = read_sweep(directory)
-    sums = totals_meanwhile(sweep)
-
-    # What is needed from here on takes a second or two to load, in which sums are on their way.
+    """Print tables of a sweep, and write its figures, its frames and its page."""
     from lab.analysis.sweep_analysis import analyse
+    from lab.analysis.sweep_frames import read_sweep
     from lab.common.console import say, warn
     from lab.common.errors import InputError, why_not
     from lab.reporting.page import linked_figures, page
@@ -51,7 +40,9 @@ def report(options: argparse.Namespace) -> int:
     from lab.reporting.tables import write_frames
     from lab.runs.run_directory import REPORT, never_ran, write_aside
 
-    analysis = analyse(sweep, sums)
+    directory: Path = options.directory
+    sweep = read_sweep(directory)
+    analysis = analyse(sweep)
     folder = directory / REPORT
     group = _only_group(sweep)
     if group is None:
@@ -65,9 +56,9 @@ def report(options: argparse.Namespace) -> int:
             warn(f"{group}: {missing}")
     own = [] if group is None else _draw_own(sweep, group)
     try:
-        pictures = draw(analysis, folder / "figures")
+        drawings = draw(analysis, folder / "figures")
         large = write_frames(analysis, folder)
-        text = page(analysis, pictures, own, large)
+        text = page(analysis, drawings, folder / "figures", own, large)
         # Only what the page before this one shows is surely no file of the user's.
         stale = linked_figures(_page_before(folder)) - linked_figures(text)
         write_aside(folder / PAGE, text)

@@ -12,7 +12,7 @@ from lab.config.config_dir import add_overrides, overrides_of, words_of
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from lab.analysis.comparison import Range
+    from lab.common.metrics import Range
     from lab.what_if.question import Varied
     from lab.what_if.runs import Runs
     from lab.what_if.sensitivity import Effect
@@ -57,15 +57,16 @@ def sensitivity(options: argparse.Namespace) -> int:
     """Simulate all settings and order them; return the exit status."""
     from omegaconf import OmegaConf
 
-    from lab.analysis.comparison import of_difference, range_of
+    from lab.analysis.statistics import of_difference
     from lab.common.console import say
     from lab.common.errors import InputError
+    from lab.common.metrics import range_of
     from lab.what_if.files import Files
     from lab.what_if.question import (
-        LATE,
         check_metric,
         check_tier,
         low_and_high,
+        null_is_late,
         planner_of,
         titled,
     )
@@ -109,7 +110,7 @@ def sensitivity(options: argparse.Namespace) -> int:
     whole = range_of(metric)
     within = of_difference(whole) if against else whole
     effects = [
-        effect(key, value, OmegaConf.select(config, key), base, its, within, metric in LATE)
+        effect(key, value, OmegaConf.select(config, key), base, its, within, null_is_late(metric))
         for (key, value), its in zip(named, found[1:], strict=True)
     ]
     effects = largest_first(adjusted(effects))
@@ -256,13 +257,13 @@ def _table(
     from lab.analysis.paired import mean_interval
     from lab.common.formatting import probability
     from lab.reporting.markdown import estimated
-    from lab.what_if.question import LATE, lacking
+    from lab.what_if.question import lacking, null_is_late
 
     known = _known(base)
     of_base = [estimated(*mean_interval(known, within))]
     if len(known) < len(base):
         lacks = lacking(metric, len(base) - len(known), len(base))
-        of_base = [lacks] if metric in LATE else [*of_base, lacks]
+        of_base = [lacks] if null_is_late(metric) else [*of_base, lacks]
     width = max((len(each.key) for each in effects), default=10)
     lines = [f"base: {answer}: {'; '.join(of_base)}", ""]
     lines.append(

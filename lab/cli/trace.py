@@ -100,7 +100,7 @@ def _write(run: Path, requests: Any, of: int, tables: Any) -> list[str]:
     """Write the trace and the picture of one planner's run; return lines on what was written."""
     from lab.common.atomic_write import written_aside
     from lab.common.formatting import count
-    from lab.reporting.plotting.style import DPI
+    from lab.reporting.plotting.style import save
     from lab.reporting.trace.perfetto import events, write
     from lab.reporting.trace.picture import picture
     from lab.runs.run_directory import TRACE, TRACE_PICTURE
@@ -115,6 +115,5 @@ def _write(run: Path, requests: Any, of: int, tables: Any) -> list[str]:
     if not completed:
         image.unlink(missing_ok=True)  # It would be of another trace.
         return [first, "no picture: none of these requests was completed"]
-    with written_aside(image) as aside:
-        picture(completed).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
+    save(picture(completed), image)
     return [first, f"picture: {image}"]

@@ -1,28 +1,20 @@
 """A figure of predictions against what was measured."""
 
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from lab.common.atomic_write import written_aside
-from lab.reporting.plotting.style import plain_log
+from lab.reporting.drawings.panels import label_of
+from lab.reporting.plotting.canvas import canvas, save
+from lab.reporting.plotting.style import legend, legend_in, looks, plain_log, say, style
 
-WIDTH_IN = 7.2
-DPI = 120
 MOST_GROUPS = 12
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "d")
 BAND = 0.1
-# In characters, as they come out at this width and size of letters.
 LONGEST = 34
-LEGEND_WIDTH = 84
-LEGEND_HANDLE = 9
+"""Characters of the name of a group in the legend."""
 
 
 def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
@@ -45,46 +37,27 @@ def draw_validation(rows: pl.DataFrame, title: str, path: Path) -> Path:
     rows = rows.with_columns(
         pl.col("group").replace(names), ratio=pl.col("predicted") / pl.col("measured")
     )
-    shown = list(dict.fromkeys(names.values()))
-    looks = dict(zip(shown, sns.color_palette("colorblind", len(shown)), strict=True))
-    markers = dict(zip(shown, islice(cycle(MARKERS), len(shown)), strict=True))
-    labels = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in shown]
-    columns = max(1, LEGEND_WIDTH // (max(map(len, labels), default=0) + LEGEND_HANDLE))
-    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.1):
-        size = WIDTH_IN, 3.4 * max(len(targets), 1) + 0.2 * -(-len(shown) // columns)
-        figure = Figure(size, layout="constrained")
-        figure.suptitle(title)
-        panels = figure.subplots(max(len(targets), 1), 2, squeeze=False)
-        for (left, right), target in zip(panels, targets, strict=False):
-            part = rows.filter(pl.col("target") == target)
-            for axes, y in ((left, "predicted"), (right, "ratio")):
-                sns.scatterplot(
-                    part.select("measured", y, "group").to_dict(as_series=False),
-                    x="measured",
-                    y=y,
-                    hue="group",
-                    style="group",
-                    hue_order=shown,
-                    style_order=shown,
-                    palette=looks,
-                    markers=markers,
-                    s=16,
-                    linewidth=0.2,
-                    legend=False,
-                    ax=axes,
-                )
-            _agreement(left, right, part)
-            left.set(xlabel=f"measured {target}", ylabel=f"predicted {target}")
-            right.set(xlabel=f"measured {target}", ylabel="predicted / measured")
-        for axes in panels[len(targets) :].flat:
-            axes.text(0.5, 0.5, "no row is predicted", ha="center", va="center")
-        handles = [Line2D([], [], ls="", marker=markers[name], color=looks[name]) for name in shown]
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as aside:
-            # The name of the software would make bytes depend on its version.
-            figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
-    return path
+    labels = {name: label_of(name, LONGEST) for name in dict.fromkeys(names.values())}
+    rows_drawn = max(len(targets), 1)
+    height_in = 3.4 + legend_in(list(labels.values())) / rows_drawn
+    figure, panels = canvas(rows_drawn, 2, height_in)
+    figure.suptitle(title)
+    for (left, right), target in zip(panels, targets, strict=False):
+        part = rows.filter(target=target)
+        for axes, y in ((left, "predicted"), (right, "ratio")):
+            for name, look in looks(labels, markers=True):
+                group = part.filter(group=name)
+                look |= {"ls": "", "ms": 4.5, "mec": "white", "mew": 0.2, "label": labels[name]}
+                axes.plot(group["measured"], group[y], **look)
+        _agreement(left, right, part)
+        left.set(xlabel=f"measured {target}", ylabel=f"predicted {target}")
+        right.set(xlabel=f"measured {target}", ylabel="predicted / measured")
+    if not targets:
+        for axes in panels[0]:
+            say(axes, "no row is predicted")
+    with style(1.1):
+        legend(figure, panels[0][0])
+    return save(figure, path)
 
 
 def _names(groups: pl.Series) -> dict[str, str]:

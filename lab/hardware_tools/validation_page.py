@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,10 +13,14 @@ from hardware_models.predictors import PREDICTORS
 from hardware_models.predictors.llm import simulated_engines
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import accelerators, load_table
+from lab.reporting.render import render
 
 MOST_SOURCES = 4
 DRAWN = ("gpu_latency", "llm_iteration", "llm_speed", "device_latency")
 STACK_COLUMNS = ("engine", "backend", "precision")
+PERCENTS = ("median_pct", "p90_pct", "worst_pct")
+
+Row = list[Any]
 
 
 @dataclass(frozen=True)
@@ -71,21 +76,6 @@ SCHEMES = {
 }
 """The ways of holding rows out, and what each leaves unseen."""
 
-HEAD = """# How well the hardware models predict
-
-Written by `compass-lab validation-page --figures` from the files that `compass-lab fit` wrote; do
-not edit it. `compass-lab validate ROWS.csv` says the same of rows of your own, see
-[calibration](calibration.md).
-
-Where a table that a simulation reads holds the very point, that is used, and there is no error. The
-errors below are those of points that it does not hold: rows of the table, each predicted by a fit
-that had not seen it, in percent of the measured figure, without sign. Only the few hyper-parameters
-of a kernel, where a fit has one, have seen all rows. Nothing here says how well one software stack
-speaks for another: each table has its own, see [below](#tables-and-their-software-stacks).
-
-The *scheme* says which rows are held out together:
-"""
-
 
 def page(fits: Iterable[str] = tuple(FITS)) -> str:
     """Return the page as Markdown; it follows from the tables that come with the package alone.
@@ -93,22 +83,21 @@ def page(fits: Iterable[str] = tuple(FITS)) -> str:
     Args:
         fits: the fits that it tells of.
     """
-    schemes = _grid(["scheme", "held out"], ([f"`{name}`", SCHEMES[name]] for name in SCHEMES))
-    return (
-        "\n".join(
-            [
-                HEAD,
-                *schemes,
-                *_glance(fits),
-                *_fits(fits),
-                *_engines(),
-                *_predictions(),
-                *_tables(),
-                *_assumptions(),
-                *_accelerators(),
-            ]
-        )
-        + "\n"
+    fits = list(fits)
+    return render(
+        "validation.md.jinja",
+        schemes=[(f"`{name}`", text) for name, text in SCHEMES.items()],
+        glance=[*_at_a_glance(fits), *_unfitted()],
+        fits=list(map(_fit, fits)),
+        engines=[row for target in ("ttft_ms", "tpot_ms") for row in _engines(target)],
+        predictions=sorted(
+            (one.table, one.target, ", ".join(one.group_by), "yes" if one.cross_validated else "no")
+            for one in PREDICTORS
+        ),
+        figures=[(f"{table}: {target}", _figure(table, target)) for table, target in _drawn()],
+        tables=[_table(name) for name in SCHEMAS if not name.startswith("fit_")],
+        assumptions=list(_assumptions()),
+        accelerators=list(_accelerators()),
     )
 
 
@@ -153,171 +142,101 @@ def _figure(table: str, target: str) -> str:
     return f"validation_{table}_{target}.png"
 
 
-def _glance(names: Iterable[str]) -> Iterator[str]:
-    """Yield one row for each fit, part and scheme; where nothing is fitted, for each prediction."""
-    yield "## All rows at a glance\n"
-    cells = [
-        [
-            name,
-            row["group"].removesuffix("all").strip(),
-            row["scheme"],
-            *_errors(row["n"], row["median_pct"], row["p90_pct"], row["worst_pct"]),
-            goal.verdict(row) if (goal := GOALS.get(name)) else "",
-        ]
-        for name in names
-        for row in load_table(f"fit_{name}_errors").iter_rows(named=True)
-        if row["group"].split()[-1] == "all"
-    ]
+def _at_a_glance(names: Iterable[str]) -> Iterator[Row]:
+    """Yield a row for each fit, part and scheme."""
+    for name in names:
+        for row in load_table(f"fit_{name}_errors").iter_rows(named=True):
+            if row["group"].split()[-1] == "all":
+                part, goal = row["group"].removesuffix("all").strip(), GOALS.get(name)
+                yield [name, part, row["scheme"], *_errors(row), goal.verdict(row) if goal else ""]
+
+
+def _unfitted() -> Iterator[Row]:
+    """Yield a row for each prediction of tables without a fit."""
     for one in PREDICTORS:
         if one.table in UNFITTED and one.cross_validated is not None:
             rows = one.cross_validated()
-            errors = np.abs(
-                100 * (rows["predicted"] / rows[one.target] - 1).drop_nulls().drop_nans().to_numpy()
-            )
-            figures = np.quantile(errors, (0.5, 0.9, 1.0)).tolist()
+            ratio = (rows["predicted"] / rows[one.target]).drop_nulls().drop_nans().to_numpy()
+            errors = np.abs(100 * (ratio - 1))
+            percents = dict(zip(PERCENTS, np.quantile(errors, (0.5, 0.9, 1.0)), strict=True))
             scheme = UNFITTED[one.table]
-            cells.append([one.table, one.target, scheme, *_errors(len(errors), *figures), ""])
-    heads = ["fit or table", "part", "scheme", "n", "median, %", "p90, %", "worst, %", "goal"]
-    yield from _grid(heads, cells)
-    yield "Rows that a fit does not trust are left out here; they have lines of their own below.\n"
+            yield [one.table, one.target, scheme, *_errors({"n": len(errors), **percents}), ""]
 
 
-def _errors(n: int, *percent: float) -> list[str]:
-    return [str(n), *(f"{one:.1f}" for one in percent)]
+def _errors(row: Mapping[str, Any]) -> Row:
+    return [row["n"], *(f"{row[name]:.1f}" for name in PERCENTS)]
 
 
-def _fits(names: Iterable[str]) -> Iterator[str]:
-    yield "## Fits\n"
-    for name in names:
-        errors = load_table(f"fit_{name}_errors")
-        goal = GOALS.get(name)
-        yield f"### {name}\n"
-        yield f"Fitted to {_linked(errors)}."
-        if goal is not None:
-            yield (
-                f"Goal, {goal.scheme}: median at most {goal.median_pct:g} %, p90 at most "
-                f"{goal.p90_pct:g} %, over all rows; groups are held to it too."
-            )
-        heads = ["group", "scheme", "n", "median, %", "p90, %", "worst, %", "worst at"]
-        yield ""
-        yield from _grid(
-            [*heads, *(["goal"] if goal else []), "what the rows show"],
-            (
-                [
-                    row["group"],
-                    row["scheme"],
-                    str(row["n"]),
-                    *(f"{row[key]:.1f}" for key in ("median_pct", "p90_pct", "worst_pct")),
-                    row["worst_cell"],
-                    *([goal.verdict(row)] if goal else []),
-                    _said(row["note"]),
-                ]
-                for row in errors.iter_rows(named=True)
-            ),
-        )
-        yield "Coefficients:\n"
-        coefficients: dict[str, list[str]] = {}
-        for row in load_table(f"fit_{name}").iter_rows(named=True):
-            text = f"{row['coefficient']} = {row['value']:.6g}"
-            coefficients.setdefault(row["group"], []).append(text)
-        yield from _grid(
-            ["group", "coefficients"],
-            ([group, ", ".join(texts)] for group, texts in coefficients.items()),
-        )
-
-
-def _said(note: str | None) -> str:
-    """Return what a fit says of an error, but for which command wrote it."""
-    return "" if note is None or note.startswith("written by") else note
-
-
-ENGINES = """
-A simulation gives each engine one board, and takes its iterations from the fit `llm` above: vLLM on
-one A100, carried to other boards. The rows of `llm_iteration` are of another engine, with two to
-eight boards, so they speak of a simulation's iterations only from afar. This is how far that model
-is from them, without their having a say in it but for three medians:
-"""
-
-
-def _engines() -> Iterator[str]:
-    yield "## The simulated engine against another one"
-    yield ENGINES
-    rows = simulated_engines()
-    heads = ["gpu", "boards", "time", "n", "median, %", "p90, %", "median of predicted / measured"]
-    cells = []
-    for target in ("ttft_ms", "tpot_ms"):
-        ratio = rows.with_columns(ratio=pl.col(f"predicted_{target}") / pl.col(target))
-        by = ratio.group_by("gpu", "tensor_parallel").agg(
-            pl.len(),
-            median=100 * (pl.col("ratio") - 1).abs().median(),
-            p90=100 * (pl.col("ratio") - 1).abs().quantile(0.9, "linear"),
-            bias=pl.col("ratio").median(),
-        )
-        cells += [
-            [gpu, str(boards), target, str(n), f"{median:.0f}", f"{p90:.0f}", f"{bias:.2f}"]
-            for gpu, boards, n, median, p90, bias in by.sort("gpu", "tensor_parallel").rows()
-        ]
-    yield from _grid(heads, cells)
-
-
-def _predictions() -> Iterator[str]:
-    yield "## Predictions that rows can be compared with\n"
-    rows = sorted(
-        (one.table, one.target, ", ".join(one.group_by), "yes" if one.cross_validated else "no")
-        for one in PREDICTORS
-    )
-    yield from _grid(["table", "column", "errors grouped by", "cross-validated"], rows)
-    for table, target in _drawn():
-        name = _figure(table, target)
-        yield f"![{table}: {target}, predicted and measured](figures/{name})\n"
-
-
-def _tables() -> Iterator[str]:
-    yield "## Tables and their software stacks\n"
+def _fit(name: str) -> dict[str, Any]:
+    """Return what the page says of a fit."""
+    errors, goal = load_table(f"fit_{name}_errors"), GOALS.get(name)
+    coefficients: dict[str, list[str]] = {}
+    for row in load_table(f"fit_{name}").iter_rows(named=True):
+        text = f"{row['coefficient']} = {row['value']:.6g}"
+        coefficients.setdefault(row["group"], []).append(text)
     rows = []
-    for name in SCHEMAS:
-        if name.startswith("fit_"):
-            continue
-        table = load_table(name)
-        stacks = [
-            f"{column}: {', '.join(sorted(map(str, table[column].drop_nulls().unique())))}"
-            for column in STACK_COLUMNS
-            if column in table.columns
-        ]
-        notes = table["note"].unique()
-        stacks += [notes[0]] if len(notes) == 1 and notes[0] is not None else []
-        kinds = ", ".join(table["kind"].unique(maintain_order=True))
-        rows.append([name, f"{table.height:,}", kinds, "; ".join(stacks), _linked(table)])
-    yield from _grid(
-        ["table", "rows", "kinds", "stack, and what holds for all rows", "sources"], rows
+    for row in errors.iter_rows(named=True):
+        # A note on which command wrote the row says nothing of it.
+        note = "" if (row["note"] or "").startswith("written by") else row["note"] or ""
+        verdict = [goal.verdict(row)] if goal else []
+        rows.append([row["group"], row["scheme"], *_errors(row), row["worst_cell"], *verdict, note])
+    return {
+        "name": name,
+        "sources": _linked(errors),
+        "goal": goal,
+        "errors": rows,
+        "coefficients": [(group, ", ".join(texts)) for group, texts in coefficients.items()],
+    }
+
+
+def _engines(target: str) -> Iterator[Row]:
+    """Yield how far simulated engines are from measured ones, by board and their number."""
+    ratio = pl.col(f"predicted_{target}") / pl.col(target)
+    by = (
+        simulated_engines()
+        .group_by("gpu", "tensor_parallel")
+        .agg(
+            pl.len(),
+            (100 * (ratio - 1).abs().median()).alias("median"),
+            (100 * (ratio - 1).abs().quantile(0.9, "linear")).alias("p90"),
+            ratio.median().alias("bias"),
+        )
     )
+    for gpu, boards, n, median, p90, bias in by.sort("gpu", "tensor_parallel").rows():
+        yield [gpu, boards, target, n, f"{median:.0f}", f"{p90:.0f}", f"{bias:.2f}"]
 
 
-def _assumptions() -> Iterator[str]:
-    yield "## Labelled assumptions\n"
+def _table(name: str) -> Row:
+    """Return what a table has: rows, kinds, what made its figures, and sources."""
+    table = load_table(name)
+    stacks = [
+        f"{column}: {', '.join(sorted(map(str, table[column].drop_nulls().unique())))}"
+        for column in STACK_COLUMNS
+        if column in table.columns
+    ]
+    notes = table["note"].unique()
+    stacks += [notes[0]] if len(notes) == 1 and notes[0] is not None else []
+    kinds = ", ".join(table["kind"].unique(maintain_order=True))
+    return [name, f"{table.height:,}", kinds, "; ".join(stacks), _linked(table)]
+
+
+def _assumptions() -> Iterator[tuple[str, list[str], list[Row]]]:
+    """Yield the tables that have labelled assumptions, with their columns and rows."""
     for name, schema in SCHEMAS.items():
         assumed = load_table(name).filter(pl.col("kind") == "assumption")
-        if assumed.is_empty():
-            continue
-        values = [key for key in assumed.columns if key not in {*schema.key, *PROVENANCE}]
-        yield f"### {name}\n"
-        yield from _grid(
-            [*schema.key, *values, "unit", "note"],
-            (
-                ["" if one is None else str(one) for one in row]
-                for row in assumed.select(*schema.key, *values, "unit", "note").rows()
-            ),
-        )
+        if assumed.height:
+            values = [key for key in assumed.columns if key not in {*schema.key, *PROVENANCE}]
+            heads = [*schema.key, *values, "unit", "note"]
+            rows = assumed.select(heads).rows()
+            yield name, heads, [["" if one is None else one for one in row] for row in rows]
 
 
-def _accelerators() -> Iterator[str]:
-    yield "## Accelerators with a file of their own\n"
-    rows = [
-        (board, name, f"[{one.source}]({one.url})" if one.source else f"assumed: {one.assumption}")
-        for board, accelerator in accelerators().items()
-        for name, one in accelerator.sections.items()
-    ]
-    yield from _grid(["board", "section", "source, or why it is assumed"], rows)
+def _accelerators() -> Iterator[Row]:
+    """Yield where each section of an accelerator's file is from."""
+    for board, accelerator in accelerators().items():
+        for name, one in accelerator.sections.items():
+            source = f"[{one.source}]({one.url})" if one.source else f"assumed: {one.assumption}"
+            yield [board, name, source]
 
 
 def _linked(table: pl.DataFrame) -> str:
@@ -329,14 +248,3 @@ def _linked(table: pl.DataFrame) -> str:
     ]
     rest = sources.height - len(links)
     return "; ".join(links) + (f"; {rest} more" if rest else "")
-
-
-def _grid(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
-    heads = list(heads)
-    yield f"| {' | '.join(heads)} |"
-    yield "|" + "---|" * len(heads)
-    for row in rows:
-        cells = (" ".join(cell.replace("|", "\\|").split()) for cell in row)
-        yield f"| {' | '.join(cells)} |"
-    yield ""

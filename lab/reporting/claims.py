@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from lab.analysis.comparison import CONFIDENCE
-from lab.analysis.metrics import CLAIMED, Metric
+from lab.analysis.statistics import CONFIDENCE
 from lab.analysis.sweep_analysis import Analysis, against, planners_of
 from lab.common.formatting import interval, listed, number, p_value
+from lab.common.metrics import CLAIMED, Metric
 
 FEW_SEEDS = 8
 MOST_NAMED = 4
@@ -54,7 +54,7 @@ def best_of(means: pl.DataFrame, metric: Metric, planners: list[str]) -> dict[st
     rows = rows.filter(pl.col("n") == pl.col("n").max())
     if rows.is_empty():
         return None
-    order = rows.sort("mean", descending=metric.more_is_better, maintain_order=True)
+    order = rows.sort("mean", descending=bool(metric.more_is_better), maintain_order=True)
     return order.row(0, named=True)
 
 

@@ -2,74 +2,42 @@
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lab.analysis.settings import short_texts, text_of
 from lab.analysis.sweep_analysis import Analysis, planners_of
 from lab.reporting.claims import claims
-from lab.reporting.sweep_figures import Picture
+from lab.reporting.render import render
+from lab.reporting.sweep_figures import Drawing
 from lab.reporting.tables import tables
 from lab.version import __version__
 
 MOST_LISTED = 12
-# Of the figures that a run or a comparison has by itself, see `lab.reporting.run_figures`.
-CAPTIONS = {
-    "goodput": "Service goodput: queries that meet their whole SLO, beside those that are active. "
-    "Means of each window.",
-    "latency": "Latency: the 95th percentile of each query and window, over its bound; infinite "
-    "where over 5 % of the requests were not completed.",
-    "cost": "Cost: what queries owe in windows, added up over time; the whole bill, with what "
-    "nobody used. What queries owe after they left, for what drains, is in the bill alone.",
-    "latency_parts": "Where latency goes: means over completed requests, operator by operator.",
-    "response": "Response times: queries that a truly feasible plan serves within a time of their "
-    "arrival, by Kaplan and Meier. Intervals are over the queries of the run, not over seeds.",
-}
-TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def page(
-    analysis: Analysis, pictures: Sequence[Picture], own: Sequence[Path], large: Sequence[str]
+    analysis: Analysis,
+    drawings: Sequence[Drawing],
+    folder: Path,
+    own: Sequence[Path],
+    large: Sequence[str],
 ) -> str:
     """Return the page as HTML, with pictures and script in it.
 
     Args:
         analysis: what it shows.
-        pictures: figures of the sweep.
+        drawings: figures of the sweep.
+        folder: where they were written, ``figures`` beside the page.
         own: pictures of the run or comparison itself, if it is the only one.
         large: tables that were not written.
     """
     sweep = analysis.sweep
-    environment = Environment(
-        loader=PackageLoader("lab.reporting", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    shown = [
-        {
-            "source": _source(one.path.with_suffix(".svg")),
-            "title": one.title,
-            "caption": f"{one.title}. {one.caption}",
-            "links": [f"figures/{one.path.with_suffix(kind).name}" for kind in (".svg", ".png")],
-        }
-        for one in pictures
-    ]
-    shown += [
-        {
-            "source": _source(path),
-            "title": path.stem,
-            "caption": CAPTIONS.get(path.stem, ""),
-            "links": [],
-        }
-        for path in own
-    ]
-    return environment.get_template("page.html.jinja").render(
+    return render(
+        "report.html.jinja",
         title=f"Report on {sweep.directory.absolute().name}",
         counts=counts(analysis),
         planners=planners_of(sweep),
@@ -79,7 +47,9 @@ def page(
         keys=list(_keys(analysis)),
         problems=list(problems(analysis)),
         claims=list(claims(analysis)),
-        pictures=shown,
+        drawings=drawings,
+        folder=folder,
+        own=own,
         tables=list(tables(analysis)),
         opened=2,
         large=large,
@@ -185,8 +155,3 @@ def _keys(analysis: Analysis) -> Iterator[dict[str, Any]]:
             "choices": some(named, "; " if any(", " in name for name in named) else ", "),
             "along": ", ".join(along[:MOST_LISTED]),
         }
-
-
-def _source(path: Path) -> str:
-    """Return a picture as an address that holds it."""
-    return f"data:{TYPES[path.suffix]};base64,{b64encode(path.read_bytes()).decode()}"

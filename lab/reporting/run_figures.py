@@ -1,7 +1,6 @@
 """Figures of a run, and of several planners on the same scenario and seed.
 
-Tables are aggregated by polars, and seaborn gets plain columns. Every figure stands by itself: it
-belongs to no ``pyplot`` state, so that drawing in a notebook or a sweep leaves nothing open.
+No figure belongs to ``pyplot``'s state, so that drawing in a notebook or a sweep leaves none open.
 """
 
 import warnings
@@ -17,23 +16,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
-from lab.analysis import run_data as figure_data
+from lab.analysis import run_data
 from lab.analysis.run_data import Runs
-from lab.common.atomic_write import written_aside
+from lab.reporting.drawings.where_time_goes import operator_panels
 from lab.reporting.plotting.style import (
-    DPI,
     GREY,
     WIDTH_IN,
     from_zero,
-    in_all,
     legend,
     legend_in,
     log_ticks,
     looks,
     mark_events,
     no_data,
-    part_bars,
-    say_no_data,
+    save,
     stacked_bars,
     step_edges,
     steps,
@@ -74,15 +70,10 @@ def draw_comparison(directory: Path, planners: Sequence[str]) -> list[Path]:
 
 
 def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure]]) -> list[Path]:
-    folder = Path(directory) / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for figure in figures:
-        path = folder / f"{figure.__name__}.png"
-        with style(), written_aside(path) as aside:
-            # The name of the software would make bytes depend on its version.
-            figure(runs).savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
-        paths.append(path)
+        with style():
+            paths.append(save(figure(runs), Path(directory) / "figures" / f"{figure.__name__}.png"))
     return paths
 
 
@@ -91,18 +82,17 @@ def _draw(directory: Path, runs: Runs, figures: Sequence[Callable[[Runs], Figure
 
 def goodput(runs: Runs) -> Figure:
     """Draw how many queries meet their SLO over time, against how many are active."""
-    events = figure_data.events(
-        next(iter(runs.values()))
-    )  # Runs that are compared share their drift.
+    # Runs that are compared share their drift.
+    events = run_data.events(next(iter(runs.values())))
     labels = ["active", *runs, *dict(events)]
     figure = Figure((WIDTH_IN, 4.1 + legend_in(labels)), layout="constrained")
     axes = figure.subplots()
-    windows = {name: figure_data.by_window(directory) for name, directory in runs.items()}
-    windows = {name: frame for name, frame in windows.items() if frame.height}
+    windows = _windows(runs)
     axes.set_title(_titled("Service goodput: queries that meet their whole SLO", runs))
     axes.set_ylabel("queries (mean of each window)")
     if not windows:
-        return no_data(figure, axes)
+        no_data(axes)
+        return figure
     # Common randomness: the same queries live under every planner.
     longest = max(windows.values(), key=lambda frame: frame["end_s"][-1])
     per, unit = time_unit(longest["end_s"][-1])
@@ -115,10 +105,9 @@ def goodput(runs: Runs) -> Figure:
         edges = step_edges(frame, "goodput")
         axes.fill_between(edges[0] / per, edges[1], step="post", color=color, alpha=0.15, lw=0)
     else:
-        for name, color, dashes in looks(runs):
+        for name, look in looks(runs):
             if name in windows:
-                ls = (0, dashes) if dashes else "-"
-                steps(axes, windows[name], "goodput", per, label=name, color=color, ls=ls, lw=2)
+                steps(axes, windows[name], "goodput", per, label=name, lw=2, **look)
     mark_events(axes, events, longest["end_s"][-1], per)
     axes.set(xlabel=f"simulated time ({unit})", xlim=(0, longest["end_s"][-1] / per))
     from_zero(axes)
@@ -132,34 +121,21 @@ def latency(runs: Runs) -> Figure:
     A window in which more than one request in twenty was never completed has an infinite
     percentile. It stays in the distribution, which then does not reach 100 %, and in the bars.
     """
-    groups = figure_data.latency_ratios(runs)
+    groups = run_data.latency_ratios(runs)
     figure, above, below = _lines_over_bars(groups)
     figure.suptitle(_titled("Latency against its SLO, window by window", runs))
     above.set(xlabel="p95 latency / latency bound", ylabel="share of windows")
     below.set_xlabel("share of windows")
     if not groups:
-        no_data(figure, below)
-        return no_data(figure, above)
+        no_data(below)
+        no_data(above)
+        return figure
     finite = np.concatenate([ratios[np.isfinite(ratios)] for ratios in groups.values()])
     left, right = min([0.5, *finite]) / 1.3, max([2.0, *finite]) * 1.3
-    for name, color, dashes in looks(groups if len(runs) == 1 else runs):
-        if name not in groups:
-            continue
-        x, y = figure_data.distribution(groups[name], left, right)
-        sns.lineplot(
-            {"x": x, "y": y},
-            x="x",
-            y="y",
-            ax=above,
-            label=name,
-            color=color,
-            dashes=dashes or (None, None),
-            lw=1.8,
-            drawstyle="steps-post",
-            estimator=None,
-            sort=False,
-            legend=False,
-        )
+    for name, look in looks(groups if len(runs) == 1 else runs):
+        if name in groups:
+            x, y = run_data.distribution(groups[name], left, right)
+            above.plot(x, y, drawstyle="steps-post", label=name, lw=1.8, **look)
     above.set(xscale="log", xlim=(left, right), ylim=(-0.02, 1.02))
     above.set_xlabel("p95 latency / latency bound (log scale)")
     above.set_ylabel("share of windows\nat or below")
@@ -174,14 +150,11 @@ def latency(runs: Runs) -> Figure:
         textcoords="offset points",
         ha="center",
     )
+    every = list(groups.values())
     shares = {
-        "p95 within the bound": [float(np.mean(ratios <= 1)) for ratios in groups.values()],
-        "p95 late": [
-            float(np.mean((ratios > 1) & np.isfinite(ratios))) for ratios in groups.values()
-        ],
-        "p95 infinite: over 5 % not completed": [
-            float(np.mean(np.isinf(ratios))) for ratios in groups.values()
-        ],
+        "p95 within the bound": [float(np.mean(ratios <= 1)) for ratios in every],
+        "p95 late": [float(np.mean((ratios > 1) & np.isfinite(ratios))) for ratios in every],
+        "p95 infinite: over 5 % not completed": [float(np.mean(np.isinf(each))) for each in every],
     }
     names = [f"{wrapped(name)} (n = {len(ratios)})" for name, ratios in groups.items()]
     stacked_bars(below, names, shares, lambda share: f"{share:.0%}")
@@ -200,31 +173,17 @@ def cost(runs: Runs) -> Figure:
     figure, above, below = _lines_over_bars(runs)
     figure.suptitle(_titled("Deployment cost: what queries owe, and the whole bill", runs))
     below.set_xlabel("bill at the end of the run (USD)")
-    windows = {name: figure_data.by_window(directory) for name, directory in runs.items()}
-    windows = {name: frame for name, frame in windows.items() if frame.height}
-    bills = {name: bill for name in runs if (bill := figure_data.bill(runs[name])) is not None}
+    windows = _windows(runs)
+    bills = {name: bill for name in runs if (bill := run_data.bill(runs[name])) is not None}
     if windows:
         end_s = max(frame["end_s"][-1] for frame in windows.values())
         per, unit = time_unit(end_s)
-        for name, color, dashes in looks(runs):
-            if name not in windows:
-                continue
-            frame = windows[name]
-            sns.lineplot(
-                {
-                    "t": [0.0, *(frame["end_s"] / per)],
-                    "usd": [0.0, *frame["cost_usd"].cum_sum()],
-                },
-                x="t",
-                y="usd",
-                ax=above,
-                label="attributed in windows" if len(runs) == 1 else name,
-                color=color,
-                dashes=dashes or (None, None),
-                lw=1.8,
-                estimator=None,
-                legend=False,
-            )
+        for name, look in looks(runs):
+            if name in windows:
+                times = [0.0, *(windows[name]["end_s"] / per)]
+                usd = [0.0, *windows[name]["cost_usd"].cum_sum()]
+                label = "attributed in windows" if len(runs) == 1 else name
+                above.plot(times, usd, label=label, lw=1.8, **look)
         if len(runs) == 1 and bills:
             (bill,) = bills.values()
             above.axhline(
@@ -237,7 +196,7 @@ def cost(runs: Runs) -> Figure:
             above.set_ylabel("attributed in windows,\ncumulated (USD)")
         legend(above.figure, above)
     else:
-        no_data(figure, above)
+        no_data(above)
     if bills:
         parts = {
             "attributed to queries": [bill[0] for bill in bills.values()],
@@ -247,53 +206,18 @@ def cost(runs: Runs) -> Figure:
         below.set_xlim(0, 1.04 * max(map(sum, bills.values())) or 1)
         legend(below.figure, below)
     else:
-        no_data(figure, below)
+        no_data(below)
     return figure
 
 
 def latency_parts(runs: Runs) -> Figure:
     """Draw the mean time that a completed request spent at each operator, by what it did there."""
-    means = {name: figure_data.part_means(directory) for name, directory in runs.items()}
-    operators = max((frame.height for frame in means.values()), default=0)
-    columns = min(3, len(runs))
-    rows = -(-len(runs) // columns)
-    figure = Figure((WIDTH_IN, 1.3 + rows * (1.2 + 0.4 * max(3, operators))), layout="constrained")
-    figure.suptitle(_titled("Where latency goes: means over completed requests", runs))
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    longest = max(
-        (
-            frame.select(pl.sum_horizontal(figure_data.PARTS).max()).item() or 0.0
-            for frame in means.values()
-        ),
-    )
-    per, unit = (1e-3, "ms") if longest < 10 else (1.0, "s")
-    # Planners that never batch need no legend for it; the other parts are always there.
-    batches = any(frame["batching"].max() for frame in means.values() if frame.height)
-    shown = [part for part in figure_data.PARTS if part != "batching" or batches]
-    drawn: Axes | None = None
-    for axes, (name, frame) in zip(grid.flat, means.items(), strict=False):
-        sum_s = float(frame.select(pl.sum_horizontal(figure_data.PARTS).sum()).item() or 0.0)
-        title = in_all(sum_s, figure_data.latency_mean(runs[name]), per, unit)
-        axes.set_title(title if len(runs) == 1 else f"{wrapped(name)}\n{title}", fontsize="medium")
-        if not frame.height:
-            axes.set_title(wrapped(name) if len(runs) > 1 else "", fontsize="medium")
-            say_no_data(axes)
-            continue
-        drawn = axes
-        part_bars(axes, frame, per, shown)
-    for axes in grid.flat[len(runs) :]:
-        axes.set_visible(False)
-    if drawn is None:
-        grid[0, 0].set(xticks=[], yticks=[])
-        return figure
-    # The bars' totals stand to the right of them.
-    drawn.set_xlim(0, (1.15, 1.35, 1.55)[columns - 1] * longest / per or 1)
-    grid[0, 0].invert_yaxis()
-    for axes in grid.flat[max(0, len(runs) - columns) : len(runs)]:
-        axes.tick_params("x", labelbottom=True)
-        axes.set_xlabel(f"mean time ({unit})")
-    legend(figure, drawn)
-    return figure
+    means = {name: run_data.part_means(directory) for name, directory in runs.items()}
+    latency_s = {name: run_data.latency_mean(directory) for name, directory in runs.items()}
+    if len(runs) == 1:  # Its name is in the title of the figure.
+        means, latency_s = {"": means.popitem()[1]}, {"": latency_s.popitem()[1]}
+    title = _titled("Where latency goes: means over completed requests", runs)
+    return operator_panels(means, latency_s, title)
 
 
 def response(runs: Runs) -> Figure:
@@ -306,15 +230,16 @@ def response(runs: Runs) -> Figure:
     axes = figure.subplots()
     axes.set_title(_titled("Response time: queries served by a truly feasible plan", runs))
     axes.set(xlabel="time since arrival (s)", ylabel="share of queries served\n(Kaplan-Meier)")
-    times = {name: figure_data.response_times(directory) for name, directory in runs.items()}
+    times = {name: run_data.response_times(directory) for name, directory in runs.items()}
     times = {name: both for name, both in times.items() if sum(map(len, both))}
     if not times:
-        return no_data(figure, axes)
+        no_data(axes)
+        return figure
     every = np.concatenate([np.concatenate(both) for both in times.values()])
     served = np.concatenate([both[0] for both in times.values()])
     right = max(every.max(), 1e-3) * 1.05
     left = min(served[served > 0], default=right / 100) / 1.5
-    for name, color, dashes in looks(runs):
+    for name, look in looks(runs):
         if name not in times:
             continue
         uncensored, censored = times[name]
@@ -326,9 +251,8 @@ def response(runs: Runs) -> Figure:
             x,
             y,
             where="post",
-            color=color,
             lw=2,
-            ls=(0, dashes) if dashes else "-",
+            **look,
             label=f"{name} ({len(uncensored)} of {len(uncensored) + len(censored)} served)",
         )
         if len(uncensored) and len(runs) <= MOST_BANDS:
@@ -337,9 +261,9 @@ def response(runs: Runs) -> Figure:
                 warnings.simplefilter("ignore", RuntimeWarning)
                 band = cdf.confidence_interval(0.95, method="log-log")
             low, high = band.low.evaluate(x), band.high.evaluate(x)
-            axes.fill_between(x, low, high, step="post", color=color, alpha=0.15, lw=0)
+            axes.fill_between(x, low, high, step="post", color=look["color"], alpha=0.15, lw=0)
         marks = censored[censored >= left]
-        axes.plot(marks, cdf.evaluate(marks), "|", color=color, ms=6, mew=1)
+        axes.plot(marks, cdf.evaluate(marks), "|", color=look["color"], ms=6, mew=1)
     axes.set(xscale="log", xlim=(left, right), ylim=(-0.02, 1.02))
     axes.set_xlabel("time since arrival (s, log scale)")
     log_ticks(axes, left, right)
@@ -352,6 +276,12 @@ def response(runs: Runs) -> Figure:
 
 
 # How it is drawn
+
+
+def _windows(runs: Runs) -> dict[str, pl.DataFrame]:
+    """Return the windows of each run that has some."""
+    windows = {name: run_data.by_window(directory) for name, directory in runs.items()}
+    return {name: frame for name, frame in windows.items() if frame.height}
 
 
 def _titled(title: str, runs: Runs) -> str:

@@ -9,12 +9,11 @@ import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 
-from lab.analysis.metrics import GOODPUT
 from lab.analysis.settings import APPLICATION, short_keys
 from lab.analysis.sweep_analysis import Analysis, planners_of
-from lab.common.atomic_write import written_aside
 from lab.common.console import warn
 from lab.common.errors import one_line
+from lab.common.metrics import GOODPUT
 from lab.reporting.claims import leader
 from lab.reporting.drawings.differences import differences_to, forest, trade_offs, trade_offs_text
 from lab.reporting.drawings.means import by_key, planners_compared, title_of_all
@@ -27,7 +26,7 @@ from lab.reporting.drawings.where_time_goes import (
     time_of_queries,
     works_at_once,
 )
-from lab.reporting.plotting.style import DPI, style
+from lab.reporting.plotting.style import save, style
 from lab.reporting.tables import ONE_SEED
 
 MOST_KEYS = 8
@@ -48,25 +47,15 @@ RC_PARAMS: Any = {  # Matplotlib's type names each of its keys.
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure as it was written.
+class Drawing:
+    """A figure of a sweep.
 
     Args:
         name: name of its files, without ``.png`` or ``.svg``.
         title: what it shows, in a few words.
         caption: what is to be known to read it.
-        path: its PNG; its SVG lies beside it.
+        draw: draws it.
     """
-
-    name: str
-    title: str
-    caption: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that is still to be drawn."""
 
     name: str
     title: str
@@ -74,32 +63,31 @@ class Drawing:
     draw: Callable[[], Figure]
 
 
-def draw(analysis: Analysis, folder: Path) -> list[Picture]:
+def draw(analysis: Analysis, folder: Path) -> list[Drawing]:
     """Draw all figures of a sweep as PNG and SVG; the same analysis gives the same bytes.
 
     Args:
         analysis: what they show.
         folder: where they go; made if need be.
+
+    Returns:
+        Those that could be drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
+    drawn = []
     for one in _drawings(analysis):
         path = folder / f"{one.name}.png"
         try:
             with style(), mpl.rc_context(RC_PARAMS):
                 figure = one.draw()
-                # Names of software and dates would make bytes depend on them.
-                with written_aside(path) as aside:
-                    figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
+                save(figure, path)
                 figure.set_layout_engine(None)  # It is laid out; once more would take as long.
-                with written_aside(path.with_suffix(".svg")) as aside:
-                    plain = {"Date": None, "Creator": None}
-                    figure.savefig(aside, format="svg", metadata=plain)
+                save(figure, path.with_suffix(".svg"))
         except Exception as error:  # Whatever goes wrong here, the tables stand.
             warn(f"{path.name} could not be drawn ({type(error).__name__}: {one_line(error)})")
             continue
-        pictures.append(Picture(one.name, one.title, one.caption, path))
-    return pictures
+        drawn.append(one)
+    return drawn
 
 
 def _drawings(analysis: Analysis) -> Iterator[Drawing]:
@@ -198,19 +186,10 @@ def _file_name(key: str) -> str:
 
 def _by_operator(analysis: Analysis) -> Iterator[Drawing]:
     """Yield where latency goes at each operator, a figure for each application."""
-    key = APPLICATION
-    latency = analysis.latency
-    parts = (
-        {
-            str(name): part
-            for (name,), part in latency.partition_by(
-                key, as_dict=True, maintain_order=True
-            ).items()
-        }
-        if key in latency.columns
-        else {"": latency}
-    )
-    for name, part in parts.items():
+    parts: dict[Any, pl.DataFrame] = {("",): analysis.latency}
+    if APPLICATION in analysis.latency.columns:
+        parts = analysis.latency.partition_by(APPLICATION, as_dict=True, maintain_order=True)
+    for (name,), part in parts.items():
         of = f" of {name}" if name else ""
         pooled = _pooled_over(part, analysis.seeds)
         yield Drawing(

@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from lab.analysis.metrics import DRAWN, METRICS
 from lab.analysis.run_data import PARTS
 from lab.analysis.sweep_analysis import Analysis
 from lab.analysis.sweep_frames import NAMES, Sweep, unreadable
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError
 from lab.common.formatting import interval, number
+from lab.common.metrics import DRAWN, REPORTED, SLO_MET
 
 # A table of more rows is not written a second time; it can be scanned where it is.
 MOST_ROWS = 10_000_000
@@ -26,7 +26,7 @@ FEWER = (
     " A mean is over fewer seeds where some have no value, as means.parquet says: a median "
     "response time is missing where under half were ever served."
 )
-LABELS = {metric.name: metric.title for metric in METRICS}
+LABELS = {metric.name: metric.title for metric in REPORTED}
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
                 "planner",
                 "n",
                 "queries",
-                pl.struct("mean", "boot_low", "boot_high").alias(LABELS["slo_met_fraction"]),
+                pl.struct("mean", "boot_low", "boot_high").alias(SLO_MET.title),
             ),
             "tiers",
         )
@@ -204,7 +204,7 @@ def tables(analysis: Analysis) -> Iterator[Table]:
             ),
             "latency",
         )
-    metrics = [metric.name for metric in METRICS if metric.name in sweep.runs.columns]
+    metrics = [metric.name for metric in REPORTED if metric.name in sweep.runs.columns]
     yield _table(
         "Runs",
         "",

@@ -11,6 +11,7 @@ from lab.common.errors import one_line
 from lab.version import versions
 from sim.clock import NS_PER_S, ns
 from sim.controlplane.world import World
+from sim.metrics.goodput_time import goodput_time
 
 MOST_PERCENT = 90
 """Share of its time in which a query must meet its SLO to count as well served."""
@@ -64,7 +65,7 @@ class Tally:
             "query",
             "tier",
             _ns("active_s").alias("active_ns"),
-            pl.when("met").then(_ns("deployed_s")).otherwise(0).alias("met_ns"),
+            goodput_time(pl.col("met"), _ns("deployed_s")).alias("met_ns"),
         )
         times_ns = pl.col("active_ns", "met_ns").sum()
         for tier, active_ns, met_ns in new.group_by("tier").agg(times_ns).iter_rows():

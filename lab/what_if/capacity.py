@@ -21,9 +21,10 @@ from itertools import product
 from math import inf, prod, sqrt
 from statistics import fmean, stdev
 
-from lab.analysis.comparison import ANY, Range, cut, student_t
+from lab.analysis.statistics import cut, student_t
 from lab.common.console import composing
 from lab.common.errors import InputError
+from lab.common.metrics import ANY, METRICS, Range
 from lab.what_if.question import Varied
 
 LOOKS = (3, 5, 8, 12, 20, 32, 50)
@@ -33,11 +34,6 @@ MOST_CANDIDATES = 10_000
 
 COUNTS = re.compile(r"cluster\.nodes\.\w+\.count|cluster\.profiling\.(lanes|workers)")
 """Keys of which more never hurts."""
-
-MORE = ("slo_met_fraction", "queries_met_share", "service_goodput_mean", "completed")
-"""Metrics of service that more machines never lower, on average."""
-LESS = ("response_time_p50_s", "unserved")
-"""Metrics of service that more machines never raise, on average."""
 
 
 class Verdict(StrEnum):
@@ -123,7 +119,9 @@ def never_worse(keys: Sequence[Varied], metric: str, at_least: bool) -> frozense
         metric: the metric.
         at_least: whether the target is a lower bound of the metric, or else an upper one.
     """
-    return machines(keys) if metric in (MORE if at_least else LESS) else frozenset()
+    known = METRICS.get(metric)
+    good = known is not None and known.of_service and known.more_is_better == at_least
+    return machines(keys) if good else frozenset()
 
 
 def machines(keys: Sequence[Varied]) -> frozenset[str]:

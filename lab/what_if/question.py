@@ -8,53 +8,12 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lab.analysis.comparison import ANY, range_of
-from lab.analysis.tiers import by_tier, metric_and_tier
 from lab.common.errors import InputError, choices, one_line
+from lab.common.metrics import ANY, METRICS, by_tier, metric_and_tier, range_of
 from lab.config.compose import Setup
 from lab.config.overrides import repeated, swept_values
 from lab.runs.api import Result
 from lab.runs.summary import numbers_of
-
-METRICS = (
-    "slo_met_fraction",
-    "queries_met_share",
-    "service_goodput_mean",
-    "active_queries_mean",
-    "response_time_p50_s",
-    "response_censored",
-    "false_acceptances",
-    "deployments",
-    "deployments_refused",
-    "deployments_assumed",
-    "deployments_extrapolated",
-    "queries",
-    "requests",
-    "completed",
-    "unserved",
-    "lost",
-    "dropped",
-    "shed",
-    "in_flight",
-    "deployment_cost_usd",
-    "attributed_cost_usd",
-    "idle_cost_usd",
-    "planning_device_hours",
-    "planning_charged_s",
-    "planning_wall_s",
-    "planner_crashes",
-    "planner_errors",
-    "profiling_runs_lost",
-    "profiles_restored",
-    "profiles_measured",
-    "horizon_s",
-    "simulated_s",
-    "wall_s",
-)
-"""The numbers of a summary that a question may ask for."""
-
-LATE = ("response_time_p50_s",)
-"""Metrics without a value on seeds where they are too late; the other seeds are the lucky ones."""
 
 TITLE_WIDTH = 70
 """Characters of a line of a title."""
@@ -185,9 +144,20 @@ def planner_of(setup: Setup, default: bool) -> str:
 
 
 def lacking(metric: str, seeds: int, of: int) -> str:
-    """Return a clause: on so many seeds of all, a metric has no value."""
-    what = "the median was not reached" if metric in LATE else "there is no value"
+    """Say that some seeds have no value of a metric.
+
+    Args:
+        metric: the metric.
+        seeds: how many have none.
+        of: how many there are.
+    """
+    what = "the median was not reached" if null_is_late(metric) else "there is no value"
     return f"{what} on {seeds} of {of} seeds"
+
+
+def null_is_late(metric: str) -> bool:
+    """Return whether a seed lacks a metric where it would be later than any number."""
+    return metric in METRICS and METRICS[metric].null_is_late
 
 
 def in_words(settings: Mapping[str, str]) -> str:

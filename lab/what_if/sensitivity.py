@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from lab.analysis.comparison import ANY, CONFIDENCE, Range, estimate, holm, of_difference
 from lab.analysis.paired import Interval
+from lab.analysis.statistics import CONFIDENCE, estimate, holm, of_difference
+from lab.common.metrics import ANY, Range
 from lab.what_if.question import Varied, lacking, paired
 
 FACTORS: Mapping[str, tuple[float, float]] = {

@@ -30,6 +30,7 @@ from sim.clock import NS_PER_HOUR, NS_PER_S, ns
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES
 from sim.dataplane.base.request_rows import PARTS
+from sim.metrics.goodput_time import goodput_time
 from sim.metrics.window_counts import (
     ACCURACY,
     ACTIVE_NS,
@@ -439,7 +440,7 @@ class SloMonitor:
         met = latency_met & accuracy_met & cost_met
         carry_over(counts, slots, met, repeated)
         self.active_ns += int(window[:, ACTIVE_NS].sum())
-        self.goodput_ns += int(window[met, DEPLOYED_NS].sum())
+        self.goodput_ns += int(goodput_time(met, window[:, DEPLOYED_NS]).sum())
         self._on_verdicts(
             Verdicts(
                 queries=[self._query(slot) for slot in slots.tolist()],

@@ -9,10 +9,6 @@ def spoil(directory, **values):
     write_summary(directory, read_summary(directory) | values)
 
 
-def reverse(file):
-    pl.read_parquet(file).reverse().write_parquet(file)
-
-
 def without_its_last(file):
     rows = pl.read_parquet(file)
     rows.head(rows.height - 1).write_parquet(file)

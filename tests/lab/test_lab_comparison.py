@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lab import run
-from lab.analysis.comparison import ANY, SHARE, compare, estimate, from_runs, holm, range_of
+from lab.analysis.comparison import compare, from_runs
+from lab.analysis.statistics import estimate, holm
 from lab.common.errors import InputError
+from lab.common.metrics import ANY, SHARE, range_of
 from planners import CheapestFeasible
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)

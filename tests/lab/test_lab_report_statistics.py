@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from lab.analysis.bootstrap import bootstrap_interval
 from lab.analysis.comparison import from_runs
-from lab.analysis.pareto import dominators
-from lab.analysis.sweep_analysis import against
+from lab.analysis.statistics import bootstrap_interval
+from lab.analysis.sweep_analysis import against, dominators
 
 
 def rows(**planners):

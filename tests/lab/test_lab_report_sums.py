@@ -1,8 +1,5 @@
 """What a report adds up: parts of latency, time, goodput by class of service."""
 
-import multiprocessing
-import os
-
 import numpy as np
 import polars as pl
 import pytest
@@ -18,7 +15,7 @@ from spoiled_sweeps import (
 
 from lab import read_sweep
 from lab.analysis.run_data import PARTS
-from lab.analysis.sums import WINDOW_S, totals, totals_meanwhile
+from lab.analysis.sums import WINDOW_S, totals
 from lab.analysis.sweep_analysis import analyse
 from lab.common.errors import InputError
 from lab.reporting.drawings.where_time_goes import (
@@ -131,16 +128,27 @@ def test_operators_are_summed_alike_however_their_rows_lie_in_files(sweep, rows)
     assert_frame_equal(totals(read_sweep(sweep))[1], expected)
     exchange_two_windows_in_the_middle(file)
     in_groups_of(file, rows)
-    with pytest.raises(InputError, match="other rows than its windows"):
+    assert_frame_equal(totals(read_sweep(sweep))[1], expected)
+
+
+def test_operators_are_summed_alike_in_whatever_order_a_part_has_them(sweep):
+    _, expected = totals(read_sweep(sweep))
+    second = in_two_parts(sweep / "0" / "operators" / "part-00001.parquet")
+    exchange(second, 0, 1)
+    assert_frame_equal(totals(read_sweep(sweep))[1], expected)
+
+
+def test_operators_without_their_last_row_are_refused(sweep):
+    without_its_last(sorted((sweep / "0" / "operators").iterdir())[-1])
+    with pytest.raises(InputError, match="0/operators has other rows than its windows"):
         totals(read_sweep(sweep))
 
 
-def test_operators_of_each_part_have_the_order_of_the_first(sweep):
-    _, expected = totals(read_sweep(sweep))
-    second = in_two_parts(sweep / "0" / "operators" / "part-00001.parquet")
-    assert_frame_equal(totals(read_sweep(sweep))[1], expected)
-    exchange(second, 0, 1)
-    with pytest.raises(InputError, match=r"part-00002\.parquet has other rows than its windows"):
+def test_operators_of_an_unknown_window_are_refused(sweep):
+    for file in (sweep / "0" / "operators").iterdir():
+        rows = pl.read_parquet(file)
+        rows.with_columns(pl.col("window") + 1000).write_parquet(file)
+    with pytest.raises(InputError, match="0/operators has other rows than its windows"):
         totals(read_sweep(sweep))
 
 
@@ -151,37 +159,6 @@ def test_runs_that_go_on_are_not_summed_for_they_may_write_meanwhile(sweep):
     others = [str(number) for number in range(1, 8)]
     assert windows["run"].unique(maintain_order=True).to_list() == others
     assert operators["run"].unique(maintain_order=True).to_list() == others
-    assert totals_meanwhile(read_sweep(sweep))()[0].equals(windows)
-
-
-@pytest.mark.slow
-def test_a_process_of_its_own_adds_up_alike_and_says_what_it_cannot_read(sweep, monkeypatch):
-    expected = totals(read_sweep(sweep))
-    monkeypatch.setattr("lab.analysis.sums.LEAST_APART_BYTES", 0)
-    monkeypatch.setattr("lab.analysis.sums.totals", lambda sweep: pytest.fail("not apart"))
-    for found, sums in zip(totals_meanwhile(read_sweep(sweep))(), expected, strict=True):
-        assert_frame_equal(found, sums)
-    without_its_last(sweep / "0" / "operators" / "part-00001.parquet")
-    with pytest.raises(InputError, match="ends in the midst of a window"):
-        totals_meanwhile(read_sweep(sweep))()
-
-
-def test_a_process_that_was_killed_is_told_of_in_a_sentence(sweep, monkeypatch):
-    monkeypatch.setattr("lab.analysis.sums.LEAST_APART_BYTES", 0)
-    others = set(multiprocessing.active_children())
-    sums = totals_meanwhile(read_sweep(sweep))
-    [apart] = set(multiprocessing.active_children()) - others
-    apart.kill()
-    with pytest.raises(InputError, match="the process that adds up its windows was killed"):
-        sums()
-
-
-def test_where_no_process_can_start_sums_are_made_without(sweep, monkeypatch):
-    expected = totals(read_sweep(sweep))
-    monkeypatch.setattr("lab.analysis.sums.LEAST_APART_BYTES", 0)
-    monkeypatch.setattr("lab.analysis.sums._add_up", os._exit)  # Fails, of two arguments.
-    for found, sums in zip(totals_meanwhile(read_sweep(sweep))(), expected, strict=True):
-        assert_frame_equal(found, sums)
 
 
 def test_time_and_goodput_over_time_agree_with_the_summaries(made):

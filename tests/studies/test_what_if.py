@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from hardware_models.tables import load_table
-from lab.analysis.comparison import SHARE
 from lab.cli.tools import main
+from lab.common.metrics import METRICS, SHARE
 from lab.config.compose import compose
 from lab.reporting.plotting import canvas as figures
 from lab.run_cache import jobs as grid
@@ -36,7 +36,7 @@ from lab.what_if.capacity import (
     never_worse,
     search,
 )
-from lab.what_if.question import METRICS, Varied, numbers, varied
+from lab.what_if.question import Varied, numbers, varied
 from lab.what_if.runs import Runs
 from lab.what_if.sensitivity import (
     Effect,

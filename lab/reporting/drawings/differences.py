@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lab.analysis.metrics import COST, GOODPUT, RESPONSE, Metric
 from lab.analysis.sweep_analysis import POOLED, Analysis, against, planners_of
+from lab.common.metrics import COST, GOODPUT, RESPONSE, Metric
 from lab.reporting.drawings.panels import (
     broken,
     facets,
@@ -16,6 +16,9 @@ from lab.reporting.drawings.panels import (
     few_ticks,
     label_of,
     legend_room_in,
+    name_places,
+    name_setting,
+    place_of,
     planner_looks,
 )
 from lab.reporting.plotting.style import GREY, WIDTH_IN, from_zero, legend, wrapped
@@ -27,15 +30,11 @@ MOST_TRADE_OFFS = 3
 def differences_to(analysis: Analysis, best: str) -> pl.DataFrame:
     """Return the differences in goodput of one planner to the others, by setting or over all."""
     frame = analysis.alike_differences.filter(metric=GOODPUT.name)
-    found = against(frame.select("setting", *_names(frame, "setting", *analysis.sweep.keys)), best)
+    found = against(frame.drop(analysis.sweep.keys), best)
     if found.height > MOST_ROWS and analysis.pooled is not None:
         found = against(analysis.pooled.differences.filter(metric=GOODPUT.name), best)
         found = found.select(pl.lit(POOLED).alias("setting"), pl.all())
     return found.drop_nulls("difference")
-
-
-def _names(frame: pl.DataFrame, *without: str) -> list[str]:
-    return [name for name in frame.columns if name not in without]
 
 
 def forest(analysis: Analysis, best: str) -> Figure:
@@ -68,7 +67,7 @@ def forest(analysis: Analysis, best: str) -> Figure:
             rows = found.filter(setting=setting, other=planner)
             if rows.is_empty():
                 continue
-            y = place + (at - (len(planners) - 1) / 2) * 0.7 / len(planners) if several else at
+            y = place_of(place, at, len(planners)) if several else at
             row = rows.row(0, named=True)
             if row["low"] is not None:
                 axes.plot([row["low"], row["high"]], [y, y], color=look["color"], lw=0.9)
@@ -85,17 +84,13 @@ def forest(analysis: Analysis, best: str) -> Figure:
                 label=f"minus {label_of(planner)}" if place == 0 else "",
             )
     ticks = labels if several else [wrapped(label_of(name)) for name in planners]
-    axes.set_yticks(range(len(ticks)), ticks)
-    axes.set_ylim(len(ticks) - 0.5, -0.5)
-    axes.grid(axis="y", visible=False)
+    name_places(axes, ticks, lines=several)
     about = "paired over seeds\nthick: 95 % interval by the bootstrap; thin: by Student's t"
     if found["low"].null_count() == found.height:
         about = "one seed, hence no intervals"
     axes.set_xlabel(f"difference (queries), {about}")
     axes.xaxis.set_major_locator(MaxNLocator(7))
     if several:
-        for place in range(1, len(settings)):
-            axes.axhline(place - 0.5, color="0.85", lw=0.8)
         legend(figure, axes)
     return figure
 
@@ -128,10 +123,9 @@ def trade_offs(analysis: Analysis) -> Figure:
     for (name, frame), pair in zip(frames.items(), grid, strict=True):
         for axes, metric in zip(pair, (COST, RESPONSE), strict=True):
             _trade_off(axes, analysis, frame, metric)
-            axes.set_ylabel("service goodput (queries)")
+            axes.set_ylabel(GOODPUT.title)
             axes.set_xlabel(metric.title)
-            if name:
-                axes.set_title(broken(name, 32), fontsize="medium")
+            name_setting(axes, name, 32)
     first = grid[0, 0]
     if hollow:
         look = {"mfc": "white", "mew": 1.6, "ms": 7.5, "color": GREY}

@@ -10,18 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 
-from lab.analysis.metrics import DRAWN, GOODPUT, Metric
 from lab.analysis.settings import short_keys, short_texts
 from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.common.metrics import DRAWN, GOODPUT, Metric
 from lab.common.units import unit_of
 from lab.reporting.drawings.panels import (
     MOST_BANDS,
     few_ticks,
     label_of,
     legend_room_in,
+    name_places,
+    place_of,
     planner_looks,
 )
-from lab.reporting.plotting.style import WIDTH_IN, from_zero, legend, wrapped
+from lab.reporting.plotting.style import WIDTH_IN, from_zero, legend, say, wrapped
 
 
 def by_key(analysis: Analysis, key: str) -> Figure:
@@ -78,7 +80,8 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
                     lw=0,
                 )
             elif known.height:
-                _error_bars(axes, known, known[key].to_numpy(), look["color"])
+                low, high = (known[end].to_numpy() for end in ("boot_low", "boot_high"))
+                axes.vlines(known[key].to_numpy(), low, high, color=look["color"], lw=1.2)
         axes.set_title(fill(metric.title, 38), fontsize="medium")
         axes.set_xlabel(f"{name} ({unit})" if unit else name)
         if values.min() > 0 and values.max() > 20 * values.min():
@@ -90,10 +93,6 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
         _finish(axes, metric)
     legend(figure, panels[GOODPUT])
     return figure
-
-
-def _error_bars(axes: Axes, rows: pl.DataFrame, x: Any, color: Any) -> None:
-    axes.vlines(x, rows["boot_low"].to_numpy(), rows["boot_high"].to_numpy(), color=color, lw=1.2)
 
 
 def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[Any]) -> Figure:
@@ -112,21 +111,15 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
         for at, (planner, look) in enumerate(planner_looks(analysis)):
             for place, value in enumerate(values):
                 found = frame.filter(pl.col(key) == value, metric=metric.name, planner=planner)
-                y = at if alone else place + (at - (len(planners) - 1) / 2) * 0.7 / len(planners)
+                y = at if alone else place_of(place, at, len(planners))
                 _dot(axes, found, y, look, label_of(planner) if place == 0 else "")
-        axes.set_yticks(range(len(labels)), [wrapped(label) for label in labels])
-        axes.set_ylim(len(labels) - 0.5, -0.5)
+        name_places(axes, list(map(wrapped, labels)), lines=not alone)
         axes.set_title(fill(metric.title, 38), fontsize="medium")
-        axes.grid(axis="y", visible=False)
-        if not alone:
-            for place in range(1, len(values)):
-                axes.axhline(place - 0.5, color="0.85", lw=0.8)
         low, high = axes.dataLim.intervalx
         if not np.isfinite(high):
             _say_not_reached(axes, axes.xaxis)
         else:
             axes.set_xlim(min(0, low) - 0.03 * (high or 1), 1.08 * high or 1)
-        if np.isfinite(high):
             few_ticks(axes.xaxis)
         _percent(axes.xaxis, metric)
     if not alone:
@@ -148,7 +141,7 @@ def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], labe
 
 def _say_not_reached(axes: Axes, axis: Any) -> None:
     """Say that a metric has no value in any run, and leave its axis bare."""
-    axes.text(0.5, 0.5, "in no run", ha="center", va="center", transform=axes.transAxes)
+    say(axes, "in no run")
     axis.set_ticks([])
 
 

@@ -9,10 +9,10 @@ from lab.analysis.sweep_analysis import Analysis, planners_of
 from lab.reporting.drawings.panels import (
     MOST_BANDS,
     MOST_PANELS,
-    broken,
     facets,
     label_of,
     legend_room_in,
+    name_setting,
     planner_looks,
 )
 from lab.reporting.plotting.style import (
@@ -67,8 +67,7 @@ def over_time(analysis: Analysis) -> Figure:
                     lw=0,
                 )
         axes.set(xlabel=f"simulated time ({unit})", ylabel="queries", xlim=(0, end_s / per))
-        if name:
-            axes.set_title(broken(name, 32), fontsize="medium")
+        name_setting(axes, name, 32)
         from_zero(axes)
         mark_events(axes, events[name], end_s, per, list(kinds))
     for axes in grid.flat[len(frames) :]:

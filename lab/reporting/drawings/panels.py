@@ -1,16 +1,16 @@
 """What the figures of a report share: panels, looks, and labels."""
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
 from textwrap import fill
 from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lab.analysis.sweep_analysis import POOLED, Analysis, planners_of
-from lab.reporting.plotting.style import MARKERS, legend_in, looks
+from lab.reporting.plotting.style import legend_in, looks
 
 MOST_BARS = 8
 MOST_PANELS = 6
@@ -46,10 +46,27 @@ def facets_text(analysis: Analysis, most: int) -> str:
 
 def planner_looks(analysis: Analysis) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each planner with its colour, marker and dashes, the same in every figure."""
-    planners = dict.fromkeys(planners_of(analysis.sweep))
-    markers = islice(cycle(MARKERS), len(planners))
-    for (name, color, dashes), marker in zip(looks(planners), markers, strict=True):
-        yield name, {"color": color, "ls": (0, dashes) if dashes else "-", "marker": marker}
+    return looks(planners_of(analysis.sweep), markers=True)
+
+
+def place_of(place: int, at: int, count: int) -> float:
+    """Return where a dot goes, of so many that share a place, one below the other."""
+    return place + (at - (count - 1) / 2) * 0.7 / count
+
+
+def name_places(axes: Axes, labels: Sequence[str], lines: bool) -> None:
+    """Name the places of dots from the top, with lines between them if each has several dots."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    for place in range(1, len(labels) if lines else 1):
+        axes.axhline(place - 0.5, color="0.85", lw=0.8)
+
+
+def name_setting(axes: Axes, name: str, width: int) -> None:
+    """Name the setting of a panel, where there is more than one."""
+    if name:
+        axes.set_title(broken(name, width), fontsize="medium")
 
 
 def broken(setting: str, width: int) -> str:

@@ -10,13 +10,14 @@ from matplotlib.ticker import PercentFormatter
 
 from lab.analysis.run_data import PARTS, at_once
 from lab.analysis.sweep_analysis import Analysis, planners_of
-from lab.reporting.drawings.panels import MOST_BARS, broken, facets, label_of
+from lab.reporting.drawings.panels import MOST_BARS, broken, facets, label_of, name_setting
 from lab.reporting.plotting.style import (
     WIDTH_IN,
     in_all,
     legend,
     legend_in,
     part_bars,
+    say,
     stacked_bars,
     wrapped,
 )
@@ -44,8 +45,7 @@ def time_of_queries(analysis: Analysis) -> Figure:
         stacked_bars(axes, names, parts, lambda share: f"{share:.0%}")
         axes.set(xlim=(0, 1), xlabel="share of the time that queries lived")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        if name:
-            axes.set_title(broken(name, 70), fontsize="medium")
+        name_setting(axes, name, 70)
     legend(figure, grid[0])
     return figure
 
@@ -77,8 +77,7 @@ def latency_by_planner(analysis: Analysis) -> Figure:
         axes.invert_yaxis()
         label = AT_ONCE if _at_once(frame) else "mean time of a request ({unit})"
         axes.set(xlim=(0, room * longest / per or 1), xlabel=label.format(unit=unit))
-        if name:
-            axes.set_title(broken(name, 70), fontsize="medium")
+        name_setting(axes, name, 70)
     legend(figure, grid[0])
     return figure
 
@@ -162,35 +161,55 @@ def latency_by_operator(
             nothing for a single run.
     """
     planners = [name for name in planners_of(analysis.sweep) if name in set(frame["planner"])]
-    planners = planners[:MOST_PLANNERS]
-    columns = min(3, len(planners))
-    rows = -(-len(planners) // columns)
-    operators = max(frame.filter(planner=name).height for name in planners)
-    titles = {name: wrapped(label_of(name)) for name in planners}
-    title_in = 0.2 * max(len(title.splitlines()) for title in titles.values())
-    title_in += 0.2 * _at_once(_summed(frame, "planner"))
-    figure = Figure(
-        (WIDTH_IN, 1.2 + 0.2 * bool(pooled) + rows * (0.7 + title_in + 0.3 * operators)),
-        layout="constrained",
-    )
+    frames = {name: frame.filter(planner=name) for name in planners[:MOST_PLANNERS]}
+    latency_s = {name: part["latency_mean_s"][0] for name, part in frames.items()}
     below = f"\nmeans over {pooled}" if pooled else ""
-    figure.suptitle(fill(f"Where latency goes, by operator{of}", 70) + below)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    longest = _longest_s(frame)
+    title = fill(f"Where latency goes, by operator{of}", 70) + below
+    return operator_panels(frames, latency_s, title)
+
+
+def operator_panels(
+    frames: Mapping[str, pl.DataFrame], latency_s: Mapping[str, float | None], title: str
+) -> Figure:
+    """Draw the parts of latency at each operator, a panel for each planner.
+
+    Args:
+        frames: by planner, mean seconds by ``operator`` and part; a row for each operator.
+        latency_s: mean latency of a request under each planner; None where it is not known.
+        title: title of the figure.
+    """
+    columns = min(3, len(frames))
+    rows = -(-len(frames) // columns)
+    longest = max(map(_longest_s, frames.values()))
     per, unit = _latency_unit(longest)
-    for axes, name in zip(grid.flat, planners, strict=False):
-        part = frame.filter(planner=name)
-        sum_s = float(part.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0)
-        total = in_all(sum_s, part["latency_mean_s"][0], per, unit)
-        axes.set_title(f"{titles[name]}\n{total}", fontsize="medium")
-        part_bars(axes, part, per, _parts_of(frame))
+    titles = {}
+    for name, frame in frames.items():
+        sum_s = float(frame.select(pl.sum_horizontal(PARTS).sum()).item() or 0.0)
+        total = [in_all(sum_s, latency_s[name], per, unit)] * bool(frame.height)
+        titles[name] = "\n".join([*([wrapped(label_of(name))] if name else []), *total])
+    title_in = 0.2 * max(len(each.splitlines()) for each in titles.values()) - 0.2
+    operators_in = 0.3 * max(2, *(frame.height for frame in frames.values()))
+    height_in = 1.2 + 0.2 * title.count("\n") + rows * (0.7 + title_in + operators_in)
+    figure = Figure((WIDTH_IN, height_in), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    parts = _parts_of(*frames.values())
+    for axes, (name, frame) in zip(grid.flat, frames.items(), strict=False):
+        axes.set_title(titles[name], fontsize="medium")
+        if not frame.height:
+            say(axes, "no data")
+            continue
+        part_bars(axes, frame, per, parts)
         axes.set_xlabel(f"mean time ({unit})")
         axes.tick_params("x", labelbottom=True)
-    for axes in grid.flat[len(planners) :]:
+    for axes in grid.flat[len(frames) :]:
         axes.set_visible(False)
+    if not longest:
+        grid[0, 0].set(xticks=[], yticks=[])
+    # The bars' totals stand to the right of them.
     grid[0, 0].set_xlim(0, (1.15, 1.35, 1.6)[columns - 1] * longest / per or 1)
     grid[0, 0].invert_yaxis()
-    legend(figure, grid[0, 0])
+    legend(figure, *grid.flat)
     return figure
 
 

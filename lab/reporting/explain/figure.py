@@ -12,7 +12,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lab.common.atomic_write import written_aside
 from lab.reporting.explain.findings import (
     CHOSEN,
     NO_PLAN,
@@ -29,13 +28,15 @@ from lab.reporting.explain.findings import (
 )
 from lab.reporting.explain.record import QueryRecord
 from lab.reporting.explain.tables import median
-from lab.reporting.plotting.style import DPI, GREY, WIDTH_IN, legend, style
+from lab.reporting.plotting.style import GREY, WIDTH_IN, legend, no_data, save, style
 from sim.metrics.goodput import reaches
 
 MOST_NAMED = 30
 ROW_IN = 0.21
 MOST_SEARCH_IN = 6.3
 TRUE, WRONG = "black", "firebrick"
+BOUND: dict[str, Any] = {"color": TRUE, "lw": 1.3, "ls": (0, (4, 1.5))}
+DOTTED = (0, (1, 1))
 # The least important roles first, so that the others are drawn over them.
 MARKERS = {"feasible": "o", "offered": "s", REFUSED: "X", CHOSEN: "*"}
 OTHER_MARKERS = ("^", "v", "D", "P", "<", ">")
@@ -52,12 +53,7 @@ def draw_explanation(record: QueryRecord, path: Path) -> Path:
         The path.
     """
     with style(1.15):
-        figure = explanation(record)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as aside:
-            # The name of the software would make bytes depend on its version.
-            figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
-    return path
+        return save(explanation(record), path)
 
 
 def explanation(record: QueryRecord) -> Figure:
@@ -106,7 +102,7 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
     """Draw what was measured, with intervals that end where accuracies do, at 1."""
     axes.set_xlabel("accuracy")
     if not rows:
-        _say(axes, "nothing was profiled")
+        no_data(axes, "nothing was profiled")
         return
     # Whether a data set's profile is right for a query is not known before it is served.
     floor = record.floor if record.profiling.height else None
@@ -134,7 +130,7 @@ def _search(axes: Axes, record: QueryRecord, rows: Sequence[Row], since_s: float
     axes.plot(true, at, "D", ms=size, mfc="none", mec=TRUE, mew=1.1, ls="", label="true")
     if record.floor is not None:
         label = "the query's accuracy floor"
-        axes.axvline(record.floor, color=TRUE, lw=1.3, ls=(0, (4, 1.5)), label=label)
+        axes.axvline(record.floor, label=label, **BOUND)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     _name(axes, record, rows, since_s)
 
@@ -186,7 +182,7 @@ def _plane(axes: Axes, record: QueryRecord) -> None:
     latencies = [row["latency_s"] for row in offers] + [latency_s for _, latency_s in served]
     finite = [value for value in latencies if isfinite(value)]
     if not latencies:
-        _say(axes, "no plan is on record")
+        no_data(axes, "no plan is on record")
         return
     known = [*finite, *([] if record.bound_s is None else [record.bound_s])]
     wide = min(known, default=1.0) > 0 and max(known, default=1.0) > 20 * min(known, default=1.0)
@@ -209,12 +205,12 @@ def _plane(axes: Axes, record: QueryRecord) -> None:
         )
     _draw_measured(axes, record, served, edge_s)
     if record.bound_s is not None:
-        axes.axvline(record.bound_s, color=TRUE, lw=1.3, ls=(0, (4, 1.5)), label="SLO bound")
+        axes.axvline(record.bound_s, label="SLO bound", **BOUND)
     ceiling = record.asked["slo_cost_usd_per_hour"]
     prices = [row["list_price_usd_per_hour"] for row in offers]
     prices += [order["list_price_usd_per_hour"] for order, _ in served]
     if ceiling is not None:
-        axes.axhline(ceiling, color=TRUE, lw=1.3, ls=(0, (1, 1)), label="SLO cost ceiling")
+        axes.axhline(ceiling, **BOUND | {"ls": DOTTED}, label="SLO cost ceiling")
         prices.append(ceiling)
     if any(not isfinite(value) for value in latencies):
         axes.set_xlabel(f"{axes.get_xlabel()}; at the right edge: never in time")
@@ -267,7 +263,7 @@ def _windows(axes: Axes, record: QueryRecord) -> None:
     axes.set(xlabel="time since it arrived (s)", ylabel="latency (s)")
     rows = [row for row in record.windows.iter_rows(named=True) if row["requests"]]
     if not rows:
-        _say(axes, "no window had requests")
+        no_data(axes, "no window had requests")
         return
     known = [row[f"latency_{name}_s"] for row in rows for name in ("p50", "p95")]
     known += [] if record.bound_s is None else [record.bound_s]
@@ -301,11 +297,11 @@ def _windows(axes: Axes, record: QueryRecord) -> None:
                 label=f"{name} infinite: too few completed",
             )
     if record.bound_s is not None:
-        axes.axhline(record.bound_s, color=TRUE, lw=1.3, ls=(0, (4, 1.5)), label="SLO bound")
+        axes.axhline(record.bound_s, label="SLO bound", **BOUND)
     for number, spell in enumerate(record.deployment_intervals):
         label = "a plan comes into force" if number == 0 else None
         start_s = spell.start_s - record.arrival_s
-        axes.axvline(start_s, color=GREY, lw=1, ls=(0, (1, 1)), label=label)
+        axes.axvline(start_s, color=GREY, lw=1, ls=DOTTED, label=label)
     for kind, at_s in record.events:
         axes.axvline(at_s - record.arrival_s, color=WRONG, lw=1.4, label=f"drift: {kind}")
     # Where the query left, or the run ended.
@@ -331,11 +327,3 @@ def _shade(axes: Axes, record: QueryRecord, rows: Sequence[Row]) -> None:
         look = seen.setdefault(label, {"fc": color, "ec": "none"})
         start_s, end_s = _extent(record, row)
         axes.axvspan(start_s, end_s, **look, lw=0, zorder=0, label=label)
-
-
-# How it is drawn
-
-
-def _say(axes: Axes, text: str) -> None:
-    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
-    axes.set(xticks=[], yticks=[])

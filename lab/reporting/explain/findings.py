@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from lab.analysis.comparison import student_t
-from lab.analysis.run_data import PARTS
+from lab.analysis.run_data import PARTS, mean_parts
+from lab.analysis.statistics import student_t
 from lab.common.formatting import count, listed
 from lab.reporting.explain.record import QueryRecord
+from sim.metrics.goodput_time import goodput_time
 
 Row = Mapping[str, Any]
 
@@ -61,7 +62,8 @@ def met_fraction(windows: pl.DataFrame) -> float | None:
     time alive.
     """
     active_s = float(windows["active_s"].sum())
-    return float(windows.filter("met")["deployed_s"].sum()) / active_s if active_s else None
+    met_s = float(goodput_time(windows["met"], windows["deployed_s"]).sum())
+    return met_s / active_s if active_s else None
 
 
 def window_ranges(numbers: Iterable[int]) -> str:
@@ -111,16 +113,9 @@ class Share:
 
 def parts_of(record: QueryRecord, windows: pl.DataFrame) -> list[Share]:
     """Return where the latency of some windows went, weighted by completed requests."""
-    weight = pl.col("completed")
-    means = (
-        record.operators.join(
-            windows.select("window", "completed"), on="window", maintain_order="left"
-        )
-        .group_by("operator", maintain_order=True)
-        .agg((pl.col(f"{part}_s") * weight).sum() / weight.sum() for part in PARTS)
-    )
+    means = mean_parts(record.operators.lazy(), windows.lazy()).collect()
     return [
-        Share(row["operator"], part, row[f"{part}_s"])
+        Share(row["operator"], part, row[part])
         for row in means.iter_rows(named=True)
         for part in PARTS
     ]

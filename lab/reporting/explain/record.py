@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from omegaconf import OmegaConf
 
 from lab.analysis.deployment_intervals import DeploymentInterval, deployment_intervals
+from lab.analysis.run_data import events, per_output_length
 from lab.common.errors import InputError
 from lab.runs.frames import scan
-from lab.runs.run_directory import CONFIG, load_config, planner_directories, read_summary, too_many
+from lab.runs.run_directory import planner_directories, read_summary, too_many
 from sim.metrics.results import SCHEMAS
 
 KINDS = ("queries", "windows", "decisions", "offers", "profiling")
@@ -120,8 +120,6 @@ def _read(run: Path, query: int) -> QueryRecord:
     )
     ahead = pl.col("query").is_null() & (pl.col("dataset") == pl.lit(row["dataset"], pl.String))
     offline = scan(run, "profiling").filter(ahead).sort("at_s", maintain_order=True).collect()
-    config = load_config(run / CONFIG) if (run / CONFIG).is_file() else OmegaConf.create()
-    drift = OmegaConf.select(config, "drift.events") or ()
     return QueryRecord(
         run,
         str(summary["planner"]),
@@ -136,12 +134,8 @@ def _read(run: Path, query: int) -> QueryRecord:
         # Windows in order of time, operators in order of the pipeline.
         _rows(run, "operators", query, "window"),
         deployment_intervals(decisions, row["departure_s"]),
-        [
-            (str(event.kind), float(event.at_s))
-            for event in drift
-            if row["arrival_s"] <= event.at_s < row["departure_s"]
-        ],
-        OmegaConf.select(config, "application.latency_per") == "output_length",
+        [event for event in events(run) if row["arrival_s"] <= event[1] < row["departure_s"]],
+        per_output_length(run),
     )
 
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lab.analysis.paired import mean_interval
-from lab.common.atomic_write import written_aside
+from lab.reporting.plotting import style
+from lab.reporting.plotting.style import WIDTH_IN
 
-WIDTH_IN = 7.2
 DPI = 120
 
 
@@ -29,7 +29,7 @@ def canvas(
         height_in: height of a row in inches.
         subplots: as for ``Figure.subplots``.
     """
-    with sns.axes_style("whitegrid"), sns.plotting_context("paper", font_scale=1.1):
+    with style.style(1.1):
         figure = Figure((WIDTH_IN, height_in * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False, **subplots)
     return figure, panels.tolist()
@@ -85,25 +85,14 @@ def t_interval(values: ArrayLike) -> tuple[float, float]:
     return (np.nan, np.nan) if low is None or high is None else (low, high)
 
 
-LEGEND_CHARACTERS = 70
-"""Characters of a row of a legend, its handles counted as some, that fit below a figure."""
-
-
 def legend_below(figure: Figure, axes: Axes) -> None:
     """Move the legend of some panel below all panels, in as many rows as it needs."""
-    handles, labels = axes.get_legend_handles_labels()
     for panel in figure.axes:
         if (legend := panel.get_legend()) is not None:
             legend.remove()
-    widest = 6 + max((len(label) for label in labels), default=0)
-    columns = min(len(labels), max(1, LEGEND_CHARACTERS // widest))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    style.legend(figure, axes)
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, so that nobody ever sees half of it; return the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
-        # The name of the software would make bytes depend on its version.
-        figure.savefig(aside, dpi=DPI, format="png", metadata={"Software": None})
-    return path
+    """Write a figure as PNG; return the path."""
+    return style.save(figure, path, DPI)

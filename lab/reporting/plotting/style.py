@@ -4,9 +4,10 @@ Colours are seaborn's ``colorblind`` palette; dashes, markers and hatches tell a
 cannot in a grey print.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import cycle, islice
+from itertools import cycle
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lab.analysis.run_data import PARTS, at_once
+from lab.common.atomic_write import written_aside
 
 WIDTH_IN = 7.2
 DPI = 150
@@ -46,11 +48,30 @@ def style(font_scale: float = 1.25) -> Iterator[None]:
         yield
 
 
-def looks(names: Mapping[str, Any]) -> Iterator[tuple[str, Any, tuple[float, ...]]]:
-    """Yield each name with its colour and its dashes, the same in every figure."""
-    count = len(names)
-    colors = sns.color_palette("colorblind", count)
-    return zip(names, colors, islice(cycle(DASHES), count), strict=True)
+def save(figure: Figure, path: Path, dpi: int = DPI) -> Path:
+    """Write a figure as PNG or SVG, aside until it is whole; return the path.
+
+    The same figure gives the same bytes: names of software and dates are left out.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
+    with written_aside(path) as aside:
+        figure.savefig(aside, dpi=dpi, format=path.suffix[1:], metadata=plain)
+    return path
+
+
+def looks(names: Iterable[str], markers: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each name with the colour and the dashes of its line, the same in every figure.
+
+    Args:
+        names: the names.
+        markers: whether to have a marker in the looks, too.
+    """
+    every = list(names)
+    colors = sns.color_palette("colorblind", len(every))
+    for name, color, dashes, marker in zip(every, colors, cycle(DASHES), cycle(MARKERS)):
+        look = {"color": color, "ls": (0, dashes) if dashes else "-"}
+        yield name, look | ({"marker": marker} if markers else {})
 
 
 def time_unit(end_s: float) -> tuple[float, str]:
@@ -271,16 +292,15 @@ def legend_columns(labels: Sequence[str]) -> int:
     return 1
 
 
-def no_data(figure: Figure, axes: Axes) -> Figure:
-    """Say that there is nothing to see, and leave it at that."""
-    say_no_data(axes)
+def no_data(axes: Axes, text: str = "no data") -> None:
+    """Say in the middle of the axes why there is nothing to see, and leave it at that."""
+    say(axes, text)
     axes.set(xticks=[], yticks=[])
-    return figure
 
 
-def say_no_data(axes: Axes) -> None:
-    """Say in the middle of the axes that there is nothing to see."""
-    axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
+def say(axes: Axes, text: str) -> None:
+    """Write in the middle of the axes."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
 
 
 def plain_log(axis: Axis) -> None:

@@ -1,0 +1,150 @@
+"""Means with intervals, and p-values: by Student's t, by the bootstrap, and Holm's procedure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from lab.common.metrics import ANY, Range
+from scenarios.random_streams import stream
+
+CONFIDENCE = 0.95
+RESAMPLES = 9_999
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class IntervalEstimate:
+    """A mean with its interval, and the probability of one so far from 0 if the truth were 0.
+
+    Args:
+        n: values that it rests on.
+        mean: their mean; None without any.
+        low: lower end of the interval; None with fewer than two values.
+        high: upper end.
+        p: two-sided p-value, by Student's t or, of equal values, by the sign test.
+    """
+
+    n: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+
+def estimate(values: Floats, scale: float = 0.0, within: Range = ANY) -> IntervalEstimate:
+    """Return the mean of values with Student's t-interval and the p-value of a mean of 0.
+
+    The half-width is t(0.975, n - 1) s / sqrt(n), after Student (1908), "The probable error of a
+    mean"; of paired differences this is the paired t-test.
+
+    Values that differ by no more than rounding have an interval of no width, which says nothing of
+    how much others may differ, and the t-test has no spread to go by. So p is 1 if they are 0, and
+    else that of the sign test: of n values, all of one sign, 2^(1 - n), which is 0.05 or more of
+    five or fewer.
+
+    Of values in a range, such as shares, the interval is cut at its ends. The true mean cannot lie
+    beyond, so what is left holds it whenever the whole does. The mean and p stay as they are.
+
+    Args:
+        values: finite values, shape (n,).
+        scale: largest magnitude of the numbers that the values were computed from, if larger than
+            the values' own: it decides what is rounding.
+        within: range of the values.
+    """
+    n = len(values)
+    if n == 0:
+        return IntervalEstimate(0)
+    mean = float(np.mean(values))
+    if n == 1:
+        return IntervalEstimate(1, mean)
+    least = float(np.finfo(float).tiny) ** 0.5  # The square of what is less vanishes.
+    rounding = max(least, 8 * np.finfo(float).eps * max(scale, float(np.abs(values).max())))
+    if float(np.ptp(values)) <= rounding:
+        return IntervalEstimate(
+            n, mean, mean, mean, 1.0 if abs(mean) <= rounding else 2.0 ** (1 - n)
+        )
+    error = float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = student_t(n) * error
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error))
+    return IntervalEstimate(n, mean, *cut(mean - half, mean + half, within), p)
+
+
+def as_ratio(log_ratio: IntervalEstimate) -> tuple[float | None, float | None, float | None]:
+    """Return the ratio with its interval, from an estimate of its logarithm."""
+    with np.errstate(over="ignore"):
+        middle, low, high = (
+            None if each is None else float(np.exp(each))
+            for each in (log_ratio.mean, log_ratio.low, log_ratio.high)
+        )
+    return middle, low, high
+
+
+def cut(low: float, high: float, within: Range) -> Range:
+    """Return the part of an interval that lies in a range."""
+    return max(low, within[0]), min(high, within[1])
+
+
+def of_difference(within: Range) -> Range:
+    """Return the range of the difference of two values that have a range."""
+    low, high = within
+    return low - high, high - low
+
+
+@lru_cache
+def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
+    """Return the quantile of Student's t that bounds a mean of n values; nan below two.
+
+    Args:
+        n: how many values.
+        probability: that of lying below the quantile.
+    """
+    return float(stdtrit(n - 1, probability))
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted for making several tests; None stays None and counts for nothing.
+
+    The step-down procedure of Holm (1979), "A simple sequentially rejective multiple test
+    procedure": of m tests, the k-th smallest p-value is multiplied by m - k + 1, made no smaller
+    than the adjusted one before it, and cut at 1.
+    """
+    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    before = 0.0
+    for k, (p, i) in enumerate(order):
+        before = max(before, min(1.0, p * (len(order) - k)))
+        adjusted[i] = before
+    return adjusted
+
+
+def bootstrap_interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the percentile interval of the mean of values, by the bootstrap.
+
+    Values are drawn anew, with replacement, 9,999 times; the interval holds the middle of the means
+    (Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13). Resamples come from
+    a named stream and depend on the number of values alone, so that the same values have the same
+    interval. It is too narrow for few values: of three, five and ten normal ones, an interval of
+    95 % holds the mean 75, 85 and 91 times in 100.
+
+    Args:
+        values: finite values, one or more, shape (n,).
+        confidence: probability that the interval is to hold the mean, below 1.
+    """
+    # Deviations from one of them, so that equal values have an interval of no width.
+    first = values[0]
+    means = np.einsum("rn,n->r", _weights(len(values)), values - first)
+    at = round((RESAMPLES + 1) * (1 - confidence) / 2)
+    low, high = np.partition(means, (at - 1, RESAMPLES - at))[[at - 1, RESAMPLES - at]]
+    return float(first + low), float(first + high)
+
+
+@lru_cache(maxsize=32)
+def _weights(n: int) -> Floats:
+    """Return the share of each of n values in each resample; shape (RESAMPLES, n)."""
+    return stream(0, "bootstrap", n).multinomial(n, np.full(n, 1 / n), RESAMPLES) / n

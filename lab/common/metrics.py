@@ -1,0 +1,181 @@
+"""The numbers of a run's summary: each is declared here, once.
+
+Comparisons, reports, figures and what-if questions read name, unit, direction and range from here,
+and a test holds the documentation to it. `docs/guides/adding_a_metric.md` says how to add one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+Range = tuple[float, float]
+"""The least and the largest value that there can be."""
+
+ANY: Range = (-inf, inf)
+SHARE: Range = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a run's summary.
+
+    Args:
+        name: its key in the summary.
+        label: what tables and figures call it; by default the words of its name.
+        unit: its unit; empty for shares and counts.
+        more_is_better: whether large values are good; None where nobody would say.
+        range: the values that it can have.
+        best: what the planner with the best mean has, as in "has the ...".
+        of_service: whether more machines, all else the same, never make it worse on average.
+        null_is_late: whether a run without a value is one with a value later than any number.
+        by_tier: whether the summary has it by class of service too, under ``NAME_by_tier``.
+    """
+
+    name: str
+    label: str = ""
+    unit: str = ""
+    more_is_better: bool | None = None
+    range: Range = (0.0, inf)
+    best: str = ""
+    of_service: bool = False
+    null_is_late: bool = False
+    by_tier: bool = False
+
+    @property
+    def title(self) -> str:
+        """The label with its unit."""
+        label = self.label or self.name.replace("_", " ")
+        return f"{label} ({self.unit})" if self.unit else label
+
+
+GOODPUT = Metric(
+    "service_goodput_mean",
+    "service goodput",
+    "queries",
+    more_is_better=True,
+    best="highest service goodput",
+    of_service=True,
+)
+SLO_MET = Metric(
+    "slo_met_fraction",
+    "SLO met, share of time",
+    more_is_better=True,
+    range=SHARE,
+    best="largest share of time",
+    of_service=True,
+    by_tier=True,
+)
+RESPONSE = Metric(
+    "response_time_p50_s",
+    "median response time",
+    "s",
+    more_is_better=False,
+    best="shortest median response time",
+    of_service=True,
+    null_is_late=True,
+)
+COST = Metric(
+    "deployment_cost_usd",
+    "deployment cost",
+    "USD",
+    more_is_better=False,
+    best="lowest deployment cost",
+)
+PROFILING = Metric(
+    "planning_device_hours",
+    "profiling",
+    "device-hours",
+    more_is_better=False,
+    best="least profiling",
+)
+CENSORED = Metric("response_censored", "never well served", "queries", more_is_better=False)
+FALSE_ACCEPTANCES = Metric("false_acceptances", more_is_better=False)
+PLANNING = Metric("planning_charged_s", "planning, charged", "s", more_is_better=False)
+IDLE = Metric("idle_cost_usd", "idle cost", "USD", more_is_better=False)
+ERRORS = Metric("planner_errors", more_is_better=False)
+QUERIES = Metric("queries", by_tier=True)
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        SLO_MET,
+        Metric("queries_met_share", more_is_better=True, range=SHARE, of_service=True),
+        GOODPUT,
+        Metric("active_queries_mean", unit="queries"),
+        RESPONSE,
+        CENSORED,
+        FALSE_ACCEPTANCES,
+        Metric("deployments"),
+        Metric("deployments_refused"),
+        Metric("deployments_assumed"),
+        Metric("deployments_extrapolated"),
+        QUERIES,
+        Metric("requests"),
+        Metric("completed", more_is_better=True, of_service=True),
+        Metric("unserved", more_is_better=False, of_service=True),
+        Metric("lost", more_is_better=False),
+        Metric("dropped", more_is_better=False),
+        Metric("shed", more_is_better=False),
+        Metric("in_flight"),
+        COST,
+        Metric("attributed_cost_usd", unit="USD", more_is_better=False),
+        IDLE,
+        PROFILING,
+        PLANNING,
+        Metric("planning_wall_s", unit="s of wall time", more_is_better=False),
+        Metric("planner_crashes"),
+        ERRORS,
+        Metric("profiling_runs_lost"),
+        Metric("profiles_restored"),
+        Metric("profiles_measured"),
+        Metric("horizon_s", unit="s"),
+        Metric("simulated_s", unit="s"),
+        Metric("wall_s", unit="s of wall time", more_is_better=False),
+    )
+}
+"""All of them, by name."""
+
+HEADLINES = (GOODPUT, SLO_MET, RESPONSE, PROFILING, COST)
+"""What a comparison prints; its frames have every metric."""
+
+DRAWN = (GOODPUT, SLO_MET, RESPONSE, COST, PROFILING)
+"""What a report draws."""
+
+REPORTED = (*DRAWN, CENSORED, FALSE_ACCEPTANCES, PLANNING, IDLE, ERRORS)
+"""What the tables of a report have."""
+
+CLAIMED = (GOODPUT, RESPONSE, COST)
+"""What a report makes claims of; each needs ``best``."""
+
+BY_TIER = {f"{metric.name}_by_tier": metric.name for metric in METRICS.values() if metric.by_tier}
+"""Keys of a summary that hold a metric by class of service, and the metric that each holds."""
+
+
+def range_of(name: str) -> Range:
+    """Return the range of a metric, also of one of a single class of service.
+
+    A number that no summary of ours has may be anything.
+    """
+    metric = METRICS.get(metric_and_tier(name)[0])
+    return ANY if metric is None else metric.range
+
+
+def of_tier(metric: str, tier: str) -> str:
+    """Return the name of a metric of one class of service, such as ``queries.premium``."""
+    return f"{metric}.{tier}"
+
+
+def metric_and_tier(name: str) -> tuple[str, str]:
+    """Return a metric and its class of service, which is empty where a name has none."""
+    metric, _, tier = name.partition(".")
+    return (metric, tier) if metric in BY_TIER.values() else (name, "")
+
+
+def by_tier(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures of single classes of service, by name; older summaries have none."""
+    return {
+        of_tier(metric, str(tier)): value
+        for key, metric in BY_TIER.items()
+        for tier, value in (summary.get(key) or {}).items()
+    }

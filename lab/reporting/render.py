@@ -1,0 +1,44 @@
+"""Pages from Jinja templates: Markdown as it is, and HTML with its text escaped."""
+
+from base64 import b64encode
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lab.reporting import markdown
+
+TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def render(template: str, package: str = "lab.reporting", **data: Any) -> str:
+    """Return a page.
+
+    Args:
+        template: name of a file in the directory ``templates`` of a package. In one that ends in
+            ``.html.jinja``, what is filled in is escaped. All have
+            the functions `table` and `data_uri`.
+        package: the package.
+        data: what is filled in. A name that is not given is an error.
+    """
+    environment = Environment(
+        loader=PackageLoader(package, "templates"),
+        autoescape=template.endswith(".html.jinja"),
+        undefined=StrictUndefined,
+        trim_blocks=template.endswith(".md.jinja"),
+        lstrip_blocks=template.endswith(".md.jinja"),
+        keep_trailing_newline=True,
+    )
+    environment.globals |= {"table": table, "data_uri": data_uri}
+    return environment.get_template(template).render(data)
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join(markdown.table(heads, rows))
+
+
+def data_uri(picture: Path) -> str:
+    """Return a PNG or SVG as an address that holds it, so that a page needs no other file."""
+    return f"data:{TYPES[picture.suffix]};base64,{b64encode(picture.read_bytes()).decode()}"
