@@ -223,7 +223,7 @@ def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFr
     if {key: _catalogue(world)[key] for key in catalogue} != catalogue:
         raise PlannerCheckError(
             f"{name} changes what the planning context shows of the catalogue, such as "
-            "context.cluster: it is there to be read"
+            "context.world.cluster: it is there to be read"
         )
     changed = world.changed_record()
     if changed is not None:

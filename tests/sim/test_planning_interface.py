@@ -1,6 +1,7 @@
 """The planning interface: its size, its former names, and how planners hear of them."""
 
 import inspect
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,30 @@ def test_check_planner_names_the_replacement_in_one_sentence():
     sentence = str(caught.value)
     assert sentence.endswith("context.think is now context.charge")
     assert "\n" not in sentence
+
+
+class Pries(Planner):
+    """Looks behind the bulk operations, and hides that it was told off."""
+
+    def plan(self, context):
+        with suppress(Exception):
+            context.bulk._service  # noqa: B018
+
+
+class Writes(Planner):
+    """Changes the description of the world."""
+
+    def plan(self, context):
+        context.world.cluster = None
+
+
+@pytest.mark.parametrize(
+    ("planner", "said"),
+    [(Pries(), r"reads context\._service"), (Writes(), r"sets context\.cluster")],
+)
+def test_check_planner_guards_the_facets_too(planner, said):
+    with pytest.raises(PlannerCheckError, match=said):
+        check_planner(planner, other_process=False)
 
 
 def test_a_run_names_the_replacement_in_its_summary():
