@@ -23,7 +23,7 @@ from planners.compass.search.plan_choice import (
 )
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import Held, PayablePlans, QueryPlans, Sizes
-from planners.compass.state.known import Candidates, Found, Offer, Shown
+from planners.compass.state.known import Candidates, Offer, ProfiledConfig, SearchState
 from planners.compass.state.pools import Market
 from scenarios.application import Pipeline
 from scenarios.queries import Query
@@ -71,7 +71,7 @@ class Beliefs:
         context: PlanningContext,
         query: Query,
         market: Market,
-        found: Found,
+        found: SearchState,
     ) -> None:
         self._model = model
         self._query = query
@@ -96,7 +96,7 @@ class Beliefs:
             context, query, found, warm_start, features, blank
         )
 
-    def learn(self, index: int, seen: Shown) -> None:
+    def learn(self, index: int, seen: ProfiledConfig) -> None:
         """Take what profiling has shown of a configuration."""
         self.configurations.learn(index, seen)
         if index in self._judged and self._payable is not None:
@@ -139,7 +139,7 @@ class Beliefs:
 
     def cheapest(self) -> float | None:
         """Return the least loss of a plan that is feasible, or None if none is known."""
-        if not self.configurations.shown:
+        if not self.configurations.profiled:
             return None
         least = float(self._losses(self._profiled()).min(initial=inf))
         return least if least < inf else None
@@ -154,7 +154,7 @@ class Beliefs:
         Args:
             most: plans to return.
         """
-        if not self.configurations.shown:
+        if not self.configurations.profiled:
             return []
         its, believed = self._profiled(), self.configurations.believed()
         loss, otherwise = self._losses(its), its.latency_s
@@ -192,7 +192,7 @@ class Beliefs:
             number: its number in the view.
         """
         index = int(self._wide.view.configuration[number])
-        seen = self.configurations.shown.get(index)
+        seen = self.configurations.profiled.get(index)
         if seen is None:
             return None
         its = self._profiled() if index in self._judged else self._look_at({index: seen})
@@ -235,8 +235,8 @@ class Beliefs:
         """
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
-        if least_hope is not None and known.shown and known.kept_history is not None:
-            untried = [each for each in shared if each not in known.shown]
+        if least_hope is not None and known.profiled and known.kept_history is not None:
+            untried = [each for each in shared if each not in known.profiled]
             hopes = known.promise()
             its = self._hoped(untried, hopes, least_hope)
             worth = HOPED + (1 - HOPED) * hopes
@@ -312,7 +312,7 @@ class Beliefs:
             self._planned_s,
         )
         accurate = self.configurations.promise()
-        seen, believed = list(self.configurations.shown), self.configurations.believed()
+        seen, believed = list(self.configurations.profiled), self.configurations.believed()
         accurate[seen] = np.where(believed.accurate, believed.sure, 0.0)[seen]
         return np.where(possible, accurate, 0.0)
 
@@ -327,7 +327,7 @@ class Beliefs:
 
     def _profiled(self) -> PayablePlans:
         """Return the plans of all configurations that were profiled; they are looked at once."""
-        shown = self.configurations.shown
+        shown = self.configurations.profiled
         new = {index: seen for index, seen in shown.items() if index not in self._judged}
         if new or self._payable is None:
             fresh = self._look_at(new)
@@ -335,7 +335,7 @@ class Beliefs:
             self._judged.update(new)
         return self._payable
 
-    def _look_at(self, shown: Mapping[int, Shown]) -> PayablePlans:
+    def _look_at(self, shown: Mapping[int, ProfiledConfig]) -> PayablePlans:
         """Return the plans of some configurations that can be paid for, by what was shown."""
         indices = np.array(list(shown), dtype=np.int64)
         sizes = Sizes.of(list(shown.values()), self._wide.operators)

@@ -14,17 +14,15 @@ from planners.common.ranges import inside, whole
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
 from planners.compass.search.beliefs import Beliefs
 from planners.compass.search.history import WarmStart
-from planners.compass.search.known_histories import KEPT
 from planners.compass.search.planning_model import PlanningModel
-from planners.compass.state.known import Found, Offer, Shown
+from planners.compass.state.known import Offer, ProfiledConfig, SearchState
 from planners.compass.state.pools import Market
+from planners.compass.state.records import keep_search_state, search_state
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext
 
-FOUND = "compass found"
-OFFERS = "compass offers"
 LEAST_KNOWN = 8
 """Profiled configurations from which on surrogates are believed that no other would do: histories
 may have been of no help, and their own model of no data."""
@@ -48,7 +46,7 @@ class Search(ABC):
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
-        """Search for a query, and remember what was found (`FOUND`) and the offers (`OFFERS`).
+        """Search for a query, and keep what was found and the offers in its `SearchState`.
 
         Args:
             context: the planning context.
@@ -63,14 +61,14 @@ class Search(ABC):
 
     @abstractmethod
     def beliefs(
-        self, context: PlanningContext, query: Query, market: Market, found: Found
+        self, context: PlanningContext, query: Query, market: Market, found: SearchState
     ) -> Beliefs:
         """Return what is believed of a query's plans."""
 
     @abstractmethod
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Shown | None:
+    ) -> ProfiledConfig | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""
 
     @abstractmethod
@@ -90,8 +88,7 @@ class Search(ABC):
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile a configuration further, if more is to be learned of its accuracy.
 
-        What is then known of it, and what that tells of others that were profiled, replaces what
-        was remembered (`FOUND`).
+        What is then known of it and of others goes into the query's `SearchState`.
 
         Args:
             context: the planning context.
@@ -173,12 +170,12 @@ class CmboSearch(Search):
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
     ) -> list[Offer]:
         """Propose, profile and learn until a plan is feasible, or until none gets better."""
-        before: Found = context.recall((FOUND, query.id), query) or Found()
+        before = search_state(context, query)
         start_s = context.remaining(query)
         until_s = max(0.0, start_s - seconds)
         beliefs = self.beliefs(context, query, market, before)
         known = beliefs.configurations
-        tried, stale, ended = set(known.shown), 0, False
+        tried, stale, ended = set(known.profiled), 0, False
         # Without seconds nothing is profiled, so that there is nothing to hold it against.
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
@@ -203,23 +200,22 @@ class CmboSearch(Search):
                 ended = True
                 break
         offers = beliefs.offers(self.most_offers)
-        grown = len(known.shown) > len(before.shown)
+        grown = len(known.profiled) > len(before.profiled)
         after = replace(
             before,
-            shown=known.shown,
+            profiled=known.profiled,
             matured=known.matured,
             kept=before.kept or grown,
             spent_s=before.spent_s + start_s - context.remaining(query),
             exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
+            offers=offers,
+            history=known.history() if grown else before.history,
         )
-        context.remember((FOUND, query.id), after, query)
-        context.remember((OFFERS, query.id), offers, query)
-        if grown:
-            context.remember((KEPT, query.id), known.history(), query)
+        keep_search_state(context, query, after)
         return offers
 
     def beliefs(
-        self, context: PlanningContext, query: Query, market: Market, found: Found
+        self, context: PlanningContext, query: Query, market: Market, found: SearchState
     ) -> Beliefs:
         """Return what is believed of a query's plans."""
         encoding = ENCODINGS[self.encoding]
@@ -229,13 +225,13 @@ class CmboSearch(Search):
         self, context: PlanningContext, query: Query, market: Market, number: int
     ) -> Offer | None:
         """Return what is believed of one plan by now; None if nothing was profiled of it."""
-        found: Found = context.recall((FOUND, query.id), query) or Found()
+        found = search_state(context, query)
         return self.beliefs(context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile some items more, and test more strictly than the search did."""
-        found: Found = context.recall((FOUND, query.id), query) or Found()
-        seen = found.shown[index]
+        found = search_state(context, query)
+        seen = found.profiled[index]
         if seen.confirmed or not self.confirm_items or query.slo.accuracy is None:
             return False
         configuration = context.world.pipeline.configurations[index]
@@ -243,47 +239,46 @@ class CmboSearch(Search):
         alpha = self.confirm_alpha
         for more in (0, self.confirm_items):
             belief = self.profiler.measure(context, query, configuration, seen.count + more, alpha)
-            belief = self._sharpened(context, query, belief, found.shown, alpha)
+            belief = self._sharpened(context, query, belief, found.profiled, alpha)
             if belief.verdict is not None:
                 break
         most = self.profiler.most_items(context, query)
         decided = belief.verdict is not None or belief.count >= most
-        shown = {**found.shown, index: Shown.of(belief, confirmed=decided)}
+        shown = {**found.profiled, index: ProfiledConfig.of(belief, confirmed=decided)}
         grown = belief.count > seen.count
         if grown:
             shown = self._all_sharpened(context, query, shown, index)
         again = belief.verdict is False  # What was found so far was found by mistake.
         after = replace(
             found,
-            shown=shown,
+            profiled=shown,
             kept=found.kept and not grown,
             exhausted=found.exhausted and not again,
         )
         if not after.kept:
             known = self.beliefs(context, query, market, after).configurations
             if known.in_doubt:
-                context.remember((KEPT, query.id), known.history(), query)
-                after = replace(after, kept=True)
+                after = replace(after, kept=True, history=known.history())
         after = replace(after, spent_s=found.spent_s + left_s - context.remaining(query))
-        context.remember((FOUND, query.id), after, query)
+        keep_search_state(context, query, after)
         return decided or grown
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Shown | None:
+    ) -> ProfiledConfig | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""
         belief = self.profiler.profile(context, query, configuration)
         if not belief.count:
             return None
-        found: Found = context.recall((FOUND, query.id), query) or Found()
-        return Shown.of(self._sharpened(context, query, belief, found.shown))
+        found = search_state(context, query)
+        return ProfiledConfig.of(self._sharpened(context, query, belief, found.profiled))
 
     def _sharpened(
         self,
         context: PlanningContext,
         query: Query,
         belief: Belief,
-        shown: Mapping[int, Shown],
+        shown: Mapping[int, ProfiledConfig],
         alpha: float | None = None,
     ) -> Belief:
         """Return a belief, sharpened by the configuration that was measured on the most items."""
@@ -295,8 +290,12 @@ class CmboSearch(Search):
         return self.profiler.sharpened(context, query, configuration, control, alpha) or belief
 
     def _all_sharpened(
-        self, context: PlanningContext, query: Query, shown: Mapping[int, Shown], control: int
-    ) -> dict[int, Shown]:
+        self,
+        context: PlanningContext,
+        query: Query,
+        shown: Mapping[int, ProfiledConfig],
+        control: int,
+    ) -> dict[int, ProfiledConfig]:
         """Return what was shown, sharpened by one configuration where it was measured on more."""
         configurations, found = context.world.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
@@ -305,7 +304,7 @@ class CmboSearch(Search):
                     context, query, configurations[index], configurations[control]
                 )
                 if belief is not None:
-                    found[index] = Shown.of(belief)
+                    found[index] = ProfiledConfig.of(belief)
         return found
 
     def next(
