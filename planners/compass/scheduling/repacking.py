@@ -34,10 +34,6 @@ class Regrouping(ABC):
     """Finds stations that serve more queries than those that stand."""
 
     @abstractmethod
-    def due(self, context: PlanningContext) -> bool:
-        """Tell whether it is time to look for some."""
-
-    @abstractmethod
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
     ) -> PendingRepack | None:
@@ -50,6 +46,10 @@ class Regrouping(ABC):
             wanting: queries for which plans are known but no room: waiting ones, and running ones
                 that are not served well.
         """
+
+    def due(self, context: PlanningContext) -> bool:
+        """Return whether it is time to look for some; by default always."""
+        return True
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.runtime.watch import serving
+from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import Search
 from planners.compass.state.known import Candidates, Offer
 from planners.compass.state.pools import Fleet, Market
@@ -54,7 +55,7 @@ class StationTable:
         self._search = search
         self._switch = switch
         self._beliefs = [
-            search.beliefs(context, query, market, search_state(context, query))
+            beliefs_of(search, context, query, market, search_state(context, query))
             for query in queries
         ]
         self._in_force = [

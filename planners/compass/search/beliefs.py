@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import exp, inf
 from statistics import NormalDist
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.bayesopt.encodings import blocks
+from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
@@ -32,6 +33,9 @@ from sim import PlanningContext
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+
+ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
+"""Features of configurations, by the name of their encoding."""
 
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
@@ -134,6 +138,13 @@ class Beliefs:
             surrogates.reprice(cost, reference)
             plan = surrogates.propose(exclude, least)
         return None if plan is None else int(base.view.configuration[plan])
+
+    def least_price(self) -> Floats:
+        """Return the price of each configuration's cheapest plan, infinite without one, (C,)."""
+        cost, _ = self._base.costs(self.configurations.surrogates.time_s())
+        least = np.full(len(self._domain), inf)
+        np.minimum.at(least, self._base.view.configuration, cost)
+        return least
 
     # What was profiled
 
@@ -383,6 +394,34 @@ class Beliefs:
     def _kept(self, latency_s: Floats) -> Floats:
         """Return the probability that predictions keep the bound: less beyond the headroom."""
         return kept_in_time(latency_s, self._bound_s, self._model.headroom)
+
+
+class JudgeSettings(Protocol):
+    """What a search says of how plans are judged; see `Search` for its attributes."""
+
+    @property
+    def model(self) -> PlanningModel:
+        """How plans are judged."""
+
+    @property
+    def warm_start(self) -> WarmStart:
+        """How histories are used."""
+
+    @property
+    def encoding(self) -> str:
+        """Name of the features of configurations."""
+
+
+def beliefs_of(
+    search: JudgeSettings,
+    context: PlanningContext,
+    query: Query,
+    market: Market,
+    found: SearchState,
+) -> Beliefs:
+    """Return what is believed of a query's plans, judged as its search asks for."""
+    features = ENCODINGS[search.encoding]
+    return Beliefs(search.model, search.warm_start, features, context, query, market, found)
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:

@@ -145,7 +145,8 @@ class Pool:
             samples = np.arange(samples)
         self._known[samples] = True
         items = np.flatnonzero(self._known)
-        self.asked.append(len(items))
+        if len(samples):
+            self.asked.append(len(items))
         count = len(items)
         return Estimate(
             Measurement(

@@ -15,6 +15,7 @@ from planners.compass.scheduling.pending_repack import PendingRepack, to_order, 
 from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
 from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
 from planners.compass.scheduling.station_table import StationTable
+from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Fleet
@@ -244,7 +245,7 @@ def test_what_fell_through_promises_nothing_more_and_others_come_next():
             table = StationTable(context, made, search, [query], Fleet.of({}), 0.1)
             agreed.append(table.agreeable(4))
             found = search_state(context, query)
-            promised.append(search.beliefs(context, query, made, found).promise()[agreed[0]])
+            promised.append(beliefs_of(search, context, query, made, found).promise()[agreed[0]])
             seen = replace(
                 next(iter(found.profiled.values())), accuracy=0.5, variance=1e-6, verdict=False
             )
