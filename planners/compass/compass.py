@@ -1,30 +1,33 @@
 """Compass: profile selectively, search by constrained Bayesian optimisation, match, and watch."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from planners.common.ranges import above, at_least
-from planners.common.retries import IN_VAIN, give_up
+from planners.common.retries import give_up
 from planners.compass.runtime.fleet import standing_of
-from planners.compass.runtime.orders import DUE, fit, order, orders_of, release
-from planners.compass.runtime.recovery import take_up
-from planners.compass.runtime.watch import AUDITS, IN_FORCE, Runtime, Watch, in_force, serving
-from planners.compass.scheduling.pending_repack import REGROUPED, to_order, under_way
-from planners.compass.scheduling.rebidding import PLANS, Retries, remember_refused, retries
+from planners.compass.runtime.orders import fit, order, orders_of, release
+from planners.compass.runtime.recovery import recover_lost
+from planners.compass.runtime.watch import Runtime, Watch, in_force, serving
+from planners.compass.scheduling.pending_repack import to_order, under_way
+from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
 from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
-from planners.compass.search.known_histories import KEPT
-from planners.compass.search.search import FOUND, OFFERS, CmboSearch, Search
-from planners.compass.state.known import Found, Offer
+from planners.compass.search.search import CmboSearch, Search
+from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Market, Pools, takes_of
+from planners.compass.state.records import (
+    QUERY_RECORDS,
+    search_state,
+    seen_search_state,
+    seen_search_states,
+    service_state,
+    shared,
+    update_service,
+    update_shared,
+)
 from scenarios.queries import Query
-from sim import Plan, Planner, PlanningContext
-
-POOR = "compass poor"
-"""The plan by which a query, when it was last looked at, was not believed to be served well."""
-
-LOOKED = "compass looked"
-"""When deployments were last looked after."""
+from sim import Planner, PlanningContext
 
 LIKELY = 0.25
 """Probability from which on a plan beyond the headroom is worth some room."""
@@ -81,7 +84,7 @@ class Compass(Planner):
         ValueError: a time is negative, or 0 between two ticks or looks.
     """
 
-    query_records = (IN_VAIN, FOUND, OFFERS, KEPT, PLANS, IN_FORCE, DUE, AUDITS, POOR)
+    query_records = QUERY_RECORDS
 
     def __init__(
         self,
@@ -127,7 +130,7 @@ class Compass(Planner):
         further = self._to_search_further(context, asking) if look and self.improve_s else ()
         new = self._serve(context, market, busy, asking, further)
         if look:
-            context.remember(LOOKED, context.now_s)
+            update_shared(context, looked_s=context.now_s)
             busy |= {*orders_of(context), *context.world.loading}
             busy |= self._look_after(context, market, busy, held_up)
             if self.improve_s and not new:
@@ -135,7 +138,7 @@ class Compass(Planner):
 
     def _look_due(self, context: PlanningContext) -> bool:
         """Tell whether a tick is the first of its period of ``watch_every_s`` with any queries."""
-        last_s: float = context.recall(LOOKED) or 0.0
+        last_s = shared(context).looked_s
         return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
     def _market(self, context: PlanningContext) -> Market:
@@ -203,8 +206,8 @@ class Compass(Planner):
             query: the query.
             further: whether to search on if there was one: it had no room, others may have.
         """
-        found: Found = context.recall((FOUND, query.id), query) or Found()
-        offers: Sequence[Offer] | None = context.recall((OFFERS, query.id), query)
+        found = search_state(context, query)
+        offers = found.offers
         left_s = max(0.0, self.budget_s - found.spent_s)
         if not offers or not offers[0].feasible:
             return self.search.run(context, query, market, left_s, improve=False)
@@ -215,17 +218,15 @@ class Compass(Planner):
         """Return refused queries with seconds left, the first that came, one for each lane."""
         refused = [query.id for query in context.waiting if query.id in asking.refused]
         # To recall what a query knows itself would begin a search for each.
-        every: Iterator[Found | None] = context.bulk.recall_each(
-            (FOUND, number) for number in refused
-        )
+        every = seen_search_states(context, refused)
         left = (
             number
             for number, found in zip(refused, every, strict=True)
-            if self._has_seconds_left(found or Found())
+            if self._has_seconds_left(found or SearchState())
         )
         return set(islice(left, context.world.cluster.profiling.lanes))
 
-    def _has_seconds_left(self, found: Found) -> bool:
+    def _has_seconds_left(self, found: SearchState) -> bool:
         """Tell whether a query may be searched for further, by what is known of it."""
         return not found.exhausted and found.spent_s < self.budget_s
 
@@ -245,7 +246,7 @@ class Compass(Planner):
         Returns:
             The queries that are spoken for by now.
         """
-        busy = {*busy, *take_up(context, market, self.search, busy)}
+        busy = {*busy, *recover_lost(context, market, self.search, busy)}
         drifted, stuck = self._replan_drifted(context, market, busy)
         busy |= drifted
         # Another regrouping would forget those that gave up what they had, to come back.
@@ -267,13 +268,13 @@ class Compass(Planner):
         stuck = False
         drifted = self.runtime.drifted(context, busy)
         for query in drifted:
-            found: Found = context.recall((FOUND, query.id)) or Found()
+            found = seen_search_state(context, query.id) or SearchState()
             offers: Sequence[Offer] = self.search.run(
                 context, query, market, self.budget_s, improve=False
             )
             now = self._now(context, market, query)
             served = self._note_service(context, query, now)
-            if not found.shown:  # Its content has changed; what serves it may still do.
+            if not found.profiled:  # Its content has changed; what serves it may still do.
                 offers = self.scheduler.better(market, query, offers, now)
             if offers and offers[0].feasible:
                 moved = self._move(context, market, query, offers)
@@ -287,26 +288,27 @@ class Compass(Planner):
         found = []
         for query in (*context.waiting, *context.running):
             waits = context.plan_of(query) is None
-            if query.id not in busy and (waits or self._poor(context, query)):
-                offers: Sequence[Offer] | None = context.recall((OFFERS, query.id), query)
-                if _may_do(offers):
-                    found.append(query)
+            asks = query.id not in busy and (waits or self._poor(context, query))
+            if asks and _may_do(search_state(context, query).offers):
+                found.append(query)
         return found
 
     def _some_lack_room(self, context: PlanningContext) -> bool:
         """Tell whether a query waits that knows a plan which may do, and got none in this call."""
         orders = orders_of(context)
-        keys = ((OFFERS, query.id) for query in context.waiting if query.id not in orders)
-        return any(map(_may_do, context.bulk.recall_each(keys)))
+        queries = (query.id for query in context.waiting if query.id not in orders)
+        return any(
+            found and _may_do(found.offers) for found in seen_search_states(context, queries)
+        )
 
     def _regroup(
         self, context: PlanningContext, market: Market, wanting: Sequence[Query]
     ) -> set[int]:
         """Look for stations that serve more queries; return the queries that are to move."""
-        found = self.scheduler.regrouping.regroup(context, market, self.search, wanting)
+        found = self.scheduler.regrouping.repack(context, market, self.search, wanting)
         if found is None:
             return set()
-        context.remember(REGROUPED, found)
+        update_shared(context, repack=found)
         busy, _ = self._carry_out(context, market)
         return busy
 
@@ -377,30 +379,31 @@ class Compass(Planner):
         for query in context.running:
             if lanes == 0:
                 return
-            found: Found | None = context.recall((FOUND, query.id))
+            found = seen_search_state(context, query.id)
             known = serving(context, query)
             if query.id in busy or found is None or known is None:
                 continue
             poor = self._poor(context, query)
             index = known.plan.configuration.index
             items = found.items
-            confirmed = index in found.shown and self.search.confirm(context, query, market, index)
+            confirmed = index in found.profiled and self.search.confirm(
+                context, query, market, index
+            )
             spent = found.exhausted or found.spent_s >= self.budget_s
             if spent and not confirmed and not poor:
                 continue
             now = self.search.judge(context, query, market, known.number)
             served = self._note_service(context, query, now)
-            found = context.recall((FOUND, query.id), query) or found
+            found = search_state(context, query)
             left_s = max(0.0, self.budget_s - found.spent_s) if served else self.budget_s
             seconds = 0.0 if found.exhausted else min(left_s, self.improve_s)
             offers = self.search.run(context, query, market, seconds, improve=served)
-            after: Found = context.recall((FOUND, query.id), query) or found
-            lanes -= after.items > items
+            lanes -= search_state(context, query).items > items
             self._move(context, market, query, self.scheduler.better(market, query, offers, now))
 
     def _poor(self, context: PlanningContext, query: Query) -> bool:
         """Tell whether the plan in force was not believed to serve a query well."""
-        poor: Plan | None = context.recall((POOR, query.id))
+        poor = service_state(context, query.id).poor
         return poor is not None and poor == context.plan_of(query)
 
     def _note_service(self, context: PlanningContext, query: Query, now: Offer | None) -> bool:
@@ -413,8 +416,8 @@ class Compass(Planner):
         """
         served = now is None or now.feasible
         poor = None if served else context.plan_of(query)
-        if poor != context.recall((POOR, query.id)):
-            context.remember((POOR, query.id), poor)
+        if poor != service_state(context, query.id).poor:
+            update_service(context, query.id, poor=poor)
         return served
 
     def _move(
@@ -455,7 +458,7 @@ class Compass(Planner):
 
     def _deploy(self, context: PlanningContext, market: Market, award: Award) -> None:
         query, offer = award.bid.query, award.offer
-        found: Found = context.recall((FOUND, query.id), query) or Found()
+        found = search_state(context, query)
         view = context.bulk.view(query, self.search.model.choices)
         load = self.search.model.load
         record = in_force(context, query, market.pools, view, offer.number, award.plan, found, load)
@@ -471,7 +474,7 @@ class Compass(Planner):
             context.bulk.log_candidate(query, plan, role, each.latency_s, each.accuracy, price)
 
 
-def _may_do(offers: Sequence[Offer] | None) -> bool:
+def _may_do(offers: Sequence[Offer]) -> bool:
     """Tell whether the best of the plans known for a query, if any, is worth some room."""
     if not offers:
         return False

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from planners.compass.compass import Compass
-from planners.compass.search.beliefs import Beliefs
-from planners.compass.search.search import ENCODINGS, FOUND, OFFERS, CmboSearch
-from planners.compass.state.known import Found, Offer, Shown
+from planners.compass.search.beliefs import beliefs_of
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import Offer, ProfiledConfig
 from planners.compass.state.pools import Market
+from planners.compass.state.records import keep_search_state, search_state
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from sim import BulkOperations, Choices, PlanningContext, PlanView, Truth
@@ -114,7 +115,7 @@ class TrueSearch(CmboSearch):
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Shown | None:
+    ) -> ProfiledConfig | None:
         """Profile a configuration, and return the truth about it."""
         shown = super().look(context, query, configuration)
         return None if shown is None else _shown(context, query, configuration.index)
@@ -124,7 +125,9 @@ class TrueSearch(CmboSearch):
 class FreeSearch(CmboSearch):
     """The search of Compass, which is told the truth for nothing."""
 
-    def look(self, context: PlanningContext, query: Query, configuration: Configuration) -> Shown:
+    def look(
+        self, context: PlanningContext, query: Query, configuration: Configuration
+    ) -> ProfiledConfig:
         """Return the truth about a configuration."""
         return _shown(context, query, configuration.index)
 
@@ -139,20 +142,17 @@ class WholeSearch(CmboSearch):
         """Return every plan worth deploying."""
         count = len(context.world.pipeline.configurations)
         every = {index: _shown(context, query, index) for index in range(count)}
-        before: Found = context.recall((FOUND, query.id), query) or Found()
-        found = replace(before, shown=every, exhausted=True)
-        encoding = ENCODINGS[self.encoding]
-        beliefs = Beliefs(self.model, self.warm_start, encoding, context, query, market, found)
+        found = replace(search_state(context, query), profiled=every, exhausted=True)
+        beliefs = beliefs_of(self, context, query, market, found)
         offers = beliefs.offers(len(context.bulk.view(query, self.model.choices)))
-        context.remember((FOUND, query.id), found, query)
-        context.remember((OFFERS, query.id), offers, query)
+        keep_search_state(context, query, replace(found, offers=offers))
         return offers
 
 
-def _shown(context: PlanningContext, query: Query, index: int) -> Shown:
+def _shown(context: PlanningContext, query: Query, index: int) -> ProfiledConfig:
     """Return the truth about a configuration as if `ALL` items had shown it."""
     truth, floor = context.bulk.truth(query), query.slo.accuracy
-    return Shown(
+    return ProfiledConfig(
         float(truth.accuracy[index]),
         EXACT,
         floor is None or bool(truth.accuracy[index] >= floor),

@@ -9,11 +9,11 @@ import polars as pl
 
 from lab.runs.api import Result
 from planners.compass.compass import Compass
+from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import Prior
-from planners.compass.search.known_histories import KEPT
-from planners.compass.search.offline_history import History
 from planners.compass.search.search import CmboSearch
-from planners.compass.state.known import Found, Shown
+from planners.compass.state.known import History, ProfiledConfig, SearchState
+from planners.compass.state.records import publish_search_state, seen_search_state
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext
@@ -40,7 +40,7 @@ class BeliefProbe(Compass):
     def plan(self, context: PlanningContext) -> None:
         """Look at the queries that are new."""
         for query in context.waiting:
-            if context.recall((KEPT, query.id)) is None:
+            if seen_search_state(context, query.id) is None:
                 self._probe(context, query)
 
     def _probe(self, context: PlanningContext, query: Query) -> None:
@@ -48,8 +48,8 @@ class BeliefProbe(Compass):
         assert isinstance(search, CmboSearch), "there are no surrogates to look at"
         market, warm_start = self._market(context), search.warm_start
         without = replace(search, warm_start=replace(warm_start, histories=0, ahead=0))
-        cold = without.beliefs(context, query, market, Found())
-        combined = search.beliefs(context, query, market, Found())
+        cold = beliefs_of(without, context, query, market, SearchState())
+        combined = beliefs_of(search, context, query, market, SearchState())
         histories = combined.configurations.histories
         truth = context.bulk.truth(query)
         true_s = truth.operator_time_s.sum(axis=1)
@@ -57,7 +57,7 @@ class BeliefProbe(Compass):
         configurations = context.world.pipeline.configurations
         drawn = stream(0, "evaluation", "beliefs", query.id).permutation(len(configurations))
         order: list[int] = drawn[: max(AT)].tolist()
-        shown: dict[int, Shown] = {}
+        shown: dict[int, ProfiledConfig] = {}
         for count in range(len(order) + 1):
             if count in AT:
                 prior = warm_start.prior(
@@ -89,7 +89,8 @@ class BeliefProbe(Compass):
                 shown[index] = seen
                 cold.learn(index, seen)
                 combined.learn(index, seen)
-        context.remember((KEPT, query.id), combined.configurations.history())
+        state = SearchState(history=combined.configurations.history())
+        publish_search_state(context, query.id, state)
 
 
 def errors(result: Result) -> Mapping[str, Any]:

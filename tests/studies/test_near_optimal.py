@@ -12,9 +12,9 @@ from lab.config.compose import compose, set_up
 from lab.runs.api import Result
 from lab.runs.runner import single_threaded
 from planners import ILP, Compass
-from planners.compass.search.search import FOUND
-from planners.compass.state.known import Found, Offer
+from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Market
+from planners.compass.state.records import SEARCH, keep_search_state
 from planners.reference.compass_bounds import CompassSeesTruth, TrueSearch
 from scenarios.cluster import Node
 from scenarios.queries import Query
@@ -183,7 +183,7 @@ def test_each_step_adds_one_thing():
         assert decisions.height == 3
         charged_s[name] = float(decisions["charged_s"].sum())
         profiled[name] = result.profiling.filter(pl.col("query").is_not_null()).height
-        known[name] = world.planning_service.memory.read((FOUND, 0), world.env.now, 0).shown
+        known[name] = world.planning_service.memory.read((SEARCH, 0), world.env.now, 0).profiled
     assert charged_s["compass_sees_truth"] > 0.1 * charged_s["compass"] > 0.01
     assert profiled["compass_sees_truth"] > 0
     assert charged_s["compass_no_delay"] < 0.01 * charged_s["compass_sees_truth"]
@@ -225,7 +225,7 @@ class Confirms(TrueSearch):
         """Look at a configuration, and try to confirm it."""
         shown = self.look(context, query, context.world.pipeline.configurations[0])
         assert shown is not None
-        context.remember((FOUND, query.id), Found({0: shown}), query)
+        keep_search_state(context, query, SearchState({0: shown}))
         role = "profiled further" if self.confirm(context, query, market, 0) else "known"
         context.bulk.log_candidate(
             query, context.bulk.view(query).plan(0), role, 0.0, shown.accuracy

@@ -71,9 +71,15 @@ class Profiler(ABC):
     """Measures configurations.
 
     Attributes:
+        first: items before the first test.
+        batch: items between two tests.
+        most: items after which profiling ends undecided.
         alpha: probability of a wrong verdict that each test allows; 0 for none that decides.
     """
 
+    first: int = 16
+    batch: int = 16
+    most: int = 96
     alpha: float = 0.0
 
     @abstractmethod
@@ -99,11 +105,16 @@ class Profiler(ABC):
         """Return on how many items of a query a configuration can be measured at most."""
         return len(context.bulk.features(query))
 
-    @abstractmethod
     def profile(
         self, context: PlanningContext, query: Query, configuration: Configuration
     ) -> Belief:
-        """Measure a configuration for a query until it can be judged, or the budget is spent."""
+        """Measure a configuration until the test decides, or items or budget are spent."""
+        wanted = self.first
+        while True:
+            belief = self.measure(context, query, configuration, wanted, self.alpha)
+            if belief.verdict is not None or belief.count < wanted or wanted >= self.most:
+                return belief
+            wanted = min(self.most, wanted + self.batch)
 
     def sharpened(
         self,
@@ -245,17 +256,6 @@ class RandomProfiler(Profiler):
     def __post_init__(self) -> None:
         check_stopping(self.first, self.batch, self.most, self.alpha)
 
-    def profile(
-        self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Belief:
-        """Measure a configuration until the test tells, or all is spent."""
-        wanted = self.first
-        while True:
-            belief = self.measure(context, query, configuration, wanted, self.alpha)
-            if belief.verdict is not None or belief.count < wanted or wanted >= self.most:
-                return belief
-            wanted = min(self.most, wanted + self.batch)
-
     def measure(
         self,
         context: PlanningContext,
@@ -338,21 +338,6 @@ class StratifiedProfiler(Profiler):
         if self.allocation not in ("proportional", "neyman"):
             raise ValueError(f"allocation={self.allocation!r}: choose proportional or neyman")
 
-    def profile(
-        self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Belief:
-        """Measure a configuration until the test tells, or all is spent."""
-        grouped = self._grouped(context, query)
-        wanted, counts = self.first, np.zeros_like(grouped.sizes)
-        deviations = np.ones_like(grouped.weights)
-        while True:
-            counts = self._counts(grouped, wanted, counts, deviations)
-            belief, deviations = _tested(context, query, configuration, grouped, counts, self.alpha)
-            cut_short = belief.count < counts.sum()
-            if belief.verdict is not None or cut_short or wanted >= self.most:
-                return belief
-            wanted = min(self.most, wanted + self.batch)
-
     def measure(
         self,
         context: PlanningContext,
@@ -364,13 +349,16 @@ class StratifiedProfiler(Profiler):
         """Measure a configuration on items by strata, those measured before among them."""
         grouped = self._grouped(context, query)
         known = context.profile(query, configuration, 0)
-        done = grouped.strata[known.measurement.items]
-        counts = np.bincount(done, minlength=len(grouped.sizes))
-        deviations = np.ones_like(grouped.weights)
-        if known.count:
-            deviations = grouped.mean(known)[3]
-        counts = self._counts(grouped, items, counts, deviations)
-        return _tested(context, query, configuration, grouped, counts, alpha)[0]
+        done = np.bincount(grouped.strata[known.measurement.items], minlength=len(grouped.sizes))
+        ideal = grouped.weights
+        if self.allocation == "neyman" and known.count:
+            ideal = ideal * grouped.mean(known)[3]
+        counts = spread(items, ideal, done, grouped.sizes)
+        numbers = _first_of_each(grouped.members, grouped.sizes, counts)
+        estimate = context.profile(query, configuration, numbers)
+        mean, variance, freedom, _ = grouped.mean(estimate)
+        verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
+        return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Integers, Floats]:
         """Return the strata of the items that have any."""
@@ -382,15 +370,6 @@ class StratifiedProfiler(Profiler):
         features = context.bulk.features(query)
         grouped: _Grouped = KEPT.of(features, strata, lambda: _Grouped.of(strata, features))
         return grouped
-
-    def _counts(
-        self, grouped: "_Grouped", wanted: int, counts: Integers, deviations: Floats
-    ) -> Integers:
-        """Return how many items of each stratum to measure, shape (K,)."""
-        ideal = grouped.weights
-        if self.allocation == "neyman":
-            ideal = ideal * deviations
-        return spread(wanted, ideal, counts, grouped.sizes)
 
 
 @dataclass(frozen=True)
@@ -457,22 +436,6 @@ def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Inte
         at += count
         begin += sizes[stratum]
     return found
-
-
-def _tested(
-    context: PlanningContext,
-    query: Query,
-    configuration: Configuration,
-    grouped: _Grouped,
-    counts: Integers,
-    alpha: float,
-) -> tuple[Belief, Floats]:
-    """Measure the first items of each stratum; return what they show, and deviations, (K,)."""
-    items = _first_of_each(grouped.members, grouped.sizes, counts)
-    estimate = context.profile(query, configuration, items)
-    mean, variance, freedom, deviations = grouped.mean(estimate)
-    verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
-    return Belief(estimate, mean, variance, verdict), deviations
 
 
 @compiled

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.compass.state.records import dataset_state, update_dataset
 from scenarios.compiled import compiled
 from sim import PlanningContext
 
@@ -70,11 +71,11 @@ def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
         dataset: name of the data set.
         count: number of clusters, K.
     """
-    key = "compass strata", dataset, count
-    known: Strata | None = context.recall(key)
+    strata = dataset_state(context, dataset).strata
+    known = strata.get(count)
     if known is None:
         known = cluster(context.bulk.features(dataset), count)
-        context.remember(key, known)
+        update_dataset(context, dataset, strata={**strata, count: known})
     return known
 
 

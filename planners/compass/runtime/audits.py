@@ -1,7 +1,6 @@
 """What audits of a query tell: whether its floor is missed, and whether its content has changed."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,16 +8,14 @@ from numpy.typing import NDArray
 
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
-from planners.compass.state.known import Shown
+from planners.compass.state.known import ProfiledConfig
+from planners.compass.state.records import dataset_state, update_dataset
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from scenarios.sums import total
 from sim import PlanningContext
 
 Floats = NDArray[np.float64]
-
-DRIFTED = "compass drifted"
-"""When the content of queries was last found to have changed, by data set."""
 
 RUNNING = "compass running"
 """On the planning context's scratch: how many queries of each data set run."""
@@ -57,7 +54,7 @@ class Audits(NamedTuple):
             for mean, variance, freedom in tested
         )
 
-    def changed(self, seen: Shown, alpha: float) -> bool:
+    def changed(self, seen: ProfiledConfig, alpha: float) -> bool:
         """Tell whether some of the last audits differ from those before and from profiling.
 
         Args:
@@ -157,7 +154,7 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
 
 def others_drifted(context: PlanningContext, query: Query) -> bool:
     """Tell whether the content of so many queries of its data set has changed that its own may."""
-    alarms: Sequence[float] = context.recall((DRIFTED, query.dataset)) or ()
+    alarms = dataset_state(context, query.dataset).drifted_s
     recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:
         return False
@@ -171,6 +168,6 @@ def _running(context: PlanningContext) -> Counter[str]:
 
 def note_drift(context: PlanningContext, query: Query) -> None:
     """Put on record that a query's content has changed."""
-    alarms: Sequence[float] = context.recall((DRIFTED, query.dataset)) or ()
+    alarms = dataset_state(context, query.dataset).drifted_s
     kept = [at_s for at_s in alarms if at_s > context.now_s - COMMON_WITHIN_S]
-    context.remember((DRIFTED, query.dataset), (*kept, context.now_s))
+    update_dataset(context, query.dataset, drifted_s=(*kept, context.now_s))

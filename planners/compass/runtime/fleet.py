@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planners.compass.runtime.watch import serving
-from planners.compass.state.pools import Fleet, Pools, Standing, Takes
+from planners.compass.state.pools import Fleet, Pools, ResourceUse, Standing
+from planners.compass.state.records import shared, update_shared
 from sim import Plan, PlanningContext
-
-KEY = "compass fleet"
-STANDING = "compass standing"
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class SeenPlans:
     """What a call saw.
 
     Args:
@@ -31,7 +29,7 @@ def fleet_of(context: PlanningContext) -> Fleet:
 
     Only queries whose plan has changed since the last call, or was on no record, are looked up.
     """
-    before: _Seen = context.recall(KEY) or _Seen([], {}, Fleet.of({}))
+    before = shared(context).plans or SeenPlans([], {}, Fleet.of({}))
     plans, running = context.world.plans, context.bulk.running_by_id
     searching = {query.id: query for query in context.bulk.searching if query.id in plans}
     queries = [*running, *searching]
@@ -44,16 +42,16 @@ def fleet_of(context: PlanningContext) -> Fleet:
     if len(uses) < len(found):
         now = {query: plan for query, plan in now.items() if query in uses or query not in found}
     fleet = before.fleet.changed(list(now), uses)
-    context.remember(KEY, _Seen(queries, now, fleet))
+    update_shared(context, plans=SeenPlans(queries, now, fleet))
     return fleet
 
 
-def standing_of(context: PlanningContext, takes: Takes, pools: Pools) -> Standing:
+def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> Standing:
     """Return the stations by which plans in force are served, which few calls see changed."""
     fleet = fleet_of(context)
-    last: Standing | None = context.recall(STANDING)
+    last = shared(context).standing
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:
         return last
     standing = Standing(fleet, takes, pools)
-    context.remember(STANDING, standing)
+    update_shared(context, standing=standing)
     return standing

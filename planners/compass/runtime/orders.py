@@ -7,12 +7,15 @@ it: who asks what fits has to ask beside what was promised.
 from collections.abc import Collection, Mapping, Sequence
 
 from planners.common.weak_cache import KEPT
-from planners.compass.runtime.watch import IN_FORCE, InForce
+from planners.compass.state.records import (
+    InForce,
+    keep_order,
+    last_order_s,
+    service_state,
+    update_service,
+)
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
-
-DUE = "compass order due"
-"""When the last order of a query that was carried out was made, in seconds."""
 
 PROMISED = "compass promised"
 """Key of the orders of a call that hold no room yet, each with its query."""
@@ -22,9 +25,8 @@ def order(context: PlanningContext, query: Query, record: InForce) -> None:
     """Order a plan for a query, and remember what is predicted of it."""
     context.deploy(query, record.plan)
     _promised(context)[query.id] = query, record
-    context.remember((IN_FORCE, query.id), record)
-    # Others see it when the search's clock is reached, which is when the order is carried out.
-    context.remember((DUE, query.id), record.since_s, query)
+    update_service(context, query.id, ordered=record)
+    keep_order(context, query, record.since_s)
 
 
 def release(context: PlanningContext, query: Query) -> None:
@@ -41,7 +43,7 @@ def orders_of(context: PlanningContext) -> Mapping[int, InForce]:
     """
     found = {number: record for number, (_, record) in _promised(context).items()}
     for number, plan in context.world.loading.items():
-        last: InForce | None = context.recall((IN_FORCE, number))
+        last = service_state(context, number).ordered
         if (
             number not in found
             and last is not None
@@ -85,8 +87,8 @@ def _under_way(context: PlanningContext) -> dict[int, tuple[Query, InForce]]:
     """Return the orders of searches of earlier calls that are still under way."""
     found = {}
     for query in context.bulk.searching:
-        last: InForce | None = context.recall((IN_FORCE, query.id))
-        if last is None or context.recall((DUE, query.id)) == last.since_s:
+        last = service_state(context, query.id).ordered
+        if last is None or last_order_s(context, query.id) == last.since_s:
             continue  # What it ordered last was carried out; this search ordered nothing.
         if last.plan == context.plan_of(query):
             continue  # It was, and a crash of the planner has lost the note of it.

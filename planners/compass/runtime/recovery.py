@@ -1,17 +1,22 @@
 """Queries that are served while the record of it is lost: a planner's crash loses the last ones."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 
-from planners.compass.runtime.orders import DUE
-from planners.compass.runtime.watch import IN_FORCE, in_force
-from planners.compass.search.search import FOUND, Search
-from planners.compass.state.known import Found
+from planners.compass.runtime.watch import in_force
+from planners.compass.search.search import Search
+from planners.compass.state.known import SearchState
 from planners.compass.state.pools import Market
+from planners.compass.state.records import (
+    keep_search_state,
+    publish_order,
+    seen_search_states,
+    update_service,
+)
 from sim import PlanningContext
 
 
-def take_up(
+def recover_lost(
     context: PlanningContext, market: Market, search: Search, busy: Collection[int]
 ) -> set[int]:
     """Put on record anew what serves running queries, where that is not known.
@@ -31,21 +36,21 @@ def take_up(
     looked_at = set()
     plans = context.world.plans
     queries = [query for query in context.running if query.id not in busy]
-    every: Iterator[Found | None] = context.bulk.recall_each((FOUND, query.id) for query in queries)
+    every = seen_search_states(context, [query.id for query in queries])
     for query, known in zip(queries, every, strict=True):
-        plan, found = plans[query.id], known or Found()
+        plan, found = plans[query.id], known or SearchState()
         index, stands = plan.configuration.index, query.id in market.standing
-        if stands and index in found.shown:
+        if stands and index in found.profiled:
             continue
         looked_at.add(query.id)
-        if index not in found.shown:
+        if index not in found.profiled:
             left_s = context.remaining(query)
             shown = search.look(context, query, plan.configuration)
             if shown is None:
                 continue  # The budget does not pay for it.
             spent_s = found.spent_s + left_s - context.remaining(query)
-            found = replace(found, shown={**found.shown, index: shown}, spent_s=spent_s)
-            context.remember((FOUND, query.id), found, query)
+            found = replace(found, profiled={**found.profiled, index: shown}, spent_s=spent_s)
+            keep_search_state(context, query, found)
         view = context.bulk.view(query, search.model.choices)
         number = view.index_of(plan)
         if stands or number is None:
@@ -53,6 +58,6 @@ def take_up(
         record = in_force(
             context, query, market.pools, view, number, plan, found, search.model.load
         )
-        context.remember((IN_FORCE, query.id), record)
-        context.remember((DUE, query.id), record.since_s)
+        update_service(context, query.id, ordered=record)
+        publish_order(context, query.id, record.since_s)
     return looked_at

@@ -8,7 +8,7 @@ floor, or no longer what profiling has shown.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite
 from typing import NamedTuple
@@ -18,49 +18,24 @@ import numpy as np
 from planners.common.ranges import at_least, inside, whole
 from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
 from planners.compass.search.query_plans import loaded_factors
-from planners.compass.search.search import FOUND
-from planners.compass.state.known import Found, Shown, Slowness
+from planners.compass.state.known import ProfiledConfig, SearchState, Slowness
 from planners.compass.state.pools import Pools, Uses, takes_of
+from planners.compass.state.records import (
+    InForce,
+    publish_search_state,
+    seen_search_state,
+    service_state,
+    shared,
+    update_service,
+    update_shared,
+)
 from scenarios.queries import Query
 from sim import Plan, PlanningContext, PlanView, WindowReport
-
-IN_FORCE = "compass in force"
-AUDITS = "compass audits"
-
-SETTLED = "compass settled"
-"""`Settled` by query's id, of those whose plan can tell no more of their device."""
 
 LIKELY_ALPHA = 0.05
 """Level at which drift of a query is found where it is likely, since others of its kind drifted."""
 
 LEAST_RATIO, MOST_RATIO = 0.2, 10.0
-
-
-@dataclass(frozen=True)
-class InForce:
-    """What was ordered for a query.
-
-    Args:
-        plan: the plan.
-        since_s: when it was ordered.
-        device_s: predicted time on the device of a mean request.
-        links_s: predicted time on links, propagation included.
-        elsewhere_s: predicted time on servers, with waits at the load planned for.
-        uses: the stations that it uses.
-        number: number of the plan in the query's view.
-        judged_s: end of the last window that was acted upon.
-        before: the same of what serves until the plan is in force, and if it is refused.
-    """
-
-    plan: Plan
-    since_s: float
-    device_s: float
-    links_s: float
-    elsewhere_s: float
-    uses: Uses
-    number: int
-    judged_s: float = 0.0
-    before: "InForce | None" = None
 
 
 class Settled(NamedTuple):
@@ -163,7 +138,7 @@ class Watch(Runtime):
                     self._audit_due_s(context, query, since_s),
                     self._allowed(query),
                 )
-        context.remember(SETTLED, settled)
+        update_shared(context, settled=settled)
         return found
 
     def _late(
@@ -176,7 +151,7 @@ class Watch(Runtime):
             return False
         known = replace(known, judged_s=last.end_s)
         if last.completed:
-            before: Found = context.recall((FOUND, query.id)) or Found()
+            before = seen_search_state(context, query.id) or SearchState()
             ratios = _ratios(known, last)
             old = before.slowness
             slowness = Slowness(
@@ -186,10 +161,8 @@ class Watch(Runtime):
                 max(1.0, _within(old.elsewhere * ratios.elsewhere)),
                 old.device_known or known.device_s > 0,
             )
-            context.remember(
-                (FOUND, query.id),
-                replace(before, slowness=slowness, exhausted=False, spent_s=0.0),
-            )
+            after = replace(before, slowness=slowness, exhausted=False, spent_s=0.0)
+            publish_search_state(context, query.id, after)
             # A query that stays where it is must not be corrected for the same again.
             known = replace(
                 known,
@@ -212,7 +185,7 @@ class Watch(Runtime):
         if floor is None or context.now_s < self._audit_due_s(context, query, since_s):
             return False
         configuration = known.plan.configuration.index
-        audits: Audits = context.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
+        audits = service_state(context, query.id).audits or Audits(configuration, 0.0)
         left_s = context.remaining(query)
         estimate = context.measure_live_accuracy(query, self.audit_samples)
         took_s = left_s - context.remaining(query)
@@ -220,12 +193,16 @@ class Watch(Runtime):
         before = audits.sums if audits.configuration == configuration else NOTHING
         sums = with_more(before, estimate.measurement.accuracy)
         audits = Audits(configuration, next_s, sums)
-        found: Found = context.recall((FOUND, query.id)) or Found()
-        alarm = self._alarming(context, query, audits, floor, found.shown.get(configuration))
-        context.remember((AUDITS, query.id), audits._replace(sums=NOTHING) if alarm else audits)
+        found = seen_search_state(context, query.id) or SearchState()
+        alarm = self._alarming(context, query, audits, floor, found.profiled.get(configuration))
+        kept = audits._replace(sums=NOTHING) if alarm else audits
+        update_service(context, query.id, audits=kept)
         if alarm:
             context.resample(query)
-            context.remember((FOUND, query.id), Found(slowness=found.slowness))
+            emptied = SearchState(
+                slowness=found.slowness, offers=found.offers, history=found.history
+            )
+            publish_search_state(context, query.id, emptied)
         return alarm
 
     def _audit_due_s(self, context: PlanningContext, query: Query, since_s: float) -> float:
@@ -238,7 +215,7 @@ class Watch(Runtime):
         """
         if query.slo.accuracy is None or not self.audit_every_s:
             return inf
-        audits: Audits | None = context.recall((AUDITS, query.id))
+        audits = service_state(context, query.id).audits
         return max(since_s + self.audit_every_s, audits.next_s if audits else 0.0)
 
     def _alarming(
@@ -247,7 +224,7 @@ class Watch(Runtime):
         query: Query,
         audits: Audits,
         floor: float,
-        seen: Shown | None,
+        seen: ProfiledConfig | None,
     ) -> bool:
         """Tell whether audits show a missed floor or other content; note the latter for others."""
         if seen is not None:
@@ -261,7 +238,7 @@ class Watch(Runtime):
 
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
     """Return those on record whose plan is still the same, and whose audit is not due."""
-    before: Mapping[int, Settled] = context.recall(SETTLED) or {}
+    before = shared(context).settled
     now_s, plans = context.now_s, context.world.plans
     return {
         query: each
@@ -272,10 +249,10 @@ def _still_settled(context: PlanningContext) -> dict[int, Settled]:
 
 def _keep(context: PlanningContext, query: Query, known: InForce) -> None:
     """Remember the record of what serves a query, and of the order that may come after it."""
-    last: InForce | None = context.recall((IN_FORCE, query.id))
+    last = service_state(context, query.id).ordered
     if last is not None and last.plan != known.plan:
         known = replace(last, before=known)
-    context.remember((IN_FORCE, query.id), known)
+    update_service(context, query.id, ordered=known)
 
 
 def _last_window(context: PlanningContext, query: Query, since_s: float) -> WindowReport | None:
@@ -294,13 +271,13 @@ def _device_learned(
     """
     if known.device_s <= 0 or last is None or not last.completed:
         return known
-    found: Found | None = context.recall((FOUND, query.id))
+    found = seen_search_state(context, query.id)
     if found is None or found.slowness.device_known:
         return known
     ratio = _ratio(_on_device_s(known, last), known.device_s)
     device = _within(found.slowness.device * ratio)
     learned = replace(found.slowness, device=device, device_known=True)
-    context.remember((FOUND, query.id), replace(found, slowness=learned))
+    publish_search_state(context, query.id, replace(found, slowness=learned))
     known = replace(known, device_s=known.device_s * device / found.slowness.device)
     _keep(context, query, known)
     return known
@@ -308,7 +285,7 @@ def _device_learned(
 
 def _device_known(context: PlanningContext, query: Query, known: InForce) -> bool:
     """Tell whether there is nothing left that the first window of a plan could tell."""
-    found: Found | None = context.recall((FOUND, query.id))
+    found = seen_search_state(context, query.id)
     return known.device_s <= 0 or (found is not None and found.slowness.device_known)
 
 
@@ -352,7 +329,7 @@ def _ratio(observed_s: float, predicted_s: float) -> float:
 
 def serving(context: PlanningContext, query: Query) -> InForce | None:
     """Return the record of the plan that serves a query, or None if there is none of it."""
-    known: InForce | None = context.recall((IN_FORCE, query.id))
+    known = service_state(context, query.id).ordered
     plan = context.plan_of(query)
     while known is not None and known.plan is not plan and known.plan != plan:
         known = known.before
@@ -366,7 +343,7 @@ def in_force(
     view: PlanView,
     number: int,
     plan: Plan,
-    found: Found,
+    found: SearchState,
     load: float,
 ) -> InForce:
     """Return the record of an order: what is predicted of a mean request, part by part.
@@ -381,7 +358,7 @@ def in_force(
         found: what was found of the query, the plan's configuration included.
         load: utilisation that stations are planned for.
     """
-    seen = found.shown[int(view.configuration[number])]
+    seen = found.profiled[int(view.configuration[number])]
     factors = loaded_factors(view, np.array([number]), load, seen.time_cv)[0]
     time_s = factors * seen.operator_time_s
     on_device = view.station[number] < 0

@@ -8,17 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from planners.compass.runtime.orders import orders_of
-from planners.compass.search.search import FOUND
-from planners.compass.state.known import Found, Offer
+from planners.compass.state.known import Offer
+from planners.compass.state.records import search_state, shared, update_shared
 from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
 
-REGROUPED = "compass regrouped"
-"""The last regrouping."""
-
 
 @dataclass(frozen=True)
-class Regrouped:
+class PendingRepack:
     """What queries are to be served by.
 
     Args:
@@ -32,19 +29,19 @@ class Regrouped:
     wanting: frozenset[int]
 
 
-def under_way(context: PlanningContext) -> Regrouped | None:
+def under_way(context: PlanningContext) -> PendingRepack | None:
     """Return the last regrouping, as long as it is tried to carry it out.
 
     For as long as machines may take to be drained.
     """
-    last: Regrouped | None = context.recall(REGROUPED)
+    last = shared(context).repack
     if last is None or not last.offers:
         return None
     return last if context.now_s <= last.since_s + context.world.cluster.drain_timeout_s else None
 
 
 def to_order(
-    context: PlanningContext, last: Regrouped, choices: Choices
+    context: PlanningContext, last: PendingRepack, choices: Choices
 ) -> list[tuple[Query, Offer, Plan]]:
     """Return what of a regrouping is still to be ordered, for queries that wait first.
 
@@ -64,8 +61,7 @@ def to_order(
     for query in (*context.waiting, *context.running):
         offer = left.get(query.id)
         if offer is not None:
-            found: Found = context.recall((FOUND, query.id), query) or Found()
-            if offer.configuration not in found.shown:
+            if offer.configuration not in search_state(context, query).profiled:
                 del left[query.id]  # What was profiled for it is lost, by a crash of the planner.
                 continue
             plan = context.bulk.view(query, choices).plan(offer.number)
@@ -77,5 +73,5 @@ def to_order(
     if all(offer is None for offer in left.values()):
         left = {}
     if len(left) < len(last.offers):
-        context.remember(REGROUPED, replace(last, offers=left))
+        update_shared(context, repack=replace(last, offers=left))
     return missing

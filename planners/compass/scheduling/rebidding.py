@@ -26,19 +26,14 @@ from planners.compass.runtime.orders import fit
 from planners.compass.scheduling.scheduler import Bid
 from planners.compass.state.known import Offer
 from planners.compass.state.pools import Market, opens, room_in, share_taken
+from planners.compass.state.records import service_state, shared, update_service, update_shared
 from scenarios.compiled import compiled
 from scenarios.queries import Query
-from sim import Plan, PlanningContext
+from sim import PlanningContext
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
-
-KEY = "compass refused"
-"""Parts of what was refused, which the next tick joins: the last that names a query counts."""
-
-PLANS = "compass refused plans"
-"""The plans that a query bid when it was last refused, by query: few of them are ever looked at."""
 
 MOST_HOPEFUL = 4
 """Queries with hope that are judged anew at one tick."""
@@ -158,7 +153,7 @@ class Refused:
             row, need = int(query[plans[0]]), needs[plans[0]]
             number = int(plans[0] - np.searchsorted(query, row))
             asked = int(self.asked[row])
-            bid: Sequence[Plan] = context.recall((PLANS, asked)) or ()
+            bid = service_state(context, asked).refused
             if fit(context, [(waiting[asked], bid[number])])[0]:
                 found[row] = True
                 left -= 1
@@ -201,8 +196,8 @@ def _needs(
         backhaul: see there.
         most: see there.
         left: see ``Standing.left``.
-        pool: see ``Takes``.
-        units: see ``Takes``.
+        pool: see ``ResourceUse``.
+        units: see ``ResourceUse``.
         prices: price of a unit of each pool, shape (R,).
         free: what is left of each, shape (R,). The backhaul's is not looked at: the world refuses
             nobody for it.
@@ -287,7 +282,7 @@ def retries(
         waste: see `share_taken`.
         busy: queries that are spoken for.
     """
-    parts: Sequence[Refused] = context.recall(KEY) or ()
+    parts = shared(context).refused
     if not parts:
         return Retries(context, pause_s)
     if context.trigger != "tick":
@@ -299,7 +294,7 @@ def retries(
     known = Refused.joined(parts)
     still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
     if still is not parts[0]:
-        context.remember(KEY, (still,))
+        update_shared(context, refused=(still,))
     recent = context.now_s < still.judged_s + known_for_s
     free = np.fromiter(filterfalse({*busy}.__contains__, waiting), np.int64)
     rows = recent & _last_named(still.asked, np.sort(free))
@@ -339,7 +334,7 @@ def remember_refused(
         most: the most that a plan may cost; see `Scheduler.most`.
     """
     if bids:
-        parts: Sequence[Refused] = context.recall(KEY) or ()
-        context.remember(KEY, (*parts, Refused.of(bids, most, context.now_s)))
+        parts = shared(context).refused
+        update_shared(context, refused=(*parts, Refused.of(bids, most, context.now_s)))
         for bid in bids:
-            context.remember((PLANS, bid.query.id), bid.plans)
+            update_service(context, bid.query.id, refused=bid.plans)

@@ -16,18 +16,15 @@ from numpy.typing import NDArray
 
 from planners.common.ranges import at_least, whole
 from planners.compass.runtime.orders import orders_of
-from planners.compass.scheduling.pending_repack import Regrouped
+from planners.compass.scheduling.pending_repack import PendingRepack
 from planners.compass.scheduling.station_table import StationTable
-from planners.compass.search.search import OFFERS, Search
-from planners.compass.state.known import Offer
+from planners.compass.search.search import Search
 from planners.compass.state.pools import Fleet, Market
+from planners.compass.state.records import search_state, shared, update_shared
 from scenarios.queries import Query
 from sim import PlanningContext
 
 Integers = NDArray[np.int64]
-
-LAST = "compass last regrouping"
-"""When queries were last matched anew."""
 
 LEAST_HOPE = 0.05
 """Probability from which on a configuration that was not profiled for a query is worth a try."""
@@ -37,13 +34,9 @@ class Regrouping(ABC):
     """Finds stations that serve more queries than those that stand."""
 
     @abstractmethod
-    def due(self, context: PlanningContext) -> bool:
-        """Tell whether it is time to look for some."""
-
-    @abstractmethod
-    def regroup(
+    def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
-    ) -> Regrouped | None:
+    ) -> PendingRepack | None:
         """Return plans by which more queries are served, or None if none were found.
 
         Args:
@@ -54,6 +47,10 @@ class Regrouping(ABC):
                 that are not served well.
         """
 
+    def due(self, context: PlanningContext) -> bool:
+        """Return whether it is time to look for some; by default always."""
+        return True
+
 
 @dataclass(frozen=True)
 class StayAsTheyAre(Regrouping):
@@ -63,9 +60,9 @@ class StayAsTheyAre(Regrouping):
         """Return False."""
         return False
 
-    def regroup(
+    def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
-    ) -> Regrouped | None:
+    ) -> PendingRepack | None:
         """Return None."""
         return None
 
@@ -101,17 +98,17 @@ class ShareStations(Regrouping):
 
     def due(self, context: PlanningContext) -> bool:
         """Tell whether the last attempt is long enough ago."""
-        last_s: float | None = context.recall(LAST)
+        last_s = shared(context).repacked_s
         return last_s is None or context.now_s >= last_s + self.every_s
 
-    def regroup(
+    def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
-    ) -> Regrouped | None:
+    ) -> PendingRepack | None:
         """Match what is known and hoped for; profile what is hoped for; match what is known."""
         orders = orders_of(context)
         if not wanting:
             return None
-        context.remember(LAST, context.now_s)
+        update_shared(context, repacked_s=context.now_s)
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
         looked_at = self._looked_at(context, market, wanting, {*orders, *context.world.loading})
         table = StationTable(context, market, search, looked_at, ordered, self.switch)
@@ -124,7 +121,7 @@ class ShareStations(Regrouping):
             chosen = table.matched()
             if not self._pays(table, chosen):
                 return None
-        return Regrouped(
+        return PendingRepack(
             context.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
         )
 
@@ -161,7 +158,7 @@ class ShareStations(Regrouping):
         """
         found: dict[int, None] = dict.fromkeys(table.agreeable(self.most_configurations // 2))
         for query in wanting:
-            offers: Sequence[Offer] = context.recall((OFFERS, query.id), query) or ()
+            offers = search_state(context, query).offers
             found.update(dict.fromkeys(offer.configuration for offer in offers if offer.feasible))
         for query in table.queries:
             plan = context.plan_of(query)

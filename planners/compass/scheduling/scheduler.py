@@ -77,12 +77,15 @@ class Scheduler(ABC):
     regrouping: Regrouping = StayAsTheyAre()
 
     @abstractmethod
-    def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return the price of a unit of each pool, by which searches weigh plans, shape (R,)."""
-
-    @abstractmethod
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return the plans to deploy, at most one of each bid; all of them fit together."""
+
+    def prices(self, pools: Pools, standing: Standing) -> Floats:
+        """Return the price of a unit of each pool, by which searches weigh plans, shape (R,).
+
+        By default all of any pool costs the same, whatever is taken of it.
+        """
+        return pools.scarcity
 
     def most(self, offer: Offer) -> float:
         """Return the most that a plan may cost at the prices of the pools."""
@@ -143,10 +146,6 @@ class FirstComeFirstServed(Scheduler):
     Its prices never change, it admits whatever fits, and what runs stays where it is, unless audits
     find that its content is not what was profiled.
     """
-
-    def prices(self, pools: Pools, standing: Standing) -> Floats:
-        """Return prices at which all of any pool costs the same."""
-        return pools.scarcity
 
     def award(self, context: PlanningContext, market: Market, bids: Sequence[Bid]) -> list[Award]:
         """Return the first plan of each bid that fits."""

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.compass.runtime.watch import serving
-from planners.compass.search.known_histories import KEPT
-from planners.compass.search.search import FOUND, Search
-from planners.compass.state.known import Candidates, Found, Offer
+from planners.compass.search.beliefs import beliefs_of
+from planners.compass.search.search import Search
+from planners.compass.state.known import Candidates, Offer
 from planners.compass.state.pools import Fleet, Market
+from planners.compass.state.records import keep_search_state, search_state
 from planners.matching.problem import Cards
 from planners.matching.stations import WholeStations, best_of_each_set, share_stations
 from scenarios.queries import Query
@@ -54,9 +55,7 @@ class StationTable:
         self._search = search
         self._switch = switch
         self._beliefs = [
-            search.beliefs(
-                context, query, market, context.recall((FOUND, query.id), query) or Found()
-            )
+            beliefs_of(search, context, query, market, search_state(context, query))
             for query in queries
         ]
         self._in_force = [
@@ -121,7 +120,7 @@ class StationTable:
         for at, row in enumerate(chosen.tolist()):
             beliefs, query = self._beliefs[at], self.queries[at]
             index = -1 if row < 0 else int(self.rows.configuration[row])
-            if index < 0 or index in beliefs.configurations.shown:
+            if index < 0 or index in beliefs.configurations.profiled:
                 continue
             tried = True
             shown = self._search.look(
@@ -129,11 +128,14 @@ class StationTable:
             )
             if shown is not None:
                 beliefs.learn(index, shown)
-                found: Found = self._context.recall((FOUND, query.id), query) or Found()
                 known = beliefs.configurations
-                found = replace(found, shown=known.shown, matured=known.matured)
-                self._context.remember((FOUND, query.id), found, query)
-                self._context.remember((KEPT, query.id), known.history(), query)
+                found = replace(
+                    search_state(self._context, query),
+                    profiled=known.profiled,
+                    matured=known.matured,
+                    history=known.history(),
+                )
+                keep_search_state(self._context, query, found)
         if tried:
             self._rows = self._made(None)
         return tried

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import exp, inf
 from statistics import NormalDist
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.bayesopt.encodings import blocks
+from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
@@ -23,7 +24,7 @@ from planners.compass.search.plan_choice import (
 )
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import Held, PayablePlans, QueryPlans, Sizes
-from planners.compass.state.known import Candidates, Found, Offer, Shown
+from planners.compass.state.known import Candidates, Offer, ProfiledConfig, SearchState
 from planners.compass.state.pools import Market
 from scenarios.application import Pipeline
 from scenarios.queries import Query
@@ -32,6 +33,9 @@ from sim import PlanningContext
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+
+ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
+"""Features of configurations, by the name of their encoding."""
 
 HOPED = 0.9
 """Worth of a plan that was not profiled, at the least: to try it costs little, and tells."""
@@ -71,7 +75,7 @@ class Beliefs:
         context: PlanningContext,
         query: Query,
         market: Market,
-        found: Found,
+        found: SearchState,
     ) -> None:
         self._model = model
         self._query = query
@@ -96,7 +100,7 @@ class Beliefs:
             context, query, found, warm_start, features, blank
         )
 
-    def learn(self, index: int, seen: Shown) -> None:
+    def learn(self, index: int, seen: ProfiledConfig) -> None:
         """Take what profiling has shown of a configuration."""
         self.configurations.learn(index, seen)
         if index in self._judged and self._payable is not None:
@@ -135,11 +139,18 @@ class Beliefs:
             plan = surrogates.propose(exclude, least)
         return None if plan is None else int(base.view.configuration[plan])
 
+    def least_price(self) -> Floats:
+        """Return the price of each configuration's cheapest plan, infinite without one, (C,)."""
+        cost, _ = self._base.costs(self.configurations.surrogates.time_s())
+        least = np.full(len(self._domain), inf)
+        np.minimum.at(least, self._base.view.configuration, cost)
+        return least
+
     # What was profiled
 
     def cheapest(self) -> float | None:
         """Return the least loss of a plan that is feasible, or None if none is known."""
-        if not self.configurations.shown:
+        if not self.configurations.profiled:
             return None
         least = float(self._losses(self._profiled()).min(initial=inf))
         return least if least < inf else None
@@ -154,7 +165,7 @@ class Beliefs:
         Args:
             most: plans to return.
         """
-        if not self.configurations.shown:
+        if not self.configurations.profiled:
             return []
         its, believed = self._profiled(), self.configurations.believed()
         loss, otherwise = self._losses(its), its.latency_s
@@ -192,7 +203,7 @@ class Beliefs:
             number: its number in the view.
         """
         index = int(self._wide.view.configuration[number])
-        seen = self.configurations.shown.get(index)
+        seen = self.configurations.profiled.get(index)
         if seen is None:
             return None
         its = self._profiled() if index in self._judged else self._look_at({index: seen})
@@ -235,8 +246,8 @@ class Beliefs:
         """
         known, believed = self.configurations, self.configurations.believed()
         found = [self._chosen(self._profiled(), believed.accurate, believed.sure, shared, now)]
-        if least_hope is not None and known.shown and known.kept_history is not None:
-            untried = [each for each in shared if each not in known.shown]
+        if least_hope is not None and known.profiled and known.kept_history is not None:
+            untried = [each for each in shared if each not in known.profiled]
             hopes = known.promise()
             its = self._hoped(untried, hopes, least_hope)
             worth = HOPED + (1 - HOPED) * hopes
@@ -312,7 +323,7 @@ class Beliefs:
             self._planned_s,
         )
         accurate = self.configurations.promise()
-        seen, believed = list(self.configurations.shown), self.configurations.believed()
+        seen, believed = list(self.configurations.profiled), self.configurations.believed()
         accurate[seen] = np.where(believed.accurate, believed.sure, 0.0)[seen]
         return np.where(possible, accurate, 0.0)
 
@@ -327,7 +338,7 @@ class Beliefs:
 
     def _profiled(self) -> PayablePlans:
         """Return the plans of all configurations that were profiled; they are looked at once."""
-        shown = self.configurations.shown
+        shown = self.configurations.profiled
         new = {index: seen for index, seen in shown.items() if index not in self._judged}
         if new or self._payable is None:
             fresh = self._look_at(new)
@@ -335,7 +346,7 @@ class Beliefs:
             self._judged.update(new)
         return self._payable
 
-    def _look_at(self, shown: Mapping[int, Shown]) -> PayablePlans:
+    def _look_at(self, shown: Mapping[int, ProfiledConfig]) -> PayablePlans:
         """Return the plans of some configurations that can be paid for, by what was shown."""
         indices = np.array(list(shown), dtype=np.int64)
         sizes = Sizes.of(list(shown.values()), self._wide.operators)
@@ -383,6 +394,34 @@ class Beliefs:
     def _kept(self, latency_s: Floats) -> Floats:
         """Return the probability that predictions keep the bound: less beyond the headroom."""
         return kept_in_time(latency_s, self._bound_s, self._model.headroom)
+
+
+class JudgeSettings(Protocol):
+    """What a search says of how plans are judged; see `Search` for its attributes."""
+
+    @property
+    def model(self) -> PlanningModel:
+        """How plans are judged."""
+
+    @property
+    def warm_start(self) -> WarmStart:
+        """How histories are used."""
+
+    @property
+    def encoding(self) -> str:
+        """Name of the features of configurations."""
+
+
+def beliefs_of(
+    search: JudgeSettings,
+    context: PlanningContext,
+    query: Query,
+    market: Market,
+    found: SearchState,
+) -> Beliefs:
+    """Return what is believed of a query's plans, judged as its search asks for."""
+    features = ENCODINGS[search.encoding]
+    return Beliefs(search.model, search.warm_start, features, context, query, market, found)
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:

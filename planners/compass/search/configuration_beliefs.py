@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf, nan, sqrt
 from statistics import fmean
 
@@ -14,8 +13,6 @@ from planners.bayesopt.acquisition import probability_above
 from planners.common.weak_cache import KEPT
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
-from planners.compass.search.known_histories import KEPT as HISTORY
-from planners.compass.search.offline_history import History
 from planners.compass.state.known import (
     ACCURACY,
     COUNT,
@@ -25,8 +22,9 @@ from planners.compass.state.known import (
     TOTAL_S,
     VARIANCE,
     VERDICT,
-    Found,
-    Shown,
+    History,
+    ProfiledConfig,
+    SearchState,
     rows_of,
 )
 from scenarios.application import Pipeline
@@ -81,15 +79,17 @@ class ConfigurationBeliefs:
         blank: makes surrogates that start from what histories say, if they say anything.
 
     Attributes:
-        shown: what was profiled, by index of the configuration.
+        profiled: results of profiling, by index of the configuration.
         matured: whether the query's own model has taken over from histories.
+        kept_history: what surrogates believed when the query was last profiled for; None if it
+            never was.
     """
 
     def __init__(
         self,
         context: PlanningContext,
         query: Query,
-        found: Found,
+        found: SearchState,
         warm_start: WarmStart,
         features: Callable[[Pipeline], Floats],
         blank: Callable[[Prior | None], Cmbo],
@@ -103,23 +103,20 @@ class ConfigurationBeliefs:
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
         self._many = len(context.world.pipeline.configurations)
         self._operators = len(context.world.pipeline.operators)
-        self.shown = dict(found.shown)
+        self.profiled = dict(found.profiled)
         self.matured = found.matured
         self._on_record = found.kept
+        self.kept_history = found.history
         self._chosen: list[History] | None = None
         self._made: Cmbo | None = None
         self._believed: Believed | None = None
 
-    @cached_property
-    def kept_history(self) -> History | None:
-        """What surrogates believed when the query was last profiled for; None if it never was."""
-        kept: History | None = self._context.recall((HISTORY, self._query.id), self._query)
-        return kept
-
     @property
     def in_doubt(self) -> bool:
         """Whether what was shown of some configuration leaves it to surrogates what to believe."""
-        return any(seen.verdict is None and seen.count < RELIABLE for seen in self.shown.values())
+        return any(
+            seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
+        )
 
     @property
     def histories(self) -> list[History]:
@@ -140,12 +137,12 @@ class ConfigurationBeliefs:
             self._believed = None
         return self._made
 
-    def learn(self, index: int, seen: Shown) -> None:
+    def learn(self, index: int, seen: ProfiledConfig) -> None:
         """Take what profiling has shown of a configuration."""
-        self.shown[index] = seen
+        self.profiled[index] = seen
         self._believed = None
         self._on_record = False
-        if self.histories and len(self.shown) in REWEIGHED_AT:
+        if self.histories and len(self.profiled) in REWEIGHED_AT:
             self.matured = self._matured()
             self._made = None
         elif self._made is not None:
@@ -154,14 +151,14 @@ class ConfigurationBeliefs:
     def _surrogates(self) -> Cmbo:
         """Return surrogates that start from what histories say and know all that was shown."""
         made = self._blank(self._prior())
-        _observe(made, list(self.shown), self._rows())
+        _observe(made, list(self.profiled), self._rows())
         return made
 
     def _prior(self) -> Prior | None:
         rows = self._rows()
         return self._warm_start.prior(
             self.histories,
-            np.fromiter(self.shown, np.int64, len(self.shown)),
+            np.fromiter(self.profiled, np.int64, len(self.profiled)),
             np.ascontiguousarray(rows[:, ACCURACY]),
             np.ascontiguousarray(rows[:, TOTAL_S]),
         )
@@ -172,11 +169,11 @@ class ConfigurationBeliefs:
         Its leave-one-out error in accuracy against theirs, on what was profiled. Their weights have
         seen the same, which favours them a little.
         """
-        prior = None if len(self.shown) < LEAST_TO_MATURE else self._prior()
+        prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
             return False
         own = self._blank(None)
-        seen, rows = list(self.shown), self._rows()
+        seen, rows = list(self.profiled), self._rows()
         _observe(own, seen, rows)
         theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
         return own.leave_one_out_error() <= float(theirs)
@@ -190,7 +187,7 @@ class ConfigurationBeliefs:
             self._content,
             accuracy.astype(np.float32),
             log_time.astype(np.float32),
-            len(self.shown),
+            len(self.profiled),
         )
 
     def promise(self) -> Floats:
@@ -199,18 +196,18 @@ class ConfigurationBeliefs:
         assert kept is not None, "nothing was ever profiled"
         return probability_above(self._query.slo.accuracy, kept.accuracy, HISTORY_SD)
 
-    def expected(self, indices: Sequence[int]) -> dict[int, Shown]:
+    def expected(self, indices: Sequence[int]) -> dict[int, ProfiledConfig]:
         """Return what profiling configurations is expected to show, by the last search."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
-        seen = list(self.shown.values())
+        seen = list(self.profiled.values())
         time_cv = fmean(each.time_cv for each in seen)
         normalised = (
             fmean(each.normalised[0] for each in seen),
             fmean(each.normalised[1] for each in seen),
         )
         return {
-            index: Shown(
+            index: ProfiledConfig(
                 float(kept.accuracy[index]),
                 HISTORY_SD**2,
                 None,
@@ -243,7 +240,7 @@ class ConfigurationBeliefs:
             else:
                 means = kept.accuracy.astype(np.float64)
         floor, many = self._query.slo.accuracy, self._many
-        indices = np.fromiter(self.shown, np.int64, len(self.shown))
+        indices = np.fromiter(self.profiled, np.int64, len(self.profiled))
         accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)
         margin = np.empty(len(indices))
         _judge(
@@ -261,7 +258,7 @@ class ConfigurationBeliefs:
 
     def _rows(self) -> Floats:
         """Return `rows_of` all that was shown."""
-        return rows_of(self.shown.values(), self._operators)
+        return rows_of(self.profiled.values(), self._operators)
 
 
 @compiled

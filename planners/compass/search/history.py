@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from planners.common.ranges import above, whole
 from planners.compass.search.known_histories import known_histories
-from planners.compass.search.offline_history import History, profiled_ahead
+from planners.compass.search.offline_history import profiled_ahead
+from planners.compass.state.known import History
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query

@@ -5,7 +5,7 @@ they run. Of departed ones nothing more is learned, once what their last search 
 they leave is remembered side by side, and each call adds who has left since.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.common import weak_cache
-from planners.compass.search.offline_history import History
+from planners.compass.state.known import History
+from planners.compass.state.records import (
+    dataset_state,
+    search_settled,
+    seen_search_states,
+    update_dataset,
+)
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext
@@ -21,16 +27,12 @@ from sim import PlanningContext
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-KEPT = "compass history"
-LEFT = "compass histories left"
-"""What departed queries of a data set have left, as `_Left`."""
-
 LOOKED_AT = 200
 """Of living and of departed queries each, the latest that may serve as histories."""
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class HistoryStore:
     """The histories of a data set that a search may start from, H of them.
 
     Args:
@@ -44,7 +46,7 @@ class Known:
     histories: Sequence[History]
 
     @classmethod
-    def of(cls, queries: Sequence[int], histories: Sequence[History]) -> "Known":
+    def of(cls, queries: Sequence[int], histories: Sequence[History]) -> "HistoryStore":
         """Return histories of queries."""
         shape = len(histories), -1 if histories else 0
         contents = [history.content for history in histories]
@@ -54,19 +56,19 @@ class Known:
             histories,
         )
 
-    def and_also(self, other: "Known") -> "Known":
+    def and_also(self, other: "HistoryStore") -> "HistoryStore":
         """Return these and others, which come after them."""
         if not self.histories or not other.histories:
             return self if self.histories else other
-        return Known(
+        return HistoryStore(
             np.concatenate([self.query, other.query]),
             np.concatenate([self.content, other.content]),
             [*self.histories, *other.histories],
         )
 
-    def since(self, row: int) -> "Known":
+    def since(self, row: int) -> "HistoryStore":
         """Return all from a row on."""
-        return Known(self.query[row:], self.content[row:], self.histories[row:])
+        return HistoryStore(self.query[row:], self.content[row:], self.histories[row:])
 
     def nearest(self, query: int, content: Floats, most: int) -> list[History]:
         """Return those of other queries that are most like a content, of equals the latest."""
@@ -75,7 +77,7 @@ class Known:
 
 
 @dataclass(frozen=True, eq=False)
-class _Left:
+class DepartedHistories:
     """What the last departed queries have left of a data set, H histories.
 
     Args:
@@ -85,24 +87,24 @@ class _Left:
         last: the last of these; None if there is none.
     """
 
-    known: Known
+    known: HistoryStore
     place: Integers
     many: int = 0
     last: int | None = None
 
     def and_also(
         self, context: PlanningContext, departed: Sequence[Query], dataset: str, least_measured: int
-    ) -> "_Left":
+    ) -> "DepartedHistories":
         """Return the same with queries that departed later, and without those too long ago."""
         rows, found = _seen(context, departed, dataset, least_measured)
         place = np.concatenate([self.place, self.many + rows])
         many = self.many + len(departed)
         first = int(np.searchsorted(place, many - LOOKED_AT))
         known = self.known.and_also(found).since(first)
-        return _Left(known, place[first:], many, departed[-1].id)
+        return DepartedHistories(known, place[first:], many, departed[-1].id)
 
 
-def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> Known:
+def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
     """Return the histories of a data set; they are looked up once in a call.
 
     Args:
@@ -111,24 +113,26 @@ def known_histories(context: PlanningContext, dataset: str, least_measured: int)
         least_measured: configurations that a query must have profiled to serve as one.
     """
 
-    def look_up() -> Known:
+    def look_up() -> HistoryStore:
         _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
         return living.and_also(_left(context, dataset, least_measured))
 
-    return weak_cache.KEPT.of(context, (KEPT, dataset, least_measured), look_up)
+    return weak_cache.KEPT.of(context, ("histories", dataset, least_measured), look_up)
 
 
-def _left(context: PlanningContext, dataset: str, least_measured: int) -> Known:
+def _left(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
     """Return what departed queries have left of a data set."""
-    key = LEFT, dataset, least_measured
-    left: _Left = context.recall(key) or _Left(Known.of([], []), np.zeros(0, dtype=np.int64))
-    last = islice(context.bulk.last_departed(), LOOKED_AT)
-    new = list(takewhile(lambda query: query.id != left.last, last))[::-1]
-    settled = context.bulk.settled([(KEPT, query.id) for query in new])
+    departed = dataset_state(context, dataset).departed
+    left = departed.get(least_measured)
+    if left is None:
+        left = DepartedHistories(HistoryStore.of([], []), np.zeros(0, dtype=np.int64))
+    before, last = left.last, islice(context.bulk.last_departed(), LOOKED_AT)
+    new = list(takewhile(lambda query: query.id != before, last))[::-1]
+    settled = search_settled(context, [query.id for query in new])
     many = settled.index(False) if False in settled else len(new)
     if many:
         left = left.and_also(context, new[:many], dataset, least_measured)
-        context.remember(key, left)
+        update_dataset(context, dataset, departed={**departed, least_measured: left})
     if many < len(new):  # More may be seen of these later.
         left = left.and_also(context, new[many:], dataset, least_measured)
     return left.known
@@ -136,17 +140,17 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Known:
 
 def _seen(
     context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
-) -> tuple[Integers, Known]:
+) -> tuple[Integers, HistoryStore]:
     """Return which of some queries serve as histories of a data set, and those."""
     its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
-    kept: Iterator[History | None] = context.bulk.recall_each((KEPT, query) for _, query in its)
+    states = seen_search_states(context, [query for _, query in its])
     found = [
-        (row, query, history)
-        for (row, query), history in zip(its, kept, strict=True)
-        if history is not None and history.measured >= least_measured
+        (row, query, state.history)
+        for (row, query), state in zip(its, states, strict=True)
+        if state and state.history and state.history.measured >= least_measured
     ]
     rows = np.array([row for row, _, _ in found], dtype=np.int64)
-    known = Known.of([query for _, query, _ in found], [history for _, _, history in found])
+    known = HistoryStore.of([query for _, query, _ in found], [history for _, _, history in found])
     return rows, known
 
 
@@ -154,10 +158,10 @@ def _seen(
 def _nearest(
     contents: Floats, content: Floats, queries: Integers, query: int, most: int
 ) -> Integers:
-    """Return which histories of other queries are most like a content; see `Known.nearest`.
+    """Return which histories of other queries are most like a content; see `HistoryStore.nearest`.
 
     Args:
-        contents: see `Known`, shape (H, F).
+        contents: see `HistoryStore`, shape (H, F).
         content: the content, shape (F,).
         queries: query of each, shape (H,).
         query: the query that looks for them.

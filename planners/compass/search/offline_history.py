@@ -1,7 +1,6 @@
 """A first history of a data set, profiled ahead of its queries on its own mixture of content."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,33 +8,12 @@ from numpy.typing import NDArray
 from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
+from planners.compass.state.known import History
+from planners.compass.state.records import dataset_state, update_dataset
 from scenarios.application import Pipeline
 from sim import PlanningContext
 
 Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-
-KEY = "compass ahead"
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What the surrogates of one query believed in the end; C configurations, N operators.
-
-    Args:
-        dataset: its data set.
-        content: mean of the features of its items, shape (F,).
-        accuracy: believed mean accuracy, shape (C,).
-        log_time: believed logarithm of each operator's time on profiling hardware in seconds,
-            shape (C, N).
-        measured: configurations that were profiled.
-    """
-
-    dataset: str
-    content: Floats
-    accuracy: Singles
-    log_time: Singles
-    measured: int
 
 
 def profiled_ahead(
@@ -55,11 +33,11 @@ def profiled_ahead(
     """
     if samples == 0:
         return None
-    key = KEY, dataset, samples
-    known: History | None = context.recall(key)
+    offline = dataset_state(context, dataset).offline
+    known = offline.get(samples)
     if known is None:
         known = _profile(context, dataset, samples, features)
-        context.remember(key, known)
+        update_dataset(context, dataset, offline={**offline, samples: known})
     return known if known.measured else None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planners.common.weak_cache import KEPT
-from planners.compass.state.known import Shown, Slowness
+from planners.compass.state.known import ProfiledConfig, Slowness
 from planners.compass.state.pools import Market, Uses, opens, room_in, share_taken, takes_of
 from scenarios.compiled import compiled
 from scenarios.queries import Query
@@ -89,9 +89,9 @@ class Sizes(NamedTuple):
     """What profiling has shown of the sizes of requests, for each of m configurations.
 
     Args:
-        operator_time_s: see `Shown`, shape (m, N).
-        time_cv: see `Shown`, shape (m,).
-        normalised: see `Shown`, shape (m, 2).
+        operator_time_s: see `ProfiledConfig`, shape (m, N).
+        time_cv: see `ProfiledConfig`, shape (m,).
+        normalised: see `ProfiledConfig`, shape (m, 2).
     """
 
     operator_time_s: Floats
@@ -99,7 +99,7 @@ class Sizes(NamedTuple):
     normalised: Floats
 
     @classmethod
-    def of(cls, shown: Sequence[Shown], operators: int) -> "Sizes":
+    def of(cls, shown: Sequence[ProfiledConfig], operators: int) -> "Sizes":
         """Return what was shown of some configurations, each of so many operators."""
         return cls(
             np.array([seen.operator_time_s for seen in shown]).reshape(-1, operators),
@@ -303,8 +303,8 @@ def _held(
         left: see `Standing.left`.
         waste: see `share_taken`.
         servers: usable servers of a station of each kind.
-        units: see `Takes`.
-        pool: see `Takes`.
+        units: see `ResourceUse`.
+        pool: see `ResourceUse`.
         pools: how many pools there are, R.
 
     Returns:
@@ -373,8 +373,8 @@ def _costs(
         servers: usable servers of a station of each kind.
         left: see `Standing.left`.
         waste: see `share_taken`.
-        units: see `Takes`.
-        pool: see `Takes`.
+        units: see `ResourceUse`.
+        pool: see `ResourceUse`.
         prices: price of a unit of each pool, shape (R,).
         backhaul_s: time that a request keeps the backhaul busy, shape (P,).
         backhaul_price: price of that, for all requests of a second.

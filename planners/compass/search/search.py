@@ -1,30 +1,33 @@
 """Single-query search: which configurations to profile, and which plans then meet the SLO.
 
-The search hands over at the first plan that is found feasible, which is the response time, and can
-be taken up again to find better ones.
+A search proposes one configuration after the other (`Search.next`). The rest is the same for all:
+profile it, judge its plans, and stop at the first feasible plan, which is the response, or once no
+plan gets better. Later calls continue the search in the background.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from planners.bayesopt.encodings import mixed, one_hot, ordinal
+import numpy as np
+from numpy.typing import NDArray
+
 from planners.common.ranges import inside, whole
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
-from planners.compass.search.beliefs import Beliefs
+from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
 from planners.compass.search.history import WarmStart
-from planners.compass.search.known_histories import KEPT
 from planners.compass.search.planning_model import PlanningModel
-from planners.compass.state.known import Found, Offer, Shown
+from planners.compass.state.known import Offer, ProfiledConfig
 from planners.compass.state.pools import Market
+from planners.compass.state.records import keep_search_state, search_state
 from scenarios.application import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext
 
-FOUND = "compass found"
-OFFERS = "compass offers"
+Floats = NDArray[np.float64]
+
 LEAST_KNOWN = 8
 """Profiled configurations from which on surrogates are believed that no other would do: histories
 may have been of no help, and their own model of no data."""
@@ -32,92 +35,55 @@ may have been of no help, and their own model of no data."""
 ROUNDING = 1e-9
 """Part of a plan's loss by which sums in another order may differ."""
 
-ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 
+class Progress:
+    """What a search knows before its next step; C configurations, N operators.
 
-class Search(ABC):
-    """Finds plans for one query.
-
-    Attributes:
-        model: how it judges plans.
+    Args:
+        beliefs: what is believed of the query's plans.
+        tried: indices of the configurations that were profiled.
+        best: loss of the best plan so far; None without a feasible one.
     """
 
-    model: PlanningModel
+    def __init__(self, beliefs: Beliefs, tried: Collection[int], best: float | None) -> None:
+        self._beliefs = beliefs
+        self.tried = tried
+        self.best = best
 
-    @abstractmethod
-    def run(
-        self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
-    ) -> list[Offer]:
-        """Search for a query, and remember what was found (`FOUND`) and the offers (`OFFERS`).
+    @property
+    def profiled(self) -> Mapping[int, ProfiledConfig]:
+        """What profiling has shown, by index of the configuration."""
+        return self._beliefs.configurations.profiled
 
-        Args:
-            context: the planning context.
-            query: a waiting or running query.
-            market: the pools; what plans cost is what they take of them, priced.
-            seconds: planning seconds that may be used; at 0 nothing is profiled.
-            improve: whether to go on beyond the first feasible plan.
+    @property
+    def has_histories(self) -> bool:
+        """Whether surrogates start from earlier queries; to look for them is charged once."""
+        return bool(self._beliefs.configurations.histories)
 
-        Returns:
-            The plans worth deploying, those of least loss first; infeasible ones only if all are.
-        """
+    def accuracy(self) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of each configuration's accuracy, each (C,)."""
+        return self._beliefs.configurations.surrogates.accuracy()
 
-    @abstractmethod
-    def beliefs(
-        self, context: PlanningContext, query: Query, market: Market, found: Found
-    ) -> Beliefs:
-        """Return what is believed of a query's plans."""
+    def time_s(self) -> Floats:
+        """Return the median time of each operator on profiling hardware in seconds, (C, N)."""
+        return self._beliefs.configurations.surrogates.time_s()
 
-    @abstractmethod
-    def look(
-        self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Shown | None:
-        """Profile a configuration; return what that shows, or None if nothing could be paid for."""
+    def least_price(self) -> Floats:
+        """Return the price of each configuration's cheapest plan, infinite without one, (C,)."""
+        return self._beliefs.least_price()
 
-    @abstractmethod
-    def judge(
-        self, context: PlanningContext, query: Query, market: Market, number: int
-    ) -> Offer | None:
-        """Return what is believed of one plan by now; None if nothing was profiled of it.
+    def most_promising(self, least: float) -> int | None:
+        """Return the configuration of the plan with the largest expected saving, or None.
 
         Args:
-            context: the planning context.
-            query: a waiting or running query.
-            market: the pools.
-            number: number of the plan in the query's view.
+            least: probability of keeping the SLO from which on a plan counts.
         """
-
-    @abstractmethod
-    def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
-        """Profile a configuration further, if more is to be learned of its accuracy.
-
-        What is then known of it, and what that tells of others that were profiled, replaces what
-        was remembered (`FOUND`).
-
-        Args:
-            context: the planning context.
-            query: a running query.
-            market: the pools.
-            index: the configuration, one that was profiled.
-
-        Returns:
-            Whether more was learned. It was not where all is known, nor where what is left of the
-            budget does not pay for another item.
-        """
+        return self._beliefs.propose({*self.tried}, self.best, least)
 
 
 @dataclass(frozen=True)
-class CmboSearch(Search):
-    """Constrained Bayesian optimisation over configuration, placement and allocation (CMBO).
-
-    Confirmed of Compass: two surrogates, accuracy by configuration and latency by plan; warm starts
-    from similar queries; the first feasible plan is the response; 40 to 100 ms a step. Its
-    acquisition is that of the authors' prototype. Reconstructed: costs are what a plan takes of the
-    pools at their prices, so that queries learn from each other what is scarce; the load that
-    stations are planned for; that plans with room come first, of a query that waits or knows of
-    none that would do; the set of plans that is offered. A departure: once a configuration was
-    measured on many items, such as to confirm it, the others are judged by it too
-    (`Profiler.sharpened`). How much that tells hinges on how alike they find items hard; in this
-    world those of a stratum are in the same order for all.
+class Search(ABC):
+    """Finds plans for one query. A new search needs `next` only, and may ignore some parameters.
 
     Args:
         profiler: how a configuration is judged.
@@ -169,24 +135,41 @@ class CmboSearch(Search):
         whole(0, confirm_items=self.confirm_items)
         whole(1, initial=self.initial, patience=self.patience, most_offers=self.most_offers)
 
+    @abstractmethod
+    def next(
+        self, context: PlanningContext, query: Query, progress: Progress
+    ) -> Configuration | None:
+        """Return a configuration that was not tried, to profile next; None to end the search."""
+
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
-    ) -> list[Offer]:
-        """Propose, profile and learn until a plan is feasible, or until none gets better."""
-        before: Found = context.recall((FOUND, query.id), query) or Found()
+    ) -> Sequence[Offer]:
+        """Profile until a plan is feasible, or until none gets better, and keep what was found.
+
+        Args:
+            context: the planning context.
+            query: a waiting or running query.
+            market: the pools; a plan costs what it takes of them at their prices.
+            seconds: planning seconds that may be used; at 0 nothing is profiled.
+            improve: whether to go on beyond the first feasible plan.
+
+        Returns:
+            The plans worth deploying, those of least loss first; infeasible ones only if all are.
+        """
+        before = search_state(context, query)
         start_s = context.remaining(query)
         until_s = max(0.0, start_s - seconds)
-        beliefs = self.beliefs(context, query, market, before)
+        beliefs = beliefs_of(self, context, query, market, before)
         known = beliefs.configurations
-        tried, stale, ended = set(known.shown), 0, False
+        tried, stale, ended = set(known.profiled), 0, False
         # Without seconds nothing is profiled, so that there is nothing to hold it against.
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
         while (best is None or improve) and context.remaining(query) > until_s:
-            step = _untried(context, query, tried) or self.next(
-                context, query, beliefs, tried, best
-            )
+            step = _untried(context, query, tried)
+            if step is None and len(tried) < len(context.world.pipeline.configurations):
+                step = self.next(context, query, Progress(beliefs, tried, best))
             if step is None:
                 ended = True
                 break
@@ -203,39 +186,43 @@ class CmboSearch(Search):
                 ended = True
                 break
         offers = beliefs.offers(self.most_offers)
-        grown = len(known.shown) > len(before.shown)
+        grown = len(known.profiled) > len(before.profiled)
         after = replace(
             before,
-            shown=known.shown,
+            profiled=known.profiled,
             matured=known.matured,
             kept=before.kept or grown,
             spent_s=before.spent_s + start_s - context.remaining(query),
             exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
+            offers=offers,
+            history=known.history() if grown else before.history,
         )
-        context.remember((FOUND, query.id), after, query)
-        context.remember((OFFERS, query.id), offers, query)
-        if grown:
-            context.remember((KEPT, query.id), known.history(), query)
+        keep_search_state(context, query, after)
         return offers
-
-    def beliefs(
-        self, context: PlanningContext, query: Query, market: Market, found: Found
-    ) -> Beliefs:
-        """Return what is believed of a query's plans."""
-        encoding = ENCODINGS[self.encoding]
-        return Beliefs(self.model, self.warm_start, encoding, context, query, market, found)
 
     def judge(
         self, context: PlanningContext, query: Query, market: Market, number: int
     ) -> Offer | None:
-        """Return what is believed of one plan by now; None if nothing was profiled of it."""
-        found: Found = context.recall((FOUND, query.id), query) or Found()
-        return self.beliefs(context, query, market, found).judge(number)
+        """Return what is believed of a plan, by its number; None if nothing was profiled of it."""
+        found = search_state(context, query)
+        return beliefs_of(self, context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
-        """Profile some items more, and test more strictly than the search did."""
-        found: Found = context.recall((FOUND, query.id), query) or Found()
-        seen = found.shown[index]
+        """Profile a configuration further, and test it more strictly than the search did.
+
+        The results, and what they show of others that were profiled, go into the `SearchState`.
+
+        Args:
+            context: the planning context.
+            query: a running query.
+            market: the pools.
+            index: the configuration, one that was profiled.
+
+        Returns:
+            Whether more was learned: there was more to learn, and the budget paid for it.
+        """
+        found = search_state(context, query)
+        seen = found.profiled[index]
         if seen.confirmed or not self.confirm_items or query.slo.accuracy is None:
             return False
         configuration = context.world.pipeline.configurations[index]
@@ -243,47 +230,46 @@ class CmboSearch(Search):
         alpha = self.confirm_alpha
         for more in (0, self.confirm_items):
             belief = self.profiler.measure(context, query, configuration, seen.count + more, alpha)
-            belief = self._sharpened(context, query, belief, found.shown, alpha)
+            belief = self._sharpened(context, query, belief, found.profiled, alpha)
             if belief.verdict is not None:
                 break
         most = self.profiler.most_items(context, query)
         decided = belief.verdict is not None or belief.count >= most
-        shown = {**found.shown, index: Shown.of(belief, confirmed=decided)}
+        shown = {**found.profiled, index: ProfiledConfig.of(belief, confirmed=decided)}
         grown = belief.count > seen.count
         if grown:
             shown = self._all_sharpened(context, query, shown, index)
         again = belief.verdict is False  # What was found so far was found by mistake.
         after = replace(
             found,
-            shown=shown,
+            profiled=shown,
             kept=found.kept and not grown,
             exhausted=found.exhausted and not again,
         )
         if not after.kept:
-            known = self.beliefs(context, query, market, after).configurations
+            known = beliefs_of(self, context, query, market, after).configurations
             if known.in_doubt:
-                context.remember((KEPT, query.id), known.history(), query)
-                after = replace(after, kept=True)
+                after = replace(after, kept=True, history=known.history())
         after = replace(after, spent_s=found.spent_s + left_s - context.remaining(query))
-        context.remember((FOUND, query.id), after, query)
+        keep_search_state(context, query, after)
         return decided or grown
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
-    ) -> Shown | None:
+    ) -> ProfiledConfig | None:
         """Profile a configuration; return what that shows, or None if nothing could be paid for."""
         belief = self.profiler.profile(context, query, configuration)
         if not belief.count:
             return None
-        found: Found = context.recall((FOUND, query.id), query) or Found()
-        return Shown.of(self._sharpened(context, query, belief, found.shown))
+        found = search_state(context, query)
+        return ProfiledConfig.of(self._sharpened(context, query, belief, found.profiled))
 
     def _sharpened(
         self,
         context: PlanningContext,
         query: Query,
         belief: Belief,
-        shown: Mapping[int, Shown],
+        shown: Mapping[int, ProfiledConfig],
         alpha: float | None = None,
     ) -> Belief:
         """Return a belief, sharpened by the configuration that was measured on the most items."""
@@ -295,8 +281,12 @@ class CmboSearch(Search):
         return self.profiler.sharpened(context, query, configuration, control, alpha) or belief
 
     def _all_sharpened(
-        self, context: PlanningContext, query: Query, shown: Mapping[int, Shown], control: int
-    ) -> dict[int, Shown]:
+        self,
+        context: PlanningContext,
+        query: Query,
+        shown: Mapping[int, ProfiledConfig],
+        control: int,
+    ) -> dict[int, ProfiledConfig]:
         """Return what was shown, sharpened by one configuration where it was measured on more."""
         configurations, found = context.world.pipeline.configurations, dict(shown)
         for index, seen in shown.items():
@@ -305,44 +295,8 @@ class CmboSearch(Search):
                     context, query, configurations[index], configurations[control]
                 )
                 if belief is not None:
-                    found[index] = Shown.of(belief)
+                    found[index] = ProfiledConfig.of(belief)
         return found
-
-    def next(
-        self,
-        context: PlanningContext,
-        query: Query,
-        beliefs: Beliefs,
-        tried: set[int],
-        best: float | None,
-    ) -> Configuration | None:
-        """Return the configuration to profile next, or None if none promises anything.
-
-        Args:
-            context: the planning context.
-            query: the query.
-            beliefs: what is believed of it.
-            tried: configurations that were profiled.
-            best: cost of the best plan so far.
-        """
-        configurations = context.world.pipeline.configurations
-        if len(tried) >= len(configurations):
-            return None
-        if not beliefs.configurations.histories and len(tried) < self.initial:
-            return self._initial(context, query, tried)
-        context.charge(query, "search_step")
-        least = self.least_promise if len(tried) >= LEAST_KNOWN else 0.0
-        index = beliefs.propose(tried, best, least)
-        return None if index is None else configurations[index]
-
-    def _initial(self, context: PlanningContext, query: Query, tried: set[int]) -> Configuration:
-        """Return the richest configuration, and then others at random."""
-        configurations = context.world.pipeline.configurations
-        if not tried:
-            return configurations[0]
-        rng = stream(self.seed, "compass", query.id, "initial")
-        order: list[int] = rng.permutation(len(configurations)).tolist()
-        return next(configurations[index] for index in order if index not in tried)
 
 
 def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configuration | None:
@@ -354,22 +308,55 @@ def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configu
 
 
 @dataclass(frozen=True)
-class RandomSearch(CmboSearch):
-    """Profiles configurations in random order, whatever surrogates promise; an ablation.
+class CmboSearch(Search):
+    """Constrained Bayesian optimisation over configuration, placement and allocation (CMBO).
 
-    They still tell of accuracies that the test left undecided.
+    Confirmed of Compass: two surrogates, accuracy by configuration and latency by plan; warm starts
+    from similar queries; the first feasible plan is the response; 40 to 100 ms a step. Its
+    acquisition is that of the authors' prototype. Reconstructed: costs are what a plan takes of the
+    pools at their prices, so that queries learn from each other what is scarce; the load that
+    stations are planned for; that plans with room come first, of a query that waits or knows of
+    none that would do; the set of plans that is offered. A departure: once a configuration was
+    measured on many items, such as to confirm it, the others are judged by it too
+    (`Profiler.sharpened`). How much that tells hinges on how alike they find items hard; in this
+    world those of a stratum are in the same order for all.
     """
 
     def next(
-        self,
-        context: PlanningContext,
-        query: Query,
-        beliefs: Beliefs,
-        tried: set[int],
-        best: float | None,
+        self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return a configuration at random, of those that were not profiled."""
+        """Return the configuration of the plan that promises the largest saving."""
+        tried = progress.tried
+        if not progress.has_histories and len(tried) < self.initial:
+            return self._initial(context, query, tried)
+        context.charge(query, "search_step")
+        index = progress.most_promising(self.least_promise if len(tried) >= LEAST_KNOWN else 0.0)
+        return None if index is None else context.world.pipeline.configurations[index]
+
+    def _initial(
+        self, context: PlanningContext, query: Query, tried: Collection[int]
+    ) -> Configuration:
+        """Return the richest configuration, and then others at random."""
+        configurations = context.world.pipeline.configurations
+        if not tried:
+            return configurations[0]
+        rng = stream(self.seed, "compass", query.id, "initial")
+        order: list[int] = rng.permutation(len(configurations)).tolist()
+        return next(configurations[index] for index in order if index not in tried)
+
+
+@dataclass(frozen=True)
+class RandomSearch(Search):
+    """Profiles configurations in random order; an ablation.
+
+    Surrogates still tell of accuracies that the test left undecided.
+    """
+
+    def next(
+        self, context: PlanningContext, query: Query, progress: Progress
+    ) -> Configuration | None:
+        """Return a random configuration of those that were not profiled."""
         configurations = context.world.pipeline.configurations
         rng = stream(self.seed, "compass", query.id, "random")
         order: list[int] = rng.permutation(len(configurations)).tolist()
-        return next((configurations[index] for index in order if index not in tried), None)
+        return next((configurations[each] for each in order if each not in progress.tried), None)

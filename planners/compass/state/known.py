@@ -1,19 +1,22 @@
 """What is known of a query: what profiling and telemetry have shown, and plans offered for it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import nan
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planners.compass.profiling.profiler import Belief
 from planners.compass.state.pools import Market, Uses
+
+if TYPE_CHECKING:  # Profilers read records, which hold what is defined here.
+    from planners.compass.profiling.profiler import Belief
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Singles = NDArray[np.float32]
 
 ACCURACY, VARIANCE, VERDICT, COUNT, TOTAL_S, TIME_CV = range(6)
 """Columns of `rows_of`. The verdict is 1 or 0, and NaN for None."""
@@ -22,7 +25,7 @@ OPERATOR_TIME_S = slice(8, None)
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProfiledConfig:
     """What profiling has shown of one configuration of a query; N operators.
 
     Args:
@@ -54,7 +57,7 @@ class Shown:
         return np.array([*known, *self.normalised, *times_s])
 
     @classmethod
-    def of(cls, belief: Belief, confirmed: bool = False) -> "Shown":
+    def of(cls, belief: "Belief", confirmed: bool = False) -> "ProfiledConfig":
         """Return what a profiler has shown."""
         measured = belief.estimate.measurement
         return cls(
@@ -69,7 +72,7 @@ class Shown:
         )
 
 
-def rows_of(shown: Iterable[Shown], operators: int) -> Floats:
+def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
     """Return what was shown of m configurations as numbers, shape (m, 8 + N)."""
     rows = np.array([seen.row for seen in shown], dtype=np.float64)
     return rows.reshape(-1, OPERATOR_TIME_S.start + operators)
@@ -90,35 +93,6 @@ class Slowness:
     links: float = 1.0
     elsewhere: float = 1.0
     device_known: bool = False
-
-
-@dataclass(frozen=True)
-class Found:
-    """All that is known of a query, as it is remembered.
-
-    Args:
-        shown: what was profiled, by index of the configuration.
-        spent_s: planning seconds that its searches were charged, and confirming what they found.
-        exhausted: whether going on is not worth it: nothing promises more, or a search has used up
-            all that it had.
-        matured: whether its own models have taken over from histories.
-        kept: whether what surrogates make of all that was shown is on record, see
-            `planners.compass.search.known_histories.KEPT`; else that is of less, or of other
-            content.
-        slowness: what telemetry has shown.
-    """
-
-    shown: Mapping[int, Shown] = field(default_factory=dict)
-    spent_s: float = 0.0
-    exhausted: bool = False
-    matured: bool = False
-    kept: bool = False
-    slowness: Slowness = Slowness()
-
-    @property
-    def items(self) -> int:
-        """How many items were measured, of all configurations together."""
-        return sum(seen.count for seen in self.shown.values())
 
 
 @dataclass(frozen=True)
@@ -150,6 +124,58 @@ class Offer:
     def loss(self, market: Market) -> float:
         """Return what it costs; see `Market.loss`."""
         return market.loss(float(self.demand @ market.prices), self.probability)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the surrogates of one query believed in the end; C configurations, N operators.
+
+    Args:
+        dataset: its data set.
+        content: mean of the features of its items, shape (F,).
+        accuracy: believed mean accuracy, shape (C,).
+        log_time: believed logarithm of each operator's time on profiling hardware in seconds,
+            shape (C, N).
+        measured: configurations that were profiled.
+    """
+
+    dataset: str
+    content: Floats
+    accuracy: Singles
+    log_time: Singles
+    measured: int
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """What the search for one query knows.
+
+    Args:
+        profiled: results of profiling, by index of the configuration.
+        spent_s: planning seconds that its searches were charged, and confirming what they found.
+        exhausted: whether going on is not worth it: nothing promises more, or a search has used up
+            all that it had.
+        matured: whether its own models have taken over from histories.
+        kept: whether ``history`` is of all that was profiled, and of the present content.
+        slowness: what telemetry has shown.
+        offers: the plans worth deploying, those of least loss first; infeasible ones only if all
+            are.
+        history: what surrogates made of what was profiled; None before the first profiling.
+    """
+
+    profiled: Mapping[int, ProfiledConfig] = field(default_factory=dict)
+    spent_s: float = 0.0
+    exhausted: bool = False
+    matured: bool = False
+    kept: bool = False
+    slowness: Slowness = Slowness()
+    offers: Sequence[Offer] = ()
+    history: History | None = None
+
+    @property
+    def items(self) -> int:
+        """How many items were measured, of all configurations together."""
+        return sum(seen.count for seen in self.profiled.values())
 
 
 class Candidates(NamedTuple):

@@ -216,7 +216,7 @@ class Standing:
         left: the most room in any one station, by kind and key, as far as there are any.
     """
 
-    def __init__(self, fleet: Fleet, takes: "Takes", pools: Pools) -> None:
+    def __init__(self, fleet: Fleet, takes: "ResourceUse", pools: Pools) -> None:
         self.fleet = fleet
         self.takes = takes
         self.pools = pools
@@ -300,7 +300,7 @@ def _add_up(
         station: kind of each operator's station, shape (Q, N).
         key: number of each operator's knob values, shape (Q, N).
         filled: what they fill of a station, shape (Q, N).
-        pool: see `Takes`.
+        pool: see `ResourceUse`.
         total: what it is added to, by kind and key.
         queries: how many use each pool, added to, shape (R,).
     """
@@ -389,7 +389,7 @@ def _add_shares(
 
 
 @dataclass(frozen=True, eq=False)
-class Takes:
+class ResourceUse:
     """What stations of each kind take of the pools; the last row stands for a user's device.
 
     Args:
@@ -403,7 +403,7 @@ class Takes:
     servers: Floats
 
     @classmethod
-    def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "Takes":
+    def of(cls, context: PlanningContext, pools: Pools, view: PlanView) -> "ResourceUse":
         """Return what the kinds of a view take."""
         number = {name: index for index, name in enumerate(pools.names)}
         pool, units, servers = [], [], []
@@ -474,9 +474,9 @@ def room_in(left: Floats, kind: int, key: int) -> float:
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
 
 
-def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> Takes:
+def takes_of(context: PlanningContext, pools: Pools, view: PlanView) -> ResourceUse:
     """Return what the kinds of a view take, which is the same in all views of a space."""
-    return KEPT.of(view.space, "takes", lambda: Takes.of(context, pools, view))
+    return KEPT.of(view.space, "takes", lambda: ResourceUse.of(context, pools, view))
 
 
 @dataclass(frozen=True)

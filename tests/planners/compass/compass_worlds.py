@@ -7,7 +7,7 @@ import numpy as np
 from worlds import At, Does, run, scenario
 
 from planners.compass.scheduling.scheduler import PriceMatching, Scheduler
-from planners.compass.state.pools import Fleet, Market, Pools, Standing, Takes, Uses
+from planners.compass.state.pools import Fleet, Market, Pools, ResourceUse, Standing, Uses
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from scenarios.workload import Workload
@@ -82,7 +82,7 @@ def market(
     """
     pools = Pools.of(context)
     query = (*context.waiting, *context.running)[0]
-    takes = Takes.of(context, pools, context.bulk.view(query, Choices()))
+    takes = ResourceUse.of(context, pools, context.bulk.view(query, Choices()))
     standing = Standing(Fleet.of(uses or {}), takes, pools)
     if prices is not None:
         set_ = np.array([prices.get(kind, 0.0) for _, kind in pools.names])
@@ -145,7 +145,8 @@ class Pool:
             samples = np.arange(samples)
         self._known[samples] = True
         items = np.flatnonzero(self._known)
-        self.asked.append(len(items))
+        if len(samples):
+            self.asked.append(len(items))
         count = len(items)
         return Estimate(
             Measurement(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from planners.compass.profiling.estimates import simple_mean
 from planners.compass.runtime.audits import NOTHING, TESTED, Audits, means_of_last, with_more
-from planners.compass.state.known import Shown
+from planners.compass.state.known import ProfiledConfig
 
 ITEMS = 48
 
@@ -22,7 +22,7 @@ def audits(*means, sd=0.4, seed=0):
 
 
 def shown(accuracy, count=400, sd=0.4):
-    return Shown(accuracy, sd**2 / count, True, count, np.ones(2), 0.0, (1.0, 1.0))
+    return ProfiledConfig(accuracy, sd**2 / count, True, count, np.ones(2), 0.0, (1.0, 1.0))
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=50), st.integers(1, 49))

@@ -8,11 +8,11 @@ import pytest
 from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 
 from planners.compass.profiling.profiler import StratifiedProfiler
+from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import WarmStart
-from planners.compass.search.known_histories import KEPT
-from planners.compass.search.offline_history import History
-from planners.compass.search.search import FOUND, CmboSearch
-from planners.compass.state.known import Found
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import History, SearchState
+from planners.compass.state.records import keep_search_state, search_state
 
 COLD = WarmStart(histories=0, ahead=0)
 
@@ -34,8 +34,8 @@ class TestConfirmation:
             made = market(context)
             index = search.run(context, query, made, 5.0, improve=False)[0].configuration
             while True:
-                found: Found = context.recall((FOUND, query.id), query)
-                steps.append(found.shown[index])
+                found: SearchState = search_state(context, query)
+                steps.append(found.profiled[index])
                 if not search.confirm(context, query, made, index):
                     break
 
@@ -70,7 +70,7 @@ class TestConfirmation:
             made, search = market(context), cold(confirm_items=100)
             index = search.run(context, query, made, 5.0, improve=False)[0].configuration
             for _ in range(4):
-                found: Found = context.recall((FOUND, query.id), query)
+                found: SearchState = search_state(context, query)
                 spent.append((500.0 - context.remaining(query), found.spent_s))
                 search.confirm(context, query, made, index)
 
@@ -99,12 +99,12 @@ class TestConfirmation:
             [query] = context.waiting
             made, search = market(context), cold()
             search.run(context, query, made, 0.05, improve=True)
-            known: Found = context.recall((FOUND, query.id), query)
-            context.remember((FOUND, query.id), replace(known, exhausted=False), query)
+            known: SearchState = search_state(context, query)
+            keep_search_state(context, query, replace(known, exhausted=False))
             while context.remaining(query) > 0:
                 context.charge(query, "step", 1000)
             search.run(context, query, made, 5.0, improve=True)
-            found["after"] = context.recall((FOUND, query.id), query)
+            found["after"] = search_state(context, query)
 
         at_desk(act, arriving(1.0, latency_s=1.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=5.0)
         assert not found["after"].exhausted
@@ -119,22 +119,22 @@ class TestConfirmation:
             strict = StratifiedProfiler(alpha=1e-9)
             search = cold(confirm_items=400, confirm_alpha=1e-12, profiler=strict)
             search.run(context, query, made, 20.0, improve=True)
-            found: Found = context.recall((FOUND, query.id), query)
-            index = max(found.shown, key=lambda each: found.shown[each].count)
+            found: SearchState = search_state(context, query)
+            index = max(found.profiled, key=lambda each: found.profiled[each].count)
             assert search.confirm(context, query, made, index)
-            after: Found = context.recall((FOUND, query.id), query)
+            after: SearchState = search_state(context, query)
             kept, anew = (
-                search.beliefs(context, query, made, replace(after, kept=kept)).configurations
+                beliefs_of(search, context, query, made, replace(after, kept=kept)).configurations
                 for kept in (after.kept, False)
             )
             assert anew.in_doubt
             compared.extend(
                 (kept.believed().accuracy[each], anew.believed().accuracy[each])
-                for each in after.shown
+                for each in after.profiled
             )
             assert any(
-                after.shown[each].accuracy != seen.accuracy
-                for each, seen in found.shown.items()
+                after.profiled[each].accuracy != seen.accuracy
+                for each, seen in found.profiled.items()
                 if each != index
             )
 
@@ -151,14 +151,14 @@ class TestConfirmation:
             made = market(context)
             search = cold(profiler=StratifiedProfiler(alpha=1e-9, most=16))
             search.run(context, query, made, 20.0, improve=True)
-            before: History = context.recall((KEPT, query.id), query)
+            before: History = search_state(context, query).history
             lucky = replace(before, accuracy=np.full_like(before.accuracy, 0.99))
-            context.remember((KEPT, query.id), lucky, query)
+            keep_search_state(context, query, replace(search_state(context, query), history=lucky))
             poorest = context.world.pipeline.configurations[-1]
             seen = search.look(context, query, poorest)
             assert seen.verdict is None
             assert seen.accuracy < 0.9
-            forgotten = search.beliefs(context, query, made, Found({poorest.index: seen}))
+            forgotten = beliefs_of(search, context, query, made, SearchState({poorest.index: seen}))
             believed = forgotten.configurations.believed()
             assert believed.accuracy[poorest.index] == pytest.approx(seen.accuracy, abs=0.05)
 
@@ -174,14 +174,14 @@ class TestConfirmation:
             poorest = context.world.pipeline.configurations[-1]
             seen = search.look(context, query, poorest)
             lucky = replace(seen, accuracy=0.99, variance=1e-4, verdict=True)
-            found = Found({poorest.index: lucky}, spent_s=4.0, exhausted=True)
-            context.remember((FOUND, query.id), found, query)
+            found = SearchState({poorest.index: lucky}, spent_s=4.0, exhausted=True)
+            keep_search_state(context, query, found)
             [before, *_] = search.run(context, query, made, 0.0, improve=False)
             assert before.feasible
             assert search.confirm(context, query, made, poorest.index)
             assert not search.judge(context, query, made, before.number).feasible
-            after: Found = context.recall((FOUND, query.id), query)
-            assert after.shown[poorest.index].verdict is False
+            after: SearchState = search_state(context, query)
+            assert after.profiled[poorest.index].verdict is False
             assert not after.exhausted
 
         at_desk(act, arriving(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0)

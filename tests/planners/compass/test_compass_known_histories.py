@@ -10,7 +10,8 @@ from planners.common import weak_cache
 from planners.common.weak_cache import Kept
 from planners.compass.compass import Compass
 from planners.compass.search import known_histories as module
-from planners.compass.search.known_histories import KEPT, known_histories
+from planners.compass.search.known_histories import known_histories
+from planners.compass.state.records import search_settled, seen_search_state
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 
@@ -28,15 +29,16 @@ class Watched(Compass):
         super().plan(context)
         weak_cache.KEPT = Kept()  # Look them up once more.
         departed = list(islice(context.bulk.last_departed(), LOOKED_AT))[::-1]
-        Watched.late += not all(context.bulk.settled([(KEPT, query.id) for query in departed]))
+        Watched.late += not all(search_settled(context, [query.id for query in departed]))
         for dataset in context.world.datasets:
             known = known_histories(context, dataset, LEAST_MEASURED)
             kept = {
-                query.id: history
+                query.id: state.history
                 for query in (*context.running[-LOOKED_AT:], *departed)
                 if query.dataset == dataset
-                and (history := context.recall((KEPT, query.id))) is not None
-                and history.measured >= LEAST_MEASURED
+                and (state := seen_search_state(context, query.id)) is not None
+                and state.history is not None
+                and state.history.measured >= LEAST_MEASURED
             }
             if (
                 known.query.tolist() != list(kept)

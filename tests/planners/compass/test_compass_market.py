@@ -15,8 +15,8 @@ from planners.compass.state.pools import (
     BACKHAUL,
     Fleet,
     Pools,
+    ResourceUse,
     Standing,
-    Takes,
     Uses,
     room_in,
     share_taken,
@@ -32,7 +32,7 @@ POOLS = Pools(
     0.8,
 )
 # A core, two cores, a half of a GPU; and the device.
-TAKES = Takes(
+TAKES = ResourceUse(
     np.array([0, 0, 1, 0]), np.array([1.0, 2.0, 0.5, 0.0]), np.array([1.0, 2.0, 1.0, 1.0])
 )
 
@@ -183,7 +183,7 @@ def at_market(act):
         [query] = context.waiting
         view = context.bulk.view(query, Choices())
         pools = Pools.of(context)
-        takes = Takes.of(context, pools, view)
+        takes = ResourceUse.of(context, pools, view)
         estimate = context.profile(query, context.world.pipeline.configurations[0], 32)
         plans = np.flatnonzero(view.configuration == 0)
         times_s = np.broadcast_to(

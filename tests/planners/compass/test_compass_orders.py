@@ -8,7 +8,8 @@ from worlds import run, scenario
 
 from planners import Compass
 from planners.compass.runtime.orders import fit, order, orders_of
-from planners.compass.runtime.watch import InForce, Watch, serving
+from planners.compass.runtime.watch import Watch, serving
+from planners.compass.state.records import InForce
 
 
 def test_an_order_counts_until_it_is_carried_out():

@@ -5,7 +5,7 @@ from compass_worlds import arriving, at_desk, market
 
 from planners.compass.runtime.watch import in_force
 from planners.compass.search.query_plans import QueryPlans, Sizes
-from planners.compass.state.known import Found, Shown, Slowness
+from planners.compass.state.known import ProfiledConfig, SearchState, Slowness
 from sim import Choices
 
 LINKS = 3.0
@@ -27,7 +27,7 @@ def at_query(action):
 def shown(context, query):
     """Return what profiling the first configuration shows."""
     measured = context.profile(query, context.world.pipeline.configurations[0], 32).measurement
-    return Shown(0.9, 0.0, None, 32, measured.operator_mean_s, 0.2, measured.normalised)
+    return ProfiledConfig(0.9, 0.0, None, 32, measured.operator_mean_s, 0.2, measured.normalised)
 
 
 def test_slow_links_are_believed_slow_in_all_that_was_observed_of_them():
@@ -81,7 +81,7 @@ def test_a_plan_ordered_after_that_is_expected_to_be_as_slow():
                 view,
                 number,
                 plan,
-                Found(seen, slowness=Slowness(links=links)),
+                SearchState(seen, slowness=Slowness(links=links)),
                 0.5,
             )
             for links in (1.0, LINKS)

@@ -7,7 +7,7 @@ import pytest
 
 from planners.common.retries import give_up
 from planners.compass.scheduling.rebidding import MOST_HOPEFUL, remember_refused, retries
-from planners.compass.state.pools import Fleet, Market, Pools, Standing, Takes, Uses
+from planners.compass.state.pools import Fleet, Market, Pools, ResourceUse, Standing, Uses
 
 PAUSE_S, KNOWN_FOR_S = 10.0, 60.0
 POOLS = Pools(
@@ -19,7 +19,7 @@ POOLS = Pools(
     0.8,
 )
 # Stations of one core.
-TAKES = Takes(np.array([0, 0]), np.array([1.0, 0.0]), np.array([1.0, 1.0]))
+TAKES = ResourceUse(np.array([0, 0]), np.array([1.0, 0.0]), np.array([1.0, 1.0]))
 WASTE = 0.5
 
 

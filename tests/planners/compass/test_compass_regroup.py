@@ -11,13 +11,20 @@ from worlds import run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
-from planners.compass.scheduling.pending_repack import REGROUPED, Regrouped, to_order, under_way
+from planners.compass.scheduling.pending_repack import PendingRepack, to_order, under_way
 from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
 from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
 from planners.compass.scheduling.station_table import StationTable
-from planners.compass.search.search import FOUND, OFFERS, CmboSearch
-from planners.compass.state.known import Found, Offer
+from planners.compass.search.beliefs import beliefs_of
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import Offer, SearchState
 from planners.compass.state.pools import Fleet
+from planners.compass.state.records import (
+    keep_search_state,
+    publish_search_state,
+    search_state,
+    update_shared,
+)
 from scenarios.cluster import Node
 from scenarios.slo import Tier
 from sim import Choices
@@ -83,12 +90,12 @@ class Once(Regrouping):
     def due(self, context):
         return self.began_s is None
 
-    def regroup(self, context, market, search, wanting):
+    def repack(self, context, market, search, wanting):
         if not wanting:
             return None
         self.began_s = context.now_s
-        offer = context.recall((OFFERS, wanting[0].id), wanting[0])[0]
-        return Regrouped(context.now_s, {wanting[0].id: offer}, frozenset({wanting[0].id}))
+        offer = search_state(context, wanting[0]).offers[0]
+        return PendingRepack(context.now_s, {wanting[0].id: offer}, frozenset({wanting[0].id}))
 
 
 class Notes(Scheduler):
@@ -134,8 +141,8 @@ class Again(Once):
     def due(self, context):
         return True
 
-    def regroup(self, context, market, search, wanting):
-        found = super().regroup(context, market, search, wanting)
+    def repack(self, context, market, search, wanting):
+        found = super().repack(context, market, search, wanting)
         if found is not None:
             self.times_s.append(context.now_s)
         return found
@@ -160,8 +167,8 @@ class SentAway(Once):
         super().__init__()
         self.away = None
 
-    def regroup(self, context, market, search, wanting):
-        found = super().regroup(context, market, search, wanting)
+    def repack(self, context, market, search, wanting):
+        found = super().repack(context, market, search, wanting)
         if found is None or not context.running:
             return None
         self.away = context.running[0].id
@@ -213,10 +220,10 @@ def test_it_is_over_once_only_those_are_left_who_were_to_make_room():
                 each for each in range(len(view)) if view.plan(each) != context.plan_of(two)
             )
             offer = Offer(number, 0, 1.0, 0.9, 1.0, None, None, True)
-            context.remember((FOUND, two.id), Found({0: None}))
+            publish_search_state(context, two.id, SearchState({0: None}))
             for offers in ({one.id: None, two.id: offer}, {one.id: None}):
-                found = Regrouped(context.now_s, offers, frozenset())
-                context.remember(REGROUPED, found)
+                found = PendingRepack(context.now_s, offers, frozenset())
+                update_shared(context, repack=found)
                 to_order(context, found, Choices())
                 left.append(under_way(context))
 
@@ -237,13 +244,13 @@ def test_what_fell_through_promises_nothing_more_and_others_come_next():
         for _ in range(2):
             table = StationTable(context, made, search, [query], Fleet.of({}), 0.1)
             agreed.append(table.agreeable(4))
-            found = context.recall((FOUND, query.id), query)
-            promised.append(search.beliefs(context, query, made, found).promise()[agreed[0]])
+            found = search_state(context, query)
+            promised.append(beliefs_of(search, context, query, made, found).promise()[agreed[0]])
             seen = replace(
-                next(iter(found.shown.values())), accuracy=0.5, variance=1e-6, verdict=False
+                next(iter(found.profiled.values())), accuracy=0.5, variance=1e-6, verdict=False
             )
-            shown = {**found.shown, agreed[0][0]: seen}
-            context.remember((FOUND, query.id), replace(found, shown=shown), query)
+            shown = {**found.profiled, agreed[0][0]: seen}
+            keep_search_state(context, query, replace(found, profiled=shown))
 
     at_desk(act, arriving(1.0, accuracy=0.9), nodes=ONE_CLOUD)
     before, after = agreed
@@ -266,7 +273,7 @@ def test_it_is_tried_for_those_that_want_and_not_too_often(wanted):
         search.run(context, query, made, 5.0, improve=False)
         due.append(regrouping.due(context))
         before_s = context.remaining(query)
-        found.append(regrouping.regroup(context, made, search, [query] if wanted else []))
+        found.append(regrouping.repack(context, made, search, [query] if wanted else []))
         charged_s.append(before_s - context.remaining(query))
         due.append(regrouping.due(context))
 

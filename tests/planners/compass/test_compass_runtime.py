@@ -11,13 +11,14 @@ from compass_worlds import arriving
 from worlds import run, scenario
 
 from planners.compass.compass import Compass
-from planners.compass.runtime.watch import IN_FORCE, InForce, NoRuntime, Watch
+from planners.compass.runtime.watch import NoRuntime, Watch
 from planners.compass.scheduling.repacking import StayAsTheyAre
 from planners.compass.scheduling.scheduler import PriceMatching
 from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
-from planners.compass.search.search import FOUND, CmboSearch, RandomSearch
-from planners.compass.state.known import Found, Slowness
+from planners.compass.search.search import CmboSearch, RandomSearch
+from planners.compass.state.known import SearchState, Slowness
+from planners.compass.state.records import SEARCH, SERVICE, InForce, ServiceState, seen_search_state
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import SLO
@@ -25,7 +26,7 @@ from sim.planning.context import ServedContext
 
 COLD = WarmStart(histories=0, ahead=0)
 TRUSTING = PlanningModel(device_spread=0.0)
-"""Takes devices for what the catalogue says, and so puts on them what a slowdown hurts."""
+"""ResourceUse devices for what the catalogue says, and so puts on them what a slowdown hurts."""
 FOUR = (1.0, 2.0, 3.0, 4.0)
 STEP_S = 85.0
 ALARMS: list[tuple[float, int]] = []
@@ -39,7 +40,7 @@ class Noted(Watch):
     def drifted(self, context, busy):
         found = super().drifted(context, busy)
         ALARMS.extend((context.now_s, query.id) for query in found)
-        known: Found | None = context.recall((FOUND, 0))
+        known = seen_search_state(context, 0)
         SLOWNESS.append(1.0 if known is None else known.slowness.device)
         return found
 
@@ -364,7 +365,7 @@ class Board:
         configuration = SimpleNamespace(index=0)
         self.plan = SimpleNamespace(placement=("device", "cloud"), configuration=configuration)
         known = InForce(self.plan, 0.0, self.DEVICE_S, 0.1, elsewhere_s, None, 0)
-        self.memory = {(IN_FORCE, 0): known, (FOUND, 0): found}
+        self.memory = {(SERVICE, 0): ServiceState(known), (SEARCH, 0): found}
         self.bulk = self.world = self
         self.running, self.plans = (self.query,), {0: self.plan}
         times = {"compute_s": (self.DEVICE_S, server_s), "waiting_s": waits_s, "transfer_s": (0.1,)}
@@ -391,7 +392,7 @@ class Board:
 
     def slowness(self):
         assert Watch().drifted(self, ()) == [self.query]
-        return self.memory[FOUND, 0].slowness
+        return self.memory[SEARCH, 0].slowness
 
 
 KNOWN = Slowness(device_known=True)
@@ -399,17 +400,17 @@ KNOWN = Slowness(device_known=True)
 
 def test_that_requests_queue_on_a_device_does_not_make_it_slow():
     """Predictions add the queue to its speed; as slowness it would count twice."""
-    found = Board((2.0, 0.0), 0.2, Found(slowness=KNOWN), elsewhere_s=0.2).slowness()
+    found = Board((2.0, 0.0), 0.2, SearchState(slowness=KNOWN), elsewhere_s=0.2).slowness()
     assert found == KNOWN
 
 
 def test_servers_that_were_slow_are_no_longer_believed_so_when_they_are_not():
     """A crowded station is no reason to think so of all others for ever."""
-    slow = Board((0.0, 0.2), 0.2, Found(slowness=KNOWN), elsewhere_s=0.1).slowness()
+    slow = Board((0.0, 0.2), 0.2, SearchState(slowness=KNOWN), elsewhere_s=0.1).slowness()
     assert slow.elsewhere == pytest.approx(4.0)
-    after = Board((0.0, 0.0), 0.1, Found(slowness=slow), elsewhere_s=0.4).slowness()
+    after = Board((0.0, 0.0), 0.1, SearchState(slowness=slow), elsewhere_s=0.4).slowness()
     assert after.elsewhere == 1
-    quick = Board((0.0, 0.0), 0.01, Found(slowness=after), elsewhere_s=0.1).slowness()
+    quick = Board((0.0, 0.0), 0.01, SearchState(slowness=after), elsewhere_s=0.1).slowness()
     assert quick.elsewhere == 1, "servers that happen to be idle are not fast"
 
 
@@ -421,7 +422,7 @@ class Seer(Compass):
     def plan(self, context):
         super().plan(context)
         for query in context.running:
-            found = context.recall((FOUND, query.id))
+            found = seen_search_state(context, query.id)
             nominal, truth = context.bulk.view(query), context.bulk.truth(query).view
             [row, *_] = (nominal.station < 0).all(axis=1).nonzero()[0]
             slower = truth.latency_factors[row, 0] / nominal.latency_factors[row, 0]

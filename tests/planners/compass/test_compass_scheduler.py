@@ -17,14 +17,14 @@ from planners.compass.scheduling.scheduler import Bid, FirstComeFirstServed, Pri
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.known import Offer
-from planners.compass.state.pools import BACKHAUL, Fleet, Market, Pools, Standing, Takes, Uses
+from planners.compass.state.pools import BACKHAUL, Fleet, Market, Pools, ResourceUse, Standing, Uses
 from scenarios.cluster import Node
 from scenarios.random_streams import stream
 from scenarios.slo import Tier
 
 SCHEDULERS = [FirstComeFirstServed(), PriceMatching()]
 SMALL = {"cloud": Node("cloud", "g2-standard-4")}
-TAKES = Takes(np.array([0, 1, 0]), np.array([1.0, 1.0, 0.0]), np.ones(3))
+TAKES = ResourceUse(np.array([0, 1, 0]), np.array([1.0, 1.0, 0.0]), np.ones(3))
 
 
 class Cluster:

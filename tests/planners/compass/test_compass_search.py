@@ -9,17 +9,17 @@ from worlds import declared, run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.profiling.profiler import FixedProfiler
+from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import (
     ENCODINGS,
-    FOUND,
     LEAST_KNOWN,
-    OFFERS,
     CmboSearch,
     RandomSearch,
 )
-from planners.compass.state.known import Found
+from planners.compass.state.known import SearchState
 from planners.compass.state.pools import Uses
+from planners.compass.state.records import keep_search_state, search_state
 from scenarios.random_streams import stream
 from sim.api.charges import CHARGES_S
 
@@ -55,10 +55,10 @@ class Searched:
             self.market = market(context, prices=prices)
             self.view = context.bulk.view(query, search.model.choices)
             self.offers = search.run(context, query, self.market, seconds, improve)
-            self.found: Found = context.recall((FOUND, query.id), query)
+            self.found: SearchState = search_state(context, query)
             self.left_s = context.remaining(query)
-            assert context.recall((OFFERS, query.id), query) is self.offers
-            times_s = [self.found.shown[each.configuration] for each in self.offers]
+            assert search_state(context, query).offers is self.offers
+            times_s = [self.found.profiled[each.configuration] for each in self.offers]
             self.predicted_s = [
                 float(
                     context.bulk.predict_many(
@@ -79,7 +79,7 @@ class Searched:
 
     @property
     def order(self):
-        return list(self.found.shown)
+        return list(self.found.profiled)
 
     @property
     def prices(self):
@@ -97,7 +97,7 @@ class TestWhenItEnds:
         offered = {each.configuration for each in made.offers}
         assert made.order[-1] in offered
         # An undecided configuration may look better by what its neighbours have shown since.
-        assert all(made.found.shown[each].verdict is None for each in offered - {made.order[-1]})
+        assert all(made.found.profiled[each].verdict is None for each in offered - {made.order[-1]})
         assert not made.found.exhausted
 
     def test_it_is_deployed_at_the_clock_of_the_search(self):
@@ -182,10 +182,10 @@ class TestWhenItEnds:
             def run(self, context, query, market, seconds, improve):
                 super().run(context, query, market, seconds, improve=False)
                 for exhausted in (False, True):
-                    found: Found = context.recall((FOUND, query.id), query)
-                    context.remember((FOUND, query.id), replace(found, exhausted=exhausted), query)
+                    found: SearchState = search_state(context, query)
+                    keep_search_state(context, query, replace(found, exhausted=exhausted))
                     offers = super().run(context, query, market, seconds, improve=False)
-                    ended.append(context.recall((FOUND, query.id), query).exhausted)
+                    ended.append(search_state(context, query).exhausted)
                 return offers
 
         assert len(Searched(cold(Again), slo=EASY).order) == 1
@@ -366,10 +366,11 @@ class TestOffers:
             [query] = context.waiting
             search, here = CmboSearch(), market(context)
             search.run(context, query, here, 5.0, improve=True)
-            beliefs = search.beliefs(context, query, here, Found())
+            forgotten = SearchState(history=search_state(context, query).history)
+            beliefs = beliefs_of(search, context, query, here, forgotten)
             assert beliefs.configurations.kept_history is not None
             assert not any(len(its.number) for its in beliefs.candidates(range(10), 0.0, now=-1))
-            known = search.beliefs(context, query, here, context.recall((FOUND, query.id), query))
+            known = beliefs_of(search, context, query, here, search_state(context, query))
             assert any(len(its.number) for its in known.candidates(range(10), 0.0, now=-1))
 
         at_desk(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
@@ -402,8 +403,12 @@ class TestRoom:
             uses.append(Uses(np.array([kind, *nowhere]), key, np.array([0.9, 0, 0, 0])))
         markets = market(context), market(context, dict(enumerate(uses, start=100)))
         return tuple(
-            search.beliefs(
-                context, query, replace(here, prices=np.zeros_like(here.prices)), Found()
+            beliefs_of(
+                search,
+                context,
+                query,
+                replace(here, prices=np.zeros_like(here.prices)),
+                SearchState(),
             ).propose(set(), reference)
             for here in markets
         )

@@ -15,8 +15,9 @@ from planners.compass.profiling.estimates import (
     stratified_mean,
 )
 from planners.compass.profiling.profiler import FixedProfiler, RandomProfiler, StratifiedProfiler
-from planners.compass.search.search import FOUND, CmboSearch
-from planners.compass.state.known import Found
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import SearchState
+from planners.compass.state.records import keep_search_state, search_state
 from scenarios.random_streams import stream
 
 WEIGHTS = np.array([0.5, 0.3, 0.2])
@@ -174,11 +175,11 @@ class TestSearch:
             [query] = context.waiting
             made = market(context)
             search.run(context, query, made, 20.0, improve=True)
-            found: Found = context.recall((FOUND, query.id), query)
-            index = max(found.shown, key=lambda each: found.shown[each].count)
+            found: SearchState = search_state(context, query)
+            index = max(found.profiled, key=lambda each: found.profiled[each].count)
             steps.append((index, found))
             while search.confirm(context, query, made, index):
-                steps.append((index, context.recall((FOUND, query.id), query)))
+                steps.append((index, search_state(context, query)))
             if act_more is not None:
                 act_more(context, query, index)
 
@@ -194,28 +195,30 @@ class TestSearch:
         steps = self.steps(CmboSearch(confirm_items=100))
         assert len(steps) > 2
         (index, first), (_, last) = steps[0], steps[-1]
-        assert len(first.shown) > 2
-        for other, seen in first.shown.items():
-            assert last.shown[other].variance <= seen.variance
+        assert len(first.profiled) > 2
+        for other, seen in first.profiled.items():
+            assert last.profiled[other].variance <= seen.variance
             if other != index:
-                assert last.shown[other].count == seen.count
-        sharper = [last.shown[each].variance < seen.variance for each, seen in first.shown.items()]
+                assert last.profiled[other].count == seen.count
+        sharper = [
+            last.profiled[each].variance < seen.variance for each, seen in first.profiled.items()
+        ]
         assert sum(sharper) > len(sharper) / 2
         for (_, before), (_, after) in pairwise(steps):
-            assert after.shown[index].count >= before.shown[index].count
+            assert after.profiled[index].count >= before.profiled[index].count
 
     def test_what_is_looked_at_later_is_judged_by_it_at_once(self):
         shown = []
 
         def more(context, query, index):
-            search, found = CmboSearch(), context.recall((FOUND, query.id), query)
+            search, found = CmboSearch(), search_state(context, query)
             new = next(
                 each
                 for each in context.world.pipeline.configurations
-                if each.index not in found.shown
+                if each.index not in found.profiled
             )
             shown.append(search.look(context, query, new))
-            context.remember((FOUND, query.id), replace(found, shown={}), query)
+            keep_search_state(context, query, replace(found, profiled={}))
             shown.append(search.look(context, query, new))
 
         self.steps(CmboSearch(confirm_items=100), more)

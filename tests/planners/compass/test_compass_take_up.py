@@ -6,15 +6,26 @@ import pytest
 from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 
 from planners.compass.runtime.orders import order, orders_of
-from planners.compass.runtime.recovery import take_up
-from planners.compass.runtime.watch import IN_FORCE, InForce, in_force, serving
-from planners.compass.scheduling.pending_repack import REGROUPED, Regrouped, to_order
-from planners.compass.search.search import FOUND, CmboSearch
-from planners.compass.state.known import Found
+from planners.compass.runtime.recovery import recover_lost
+from planners.compass.runtime.watch import in_force, serving
+from planners.compass.scheduling.pending_repack import PendingRepack, to_order
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import SearchState
+from planners.compass.state.records import (
+    SEARCH,
+    SERVICE,
+    InForce,
+    keep_search_state,
+    publish_search_state,
+    search_state,
+    shared,
+    update_service,
+    update_shared,
+)
 from scenarios.queries import Query
 from sim import PlanningContext
 
-SEARCH = CmboSearch()
+CMBO = CmboSearch()
 
 
 class Lost:
@@ -36,17 +47,17 @@ class Lost:
             self.lose(context, query)
             known: InForce | None = serving(context, query)
             uses = {} if known is None else {query.id: known.uses}
-            self.looked_at = take_up(context, market(context, uses), SEARCH, ())
+            self.looked_at = recover_lost(context, market(context, uses), CMBO, ())
             self.record = serving(context, query)
-            self.found: Found = context.recall((FOUND, query.id), query)
+            self.found: SearchState = search_state(context, query)
             self.orders = orders_of(context)
             self.plan = context.plan_of(query)
         elif context.waiting and not context.running:
             [query], made = context.waiting, market(context)
-            number = SEARCH.run(context, query, made, 5.0, improve=False)[0].number
+            number = CMBO.run(context, query, made, 5.0, improve=False)[0].number
             view, found = (
-                context.bulk.view(query, SEARCH.model.choices),
-                context.recall((FOUND, 0), query),
+                context.bulk.view(query, CMBO.model.choices),
+                search_state(context, query),
             )
             plan = view.plan(number)
             order(
@@ -54,27 +65,27 @@ class Lost:
             )
 
     def lose(self, context: PlanningContext, query: Query) -> None:
-        if FOUND in self.lost:
+        if SEARCH in self.lost:
             shown = {}
             if self.other:
                 other = context.world.pipeline.configurations[-1]
                 assert other != context.plan_of(query).configuration
-                shown = {other.index: SEARCH.look(context, query, other)}
-            context.remember((FOUND, query.id), Found(shown, spent_s=1.0))
-        if IN_FORCE in self.lost:
-            context.remember((IN_FORCE, query.id), None)
+                shown = {other.index: CMBO.look(context, query, other)}
+            publish_search_state(context, query.id, SearchState(shown, spent_s=1.0))
+        if SERVICE in self.lost:
+            update_service(context, query.id, ordered=None)
 
 
 @pytest.mark.parametrize("other", [False, True])
-@pytest.mark.parametrize("lost", [(FOUND,), (IN_FORCE,), (FOUND, IN_FORCE)])
+@pytest.mark.parametrize("lost", [(SEARCH,), (SERVICE,), (SEARCH, SERVICE)])
 def test_what_is_lost_is_put_on_record_again(lost, other):
     made = Lost(lost, other)
     assert made.looked_at == {0}
     assert made.record.plan == made.plan
-    assert made.plan.configuration.index in made.found.shown
-    assert len(made.found.shown) == 1 + (other and FOUND in lost)
+    assert made.plan.configuration.index in made.found.profiled
+    assert len(made.found.profiled) == 1 + (other and SEARCH in lost)
     assert made.orders == {}, "it is in force"
-    if FOUND in lost:
+    if SEARCH in lost:
         assert made.found.spent_s == 1.0, "what was profiled by the last checkpoint costs nothing"
 
 
@@ -88,14 +99,14 @@ def test_what_a_regrouping_found_is_not_ordered_where_its_reason_is_lost():
 
     def act(context):
         [query] = context.waiting
-        offer = SEARCH.run(context, query, market(context), 5.0, improve=False)[0]
-        found: Found = context.recall((FOUND, query.id), query)
-        for shown in (found.shown, {}):
-            context.remember((FOUND, query.id), replace(found, shown=shown), query)
-            last = Regrouped(context.now_s, {query.id: offer}, frozenset())
-            context.remember(REGROUPED, last)
-            missing.append(to_order(context, last, SEARCH.model.choices))
-        assert context.recall(REGROUPED).offers == {}
+        offer = CMBO.run(context, query, market(context), 5.0, improve=False)[0]
+        found: SearchState = search_state(context, query)
+        for shown in (found.profiled, {}):
+            keep_search_state(context, query, replace(found, profiled=shown))
+            last = PendingRepack(context.now_s, {query.id: offer}, frozenset())
+            update_shared(context, repack=last)
+            missing.append(to_order(context, last, CMBO.model.choices))
+        assert shared(context).repack.offers == {}
 
     at_desk(act, arriving(1.0), nodes=ONE_CLOUD)
     assert len(missing[0]) == 1

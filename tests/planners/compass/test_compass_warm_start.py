@@ -12,9 +12,9 @@ from planners.bayesopt.encodings import one_hot
 from planners.compass.compass import Compass
 from planners.compass.profiling.profiler import FixedProfiler
 from planners.compass.search.history import WarmStart, misranked
-from planners.compass.search.known_histories import KEPT
-from planners.compass.search.offline_history import History
-from planners.compass.search.search import FOUND, CmboSearch
+from planners.compass.search.search import CmboSearch
+from planners.compass.state.known import History, SearchState
+from planners.compass.state.records import SEARCH, search_state
 from scenarios.cluster import Profiling
 from sim.api.charges import CHARGES_S
 
@@ -65,8 +65,8 @@ class Board:
 
     def recall_each(self, keys):
         for name, number in keys:
-            assert name == KEPT
-            yield self.kept.get(number)
+            assert name == SEARCH
+            yield SearchState(history=self.kept[number]) if number in self.kept else None
 
     def charge(self, query, operation, count):
         self.thought.append((operation, count))
@@ -189,8 +189,8 @@ def searched(warm_start, slo=None, budget_s=20.0, improve=True, **options):
     def act(context):
         [query] = context.waiting
         made.offers = search.run(context, query, market(context), budget_s, improve)
-        made.found = context.recall((FOUND, query.id), query)
-        made.kept = context.recall((KEPT, query.id), query)
+        made.found = search_state(context, query)
+        made.kept = search_state(context, query).history
 
     world = at_desk(
         act,
@@ -210,13 +210,13 @@ class TestHandOver:
         cold = searched(Given(), slo, improve=False)
         warm = searched(Given(given=(history(),)), slo, improve=False)
         assert warm.offers[0].feasible
-        assert len(warm.found.shown) < 0.6 * len(cold.found.shown)
+        assert len(warm.found.profiled) < 0.6 * len(cold.found.profiled)
 
     def test_good_ones_are_weighed_on_and_wrong_ones_are_dropped(self):
         good, wrong = Given(given=(history(),)), Given(given=(history(1 - ACCURACY),))
         for warm_start in (good, wrong):
             made = searched(warm_start, patience=12, least_promise=0.0)
-            assert len(made.found.shown) > 8
+            assert len(made.found.profiled) > 8
         assert max(count for count, histories in good.weighed if histories) >= 8
         assert max(count for count, histories in wrong.weighed if histories) == 4
 
@@ -224,18 +224,18 @@ class TestHandOver:
         """After that, what is believed is what a cold search believes of the same."""
         wrong = searched(Given(given=(history(1 - ACCURACY),)), patience=12, least_promise=0.0)
         error = np.abs(wrong.kept.accuracy - ACCURACY).mean()
-        assert wrong.kept.measured == len(wrong.found.shown)
+        assert wrong.kept.measured == len(wrong.found.profiled)
         assert error < 0.5 * np.abs(1 - 2 * ACCURACY).mean()
 
     def test_without_any_it_starts_as_told_and_weighs_nothing(self):
         cold = Given()
         made = searched(cold, improve=False, slo={"latency_s": 1.0, "accuracy": 0.97})
-        assert next(iter(made.found.shown)) == 0
+        assert next(iter(made.found.profiled)) == 0
         assert all(histories == 0 for _, histories in cold.weighed)
 
     def test_what_is_kept_is_what_was_believed(self):
         made = searched(Given(), patience=6, least_promise=0.0)
-        for index, seen in made.found.shown.items():
+        for index, seen in made.found.profiled.items():
             assert made.kept.accuracy[index] == pytest.approx(seen.accuracy, abs=0.1)
             total_s = np.exp(made.kept.log_time[index]).sum()
             assert total_s == pytest.approx(seen.operator_time_s.sum(), rel=0.15)
