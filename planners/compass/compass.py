@@ -10,8 +10,8 @@ from planners.compass.runtime.fleet import standing_of
 from planners.compass.runtime.orders import fit, order, orders_of, release
 from planners.compass.runtime.recovery import recover_lost
 from planners.compass.runtime.watch import Runtime, Watch, in_force, serving
-from planners.compass.scheduling.pending_repack import to_order, under_way
 from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
+from planners.compass.scheduling.repacking import to_order, under_way
 from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search.search import CmboSearch, Search
 from planners.compass.state.known import Offer, SearchState
@@ -161,12 +161,7 @@ class Compass(Planner):
     ) -> bool:
         """Give waiting queries what they can pay for.
 
-        Args:
-            context: the planning context.
-            market: the pools.
-            busy: queries that are spoken for.
-            asking: which of the others are to be asked.
-            further: those that were refused and are searched for further.
+        ``asking`` says whom to ask; ``further`` are refused queries that are searched for further.
 
         Returns:
             Whether any were asked that neither were refused of late nor have hope: lanes may be
@@ -200,11 +195,7 @@ class Compass(Planner):
     ) -> Sequence[Offer]:
         """Return what was found for a query; search for a plan that may do if there was none.
 
-        Args:
-            context: the planning context.
-            market: the pools.
-            query: the query.
-            further: whether to search on if there was one: it had no room, others may have.
+        ``further``: search on although there was one, as it had no room and others may have.
         """
         found = search_state(context, query)
         offers = found.offers
@@ -237,11 +228,7 @@ class Compass(Planner):
     ) -> set[int]:
         """Plan anew what has drifted, and all together where some find no room.
 
-        Args:
-            context: the planning context.
-            market: the pools.
-            busy: queries that are spoken for.
-            held_up: whether some wait for room that a regrouping has found for them.
+        ``held_up``: some wait for room that a repacking has found for them.
 
         Returns:
             The queries that are spoken for by now.
@@ -407,13 +394,7 @@ class Compass(Planner):
         return poor is not None and poor == context.plan_of(query)
 
     def _note_service(self, context: PlanningContext, query: Query, now: Offer | None) -> bool:
-        """Remember whether a running query is believed to be served well, and tell.
-
-        Args:
-            context: the planning context.
-            query: the query.
-            now: what is believed of the plan in force; None if nothing is.
-        """
+        """Remember whether a running query is believed to be served well, and tell."""
         served = now is None or now.feasible
         poor = None if served else context.plan_of(query)
         if poor != service_state(context, query.id).poor:

@@ -220,14 +220,8 @@ class Cmbo:
     ) -> None:
         """Learn what profiling many configurations has shown, m of them; see `observe`.
 
-        Args:
-            indices: the configurations.
-            accuracy: see `observe`, shape (m,).
-            accuracy_variance: see there, shape (m,).
-            operator_time_s: see there, shape (m, N).
-            time_cv: see there, shape (m,).
-            samples: see there, shape (m,); infinite where errors are nothing.
-            normalised: see there, shape (m, 2).
+        Arguments are those of `observe`, with a first axis of length m; ``samples`` is infinite
+        where errors are nothing.
         """
         self._log_time = self._accurate = self._latency = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
@@ -437,15 +431,8 @@ def _note(
 ) -> None:
     """Note what profiling has shown of m of C configurations.
 
-    Args:
-        indices: the configurations, shape (m,).
-        accuracy: accuracy beyond what histories told, shape (m,).
-        time_cv: see ``Cmbo.observe``, shape (m,).
-        samples: see there, shape (m,).
-        normalised: see there, shape (m, 2).
-        values: gets the accuracies, shape (C,).
-        sizes: gets what ``Cmbo._size_statistics`` takes means of, shape (C, 4).
-        seen: gets which were profiled, shape (C,).
+    For ``accuracy`` (beyond what histories told) to ``normalised`` see ``Cmbo.observe_all``. Filled
+    are ``values`` (C,), ``sizes`` (C, 4), see ``Cmbo._size_statistics``, and ``seen`` (C,).
     """
     for row, index in enumerate(indices):
         values[index], seen[index] = accuracy[row], True
@@ -458,12 +445,7 @@ def _note(
 def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Floats) -> None:
     """Put what is believed at points where it belongs.
 
-    Args:
-        means: mean at each point, shape (points, 1).
-        sds: standard deviation, likewise.
-        point_of: the point of each configuration, shape (C,).
-        mean: gets the mean of each configuration, shape (C,).
-        sd: gets the standard deviation, likewise.
+    From shape (points, 1) to ``mean`` and ``sd`` of each configuration, (C,).
     """
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
