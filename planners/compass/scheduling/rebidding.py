@@ -117,19 +117,12 @@ class Refused:
         """Tell which of some queries could pay for a plan that there is room for, shape (W,).
 
         At most ``MOST_HOPEFUL`` of them, those whose plans may cost most, and of these those with
-        the cheapest: what becomes free in a moment is enough for a few. Where plans may cost
-        whatever they do, prices are no order, and all count.
+        the cheapest: what becomes free in a moment is enough for a few. Where prices have no upper
+        bound, all count. After a plan that finds no room, the planning context is not asked about
+        others that need new stations of the same kinds, or that would join the same stations. In
+        this call, that may pass over one that takes less of them.
 
-        Args:
-            context: the planning context, which is asked about the plans that the pools have room
-            for. Where it
-                has no room for one, it is not asked about others that need new stations of the
-                same kinds, or that would join the same stations if they need none. That may pass
-                over one that takes less of them, in this call.
-            market: the pools.
-            waste: see `share_taken`.
-            rows: the queries that are looked at, marked in an array of shape (W,).
-            waiting: they and others, by id.
+        ``rows`` marks the queries that are looked at, (W,); ``waiting`` has these and others by id.
         """
         standing, pools = market.standing, market.pools
         needs, price = _needs(

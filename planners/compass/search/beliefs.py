@@ -176,10 +176,7 @@ class Beliefs:
         """Return the loss of each plan, infinite if it is not feasible; see `Market.loss`."""
         believed = self.configurations.believed()
         return losses(
-            its.configuration,
-            its.price,
-            its.latency_s,
-            its.in_time,
+            its,
             believed.accurate,
             believed.sure,
             self._planned_s,
@@ -272,10 +269,7 @@ class Beliefs:
         agreed[list(shared)] = True
         return Candidates(
             *choice(
-                its.configuration,
-                its.number,
-                its.in_time,
-                its.filled,
+                its,
                 accurate,
                 sure,
                 agreed,

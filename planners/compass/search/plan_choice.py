@@ -6,6 +6,7 @@ All functions are compiled, and take the figures of plans side by side; see `Pay
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.compass.search.query_plans import PayablePlans
 from scenarios.compiled import compiled
 from scenarios.sums import total
 
@@ -44,10 +45,7 @@ def doubtful(in_time: Floats, plans: Integers, touches_device: Booleans) -> Inte
 
 @compiled
 def choice(
-    configuration: Integers,
-    number: Integers,
-    in_time: Floats,
-    filled: Floats,
+    plans: PayablePlans,
     accurate: Booleans,
     sure: Floats,
     agreed: Booleans,
@@ -59,9 +57,10 @@ def choice(
 ) -> tuple[Integers, Integers, Floats, Integers, Integers, Floats, Floats]:
     """Return which of k plans `Beliefs.candidates` returns, as `Candidates` has them.
 
-    Arrays are those of `PayablePlans`, `Believed` and ``PlanView``. ``agreed`` marks configurations
-    by which stations may be shared, (C,); ``now`` is the number of the plan in force.
+    Arrays are those of `Believed` and ``PlanView``. ``agreed`` marks configurations by which
+    stations may be shared, (C,); ``now`` is the number of the plan in force.
     """
+    configuration, number, in_time = plans.configuration, plans.number, plans.in_time
     rows, probability = np.empty(len(number), dtype=np.int64), np.empty(len(number))
     count = 0
     for plan in range(len(number)):
@@ -81,7 +80,7 @@ def choice(
         probability[:count],
         station[numbers],
         operator_key[numbers],
-        filled[rows],
+        plans.filled[rows],
         rate * backhaul_up_s[numbers],
     )
 
@@ -113,25 +112,18 @@ def in_reach(
 
 @compiled
 def losses(
-    configuration: Integers,
-    price: Floats,
-    latency_s: Floats,
-    in_time: Floats,
-    accurate: Booleans,
-    sure: Floats,
-    most_s: float,
-    value: float,
+    plans: PayablePlans, accurate: Booleans, sure: Floats, most_s: float, value: float
 ) -> Floats:
     """Return the losses of k plans, infinite where they are not feasible; see `Market.loss`.
 
-    Arrays are those of `PayablePlans` and `Believed`. Plans are feasible up to a latency of
+    ``accurate`` and ``sure`` are those of `Believed`. Plans are feasible up to a latency of
     ``most_s``.
     """
-    lost = np.full(len(configuration), np.inf)
-    for plan in range(len(configuration)):
-        at = configuration[plan]
-        if accurate[at] and latency_s[plan] <= most_s:
-            lost[plan] = price[plan] + (1 - sure[at] * in_time[plan]) * value
+    lost = np.full(len(plans.configuration), np.inf)
+    for plan in range(len(lost)):
+        at = plans.configuration[plan]
+        if accurate[at] and plans.latency_s[plan] <= most_s:
+            lost[plan] = plans.price[plan] + (1 - sure[at] * plans.in_time[plan]) * value
     return lost
 
 
