@@ -10,8 +10,8 @@ from planners.compass.runtime.fleet import standing_of
 from planners.compass.runtime.orders import fit, order, orders_of, release
 from planners.compass.runtime.recovery import recover_lost
 from planners.compass.runtime.watch import Runtime, Watch, in_force, serving
-from planners.compass.scheduling.pending_repack import to_order, under_way
 from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
+from planners.compass.scheduling.repacking import to_order, under_way
 from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search.search import CmboSearch, Search
 from planners.compass.state.known import Offer, SearchState
@@ -60,25 +60,16 @@ class Compass(Planner):
         search: how plans of one query are found.
         scheduler: how queries share the machines.
         runtime: how deployments are watched.
-        budget_s: planning seconds of the searches for a query before drift; a last profiling may
-            exceed it. Confirming what is in force counts towards it, but ends only when it can
-            tell; while a query that runs is not believed to be served well, and nothing is known
-            that would do, it is searched for beyond it, ``improve_s`` at a look, as long as that
-            promises anything. Audits come on top, see `Watch`, and so does what a regrouping has
-            profiled, see `ShareStations`.
-        improve_s: planning seconds that a search in the background may take at a look; its last
-            profiling may exceed it. More finds better plans sooner, and keeps profiling lanes from
-            new queries for so long. At 0 nothing is done in the background: plans in force are not
-            confirmed either, nor are queries searched for further that were refused.
-        pause_s: how long a query is left alone for which nothing was found that might do, or that
-            gave way to others.
+        budget_s: planning seconds of the searches for a query before drift; the last profiling may
+            exceed it, and so may the search for a running query that is not served well. Audits
+            and repacking come on top.
+        improve_s: planning seconds that a search in the background may take at a look. At 0
+            nothing is done in the background.
+        pause_s: how long a query is left alone for which nothing was found, or that gave way.
         known_for_s: how long the plans that a refused query bid last count as all that it would
-            bid. Then it is judged anew, whether or not there is room for one of them: others may
-            have become cheaper. Longer saves planning where many wait.
+            bid. Then it is judged anew: others may have become cheaper.
         watch_every_s: time between two looks at what is deployed.
-        replan_every_s: time between two ticks. A look is due at some of them. At each, queries that
-            wait get what has become free, and what was decided at the last look, and waited for
-            machines to be drained, is carried on. More often serves sooner, and takes more calls.
+        replan_every_s: time between two ticks. At each, waiting queries get what has become free.
 
     Raises:
         ValueError: a time is negative, or 0 between two ticks or looks.
@@ -161,12 +152,7 @@ class Compass(Planner):
     ) -> bool:
         """Give waiting queries what they can pay for.
 
-        Args:
-            context: the planning context.
-            market: the pools.
-            busy: queries that are spoken for.
-            asking: which of the others are to be asked.
-            further: those that were refused and are searched for further.
+        ``asking`` says whom to ask; ``further`` are refused queries that are searched for further.
 
         Returns:
             Whether any were asked that neither were refused of late nor have hope: lanes may be
@@ -200,11 +186,7 @@ class Compass(Planner):
     ) -> Sequence[Offer]:
         """Return what was found for a query; search for a plan that may do if there was none.
 
-        Args:
-            context: the planning context.
-            market: the pools.
-            query: the query.
-            further: whether to search on if there was one: it had no room, others may have.
+        ``further``: search on although there was one, as it had no room and others may have.
         """
         found = search_state(context, query)
         offers = found.offers
@@ -237,11 +219,7 @@ class Compass(Planner):
     ) -> set[int]:
         """Plan anew what has drifted, and all together where some find no room.
 
-        Args:
-            context: the planning context.
-            market: the pools.
-            busy: queries that are spoken for.
-            held_up: whether some wait for room that a regrouping has found for them.
+        ``held_up``: some wait for room that a repacking has found for them.
 
         Returns:
             The queries that are spoken for by now.
@@ -251,7 +229,7 @@ class Compass(Planner):
         busy |= drifted
         # Another regrouping would forget those that gave up what they had, to come back.
         if not held_up and self.scheduler.regrouping.due(context):
-            busy |= self._regroup(context, market, self._wanting(context, busy))
+            busy |= self._repack(context, market, self._wanting(context, busy))
         if stuck or self._some_lack_room(context):
             busy |= self._rebalance(context, market, busy)
         return busy
@@ -301,7 +279,7 @@ class Compass(Planner):
             found and _may_do(found.offers) for found in seen_search_states(context, queries)
         )
 
-    def _regroup(
+    def _repack(
         self, context: PlanningContext, market: Market, wanting: Sequence[Query]
     ) -> set[int]:
         """Look for stations that serve more queries; return the queries that are to move."""
@@ -407,13 +385,7 @@ class Compass(Planner):
         return poor is not None and poor == context.plan_of(query)
 
     def _note_service(self, context: PlanningContext, query: Query, now: Offer | None) -> bool:
-        """Remember whether a running query is believed to be served well, and tell.
-
-        Args:
-            context: the planning context.
-            query: the query.
-            now: what is believed of the plan in force; None if nothing is.
-        """
+        """Remember whether a running query is believed to be served well, and tell."""
         served = now is None or now.feasible
         poor = None if served else context.plan_of(query)
         if poor != service_state(context, query.id).poor:

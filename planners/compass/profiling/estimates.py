@@ -146,11 +146,7 @@ def _slope_within(
 
     Degrees of freedom of 0 tell that there is none.
 
-    Args:
-        values: see `regressed_mean`.
-        control: see there.
-        strata: see there.
-        many: number of strata, K.
+    Shapes are those of `regressed_mean`; ``many`` is the number of strata.
     """
     count, mean, centre = np.zeros(many), np.zeros(many), np.zeros(many)
     for at in range(len(values)):

@@ -178,10 +178,7 @@ class Profiler(ABC):
 def _picked(items: Integers, measured: Integers, accuracy: Floats) -> Floats:
     """Return the accuracy on some items of those measured; none if one of them was not.
 
-    Args:
-        items: numbers of the items, ascending, shape (n,).
-        measured: numbers of those measured, ascending, shape (m,).
-        accuracy: accuracy on each of these, shape (m,).
+    Numbers are ascending: ``items`` (n,), ``measured`` (m,) with their ``accuracy``.
     """
     found, at = np.empty(len(items)), 0
     for number, item in enumerate(items):
@@ -402,12 +399,7 @@ class _Grouped:
 
 @compiled
 def _by_stratum(strata: Integers, many: int) -> tuple[Integers, Integers, Integers]:
-    """Return strata numbered without those that have no item, and what `_Grouped` has of them.
-
-    Args:
-        strata: stratum of each item, shape (items,).
-        many: number of strata, those without items included.
-    """
+    """Return strata numbered without those that have no item, and what `_Grouped` has of them."""
     sizes = np.bincount(strata, minlength=many)
     number = np.cumsum(sizes > 0) - 1
     ends = np.cumsum(sizes)
@@ -424,10 +416,7 @@ def _by_stratum(strata: Integers, many: int) -> tuple[Integers, Integers, Intege
 def _first_of_each(members: Integers, sizes: Integers, counts: Integers) -> Integers:
     """Return the first items of each stratum.
 
-    Args:
-        members: see `_Grouped`, shape (items,).
-        sizes: see there, shape (K,).
-        counts: how many of each stratum, shape (K,).
+    See `_Grouped` for the shapes; ``counts`` says how many of each, (K,).
     """
     found = np.empty(counts.sum(), dtype=np.int64)
     begin, at = 0, 0
@@ -463,11 +452,7 @@ def spread(items: int, ideal: Floats, least: Integers, most: Integers, first: in
 def _fill_up(counts: Integers, ideal: Floats, room: Integers, items: int) -> None:
     """Add an item to the stratum that is furthest behind, and of equals the first, until enough.
 
-    Args:
-        counts: items of each stratum, which are added to, shape (K,).
-        ideal: items that each should have, shape (K,).
-        room: items that there are of each, shape (K,).
-        items: items in all, no more than there are.
+    All of shape (K,): ``counts`` is added to, ``ideal`` is aimed at, ``room`` is what there is.
     """
     for _ in range(items - counts.sum()):
         chosen, most = 0, -inf

@@ -30,8 +30,7 @@ class Strata:
     def of(self, features: Floats) -> Integers:
         """Return the stratum of each item.
 
-        Args:
-            features: shape (n, F).
+        ``features`` has the shape (n, F).
 
         Returns:
             Numbers from 0 to K - 1, shape (n,).
@@ -43,11 +42,7 @@ class Strata:
 def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats) -> Integers:
     """Return the centroid that is nearest to each item, of equals the first.
 
-    Args:
-        features: features of each, shape (n, F).
-        centre: see `Strata`, shape (F,).
-        scale: see there, shape (F,).
-        centroids: see there, shape (K, F).
+    ``features`` has the shape (n, F); for the others see `Strata`.
     """
     nearest, point = np.empty(len(features), dtype=np.int64), np.empty(len(centre))
     for at in range(len(features)):
@@ -64,13 +59,7 @@ def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats)
 
 
 def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
-    """Return the strata of a data set; they are found at the first call, and then remembered.
-
-    Args:
-        context: the planning context, for its features and its memory.
-        dataset: name of the data set.
-        count: number of clusters, K.
-    """
+    """Return the strata of a data set; they are found at the first call, and then remembered."""
     strata = dataset_state(context, dataset).strata
     known = strata.get(count)
     if known is None:
@@ -82,9 +71,7 @@ def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
 def cluster(features: Floats, count: int) -> Strata:
     """Find clusters by K-means, with fixed random starts.
 
-    Args:
-        features: shape (n, F).
-        count: number of clusters; there are no more than items.
+    ``features`` has the shape (n, F); there are no more clusters than items.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415 -- takes seconds to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415

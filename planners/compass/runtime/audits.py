@@ -55,12 +55,7 @@ class Audits(NamedTuple):
         )
 
     def changed(self, seen: ProfiledConfig, alpha: float) -> bool:
-        """Tell whether some of the last audits differ from those before and from profiling.
-
-        Args:
-            seen: what profiling has shown of the configuration.
-            alpha: level of each test, which is two-sided.
-        """
+        """Tell whether some of the last audits differ from those before and from profiling."""
         tested = _set_against(self.sums, seen.accuracy, seen.variance, seen.count - 1.0).tolist()
         return any(
             decided(mean, variance, freedom, reference, alpha) is not None
@@ -89,9 +84,6 @@ def with_more(sums: Floats, accuracy: Floats) -> Floats:
 def means_of_last(sums: Floats) -> Floats:
     """Return what the last audits show, in each number of them that is tested, shape (t, 3).
 
-    Args:
-        sums: see `Audits`, shape (A, 3).
-
     Returns:
         The mean of all items, its variance, and the degrees of freedom; see ``simple_mean``.
     """
@@ -107,11 +99,7 @@ def means_of_last(sums: Floats) -> Floats:
 def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float) -> Floats:
     """Return what the last audits show, set against those before and profiling, shape (t, 4).
 
-    Args:
-        sums: see `means_of_last`.
-        accuracy: mean that profiling has shown.
-        variance: variance of that mean.
-        freedom: its degrees of freedom.
+    Profiling has shown a mean ``accuracy`` with its variance and degrees of freedom.
 
     Returns:
         The mean of the last audits; the variance of what it differs by from the mean of all else;
@@ -135,11 +123,7 @@ def _set_against(sums: Floats, accuracy: float, variance: float, freedom: float)
 
 @compiled
 def _mean(sums: Floats) -> tuple[float, float, float]:
-    """Return the mean of the items of some audits, its variance, and the degrees of freedom.
-
-    Args:
-        sums: see `means_of_last`; they are added up in this order.
-    """
+    """Return the mean of the items of some audits, its variance, and the degrees of freedom."""
     items, whole, squares = 0.0, 0.0, 0.0
     for row in range(len(sums)):
         items += sums[row, 0]

@@ -24,12 +24,6 @@ def recover_lost(
     Without it nobody would look after them, or others would be given what they hold. What was
     profiled by the last checkpoint still counts; else the configuration in force is profiled.
 
-    Args:
-        context: the planning context.
-        market: the pools, and what is known to stand.
-        search: what knows of plans.
-        busy: ids of queries that are spoken for.
-
     Returns:
         The queries that were looked at: this market does not know what they use.
     """

@@ -59,9 +59,7 @@ class Runtime(ABC):
     def drifted(self, context: PlanningContext, busy: Collection[int]) -> list[Query]:
         """Return running queries to be planned anew, with what is believed of them corrected.
 
-        Args:
-            context: the planning context.
-            busy: ids of queries that are spoken for, and not looked at.
+        ``busy`` has the ids of queries that are not to be looked at.
         """
 
 
@@ -206,13 +204,7 @@ class Watch(Runtime):
         return alarm
 
     def _audit_due_s(self, context: PlanningContext, query: Query, since_s: float) -> float:
-        """Return when the next audit of a query is due; inf for never.
-
-        Args:
-            context: the planning context.
-            query: the query.
-            since_s: when the plan that serves it came into force.
-        """
+        """Return when the next audit of a query is due; inf for never."""
         if query.slo.accuracy is None or not self.audit_every_s:
             return inf
         audits = service_state(context, query.id).audits
@@ -348,15 +340,7 @@ def in_force(
 ) -> InForce:
     """Return the record of an order: what is predicted of a mean request, part by part.
 
-    Args:
-        context: the planning context.
-        query: the query.
-        pools: the pools.
-        view: the query's plans.
-        number: number of the plan among them.
-        plan: the plan.
-        found: what was found of the query, the plan's configuration included.
-        load: utilisation that stations are planned for.
+    ``number`` is the plan's number in the view, and ``load`` the utilisation planned for.
     """
     seen = found.profiled[int(view.configuration[number])]
     factors = loaded_factors(view, np.array([number]), load, seen.time_cv)[0]

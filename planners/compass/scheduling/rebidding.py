@@ -117,19 +117,12 @@ class Refused:
         """Tell which of some queries could pay for a plan that there is room for, shape (W,).
 
         At most ``MOST_HOPEFUL`` of them, those whose plans may cost most, and of these those with
-        the cheapest: what becomes free in a moment is enough for a few. Where plans may cost
-        whatever they do, prices are no order, and all count.
+        the cheapest: what becomes free in a moment is enough for a few. Where prices have no upper
+        bound, all count. After a plan that finds no room, the planning context is not asked about
+        others that need new stations of the same kinds, or that would join the same stations. In
+        this call, that may pass over one that takes less of them.
 
-        Args:
-            context: the planning context, which is asked about the plans that the pools have room
-            for. Where it
-                has no room for one, it is not asked about others that need new stations of the
-                same kinds, or that would join the same stations if they need none. That may pass
-                over one that takes less of them, in this call.
-            market: the pools.
-            waste: see `share_taken`.
-            rows: the queries that are looked at, marked in an array of shape (W,).
-            waiting: they and others, by id.
+        ``rows`` marks the queries that are looked at, (W,); ``waiting`` has these and others by id.
         """
         standing, pools = market.standing, market.pools
         needs, price = _needs(
@@ -190,18 +183,8 @@ def _needs(
     The kinds of the new stations, or the stations that it joins if it needs no new one; HOPELESS
     where the plan costs more than it may, or takes more of a pool than is free.
 
-    Args:
-        station: see `Refused`, as are the next three.
-        filled: see there.
-        backhaul: see there.
-        most: see there.
-        left: see ``Standing.left``.
-        pool: see ``ResourceUse``.
-        units: see ``ResourceUse``.
-        prices: price of a unit of each pool, shape (R,).
-        free: what is left of each, shape (R,). The backhaul's is not looked at: the world refuses
-            nobody for it.
-        waste: see `share_taken`.
+    Arrays are those of `Refused`, ``Standing`` and ``ResourceUse``; ``free`` is what is left of
+    each pool, (R,). The backhaul's is not looked at: the world refuses nobody for it.
     """
     needs = np.zeros(len(station), dtype=np.int64)
     price, needed = np.empty(len(station)), np.zeros(len(prices))
@@ -274,13 +257,7 @@ def retries(
 ) -> Retries:
     """Return whom to ask in a call; those that were refused are looked at if it is a tick.
 
-    Args:
-        context: the planning context.
-        market: the pools.
-        pause_s: see `Retries`.
-        known_for_s: how long what was refused counts as all that a query would bid.
-        waste: see `share_taken`.
-        busy: queries that are spoken for.
+    What was refused counts for ``known_for_s`` as all that a query would bid.
     """
     parts = shared(context).refused
     if not parts:
@@ -311,9 +288,7 @@ def retries(
 def _last_named(asked: Integers, queries: Integers) -> Booleans:
     """Tell where each of k queries is named for the last time, shape (W,).
 
-    Args:
-        asked: who is named, shape (W,).
-        queries: the queries, in ascending order, shape (k,).
+    ``asked`` has the shape (W,); ``queries`` are in ascending order, (k,).
     """
     last, named = np.zeros(len(asked), dtype=np.bool_), np.zeros(len(queries), dtype=np.bool_)
     for row in range(len(asked) - 1, -1, -1):
@@ -328,10 +303,7 @@ def remember_refused(
 ) -> None:
     """Remember bids that are refused, in place of earlier ones of the same queries.
 
-    Args:
-        context: the planning context.
-        bids: the bids.
-        most: the most that a plan may cost; see `Scheduler.most`.
+    For ``most`` see `Scheduler.most`.
     """
     if bids:
         parts = shared(context).refused

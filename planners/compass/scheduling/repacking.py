@@ -8,26 +8,44 @@ of it yet, and only what is then believed to do for them counts.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planners.common.ranges import at_least, whole
 from planners.compass.runtime.orders import orders_of
-from planners.compass.scheduling.pending_repack import PendingRepack
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.search import Search
+from planners.compass.state.known import Offer
 from planners.compass.state.pools import Fleet, Market
 from planners.compass.state.records import search_state, shared, update_shared
 from scenarios.queries import Query
-from sim import PlanningContext
+from sim import Choices, Plan, PlanningContext
 
 Integers = NDArray[np.int64]
 
 LEAST_HOPE = 0.05
 """Probability from which on a configuration that was not profiled for a query is worth a try."""
+
+
+@dataclass(frozen=True)
+class PendingRepack:
+    """What the last repacking found, which is carried out over some calls.
+
+    A query that moves needs room beside what it has, and machines of those that give way have to be
+    drained first.
+
+    Args:
+        since_s: when this was found.
+        offers: the plan of each query that is to get another, by id; None for who is to go.
+        wanting: ids of those that were not served well.
+    """
+
+    since_s: float
+    offers: Mapping[int, Offer | None]
+    wanting: frozenset[int]
 
 
 class Regrouping(ABC):
@@ -39,12 +57,8 @@ class Regrouping(ABC):
     ) -> PendingRepack | None:
         """Return plans by which more queries are served, or None if none were found.
 
-        Args:
-            context: the planning context.
-            market: the pools, and what stands.
-            search: what knows of plans.
-            wanting: queries for which plans are known but no room: waiting ones, and running ones
-                that are not served well.
+        ``wanting`` are queries for which plans are known but no room: waiting ones, and running
+        ones that are not served well.
         """
 
     def due(self, context: PlanningContext) -> bool:
@@ -165,3 +179,48 @@ class ShareStations(Regrouping):
             if plan is not None:
                 found[plan.configuration.index] = None
         return list(found)[: self.most_configurations]
+
+
+def under_way(context: PlanningContext) -> PendingRepack | None:
+    """Return the last regrouping, as long as it is tried to carry it out.
+
+    For as long as machines may take to be drained.
+    """
+    last = shared(context).repack
+    if last is None or not last.offers:
+        return None
+    return last if context.now_s <= last.since_s + context.world.cluster.drain_timeout_s else None
+
+
+def to_order(
+    context: PlanningContext, last: PendingRepack, choices: Choices
+) -> list[tuple[Query, Offer, Plan]]:
+    """Return what of a regrouping is still to be ordered, for queries that wait first.
+
+    Queries that got what they were to get, gave way for good, or departed, are struck from the
+    record; and so are those that were to give way, if all others got what they were to get.
+
+    ``choices`` are those of the views that offers are numbered in.
+    """
+    left = dict(last.offers)
+    missing = []
+    orders = orders_of(context)
+    here = {query.id for query in (*context.waiting, *context.running, *context.bulk.searching)}
+    gave_way = {query.id for query in context.waiting if left.get(query.id) is None}
+    for query in (*context.waiting, *context.running):
+        offer = left.get(query.id)
+        if offer is not None:
+            if offer.configuration not in search_state(context, query).profiled:
+                del left[query.id]  # What was profiled for it is lost, by a crash of the planner.
+                continue
+            plan = context.bulk.view(query, choices).plan(offer.number)
+            if context.plan_of(query) == plan:
+                del left[query.id]
+            elif query.id not in orders or orders[query.id].plan != plan:
+                missing.append((query, offer, plan))
+    left = {query: offer for query, offer in left.items() if query in here - gave_way}
+    if all(offer is None for offer in left.values()):
+        left = {}
+    if len(left) < len(last.offers):
+        update_shared(context, repack=replace(last, offers=left))
+    return missing

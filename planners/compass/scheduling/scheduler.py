@@ -105,11 +105,7 @@ class Scheduler(ABC):
     ) -> list[Offer]:
         """Return the plans that a running query should rather be served by, the best first.
 
-        Args:
-            market: the pools.
-            query: the query.
-            offers: its plans.
-            now: what is believed of the plan in force; None if nothing is.
+        ``now`` is what is believed of the plan in force; None if nothing is.
         """
         return []
 
@@ -124,10 +120,6 @@ def first_that_fit(
     """Return for each bid the first of its plans that fits beside those of the bids before it.
 
     And beside what was ordered already, see `planners.compass.runtime.orders`.
-
-    Args:
-        context: the planning context.
-        ranked: bids, and the numbers of their plans in the order in which they are tried.
     """
     if not ranked:
         return []
@@ -214,9 +206,7 @@ def matched(
 ) -> list[tuple[Bid, Sequence[int]]]:
     """Order bids, and the plans of each, so that as many as possible are served at once.
 
-    Args:
-        market: the pools; what is left of them is matched.
-        ranked: bids, and the numbers of their plans, the best first.
+    ``ranked`` has bids and the numbers of their plans, the best first.
 
     Returns:
         First the bids that are served in the matching, each with its plan there first; the others

@@ -161,9 +161,6 @@ class Beliefs:
         Infeasible ones only if all are. The loss is a plan's price and the worth of the service
         that it puts at risk (`Market.loss`). A plan that takes no less of any pool than one of less
         loss is left out: it fits nowhere where that does not.
-
-        Args:
-            most: plans to return.
         """
         if not self.configurations.profiled:
             return []
@@ -179,10 +176,7 @@ class Beliefs:
         """Return the loss of each plan, infinite if it is not feasible; see `Market.loss`."""
         believed = self.configurations.believed()
         return losses(
-            its.configuration,
-            its.price,
-            its.latency_s,
-            its.in_time,
+            its,
             believed.accurate,
             believed.sure,
             self._planned_s,
@@ -197,11 +191,7 @@ class Beliefs:
         return np.asarray(late + lacking)
 
     def judge(self, number: int) -> Offer | None:
-        """Return what is believed of one plan by now; None if nothing was profiled of it.
-
-        Args:
-            number: its number in the view.
-        """
+        """Return what is believed of one plan by now; None if nothing was profiled of it."""
         index = int(self._wide.view.configuration[number])
         seen = self.configurations.profiled.get(index)
         if seen is None:
@@ -257,10 +247,7 @@ class Beliefs:
     def _hoped(self, indices: Sequence[int], hopes: Floats, least: float) -> PayablePlans:
         """Return plans of configurations that were not profiled.
 
-        Args:
-            indices: the configurations.
-            hopes: probability of being accurate enough, of all configurations, shape (C,).
-            least: probability from which on they count.
+        ``hopes`` is the probability of being accurate enough, of all configurations, (C,).
         """
         likely = [index for index in indices if hopes[index] >= least]
         return self._look_at(self.configurations.expected(likely))
@@ -275,22 +262,14 @@ class Beliefs:
     ) -> Candidates:
         """Return which of some plans `candidates` returns.
 
-        Args:
-            its: the plans.
-            accurate: whether configurations are taken for accurate enough, shape (C,).
-            sure: how likely they are, shape (C,).
-            shared: see `candidates`.
-            now: see there.
+        ``accurate`` and ``sure`` are those of `Believed`, of all configurations, (C,).
         """
         view = self._wide.view
         agreed = np.zeros(len(self._domain), dtype=bool)
         agreed[list(shared)] = True
         return Candidates(
             *choice(
-                its.configuration,
-                its.number,
-                its.in_time,
-                its.filled,
+                its,
                 accurate,
                 sure,
                 agreed,
@@ -375,10 +354,7 @@ class Beliefs:
     def _if_slower(self, plans: Integers, of: Integers, sizes: Sizes) -> Floats:
         """Return the mean probability that plans keep the bound on slower devices, shape (k,).
 
-        Args:
-            plans: their numbers in the view, shape (k,).
-            of: see `Held`.
-            sizes: what profiling has shown of the configurations.
+        Plans are their numbers in the view, (k,); for ``of`` see `Held`.
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
         in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))

@@ -15,15 +15,15 @@ the plans.
 
 from collections.abc import Sequence
 from functools import cache
-from math import erfc, exp, inf, log, log1p, sqrt
+from math import exp, inf, log1p, sqrt
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from planners.bayesopt.acquisition import feasible_saving, probability_above
 from planners.bayesopt.gaussian_process import GaussianProcess, Grid
+from planners.compass.search.plan_latency import PlanLatency, all_keep_bound, best_saving
 from scenarios.compiled import compiled
 
 Floats = NDArray[np.float64]
@@ -44,10 +44,9 @@ class Domain:
     """The configurations that surrogates work on, which all queries of an application share.
 
     Args:
-        points: features of the configurations, shape (C, D), as from
-        ``planners.bayesopt.encodings``. blocks: widths of the features' blocks, one per knob; see
-        `GaussianProcess`. upstream: numbers of the blocks that each of N operators' time depends
-        on, such as
+        points: features of the configurations, as from ``planners.bayesopt.encodings``, (C, D).
+        blocks: widths of the features' blocks, one per knob; see `GaussianProcess`.
+        upstream: numbers of the blocks that the time of each of N operators depends on, such as
             ``pipeline.upstream_knobs``.
 
     Attributes:
@@ -88,9 +87,8 @@ class Cmbo:
     are gone through in compiled code, so 50,000 of them are well possible.
 
     Args:
-        points: features of the configurations, shape (C, D), as from
-        ``planners.bayesopt.encodings``; or a
-            `Domain` of them, which says what the next two arguments would.
+        points: a `Domain`; or features of the configurations, as from
+            ``planners.bayesopt.encodings``, (C, D), with ``blocks`` and ``upstream``.
         configuration: configuration of each plan, shape (P,).
         factors: time of each operator under each plan over that on profiling hardware, (P, N); to
             search under load, with the waits that a station of that load adds.
@@ -165,7 +163,7 @@ class Cmbo:
         self._count = count
         self._log_time: tuple[Floats, Floats] | None = None
         self._accurate: Floats | None = None
-        self._latency: _Latency | None = None
+        self._latency: PlanLatency | None = None
         self.reference = above(cost)
 
     @property
@@ -220,14 +218,8 @@ class Cmbo:
     ) -> None:
         """Learn what profiling many configurations has shown, m of them; see `observe`.
 
-        Args:
-            indices: the configurations.
-            accuracy: see `observe`, shape (m,).
-            accuracy_variance: see there, shape (m,).
-            operator_time_s: see there, shape (m, N).
-            time_cv: see there, shape (m,).
-            samples: see there, shape (m,); infinite where errors are nothing.
-            normalised: see there, shape (m, 2).
+        Arguments are those of `observe`, with a first axis of length m; ``samples`` is infinite
+        where errors are nothing.
         """
         self._log_time = self._accurate = self._latency = None
         log_time = np.log(np.maximum(operator_time_s, SHORTEST_S))
@@ -268,7 +260,7 @@ class Cmbo:
         accurate = self._likely_accurate()
         if exclude is not None:
             accurate = np.where(exclude, 0.0, accurate)
-        chosen = _best(self.reference, self._cost, accurate, self._believed_latency(), least)
+        chosen = best_saving(self.reference, self._cost, accurate, self._believed_latency(), least)
         return None if chosen < 0 else int(chosen)
 
     def utility(self) -> Floats:
@@ -348,13 +340,13 @@ class Cmbo:
 
     def _fast(self) -> Floats:
         """Return the probability that plans keep the bound on latency, shape (P,)."""
-        return _fast(self._believed_latency())
+        return all_keep_bound(self._believed_latency())
 
-    def _believed_latency(self) -> "_Latency":
+    def _believed_latency(self) -> "PlanLatency":
         """Return what is believed of the latency of plans."""
         if self._latency is None:
             log_mean, log_sd = self.log_time()
-            self._latency = _Latency(
+            self._latency = PlanLatency(
                 self._configuration,
                 self._factors,
                 np.exp(log_mean),
@@ -437,15 +429,8 @@ def _note(
 ) -> None:
     """Note what profiling has shown of m of C configurations.
 
-    Args:
-        indices: the configurations, shape (m,).
-        accuracy: accuracy beyond what histories told, shape (m,).
-        time_cv: see ``Cmbo.observe``, shape (m,).
-        samples: see there, shape (m,).
-        normalised: see there, shape (m, 2).
-        values: gets the accuracies, shape (C,).
-        sizes: gets what ``Cmbo._size_statistics`` takes means of, shape (C, 4).
-        seen: gets which were profiled, shape (C,).
+    For ``accuracy`` (beyond what histories told) to ``normalised`` see ``Cmbo.observe_all``. Filled
+    are ``values`` (C,), ``sizes`` (C, 4), see ``Cmbo._size_statistics``, and ``seen`` (C,).
     """
     for row, index in enumerate(indices):
         values[index], seen[index] = accuracy[row], True
@@ -458,110 +443,10 @@ def _note(
 def _put(means: Floats, sds: Floats, point_of: Integers, mean: Floats, sd: Floats) -> None:
     """Put what is believed at points where it belongs.
 
-    Args:
-        means: mean at each point, shape (points, 1).
-        sds: standard deviation, likewise.
-        point_of: the point of each configuration, shape (C,).
-        mean: gets the mean of each configuration, shape (C,).
-        sd: gets the standard deviation, likewise.
+    From shape (points, 1) to ``mean`` and ``sd`` of each configuration, (C,).
     """
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
-
-
-class _Latency(NamedTuple):
-    """What is believed of the latency of P plans, of C configurations and N operators.
-
-    Args:
-        configuration: see `Cmbo`.
-        factors: see there.
-        time_s: median of each operator's time, shape (C, N).
-        log_sd: standard deviation of its logarithm, shape (C, N).
-        transfer_s: see `Cmbo`.
-        fixed_s: see there.
-        bound: see ``Cmbo._bound``.
-    """
-
-    configuration: Integers
-    factors: Floats
-    time_s: Floats
-    log_sd: Floats
-    transfer_s: Floats
-    fixed_s: Floats
-    bound: tuple[float, float, float, float]
-
-
-@compiled
-def _keeps(latency: _Latency, plan: int) -> float:
-    """Return the probability that a plan keeps the bound on latency; see ``Cmbo._compute``."""
-    configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
-    bound_s, moving, still, error = bound
-    if bound_s == np.inf:
-        return 1.0
-    left_s = (bound_s - still * fixed_s[plan]) / moving - transfer_s[plan]
-    if not left_s > 0:
-        return 0.0  # Whatever its computing time.
-    at = configuration[plan]
-    compute_s, variance = 0.0, 0.0
-    for operator in range(factors.shape[1]):
-        its_s = factors[plan, operator] * time_s[at, operator]
-        compute_s += its_s
-        variance += (its_s * log_sd[at, operator]) ** 2
-    compute_s = max(compute_s, 1e-300)
-    sd = sqrt(variance / compute_s**2 + error)
-    gap = log(left_s) - log(compute_s)
-    if sd <= 0:
-        return 1.0 if gap >= 0 else 0.0
-    return 0.5 * erfc(-gap / (sd * sqrt(2.0)))
-
-
-@compiled
-def _fast(latency: _Latency) -> Floats:
-    """Return the probability that each plan keeps the bound on latency, shape (P,)."""
-    fast = np.empty(len(latency.configuration))
-    for plan in range(len(fast)):
-        fast[plan] = _keeps(latency, plan)
-    return fast
-
-
-@compiled
-def _best(reference: float, cost: Floats, accurate: Floats, latency: _Latency, least: float) -> int:
-    """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
-
-    Latency is the costly part of it. What a plan would save if it were fast for sure tells of most
-    that they are not the best.
-
-    Args:
-        reference: cost that there is nothing to save at.
-        cost: cost of each plan, shape (P,).
-        accurate: probability that configurations are accurate enough; 0 for those that are not
-            wanted, shape (C,).
-        latency: what is believed of it.
-        least: probability of keeping the SLO from which on a plan counts.
-    """
-    configuration = latency.configuration
-    top, first = 0.0, -1
-    for plan in range(len(cost)):
-        most = max(reference - cost[plan], 0.0) * accurate[configuration[plan]]
-        if most > top and accurate[configuration[plan]] >= least:
-            top, first = most, plan
-    if first < 0:
-        return -1
-    # The most promising comes first, so that most others need no look.
-    best, chosen = 0.0, -1
-    for at in range(-1, len(cost)):
-        plan = first if at < 0 else at
-        likely = accurate[configuration[plan]]
-        most = max(reference - cost[plan], 0.0) * likely
-        if most < best or most <= 0 or likely < least:
-            continue
-        likely *= _keeps(latency, plan)
-        utility = max(reference - cost[plan], 0.0) * likely
-        if likely < least or utility <= 0:
-            continue
-        if utility > best or (utility == best and plan < chosen):
-            best, chosen = utility, plan
-    return chosen
 
 
 @cache

@@ -302,10 +302,7 @@ def _judge(
 def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:
     """Let surrogates learn what was shown of some configurations.
 
-    Args:
-        cmbo: the surrogates.
-        indices: the configurations.
-        rows: see `rows_of`.
+    For ``rows`` see `rows_of`.
     """
     if not len(rows):
         return

@@ -14,19 +14,32 @@ Confirmed of Compass: similarity-based warm starts with about ten histories, of 
 more than they bring, and a switch to the own model when it matures. The rest is reconstruction; the
 notes' similarity (device speed, bandwidth, SLO) is left out, since nothing that is learned here
 depends on those.
+
+Histories of running queries are read anew in each call; waiting queries count once they run.
+Nothing more is learned of departed queries once all that their last search wrote is visible. What
+they leave is kept per data set, and each call adds the queries that have departed since.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.bayesopt.encodings import blocks
+from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.common.ranges import above, whole
-from planners.compass.search.known_histories import known_histories
-from planners.compass.search.offline_history import profiled_ahead
+from planners.common.weak_cache import KEPT
+from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
 from planners.compass.state.known import History
+from planners.compass.state.records import (
+    dataset_state,
+    search_settled,
+    seen_search_states,
+    update_dataset,
+)
 from scenarios.application import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
@@ -35,6 +48,9 @@ from sim import PlanningContext
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Singles = NDArray[np.float32]
+
+LOOKED_AT = 200
+"""Of living and of departed queries each, the latest that may serve as histories."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +103,7 @@ class WarmStart:
     ) -> list[History]:
         """Return the histories that are most like a query, and charge for looking at them.
 
-        Args:
-            context: the planning context.
-            query: the query.
-            content: mean of the features of its items, shape (F,).
-            features: features of the configurations.
+        ``content`` is the mean of the features of its items, (F,).
         """
         first = profiled_ahead(context, query.dataset, self.ahead, features)
         start = [] if first is None else [first]
@@ -141,13 +153,8 @@ def _weighted(
 ) -> tuple[Floats, Floats]:
     """Return the weighted means of H histories, of shapes (C,) and (C, N); see this module.
 
-    Args:
-        means: mean accuracy of each configuration in each history, shape (H, C).
-        log_times: mean logarithm of operators' times in seconds, likewise, shape (H, C, N).
-        measured: see `WarmStart.prior`, as are the next two.
-        accuracy: see there.
-        total_s: see there.
-        temperature: see `WarmStart`.
+    ``means`` (H, C) and ``log_times`` (H, C, N) are those of the histories; for the others see
+    `WarmStart.prior`.
     """
     many, count, operators = log_times.shape
     believed, losses = np.empty(len(measured)), np.empty(many)
@@ -177,9 +184,7 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
 
     Pairs that were measured equal have no order, and do not count.
 
-    Args:
-        believed: what it believes, shape (m,).
-        measured: what was measured, shape (m,).
+    Both have the shape (m,).
     """
     wrong, pairs = 0, 0
     for first in range(len(measured)):
@@ -189,3 +194,206 @@ def misranked(believed: Floats | Singles, measured: Floats) -> float:
             wrong += (believed[first] < believed[second]) != (measured[first] < measured[second])
             pairs += 1
     return wrong / pairs if pairs else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class HistoryStore:
+    """The histories of a data set that a search may start from, H of them.
+
+    Args:
+        query: the query of each, shape (H,).
+        content: their contents, shape (H, F).
+        histories: the histories.
+    """
+
+    query: Integers
+    content: Floats
+    histories: Sequence[History]
+
+    @classmethod
+    def of(cls, queries: Sequence[int], histories: Sequence[History]) -> "HistoryStore":
+        """Return histories of queries."""
+        shape = len(histories), -1 if histories else 0
+        contents = [history.content for history in histories]
+        return cls(
+            np.array(queries, dtype=np.int64),
+            (np.concatenate(contents) if contents else np.zeros(0)).reshape(shape),
+            histories,
+        )
+
+    def and_also(self, other: "HistoryStore") -> "HistoryStore":
+        """Return these and others, which come after them."""
+        if not self.histories or not other.histories:
+            return self if self.histories else other
+        return HistoryStore(
+            np.concatenate([self.query, other.query]),
+            np.concatenate([self.content, other.content]),
+            [*self.histories, *other.histories],
+        )
+
+    def since(self, row: int) -> "HistoryStore":
+        """Return all from a row on."""
+        return HistoryStore(self.query[row:], self.content[row:], self.histories[row:])
+
+    def nearest(self, query: int, content: Floats, most: int) -> list[History]:
+        """Return those of other queries that are most like a content, of equals the latest."""
+        chosen = _nearest(self.content, content, self.query, query, most)
+        return [self.histories[at] for at in chosen.tolist()]
+
+
+@dataclass(frozen=True, eq=False)
+class DepartedHistories:
+    """What the last departed queries have left of a data set, H histories.
+
+    Args:
+        known: the histories.
+        place: how many had departed before the query of each, shape (H,).
+        many: how many have, of any data set.
+        last: the last of these; None if there is none.
+    """
+
+    known: HistoryStore
+    place: Integers
+    many: int = 0
+    last: int | None = None
+
+    def and_also(
+        self, context: PlanningContext, departed: Sequence[Query], dataset: str, least_measured: int
+    ) -> "DepartedHistories":
+        """Return the same with queries that departed later, and without those too long ago."""
+        rows, found = _seen(context, departed, dataset, least_measured)
+        place = np.concatenate([self.place, self.many + rows])
+        many = self.many + len(departed)
+        first = int(np.searchsorted(place, many - LOOKED_AT))
+        known = self.known.and_also(found).since(first)
+        return DepartedHistories(known, place[first:], many, departed[-1].id)
+
+
+def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
+    """Return the histories of a data set; they are looked up once in a call."""
+
+    def look_up() -> HistoryStore:
+        _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
+        return living.and_also(_left(context, dataset, least_measured))
+
+    return KEPT.of(context, ("histories", dataset, least_measured), look_up)
+
+
+def _left(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
+    """Return what departed queries have left of a data set."""
+    departed = dataset_state(context, dataset).departed
+    left = departed.get(least_measured)
+    if left is None:
+        left = DepartedHistories(HistoryStore.of([], []), np.zeros(0, dtype=np.int64))
+    before, last = left.last, islice(context.bulk.last_departed(), LOOKED_AT)
+    new = list(takewhile(lambda query: query.id != before, last))[::-1]
+    settled = search_settled(context, [query.id for query in new])
+    many = settled.index(False) if False in settled else len(new)
+    if many:
+        left = left.and_also(context, new[:many], dataset, least_measured)
+        update_dataset(context, dataset, departed={**departed, least_measured: left})
+    if many < len(new):  # More may be seen of these later.
+        left = left.and_also(context, new[many:], dataset, least_measured)
+    return left.known
+
+
+def _seen(
+    context: PlanningContext, queries: Sequence[Query], dataset: str, least_measured: int
+) -> tuple[Integers, HistoryStore]:
+    """Return which of some queries serve as histories of a data set, and those."""
+    its = [(row, query.id) for row, query in enumerate(queries) if query.dataset == dataset]
+    states = seen_search_states(context, [query for _, query in its])
+    found = [
+        (row, query, state.history)
+        for (row, query), state in zip(its, states, strict=True)
+        if state and state.history and state.history.measured >= least_measured
+    ]
+    rows = np.array([row for row, _, _ in found], dtype=np.int64)
+    known = HistoryStore.of([query for _, query, _ in found], [history for _, _, history in found])
+    return rows, known
+
+
+@compiled
+def _nearest(
+    contents: Floats, content: Floats, queries: Integers, query: int, most: int
+) -> Integers:
+    """Return which histories of other queries are most like a content; see `HistoryStore.nearest`.
+
+    ``contents`` has the shape (H, F), ``content`` (F,), and ``queries`` (H,).
+    """
+    distance, chosen, count = np.empty(len(queries)), np.empty(most, dtype=np.int64), 0
+    for row, its in enumerate(queries):
+        if its == query:
+            continue
+        distance[row] = 0.0
+        for feature in range(len(content)):
+            distance[row] += (contents[row, feature] - content[feature]) ** 2
+        at = count
+        while at > 0:
+            other = chosen[at - 1]
+            if distance[row] > distance[other]:
+                break
+            if distance[row] == distance[other] and its < queries[other]:
+                break
+            if at < most:
+                chosen[at] = other
+            at -= 1
+        if at < most:
+            chosen[at] = row
+            count = min(count + 1, most)
+    return chosen[:count]
+
+
+def profiled_ahead(
+    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+) -> History | None:
+    """Return the history of a data set; it is made at the first call, and then remembered.
+
+    Configurations are profiled offline, the richest first and then always the one whose accuracy is
+    least certain, until the budget of the data set is spent. This is planning cost, and no response
+    time, as VideoStorm's profile is.
+
+    ``samples`` items of each configuration are profiled; 0 for no history.
+    """
+    if samples == 0:
+        return None
+    offline = dataset_state(context, dataset).offline
+    known = offline.get(samples)
+    if known is None:
+        known = _profile(context, dataset, samples, features)
+        update_dataset(context, dataset, offline={**offline, samples: known})
+    return known if known.measured else None
+
+
+def _profile(
+    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+) -> History:
+    pipeline = context.world.pipeline
+    points, configurations = features(pipeline), pipeline.configurations
+    domain = Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
+    accuracy = GaussianProcess(domain.accuracy)
+    log_times = [GaussianProcess(grid, scale=LOG_TIME_SCALE) for grid, _ in domain.times]
+    index = 0
+    while len(accuracy) < len(configurations):
+        estimate = context.profile(dataset, configurations[index], samples)
+        if estimate.count < max(2, samples / 2):  # A single item tells of no variance.
+            break
+        noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
+        accuracy.observe(index, estimate.accuracy_mean, noise)
+        took_s = np.maximum(estimate.measurement.operator_mean_s, SHORTEST_S)
+        for process, (_, point_of), its_s in zip(log_times, domain.times, took_s, strict=True):
+            process.observe(int(point_of[index]), np.log(its_s))
+        uncertain = accuracy.predict()[1][:, 0].copy()
+        uncertain[list(accuracy.observed)] = -1.0
+        index = int(uncertain.argmax())
+    log_time = [
+        process.predict()[0][point_of, 0]
+        for process, (_, point_of) in zip(log_times, domain.times, strict=True)
+    ]
+    return History(
+        dataset,
+        context.bulk.features(dataset).mean(axis=0),
+        accuracy.predict()[0][:, 0].astype(np.float32),
+        np.column_stack(log_time).astype(np.float32),
+        len(accuracy),
+    )

@@ -96,14 +96,7 @@ class NormalBo:
     ) -> None:
         """Learn what profiling a plan has shown; again, in place of the earlier result.
 
-        Args:
-            index: the plan.
-            accuracy: mean over the items.
-            accuracy_variance: variance of that mean.
-            operator_time_s: mean time of each operator on profiling hardware, seconds, shape (N,).
-            time_cv: coefficient of variation of the pipeline's time between requests.
-            samples: items that the times rest on; None for so many that their error is nothing.
-            normalised: what dividing by allowances does to means; see ``Measurement.normalised``.
+        Arguments are those of ``Cmbo.observe``, of a plan.
         """
         moving_s = float(self._factors[index] @ operator_time_s) + float(self._transfer_s[index])
         mean_s = normalised[0] * moving_s + normalised[1] * float(self._fixed_s[index])
@@ -115,8 +108,7 @@ class NormalBo:
     def propose(self, exclude: Booleans | None = None) -> int | None:
         """Return the plan with the largest utility, and of equals the first.
 
-        Args:
-            exclude: plans that are not wanted, such as those profiled, shape (P,).
+        ``exclude`` marks plans that are not wanted, such as those profiled, shape (P,).
 
         Returns:
             Index of the plan; None if none is left that costs less than the reference and could be
@@ -154,12 +146,7 @@ class NormalBo:
 
 
 def _best(utility: Floats, allowed: Booleans | None = None) -> int | None:
-    """Return the first index of the largest utility above 0 among the allowed, or None.
-
-    Args:
-        utility: of each plan, shape (P,).
-        allowed: which may be chosen, shape (P,); by default all.
-    """
+    """Return the first index of the largest utility above 0 among the allowed, or None."""
     if allowed is not None:
         utility = np.where(allowed, utility, 0.0)
     chosen = int(np.argmax(utility)) if len(utility) else 0

@@ -6,6 +6,7 @@ All functions are compiled, and take the figures of plans side by side; see `Pay
 import numpy as np
 from numpy.typing import NDArray
 
+from planners.compass.search.query_plans import PayablePlans
 from scenarios.compiled import compiled
 from scenarios.sums import total
 
@@ -32,13 +33,7 @@ def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
 
 @compiled
 def doubtful(in_time: Floats, plans: Integers, touches_device: Booleans) -> Integers:
-    """Return which of k plans might keep their bound, and a slower device might break it.
-
-    Args:
-        in_time: probability that they keep it, shape (k,).
-        plans: their numbers in the view, shape (k,).
-        touches_device: see `QueryPlans`, shape (P,).
-    """
+    """Return which of k plans might keep their bound, and a slower device might break it."""
     rows = np.empty(len(plans), dtype=np.int64)
     count = 0
     for row in range(len(plans)):
@@ -50,10 +45,7 @@ def doubtful(in_time: Floats, plans: Integers, touches_device: Booleans) -> Inte
 
 @compiled
 def choice(
-    configuration: Integers,
-    number: Integers,
-    in_time: Floats,
-    filled: Floats,
+    plans: PayablePlans,
     accurate: Booleans,
     sure: Floats,
     agreed: Booleans,
@@ -65,20 +57,10 @@ def choice(
 ) -> tuple[Integers, Integers, Floats, Integers, Integers, Floats, Floats]:
     """Return which of k plans `Beliefs.candidates` returns, as `Candidates` has them.
 
-    Args:
-        configuration: see `PayablePlans`, as are the next three.
-        number: see there.
-        in_time: see there.
-        filled: see there.
-        accurate: whether configurations are taken for accurate enough, shape (C,).
-        sure: how likely they are, shape (C,).
-        agreed: configurations by which stations may be shared, shape (C,).
-        now: number of the plan in force.
-        station: see ``PlanView``, as are the next two.
-        operator_key: see there.
-        backhaul_up_s: see there.
-        rate: requests per second.
+    Arrays are those of `Believed` and ``PlanView``. ``agreed`` marks configurations by which
+    stations may be shared, (C,); ``now`` is the number of the plan in force.
     """
+    configuration, number, in_time = plans.configuration, plans.number, plans.in_time
     rows, probability = np.empty(len(number), dtype=np.int64), np.empty(len(number))
     count = 0
     for plan in range(len(number)):
@@ -98,7 +80,7 @@ def choice(
         probability[:count],
         station[numbers],
         operator_key[numbers],
-        filled[rows],
+        plans.filled[rows],
         rate * backhaul_up_s[numbers],
     )
 
@@ -116,15 +98,8 @@ def in_reach(
 ) -> Booleans:
     """Tell of which configurations some plan with a station is fast enough, shape (C,).
 
-    Args:
-        configuration: configuration of each plan, shape (P,).
-        station: kind of each operator's station, -1 on the device, shape (P, N).
-        factors: time at each operator over that on profiling hardware, shape (P, N).
-        time_s: believed time of each operator on profiling hardware, shape (C, N).
-        sent_s: transmission time of a mean request's messages, shape (P,).
-        fixed_s: propagation delays and longest batching waits, shape (P,).
-        cost: what plans cost, infinite where they cannot be had, shape (P,).
-        most_s: the latency up to which they are.
+    For shapes see `QueryPlans`; ``time_s`` is (C, N), and ``cost`` infinite where a plan cannot be
+    had. Up to ``most_s`` a plan is fast enough.
     """
     found = np.zeros(len(time_s), dtype=np.bool_)
     for plan in range(len(configuration)):
@@ -137,32 +112,18 @@ def in_reach(
 
 @compiled
 def losses(
-    configuration: Integers,
-    price: Floats,
-    latency_s: Floats,
-    in_time: Floats,
-    accurate: Booleans,
-    sure: Floats,
-    most_s: float,
-    value: float,
+    plans: PayablePlans, accurate: Booleans, sure: Floats, most_s: float, value: float
 ) -> Floats:
     """Return the losses of k plans, infinite where they are not feasible; see `Market.loss`.
 
-    Args:
-        configuration: see `PayablePlans`, as are the next three.
-        price: see there.
-        latency_s: see there.
-        in_time: see there.
-        accurate: see `Believed`.
-        sure: see there.
-        most_s: the latency up to which they are.
-        value: see `Market`.
+    ``accurate`` and ``sure`` are those of `Believed`. Plans are feasible up to a latency of
+    ``most_s``.
     """
-    lost = np.full(len(configuration), np.inf)
-    for plan in range(len(configuration)):
-        at = configuration[plan]
-        if accurate[at] and latency_s[plan] <= most_s:
-            lost[plan] = price[plan] + (1 - sure[at] * in_time[plan]) * value
+    lost = np.full(len(plans.configuration), np.inf)
+    for plan in range(len(lost)):
+        at = plans.configuration[plan]
+        if accurate[at] and plans.latency_s[plan] <= most_s:
+            lost[plan] = plans.price[plan] + (1 - sure[at] * plans.in_time[plan]) * value
     return lost
 
 

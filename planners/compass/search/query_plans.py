@@ -188,8 +188,7 @@ class QueryPlans:
 
         The cost is infinite where they cannot be had at all.
 
-        Args:
-            time_s: believed time of each operator on profiling hardware, shape (C, N).
+        ``time_s`` is the believed time of each operator on profiling hardware, (C, N).
         """
         view, takes, prices = self.view, self._takes, self._market.prices
         rate = self._query.requests_per_s
@@ -215,9 +214,7 @@ class QueryPlans:
     def held(self, configurations: Integers, operator_time_s: Floats) -> Held:
         """Return all plans of some configurations that can be had, and what they take.
 
-        Args:
-            configurations: the configurations, shape (m,).
-            operator_time_s: their times on profiling hardware in seconds, shape (m, N).
+        Times are on profiling hardware in seconds, (m, N).
         """
         records, takes, pools = self.view.records, self._takes, self._market.pools
         rate = self._query.requests_per_s
@@ -250,12 +247,8 @@ class QueryPlans:
     ) -> Floats:
         """Return the quantile of latency of some plans, in seconds, shape (k,).
 
-        Args:
-            plans: their numbers in the view, shape (k,).
-            of: which of the configurations each is of, shape (k,).
-            sizes: what profiling has shown of these.
-            load: utilisation of stations off the device.
-            device: how much slower the device is than believed.
+        For ``of`` see `Held`; ``load`` is the utilisation of stations off the device, and
+        ``device`` how much slower the device is than believed.
         """
         slowness = self._slowness
         return self._context.bulk.predict_many(
@@ -291,21 +284,8 @@ def _held(
 ) -> tuple[Integers, Integers, Floats, Floats]:
     """Return plans of m configurations that can be had, and what they take, but not what they cost.
 
-    Args:
-        order: see ``Records``, as is the next.
-        ends: see there.
-        affordable: plans that the query's SLO does not rule out, shape (P,).
-        configurations: the configurations, shape (m,).
-        work: profiled seconds of each operator a second, shape (m, N).
-        served: see ``Records``, as is the next.
-        met: see there.
-        rate: requests per second of the query.
-        left: see `Standing.left`.
-        waste: see `share_taken`.
-        servers: usable servers of a station of each kind.
-        units: see `ResourceUse`.
-        pool: see `ResourceUse`.
-        pools: how many pools there are, R.
+    Arrays are those of ``Records``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
+    each operator a second, (m, N), and ``affordable`` what the query's SLO does not rule out, (P,).
 
     Returns:
         See `Held`.
@@ -364,23 +344,10 @@ def _costs(
 
     P plans, C configurations, N operators.
 
-    Args:
-        configuration: configuration of each plan, shape (P,).
-        station: kind of each operator's station, shape (P, N).
-        key: number of each operator's knob values, shape (P, N).
-        capacity: what a request takes of a server over its profiled time, shape (P, N).
-        work: profiled seconds of each operator a second, shape (C, N).
-        servers: usable servers of a station of each kind.
-        left: see `Standing.left`.
-        waste: see `share_taken`.
-        units: see `ResourceUse`.
-        pool: see `ResourceUse`.
-        prices: price of a unit of each pool, shape (R,).
-        backhaul_s: time that a request keeps the backhaul busy, shape (P,).
-        backhaul_price: price of that, for all requests of a second.
-        affordable: plans that the query's SLO does not rule out, shape (P,).
-        free: what is left of each pool, shape (R,). The backhaul's is not looked at: the world
-            refuses nobody for it.
+    Arrays are those of ``PlanView``, `Standing` and `ResourceUse`. ``work`` is profiled seconds of
+    each operator a second, (C, N); ``capacity`` what a request takes of a server over its profiled
+    time, (P, N); ``free`` what is left of each pool, (R,). The backhaul's is not looked at: the
+    world refuses nobody for it.
     """
     count, operators = station.shape
     cost, room_for, needed = np.empty(count), np.ones(count, dtype=np.bool_), np.empty(len(free))

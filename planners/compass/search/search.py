@@ -75,8 +75,7 @@ class Progress:
     def most_promising(self, least: float) -> int | None:
         """Return the configuration of the plan with the largest expected saving, or None.
 
-        Args:
-            least: probability of keeping the SLO from which on a plan counts.
+        ``least`` is the probability of keeping the SLO from which on a plan counts.
         """
         return self._beliefs.propose({*self.tried}, self.best, least)
 

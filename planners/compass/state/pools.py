@@ -52,11 +52,7 @@ class Pools:
         return np.asarray(1 / np.maximum(self.capacity, 1e-9))
 
     def rented(self, taken: Floats) -> Floats:
-        """Return how much of each pool there is on the machines that have to be rented, shape (R,).
-
-        Args:
-            taken: what is taken of each, shape (R,).
-        """
+        """Return how much of each pool the machines that have to be rented have, shape (R,)."""
         needed = np.maximum(self.always_rented, np.ceil(taken / self.per_machine - 1e-9))
         machines = dict.fromkeys((node for node, _ in self.names), 0.0)
         for (node, _), many in zip(self.names, needed.tolist(), strict=True):
@@ -166,9 +162,7 @@ class Fleet:
     def changed(self, order: Sequence[int], uses: Mapping[int, Uses]) -> "Fleet":
         """Return another fleet.
 
-        Args:
-            order: its queries.
-            uses: what those use that were not in this one, or use something else now.
+        ``uses`` is of those that were not in this one, or use something else now.
         """
         every = self.and_also(Fleet.of(uses))
         by_query = np.argsort(every.query, kind="stable")
@@ -296,13 +290,8 @@ def _add_up(
 ) -> None:
     """Add up what queries fill of stations, and how many queries use each pool.
 
-    Args:
-        station: kind of each operator's station, shape (Q, N).
-        key: number of each operator's knob values, shape (Q, N).
-        filled: what they fill of a station, shape (Q, N).
-        pool: see `ResourceUse`.
-        total: what it is added to, by kind and key.
-        queries: how many use each pool, added to, shape (R,).
+    Arrays have the shape (Q, N), see `Fleet`; ``total`` by kind and key, and ``queries`` (R,), are
+    added to.
     """
     used = np.zeros(len(queries), dtype=np.bool_)
     for query in range(len(station)):
@@ -327,13 +316,7 @@ def _packed(
     they join the fullest of their kind and key that has room, as in the world. That is an estimate:
     those that have left the world, or have moved, leave stations there that nobody would open now.
 
-    Args:
-        order: the queries in the order in which they join, shape (Q,).
-        station: see `_add_up`, shape (Q, N).
-        key: see there, shape (Q, N).
-        filled: see there, shape (Q, N).
-        kinds: how many kinds there are.
-        keys: how many keys.
+    Queries join in an ``order``, (Q,); for the others see `Fleet`.
 
     Returns:
         Their number, and the most room in any one of them, each of shape (kinds, keys).
@@ -429,12 +412,7 @@ class ResourceUse:
     ) -> Floats:
         """Return the share of each station that a query would fill, shape (k, N); 0 on the device.
 
-        Args:
-            pools: the pools.
-            view: the view of the plans.
-            plans: their numbers in it, shape (k,).
-            rate: requests per second.
-            operator_time_s: believed time on profiling hardware in seconds, shape (k, N).
+        Times are on profiling hardware in seconds, (k, N).
         """
         station = view.station[plans]
         work = rate * operator_time_s * view.capacity_factors[plans]
@@ -464,13 +442,7 @@ def share_taken(filled: float, room: float, waste: float) -> float:
 
 @compiled
 def room_in(left: Floats, kind: int, key: int) -> float:
-    """Return the room in the station that an operator would join; see ``Standing.left``.
-
-    Args:
-        left: the room by kind and key.
-        kind: kind of the station, 0 or more.
-        key: number of the operator's knob values.
-    """
+    """Return the room in the station that an operator would join; see ``Standing.left``."""
     return float(left[kind, key]) if kind < left.shape[0] and key < left.shape[1] else 0.0
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # The modules of these types read records themselves.
     from planners.compass.runtime.audits import Audits
     from planners.compass.runtime.fleet import SeenPlans
     from planners.compass.runtime.watch import Settled
-    from planners.compass.scheduling.pending_repack import PendingRepack
     from planners.compass.scheduling.rebidding import Refused
-    from planners.compass.search.known_histories import DepartedHistories
+    from planners.compass.scheduling.repacking import PendingRepack
+    from planners.compass.search.history import DepartedHistories
 
 SEARCH, SERVICE, ORDERED = "compass search", "compass service", "compass ordered"
 SHARED, DATASET = "compass shared", "compass dataset"

@@ -6,11 +6,10 @@ from itertools import islice
 from compass_worlds import ONE_CLOUD, arriving
 from worlds import run, scenario
 
-from planners.common import weak_cache
 from planners.common.weak_cache import Kept
 from planners.compass.compass import Compass
-from planners.compass.search import known_histories as module
-from planners.compass.search.known_histories import known_histories
+from planners.compass.search import history as module
+from planners.compass.search.history import known_histories
 from planners.compass.state.records import search_settled, seen_search_state
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
@@ -27,7 +26,7 @@ class Watched(Compass):
 
     def plan(self, context):
         super().plan(context)
-        weak_cache.KEPT = Kept()  # Look them up once more.
+        module.KEPT = Kept()  # Look them up once more.
         departed = list(islice(context.bulk.last_departed(), LOOKED_AT))[::-1]
         Watched.late += not all(search_settled(context, [query.id for query in departed]))
         for dataset in context.world.datasets:

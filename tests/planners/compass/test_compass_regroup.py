@@ -11,8 +11,14 @@ from worlds import run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
-from planners.compass.scheduling.pending_repack import PendingRepack, to_order, under_way
-from planners.compass.scheduling.repacking import Regrouping, ShareStations, StayAsTheyAre
+from planners.compass.scheduling.repacking import (
+    PendingRepack,
+    Regrouping,
+    ShareStations,
+    StayAsTheyAre,
+    to_order,
+    under_way,
+)
 from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.beliefs import beliefs_of

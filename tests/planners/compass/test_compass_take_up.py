@@ -8,7 +8,7 @@ from compass_worlds import ONE_CLOUD, arriving, at_desk, market
 from planners.compass.runtime.orders import order, orders_of
 from planners.compass.runtime.recovery import recover_lost
 from planners.compass.runtime.watch import in_force, serving
-from planners.compass.scheduling.pending_repack import PendingRepack, to_order
+from planners.compass.scheduling.repacking import PendingRepack, to_order
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.known import SearchState
 from planners.compass.state.records import (

@@ -1,0 +1,109 @@
+"""How likely plans keep a bound on latency, and which promises most: compiled, plan by plan."""
+
+from math import erfc, log, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.compiled import compiled
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class PlanLatency(NamedTuple):
+    """What is believed of the latency of P plans, of C configurations and N operators.
+
+    Args:
+        configuration: see `Cmbo`.
+        factors: see there.
+        time_s: median of each operator's time, shape (C, N).
+        log_sd: standard deviation of its logarithm, shape (C, N).
+        transfer_s: see `Cmbo`.
+        fixed_s: see there.
+        bound: see ``Cmbo._bound``.
+    """
+
+    configuration: Integers
+    factors: Floats
+    time_s: Floats
+    log_sd: Floats
+    transfer_s: Floats
+    fixed_s: Floats
+    bound: tuple[float, float, float, float]
+
+
+@compiled
+def keeps_bound(latency: PlanLatency, plan: int) -> float:
+    """Return the probability that a plan keeps the bound on latency; see ``Cmbo._compute``."""
+    configuration, factors, time_s, log_sd, transfer_s, fixed_s, bound = latency
+    bound_s, moving, still, error = bound
+    if bound_s == np.inf:
+        return 1.0
+    left_s = (bound_s - still * fixed_s[plan]) / moving - transfer_s[plan]
+    if not left_s > 0:
+        return 0.0  # Whatever its computing time.
+    at = configuration[plan]
+    compute_s, variance = 0.0, 0.0
+    for operator in range(factors.shape[1]):
+        its_s = factors[plan, operator] * time_s[at, operator]
+        compute_s += its_s
+        variance += (its_s * log_sd[at, operator]) ** 2
+    compute_s = max(compute_s, 1e-300)
+    sd = sqrt(variance / compute_s**2 + error)
+    gap = log(left_s) - log(compute_s)
+    if sd <= 0:
+        return 1.0 if gap >= 0 else 0.0
+    return 0.5 * erfc(-gap / (sd * sqrt(2.0)))
+
+
+@compiled
+def all_keep_bound(latency: PlanLatency) -> Floats:
+    """Return the probability that each plan keeps the bound on latency, shape (P,)."""
+    fast = np.empty(len(latency.configuration))
+    for plan in range(len(fast)):
+        fast[plan] = keeps_bound(latency, plan)
+    return fast
+
+
+@compiled
+def best_saving(
+    reference: float, cost: Floats, accurate: Floats, latency: PlanLatency, least: float
+) -> int:
+    """Return the first plan of the largest feasibility-weighted saving, or -1 if none saves.
+
+    Latency is the costly part of it. What a plan would save if it were fast for sure tells of most
+    that they are not the best.
+
+    Args:
+        reference: cost that there is nothing to save at.
+        cost: cost of each plan, shape (P,).
+        accurate: probability that configurations are accurate enough; 0 for those that are not
+            wanted, shape (C,).
+        latency: what is believed of it.
+        least: probability of keeping the SLO from which on a plan counts.
+    """
+    configuration = latency.configuration
+    top, first = 0.0, -1
+    for plan in range(len(cost)):
+        most = max(reference - cost[plan], 0.0) * accurate[configuration[plan]]
+        if most > top and accurate[configuration[plan]] >= least:
+            top, first = most, plan
+    if first < 0:
+        return -1
+    # The most promising comes first, so that most others need no look.
+    best, chosen = 0.0, -1
+    for at in range(-1, len(cost)):
+        plan = first if at < 0 else at
+        likely = accurate[configuration[plan]]
+        most = max(reference - cost[plan], 0.0) * likely
+        if most < best or most <= 0 or likely < least:
+            continue
+        likely *= keeps_bound(latency, plan)
+        utility = max(reference - cost[plan], 0.0) * likely
+        if likely < least or utility <= 0:
+            continue
+        if utility > best or (utility == best and plan < chosen):
+            best, chosen = utility, plan
+    return chosen
