@@ -78,7 +78,7 @@ def compose_command(words):
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from lab.config.schemas import register
+    from lab.config.settings import register
 
     options = get_args_parser().parse_args(without_sweepers_of_others(words))
     first = []

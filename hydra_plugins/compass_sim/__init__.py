@@ -57,6 +57,7 @@ class CompassSweeper(BasicSweeper):
             BrokenSweepError: the launcher gave up.
         """
         from lab.config.overrides import check_swept
+        from lab.config.validation import check_types
         from lab.sweeps.sweep import under_way
 
         assert self.config is not None
@@ -66,7 +67,13 @@ class CompassSweeper(BasicSweeper):
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
         check_swept(parsed)
         [jobs] = self.split_arguments(parsed, None)
-        with under_way(config, jobs, lambda job: loader.load_sweep_config(config, list(job))):
+
+        def composed(job: Sequence[str]) -> DictConfig:
+            made = loader.load_sweep_config(config, list(job))
+            check_types(made, job)
+            return made
+
+        with under_way(config, jobs, composed):
             return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

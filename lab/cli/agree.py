@@ -30,7 +30,7 @@ def add_parser(tools: Any) -> None:
 def agree(options: argparse.Namespace) -> int:
     """Compare the data planes under each planner of a configuration."""
     from lab.common import console
-    from lab.config import preflight as unreachable
+    from lab.config import preflight
     from lab.config.compose import compose, set_up
     from lab.runs.agreement import DataPlaneError, data_plane_name
     from lab.runs.agreement import agree as compare
@@ -38,7 +38,7 @@ def agree(options: argparse.Namespace) -> int:
     overrides = _with_data_plane(overrides_of(options))
     setup = set_up(compose(overrides), overrides)
     name = data_plane_name(setup)
-    for sentence in unreachable.warnings(setup):
+    for sentence in preflight.warnings(setup):
         console.warn(sentence)
     for planner, one in setup.planners.items():
         try:

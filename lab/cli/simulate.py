@@ -78,11 +78,12 @@ def main() -> int:
     from hydra._internal.utils import get_args_parser
 
     from lab.common.console import complain, warn
-    from lab.common.errors import COMPOSING, InputError, composition_sentence, raised_by, why_not
+    from lab.common.errors import COMPOSING, InputError, raised_by, why_not
     from lab.config.compose import VERSION_BASE
     from lab.config.config_dir import check_directory
+    from lab.config.messages import composition_sentence
     from lab.config.overrides import repeated_keys
-    from lab.config.schemas import register
+    from lab.config.settings import register
     from lab.sweeps.sweep import BrokenSweepError, Outcome
 
     register()
@@ -227,7 +228,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     from omegaconf import OmegaConf
 
     from lab.common import console
-    from lab.config import preflight as unreachable
+    from lab.config import preflight
     from lab.config.compose import set_up
     from lab.runs.resume import check_resumable, is_finished
     from lab.runs.run_directory import (
@@ -240,7 +241,7 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str 
     )
 
     setup = set_up(config, overrides)
-    for sentence in unreachable.warnings(setup):
+    for sentence in preflight.warnings(setup):
         console.warn(f"{label}{sentence}{' (told once a sweep)' if label else ''}")
     if setup.resume:
         if not label or (directory / CONFIG).exists():

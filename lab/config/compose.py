@@ -1,9 +1,8 @@
 """From overrides to a configuration, and from a configuration to what a run needs."""
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -12,36 +11,25 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hardware_models.tables import SHIPPED, TableSet, UserTable, using_tables
+from hardware_models.tables import TableSet, using_tables
 from lab.common import wall_limit
-from lab.common.errors import (
-    OF_COMPARED,
-    InputError,
-    choices,
-    composition_sentence,
-    key_of,
-    one_line,
-    shown,
-    unknown_key,
-)
-from lab.config.schemas import OPEN_MAPPINGS, Settings, register
-from lab.config.targets import build, find_class, parameters
+from lab.common.errors import InputError, key_of, one_line, shown
+from lab.config.messages import OF_COMPARED, composition_sentence
+from lab.config.overrides import check_alone, check_one_planner, replace_whole_mappings
+from lab.config.settings import MOST_HORIZON_S, OPEN, Settings, defaults, register
+from lab.config.targets import build, find_class, parameters, with_current_paths
+from lab.config.validation import check_complete, table_set, validated
 from lab.runs.run_directory import INSIDE
 from scenarios.application import Application
-from scenarios.arrivals import ArrivalProcess
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
 from sim.dataplane.base.interface import DataPlane, Recorder
 
 VERSION_BASE = "1.3"
-# More than that is a slip of the pen: a run holds every machine, and its clock counts int64 ns.
-MOST_HORIZON_S = 1e9
-MOST_MACHINES = 100_000
 LEAST_PERIOD_S = 1e-9
 NAME = re.compile(r"\w[\w+.-]*")
 """What a compared planner may be named."""
@@ -78,7 +66,7 @@ class Setup:
     def scenario(self) -> Scenario:
         """Return the scenario, made anew, so that no run can touch another's."""
         with using_tables(self.tables):
-            return _scenario(self.config)
+            return _scenario(validated(self.config, self.tables)[1])
 
     @property
     def alone(self) -> bool:
@@ -125,105 +113,68 @@ def set_up(config: DictConfig, overrides: Sequence[str], planner: Planner | None
     config = config.copy()
     OmegaConf.set_struct(config, False)
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    _check_one_planner(parsed)
-    _replace_whole_mappings(config, parsed)
+    check_one_planner(parsed)
+    replace_whole_mappings(config, parsed)
     try:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         raise InputError(composition_sentence(error, overrides)) from None
-    if config.planner.get("_target_") is not None:
-        _check_alone(parsed)
-    _check_keys(config)
-    for name in ("cluster", "network", "workload", "drift"):
-        _check_typed_keys(config[name], name, overrides)
-    if planner is None and config.planner.get("_target_") is not None:
-        config.planner.pop("compare", None)
-    _check_numbers(config, "")
-    for key in ("horizon_s", "flush_every_s"):
-        if config[key] < 1:
-            raise InputError(f"{key}={config[key]}: must be 1 s or more")
-    if config.horizon_s > MOST_HORIZON_S:
-        raise InputError(f"horizon_s={config.horizon_s:g}: must be {MOST_HORIZON_S:g} s or less")
-    wall_limit.check_limit(config.get(wall_limit.KEY))
-    if config.seed < 0:
-        raise InputError(f"seed={config.seed}: must be 0 or more")
-    tables = _tables(config.tables)
+    for key in OPEN:
+        if isinstance(node := OmegaConf.select(config, key), DictConfig):
+            plain = with_current_paths(OmegaConf.to_container(node))
+            OmegaConf.update(config, key, plain, merge=False)
+    if OmegaConf.select(config, "planner._target_") is not None:
+        check_alone(parsed)
+        if planner is None:
+            config.planner.pop("compare", None)
+    check_complete(config, defaults(Settings))
+    tree: Any = OmegaConf.to_container(config)
+    tables = table_set(tree["tables"], overrides)
+    config, settings = validated(config, tables, overrides)
+    wall_limit.check_limit(settings.max_wall_s)
     with using_tables(tables):
-        return _objects(config, tables, planner, overrides)
-
-
-def _objects(
-    config: DictConfig, tables: TableSet, planner: Planner | None, overrides: Sequence[str]
-) -> Setup:
-    """Make what a checked configuration describes; its parts check themselves."""
-    _check_machines(config.cluster)
-    resume, config.resume = config.resume, False
-    max_wall_s = config.pop(wall_limit.KEY, None)
-    planners = (
-        {type(planner).__name__: planner} if planner else _planners(config.planner, overrides)
-    )
-    for one in planners.values():
-        _check_times(one)
-    scenario = _scenario(config)
-    for one in planners.values():
-        _check_parameters(one, scenario)
-    _check_arrivals(scenario, config.seed)
-    node: Any = OmegaConf.to_container(config.data_plane)
-    plane = find_class(node.get("_target_"), "data_plane", DataPlane)
-    arguments = parameters(node, "data_plane", plane)
+        if planner is None:
+            planners = _planners(config.planner, overrides)
+        else:
+            planners = {type(planner).__name__: planner}
+        for one in planners.values():
+            _check_times(one)
+        scenario = _scenario(settings)
+        for one in planners.values():
+            _check_parameters(one, scenario)
+        _check_arrivals(scenario, settings.seed)
+        plane = find_class(settings.data_plane.get("_target_"), "data_plane", DataPlane)
+        arguments = parameters(settings.data_plane, "data_plane", plane)
     if planner is not None:
         config.planner = {
             "_target_": f"{type(planner).__module__}.{type(planner).__qualname__}",
             **{name: _plain(value) for name, value in planner.parameters().items()},
         }
+    config.resume = False
+    config.pop(wall_limit.KEY)
     return Setup(
         config,
-        config.seed,
-        config.flush_every_s,
-        config.requests,
+        settings.seed,
+        settings.flush_every_s,
+        settings.requests,
         tables,
         planners,
         partial(plane, **arguments),
-        resume,
-        max_wall_s,
+        settings.resume,
+        settings.max_wall_s,
     )
 
 
-def _tables(node: DictConfig) -> TableSet:
-    """Return our tables with the user's, each of which is a path, or a path and how it is used."""
-    user = {}
-    for name, value in node.items():
-        if value is None:
-            continue
-        given = {"path": value} if isinstance(value, str) else _mapping(value)
-        key = f"tables.{name!s}"
-        for word in given:
-            if word not in ("path", "how"):
-                raise InputError(f"{key}.{word}: no such key; {choices(word, ('path', 'how'))}")
-        if not isinstance(given.get("path"), str):
-            raise InputError(f"{key}={shown(value)}: give the path of a CSV or Parquet file")
-        try:
-            user[str(name)] = UserTable(**given)
-        except ValueError as error:
-            raise InputError(f"{key}.{error}") from None
-    if not user:
-        return SHIPPED
-    try:
-        tables = TableSet(user)
-        with using_tables(tables):
-            return tables
-    except ValueError as error:
-        raise InputError(f"tables: {one_line(error)}") from None
-
-
-def _scenario(config: DictConfig) -> Scenario:
-    application = build(_mapping(config.application), "application", Application)
-    workload = _typed(config.workload, "workload")
-    workload.arrivals = build(workload.arrivals, "workload.arrivals", ArrivalProcess)
-    parts = {name: _typed(config[name], name) for name in ("cluster", "network", "drift")}
+def _scenario(settings: Settings) -> Scenario:
+    application = build(settings.application, "application", Application)
     try:
         return Scenario(
-            application=application, workload=workload, horizon_s=config.horizon_s, **parts
+            application=application,
+            cluster=settings.cluster,
+            network=settings.network,
+            workload=settings.workload,
+            drift=settings.drift,
+            horizon_s=settings.horizon_s,
         )
     except ValueError as error:
         raise InputError(one_line(error)) from None
@@ -279,11 +230,12 @@ def _planner(node: Any, key: str, overrides: Sequence[str]) -> Planner:
     def overridden(one: str) -> bool:
         return any(f"{one}.".startswith(f"{name}.") for name in own)
 
-    def last(item: tuple[str, Any]) -> bool:
+    def last(item: tuple[Any, Any]) -> bool:
         return not any(f"{name}.".startswith(f"{key}.{item[0]}.") for name in own)
 
+    plain: Any = OmegaConf.to_container(node) if isinstance(node, DictConfig) else {}
     try:
-        built: Planner = build(dict(sorted(_mapping(node).items(), key=last)), key, Planner)
+        built: Planner = build(dict(sorted(plain.items(), key=last)), key, Planner)
     except InputError as error:
         where, value, _ = str(error).partition("=")
         chosen = [one for one in overrides if one.startswith(f"{key}=")]
@@ -316,153 +268,6 @@ def _check_parameters(planner: Planner, scenario: Scenario) -> None:
         planner.check_parameters(scenario.application.pipeline, scenario.cluster)
     except Exception as error:  # A planner of a stranger may raise anything.
         raise InputError(f"planner.{one_line(error)} (of {type(planner).__name__})") from None
-
-
-def _mapping(node: Any) -> dict[str, Any]:
-    container = OmegaConf.to_container(node) if isinstance(node, DictConfig) else None
-    return container if isinstance(container, dict) else {}  # type: ignore[return-value]
-
-
-def _typed(node: Any, key: str) -> Any:
-    """Return the dataclass object of a typed node; complaints name the whole key."""
-    for name, child in _children(node):
-        _typed(child, f"{key}.{name}")  # From the inside out, to know where a complaint belongs.
-    if not is_dataclass(OmegaConf.get_type(node)):
-        return None
-    try:
-        return OmegaConf.to_object(node)
-    except OmegaConfBaseException as error:
-        raise InputError(composition_sentence(error)) from None
-    except (ValueError, TypeError) as error:
-        message, group = one_line(error), key.partition(".")[0]
-        if not message.startswith(f"{group}."):
-            field, given, _ = message.partition("=")
-            message = f"{key}.{message}" if given and " " not in field else f"{key}: {message}"
-        raise InputError(message) from None
-
-
-def _children(node: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(node, DictConfig) and not node._is_none():
-        yield from ((name, node[name]) for name in node)
-    elif isinstance(node, ListConfig) and not node._is_none():
-        yield from enumerate(node)
-
-
-def _check_one_planner(overrides: Sequence[Override]) -> None:
-    """Refuse a list of planners, which Hydra merges into one."""
-    for override in overrides:
-        value = override.value()
-        if override.key_or_group == "planner" and isinstance(value, list):
-            raise InputError(
-                f"planner={shown(value)}: must be one name; write -m planner=a,b for a sweep, or "
-                "planner=comparison for several on the same world"
-            )
-
-
-def _check_alone(overrides: Sequence[Override]) -> None:
-    """Refuse to name planners to compare beside one that runs alone: they would go unseen."""
-    for override in overrides:
-        place = override.package or override.key_or_group
-        if (
-            f"{place}.".startswith("planner.compare.")
-            and not override.is_delete()
-            and override.value() not in (None, {})
-        ):
-            raise InputError(
-                f"{override.input_line}: one planner is chosen, by planner= or planner._target_=, "
-                "so nothing is compared; choose planner=comparison, without planner._target_"
-            )
-
-
-def _replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Apply overrides that set a whole mapping, which Hydra merges into the one that is there.
-
-    Those that empty any, such as ``cluster.nodes={}``, and those of open mappings, such as
-    ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge. What later overrides
-    put into a mapping stays in it.
-
-    Raises:
-        InputError: what they put into one that was emptied cannot be in it.
-    """
-    for number, override in enumerate(overrides):
-        key, value = override.key_or_group, override.value()
-        node = OmegaConf.select(config, key) if isinstance(value, dict) else None
-        if node is None:
-            continue
-        assert isinstance(value, dict)
-        if value == {}:
-            _empty(config, key, overrides[number + 1 :])
-        elif key in OPEN_MAPPINGS and not override.is_add():
-            later = [one.key_or_group for one in overrides[number + 1 :]]
-            named = {str(name) for name in value} | {
-                one.removeprefix(f"{key}.").partition(".")[0] for one in later
-            }
-            for name in [name for name in node if str(name) not in named]:
-                del node[name]
-
-
-def _empty(config: DictConfig, key: str, later: Sequence[Override]) -> None:
-    """Empty a mapping of all but what later overrides put into it, anew and in their order."""
-    chosen = [one.package for one in later if one.package and one.package.startswith(f"{key}.")]
-    kept = {place: OmegaConf.select(config, place) for place in chosen}
-    OmegaConf.update(config, key, {}, merge=False)
-    for place, node in kept.items():  # Hydra chooses from groups before it sets values.
-        OmegaConf.update(config, place, node, merge=False)
-    for one in later:
-        place, value = one.key_or_group, one.value()
-        within = f"{place}.".startswith(f"{key}.")
-        around = isinstance(value, dict) and key.startswith(f"{place}.")
-        if one.package or not (within or around):
-            continue
-        try:
-            if not one.is_delete():
-                OmegaConf.update(config, place, value, merge=True)
-            elif OmegaConf.select(config, place) is not None:
-                above, _, name = place.rpartition(".")
-                del OmegaConf.select(config, above)[name]
-        except OmegaConfBaseException as error:
-            raise InputError(composition_sentence(error, [str(one.input_line)])) from None
-
-
-def _check_keys(config: DictConfig) -> None:
-    """Refuse keys that nobody reads, and the lack of one that is needed."""
-    known = [one.name for one in fields(Settings)]
-    for key in map(str, config):
-        if key not in known:
-            raise InputError(f"{key}: there is no such key; {choices(key, known)}")
-    for key in known:
-        if config.get(key) is None and key != wall_limit.KEY:
-            raise InputError(f"{key}: is missing; it must not be deleted or null")
-
-
-def _check_typed_keys(node: Any, key: str, overrides: Sequence[str]) -> None:
-    """Refuse keys that a plus added to a node whose keys are fixed."""
-    kind = OmegaConf.get_type(node)
-    known = [one.name for one in fields(kind)] if is_dataclass(kind) else None
-    for name, child in _children(node):
-        path = f"{key}.{name}"
-        if known is not None and name not in known:
-            raise InputError(unknown_key(path, str(name), known, overrides))
-        _check_typed_keys(child, path, overrides)
-
-
-def _check_machines(cluster: DictConfig) -> None:
-    """Refuse more machines than a run can hold, before it tries to make them."""
-    counts = {name: node.count for name, node in cluster.nodes.items()}
-    if sum(counts.values()) > MOST_MACHINES:
-        name = max(counts, key=lambda name: counts[name])
-        raise InputError(
-            f"cluster.nodes.{name}.count={counts[name]}: a cluster may have {MOST_MACHINES:,} "
-            f"machines or fewer, and this makes {sum(counts.values()):,}"
-        )
-
-
-def _check_numbers(node: Any, key: str) -> None:
-    for name, child in _children(node):
-        path = f"{key}.{name}" if key else str(name)
-        if isinstance(child, float) and not math.isfinite(child):
-            raise InputError(f"{path}={child}: must be a finite number")
-        _check_numbers(child, path)
 
 
 def _plain(value: Any) -> Any:

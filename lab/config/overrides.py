@@ -1,12 +1,16 @@
-"""What overrides say: the values of a swept key, and keys that are given more than once."""
+"""What overrides say beyond single keys: swept values, repeated keys, mappings set whole."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from lab.common.errors import InputError
+from lab.common.errors import InputError, shown
+from lab.config.messages import composition_sentence
+from lab.config.settings import OPEN_MAPPINGS
 
 
 def swept_values(override: Override, written: str) -> list[str]:
@@ -67,3 +71,71 @@ def check_swept(overrides: Sequence[Override]) -> None:
     for override in overrides:
         if override.is_discrete_sweep():
             swept_values(override, str(override.input_line))
+
+
+def check_one_planner(overrides: Sequence[Override]) -> None:
+    """Refuse a list of planners, which Hydra merges into one."""
+    for override in overrides:
+        value = override.value()
+        if override.key_or_group == "planner" and isinstance(value, list):
+            raise InputError(
+                f"planner={shown(value)}: must be one name; write -m planner=a,b for a sweep, or "
+                "planner=comparison for several on the same world"
+            )
+
+
+def check_alone(overrides: Sequence[Override]) -> None:
+    """Refuse to name planners to compare beside one that runs alone: they would go unseen."""
+    for override in overrides:
+        place = override.package or override.key_or_group
+        if (
+            f"{place}.".startswith("planner.compare.")
+            and not override.is_delete()
+            and override.value() not in (None, {})
+        ):
+            raise InputError(
+                f"{override.input_line}: one planner is chosen, by planner= or planner._target_=, "
+                "so nothing is compared; choose planner=comparison, without planner._target_"
+            )
+
+
+def replace_whole_mappings(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Apply overrides that set a whole mapping, which Hydra merges into the one that is there.
+
+    Those that empty any, such as ``cluster.nodes={}``, and those of open mappings, such as
+    ``network.technologies={WiFi: 1}``; a ``+`` before it leaves the merge. What later overrides
+    put into a mapping stays in it.
+
+    Raises:
+        InputError: what they put into one that was emptied cannot be in it.
+    """
+    for number, override in enumerate(overrides):
+        key, value = override.key_or_group, override.value()
+        anew = value == {} or (key in OPEN_MAPPINGS and not override.is_add())
+        if anew and isinstance(value, dict) and OmegaConf.select(config, key) is not None:
+            _fill_anew(config, key, overrides[number:])
+
+
+def _fill_anew(config: DictConfig, key: str, later: Sequence[Override]) -> None:
+    """Empty a mapping of all but what these overrides put into it, anew and in their order."""
+    chosen = [one.package for one in later if one.package and one.package.startswith(f"{key}.")]
+    kept = {place: OmegaConf.select(config, place) for place in chosen}
+    node = OmegaConf.select(config, key)
+    for name in list(node):
+        del node[name]
+    for place, node in kept.items():  # Hydra chooses from groups before it sets values.
+        OmegaConf.update(config, place, node, merge=False)
+    for one in later:
+        place, value = one.key_or_group, one.value()
+        within = f"{place}.".startswith(f"{key}.")
+        around = isinstance(value, dict) and key.startswith(f"{place}.")
+        if one.package or not (within or around):
+            continue
+        try:
+            if not one.is_delete():
+                OmegaConf.update(config, place, value, merge=True)
+            elif OmegaConf.select(config, place) is not None:
+                above, _, name = place.rpartition(".")
+                del OmegaConf.select(config, above)[name]
+        except OmegaConfBaseException as error:
+            raise InputError(composition_sentence(error, [str(one.input_line)])) from None

@@ -1,19 +1,28 @@
 """Classes that a configuration names by ``_target_``: found, checked, and only then called."""
 
 import inspect
+import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType, NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import ModuleType
+from typing import Any, get_origin, get_type_hints
 
-from hardware_models.errors import TableError
-from lab.common.errors import InputError, choices, one_line, shown
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from hardware_models.errors import TableError, nearest
+from lab.common.errors import InputError, choices, nearest_clause, one_line, shown
+from lab.config.allowed import in_words
 
 LONGEST_SHOWN = 200
 """Characters of arguments that a complaint repeats; more would bury what is wrong with them."""
 
-PLAIN = (int, float, str, bool, NoneType)
+OURS = ("hardware_models", "scenarios", "sim", "planners", "lab", "studies")
+ONCE_OURS = (*OURS, "evaluation")
+"""Packages of this project that a ``_target_`` may name, earlier names among them."""
 
 
 def find_class(target: object, key: str, base: type) -> type:
@@ -34,24 +43,25 @@ def find_class(target: object, key: str, base: type) -> type:
             f"{complaint}name {article} {base.__name__} class as package.module.Class, such as "
             "my_pkg.MyPlanner"
         )
-    module_name, _, name = target.rpartition(".")
+    module_name, _, name = current_path(target).rpartition(".")
     try:
         module = import_module(module_name)
-    except Exception as error:  # A stranger's module may raise anything.
+    except Exception as error:  # A module of the user's may raise anything.
         raise InputError(
             f"{complaint}module {module_name} cannot be imported "
-            f"({type(error).__name__}: {one_line(error)})"
+            f"({type(error).__name__}: {one_line(error)}){nearest_clause(target, _ours(target))}"
         ) from None
-    known = [
-        other
-        for other, value in vars(module).items()
-        if inspect.isclass(value) and _fulfils(value, base) and value is not base
-    ]
     found = getattr(module, name, None)
     if found is None:
-        allowed = choices(name, known) if known else f"it has no class of kind {base.__name__}"
+        known = [
+            other
+            for other, value in vars(module).items()
+            if inspect.isclass(value) and _fulfils(value, base) and value is not base
+        ]
+        none = f"it has no class of kind {base.__name__}{nearest_clause(target, _ours(target))}"
         raise InputError(
-            f"{complaint}module {module_name} has no {name}; {allowed}{_shadowed(module)}"
+            f"{complaint}module {module_name} has no {name}; "
+            f"{choices(name, known) if known else none}{_shadowed(module)}"
         )
     if not inspect.isclass(found) or not _fulfils(found, base):
         how = "has the methods of" if getattr(base, "_is_protocol", False) else "derives from"
@@ -59,6 +69,50 @@ def find_class(target: object, key: str, base: type) -> type:
             f"{complaint}is not {article} {base.__name__}; name a class that {how} "
             f"{base.__module__}.{base.__name__}"
         )
+    return found
+
+
+def current_path(target: str) -> str:
+    """Return where a class of this project is now, if a target names where it was; else the target.
+
+    Of several classes of its name, the one whose path is most like the target.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        if hasattr(import_module(module), name):
+            return target
+    except Exception:  # A module may raise anything; `find_class` says what.
+        pass
+    return nearest(target, [one for one in _ours(target) if one.endswith(f".{name}")]) or target
+
+
+def with_current_paths(node: Any) -> Any:
+    """Return plain values in which each ``_target_`` names where its class is now."""
+    if isinstance(node, Mapping):
+        return {
+            name: current_path(one)
+            if name == "_target_" and isinstance(one, str)
+            else with_current_paths(one)
+            for name, one in node.items()
+        }
+    return node
+
+
+def _ours(target: str) -> Sequence[str]:
+    """Return the paths of this project's classes, if a target is, or was, of this project."""
+    return _classes() if target.partition(".")[0] in ONCE_OURS else ()
+
+
+@cache
+def _classes() -> list[str]:
+    """Return the paths of all classes of this project, read from its sources."""
+    found = []
+    for spec in filter(None, map(find_spec, OURS)):
+        for place in map(Path, spec.submodule_search_locations or ()):
+            for file in sorted(place.rglob("*.py")):
+                module = ".".join(file.relative_to(place.parent).with_suffix("").parts)
+                names = re.findall(r"^class (\w+)", file.read_text("utf-8"), re.MULTILINE)
+                found += [f"{module.removesuffix('.__init__')}.{name}" for name in names]
     return found
 
 
@@ -78,7 +132,7 @@ def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any
     signature asks for.
 
     Raises:
-        InputError: an argument is unknown, missing, or of another type than declared.
+        InputError: an argument is unknown, or of another type than declared.
     """
     given = {name: value for name, value in node.items() if name != "_target_"}
     wanted = dict(inspect.signature(target).parameters)
@@ -90,32 +144,52 @@ def parameters(node: Mapping[str, Any], key: str, target: type) -> dict[str, Any
                 raise InputError(
                     f"{key}.{name}={value}: {target.__name__} has no such parameter; {allowed}"
                 )
-    for name, value in given.items():
-        hint = hints.get(name, Any)
-        if isinstance(value, Mapping) and "_target_" in value:
-            base = hint if inspect.isclass(hint) and hint not in (*PLAIN, dict) else None
-            if base is None:
-                raise InputError(
-                    f"{key}.{name}._target_={value['_target_']}: {target.__name__} does not "
-                    f"declare a class for its parameter {name}"
-                )
-            given[name] = build(value, f"{key}.{name}", base)
-        elif _is_part(hint) and not isinstance(value, hint):
+    return {
+        name: _argument(value, hints.get(name, Any), f"{key}.{name}", target)
+        for name, value in given.items()
+    }
+
+
+def _argument(value: Any, hint: Any, key: str, target: type) -> Any:
+    is_part = inspect.isclass(hint) and hint.__module__ not in ("builtins", "typing", "types")
+    if isinstance(value, Mapping) and "_target_" in value:
+        if not is_part:
             raise InputError(
-                f"{key}.{name}={shown(value)}: must be a {hint.__name__}; name its class by "
-                f"{key}.{name}._target_, as package.module.Class"
+                f"{key}._target_={value['_target_']}: {target.__name__} does not declare a class "
+                f"for its parameter {key.rpartition('.')[2]}"
             )
-        elif not _fits(value, hint):
-            raise InputError(f"{key}.{name}={shown(value)}: must be {_words(hint)}")
-    return given
+        return build(value, key, hint)
+    if is_part:
+        raise InputError(
+            f"{key}={shown(value)}: must be a {hint.__name__}; name its class by {key}._target_, "
+            "as package.module.Class"
+        )
+    if (get_origin(hint) or hint) in (dict, Mapping):  # The class says more of what it must hold.
+        return value
+    try:
+        # As JSON, lists pass for tuples too, while texts and numbers do not for each other.
+        _adapter(hint).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError:
+        raise InputError(f"{key}={shown(value)}: must be {in_words(hint)}") from None
+    return value
 
 
-def build(node: Mapping[str, Any], key: str, base: type) -> Any:
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    """Return what checks values of a type; of one that pydantic has no rule for, nothing does."""
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except Exception:  # Annotations of strangers may be anything.
+        return TypeAdapter(Any)
+
+
+def build(node: Any, key: str, base: type) -> Any:
     """Return the object that a node describes by ``_target_`` and keyword arguments.
 
     Raises:
         InputError: the class is none of the expected kind, or refuses its arguments.
     """
+    if not isinstance(node, Mapping):
+        raise InputError(f"{key}={shown(node)}: must be a mapping, such as {{_target_: ...}}")
     target = find_class(node.get("_target_"), key, base)
     arguments = parameters(node, key, target)
     try:
@@ -128,10 +202,12 @@ def build(node: Mapping[str, Any], key: str, base: type) -> Any:
             raise InputError(message) from None
         if message.partition("=")[0] in arguments:
             raise InputError(f"{key}.{message}") from None
-        shown = ", ".join(f"{name}={value}" for name, value in arguments.items())
-        if len(shown) > LONGEST_SHOWN:
-            shown = "..."
-        raise InputError(f"{key}: {target.__name__}({shown}) is refused: {message}") from None
+        shown_arguments = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        if len(shown_arguments) > LONGEST_SHOWN:
+            shown_arguments = "..."
+        raise InputError(
+            f"{key}: {target.__name__}({shown_arguments}) is refused: {message}"
+        ) from None
 
 
 def _fulfils(found: type, base: type) -> bool:
@@ -146,36 +222,3 @@ def _hints(target: type) -> dict[str, Any]:
         return get_type_hints(target.__init__)  # type: ignore[misc]
     except Exception:  # Annotations of strangers may name what does not exist; no check then.
         return {}
-
-
-def _is_part(hint: Any) -> bool:
-    """Tell whether a parameter takes an object, that a plain value cannot stand for."""
-    return inspect.isclass(hint) and hint.__module__ not in ("builtins", "typing", "types")
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Tell whether a plain value fits a plain annotation; anything else is left to the class."""
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if origin is Literal:
-        return value in get_args(hint)
-    if origin in (list, tuple, Sequence):
-        return isinstance(value, list | tuple)
-    if hint not in PLAIN:
-        return True
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, hint) and (hint is not int or not isinstance(value, bool))
-
-
-def _words(hint: Any) -> str:
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        return " or ".join(_words(part) for part in get_args(hint))
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    if origin in (list, tuple, Sequence):
-        return "a list"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    return names.get(hint, "null" if hint is NoneType else str(hint))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from lab.common.console import times
 from lab.common.dir_lock import UNDER_WAY, held
 from lab.common.errors import InputError, key_of
-from lab.config import preflight as unreachable
+from lab.config import preflight
 from lab.config.compose import Setup, compose, set_up
 from lab.config.config_dir import refuse_hydra
 from lab.runs.run_directory import RunDirectory, claim
@@ -99,7 +99,7 @@ def run(
             )
     overrides, config = composed(overrides)
     setup = set_up(config, overrides, planner)
-    for sentence in unreachable.warnings(setup):
+    for sentence in preflight.warnings(setup):
         warnings.warn(sentence, stacklevel=2)
     result = result_of(setup, None if directory is None else Path(directory))
     if errors := result.summary["planner_errors"]:

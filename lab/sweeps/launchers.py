@@ -14,7 +14,7 @@ from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lab.common.errors import InputError, one_line, shown
-from lab.config.schemas import register
+from lab.config.settings import register
 from lab.sweeps.progress import FOLDER
 
 RAY_INIT = {

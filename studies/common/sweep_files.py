@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from lab.common.options import in_folders
 from lab.config.compose import VERSION_BASE
-from lab.config.schemas import About, register
+from lab.config.settings import About, register
 from lab.run_cache.jobs import Job, Measure
 from studies.common.study import WHOLE, Scale, refuse_planners
 
@@ -110,8 +110,8 @@ def experiment(name: str, scale: Scale = WHOLE) -> SweepFile:
     settings: tuple[str, ...] = (f"experiment=paper/{name}",)
     with initialize_config_module("conf", version_base=VERSION_BASE):
         config = compose("config", list(settings), return_hydra_config=True)
-    about = OmegaConf.to_object(config.about)
-    assert isinstance(about, About)
+    keys: Any = OmegaConf.to_container(config.about)
+    about = About(**keys)
     params = OmegaConf.to_container(config.hydra.sweeper.params)
     assert isinstance(params, dict)
     swept = {str(key): tuple(_values(f"{key!s}={value}")) for key, value in params.items()}

@@ -12,6 +12,7 @@ from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.config.overrides import repeated_keys
 from lab.config.preflight import warnings
+from lab.config.targets import current_path
 
 SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
 
@@ -77,7 +78,7 @@ WRONG = [
     ),
     (
         ["workload.tiers={standard: 1}"],
-        ["workload.tiers.standard: must be a mapping", "each entry has weight, latency_s"],
+        ["workload.tiers.standard: must be a mapping", "that has weight, latency_s"],
     ),
     (["drift.events={kind: x}"], ["drift.events={kind: x}: must be a list", "has kind, at_s"]),
     (
@@ -193,7 +194,9 @@ def test_wrong_input_is_one_sentence(compass, tmp_path, overrides, parts):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("values", ["seed=0,x", "planner=videostorm,vulcn", "workload.rat=1,2"])
+@pytest.mark.parametrize(
+    "values", ["seed=0,x", "seed=1,1.5", "planner=videostorm,vulcn", "workload.rat=1,2"]
+)
 def test_a_sweep_with_a_job_that_cannot_be_composed_does_not_start(compass, tmp_path, values):
     status, out, err = compass("-m", values)
     assert (status, out, err.count("\n")) == (2, "", 1)
@@ -214,7 +217,7 @@ def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
     ("override", "text", "parts"),
     [
         ("drift=mine", "events: {kind: mps_fault, at_s: 10}\n", ["drift/mine: ", "a list", "'- '"]),
-        ("drift=mine", "events:\n- {kind: mps_fault, at: 1}\n", ["drift.events[].at", "'at_s'"]),
+        ("drift=mine", "events:\n- {kind: mps_fault, at: 1}\n", ["drift.events.0.at", "'at_s'"]),
         ("experiment=mine", "workload: {rate: 2}\n", ["experiment=mine: ", "# @package _global_"]),
         (
             "experiment=mine",
@@ -508,3 +511,77 @@ def test_a_missing_directory_names_the_nearest_beside_it(
     said = capsys.readouterr().err
     assert said.endswith(f"={given}: no such directory{hint}\n")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ("planners.videostorm.VideoStorm", "planners.baselines.videostorm.VideoStorm"),
+        ("planners.compass.search.CmboSearch", "planners.compass.search.search.CmboSearch"),
+        ("sim.blocks.plane.BlocksPlane", "sim.dataplane.blocks.plane.BlocksPlane"),
+        ("evaluation.paper.belief_probe.BeliefProbe", "studies.probes.belief_probe.BeliefProbe"),
+        ("planners.Greedy", "planners.Greedy"),
+        ("my_pkg.videostorm.VideoStorm", "my_pkg.videostorm.VideoStorm"),
+    ],
+)
+def test_a_class_is_found_by_the_path_that_it_once_had(then, now):
+    assert current_path(then) == now
+
+
+def test_a_configuration_may_name_classes_by_the_paths_that_they_once_had():
+    overrides = [
+        *(*SHORT, "planner=compass", "planner._target_=planners.compass.Compass"),
+        "planner.search._target_=planners.compass.search.CmboSearch",
+        "data_plane._target_=sim.blocks.plane.BlocksPlane",
+    ]
+    config = set_up(compose(overrides), overrides).config
+    assert config.planner.search._target_ == "planners.compass.search.search.CmboSearch"
+    assert config.data_plane._target_ == "sim.dataplane.blocks.plane.BlocksPlane"
+
+
+def test_the_nearest_class_is_named_where_an_old_path_has_a_slip(compass):
+    status, _, err = compass("planner._target_=planners.videostorm.VideoStrom")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the nearest is 'planners.baselines.videostorm.VideoStorm'" in err
+
+
+@pytest.mark.parametrize("wrong", ["seed=true", "workload.rate=true", "cluster.tick_s=false"])
+def test_a_truth_value_is_no_number(compass, wrong):
+    status, _, err = compass(wrong)
+    assert status == 2
+    assert err.startswith(f"compass-sim: {wrong}: must be a ")
+
+
+def test_numbers_in_texts_are_read_as_from_the_environment(monkeypatch):
+    monkeypatch.setenv("COMPASS_SEED", "3")
+    overrides = ["seed=${oc.env:COMPASS_SEED}", "horizon_s=60"]
+    config = set_up(compose(overrides), overrides).config
+    assert (config.seed, config.horizon_s) == (3, 60.0)
+    assert isinstance(config.horizon_s, float)
+
+
+def test_every_key_of_an_event_can_be_set_and_a_slip_is_told(compass):
+    overrides = [*SHORT, "drift=device_slowdown", "drift.events.0.duration_s=5"]
+    assert set_up(compose(overrides), overrides).config.drift.events[0].duration_s == 5.0
+    status, _, err = compass("drift=device_slowdown", "drift.events.0.duraton_s=5")
+    assert status == 2
+    assert "drift.events.0.duraton_s" in err
+    assert "the nearest is 'duration_s'" in err
+
+
+def test_a_job_with_a_wrong_type_keeps_its_sweep_from_starting_one_out_of_bounds_does_not(
+    compass, tmp_path
+):
+    assert compass("-m", "planner=greedy", "cluster.tick_s=1,often")[0] == 2
+    assert list(tmp_path.iterdir()) == []
+    status, _, err = compass("-m", "planner=greedy", "horizon_s=1", "cluster.tick_s=1,0")
+    assert status == 1
+    assert "1 of 2 jobs failed" in err
+
+
+def test_a_run_that_is_told_not_to_resume_does_not_write_over_another(compass):
+    words = ("planner=greedy", "horizon_s=1", "hydra.run.dir=here")
+    assert compass(*words)[0] == 0
+    status, _, err = compass(*words, "resume=no")
+    assert status == 2
+    assert "holds results already" in err

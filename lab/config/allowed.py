@@ -1,0 +1,60 @@
+"""What a key may be set to, in words, from the type that its model declares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from lab.common.units import unit_of
+
+WORDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    NoneType: "null",
+}
+UNIONS = (Union, UnionType)
+COLLECTIONS: Mapping[Any, str] = {
+    **dict.fromkeys((list, tuple, Sequence), "a list, such as [...]"),
+    **dict.fromkeys((dict, Mapping), "a mapping, such as {NAME: ...}"),
+}
+
+
+def type_at(model: type, path: Sequence[str]) -> Any:
+    """Return the type that a model declares for what is at a path below it, or Any.
+
+    Args:
+        model: a dataclass.
+        path: names of fields and of entries of mappings, and indices of lists.
+    """
+    hint: Any = model
+    for name in path:
+        if is_dataclass(hint):
+            hint = get_type_hints(hint).get(name, Any)
+        else:
+            hint = get_args(hint)[-1] if get_origin(hint) in COLLECTIONS else Any
+        if get_origin(hint) in UNIONS:
+            hint = next((one for one in get_args(hint) if is_dataclass(one)), hint)
+    return hint
+
+
+def allowed(hint: Any, key: str) -> str:
+    """Return what a key of a type may be set to, as a clause, with the unit that its name tells."""
+    words, unit = in_words(hint), unit_of(key)
+    return f"{words}, in {unit}" if unit and "number" in words else words
+
+
+def in_words(hint: Any) -> str:
+    """Return what values a type has."""
+    origin, args = get_origin(hint) or hint, get_args(hint)
+    if origin in UNIONS:
+        return " or ".join(map(in_words, args))
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if origin in COLLECTIONS:
+        each = "" if not args or args[-1] is Any else f", each {in_words(args[-1])}"
+        return f"{COLLECTIONS[origin]}{each}"
+    if is_dataclass(origin):
+        return f"a mapping that has {', '.join(one.name for one in fields(origin))}"
+    return WORDS.get(origin, getattr(hint, "__name__", str(hint)))

@@ -1,0 +1,223 @@
+"""What Hydra and OmegaConf raise, as one sentence: key, value, what is allowed, nearest name."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from lab.common.errors import InputError, choices, key_of, nearest_clause, one_line, shown
+from lab.common.options import groups, in_folders
+from scenarios.slo import Tier
+
+OF_COMPARED = (
+    "several planners are compared, whose own keys are under planner.compare.NAME; write "
+    "planner.compare.NAME.KEY=VALUE, or choose one planner by planner=NAME"
+)
+DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\.[A-Z]\w*")
+"""What looks like the dotted name of a class."""
+HYDRA_TYPES = {"Float": "a number", "Integer": "a whole number", "bool": "true or false"}
+"""Types of Hydra's own keys, as OmegaConf names them."""
+
+
+def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str:
+    """Turn what Hydra or OmegaConf raised into one sentence.
+
+    Args:
+        error: the exception, with its causes.
+        overrides: what the user wrote, to be shown as written.
+    """
+    for cause in _chain(error):
+        if sentence := _sentence(cause, overrides):
+            return sentence
+    if sentence := _without_key(str(error), overrides):
+        return sentence
+    interpolated = [one for one in overrides if "${" in one]
+    return f"{interpolated[0]}: {one_line(error)}" if interpolated else one_line(error)
+
+
+def unknown_key(full_key: str, key: str, known: list[str], overrides: Sequence[str]) -> str:
+    """Say that there is no such key, and which there are, if any are known."""
+    if full_key == "experiment":  # There is such a group, but no such key.
+        return _unpackaged(overrides)
+    parent = full_key.rpartition(".")[0]
+    if "horizon_s" in known:  # the top of the tree
+        known = [*(name for name in known if name != "hydra"), "experiment"]
+    names = [name for name in known if not name.startswith("_")]
+    where = f"{parent} has" if parent else "there are"
+    allowed = f"; {where} {', '.join(names)}" if names else ""
+    hint = ""
+    override = written(full_key, overrides)
+    if parent == "planner" and "compare" in names:
+        targets = [one for one in overrides if key_of(one) == "planner._target_"]
+        if targets and not targets[-1].endswith("=null"):
+            own = override.lstrip("+") if key_of(override) == full_key else f"{full_key}=..."
+            return (
+                f"{override}: there is no key {full_key}; to pass a parameter of your own class, "
+                f"write +{own}"
+            )
+        return f"{override}: {OF_COMPARED}"
+    if ".tiers." in parent:
+        names = [each.name for each in fields(Tier)]
+        allowed = f"; a tier has {', '.join(names)}"
+        hint = f"; to add it, write +{full_key}=..." if key in names else ""
+    elif parent.startswith(("planner", "application", "workload.arrivals", "data_plane")):
+        hint = f"; to pass a parameter of your own class, write +{full_key}=..."
+    elif parent.endswith(("nodes", "tiers", "datasets", "devices", "technologies", "traces")):
+        hint = f"; to add one, write '+{parent}={{{key}: ...}}'"
+        if parent == "workload.tiers":
+            hint += "; those of the application are application.tiers"
+    return f"{override}: there is no key {full_key}{allowed}{nearest_clause(key, names)}{hint}"
+
+
+def written(full_key: str, overrides: Sequence[str]) -> str:
+    """Return the override that speaks of a key, as the user wrote it, or else the key."""
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key == full_key or key.startswith(f"{full_key}.") or key.endswith(f".{full_key}"):
+            return override
+        if f"{full_key}:" in override:
+            return override
+    return full_key
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what led to it."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
+    """Return what one exception says of the input, or None if it does not name a key."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
+
+    if isinstance(cause, InputError):
+        return str(cause)
+    if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+        return _missing_file(str(cause.missing_cfg_file), cause.options or [], overrides)
+    if isinstance(cause, MarkedYAMLError):
+        mark = cause.problem_mark or cause.context_mark
+        where = "" if mark is None else f"{mark.name}, line {mark.line + 1}: "
+        return f"{where}not valid YAML ({one_line(cause.problem)})"
+    if isinstance(cause, OverrideParseException):
+        return _unparsed(cause)
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return _wrong_key(cause, overrides)
+    return None
+
+
+def _without_key(message: str, overrides: Sequence[str]) -> str | None:
+    """Return what Hydra's message comes to, of which no exception names a key, if it is known."""
+    first = message.partition("\n")[0]
+    if "--multirun" in message:
+        return f"{first}: add -m to run every value"
+    if "@experiment." in first:
+        return _unpackaged(overrides)
+    if chosen := re.match(r"Multiple values for (\S+)\. ", first):
+        group = chosen[1]
+        added = next((one for one in overrides if one.startswith(f"+{group}=")), f"+{group}=...")
+        return f"{added}: {group} is in the configuration; write {added[1:]}, without the plus"
+    if found := re.match(r"In '(\S+)': .*Cannot merge DictConfig with ListConfig", message, re.S):
+        return (
+            f"{found[1]}: there is a mapping where a list must be, or a list where a mapping must "
+            "be; each entry of a list begins with '- '"
+        )
+    if first.startswith("Config group override must be"):
+        return _no_option(overrides)
+    return None
+
+
+def _unparsed(cause: Any) -> str:
+    """Say why Hydra cannot read an override."""
+    reason = str(cause).split("\nSee ", maxsplit=1)[0]
+    reason = one_line(reason.removeprefix(f"Error parsing override '{cause.override}'"))
+    foreign = [letter for letter in cause.override if not letter.isascii()]
+    if foreign and reason.startswith("Lexer"):
+        return (
+            f"{cause.override}: what has {foreign[0]!r} in it, such as a path, must stand in "
+            "quotes of its own within those of the shell: 'KEY=\"VALUE\"'"
+        )
+    return f"{cause.override}: not a valid override ({reason}); write key=value"
+
+
+def _wrong_key(cause: Any, overrides: Sequence[str]) -> str:
+    """Say what is wrong with a key or its value, from an exception of OmegaConf's."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
+
+    from lab.config.allowed import allowed, type_at
+    from lab.config.settings import Settings
+
+    full_key = str(cause.full_key).replace("[", ".").replace("]", "")
+    said, message = written(full_key, overrides), str(cause.msg).partition("\n")[0]
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        parent = cause.parent_node
+        known = [str(key) for key in parent] if parent is not None else []
+        return unknown_key(full_key, str(cause.key), known, overrides)
+    if "is not a subclass" in message:  # An entry, perhaps without what is above it.
+        for override in overrides:
+            above, found, _ = f"{key_of(override)}.".rpartition(f".{full_key}.")
+            if found:
+                return unknown_key(f"{above}.{full_key}", full_key, [], [override])
+    for name, words in HYDRA_TYPES.items():
+        if message.endswith(f"could not be converted to {name}") or f"valid {name} " in message:
+            return f"{full_key}={shown(cause.value)}: must be {words}"
+    if "out of range" in message:
+        above, _, number = full_key.rpartition(".")
+        wanted = allowed(type_at(Settings, above.split(".")), above)
+        return f"{said}: there is no entry {number}; {above} must be {wanted}"
+    hint, given = type_at(Settings, full_key.split(".")), ""
+    if message.startswith("Cannot merge DictConfig with ListConfig"):
+        kind, other = (list, "mapping") if cause.object_type is list else (dict, "list")
+        hint, given = kind if hint is Any else hint, f", not a {other}"
+    elif hint is Any or not isinstance(cause, ValidationError):
+        return f"{full_key}: {one_line(message)}"
+    return f"{said}: must be {allowed(hint, full_key)}{given}"
+
+
+def _missing_file(path: str, options: Iterable[str], overrides: Sequence[str]) -> str:
+    """Say that a group has no such option, and which it has."""
+    group, _, name = path.rpartition("/")
+    above, _, folder = group.rpartition("/")
+    if above in groups():  # An option in a folder of a group.
+        group, name = above, f"{folder}/{name}"
+    if path == "hydra/launcher/ray":
+        return "hydra/launcher=ray: is not installed; pip install 'compass-sim[ray]'"
+    if group == "hydra/launcher":
+        options = dict.fromkeys([*options, "ray"])  # which may not be installed
+    own = ""
+    if group in ("planner", "application", "data_plane") and DOTTED.fullmatch(name):
+        places = [one for one in overrides if one.endswith(f"={name}")] or [group]
+        place = places[0].lstrip("+~").partition("=")[0].rpartition("@")[2]
+        plus = "+" if place.startswith("planner.compare.") else ""
+        own = f"; to name a class of your own, write {plus}{place}._target_={name}"
+    inside = in_folders(group) if group in groups() else []
+    if moved := [option for option in inside if option.rpartition("/")[2] == name]:
+        return f"{group}={name}: there is no such {group}; it is {group}={moved[0]}"
+    if inside:
+        first = inside[0].partition("/")[0]
+        names = [*options, f"{first}/NAME (compass-lab list names them)"]
+        close = nearest_clause(name, [*options, *inside])
+        return f"{group}={name}: there is no such {group}; choose one of {', '.join(names)}{close}"
+    return f"{group}={name}: there is no such {group}; {choices(name, options)}{own}"
+
+
+def _unpackaged(overrides: Sequence[str]) -> str:
+    """Say that the file of an experiment lacks what puts its keys at the top of the tree."""
+    names = [one for one in overrides if key_of(one) == "experiment"]
+    return (
+        f"{names[-1] if names else 'experiment'}: all that the file says is put below the key "
+        "experiment; let the file begin with the line '# @package _global_'"
+    )
+
+
+def _no_option(overrides: Sequence[str]) -> str:
+    """Find the group that was set to something else than a name."""
+    for override in overrides:
+        group, _, value = override.lstrip("+").partition("=")
+        names = groups().get(group, [])
+        if names and value not in names:
+            return f"{group}={value}: must be a name; {choices(value, names)}"
+    return "a group of the configuration must be set to a name, such as cluster=small"

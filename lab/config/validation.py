@@ -1,0 +1,180 @@
+"""A composed configuration checked against its model; what is wrong becomes one sentence."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from hardware_models.tables import SHIPPED, TableSet, using_tables
+from lab.common.errors import InputError, one_line, shown
+from lab.common.units import unit_of
+from lab.config.allowed import allowed, type_at
+from lab.config.messages import unknown_key, written
+from lab.config.settings import CHECKS, OPEN, Settings
+
+BOUNDS = {
+    "greater_than_equal": "must be {ge:g}{unit} or more",
+    "less_than_equal": "must be {le:g}{unit} or less",
+}
+"""What is said of numbers out of bounds, by the type of pydantic's error."""
+
+UNKNOWN = "unexpected_keyword_argument"
+
+_tables = TypeAdapter(get_type_hints(Settings, include_extras=True)["tables"], config=CHECKS)
+_settings = TypeAdapter(Settings)
+
+
+class WrongTypeError(InputError):
+    """A key does not exist, or its value is of another type than its model declares."""
+
+
+def validated(
+    config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
+) -> tuple[DictConfig, Settings]:
+    """Check a configuration; return it with values of the declared types, and what it describes.
+
+    Args:
+        config: the composed configuration, resolved.
+        tables: the hardware tables in use.
+        overrides: what was overridden on the way, to be shown as written.
+
+    Raises:
+        InputError: it is not valid.
+    """
+    tree = _without_truth_values(OmegaConf.to_container(config), "")
+    try:
+        with using_tables(tables):
+            settings = _settings.validate_python(tree)
+    except ValidationError as error:
+        in_type = {one["type"] for one in error.errors()} <= {*BOUNDS, "value_error"}
+        kind = InputError if in_type else WrongTypeError
+        raise kind(_sentence(error, overrides)) from None
+    kept: Any = {**dict.fromkeys(OPEN, True), "workload": {"arrivals"}}
+    typed = OmegaConf.merge(config, _settings.dump_python(settings, exclude=kept))
+    assert isinstance(typed, DictConfig)
+    return typed, settings
+
+
+def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
+    """Return our tables with the user's, each of which is a path, or a path and how it is used.
+
+    Args:
+        node: the section of the tables, as plain values.
+        overrides: what was overridden on the way, to be shown as written.
+
+    Raises:
+        InputError: a table cannot be used.
+    """
+    try:
+        given = _tables.validate_python(node)
+        user = {name: one for name, one in given.items() if one is not None}
+        if not user:
+            return SHIPPED
+        tables = TableSet(user)
+        with using_tables(tables):
+            return tables
+    except ValidationError as error:
+        raise InputError(_sentence(error, overrides, "tables")) from None
+    except ValueError as error:
+        raise InputError(f"tables: {one_line(error)}") from None
+
+
+def check_complete(tree: Any, known: Mapping[str, Any], above: str = "") -> None:
+    """Refuse a tree that lacks a key.
+
+    Args:
+        tree: the tree, or what is below a key.
+        known: the keys that it must have, with those below them.
+        above: the keys above it, each with a point.
+
+    Raises:
+        InputError: it does.
+    """
+    for name, below in known.items():
+        if name not in tree:
+            raise InputError(f"{above}{name}: is missing; it must not be deleted or null")
+        if isinstance(below, Mapping) and isinstance(tree[name], Mapping | DictConfig):
+            check_complete(tree[name], below, f"{above}{name}.")
+
+
+def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse the keys and types of a job of a sweep; the job itself tells what else is wrong.
+
+    Args:
+        config: its composed configuration.
+        overrides: its overrides.
+
+    Raises:
+        WrongTypeError: a key does not exist, or a value is of another type.
+    """
+    keys = [str(key) for key in config if key != "hydra"]
+    try:
+        plain = OmegaConf.masked_copy(config, keys)
+        OmegaConf.resolve(plain)
+        validated(plain, SHIPPED, overrides)
+    except WrongTypeError:
+        raise
+    except (InputError, OmegaConfBaseException):
+        return
+
+
+def _without_truth_values(node: Any, key: str) -> Any:
+    """Return a tree whose typed keys have texts for truth values, which could pass for numbers.
+
+    Raises:
+        InputError: a number in it is not finite.
+    """
+    if isinstance(node, Mapping):
+        return {
+            name: _without_truth_values(one, f"{key}.{name}".lstrip("."))
+            for name, one in node.items()
+        }
+    if isinstance(node, list):
+        return [_without_truth_values(one, f"{key}.{i}") for i, one in enumerate(node)]
+    if isinstance(node, float) and not math.isfinite(node):
+        raise InputError(f"{key}={node}: must be a finite number")
+    return shown(node) if isinstance(node, bool) and not key.startswith(OPEN) else node
+
+
+def _sentence(error: ValidationError, overrides: Sequence[str], *above: str) -> str:
+    """Return what pydantic complains of first, unknown keys before values.
+
+    Args:
+        error: its complaints.
+        overrides: what was overridden, to be shown as written.
+        above: keys above what was checked.
+    """
+    complaint = min(error.errors(), key=lambda one: one["type"] != UNKNOWN)
+    path, value = [*above, *map(str, complaint["loc"])], complaint["input"]
+    key, kind, context = ".".join(path), complaint["type"], complaint.get("ctx", {})
+    said = f"{key}={_shown(value)}"
+    if value is None or isinstance(value, Mapping | list):
+        said = written(key, overrides)
+    if kind == UNKNOWN:
+        known = [one.name for one in fields(type_at(Settings, path[:-1]))]
+        return unknown_key(key, path[-1], known, overrides)
+    if kind == "value_error":
+        message, group = one_line(context["error"]), key.partition(".")[0]
+        if not key or message.startswith(f"{group}."):
+            return message
+        name, given, _ = message.partition("=")
+        if given and " " not in name:
+            return f"{key}.{message}"
+        return f"{key if isinstance(value, Mapping) else said}: {message}"
+    wanted = f"must be {allowed(type_at(Settings, path), key)}"
+    if kind in BOUNDS:
+        unit = unit_of(key)
+        wanted = BOUNDS[kind].format(**context, unit=f" {unit}" if unit else "")
+    elif value is None:
+        wanted = "must not be null"
+    return f"{said}: {wanted}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value, a large number as a person writes it."""
+    short = f"{value:g}" if isinstance(value, float) else ""
+    return short if short and float(short) == value else shown(value)
