@@ -11,18 +11,14 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from hardware_models.basis import Basis, Latency
-from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
 from hardware_models.surfaces import (
     Coefficients,
     Form,
     Surface,
-    coefficients,
     features,
     log_sum,
     lookup,
-    predict,
 )
 from hardware_models.tables import load_table, table_cache
 
@@ -202,63 +198,3 @@ MAP = Surface(
     rows=lambda frame: frame["map50_95"].is_not_null(),
 )
 """mAP50-95 on COCO, in percent."""
-
-
-def hardware() -> tuple[str, ...]:
-    """Name the hardware with measured latencies."""
-    return tuple(LATENCY.measured()["hardware"].unique(maintain_order=True))
-
-
-@table_cache
-def _precision(on: str) -> str:
-    """The precision to expect on a hardware: half if there is one, of those the fastest."""
-    rows = LATENCY.measured().filter((pl.col("hardware") == on) & (pl.col("batch") == 1))
-    named = rows.with_columns(pl.col("precision").fill_null(_NOT_NAMED))
-    median = named.group_by("precision").agg(pl.col("value").median())
-    return str(median.sort(~pl.col("precision").str.contains("fp16"), "value")["precision"][0])
-
-
-@table_cache
-def latency_s(model: str, board: str, px: int, precision: str | None = None) -> Latency:
-    """Give the time of one image on a hardware.
-
-    As measured where table ``detection_latency`` has it. At other sizes a model's measured time
-    scales by the form of that hardware, a floor and operations that go with pixels; models without
-    a measured time there are interpolated over operations. Beyond the operations of all that was
-    measured there, either is extrapolated.
-
-    Args:
-        model: A detector with known operations, such as ``"YOLOv8n"``.
-        board: One of `hardware`, such as ``"A100"`` or ``"Raspberry Pi 5"``.
-        px: Side of the square input, in pixels.
-        precision: A precision of that hardware, such as ``"fp16 TensorRT"``; by default half
-            precision if there is any, and of those the fastest.
-
-    Raises:
-        UnknownNameError: The model, hardware or precision is not known.
-        ValueError: The size is not positive.
-    """
-    pick("detector", model, _gflops())
-    pick("hardware", board, hardware())
-    if px < 1:
-        raise ValueError(f"px is {px!r}: give the side of the input in pixels, at least 1")
-    stack = _precision(board) if precision is None else precision
-    rows = LATENCY.measured().filter(pl.col("hardware") == board)
-    named = pl.col("precision").fill_null(_NOT_NAMED)
-    pick(f"precision on {board}", stack, rows.select(named.unique().sort()).to_series())
-    rows = rows.filter((named == stack) & (pl.col("batch") == 1))
-    own = rows.filter(pl.col("model") == model)
-    template = (own if own.height else rows).sort((pl.col("input_px") - px).abs())[:1]
-    asked = template.with_columns(model=pl.lit(model), input_px=pl.lit(px, dtype=pl.Int64))
-    figures, exact = predict(LATENCY, asked)
-    if exact[0]:
-        return Latency(float(figures[0]) / _MS_PER_S, "measured")
-    work, wanted = np.exp(_log_gflops(rows)), np.exp(_log_gflops(asked))[0]
-    basis: Basis = "interpolated" if work.min() <= wanted <= work.max() else "extrapolated"
-    if own.height:
-        values = coefficients("detection")
-        forms = [float(np.exp(_latency_form(frame)(values)[0])) for frame in (asked, template)]
-        figure = template["value"][0] * forms[0] / forms[1]
-    else:
-        figure = float(figures[0])
-    return Latency(float(figure) / _MS_PER_S, basis)

@@ -8,7 +8,6 @@ for. Table ``fit_gpu_latency_errors`` says how well rows are predicted that it h
 """
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from scipy.spatial import Delaunay
 
@@ -16,7 +15,7 @@ from hardware_models import gpu_surface
 from hardware_models.basis import Latency
 from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Kernel
-from hardware_models.gpu_surface import FORM, Ints, Points, Surface
+from hardware_models.gpu_surface import FORM, Points, Surface
 from hardware_models.reference import REFERENCE, REFERENCE_SLICES
 from hardware_models.tables import load_table, table_cache
 
@@ -128,18 +127,6 @@ def _surface() -> Surface:
     return gpu_surface.condition(_forms(), kernel(), points_of(table, models()), log_ms)
 
 
-def surface_latencies_s(table: pl.DataFrame) -> Array:
-    """Predict from the surface alone, also where there is a measured value.
-
-    Args:
-        table: Rows with the columns of table ``gpu_latency``, of known models.
-
-    Returns:
-        Seconds, one a row.
-    """
-    return np.asarray(np.exp(_surface().predict_log_ms(points_of(table, models()))) / _MS_PER_S)
-
-
 @table_cache
 def _measured(model: str) -> dict[tuple[int, int, int], float]:
     return {
@@ -176,24 +163,15 @@ def _hull(model: str) -> _Hull:
     return _Hull(points_of(_rows(model), (model,)).coordinates())
 
 
-def _highest() -> dict[str, int]:
-    return {
-        "compute_slices": REFERENCE_SLICES,
-        "batch": largest_batch(),
-        "processes": largest_processes(),
-    }
-
-
-def _refusal(name: str, value: int) -> str:
-    why = f"an {REFERENCE} has" if name == "compute_slices" else "it was measured from"
-    return f"{name} is {value!r}: {why} 1 to {_highest()[name]}"
-
-
 def _check(compute_slices: int, batch: int, processes: int) -> None:
-    given = {"compute_slices": compute_slices, "batch": batch, "processes": processes}
-    for name, high in _highest().items():
-        if not 1 <= given[name] <= high:
-            raise ValueError(_refusal(name, given[name]))
+    for name, value, high in (
+        ("compute_slices", compute_slices, REFERENCE_SLICES),
+        ("batch", batch, largest_batch()),
+        ("processes", processes, largest_processes()),
+    ):
+        if not 1 <= value <= high:
+            why = f"an {REFERENCE} has" if name == "compute_slices" else "it was measured from"
+            raise ValueError(f"{name} is {value!r}: {why} 1 to {high}")
 
 
 @table_cache
@@ -227,57 +205,3 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
     seconds = float(np.exp(_surface().predict_log_ms(point).item())) / _MS_PER_S
     inside = _hull(model).contains(point.coordinates()[0])
     return Latency(seconds, "interpolated" if inside else "extrapolated")
-
-
-@table_cache
-def _dense() -> Array:
-    """Every latency in seconds, by model, slices - 1, batch - 1 and processes - 1."""
-    shape = tuple(_highest().values())
-    result = np.empty((len(models()), *shape))
-    batch, processes = (each.ravel() + 1.0 for each in np.indices(shape[1:]))
-    for at in range(REFERENCE_SLICES):  # One by one, for the memory that a covariance takes.
-        log_ms = _surface().predict_each_log_ms(np.full(batch.size, at + 1.0), batch, processes)
-        result[:, at] = np.exp(log_ms).reshape(-1, *shape[1:]) / _MS_PER_S
-    for index, model in enumerate(models()):
-        for (slices, b, p), seconds in _measured(model).items():
-            result[index, slices - 1, b - 1, p - 1] = seconds
-    result.setflags(write=False)
-    return result
-
-
-def batch_latencies_s(
-    model: Ints, compute_slices: Ints, batch: Ints, processes: Ints
-) -> npt.NDArray[np.float64]:
-    """Look up many times at once; the first call works out the whole table.
-
-    Args:
-        model: Indexes into `models`, n of them.
-        compute_slices: As in `batch_latency`, n of them; likewise the rest.
-        batch: Requests in each batch.
-        processes: Processes that share each instance.
-
-    Returns:
-        n times in seconds, each what `batch_latency` gives, but for the rounding of sums.
-
-    Raises:
-        ValueError: The arrays differ in shape, or a number is out of its range.
-    """
-    given = {"compute_slices": compute_slices, "batch": batch, "processes": processes}
-    for name, values in given.items():
-        if values.shape != model.shape:
-            raise ValueError(
-                f"{name} has shape {values.shape}, model has {model.shape}: make them equal"
-            )
-    names = models()
-    beyond = (model < 0) | (model >= len(names))
-    if beyond.any():
-        raise ValueError(
-            f"model is {int(model[beyond][0])}: give an index of 0 to {len(names) - 1}"
-        )
-    table, at = _dense(), []
-    for (name, values), size in zip(given.items(), table.shape[1:], strict=True):
-        wrong = (values < 1) | (values > size)
-        if wrong.any():
-            raise ValueError(_refusal(name, int(values[wrong][0])))
-        at.append(values - 1)
-    return np.asarray(table[model, *at])

@@ -96,24 +96,10 @@ class Surface:
         correction = self.left_over.mean(_coordinates(self.forms, points))
         return np.asarray(base + correction, dtype=np.float64)
 
-    def predict_each_log_ms(self, slices: Array, batch: Array, processes: Array) -> Array:
-        """Predict every model at every point, (models, points)."""
-        count = len(self.forms)
-        points = [
-            Points(np.full(len(batch), model), slices, batch, processes) for model in range(count)
-        ]
-        base = np.stack([evaluate_form(self.forms, each) for each in points])
-        corrections = self.left_over.mean_of_each(points[0].coordinates(), _groups(count))
-        return np.asarray(base + corrections.T, dtype=np.float64)
-
-
-def _groups(count: int) -> Array:
-    """Give the features of models: any two then differ by 1."""
-    return np.eye(count) / 2
-
 
 def _coordinates(forms: Array, points: Points) -> Coordinates:
-    return Coordinates(points.coordinates(), _groups(len(forms))[points.model])
+    groups = np.eye(len(forms)) / 2  # Any two models then differ by 1.
+    return Coordinates(points.coordinates(), groups[points.model])
 
 
 def _left_over(forms: Array, points: Points, log_ms: Array) -> tuple[Coordinates, Array, Array]:

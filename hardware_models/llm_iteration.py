@@ -5,22 +5,15 @@ admission or paging, so these times hold for an iteration of an engine, not for 
 power-capped GPUs (``-pcap``) are other rows times a constant in the source.
 """
 
-from typing import Literal
-
 import numpy as np
 import polars as pl
 
-from hardware_models.basis import Basis, Latency
-from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
-from hardware_models.surfaces import Coefficients, Form, Surface, lookup, predict, smooth_max
-from hardware_models.tables import load_table, table_cache
-
-Target = Literal["ttft_ms", "tpot_ms"]
+from hardware_models.surfaces import Coefficients, Form, Surface, lookup, smooth_max
+from hardware_models.tables import load_table
 
 _KEY = ("model", "gpu", "tensor_parallel", "prompt_tokens", "batch", "output_tokens")
 _CAP = "-pcap"
-_MS_PER_S = 1e3
 _CONTRADICTION = 2.0
 
 
@@ -164,62 +157,3 @@ TPOT = Surface(
     trusted=_trusted,
 )
 """Milliseconds from one token to the next."""
-
-_SURFACES: dict[str, Surface] = {"ttft_ms": TTFT, "tpot_ms": TPOT}
-
-
-@table_cache
-def splitwise_time(
-    target: Target,
-    model: str,
-    gpu: str,
-    tensor_parallel: int,
-    prompt_tokens: int,
-    batch: int,
-    output_tokens: int,
-) -> Latency:
-    """Time to the first token, or between tokens, of a static batch of equal requests.
-
-    These are the times of one iteration of an engine that has nothing else to do: they say nothing
-    of when requests are admitted. Where the table has the point, it is as measured; elsewhere the
-    physical form of the surface, corrected by a Gaussian process on what the form leaves over. The
-    three rows that others contradict (Llama-2-70B on 2 GPUs, batch 64) are given as measured, but
-    nothing is learnt from them.
-
-    Args:
-        target: ``"ttft_ms"`` or ``"tpot_ms"``.
-        model: ``"llama2-70b"`` or ``"bloom-176b"``.
-        gpu: ``"a100-80gb"``, ``"h100-80gb"`` or ``"h100-80gb-pcap"``, power-capped.
-        tensor_parallel: GPUs that share the model.
-        prompt_tokens: Prompt of each request.
-        batch: Requests at once.
-        output_tokens: Tokens that each generates.
-
-    Raises:
-        UnknownNameError: There is no such target, or the model was not measured so.
-        ValueError: A number is not positive.
-    """
-    pick("target", target, _SURFACES)
-    numbers = {"prompt_tokens": prompt_tokens, "batch": batch, "output_tokens": output_tokens}
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} is {number!r}: give a positive whole number")
-    table = load_table("llm_iteration")
-    known = table.select(pl.concat_str("model", "gpu", "tensor_parallel", separator=" ").unique())
-    pick(
-        "combination of model, gpu and tensor_parallel",
-        f"{model} {gpu} {tensor_parallel}",
-        known.to_series().sort(),
-    )
-    row = (model, gpu, tensor_parallel, prompt_tokens, batch, output_tokens)
-    asked = pl.DataFrame([row], schema=list(_KEY), orient="row")
-    figures, exact = predict(_SURFACES[target], asked)
-    if exact[0]:
-        return Latency(float(figures[0]) / _MS_PER_S, "measured")
-    table = table.filter(model=model, gpu=gpu, tensor_parallel=tensor_parallel)
-    inside = all(
-        table[name].min() <= number <= table[name].max()  # type: ignore[operator]
-        for name, number in numbers.items()
-    )
-    basis: Basis = "interpolated" if inside else "extrapolated"
-    return Latency(float(figures[0]) / _MS_PER_S, basis)
