@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 
 from hardware_models.devices import phones
-from scenarios.application import Application
+from scenarios.applications.application import Application
+from scenarios.applications.shipped import shipped_application
 from scenarios.queries import Query
 from scenarios.requests import request_blocks
-from scenarios.shipped import shipped_application
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from hardware_models.boards import boards
 from hardware_models.errors import pick
+from hardware_models.gpu.boards import boards
 from hardware_models.tables import SHIPPED, load_table, table_cache, using_tables
 
 

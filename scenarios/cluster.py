@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from hardware_models.mig import Profile, profiles
+from hardware_models.gpu.mig import Profile, profiles
 from hardware_models.prices import (
     egress_usd_per_byte,
     gpu_share_of_price,
@@ -14,7 +14,7 @@ from hardware_models.prices import (
     machine_vcpus,
     machines,
 )
-from scenarios.nodes import pick_key
+from scenarios.applications.nodes import pick_key
 
 DEVICE = "device"
 TIERS = ("edge", "cloud")

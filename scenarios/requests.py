@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Application
-from scenarios.distributions import Constant, Variability, ones, repeated
+from scenarios.applications.application import Application
+from scenarios.numerics.distributions import Constant, Variability, ones, repeated
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 

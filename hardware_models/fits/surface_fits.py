@@ -7,8 +7,8 @@ import polars as pl
 from hardware_models.detection import FPS, LATENCY, MAP
 from hardware_models.fits.registry import Fit
 from hardware_models.fits.surface import coefficient_rows, error_rows, fit_surface
-from hardware_models.llm_iteration import TPOT, TTFT
-from hardware_models.llm_layers import LAYER, LINEAR
+from hardware_models.llm.iteration import TPOT, TTFT
+from hardware_models.llm.layers import LAYER, LINEAR
 from hardware_models.surfaces import Surface
 from hardware_models.whisper import DECODE, ENCODE
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from hardware_models import boards, gpu_latency, mps
+from hardware_models.gpu import boards, gpu_latency, mps
 from hardware_models.predictors.predictor import Predictor
 from hardware_models.reference import BATCH_1, REFERENCE
 from hardware_models.tables import load_table

@@ -6,9 +6,9 @@ import polars as pl
 from hardware_models import llm
 from hardware_models.detection import FPS, LATENCY, MAP
 from hardware_models.gaussian_process import Array
-from hardware_models.llm_iteration import TPOT, TTFT
-from hardware_models.llm_layers import LAYER, LINEAR
-from hardware_models.llm_speed import FULL_PRECISION, SPEED
+from hardware_models.llm.iteration import TPOT, TTFT
+from hardware_models.llm.layers import LAYER, LINEAR
+from hardware_models.llm.speed import FULL_PRECISION, SPEED
 from hardware_models.predictors.predictor import Predictor
 from hardware_models.surfaces import Surface, predict
 from hardware_models.whisper import DECODE, ENCODE

@@ -31,7 +31,7 @@ from lab.common.errors import (
 from lab.config.schemas import OPEN_MAPPINGS, Settings, register
 from lab.config.targets import build, find_class, parameters
 from lab.runs.run_directory import INSIDE
-from scenarios.application import Application
+from scenarios.applications.application import Application
 from scenarios.arrivals import ArrivalProcess
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario

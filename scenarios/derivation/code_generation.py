@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scenarios.best_of import best_of
+from scenarios.applications.best_of import best_of
 from scenarios.derivation import _quantization
 from scenarios.derivation._tables import figure, raw, sourced
 

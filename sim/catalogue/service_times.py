@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware_models.basis import Basis, worst
-from hardware_models.compute import (
+from hardware_models.devices import DeviceModel
+from hardware_models.gpu.compute import (
     accelerator_time,
     cpu_latency_factor,
     gpu_batch_times,
     network_on_cpu_factor,
 )
-from hardware_models.devices import DeviceModel
+from hardware_models.gpu.mig import profiles
 from hardware_models.llm import context_tokens, iteration_times, kv_bytes_per_token
-from hardware_models.mig import profiles
-from scenarios.application import (
+from scenarios.applications.application import (
     Application,
     Configuration,
     LanguageModel,

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from hardware_models import boards, llm, mig, prices
+from hardware_models import llm, prices
 from hardware_models.accelerators import AcceleratorError, read_accelerator
 from hardware_models.errors import TableError
+from hardware_models.gpu import boards, mig
 from hardware_models.tables import (
     ACCELERATORS,
     SHIPPED_ACCELERATORS,

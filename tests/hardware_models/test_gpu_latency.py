@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models import gpu_latency
 from hardware_models.errors import UnknownNameError
 from hardware_models.fits import gpu_latency as gpu_latency_fit
-from hardware_models.gpu_latency import batch_latency
+from hardware_models.gpu import gpu_latency
+from hardware_models.gpu.gpu_latency import batch_latency
 from hardware_models.reference import REFERENCE_SLICES
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_models import boards, compute, devices, gpu_latency, mig, mps
+from hardware_models import devices
 from hardware_models.basis import worst
 from hardware_models.errors import UnknownNameError
+from hardware_models.gpu import boards, compute, gpu_latency, mig, mps
 
 SPEEDS = st.floats(0.01, 100)
 SLICES = ("1g.10gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb")

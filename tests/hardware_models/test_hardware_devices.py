@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardware_models import boards, device_latency, devices
+from hardware_models import device_latency, devices
 from hardware_models.errors import UnknownNameError
+from hardware_models.gpu import boards
 from hardware_models.predictors.devices import PREDICTORS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 

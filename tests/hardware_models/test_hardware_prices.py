@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
-from hardware_models import mig, prices
+from hardware_models import prices
 from hardware_models.errors import TableError, UnknownNameError
+from hardware_models.gpu import mig
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 GOOGLE = [machine for machine in prices.machines() if not machine.startswith("gpu-")]

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models import llm, llm_models
+from hardware_models import llm
 from hardware_models.errors import UnknownNameError
-from hardware_models.llm_speed import SPEED
+from hardware_models.llm import architecture as llm_models
+from hardware_models.llm.speed import SPEED
 from hardware_models.surfaces import predict
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 

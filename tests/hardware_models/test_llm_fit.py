@@ -10,9 +10,9 @@ from hardware_models import surfaces
 from hardware_models.fits import llm as llm_fit
 from hardware_models.fits.registry import FITS
 from hardware_models.fits.surface import cross_validated, fit_surface
-from hardware_models.llm_iteration import TPOT, TTFT
-from hardware_models.llm_layers import LAYER, LINEAR
-from hardware_models.llm_speed import SPEED
+from hardware_models.llm.iteration import TPOT, TTFT
+from hardware_models.llm.layers import LAYER, LINEAR
+from hardware_models.llm.speed import SPEED
 from hardware_models.predictors.llm import PREDICTORS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 

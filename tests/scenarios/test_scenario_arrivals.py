@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hardware_models.devices import phones
+from scenarios.applications.shipped import shipped_application
 from scenarios.arrivals import SHIPPED_TRACES, Poisson, TraceReplay
-from scenarios.distributions import Constant, Exponential, LogNormal
+from scenarios.numerics.distributions import Constant, Exponential, LogNormal
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from scenarios.requests import NS_PER_S, request_blocks
-from scenarios.shipped import shipped_application
 from scenarios.slo import SLO
 
 RECORDED = {"azure_llm_2023_code": 8819, "azure_llm_2023_conversation": 19366}

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.compiled import compiled
-from scenarios.sums import total
+from scenarios.numerics.sums import total
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

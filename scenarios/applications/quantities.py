@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from hardware_models.errors import TableError
 from hardware_models.schemas import PROVENANCE, Column
 from hardware_models.tables import FIRST_ROW_LINE
-from scenarios.application import Knob
-from scenarios.keyed_tables import KeyedTable, application_tables
-from scenarios.nodes import REFERENCE, bounds, choose, refusal
+from scenarios.applications.application import Knob
+from scenarios.applications.keyed_tables import KeyedTable, application_tables
+from scenarios.applications.nodes import REFERENCE, bounds, choose, refusal
 
 Floats = NDArray[np.float64]
 Texts = NDArray[np.object_]

@@ -13,7 +13,7 @@ from hardware_models.errors import nearest
 from hardware_models.llm import iteration_times, weight_bytes
 from hardware_models.reference import REFERENCE, REFERENCE_PROFILE
 from scenarios.compiled import compiled
-from scenarios.distributions import Constant, Exponential, Variability
+from scenarios.numerics.distributions import Constant, Exponential, Variability
 from scenarios.slo import MOST_LATENCY_S, Tier
 
 Floats = NDArray[np.float64]

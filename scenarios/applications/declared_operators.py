@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hardware_models import boards, gpu_latency, llm
+from hardware_models import llm
+from hardware_models.gpu import boards, gpu_latency
 from hardware_models.reference import REFERENCE
-from scenarios.application import (
+from scenarios.applications.application import (
     Knob,
     LanguageModel,
     Model,
@@ -17,9 +18,9 @@ from scenarios.application import (
     Pipeline,
     reference_generation_s,
 )
-from scenarios.distributions import MOST_CV, Constant, LogNormal, Variability
-from scenarios.nodes import keyed, mapping, number, pick_key, refusal
-from scenarios.quantities import RESERVED, Floats, Point, Quantities, Texts
+from scenarios.applications.nodes import keyed, mapping, number, pick_key, refusal
+from scenarios.applications.quantities import RESERVED, Floats, Point, Quantities, Texts
+from scenarios.numerics.distributions import MOST_CV, Constant, LogNormal, Variability
 
 KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "cpu": ("service_time_s",),

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
-from hardware_models.llm_models import column
+from hardware_models.llm.architecture import column
 from hardware_models.surfaces import (
     Coefficients,
     Form,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardware_models import boards, devices, gpu_latency, mig, mps
+from hardware_models import devices
 from hardware_models.basis import Basis, Ratio, worst
 from hardware_models.errors import pick
+from hardware_models.gpu import boards, gpu_latency, mig, mps
 from hardware_models.reference import REFERENCE_SLICES
 from hardware_models.tables import required_row, table_cache
 
@@ -135,7 +136,7 @@ def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> Bat
     """Work out how long a lone request takes on a device's accelerator.
 
     Args:
-        board: The accelerator, as `hardware_models.boards` names it.
+        board: The accelerator, as `hardware_models.gpu.boards` names it.
         benchmark: Benchmark by which boards compare.
         like_items: As for `gpu_batch_times`.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hardware_models.errors import TableError
 from hardware_models.schemas import PROVENANCE, Column
 from hardware_models.tables import read_file, typed_columns
-from scenarios.nodes import choose
+from scenarios.applications.nodes import choose
 
 RAW = "raw"  # Directory of what derivations start from, no application's own.
 WHOLE_NUMBER = r"^([+-]?\d+)\.0*$"

@@ -10,7 +10,7 @@ import polars as pl
 
 from hardware_models.errors import TableError
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
-from hardware_models.llm_models import known_as, language_model, layer_bytes, precisions
+from hardware_models.llm.architecture import known_as, language_model, layer_bytes, precisions
 from hardware_models.reference import REFERENCE
 from hardware_models.surfaces import Coefficients, Form, Surface, features
 from hardware_models.tables import load_table, table_cache

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.best_of import best_of
+from scenarios.applications.best_of import best_of
 
 Floats = NDArray[np.float64]
 

@@ -35,7 +35,7 @@ def fit_thread_form(rows: pl.DataFrame) -> tuple[float, ...]:
     """Fit `thread_time_ms` to the rows of one model, by least squares of logarithms.
 
     Args:
-        rows: Rows of table ``mps_interference``, as in `hardware_models.mps.thread_rows`.
+        rows: Rows of table ``mps_interference``, as in `hardware_models.gpu.mps.thread_rows`.
 
     Returns:
         The coefficients, as in `THREAD_FORM`.

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from scenarios import item_accuracy
-from scenarios.accuracy_rules import RULES
-from scenarios.item_accuracy import Curve
-from scenarios.nodes import REFERENCE, keyed, pick_key, refusal
-from scenarios.quantities import Floats, Point, Quantities
+from scenarios.applications import item_accuracy
+from scenarios.applications.accuracy_rules import RULES
+from scenarios.applications.item_accuracy import Curve
+from scenarios.applications.nodes import REFERENCE, keyed, pick_key, refusal
+from scenarios.applications.quantities import Floats, Point, Quantities
 
 MEAN_TOLERANCE = 1e-6
 """How far the mean under given quantiles may be from the given mean accuracy."""

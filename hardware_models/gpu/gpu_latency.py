@@ -1,21 +1,21 @@
 """Latency of a batch on an A100-80GB or a MIG slice of it, shared or not by MPS.
 
 The measured value where table ``gpu_latency`` has the point; elsewhere the surface of
-`hardware_models.gpu_surface`, which has seen every row of that table and whose coefficients are in
-table ``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11 models. Rows of a user count like
-the rest, as points and in the surface; a model that the fit lacks is fitted when it is first asked
-for. Table ``fit_gpu_latency_errors`` says how well rows are predicted that it has not seen.
+`hardware_models.gpu.gpu_surface`, which has seen every row of that table and whose coefficients are
+in table ``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11 models. Rows of a user count
+like the rest, as points and in the surface; a model that the fit lacks is fitted on first use.
+Table ``fit_gpu_latency_errors`` gives the errors on unseen rows.
 """
 
 import numpy as np
 import polars as pl
 from scipy.spatial import Delaunay
 
-from hardware_models import gpu_surface
 from hardware_models.basis import Latency
 from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Kernel
-from hardware_models.gpu_surface import FORM, Points, Surface
+from hardware_models.gpu import gpu_surface
+from hardware_models.gpu.gpu_surface import FORM, Points, Surface
 from hardware_models.reference import REFERENCE, REFERENCE_SLICES
 from hardware_models.tables import load_table, table_cache
 
@@ -50,7 +50,7 @@ def measured_elsewhere(
     """Look up the time of a batch, in seconds, on another board; None if no row has it.
 
     Args:
-        board: The board, as `hardware_models.boards` names it.
+        board: The board, as `hardware_models.gpu.boards` names it.
         model: The model that ran there.
         compute_slices: Compute slices of the instance, all of the board's for a whole card.
         batch: Requests in the batch.

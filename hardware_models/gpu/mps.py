@@ -1,6 +1,6 @@
 """What sharing a GPU costs: thread percentages and neighbours under MPS, and neighbours under MIG.
 
-Processes of one model are part of `hardware_models.gpu_latency`; this is for the rest. Sources,
+Processes of one model are part of `hardware_models.gpu.gpu_latency`; this is for the rest. Sources,
 table ``mps_interference``: iGniter (V100, TensorRT) for thread percentages and co-location, gpulet
 (ATC 2022; 2080 Ti and 3080) for utilisation. Table ``mig_mlperf_ratios``: MLPerf Inference. The
 coefficients are in table ``fit_mps``, their errors in ``fit_mps_errors``.
@@ -14,8 +14,8 @@ import polars as pl
 
 from hardware_models.basis import Ratio
 from hardware_models.errors import TableError, pick
+from hardware_models.gpu.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
 from hardware_models.tables import load_table, table_cache
-from hardware_models.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
 
 INTERFERENCE_GROUP = "interference"
 """Group of the coefficient of `interference_factor` in table ``fit_mps``."""

@@ -15,20 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from hardware_models import mig
 from hardware_models.basis import Basis, worst
 from hardware_models.errors import pick
-from hardware_models.llm_models import (
-    context_tokens,
-    kv_bytes_per_token,
+from hardware_models.gpu import mig
+from hardware_models.llm.architecture import (
     language_model,
     layer_bytes,
-    models,
     names_of,
-    precisions,
-    weight_bytes,
 )
-from hardware_models.llm_speed import (
+from hardware_models.llm.speed import (
     FULL_PRECISION,
     SPEED,
     STACK,
@@ -38,17 +33,6 @@ from hardware_models.llm_speed import (
 from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.surfaces import coefficients, correction
 from hardware_models.tables import load_table, required_row, table_cache
-
-__all__ = [
-    "IterationTimes",
-    "boards",
-    "context_tokens",
-    "iteration_times",
-    "kv_bytes_per_token",
-    "models",
-    "precisions",
-    "weight_bytes",
-]
 
 WHOLE = "full"
 """The profile of a whole board, whether it can be cut into slices or not."""

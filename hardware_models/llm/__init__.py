@@ -1,0 +1,29 @@
+"""Language models: their size and memory, and how long the iterations of an engine take."""
+
+from hardware_models.llm.architecture import (
+    context_tokens,
+    kv_bytes_per_token,
+    models,
+    precisions,
+    weight_bytes,
+)
+from hardware_models.llm.times import (
+    WHOLE,
+    IterationTimes,
+    boards,
+    iteration_times,
+    modelled_iteration_times,
+)
+
+__all__ = [
+    "WHOLE",
+    "IterationTimes",
+    "boards",
+    "context_tokens",
+    "iteration_times",
+    "kv_bytes_per_token",
+    "modelled_iteration_times",
+    "models",
+    "precisions",
+    "weight_bytes",
+]
