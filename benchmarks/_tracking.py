@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hardware_models.devices import phones
+from hardware_models.devices import devices
 from scenarios.applications.application import Application
 from scenarios.applications.shipped import shipped_application
 from scenarios.queries import Query
@@ -48,7 +48,7 @@ def query(app: Application, number: int, slower: float = 1.0) -> Query:
     slo = SLO(latency_s=slower, accuracy=0.5)
     dataset = next(iter(app.datasets))
     rate = app.requests_per_s / slower
-    return Query(number, app.name, dataset, "standard", slo, phones()[0], "5G", 0.0, rate)
+    return Query(number, app.name, dataset, "standard", slo, devices("phone")[0], "5G", 0.0, rate)
 
 
 def tracking(

@@ -256,7 +256,7 @@ def read_accelerator(path: Path) -> Accelerator:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Say which key is wrong, its value, what is allowed, and the nearest name."""
+    """Name the wrong key, its value, what is allowed, and the nearest name."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind == "extra_forbidden":
         known = _keys(error["loc"])

@@ -95,7 +95,7 @@ class Process:
     def given(
         cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
     ) -> "Process":
-        """Condition on residuals, (rows,), each with a noise of its own beside the kernel's."""
+        """Condition on residuals, (rows,), each with a noise of its own besides the kernel's."""
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
             factor, _ = _factor(kernel, seen, noise_sd)
             weights = cho_solve(factor, residuals)
@@ -126,7 +126,7 @@ def fit_kernel(
             ``likeness``, whose odds have one.
         seen: Where the residuals lie.
         residuals: What the physical form leaves over, (rows,).
-        noise_sd: Noise of each row beside the kernel's, (rows,).
+        noise_sd: Noise of each row in addition to the kernel's, (rows,).
         trust: One over the standard deviation of those priors.
     """
     from scipy.optimize import minimize  # noqa: PLC0415 - no simulation needs it

@@ -58,7 +58,7 @@ def _offers(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
 def machine_price_usd_per_hour(
     machine: str, purchase: str = _ON_DEMAND, region: str = _REGION
 ) -> float:
-    """Look up the price of a whole machine, in USD per hour.
+    """Return the price of a whole machine, in USD per hour.
 
     Args:
         machine: Its type, such as ``"g2-standard-4"``.
@@ -137,19 +137,15 @@ def _vcpu_usd_per_hour(board: str) -> float:
 
 @table_cache
 def gpu_share_of_price(machine: str) -> float:
-    """Fraction of a machine's price that its GPUs account for.
+    """Return the fraction of a machine's price that its GPUs account for.
 
-    Derived, from on-demand prices in us-central1 (elsewhere of what has none there): 1 - vCPUs x
-    price of a vCPU / price of the machine. The price of a vCPU is that of the machine that table
+    Derived, from on-demand prices in us-central1 or else the first offer: 1 - vCPUs x price of a
+    vCPU / price of the machine, at least 0. The price of a vCPU is that of the machine that table
     ``gpu_hosts`` names for the board: n1-standard-1 for an L4, T4 or V100, c3-standard-4 for an
-    H100 (an assumption: another machine with processors of that family); for an A100 it is what
-    a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The host of an A100-80GB
-    has twice the memory and a local SSD, and that of an H100 more memory per vCPU and local SSDs,
-    which this counts towards the GPU. An accelerator with a file of its own gives the price itself.
-
-    A machine that has no such price is taken at the first that it has. What is less than its host
-    should cost has a GPU for nothing; where a host costs less than its GPUs alone, its virtual CPUs
-    are for nothing.
+    H100 (an assumption: another machine with processors of that family). For an A100 it is what
+    a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The larger memory and
+    local SSDs of the hosts of an A100-80GB and an H100 count towards the GPU. An accelerator with
+    a file of its own gives the price itself.
 
     Raises:
         UnknownNameError: The machine, or a host for its board, is not in the tables.
@@ -166,15 +162,11 @@ def gpu_share_of_price(machine: str) -> float:
 
 @table_cache
 def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -> float:
-    """Look up the price of a byte that leaves the cloud for the Internet, in USD.
+    """Return the price of a byte that leaves the cloud for the Internet, in USD.
 
     It is that of the dearest tier, the first TiB of a month, and is billed by the GiB (2^30 bytes).
     A region without a price of its own is taken to charge what us-central1 does: an assumption.
-
-    Args:
-        region: The cloud region that the byte leaves, or a place of a user's own.
-        destination: ``"worldwide"``, or a part of the world that has a price of its own,
-            ``"australia"`` or ``"china"``.
+    ``destination`` is ``"worldwide"``, ``"australia"`` or ``"china"``.
 
     Raises:
         UnknownNameError: There is no price of the destination.

@@ -170,8 +170,7 @@ class _MachineType:
         price = machine_price_usd_per_hour(machine, purchase, region)
         cores, gpus = machine_vcpus(machine), machine_gpus(machine)
         board, of_gpus = machine_gpu_board(machine), gpu_share_of_price(machine)
-        # A dictionary, as the view that the tables give can be neither copied nor pickled.
-        partitions = {} if board is None else dict(profiles(board))
+        partitions: Mapping[str, Profile] = {} if board is None else profiles(board)
         return cls(
             cores=cores,
             gpus=gpus,

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scenarios.applications.application import Application, Dataset, KnobValue, Model, Pipeline
+from scenarios.applications.application import Application, Model
+from scenarios.applications.dataset import Dataset
 from scenarios.applications.declared_accuracy import declared_accuracy
 from scenarios.applications.declared_operators import (
     DeclaredOperator,
@@ -17,6 +18,7 @@ from scenarios.applications.declared_operators import (
     variability,
 )
 from scenarios.applications.nodes import keyed, mapping, number, pick_key
+from scenarios.applications.pipeline import KnobValue, Pipeline
 from scenarios.applications.quantities import Point, Quantities
 from scenarios.numerics.distributions import MOST_CV, Constant, Exponential
 from scenarios.slo import Tier

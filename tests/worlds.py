@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
-from scenarios.applications.application import Application, Tokens
+from scenarios.applications.application import Application
+from scenarios.applications.dataset import Tokens
 from scenarios.applications.shipped import shipped_application, shipped_applications
 from scenarios.arrivals import ArrivalProcess
 from scenarios.cluster import DEVICE, Cluster, Node

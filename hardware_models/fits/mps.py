@@ -5,7 +5,7 @@ import polars as pl
 
 from hardware_models.fits.registry import Fit, error_rows
 from hardware_models.gpu import mps
-from hardware_models.gpu.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
+from hardware_models.gpu.mps import THREAD_FORM, fit_thread_form, thread_time_ms
 from hardware_models.tables import load_table
 
 SCHEME = "row-out"

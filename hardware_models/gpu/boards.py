@@ -116,13 +116,13 @@ def offline_batch() -> float:
 
 @table_cache
 def latency_ratio(board: str, benchmark: str, batch: int = 1) -> Ratio:
-    """Time of a batch on a whole board over that on a whole A100-80GB.
+    """Return the time of a batch on a whole board over that on a whole A100-80GB.
 
     At batch 1 it is the ratio of single-stream latencies; from `offline_batch` on, the inverse of
     that of offline throughputs; in between, its logarithm is linear in the logarithm of the batch,
     an assumption. Each end is the geometric mean over rounds and systems. A benchmark that the
-    board lacks at an end takes the geometric mean over those that it has there; an end that the
-    board lacks takes the other.
+    board lacks at an end takes the mean over those that it has there. A missing end takes the
+    other.
 
     Args:
         board: A name in `boards`.

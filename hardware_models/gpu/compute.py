@@ -1,8 +1,7 @@
-"""Service times on other hardware, as factors of the times measured on the reference hardware.
+"""Service times on other hardware, as factors of times on the reference hardware.
 
 The reference GPU is a whole A100-80GB, the reference CPU a core of an AWS c5.4xlarge. Where a
-source names no hardware, as that of the speech pipeline does not, that its figures come from such
-is an assumption of the application's table.
+source names no hardware, the application's table assumes these.
 """
 
 import math
@@ -42,14 +41,13 @@ def gpu_batch_times(
     thread_percent: int = 100,
     like_items: float = 1.0,
 ) -> BatchTimes:
-    """Work out how long batches take on an instance of a card.
+    """Return how long batches take on an instance of a card.
 
-    The measured surface of a model that the network is like gives batch size, compute slices and
-    processes (`gpu_latency.batch_latency`); MLPerf ratios carry it to another board
-    (`boards.latency_ratio`), unless table ``gpu_latency`` has the very point there; what a limit of
-    active threads costs is that of `mps`. A card with
-    other than 7 compute slices is taken at the same share of the card, between the measured slices
-    log-linear: an assumption.
+    `gpu_latency.batch_latency` of a similar measured model gives the effect of batch size, compute
+    slices and processes. `boards.latency_ratio` carries it to another board, unless table
+    ``gpu_latency`` has the very point there. `mps` gives the cost of a limit of active threads. A
+    card without 7 compute slices is taken at the same share of the card, log-linear between the
+    measured slices: an assumption.
 
     Args:
         like: Model of table ``gpu_latency``.
@@ -59,11 +57,7 @@ def gpu_batch_times(
         max_batch: Largest batch.
         processes: MPS processes of the same model on the instance, all of them busy.
         thread_percent: Active threads that they may use together, in percent of the instance.
-        like_items: Items of that model that one request weighs, as by its operations: a large
-            network keeps a card busy with one request, which a small one does with a batch only.
-
-    Returns:
-        One factor for each batch size up to the largest.
+        like_items: Items of the similar model that one request weighs, as by its operations.
 
     Raises:
         UnknownNameError: A name is not known.
@@ -110,17 +104,16 @@ def _thread_factor(like: str, items: int, percent: int) -> tuple[float, Basis]:
 
 @table_cache
 def memory_utilisation(like: str, thread_percent: int = 100, like_items: float = 1.0) -> float:
-    """Share of a GPU's memory bandwidth that a busy process uses.
+    """Return the share of a GPU's memory bandwidth that a busy process uses.
 
     Limited to fewer threads, it reads as much in a longer time. Utilisation was measured at one
     size of batch, and is taken to be the same at all, an assumption.
 
     Args:
-        like: Model of table ``gpu_latency``; one whose utilisation was not measured is taken at
-            that of its family, or else at the mean of those that were, an assumption.
+        like: Model of table ``gpu_latency``. Without a measurement, that of its family counts, or
+            else the mean of all, an assumption.
         thread_percent: Active threads that it may use, in percent.
-        like_items: Items of that model that one request weighs; they decide how much longer fewer
-            threads take.
+        like_items: As for `gpu_batch_times`.
     """
     measured, stand_in = mps.utilisation_models(), mps.UTILISATION_OF.get(like, like)
     if stand_in in measured:
@@ -133,7 +126,7 @@ def memory_utilisation(like: str, thread_percent: int = 100, like_items: float =
 
 
 def accelerator_time(board: str, benchmark: str, like_items: float = 1.0) -> BatchTimes:
-    """Work out how long a lone request takes on a device's accelerator.
+    """Return how long a lone request takes on a device's accelerator.
 
     Args:
         board: The accelerator, as `hardware_models.gpu.boards` names it.
@@ -185,13 +178,10 @@ def _checked_speed(relative_speed: float) -> float:
 
 @table_cache
 def cpu_latency_factor(relative_speed: float) -> float:
-    """Factor from a CPU time on the reference hardware to one on another CPU.
+    """Return the factor from a CPU time on the reference hardware to one on another CPU.
 
     Args:
         relative_speed: Speed of the other CPU, in multiples of the Raspberry Pi 4 CPU.
-
-    Returns:
-        What to multiply a reference CPU time by.
 
     Raises:
         ValueError: The speed is not a positive finite number.
@@ -208,16 +198,13 @@ def reference_cpu_speed() -> float:
 
 @table_cache
 def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> Ratio:
-    """Factor from a GPU time on the reference hardware to one on a phone's or board's CPU.
+    """Return the factor from a GPU time on the reference hardware to one on a device's CPU.
 
-    That a large network scales over CPUs as the small ones of the ncnn list do is an assumption.
+    Large networks are assumed to scale over CPUs as the small ones of the ncnn list do.
 
     Args:
         device_ratio: Time on a Raspberry Pi 5 CPU over that on the reference GPU.
         relative_speed: Speed of the CPU, in multiples of the Raspberry Pi 4 CPU.
-
-    Returns:
-        What to multiply a reference GPU time by.
 
     Raises:
         ValueError: The speed is not a positive finite number.

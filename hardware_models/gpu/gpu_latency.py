@@ -1,10 +1,10 @@
 """Latency of a batch on an A100-80GB or a MIG slice of it, shared or not by MPS.
 
 The measured value where table ``gpu_latency`` has the point; elsewhere the surface of
-`hardware_models.gpu.gpu_surface`, which has seen every row of that table and whose coefficients are
-in table ``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11 models. Rows of a user count
-like the rest, as points and in the surface; a model that the fit lacks is fitted on first use.
-Table ``fit_gpu_latency_errors`` gives the errors on unseen rows.
+`hardware_models.gpu.gpu_surface`, fitted to all rows, with coefficients in table
+``fit_gpu_latency``. Source: ParvaGPU (SC 2024), PyTorch, 11 models. A user's rows count like the
+rest; a model without coefficients is fitted on first use. Table ``fit_gpu_latency_errors`` gives
+the errors on unseen rows.
 """
 
 import numpy as np
@@ -37,11 +37,11 @@ def models() -> tuple[str, ...]:
 
 
 @table_cache
-def _elsewhere() -> dict[tuple[str, str, int, int, int], float]:
-    """Seconds on other boards than the reference: rows of a user's, which are points alone."""
-    rows = load_table("gpu_latency").filter(pl.col("gpu") != REFERENCE)
-    columns = rows.select("gpu", "model", "mig_gpcs", "batch", "mps_procs", "batch_latency_ms")
-    return {tuple(key): ms / _MS_PER_S for *key, ms in columns.iter_rows()}
+def _measured() -> dict[tuple[str, str, int, int, int], float]:
+    """Measured seconds by board, model, compute slices, batch and processes."""
+    columns = ("gpu", "model", "mig_gpcs", "batch", "mps_procs", "batch_latency_ms")
+    rows = load_table("gpu_latency").select(columns).iter_rows()
+    return {tuple(key): ms / _MS_PER_S for *key, ms in rows}
 
 
 def measured_elsewhere(
@@ -49,14 +49,11 @@ def measured_elsewhere(
 ) -> float | None:
     """Look up the time of a batch, in seconds, on another board; None if no row has it.
 
-    Args:
-        board: The board, as `hardware_models.gpu.boards` names it.
-        model: The model that ran there.
-        compute_slices: Compute slices of the instance, all of the board's for a whole card.
-        batch: Requests in the batch.
-        processes: Processes that share the instance.
+    ``compute_slices`` are those of the instance, all of the board's for a whole card.
     """
-    return _elsewhere().get((board, model, compute_slices, batch, processes))
+    if board == REFERENCE:
+        return None
+    return _measured().get((board, model, compute_slices, batch, processes))
 
 
 @table_cache
@@ -116,7 +113,7 @@ def _new_form(model: str) -> Array:
 
 @table_cache
 def kernel() -> Kernel:
-    """Give the covariance of what the forms leave over, as fitted."""
+    """Return the covariance of what the forms leave over, as fitted."""
     return Kernel.from_values(_coefficients()[KERNEL_GROUP])
 
 
@@ -125,14 +122,6 @@ def _surface() -> Surface:
     table = _table()
     log_ms = np.log(table["batch_latency_ms"].to_numpy())
     return gpu_surface.condition(_forms(), kernel(), points_of(table, models()), log_ms)
-
-
-@table_cache
-def _measured(model: str) -> dict[tuple[int, int, int], float]:
-    return {
-        (row["mig_gpcs"], row["batch"], row["mps_procs"]): row["batch_latency_ms"] / _MS_PER_S
-        for row in _rows(model).iter_rows(named=True)
-    }
 
 
 class _Hull:
@@ -176,14 +165,14 @@ def _check(compute_slices: int, batch: int, processes: int) -> None:
 
 @table_cache
 def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: int = 1) -> Latency:
-    """Time of a batch in one of some processes that run one model on an instance side by side.
+    """Return the time of a batch in one of some processes that share an instance.
 
     Args:
         model: A name in `models`.
         compute_slices: Compute slices of the instance, 1 to 7.
         batch: Requests in the batch, 1 to `largest_batch`.
-        processes: Processes that share the instance by MPS, 1 to `largest_processes`; all of them
-            run the model at this batch.
+        processes: Processes that share the instance by MPS, 1 to `largest_processes`, all running
+            the model at this batch.
 
     Returns:
         The time. Its basis is ``"measured"`` where the table has the point, ``"interpolated"`` in
@@ -195,7 +184,7 @@ def batch_latency(model: str, compute_slices: int, batch: int = 1, processes: in
     """
     pick("model", model, models())
     _check(compute_slices, batch, processes)
-    known = _measured(model).get((compute_slices, batch, processes))
+    known = _measured().get((REFERENCE, model, compute_slices, batch, processes))
     if known is not None:
         return Latency(known, "measured")
     point = Points(

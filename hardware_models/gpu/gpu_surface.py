@@ -67,14 +67,9 @@ class Points:
 
 
 def evaluate_form(forms: Array, points: Points) -> Array:
-    """Evaluate the forms.
+    """Return logarithms of ms, (points,).
 
-    Args:
-        forms: One row a model, columns as in `FORM`.
-        points: n points.
-
-    Returns:
-        n logarithms of ms.
+    ``forms`` has one row a model, with columns as in `FORM`.
     """
     floor, work, k, r, q, sharpness = forms[points.model].T
     batch, slowdown, processes = points.coordinates().T
@@ -109,13 +104,10 @@ def _left_over(forms: Array, points: Points, log_ms: Array) -> tuple[Coordinates
 
 
 def condition(forms: Array, kernel: Kernel, points: Points, log_ms: Array) -> Surface:
-    """Let a surface see measurements.
+    """Return the surface given measurements, the logarithms of ms at points.
 
-    Args:
-        forms: One row a model, columns as in `FORM`.
-        kernel: The covariance of what they leave over.
-        points: Where it was measured.
-        log_ms: The logarithm of what was measured, in ms.
+    ``forms`` has one row a model, with columns as in `FORM`; ``kernel`` is the covariance of what
+    they leave over.
     """
     return Surface(forms, Process.given(kernel, *_left_over(forms, points, log_ms)))
 

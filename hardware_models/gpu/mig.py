@@ -10,7 +10,6 @@ Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table ``gpu_par
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
@@ -20,6 +19,8 @@ Instance = tuple[str, int]
 
 Layout = tuple[Instance, ...]
 """The instances on one card, sorted."""
+
+_AS_GIVEN = ("board", "mode", "compute_slices", "memory_slices", "max_instances")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +55,24 @@ class Profile:
 
 
 @table_cache
-def _boards() -> dict[str, MappingProxyType[str, Profile]]:
+def _boards() -> dict[str, dict[str, Profile]]:
     result = {}
     table = load_table("gpu_partitions")
     for (board,), rows in table.group_by("board", maintain_order=True):
         # The largest profile is the whole card, so it holds all the compute slices.
         total = max(rows["compute_slices"])
-        result[str(board)] = MappingProxyType(
-            {
-                row["profile"]: Profile(
-                    board=row["board"],
-                    name=row["profile"],
-                    mode=row["mode"],
-                    compute_slices=row["compute_slices"],
-                    compute_fraction=row["compute_slices"] / total,
-                    memory_slices=row["memory_slices"],
-                    memory_bytes=round(row["memory_gb"] * 10**9),
-                    start_indexes=tuple(map(int, row["start_indexes"].split())),
-                    size=row["size_memory_slices"],
-                    max_instances=row["max_instances"],
-                    media_extensions=bool(row["media_extensions"]),
-                )
-                for row in rows.iter_rows(named=True)
-            }
-        )
+        result[str(board)] = {
+            row["profile"]: Profile(
+                name=row["profile"],
+                compute_fraction=row["compute_slices"] / total,
+                memory_bytes=round(row["memory_gb"] * 10**9),
+                start_indexes=tuple(map(int, row["start_indexes"].split())),
+                size=row["size_memory_slices"],
+                media_extensions=bool(row["media_extensions"]),
+                **{name: row[name] for name in _AS_GIVEN},
+            )
+            for row in rows.iter_rows(named=True)
+        }
     return result
 
 
@@ -86,22 +81,18 @@ def boards() -> tuple[str, ...]:
     return tuple(_boards())
 
 
-def _board(board: str) -> MappingProxyType[str, Profile]:
-    pick("gpu", board, _boards())
-    return _boards()[board]
-
-
 def profiles(board: str) -> Mapping[str, Profile]:
     """List the profiles of a board, by name, in the order of the table.
 
     Raises:
         UnknownNameError: The board is not known.
     """
-    return _board(board)
+    pick("gpu", board, _boards())
+    return _boards()[board]
 
 
 def _profile(board: str, name: str) -> Profile:
-    known = _board(board)
+    known = profiles(board)
     pick(f"profile of {board}", name, known)
     return known[name]
 
@@ -112,41 +103,35 @@ def _slices(size: int, start: int) -> int:
 
 
 @table_cache
-def _legal_starts(board: str, instances: Layout, name: str) -> tuple[int, ...]:
-    profile = _profile(board, name)
-    placed = [_profile(board, other) for other, _ in instances]
-    if any(each.mode != profile.mode for each in placed):
-        return ()
-    if profile.media_extensions and any(each.media_extensions for each in placed):
-        return ()
-    total = max(each.compute_slices for each in _board(board).values())
-    if sum(each.compute_slices for each in placed) + profile.compute_slices > total:
-        return ()
-    if placed.count(profile) >= profile.max_instances:
-        return ()
-    taken = 0
-    for each, (_, start) in zip(placed, instances, strict=True):
-        taken |= _slices(each.size, start)
-    return tuple(s for s in profile.start_indexes if not taken & _slices(profile.size, s))
-
-
 def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]:
-    """List the starts at which one more instance can be created beside the existing ones.
+    """Return the start indexes, ascending, at which one more instance fits beside existing ones.
+
+    No memory slice is taken twice, the compute slices suffice, the profile stays within its largest
+    number of instances, all instances are of one mode, and one at most has the media extensions.
 
     Args:
         board: The board.
         instances: The instances on the card, a legal layout.
         profile: The profile to add.
 
-    Returns:
-        Start indexes, ascending: no memory slice is taken twice, the compute slices suffice, the
-        profile stays within its largest number of instances, all instances are of one mode, and
-        one at most has the media extensions. Empty if there is none.
-
     Raises:
         UnknownNameError: The board or a profile is not known.
     """
-    return _legal_starts(board, instances, profile)
+    wanted = _profile(board, profile)
+    placed = [_profile(board, other) for other, _ in instances]
+    if any(each.mode != wanted.mode for each in placed):
+        return ()
+    if wanted.media_extensions and any(each.media_extensions for each in placed):
+        return ()
+    total = max(each.compute_slices for each in profiles(board).values())
+    if sum(each.compute_slices for each in placed) + wanted.compute_slices > total:
+        return ()
+    if placed.count(wanted) >= wanted.max_instances:
+        return ()
+    taken = 0
+    for each, (_, start) in zip(placed, instances, strict=True):
+        taken |= _slices(each.size, start)
+    return tuple(s for s in wanted.start_indexes if not taken & _slices(wanted.size, s))
 
 
 def _add(instances: Layout, instance: Instance) -> Layout:
@@ -154,42 +139,26 @@ def _add(instances: Layout, instance: Instance) -> Layout:
 
 
 @table_cache
-def _choose_start(board: str, instances: Layout, profile: str) -> int | None:
-    def still_open(start: int) -> int:
-        layout = _add(instances, (profile, start))
-        return sum(len(_legal_starts(board, layout, name)) for name in _board(board))
-
-    # `max` keeps the first of equals, and starts ascend: ties go to the lowest start.
-    return max(_legal_starts(board, instances, profile), key=still_open, default=None)
-
-
 def choose_start(board: str, instances: Layout, profile: str) -> int | None:
-    """Choose where to create one more instance so that the most can still follow.
+    """Return where to create one more instance so that the most can still follow; None if nowhere.
 
-    Of the legal starts it takes the one after which the greatest number of placements, counted as
-    pairs of a profile and a legal start over all profiles of the board, remain possible; of equals
-    the lowest. It is greedy: it does not know what will be asked for next.
-
-    Args:
-        board: The board.
-        instances: The instances on the card, a legal layout.
-        profile: The profile to add.
-
-    Returns:
-        The start index, or None if the instance fits nowhere.
+    It takes the legal start after which the greatest number of placements (pairs of a profile and
+    a legal start) remain possible; of equals the lowest. It is greedy.
 
     Raises:
         UnknownNameError: The board or a profile is not known.
     """
-    return _choose_start(board, instances, profile)
+
+    def still_open(start: int) -> int:
+        layout = _add(instances, (profile, start))
+        return sum(len(legal_starts(board, layout, name)) for name in profiles(board))
+
+    # `max` keeps the first of equals, and starts ascend: ties go to the lowest start.
+    return max(legal_starts(board, instances, profile), key=still_open, default=None)
 
 
 def check_layout(board: str, instances: Iterable[Instance]) -> None:
-    """Check that instances can exist on one card together.
-
-    Args:
-        board: The board.
-        instances: The instances, in any order; legality does not depend on it.
+    """Check that instances, in any order, can exist on one card together.
 
     Raises:
         UnknownNameError: The board or a profile is not known.
@@ -197,9 +166,9 @@ def check_layout(board: str, instances: Iterable[Instance]) -> None:
             mode, or exceeds the compute slices or the number of instances allowed.
     """
     placed: Layout = ()
-    _board(board)
+    profiles(board)
     for name, start in instances:
-        legal = _legal_starts(board, placed, name)
+        legal = legal_starts(board, placed, name)
         if start not in legal:
             beside = " ".join(f"{other}@{at}" for other, at in placed) or "nothing"
             modes = {_profile(board, other).mode for other, _ in placed}
@@ -221,7 +190,7 @@ def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[Layout]:
         larger = {
             _add(layout, (name, start))
             for name in names
-            for start in _legal_starts(board, layout, name)
+            for start in legal_starts(board, layout, name)
         }
         if not larger:
             maximal.add(layout)
@@ -231,20 +200,15 @@ def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[Layout]:
 
 
 def maximal_layouts(board: str, profile_names: Iterable[str] | None = None) -> frozenset[Layout]:
-    """List the layouts to which no instance can be added.
+    """Return the layouts to which no instance can be added, each sorted by profile and start.
 
-    Args:
-        board: The board.
-        profile_names: The profiles to build them from; all of the board's by default.
-
-    Returns:
-        The layouts, each sorted by profile name and start. An A100 without ``+me`` and the
-        1g profile of double memory has 19.
+    They are built from the named profiles, by default all of the board's. An A100 without ``+me``
+    and the 1g profile of double memory has 19.
 
     Raises:
         UnknownNameError: The board or a profile is not known.
     """
-    names = tuple(_board(board) if profile_names is None else profile_names)
+    names = tuple(profiles(board) if profile_names is None else profile_names)
     for name in names:
         _profile(board, name)
     return _maximal_layouts(board, names)

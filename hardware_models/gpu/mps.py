@@ -10,11 +10,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+from scipy.optimize import least_squares
 
 from hardware_models.basis import Ratio
 from hardware_models.errors import TableError, pick
-from hardware_models.gpu.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
 from hardware_models.tables import load_table, table_cache
 
 INTERFERENCE_GROUP = "interference"
@@ -24,13 +25,50 @@ PROFILED_BATCH = 16
 """Batch of the co-location profile, as its rows say of themselves (likely, not stated there)."""
 
 UTILISATION_OF = {"vgg19": "vgg16", "mobilenetv2": "mobilenet_v2"}
-"""Models whose utilisation was not measured, and the one of their family that stands for it; and
-those that other tables call by another name."""
+"""Models that stand for those whose utilisation was not measured or goes by another name."""
+
+THREAD_FORM = ("floor_ms", "batch_0_ms", "batch_ms", "exponent")
+"""Coefficients of `thread_time_ms`."""
+
+
+def thread_time_ms(
+    form: Sequence[float], batch: npt.ArrayLike, percent: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Return the time of a batch in ms: a floor, and work that grows as the threads get fewer.
+
+    ``floor + (batch_0 + batch_1 x batch) / (percent / 100)^exponent``, chosen over the forms
+    without ``batch_0`` and with a sharper bend, which predict unseen rows worse.
+
+    Args:
+        form: The coefficients, as in `THREAD_FORM`.
+        batch: Requests in the batch.
+        percent: Active-thread percentage of MPS.
+    """
+    floor, batch_0, batch_1, exponent = form
+    share = np.asarray(percent, dtype=np.float64) / 100
+    work = batch_0 + batch_1 * np.asarray(batch, dtype=np.float64)
+    return np.asarray(floor + work / share**exponent)
+
+
+def fit_thread_form(rows: pl.DataFrame) -> tuple[float, ...]:
+    """Fit `thread_time_ms` to the `thread_rows` of one model, by least squares of logarithms."""
+    batch, percent = rows["batch"].to_numpy(), rows["mps_active_thread_pct"].to_numpy()
+    log_ms = np.log(rows["value"].to_numpy())
+
+    def misses(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        form = np.exp(logs).tolist()
+        return np.asarray(np.log(thread_time_ms(form, batch, percent)) - log_ms)
+
+    tenth = log_ms.min() - math.log(10)  # Where to start: the smallest part of the quickest row.
+    start = np.array([tenth, tenth, tenth, 0.0])
+    tiny = np.array([-12.0, -12.0, -12.0, -2.0])  # Parts that the rows do not show go to none.
+    found = least_squares(misses, np.maximum(start, tiny), bounds=(tiny, np.full(4, 8.0)))
+    return tuple(float(value) for value in np.exp(found.x))
 
 
 @table_cache
 def thread_rows() -> pl.DataFrame:
-    """Give the rows of latency by thread percentage."""
+    """Return the rows of latency by thread percentage."""
     rows = load_table("mps_interference").filter(
         pl.col("section") == "solo_latency_vs_mps_threads", pl.col("metric") == "gpu_latency"
     )
@@ -81,13 +119,7 @@ def _measured_ms(model: str) -> dict[tuple[int, float], float]:
 
 
 def thread_latency_ms(model: str, batch: int, percent: float) -> float:
-    """Time of a batch on a V100, as measured if it was, else by the fitted form.
-
-    Args:
-        model: A name in `thread_models`.
-        batch: Requests in the batch.
-        percent: Active-thread percentage.
-    """
+    """Return the time of a batch on a V100, as measured if it was, else by the fitted form."""
     measured = _measured_ms(model).get((batch, percent))
     if measured is not None:
         return measured
@@ -96,7 +128,7 @@ def thread_latency_ms(model: str, batch: int, percent: float) -> float:
 
 @table_cache
 def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
-    """Time of a batch at a thread percentage of MPS over its time at 100 %.
+    """Return the time of a batch at a thread percentage of MPS over its time at 100 %.
 
     Args:
         model_like: A name in `thread_models`: the one most like the model at hand.
@@ -105,8 +137,7 @@ def thread_latency_factor(model_like: str, batch: int, percent: float) -> Ratio:
 
     Returns:
         The factor, at least 1. Its basis is ``"measured"`` where both times are rows of the table,
-        ``"interpolated"`` by the fitted form within the measured batches and percentages, else
-        ``"extrapolated"``.
+        ``"interpolated"`` within the measured batches and percentages, else ``"extrapolated"``.
 
     Raises:
         UnknownNameError: The model was not measured.
@@ -147,7 +178,7 @@ def utilisation_models() -> tuple[str, ...]:
 
 @table_cache
 def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
-    """Share of the time in which a model alone on a GPU keeps its memory busy.
+    """Return the share of time, 0 to 1, in which a model alone on a GPU keeps its memory busy.
 
     Mean over the GPUs on which it was measured (RTX 2080 Ti, RTX 3080), all threads active;
     between measured batches linear in the logarithm of the batch, beyond them the nearest.
@@ -155,9 +186,6 @@ def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
     Args:
         model_like: A name in `utilisation_models`: the one most like the model at hand.
         batch: Requests in the batch.
-
-    Returns:
-        The utilisation, from 0 to 1.
 
     Raises:
         UnknownNameError: The model was not measured.
@@ -175,9 +203,9 @@ def memory_utilisation(model_like: str, batch: int = PROFILED_BATCH) -> float:
 
 
 def with_utilisation(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add to rows of co-location the ``utilisation`` of one neighbour, null if it is not known.
+    """Add to rows of co-location the ``utilisation`` of one neighbour of the row's own model.
 
-    The neighbours run the row's own model.
+    It is null if it is not known.
     """
     stand_ins = [UTILISATION_OF.get(model, model) for model in rows["model"]]
     known = [
@@ -187,16 +215,13 @@ def with_utilisation(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float:
-    """Time of a model beside others under MPS over its time alone.
+    """Return the time of a model beside others under MPS over its time alone, at least 1.
 
     ``1 + c x sum of the neighbours' memory utilisations``, with c of table ``fit_mps``. It was
     fitted to three models, each beside one more process; with more neighbours it is a guess.
 
     Args:
         neighbour_memory_utilisations: One a neighbour, from 0 to 1, see `memory_utilisation`.
-
-    Returns:
-        The factor, at least 1.
 
     Raises:
         ValueError: A utilisation is not from 0 to 1.
@@ -210,7 +235,7 @@ def interference_factor(neighbour_memory_utilisations: Sequence[float]) -> float
 
 @table_cache
 def mig_neighbour_factor() -> float:
-    """Time on a MIG slice whose neighbours are busy over that beside idle ones.
+    """Return the time on a MIG slice with busy neighbours over that with idle ones.
 
     The inverse of the median over benchmarks of the ratio of offline throughputs (MLPerf
     Inference v1.0 and v2.0; A100 and A30, one compute slice).

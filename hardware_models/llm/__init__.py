@@ -1,8 +1,7 @@
 """Language models: their size and memory, and how long the iterations of an engine take."""
 
 from hardware_models.llm.architecture import (
-    context_tokens,
-    kv_bytes_per_token,
+    language_model,
     models,
     precisions,
     weight_bytes,
@@ -19,9 +18,8 @@ __all__ = [
     "WHOLE",
     "IterationTimes",
     "boards",
-    "context_tokens",
     "iteration_times",
-    "kv_bytes_per_token",
+    "language_model",
     "modelled_iteration_times",
     "models",
     "precisions",

@@ -11,6 +11,10 @@ import polars as pl
 from hardware_models.errors import pick
 from hardware_models.tables import load_table, table_cache
 
+_AS_GIVEN = (
+    *("layers", "hidden_size", "heads", "kv_heads", "head_dim"),
+    *("vision_parameters", "context_tokens"),
+)
 _BYTES_PER_VALUE = 2  # Half precision, in which caches are kept whatever the weights' precision.
 
 
@@ -67,15 +71,10 @@ def _models() -> dict[str, LanguageModel]:
         output = row["vocabulary"] * row["hidden_size"]
         result[row["model"]] = LanguageModel(
             name=row["model"],
-            **{
-                name: row[name]
-                for name in ("layers", "hidden_size", "heads", "kv_heads", "head_dim")
-            },
+            **{name: row[name] for name in _AS_GIVEN},
             layer_parameters=attention + mlp,
             embedding_parameters=output * row["embedding_matrices"],
             output_parameters=output,
-            vision_parameters=row["vision_parameters"],
-            context_tokens=row["context_tokens"],
         )
     return result
 
@@ -107,7 +106,7 @@ def language_model(name: str) -> LanguageModel:
 
 
 def known_as(name: str) -> str | None:
-    """Give the name of a model that a measured table calls so; None if there is none."""
+    """Return the name of a model that a measured table calls so, or None."""
     return _canonical().get(name)
 
 
@@ -127,13 +126,13 @@ def _weights() -> dict[str, dict[str, tuple[int, int]]]:
     """Bytes of all weights and of the layers' matrices, by model and precision."""
     result: dict[str, dict[str, tuple[int, int]]] = {}
     rows = load_table("llm_weights").select("model", "precision", "weight_bytes", "layer_bytes")
-    for model, precision, *counts in rows.iter_rows():
-        result.setdefault(model, {})[precision] = (counts[0], counts[1])
+    for model, precision, every, layers in rows.iter_rows():
+        result.setdefault(model, {})[precision] = every, layers
     return result
 
 
 def precisions(model: str) -> tuple[str, ...]:
-    """Name the precisions in which a model's weights are to be had, such as ``"GPTQ-Int4"``.
+    """Name the precisions that a model's weights come in, such as ``"GPTQ-Int4"``.
 
     Raises:
         UnknownNameError: The model is not known.
@@ -141,8 +140,13 @@ def precisions(model: str) -> tuple[str, ...]:
     return tuple(_weights().get(language_model(model).name, {}))
 
 
+def _bytes(model: str, precision: str) -> tuple[int, int]:
+    pick(f"precision of {model}", precision, precisions(model))
+    return _weights()[language_model(model).name][precision]
+
+
 def weight_bytes(model: str, precision: str) -> int:
-    """Count the bytes of a model's weights, its vision tower's too.
+    """Return the bytes of a model's weights, its vision tower's included.
 
     Counted from the architecture: in quantised models the layers' matrices alone are, in groups of
     128 that share a scale and a zero. The memory measured for Qwen2.5 on one A100 is 0 to 13 %
@@ -151,42 +155,19 @@ def weight_bytes(model: str, precision: str) -> int:
     Raises:
         UnknownNameError: The model or the precision is not known.
     """
-    pick(f"precision of {model}", precision, precisions(model))
-    return _weights()[language_model(model).name][precision][0]
+    return _bytes(model, precision)[0]
 
 
 def layer_bytes(model: str, precision: str) -> int:
-    """Count the bytes of the matrices of a model's layers, which a decoding iteration reads.
+    """Return the bytes of the matrices of a model's layers, which a decoding iteration reads.
 
     Raises:
         UnknownNameError: The model or the precision is not known.
     """
-    pick(f"precision of {model}", precision, precisions(model))
-    return _weights()[language_model(model).name][precision][1]
-
-
-def kv_bytes_per_token(model: str) -> int:
-    """Count the bytes of keys and values that a token of context takes, at half precision.
-
-    Raises:
-        UnknownNameError: The model is not known.
-    """
-    return language_model(model).kv_bytes_per_token
-
-
-def context_tokens(model: str) -> int:
-    """Look up how many tokens a model can attend to, prompt and output together.
-
-    Raises:
-        UnknownNameError: The model is not known.
-    """
-    return language_model(model).context_tokens
+    return _bytes(model, precision)[1]
 
 
 def column(frame: pl.DataFrame, attribute: str) -> list[float]:
     """Look up an attribute of the model of each row, nan where the model is not known."""
-    found = (known_as(name) for name in frame["model"])
-    return [
-        float("nan") if name is None else float(getattr(_models()[name], attribute))
-        for name in found
-    ]
+    values = {name: float(getattr(model, attribute)) for name, model in _models().items()}
+    return [values.get(known_as(name) or "", float("nan")) for name in frame["model"]]

@@ -9,7 +9,16 @@ import numpy as np
 import polars as pl
 
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
-from hardware_models.surfaces import Coefficients, Form, Surface, lookup, smooth_max
+from hardware_models.surfaces import (
+    Coefficients,
+    Form,
+    Surface,
+    labels,
+    lookup,
+    numbers,
+    smooth_max,
+    starts,
+)
 from hardware_models.tables import load_table
 
 _KEY = ("model", "gpu", "tensor_parallel", "prompt_tokens", "batch", "output_tokens")
@@ -23,8 +32,8 @@ def _uncapped(frame: pl.DataFrame) -> pl.Series:
 
 def _groups(name: str, frame: pl.DataFrame) -> list[str]:
     """Name the form's group of each row: model, GPU whatever its power cap, and parallelism."""
-    rows = zip(frame["model"], _uncapped(frame), frame["tensor_parallel"], strict=True)
-    return [f"{name} {model} {gpu} {parallel}" for model, gpu, parallel in rows]
+    uncapped = frame.with_columns(gpu=_uncapped(frame))
+    return labels(name, uncapped, "model", "gpu", "tensor_parallel")
 
 
 def _caps(name: str, frame: pl.DataFrame) -> list[str]:
@@ -37,25 +46,26 @@ def _cap(values: Coefficients, name: str, frame: pl.DataFrame) -> Array:
     return np.where(capped, lookup(values, _caps(name, frame), "log_cap"), 0.0)
 
 
-def _numbers(frame: pl.DataFrame, *columns: str) -> tuple[Array, ...]:
-    return tuple(frame[column].to_numpy().astype(float) for column in columns)
+def _cap_starts(name: str, frame: pl.DataFrame) -> dict[tuple[str, str], float]:
+    return {(cap, "log_cap"): 0.0 for cap in _caps(name, frame) if cap.endswith(_CAP)}
 
 
 def _ttft_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-    prompt, batch, times = _numbers(frame, "prompt_tokens", "batch", "ttft_ms")
-    groups = np.array(_groups("ttft", frame))
-    start = {("ttft", "batch_exponent"): 0.05}
-    start |= {("ttft", "log_attention"): -3.5, ("ttft", "log_sharpness"): 0.5}
-    for group in sorted(set(groups.tolist())):
-        of = groups == group
-        start[group, "log_floor"] = float(np.log(times[of].min()))
-        start[group, "log_slope"] = float(np.median(np.log(times[of] / (prompt * batch)[of])))
-    return start | {(cap, "log_cap"): 0.0 for cap in _caps("ttft", frame) if cap.endswith(_CAP)}
+    prompt, batch, times = numbers(frame, "prompt_tokens", "batch", "ttft_ms")
+    shared = {"batch_exponent": 0.05, "log_attention": -3.5, "log_sharpness": 0.5}
+    own = starts(
+        _groups("ttft", frame),
+        log_floor=lambda of: np.log(times[of].min()),
+        log_slope=lambda of: np.median(np.log(times[of] / (prompt * batch)[of])),
+    )
+    return (
+        {("ttft", name): value for name, value in shared.items()} | own | _cap_starts("ttft", frame)
+    )
 
 
 def _ttft_form(frame: pl.DataFrame) -> Form:
     """Largest of a floor and of work: tokens, their attention, and a power of the batch."""
-    prompt, batch = _numbers(frame, "prompt_tokens", "batch")
+    prompt, batch = numbers(frame, "prompt_tokens", "batch")
     groups = _groups("ttft", frame)
 
     def form(values: Coefficients) -> Array:
@@ -71,18 +81,15 @@ def _ttft_form(frame: pl.DataFrame) -> Form:
 
 
 def _tpot_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-    (times,) = _numbers(frame, "tpot_ms")
-    groups = np.array(_groups("tpot", frame))
-    start = {("tpot", "log_context"): -5.0}
-    for group in sorted(set(groups.tolist())):
-        start[group, "log_floor"] = float(np.log(times[groups == group].min()))
-        start[group, "log_batch"] = -4.5
-    return start | {(cap, "log_cap"): 0.0 for cap in _caps("tpot", frame) if cap.endswith(_CAP)}
+    (times,) = numbers(frame, "tpot_ms")
+    groups = _groups("tpot", frame)
+    own = starts(groups, log_floor=lambda of: np.log(times[of].min()), log_batch=-4.5)
+    return {("tpot", "log_context"): -5.0} | own | _cap_starts("tpot", frame)
 
 
 def _tpot_form(frame: pl.DataFrame) -> Form:
     """A floor, and time for each sequence and for each 1000 tokens of context."""
-    prompt, batch, output = _numbers(frame, "prompt_tokens", "batch", "output_tokens")
+    prompt, batch, output = numbers(frame, "prompt_tokens", "batch", "output_tokens")
     context = batch * (prompt + output / 2) / 1e3
     groups = _groups("tpot", frame)
 
@@ -106,13 +113,13 @@ def _group_features(frame: pl.DataFrame) -> Array:
 
 
 def _ttft_coordinates(frame: pl.DataFrame) -> Coordinates:
-    prompt, batch = _numbers(frame, "prompt_tokens", "batch")
+    prompt, batch = numbers(frame, "prompt_tokens", "batch")
     points = np.column_stack([np.log2(prompt * batch), np.log2(batch)])
     return Coordinates(points, _group_features(frame))
 
 
 def _tpot_coordinates(frame: pl.DataFrame) -> Coordinates:
-    points = np.log2(np.column_stack(_numbers(frame, "prompt_tokens", "batch", "output_tokens")))
+    points = np.log2(np.column_stack(numbers(frame, "prompt_tokens", "batch", "output_tokens")))
     return Coordinates(points, _group_features(frame))
 
 
@@ -122,7 +129,7 @@ def _trusted(frame: pl.DataFrame) -> pl.Series:
     A row is contradicted if another of its group, of no larger prompt or batch, took over twice as
     long to its first token: such a run cannot have processed its batch as a whole.
     """
-    prompt, batch, times = _numbers(frame, "prompt_tokens", "batch", "ttft_ms")
+    prompt, batch, times = numbers(frame, "prompt_tokens", "batch", "ttft_ms")
     groups = np.array(_groups("ttft", frame))
     same = groups[:, None] == groups[None, :]
     smaller = (prompt[:, None] >= prompt[None, :]) & (batch[:, None] >= batch[None, :])

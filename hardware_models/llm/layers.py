@@ -15,44 +15,34 @@ from hardware_models.surfaces import (
     Coefficients,
     Form,
     Surface,
-    features,
+    codes,
+    labels,
     log_sum,
     lookup,
+    numbers,
     smooth_max,
+    starts,
 )
-from hardware_models.tables import load_table
 
 _UNIFORM = 12**-0.5  # Standard deviation of an error that is uniform over a unit.
-
-
-def _code(table: str, frame: pl.DataFrame, columns: tuple[str, ...]) -> list[Array]:
-    known = load_table(table)
-    return [features(known[name].unique().sort().to_list())(frame[name]) for name in columns]
-
-
-def _labels(name: str, frame: pl.DataFrame, *columns: str) -> list[str]:
-    return [f"{name} {' '.join(row)}" for row in frame.select(columns).iter_rows()]
 
 
 _LAYER_GROUP = ("model", "gpu", "phase")
 
 
 def _layer_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-    groups = np.array(_labels("layer", frame, *_LAYER_GROUP))
-    size = frame["batch_or_tokens"].to_numpy().astype(float)
-    times = frame["time_ms_per_layer"].to_numpy()
-    start = {("layer", "log_sharpness"): 0.0}
-    for group in sorted(set(groups.tolist())):
-        of = groups == group
-        start[group, "log_floor"] = float(np.log(times[of].min()))
-        start[group, "log_slope"] = float(np.log((times / size)[of].min()))
-    return start
+    size, times = numbers(frame, "batch_or_tokens", "time_ms_per_layer")
+    return {("layer", "log_sharpness"): 0.0} | starts(
+        labels("layer", frame, *_LAYER_GROUP),
+        log_floor=lambda of: np.log(times[of].min()),
+        log_slope=lambda of: np.log((times / size)[of].min()),
+    )
 
 
 def _layer_form(frame: pl.DataFrame) -> Form:
     """The larger of reading the weights, and of arithmetic for each token."""
-    groups = _labels("layer", frame, *_LAYER_GROUP)
-    size = np.log(frame["batch_or_tokens"].to_numpy().astype(float))
+    groups = labels("layer", frame, *_LAYER_GROUP)
+    size = np.log(*numbers(frame, "batch_or_tokens"))
 
     def form(values: Coefficients) -> Array:
         floor = lookup(values, groups, "log_floor")
@@ -79,8 +69,8 @@ LAYER = Surface(
     start=_layer_start,
     form=_layer_form,
     coordinates=lambda frame: Coordinates(
-        np.log2(frame["batch_or_tokens"].to_numpy().astype(float))[:, None],
-        np.column_stack(_code("llm_layer_times", frame, _LAYER_GROUP)),
+        np.log2(*numbers(frame, "batch_or_tokens"))[:, None],
+        codes("llm_layer_times", frame, *_LAYER_GROUP),
     ),
     kernel=Kernel((1.0,), 0.02, 0.1, 0.3, 0.02),
     rounding=_layer_rounding,
@@ -89,20 +79,17 @@ LAYER = Surface(
 
 
 def _mlp_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-    start = {("linear", "log_sharpness"): 1.0}
-    for group in sorted(set(_labels("linear", frame, "gpu"))):
-        start[group, "log_launch"] = -4.0
-        start[group, "log_read"] = -7.0
-        start[group, "log_compute"] = -12.0
-    return start
+    groups = labels("linear", frame, "gpu")
+    start = starts(groups, log_launch=-4.0, log_read=-7.0, log_compute=-12.0)
+    return {("linear", "log_sharpness"): 1.0} | start
 
 
 def _mlp_form(frame: pl.DataFrame) -> Form:
     """A launch, and the larger of reading each million parameters and of computing with them."""
-    groups = _labels("linear", frame, "gpu")
+    groups = labels("linear", frame, "gpu")
     share = np.log(column(frame, "layer_parameters")) - np.log(1e6)
     share -= np.log(frame["tensor_parallel"].to_numpy())
-    tokens = np.log(frame["num_tokens"].to_numpy().astype(float))
+    tokens = np.log(*numbers(frame, "num_tokens"))
 
     def form(values: Coefficients) -> Array:
         read = lookup(values, groups, "log_read") + share
@@ -114,10 +101,8 @@ def _mlp_form(frame: pl.DataFrame) -> Form:
 
 
 def _mlp_coordinates(frame: pl.DataFrame) -> Coordinates:
-    parallel = np.log2(frame["tensor_parallel"].to_numpy().astype(float))
-    tokens = np.log2(frame["num_tokens"].to_numpy().astype(float))
-    groups = np.column_stack(_code("llm_mlp_times", frame, ("model", "gpu")))
-    return Coordinates(np.column_stack([tokens, parallel]), groups)
+    points = np.log2(np.column_stack(numbers(frame, "num_tokens", "tensor_parallel")))
+    return Coordinates(points, codes("llm_mlp_times", frame, "model", "gpu"))
 
 
 LINEAR = Surface(

@@ -12,7 +12,7 @@ from hardware_models.errors import TableError
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
 from hardware_models.llm.architecture import known_as, language_model, layer_bytes, precisions
 from hardware_models.reference import REFERENCE
-from hardware_models.surfaces import Coefficients, Form, Surface, features
+from hardware_models.surfaces import Coefficients, Form, Surface, features, numbers
 from hardware_models.tables import load_table, table_cache
 
 STACK = "vLLM 0.6.3"
@@ -90,9 +90,7 @@ def attention_flops(model: str) -> float:
 def _form(frame: pl.DataFrame) -> Form:
     """Launches, reading weights and cache for each token, and the prompt's arithmetic."""
     models = [language_model(name) for name in frame["model"]]
-    prompt, output, boards = (
-        frame[name].to_numpy().astype(float) for name in ("input_tokens", "output_tokens", "n_gpus")
-    )
+    prompt, output, boards = numbers(frame, "input_tokens", "output_tokens", "n_gpus")
     layers = np.array([model.layers for model in models])
     matrices = [
         layer_bytes(model, precision) / _GIGA

@@ -109,17 +109,17 @@ def _board_ratios(board: str) -> tuple[float, float, Basis]:
     if board == REFERENCE:
         return 1.0, 1.0, "measured"
     values, group = coefficients("llm"), f"board {board}"
-    if (group, "decode_over_a100_80gb") in values:
+    for over in (REFERENCE, LAYER_REFERENCE):
         decode, prefill = (
-            values[group, f"{part}_over_a100_80gb"] for part in ("decode", "prefill")
+            values.get((group, f"{part}_over_{over.lower().replace('-', '_')}"))
+            for part in ("decode", "prefill")
         )
-        return decode, prefill, "scaled"
-    if (group, "decode_over_a100_40gb") in values:
-        # Measured against an A100-40GB, which itself only a data sheet sets against the reference.
-        decode, prefill = (
-            values[group, f"{part}_over_a100_40gb"] for part in ("decode", "prefill")
-        )
-        memory, compute = by_sheet(LAYER_REFERENCE)
+        if decode is None or prefill is None:
+            continue
+        if over == REFERENCE:
+            return decode, prefill, "scaled"
+        # Only a data sheet compares the A100-40GB with the reference.
+        memory, compute = by_sheet(over)
         return decode * memory, prefill * compute, "assumed"
     return *by_sheet(board), "assumed"
 
@@ -172,13 +172,13 @@ def _measured_range() -> tuple[float, float, frozenset[int]]:
 def iteration_times(
     model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
 ) -> IterationTimes:
-    """Give the times of an engine's iterations: the modelled ones, held to rows of its own.
+    """Return the times of an engine's iterations: the modelled ones, scaled to rows of its own.
 
     Rows of table ``llm_iteration`` for this very model on one board of this kind scale prefill and
-    decoding by the geometric mean of measured over modelled times. They call it by its name or by
-    an alias in table ``llm_models``, and are of full precision, or name another after the model, as
-    in ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of
-    engines with several boards; a simulation has one, so that rows of a user alone count here.
+    decoding by the geometric mean of measured over modelled times. They name the model, or an alias
+    in table ``llm_models``, and are of full precision or end in another's name, as in
+    ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of several boards, and a simulation has one:
+    only a user's rows count here.
 
     Args:
         model: A name in `models`, or what a measured table calls it.
@@ -186,10 +186,6 @@ def iteration_times(
         board: One of `boards`.
         profile: A MIG profile of the board, or ``"full"``.
         tensor_parallel: Boards (or slices) that share the model.
-
-    Returns:
-        The times; see `modelled_iteration_times` for their basis, which is at best
-        ``"interpolated"``.
 
     Raises:
         UnknownNameError: The model, precision, board or profile is not known.
@@ -237,45 +233,33 @@ def _measured_over_modelled(
 def modelled_iteration_times(
     model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
 ) -> IterationTimes:
-    """Work out the times of an engine's iterations from the fitted model.
+    """Return the times of an engine's iterations from the fitted model; see `iteration_times`.
 
     A decoding iteration of one sequence launches kernels and reads the layers' and the output
     matrix's weights, at a speed fitted for each precision. LLM.int8 takes that of full precision by
     the ratio measured on BLOOM-176B. Each further sequence costs a multiple of a prompt token, each
     token of context the reading of its keys and values. A prompt token costs twice the layers'
-    parameters of operations, quantised or not, at the throughput that Vidur's rows show, and causal
-    attention. With several boards reading is shared evenly, arithmetic by a fitted power. A vision
-    tower's time is not in it.
-
-    Args:
-        model: A name in `models`, or what a measured table calls it.
-        precision: One of its `precisions`.
-        board: One of `boards`.
-        profile: A MIG profile of the board, or ``"full"``.
-        tensor_parallel: Boards (or slices) that share the model.
+    parameters of operations, at the throughput that Vidur's rows show, and causal attention. With
+    several boards reading is shared evenly, arithmetic by a fitted power. A vision tower's time is
+    left out.
 
     Returns:
         The times. Their basis is ``"interpolated"`` on a whole A100-80GB between the sizes and
         numbers of boards with measured rates, ``"extrapolated"`` beyond them, ``"scaled"`` on a
         board with measured ratios, ``"assumed"`` on other boards and on slices.
-
-    Raises:
-        UnknownNameError: The model, precision, board or profile is not known.
-        ValueError: ``tensor_parallel`` is not positive.
     """
     if tensor_parallel < 1:
         raise ValueError(
             f"tensor_parallel is {tensor_parallel!r}: give the number of boards, at least 1"
         )
     known = language_model(model)
-    matrices_gb = layer_bytes(model, precision) / _GIGA
+    layer_bytes(model, precision)  # Raises if the precision is not known.
     memory, compute, board_basis = _board_ratios(board)
     slices, slice_basis = _slice_ratios(board, profile)
     values = coefficients("llm")
     int8 = values.get((f"precision {precision}", "decode_over_full_precision"))
     timed_as = precision if int8 is None else FULL_PRECISION
-    if int8 is not None:
-        matrices_gb = layer_bytes(model, FULL_PRECISION) / _GIGA
+    matrices_gb = layer_bytes(model, timed_as) / _GIGA
     timed = [of.removeprefix("speed ") for of, name in values if name == "log_read_ms_per_gb"]
     pick("precision with a measured rate", timed_as, timed)
 

@@ -22,7 +22,7 @@ from planners.compass.search.beliefs import Beliefs
 from planners.compass.search.search import ENCODINGS, FOUND, OFFERS, CmboSearch
 from planners.compass.state.known import Found, Offer, Shown
 from planners.compass.state.pools import Market
-from scenarios.applications.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import BulkOperations, Choices, PlanningContext, PlanView, Truth
 

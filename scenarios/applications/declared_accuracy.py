@@ -18,16 +18,13 @@ MEAN_TOLERANCE = 1e-6
 def declared_accuracy(
     node: object, path: str, point: Point, quantities: Quantities
 ) -> tuple[Floats, Curve]:
-    """Return mean accuracy, and how single items differ around it.
+    """Return mean accuracy, shape (configurations, strata), and the curve of single items.
 
     Args:
         node: the declaration: ``rule``, that rule's parameters, and ``spread``.
-        path: where it stands, for messages.
+        path: its key, for messages.
         point: the data set and its strata.
         quantities: where to look figures up.
-
-    Returns:
-        Means, shape (configurations, strata), and the curve of single items.
 
     Raises:
         ValueError: something in the declaration is wrong.

@@ -10,15 +10,13 @@ from hardware_models import llm
 from hardware_models.gpu import boards, gpu_latency
 from hardware_models.reference import REFERENCE
 from scenarios.applications.application import (
-    Knob,
     LanguageModel,
     Model,
     NeuralNetwork,
-    Operator,
-    Pipeline,
     reference_generation_s,
 )
 from scenarios.applications.nodes import keyed, mapping, number, pick_key, refusal
+from scenarios.applications.pipeline import Knob, Operator, Pipeline
 from scenarios.applications.quantities import RESERVED, Floats, Point, Quantities, Texts
 from scenarios.numerics.distributions import MOST_CV, Constant, LogNormal, Variability
 
@@ -27,7 +25,7 @@ KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "gpu": ("service_time_s", "network"),
     "llm": ("language_model", "prompt_tokens", "output_tokens"),
 }
-"""What an operator of each kind must say, beside what all must."""
+"""What an operator of each kind must give, besides what all must."""
 
 ABOVE_0 = ("like_items", "device_ratio")
 """Quantities of a network of which 0 would stand for a network that takes no time."""
@@ -57,12 +55,12 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class DeclaredOperator:
-    """An operator and what was declared of it.
+    """An operator and its declaration.
 
     Args:
         operator: the operator.
         node: its declaration, with no unknown key in it.
-        path: where that stands, for messages.
+        path: the key of the declaration, for messages.
         knobs: names of its own and all upstream knobs, which decide what it runs.
         after: names of the operators whose messages enter it, one at least for all but the first.
         figure_knobs: names of the knobs that its figures may depend on; all where they were
@@ -91,12 +89,7 @@ class DeclaredOperator:
     def figures(
         self, quantities: Quantities, dataset: str, models: Sequence[Model | None]
     ) -> Figures:
-        """Return what the operator takes on a data set.
-
-        Args:
-            quantities: where to look figures up.
-            dataset: name of the data set.
-            models: what the operator runs in every configuration.
+        """Return what the operator takes on a data set, given what it runs in every configuration.
 
         Raises:
             ValueError: something in the declaration of its figures is wrong.

@@ -30,8 +30,7 @@ class SpreadError(ValueError):
 def success(mean: Floats) -> Curve:
     """Return the curve of items that are right or wrong, accuracy 1 or 0.
 
-    Args:
-        mean: share of items that are right, shape (C, S).
+    ``mean`` is the share of items that are right, shape (C, S).
 
     Raises:
         SpreadError: a share is not within 0 and 1.
@@ -43,13 +42,10 @@ def success(mean: Floats) -> Curve:
 
 
 def beta(mean: Floats, sd: Floats) -> Curve:
-    """Return the curve of a Beta distribution, moved so that the mean is exact.
+    """Return the curve of a Beta distribution, shifted so that the mean is exact.
 
-    How well it keeps the standard deviation: `BETA_POINTS`.
-
-    Args:
-        mean: mean accuracy, shape (C, S).
-        sd: standard deviation over items, shape (C, S).
+    `BETA_POINTS` says how well it keeps the standard deviation. Mean and standard deviation over
+    items are of shape (C, S).
 
     Raises:
         SpreadError: a mean is not within 0 and 1, or a deviation is more than that mean allows.
@@ -76,14 +72,10 @@ def beta(mean: Floats, sd: Floats) -> Curve:
 
 
 def through(probabilities: Floats, accuracies: Floats) -> Curve:
-    """Return the curve through given points, which are sorted by probability.
-
-    Args:
-        probabilities: from 0 to 1, both included, shape (C, S, Q).
-        accuracies: accuracy at each, shape (C, S, Q).
+    """Return the curve through given points of shape (C, S, Q), sorted by probability.
 
     Raises:
-        SpreadError: the ends are not 0 and 1, or accuracy falls as probability grows.
+        SpreadError: probabilities do not range from 0 to 1, or accuracy falls as probability grows.
     """
     order = np.argsort(probabilities, axis=-1, kind="stable")
     grid = np.take_along_axis(probabilities, order, axis=-1)

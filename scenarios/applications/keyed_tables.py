@@ -23,8 +23,7 @@ SUFFIXES = (".csv", ".parquet")
 class KeyedTable:
     """A table some of whose columns are its key; all others but those of provenance are values.
 
-    Rows whose key nobody asks for are checked as all are, and not used, so a table may be larger
-    than an application.
+    All rows are checked. A table may have rows that an application does not use.
 
     Args:
         file: CSV or Parquet file; read when it is first needed.
@@ -63,15 +62,13 @@ class KeyedTable:
             TableError: there is no such column, or a value in it is not allowed.
         """
         if (column, rule) not in self._typed:
-            self._typed[column, rule] = self._checked(column, rule)
+            self.check_column(column)
+            frame = self.frame
+            if rule.dtype == pl.String:
+                frame = frame.with_columns(self.texts(column))
+            typed = typed_columns(frame, {column: rule}, self.file.name)
+            self._typed[column, rule] = typed[column]
         return self._typed[column, rule]
-
-    def _checked(self, column: str, rule: Column) -> pl.Series:
-        self.check_column(column)
-        frame = self.frame
-        if rule.dtype == pl.String:
-            frame = frame.with_columns(self.texts(column))
-        return typed_columns(frame, {column: rule}, self.file.name)[column]
 
     def texts(self, column: str) -> pl.Series:
         """Return a column's values as a declaration writes them: whole numbers without ``.0``.
@@ -99,7 +96,7 @@ class KeyedTable:
             axes: the values of each key that are asked for, in the order of the axes.
 
         Raises:
-            TableError: as `typed`, or not every combination has one row.
+            TableError: as `typed`, or a combination does not have exactly one row.
         """
         known = column, rule, tuple((key, tuple(values)) for key, values in axes.items())
         if known not in self._arranged:
@@ -144,7 +141,7 @@ class KeyedTable:
         return texts.replace_strict(list(asked), numbers, default=-1).to_numpy()
 
     def _complaint(self, key: Mapping[str, str], rows: int) -> str:
-        """Say what is wrong with a key that has not one row, and what the table has instead."""
+        """Describe a key that does not have exactly one row, and what the table has instead."""
         name = self.file.stem
         if not key:
             return f"table {name!r} is keyed by nothing, so it must have 1 row, not {rows}"

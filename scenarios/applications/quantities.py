@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from hardware_models.errors import TableError
 from hardware_models.schemas import PROVENANCE, Column
 from hardware_models.tables import FIRST_ROW_LINE
-from scenarios.applications.application import Knob
 from scenarios.applications.keyed_tables import KeyedTable, application_tables
 from scenarios.applications.nodes import REFERENCE, bounds, choose, refusal
+from scenarios.applications.pipeline import Knob
 
 Floats = NDArray[np.float64]
 Texts = NDArray[np.object_]
@@ -81,19 +81,15 @@ class Quantities:
         low: float = 0.0,
         high: float = math.inf,
     ) -> Floats:
-        """Return a numerical quantity for every configuration.
+        """Return a numerical quantity, shape (configurations, strata of the point).
 
         Args:
-            quantity: a number, ``table.column``, or a list of those, which stands for their
-                product.
-            path: where it stands in the declaration, for messages.
+            quantity: a number, ``table.column``, or a list of those for their product.
+            path: its key in the declaration, for messages.
             point: the data set and its strata; None for what may not depend on them.
             knobs: names of the knobs that it may depend on, and then not on strata; None for all.
             low: least allowed value.
             high: greatest allowed value.
-
-        Returns:
-            Values, shape (configurations, strata of the point); one stratum without a point.
 
         Raises:
             ValueError: the quantity is none, depends on what it may not, is not in its table for
@@ -122,13 +118,7 @@ class Quantities:
         return product
 
     def culprit(self, quantity: object, low: float, high: float) -> str:
-        """Return a clause on where a quantity leaves its bounds, empty if no column of it does.
-
-        Args:
-            quantity: as for `numbers`.
-            low: least allowed value.
-            high: greatest allowed value.
-        """
+        """Return a clause on the row where a column of the quantity is out of bounds, or ``""``."""
         for term in quantity if isinstance(quantity, list | tuple) else [quantity]:
             if not isinstance(term, str):
                 continue
@@ -143,9 +133,6 @@ class Quantities:
     def texts(self, quantity: object, path: str, knobs: Sequence[str] | None = None) -> Texts:
         """Return a text for every configuration: a column of a table, or one and the same text.
 
-        Returns:
-            Texts, shape (configurations,).
-
         Raises:
             ValueError: as for `numbers`.
         """
@@ -156,10 +143,7 @@ class Quantities:
         return self._column(quantity, path, None, knobs, Column())[:, 0]
 
     def strata(self, quantity: object, path: str, dataset: str) -> tuple[tuple[str, ...], Floats]:
-        """Return the strata of a data set and their shares, from a column of a table.
-
-        Returns:
-            Labels in the table's order, and their weights, which sum to 1.
+        """Return labels of a data set's strata, in the table's order, and shares that sum to 1.
 
         Raises:
             ValueError: the table is not keyed by strata, or has none of this data set.

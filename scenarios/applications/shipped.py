@@ -12,7 +12,7 @@ _FOLDER = files("conf") / "application"
 
 
 def shipped_applications() -> tuple[str, ...]:
-    """Name them."""
+    """Return their names."""
     names = (file.name for file in _FOLDER.iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 

@@ -25,7 +25,7 @@ class Variability(ABC):
         """Return the next ``count`` factors of a stream, shape (count,)."""
 
 
-# Both are kept, for sources draw the same again and again, and to make one takes long.
+# Cached, since sources draw the same again and again.
 
 
 @cache
@@ -44,10 +44,7 @@ def ones(count: int) -> Floats:
 class Constant(Variability):
     """Every request is like the mean one."""
 
-    @property
-    def cv(self) -> float:
-        """Zero: there is no variation."""
-        return 0.0
+    cv = 0.0
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
         """Return ones, shape (count,), read-only; the stream is not advanced."""
@@ -58,10 +55,7 @@ class Constant(Variability):
 class Exponential(Variability):
     """Memoryless: Poisson arrivals, or the service times of an M/M/c queue."""
 
-    @property
-    def cv(self) -> float:
-        """One, as of every exponential."""
-        return 1.0
+    cv = 1.0
 
     def draw(self, rng: np.random.Generator, count: int) -> Floats:
         """Return exponential factors of mean 1, shape (count,)."""

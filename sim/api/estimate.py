@@ -7,7 +7,7 @@ from math import nan, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.applications.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
 from scenarios.numerics.sums import moments, total
 from scenarios.slo import SLO

@@ -21,7 +21,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.applications.application import Application, Configuration, Dataset
+from scenarios.applications.application import Application
+from scenarios.applications.dataset import Dataset
+from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
 from scenarios.numerics.distributions import Constant, Variability
 from scenarios.numerics.normal_quantiles import normal_quantile

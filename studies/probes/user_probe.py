@@ -12,7 +12,7 @@ from hardware_models.devices import relative_speed
 from lab.runs.api import Result
 from planners.reference.ilp import ILP
 from planners.reference.planning_model import Capacity
-from scenarios.applications.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Planner, PlanningContext, Truth
 

@@ -58,8 +58,8 @@ def test_fewer_bits_take_fewer_bytes(model):
 
 
 def test_cache_of_a_token_counts_keys_and_values_of_all_layers():
-    assert llm.kv_bytes_per_token(MODEL) == 2 * 28 * 4 * 128 * 2
-    assert llm.kv_bytes_per_token("Llama-2-70B") == 2 * 80 * 8 * 128 * 2
+    assert llm.language_model(MODEL).kv_bytes_per_token == 2 * 28 * 4 * 128 * 2
+    assert llm.language_model("Llama-2-70B").kv_bytes_per_token == 2 * 80 * 8 * 128 * 2
 
 
 def test_a_measured_rate_is_given_as_it_was_measured():

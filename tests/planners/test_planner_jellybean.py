@@ -10,7 +10,7 @@ from worlds import Does, run, scenario
 from planners.baselines.jellybean import JellyBean, assign_workers, select_models
 from planners.common.offline_profiles import by_deviation, deviations
 from planners.common.workers import Labour, crews
-from scenarios.applications.application import Knob, Operator, Pipeline
+from scenarios.applications.pipeline import Knob, Operator, Pipeline
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
 from scenarios.slo import Tier

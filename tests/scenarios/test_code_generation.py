@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scenarios.applications.best_of import best_of
+from scenarios.applications.accuracy_rules import best_of
 from scenarios.applications.shipped import shipped_application
 from scenarios.declaration import DeclaredApplication
 from scenarios.derivation import DATA

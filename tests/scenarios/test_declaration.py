@@ -12,12 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.applications import item_accuracy
-from scenarios.applications.application import (
-    Knob,
-    LanguageModel,
-    NeuralNetwork,
-    reference_generation_s,
-)
+from scenarios.applications.application import LanguageModel, NeuralNetwork, reference_generation_s
+from scenarios.applications.pipeline import Knob
 from scenarios.applications.quantities import Point, Quantities
 from scenarios.declaration import DeclaredApplication
 from scenarios.numerics.distributions import Constant, Exponential, LogNormal

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hardware_models.devices import phones
+from hardware_models.devices import devices
 from scenarios.applications.shipped import shipped_application
 from scenarios.arrivals import SHIPPED_TRACES, Poisson, TraceReplay
 from scenarios.numerics.distributions import Constant, Exponential, LogNormal
@@ -139,7 +139,7 @@ def test_binary_rubbish_is_not_a_trace(tmp_path):
 
 
 def query(number=0, arrival_s=10.0):
-    device = phones()[0]
+    device = devices("phone")[0]
     return Query(number, "asr", "VOiCES", "any", SLO(), device, "4G-LTE", arrival_s, 2.0)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from worlds import run, scenario
 
 import planners
-from scenarios.applications.application import Application, Dataset
+from scenarios.applications.application import Application
+from scenarios.applications.dataset import Dataset
 from scenarios.applications.shipped import shipped_application
 from scenarios.queries import QueryTruth, births
 from sim.api.planner import Planner

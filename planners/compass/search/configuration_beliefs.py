@@ -29,7 +29,7 @@ from planners.compass.state.known import (
     Shown,
     rows_of,
 )
-from scenarios.applications.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from planners.common.ranges import above, whole
 from planners.compass.search.known_histories import known_histories
 from planners.compass.search.offline_history import History, profiled_ahead
-from scenarios.applications.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext

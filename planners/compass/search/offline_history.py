@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
-from scenarios.applications.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from sim import PlanningContext
 
 Floats = NDArray[np.float64]

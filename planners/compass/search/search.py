@@ -18,7 +18,7 @@ from planners.compass.search.known_histories import KEPT
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.state.known import Found, Offer, Shown
 from planners.compass.state.pools import Market
-from scenarios.applications.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext
