@@ -89,15 +89,6 @@ def device(name: str) -> DeviceModel:
     return _devices()[name]
 
 
-def relative_speed(name: str) -> float:
-    """Return the nominal CPU speed of a device, in multiples of the Raspberry Pi 4 CPU.
-
-    Raises:
-        UnknownNameError: The device is not in the table.
-    """
-    return device(name).relative_speed
-
-
 @table_cache
 def hidden_log_sd() -> float:
     """Return the standard deviation of the logarithm of devices' true over nominal speed.

@@ -5,7 +5,7 @@ catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``.
 """
 
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -79,35 +79,23 @@ def machine_price_usd_per_hour(
     return float(offers[region, purchase]["price_usd_per_hour"])
 
 
+class Machine(NamedTuple):
+    """What a machine type has: virtual CPUs, GPUs, and their board as `mig.boards` names it."""
+
+    vcpus: int
+    gpus: int
+    gpu_board: str | None
+
+
 @table_cache
-def machine_vcpus(machine: str) -> int:
-    """Count the virtual CPUs of a machine.
+def machine_type(machine: str) -> Machine:
+    """Look up a machine type.
 
     Raises:
         UnknownNameError: The machine is not in the table.
     """
-    return int(_any(_offers(machine))["vcpus"])
-
-
-@table_cache
-def machine_gpus(machine: str) -> int:
-    """Count the GPUs of a machine.
-
-    Raises:
-        UnknownNameError: The machine is not in the table.
-    """
-    return int(_any(_offers(machine))["gpus"])
-
-
-@table_cache
-def machine_gpu_board(machine: str) -> str | None:
-    """Name the GPU board of a machine, as `mig.boards` does, or None if it has no GPU.
-
-    Raises:
-        UnknownNameError: The machine is not in the table.
-    """
-    board: str | None = _any(_offers(machine))["gpu"]
-    return board
+    row = _any(_offers(machine))
+    return Machine(row["vcpus"], row["gpus"], row["gpu"])
 
 
 @table_cache
@@ -120,7 +108,7 @@ def _vcpu_usd_per_hour(board: str) -> float:
     pick("gpu of table gpu_hosts", board, known)
     host = known[board]
     price = machine_price_usd_per_hour(host)
-    gpu = machine_gpu_board(host)
+    vcpus, gpus, gpu = machine_type(host)
     if gpu is not None:
         item = f"{gpu} attached GPU"
         offers = _prices().get(item, {})
@@ -131,8 +119,8 @@ def _vcpu_usd_per_hour(board: str) -> float:
                 f"lacks (item {item!r}, purchase {_ON_DEMAND!r}); name a machine without a GPU"
             )
         alone = offers.get((_REGION, _ON_DEMAND), on_demand[0])
-        price = max(0.0, price - machine_gpus(host) * float(alone["price_usd_per_hour"]))
-    return price / machine_vcpus(host)
+        price = max(0.0, price - gpus * float(alone["price_usd_per_hour"]))
+    return price / vcpus
 
 
 @table_cache
@@ -151,10 +139,10 @@ def gpu_share_of_price(machine: str) -> float:
         UnknownNameError: The machine, or a host for its board, is not in the tables.
         TableError: The host has a GPU itself, whose price alone is not in the tables.
     """
-    board = machine_gpu_board(machine)
+    vcpus, _, board = machine_type(machine)
     if board is None:
         return 0.0
-    host = machine_vcpus(machine) * _vcpu_usd_per_hour(board)
+    host = vcpus * _vcpu_usd_per_hour(board)
     offers = _offers(machine)
     price = float(offers.get((_REGION, _ON_DEMAND), _any(offers))["price_usd_per_hour"])
     return max(0.0, 1 - host / price)

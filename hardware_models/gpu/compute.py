@@ -209,5 +209,5 @@ def network_on_cpu_factor(device_ratio: float, relative_speed: float) -> Ratio:
     Raises:
         ValueError: The speed is not a positive finite number.
     """
-    pi = devices.relative_speed("Raspberry Pi 5")
+    pi = devices.device("Raspberry Pi 5").relative_speed
     return Ratio(device_ratio * pi / _checked_speed(relative_speed), "assumed")

@@ -161,7 +161,7 @@ def test_cpu_factors_are_inverse_to_speed(one, other):
 
 def test_cpu_factors_at_their_anchors():
     assert compute.cpu_latency_factor(13.203) == 1.0
-    pi = devices.relative_speed("Raspberry Pi 5")
+    pi = devices.device("Raspberry Pi 5").relative_speed
     on_pi = compute.network_on_cpu_factor(100.0, pi)
     assert (on_pi.value, on_pi.basis) == (pytest.approx(100.0), "assumed")
 
