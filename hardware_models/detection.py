@@ -104,7 +104,7 @@ LATENCY = Surface(
 
 def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinates]:
     def coordinates(frame: pl.DataFrame) -> Coordinates:
-        points = np.log2(*numbers(frame, "input_px"))[:, None]
+        points = np.log2(numbers(frame, "input_px")[0])[:, None]
         return Coordinates(points, codes("detection_resolution", frame, *columns))
 
     return coordinates

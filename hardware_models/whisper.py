@@ -72,7 +72,7 @@ def _surface(name: str) -> Surface:
 
     def coordinates(frame: pl.DataFrame) -> Coordinates:
         stack = codes("whisper_latency", frame, "hardware", "engine", "precision")
-        threads = np.log2(*numbers(frame, "threads"))
+        threads = np.log2(numbers(frame, "threads")[0])
         points = _log_parameters(name, frame)[:, None]
         return Coordinates(points, np.column_stack([stack, threads]))
 

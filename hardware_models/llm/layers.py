@@ -42,7 +42,7 @@ def _layer_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
 def _layer_form(frame: pl.DataFrame) -> Form:
     """The larger of reading the weights, and of arithmetic for each token."""
     groups = labels("layer", frame, *_LAYER_GROUP)
-    size = np.log(*numbers(frame, "batch_or_tokens"))
+    size = np.log(numbers(frame, "batch_or_tokens")[0])
 
     def form(values: Coefficients) -> Array:
         floor = lookup(values, groups, "log_floor")
@@ -69,7 +69,7 @@ LAYER = Surface(
     start=_layer_start,
     form=_layer_form,
     coordinates=lambda frame: Coordinates(
-        np.log2(*numbers(frame, "batch_or_tokens"))[:, None],
+        np.log2(numbers(frame, "batch_or_tokens")[0])[:, None],
         codes("llm_layer_times", frame, *_LAYER_GROUP),
     ),
     kernel=Kernel((1.0,), 0.02, 0.1, 0.3, 0.02),
@@ -89,7 +89,7 @@ def _mlp_form(frame: pl.DataFrame) -> Form:
     groups = labels("linear", frame, "gpu")
     share = np.log(column(frame, "layer_parameters")) - np.log(1e6)
     share -= np.log(frame["tensor_parallel"].to_numpy())
-    tokens = np.log(*numbers(frame, "num_tokens"))
+    tokens = np.log(numbers(frame, "num_tokens")[0])
 
     def form(values: Coefficients) -> Array:
         read = lookup(values, groups, "log_read") + share
