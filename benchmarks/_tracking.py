@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hardware_models.devices import phones
-from scenarios.application import Application
+from hardware_models.devices import devices
+from scenarios.applications.application import Application
+from scenarios.applications.shipped import shipped_application
 from scenarios.queries import Query
 from scenarios.requests import request_blocks
-from scenarios.shipped import shipped_application
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import DataPlane, LinkSpec, Recorder, Route, StationSpec, Visit
@@ -48,7 +48,7 @@ def query(app: Application, number: int, slower: float = 1.0) -> Query:
     slo = SLO(latency_s=slower, accuracy=0.5)
     dataset = next(iter(app.datasets))
     rate = app.requests_per_s / slower
-    return Query(number, app.name, dataset, "standard", slo, phones()[0], "5G", 0.0, rate)
+    return Query(number, app.name, dataset, "standard", slo, devices("phone")[0], "5G", 0.0, rate)
 
 
 def tracking(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_models.devices import phones
+from hardware_models.devices import devices
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S
@@ -93,7 +93,9 @@ def one_run(seed: int) -> dict[str, float]:
     monitor = SloMonitor(WINDOW_S, OPERATORS, judged.append, lambda _: None)
     slo = SLO(latency_s=1.5, accuracy=0.5)
     for query in range(QUERIES):
-        monitor.arrive(Query(query, "app", "data", "tier", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        monitor.arrive(
+            Query(query, "app", "data", "tier", slo, devices("phone")[0], "4G-LTE", 0.0, 1.0), 0
+        )
         monitor.deploy(query, query, 0, [(0, 0.9), (70 * NS_PER_S, 0.8)])
     load = Load(seed)
     telling = judging = adding = 0.0

@@ -3,7 +3,7 @@
 ``docs/guides/adding_an_accelerator.md`` explains the keys. Every section names a source with its
 address, or the reason why its numbers are assumed. What a file says of partitions, data sheets and
 prices becomes rows of the tables of those topics (`hardware_models.tables.load_table`); speeds are
-read by `hardware_models.boards`.
+read by `hardware_models.gpu.boards`.
 """
 
 import re
@@ -89,7 +89,7 @@ class Chip(Section):
 
 
 class Partition(_Keys):
-    """A kind of instance; see `hardware_models.mig.Profile`."""
+    """A kind of instance; see `hardware_models.gpu.mig.Profile`."""
 
     name: Name
     mode: Name = "mig"
@@ -256,7 +256,7 @@ def read_accelerator(path: Path) -> Accelerator:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Say which key is wrong, its value, what is allowed, and the nearest name."""
+    """Name the wrong key, its value, what is allowed, and the nearest name."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind == "extra_forbidden":
         known = _keys(error["loc"])

@@ -15,7 +15,7 @@ _FROM_FIRM_TO_WEAK: tuple[Basis, ...] = get_args(Basis)
 
 
 def worst(first: Basis, *others: Basis) -> Basis:
-    """Give the weakest of some bases, which is that of a figure worked out from all of them."""
+    """Return the weakest of some bases: that of a figure worked out from all of them."""
     return max((first, *others), key=_FROM_FIRM_TO_WEAK.index)
 
 

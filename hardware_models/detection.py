@@ -11,18 +11,18 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from hardware_models.basis import Basis, Latency
-from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
 from hardware_models.surfaces import (
     Coefficients,
     Form,
     Surface,
-    coefficients,
+    codes,
     features,
+    labels,
     log_sum,
     lookup,
-    predict,
+    numbers,
+    starts,
 )
 from hardware_models.tables import load_table, table_cache
 
@@ -30,14 +30,7 @@ _REFERENCE_PX = 608.0
 _MAP_SOURCE_PX = 640.0  # FLOPs of all models but those of 416 px are quoted at this size.
 _SMALL_PX = 416
 _MS_PER_S = 1e3
-_NOT_NAMED = "not named"
-_LATENCIES = ("latency", "latency per image")
 _FAMILY = r"^(YOLOX|YOLOv?\d+)"
-
-
-def _labels(name: str, frame: pl.DataFrame, *columns: str) -> list[str]:
-    rows = frame.select(pl.col(columns).cast(pl.String).fill_null(_NOT_NAMED)).iter_rows()
-    return [f"{name} {' '.join(row)}" for row in rows]
 
 
 @table_cache
@@ -62,19 +55,17 @@ _STACK = ("hardware", "precision")
 
 
 def _latency_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-    groups = np.array(_labels("latency", frame, *_STACK, "batch"))
     times, work = frame["value"].to_numpy(), np.exp(_log_gflops(frame))
-    start = {}
-    for group in sorted(set(groups.tolist())):
-        of = groups == group
-        start[group, "log_floor_ms"] = float(np.log(times[of].min() / 2))
-        start[group, "log_ms_per_gflop"] = float(np.log(np.median(times[of] / work[of]) / 2))
-    return start
+    return starts(
+        labels("latency", frame, *_STACK, "batch"),
+        log_floor_ms=lambda of: np.log(times[of].min() / 2),
+        log_ms_per_gflop=lambda of: np.log(np.median(times[of] / work[of]) / 2),
+    )
 
 
 def _latency_form(frame: pl.DataFrame) -> Form:
     """A floor, and the operations at a speed."""
-    groups, work = _labels("latency", frame, *_STACK, "batch"), _log_gflops(frame)
+    groups, work = labels("latency", frame, *_STACK, "batch"), _log_gflops(frame)
 
     def form(values: Coefficients) -> Array:
         floor = lookup(values, groups, "log_floor_ms")
@@ -84,18 +75,13 @@ def _latency_form(frame: pl.DataFrame) -> Form:
 
 
 def _latency_coordinates(frame: pl.DataFrame) -> Coordinates:
-    known = load_table("detection_latency")
-    family = known["model"].str.extract(_FAMILY).fill_null("").unique().sort().to_list()
-    codes = [
-        *(
-            features(known[name].fill_null(_NOT_NAMED).unique().sort().to_list())(
-                frame[name].fill_null(_NOT_NAMED)
-            )
-            for name in _STACK
-        ),
-        features(family)(frame["model"].str.extract(_FAMILY).fill_null("")),
-    ]
-    return Coordinates(_log_gflops(frame)[:, None], np.column_stack(codes))
+    known, own = (
+        models.str.extract(_FAMILY).fill_null("")
+        for models in (load_table("detection_latency")["model"], frame["model"])
+    )
+    family = features(known.unique().sort().to_list())(own)
+    stack = codes("detection_latency", frame, *_STACK)
+    return Coordinates(_log_gflops(frame)[:, None], np.column_stack([stack, family]))
 
 
 LATENCY = Surface(
@@ -110,7 +96,7 @@ LATENCY = Surface(
     kernel=Kernel((0.5,), 0.1, 0.1, 0.6, 0.03),
     rows=lambda frame: (
         pl.Series(np.isfinite(_log_gflops(frame)), dtype=pl.Boolean)
-        & frame["metric"].is_in(_LATENCIES)
+        & frame["metric"].is_in(["latency", "latency per image"])
     ),
 )
 """Milliseconds of an image (of a batch's share of it, where the batch is larger than 1)."""
@@ -118,10 +104,8 @@ LATENCY = Surface(
 
 def _resolution_coordinates(*columns: str) -> Callable[[pl.DataFrame], Coordinates]:
     def coordinates(frame: pl.DataFrame) -> Coordinates:
-        known = load_table("detection_resolution")
-        codes = [features(known[name].unique().sort().to_list())(frame[name]) for name in columns]
-        points = np.log2(frame["input_px"].to_numpy().astype(float))[:, None]
-        return Coordinates(points, np.column_stack(codes))
+        points = np.log2(numbers(frame, "input_px")[0])[:, None]
+        return Coordinates(points, codes("detection_resolution", frame, *columns))
 
     return coordinates
 
@@ -132,16 +116,15 @@ def _log_px(frame: pl.DataFrame) -> Array:
 
 
 def _fps_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-    start = {(group, "log_floor_ms"): 1.5 for group in sorted(set(_labels("fps", frame, *_STACK)))}
-    start |= {(group, "log_speed"): 0.0 for group, _ in list(start)}
+    stacks = labels("fps", frame, *_STACK)
     level = float(np.log(_MS_PER_S / frame["fps"].to_numpy()).mean())
-    models = sorted(set(_labels("fps", frame, "model")))
-    return start | {(model, "log_work_ms"): level for model in models}
+    work = starts(labels("fps", frame, "model"), log_work_ms=level)
+    return starts(stacks, log_floor_ms=1.5) | starts(stacks, log_speed=0.0) | work
 
 
 def _fps_form(frame: pl.DataFrame) -> Form:
     """A floor by hardware, and work by model that goes with pixels and the hardware's speed."""
-    stacks, models = _labels("fps", frame, *_STACK), _labels("fps", frame, "model")
+    stacks, models = labels("fps", frame, *_STACK), labels("fps", frame, "model")
     pixels = 2 * _log_px(frame)
 
     def form(values: Coefficients) -> Array:
@@ -168,18 +151,14 @@ FPS = Surface(
 
 
 def _map_start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-    groups = np.array(_labels("map", frame, "model"))
-    accuracy = frame["map50_95"].to_numpy()
-    start = {("map", "growth"): 0.2}
-    return start | {
-        (group, "log_map_608"): float(np.log(accuracy[groups == group].max()))
-        for group in sorted(set(groups.tolist()))
-    }
+    accuracy, models = frame["map50_95"].to_numpy(), labels("map", frame, "model")
+    best = starts(models, log_map_608=lambda of: np.log(accuracy[of].max()))
+    return {("map", "growth"): 0.2} | best
 
 
 def _map_form(frame: pl.DataFrame) -> Form:
     """mAP(s) = m608 + g ln(s / 608), with g the same share of each model's m608."""
-    groups, px = _labels("map", frame, "model"), _log_px(frame)
+    groups, px = labels("map", frame, "model"), _log_px(frame)
 
     def form(values: Coefficients) -> Array:
         growth = np.log(np.maximum(1 + values["map", "growth"] * px, 1e-3))
@@ -202,63 +181,3 @@ MAP = Surface(
     rows=lambda frame: frame["map50_95"].is_not_null(),
 )
 """mAP50-95 on COCO, in percent."""
-
-
-def hardware() -> tuple[str, ...]:
-    """Name the hardware with measured latencies."""
-    return tuple(LATENCY.measured()["hardware"].unique(maintain_order=True))
-
-
-@table_cache
-def _precision(on: str) -> str:
-    """The precision to expect on a hardware: half if there is one, of those the fastest."""
-    rows = LATENCY.measured().filter((pl.col("hardware") == on) & (pl.col("batch") == 1))
-    named = rows.with_columns(pl.col("precision").fill_null(_NOT_NAMED))
-    median = named.group_by("precision").agg(pl.col("value").median())
-    return str(median.sort(~pl.col("precision").str.contains("fp16"), "value")["precision"][0])
-
-
-@table_cache
-def latency_s(model: str, board: str, px: int, precision: str | None = None) -> Latency:
-    """Give the time of one image on a hardware.
-
-    As measured where table ``detection_latency`` has it. At other sizes a model's measured time
-    scales by the form of that hardware, a floor and operations that go with pixels; models without
-    a measured time there are interpolated over operations. Beyond the operations of all that was
-    measured there, either is extrapolated.
-
-    Args:
-        model: A detector with known operations, such as ``"YOLOv8n"``.
-        board: One of `hardware`, such as ``"A100"`` or ``"Raspberry Pi 5"``.
-        px: Side of the square input, in pixels.
-        precision: A precision of that hardware, such as ``"fp16 TensorRT"``; by default half
-            precision if there is any, and of those the fastest.
-
-    Raises:
-        UnknownNameError: The model, hardware or precision is not known.
-        ValueError: The size is not positive.
-    """
-    pick("detector", model, _gflops())
-    pick("hardware", board, hardware())
-    if px < 1:
-        raise ValueError(f"px is {px!r}: give the side of the input in pixels, at least 1")
-    stack = _precision(board) if precision is None else precision
-    rows = LATENCY.measured().filter(pl.col("hardware") == board)
-    named = pl.col("precision").fill_null(_NOT_NAMED)
-    pick(f"precision on {board}", stack, rows.select(named.unique().sort()).to_series())
-    rows = rows.filter((named == stack) & (pl.col("batch") == 1))
-    own = rows.filter(pl.col("model") == model)
-    template = (own if own.height else rows).sort((pl.col("input_px") - px).abs())[:1]
-    asked = template.with_columns(model=pl.lit(model), input_px=pl.lit(px, dtype=pl.Int64))
-    figures, exact = predict(LATENCY, asked)
-    if exact[0]:
-        return Latency(float(figures[0]) / _MS_PER_S, "measured")
-    work, wanted = np.exp(_log_gflops(rows)), np.exp(_log_gflops(asked))[0]
-    basis: Basis = "interpolated" if work.min() <= wanted <= work.max() else "extrapolated"
-    if own.height:
-        values = coefficients("detection")
-        forms = [float(np.exp(_latency_form(frame)(values)[0])) for frame in (asked, template)]
-        figure = template["value"][0] * forms[0] / forms[1]
-    else:
-        figure = float(figures[0])
-    return Latency(float(figure) / _MS_PER_S, basis)

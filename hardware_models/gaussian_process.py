@@ -55,21 +55,10 @@ class Kernel:
 
     def covariance(self, one: Coordinates, other: Coordinates) -> Array:
         """Covariance of residuals, (rows of one, rows of the other), without the noise."""
-        result: Array = self.nearness(one.points, other.points) * self.kinship(
-            one.groups, other.groups
-        )
-        return result
-
-    def nearness(self, one: Array, other: Array) -> Array:
-        """Give the factor of the covariance that points decide."""
-        distance = np.sqrt(5) * cdist(one / self.lengths, other / self.lengths)
-        matern: Array = (1 + distance + distance**2 / 3) * np.exp(-distance)
-        return matern
-
-    def kinship(self, one: Array, other: Array) -> Array:
-        """Give the factor of the covariance that groups decide."""
-        difference = cdist(one, other, "cityblock")
-        result: Array = self.shared_sd**2 + self.group_sd**2 * self.likeness**difference
+        distance = np.sqrt(5) * cdist(one.points / self.lengths, other.points / self.lengths)
+        matern = (1 + distance + distance**2 / 3) * np.exp(-distance)
+        difference = cdist(one.groups, other.groups, "cityblock")
+        result: Array = matern * (self.shared_sd**2 + self.group_sd**2 * self.likeness**difference)
         return result
 
     def values(self) -> dict[str, float]:
@@ -106,7 +95,7 @@ class Process:
     def given(
         cls, kernel: Kernel, seen: Coordinates, residuals: Array, noise_sd: Array
     ) -> "Process":
-        """Condition on residuals, (rows,), each with a noise of its own beside the kernel's."""
+        """Condition on residuals, (rows,), each with a noise of its own besides the kernel's."""
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
             factor, _ = _factor(kernel, seen, noise_sd)
             weights = cho_solve(factor, residuals)
@@ -116,13 +105,6 @@ class Process:
         """Expected residuals, (rows,)."""
         # Summed without BLAS, whose sums depend on its number of threads.
         result: Array = (self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1)
-        return result
-
-    def mean_of_each(self, points: Array, groups: Array) -> Array:
-        """Expected residuals of every group at every point, (points, groups)."""
-        weights = self.weights[:, np.newaxis] * self.kernel.kinship(self.seen.groups, groups)
-        with threadpool_limits(1):
-            result: Array = self.kernel.nearness(points, self.seen.points) @ weights
         return result
 
 
@@ -144,7 +126,7 @@ def fit_kernel(
             ``likeness``, whose odds have one.
         seen: Where the residuals lie.
         residuals: What the physical form leaves over, (rows,).
-        noise_sd: Noise of each row beside the kernel's, (rows,).
+        noise_sd: Noise of each row in addition to the kernel's, (rows,).
         trust: One over the standard deviation of those priors.
     """
     from scipy.optimize import minimize  # noqa: PLC0415 - no simulation needs it

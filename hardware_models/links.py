@@ -25,15 +25,7 @@ from hardware_models.tables import SHIPPED, load_table, required_row, table_cach
 
 _BPS_PER_MBPS = 1e6
 _S_PER_MS = 1e-3
-_PERCENTILES = {
-    "p5": 0.05,
-    "p10": 0.1,
-    "p25": 0.25,
-    "p50": 0.5,
-    "p75": 0.75,
-    "p90": 0.9,
-    "p95": 0.95,
-}
+_PERCENTILES = {f"p{percent}": percent / 100 for percent in (5, 10, 25, 50, 75, 90, 95)}
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,19 +57,12 @@ class Marginal:
         return PchipInterpolator(ndtri(list(_PERCENTILES.values())), np.log(self.values))
 
     def at(self, normals: Floats | float) -> Floats:
-        """Map standard normals to values that have this distribution.
+        """Map standard normals, of any shape, to values that have this distribution.
 
         The logarithm of the value is a monotone cubic through the percentiles (PCHIP: Fritsch and
-        Butland, 1984) as a function of the normal; beyond p5 and p95 it is a line whose slope is
-        that of the log-normal distribution with the distance from p5 to p95. Where the link is out
-        for some of the time (`OUT`), how far out says nothing of its best moments: above p95 the
-        slope is then that of the distance from the median to p95.
-
-        Args:
-            normals: Any shape.
-
-        Returns:
-            The same shape: greater normals have greater or equal values.
+        Butland, 1984) as a function of the normal. Beyond p5 and p95 it is a line, with the slope
+        of the log-normal distribution that has the distance from p5 to p95. Where the link is out
+        for some of the time (`OUT`), the slope above p95 is that from the median to p95.
         """
         z = np.asarray(normals, dtype=np.float64)
         edge = float(ndtri(0.95))
@@ -166,7 +151,15 @@ def _marginal(technology: str, quantity: str, unit: float) -> Marginal:
 
 
 @table_cache
-def _link_model(technology: str) -> LinkModel:
+def link_model(technology: str) -> LinkModel:
+    """Describe an access technology.
+
+    Raises:
+        UnknownNameError: The technology, or a quantity of it, is not in the tables.
+        TableError: A quantity refers to a row that is missing, or has percentiles that are 0 or
+            descend.
+    """
+    pick("link technology", technology, _rows())
     correlations = load_table("link_autocorrelation")
     known = dict(zip(correlations["technology"], correlations["lag1"], strict=True))
     pick("technology of table link_autocorrelation", technology, known)
@@ -179,26 +172,13 @@ def _link_model(technology: str) -> LinkModel:
     )
 
 
-def link_model(technology: str) -> LinkModel:
-    """Describe an access technology.
-
-    Raises:
-        UnknownNameError: The technology, or a quantity of it, is not in the tables.
-        TableError: A quantity refers to a row that is missing, or has percentiles that are 0 or
-            descend.
-    """
-    pick("link technology", technology, _rows())
-    return _link_model(technology)
-
-
 @table_cache
 def between_link_share() -> float:
-    """Share of the variance of log capacity that lies between links and is constant in time.
+    """Return the share of the variance of log capacity that lies between links.
 
     Derived: the mean over FCC broadband and Norway HSDPA of (coefficient of variation of the
     per-trace means / that of all samples)^2, where the squared coefficient stands for the variance
-    of the logarithm. Most links that it is used with are faster and newer than those. Links of a
-    user's own do not change it.
+    of the logarithm. A user's own links do not change it.
     """
     with using_tables(SHIPPED):
         links = load_table("links")
@@ -210,7 +190,7 @@ def between_link_share() -> float:
 
 @table_cache
 def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
-    """Find the correlation of the driving process that gives capacity the wanted one.
+    """Return the correlation of the driving process that gives capacity the wanted one.
 
     A curved marginal lowers correlation (Cario and Nelson 1997, NORTA). Within links, it is the
     mean over levels of covariance, over that of variance, both by Gauss-Hermite quadrature.
@@ -238,21 +218,17 @@ def _process_correlation(marginal: Marginal, autocorrelation: float) -> float:
 
 
 def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: float) -> Floats:
-    """Generate a link's capacity, second by second.
+    """Return a link's capacity second by second, in bits per second, (n,).
 
     A Gaussian process drives it: a level of the link, constant in time, with `between_link_share`
-    of the variance, plus a stationary AR(1) process with the rest. Over links and times it is
-    standard normal; `Marginal.at` turns it into capacity (a Gaussian copula), so capacity has the
-    published percentiles over links and times.
+    of the variance, plus a stationary AR(1) process with the rest. `Marginal.at` turns it into
+    capacity (a Gaussian copula), so capacity has the published percentiles over links and times.
 
     Args:
         marginal: The distribution of capacity over links and times, in bits per second.
         normals: n + 1 independent standard normals: the link's level, then one for each second.
         autocorrelation: Correlation of capacity at successive seconds within a link, at least 0 and
             below 1.
-
-    Returns:
-        The n capacities, in bits per second.
 
     Raises:
         ValueError: A number is out of its range, or there are fewer than two normals.
@@ -275,12 +251,10 @@ def capacity_series_bps(marginal: Marginal, normals: Floats, autocorrelation: fl
 
 @table_cache
 def wide_area_rtt_s() -> float:
-    """Extra round trip, in seconds, from an edge site near the user to a cloud region.
+    """Return the extra round trip, in seconds, from an edge site near the user to a cloud region.
 
     Derived: median over the technologies of the median round trip to all servers of the speed
-    tests (far ones included on purpose) less that to servers within 100 km. The published figures
-    know near and far only: they permit no fit of the round trip by distance; for a given distance
-    see `distance_rtt_s`.
+    tests less that to servers within 100 km. For a given distance see `distance_rtt_s`.
 
     Raises:
         TableError: No technology has a round trip to far servers, or most have a shorter one than
@@ -305,13 +279,10 @@ def wide_area_rtt_s() -> float:
 
 @table_cache
 def distance_rtt_s(distance_km: float) -> float:
-    """Round trip of light over a fibre route between two places, in seconds; no queueing.
+    """Return the round trip of light over a fibre route of a distance, in seconds; no queueing.
 
     Twice the distance times the route's detour, at the speed of light in fibre; table
     ``path_propagation``, whose detour is an assumption.
-
-    Args:
-        distance_km: Distance as the crow flies, in kilometres.
 
     Raises:
         ValueError: The distance is negative or not finite.

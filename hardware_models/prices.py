@@ -5,7 +5,7 @@ catalogue; tables ``prices``, ``gpu_hosts`` and ``egress_prices``.
 """
 
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -58,7 +58,7 @@ def _offers(machine: str) -> dict[tuple[str, str], dict[str, Any]]:
 def machine_price_usd_per_hour(
     machine: str, purchase: str = _ON_DEMAND, region: str = _REGION
 ) -> float:
-    """Look up the price of a whole machine, in USD per hour.
+    """Return the price of a whole machine, in USD per hour.
 
     Args:
         machine: Its type, such as ``"g2-standard-4"``.
@@ -79,35 +79,23 @@ def machine_price_usd_per_hour(
     return float(offers[region, purchase]["price_usd_per_hour"])
 
 
+class Machine(NamedTuple):
+    """What a machine type has: virtual CPUs, GPUs, and their board as `mig.boards` names it."""
+
+    vcpus: int
+    gpus: int
+    gpu_board: str | None
+
+
 @table_cache
-def machine_vcpus(machine: str) -> int:
-    """Count the virtual CPUs of a machine.
+def machine_type(machine: str) -> Machine:
+    """Look up a machine type.
 
     Raises:
         UnknownNameError: The machine is not in the table.
     """
-    return int(_any(_offers(machine))["vcpus"])
-
-
-@table_cache
-def machine_gpus(machine: str) -> int:
-    """Count the GPUs of a machine.
-
-    Raises:
-        UnknownNameError: The machine is not in the table.
-    """
-    return int(_any(_offers(machine))["gpus"])
-
-
-@table_cache
-def machine_gpu_board(machine: str) -> str | None:
-    """Name the GPU board of a machine, as `mig.boards` does, or None if it has no GPU.
-
-    Raises:
-        UnknownNameError: The machine is not in the table.
-    """
-    board: str | None = _any(_offers(machine))["gpu"]
-    return board
+    row = _any(_offers(machine))
+    return Machine(row["vcpus"], row["gpus"], row["gpu"])
 
 
 @table_cache
@@ -120,7 +108,7 @@ def _vcpu_usd_per_hour(board: str) -> float:
     pick("gpu of table gpu_hosts", board, known)
     host = known[board]
     price = machine_price_usd_per_hour(host)
-    gpu = machine_gpu_board(host)
+    vcpus, gpus, gpu = machine_type(host)
     if gpu is not None:
         item = f"{gpu} attached GPU"
         offers = _prices().get(item, {})
@@ -131,34 +119,30 @@ def _vcpu_usd_per_hour(board: str) -> float:
                 f"lacks (item {item!r}, purchase {_ON_DEMAND!r}); name a machine without a GPU"
             )
         alone = offers.get((_REGION, _ON_DEMAND), on_demand[0])
-        price = max(0.0, price - machine_gpus(host) * float(alone["price_usd_per_hour"]))
-    return price / machine_vcpus(host)
+        price = max(0.0, price - gpus * float(alone["price_usd_per_hour"]))
+    return price / vcpus
 
 
 @table_cache
 def gpu_share_of_price(machine: str) -> float:
-    """Fraction of a machine's price that its GPUs account for.
+    """Return the fraction of a machine's price that its GPUs account for.
 
-    Derived, from on-demand prices in us-central1 (elsewhere of what has none there): 1 - vCPUs x
-    price of a vCPU / price of the machine. The price of a vCPU is that of the machine that table
+    Derived, from on-demand prices in us-central1 or else the first offer: 1 - vCPUs x price of a
+    vCPU / price of the machine, at least 0. The price of a vCPU is that of the machine that table
     ``gpu_hosts`` names for the board: n1-standard-1 for an L4, T4 or V100, c3-standard-4 for an
-    H100 (an assumption: another machine with processors of that family); for an A100 it is what
-    a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The host of an A100-80GB
-    has twice the memory and a local SSD, and that of an H100 more memory per vCPU and local SSDs,
-    which this counts towards the GPU. An accelerator with a file of its own gives the price itself.
-
-    A machine that has no such price is taken at the first that it has. What is less than its host
-    should cost has a GPU for nothing; where a host costs less than its GPUs alone, its virtual CPUs
-    are for nothing.
+    H100 (an assumption: another machine with processors of that family). For an A100 it is what
+    a2-highgpu-1g costs beyond an A100-40GB alone (2.934 USD/h), per vCPU. The larger memory and
+    local SSDs of the hosts of an A100-80GB and an H100 count towards the GPU. An accelerator with
+    a file of its own gives the price itself.
 
     Raises:
         UnknownNameError: The machine, or a host for its board, is not in the tables.
         TableError: The host has a GPU itself, whose price alone is not in the tables.
     """
-    board = machine_gpu_board(machine)
+    vcpus, _, board = machine_type(machine)
     if board is None:
         return 0.0
-    host = machine_vcpus(machine) * _vcpu_usd_per_hour(board)
+    host = vcpus * _vcpu_usd_per_hour(board)
     offers = _offers(machine)
     price = float(offers.get((_REGION, _ON_DEMAND), _any(offers))["price_usd_per_hour"])
     return max(0.0, 1 - host / price)
@@ -166,15 +150,11 @@ def gpu_share_of_price(machine: str) -> float:
 
 @table_cache
 def egress_usd_per_byte(region: str = _REGION, destination: str = "worldwide") -> float:
-    """Look up the price of a byte that leaves the cloud for the Internet, in USD.
+    """Return the price of a byte that leaves the cloud for the Internet, in USD.
 
     It is that of the dearest tier, the first TiB of a month, and is billed by the GiB (2^30 bytes).
     A region without a price of its own is taken to charge what us-central1 does: an assumption.
-
-    Args:
-        region: The cloud region that the byte leaves, or a place of a user's own.
-        destination: ``"worldwide"``, or a part of the world that has a price of its own,
-            ``"australia"`` or ``"china"``.
+    ``destination`` is ``"worldwide"``, ``"australia"`` or ``"china"``.
 
     Raises:
         UnknownNameError: There is no price of the destination.

@@ -1,10 +1,9 @@
 """Surfaces: a measured figure as a physical form times a smooth correction, by table.
 
-A surface says where the rows of a table lie, and which physical form they follow. What it takes to
-predict, the coefficients of the form and the kernel of the correction, is fitted beforehand
-(`hardware_models.fits.surface`) and read from the tables ``fit_<name>``; the correction itself
-follows the rows of the table in use, a user's own among them. A row that the table has is given as
-it was measured.
+The coefficients of the form and the kernel of the correction are fitted beforehand
+(`hardware_models.fits.surface`) and read from the tables ``fit_<name>``. The correction follows
+the rows of the table in use, a user's own among them. A row that the table has is given as it was
+measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +16,18 @@ import polars as pl
 from hardware_models.gaussian_process import Array, Coordinates, Kernel, Process
 from hardware_models.tables import load_table, table_cache
 
+NOT_NAMED = "not named"
+"""Stands for a missing text."""
+
 Coefficients = Mapping[tuple[str, str], float]
 """Values by group and coefficient."""
 
 Form = Callable[[Coefficients], Array]
 """Logarithms of a form at some rows, given its coefficients; nan where it lacks some."""
+
+
+def _all_rows(frame: pl.DataFrame) -> pl.Series:
+    return pl.repeat(True, frame.height, eager=True)
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,8 @@ class Surface:
     form: Callable[[pl.DataFrame], Form]
     coordinates: Callable[[pl.DataFrame], Coordinates]
     kernel: Kernel
-    rows: Callable[[pl.DataFrame], pl.Series] = lambda frame: pl.repeat(
-        True, frame.height, eager=True
-    )
-    trusted: Callable[[pl.DataFrame], pl.Series] = lambda frame: pl.repeat(
-        True, frame.height, eager=True
-    )
+    rows: Callable[[pl.DataFrame], pl.Series] = _all_rows
+    trusted: Callable[[pl.DataFrame], pl.Series] = _all_rows
     rounding: Callable[[pl.DataFrame], Array] = lambda frame: np.zeros(frame.height)
 
     def measured(self) -> pl.DataFrame:
@@ -96,12 +98,6 @@ def learn(
 ) -> Callable[[pl.DataFrame], Array]:
     """Condition the correction on measured rows.
 
-    Args:
-        surface: The surface.
-        known: Rows with the figure.
-        values: The coefficients of the form.
-        kernel: The kernel of the correction.
-
     Returns:
         A function from rows to the figures predicted there, nan where the form lacks coefficients.
     """
@@ -130,15 +126,10 @@ def correction(surface: Surface, asked: pl.DataFrame) -> Array:
 
 
 def predict(surface: Surface, asked: pl.DataFrame) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Give the figure at each row asked for.
+    """Return the figure at each row asked for, and which of them are measured.
 
-    Args:
-        surface: The surface.
-        asked: Rows with the columns of its key.
-
-    Returns:
-        The figures, in the unit of the table, nan where the form lacks coefficients; and which of
-        them are measured.
+    ``asked`` needs the columns of the surface's key. Figures are in the unit of the table, nan
+    where the form lacks coefficients.
     """
     known = surface.measured().select(*surface.key, measured=surface.target)
     found = asked.select(surface.key).join(
@@ -151,6 +142,47 @@ def predict(surface: Surface, asked: pl.DataFrame) -> tuple[Array, npt.NDArray[n
         logs = surface.form(others)(coefficients(surface.fit)) + correction(surface, others)
         figures[~exact] = np.exp(logs)
     return figures, exact
+
+
+def labels(name: str, frame: pl.DataFrame, *columns: str) -> list[str]:
+    """Name the group of each row: a prefix, and the texts of some columns."""
+    rows = frame.select(pl.col(columns).cast(pl.String).fill_null(NOT_NAMED)).iter_rows()
+    return [f"{name} {' '.join(row)}" for row in rows]
+
+
+def starts(
+    groups: Sequence[str], **values: float | Callable[[npt.NDArray[np.bool_]], float]
+) -> dict[tuple[str, str], float]:
+    """Return where to start fitting coefficients of groups.
+
+    Args:
+        groups: The group of each row.
+        values: By coefficient, a number or a function of the mask of a group's rows.
+    """
+    of = np.array(groups)
+    return {
+        (group, name): float(value(of == group) if callable(value) else value)
+        for group in sorted(set(groups))
+        for name, value in values.items()
+    }
+
+
+def codes(table: str, frame: pl.DataFrame, *columns: str) -> Array:
+    """Code columns of texts by the values that a table in use has, (rows, all values)."""
+    known = load_table(table)
+    return np.column_stack(
+        [
+            features(known[name].fill_null(NOT_NAMED).unique().sort().to_list())(
+                frame[name].fill_null(NOT_NAMED)
+            )
+            for name in columns
+        ]
+    )
+
+
+def numbers(frame: pl.DataFrame, *columns: str) -> tuple[Array, ...]:
+    """Return columns as arrays of floats."""
+    return tuple(frame[column].to_numpy().astype(float) for column in columns)
 
 
 def lookup(values: Coefficients, groups: Sequence[str], coefficient: str) -> Array:

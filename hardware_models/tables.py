@@ -55,7 +55,7 @@ def _cast(series: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
 
 
 def _complaint(rule: Column) -> str:
-    """Say what a column allows."""
+    """Describe what a column allows."""
     if rule.allowed:
         return f"one of {', '.join(rule.allowed)}"
     if rule.pattern:
@@ -99,13 +99,10 @@ def typed_columns(frame: pl.DataFrame, columns: Mapping[str, Column], source: st
     """Check columns, and give them their types.
 
     Args:
-        frame: The table, typed or all text. Columns that nobody asks for are left out.
+        frame: The table, typed or all text. Other columns are left out.
         columns: What each column must hold.
-        source: The file it came from, for messages. Row numbers in them are line numbers of that
-            file, its header being line 1.
-
-    Returns:
-        The table with the columns asked for, in their order and types.
+        source: The file it came from, for messages, whose row numbers are line numbers of that
+            file with the header as line 1.
 
     Raises:
         TableError: A column is missing, a value is missing, of the wrong type or out of range; the
@@ -135,15 +132,9 @@ def _check_columns(frame: pl.DataFrame, needed: Iterable[str], source: str) -> N
 
 
 def validate(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
-    """Check a table against its schema and give its columns their types.
+    """Check a table, typed or all text, against its schema and give its columns their types.
 
-    Args:
-        frame: The table, typed or all text. Columns that the schema lacks are left out.
-        schema: What the table must hold.
-        source: The file it came from, for messages, as for `typed_columns`.
-
-    Returns:
-        The table with the columns of the schema, in its order and types.
+    Columns that the schema lacks are left out. ``source`` is the file, for messages.
 
     Raises:
         TableError: As `typed_columns` does, or a key occurs twice.
@@ -247,13 +238,9 @@ def table_cache(function: Callable[P, R]) -> Callable[P, R]:
 
 @table_cache
 def load_table(name: str) -> pl.DataFrame:
-    """Read and validate a table: one that comes with the package, and the user's if there is one.
+    """Return a validated table: one that comes with the package, with the user's rows if there are.
 
-    Args:
-        name: A name in `SCHEMAS`, such as ``"links"``.
-
-    Returns:
-        The validated table; it is read once and shared, so do not change it in place.
+    It is read once and shared, so do not change it in place.
 
     Raises:
         UnknownNameError: There is no such table.
@@ -327,11 +314,7 @@ def _check_speeds() -> None:
 
 
 def required_row(name: str, **where: str) -> dict[str, Any]:
-    """Look up a row that a table must have.
-
-    Args:
-        name: The name of the table.
-        where: What tells the row: values by column.
+    """Return the one row of a table that has these values by column.
 
     Raises:
         TableError: There is no such row, or more than one.
@@ -353,15 +336,10 @@ def _shipped_table(name: str) -> pl.DataFrame:
 
 
 def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFrame:
-    """Validate a table of the user's own.
+    """Validate a user's table that has the columns of one of ours, from a file called ``source``.
 
-    Columns that may be empty may be left out, and so may provenance: where it is silent, a row has
-    no unit and no address, is taken as measured, and its source is the name of the file.
-
-    Args:
-        frame: The table, typed or all text.
-        name: The name of the table of ours whose columns it has.
-        source: The file it came from.
+    Columns that may be empty may be left out, and so may provenance: by default a row has no unit
+    and no address, is taken as measured, and its source is the name of the file.
 
     Raises:
         TableError: The table does not keep to the schema.
@@ -371,7 +349,7 @@ def user_table(frame: pl.DataFrame, name: str, source: str | Path) -> pl.DataFra
     theirs = Schema({**schema.columns, "source_url": address}, schema.key)
     silent = {"unit": "", "kind": "measured", "source": Path(source).name}
     needed = [name for name, rule in theirs.columns.items() if not rule.nullable]
-    # Before the others are filled in, so that what is told is what the file has.
+    # Before the others are filled in, so that the message lists what the file has.
     _check_columns(frame, [name for name in needed if name not in silent], str(source))
     for column, rule in theirs.columns.items():
         if column not in frame.columns and (rule.nullable or column in silent):

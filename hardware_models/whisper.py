@@ -14,7 +14,17 @@ import polars as pl
 from hardware_models.basis import Basis, Latency
 from hardware_models.errors import pick
 from hardware_models.gaussian_process import Array, Coordinates, Kernel
-from hardware_models.surfaces import Coefficients, Form, Surface, features, lookup, predict
+from hardware_models.surfaces import (
+    Coefficients,
+    Form,
+    Surface,
+    codes,
+    labels,
+    lookup,
+    numbers,
+    predict,
+    starts,
+)
 from hardware_models.tables import load_table, table_cache
 
 _KEY = ("model", "hardware", "engine", "precision", "threads", "metric")
@@ -44,21 +54,14 @@ def _log_parameters(name: str, frame: pl.DataFrame) -> Array:
 
 
 def _surface(name: str) -> Surface:
-    def groups(frame: pl.DataFrame) -> list[str]:
-        rows = frame.select("hardware", "engine").iter_rows()
-        return [f"{name} {on} {engine}" for on, engine in rows]
-
     def start(frame: pl.DataFrame) -> dict[tuple[str, str], float]:
-        of = np.array(groups(frame))
+        groups = labels(name, frame, "hardware", "engine")
         logs = np.log(frame["value"].to_numpy()) - 0.8 * _log_parameters(name, frame)
-        values = {
-            (group, "log_ms_at_100m"): float(np.median(logs[of == group]))
-            for group in sorted(set(of.tolist()))
-        }
-        return values | {(group, "exponent"): 0.8 for group, _ in list(values)}
+        levels = starts(groups, log_ms_at_100m=lambda of: np.median(logs[of]))
+        return levels | starts(groups, exponent=0.8)
 
     def form(frame: pl.DataFrame) -> Form:
-        of, sizes = groups(frame), _log_parameters(name, frame)
+        of, sizes = labels(name, frame, "hardware", "engine"), _log_parameters(name, frame)
 
         def logs(values: Coefficients) -> Array:
             level = lookup(values, of, "log_ms_at_100m")
@@ -68,15 +71,10 @@ def _surface(name: str) -> Surface:
         return logs
 
     def coordinates(frame: pl.DataFrame) -> Coordinates:
-        known = load_table("whisper_latency")
-        codes = [
-            features(known[column].unique().sort().to_list())(frame[column])
-            for column in ("hardware", "engine", "precision")
-        ]
-        threads = np.log2(frame["threads"].to_numpy().astype(float))[:, None]
-        return Coordinates(
-            _log_parameters(name, frame)[:, None], np.column_stack([*codes, threads])
-        )
+        stack = codes("whisper_latency", frame, "hardware", "engine", "precision")
+        threads = np.log2(numbers(frame, "threads")[0])
+        points = _log_parameters(name, frame)[:, None]
+        return Coordinates(points, np.column_stack([stack, threads]))
 
     def rows(frame: pl.DataFrame) -> pl.Series:
         known = pl.Series(np.isfinite(_log_parameters(name, frame)), dtype=pl.Boolean)

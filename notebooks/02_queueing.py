@@ -16,7 +16,7 @@ import polars as pl
 import seaborn as sns
 from scipy.stats import poisson
 
-from hardware_models import gpu_latency
+from hardware_models.gpu import gpu_latency
 from lab import run
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.interface import Route, StationSpec, Visit

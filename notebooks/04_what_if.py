@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import seaborn as sns
 
-from hardware_models import gpu_latency
+from hardware_models.gpu import gpu_latency
 from lab import run
 from planners import VideoStorm
 from scenarios.requests import RequestBlock

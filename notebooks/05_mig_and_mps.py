@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import seaborn as sns
 
-from hardware_models import gpu_latency, mig, mps
+from hardware_models.gpu import gpu_latency, mig, mps
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test
 BOARD = "A100-80GB"

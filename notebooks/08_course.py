@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import seaborn as sns
 
-from hardware_models import gpu_latency
+from hardware_models.gpu import gpu_latency
 from notebooks import course
 from sim import Planner
 

@@ -13,7 +13,7 @@ import polars as pl
 import seaborn as sns
 from scipy import stats
 
-from hardware_models import gpu_latency
+from hardware_models.gpu import gpu_latency
 from notebooks import course
 from sim import Planner
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from hardware_models import gpu_latency, mig
+from hardware_models.gpu import gpu_latency, mig
 from lab import Result, compare, run
 from planners import CheapestFeasible
 from sim import Planner, PlannerCheckError, check_planner

@@ -53,7 +53,7 @@ class TraceReplay(ArrivalProcess):
     """The timestamps of a trace, stretched or squeezed in time to the wanted mean rate.
 
     Stretching keeps the order and the burstiness of arrivals. The trace starts over when it ends
-    before the horizon. To replay it as it was recorded, ask for its own rate: ``rate_per_s()``.
+    before the horizon. ``rate_per_s()`` is its own rate.
 
     Args:
         path: name of a shipped trace, or a CSV file with a column ``arrival_s`` (seconds) or
@@ -120,8 +120,8 @@ class TraceReplay(ArrivalProcess):
     def times_s(self, rate: float, horizon_s: float, rng: np.random.Generator) -> Floats:
         """Return the replayed arrival times, shape (n,).
 
-        The replay starts at a moment of the trace that the stream draws, for a short run sees only
-        a part of a trace that is stretched to a low rate; at its end the trace begins anew.
+        The replay starts at a random moment of the trace, since a short run sees only a part of a
+        trace that is stretched to a low rate.
 
         Raises:
             ValueError: the trace cannot be read.

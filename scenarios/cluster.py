@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from hardware_models.mig import Profile, profiles
+from hardware_models.gpu.mig import Profile, profiles
 from hardware_models.prices import (
     egress_usd_per_byte,
     gpu_share_of_price,
-    machine_gpu_board,
-    machine_gpus,
     machine_price_usd_per_hour,
-    machine_vcpus,
+    machine_type,
     machines,
 )
-from scenarios.nodes import pick_key
+from scenarios.applications.nodes import pick_key
 
 DEVICE = "device"
 TIERS = ("edge", "cloud")
@@ -168,10 +166,9 @@ class _MachineType:
     @classmethod
     def of(cls, machine: str, purchase: str, region: str) -> "_MachineType":
         price = machine_price_usd_per_hour(machine, purchase, region)
-        cores, gpus = machine_vcpus(machine), machine_gpus(machine)
-        board, of_gpus = machine_gpu_board(machine), gpu_share_of_price(machine)
-        # A dictionary, as the view that the tables give can be neither copied nor pickled.
-        partitions = {} if board is None else dict(profiles(board))
+        cores, gpus, board = machine_type(machine)
+        of_gpus = gpu_share_of_price(machine)
+        partitions: Mapping[str, Profile] = {} if board is None else profiles(board)
         return cls(
             cores=cores,
             gpus=gpus,

@@ -9,12 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scenarios.application import Application, Dataset, KnobValue, Model, Pipeline
-from scenarios.declared_accuracy import declared_accuracy
-from scenarios.declared_operators import DeclaredOperator, declared_pipeline, variability
-from scenarios.distributions import MOST_CV, Constant, Exponential
-from scenarios.nodes import keyed, mapping, number, pick_key
-from scenarios.quantities import Point, Quantities
+from scenarios.applications.application import Application, Model
+from scenarios.applications.dataset import Dataset
+from scenarios.applications.declared_accuracy import declared_accuracy
+from scenarios.applications.declared_operators import (
+    DeclaredOperator,
+    declared_pipeline,
+    variability,
+)
+from scenarios.applications.nodes import keyed, mapping, number, pick_key
+from scenarios.applications.pipeline import KnobValue, Pipeline
+from scenarios.applications.quantities import Point, Quantities
+from scenarios.numerics.distributions import MOST_CV, Constant, Exponential
 from scenarios.slo import Tier
 
 PATH = "application"
@@ -43,10 +49,10 @@ class DeclaredApplication(Application):
             the fields of ``NeuralNetwork``; kind llm has ``language_model``, those of
             ``LanguageModel``, and the quantities ``prompt_tokens``, ``output_tokens`` and
             ``sequences`` (1 unless given), from which its service time follows.
-        accuracy: ``rule``, a name in ``scenarios.accuracy_rules``, and that rule's parameters,
-            each a quantity; ``spread`` says how single items differ: ``success`` (right or wrong),
-            a quantity (standard deviation of a Beta distribution), or a mapping with
-            ``probabilities`` and ``quantiles``, two lists of quantities.
+        accuracy: ``rule``, a name in ``scenarios.applications.accuracy_rules``, and that rule's
+            parameters, each a quantity; ``spread`` says how single items differ: ``success``
+            (right or wrong), a quantity (standard deviation of a Beta distribution), or a mapping
+            with ``probabilities`` and ``quantiles``, two lists of quantities.
         datasets: by name; each may have ``request_size_cv`` and ``output_length_cv`` (quantities:
             coefficients of variation, 0 unless given) and ``strata`` (column of a table keyed by
             data set and stratum that holds their weights; one stratum, ``all``, unless given).

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from scenarios.nodes import pick_key
+from scenarios.applications.nodes import pick_key
 
 KINDS = (
     "device_slowdown",

@@ -56,14 +56,10 @@ def _is_number(text: str) -> bool:
 
 
 def check_rtt(key: str, rtt_s: float) -> None:
-    """Refuse a round trip that no link has.
-
-    Args:
-        key: its key, for complaints.
-        rtt_s: the round trip in seconds.
+    """Check a round trip in seconds; the key is for the message.
 
     Raises:
-        ValueError: it is negative, or so long that it is one in milliseconds.
+        ValueError: it is negative, or so long that it must be in milliseconds.
     """
     if not (math.isfinite(rtt_s) and rtt_s >= 0):
         raise ValueError(f"{key}={rtt_s}: must be 0 s or more")
@@ -73,15 +69,12 @@ def check_rtt(key: str, rtt_s: float) -> None:
 
 
 def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
-    """Read a CSV file of times and rates.
+    """Read a CSV file of times in seconds and rates in bits per second.
 
-    Args:
-        path: two columns, time in seconds and rate in bits per second; the first line may be the
-            header ``time_s,rate_bps``.
+    The first line may be the header ``time_s,rate_bps``.
 
     Returns:
-        Times in seconds, ascending, and rates in bits per second, each of shape (n,). A rate holds
-        until the next time.
+        Ascending times and rates, each of shape (n,). A rate holds until the next time.
 
     Raises:
         ValueError: the file or a line of it cannot be used; the message names both.
@@ -126,10 +119,7 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
 
 
 def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
-    """Read a trace of Mahimahi, each line of which lets one packet of 1500 bytes pass.
-
-    Args:
-        path: one time in whole milliseconds a line, never descending.
+    """Read a Mahimahi trace: a line for each packet of 1500 bytes, with its time in whole ms.
 
     Returns:
         The beginnings of seconds from 0 on and capacity in bits per second during each, of shape
@@ -171,15 +161,10 @@ FORMATS: dict[str, Callable[[str | Path], tuple[Floats, Floats]]] = {
 
 
 def each_second(times_s: Floats, rates_bps: Floats, from_s: float) -> Floats:
-    """Average rates, each of which holds until the next time, over whole seconds.
+    """Return mean rates over whole seconds from ``from_s`` on, shape (m,).
 
-    Args:
-        times_s: ascending times in seconds, shape (n,), n of at least 2.
-        rates_bps: rates in bits per second, shape (n,). The last holds as long as the median step.
-        from_s: when the first second begins, at the first time or later.
-
-    Returns:
-        Mean rates in bits per second over the whole seconds from then on, shape (m,).
+    A rate holds until the next time, the last one for the median step. Times, ascending, and rates
+    are of shape (n,), n of at least 2.
     """
     step = float(np.median(np.diff(times_s)))
     edges = np.append(times_s, times_s[-1] + step) - from_s
@@ -254,15 +239,10 @@ class Recording:
         return float(np.median(self.downlink))
 
     def replay_bps(self, seconds: int, start: float) -> tuple[Floats, Floats]:
-        """Return both directions for so many seconds, in a loop.
+        """Return uplink and downlink in bits per second, each of shape (seconds,), in a loop.
 
-        Args:
-            seconds: how many.
-            start: where to begin, as a fraction of the longer direction, in [0, 1).
-
-        Returns:
-            Uplink and downlink in bits per second, each of shape (seconds,). Both begin at the same
-            second of the recording, since they were recorded together.
+        Both begin at the same second of the recording: ``start`` is a fraction, in [0, 1), of the
+        longer direction.
         """
         first = int(start * max(len(self.uplink), len(self.downlink)))
         at = np.arange(first, first + seconds)

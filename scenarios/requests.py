@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Application
-from scenarios.distributions import Constant, Variability, ones, repeated
+from scenarios.applications.application import Application
+from scenarios.numerics.distributions import Constant, Variability, ones, repeated
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 
@@ -25,8 +25,8 @@ class RequestBlock:
         arrival_ns: birth of each request in int64 nanoseconds, strictly increasing, shape (n,).
         size: size of each over the mean, shape (n,).
         length: length of the output of each over the mean, shape (n,).
-        allowance: how many times the latency bound each may take, shape (n,): its length if the
-            application states latency per output length, or else 1.
+        allowance: factor of each on the latency bound, shape (n,): its length if the application
+            states latency per output length, else 1.
         variability: factor of each on its service time at each operator, shape (n, operators).
     """
 

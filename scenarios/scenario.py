@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hardware_models.errors import nearest
 from hardware_models.tables import TableSet, tables_in_use
-from scenarios.application import Application
+from scenarios.applications.application import Application
 from scenarios.cluster import Cluster
 from scenarios.drift import AT_MACHINE, Drift
 from scenarios.network import Network

@@ -82,5 +82,5 @@ class Workload:
 
 
 def _are_weights(weights: Iterable[float]) -> bool:
-    """Tell whether names can be drawn by these weights, if one is above 0."""
+    """Return whether all weights are from 0 to `MOST_WEIGHT`."""
     return all(0 <= weight <= MOST_WEIGHT for weight in weights)

@@ -257,7 +257,7 @@ def test_planning_names_every_charge():
 def test_planning_names_every_field_that_planners_see():
     from dataclasses import fields
 
-    from scenarios.application import Configuration
+    from scenarios.applications.application import Configuration
     from scenarios.queries import Query
     from scenarios.slo import SLO
     from sim import (

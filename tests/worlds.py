@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
-from scenarios.application import Application, Tokens
+from scenarios.applications.application import Application
+from scenarios.applications.dataset import Tokens
+from scenarios.applications.shipped import shipped_application, shipped_applications
 from scenarios.arrivals import ArrivalProcess
 from scenarios.cluster import DEVICE, Cluster, Node
 from scenarios.declaration import DeclaredApplication
@@ -18,7 +20,6 @@ from scenarios.queries import Query
 from scenarios.random_streams import stream
 from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_application, shipped_applications
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim.api.context import PlanningContext

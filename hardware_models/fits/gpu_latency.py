@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from hardware_models import gpu_latency, gpu_surface
 from hardware_models.fits.registry import Fit, error_rows
 from hardware_models.gaussian_process import Array, Kernel
-from hardware_models.gpu_surface import FORM, Points
+from hardware_models.gpu import gpu_latency, gpu_surface
+from hardware_models.gpu.gpu_surface import FORM, Points
 from hardware_models.reference import REFERENCE
 from hardware_models.tables import load_table
 

@@ -5,9 +5,9 @@ import polars as pl
 
 from hardware_models.fits.registry import Fit
 from hardware_models.fits.surface import coefficient_rows, error_rows, fit_surface
-from hardware_models.llm_iteration import TPOT, TTFT
-from hardware_models.llm_models import language_model
-from hardware_models.llm_speed import FULL_PRECISION, SPEED, flops_per_s
+from hardware_models.llm.architecture import language_model
+from hardware_models.llm.iteration import TPOT, TTFT
+from hardware_models.llm.speed import FULL_PRECISION, SPEED, flops_per_s
 from hardware_models.reference import LAYER_REFERENCE, REFERENCE
 from hardware_models.tables import load_table
 

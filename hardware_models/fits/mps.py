@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from hardware_models import mps
 from hardware_models.fits.registry import Fit, error_rows
+from hardware_models.gpu import mps
+from hardware_models.gpu.mps import THREAD_FORM, fit_thread_form, thread_time_ms
 from hardware_models.tables import load_table
-from hardware_models.thread_form import THREAD_FORM, fit_thread_form, thread_time_ms
 
 SCHEME = "row-out"
 """Each row is predicted from all others of its group."""

@@ -39,11 +39,11 @@ class Fit:
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
-def _later(module: str, function: str = "fit") -> Callable[[], Fit]:
-    """Name a module's function without importing it: what fits need is slow to load."""
+def _later(module: str, *arguments: str) -> Callable[[], Fit]:
+    """Name the fit of a module without importing it: what fits need is slow to load."""
 
     def fit() -> Fit:
-        result: Fit = getattr(import_module(f"hardware_models.fits.{module}"), function)()
+        result: Fit = import_module(f"hardware_models.fits.{module}").fit(*arguments)
         return result
 
     return fit
@@ -62,16 +62,13 @@ FITS: Mapping[str, Callable[[], Fit]] = {
 
 
 def error_rows(frame: pl.DataFrame, scheme: str, group_by: str, target: str) -> pl.DataFrame:
-    """Sum up how far predictions of unseen rows are off, for each group and for all.
+    """Return rows as in `Fit.errors`, for all rows and for each group.
 
     Args:
         frame: Columns ``predicted``, ``cell`` (a name for the row), the group and the target.
         scheme: How rows were held out.
         group_by: The column that names the group.
         target: The measured column.
-
-    Returns:
-        Rows as in `Fit.errors`, first of group ``all``.
     """
     error = 100 * (pl.col("predicted") / pl.col(target) - 1).abs()
     with_error = frame.select(group=pl.col(group_by), cell="cell", error=error)
@@ -100,15 +97,10 @@ def _with_provenance(frame: pl.DataFrame, name: str, fit: Fit, unit: str) -> pl.
 
 
 def write_fits(directory: Path, names: Iterable[str] = ()) -> list[Path]:
-    """Fit, and write the coefficients and the errors as tables.
-
-    Args:
-        directory: Where to write ``fit_<name>.csv`` and ``fit_<name>_errors.csv``; it is made if
-            need be.
-        names: The fits; all of them by default.
+    """Fit, and write ``fit_<name>.csv`` and ``fit_<name>_errors.csv`` into a directory.
 
     Returns:
-        The files written, in the order of the names, coefficients before errors.
+        The files written, in the order of the names (all fits by default).
 
     Raises:
         UnknownNameError: There is no such fit.

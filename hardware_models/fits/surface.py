@@ -93,17 +93,16 @@ def error_rows(
     group_by: tuple[str, ...],
     schemes: Iterable[tuple[str, tuple[str, ...]]] = (),
 ) -> list[dict[str, object]]:
-    """Cross-validate a surface.
+    """Return the rows of a table of cross-validated errors.
+
+    Rows that the surface does not trust are reported apart.
 
     Args:
         surface: The surface.
         kernel: The kernel of its correction, as fitted to all rows.
-        group_by: Columns by which errors are reported, beside those of all rows.
+        group_by: Columns by which errors are reported, besides those of all rows.
         schemes: More ways to hold out than at random: a name, and the columns of which rows that
             share their values are held out together.
-
-    Returns:
-        The rows of a table of errors. Rows that the surface does not trust are reported apart.
     """
     rows = surface.measured()
     trusted = surface.trusted(rows).to_numpy()

@@ -23,7 +23,7 @@ from lab.config.settings import MOST_HORIZON_S, OPEN, Settings, defaults, regist
 from lab.config.targets import build, find_class, parameters, with_current_paths
 from lab.config.validation import check_complete, table_set, validated
 from lab.runs.run_directory import INSIDE
-from scenarios.application import Application
+from scenarios.applications.application import Application
 from scenarios.random_streams import stream
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner

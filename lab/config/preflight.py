@@ -8,7 +8,8 @@ import numpy as np
 from hardware_models.devices import devices
 from hardware_models.tables import TableSet, read_file, user_table, using_tables
 from lab.config.compose import Setup
-from scenarios.application import Configuration, LanguageModel, NeuralNetwork
+from scenarios.applications.application import LanguageModel, NeuralNetwork
+from scenarios.applications.pipeline import Configuration
 from scenarios.link_traces import Recording
 from scenarios.network import Network
 from scenarios.scenario import Scenario

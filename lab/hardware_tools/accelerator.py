@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hardware_models.accelerators import Accelerator, read_accelerator
-from hardware_models.boards import latency_ratio
+from hardware_models.gpu.boards import latency_ratio
+from hardware_models.gpu.mig import profiles
 from hardware_models.llm import WHOLE, IterationTimes, iteration_times
-from hardware_models.mig import profiles
 from hardware_models.reference import REFERENCE
 from hardware_models.tables import (
     ACCELERATORS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from hardware_models.mig import boards, profiles
+from hardware_models.gpu.mig import boards, profiles
 from hardware_models.reference import REFERENCE_SLICES
 from hardware_models.tables import read_file, user_table
 from lab.common.atomic_write import written_aside

@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 
 from hardware_models.fits.registry import FITS
-from hardware_models.predictors import PREDICTORS
-from hardware_models.predictors.llm import simulated_engines
+from hardware_models.predictors import PREDICTORS, simulated_engines
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import accelerators, load_table
 from lab.reporting.render import render

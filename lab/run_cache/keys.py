@@ -17,7 +17,7 @@ from lab.config.compose import Setup, set_up
 from lab.run_cache.fingerprint import fingerprint
 from lab.runs.api import composed
 from lab.version import versions
-from scenarios.keyed_tables import SUFFIXES
+from scenarios.applications.keyed_tables import SUFFIXES
 
 IDLE = ("about",)
 """Keys of a configuration that no result depends on."""

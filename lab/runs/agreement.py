@@ -19,7 +19,7 @@ from lab.common.errors import InputError, one_line
 from lab.config.compose import Setup
 from lab.runs.runner import single_threaded
 from lab.runs.summary import Tally, summarise
-from scenarios.application import ANSWER
+from scenarios.applications.pipeline import ANSWER
 from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES, DataPlane, Recorder

@@ -6,7 +6,7 @@ from dataclasses import replace
 from planners.baselines.variants import Market, with_operator
 from planners.common.offline_profiles import own_knobs
 from planners.common.workers import Labour
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Plan, PlanningContext, WindowReport
 

@@ -10,7 +10,7 @@ from planners.common.one_node import home_node, partitions, plan_on
 from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
-from scenarios.application import Configuration, KnobValue, Pipeline
+from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.queries import Query
 from sim import Estimate, Plan, Planner, PlanningContext
 

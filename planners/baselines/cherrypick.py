@@ -13,7 +13,7 @@ from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.trials import TRIALS, Trials
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import Plan, Planner, PlanningContext, PlanView

@@ -12,7 +12,7 @@ from planners.common.orders import Orders
 from planners.common.ranges import above, at_least
 from planners.common.retries import IN_VAIN, due, give_up
 from planners.common.workers import Crew, Labour, Worker, crews
-from scenarios.application import KnobValue, Pipeline
+from scenarios.applications.pipeline import KnobValue, Pipeline
 from scenarios.queries import Query
 from sim import Estimate, Plan, Planner, PlanningContext
 

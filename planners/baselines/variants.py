@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planners.common.offline_profiles import by_deviation, deviations, own_knobs
 from planners.common.workers import Crew, Labour, Worker
-from scenarios.application import Configuration, KnobValue, Pipeline
+from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from sim import Allocation, Estimate, Plan
 
 

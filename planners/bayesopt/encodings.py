@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from sim import PlanView
 
 Floats = NDArray[np.float64]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from planners.common.offline_profiles import half_profiled
-from scenarios.application import Configuration, Pipeline
+from scenarios.applications.pipeline import Configuration, Pipeline
 from scenarios.random_streams import stream
 from sim import Estimate, PlanningContext
 

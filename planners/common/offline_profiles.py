@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from scenarios.application import Configuration, Pipeline
+from scenarios.applications.pipeline import Configuration, Pipeline
 from sim import Estimate, PlanningContext
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from planners.baselines.ladders import Use
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, Estimate, Plan, PlanningContext
 

@@ -7,7 +7,7 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import CORE, Allocation, PlanningContext
 from sim.api.plan import operator_price_usd_per_hour

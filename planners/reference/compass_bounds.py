@@ -23,7 +23,7 @@ from planners.compass.search.search import CmboSearch
 from planners.compass.state.known import Offer, ProfiledConfig
 from planners.compass.state.pools import Market
 from planners.compass.state.records import keep_search_state, search_state
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim import BulkOperations, Choices, PlanningContext, PlanView, Truth
 

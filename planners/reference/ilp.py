@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from planners.common.ranges import above, at_least
 from planners.reference.optimum import Limits, Optimum, program, solve
 from planners.reference.planning_model import Capacity, Offer, offers_of
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Choices, Plan, Planner, PlannerError, PlanningContext, Truth
 

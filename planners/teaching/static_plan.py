@@ -6,7 +6,7 @@ from planners.common.one_node import home_node
 from planners.common.orders import Orders
 from planners.common.ranges import at_least, within
 from planners.common.retries import IN_VAIN, due, give_up
-from scenarios.application import Configuration, KnobValue, Pipeline
+from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.queries import Query
 from sim import CORE, Allocation, Plan, Planner, PlannerError, PlanningContext

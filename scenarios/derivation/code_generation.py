@@ -1,15 +1,15 @@
 """Tables of code generation: Qwen2.5-Coder writes programs, tests pick one that passes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scenarios.best_of import best_of
-from scenarios.derivation import _quantization
-from scenarios.derivation._tables import figure, raw, sourced
+from scenarios.applications.accuracy_rules import best_of
+from scenarios.derivation import _shared
+from scenarios.derivation._shared import figure, raw, sourced
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def _precisions() -> pl.DataFrame:
         {
             "model": model,
             "precision": precision,
-            "accuracy_ratio": _quantization.qwen2_ratio(precision, size),
+            "accuracy_ratio": _shared.qwen2_ratio(precision, size),
         }
         for model, size in MODELS.items()
         for precision in PRECISIONS
@@ -85,7 +85,7 @@ def _precisions() -> pl.DataFrame:
         "mean score of MMLU, C-Eval and IFEval of Qwen2 models over that in BF16, linear in the "
         "logarithm of parameters between 1.5B, 7B and 72B; that code suffers alike is an assumption"
     )
-    return sourced(rows, "ratio", *_quantization.provenance(), note)
+    return sourced(rows, "ratio", *_shared.qwen2_provenance(), note)
 
 
 def _samples() -> pl.DataFrame:
@@ -270,11 +270,6 @@ def _variation(dataset: str, column: str) -> float:
     return float(values.std() / values.mean())
 
 
-def _provenance(datasets: Sequence[str] = DATASETS) -> tuple[str, str]:
-    row = _tokens(datasets[0]).row(0, named=True)
-    return row["source"], row["source_url"]
-
-
 def _problems() -> pl.DataFrame:
     byte = figure("coding_assumptions", "bytes_per_token")
     rows = (
@@ -293,7 +288,7 @@ def _problems() -> pl.DataFrame:
         f"and first answer, code alone; tokens x {byte:g} bytes; that Qwen2.5-Coder writes as much "
         "is an assumption"
     )
-    return sourced(rows, "tokens; 1; 1; bytes; bytes", *_provenance(), note)
+    return sourced(rows, "tokens; 1; 1; bytes; bytes", *_shared.origin(_tokens(DATASETS[0])), note)
 
 
 def _prompts() -> pl.DataFrame:
@@ -311,7 +306,7 @@ def _prompts() -> pl.DataFrame:
         "mean first prompt + passes x mean feedback (the error and the wish for a correction); "
         "earlier answers stay in the KV cache and are not read again"
     )
-    return sourced(rows, "tokens", *_provenance(), note)
+    return sourced(rows, "tokens", *_shared.origin(_tokens(DATASETS[0])), note)
 
 
 def _work() -> pl.DataFrame:

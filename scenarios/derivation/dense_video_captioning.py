@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from scenarios.derivation import _conversation, _quantization, _video
-from scenarios.derivation._tables import figure, mean_figure, raw, sourced
+from scenarios.derivation import _shared
+from scenarios.derivation._shared import figure, raw, sourced
 
 MODELS = ("Gemma-3-27B", "Gemma-3-12B", "Gemma-3-4B")
 ENCODER = "SigLIP-So400m"
@@ -52,7 +52,7 @@ def _frames() -> pl.DataFrame:
             "prompt_tokens": frames * (TOKENS_PER_FRAME + label) + prompt,
             "accuracy_ratio": ratio,
         }
-        for frames, ratio in _video.frame_ratios().items()
+        for frames, ratio in _shared.frame_ratios().items()
     )
     note = (
         f"frames x (256 + {label:g}) + {prompt:g} tokens; ratio: InternVL2 on MMBench-Video, 8 "
@@ -76,7 +76,7 @@ def _inputs() -> pl.DataFrame:
     rows = (
         {
             "input_px": px,
-            "encode_s_per_frame": _video.encode_s(ENCODER, tokens),
+            "encode_s_per_frame": _shared.encode_s(ENCODER, tokens),
             "feature_bytes_per_frame": TOKENS_PER_FRAME * FEATURE_WIDTH * BYTES_PER_FEATURE,
             "accuracy_ratio": scores[px] / max(scores.values()),
         }
@@ -84,7 +84,7 @@ def _inputs() -> pl.DataFrame:
     )
     note = (
         "GFLOPs of SigLIP So400m (a n + b n^2 through its published points at n = 256 and 729 "
-        f"tokens) / {_video.a100_gflops_per_s():.0f} GFLOP/s of vgg16 on an A100 in PyTorch; "
+        f"tokens) / {_shared.a100_gflops_per_s():.0f} GFLOP/s of vgg16 on an A100 in PyTorch; "
         "256 x 1152 x 2 bytes; "
         "TextVQA by input size over that at 896 px: that captions suffer alike is an assumption"
     )
@@ -94,13 +94,13 @@ def _inputs() -> pl.DataFrame:
 def _precisions() -> pl.DataFrame:
     rows = (
         {"precision": "BF16", "accuracy_ratio": 1.0, "note": "the published precision"},
-        {"precision": "LLM.int8", "accuracy_ratio": _quantization.int8_ratio()},
+        {"precision": "LLM.int8", "accuracy_ratio": _shared.int8_ratio()},
     )
     note = (
         "geometric mean over OPT-175B and BLOOM-176B on hellaswag, piqa, lambada and winogrande; "
         "that it holds for small vision-language models is an assumption"
     )
-    return sourced(rows, "ratio", *_quantization.int8_provenance(), note)
+    return sourced(rows, "ratio", *_shared.int8_provenance(), note)
 
 
 def _events() -> pl.DataFrame:
@@ -109,8 +109,8 @@ def _events() -> pl.DataFrame:
     rows = (
         {
             "dataset": dataset,
-            "output_tokens": float(_conversation.generated_tokens().mean()),
-            "output_length_cv": _conversation.variation(),
+            "output_tokens": float(_shared.generated_tokens().mean()),
+            "output_length_cv": _shared.answer_length_cv(),
             "event_bytes": stream * _event_s(dataset),
             "bytes_per_frame": bytes_per_pixel * FRAME_PX,
         }
@@ -122,14 +122,12 @@ def _events() -> pl.DataFrame:
         f"(AWStream, 1280 px, 30 fps, QP 30); 1280 x 720 px x {bytes_per_pixel:.3f} bytes "
         "(AWStream, H.264 at QP 20 and 3 fps)"
     )
-    return sourced(
-        rows, "tokens; 1; bytes; bytes", _conversation.SOURCE, _conversation.SOURCE_URL, note
-    )
+    return sourced(rows, "tokens; 1; bytes; bytes", *_shared.CONVERSATIONS, note)
 
 
 def _sampling() -> pl.DataFrame:
     decode_s = figure("video_processing", "decode_s_per_frame")
-    resize_s = mean_figure("video_processing", "resize_s_per_frame")
+    resize_s = figure("video_processing", "resize_s_per_frame")
     fps = figure("captioning_assumptions", "video_fps")
     rows = (
         {
@@ -138,7 +136,7 @@ def _sampling() -> pl.DataFrame:
             "service_time_s": _event_s(dataset) * fps * decode_s + frames * resize_s,
         }
         for dataset in DATASETS
-        for frames in _video.FRAMES
+        for frames in _shared.FRAMES
     )
     note = (
         f"seconds of the event x {fps:g} fps x {1000 * decode_s:.2f} ms to decode a frame (all are "

@@ -3,8 +3,8 @@
 import numpy as np
 import polars as pl
 
-from scenarios.derivation import _conversation, _quantization, _video
-from scenarios.derivation._tables import figure, mean_figure, raw, sourced
+from scenarios.derivation import _shared
+from scenarios.derivation._shared import figure, raw, sourced
 
 MODELS = ("InternVL2-8B", "InternVL2-4B", "InternVL2-2B", "InternVL2-1B")
 """The models that share one encoder, so that it need not know which of them answers."""
@@ -110,7 +110,7 @@ def _frames() -> pl.DataFrame:
     }
     rows = (
         {"frames": frames, "accuracy_ratio": ratio, "note": notes[frames]}
-        for frames, ratio in _video.frame_ratios().items()
+        for frames, ratio in _shared.frame_ratios().items()
     )
     return sourced(rows, "ratio", *INTERNVL2)
 
@@ -131,7 +131,7 @@ def _inputs() -> pl.DataFrame:
         {
             "input_px": px,
             "tokens_per_frame": tokens_per_frame(px),
-            "encode_s_per_frame": _video.encode_s(ENCODER, (px // PATCH_PX) ** 2),
+            "encode_s_per_frame": _shared.encode_s(ENCODER, (px // PATCH_PX) ** 2),
             "bytes_per_frame": bytes_per_pixel * px**2,
             "feature_bytes_per_frame": tokens_per_frame(px) * FEATURE_WIDTH * BYTES_PER_FEATURE,
             "accuracy_ratio": top1(px) / top1(REFERENCE_PX),
@@ -139,7 +139,7 @@ def _inputs() -> pl.DataFrame:
         for px in INPUTS_PX
     )
     note = (
-        f"(px/14)^2/4 tokens; GFLOPs / {_video.a100_gflops_per_s():.0f} GFLOP/s of vgg16 on an "
+        f"(px/14)^2/4 tokens; GFLOPs / {_shared.a100_gflops_per_s():.0f} GFLOP/s of vgg16 on an "
         f"A100 in PyTorch; px^2 x {bytes_per_pixel:.3f} bytes (AWStream, H.264 at QP 20, 3 fps); "
         "tokens x 4096 x 2 bytes; top-1 of SigLIP ViT-B-16 on ImageNet by input size, a line in "
         "ln(px), over that at 448 px: that answers suffer as classification does is an assumption"
@@ -156,7 +156,7 @@ def _prompts() -> pl.DataFrame:
             "input_px": px,
             "prompt_tokens": frames * (tokens_per_frame(px) + label) + question,
         }
-        for frames in _video.FRAMES
+        for frames in _shared.FRAMES
         for px in INPUTS_PX
     )
     note = f"frames x (tokens per frame + {label:g} of its label) + {question:g} of the question"
@@ -167,24 +167,24 @@ def _precisions() -> pl.DataFrame:
     rows = (
         {"model": model, "precision": precision, "accuracy_ratio": ratio}
         for model in MODELS
-        for precision, ratio in (("BF16", 1.0), ("LLM.int8", _quantization.int8_ratio()))
+        for precision, ratio in (("BF16", 1.0), ("LLM.int8", _shared.int8_ratio()))
     )
     note = (
         "over BF16, geometric mean over OPT-175B and BLOOM-176B on hellaswag, piqa, lambada and "
         "winogrande; that it holds for small vision-language models is an assumption"
     )
-    return sourced(rows, "ratio", *_quantization.int8_provenance(), note)
+    return sourced(rows, "ratio", *_shared.int8_provenance(), note)
 
 
 def _questions() -> pl.DataFrame:
     quantile = figure("chat_assumptions", "output_quantile")
     stream = figure("video_processing", "stream_bytes_per_s")
-    resize_s = mean_figure("video_processing", "resize_s_per_frame")
+    resize_s = figure("video_processing", "resize_s_per_frame")
     rows = (
         {
             "dataset": dataset,
-            "output_tokens": float(np.quantile(_conversation.generated_tokens(), quantile)),
-            "output_length_cv": _conversation.variation(),
+            "output_tokens": float(np.quantile(_shared.generated_tokens(), quantile)),
+            "output_length_cv": _shared.answer_length_cv(),
             "buffer_bytes": stream * figure("chat_assumptions", f"buffer_s {dataset}"),
             "resize_s_per_frame": resize_s,
         }
@@ -198,7 +198,6 @@ def _questions() -> pl.DataFrame:
     return sourced(
         rows,
         "tokens; 1; bytes; seconds",
-        _conversation.SOURCE,
-        _conversation.SOURCE_URL,
+        *_shared.CONVERSATIONS,
         note,
     )

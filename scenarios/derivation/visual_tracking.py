@@ -32,7 +32,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import gmean
 
-from hardware_models.boards import latency_ratio
+from hardware_models.gpu.boards import latency_ratio
 from hardware_models.tables import load_table
 from scenarios.derivation import raw
 

@@ -8,7 +8,7 @@ behalf of a query advance the clock of that query's *search* by the charges of `
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim.api.bulk import BulkOperations
 from sim.api.estimate import Estimate, Integers

@@ -7,10 +7,10 @@ from math import nan, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
+from scenarios.numerics.sums import moments, total
 from scenarios.slo import SLO
-from scenarios.sums import moments, total
 from sim.api.prediction import DagPath
 
 Floats = NDArray[np.float64]

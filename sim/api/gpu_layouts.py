@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hardware_models.mig import maximal_layouts
+from hardware_models.gpu.mig import maximal_layouts
 from hardware_models.tables import table_cache
 from scenarios.cluster import Node
 

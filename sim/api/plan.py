@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import fsum
 
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import DEVICE, Cluster
 
 CORE = "core"

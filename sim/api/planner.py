@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.cluster import Cluster
 from sim.api.context import PlanningContext
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.cluster import Cluster
 from scenarios.queries import Query
 from sim.api.plan import Plan

@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hardware_models.devices import DeviceModel
-from scenarios.application import Application, Configuration
+from scenarios.applications.application import Application
+from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.network import Network
 from scenarios.queries import Query

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel
-from scenarios.application import Configuration, KnobValue, Pipeline
+from scenarios.applications.pipeline import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE
 from sim.api.plan import Allocation
 from sim.catalogue.catalogue import Catalogue

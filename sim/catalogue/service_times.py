@@ -8,22 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware_models.basis import Basis, worst
-from hardware_models.compute import (
+from hardware_models.devices import DeviceModel
+from hardware_models.gpu.compute import (
     accelerator_time,
     cpu_latency_factor,
     gpu_batch_times,
     network_on_cpu_factor,
 )
-from hardware_models.devices import DeviceModel
-from hardware_models.llm import context_tokens, iteration_times, kv_bytes_per_token
-from hardware_models.mig import profiles
-from scenarios.application import (
-    Application,
-    Configuration,
-    LanguageModel,
-    NeuralNetwork,
-    Tokens,
-)
+from hardware_models.gpu.mig import profiles
+from hardware_models.llm import iteration_times, language_model
+from scenarios.applications.application import Application, LanguageModel, NeuralNetwork
+from scenarios.applications.dataset import Tokens
+from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import Node
 from sim.api.plan import Allocation
 from sim.clock import NS_PER_S, ns
@@ -178,9 +174,9 @@ def _generation(
     tokens = mean_tokens(application, operator, configuration)
     context = tokens.prompt + tokens.sequences * tokens.output / 2
     longest = tokens.prompt + tokens.sequences * tokens.output
-    kv_tokens = (room - model.weight_bytes) // kv_bytes_per_token(model.name)
+    kv_tokens = (room - model.weight_bytes) // language_model(model.name).kv_bytes_per_token
     if kv_tokens < longest:
-        need = model.weight_bytes + longest * kv_bytes_per_token(model.name)
+        need = model.weight_bytes + longest * language_model(model.name).kv_bytes_per_token
         raise RefusalError(
             f"{model.name} in {model.precision} needs {_gb(need)} of memory for one request, there "
             f"are {_gb(room)} for weights, keys and values"
@@ -190,7 +186,7 @@ def _generation(
             f"max_batch={allocation.max_batch} is below the {tokens.sequences} sequences of one "
             "request"
         )
-    window = context_tokens(model.name)
+    window = language_model(model.name).context_tokens
     if tokens.prompt + tokens.output > window:
         raise RefusalError(
             f"a mean request of {tokens.prompt + tokens.output:.0f} tokens exceeds the context of "

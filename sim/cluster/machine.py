@@ -9,8 +9,8 @@ the machine is given back.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hardware_models.mig import choose_start, profiles
-from scenarios.application import Model
+from hardware_models.gpu.mig import choose_start, profiles
+from scenarios.applications.application import Model
 from scenarios.cluster import Node
 from sim.api.plan import CORE
 

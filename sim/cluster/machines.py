@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from scenarios.application import KnobValue, Model
+from scenarios.applications.application import Model
+from scenarios.applications.pipeline import KnobValue
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.plan import Allocation
 from sim.cluster.machine import WHOLE, GpuShare, Instance, Machine, Need, Room

@@ -3,10 +3,10 @@
 SLOs lack any of their parts, as they may.
 """
 
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 

@@ -1,14 +1,14 @@
 """Interference between operators that share a GPU instance by MPS, brought up to date at ticks.
 
 While an instance's other operators are busy, they use its memory bandwidth: a batch takes longer by
-``hardware_models.mps.interference_factor`` of their memory utilisations. That of an operator is
+``hardware_models.gpu.mps.interference_factor`` of their memory utilisations. That of an operator is
 what one process of it uses alone, over the factor by which its limit of threads slows it down,
 times its busy processes in the mean over the last tick; at most 1.
 """
 
-from hardware_models.compute import memory_utilisation
-from hardware_models.mps import interference_factor
-from scenarios.application import NeuralNetwork
+from hardware_models.gpu.compute import memory_utilisation
+from hardware_models.gpu.mps import interference_factor
+from scenarios.applications.application import NeuralNetwork
 from sim.cluster.machine import GpuShare
 from sim.cluster.machines import Machines
 from sim.dataplane.base.interface import DataPlane

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.application import ANSWER, Application, Pipeline
+from scenarios.applications.application import Application
+from scenarios.applications.pipeline import ANSWER, Pipeline
 from sim.clock import NS_PER_S, ns, seconds
 from sim.cluster.queries import Deployment, QueryState
 from sim.dataplane.base.interface import (

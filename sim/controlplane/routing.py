@@ -4,7 +4,8 @@ from itertools import chain
 
 import numpy as np
 
-from scenarios.application import LanguageModel, Tokens
+from scenarios.applications.application import LanguageModel
+from scenarios.applications.dataset import Tokens
 from scenarios.cluster import DEVICE
 from scenarios.queries import QueryTruth
 from scenarios.scenario import Scenario

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scenarios.application import ANSWER
+from scenarios.applications.pipeline import ANSWER
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES
 from sim.dataplane.base.request_rows import (

@@ -4,7 +4,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from scenarios.application import Dataset
+from scenarios.applications.dataset import Dataset
 from scenarios.cluster import DEVICE
 from scenarios.compiled import compiled
 from scenarios.queries import Query

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from sim.api.charges import CHARGES_S
 from sim.api.context import PlanningContext

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
 from sim.api.charges import CHARGES_S
 from sim.api.errors import PlannerError

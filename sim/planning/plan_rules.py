@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from numbers import Integral
 
 from hardware_models.errors import nearest
-from hardware_models.gpu_latency import largest_processes
-from scenarios.application import Configuration, Operator, Pipeline
+from hardware_models.gpu.gpu_latency import largest_processes
+from scenarios.applications.pipeline import Configuration, Operator, Pipeline
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.choices import MOST_BATCH, MOST_REPLICAS, MOST_WAIT_S
 from sim.api.errors import PlannerError

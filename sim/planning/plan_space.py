@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel
-from scenarios.application import Operator
+from scenarios.applications.pipeline import Operator
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.choices import Choices
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Dataset
+from scenarios.applications.dataset import Dataset
 from scenarios.cluster import DEVICE
 from scenarios.queries import Query
 from sim.api.choices import Choices

@@ -21,10 +21,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Application, Configuration, Dataset
+from scenarios.applications.application import Application
+from scenarios.applications.dataset import Dataset
+from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
-from scenarios.distributions import Constant, Variability
-from scenarios.normal_quantiles import normal_quantile
+from scenarios.numerics.distributions import Constant, Variability
+from scenarios.numerics.normal_quantiles import normal_quantile
 from scenarios.random_streams import stream
 from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan

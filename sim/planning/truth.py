@@ -5,7 +5,8 @@ from math import prod
 
 import numpy as np
 
-from scenarios.application import Application, Dataset, LanguageModel
+from scenarios.applications.application import Application, LanguageModel
+from scenarios.applications.dataset import Dataset
 from scenarios.queries import Query, QueryTruth
 from scenarios.random_streams import stream
 from sim.api.choices import Choices

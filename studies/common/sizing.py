@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.config.compose import compose, set_up
-from scenarios.application import Dataset
+from scenarios.applications.dataset import Dataset
 from scenarios.slo import Tier
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from hardware_models.devices import relative_speed
+from hardware_models.devices import device
 from lab.runs.api import Result
 from planners.reference.ilp import ILP
 from planners.reference.planning_model import Capacity
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import Planner, PlanningContext, Truth
 
@@ -151,7 +151,7 @@ def users(result: Result) -> Mapping[str, Any]:
         classes=pl.struct("accuracy", "price", name="role")
     )
     devices = result.queries.select("device", "true_device_factor").iter_rows()
-    speeds = [relative_speed(device) * factor for device, factor in devices]
+    speeds = [device(name).relative_speed * factor for name, factor in devices]
     each = result.queries.select(
         "query", "tier", speed=pl.Series(speeds), uplink_bps="true_uplink_mean_bps"
     )

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from hardware_models import boards, llm, mig, prices
+from hardware_models import llm, prices
 from hardware_models.accelerators import AcceleratorError, read_accelerator
 from hardware_models.errors import TableError
+from hardware_models.gpu import boards, mig
 from hardware_models.tables import (
     ACCELERATORS,
     SHIPPED_ACCELERATORS,
@@ -126,7 +127,7 @@ def test_they_are_cut_as_an_h100_and_priced():
         assert prices.machine_price_usd_per_hour(machine) == price
         assert prices.gpu_share_of_price(machine) == pytest.approx(share)
     mi300x = prices.machine_price_usd_per_hour("gpu-mi300x1-192gb", region="atl1")
-    assert (mi300x, prices.machine_gpu_board("gpu-mi300x1-192gb")) == (2.59, "MI300X")
+    assert (mi300x, prices.machine_type("gpu-mi300x1-192gb").gpu_board) == (2.59, "MI300X")
 
 
 def test_a_user_s_own_board_is_known_where_it_is_in_use(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models import boards, mig
 from hardware_models.basis import worst
 from hardware_models.errors import UnknownNameError
+from hardware_models.gpu import boards, mig
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 OFFLINE_BATCH = math.ceil(boards.offline_batch())

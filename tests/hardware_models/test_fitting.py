@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardware_models import gpu_latency, gpu_surface
 from hardware_models.errors import UnknownNameError
 from hardware_models.fits import registry as fitting
 from hardware_models.fits.registry import error_rows, write_fits
+from hardware_models.gpu import gpu_latency, gpu_surface
 from hardware_models.schemas import SCHEMAS
 from hardware_models.tables import load_table, read_file, validate
 

@@ -1,15 +1,14 @@
 """GPU latency: measured points, the surface between them, and a user's own rows."""
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models import gpu_latency
 from hardware_models.errors import UnknownNameError
 from hardware_models.fits import gpu_latency as gpu_latency_fit
-from hardware_models.gpu_latency import batch_latencies_s, batch_latency
+from hardware_models.gpu import gpu_latency
+from hardware_models.gpu.gpu_latency import batch_latency
 from hardware_models.reference import REFERENCE_SLICES
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
@@ -77,12 +76,6 @@ def test_no_model_is_predicted_badly_by_more_than_the_stated_error(out_of_fold):
         assert medians[model] < 4
 
 
-def test_the_surface_goes_near_what_it_has_seen():
-    table = load_table("gpu_latency")
-    errors = np.abs(gpu_latency.surface_latencies_s(table) / table["batch_latency_ms"] * 1e3 - 1)
-    assert np.median(errors) < 0.02
-
-
 def test_between_measured_points_it_interpolates_and_beyond_their_hull_extrapolates():
     rows = load_table("gpu_latency").filter(pl.col("model") == "resnet50")
     known = set(rows.select("mig_gpcs", "batch", "mps_procs").iter_rows())
@@ -116,15 +109,6 @@ def test_a_seventh_of_a_board_is_no_quicker_than_the_whole(point):
     assert smallest > 0.85 * whole
 
 
-@given(st.lists(points(), min_size=1, max_size=20))
-def test_many_at_once_are_each_what_one_at_a_time_is(asked):
-    names = gpu_latency.models()
-    model = np.array([names.index(point[0]) for point in asked])
-    others = (np.array([point[at] for point in asked]) for at in (1, 2, 3))
-    expected = [batch_latency(*point).seconds for point in asked]
-    assert batch_latencies_s(model, *others) == pytest.approx(expected, rel=1e-9)
-
-
 @pytest.mark.parametrize(
     ("point", "message"),
     [
@@ -138,32 +122,21 @@ def test_many_at_once_are_each_what_one_at_a_time_is(asked):
 def test_beyond_what_was_measured_it_refuses(point, message):
     with pytest.raises(ValueError, match=message):
         batch_latency("resnet50", *point)
-    index = gpu_latency.models().index("resnet50")
-    with pytest.raises(ValueError, match=message):
-        batch_latencies_s(np.array([index]), *(np.array([value]) for value in point))
 
 
-def test_arrays_must_be_equally_long_and_models_known():
-    one, two = np.array([1]), np.array([1, 1])
-    with pytest.raises(ValueError, match=r"batch has shape \(2,\), model has \(1,\)"):
-        batch_latencies_s(one, one, two, one)
-    with pytest.raises(ValueError, match="model is 99: give an index of 0 to 10"):
-        batch_latencies_s(np.array([99]), one, one, one)
+def test_models_must_be_known():
     with pytest.raises(UnknownNameError, match="the nearest is 'resnet50'"):
         batch_latency("resnet-50", 7)
 
 
 def test_a_users_row_is_a_point_and_moves_what_lies_near(tmp_path):
-    before = {batch: batch_latency("vgg16", 7, batch, 1) for batch in (3, 256)}
-    assert before[3].basis == "interpolated"
-    with using(tmp_path, [row("vgg16", 7, 3, 1, 8.0)], "merge"):
-        assert batch_latency("vgg16", 7, 3, 1).seconds == 8.0e-3
+    before = {batch: batch_latency("vgg16", 7, batch, 1) for batch in (3, 5, 256)}
+    assert before[3].basis == before[5].basis == "interpolated"
+    longer = 1.2 * before[3].seconds
+    with using(tmp_path, [row("vgg16", 7, 3, 1, 1e3 * longer)], "merge"):
+        assert batch_latency("vgg16", 7, 3, 1).seconds == pytest.approx(longer)
         assert batch_latency("vgg16", 7, 3, 1).basis == "measured"
-        near = load_table("gpu_latency").with_columns(batch=pl.lit(3), mps_procs=pl.lit(1))
-        moved = gpu_latency.surface_latencies_s(
-            near.filter(pl.col("model") == "vgg16", pl.col("mig_gpcs") == 7)
-        )
-        assert abs(moved[0] - 8.0e-3) < abs(before[3].seconds - 8.0e-3)
+        assert batch_latency("vgg16", 7, 5, 1).seconds > before[5].seconds
         assert batch_latency("vgg16", 7, 256, 1).seconds == pytest.approx(
             before[256].seconds, rel=0.02
         )

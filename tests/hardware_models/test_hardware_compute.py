@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_models import boards, compute, devices, gpu_latency, mig, mps
+from hardware_models import devices
 from hardware_models.basis import worst
 from hardware_models.errors import UnknownNameError
+from hardware_models.gpu import boards, compute, gpu_latency, mig, mps
 
 SPEEDS = st.floats(0.01, 100)
 SLICES = ("1g.10gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb")
@@ -160,7 +161,7 @@ def test_cpu_factors_are_inverse_to_speed(one, other):
 
 def test_cpu_factors_at_their_anchors():
     assert compute.cpu_latency_factor(13.203) == 1.0
-    pi = devices.relative_speed("Raspberry Pi 5")
+    pi = devices.device("Raspberry Pi 5").relative_speed
     on_pi = compute.network_on_cpu_factor(100.0, pi)
     assert (on_pi.value, on_pi.basis) == (pytest.approx(100.0), "assumed")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models import mig
 from hardware_models.errors import UnknownNameError
+from hardware_models.gpu import mig
 from hardware_models.tables import load_table
 
 A100 = ("A100-40GB", "A100-80GB")

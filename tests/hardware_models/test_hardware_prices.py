@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
-from hardware_models import mig, prices
+from hardware_models import prices
 from hardware_models.errors import TableError, UnknownNameError
+from hardware_models.gpu import mig
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 GOOGLE = [machine for machine in prices.machines() if not machine.startswith("gpu-")]
@@ -58,12 +59,12 @@ def test_machines_have_boards_that_can_be_partitioned():
         "gpu-mi300x1-192gb",
     }
     for machine in prices.machines():
-        board = prices.machine_gpu_board(machine)
-        assert (board is None) == (prices.machine_gpus(machine) == 0)
+        board = prices.machine_type(machine).gpu_board
+        assert (board is None) == (prices.machine_type(machine).gpus == 0)
         assert board is None or board in mig.boards()
-    assert prices.machine_vcpus("a2-highgpu-8g") == 96
-    assert prices.machine_gpus("a2-highgpu-8g") == 8
-    assert prices.machine_gpu_board("a2-ultragpu-1g") == "A100-80GB"
+    assert prices.machine_type("a2-highgpu-8g").vcpus == 96
+    assert prices.machine_type("a2-highgpu-8g").gpus == 8
+    assert prices.machine_type("a2-ultragpu-1g").gpu_board == "A100-80GB"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_share_of_the_gpus(machine, share):
 
 def test_unknown_names_give_the_nearest():
     with pytest.raises(UnknownNameError, match=r"the nearest is 'a2-highgpu-1g'"):
-        prices.machine_vcpus("a2-highgpu-2g")
+        prices.machine_type("a2-highgpu-2g")
     with pytest.raises(UnknownNameError, match=r"the nearest is 'europe-west4'"):
         prices.machine_price_usd_per_hour("g2-standard-4", region="europe-west1")
     with pytest.raises(UnknownNameError, match=r"choose one of 'on-demand', 'spot'"):

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models import llm, llm_models
+from hardware_models import llm
 from hardware_models.errors import UnknownNameError
-from hardware_models.llm_speed import SPEED
+from hardware_models.llm import architecture as llm_models
+from hardware_models.llm.speed import SPEED
 from hardware_models.surfaces import predict
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
@@ -57,8 +58,8 @@ def test_fewer_bits_take_fewer_bytes(model):
 
 
 def test_cache_of_a_token_counts_keys_and_values_of_all_layers():
-    assert llm.kv_bytes_per_token(MODEL) == 2 * 28 * 4 * 128 * 2
-    assert llm.kv_bytes_per_token("Llama-2-70B") == 2 * 80 * 8 * 128 * 2
+    assert llm.language_model(MODEL).kv_bytes_per_token == 2 * 28 * 4 * 128 * 2
+    assert llm.language_model("Llama-2-70B").kv_bytes_per_token == 2 * 80 * 8 * 128 * 2
 
 
 def test_a_measured_rate_is_given_as_it_was_measured():

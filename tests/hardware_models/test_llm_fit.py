@@ -7,19 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_models import surfaces
-from hardware_models.errors import UnknownNameError
 from hardware_models.fits import llm as llm_fit
 from hardware_models.fits.registry import FITS
 from hardware_models.fits.surface import cross_validated, fit_surface
-from hardware_models.llm_iteration import TPOT, TTFT, splitwise_time
-from hardware_models.llm_layers import LAYER, LINEAR
-from hardware_models.llm_speed import SPEED
-from hardware_models.predictors.llm import PREDICTORS
+from hardware_models.llm.iteration import TPOT, TTFT
+from hardware_models.llm.layers import LAYER, LINEAR
+from hardware_models.llm.speed import SPEED
+from hardware_models.predictors import PREDICTORS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 GROUPS = sorted(
     load_table("llm_iteration").select("model", "gpu", "tensor_parallel").unique().iter_rows()
 )
+
+SURFACES = [each for each in PREDICTORS if each.table.startswith(("llm", "whisper", "detection"))]
 
 
 def held_out(fit, group, scheme="random 5-fold"):
@@ -28,13 +29,17 @@ def held_out(fit, group, scheme="random 5-fold"):
     return row.select("median_pct", "p90_pct").row(0)
 
 
+def first_token_ms(*point):
+    asked = pl.DataFrame([point], schema=list(TTFT.key), orient="row")
+    return surfaces.predict(TTFT, asked)[0].item()
+
+
 def test_a_measured_point_is_given_as_it_was_measured():
-    for row in load_table("llm_iteration").sample(20, seed=1).iter_rows(named=True):
-        point = [row[name] for name in TTFT.key]
-        for target in ("ttft_ms", "tpot_ms"):
-            time = splitwise_time(target, *point)
-            assert time.basis == "measured"
-            assert time.seconds == pytest.approx(row[target] / 1e3)
+    rows = load_table("llm_iteration").sample(20, seed=1)
+    for surface in (TTFT, TPOT):
+        figures, exact = surfaces.predict(surface, rows)
+        assert exact.all()
+        assert figures == pytest.approx(rows[surface.target].to_numpy())
 
 
 @pytest.mark.parametrize(("target", "most"), [("ttft", (5, 12)), ("tpot", (5, 12))])
@@ -67,7 +72,7 @@ def test_errors_on_file_are_those_of_predicting_unseen_rows(surface, median, p90
 @settings(max_examples=40, deadline=None)
 def test_more_prompt_or_batch_never_takes_much_less(group, prompt, batch):
     def first(prompt, batch):
-        return splitwise_time("ttft_ms", *group, prompt, batch, 128).seconds
+        return first_token_ms(*group, prompt, batch, 128)
 
     # Measured points need not be monotone: 128 tokens took longer than 256 on 8 H100s.
     assert first(2 * prompt, batch) > 0.85 * first(prompt, batch)
@@ -75,28 +80,19 @@ def test_more_prompt_or_batch_never_takes_much_less(group, prompt, batch):
     assert first(8 * prompt, batch) > first(prompt, batch)
 
 
-def test_points_beyond_the_table_say_so():
-    group = ("llama2-70b", "a100-80gb", 4)
-    assert splitwise_time("ttft_ms", *group, 512, 1, 128).basis == "interpolated"
-    assert splitwise_time("ttft_ms", *group, 20_000, 1, 128).basis == "extrapolated"
-    for gpu, basis in (("h100-80gb", "interpolated"), ("a100-80gb", "extrapolated")):
-        # On the A100, outputs of 128 tokens alone were measured.
-        assert splitwise_time("tpot_ms", "llama2-70b", gpu, 4, 512, 1, 3000).basis == basis
-
-
 def test_a_users_row_is_an_exact_point_and_moves_its_neighbours(tmp_path):
     point = ("llama2-70b", "a100-80gb", 4, 512, 1, 128)
-    ours = splitwise_time("ttft_ms", *point).seconds
-    near = splitwise_time("ttft_ms", *point[:3], 600, 1, 128).seconds
+    ours = first_token_ms(*point)
+    near = first_token_ms(*point[:3], 600, 1, 128)
     row = load_table("llm_iteration")[:1].with_columns(
         **{name: pl.lit(value) for name, value in zip(TTFT.key, point, strict=True)},
-        ttft_ms=pl.lit(ours * 1e3 * 1.2),
+        ttft_ms=pl.lit(ours * 1.2),
     )
     row.write_csv(tmp_path / "mine.csv")
     with using_tables(TableSet({"llm_iteration": UserTable(str(tmp_path / "mine.csv"))})):
-        assert splitwise_time("ttft_ms", *point).seconds == pytest.approx(ours * 1.2)
-        assert splitwise_time("ttft_ms", *point[:3], 600, 1, 128).seconds > near
-    assert splitwise_time("ttft_ms", *point).seconds == ours
+        assert first_token_ms(*point) == pytest.approx(ours * 1.2)
+        assert first_token_ms(*point[:3], 600, 1, 128) > near
+    assert first_token_ms(*point) == ours
 
 
 def test_contradicted_runs_teach_nothing():
@@ -128,7 +124,7 @@ def test_the_ratios_on_file_follow_from_the_tables():
     assert {"llm", "llm_iteration", "llm_layers", "whisper", "detection"} <= FITS.keys()
 
 
-@pytest.mark.parametrize("predictor", PREDICTORS, ids=lambda each: f"{each.table}-{each.target}")
+@pytest.mark.parametrize("predictor", SURFACES, ids=lambda each: f"{each.table}-{each.target}")
 def test_predictions_are_of_the_tables_in_use_and_never_of_the_rows_asked(predictor):
     ours = load_table(predictor.table)
     spoken_of = ours.filter(predictor.rows(ours))
@@ -147,12 +143,3 @@ def test_rows_that_no_surface_speaks_of_are_refused():
     assert set(rows.filter(pl.Series(~refused))["engine"]) == {"vLLM 0.6.3"}
     unknown = rows.filter(speed.rows(rows))[:1].with_columns(model=pl.lit("Qwen9"))
     assert np.isnan(speed.predict(unknown)).all()
-
-
-def test_unknown_groups_and_numbers_are_named():
-    with pytest.raises(UnknownNameError, match="the nearest is 'llama2-70b a100-80gb 2'"):
-        splitwise_time("ttft_ms", "llama2-70b", "a100-80gb", 3, 512, 1, 128)
-    with pytest.raises(UnknownNameError, match="the nearest is 'ttft_ms'"):
-        splitwise_time("ttft", "llama2-70b", "a100-80gb", 4, 512, 1, 128)
-    with pytest.raises(ValueError, match=r"^batch is 0: "):
-        splitwise_time("ttft_ms", "llama2-70b", "a100-80gb", 4, 512, 0, 128)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models import mps
 from hardware_models.errors import TableError, UnknownNameError
 from hardware_models.fits import mps as mps_fit
+from hardware_models.gpu import mps
 from hardware_models.tables import TableSet, UserTable, using_tables
 
 MODELS = st.sampled_from(mps.thread_models())

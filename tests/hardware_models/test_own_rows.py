@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from hardware_models import compute, llm
+from hardware_models import llm
+from hardware_models.gpu import compute
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
 
 

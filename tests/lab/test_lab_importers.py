@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from hardware_models.compute import gpu_batch_times
+from hardware_models.gpu.compute import gpu_batch_times
 from hardware_models.tables import TableSet, UserTable, user_table, using_tables
 from lab.cli.tools import main
 from lab.hardware_tools.importers import IMPORTERS

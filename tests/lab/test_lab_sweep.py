@@ -25,7 +25,7 @@ from lab.runs.run_directory import CHECKPOINT, ERROR, JOBS, SUMMARY
 from lab.sweeps.jobs import with_new_overrides
 from lab.sweeps.progress import listening, telling
 from lab.sweeps.sweep import compile_first
-from scenarios import keyed_tables
+from scenarios.applications import keyed_tables
 
 SHORT = ("experiment=speech_small", "horizon_s=20", "flush_every_s=10", "figures=false")
 SWEEP = (*SHORT, "planner=cheapest_feasible,greedy", "seed=0,1")

@@ -97,7 +97,7 @@ def test_outcomes_of_requests_are_in_the_glossary():
 
 
 def test_the_notebook_on_mps_says_what_its_tables_say():
-    from hardware_models import gpu_latency
+    from hardware_models.gpu import gpu_latency
 
     page = (_pages.PAGES / "05_mig_and_mps.md").read_text(encoding="utf-8")
     text = " ".join(page.partition("It depends on what one process leaves.")[2].split())
@@ -157,7 +157,7 @@ class Seer(Mine):
 
 
 def test_graders_refuse_what_is_wrong():
-    from hardware_models import gpu_latency
+    from hardware_models.gpu import gpu_latency
     from notebooks import course
 
     assert course.requests_under_way(None) == course.UNANSWERED

@@ -6,8 +6,8 @@ import pytest
 from planners.bayesopt.encodings import blocks, one_hot, ordinal
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.normal_bo import NormalBo
+from scenarios.applications.shipped import shipped_application
 from scenarios.random_streams import stream
-from scenarios.shipped import shipped_application
 
 SPEECH = shipped_application("speech_recognition")
 PIPELINE = SPEECH.pipeline

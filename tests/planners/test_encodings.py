@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
-from scenarios.application import Knob, Operator, Pipeline
+from scenarios.applications.pipeline import Knob, Operator, Pipeline
 
 PIPELINE = Pipeline(
     "made up",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worlds import queries_at, run, scenario
 
 from planners.baselines.chameleon import Chameleon, KnobProfile
-from scenarios.application import Knob, Operator, Pipeline
+from scenarios.applications.pipeline import Knob, Operator, Pipeline
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier

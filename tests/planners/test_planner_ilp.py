@@ -13,7 +13,7 @@ from worlds import coding_without_gpus, run, scenario
 from planners.reference.ilp import ILP, needed_configurations
 from planners.reference.optimum import Limits, cost_of, lp_bound, program, solve
 from planners.reference.planning_model import Capacity, Offer, Sort, offers_of
-from scenarios.application import Knob, Operator, Pipeline
+from scenarios.applications.pipeline import Knob, Operator, Pipeline
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from sim import Planner, StationKind, check_planner

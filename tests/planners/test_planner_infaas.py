@@ -12,10 +12,10 @@ from planners.baselines.infaas import INFaaS
 from planners.baselines.variants import Goal, Market, assembled, offers, registered, variants
 from planners.common.offline_profiles import deviations, profile_ahead
 from planners.common.workers import Labour, crews
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import WindowReport, check_planner

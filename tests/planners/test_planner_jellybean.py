@@ -10,9 +10,9 @@ from worlds import Does, run, scenario
 from planners.baselines.jellybean import JellyBean, assign_workers, select_models
 from planners.common.offline_profiles import by_deviation, deviations
 from planners.common.workers import Labour, crews
-from scenarios.application import Knob, Operator, Pipeline
+from scenarios.applications.pipeline import Knob, Operator, Pipeline
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
-from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Estimate, check_planner

@@ -8,9 +8,9 @@ from planners.common.feasible_plans import promising
 from planners.reference.greedy import Greedy
 from planners.reference.random_feasible import RandomFeasible
 from planners.teaching.static_plan import StaticPlan
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Cluster, Node
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import check_planner

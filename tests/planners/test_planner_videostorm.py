@@ -12,9 +12,9 @@ from planners import VideoStorm
 from planners.baselines.ladders import Option, Pool, Use, allocate, concave_ladder
 from planners.baselines.utilities import Valuation
 from planners.common.hill_climbing import demand_s, neighbours, pareto_set
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
-from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Allocation, Plan, PlanningContext, check_planner

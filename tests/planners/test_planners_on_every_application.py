@@ -4,9 +4,9 @@ import pytest
 from worlds import BRANCHED, declared, run
 
 from planners import CheapestFeasible, VideoStorm
+from scenarios.applications.shipped import shipped_applications
 from scenarios.cluster import Cluster, Node
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_applications
 from scenarios.workload import Workload
 
 NODES = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from scenarios.applications.shipped import shipped_application, shipped_applications
 from scenarios.derivation import DATA
-from scenarios.shipped import shipped_application, shipped_applications
 
 PAGE = (Path(__file__).parents[2] / "docs" / "applications.md").read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.best_of import best_of
+from scenarios.applications.accuracy_rules import best_of
 
 CHANCES = st.floats(0.0, 1.0)
 ATTEMPTS = st.floats(0.0, 200.0)

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from scenarios.best_of import best_of
+from scenarios.applications.accuracy_rules import best_of
+from scenarios.applications.shipped import shipped_application
 from scenarios.declaration import DeclaredApplication
 from scenarios.derivation import DATA
 from scenarios.derivation.code_generation import fit_attempts, fit_concentration
-from scenarios.shipped import shipped_application
 
 PUBLISHED = {
     ("HumanEval", "Qwen2.5-Coder-32B-Instruct"): 0.927,

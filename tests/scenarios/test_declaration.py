@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios import item_accuracy
-from scenarios.application import Knob, LanguageModel, NeuralNetwork, reference_generation_s
+from scenarios.applications import item_accuracy
+from scenarios.applications.application import LanguageModel, NeuralNetwork, reference_generation_s
+from scenarios.applications.pipeline import Knob
+from scenarios.applications.quantities import Point, Quantities
 from scenarios.declaration import DeclaredApplication
-from scenarios.distributions import Constant, Exponential, LogNormal
-from scenarios.quantities import Point, Quantities
+from scenarios.numerics.distributions import Constant, Exponential, LogNormal
 from scenarios.slo import Tier
 
 TABLES = {

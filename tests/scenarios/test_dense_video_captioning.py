@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from scenarios.applications.shipped import shipped_application
 from scenarios.declaration import DeclaredApplication
-from scenarios.shipped import shipped_application
 
 CIDER = {"Gemma-3-27B": 116, "Gemma-3-12B": 111, "Gemma-3-4B": 102}
 TEXT_VQA = {896: 58.0, 448: 53.5, 256: 44.1}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from hardware_models.compute import gpu_batch_times
-from hardware_models.gpu_latency import largest_batch
-from scenarios.application import LanguageModel, NeuralNetwork
+from hardware_models.gpu.compute import gpu_batch_times
+from hardware_models.gpu.gpu_latency import largest_batch
+from scenarios.applications.application import LanguageModel, NeuralNetwork
+from scenarios.applications.shipped import shipped_application
 from scenarios.declaration import DeclaredApplication
-from scenarios.shipped import shipped_application
 
 PUBLISHED = {
     ("MVBench", "InternVL2-8B"): 0.664,

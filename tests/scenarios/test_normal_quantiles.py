@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from scenarios.normal_quantiles import normal_quantile
+from scenarios.numerics.normal_quantiles import normal_quantile
 
 INSIDE = 0.5 - 0.425
 FAR = float(np.exp(-25.0))  # sqrt(-log p) = 5

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hardware_models.devices import phones
+from hardware_models.devices import devices
+from scenarios.applications.shipped import shipped_application
 from scenarios.arrivals import SHIPPED_TRACES, Poisson, TraceReplay
-from scenarios.distributions import Constant, Exponential, LogNormal
+from scenarios.numerics.distributions import Constant, Exponential, LogNormal
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from scenarios.requests import NS_PER_S, request_blocks
-from scenarios.shipped import shipped_application
 from scenarios.slo import SLO
 
 RECORDED = {"azure_llm_2023_code": 8819, "azure_llm_2023_conversation": 19366}
@@ -139,7 +139,7 @@ def test_binary_rubbish_is_not_a_trace(tmp_path):
 
 
 def query(number=0, arrival_s=10.0):
-    device = phones()[0]
+    device = devices("phone")[0]
     return Query(number, "asr", "VOiCES", "any", SLO(), device, "4G-LTE", arrival_s, 2.0)
 
 

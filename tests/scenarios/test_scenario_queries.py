@@ -9,13 +9,13 @@ from worlds import scenario
 from hardware_models.links import link_model
 from hardware_models.tables import TableSet, UserTable, using_tables
 from scenarios import queries
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Cluster, Node, Profiling
 from scenarios.drift import Drift, DriftEvent
 from scenarios.link_traces import MOST_BPS
 from scenarios.network import Network
 from scenarios.queries import UNSEEN_S, births
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_application
 from scenarios.slo import SLO, Tier
 from scenarios.workload import Workload
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from hardware_models.tables import load_table
-from scenarios.application import NeuralNetwork
-from scenarios.shipped import shipped_application
+from scenarios.applications.application import NeuralNetwork
+from scenarios.applications.shipped import shipped_application
 
 APPLICATION = shipped_application("speech_recognition")
 OPERATORS = ("audio_sampler", "noise_reduction", "wave_to_text", "decoder")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scenarios.sums import moments, total
+from scenarios.numerics.sums import moments, total
 
 COUNTS = (1, 2, 7, 8, 9, 15, 16, 96, 127, 128, 129, 136, 255, 256, 257, 1000, 1024, 5000)
 

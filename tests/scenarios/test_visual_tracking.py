@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hardware_models.boards import latency_ratio
+from hardware_models.gpu.boards import latency_ratio
 from hardware_models.tables import load_table
-from scenarios.shipped import shipped_application
+from scenarios.applications.shipped import shipped_application
 
 APPLICATION = shipped_application("visual_tracking")
 PIPELINE = APPLICATION.pipeline

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
-from scenarios.shipped import shipped_application
 from sim.api.plan import CORE, Allocation
 from sim.catalogue.service_times import RefusalError, node_service
 

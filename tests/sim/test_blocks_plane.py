@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Recording, flat, graph, pipeline, requests
 
-from scenarios.application import Tokens
+from scenarios.applications.dataset import Tokens
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, Iterations, LinkSpec, Route, StationSpec, Visit

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from worlds import At, Does, Recording, declared, pipeline, requests, run
 
-from scenarios.application import Tokens
+from scenarios.applications.dataset import Tokens
 from scenarios.cluster import DISCIPLINES, EDF, FIFO, PRIORITY, Cluster, Node
 from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from worlds import BRANCHED, declared
 
 from hardware_models.devices import devices, families
+from scenarios.applications.shipped import shipped_applications
 from scenarios.cluster import DEVICE, Cluster, Node
 from scenarios.network import Network
 from scenarios.queries import births
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_applications
 from scenarios.workload import Workload
 from sim.api.errors import PlannerError
 from sim.api.plan import CORE, Allocation, Plan

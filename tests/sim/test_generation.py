@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Recording, one_station, pipeline, requests
 
-from scenarios.application import Tokens
+from scenarios.applications.dataset import Tokens
 from sim.dataplane.base.interface import COMPLETED, DROPPED, LOST, Iterations, StationSpec
 from sim.dataplane.events.plane import EventsPlane
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import pipeline, requests
 
-from hardware_models.devices import phones
+from hardware_models.devices import devices
 from scenarios.queries import Query
 from scenarios.slo import SLO
 from sim.clock import NS_PER_S, ns
@@ -48,7 +48,7 @@ class Case:
     def __init__(self, slo, arrival_s=0.0):
         self.verdicts, self.closed = [], []
         self.monitor = SloMonitor(WINDOW_S, 1, self.keep, self.closed.append)
-        query = Query(0, "app", "data", "tier", slo, phones()[0], "4G-LTE", arrival_s, 1.0)
+        query = Query(0, "app", "data", "tier", slo, devices("phone")[0], "4G-LTE", arrival_s, 1.0)
         self.monitor.arrive(query, ns(arrival_s))
 
     def keep(self, verdicts):
@@ -357,7 +357,9 @@ def told(rows, order, calls, queries=30):
     monitor = SloMonitor(WINDOW_S, 2, verdicts.append, lambda _: None)
     for number in range(queries):
         slo = SLO(latency_s=2.0 + number % 3, accuracy=0.6)
-        monitor.arrive(Query(number, "app", "data", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        monitor.arrive(
+            Query(number, "app", "data", "t", slo, devices("phone")[0], "4G-LTE", 0.0, 1.0), 0
+        )
         monitor.deploy(number, number, 0, [(0, 0.7), (ns(20), 0.123456789 + 0.02 * number)])
     for part in np.array_split(order, calls):
         born = part if calls > 1 else rows[:, ARRIVAL].argsort()
@@ -436,7 +438,9 @@ def counted(sources, cuts, recorder):
     plane.add_station(StationSpec(0))
     slo = SLO(latency_s=4e-8, accuracy=0.5)
     for number, (births, _, _) in enumerate(sources):
-        monitor.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), 0)
+        monitor.arrive(
+            Query(number, "app", "d", "t", slo, devices("phone")[0], "4G-LTE", 0.0, 1.0), 0
+        )
         arrivals_ns = sorted(births)
         allowance = [births[each] for each in arrivals_ns]
         plane.open_source(0, number, requests(arrivals_ns, allowance=allowance))
@@ -475,7 +479,9 @@ def test_memory_is_that_of_the_open_windows_and_not_of_the_run():
     for number in range(200):
         at_ns = ns(number * WINDOW_S)
         slo = SLO(latency_s=1.0)
-        monitor.arrive(Query(number, "app", "d", "t", slo, phones()[0], "4G-LTE", 0.0, 1.0), at_ns)
+        monitor.arrive(
+            Query(number, "app", "d", "t", slo, devices("phone")[0], "4G-LTE", 0.0, 1.0), at_ns
+        )
         monitor.deploy(number, 2 * number, at_ns, [(0, 0.5)])
         rows = np.repeat(one_row(at_ns + 5, at_ns + 6, COMPLETED, 2 * number, 1.0), 500, axis=0)
         rows[:, QUERY] = number

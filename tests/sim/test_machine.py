@@ -2,7 +2,7 @@
 
 import pytest
 
-from scenarios.application import LanguageModel, NeuralNetwork
+from scenarios.applications.application import LanguageModel, NeuralNetwork
 from scenarios.cluster import Node
 from sim.api.plan import CORE
 from sim.cluster.machine import Machine, Need

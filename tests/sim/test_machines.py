@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from hardware_models.mig import check_layout, maximal_layouts, profiles
+from hardware_models.gpu.mig import check_layout, maximal_layouts, profiles
 from hardware_models.tables import load_table
 from scenarios.cluster import DEVICE, Cluster, Node
 from sim.api.plan import CORE, Allocation

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from sim.api.estimate import Estimate, Measurement
 
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from worlds import At, Does, declared, overhear, pipeline, requests, run
 
-from hardware_models.devices import phones
+from hardware_models.devices import devices
 from scenarios.cluster import Cluster, Node
 from scenarios.network import Network
 from scenarios.queries import Query, births
@@ -43,7 +43,7 @@ def smallest(context):
 def test_without_a_bound_the_length_of_a_window_is_that_of_every_request(allowance):
     window_s, judged = 60.0, []
     monitor = SloMonitor(window_s, 1, judged.append, lambda _: None)
-    query = Query(0, "a", "d", "t", SLO(), phones()[0], "5G", 0.0, 1.0)
+    query = Query(0, "a", "d", "t", SLO(), devices("phone")[0], "5G", 0.0, 1.0)
     monitor.arrive(query, 0)
     monitor.deploy(0, 0, 0, [(0, 1.0)])
     plane = BlocksPlane(monitor)

@@ -11,9 +11,10 @@ import numpy as np
 from worlds import run, scenario
 
 import planners
-from scenarios.application import Application, Dataset
+from scenarios.applications.application import Application
+from scenarios.applications.dataset import Dataset
+from scenarios.applications.shipped import shipped_application
 from scenarios.queries import QueryTruth, births
-from scenarios.shipped import shipped_application
 from sim.api.planner import Planner
 from sim.cluster.machines import Machine, Machines
 from sim.cluster.queries import QueryRegistry, QueryState

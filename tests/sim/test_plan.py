@@ -10,7 +10,7 @@ def test_a_plan_from_another_process_is_the_same_key():
     """Texts have another hash in each process."""
     code = (
         "import pickle, sys\n"
-        "from scenarios.application import Configuration\n"
+        "from scenarios.applications.application import Configuration\n"
         "from sim.api.plan import Allocation, Plan\n"
         "plan = Plan(Configuration(0, ('tiny',)), ('cloud',), (Allocation('core'),))\n"
         "sys.stdout.buffer.write(pickle.dumps(plan))"

@@ -8,10 +8,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from worlds import BRANCHED, Restless, declared, scenario
 
+from scenarios.applications.shipped import shipped_applications
 from scenarios.cluster import Cluster, Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.scenario import Scenario
-from scenarios.shipped import shipped_applications
 from scenarios.workload import Workload
 from sim.controlplane.world import World
 from sim.dataplane.blocks.plane import BlocksPlane

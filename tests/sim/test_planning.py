@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from worlds import At, Does, queries_at, run, scenario
 
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Profiling
-from scenarios.shipped import shipped_application
 from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Planner, PlannerError

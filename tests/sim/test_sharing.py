@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from worlds import At, Does, run, scenario
 
-from hardware_models.compute import memory_utilisation
-from hardware_models.mps import interference_factor
+from hardware_models.gpu.compute import memory_utilisation
+from hardware_models.gpu.mps import interference_factor
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
 from scenarios.slo import Tier

@@ -8,9 +8,9 @@ import pytest
 from worlds import Does, queries_at, run, scenario
 
 from hardware_models.devices import DeviceModel
+from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
-from scenarios.shipped import shipped_application
 from sim import Allocation, PlannerError
 from sim.catalogue.service_times import RefusalError, device_service
 from sim.metrics.results import SCHEMAS

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from planners.compass.search.search import Progress, Search
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext

@@ -24,7 +24,7 @@ from lab.runs.run_directory import (
     read_summary,
     too_many,
 )
-from scenarios.application import ANSWER
+from scenarios.applications.pipeline import ANSWER
 from sim.metrics.request_table import PARTS, REQUESTS
 
 ORDER = ("transfer_s", "queueing_s", "batching_s", "compute_s")

@@ -26,10 +26,10 @@ from planners.compass.profiling.estimates import (
     stratified_mean,
 )
 from planners.compass.profiling.strata import Strata, strata_of
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
+from scenarios.numerics.sums import total
 from scenarios.queries import Query
-from scenarios.sums import total
 from sim import Estimate, PlanningContext
 
 Floats = NDArray[np.float64]

@@ -11,8 +11,8 @@ from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
 from planners.compass.state.known import ProfiledConfig
 from planners.compass.state.records import dataset_state, update_dataset
 from scenarios.compiled import compiled
+from scenarios.numerics.sums import total
 from scenarios.queries import Query
-from scenarios.sums import total
 from sim import PlanningContext
 
 Floats = NDArray[np.float64]

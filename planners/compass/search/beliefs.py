@@ -26,7 +26,7 @@ from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import Held, PayablePlans, QueryPlans, Sizes
 from planners.compass.state.known import Candidates, Offer, ProfiledConfig, SearchState
 from planners.compass.state.pools import Market
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.queries import Query
 from sim import PlanningContext
 

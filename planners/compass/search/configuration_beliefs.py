@@ -27,7 +27,7 @@ from planners.compass.state.known import (
     SearchState,
     rows_of,
 )
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext

@@ -40,7 +40,7 @@ from planners.compass.state.records import (
     seen_search_states,
     update_dataset,
 )
-from scenarios.application import Pipeline
+from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
 from scenarios.queries import Query
 from sim import PlanningContext

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from planners.compass.search.query_plans import PayablePlans
 from scenarios.compiled import compiled
-from scenarios.sums import total
+from scenarios.numerics.sums import total
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

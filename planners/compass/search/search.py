@@ -21,7 +21,7 @@ from planners.compass.search.planning_model import PlanningModel
 from planners.compass.state.known import Offer, ProfiledConfig
 from planners.compass.state.pools import Market
 from planners.compass.state.records import keep_search_state, search_state
-from scenarios.application import Configuration
+from scenarios.applications.pipeline import Configuration
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext

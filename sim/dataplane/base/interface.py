@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.application import Tokens
+from scenarios.applications.dataset import Tokens
 from scenarios.cluster import FIFO
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.durations import NEVER, prompt_ns

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scenarios.application import Tokens
+from scenarios.applications.dataset import Tokens
 from sim.dataplane.base.interface import Route, Visit
 from sim.dataplane.base.request_rows import ANSWER, TRANSFER, line_of
 from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, Pool, Table

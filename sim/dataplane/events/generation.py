@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
 
-from scenarios.application import Tokens
+from scenarios.applications.dataset import Tokens
 from sim.clock import Clock
 from sim.dataplane.base.durations import batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec

@@ -23,7 +23,7 @@ import numpy as np
 from simpy import Event, Interrupt, Process
 from simpy.events import URGENT
 
-from scenarios.application import Tokens
+from scenarios.applications.dataset import Tokens
 from scenarios.requests import RequestBlock
 from sim.clock import Clock
 from sim.dataplane.base.interface import (

@@ -1,0 +1,1 @@
+"""GPUs: boards by speed, partitions, sharing, and the time of a batch."""

@@ -1,0 +1,214 @@
+"""How a card is partitioned into isolated instances, as data.
+
+A card has compute and memory slices: 7 and 8 on an A100 (NVIDIA Multi-Instance GPU), 8 and 8 on an
+MI300X (AMD compute partitions). An instance has a *profile*, which fixes how many of each it takes,
+and a *start index*, the first of the memory slices that it occupies; each profile may start only at
+some indexes, and belongs to a *mode*, which all instances on one card share. A board that cannot be
+partitioned has one profile, ``full``.
+Source: the NVIDIA MIG User Guide and the AMD SMI documentation, table ``gpu_partitions``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hardware_models.errors import pick
+from hardware_models.tables import load_table, table_cache
+
+Instance = tuple[str, int]
+"""A profile's name and the index of the first memory slice that the instance occupies."""
+
+Layout = tuple[Instance, ...]
+"""The instances on one card, sorted."""
+
+_AS_GIVEN = ("board", "mode", "compute_slices", "memory_slices", "max_instances")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A kind of instance that a board can be cut into.
+
+    Attributes:
+        board: The board, such as ``"A100-40GB"``.
+        name: The profile, such as ``"3g.20gb"``.
+        mode: The partition mode that it belongs to, such as ``"mig"`` or ``"CPX"``.
+        compute_slices: Compute slices that an instance takes.
+        compute_fraction: Those over the board's total.
+        memory_slices: Memory slices whose capacity and bandwidth it gets.
+        memory_bytes: Its nominal memory, in bytes (nominal GB times 10^9).
+        start_indexes: Memory slices at which it may start.
+        size: Consecutive memory slices that it occupies from its start.
+        max_instances: Most instances of the profile on one card.
+        media_extensions: Whether it takes the card's media extensions, which only one can have.
+    """
+
+    board: str
+    name: str
+    mode: str
+    compute_slices: int
+    compute_fraction: float
+    memory_slices: int
+    memory_bytes: int
+    start_indexes: tuple[int, ...]
+    size: int
+    max_instances: int
+    media_extensions: bool
+
+
+@table_cache
+def _boards() -> dict[str, dict[str, Profile]]:
+    result = {}
+    table = load_table("gpu_partitions")
+    for (board,), rows in table.group_by("board", maintain_order=True):
+        # The largest profile is the whole card, so it holds all the compute slices.
+        total = max(rows["compute_slices"])
+        result[str(board)] = {
+            row["profile"]: Profile(
+                name=row["profile"],
+                compute_fraction=row["compute_slices"] / total,
+                memory_bytes=round(row["memory_gb"] * 10**9),
+                start_indexes=tuple(map(int, row["start_indexes"].split())),
+                size=row["size_memory_slices"],
+                media_extensions=bool(row["media_extensions"]),
+                **{name: row[name] for name in _AS_GIVEN},
+            )
+            for row in rows.iter_rows(named=True)
+        }
+    return result
+
+
+def boards() -> tuple[str, ...]:
+    """Name the boards whose partitions are known."""
+    return tuple(_boards())
+
+
+def profiles(board: str) -> Mapping[str, Profile]:
+    """List the profiles of a board, by name, in the order of the table.
+
+    Raises:
+        UnknownNameError: The board is not known.
+    """
+    pick("gpu", board, _boards())
+    return _boards()[board]
+
+
+def _profile(board: str, name: str) -> Profile:
+    known = profiles(board)
+    pick(f"profile of {board}", name, known)
+    return known[name]
+
+
+def _slices(size: int, start: int) -> int:
+    """Mark the occupied memory slices as bits."""
+    return ((1 << size) - 1) << start
+
+
+@table_cache
+def legal_starts(board: str, instances: Layout, profile: str) -> tuple[int, ...]:
+    """Return the start indexes, ascending, at which one more instance fits beside existing ones.
+
+    No memory slice is taken twice, the compute slices suffice, the profile stays within its largest
+    number of instances, all instances are of one mode, and one at most has the media extensions.
+
+    Args:
+        board: The board.
+        instances: The instances on the card, a legal layout.
+        profile: The profile to add.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+    """
+    wanted = _profile(board, profile)
+    placed = [_profile(board, other) for other, _ in instances]
+    if any(each.mode != wanted.mode for each in placed):
+        return ()
+    if wanted.media_extensions and any(each.media_extensions for each in placed):
+        return ()
+    total = max(each.compute_slices for each in profiles(board).values())
+    if sum(each.compute_slices for each in placed) + wanted.compute_slices > total:
+        return ()
+    if placed.count(wanted) >= wanted.max_instances:
+        return ()
+    taken = 0
+    for each, (_, start) in zip(placed, instances, strict=True):
+        taken |= _slices(each.size, start)
+    return tuple(s for s in wanted.start_indexes if not taken & _slices(wanted.size, s))
+
+
+def _add(instances: Layout, instance: Instance) -> Layout:
+    return tuple(sorted((*instances, instance)))
+
+
+@table_cache
+def choose_start(board: str, instances: Layout, profile: str) -> int | None:
+    """Return where to create one more instance so that the most can still follow; None if nowhere.
+
+    It takes the legal start after which the greatest number of placements (pairs of a profile and
+    a legal start) remain possible; of equals the lowest. It is greedy.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+    """
+
+    def still_open(start: int) -> int:
+        layout = _add(instances, (profile, start))
+        return sum(len(legal_starts(board, layout, name)) for name in profiles(board))
+
+    # `max` keeps the first of equals, and starts ascend: ties go to the lowest start.
+    return max(legal_starts(board, instances, profile), key=still_open, default=None)
+
+
+def check_layout(board: str, instances: Iterable[Instance]) -> None:
+    """Check that instances, in any order, can exist on one card together.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+        ValueError: An instance has an illegal start, overlaps another, is of another partition
+            mode, or exceeds the compute slices or the number of instances allowed.
+    """
+    placed: Layout = ()
+    profiles(board)
+    for name, start in instances:
+        legal = legal_starts(board, placed, name)
+        if start not in legal:
+            beside = " ".join(f"{other}@{at}" for other, at in placed) or "nothing"
+            modes = {_profile(board, other).mode for other, _ in placed}
+            if modes and _profile(board, name).mode not in modes:
+                allowed = f"the card is in mode {modes.pop()}, which all its instances must be of"
+            else:
+                allowed = f"start at one of {legal}" if legal else "no start is free"
+            raise ValueError(f"cannot place {name}@{start} on {board} beside {beside}: {allowed}")
+        placed = _add(placed, (name, start))
+
+
+@table_cache
+def _maximal_layouts(board: str, names: tuple[str, ...]) -> frozenset[Layout]:
+    seen: set[Layout] = {()}
+    maximal = set()
+    frontier: list[Layout] = [()]
+    while frontier:
+        layout = frontier.pop()
+        larger = {
+            _add(layout, (name, start))
+            for name in names
+            for start in legal_starts(board, layout, name)
+        }
+        if not larger:
+            maximal.add(layout)
+        frontier.extend(larger - seen)
+        seen |= larger
+    return frozenset(maximal)
+
+
+def maximal_layouts(board: str, profile_names: Iterable[str] | None = None) -> frozenset[Layout]:
+    """Return the layouts to which no instance can be added, each sorted by profile and start.
+
+    They are built from the named profiles, by default all of the board's. An A100 without ``+me``
+    and the 1g profile of double memory has 19.
+
+    Raises:
+        UnknownNameError: The board or a profile is not known.
+    """
+    names = tuple(profiles(board) if profile_names is None else profile_names)
+    for name in names:
+        _profile(board, name)
+    return _maximal_layouts(board, names)

@@ -1,0 +1,304 @@
+"""How long the iterations of a language-model engine take, by model, precision and where it runs.
+
+One stack, vLLM 0.6.3 on A100-80GB (`llm_speed`), gives a decoding iteration of one sequence:
+launches, and reading the weights. What it lacks comes from whole engines (Splitwise,
+`llm_iteration`) as shares of it, and carries to other boards by ratios of layer times (Helix,
+Vidur; `llm_layers`) or, where there are none, of data sheets. On MIG slices nothing was measured:
+the exponents of table ``llm_slice_scaling`` are declared assumptions, to be swept. All coefficients
+are in ``fit_llm``.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from hardware_models.basis import Basis, worst
+from hardware_models.errors import pick
+from hardware_models.gpu import mig
+from hardware_models.llm.architecture import (
+    language_model,
+    layer_bytes,
+    names_of,
+)
+from hardware_models.llm.speed import (
+    FULL_PRECISION,
+    SPEED,
+    STACK,
+    attention_flops,
+    flops_per_s,
+)
+from hardware_models.reference import LAYER_REFERENCE, REFERENCE
+from hardware_models.surfaces import coefficients, correction
+from hardware_models.tables import load_table, required_row, table_cache
+
+WHOLE = "full"
+"""The profile of a whole board, whether it can be cut into slices or not."""
+
+_GIGA, _TERA, _S_PER_MS = 1e9, 1e12, 1e-3
+_HALF_PRECISION_BYTES = 2
+_SHORT = 1  # Prompt tokens of the rows that show a decoding iteration with the least context.
+
+
+@dataclass(frozen=True, slots=True)
+class IterationTimes:
+    """Times of the iterations of one engine replica.
+
+    An iteration that admits new sequences takes `prefill_s` of them and `decode_s` of the others.
+
+    Attributes:
+        prefill_fixed_s: Seconds of any iteration with new sequences.
+        prefill_s_per_token: Seconds for each token of their prompts.
+        prefill_s_per_token2: Seconds for each square of a prompt's tokens, which is attention.
+        decode_fixed_s: Seconds of an iteration that decodes, of which a sequence is part.
+        decode_s_per_sequence: Seconds for each sequence beyond the first.
+        decode_s_per_context_token: Seconds for each token of all sequences' contexts.
+        basis: How firmly they stand.
+    """
+
+    prefill_fixed_s: float
+    prefill_s_per_token: float
+    prefill_s_per_token2: float
+    decode_fixed_s: float
+    decode_s_per_sequence: float
+    decode_s_per_context_token: float
+    basis: Basis
+
+    def prefill_s(self, prompt_tokens: Sequence[int]) -> float:
+        """Seconds that the prompts of an iteration's new sequences take; 0 if there are none."""
+        if not len(prompt_tokens):
+            return 0.0
+        tokens = sum(prompt_tokens)
+        squares = sum(count * count for count in prompt_tokens)
+        parts = (self.prefill_s_per_token * tokens, self.prefill_s_per_token2 * squares)
+        return math.fsum((self.prefill_fixed_s, *parts))
+
+    def decode_s(self, active: int, context_tokens: int = 0) -> float:
+        """Seconds to give each active sequence a token; 0 if there are none.
+
+        Args:
+            active: Sequences.
+            context_tokens: Tokens of all their contexts together.
+        """
+        if active < 1:
+            return 0.0
+        growth = (
+            self.decode_s_per_sequence * (active - 1),
+            self.decode_s_per_context_token * context_tokens,
+        )
+        return math.fsum((self.decode_fixed_s, *growth))
+
+
+def boards() -> tuple[str, ...]:
+    """Name the boards that engines can be timed on."""
+    return tuple(load_table("llm_boards")["board"])
+
+
+@table_cache
+def _board_ratios(board: str) -> tuple[float, float, Basis]:
+    """Time to read memory, and to compute, over those of the reference board."""
+    pick("gpu", board, boards())
+
+    def by_sheet(of: str) -> tuple[float, float]:
+        known, reference = (required_row("llm_boards", board=one) for one in (of, REFERENCE))
+        memory = reference["memory_gb_per_s"] / known["memory_gb_per_s"]
+        return memory, reference["tensor_tflops"] / known["tensor_tflops"]
+
+    if board == REFERENCE:
+        return 1.0, 1.0, "measured"
+    values, group = coefficients("llm"), f"board {board}"
+    for over in (REFERENCE, LAYER_REFERENCE):
+        decode, prefill = (
+            values.get((group, f"{part}_over_{over.lower().replace('-', '_')}"))
+            for part in ("decode", "prefill")
+        )
+        if decode is None or prefill is None:
+            continue
+        if over == REFERENCE:
+            return decode, prefill, "scaled"
+        # Only a data sheet compares the A100-40GB with the reference.
+        memory, compute = by_sheet(over)
+        return decode * memory, prefill * compute, "assumed"
+    return *by_sheet(board), "assumed"
+
+
+@table_cache
+def _slice_ratios(board: str, profile: str) -> tuple[dict[str, float], Basis]:
+    """What a part of an iteration takes longer on a slice than on the whole board, by part."""
+    known = mig.profiles(board) if board in mig.boards() else {}
+    pick(f"profile of {board}", profile, dict.fromkeys([*known, WHOLE]))
+    exponents = {
+        part: float(required_row("llm_slice_scaling", part=part)["exponent"])
+        for part in ("decode", "prefill", "fixed")
+    }
+    if profile == WHOLE or known[profile].compute_fraction == 1:
+        return dict.fromkeys(exponents, 1.0), "measured"
+    memory = known[profile].memory_slices / max(each.memory_slices for each in known.values())
+    compute = known[profile].compute_fraction
+    shares = {"decode": memory, "prefill": compute, "fixed": compute}
+    return {part: shares[part] ** -exponent for part, exponent in exponents.items()}, "assumed"
+
+
+@table_cache
+def _decode_correction(model: str, precision: str, tensor_parallel: int) -> float:
+    """What measured rates multiply a decoding iteration of the physical form by."""
+    row = {
+        "model": model,
+        "precision": precision,
+        "gpu": REFERENCE,
+        "n_gpus": tensor_parallel,
+        "engine": STACK,
+        "input_tokens": _SHORT,
+        "output_tokens": SPEED.measured()["output_tokens"].max(),
+        "batch": 1,
+    }
+    return float(np.exp(-correction(SPEED, pl.DataFrame([row]))[0]))
+
+
+@table_cache
+def _measured_range() -> tuple[float, float, frozenset[int]]:
+    """Bytes of layers, smallest and largest, and board counts of the rows with a rate."""
+    rows = SPEED.measured()
+    sizes = [
+        layer_bytes(model, precision)
+        for model, precision in zip(rows["model"], rows["precision"], strict=True)
+    ]
+    return min(sizes), max(sizes), frozenset(rows["n_gpus"])
+
+
+@table_cache
+def iteration_times(
+    model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
+) -> IterationTimes:
+    """Return the times of an engine's iterations: the modelled ones, scaled to rows of its own.
+
+    Rows of table ``llm_iteration`` for this very model on one board of this kind scale prefill and
+    decoding by the geometric mean of measured over modelled times. They name the model, or an alias
+    in table ``llm_models``, and are of full precision or end in another's name, as in
+    ``"Qwen2.5-7B-Instruct-AWQ"``. The shipped rows are of several boards, and a simulation has one:
+    only a user's rows count here.
+
+    Args:
+        model: A name in `models`, or what a measured table calls it.
+        precision: One of its `precisions`.
+        board: One of `boards`.
+        profile: A MIG profile of the board, or ``"full"``.
+        tensor_parallel: Boards (or slices) that share the model.
+
+    Raises:
+        UnknownNameError: The model, precision, board or profile is not known.
+        ValueError: ``tensor_parallel`` is not positive.
+    """
+    times = modelled_iteration_times(model, precision, board, profile, tensor_parallel)
+    prefill, decode = _measured_over_modelled(model, precision, board, tensor_parallel)
+    return IterationTimes(
+        times.prefill_fixed_s * prefill,
+        times.prefill_s_per_token * prefill,
+        times.prefill_s_per_token2 * prefill,
+        times.decode_fixed_s * decode,
+        times.decode_s_per_sequence * decode,
+        times.decode_s_per_context_token * decode,
+        times.basis,
+    )
+
+
+@table_cache
+def _measured_over_modelled(
+    model: str, precision: str, board: str, tensor_parallel: int
+) -> tuple[float, float]:
+    """What rows of a model's own multiply prefill and decoding by; 1 without any."""
+    names = names_of(model)
+    if precision != FULL_PRECISION:
+        names = frozenset(f"{name}-{precision}" for name in names)
+    rows = load_table("llm_iteration").filter(
+        pl.col("model").is_in(list(names)),
+        pl.col("gpu").str.to_lowercase() == board.lower(),
+        pl.col("tensor_parallel") == tensor_parallel,
+    )
+    if rows.is_empty():
+        return 1.0, 1.0
+    times = modelled_iteration_times(model, precision, board, WHOLE, tensor_parallel)
+    prefills, decodes = [], []
+    columns = rows.select("prompt_tokens", "batch", "output_tokens", "ttft_ms", "tpot_ms")
+    for prompt, batch, output, ttft_ms, tpot_ms in columns.iter_rows():
+        context = round(batch * (prompt + output / 2))
+        prefills.append(math.log(ttft_ms * _S_PER_MS / times.prefill_s([prompt] * batch)))
+        decodes.append(math.log(tpot_ms * _S_PER_MS / times.decode_s(batch, context)))
+    return math.exp(np.mean(prefills)), math.exp(np.mean(decodes))
+
+
+@table_cache
+def modelled_iteration_times(
+    model: str, precision: str, board: str, profile: str, tensor_parallel: int = 1
+) -> IterationTimes:
+    """Return the times of an engine's iterations from the fitted model; see `iteration_times`.
+
+    A decoding iteration of one sequence launches kernels and reads the layers' and the output
+    matrix's weights, at a speed fitted for each precision. LLM.int8 takes that of full precision by
+    the ratio measured on BLOOM-176B. Each further sequence costs a multiple of a prompt token, each
+    token of context the reading of its keys and values. A prompt token costs twice the layers'
+    parameters of operations, at the throughput that Vidur's rows show, and causal attention. With
+    several boards reading is shared evenly, arithmetic by a fitted power. A vision tower's time is
+    left out.
+
+    Returns:
+        The times. Their basis is ``"interpolated"`` on a whole A100-80GB between the sizes and
+        numbers of boards with measured rates, ``"extrapolated"`` beyond them, ``"scaled"`` on a
+        board with measured ratios, ``"assumed"`` on other boards and on slices.
+    """
+    if tensor_parallel < 1:
+        raise ValueError(
+            f"tensor_parallel is {tensor_parallel!r}: give the number of boards, at least 1"
+        )
+    known = language_model(model)
+    layer_bytes(model, precision)  # Raises if the precision is not known.
+    memory, compute, board_basis = _board_ratios(board)
+    slices, slice_basis = _slice_ratios(board, profile)
+    values = coefficients("llm")
+    int8 = values.get((f"precision {precision}", "decode_over_full_precision"))
+    timed_as = precision if int8 is None else FULL_PRECISION
+    matrices_gb = layer_bytes(model, timed_as) / _GIGA
+    timed = [of.removeprefix("speed ") for of, name in values if name == "log_read_ms_per_gb"]
+    pick("precision with a measured rate", timed_as, timed)
+
+    def shared(name: str) -> float:
+        return math.exp(values["speed", name])
+
+    read = math.exp(values[f"speed {timed_as}", "log_read_ms_per_gb"])
+    read_full = math.exp(values[f"speed {FULL_PRECISION}", "log_read_ms_per_gb"])
+    each = shared("log_layer_ms")
+    if timed_as != FULL_PRECISION:
+        each += shared("log_quantised_layer_ms")
+    fixed = shared("log_launch_ms") + known.layers * each
+    if tensor_parallel > 1:
+        fixed *= 1 + shared("log_parallel")
+    output_gb = _HALF_PRECISION_BYTES * known.output_parameters / _GIGA
+    reading = (read * matrices_gb + read_full * output_gb) / tensor_parallel
+    measured = _decode_correction(model, timed_as, tensor_parallel) * (int8 or 1.0)
+    longer_reading = memory * slices["decode"]
+    decode = measured * (fixed * slices["fixed"] + reading * longer_reading)
+
+    arithmetic = values["engine", "prefill_parallel_exponent"]
+    longer_computing = compute * slices["prefill"] / tensor_parallel**arithmetic
+    token = 2.0 * known.layers * known.layer_parameters / flops_per_s(REFERENCE)
+    attention = shared("log_attention_ms_per_tflop") * _S_PER_MS * attention_flops(model) / _TERA
+    sequence = values["engine", "sequence_over_prompt_token"] * token
+    context = read_full * _S_PER_MS * known.kv_bytes_per_token / _GIGA / tensor_parallel
+
+    smallest, largest, counts = _measured_range()
+    inside = smallest <= layer_bytes(model, timed_as) <= largest and tensor_parallel in counts
+    own: Basis = "interpolated" if inside else "extrapolated"
+    if int8 is not None:
+        own = worst(own, "scaled")
+    return IterationTimes(
+        prefill_fixed_s=values["engine", "prefill_fixed_over_decode"] * decode * _S_PER_MS,
+        prefill_s_per_token=token * longer_computing,
+        prefill_s_per_token2=attention * longer_computing,
+        decode_fixed_s=decode * _S_PER_MS,
+        # Of the two ratios of a board, that of memory is nearer to how sequences fare on an H100.
+        decode_s_per_sequence=sequence * memory * slices["prefill"] / tensor_parallel**arithmetic,
+        decode_s_per_context_token=context * longer_reading,
+        basis=worst(own, board_basis, slice_basis),
+    )

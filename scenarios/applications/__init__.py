@@ -1,0 +1,1 @@
+"""Applications: pipelines of operators, what their configurations do, and declarations of them."""

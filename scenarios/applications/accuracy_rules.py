@@ -1,0 +1,72 @@
+"""Named rules by which an application's accuracy follows from what was measured of its parts.
+
+A rule is a pure function of arrays that broadcast, shape (configurations, strata). Its parameters
+are what a declaration gives under ``accuracy``, each as a number, a column or a product of those.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def product(factors: Floats) -> Floats:
+    """Return the product of an accuracy and of relative losses, as it was worked out already.
+
+    That losses of one knob do not depend on the other knobs is an assumption, the usual one where
+    each knob was measured alone.
+
+    Args:
+        factors: the product of all factors.
+    """
+    return factors
+
+
+def best_of(one: Floats, attempts: Floats, concentration: Floats) -> Floats:
+    """Return the probability that at least one of several attempts succeeds.
+
+    A problem's chance of success is drawn from a Beta distribution whose mean is that of one
+    attempt and whose two parameters sum to the concentration c; attempts at the same problem are
+    independent. With a = c p and b = c (1 - p),
+    pass@k = 1 - E[(1 - chance)^k] = 1 - B(a, b + k) / B(a, b).
+    A test that tells which attempt succeeded is assumed, as in the pass@k of Chen et al. 2021
+    (https://arxiv.org/abs/2107.03374); that chances follow a Beta distribution is an assumption.
+    Small c: problems are solved always or never, and attempts do not help; large c: all problems
+    are alike, and pass@k = 1 - (1 - p)^k.
+
+    Args:
+        one: probability p that one attempt succeeds, within 0 and 1.
+        attempts: number k of attempts, at least 0; a fraction counts as part of an attempt.
+        concentration: c, above 0; may be infinite.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+    from scipy.special import betaln  # noqa: PLC0415 -- only what uses it waits for SciPy
+
+    p, k, c = np.broadcast_arrays(
+        np.asarray(one, float), np.asarray(attempts, float), np.asarray(concentration, float)
+    )
+    for name, values, fine, allowed in (
+        ("one", p, (p >= 0) & (p <= 1), "between 0 and 1"),
+        ("attempts", k, (k >= 0) & np.isfinite(k), "0 or more"),
+        ("concentration", c, c > 0, "above 0"),
+    ):
+        if not fine.all():
+            raise ValueError(f"best_of: {name}={values[~fine].flat[0]:g} must be {allowed}")
+    alike = ~np.isfinite(c)
+    open_question = (p > 0) & (p < 1) & (k > 0) & ~alike
+    least = np.finfo(float).tiny  # Below it, the Beta function of SciPy overflows.
+    a = np.maximum(np.where(open_question, c * p, 1.0), least)
+    b = np.maximum(np.where(open_question, c * (1 - p), 1.0), least)
+    mixed = -np.expm1(betaln(a, b + np.where(open_question, k, 1.0)) - betaln(a, b))
+    sure = np.where(k > 0, p, 0.0)
+    passed = np.where(open_question, mixed, np.where(alike, 1 - (1 - p) ** k, sure))
+    result: Floats = np.clip(passed, 0.0, 1.0)
+    return result
+
+
+RULES: Mapping[str, Callable[..., Floats]] = {"product": product, "best_of": best_of}
+"""All rules, by the name that a declaration uses."""

@@ -1,0 +1,229 @@
+"""Applications: a pipeline, what its operators run, and what its configurations do on data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_models.llm import iteration_times, weight_bytes
+from hardware_models.reference import REFERENCE, REFERENCE_PROFILE
+from scenarios.applications.dataset import Dataset
+from scenarios.applications.pipeline import Configuration, KnobValue, Operator, Pipeline
+from scenarios.numerics.distributions import Exponential, Variability
+from scenarios.slo import MOST_LATENCY_S, Tier
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralNetwork:
+    """What a ``gpu`` operator runs, and which measured surfaces its times follow elsewhere.
+
+    Args:
+        name: name of the network; its weights are loaded once for all that use them.
+        weight_bytes: size of its weights.
+        like: model of table ``gpu_latency`` by which its time grows with batch size, with smaller
+            slices and with processes that share one.
+        benchmark: benchmark of MLPerf Inference by which its time differs between boards.
+        like_items: items of that model that one request weighs: the ratio of their operations.
+        device_ratio: its time on the CPU of a Raspberry Pi 5 over that on the reference GPU; None
+            if it cannot run on a CPU.
+    """
+
+    name: str
+    weight_bytes: int
+    like: str
+    benchmark: str
+    like_items: float = 1.0
+    device_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """What an ``llm`` operator runs.
+
+    Args:
+        name: a model of ``hardware_models.llm``.
+        precision: how its weights are stored, such as ``"BF16"`` or ``"AWQ"``.
+    """
+
+    name: str
+    precision: str
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of its weights."""
+        return weight_bytes(self.name, self.precision)
+
+
+Model = NeuralNetwork | LanguageModel
+
+
+MOST_REQUESTS_PER_S = 10_000
+"""A bound beyond which a query's rate is taken for a slip; its requests would fill memory."""
+
+MOST_ANSWER_BYTES = 1e9
+"""The largest answer: some times that in bytes and nanoseconds fit 64 bits."""
+
+
+@dataclass(frozen=True)
+class Application:
+    """A pipeline, and all that its configurations and its content decide.
+
+    Args:
+        pipeline: the operators and their knobs.
+        datasets: what the content of queries is drawn from, by name.
+        models: what operators run, by the operator's name and the values of its own and upstream
+            knobs, see ``Pipeline.operator_key``; operators of kind ``cpu`` run none.
+        tiers: classes of service that queries are drawn from, unless the workload names others.
+        requests_per_s: mean rate of one query's source of requests.
+        interarrival: spacing of requests around its mean; exponential for a Poisson source.
+        answer_bytes: size of the answer that returns to the device.
+        window_s: length of an evaluation window, long enough to expect 20 requests.
+        latency_per: what a latency bound speaks of: ``"request"``, or ``"output_length"``, where a
+            request may take longer in proportion to the length of its output, so that the bound
+            is that of a request of mean length.
+
+    Raises:
+        ValueError: a figure is out of range, or the data sets do not fit the pipeline.
+    """
+
+    pipeline: Pipeline
+    datasets: Mapping[str, Dataset]
+    models: Mapping[tuple[str, tuple[KnobValue, ...]], Model] = field(default_factory=dict)
+    tiers: Mapping[str, Tier] = field(default_factory=dict)
+    requests_per_s: float = 0.5
+    interarrival: Variability = Exponential()
+    answer_bytes: float = 1000.0
+    window_s: float = 60.0
+    latency_per: Literal["request", "output_length"] = "request"
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_fit()
+
+    def _check_numbers(self) -> None:
+        if self.requests_per_s <= 0:
+            raise ValueError(
+                f"application.requests_per_s={self.requests_per_s}: must be above 0 requests/s"
+            )
+        if not self.requests_per_s <= MOST_REQUESTS_PER_S:
+            raise ValueError(
+                f"application.requests_per_s={self.requests_per_s}: must be "
+                f"{MOST_REQUESTS_PER_S:_} requests/s or less"
+            )
+        if self.window_s * self.requests_per_s < 20:
+            raise ValueError(
+                f"application.window_s={self.window_s}: too short to judge a query by; at "
+                f"{self.requests_per_s} requests/s, 20 requests need "
+                f"{20 / self.requests_per_s:g} s or more"
+            )
+        if not self.window_s <= MOST_LATENCY_S:
+            raise ValueError(
+                f"application.window_s={self.window_s}: must be {MOST_LATENCY_S:g} s or less"
+            )
+        if self.answer_bytes < 0:
+            raise ValueError(f"application.answer_bytes={self.answer_bytes}: must be 0 or more")
+        if not self.answer_bytes <= MOST_ANSWER_BYTES:
+            raise ValueError(
+                f"application.answer_bytes={self.answer_bytes}: must be {MOST_ANSWER_BYTES:g} or "
+                "less"
+            )
+        if self.latency_per not in ("request", "output_length"):
+            raise ValueError(
+                f"application.latency_per={self.latency_per!r}: choose request or output_length"
+            )
+
+    def _check_fit(self) -> None:
+        """Check that data sets and models fit the pipeline."""
+        shape = (len(self.pipeline.configurations), len(self.pipeline.operators))
+        for data in self.datasets.values():
+            if data.service_time_s.shape != shape:
+                raise ValueError(
+                    f"application {self.name!r}, data set {data.name!r}: service times must have "
+                    f"shape {shape} (configurations, operators)"
+                )
+            messages = shape[0], len(self.pipeline.edges)
+            if data.message_bytes.shape != messages:
+                raise ValueError(
+                    f"application {self.name!r}, data set {data.name!r}: message sizes must have "
+                    f"shape {messages} (configurations, edges of the pipeline)"
+                )
+        for number, operator in enumerate(self.operators):
+            for configuration in self.pipeline.configurations:
+                key = operator.name, self.pipeline.operator_key(number, configuration)
+                wanted = {"gpu": NeuralNetwork, "llm": LanguageModel}.get(operator.kind)
+                if wanted is not None and not isinstance(self.models.get(key), wanted):
+                    raise ValueError(
+                        f"application {self.name!r}: operator {operator.name!r} of kind "
+                        f"{operator.kind} names no model for {configuration}"
+                    )
+
+    @property
+    def name(self) -> str:
+        """Name of the application."""
+        return self.pipeline.name
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The operators, in the order in which data flow."""
+        return self.pipeline.operators
+
+    def model(self, operator: int, configuration: Configuration) -> Model | None:
+        """Return what an operator runs, or None for classical code."""
+        key = self.pipeline.operator_key(operator, configuration)
+        return self.models.get((self.operators[operator].name, key))
+
+    def item_times_s(
+        self,
+        dataset: Dataset,
+        configuration: Configuration,
+        operator: int,
+        size: Floats,
+        length: Floats,
+        variability: Floats,
+    ) -> Floats:
+        """Return the time of single requests, served alone on the reference hardware.
+
+        Args:
+            dataset: the data set that they belong to.
+            configuration: how the operator is configured.
+            operator: index of the operator.
+            size: size of each over the mean, shape (n,).
+            length: length of the output of each over the mean, shape (n,).
+            variability: factor of each at this operator, shape (n,).
+
+        Returns:
+            Times in seconds, shape (n,).
+        """
+        mean_s = float(dataset.service_time_s[configuration.index, operator])
+        model = self.model(operator, configuration)
+        if not isinstance(model, LanguageModel):
+            times: Floats = mean_s * size * variability
+            return times
+        tokens = dataset.tokens(configuration.index, operator)
+        return reference_generation_s(
+            model,
+            np.maximum(1, np.rint(tokens.prompt * size)),
+            np.maximum(1, np.rint(tokens.output * length * variability)),
+            tokens.sequences,
+        )
+
+
+def reference_generation_s(
+    model: LanguageModel, prompt_tokens: Floats, output_tokens: Floats, sequences: int
+) -> Floats:
+    """Return how long a language model takes for requests alone on the reference GPU, in seconds.
+
+    The first token comes with the prompt's prefill, each other one from a decoding iteration.
+    """
+    times = iteration_times(model.name, model.precision, REFERENCE, REFERENCE_PROFILE)
+    prefill_s = times.prefill_fixed_s + prompt_tokens * (
+        times.prefill_s_per_token + prompt_tokens * times.prefill_s_per_token2
+    )
+    context = prompt_tokens + sequences * output_tokens / 2
+    decode_s = times.decode_s(sequences) + context * times.decode_s_per_context_token
+    generation: Floats = prefill_s + (output_tokens - 1) * decode_s
+    return generation

@@ -1,0 +1,278 @@
+"""Operators of a declared application: their knobs, what they run, and what they take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hardware_models import llm
+from hardware_models.gpu import boards, gpu_latency
+from hardware_models.reference import REFERENCE
+from scenarios.applications.application import (
+    LanguageModel,
+    Model,
+    NeuralNetwork,
+    reference_generation_s,
+)
+from scenarios.applications.nodes import keyed, mapping, number, pick_key, refusal
+from scenarios.applications.pipeline import Knob, Operator, Pipeline
+from scenarios.applications.quantities import RESERVED, Floats, Point, Quantities, Texts
+from scenarios.numerics.distributions import MOST_CV, Constant, LogNormal, Variability
+
+KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
+    "cpu": ("service_time_s",),
+    "gpu": ("service_time_s", "network"),
+    "llm": ("language_model", "prompt_tokens", "output_tokens"),
+}
+"""What an operator of each kind must give, besides what all must."""
+
+ABOVE_0 = ("like_items", "device_ratio")
+"""Quantities of a network of which 0 would stand for a network that takes no time."""
+
+WHOLE = "profiled_whole"
+
+
+class Figures(NamedTuple):
+    """What an operator takes for a mean request of a data set.
+
+    Each is of shape (configurations,) unless said.
+
+    Args:
+        service_time_s: its time on the reference hardware.
+        message_bytes: sizes of the messages that enter it, shape (configurations, messages).
+        prompt_tokens: tokens that a language model reads, else 0.
+        output_tokens: tokens that each of its sequences generates, else 0.
+        sequences: sequences that it generates at once, else 0.
+    """
+
+    service_time_s: Floats
+    message_bytes: Floats
+    prompt_tokens: Floats
+    output_tokens: Floats
+    sequences: Floats
+
+
+@dataclass(frozen=True)
+class DeclaredOperator:
+    """An operator and its declaration.
+
+    Args:
+        operator: the operator.
+        node: its declaration, with no unknown key in it.
+        path: the key of the declaration, for messages.
+        knobs: names of its own and all upstream knobs, which decide what it runs.
+        after: names of the operators whose messages enter it, one at least for all but the first.
+        figure_knobs: names of the knobs that its figures may depend on; all where they were
+            profiled in whole configurations, else ``knobs``.
+    """
+
+    operator: Operator
+    node: Mapping[str, Any]
+    path: str
+    knobs: tuple[str, ...]
+    after: tuple[str, ...]
+    figure_knobs: tuple[str, ...]
+
+    def models(self, quantities: Quantities) -> Sequence[Model | None]:
+        """Return what the operator runs in every configuration.
+
+        Raises:
+            ValueError: something in the declaration of its model is wrong.
+        """
+        if self.operator.kind == "gpu":
+            return self._networks(quantities)
+        if self.operator.kind == "llm":
+            return self._language_models(quantities)
+        return [None] * quantities.count
+
+    def figures(
+        self, quantities: Quantities, dataset: str, models: Sequence[Model | None]
+    ) -> Figures:
+        """Return what the operator takes on a data set, given what it runs in every configuration.
+
+        Raises:
+            ValueError: something in the declaration of its figures is wrong.
+        """
+        point = Point(dataset)
+
+        def numbers(key: str, low: float) -> Floats:
+            given, path = self.node[key], f"{self.path}.{key}"
+            return quantities.numbers(given, path, point, self.figure_knobs, low)[:, 0]
+
+        message_bytes = self._message_bytes(quantities, point)
+        if self.operator.kind != "llm":
+            none = np.zeros(quantities.count)
+            return Figures(numbers("service_time_s", 0), message_bytes, none, none, none)
+        prompts, outputs = numbers("prompt_tokens", 1), numbers("output_tokens", 1)
+        sequences = np.ones(quantities.count)
+        if self.node.get("sequences") is not None:
+            sequences = numbers("sequences", 1)
+            odd = sequences[sequences % 1 != 0]
+            if odd.size:
+                given = self.node["sequences"]
+                reason = f"is {odd[0]:g}; must be a whole number"
+                raise refusal(f"{self.path}.sequences", given, reason)
+        times = _generation_s(models, prompts, outputs, sequences)
+        return Figures(times, message_bytes, prompts, outputs, sequences)
+
+    def _message_bytes(self, quantities: Quantities, point: Point) -> Floats:
+        given, path = self.node["message_bytes"], f"{self.path}.message_bytes"
+        if len(self.after) < 2:
+            return quantities.numbers(given, path, point, self.figure_knobs, 0)
+        if not isinstance(given, Mapping):
+            raise refusal(path, given, f"must map each of {', '.join(self.after)} to a quantity")
+        sizes = keyed(given, path, self.after)
+        return np.column_stack(
+            [
+                quantities.numbers(sizes[one], f"{path}.{one}", point, self.figure_knobs, 0)
+                for one in self.after
+            ]
+        )
+
+    def _texts(self, group: str, key: str, quantities: Quantities) -> Texts:
+        return quantities.texts(self.node[group][key], f"{self.path}.{group}.{key}", self.knobs)
+
+    def _networks(self, quantities: Quantities) -> Sequence[NeuralNetwork]:
+        path = f"{self.path}.network"
+        needed = ("name", "weight_bytes", "like", "benchmark")
+        node = keyed(self.node["network"], path, needed, ("like_items", "device_ratio"))
+        names, likes, benchmarks = (
+            self._texts("network", key, quantities) for key in ("name", "like", "benchmark")
+        )
+        timed = f"model of table gpu_latency with rows of an {REFERENCE}"
+        for one in np.unique(likes):
+            pick_key(f"{path}.like", one, gpu_latency.models(), timed)
+        for one in np.unique(benchmarks):
+            pick_key(f"{path}.benchmark", one, _benchmarks(), "benchmark")
+
+        def numbers(key: str, default: float | None = None) -> list[Any]:
+            if node.get(key) is None:
+                return [default] * quantities.count
+            column = quantities.numbers(node[key], f"{path}.{key}", None, self.knobs)[:, 0]
+            if key in ABOVE_0 and not (column > 0).all():
+                raise refusal(f"{path}.{key}", node[key], f"is {column.min():g}; must be above 0")
+            values: list[Any] = column.tolist()
+            return values
+
+        return [
+            NeuralNetwork(name, round(size), like, benchmark, items, ratio)
+            for name, size, like, benchmark, items, ratio in zip(
+                names,
+                numbers("weight_bytes"),
+                likes,
+                benchmarks,
+                numbers("like_items", 1.0),
+                numbers("device_ratio"),
+                strict=True,
+            )
+        ]
+
+    def _language_models(self, quantities: Quantities) -> Sequence[LanguageModel]:
+        path = f"{self.path}.language_model"
+        keyed(self.node["language_model"], path, ("name", "precision"))
+        names = self._texts("language_model", "name", quantities)
+        precisions = self._texts("language_model", "precision", quantities)
+        for name, precision in sorted(set(zip(names, precisions, strict=True))):
+            pick_key(f"{path}.name", name, llm.models(), "language model")
+            pick_key(f"{path}.precision", precision, llm.precisions(name), f"precision of {name}")
+        return [LanguageModel(*one) for one in zip(names, precisions, strict=True)]
+
+
+def declared_pipeline(
+    name: str, node: object, path: str
+) -> tuple[Pipeline, Sequence[DeclaredOperator]]:
+    """Return the pipeline of a declaration, and what was declared of each of its operators.
+
+    Raises:
+        ValueError: a key or a value is wrong; quantities are not looked at yet.
+    """
+    operators, nodes = [], []
+    owners: dict[str, str] = {}
+    for own, declared in mapping(node, path, "operators").items():
+        here = f"{path}.{own}"
+        kind = declared.get("kind") if isinstance(declared, Mapping) else None
+        if isinstance(declared, Mapping):
+            pick_key(f"{here}.kind", kind, KEYS_OF_KIND, "kind of operator")
+        optional = ["after", "knobs", "service_cv", "sequences" if kind == "llm" else WHOLE]
+        needed = ("kind", "message_bytes", *KEYS_OF_KIND.get(str(kind), ()))
+        checked = keyed(declared, here, needed, optional)
+        knobs = _knobs(checked.get("knobs"), f"{here}.knobs")
+        for knob in knobs:
+            if knob.name in owners:
+                raise refusal(
+                    f"{here}.knobs.{knob.name}",
+                    list(knob.choices),
+                    f"operator {owners[knob.name]} has a knob of that name; names must differ",
+                )
+            owners[knob.name] = own
+        if not isinstance(checked.get(WHOLE, False), bool):
+            raise refusal(f"{here}.{WHOLE}", checked[WHOLE], "must be true or false")
+        cv = number(checked.get("service_cv") or 0.0, f"{here}.service_cv", high=MOST_CV)
+        after = _after(checked.get("after"), f"{here}.after")
+        operators.append(Operator(own, kind, knobs, variability(cv), after))  # type: ignore[arg-type]
+        nodes.append(checked)
+    pipeline, every = Pipeline(name, tuple(operators)), tuple(owners)
+    stages = []
+    for at, (operator, checked) in enumerate(zip(pipeline.operators, nodes, strict=True)):
+        upstream = tuple(pipeline.knobs[knob].name for knob in pipeline.upstream_knobs[at])
+        after = tuple(pipeline.operators[one].name for one in pipeline.after[at])
+        figures = every if checked.get(WHOLE) else upstream
+        where = f"{path}.{operator.name}"
+        stages.append(DeclaredOperator(operator, checked, where, upstream, after, figures))
+    return pipeline, stages
+
+
+def _after(node: object, path: str) -> tuple[str, ...] | None:
+    if node is None:
+        return None
+    if not isinstance(node, list | tuple) or not all(isinstance(one, str) for one in node):
+        raise refusal(path, node, "must be a list of names of operators")
+    return tuple(node)
+
+
+def variability(cv: float) -> Variability:
+    """Return the log-normal of a coefficient of variation; 0 stands for no variation."""
+    return LogNormal(cv) if cv > 0 else Constant()
+
+
+def _knobs(node: object, path: str) -> tuple[Knob, ...]:
+    if not node:
+        return ()
+    knobs = []
+    for name, choices in mapping(node, path, "lists of choices").items():
+        here = f"{path}.{name}"
+        if name in RESERVED:
+            reason = f"no knob may be named {', '.join(RESERVED)}: tables use these names"
+            raise refusal(here, choices, reason)
+        if not isinstance(choices, list | tuple) or not _plain(choices):
+            raise refusal(here, choices, "must be a list of whole numbers or texts, one at least")
+        if len({str(one) for one in choices}) < len(choices):
+            raise refusal(here, choices, "must not name a choice twice")
+        knobs.append(Knob(name, tuple(choices)))
+    return tuple(knobs)
+
+
+def _plain(choices: Sequence[object]) -> bool:
+    return bool(choices) and all(type(one) in (int, str) for one in choices)
+
+
+def _benchmarks() -> list[str]:
+    return sorted({name for board in boards.boards() for name in boards.benchmarks(board)})
+
+
+def _generation_s(
+    models: Sequence[Model | None],
+    prompt_tokens: Floats,
+    output_tokens: Floats,
+    sequences: Floats,
+) -> Floats:
+    """Return each configuration's time for the mean request; what is alike is worked out once."""
+    asked = list(zip(models, prompt_tokens, output_tokens, sequences, strict=True))
+    seconds = {}
+    for one in set(asked):
+        model, prompt, output, count = one
+        assert isinstance(model, LanguageModel)
+        whole = np.rint([prompt]), np.rint([output])
+        seconds[one] = float(reference_generation_s(model, *whole, int(count))[0])
+    return np.array([seconds[one] for one in asked])

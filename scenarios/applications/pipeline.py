@@ -1,0 +1,235 @@
+"""Pipelines: a graph of operators, and the knobs that configure them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, product
+from typing import Literal, NamedTuple
+
+from hardware_models.errors import nearest
+from scenarios.numerics.distributions import Constant, Variability
+
+KnobValue = int | str
+ANSWER = "answer"
+"""What results call the way of the answer back to the device, where others name an operator."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A choice that a plan makes for an operator.
+
+    Args:
+        name: unique within the application.
+        choices: allowed values, from the richest (dearest, as a rule most accurate) down. The
+            order is public: it is all that a planner knows of a value before profiling.
+    """
+
+    name: str
+    choices: tuple[KnobValue, ...]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One stage of a pipeline.
+
+    Args:
+        name: unique within the application.
+        kind: ``"cpu"`` for classical code, ``"gpu"`` for a neural network, ``"llm"`` for a language
+            model that generates token by token. A device without an accelerator runs the first two
+            on its processor, and cannot run the last.
+        knobs: the knobs that belong to this operator.
+        variability: how service times of requests of equal size differ, independently per operator;
+            for a language model, how numbers of generated tokens differ.
+        after: names of the operators that it awaits, each of which sends it a message; None for the
+            one before it in the pipeline.
+    """
+
+    name: str
+    kind: Literal["cpu", "gpu", "llm"]
+    knobs: tuple[Knob, ...] = ()
+    variability: Variability = Constant()
+    after: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All knobs chosen.
+
+    Args:
+        index: position among the application's configurations.
+        values: one value per knob, in the application's knob order.
+    """
+
+    index: int
+    values: tuple[KnobValue, ...]
+
+    def __str__(self) -> str:
+        return "/".join(str(value) for value in self.values)
+
+
+class Path(NamedTuple):
+    """A way through a pipeline, from the request to the answer.
+
+    Args:
+        operators: the operators on it.
+        edges: the edges between them, that of the request and the way of the answer included.
+    """
+
+    operators: tuple[int, ...]
+    edges: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What everybody may know of an application: its operators and how they can be configured.
+
+    Args:
+        name: name of the application.
+        operators: the pipeline, in an order in which data flow. The first gets the request, the
+            last returns the answer, and all others lie on a path between them.
+
+    Raises:
+        ValueError: an operator is named ``"answer"``; or it follows none, one that does not stand
+            before it or one twice; or nothing follows it.
+    """
+
+    name: str
+    operators: tuple[Operator, ...]
+
+    def __post_init__(self) -> None:
+        if ANSWER in [operator.name for operator in self.operators]:
+            raise ValueError(
+                f"application.operators.{ANSWER}: results call the way back to the device so; "
+                "give the operator another name"
+            )
+        self._check_order()
+
+    def _check_order(self) -> None:
+        names = [operator.name for operator in self.operators]
+        followed: set[str] = set()
+        for at, operator in enumerate(self.operators):
+            where = f"application.operators.{operator.name}"
+            after = names[max(0, at - 1) : at] if operator.after is None else operator.after
+            given = f"{where}.after=[{', '.join(after)}]"
+            if at == 0 and after:
+                raise ValueError(f"{given}: the first operator gets the request and awaits none")
+            if at > 0 and not after:
+                raise ValueError(
+                    f"{given}: only {names[0]}, the first, gets the request; name at least one of "
+                    f"{', '.join(names[:at])}"
+                )
+            for each in after:
+                if each not in names[:at]:
+                    raise ValueError(
+                        f"{given}: {each} does not stand before {operator.name}; choose from "
+                        f"{', '.join(names[:at])} (nearest: {nearest(each, names[:at])})"
+                    )
+            if len(set(after)) < len(after):
+                raise ValueError(f"{given}: must not name an operator twice")
+            followed.update(after)
+        for name in names[:-1]:
+            if name not in followed:
+                raise ValueError(
+                    f"application.operators.{name}: nothing comes after it; only {names[-1]}, the "
+                    f"last, returns the answer, so that {name} must stand in the after of another"
+                )
+
+    @cached_property
+    def after(self) -> tuple[tuple[int, ...], ...]:
+        """For each operator, those that it awaits, in the order in which it names them."""
+        number = {operator.name: at for at, operator in enumerate(self.operators)}
+        return tuple(
+            (() if at == 0 else (at - 1,))
+            if operator.after is None
+            else tuple(number[name] for name in operator.after)
+            for at, operator in enumerate(self.operators)
+        )
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int | None, int], ...]:
+        """Every message's way: the operators that send and get it, by who gets it.
+
+        The first is that of the request, which no operator sends. In a chain, edge i leads to
+        operator i. The way of the answer is not among them; where it is counted, it comes last.
+        """
+        return (
+            (None, 0),
+            *((earlier, at) for at, some in enumerate(self.after) for earlier in some),
+        )
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        """Every way from the request to the answer; a chain has one."""
+        to: list[list[Path]] = [[] for _ in self.operators]
+        for edge, (earlier, at) in enumerate(self.edges):
+            before = [Path((), ())] if earlier is None else to[earlier]
+            to[at] += [Path((*path.operators, at), (*path.edges, edge)) for path in before]
+        return tuple(Path(path.operators, (*path.edges, len(self.edges))) for path in to[-1])
+
+    @cached_property
+    def knobs(self) -> tuple[Knob, ...]:
+        """All knobs, in pipeline order."""
+        return tuple(knob for operator in self.operators for knob in operator.knobs)
+
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """Every combination of knob values, the richest first."""
+        combinations = product(*(knob.choices for knob in self.knobs))
+        return tuple(Configuration(i, values) for i, values in enumerate(combinations))
+
+    @cached_property
+    def own_knobs(self) -> tuple[range, ...]:
+        """For each operator, where its own knobs stand among all."""
+        ends = accumulate(len(operator.knobs) for operator in self.operators)
+        return tuple(
+            range(end - len(operator.knobs), end)
+            for operator, end in zip(self.operators, ends, strict=True)
+        )
+
+    @cached_property
+    def upstream_knobs(self) -> tuple[tuple[int, ...], ...]:
+        """For each operator, which knobs decide its work: its own and those on all ways to it.
+
+        They are places among all knobs, in rising order; the leading ones in a chain.
+        """
+        found: list[tuple[int, ...]] = []
+        for own, some in zip(self.own_knobs, self.after, strict=True):
+            found.append(tuple(sorted({*own, *(knob for one in some for knob in found[one])})))
+        return tuple(found)
+
+    @cached_property
+    def work_numbers(self) -> tuple[tuple[int, ...], ...]:
+        """For each configuration a number for each operator; equal ones mean equal work.
+
+        That is, of the same operator with the same `operator_key`.
+        """
+        known: dict[tuple[int, tuple[KnobValue, ...]], int] = {}
+        return tuple(
+            tuple(
+                known.setdefault((at, self.operator_key(at, configuration)), len(known))
+                for at in range(len(self.operators))
+            )
+            for configuration in self.configurations
+        )
+
+    def operator_key(self, operator: int, configuration: Configuration) -> tuple[KnobValue, ...]:
+        """Return what the operator's work depends on: the values of its own and upstream knobs.
+
+        Two queries whose keys agree can share a station, and a profiling run can reuse the
+        operator's earlier results.
+        """
+        return tuple(configuration.values[knob] for knob in self.upstream_knobs[operator])
+
+    def configuration(self, **values: KnobValue) -> Configuration:
+        """Return the configuration with these knob values, one for every knob.
+
+        Raises:
+            KeyError: a knob is missing or unknown, or has no such value.
+        """
+        names = [knob.name for knob in self.knobs]
+        if sorted(values) != sorted(names):
+            raise KeyError(f"{self.name} has the knobs {names}, not {sorted(values)}")
+        wanted = tuple(values[name] for name in names)
+        for configuration in self.configurations:
+            if configuration.values == wanted:
+                return configuration
+        raise KeyError(f"{self.name} has no configuration {wanted}")

@@ -1,0 +1,35 @@
+"""The applications that come with the package, without Hydra."""
+
+from importlib.resources import files
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hardware_models.errors import pick
+from scenarios.declaration import DeclaredApplication
+
+_FOLDER = files("conf") / "application"
+
+
+def shipped_applications() -> tuple[str, ...]:
+    """Return their names."""
+    names = (file.name for file in _FOLDER.iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+def shipped_application(name: str, **changes: Any) -> DeclaredApplication:
+    """Build one.
+
+    Args:
+        name: its name, that of its file in the configuration group ``application``.
+        changes: keys of its declaration to set otherwise, such as ``window_s=40.0``.
+
+    Raises:
+        UnknownNameError: there is no such application.
+        ValueError: a change is wrong.
+    """
+    pick("application", name, shipped_applications())
+    text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    node: Any = OmegaConf.to_container(OmegaConf.create(text))
+    del node["_target_"]
+    return DeclaredApplication(**{**node, **changes})

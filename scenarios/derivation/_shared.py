@@ -1,0 +1,210 @@
+"""What derivations share: raw tables, provenance, quantised weights, conversations and video."""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import gmean
+
+from hardware_models.tables import load_table, read_file
+from scenarios.derivation import DATA
+from scenarios.derivation import raw as raw_text
+
+SIGNIFICANT_DIGITS = 6
+"""Of every number that is written: more than any source has, few enough to agree everywhere."""
+
+
+def raw(name: str, **types: type[pl.DataType]) -> pl.DataFrame:
+    """Read a raw table, as text but for the columns whose types are given.
+
+    Raises:
+        TableError: there is no such table.
+    """
+    return raw_text(name).with_columns(pl.col(key).cast(one) for key, one in types.items())
+
+
+def figure(table: str, quantity: str) -> float:
+    """Return the mean of a quantity's figures in a raw table; most have one."""
+    rows = raw(table, value=pl.Float64).filter(pl.col("quantity") == quantity)
+    return float(rows["value"].to_numpy().mean())
+
+
+def origin(rows: pl.DataFrame) -> tuple[str, str]:
+    """Return source and address of the first row."""
+    first = rows.row(0, named=True)
+    return first["source"], first["source_url"]
+
+
+def sourced(
+    rows: Iterable[Mapping[str, object]], unit: str, source: str, source_url: str, note: str = ""
+) -> pl.DataFrame:
+    """Return rows as a table, of kind ``derived`` unless they say, rounded, with provenance.
+
+    Args:
+        rows: the values by column; a row's own ``kind`` or ``note`` takes the common one's place.
+        unit: units of the values, in the order of their columns.
+        source: what they were worked out from.
+        source_url: where that is published.
+        note: the formula.
+    """
+    return pl.DataFrame(
+        [
+            {
+                **{key: _rounded(one) for key, one in row.items() if key not in ("kind", "note")},
+                "unit": unit,
+                "kind": row.get("kind", "derived"),
+                "source": source,
+                "source_url": source_url,
+                "note": row.get("note", note),
+            }
+            for row in rows
+        ]
+    )
+
+
+def _rounded(value: object) -> object:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
+
+
+QWEN2_PARAMETERS_B = {
+    "Qwen2-0.5B-Instruct": 0.5,
+    "Qwen2-1.5B-Instruct": 1.5,
+    "Qwen2-7B-Instruct": 7.0,
+    "Qwen2-72B-Instruct": 72.0,
+}
+"""Billions of parameters, as the models' names say."""
+
+
+@cache
+def _ratios() -> pl.DataFrame:
+    table = raw("quantization_accuracy", value=pl.Float64)
+    full = table.filter(pl.col("precision").is_in(["BF16", "FP16/BF16"])).select(
+        "model", "benchmark", full="value"
+    )
+    return table.join(full, on=("model", "benchmark")).with_columns(
+        ratio=pl.col("value") / pl.col("full")
+    )
+
+
+def qwen2_ratio(precision: str, parameters_b: float) -> float:
+    """Return the accuracy of a quantised model over that in BF16, of Qwen2 models of a size.
+
+    The mean score of MMLU, C-Eval and IFEval; between the measured sizes linear in the logarithm of
+    the number of parameters.
+
+    Args:
+        precision: BF16, GPTQ-Int8, GPTQ-Int4 or AWQ.
+        parameters_b: billions of parameters, within those measured.
+    """
+    rows = _ratios().filter(
+        (pl.col("precision") == precision) & pl.col("model").is_in(list(QWEN2_PARAMETERS_B))
+    )
+    ratio = dict(zip(rows["model"], rows["ratio"], strict=True))
+    sizes = np.log(list(QWEN2_PARAMETERS_B.values()))
+    return float(
+        np.interp(np.log(parameters_b), sizes, [ratio[model] for model in QWEN2_PARAMETERS_B])
+    )
+
+
+def int8_ratio() -> float:
+    """Return the accuracy of LLM.int8 over that in 16 bits.
+
+    Geometric mean over OPT-175B and BLOOM-176B on four benchmarks; that it holds for smaller models
+    is an assumption.
+    """
+    return float(gmean(_ratios().filter(pl.col("precision") == "LLM.int8")["ratio"].to_numpy()))
+
+
+def qwen2_provenance() -> tuple[str, str]:
+    """Return source and address of the measurements behind `qwen2_ratio`."""
+    return origin(_ratios().filter(pl.col("model").is_in(list(QWEN2_PARAMETERS_B))))
+
+
+def int8_provenance() -> tuple[str, str]:
+    """Return source and address of the measurements behind `int8_ratio`."""
+    return origin(_ratios().filter(pl.col("precision") == "LLM.int8"))
+
+
+CONVERSATIONS = (
+    "Azure LLM inference 2023 conversation trace",
+    "https://github.com/Azure/AzurePublicDataset",
+)
+"""Source and address of a public trace of conversations with a language model."""
+
+
+def generated_tokens() -> NDArray[np.float64]:
+    """Return the tokens that each answer has, shape (n,)."""
+    path = DATA.parent / "traces" / "azure_llm_2023_conversation.csv"
+    return read_file(path)["GeneratedTokens"].cast(float).to_numpy()
+
+
+def answer_length_cv() -> float:
+    """Return the coefficient of variation of the answers' lengths."""
+    tokens = generated_tokens()
+    return float(tokens.std() / tokens.mean())
+
+
+FRAMES = (16, 8, 4, 1)
+PEAK_BATCH = 256
+"""The batch at which the reference network is bound by arithmetic, the largest measured."""
+
+
+def gflops(network: str, tokens: int) -> float:
+    """Return the operations of an image encoder on one image.
+
+    A published point where there is one; else a n + b n^2 for n tokens, through two of them: linear
+    layers, and attention.
+    """
+    rows = raw("network_operations", tokens=pl.Int64, gflops=pl.Float64).filter(
+        pl.col("network") == network
+    )
+    n, operations = rows["tokens"].to_numpy(), rows["gflops"].to_numpy()
+    if tokens in n:
+        return float(operations[n == tokens][0])
+    a, b = np.linalg.solve(np.stack([n[:2], n[:2] ** 2], axis=1), operations[:2])
+    return float(a * tokens + b * tokens**2)
+
+
+def a100_gflops_per_s() -> float:
+    """Return what a whole A100-80GB reaches in PyTorch on a network bound by arithmetic.
+
+    Measured on vgg16 at the largest batch, the stack of table ``gpu_latency``; that image encoders
+    reach the same is an assumption.
+    """
+    row = load_table("gpu_latency").filter(
+        (pl.col("model") == "vgg16")
+        & (pl.col("gpu") == "A100-80GB")
+        & (pl.col("mig_gpcs") == 7)
+        & (pl.col("mps_procs") == 1)
+        & (pl.col("batch") == PEAK_BATCH)
+    )
+    (operations,) = raw("network_operations", gflops=pl.Float64).filter(
+        pl.col("network") == "vgg16"
+    )["gflops"]
+    return float(operations * PEAK_BATCH * 1000 / row["batch_latency_ms"].item())
+
+
+def encode_s(network: str, tokens: int) -> float:
+    """Return the time of an image encoder for one image on a whole A100-80GB, in seconds."""
+    return gflops(network, tokens) / a100_gflops_per_s()
+
+
+def frame_ratios() -> dict[int, float]:
+    """Return the accuracy with fewer frames over that with 16, by number of frames.
+
+    8 frames: geometric mean over InternVL2-1B, 2B, 4B and 8B of MMBench-Video at 8 over 16 frames.
+    1 frame: that times the geometric mean over Kinetics-400, 600 and 700 of InternVL-C at 1 over 8.
+    4 frames: linear in the logarithm of frames, between 1 and 8.
+    """
+    table = raw("video_question_accuracy", frames=pl.Int64, value=pl.Float64)
+
+    def ratio(rows: pl.Expr, key: str, few: int, many: int) -> float:
+        wide = table.filter(rows).pivot("frames", index=key, values="value")
+        return float(gmean((wide[str(few)] / wide[str(many)]).to_numpy()))
+
+    eight = ratio(pl.col("benchmark") == "MMBench-Video", "model", 8, 16)
+    one = eight * ratio(pl.col("model") == "InternVL-C", "benchmark", 1, 8)
+    logs = np.interp(np.log(FRAMES), np.log([1, 8, 16]), np.log([one, eight, 1.0]))
+    return {frames: float(np.exp(log)) for frames, log in zip(FRAMES, logs, strict=True)}

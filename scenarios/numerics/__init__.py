@@ -1,0 +1,1 @@
+"""Distributions, and arithmetic in compiled functions."""

@@ -1,0 +1,92 @@
+"""Distributions with mean 1, by which requests of one kind differ from each other."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+MOST_CV = 1e3
+"""The largest coefficient of variation: beyond it nearly all values are 0 next to their mean."""
+
+
+class Variability(ABC):
+    """A non-negative factor of mean 1; multiply a mean by it to get one request's value."""
+
+    @property
+    @abstractmethod
+    def cv(self) -> float:
+        """Coefficient of variation: standard deviation over mean."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return the next ``count`` factors of a stream, shape (count,)."""
+
+
+# Cached, since sources draw the same again and again.
+
+
+@cache
+def repeated(factors: tuple[float, ...], count: int) -> Floats:
+    """Return rows that are all the same, shape (count, n), read-only, in the memory of one."""
+    return np.broadcast_to(factors, (count, len(factors)))
+
+
+@cache
+def ones(count: int) -> Floats:
+    """Return ``count`` ones, shape (count,), read-only, in the memory of one."""
+    return np.broadcast_to(1.0, count)
+
+
+@dataclass(frozen=True)
+class Constant(Variability):
+    """Every request is like the mean one."""
+
+    cv = 0.0
+
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return ones, shape (count,), read-only; the stream is not advanced."""
+        return ones(count)
+
+
+@dataclass(frozen=True)
+class Exponential(Variability):
+    """Memoryless: Poisson arrivals, or the service times of an M/M/c queue."""
+
+    cv = 1.0
+
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return exponential factors of mean 1, shape (count,)."""
+        return rng.standard_exponential(count)
+
+
+@dataclass(frozen=True)
+class LogNormal(Variability):
+    """Skewed sizes, such as lengths of utterances.
+
+    Args:
+        spread: coefficient of variation.
+    """
+
+    spread: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.spread <= MOST_CV:
+            raise ValueError(
+                f"spread={self.spread}: a log-normal needs a spread above 0, and of {MOST_CV:g} or "
+                "less"
+            )
+
+    @property
+    def cv(self) -> float:
+        """The given spread."""
+        return self.spread
+
+    def draw(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return log-normal factors of mean 1, shape (count,)."""
+        log_variance = np.log1p(self.spread**2)
+        normals = rng.standard_normal(count)
+        factors: Floats = np.exp(normals * np.sqrt(log_variance) - log_variance / 2)
+        return factors
