@@ -22,19 +22,12 @@ UP, DOWN = "up", "down"
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """One direction of one link that a message crosses.
+    """One direction of one link that a message crosses."""
 
-    Args:
-        link: ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud.
-        direction: ``"up"`` or ``"down"``.
-        edge: the edge of the pipeline whose message it is; the number of edges for the answer.
-        mean_bytes: mean size of the message.
-    """
-
-    link: str
-    direction: str
-    edge: int
-    mean_bytes: float
+    link: str  # ``"access"`` between device and edge site, ``"backhaul"`` between site and cloud
+    direction: str  # ``"up"`` or ``"down"``
+    edge: int  # the edge of the pipeline whose message it is; the number of edges for the answer
+    mean_bytes: float  # mean size of the message
 
 
 class Catalogue:

@@ -26,19 +26,14 @@ Option = tuple[str, Allocation]
 
 @dataclass(frozen=True, eq=False)
 class OperatorKeys:
-    """What the operators of a pipeline can be asked to do; C configurations, N operators.
+    """What the operators of a pipeline can be asked to do; C configurations, N operators."""
 
-    Args:
-        column: which key of each operator a configuration has, counted from 0 for each operator,
-            shape (C, N).
-        identity: a number for each key of the pipeline, equal for equal keys, shape (C, N).
-        number: for each operator, which column a key has.
-        examples: for each operator, a configuration for each of its keys.
-    """
-
+    # Which key of each operator a configuration has, counted from 0 for each operator, shape (C,
+    # N).
     column: Integers
-    identity: Integers
-    number: tuple[dict[Key, int], ...]
+    identity: Integers  # a number for each key of the pipeline, equal for equal keys, shape (C, N)
+    number: tuple[dict[Key, int], ...]  # for each operator, which column a key has
+    # For each operator, a configuration for each of its keys.
     examples: tuple[tuple[Configuration, ...], ...]
 
     @classmethod
@@ -61,22 +56,14 @@ class OperatorKeys:
 
 @dataclass(frozen=True, eq=False)
 class ServiceTable:
-    """How one operator is served; O options and K keys, all arrays of shape (O, K).
+    """How one operator is served; O options and K keys, all arrays of shape (O, K)."""
 
-    Args:
-        latency: time of a request alone over that on profiling hardware; nan where the operator
-            cannot run.
-        capacity: what a request takes of a server, over the same.
-        crowded: time of a request on a full server, over the same.
-        at_once: requests that a server serves at the same time.
-        memory_bytes: memory that a replica needs; infinite where the operator cannot run.
-    """
-
+    # Time of a request alone over that on profiling hardware; nan where the operator cannot run.
     latency: Floats
-    capacity: Floats
-    crowded: Floats
-    at_once: Integers
-    memory_bytes: Floats
+    capacity: Floats  # what a request takes of a server, over the same
+    crowded: Floats  # time of a request on a full server, over the same
+    at_once: Integers  # requests that a server serves at the same time
+    memory_bytes: Floats  # memory that a replica needs; infinite where the operator cannot run
 
     def with_device(self, row: "ServiceTable") -> "ServiceTable":
         """Return a table whose first option, the device, is taken from a table of one option."""

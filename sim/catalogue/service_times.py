@@ -40,31 +40,23 @@ class RefusalError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How an operator of one configuration is served.
+    """How an operator of one configuration is served."""
 
-    Args:
-        factor: time of a mean request served alone, over that on the reference hardware.
-        batch_factor: time of a batch of 1, 2, ... requests over that of one.
-        servers: servers of each replica: processes that share an instance.
-        at_once: requests that a server serves at the same time, each at its own pace; above 1 for
-            language models only.
-        work_factor: what a request takes of a server's capacity over its time when served alone;
-            below 1 where a server serves several at once.
-        crowded_factor: time of a request on a server that serves ``at_once`` over that alone.
-        memory_bytes: memory that a replica needs.
-        basis: what the times rest on.
-        iterations: how a language model generates; None for other operators.
-    """
-
-    factor: float
+    factor: float  # time of a mean request served alone, over that on the reference hardware
+    # Time of a batch of 1, 2, ... requests over that of one.
     batch_factor: tuple[float, ...] = (1.0,)
-    servers: int = 1
+    servers: int = 1  # servers of each replica: processes that share an instance
+    # Requests that a server serves at the same time, each at its own pace; above 1 for language
+    # models only.
     at_once: int = 1
+    # What a request takes of a server's capacity over its time when served alone; below 1 where a
+    # server serves several at once.
     work_factor: float = 1.0
+    # Time of a request on a server that serves ``at_once`` over that alone.
     crowded_factor: float = 1.0
-    memory_bytes: int = 0
-    basis: Basis = "measured"
-    iterations: Iterations | None = None
+    memory_bytes: int = 0  # memory that a replica needs
+    basis: Basis = "measured"  # what the times rest on
+    iterations: Iterations | None = None  # how a language model generates; None for other operators
 
 
 def device_service(

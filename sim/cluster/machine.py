@@ -26,24 +26,14 @@ Room = tuple[str, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one replica of an operator needs.
+    """What one replica of an operator needs."""
 
-    Args:
-        profile: partition profile of the instance, or ``"core"``.
-        thread_percent: share of the instance; below 100, others may get what is left.
-        processes: processes that share this by MPS, each with a copy of the weights.
-        model: what it loads; None for classical code.
-        memory_bytes: memory that it takes.
-
-    Attributes:
-        room: all that decides whether there is room for it.
-    """
-
-    profile: str
-    thread_percent: int = WHOLE
-    processes: int = 1
-    model: Model | None = None
-    memory_bytes: int = 0
+    profile: str  # partition profile of the instance, or ``"core"``
+    thread_percent: int = WHOLE  # share of the instance; below 100, others may get what is left
+    processes: int = 1  # processes that share this by MPS, each with a copy of the weights
+    model: Model | None = None  # what it loads; None for classical code
+    memory_bytes: int = 0  # memory that it takes
+    # All that decides whether there is room for it.
     room: Room = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,25 +48,16 @@ class Need:
 
 @dataclass(eq=False)
 class Instance:
-    """A GPU instance, or a whole card that is not partitioned.
+    """A GPU instance, or a whole card that is not partitioned."""
 
-    Args:
-        gpu: number of its card in the machine.
-        profile: its profile.
-        start: first memory slice.
-        memory_bytes: its memory.
-        ready_ns: when it is created.
-        slots: who uses it.
-        left: models that those who used it left in memory, the latest last, with the bytes of
-            their weights.
-    """
-
-    gpu: int
+    gpu: int  # number of its card in the machine
     profile: str
-    start: int
-    memory_bytes: int
-    ready_ns: int = 0
-    slots: list["GpuShare"] = field(default_factory=list)
+    start: int  # first memory slice
+    memory_bytes: int  # its memory
+    ready_ns: int = 0  # when it is created
+    slots: list["GpuShare"] = field(default_factory=list)  # who uses it
+    # Models that those who used it left in memory, the latest last, with the bytes of their
+    # weights.
     left: dict[Model, int] = field(default_factory=dict)
 
     @property
@@ -111,28 +92,16 @@ class Instance:
 
 @dataclass(slots=True, eq=False)
 class GpuShare:
-    """One core, or a share of a GPU instance, of one machine.
-
-    Args:
-        machine: the machine.
-        need: what it was taken for.
-        instance: the instance; None for a core.
-        destroyed: idle instances that had to be destroyed for it.
-        created: whether its instance was created for it.
-        load_bytes: weights to load before it is ready.
-        ready_ns: when they are loaded.
-
-    Attributes:
-        price_usd_per_hour: share of the machine's price that the slot carries.
-    """
+    """One core, or a share of a GPU instance, of one machine."""
 
     machine: "Machine"
-    need: Need
-    instance: Instance | None = None
-    destroyed: int = 0
-    created: bool = False
-    load_bytes: int = 0
-    ready_ns: int = 0
+    need: Need  # what it was taken for
+    instance: Instance | None = None  # the instance; None for a core
+    destroyed: int = 0  # idle instances that had to be destroyed for it
+    created: bool = False  # whether its instance was created for it
+    load_bytes: int = 0  # weights to load before it is ready
+    ready_ns: int = 0  # when they are loaded
+    # Share of the machine's price that the slot carries.
     price_usd_per_hour: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,28 +114,18 @@ class GpuShare:
 
 @dataclass(eq=False)
 class Machine:
-    """One machine of a node.
+    """One machine of a node."""
 
-    Args:
-        node_name: name of its node.
-        node: what the machines of the node are like.
-        number: number within the node, from 0.
-        free_cores: cores that no station holds.
-        instances: GPU instances; of those that are idle, the one longest idle first.
-        up: whether it works.
-        ready_ns: when it has booted, or will have.
-        down_until_ns: when it comes back, if it is down.
-        slots: what stations hold, in the order in which they got it.
-    """
-
-    node_name: str
-    node: Node
-    number: int
-    free_cores: int = field(init=False)
+    node_name: str  # name of its node
+    node: Node  # what the machines of the node are like
+    number: int  # number within the node, from 0
+    free_cores: int = field(init=False)  # cores that no station holds
+    # GPU instances; of those that are idle, the one longest idle first.
     instances: list[Instance] = field(default_factory=list, init=False)
-    up: bool = field(default=True, init=False)
-    ready_ns: int = field(default=0, init=False)
-    down_until_ns: int = field(default=0, init=False)
+    up: bool = field(default=True, init=False)  # whether it works
+    ready_ns: int = field(default=0, init=False)  # when it has booted, or will have
+    down_until_ns: int = field(default=0, init=False)  # when it comes back, if it is down
+    # What stations hold, in the order in which they got it.
     slots: dict[GpuShare, None] = field(default_factory=dict, init=False)
     # What was asked of the cards in vain since they last changed.
     _in_vain: set[Room] = field(default_factory=set, init=False)

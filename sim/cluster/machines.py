@@ -21,21 +21,13 @@ StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
 
 @dataclass(eq=False)
 class Station(StationMembers):
-    """One operator of one application on one allocation, as the control plane sees it.
+    """One operator of one application on one allocation, as the control plane sees it."""
 
-    Args:
-        id: unique in the run.
-        key: what members must agree on to share the station.
-        slots: one per replica; none on a device.
-        at_once: requests that a server serves at the same time.
-        ready_ns: when its weights are loaded.
-    """
-
-    id: int
-    key: StationKey
-    slots: tuple[GpuShare, ...]
-    at_once: int = 1
-    ready_ns: int = 0
+    id: int  # unique in the run
+    key: StationKey  # what members must agree on to share the station
+    slots: tuple[GpuShare, ...]  # one per replica; none on a device
+    at_once: int = 1  # requests that a server serves at the same time
+    ready_ns: int = 0  # when its weights are loaded
 
     def __post_init__(self) -> None:
         super().__init__(self.key[3].servers, self.at_once)
@@ -43,23 +35,14 @@ class Station(StationMembers):
 
 @dataclass(frozen=True, slots=True)
 class StationDemand:
-    """What one operator of a plan asks for.
+    """What one operator of a plan asks for."""
 
-    Args:
-        key: operator, its knob values, node and allocation.
-        rate: requests per second.
-        work: load in servers, at nominal speed.
-        at_once: requests that a server serves at the same time.
-        model: what each replica loads; None for classical code.
-        memory_bytes: memory that each replica takes.
-    """
-
-    key: StationKey
-    rate: float
-    work: float
-    at_once: int = 1
-    model: Model | None = None
-    memory_bytes: int = 0
+    key: StationKey  # operator, its knob values, node and allocation
+    rate: float  # requests per second
+    work: float  # load in servers, at nominal speed
+    at_once: int = 1  # requests that a server serves at the same time
+    model: Model | None = None  # what each replica loads; None for classical code
+    memory_bytes: int = 0  # memory that each replica takes
 
     @property
     def place(self) -> str:

@@ -10,17 +10,11 @@ from sim.cluster.station_load import StationLoad
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What a deployment declares to a station or a link.
+    """What a deployment declares to a station or a link."""
 
-    Args:
-        query: id of the query that it serves.
-        rate: requests per second.
-        work: load in servers, at nominal speed.
-    """
-
-    query: int
-    rate: float
-    work: float
+    query: int  # id of the query that it serves
+    rate: float  # requests per second
+    work: float  # load in servers, at nominal speed
 
 
 class StationMembers:

@@ -20,58 +20,36 @@ DECISIVE = frozenset({"active", "loading", "searching"})
 
 @dataclass(eq=False)
 class Deployment:
-    """A plan in force, or on its way into force or out of it.
+    """A plan in force, or on its way into force or out of it."""
 
-    Args:
-        number: unique in the run.
-        query: id of its query.
-        plan: the plan.
-        stations: what each operator got.
-        in_force_ns: when it comes into force.
-        drain_until_ns: when draining is cut short; None unless replaced.
-    """
-
-    number: int
-    query: int
+    number: int  # unique in the run
+    query: int  # id of its query
     plan: Plan
-    stations: list[Station]
-    in_force_ns: int
-    drain_until_ns: int | None = None
+    stations: list[Station]  # what each operator got
+    in_force_ns: int  # when it comes into force
+    drain_until_ns: int | None = None  # when draining is cut short; None unless replaced
 
 
 @dataclass(eq=False)
 class QueryState:
-    """One living or departed query.
+    """One living or departed query."""
 
-    Args:
-        query: what it declares.
-        truth: what only the world knows.
-        active: the deployment that serves it.
-        loading: a deployment whose models are being loaded.
-        searching: whether a search for it is under way in simulated time.
-        departed: whether it is gone.
-        active_since_ns: when each of its deployments came into force, by number.
-        egress_usd: what an answer costs that leaves the cloud, by deployment.
-        egress_charged: answers charged so far, by deployment.
-        planning_s: planning seconds charged.
-        profiling_s: part of them that was profiling.
-        surrogates_s: part of them that was steps of searches by surrogates.
-        profiling_device_s: seconds of profiling devices used.
-    """
-
-    query: Query
-    truth: QueryTruth
-    active: Deployment | None = None
-    loading: Deployment | None = None
-    searching: bool = False
-    departed: bool = False
+    query: Query  # what it declares
+    truth: QueryTruth  # what only the world knows
+    active: Deployment | None = None  # the deployment that serves it
+    loading: Deployment | None = None  # a deployment whose models are being loaded
+    searching: bool = False  # whether a search for it is under way in simulated time
+    departed: bool = False  # whether it is gone
+    # When each of its deployments came into force, by number.
     active_since_ns: dict[int, int] = field(default_factory=dict)
+    # What an answer costs that leaves the cloud, by deployment.
     egress_usd: dict[int, float] = field(default_factory=dict)
+    # Answers charged so far, by deployment.
     egress_charged: dict[int, int] = field(default_factory=dict)
-    planning_s: float = 0.0
-    profiling_s: float = 0.0
-    surrogates_s: float = 0.0
-    profiling_device_s: float = 0.0
+    planning_s: float = 0.0  # planning seconds charged
+    profiling_s: float = 0.0  # part of them that was profiling
+    surrogates_s: float = 0.0  # part of them that was steps of searches by surrogates
+    profiling_device_s: float = 0.0  # seconds of profiling devices used
     _moved: Callable[["QueryState"], None] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -66,17 +66,11 @@ def _cached_names(kind: type) -> frozenset[str]:
 
 @dataclass
 class Findings:
-    """What was found of a planner in one call.
+    """What was found of a planner in one call."""
 
-    Args:
-        breaches: sentences on its breaches of contract, in all calls.
-        now_s: time of the call.
-        reads: members of the planning context that it has read.
-    """
-
-    breaches: list[str]
-    now_s: float
-    reads: int = 0
+    breaches: list[str]  # sentences on its breaches of contract, in all calls
+    now_s: float  # time of the call
+    reads: int = 0  # members of the planning context that it has read
 
     def breach(self, sentence: str) -> NoReturn:
         """Note a breach, and end the run."""

@@ -101,53 +101,33 @@ class Verdicts:
     """Windows that were judged together, by query in order of arrival, then by window.
 
     Arrays have shape (n,) unless told otherwise.
-
-    Args:
-        queries: the query of each.
-        index: number of the window, from 0 at the start of the run.
-        born: requests born.
-        good: completed within the bound.
-        undecided: in flight at the horizon, with time left.
-        outcomes: requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6).
-        active_ns: time of the window in which the query lived.
-        deployed_ns: time of it in which a deployment was in force.
-        cost_usd: cost attributed to the query.
-        sojourn_ns: sum over the completed requests, each over its allowance.
-        latencies_s: quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest
-            rank: the smallest latency that this share of the counted requests kept; those that
-            were not completed when the window was judged count as infinitely late.
-        parts_ns: sums over the completed requests of queueing, batching, compute and transfer, by
-            operator, shape (n, operators, 4).
-        answer_ns: sum over the completed requests of the transfer of the answer.
-        accuracy: mean expected accuracy of what was served; nan if nothing was.
-        met: whether every part of the SLO held.
-        latency_met: whether the latency part held.
-        accuracy_met: whether the accuracy part held.
-        cost_met: whether the cost part held.
-        repeated: whether ``met`` is the previous verdict, for lack of requests.
-        final: False if the horizon cut the window or its latency bound short.
     """
 
-    queries: list[Query]
-    index: Ints
-    born: Ints
-    good: Ints
-    undecided: Ints
-    outcomes: Ints
-    active_ns: Ints
-    deployed_ns: Ints
-    cost_usd: Floats
-    sojourn_ns: Ints
+    queries: list[Query]  # the query of each
+    index: Ints  # number of the window, from 0 at the start of the run
+    born: Ints  # requests born
+    good: Ints  # completed within the bound
+    undecided: Ints  # in flight at the horizon, with time left
+    outcomes: Ints  # requests by how they ended, in the order of ``OUTCOMES``, shape (n, 6)
+    active_ns: Ints  # time of the window in which the query lived
+    deployed_ns: Ints  # time of it in which a deployment was in force
+    cost_usd: Floats  # cost attributed to the query
+    sojourn_ns: Ints  # sum over the completed requests, each over its allowance
+    # Quantiles of latency, the SLO's and then ``QUANTILES``, shape (n, 4). Nearest rank: the
+    # smallest latency that this share of the counted requests kept; those that were not completed
+    # when the window was judged count as infinitely late.
     latencies_s: Floats
+    # Sums over the completed requests of queueing, batching, compute and transfer, by operator,
+    # shape (n, operators, 4).
     parts_ns: Ints
-    answer_ns: Ints
-    accuracy: Floats
-    met: Bools
-    latency_met: Bools
-    accuracy_met: Bools
-    cost_met: Bools
-    repeated: Bools
-    final: Bools
+    answer_ns: Ints  # sum over the completed requests of the transfer of the answer
+    accuracy: Floats  # mean expected accuracy of what was served; nan if nothing was
+    met: Bools  # whether every part of the SLO held
+    latency_met: Bools  # whether the latency part held
+    accuracy_met: Bools  # whether the accuracy part held
+    cost_met: Bools  # whether the cost part held
+    repeated: Bools  # whether ``met`` is the previous verdict, for lack of requests
+    final: Bools  # False if the horizon cut the window or its latency bound short
 
     @property
     def completed(self) -> Ints:
@@ -164,23 +144,14 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Trial:
-    """A deployment's first requests, one window's length of them, by which it is judged.
-
-    Args:
-        query: the query.
-        born: requests born in the trial.
-        good: completed within the bound.
-        lost: lost with a failing machine.
-        accuracy: mean expected accuracy of what was served; nan if nothing was.
-        void: whether a failing machine cut the trial short.
-    """
+    """A deployment's first requests, one window's length of them, by which it is judged."""
 
     query: Query
-    born: int
-    good: int
-    lost: int
-    accuracy: float
-    void: bool
+    born: int  # requests born in the trial
+    good: int  # completed within the bound
+    lost: int  # lost with a failing machine
+    accuracy: float  # mean expected accuracy of what was served; nan if nothing was
+    void: bool  # whether a failing machine cut the trial short
 
     @property
     def met(self) -> bool | None:
@@ -201,17 +172,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Account:
-    """What was counted for one query.
-
-    Args:
-        query: the query.
-        born: requests born.
-        outcomes: requests by how they ended.
-    """
+    """What was counted for one query."""
 
     query: Query
-    born: int
-    outcomes: Mapping[str, int]
+    born: int  # requests born
+    outcomes: Mapping[str, int]  # requests by how they ended
 
 
 class SloMonitor:

@@ -112,31 +112,18 @@ def _bound_by_account(bound_ns: int, allowance: float) -> int:
 
 
 class Counts(NamedTuple):
-    """All that is counted, in arrays of int64.
+    """All that is counted, in arrays of int64."""
 
-    Args:
-        query_slots: table of ``IdPool``, by query.
-        accounts: shape (slots of queries, ACCOUNT_WIDTH).
-        deployment_slots: table of ``IdPool``, by deployment.
-        trials: shape (slots of deployments, TRIAL_WIDTH).
-        steps_ns: from when on the accuracies of a deployment hold, shape (slots, steps).
-        steps: these accuracies, in 2**-40.
-        cells: shape (c, columns), as many as make whole lines of a cache.
-        chunks: shape (k, CHUNK_WIDTH).
-        spare: chunks that are free, as a stack, shape (k,).
-        heads: first free cell, how many chunks are free; requests born, requests by outcome.
-    """
-
-    query_slots: Ints
-    accounts: Ints
-    deployment_slots: Ints
-    trials: Ints
-    steps_ns: Ints
-    steps: Ints
-    cells: Ints
-    chunks: Ints
-    spare: Ints
-    heads: Ints
+    query_slots: Ints  # table of ``IdPool``, by query
+    accounts: Ints  # shape (slots of queries, ACCOUNT_WIDTH)
+    deployment_slots: Ints  # table of ``IdPool``, by deployment
+    trials: Ints  # shape (slots of deployments, TRIAL_WIDTH)
+    steps_ns: Ints  # from when on the accuracies of a deployment hold, shape (slots, steps)
+    steps: Ints  # these accuracies, in 2**-40
+    cells: Ints  # shape (c, columns), as many as make whole lines of a cache
+    chunks: Ints  # shape (k, CHUNK_WIDTH)
+    spare: Ints  # chunks that are free, as a stack, shape (k,)
+    heads: Ints  # first free cell, how many chunks are free; requests born, requests by outcome
 
 
 def no_counts(operators: int) -> Counts:

@@ -32,38 +32,24 @@ NOTHING: Floats = np.zeros((0, 0))
 
 
 class OtherLoads(NamedTuple):
-    """What others already ask of the stations that plans would use; K plans, N operators.
+    """What others already ask of the stations that plans would use; K plans, N operators."""
 
-    Args:
-        rate: requests per second, shape (K, N), or of no rows where others ask for nothing.
-        work: load in servers, likewise.
-        backhaul: what others ask of the backhaul to the cloud.
-    """
-
-    rate: Floats
-    work: Floats
-    backhaul: StationLoad
+    rate: Floats  # requests per second, shape (K, N), or of no rows where others ask for nothing
+    work: Floats  # load in servers, likewise
+    backhaul: StationLoad  # what others ask of the backhaul to the cloud
 
 
 class Sizes(NamedTuple):
-    """What is believed of the sizes of requests under K plans, by m rows that they go by.
+    """What is believed of the sizes of requests under K plans, by m rows that they go by."""
 
-    Args:
-        operator_time_s: mean time of each operator on profiling hardware, shape (m, N).
-        time_cv: coefficient of variation of request sizes, shape (m,).
-        normalised: what dividing by allowances does to the mean of moving, and of all else, shape
-            (m, 2).
-        row: the row of each plan, shape (K,).
-        slower: what times of operators on the device are multiplied by, and those of all others.
-        links_slower: what times of the query's messages on links are.
-    """
-
-    operator_time_s: Floats
-    time_cv: Floats
+    operator_time_s: Floats  # mean time of each operator on profiling hardware, shape (m, N)
+    time_cv: Floats  # coefficient of variation of request sizes, shape (m,)
+    # What dividing by allowances does to the mean of moving, and of all else, shape (m, 2).
     normalised: Floats
-    row: Integers
+    row: Integers  # the row of each plan, shape (K,)
+    # What times of operators on the device are multiplied by, and those of all others.
     slower: tuple[float, float] = (1.0, 1.0)
-    links_slower: float = 1.0
+    links_slower: float = 1.0  # what times of the query's messages on links are
 
 
 def present_loads(

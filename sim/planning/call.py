@@ -25,17 +25,11 @@ MOST_CALLS_PER_SEARCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class DeploymentOrder:
-    """An order of a planner.
+    """An order of a planner."""
 
-    Args:
-        query: id of the query.
-        plan: the plan to deploy, or None to release the query's deployment.
-        search: the search that ordered it.
-    """
-
-    query: int
-    plan: Plan | None
-    search: SearchClock
+    query: int  # id of the query
+    plan: Plan | None  # the plan to deploy, or None to release the query's deployment
+    search: SearchClock  # the search that ordered it
 
     @property
     def at_ns(self) -> int:
@@ -45,34 +39,22 @@ class DeploymentOrder:
 
 @dataclass(frozen=True, slots=True)
 class PlanningOutcome:
-    """What a call of a planner led to.
+    """What a call of a planner led to."""
 
-    Args:
-        searches: the searches that it began, with what they were charged, by query id.
-        orders: the orders to carry out, one per query at most.
-        error: what the planner raised; then there are no orders.
-    """
-
+    # The searches that it began, with what they were charged, by query id.
     searches: Mapping[int, SearchClock]
-    orders: Sequence[DeploymentOrder]
-    error: BaseException | None
+    orders: Sequence[DeploymentOrder]  # the orders to carry out, one per query at most
+    error: BaseException | None  # what the planner raised; then there are no orders
 
 
 @dataclass(eq=False)
 class PlanningCall:
-    """The state of one call, which the planning context and its two facets share.
+    """The state of one call, which the planning context and its two facets share."""
 
-    Args:
-        service: what lies behind the planning context.
-        now_ns: time of the trigger.
-        budget_s: planning seconds of each search.
-        sees_truth: whether the planner declares that it sees the truth.
-    """
-
-    service: PlanningService
-    now_ns: int
-    budget_s: float
-    sees_truth: bool = False
+    service: PlanningService  # what lies behind the planning context
+    now_ns: int  # time of the trigger
+    budget_s: float  # planning seconds of each search
+    sees_truth: bool = False  # whether the planner declares that it sees the truth
     _searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
     _orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)

@@ -24,15 +24,11 @@ VIEWS_KEPT = 256
 
 @dataclass(frozen=True)
 class Links:
-    """The links of a query, as believed or as they are.
+    """The links of a query, as believed or as they are."""
 
-    Args:
-        sent_s: time to transmit messages of sizes in bytes over the link of a crossing.
-        propagation_s: one-way delay of the link of a crossing.
-    """
-
+    # Time to transmit messages of sizes in bytes over the link of a crossing.
     sent_s: Callable[[Crossing, Floats], Floats]
-    propagation_s: Callable[[Crossing], float]
+    propagation_s: Callable[[Crossing], float]  # one-way delay of the link of a crossing
 
 
 def nominal_links(nominal: Catalogue, query: Query) -> Links:

@@ -44,40 +44,24 @@ LEAST_RANK = 1e-9
 
 
 class ProfilingRun(NamedTuple):
-    """One run: what it would measure, and what it takes.
+    """One run: what it would measure, and what it takes."""
 
-    Args:
-        items: numbers of the items that it measures, shape (m,).
-        charged_s: seconds on the search's clock.
-        device_s: seconds of profiling devices.
-        prefix_reused: leading operators that need not run at all.
-    """
-
-    items: Integers
-    charged_s: float
-    device_s: float
-    prefix_reused: int
+    items: Integers  # numbers of the items that it measures, shape (m,)
+    charged_s: float  # seconds on the search's clock
+    device_s: float  # seconds of profiling devices
+    prefix_reused: int  # leading operators that need not run at all
 
 
 @dataclass(frozen=True)
 class _Items:
-    """What is true of items, in the order of their numbers: n items, N operators.
+    """What is true of items, in the order of their numbers: n items, N operators."""
 
-    Args:
-        strata: stratum of each, shape (n,).
-        ranks: how easy each is within its stratum, shape (n,).
-        sizes: size over the mean, shape (n,).
-        lengths: length of the output over the mean, shape (n,).
-        allowances: how many times the latency bound each may take, shape (n,).
-        factors: of each operator's time, shape (N, n).
-    """
-
-    strata: Integers
-    ranks: Floats
-    sizes: Floats
-    lengths: Floats
-    allowances: Floats
-    factors: Floats
+    strata: Integers  # stratum of each, shape (n,)
+    ranks: Floats  # how easy each is within its stratum, shape (n,)
+    sizes: Floats  # size over the mean, shape (n,)
+    lengths: Floats  # length of the output over the mean, shape (n,)
+    allowances: Floats  # how many times the latency bound each may take, shape (n,)
+    factors: Floats  # of each operator's time, shape (N, n)
 
 
 class ProfilingBench:

@@ -25,24 +25,16 @@ ITEMS, VALUES = np.dtype("<i4"), np.dtype("<f8")
 
 @dataclass(frozen=True, slots=True)
 class ProfileRecord:
-    """What one profiling run measured of a configuration, N operators.
+    """What one profiling run measured of a configuration, N operators."""
 
-    Args:
-        owner: whose items: ``("query", number)``, with ``("renewal", count)`` or ``("fresh",
-            time in ns)`` after it where they are not the first; or ``("data set", name)``.
-        configuration: index of the configuration.
-        learned_ns: end of the run, by its search's clock.
-        items: numbers of the items, shape (m,).
-        accuracy: accuracy on each, shape (m,).
-        operator_time_s: time of each operator on each, on profiling hardware, shape (m, N).
-    """
-
+    # Whose items: ``("query", number)``, with ``("renewal", count)`` or ``("fresh", time in ns)``
+    # after it where they are not the first; or ``("data set", name)``.
     owner: Owner
-    configuration: int
-    learned_ns: int
-    items: Integers
-    accuracy: Floats
-    operator_time_s: Floats
+    configuration: int  # index of the configuration
+    learned_ns: int  # end of the run, by its search's clock
+    items: Integers  # numbers of the items, shape (m,)
+    accuracy: Floats  # accuracy on each, shape (m,)
+    operator_time_s: Floats  # time of each operator on each, on profiling hardware, shape (m, N)
 
     def line(self) -> bytes:
         """Return the record as a line of JSON, its arrays as base64 of little-endian numbers.

@@ -16,34 +16,20 @@ SURROGATES = ("search_step", "history")
 
 @dataclass
 class SearchClock:
-    """The planning of one query at one trigger.
+    """The planning of one query at one trigger."""
 
-    Args:
-        number: unique in the run.
-        started_ns: time of the trigger.
-        budget_ns: most time that it may be charged.
-        charged_ns: time charged so far.
-        waited_ns: time waited for a lane so far.
-        lane: the lane that it holds, if any.
-        profiling_ns: part of the time charged that was profiling.
-        surrogates_ns: part of it that was steps of a search by surrogates.
-        device_s: seconds of profiling devices used.
-        calls: calls of the planning context made for it.
-        denied: configurations that the budget did not suffice for, with the number of profiling
-            runs by then; until there was another, which may have left results to reuse, asking
-            again is in vain.
-    """
-
-    number: int
-    started_ns: int
-    budget_ns: int
-    charged_ns: int = 0
-    waited_ns: int = 0
-    lane: int | None = None
-    profiling_ns: int = 0
-    surrogates_ns: int = 0
-    device_s: float = 0.0
-    calls: int = 0
+    number: int  # unique in the run
+    started_ns: int  # time of the trigger
+    budget_ns: int  # most time that it may be charged
+    charged_ns: int = 0  # time charged so far
+    waited_ns: int = 0  # time waited for a lane so far
+    lane: int | None = None  # the lane that it holds, if any
+    profiling_ns: int = 0  # part of the time charged that was profiling
+    surrogates_ns: int = 0  # part of it that was steps of a search by surrogates
+    device_s: float = 0.0  # seconds of profiling devices used
+    calls: int = 0  # calls of the planning context made for it
+    # Configurations that the budget did not suffice for, with the number of profiling runs by
+    # then; until there was another, which may have left results to reuse, asking again is in vain.
     denied: dict[int, int] = field(default_factory=dict)
 
     @property

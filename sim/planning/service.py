@@ -37,30 +37,19 @@ PLANS_KEPT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class PlanFigures:
-    """Catalogue figures of a plan for a query.
+    """Catalogue figures of a plan for a query."""
 
-    Args:
-        services: how each operator is served.
-        access_s: transmission time of each message on the access uplink, for the mean size.
-        backhaul_s: transmission time of all messages on the backhaul and of the answer.
-        backhaul_up_s: the part of it on the backhaul to the cloud, where others send too.
-        fixed_s: propagation delays, and the longest batching waits.
-        ways: the ways through the operators, if there is more than one.
-        list_price_usd_per_hour: price if no other query shares the plan's stations.
-        egress_usd_per_hour: price of the answers that leave a cloud region.
-        demands: what each operator asks of the machines.
-        off_device: the same, without those on the device, which has room for all.
-    """
-
-    services: tuple[Service, ...]
+    services: tuple[Service, ...]  # how each operator is served
+    # Transmission time of each message on the access uplink, for the mean size.
     access_s: tuple[float, ...]
-    backhaul_s: float
-    backhaul_up_s: float
-    fixed_s: float
-    ways: tuple[DagPath, ...]
-    list_price_usd_per_hour: float
-    egress_usd_per_hour: float
-    demands: tuple[StationDemand, ...]
+    backhaul_s: float  # transmission time of all messages on the backhaul and of the answer
+    backhaul_up_s: float  # the part of it on the backhaul to the cloud, where others send too
+    fixed_s: float  # propagation delays, and the longest batching waits
+    ways: tuple[DagPath, ...]  # the ways through the operators, if there is more than one
+    list_price_usd_per_hour: float  # price if no other query shares the plan's stations
+    egress_usd_per_hour: float  # price of the answers that leave a cloud region
+    demands: tuple[StationDemand, ...]  # what each operator asks of the machines
+    # The same, without those on the device, which has room for all.
     off_device: tuple[StationDemand, ...]
 
     @property

@@ -38,20 +38,15 @@ class Iterations:
     their sequences find a place and their tokens memory. An iteration then lasts the prefill of
     those it admitted, which brings their first tokens, plus one decoding step of the sequences that
     were active before, which brings one token to each.
-
-    Args:
-        prefill_fixed_ns: prefill of any requests, beside what their prompts take.
-        prefill_ns_per_token: that of each token of a prompt.
-        prefill_ns_per_token2: that of each pair of tokens of a prompt (attention).
-        decode_ns: one decoding step of 1, 2, ... active sequences; as many as may be active.
-        kv_tokens: tokens whose keys and values fit in memory. A request reserves room for its
-            prompt and all its output when it is admitted, so that none is ever preempted.
     """
 
-    prefill_fixed_ns: int
-    prefill_ns_per_token: float
-    prefill_ns_per_token2: float
+    prefill_fixed_ns: int  # prefill of any requests, beside what their prompts take
+    prefill_ns_per_token: float  # that of each token of a prompt
+    prefill_ns_per_token2: float  # that of each pair of tokens of a prompt (attention)
+    # One decoding step of 1, 2, ... active sequences; as many as may be active.
     decode_ns: tuple[int, ...]
+    # Tokens whose keys and values fit in memory. A request reserves room for its prompt and all
+    # its output when it is admitted, so that none is ever preempted.
     kv_tokens: int
 
     def prompt_ns(self, tokens: int) -> int:
@@ -61,81 +56,58 @@ class Iterations:
 
 @dataclass(frozen=True)
 class StationSpec:
-    """One operator of one application on one allocation.
+    """One operator of one application on one allocation."""
 
-    Args:
-        id: unique in the run.
-        servers: replicas that share the queue; engines, if there are iterations.
-        max_batch: most requests that a server takes at once.
-        max_wait_ns: longest that a free server waits for a batch to fill.
-        batch_factor: time of a batch of 1, 2, ... requests over that of one request.
-        speed: speed of the servers in time, in millionths of nominal.
-        capacity: most requests that may wait; the last of the queue are dropped. None for no bound.
-        iterations: how a language model generates; None for all other operators, which serve
-            whole batches.
-        discipline: the order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds
-            for equal is ordered by (arrival at the station, query, request).
-        shed_late: whether a request is shed that a server would take at its deadline or later.
-    """
-
-    id: int
-    servers: int = 1
-    max_batch: int = 1
-    max_wait_ns: int = 0
+    id: int  # unique in the run
+    servers: int = 1  # replicas that share the queue; engines, if there are iterations
+    max_batch: int = 1  # most requests that a server takes at once
+    max_wait_ns: int = 0  # longest that a free server waits for a batch to fill
+    # Time of a batch of 1, 2, ... requests over that of one request.
     batch_factor: tuple[float, ...] = (1.0,)
+    # Speed of the servers in time, in millionths of nominal.
     speed: RateProfile = field(default_factory=lambda: RateProfile((0,), (1_000_000,)))
+    # Most requests that may wait; the last of the queue are dropped. None for no bound.
     capacity: int | None = None
+    # How a language model generates; None for all other operators, which serve whole batches.
     iterations: Iterations | None = None
+    # The order of the queue, one of ``scenarios.cluster.DISCIPLINES``. What it holds for equal is
+    # ordered by (arrival at the station, query, request).
     discipline: str = FIFO
+    # Whether a request is shed that a server would take at its deadline or later.
     shed_late: bool = False
 
 
 @dataclass(frozen=True)
 class LinkSpec:
-    """One direction of a link.
+    """One direction of a link."""
 
-    Args:
-        id: unique in the run.
-        capacity: bytes per second in time.
-        propagation_ns: delay after the last byte was sent.
-    """
-
-    id: int
-    capacity: RateProfile
-    propagation_ns: int
+    id: int  # unique in the run
+    capacity: RateProfile  # bytes per second in time
+    propagation_ns: int  # delay after the last byte was sent
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One stop of a route: a link to cross, or a station to be served at.
+    """One stop of a route: a link to cross, or a station to be served at."""
 
-    Args:
-        operator: the operator that the message is for, or that serves it; the number of operators
-            for the answer on its way back.
-        station: id of the station, or None for a link.
-        link: id of the link, or None for a station.
-        mean: mean service time in nanoseconds at nominal speed, or mean message size in bytes; a
-            request multiplies it by its size. For a language model, its tokens instead.
-        after: numbers of the visits of the route that must be over before it begins; None for the
-            one before it.
-    """
-
+    # The operator that the message is for, or that serves it; the number of operators for the
+    # answer on its way back.
     operator: int
-    station: int | None
-    link: int | None
+    station: int | None  # id of the station, or None for a link
+    link: int | None  # id of the link, or None for a station
+    # Mean service time in nanoseconds at nominal speed, or mean message size in bytes; a request
+    # multiplies it by its size. For a language model, its tokens instead.
     mean: float | Tokens
+    # Numbers of the visits of the route that must be over before it begins; None for the one
+    # before it.
     after: tuple[int, ...] | None = None
 
 
 @dataclass
 class Leg:
-    """Visits of a route that follow one upon the other, with no fork or join among them.
+    """Visits of a route that follow one upon the other, with no fork or join among them."""
 
-    Args:
-        after: numbers of the legs that must be over before it begins; none for the first.
-        visits: the visits.
-    """
-
+    # Numbers of the legs that must be over before it begins; none for the first.
     after: tuple[int, ...]
     visits: list[Visit] = field(default_factory=list)
 
@@ -146,18 +118,13 @@ class Route:
 
     Where several visits follow one, the request *forks* into branches; where one follows several,
     these *join*. The last visit is the only one that nothing follows.
-
-    Args:
-        deployment: number of the deployment.
-        visits: the stops.
-        bound_ns: latency bound of its query, from which deadlines follow; ``NEVER`` for none.
-        priority: rank of its query among the classes of service, 0 for the first.
     """
 
-    deployment: int
-    visits: tuple[Visit, ...]
+    deployment: int  # number of the deployment
+    visits: tuple[Visit, ...]  # the stops
+    # Latency bound of its query, from which deadlines follow; ``NEVER`` for none.
     bound_ns: int = NEVER
-    priority: int = 0
+    priority: int = 0  # rank of its query among the classes of service, 0 for the first
 
     @cached_property
     def legs(self) -> tuple[Leg, ...]:

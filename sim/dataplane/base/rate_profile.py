@@ -18,19 +18,15 @@ __all__ = ["NOMINAL", "RateProfile", "constant", "stepwise"]
 class RateProfile:
     """A rate as a step function of time; the last step holds for ever.
 
-    Args:
-        starts_ns: when each step begins, increasing. The first step also holds before its start.
-        rates: rate of each step, a whole number of 0 or more; the last must be above 0.
-
-    Attributes:
-        steps: the starts, then the rates, as ``durations`` takes them, int64, shape (2 x steps,).
-
     Raises:
         ValueError: the steps are empty, not increasing, or end in a rate that serves nothing.
     """
 
+    # When each step begins, increasing. The first step also holds before its start.
     starts_ns: Sequence[int] | NDArray[np.int64]
+    # Rate of each step, a whole number of 0 or more; the last must be above 0.
     rates: Sequence[int] | NDArray[np.int64]
+    # The starts, then the rates, as ``durations`` takes them, int64, shape (2 x steps,).
     steps: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -89,39 +89,22 @@ def part_columns(operators: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class RequestRecord:
-    """One row as plain values.
+    """One row as plain values."""
 
-    Args:
-        query: id of its query.
-        number: its number within the query.
-        arrival_ns: its birth.
-        deployment: deployment that it has kept since its birth, or None.
-        outcome: one of ``OUTCOMES``; of one that has not ended, without meaning.
-        ended_ns: when it ended; for one in flight, the horizon.
-        size: its size over the mean.
-        length: the length of its output over the mean.
-        allowance: how many times the latency bound it may take, see ``RequestBlock``.
-        variability: per operator, a factor on its service time.
-        queueing_ns: per operator, waiting while all servers were busy.
-        batching_ns: per operator, waiting for a batch to fill.
-        compute_ns: per operator, being served.
-        transfer_ns: per operator, on links towards it, and last on those of the answer.
-    """
-
-    query: int
-    number: int
-    arrival_ns: int
-    deployment: int | None
-    outcome: str
-    ended_ns: int
-    size: float
-    length: float
-    allowance: float
-    variability: list[float]
-    queueing_ns: list[int]
-    batching_ns: list[int]
-    compute_ns: list[int]
-    transfer_ns: list[int]
+    query: int  # id of its query
+    number: int  # its number within the query
+    arrival_ns: int  # its birth
+    deployment: int | None  # deployment that it has kept since its birth, or None
+    outcome: str  # one of ``OUTCOMES``; of one that has not ended, without meaning
+    ended_ns: int  # when it ended; for one in flight, the horizon
+    size: float  # its size over the mean
+    length: float  # the length of its output over the mean
+    allowance: float  # how many times the latency bound it may take, see ``RequestBlock``
+    variability: list[float]  # per operator, a factor on its service time
+    queueing_ns: list[int]  # per operator, waiting while all servers were busy
+    batching_ns: list[int]  # per operator, waiting for a batch to fill
+    compute_ns: list[int]  # per operator, being served
+    transfer_ns: list[int]  # per operator, on links towards it, and last on those of the answer
 
 
 def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:

@@ -168,92 +168,53 @@ FREE, OUT, BORN, ENDED_COUNT, SETTLED, COUNTS = range(6)
 
 
 class PlaneTables(NamedTuple):
-    """What compiled code works on.
+    """What compiled code works on."""
 
-    Args:
-        rows: requests, see ``sim.dataplane.base.request_rows``.
-        rows_f: the same memory as floats.
-        times: when each reaches, or has reached, where it goes, or leaves what serves it, by row.
-        chain: the row that follows it in a list, by row.
-        stops: stops.
-        visits: visits of all routes.
-        tokens: what visits to language models take.
-        models: language models at stations.
-        engines: their engines.
-        jobs: what is known of requests at language models, by row.
-        branches: what is known of forked requests, by row; empty if no route forks.
-        steps: rates of stops in time.
-        servers: free times of the servers of stations that have several, a heap each.
-        factors: batch factors of stations.
-        flights: requests under way, by deployment.
-        terms: what they are promised, by deployment.
-        free: rows that are free, as a stack.
-        out: rows that leave a stop before the cut, in the order in which they do.
-        born: rows born since they were last told.
-        ended: rows that ended since.
-        counts: how many of the above; SETTLED of ``ended`` are ends of requests for sure.
-        keys: room to sort times in, twice.
-        slots: room to sort rows in, twice.
-    """
-
-    rows: Ints
-    rows_f: Floats
+    rows: Ints  # requests, see ``sim.dataplane.base.request_rows``
+    rows_f: Floats  # the same memory as floats
+    # When each reaches, or has reached, where it goes, or leaves what serves it, by row.
     times: Ints
-    chain: Ints
-    stops: Records
-    visits: Records
-    tokens: Records
-    models: Records
+    chain: Ints  # the row that follows it in a list, by row
+    stops: Records  # stops
+    visits: Records  # visits of all routes
+    tokens: Records  # what visits to language models take
+    models: Records  # language models at stations
     engines: Records
-    jobs: Records
-    branches: Records
-    steps: Ints
-    servers: Ints
-    factors: Floats
-    flights: Ints
-    terms: Records
-    free: Ints
-    out: Ints
-    born: Ints
-    ended: Ints
-    counts: Ints
-    keys: Ints
-    slots: Ints
+    jobs: Records  # what is known of requests at language models, by row
+    branches: Records  # what is known of forked requests, by row; empty if no route forks
+    steps: Ints  # rates of stops in time
+    servers: Ints  # free times of the servers of stations that have several, a heap each
+    factors: Floats  # batch factors of stations
+    flights: Ints  # requests under way, by deployment
+    terms: Records  # what they are promised, by deployment
+    free: Ints  # rows that are free, as a stack
+    out: Ints  # rows that leave a stop before the cut, in the order in which they do
+    born: Ints  # rows born since they were last told
+    ended: Ints  # rows that ended since
+    counts: Ints  # how many of the above; SETTLED of ``ended`` are ends of requests for sure
+    keys: Ints  # room to sort times in, twice
+    slots: Ints  # room to sort rows in, twice
 
 
 class Order(NamedTuple):
-    """The stops of all routes in an order that follows each of them.
+    """The stops of all routes in an order that follows each of them."""
 
-    Args:
-        inline: the inline ones; see ``sim.dataplane.blocks.order``.
-        others: those that must wait for all arrivals before a cut.
-        due_ns: when each inline one goes on with what it kept beyond the last cut; else NEVER.
-    """
-
-    inline: Ints
-    others: Ints
-    due_ns: Ints
+    inline: Ints  # the inline ones; see ``sim.dataplane.blocks.order``
+    others: Ints  # those that must wait for all arrivals before a cut
+    due_ns: Ints  # when each inline one goes on with what it kept beyond the last cut; else NEVER
 
 
 class Sources(NamedTuple):
-    """Where requests are born.
+    """Where requests are born."""
 
-    Args:
-        state: the sources.
-        next_ns: when each gives birth next, as far as it is drawn; else NEVER.
-        active: those that may still give birth.
-        segments: routes in time, chained by ``next``.
-        births: births that are drawn: when each is, and the bits of its factors that are not all 1,
-            shape (sources, room, 1 + n).
-        columns: the columns of rows that take these factors, shape (n,).
-    """
-
-    state: Records
-    next_ns: Ints
-    active: Ints
-    segments: Records
+    state: Records  # the sources
+    next_ns: Ints  # when each gives birth next, as far as it is drawn; else NEVER
+    active: Ints  # those that may still give birth
+    segments: Records  # routes in time, chained by ``next``
+    # Births that are drawn: when each is, and the bits of its factors that are not all 1, shape
+    # (sources, room, 1 + n).
     births: Ints
-    columns: Ints
+    columns: Ints  # the columns of rows that take these factors, shape (n,)
 
 
 class Table:

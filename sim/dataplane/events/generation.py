@@ -25,27 +25,16 @@ from sim.dataplane.events.request import LOW, Request, ScheduledEvent, interrupt
 
 @dataclass(slots=True, eq=False)
 class GenerationJob:
-    """A request at a station of a language model.
+    """A request at a station of a language model."""
 
-    Args:
-        entered_ns: when it came.
-        request: the request.
-        operator: the operator that serves it.
-        prompt_tokens: tokens of its prompt.
-        left: tokens that each of its sequences still has to generate.
-        sequences: its sequences.
-        served: comes when the last token is there.
-        admitted_ns: when its prefill began.
-    """
-
-    entered_ns: int
+    entered_ns: int  # when it came
     request: Request
-    operator: int
-    prompt_tokens: int
-    left: int
+    operator: int  # the operator that serves it
+    prompt_tokens: int  # tokens of its prompt
+    left: int  # tokens that each of its sequences still has to generate
     sequences: int
-    served: ScheduledEvent
-    admitted_ns: int = 0
+    served: ScheduledEvent  # comes when the last token is there
+    admitted_ns: int = 0  # when its prefill began
 
     @property
     def kv_tokens(self) -> int:
@@ -55,27 +44,18 @@ class GenerationJob:
 
 @dataclass(slots=True, eq=False)
 class Engine:
-    """One replica of a language model.
+    """One replica of a language model."""
 
-    Args:
-        number: number within the station, from 0.
-        active: requests that it generates for.
-        joining: requests that it admits at the next boundary.
-        reserved: tokens of memory reserved by each of both.
-        began_ns: when the present run began; None between runs.
-        step_ns: length of each of its iterations.
-        steps: how many there are.
-        run: counts runs, so that the end of one that was cut is told from others.
-    """
-
-    number: int
-    active: list[GenerationJob] = field(default_factory=list)
+    number: int  # number within the station, from 0
+    active: list[GenerationJob] = field(default_factory=list)  # requests that it generates for
+    # Requests that it admits at the next boundary.
     joining: list[GenerationJob] = field(default_factory=list)
+    # Tokens of memory reserved by each of both.
     reserved: dict[GenerationJob, int] = field(default_factory=dict)
-    began_ns: int | None = None
-    step_ns: int = 0
-    steps: int = 0
-    run: int = 0
+    began_ns: int | None = None  # when the present run began; None between runs
+    step_ns: int = 0  # length of each of its iterations
+    steps: int = 0  # how many there are
+    run: int = 0  # counts runs, so that the end of one that was cut is told from others
 
     @property
     def sequences(self) -> int:

@@ -42,46 +42,27 @@ class Request:
     """A request, from its birth on.
 
     Where its route forks, each branch is a copy of it that shares its lists.
-
-    Args:
-        query: id of its query.
-        number: its number within the query.
-        arrival_ns: its birth.
-        size: its size over the mean.
-        length: the length of its output over the mean.
-        allowance: how many times the latency bound it may take, see ``RequestBlock``.
-        variability: per operator, a factor on its service time.
-        queueing_ns: per operator, waiting while all servers were busy.
-        batching_ns: per operator, waiting for a batch to fill.
-        compute_ns: per operator, being served.
-        transfer_ns: per operator, on links towards it, and last on those of the answer.
-        deployment: deployment that it has kept since its birth, or None.
-        bound_ns: latency bound of its query; ``NEVER`` for none.
-        priority: rank of its query's class of service, 0 for the first.
-        leg: number of the leg of its route that it follows.
-        outcome: how it ended, one of ``OUTCOMES``.
-        ended_ns: when it ended.
-        process: its life, or that of its branch, if a deployment serves it.
     """
 
-    query: int
-    number: int
-    arrival_ns: int
-    size: float
-    length: float
-    allowance: float
-    variability: list[float]
-    queueing_ns: list[int] = field(init=False)
-    batching_ns: list[int] = field(init=False)
-    compute_ns: list[int] = field(init=False)
+    query: int  # id of its query
+    number: int  # its number within the query
+    arrival_ns: int  # its birth
+    size: float  # its size over the mean
+    length: float  # the length of its output over the mean
+    allowance: float  # how many times the latency bound it may take, see ``RequestBlock``
+    variability: list[float]  # per operator, a factor on its service time
+    queueing_ns: list[int] = field(init=False)  # per operator, waiting while all servers were busy
+    batching_ns: list[int] = field(init=False)  # per operator, waiting for a batch to fill
+    compute_ns: list[int] = field(init=False)  # per operator, being served
+    # Per operator, on links towards it, and last on those of the answer.
     transfer_ns: list[int] = field(init=False)
-    deployment: int | None = None
-    bound_ns: int = NEVER
-    priority: int = 0
-    leg: int = 0
-    outcome: str = IN_FLIGHT
-    ended_ns: int = 0
-    process: Process | None = None
+    deployment: int | None = None  # deployment that it has kept since its birth, or None
+    bound_ns: int = NEVER  # latency bound of its query; ``NEVER`` for none
+    priority: int = 0  # rank of its query's class of service, 0 for the first
+    leg: int = 0  # number of the leg of its route that it follows
+    outcome: str = IN_FLIGHT  # how it ended, one of ``OUTCOMES``
+    ended_ns: int = 0  # when it ended
+    process: Process | None = None  # its life, or that of its branch, if a deployment serves it
 
     def __post_init__(self) -> None:
         operators = len(self.variability)
