@@ -4,8 +4,9 @@ Service depends on an operator's *key* only, the values of its own and upstream 
 have one column per key and not one per configuration.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,37 +80,32 @@ def node_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, options: Sequence[Option]
 ) -> ServiceTable:
     """Return how an operator is served on options; nothing runs on a device yet."""
-
-    def rows() -> Iterator[list[Service | None]]:
-        for place, allocation in options:
-            # Neither replicas nor waiting for a batch change how one server serves.
-            one = replace(allocation, replicas=1, max_wait_s=0.0)
-            yield [
-                None if place == DEVICE else _or_none(nominal, operator, example, place, one)
+    # Neither replicas nor waiting for a batch change how one server serves.
+    ones = [(place, replace(each, replicas=1, max_wait_s=0.0)) for place, each in options]
+    return _table(
+        [
+            [
+                None
+                if place == DEVICE
+                else _or_none(nominal.on_node, operator, example, place, one)
                 for example in keys.examples[operator]
             ]
-
-    return _table(list(rows()))
+            for place, one in ones
+        ]
+    )
 
 
 def device_table(
     nominal: Catalogue, keys: OperatorKeys, operator: int, device: DeviceModel
 ) -> ServiceTable:
     """Return how an operator is served on a device, a table of one option."""
-    row: list[Service | None] = []
-    for example in keys.examples[operator]:
-        try:
-            row.append(nominal.on_device(operator, example, device))
-        except RefusalError:
-            row.append(None)
-    return _table([row])
+    examples = keys.examples[operator]
+    return _table([[_or_none(nominal.on_device, operator, each, device) for each in examples]])
 
 
-def _or_none(
-    nominal: Catalogue, operator: int, example: Configuration, place: str, allocation: Allocation
-) -> Service | None:
+def _or_none(serve: Callable[..., Service], *arguments: Any) -> Service | None:
     try:
-        return nominal.on_node(operator, example, place, allocation)
+        return serve(*arguments)
     except RefusalError:
         return None
 

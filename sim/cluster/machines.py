@@ -12,8 +12,7 @@ from scenarios.application import KnobValue, Model
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.plan import Allocation
 from sim.cluster.machine import WHOLE, GpuShare, Instance, Machine, Need, Room
-from sim.cluster.members import Member, StationMembers
-from sim.cluster.station_load import StationLoad
+from sim.cluster.members import Member, StationLoad, StationMembers
 from sim.cluster.stations_by_load import ByLoad
 
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]

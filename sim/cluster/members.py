@@ -4,8 +4,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import fsum
 
-from sim.cluster.exact_sums import Parts, plus
-from sim.cluster.station_load import StationLoad
+Parts = tuple[float, ...]
+"""Numbers of rising size, none of which has bits in common with another. What they add up to is the
+sum, and ``math.fsum`` of them is what it would be of all numbers that the sum is of."""
+
+
+def plus(parts: Parts, number: float) -> Parts:
+    """Return a sum, ``()`` for none, plus a finite number, without rounding (Shewchuk 1997)."""
+    kept = []
+    for part in parts:
+        larger, smaller = (part, number) if abs(number) < abs(part) else (number, part)
+        number = larger + smaller
+        lost = smaller - (number - larger)
+        if lost:
+            kept.append(lost)
+    return (*kept, number) if number else tuple(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class StationLoad:
+    """What others already ask of the station that an operator would join or get."""
+
+    servers: int  # replicas of the station
+    rate: float = 0.0  # requests per second of the other members
+    work: float = 0.0  # their load in servers: sum of rate times mean service time
+    at_once: int = 1  # requests that a server serves at the same time; above 1 for language models
+
+
+NO_LOAD = StationLoad(1)
 
 
 @dataclass(frozen=True, slots=True)

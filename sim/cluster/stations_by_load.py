@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right, insort
 from typing import Generic, Protocol, TypeVar
 
-from sim.cluster.station_load import StationLoad
+from sim.cluster.members import StationLoad
 
 
 class Loaded(Protocol):

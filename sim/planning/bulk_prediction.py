@@ -24,7 +24,7 @@ from sim.api.plan_view import (
     PlanView,
 )
 from sim.cluster.machines import Machines, StationDemand
-from sim.cluster.station_load import StationLoad
+from sim.cluster.members import StationLoad
 from sim.planning.plan_space import PlanSpace
 from sim.planning.queueing import NORMAL
 

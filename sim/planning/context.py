@@ -74,7 +74,7 @@ class ServedContext(Guided, PlanningContext):
             return self._profile_offline(of, what, samples)
         call, search = self._call, self._call.search(of)
         bench = self._service.bench(of, call.now_ns)
-        wanted = checked_samples(samples, bench.items)
+        wanted = checked_samples(samples)
         plan = what if isinstance(what, Plan) else None
         known = None if plan is None else bench.estimate(plan)
         if known is not None:
@@ -102,7 +102,7 @@ class ServedContext(Guided, PlanningContext):
         call.check_dataset(dataset)
         check_configuration(configuration, service.application.pipeline)
         bench, search = service.offline(dataset, call.budget_s)
-        wanted = checked_samples(samples, bench.items)
+        wanted = checked_samples(samples)
         return Estimate(*measure(service, bench, configuration, wanted, search, None, dataset))
 
     def measure_live_accuracy(self, query: Query, samples: int) -> Estimate:
@@ -111,7 +111,7 @@ class ServedContext(Guided, PlanningContext):
         if active is None:
             raise PlannerError(f"measure_live_accuracy query {query.id}: no plan is active")
         bench = self._service.fresh_bench(query, call.now_ns)
-        wanted = checked_samples(samples, bench.items)
+        wanted = checked_samples(samples)
         configuration = active.plan.configuration
         measurement, reused = measure(
             self._service, bench, configuration, wanted, search, query.id, query.dataset

@@ -3,12 +3,11 @@
 import numpy as np
 
 from scenarios.application import Configuration
-from scenarios.compiled import compiled
 from sim.api.charges import CHARGES_S
 from sim.api.errors import PlannerError
 from sim.api.estimate import Integers, Measurement
 from sim.clock import seconds
-from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
+from sim.planning.profiling_bench import ITEMS, ProfilingBench, ProfilingRun
 from sim.planning.search import SearchClock
 from sim.planning.service import PlanningService
 
@@ -100,34 +99,17 @@ def _affordable(
     return affordable
 
 
-def checked_samples(samples: int | Integers, items: int) -> int | Integers:
+def checked_samples(samples: int | Integers) -> int | Integers:
     """Return a number of items, or the numbers of different items, that can be profiled."""
     if isinstance(samples, int | np.integer):
         if samples < 0:
             raise PlannerError(f"samples={samples}: must be a whole number of 0 or more")
-        return min(int(samples), items)
+        return min(int(samples), ITEMS)
     wanted = np.asarray(samples)
     if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iu"):
         raise PlannerError(
             f"samples={samples!r}: must be a whole number, or an array of numbers of items"
         )
-    found = _ascending(np.ascontiguousarray(wanted, dtype=np.int64), items)
-    if len(wanted) and not len(found):
-        raise PlannerError(f"samples: numbers of items must lie between 0 and {items - 1}")
-    return found
-
-
-@compiled
-def _ascending(wanted: Integers, items: int) -> Integers:
-    """Return numbers of items in ascending order, each once; none if there is no such item.
-
-    Args:
-        wanted: the numbers, shape (m,).
-        items: how many items there are.
-    """
-    among = np.zeros(items, dtype=np.bool_)
-    for item in wanted:
-        if not 0 <= item < items:
-            return np.empty(0, dtype=np.int64)
-        among[item] = True
-    return np.flatnonzero(among)
+    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < ITEMS):
+        raise PlannerError(f"samples: numbers of items must lie between 0 and {ITEMS - 1}")
+    return np.unique(wanted.astype(np.int64))

@@ -110,11 +110,6 @@ class ProfilingBench:
         self._features: Floats | None = None
         self.runs = 0
 
-    @property
-    def items(self) -> int:
-        """Items that the owner's data hold; no more can be profiled."""
-        return ITEMS
-
     def _of(self, purpose: str) -> np.random.Generator:
         return stream(self._seed, *self._owner, "profiling item", purpose)
 
@@ -203,20 +198,21 @@ class ProfilingBench:
         """
         known = self._measured.get(configuration.index)
         done = NONE if known is None else known.items
-        if not isinstance(wanted, int):
-            return _others(wanted, done)
-        if wanted <= len(done):
+        if isinstance(wanted, int) and wanted <= len(done):
             return NONE  # Planners ask again and again for what they have.
-        return _lowest_others(wanted - len(done), done)
+        left = np.ones(ITEMS, dtype=bool)
+        left[done] = False
+        if isinstance(wanted, int):
+            return np.flatnonzero(left)[: wanted - len(done)]
+        return wanted[left[wanted]]
 
     def run(self, configuration: Configuration, items: Integers, workers: int) -> ProfilingRun:
         """Return what measuring items takes that were not measured yet, with so many workers."""
         self._see_all()
         charged_s, device_s, reused = 0.0, 0.0, 0
         times = self._dataset.service_time_s[configuration.index]
-        for operator, (key, time_s) in enumerate(
-            zip(self._keys(configuration), times.tolist(), strict=True)
-        ):
+        keys = self._application.pipeline.work_numbers[configuration.index]
+        for operator, (key, time_s) in enumerate(zip(keys, times.tolist(), strict=True)):
             seen = self._seen.get(key)
             count = len(items) if seen is None else len(items) - int(np.count_nonzero(seen[items]))
             reused += count == 0 and reused == operator
@@ -233,25 +229,22 @@ class ProfilingBench:
             record = self._unseen.pop()
             for key in self._application.pipeline.work_numbers[record.configuration]:
                 if key not in self._seen:
-                    self._seen[key] = np.zeros(self.items, dtype=bool)
+                    self._seen[key] = np.zeros(ITEMS, dtype=bool)
                 self._seen[key][record.items] = True
-
-    def _keys(self, configuration: Configuration) -> tuple[int, ...]:
-        """Return what the work of each operator depends on."""
-        return self._application.pipeline.work_numbers[configuration.index]
 
     def _times_s(self, configuration: Configuration, drawn: _Items, items: Integers) -> Floats:
         """Return the time of each operator on some of the items drawn, shape (m, N)."""
         means_s = self._dataset.service_time_s[configuration.index]
-        times_s = _scaled(means_s, drawn.sizes, drawn.factors, items)
+        sizes, factors = drawn.sizes[items], drawn.factors[:, items]
+        times_s = np.ascontiguousarray(means_s * sizes[:, None] * factors.T)
         for operator in self._generating:
             times_s[:, operator] = self._application.item_times_s(
                 self._dataset,
                 configuration,
                 operator,
-                drawn.sizes[items],
+                sizes,
                 drawn.lengths[items],
-                drawn.factors[operator, items],
+                factors[operator],
             )
         return times_s
 
@@ -300,14 +293,10 @@ class ProfilingBench:
         items, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
         known = self._measured.get(configuration.index)
         if known is not None:
-            items, accuracy, times_s = _joined(
-                known.items,
-                known.accuracy,
-                known.operator_time_s,
-                items,
-                accuracy,
-                times_s,
-            )
+            order = np.argsort(np.concatenate((known.items, items)))
+            items = np.concatenate((known.items, items))[order]
+            accuracy = np.concatenate((known.accuracy, accuracy))[order]
+            times_s = np.concatenate((known.operator_time_s, times_s))[order]
         drawn = self._items(_count_up_to(items))
         measurement = Measurement(
             configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
@@ -360,86 +349,6 @@ def _view(
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
         views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]
         views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
-
-
-@compiled
-def _scaled(means_s: Floats, sizes: Floats, factors: Floats, items: Integers) -> Floats:
-    """Return the time of each operator on some items, as it grows with their size, shape (m, N).
-
-    Args:
-        means_s: mean time of each operator, shape (N,).
-        sizes: size over the mean, shape (n,).
-        factors: of each operator's time, shape (N, n).
-        items: numbers of the items, shape (m,).
-    """
-    times_s = np.empty((len(items), len(means_s)))
-    for at, item in enumerate(items):
-        for operator in range(len(means_s)):
-            times_s[at, operator] = means_s[operator] * sizes[item] * factors[operator, item]
-    return times_s
-
-
-@compiled
-def _others(items: Integers, done: Integers) -> Integers:
-    """Return the items that are not among those that are done; all are in ascending order."""
-    found, many, at = np.empty(len(items), dtype=np.int64), 0, 0
-    for item in items:
-        while at < len(done) and done[at] < item:
-            at += 1
-        if at == len(done) or done[at] != item:
-            found[many] = item
-            many += 1
-    return found[:many]
-
-
-@compiled
-def _lowest_others(count: int, done: Integers) -> Integers:
-    """Return the lowest numbers of items, ascending, that are not among those that are done."""
-    found, item = np.empty(count, dtype=np.int64), 0
-    many, at = 0, 0
-    while many < count:
-        if at < len(done) and done[at] == item:
-            at += 1
-        else:
-            found[many] = item
-            many += 1
-        item += 1
-    return found
-
-
-@compiled
-def _joined(
-    items: Integers,
-    accuracy: Floats,
-    times_s: Floats,
-    more: Integers,
-    their_accuracy: Floats,
-    their_times_s: Floats,
-) -> tuple[Integers, Floats, Floats]:
-    """Return what was measured on some items and on others, in the order of their numbers.
-
-    Args:
-        items: numbers of those known, ascending, shape (n,).
-        accuracy: accuracy on each, shape (n,).
-        times_s: time of each operator on each, shape (n, N).
-        more: numbers of the others, ascending, shape (m,).
-        their_accuracy: accuracy on each, shape (m,).
-        their_times_s: time of each operator on each, shape (m, N).
-    """
-    count = len(items) + len(more)
-    every, accuracies = np.empty(count, dtype=np.int64), np.empty(count)
-    all_times_s = np.empty((count, times_s.shape[1]))
-    old, new = 0, 0
-    for at in range(count):
-        if new == len(more) or (old < len(items) and items[old] < more[new]):
-            every[at], accuracies[at] = items[old], accuracy[old]
-            all_times_s[at] = times_s[old]
-            old += 1
-        else:
-            every[at], accuracies[at] = more[new], their_accuracy[new]
-            all_times_s[at] = their_times_s[new]
-            new += 1
-    return every, accuracies, all_times_s
 
 
 def _count_up_to(items: Integers) -> int:

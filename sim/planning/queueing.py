@@ -25,7 +25,7 @@ from math import exp, fsum, inf, log, log1p, sqrt
 from statistics import NormalDist
 
 from sim.api.prediction import DagPath
-from sim.cluster.station_load import NO_LOAD, StationLoad
+from sim.cluster.members import NO_LOAD, StationLoad
 
 NORMAL = NormalDist()
 

@@ -26,8 +26,8 @@ from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
 from sim.dataplane.blocks.arrivals import leave_unserved
 from sim.dataplane.blocks.branches import recall, settle
+from sim.dataplane.blocks.disciplines import drop, lose
 from sim.dataplane.blocks.generation import drop_jobs, lose_jobs
-from sim.dataplane.blocks.losses import drop, lose
 from sim.dataplane.blocks.order import arrange
 from sim.dataplane.blocks.routes import LaidRoute, RouteTables, lay_out
 from sim.dataplane.blocks.row_pool import RowPool
