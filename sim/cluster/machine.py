@@ -6,7 +6,7 @@ models in memory, for whoever asks for the like; it is destroyed when its slices
 the machine is given back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hardware_models.mig import choose_start, profiles
@@ -148,13 +148,15 @@ class Machine:
         """Tell whether the machine began to be rented for a slot, one of those taken last."""
         return self.number >= self.node.standby and next(iter(self.slots)) is slot
 
-    def layout(self, gpu: int, idle: bool = True) -> tuple[tuple[str, int], ...]:
-        """Return the instances of a card, with or without those that nobody uses."""
+    def layout(
+        self, gpu: int, idle: bool = True, without: Sequence[Instance] = ()
+    ) -> tuple[tuple[str, int], ...]:
+        """Return the instances of a card, with or without those that nobody uses, and some."""
         return tuple(
             sorted(
                 (each.profile, each.start)
                 for each in self.instances
-                if each.gpu == gpu and (idle or each.slots)
+                if each.gpu == gpu and (idle or each.slots) and each not in without
             )
         )
 
@@ -246,14 +248,7 @@ class Machine:
         """Return where an instance could be created on a card if some were destroyed."""
         board = self.node.gpu_board
         assert board is not None
-        layout = tuple(
-            sorted(
-                (each.profile, each.start)
-                for each in self.instances
-                if each.gpu == gpu and each not in without
-            )
-        )
-        return choose_start(board, layout, profile)
+        return choose_start(board, self.layout(gpu, without=without), profile)
 
     @property
     def partitioned(self) -> bool:

@@ -5,7 +5,6 @@ with a declared load.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scenarios.application import KnobValue, Model
@@ -194,20 +193,6 @@ class Machines:
             beside: what joins before, as far as it succeeds.
             wanted: the alternatives of each, of which no more are drawn than have to be tried.
         """
-        with self._trial() as joins:
-            for demands in beside:
-                joins(demands)
-            return [
-                next((at for at, demands in enumerate(each) if joins(demands)), None)
-                for each in wanted
-            ]
-
-    @contextmanager
-    def _trial(self) -> Iterator[Callable[[Sequence[StationDemand]], bool]]:
-        """Give what lets deployments join one after the other, all of which leave in the end.
-
-        It tells whether one succeeds; one that does not leaves nothing behind.
-        """
         made = self._made
         undoing: list[Callable[[], None]] = []
 
@@ -221,7 +206,12 @@ class Machines:
             return True
 
         try:
-            yield joins
+            for demands in beside:
+                joins(demands)
+            return [
+                next((at for at, demands in enumerate(each) if joins(demands)), None)
+                for each in wanted
+            ]
         finally:
             for undo in reversed(undoing):
                 undo()

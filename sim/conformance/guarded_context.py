@@ -171,16 +171,19 @@ class GuardedWorld(World):
         self.breaches: list[str] = []
         self._written: list[tuple[Hashable, Any, bytes]] = []
 
-    def _context(self, call: PlanningCall, trigger: str) -> PlanningContext:
+    def context(self, call: PlanningCall, trigger: str) -> PlanningContext:
+        """Return the guarded context of one call."""
         findings = Findings(self.breaches, self.now_s)
         return GuardedContext(call, trigger, findings, self._written)
 
-    def _note_error(self, trigger: str, error: BaseException) -> None:
-        super()._note_error(trigger, error)
+    def note_error(self, trigger: str, line: str) -> None:
+        """Note that a call of the planner ended in an error, as a breach."""
+        super().note_error(trigger, line)
         self.breaches.append(f"fails {self.planner_errors[-1]}")
 
-    def _call_planner(self, trigger: str) -> None:
-        super()._call_planner(trigger)
+    def call_planner(self, trigger: str) -> None:
+        """Call the planner; a breach ends the run."""
+        super().call_planner(trigger)
         if self.breaches:
             raise BrokenContractError(self.breaches[0])
 

@@ -16,30 +16,21 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Floats, Integers
 from sim.api.plan import Plan
 from sim.api.plan_view import PlanView
-from sim.api.renamed import Guided
 from sim.api.truth import Truth
 from sim.clock import seconds
 from sim.cluster.machines import StationDemand
 from sim.planning.bulk_prediction import Sizes, no_loads, present_loads, sojourns
-from sim.planning.call import PlanningCall
+from sim.planning.call import Facet
 
 PREDICTIONS_PER_CHARGE = 1000
 """Plans that `ServedBulk.predict_many` predicts for the charge of one prediction: most of the
 effort is the same for all."""
 
 
-class ServedBulk(Guided, BulkOperations):
-    """The bulk operations of one call.
-
-    Args:
-        call: the call.
-    """
+class ServedBulk(Facet, BulkOperations):
+    """The bulk operations of one call."""
 
     _spelled = "context.bulk"
-
-    def __init__(self, call: PlanningCall) -> None:
-        self._call = call
-        self._service = call.service
 
     @property
     def running_by_id(self) -> Mapping[int, Query]:

@@ -1,6 +1,5 @@
 """One call of a planner: its clock, its searches, its orders, and how it ends."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -10,6 +9,7 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Estimate, Measurement
 from sim.api.plan import Plan
 from sim.api.planner import Planner
+from sim.api.renamed import Guided
 from sim.catalogue.service_times import RefusalError
 from sim.cluster.queries import QueryState
 from sim.planning.plan_rules import check_plan
@@ -37,16 +37,6 @@ class DeploymentOrder:
         return self.search.clock_ns
 
 
-@dataclass(frozen=True, slots=True)
-class PlanningOutcome:
-    """What a call of a planner led to."""
-
-    # The searches that it began, with what they were charged, by query id.
-    searches: Mapping[int, SearchClock]
-    orders: Sequence[DeploymentOrder]  # the orders to carry out, one per query at most
-    error: BaseException | None  # what the planner raised; then there are no orders
-
-
 @dataclass(eq=False)
 class PlanningCall:
     """The state of one call, which the planning context and its two facets share."""
@@ -55,14 +45,14 @@ class PlanningCall:
     now_ns: int  # time of the trigger
     budget_s: float  # planning seconds of each search
     sees_truth: bool = False  # whether the planner declares that it sees the truth
-    _searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
-    _orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
+    # The searches that the planner began, with what they were charged, and its orders, by query id.
+    searches: dict[int, SearchClock] = field(init=False, default_factory=dict)
+    orders: dict[int, DeploymentOrder] = field(init=False, default_factory=dict)
     _calls: int = field(init=False, default=0)
     _closed: bool = field(init=False, default=False)
 
-    def run(self, planner: Planner, context: PlanningContext) -> PlanningOutcome:
-        """Let a planner plan. Whatever it raises ends its call, not the run."""
-        error: BaseException | None = None
+    def run(self, planner: Planner, context: PlanningContext) -> BaseException | None:
+        """Let a planner plan; return what it raised, which cancels all of its orders."""
         try:
             returned: object = planner.plan(context)
             if returned is not None:
@@ -70,11 +60,12 @@ class PlanningCall:
                     f"plan returned {returned!r}: it must return nothing, and order by "
                     "context.deploy and context.release"
                 )
-        except (Exception, SystemExit) as raised:
-            error = raised
-        self._closed = True
-        orders = [] if error else list(self._orders.values())
-        return PlanningOutcome(self._searches, orders, error)
+        except (Exception, SystemExit) as error:
+            self.orders.clear()
+            return error
+        finally:
+            self._closed = True
+        return None
 
     def count(self) -> None:
         """Count an operation of the planner; refuse it if the call is over or has too many."""
@@ -98,12 +89,12 @@ class PlanningCall:
     def search(self, query: Query) -> SearchClock:
         """Return the query's search in this call, which begins with its first operation."""
         self.count()
-        search = self._searches.get(query.id)
+        search = self.searches.get(query.id)
         if search is None:
             if self.state(query).searching:
                 raise PlannerError(f"query {query.id}: an earlier search is still under way")
             search = self.service.new_search(self.now_ns, self.budget_s)
-            self._searches[query.id] = search
+            self.searches[query.id] = search
         search.calls += 1
         if search.calls > MOST_CALLS_PER_SEARCH:
             raise PlannerError(
@@ -115,7 +106,7 @@ class PlanningCall:
 
     def order(self, query: Query, plan: Plan | None) -> None:
         """Take an order, which replaces an earlier one for the query."""
-        self._orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
+        self.orders[query.id] = DeploymentOrder(query.id, plan, self.search(query))
 
     def figures(self, query: Query, plan: Plan) -> PlanFigures:
         """Return the figures of a plan, if some machines could serve the query so."""
@@ -150,3 +141,11 @@ class PlanningCall:
         names = tuple(self.service.application.datasets)
         if dataset not in names:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")
+
+
+class Facet(Guided):
+    """A part of the planning interface during one call."""
+
+    def __init__(self, call: PlanningCall) -> None:
+        self._call = call
+        self._service = call.service

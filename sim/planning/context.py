@@ -13,28 +13,21 @@ from sim.api.errors import PlannerError
 from sim.api.estimate import Estimate, Integers
 from sim.api.plan import Plan
 from sim.api.prediction import Prediction
-from sim.api.renamed import Guided
 from sim.api.window_report import WindowReport
 from sim.clock import seconds
 from sim.planning.bulk import ServedBulk
-from sim.planning.call import PlanningCall
+from sim.planning.call import Facet, PlanningCall
 from sim.planning.metered_profiling import checked_samples, denied, measure
 from sim.planning.plan_rules import check_configuration
 from sim.planning.queueing import sojourn
 from sim.planning.world_state import ServedWorld
 
 
-class ServedContext(Guided, PlanningContext):
-    """The planning context of one call.
-
-    Args:
-        call: the call.
-        trigger: why the planner is called.
-    """
+class ServedContext(Facet, PlanningContext):
+    """The planning context of one call."""
 
     def __init__(self, call: PlanningCall, trigger: str) -> None:
-        self._call = call
-        self._service = call.service
+        super().__init__(call)
         self.trigger = trigger
         self.bulk = ServedBulk(call)
         self.world = ServedWorld(call)

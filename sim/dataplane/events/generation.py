@@ -8,9 +8,8 @@ admits. It admits by the queue's discipline those who wait then; whom it has pro
 next boundary keeps it, whoever comes in the meantime.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heappop
 
 from simpy import Event, Interrupt
 from simpy.events import NORMAL
@@ -20,20 +19,17 @@ from sim.clock import Clock
 from sim.dataplane.base.durations import batch_ns, whole
 from sim.dataplane.base.interface import DROPPED, LOST, SHED, StationSpec
 from sim.dataplane.base.queueing import is_late, steps_to_boundary
-from sim.dataplane.events.request import LOW, Request, ScheduledEvent, interrupt
+from sim.dataplane.events.request import LOW, Request, ScheduledEvent, call_at, interrupt
+from sim.dataplane.events.station import Job, Queue
 
 
 @dataclass(slots=True, eq=False)
-class GenerationJob:
+class GenerationJob(Job):
     """A request at a station of a language model."""
 
-    entered_ns: int  # when it came
-    request: Request
-    operator: int  # the operator that serves it
     prompt_tokens: int  # tokens of its prompt
     left: int  # tokens that each of its sequences still has to generate
-    sequences: int
-    served: ScheduledEvent  # comes when the last token is there
+    sequences: int  # its sequences
     admitted_ns: int = 0  # when its prefill began
 
     @property
@@ -68,19 +64,14 @@ class Engine:
         return sum(self.reserved.values())
 
 
-class GenerationStation:
+class GenerationStation(Queue[GenerationJob]):
     """A queue that the engines of one operator share."""
 
     def __init__(self, env: Clock, spec: StationSpec) -> None:
         assert spec.iterations is not None
-        self.env = env
-        self.spec = spec
+        super().__init__(env, spec)
         self.iterations = spec.iterations
-        self.waiting: list[tuple[int, int, int, int, int, GenerationJob]] = []
         self.engines = [Engine(number) for number in range(spec.servers)]
-        self.failed = False
-        self.slowdown = 1.0
-        self.busy_ns = 0
         self._dispatch_due = False
 
     def enter(self, request: Request, operator: int, mean: Tokens) -> ScheduledEvent:
@@ -88,29 +79,21 @@ class GenerationStation:
         if self.failed:
             raise Interrupt(LOST)  # In the process of the request itself, which calls this.
         job = GenerationJob(
-            self.env.now,
             request,
             operator,
+            self.env.now,
+            ScheduledEvent(self.env),
             whole(mean.prompt * request.size),
             whole(mean.output * request.length * request.variability[operator]),
             mean.sequences,
-            ScheduledEvent(self.env),
         )
-        if job.kv_tokens > self.iterations.kv_tokens or job.sequences > len(
-            self.iterations.decode_ns
-        ):
+        if not self._has_room(Engine(0), job):
             raise Interrupt(DROPPED)  # It would never fit, and hold up all that come after it.
-        place = request.place(self.spec.discipline, self.env.now)
-        heappush(self.waiting, (*place, job))
+        self._put(job)
         if not self._dispatch_due:
             self._dispatch_due = True
-            self._at(self.env.now, LOW, self._dispatch_arrivals)
+            call_at(self.env, self.env.now, LOW, self._dispatch_arrivals)
         return job.served
-
-    def _at(self, when_ns: int, priority: int, action: Callable[[Event], None]) -> None:
-        moment = ScheduledEvent(self.env)
-        moment.callbacks.append(action)
-        self.env.schedule(moment, priority, when_ns - self.env.now)  # type: ignore[arg-type]
 
     def _dispatch_arrivals(self, _: Event) -> None:
         """Hand out what has arrived, and have it admitted at each engine's next boundary."""
@@ -168,7 +151,7 @@ class GenerationStation:
             if engine.run == run and not self.failed:
                 self._end_run(engine)
 
-        self._at(engine.began_ns + engine.steps * engine.step_ns, NORMAL, end)
+        call_at(self.env, engine.began_ns + engine.steps * engine.step_ns, NORMAL, end)
 
     def _end_run(self, engine: Engine) -> None:
         """Let requests that are done leave; then, after all arrivals, begin the next run."""
@@ -190,7 +173,7 @@ class GenerationStation:
                 self._hand_out()
                 self._start_run(engine)
 
-        self._at(self.env.now, LOW, begin)
+        call_at(self.env, self.env.now, LOW, begin)
 
     def _start_run(self, engine: Engine) -> None:
         """Admit what joins, and begin a run: one iteration with a prefill, or decoding alone."""
@@ -220,19 +203,9 @@ class GenerationStation:
         running = [now_ns - each.began_ns for each in self.engines if each.began_ns is not None]
         return self.busy_ns + sum(running)
 
-    def _drop_last(self, count: int) -> None:
-        if count > 0:
-            self.waiting.sort()
-            for *_, job in self.waiting[-count:]:
-                interrupt(job.request, DROPPED)
-            del self.waiting[-count:]
-
     def withdraw(self, request: Request) -> None:
         """Take a request out, unless its prefill began."""
-        kept = [member for member in self.waiting if member[-1].request is not request]
-        if len(kept) < len(self.waiting):
-            heapify(kept)
-            self.waiting = kept
+        super().withdraw(request)
         for engine in self.engines:
             for job in [job for job in engine.joining if job.request is request]:
                 engine.joining.remove(job)
@@ -240,9 +213,4 @@ class GenerationStation:
 
     def fail(self) -> None:
         """Lose everything that waits or is generated here, now and from now on."""
-        self.failed = True
-        jobs = [member[-1] for member in sorted(self.waiting)]
-        jobs += [job for engine in self.engines for job in engine.reserved]
-        self.waiting.clear()
-        for job in jobs:
-            interrupt(job.request, LOST)
+        self._lose(job.request for engine in self.engines for job in engine.reserved)

@@ -38,7 +38,7 @@ from sim.dataplane.base.interface import (
     StationSpec,
 )
 from sim.dataplane.events.generation import GenerationStation
-from sim.dataplane.events.request import Request, ScheduledEvent, interrupt, rows_of, worse
+from sim.dataplane.events.request import Request, ScheduledEvent, call_at, interrupt, rows_of, worse
 from sim.dataplane.events.station import EventStation, Link
 
 Stop = tuple[Callable[[Request, int, Any], ScheduledEvent], int, float | Tokens]
@@ -143,9 +143,7 @@ class EventsPlane:
         self._order(at_ns, drop)
 
     def _order(self, at_ns: int, action: Callable[[], None]) -> None:
-        order = ScheduledEvent(self.env)
-        order.callbacks.append(lambda _: action())
-        self.env.schedule(order, URGENT, at_ns - self.env.now)
+        call_at(self.env, at_ns, URGENT, lambda _: action())
 
     def _stops(self, leg: Leg) -> list[Stop]:
         stops: list[Stop] = []

@@ -1,6 +1,6 @@
 """What every part of the event data plane shares: moments, requests, and the order of events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -35,6 +35,15 @@ class ScheduledEvent(Event):
         super().__init__(env)
         self._ok = True
         self._value = None
+
+
+def call_at(
+    env: Clock, when_ns: int, priority: EventPriority, action: Callable[[Event], None]
+) -> None:
+    """Call an action at a time, before or after other events of that time by its priority."""
+    moment = ScheduledEvent(env)
+    moment.callbacks.append(action)
+    env.schedule(moment, priority, when_ns - env.now)
 
 
 @dataclass(slots=True, eq=False)
