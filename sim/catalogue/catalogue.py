@@ -31,13 +31,7 @@ class Crossing:
 
 
 class Catalogue:
-    """The catalogue of one scenario.
-
-    Args:
-        application: whose operators and messages.
-        cluster: whose nodes.
-        network: whose links.
-    """
+    """The nominal figures of one scenario: its application, cluster and network."""
 
     def __init__(self, application: Application, cluster: Cluster, network: Network) -> None:
         self.application = application
@@ -58,11 +52,7 @@ class Catalogue:
         place: str,
         allocation: Allocation,
     ) -> Service:
-        """Return how an operator is served at a place, on an allocation.
-
-        Raises:
-            RefusalError: it cannot run there.
-        """
+        """Return how an operator is served at a place, on an allocation; see `on_node`."""
         if place != DEVICE:
             return self.on_node(operator, configuration, place, allocation)
         return self.on_device(operator, configuration, device)
@@ -70,11 +60,7 @@ class Catalogue:
     def on_node(
         self, operator: int, configuration: Configuration, node: str, allocation: Allocation
     ) -> Service:
-        """Return how an operator is served on an allocation of a node.
-
-        Raises:
-            RefusalError: it cannot run there.
-        """
+        """Return how a node's allocation serves an operator; `RefusalError` if it cannot run."""
         knobs = self.application.pipeline.operator_key(operator, configuration)
         return self._once(
             (operator, knobs, node, allocation),
@@ -86,11 +72,7 @@ class Catalogue:
     def on_device(
         self, operator: int, configuration: Configuration, device: DeviceModel
     ) -> Service:
-        """Return how an operator is served on a user's device.
-
-        Raises:
-            RefusalError: it cannot run there.
-        """
+        """Return how an operator is served on a user's device; `RefusalError` if it cannot run."""
         knobs = self.application.pipeline.operator_key(operator, configuration)
         return self._once(
             (operator, knobs, device),
@@ -102,7 +84,6 @@ class Catalogue:
         self._services.clear()
 
     def _once(self, key: Hashable, work_out: Callable[[], Service]) -> Service:
-        """Return what was worked out for a key, a refusal included."""
         known = self._services.get(key)
         if known is None:
             try:
@@ -115,11 +96,7 @@ class Catalogue:
         return known
 
     def services(self, query: Query, plan: Plan) -> tuple[Service, ...]:
-        """Return how every operator is served under a plan.
-
-        Raises:
-            RefusalError: an operator cannot run where the plan puts it.
-        """
+        """Return how every operator is served under a plan; `RefusalError` if one cannot run."""
         here = [operator for operator, place in enumerate(plan.placement) if place == DEVICE]
         self.check_device(here, plan.configuration, query.device)
         return tuple(
@@ -132,11 +109,7 @@ class Catalogue:
     def check_device(
         self, operators: Sequence[int], configuration: Configuration, device: DeviceModel
     ) -> None:
-        """Check that a device can run some operators, all at the same time.
-
-        Raises:
-            RefusalError: it cannot run one, or its memory does not hold them all.
-        """
+        """Raise `RefusalError` unless a device can run some operators, all at the same time."""
         need = sum(
             self.on_device(operator, configuration, device).memory_bytes for operator in operators
         )
@@ -157,10 +130,7 @@ class Catalogue:
         return True
 
     def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        """Yield link, direction and edge of every crossing of a placement, edge by edge.
-
-        The edge is that of the pipeline whose message it is; the number of edges for the answer.
-        """
+        """Yield link, direction and edge of every crossing of a placement; see `Crossing`."""
         edges = self.application.pipeline.edges
         for edge, (earlier, operator) in enumerate(edges):
             at = 0 if earlier is None else self._tier[placement[earlier]]

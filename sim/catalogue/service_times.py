@@ -62,11 +62,7 @@ class Service:
 def device_service(
     application: Application, operator: int, configuration: Configuration, device: DeviceModel
 ) -> Service:
-    """Return how an operator is served on a user's device.
-
-    Raises:
-        RefusalError: it cannot run there.
-    """
+    """Return how an operator is served on a user's device; `RefusalError` if it cannot run."""
     model = application.model(operator, configuration)
     name = application.operators[operator].name
     if model is None:
@@ -103,11 +99,7 @@ def node_service(
     node: Node,
     allocation: Allocation,
 ) -> Service:
-    """Return how an operator is served on an allocation of a node.
-
-    Raises:
-        RefusalError: it cannot run there.
-    """
+    """Return how an operator is served on a node's allocation; `RefusalError` if it cannot run."""
     model = application.model(operator, configuration)
     if model is None:
         factor = cpu_latency_factor(node.cpu_relative_speed)

@@ -1,9 +1,8 @@
-"""A machine: its cores, its cards, the GPU instances on them and what is loaded into those.
+"""A machine: its cores, its cards, the GPU instances on them and the models in their memory.
 
 A *slot* is one core, or a share of one GPU instance; a station holds one slot per replica. A card's
-instances are always a legal layout. An instance that nobody uses any more stays as it is, with its
-models in memory, for whoever asks for the like; it is destroyed when its slices are needed, or when
-the machine is given back.
+instances are always a legal layout. An unused instance keeps its models until its slices are
+needed, or the machine is given back.
 """
 
 from collections.abc import Callable, Sequence
@@ -134,7 +133,7 @@ class Machine:
         self.free_cores = self.node.cores
 
     def may_take(self, need: Need) -> bool:
-        """Tell whether it is worth asking; False if there is no room for sure."""
+        """Return False if there is no room for sure."""
         if need.profile == CORE:
             return self.up and self.free_cores > 0
         return self.up and need.room not in self._in_vain
@@ -161,10 +160,9 @@ class Machine:
         )
 
     def take(self, need: Need) -> tuple[GpuShare, Callable[[], None]] | None:
-        """Take a core, or a share of an instance that is there or is created.
+        """Take a core, or a share of an instance that exists or is created.
 
-        Returns:
-            The slot, and what undoes it as if it had never been taken; None if there is no room.
+        Returns the slot and a function that undoes the step, or None if there is no room.
         """
         if not self.may_take(need):
             return None
@@ -245,7 +243,6 @@ class Machine:
         return instance
 
     def _start(self, gpu: int, without: list[Instance], profile: str) -> int | None:
-        """Return where an instance could be created on a card if some were destroyed."""
         board = self.node.gpu_board
         assert board is not None
         return choose_start(board, self.layout(gpu, without=without), profile)
@@ -271,10 +268,7 @@ class Machine:
         return count
 
     def give_back(self, slot: GpuShare, now_ns: int) -> None:
-        """Return a core, or a share of an instance, which keeps the model in memory meanwhile.
-
-        What was not loaded, or created, by now is given up.
-        """
+        """Return a slot; an instance keeps what was loaded into it by now."""
         instance = slot.instance
         self._in_vain.clear()
         if instance is None:

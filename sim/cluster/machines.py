@@ -68,18 +68,14 @@ class StationDemand:
 class Machines:
     """All machines of a cluster and the stations on them.
 
-    Args:
-        cluster: the layout.
-
     Attributes:
         pools: the machines of each node.
         up: how many of them work, by node.
         stations: the stations that members who agree on a key may share.
-        holders: who holds each slot.
-        backhaul: who sends over the backhaul from the edge site to the cloud.
-        changed: machines that are used otherwise than when the `sim.cluster.billing.Billing` struck
-        them off. last_release_ns: when a deployment last left, or a machine came back; None if
-        none did.
+        holders: the station that holds each slot.
+        backhaul: the deployments that send from the edge site to the cloud.
+        changed: machines whose use changed since `sim.cluster.billing.Billing` last took note.
+        last_release_ns: when a deployment last left, or a machine came back.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -130,13 +126,7 @@ class Machines:
     ) -> list[tuple[Station, bool]] | str:
         """Give a deployment its stations, all of them or none.
 
-        Args:
-            deployment: number of the deployment.
-            query: id of the query that it serves.
-            demands: one per operator.
-
-        Returns:
-            Each operator's station and whether it is new, or the reason of the refusal.
+        Returns each operator's station and whether it is new, or the reason of the refusal.
         """
         got, undo = self._join(deployment, query, demands)
         if isinstance(got, str):
@@ -170,7 +160,6 @@ class Machines:
         return got, undo
 
     def _enter(self, station: Station, deployment: int, member: Member) -> Callable[[], None]:
-        """Let a deployment join a station; return what undoes that."""
         leave = station.join(deployment, member)
         self._note_load(station)
 
@@ -185,13 +174,11 @@ class Machines:
         beside: Sequence[Sequence[StationDemand]],
         wanted: Iterable[Iterable[Sequence[StationDemand]]],
     ) -> list[int | None]:
-        """Return of each of several the number of its first alternative that would ``join``.
+        """Return for each of several the number of its first alternative that would ``join``.
 
-        One after the other; None where none would.
-
-        Args:
-            beside: what joins before, as far as it succeeds.
-            wanted: the alternatives of each, of which no more are drawn than have to be tried.
+        They are tried one after the other, while ``beside`` holds its room as far as it fits; None
+        if none would join. No more alternatives are drawn than have to be tried. Nothing stays
+        joined.
         """
         made = self._made
         undoing: list[Callable[[], None]] = []
@@ -320,7 +307,6 @@ class Machines:
         return dead
 
     def _lose(self, stations: Sequence[Station], now_ns: int) -> None:
-        """Destroy stations that died; what they held of other machines is free at once."""
         self._note_change(stations)
         for station in stations:
             self._destroy(station, now_ns)
@@ -328,13 +314,11 @@ class Machines:
             self.last_release_ns = now_ns
 
     def _note_load(self, station: Station) -> None:
-        """Note that the load of a station may be another, unless it is gone."""
         alike = self._by_load.get(station.key)
         if alike is not None and station in alike:
             alike.put(station)
 
     def _note_change(self, stations: Iterable[Station]) -> None:
-        """Note that the members of some stations change."""
         self.changed.update(slot.machine for station in stations for slot in station.slots)
 
     def _destroy(self, station: Station, now_ns: int) -> None:

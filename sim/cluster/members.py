@@ -44,15 +44,9 @@ class Member:
 
 
 class StationMembers:
-    """The members of a station or a link.
+    """The deployments that share a station or a link; ``load`` is what they ask for together.
 
-    Args:
-        servers: its servers.
-        at_once: requests that a server serves at the same time.
-
-    Attributes:
-        members: by deployment; change them by ``join`` and ``leave`` only.
-        load: what all members ask of it together.
+    Change ``members``, which is by deployment, by ``join`` and ``leave`` only.
     """
 
     def __init__(self, servers: int = 1, at_once: int = 1) -> None:
@@ -104,7 +98,6 @@ class StationMembers:
         return self._without[query]
 
     def _keep(self, query: int, deployments: tuple[int, ...]) -> None:
-        """Note which deployments of a query are members."""
         if deployments:
             self._deployments[query] = deployments
         else:

@@ -68,13 +68,9 @@ class QueryState:
 class QueryRegistry:
     """The states of all queries, in order of arrival.
 
-    Planners ask far more often than queries move, so each is put in its place when it moves.
-
-    Attributes:
-        living: states by id.
-        plans: the plan of each living query that has one, by id.
-        loading: the plan whose models are being loaded, of each that has one, by id.
-        departed: the last `LISTED` queries that have left.
+    Planners ask far more often than queries move, so each query is put in its place when it moves.
+    ``living`` has states by id; ``plans`` and ``loading`` the plan in force or being loaded, by id;
+    ``departed`` the last `LISTED` queries that have left.
     """
 
     def __init__(self) -> None:
@@ -96,11 +92,7 @@ class QueryRegistry:
         state._moved = self._moved
 
     def depart(self, query: int) -> Query | None:
-        """Take a query off the registry.
-
-        Returns:
-            The query that is not listed as departed any longer, if there is one.
-        """
+        """Take a query off; return the query that is no longer listed as departed, if any."""
         state = self.living.pop(query)
         state._moved = None
         number, line = self._places.pop(query)
@@ -112,7 +104,6 @@ class QueryRegistry:
         return self.departed.popleft() if len(self.departed) > LISTED else None
 
     def _moved(self, state: QueryState) -> None:
-        """Put a query where it stands now."""
         query, plan = state.query.id, state.plan
         if plan is None:
             self.plans.pop(query, None)
@@ -154,8 +145,6 @@ class QueryRegistry:
 
 
 class _Line:
-    """Queries in order of arrival."""
-
     def __init__(self) -> None:
         self._numbers: list[int] = []
         self._ids: list[int] = []
@@ -165,20 +154,17 @@ class _Line:
 
     @property
     def queries(self) -> tuple[Query, ...]:
-        """The queries."""
         if self._shown is None:
             self._shown = tuple(self._queries)
         return self._shown
 
     @property
     def by_id(self) -> Mapping[int, Query]:
-        """The queries by id."""
         if self._by_id is None:
             self._by_id = dict(zip(self._ids, self._queries, strict=True))
         return self._by_id
 
     def add(self, number: int, query: Query) -> None:
-        """Add a query, the so many-th that arrived."""
         at = bisect_left(self._numbers, number)
         if at < len(self._numbers):
             self._by_id = None
@@ -190,7 +176,6 @@ class _Line:
         self._shown = None
 
     def remove(self, number: int) -> None:
-        """Take off the so many-th query that arrived."""
         at = bisect_left(self._numbers, number)
         if self._by_id is not None:
             del self._by_id[self._ids[at]]

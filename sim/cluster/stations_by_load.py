@@ -7,12 +7,7 @@ from sim.cluster.members import StationLoad
 
 
 class Loaded(Protocol):
-    """What has a number and a load.
-
-    Attributes:
-        id: unique, the lower the older.
-        load: what is asked of it.
-    """
+    """What has a unique number, the lower the older, and a load."""
 
     id: int
     load: StationLoad
@@ -22,10 +17,7 @@ AnyStation = TypeVar("AnyStation", bound=Loaded)
 
 
 class ByLoad(Generic[AnyStation]):
-    """Stations from the least to the most loaded, of equal load the latest first.
-
-    There may be hundreds, of which one with room is looked for far more often than loads change.
-    """
+    """Stations from the least to the most loaded, of equal load the latest first."""
 
     def __init__(self) -> None:
         self._order: list[tuple[float, int, AnyStation]] = []
@@ -51,11 +43,9 @@ class ByLoad(Generic[AnyStation]):
         return len(self._order)
 
     def fullest(self, more: float, most: float) -> AnyStation | None:
-        """Return the one of most work, of equals the oldest, that has room for more.
+        """Return the most loaded station with room, of equals the oldest.
 
-        Args:
-            more: the work that is to be added, in servers.
-            most: the work that it may have then.
+        It can take ``more`` work, in servers, without exceeding ``most``.
         """
         at = bisect_right(self._order, most, key=lambda place: place[0] + more)
         return self._order[at - 1][2] if at else None

@@ -1,6 +1,6 @@
-"""A context that watches who uses it: what ``check_planner`` puts in front of a planner.
+"""The guarded context that ``check_planner`` gives a planner, to observe its accesses.
 
-What it finds is noted on the world as well as raised, as planners may swallow what is raised.
+Breaches are noted on the world as well as raised, as planners may swallow exceptions.
 """
 
 import io
@@ -123,14 +123,7 @@ class GuardedWorldState(Guarded, ServedWorld):
 
 
 class GuardedContext(Guarded, ServedContext):
-    """A guarded planning context, which notes what is remembered.
-
-    Args:
-        call: the call.
-        trigger: why the planner is called.
-        findings: where breaches are noted.
-        written: where records are noted, with what they look like when written.
-    """
+    """A guarded planning context, which notes each record with its bytes when written."""
 
     def __init__(
         self,
@@ -158,13 +151,7 @@ class GuardedContext(Guarded, ServedContext):
 
 
 class GuardedWorld(World):
-    """A world on the event data plane whose planner gets a guarded context; a fault ends the run.
-
-    Args:
-        scenario: what is simulated.
-        planner: who decides.
-        seed: seed of all random streams.
-    """
+    """A world on the event data plane with a guarded context; a fault ends the run."""
 
     def __init__(self, scenario: Scenario, planner: Planner, seed: int) -> None:
         super().__init__(scenario, planner, seed, EventsPlane)

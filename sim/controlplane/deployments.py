@@ -19,16 +19,7 @@ class NoRoomError(Exception):
 
 
 class Deployments:
-    """All deployments of a run, and the resources that they hold.
-
-    Args:
-        clock: the control plane's clock.
-        cluster: the layout.
-        machines: where.
-        billing: who pays.
-        wiring: how the data plane is told.
-        data: the data plane.
-    """
+    """All deployments of a run, and the resources that they hold."""
 
     def __init__(
         self,
@@ -51,16 +42,10 @@ class Deployments:
     def reserve(
         self, state: QueryState, plan: Plan, demands: Sequence[StationDemand], backhaul_up_s: float
     ) -> Deployment:
-        """Take the resources of a plan.
+        """Take the resources of a plan, whose deployment is in force once its models are loaded.
 
-        Args:
-            state: where its query stands.
-            plan: the plan.
-            demands: what it asks of the machines.
-            backhaul_up_s: transmission time of a request on the backhaul to the cloud.
-
-        Returns:
-            The deployment, which becomes active when its models are loaded.
+        ``backhaul_up_s`` is the transmission time of a request on the backhaul to the cloud, in
+        seconds.
 
         Raises:
             NoRoomError: the cluster has no room for it now.

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def _machine_failure(world: "World", event: DriftEvent) -> Generator[Event, None, None]:
-    """Fail a machine at its time, and bring it back."""
     if event.at_s > 0:
         yield world.env.timeout(ns(event.at_s))
     assert event.node is not None

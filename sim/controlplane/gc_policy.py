@@ -12,10 +12,7 @@ nothing else would free."""
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Let garbage be collected seldom meanwhile, if it is collected at all.
-
-    That holds for the whole process: worlds of several threads are to be run one after the other.
-    """
+    """Let garbage be collected seldom meanwhile, in the whole process, if at all."""
     before = gc.get_threshold()
     if before[0]:
         gc.set_threshold(max(MORE, before[0]), *before[1:])

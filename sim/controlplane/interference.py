@@ -1,9 +1,8 @@
 """Interference between operators that share a GPU instance by MPS, brought up to date at ticks.
 
-While an instance's other operators are busy, they use its memory bandwidth: a batch takes longer by
-``hardware_models.mps.interference_factor`` of their memory utilisations. That of an operator is
-what one process of it uses alone, over the factor by which its limit of threads slows it down,
-times its busy processes in the mean over the last tick; at most 1.
+A batch takes longer by ``hardware_models.mps.interference_factor`` of the others' memory
+utilisations: what one process uses alone, over the factor by which its limit of threads slows it
+down, times its busy processes in the mean over the last tick; at most 1.
 """
 
 from hardware_models.compute import memory_utilisation
@@ -15,12 +14,7 @@ from sim.dataplane.base.interface import DataPlane
 
 
 class Interference:
-    """The present slowdown of every station that shares an instance.
-
-    Args:
-        machines: the machines.
-        data: the data plane, which is told of changes.
-    """
+    """The present slowdown of every station that shares an instance."""
 
     def __init__(self, machines: Machines, data: DataPlane) -> None:
         self._machines = machines
@@ -42,7 +36,8 @@ class Interference:
                 factor = interference_factor(others)
                 factors[station.id] = max(factor, factors.get(station.id, 1.0))
         alone = self._factors.keys() - factors.keys()
-        for station_id in alone & self._living() if alone else ():
+        living = self._machines.stations.values() if alone else ()
+        for station_id in alone & {each.id for stations in living for each in stations}:
             factors[station_id] = 1.0  # Its neighbours have left.
         for station_id, factor in sorted(factors.items()):
             if factor != self._factors.get(station_id, 1.0):
@@ -61,6 +56,3 @@ class Interference:
         need = slot.need
         alone = memory_utilisation(model.like, need.thread_percent, model.like_items)
         return min(1.0, share * need.processes * alone)
-
-    def _living(self) -> set[int]:
-        return {station.id for stations in self._machines.stations.values() for station in stations}

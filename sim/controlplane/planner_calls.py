@@ -108,7 +108,6 @@ def _carry_out(
 
 
 def _reason(error: BaseException) -> str:
-    """Return the message of an exception in one line."""
     try:
         said = str(error)
     except Exception:  # A planner's exception may not even be able to say what it is.

@@ -1,7 +1,8 @@
-"""The control plane: queries come and go, planners are called, plans come into force, things drift.
+"""The control plane: queries come and go, planners are called, plans come into force.
 
-All of it runs on one SimPy clock. It tells the data plane what changes and when; what depends on
-requests (telemetry, verdicts, draining) happens at ticks only, after the data plane was advanced.
+All of it runs on one SimPy clock, and tells the data plane what changes and when. What depends on
+requests happens at ticks, after the data plane was advanced. Calls of the planner are in
+`sim.controlplane.planner_calls`, failures in `sim.controlplane.failures`.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -42,13 +43,9 @@ from sim.planning.service import PlanningService
 class World:
     """One simulated run.
 
-    Args:
-        scenario: what is simulated.
-        planner: who decides.
-        seed: seed of all random streams.
-        data_plane: makes the data plane, given the recorder that it reports to.
-        profiling_log: where profiling is noted, and what an earlier run that broke off had noted.
-        listeners: who else is told of requests, after the monitor that counts them.
+    ``data_plane`` makes the data plane, given the recorder that it reports to. ``profiling_log``
+    may hold records of an earlier run that broke off. ``listeners`` record requests after the
+    monitor.
     """
 
     def __init__(
@@ -130,7 +127,6 @@ class World:
                     self._close()
 
     def _close(self) -> None:
-        """Bring everything to account at the horizon."""
         now = self.env.now
         self.data.advance(now)
         self._note_costs(now)
@@ -140,7 +136,6 @@ class World:
     # Queries
 
     def _arrivals(self) -> Generator[Event, None, None]:
-        """Let every query arrive at its time."""
         for query, truth in births(self.scenario, self.seed):
             at_ns = ns(query.arrival_s)
             if at_ns > self.env.now:
@@ -162,7 +157,6 @@ class World:
         self.call_planner("arrival")
 
     def _life(self, state: QueryState) -> Generator[Event, None, None]:
-        """Wait until a query departs, and see it off."""
         yield self.env.timeout(max(1, ns(state.truth.departure_s) - self.env.now))
         now, query = self.env.now, state.query.id
         self.billing.settle(now)
@@ -265,15 +259,14 @@ class World:
                 self.call_planner("tick")
 
     def _note_costs(self, now: int) -> None:
-        """Put what each living query owes since the last note into the window that ends now."""
         self.billing.settle(now)
         for state in self.registry.living.values():
             self._note_cost(state, now)
 
     def _note_cost(self, state: QueryState, now: int) -> None:
-        """Put what one query owes since the last note into the window that now is the end of.
+        """Add what a query owes since the last note to the window that ends now.
 
-        That is the end of the window, or of the query's life: what it owes later is in none.
+        At its departure, that is its last window: what it owes later is in none.
         """
         self._charge_egress(state)
         query = state.query.id
@@ -307,7 +300,6 @@ class World:
         self.tables.extend("operators", operator_columns(verdicts, pipeline))
 
     def _on_close(self, account: Account) -> None:
-        """Write the row of a query of which nothing more will be heard."""
         state = self._closing.pop(account.query.id)
         self._charge_egress(state)
         self._routes.remove_access_link(account.query.id)

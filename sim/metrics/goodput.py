@@ -58,7 +58,7 @@ def reaches(value: float, floor: float | None) -> bool:
 class Verdicts:
     """Windows that were judged together, by query in order of arrival, then by window.
 
-    Arrays have shape (n,) unless told otherwise.
+    Arrays have shape (n,) if no other is given.
     """
 
     queries: list[Query]  # the query of each
@@ -140,12 +140,8 @@ class Account:
 class SloMonitor:
     """Counts requests, and judges windows and deployments; the data plane's recorder.
 
-    Args:
-        window_s: length of a window in seconds.
-        operators: operators of the application.
-        on_verdicts: is called with the windows that were judged, if any were.
-        on_close: is called with each account when its last window is judged and its last
-            request has ended, or the run ends.
+    ``on_verdicts`` is called with windows that were judged; ``on_close`` with each account whose
+    last window is judged and last request has ended, or when the run ends.
     """
 
     def __init__(
@@ -218,14 +214,10 @@ class SloMonitor:
         now_ns: int,
         accuracies: Sequence[tuple[int, float]] = (),
     ) -> None:
-        """Note that a deployment, or none, is in force for a query from now on.
+        """Note that a new deployment, or none, is in force for a query from now on.
 
-        Args:
-            query: id of the query.
-            deployment: number of the deployment, which is new; or None.
-            now_ns: the time.
-            accuracies: (nanoseconds, expected accuracy) from when on each accuracy holds for
-                requests born then, in order of time.
+        ``accuracies`` are (nanoseconds, expected accuracy): from when on each holds, in order of
+        time.
         """
         slot = self._slots.find(query)
         self._note_time(slot, now_ns)
@@ -262,10 +254,9 @@ class SloMonitor:
         self._counts.accounts[self._slots.find(query), wc.DEPARTED] = True
 
     def add_cost(self, query: int, at_ns: int, usd: float) -> None:
-        """Add cost that was attributed since the last call to the window that is over at ``at_ns``.
+        """Add cost since the last call to the window that is over at ``at_ns``.
 
-        Or to the one in which the query departs then: what it still owes afterwards, for a
-        deployment that drains, is part of the bill but of no window.
+        At a departure that is the last window: what a query owes later, while draining, is in none.
         """
         slot = self._slots.find(query)
         assert slot >= 0, f"query {query} is not counted"
@@ -297,11 +288,7 @@ class SloMonitor:
     # The data plane calls this
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
-        """Count requests; see ``Recorder``.
-
-        The data plane follows the control plane by up to a tick, so the deployment in force here
-        may be a later one already. What counts is the one that each request keeps.
-        """
+        """Count requests by the deployment that each keeps; see ``Recorder``."""
         window_ns = self.window_ns
         self._count(
             len(born), lambda done: wc.count_births(self._counts, rows, born, done, window_ns)
@@ -322,12 +309,7 @@ class SloMonitor:
     # Verdicts
 
     def judge(self, now_ns: int, horizon: bool = False) -> None:
-        """Judge every window that is due; at the horizon, all that are left.
-
-        Args:
-            now_ns: up to when requests were moved.
-            horizon: whether the run ends here.
-        """
+        """Judge every window that is due by now; at the horizon, all that are left."""
         slots = np.flatnonzero(
             self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
         )

@@ -68,10 +68,7 @@ SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
 
 
 class ResultTables:
-    """Rows that a run produced and nobody took yet.
-
-    A table grows row by row or by whole columns, whichever its writer has.
-    """
+    """Rows that a run produced and nobody took yet."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Mapping[str, Any]]] = {name: [] for name in SCHEMAS}

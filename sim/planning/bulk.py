@@ -176,7 +176,6 @@ def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
 
 
 def _row(row: ArrayLike, many: int) -> Integers:
-    """Return the row of each of so many plans."""
     given = np.asarray(row, dtype=np.int64)
     if given.shape != (many,):
         raise ValueError(f"row: shape {given.shape}, must be ({many},)")

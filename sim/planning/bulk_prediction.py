@@ -107,20 +107,10 @@ def sojourns(
     loads: OtherLoads,
     utilisation: float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Predict the sojourn of a query's requests under K plans; see ``sim.api.prediction.sojourn``.
+    """Predict mean and quantile of sojourns in seconds under K plans of a view, each of shape (K,).
 
-    Args:
-        query: the query.
-        view: where the plans are from.
-        indices: their numbers in the view, shape (K,).
-        sizes: what is believed of the sizes of requests.
-        loads: what others ask of the stations.
-        utilisation: how busy stations off the device are at least. Where they are not, more others
-            are taken to ask for the same service as the query does.
-
-    Returns:
-        Mean and quantile of the sojourn in seconds, each of shape (K,); infinite where a station
-        or a link would be overloaded.
+    ``utilisation`` is a lower bound for stations off the device: where they are less busy, more
+    load of the query's own kind is assumed. Infinite where a station or a link would be overloaded.
     """
     records, backhaul = view.records, loads.backhaul
     mean_s, quantile_s = np.empty(len(indices)), np.empty(len(indices))
@@ -175,33 +165,13 @@ def _sojourns(
     slowest_s: Floats,
     latest_s: Floats,
 ) -> None:
-    """Work out mean and quantile of sojourns, those of the slowest way; see `sojourns`.
+    """Compute mean and quantile of sojourns, those of the slowest way; see `sojourns`.
 
     A request passes the queues of N stations, the access uplink and the backhaul.
-
-    Args:
-        indices: numbers of K plans, shape (K,).
-        place: see `Records`.
-        rate: requests per second of the query.
-        operator_time_s: see `Sizes`, as are the next five.
-        time_cv: see there.
-        normalised: see there.
-        size: its ``row``.
-        slower: see there.
-        links_slower: see there.
-        others_rate: see `OtherLoads`, as is the next.
-        others_work: see there.
-        utilisation: see `sojourns`.
-        backhaul: rate and work of others there.
-        served: see `Records`, as is the next.
-        met: see there.
-        ways: the operators on each way.
-        quantile: the quantile of the standard normal distribution.
-        slowest_s: filled with the means, shape (K,).
-        latest_s: filled with the quantiles, shape (K,).
-
-    Raises:
-        IndexError: there is no such plan, or no such row.
+    ``operator_time_s`` to ``links_slower`` are `Sizes`, ``others_rate`` and ``others_work``
+    `OtherLoads`, ``place``, ``served`` and ``met`` `Records`; ``backhaul`` is the rate and work of
+    others there, ``quantile`` that of the standard normal distribution. ``slowest_s`` and
+    ``latest_s`` are filled, shape (K,). Raises IndexError if there is no such plan or row.
     """
     rows, operators = operator_time_s.shape
     served_by_others = len(others_rate) > 0
@@ -279,20 +249,10 @@ def _follow(
 ) -> tuple[float, float]:
     """Return mean and quantile of the sojourn on one way under one plan.
 
-    A request waits in the queues on its way only: of N stations, the access uplink, the backhaul.
-
-    Args:
-        operators: the operators on it.
-        links: ``Records.met`` of the plan and the way, shape (4,).
-        links_slower: see `Sizes`.
-        service_s: mean service time of each queue, shape (N + 2,).
-        busy: its utilisation, likewise.
-        congestion: see `_congestion`, likewise.
-        served_s: mean time that each operator serves a request, shape (N,).
-        cv: coefficient of variation of request sizes.
-        moving: what dividing by allowances does to the mean of moving.
-        still: what it does to the mean of all else.
-        quantile: the quantile of the standard normal distribution.
+    ``links`` is ``Records.met`` of the plan and the way, shape (4,). ``service_s``, ``busy`` and
+    ``congestion`` are those of each queue, shape (N + 2,): N stations, access uplink, backhaul.
+    ``served_s`` is each operator's mean time of service, shape (N,). ``moving`` and ``still`` are
+    what dividing by allowances does to the mean of moving times, and of all else.
     """
     access_s, up_s = links[ACCESS_S], links[BACKHAUL_UP_S]
     scale_s = still * (1 + cv * cv) / 2

@@ -53,6 +53,7 @@ class PlanningCall:
 
     def run(self, planner: Planner, context: PlanningContext) -> BaseException | None:
         """Let a planner plan; return what it raised, which cancels all of its orders."""
+        error: BaseException | None = None
         try:
             returned: object = planner.plan(context)
             if returned is not None:
@@ -60,12 +61,11 @@ class PlanningCall:
                     f"plan returned {returned!r}: it must return nothing, and order by "
                     "context.deploy and context.release"
                 )
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as raised:
+            error = raised
             self.orders.clear()
-            return error
-        finally:
-            self._closed = True
-        return None
+        self._closed = True
+        return error
 
     def count(self) -> None:
         """Count an operation of the planner; refuse it if the call is over or has too many."""

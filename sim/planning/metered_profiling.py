@@ -23,17 +23,9 @@ def measure(
 ) -> tuple[Measurement, int]:
     """Measure as many of the items as the budget allows.
 
-    Args:
-        planning_service: what lies behind the planning context.
-        bench: the bench that has the items.
-        configuration: what is measured.
-        wanted: how many items in all, or their numbers, shape (m,).
-        search: the search that is charged.
-        query: id of the query; None for offline profiling, which needs no lane.
-        dataset: name of the data set, for the record.
-
-    Returns:
-        All that is measured of the configuration now, and how many leading operators did not run.
+    ``query`` is None for offline profiling, which needs no lane. ``wanted`` is how many items in
+    all, or their numbers, shape (m,). Returns all that is measured of the configuration now, and
+    how many leading operators did not run.
     """
     everything = len(planning_service.application.operators)
     missing = bench.missing(configuration, wanted)

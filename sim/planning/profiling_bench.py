@@ -67,14 +67,8 @@ class _Items:
 class ProfilingBench:
     """The items of one owner, a query or a data set, and all that was measured on them.
 
-    Args:
-        application: what is profiled.
-        dataset: whose content.
-        weights: mixture over the data set's strata, shape (S,).
-        names: names of the owner's random streams.
-        seed: seed of the run.
-        feature_correlation: how well features tell how hard an item is, from 0 to below 1.
-        profiling_log: where every run is noted, and what an earlier one of the same run had noted.
+    ``weights`` is the mixture over the data set's strata, shape (S,); ``names`` are those of the
+    owner's random streams. The log gets every run, and may hold those of an earlier process.
     """
 
     def __init__(
@@ -114,7 +108,7 @@ class ProfilingBench:
         return stream(self._seed, *self._owner, "profiling item", purpose)
 
     def _items(self, count: int) -> "_Items":
-        """Return the first items, so many or more; audits need a few only, and are many."""
+        """Return the first items, so many or more; few are drawn where few are needed."""
         if self._drawn is None or count > len(self._drawn.ranks):
             self._drawn = self._draw(FEW if count <= FEW else ITEMS)
         return self._drawn
@@ -186,15 +180,10 @@ class ProfilingBench:
         return self._measured.get(configuration.index)
 
     def missing(self, configuration: Configuration, wanted: int | Integers) -> Integers:
-        """Return the items still to be measured, in the order in which they are asked for.
+        """Return the items still to be measured, ascending.
 
-        Args:
-            configuration: the configuration.
-            wanted: numbers of items, ascending, shape (m,); or how many items in all, those of the
-                lowest numbers being the next.
-
-        Returns:
-            Their numbers, ascending.
+        ``wanted`` are numbers of items, ascending, shape (m,), or how many in all, lowest numbers
+        first.
         """
         known = self._measured.get(configuration.index)
         done = NONE if known is None else known.items
@@ -221,10 +210,7 @@ class ProfilingBench:
         return ProfilingRun(items, charged_s, device_s, reused)
 
     def _see_all(self) -> None:
-        """Mark the items of records as seen by the operators that ran on them.
-
-        Put off until it is asked for, which on the benches of audits it never is.
-        """
+        """Mark the items of new records as seen by the operators that ran on them."""
         while self._unseen:
             record = self._unseen.pop()
             for key in self._application.pipeline.work_numbers[record.configuration]:
@@ -255,13 +241,7 @@ class ProfilingBench:
         return float(self._expected[configuration.index])
 
     def measure(self, configuration: Configuration, items: Integers, at_ns: int = 0) -> Measurement:
-        """Return the measurement of a configuration on all that is known and some items more.
-
-        Args:
-            configuration: the configuration.
-            items: numbers of items that were not measured yet, ascending, shape (m,).
-            at_ns: when this is learned.
-        """
+        """Return the measurement on all items known and some new ones, ascending, shape (m,)."""
         known = self._measured.get(configuration.index)
         if known is not None and not len(items):
             return known
@@ -274,10 +254,7 @@ class ProfilingBench:
         return self._learn(configuration, record)
 
     def _observe(self, configuration: Configuration, items: Integers) -> tuple[Floats, Floats]:
-        """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items.
-
-        All else is bookkeeping: profiling on machines of one's own takes the place of this.
-        """
+        """Return accuracy, shape (m,), and times of operators, shape (m, N), on some items."""
         drawn = self._items(_count_up_to(items))
         accuracy = self._dataset.item_accuracy(
             configuration.index, drawn.strata[items], drawn.ranks[items]
@@ -285,7 +262,6 @@ class ProfilingBench:
         return accuracy, self._times_s(configuration, drawn, items)
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
-        """Add a record to what is known of its configuration."""
         if len(record.items):
             self._records.append(record)
             self._unseen.append(record)
@@ -335,15 +311,9 @@ def _view(
     latent_share: float,
     noise_share: float,
 ) -> None:
-    """Turn noise into views of how hard items are.
+    """Turn ``views``, standard normals of shape (2, n), into views of rank and of stratum.
 
-    Args:
-        views: standard normals, which become the views of rank and of stratum, shape (2, n).
-        ranks: rank of each item within its stratum, shape (n,).
-        hardness: how hard each stratum is, of mean 0, shape (S,).
-        strata: stratum of each item, shape (n,).
-        latent_share: what an item's own counts for.
-        noise_share: what noise counts for.
+    ``ranks`` and ``strata`` have shape (n,); ``hardness``, of mean 0, is that of each stratum.
     """
     for item in range(len(ranks)):
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)

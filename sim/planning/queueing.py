@@ -6,18 +6,15 @@ coefficient of variation, c servers and utilisation rho, the mean wait is
     W = s * (1 + cv^2) / 2 * rho^(sqrt(2 (c + 1)) - 1) / (c (1 - rho))
 
 (Sakasegawa 1977; exact for M/M/1 and M/G/1). A request waits with probability rho (too high for
-several servers), and then exponentially long. The private access link is such a queue too, and so
-is the backhaul to the cloud, which all share; on the way down only the own transmission counts. A
-language model serves several requests at once:
-its servers count as so many each, and a request's service grows, linearly with utilisation, from
-its time alone to its time in a full engine. Service and transmission of one request grow with
-one size, so their variances add up as those of one factor; waits are independent of it. The sum is
-fitted by a shifted log-normal with the same mean and variance, whose quantile is the prediction.
-Where operators fork and join, this is done for each way through them, and the slowest counts. The
-truth is a little slower, for now this branch is the last to reach a join, now that.
+several servers), and then exponentially long. The access link and the shared backhaul to the cloud
+are such queues too; on the way down only the own transmission counts. A server of a language model
+counts as many, and service grows linearly with utilisation from its time alone to that in a full
+engine. Service and transmission grow with one size, so their variances add up as those of one
+factor; waits are independent of it. The sum is fitted by a shifted log-normal of the same mean and
+variance. Where operators fork and join, the slowest way counts, which is a little too fast.
 
-Left out: batching (a plan's longest batching wait is added in full), dependence between stations,
-queues that are not FIFO or shed, and variation of link capacity in time.
+Left out: batching (the longest batching wait is added in full), dependence between stations, queues
+that are not FIFO or shed, and variation of link capacity in time.
 """
 
 from collections.abc import Sequence
@@ -53,7 +50,7 @@ def sojourn(
     backhaul: StationLoad = NO_LOAD,
     ways: Sequence[DagPath] = (),
 ) -> tuple[float, float, tuple[float, ...]]:
-    """Predict the sojourn of a query's requests.
+    """Predict mean and quantile of the sojourn in seconds, and the utilisation of each station.
 
     Args:
         rate: requests per second of the query.
@@ -70,9 +67,6 @@ def sojourn(
         backhaul_up_s: the part of ``backhaul_s`` on the way to the cloud, in seconds.
         backhaul: what others ask of that way, as one server.
         ways: the ways through the operators, if there is more than one.
-
-    Returns:
-        Mean and quantile of the sojourn in seconds, and the utilisation of each station.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)
@@ -107,15 +101,9 @@ def _along(
     quantile: float,
     normalised: tuple[float, float],
 ) -> tuple[float, float]:
-    """Return mean and quantile of the time along one way.
+    """Return mean and quantile of the time along one way; see `sojourn`.
 
-    Args:
-        way: the way.
-        waits: mean wait and utilisation of each station, of the access uplink and the backhaul.
-        crowded_s: mean service time at each operator.
-        cv: see `sojourn`.
-        quantile: see `sojourn`.
-        normalised: see `sojourn`.
+    ``waits`` has mean wait and utilisation of each station, then of access uplink and backhaul.
     """
     mean, variance = 0.0, 0.0
     links = ((-2, way.access_s), (-1, way.backhaul_up_s))

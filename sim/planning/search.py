@@ -1,8 +1,7 @@
 """Searches: the clock of each query's planning, and the profiling lanes that they hold.
 
-A search starts at its trigger and is charged as it goes. At its first profiling it is granted the
-lane that is free first, and waits for it if need be; waiting is response time but not budget. A
-lane serves one charge after the other.
+A search starts at its trigger and is charged as it goes. At its first profiling it waits for the
+first free lane; waiting is response time but not budget.
 """
 
 from dataclasses import dataclass, field
@@ -43,12 +42,7 @@ class SearchClock:
         return seconds(self.budget_ns - self.charged_ns)
 
     def charge(self, operation: str, duration_s: float) -> None:
-        """Advance the clock by what an operation takes, but not beyond the budget.
-
-        Args:
-            operation: one of `CHARGES_S`.
-            duration_s: seconds.
-        """
+        """Advance the clock by what an operation of `CHARGES_S` takes, within the budget."""
         assert duration_s >= 0, "time charged is never given back"
         charged_ns = min(self.budget_ns - self.charged_ns, ns(duration_s))
         self.charged_ns += charged_ns
@@ -59,11 +53,7 @@ class SearchClock:
 
 
 class Lanes:
-    """The profiling lanes that searches share, first come first served.
-
-    Args:
-        count: number of lanes.
-    """
+    """The profiling lanes that searches share, first come first served."""
 
     def __init__(self, count: int) -> None:
         self._free_ns = [0] * count
@@ -80,7 +70,6 @@ class Lanes:
         self._free_ns[search.lane] = search.clock_ns
 
     def _first_free(self) -> int:
-        """Return the lane that is free first, and of equals the first."""
         while True:
             free_ns, lane = self._queue[0]
             if free_ns == self._free_ns[lane]:

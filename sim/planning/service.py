@@ -1,7 +1,4 @@
-"""The service behind the planning context: catalogue, profiling benches, planner memory.
-
-It outlives the single call. Planners never hold it.
-"""
+"""The service behind the planning context; it outlives the single call."""
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -69,16 +66,7 @@ class PlanFigures:
 
 
 class PlanningService:
-    """The planning side of one run.
-
-    Args:
-        scenario: what is simulated.
-        seed: seed of the run.
-        machines: the machines and stations.
-        registry: where every query stands.
-        tables: where profiling runs are noted.
-        profiling_log: where what they measured is noted.
-    """
+    """The planning side of one run: catalogue, plan views, profiling benches, planner memory."""
 
     def __init__(
         self,
@@ -187,8 +175,7 @@ class PlanningService:
     def fall_back(self) -> int:
         """Lose what planners learned since the last checkpoint, and every search under way.
 
-        Returns:
-            How many profiling runs for living queries and data sets are lost.
+        Returns how many profiling runs for living queries and data sets are lost.
         """
         to_ns = self._checkpoint_ns
         assert to_ns is not None, "there is no checkpoint to fall back to"

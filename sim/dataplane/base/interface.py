@@ -1,8 +1,8 @@
-"""What the control plane asks of a data plane, whichever way that moves requests.
+"""What the control plane asks of a data plane.
 
 A data plane has a clock of its own. The control plane tells it, with a time, what is to happen;
-``advance`` then moves all requests up to a cut, and tells the recorder which were born and ended.
-At one timestamp, what the control plane ordered comes first, then arrivals, then dispatch.
+``advance`` then moves all requests up to a sync point, and the recorder gets births and ends. At
+one timestamp, orders of the control plane come first, then arrivals, then dispatch.
 """
 
 from collections import Counter
@@ -148,21 +148,18 @@ class Route:
 
 
 class Recorder(Protocol):
-    """Who is told of requests: the window monitor."""
+    """What a data plane reports requests to: the window monitor."""
 
     def record(
         self, rows: NDArray[np.int64], born: NDArray[np.int64], ended: NDArray[np.int64]
     ) -> None:
-        """Count requests that were born, and requests that ended, since the last call.
-
-        Their order within a call means nothing, but that births come before ends.
+        """Count requests that were born, and that ended, since the last call, births before ends.
 
         Args:
-            rows: requests as ``sim.dataplane.base.request_rows`` lays them out, shape (n, width).
-            A row may stand
-                for another request once the end of this one was told.
+            rows: requests as in ``sim.dataplane.base.request_rows``, shape (n, width). A row may
+                hold another request once the end of this one was reported.
             born: rows of those that were born.
-            ended: rows of those that ended; of one that was also born since, the same row.
+            ended: rows of those that ended; a request born since keeps its row.
         """
 
 
@@ -176,16 +173,14 @@ class RunRecorder(Recorder, Protocol):
         """Count requests that were born unserved, and so ended, since the last call.
 
         Args:
-            births: births by source: when each is, and the bits of its factors that are not all 1,
-                shape (sources, room, 1 + n).
+            births: time and bits of the factors that are not all 1, shape (sources, room, 1 + n).
             columns: the columns of rows that these factors are, shape (n,).
-            runs: consecutive births of a query each: (query, source, first, the one behind the
-                last), shape (r, 4).
+            runs: consecutive births as (query, source, first, behind the last), shape (r, 4).
         """
 
 
 class DataPlane(Protocol):
-    """Moves requests between two cuts. Times given must not lie before the last cut.
+    """Moves requests between two sync points. Times must not lie before the last one.
 
     Planes agree for control planes that open a source before they route its query, close it once,
     and route a query in order of time, as the world does.
@@ -216,19 +211,16 @@ class DataPlane(Protocol):
         """Lose what a station holds, and all that reaches it afterwards."""
 
     def slow_down(self, at_ns: int, station: int, factor: float) -> None:
-        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long.
-
-        For what begins then only, so that a batch in service keeps the end that is known of it.
-        """
+        """Let batches that a station begins from ``at_ns`` on take ``factor`` times as long."""
 
     def busy_ns(self, station: int) -> int:
-        """Return the time that a station was busy up to the last cut, summed over servers."""
+        """Return the time that a station was busy so far, summed over servers."""
 
     def abort(self, at_ns: int, deployment: int) -> None:
         """Drop what a deployment still has in flight."""
 
     def in_flight(self, deployment: int) -> int:
-        """Return how many requests of a deployment are under way, as of the last cut."""
+        """Return how many requests of a deployment are under way, as of the last sync point."""
 
     def advance(self, until_ns: int) -> None:
         """Move requests through every event before ``until_ns``, which becomes the clock."""

@@ -1,7 +1,4 @@
-"""Servers whose rate varies in time, exact in the work domain; `durations` has the arithmetic.
-
-A link's rate is in bytes per second, a station's in millionths of its nominal speed.
-"""
+"""Rates that vary in time: of links in bytes per second, of stations in millionths of nominal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,12 +41,7 @@ class RateProfile:
         object.__setattr__(self, "rates", steps[n:])
 
     def finish_ns(self, start_ns: int, work: int) -> int:
-        """Return when ``work``, begun at ``start_ns``, is done; at least 1 ns later.
-
-        Args:
-            start_ns: when it begins.
-            work: in (rate unit) x nanoseconds; 1 or more.
-        """
+        """Return when work of 1 or more, in (rate unit) x nanoseconds, is done."""
         n = len(self.rates)
         step = step_at(self.steps, 0, n, 0, start_ns) if n > 1 else 0
         return int(finish_ns(self.steps, 0, n, step, start_ns, work))
@@ -61,11 +53,7 @@ def constant(rate: int = NOMINAL) -> RateProfile:
 
 
 def stepwise(steps: Sequence[tuple[int, float]]) -> RateProfile:
-    """Return the speed of a server from successive slow-downs.
-
-    Args:
-        steps: (time in nanoseconds, factor); factors multiply up from the nominal speed.
-    """
+    """Return the speed of a server from slow-downs (time in ns, factor), which multiply up."""
     starts, rates = [0], [NOMINAL]
     factor = 1.0
     for at_ns, change in steps:

@@ -1,9 +1,7 @@
-"""How requests are laid out as rows of one int64 array, in which data planes tell of them.
+"""Requests as rows of one int64 array, in which data planes report them.
 
-A row is made of lines of a processor's cache, 8 columns each: the first has what every stop needs,
-and then there is one for each operator of the application, which only the stops that serve it need.
-Columns without a name are 0. Float columns are the same memory seen as float64:
-``rows.view(np.float64)``.
+A row is made of cache lines of 8 columns: one that every stop needs, and one for each operator.
+Columns without a name are 0. Float columns are read through ``rows.view(np.float64)``.
 """
 
 from dataclasses import dataclass
@@ -79,10 +77,7 @@ def variability_columns(operators: int) -> NDArray[np.int64]:
 
 
 def part_columns(operators: int) -> NDArray[np.int64]:
-    """Return the columns of the parts of a request's time.
-
-    By operator, ``QUEUEING``, ``BATCHING``, ``COMPUTE`` and ``TRANSFER``; last, ``ANSWER``.
-    """
+    """Return the columns of each operator's parts, from ``QUEUEING`` on, and last of ``ANSWER``."""
     parts = [line_of(one) + QUEUEING + part for one in range(operators) for part in range(PARTS)]
     return np.array([*parts, ANSWER])
 
@@ -108,12 +103,7 @@ class RequestRecord:
 
 
 def records(rows: NDArray[np.int64], which: NDArray[np.int64]) -> list[RequestRecord]:
-    """Return some rows as plain values, for whoever looks at requests one by one.
-
-    Args:
-        rows: requests, shape (n, width).
-        which: indexes of rows, for example of those that ended.
-    """
+    """Return some rows, by their indexes, as plain values."""
     operators = operators_of(rows.shape[1])
     columns = part_columns(operators)
     found = []

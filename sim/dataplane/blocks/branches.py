@@ -1,9 +1,8 @@
 """Requests that fork into branches and join again: each branch is a row of its own.
 
 The row that a request was born as, its *home*, is one of them until it ends. A branch that fails
-goes on to where its leg ends as a message that says so; what joins with it, or forks from it, has
-failed as well. So a request ends once, when the last of its branches has come that far, and nothing
-that happens on one branch reaches into what another does.
+goes on to the end of its leg as a message that says so; what joins with it, or forks from it, has
+failed as well. So a request ends once, when the last of its branches has come that far.
 """
 
 from scenarios.compiled import in_place, inlined

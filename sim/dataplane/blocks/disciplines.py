@@ -1,9 +1,8 @@
 """Queues by deadline or by class, and those that shed, taken through a block event by event.
 
-A request's *rank* is what its queue's discipline goes by, the least first; requests of one rank
-are ordered by (arrival, query, number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator
-and Tarjan 1986) of rows: each leads to the first of those below it, and these are a chain. So
-nothing has to be set up at a cut, however many wait.
+A request's *rank* is what its queue is ordered by, the least first, then by (arrival, query,
+number). Such a queue is a pairing heap (Fredman, Sedgewick, Sleator and Tarjan 1986) of rows: each
+leads to the first of those below it, and these are a chain. Nothing is set up at a sync point.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -98,10 +97,7 @@ def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
 
 @in_place
 def _next_start_ns(t: PlaneTables, station: int) -> int:
-    """Return from when on a server can take a batch of those that wait; NEVER if none wait.
-
-    A batch that is not full begins when the one that came first has waited long enough.
-    """
+    """Return from when on a server can take a batch of those that wait; NEVER if none wait."""
     stops = t.stops
     if stops[station].waiting == 0:
         return NEVER
@@ -191,7 +187,6 @@ def _joined(t: PlaneTables, station: int, a: int, b: int) -> int:
 
 @in_place
 def _take_first(t: PlaneTables, station: int) -> int:
-    """Take the request out of the heap that is served first."""
     rows, stops = t.rows, t.stops
     taken = int(stops[station].waiting_first)
     # Those below it are joined two by two, and these pairs with each other, from the last on.

@@ -1,8 +1,8 @@
-"""What happens at one stop between two cuts: arrivals are taken in, batches served, bytes sent.
+"""What happens at one stop between two sync points: arrivals, batches, bytes.
 
-A stop is taken through a whole block at once. That is exact: what reaches it in the block is known
-before, since stops are taken in the order in which requests travel, and at each moment the event
-data plane lets all arrivals precede dispatch. Rows that leave before the cut are put into ``out``.
+A stop is taken through a whole block at once. That is exact, as stops are taken in the order in
+which requests travel, and the event data plane lets all arrivals of a moment precede dispatch.
+Rows that leave before the sync point are put into ``out``.
 """
 
 from scenarios.compiled import in_place, inlined
@@ -128,10 +128,7 @@ def _done(stops: Records, steps: Ints, stop: int, start_ns: int, work: int) -> i
 
 @inlined
 def take_link(t: PlaneTables, link: int, until_ns: int) -> None:
-    """Send the messages that an inline link has and that reach it before the cut.
-
-    They do not go on at once: what later stops still have comes first.
-    """
+    """Send the messages that an inline link has and gets before the sync point."""
     rows, out = t.rows, t.out
     n = gather(t, link, until_ns)
     left = t.counts[OUT]
@@ -291,10 +288,7 @@ def _serve_next(t: PlaneTables, station: int, slot: int, until_ns: int) -> bool:
 
 @inlined
 def _next_start(t: PlaneTables, station: int) -> int:
-    """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER.
-
-    It is full, or its first member has waited long enough, and a server is free.
-    """
+    """Return when the next batch of a queue begins, as far as arrivals are known; else NEVER."""
     stops, servers = t.stops, t.servers
     first = stops[station].waiting_first
     if first == NONE:

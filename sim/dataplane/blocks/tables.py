@@ -1,10 +1,9 @@
 """The tables that compiled code works on: their columns, and how they grow.
 
-All are arrays of int64; a column that holds a float is read through a view of the same memory.
-Lists of requests are chained: a stop knows the first and the last of each, and
-``PlaneTables.chain`` leads from row to row. A request is in one list at a time. Chain and times
-lie apart from the rows, in arrays that caches hold, since lists are walked far more often than
-rows are read.
+All are arrays of int64; floats are read through a view of the same memory. Lists of requests are
+chained: a stop knows the first and the last of each, ``PlaneTables.chain`` leads from row to row,
+and a request is in one list at a time. Chain and times are arrays apart from the rows, small enough
+for caches.
 """
 
 from typing import NamedTuple
@@ -218,11 +217,7 @@ class Sources(NamedTuple):
 
 
 class Table:
-    """Records that come and go, in an array that grows.
-
-    Args:
-        record: their type.
-    """
+    """Records that come and go, in an array that grows."""
 
     def __init__(self, record: np.dtype[np.void]) -> None:
         self.rows: Records = aligned((16,), record)
@@ -244,13 +239,7 @@ class Table:
 
 
 class Pool:
-    """Runs of values that come and go, in an array that grows.
-
-    Room is taken by powers of two, so that what one leaves suits others of about its length.
-
-    Args:
-        dtype: of the values.
-    """
+    """Runs of values that come and go, in an array that grows; room is taken by powers of two."""
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:
         self.array: np.ndarray = aligned((64,), np.dtype(dtype))

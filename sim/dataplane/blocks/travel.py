@@ -40,19 +40,10 @@ from sim.dataplane.blocks.walk import walk
 
 @in_place
 def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: int) -> int:
-    """Move all requests up to a cut.
+    """Move all requests up to a sync point, before which sources hold all births.
 
-    Args:
-        t: the tables.
-        sources: the sources; their buffers hold all births before the cut.
-        order: stops in the order in which requests travel.
-        first: where to begin: 0, or what an earlier call returned that ran out of rows.
-        until_ns: the cut.
-
-    Returns:
-        Where rows ran out, to be called again with: the number of a source, or the number of
-        sources plus the place of a fork among the other stops. The number of both if the cut is
-        reached.
+    ``first`` is 0, or what an earlier call returned that ran out of rows: the number of a source,
+    or of sources plus the place of a fork among the other stops. The number of both is the end.
     """
     stops = t.stops
     if first == 0:
@@ -159,7 +150,6 @@ def _take_rare(t: PlaneTables, stop: int, until_ns: int) -> bool:
 
 @in_place
 def _send_on(t: PlaneTables, due_ns: Ints, until_ns: int) -> None:
-    """Send rows in ``out`` on."""
     rows, stops, visits = t.rows, t.stops, t.visits
     n = t.counts[OUT]
     for i in range(n):

@@ -1,11 +1,9 @@
-"""Stations of language models in the event data plane: continuous batching, run by run.
+"""Stations of language models in the event data plane: continuous batching; see ``Iterations``.
 
-See ``Iterations`` for the rules. Iterations between two changes of an engine's active set last
-equally long, so they are taken as one *run*: its end is known when it begins, and an arrival that
-the engine can admit cuts it at the next iteration boundary. At a boundary, requests that are done
-leave first, as departures do at any station; then, after all arrivals of that moment, the engine
-admits. It admits by the queue's discipline those who wait then; whom it has promised a place at its
-next boundary keeps it, whoever comes in the meantime.
+Iterations between two changes of an engine's active set last equally long, so they are one *run*:
+its end is known when it begins, and an arrival that the engine can admit ends it at the next
+iteration boundary. There, finished requests leave first; after all arrivals of that moment, the
+engine admits by the queue's discipline. A promised place at the next boundary is kept.
 """
 
 from dataclasses import dataclass, field
@@ -103,10 +101,7 @@ class GenerationStation(Queue[GenerationJob]):
             self._drop_last(len(self.waiting) - self.spec.capacity)
 
     def _hand_out(self) -> None:
-        """Assign waiting requests in order, each to the engine with the fewest sequences.
-
-        An engine that got any admits them at its next boundary.
-        """
+        """Assign waiting requests in order, each to the engine with the fewest sequences."""
         assigned: dict[Engine, None] = {}
         while self.waiting:
             job = self.waiting[0][-1]

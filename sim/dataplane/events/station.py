@@ -142,7 +142,6 @@ class EventStation(Queue[BatchJob]):
         last.callbacks.append(self._release)
 
     def _release(self, served: Event) -> None:
-        """Free the server of a batch that is done."""
         del self.serving[served]  # type: ignore[arg-type]
         self.free_since.append(self.env.now)
         if self.waiting:
