@@ -1,4 +1,4 @@
-"""Catalogue figures: what the catalogue says, which planners may know.
+"""Catalogue figures, which planners may know.
 
 Latency factors multiply service times measured on the reference hardware. A device is taken at the
 nominal speed of its model and a link at the median of its technology; the true ones are hidden.
@@ -118,16 +118,6 @@ class Catalogue:
                 f"device: the models need {need / 1e9:.1f} GB of memory together, a {device.name} "
                 f"has {device.memory_bytes / 1e9:.1f} GB"
             )
-
-    def runs_on_node(
-        self, operator: int, configuration: Configuration, node: str, allocation: Allocation
-    ) -> bool:
-        """Tell whether an operator can run on an allocation of a node."""
-        try:
-            self.on_node(operator, configuration, node, allocation)
-        except RefusalError:
-            return False
-        return True
 
     def hops(self, placement: Sequence[str]) -> Iterator[tuple[str, str, int]]:
         """Yield link, direction and edge of every crossing of a placement; see `Crossing`."""

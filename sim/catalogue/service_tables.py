@@ -1,7 +1,6 @@
 """How every operator is served on every allocation at hand, as arrays for scoring in bulk.
 
-Service depends on an operator's *key* only, the values of its own and upstream knobs, so tables
-have one column per key and not one per configuration.
+Service depends on an operator's own and upstream knobs, its *key*: tables have a column for each.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,17 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware_models.devices import DeviceModel
 from scenarios.application import Configuration, KnobValue, Pipeline
 from scenarios.cluster import DEVICE
+from sim.api.estimate import Floats, Integers
 from sim.api.plan import Allocation
 from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_times import RefusalError, Service
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Key = tuple[KnobValue, ...]
 Option = tuple[str, Allocation]
 """A place, and what an operator gets there."""

@@ -1,7 +1,4 @@
-"""How an operator is served at a place, on an allocation: times, memory, and what they rest on.
-
-All at nominal speed. What the tables do not cover is refused, in a sentence that says why.
-"""
+"""How an allocation serves an operator at nominal speed; what tables do not cover is refused."""
 
 from dataclasses import dataclass
 

@@ -8,16 +8,13 @@ the query as egress. Idle cost is worked out from what is free, so that a test c
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scenarios.compiled import in_place
 from sim._jit.id_pool import grown
+from sim.api.estimate import Floats, Integers
 from sim.clock import NS_PER_HOUR
 from sim.cluster.machine import Machine
 from sim.cluster.machines import Machines
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class Billing:

@@ -70,7 +70,7 @@ class Instance:
         return sum(slot.need.thread_percent for slot in self.slots)
 
     def takes(self, need: Need) -> bool:
-        """Tell whether there is room for one more replica beside those that use it."""
+        """Return whether there is room for one more replica beside those that use it."""
         if self.profile != need.profile or self.thread_percent + need.thread_percent > WHOLE:
             return False
         used = sum(slot.need.memory_bytes for slot in self.slots)
@@ -144,7 +144,7 @@ class Machine:
         return self.up and (self.number < self.node.standby or bool(self.slots))
 
     def rented_for(self, slot: GpuShare) -> bool:
-        """Tell whether the machine began to be rented for a slot, one of those taken last."""
+        """Return whether the machine began to be rented for a slot, one of those taken last."""
         return self.number >= self.node.standby and next(iter(self.slots)) is slot
 
     def layout(

@@ -82,7 +82,7 @@ class StationMembers:
             self._set(plus(self._rate, -member.rate), plus(self._work, -member.work))
 
     def serves(self, query: int) -> bool:
-        """Tell whether a deployment of a query is a member."""
+        """Return whether a deployment of a query is a member."""
         return query in self._deployments
 
     def load_without(self, query: int) -> StationLoad:

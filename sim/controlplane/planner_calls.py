@@ -83,13 +83,13 @@ def _carry_out(
         world.tables.add("decisions", row | {"outcome": "released"})
         return
     figures = world.planning_service.figures(state.query, order.plan)
-    row |= {
+    row |= world.planning_service.named(order.plan) | {
         "list_price_usd_per_hour": figures.list_price_usd_per_hour,
         "latency_basis": figures.basis,
     }
     try:
         deployment = world.deployments.reserve(
-            state, order.plan, figures.demands, figures.backhaul_up_s
+            state, order.plan, figures.demands, figures.whole.backhaul_up_s
         )
     except NoRoomError as refusal:
         world.tables.add("decisions", row | {"outcome": "refused", "reason": str(refusal)})

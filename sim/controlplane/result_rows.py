@@ -16,9 +16,8 @@ Row = dict[str, Any]
 
 
 def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row:
-    """Return what a decision was, without what became of it."""
-    plan = order.plan
-    row: Row = {
+    """Return when and why a decision was made."""
+    return {
         "query": order.query,
         "trigger": trigger,
         "triggered_s": seconds(triggered_ns),
@@ -26,13 +25,6 @@ def decision_row(order: DeploymentOrder, trigger: str, triggered_ns: int) -> Row
         "charged_s": seconds(order.search.charged_ns),
         "waited_s": seconds(order.search.waited_ns),
     }
-    if plan is not None:
-        row |= {
-            "plan": str(plan),
-            "configuration": str(plan.configuration),
-            "placement": " > ".join(plan.placement),
-        }
-    return row
 
 
 def end_row(deployment: Deployment, at_ns: int, reason: str) -> Row:

@@ -234,7 +234,6 @@ class World:
     # What is learned at ticks
 
     def _ticks(self) -> Generator[Event, None, None]:
-        """Advance the data plane tick by tick, and act on what it shows."""
         tick_ns = ns(self.scenario.cluster.tick_s)
         period_s = self.planner.replan_every_s
         checkpoint_ns = ns(self.scenario.cluster.profiling.checkpoint_every_s)
@@ -275,7 +274,6 @@ class World:
         self._costs_noted[query] = usd
 
     def _charge_egress(self, state: QueryState) -> None:
-        """Charge the answers that have left a cloud region since the last call."""
         for number, usd_per_answer in state.egress_usd.items():
             served = self.monitor.served(number)
             usd = usd_per_answer * (served - state.egress_charged.get(number, 0))

@@ -1,9 +1,8 @@
 """Where goodput is counted: requests by window, the verdict on each window, service goodput.
 
 Windows are aligned to multiples of the application's window length. A request belongs to the window
-of its birth; it is good if it was completed within the latency bound, and bad if it came late or
-was dropped, shed, lost or unserved. A window is judged once its last request had its full bound of
-time:
+of its birth. It is good if it was completed within the latency bound; late, dropped, shed, lost and
+unserved ones are bad. A window is judged once its last request had its full bound of time:
 
     latency   good >= quantile x born
     accuracy  mean expected accuracy of what was served >= floor
@@ -50,7 +49,7 @@ def share_of(probability: float, count: int) -> int:
 
 
 def reaches(value: float, floor: float | None) -> bool:
-    """Tell whether a value is no less than a floor, if there is one; nan reaches none."""
+    """Return whether a value is no less than a floor, if there is one; nan reaches none."""
     return floor is None or value >= floor - SLACK * abs(floor)
 
 

@@ -92,7 +92,6 @@ class ResultTables:
         return frames
 
     def _gather(self, table: str) -> None:
-        """Make a frame of the rows so far, so that what comes next follows them."""
         rows, frames = self._rows[table], self._frames[table]
         if rows or not frames:
             frames.append(pl.DataFrame(rows, schema=dict(SCHEMAS[table])))

@@ -169,7 +169,6 @@ def _number(name: str, value: float) -> float:
 
 
 def _filled(values: ArrayLike, shape: tuple[int, ...]) -> Floats:
-    """Return an array of a shape, broadcast from the given values."""
     if isinstance(values, np.ndarray) and values.shape == shape and values.flags.c_contiguous:
         return values if values.dtype == np.float64 else values.astype(np.float64)
     return np.ascontiguousarray(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))

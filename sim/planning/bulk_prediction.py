@@ -118,7 +118,7 @@ def sojourns(
         indices,
         records.place,
         query.requests_per_s,
-        *sizes,
+        sizes,
         loads.rate,
         loads.work,
         utilisation,
@@ -148,12 +148,7 @@ def _sojourns(
     indices: Integers,
     place: Integers,
     rate: float,
-    operator_time_s: Floats,
-    time_cv: Floats,
-    normalised: Floats,
-    size: Integers,
-    slower: tuple[float, float],
-    links_slower: float,
+    sizes: Sizes,
     others_rate: Floats,
     others_work: Floats,
     utilisation: float,
@@ -167,18 +162,19 @@ def _sojourns(
 ) -> None:
     """Compute mean and quantile of sojourns, those of the slowest way; see `sojourns`.
 
-    A request passes the queues of N stations, the access uplink and the backhaul.
-    ``operator_time_s`` to ``links_slower`` are `Sizes`, ``others_rate`` and ``others_work``
-    `OtherLoads`, ``place``, ``served`` and ``met`` `Records`; ``backhaul`` is the rate and work of
-    others there, ``quantile`` that of the standard normal distribution. ``slowest_s`` and
-    ``latest_s`` are filled, shape (K,). Raises IndexError if there is no such plan or row.
+    A request passes the queues of N stations, the access uplink and the backhaul. ``others_rate``
+    and ``others_work`` are `OtherLoads`; ``place``, ``served`` and ``met`` `Records`; ``backhaul``
+    is the rate and work of others there; ``quantile`` is of the standard normal distribution.
+    ``slowest_s`` and ``latest_s`` are filled, shape (K,). Raises IndexError if there is no such
+    plan or row.
     """
-    rows, operators = operator_time_s.shape
+    rows, operators = sizes.operator_time_s.shape
+    slower, links_slower = sizes.slower, sizes.links_slower
     served_by_others = len(others_rate) > 0
     service_s, busy = np.empty(operators + 2), np.empty(operators + 2)
     congestion, served_s = np.empty(operators + 2), np.empty(operators)
     for row in range(len(indices)):
-        index, its = indices[row], size[row]
+        index, its = indices[row], sizes.row[row]
         if not (0 <= index < len(place) and 0 <= its < rows):
             raise IndexError("no such plan, or no such row")
         plan = place[index]
@@ -186,7 +182,7 @@ def _sojourns(
         overloaded = False
         for at in range(operators):
             on_device = served[plan, at, STATION] < 0
-            time_s = (slower[0] if on_device else slower[1]) * operator_time_s[its, at]
+            time_s = (slower[0] if on_device else slower[1]) * sizes.operator_time_s[its, at]
             servers = served[plan, at, SERVERS]
             capacity, at_once = served[plan, at, CAPACITY], served[plan, at, AT_ONCE]
             per_request = time_s * capacity
@@ -214,7 +210,7 @@ def _sojourns(
         if overloaded or not sent < 1 or not shared < 1:
             slowest_s[row] = latest_s[row] = np.inf
             continue
-        cv, moving, still = time_cv[its], normalised[its, 0], normalised[its, 1]
+        cv, moving, still = sizes.time_cv[its], sizes.normalised[its, 0], sizes.normalised[its, 1]
         for number, on_way in enumerate(ways):
             mean_s, tail_s = _follow(
                 on_way,

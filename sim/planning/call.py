@@ -130,8 +130,8 @@ class PlanningCall:
             reused,
             query.slo.latency_quantile,
             figures.latency_factors,
-            figures.fixed_s,
-            fsum(figures.access_s) + figures.backhaul_s,
+            figures.whole.fixed_s,
+            fsum(figures.access_s) + figures.whole.backhaul_s,
             figures.cost_usd_per_hour,
             figures.ways,
         )

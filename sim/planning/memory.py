@@ -47,7 +47,7 @@ class Memory:
                 yield self.read(key, now_ns, None)
 
     def settled(self, keys: Sequence[Hashable], now_ns: int) -> list[bool]:
-        """Tell of each key whether all that was written of it is visible to everybody."""
+        """Return for each key whether all that was written of it is visible to everybody."""
         every = [self._records.get(key) for key in keys]
         return [records is None or records[-1][0] <= now_ns for records in every]
 

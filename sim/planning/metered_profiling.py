@@ -27,15 +27,14 @@ def measure(
     all, or their numbers, shape (m,). Returns all that is measured of the configuration now, and
     how many leading operators did not run.
     """
-    everything = len(planning_service.application.operators)
-    missing = bench.missing(configuration, wanted)
-    if not len(missing) or denied(configuration, bench, search):
-        return bench.measure(configuration, missing[:0]), everything
-    run = _affordable(
-        planning_service.cluster.profiling.workers, bench, configuration, missing, search
-    )
+    missing, run = bench.missing(configuration, wanted), None
+    if len(missing) and not denied(configuration, bench, search):
+        workers = planning_service.cluster.profiling.workers
+        run = _affordable(workers, bench, configuration, missing, search)
+        if run is None:
+            search.denied[configuration.index] = bench.runs
     if run is None:
-        search.denied[configuration.index] = bench.runs
+        everything = len(planning_service.application.operators)
         return bench.measure(configuration, missing[:0]), everything
     charged_s = run.charged_s + CHARGES_S["profile"]
     if query is None:
@@ -63,7 +62,7 @@ def measure(
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
-    """Tell whether the budget did not suffice before, and nothing changed since."""
+    """Return whether the budget did not suffice before, and nothing changed since."""
     return search.denied.get(configuration.index) == bench.runs
 
 

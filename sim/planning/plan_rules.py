@@ -26,7 +26,7 @@ def check_configuration(configuration: Configuration, pipeline: Pipeline) -> Non
 
 
 def moves_up(pipeline: Pipeline, places: Sequence[int]) -> bool:
-    """Tell whether no message moves down, where each operator is at a place of this number."""
+    """Return whether no message moves down, where each operator is at a place of this number."""
     return all(
         earlier is None or places[earlier] <= places[operator]
         for earlier, operator in pipeline.edges

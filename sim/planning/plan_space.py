@@ -12,6 +12,7 @@ from hardware_models.devices import DeviceModel
 from scenarios.application import Operator
 from scenarios.cluster import DEVICE, Cluster
 from sim.api.choices import Choices
+from sim.api.estimate import Floats, Integers
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
 from sim.catalogue.catalogue import Catalogue
 from sim.catalogue.service_tables import (
@@ -23,8 +24,6 @@ from sim.catalogue.service_tables import (
 )
 from sim.planning.plan_rules import moves_up
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 Layout = tuple[tuple[str, ...], tuple[Allocation, ...]]
 
@@ -157,7 +156,6 @@ class PlanSpace:
 
 
 def _options(operator: Operator, cluster: Cluster, choices: Choices) -> Iterator[Option]:
-    """Yield what an operator is offered, place by place."""
     yield DEVICE, Allocation(DEVICE)
     for name, node in cluster.nodes.items():
         if operator.kind == "cpu":

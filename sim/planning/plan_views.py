@@ -144,7 +144,6 @@ class PlanViews:
         return access_s, down_s, up_s, fixed_s
 
     def _without_links(self, query: Query, choices: Choices) -> PlanView:
-        """Return all of a view that depends on the device alone."""
         space = self.space(choices)
         number = np.flatnonzero(space.on(query.device))
         layout, configuration = space.layout[number], space.configuration[number]

@@ -26,12 +26,10 @@ from scenarios.compiled import compiled
 from scenarios.distributions import Constant, Variability
 from scenarios.normal_quantiles import normal_quantile
 from scenarios.random_streams import stream
-from sim.api.estimate import Estimate, Measurement
+from sim.api.estimate import Estimate, Floats, Integers, Measurement
 from sim.api.plan import Plan
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 ITEMS, FEW = 1024, 64
 """Items of each owner; and how many are drawn where no more are asked for."""
@@ -92,8 +90,6 @@ class ProfilingBench:
         self._generating = [
             at for at, operator in enumerate(application.operators) if operator.kind == "llm"
         ]
-        self._nothing = np.zeros(0), np.zeros((0, len(application.operators)))
-
         self._seed = seed
         self._drawn: _Items | None = None
         self._expected: Floats | None = None
@@ -248,7 +244,7 @@ class ProfilingBench:
         index = configuration.index
         record = self._journal.recall(self._owner, index, items)
         if record is None:
-            observed = self._observe(configuration, items) if len(items) else self._nothing
+            observed = self._observe(configuration, items)
             record = ProfileRecord(self._owner, index, at_ns, items, *observed)
             self._journal.note(record)
         return self._learn(configuration, record)
@@ -322,5 +318,4 @@ def _view(
 
 
 def _count_up_to(items: Integers) -> int:
-    """Return how many items there are up to the last of those given, which are ascending."""
     return int(items[-1]) + 1 if len(items) else 0

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from sim.api.estimate import Floats, Integers
+
 Owner = tuple[str | int, ...]
 
 ITEMS, VALUES = np.dtype("<i4"), np.dtype("<f8")

@@ -52,21 +52,14 @@ def sojourn(
 ) -> tuple[float, float, tuple[float, ...]]:
     """Predict mean and quantile of the sojourn in seconds, and the utilisation of each station.
 
-    Args:
-        rate: requests per second of the query.
-        service_s: mean service time at each operator, served alone, in seconds.
-        stations: what others ask of each operator's station.
-        access_s: transmission time of each message on the access uplink, in seconds.
-        backhaul_s: transmission time of all messages on the backhaul, in seconds.
-        fixed_s: propagation delays and batching waits, in seconds.
-        cv: coefficient of variation of request sizes.
-        quantile: the quantile of latency that is asked for.
-        crowding: per operator, a request's share of a server's capacity and its time on a full
-            server, both over its service time alone; by default all servers serve one at a time.
-        normalised: what dividing by allowances does to the mean of moving, and of all else.
-        backhaul_up_s: the part of ``backhaul_s`` on the way to the cloud, in seconds.
-        backhaul: what others ask of that way, as one server.
-        ways: the ways through the operators, if there is more than one.
+    ``rate`` is the query's requests per second, ``service_s`` each operator's mean time served
+    alone, ``stations`` what others ask of its station, and ``access_s`` the transmission time of
+    each message on the access uplink. ``backhaul_s``, ``backhaul_up_s``, ``fixed_s`` and ``ways``
+    are as in `DagPath`; ``backhaul`` is what others ask of the way to the cloud, as one server.
+    ``crowding`` has per operator a request's share of a server's capacity and its time on a full
+    server, both over its service time alone; by default all servers serve one at a time. ``cv`` is
+    the coefficient of variation of request sizes; for ``normalised`` see
+    ``Measurement.normalised``.
     """
     queues, crowded_s = [], []
     crowding = crowding or [(1.0, 1.0)] * len(service_s)

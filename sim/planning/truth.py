@@ -51,7 +51,6 @@ class Truths:
 
 
 def _links(query: Query, truth: QueryTruth, now_s: float, nominal: Links) -> Links:
-    """Return a query's own access link, and the shared backhaul, which is as the catalogue says."""
     begin = max(0, int(now_s - query.arrival_s))
 
     def sent_s(crossing: Crossing, size: Floats) -> Floats:

@@ -38,7 +38,7 @@ PART = -3
 
 @in_place
 def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
-    """Make branches of all that reach a fork before the cut; False if rows ran out."""
+    """Make branches of all that reach a fork before the sync point; False if rows ran out."""
     rows, stops, branches, counts = t.rows, t.stops, t.branches, t.counts
     n = gather(t, fork, until_ns)
     at, count = stops[fork].steps_at, stops[fork].steps
@@ -71,7 +71,6 @@ def take_fork(t: PlaneTables, fork: int, until_ns: int) -> bool:
 
 @inlined
 def _clear(t: PlaneTables, slot: int) -> None:
-    """Let a row have spent no time yet."""
     rows = t.rows
     for operator in range(operators_of(rows.shape[1])):
         line = line_of(operator)
@@ -82,7 +81,7 @@ def _clear(t: PlaneTables, slot: int) -> None:
 
 @in_place
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
-    """Hold what reaches a join before the cut, until the last of a request's branches has come."""
+    """Hold what reaches a join before the sync point, until all of a request's branches have come."""
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
     at = t.stops[join].steps_at
@@ -118,7 +117,6 @@ def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
 
 @inlined
 def _merged(t: PlaneTables, home: int, a: int, b: int) -> int:
-    """Make two rows of a request one, and return it."""
     rows, branches = t.rows, t.branches
     if b == home:
         a, b = b, a

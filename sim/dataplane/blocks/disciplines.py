@@ -37,7 +37,7 @@ def sheds(t: PlaneTables, station: int, slot: int, now_ns: int) -> bool:
 
 @inlined
 def goes_first(t: PlaneTables, station: int, a: int, b: int) -> bool:
-    """Tell whether row ``a`` is served before row ``b``."""
+    """Return whether row ``a`` is served before row ``b``."""
     rank_a, rank_b = rank_of(t, station, a), rank_of(t, station, b)
     if rank_a != rank_b:
         return bool(rank_a < rank_b)
@@ -71,7 +71,7 @@ def wait_by_rank(t: PlaneTables, station: int, slot: int) -> None:
 
 @in_place
 def take_ranked(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station whose queue is by deadline or by class, or sheds, serve up to the cut."""
+    """Let a station that ranks or sheds requests serve up to the sync point."""
     stops = t.stops
     release(t, station, until_ns)
     n = gather(t, station, until_ns)
@@ -129,7 +129,6 @@ def _serve_first(t: PlaneTables, station: int, start_ns: int, until_ns: int) -> 
 
 @in_place
 def _drop_last(t: PlaneTables, station: int, room: int, now_ns: int) -> None:
-    """Drop the last of a queue, all but as many as there is room for."""
     slots, left = t.slots, t.stops[station].waiting
     if left <= room:
         return

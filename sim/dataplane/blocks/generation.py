@@ -37,7 +37,7 @@ GHOST = -2
 
 @in_place
 def take_generation(t: PlaneTables, station: int, until_ns: int) -> None:
-    """Let a station of a language model generate up to the cut."""
+    """Let a station of a language model generate up to the sync point."""
     stops = t.stops
     n = gather(t, station, until_ns)
     if stops[station].failed:
@@ -135,7 +135,6 @@ def _cut(t: PlaneTables, station: int, engine: int, now_ns: int) -> None:
 
 @in_place
 def _end_runs(t: PlaneTables, station: int, first: int, last: int, now_ns: int) -> bool:
-    """End the runs that end now; tell whether any did."""
     any_ended = False
     for engine in range(first, last):
         if t.engines[engine].steps > 0 and _run_ends_ns(t.engines, engine) == now_ns:

@@ -77,9 +77,7 @@ class BlocksPlane:
         self._tables: tb.PlaneTables | None = None
         self._order: tb.Order | None = None
         self._block_ns = FIRST_BLOCK_NS
-        sink = self._stops.take()
-        self._stops.rows[sink] = _BLANK
-        self._stops.rows["kind"][sink] = tb.SINK
+        self._add_gate(tb.SINK)
 
     # What the control plane orders
 
@@ -350,7 +348,6 @@ class BlocksPlane:
         self._tables = None
 
     def _current(self) -> tb.PlaneTables:
-        """Return the tables as they are, made anew if one of them was replaced."""
         if self._tables is None:
             pool = self._pool
             if self._most_branches > 1:

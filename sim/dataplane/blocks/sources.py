@@ -173,7 +173,7 @@ class SourceBook:
 
 
 def _is_one(factors: Floats) -> bool:
-    """Tell whether all factors are 1; a view that repeats its first shows it by that alone."""
+    """Return whether all factors are 1; a view that repeats its first shows it by that alone."""
     if factors.strides == (0,) and len(factors):
         return factors.item(0) == 1.0
     return bool((factors == 1.0).all())

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 NONE = -1
 SINK_STOP = 0
-"""Where requests that are done await the cut."""
+"""Where requests that are done await the sync point."""
 
 ONE_BITS = int(np.float64(1.0).view(np.int64))
 """The bits of a factor of 1: births copy bits, so that times and factors lie in one array."""
@@ -61,7 +61,7 @@ STOP = _record(
     arriving_first=INT,  # those that come from elsewhere and were not taken in yet
     arriving_last=INT,
     in_order=INT,  # whether they are in order
-    serving_first=INT,  # those in service beyond the last cut
+    serving_first=INT,  # those in service beyond the last sync point
     serving_last=INT,
     waiting_last=INT,
     waiting=INT,  # how many wait
@@ -80,7 +80,7 @@ STOP = _record(
     place=INT,  # of an inline stop: its index in ``Order.inline``
 )
 """A stop: a station, a link, a fork or join of one route, or the sink, where requests that are done
-await the cut. A fork's steps are the visits at which its branches begin; a join's the visit that
+await the sync point. A fork's steps are the visits at which its branches begin; a join's the visit that
 follows, and how many branches it awaits."""
 
 # Kinds of stops.
@@ -187,8 +187,8 @@ class PlaneTables(NamedTuple):
     flights: Ints  # requests under way, by deployment
     terms: Records  # what they are promised, by deployment
     free: Ints  # rows that are free, as a stack
-    out: Ints  # rows that leave a stop before the cut, in the order in which they do
-    born: Ints  # rows born since they were last told
+    out: Ints  # rows that leave a stop before the sync point, in the order in which they do
+    born: Ints  # rows born since they were last reported
     ended: Ints  # rows that ended since
     counts: Ints  # how many of the above; SETTLED of ``ended`` are ends of requests for sure
     keys: Ints  # room to sort times in, twice
@@ -199,8 +199,8 @@ class Order(NamedTuple):
     """The stops of all routes in an order that follows each of them."""
 
     inline: Ints  # the inline ones; see ``sim.dataplane.blocks.order``
-    others: Ints  # those that must wait for all arrivals before a cut
-    due_ns: Ints  # when each inline one goes on with what it kept beyond the last cut; else NEVER
+    others: Ints  # those that must wait for all arrivals before a sync point
+    due_ns: Ints  # when each inline one goes on with what it kept; NEVER without
 
 
 class Sources(NamedTuple):

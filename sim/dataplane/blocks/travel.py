@@ -73,10 +73,7 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
 
 @in_place
 def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
-    """Let inline stops take what they still have, which comes before all that will reach them.
-
-    From the last such stop to the first, lest what one lets go overtake what another has.
-    """
+    """Let inline stops go on with what they have, the last first, so that none overtakes another."""
     inline, due_ns = order.inline, order.due_ns
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
@@ -90,10 +87,9 @@ def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
 
 @in_place
 def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int:
-    """Take stops through the block that had to wait for all arrivals before the cut.
+    """Take stops through the block that had to wait for all arrivals before the sync point.
 
-    Returns:
-        The place of the fork at which rows ran out, or the number of these stops.
+    Returns the place of the fork at which rows ran out, or the number of these stops.
     """
     others, due_ns = order.others, order.due_ns
     for i in range(first, len(others)):
@@ -119,7 +115,7 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
 
 @in_place
 def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
-    """Send all messages that reach a link before the cut, and let each go on at once."""
+    """Send all messages that reach a link before the sync point, and let each go on at once."""
     n = gather(t, link, until_ns)
     for i in range(n):
         fetch_next(t, t.slots, i, n)

@@ -59,10 +59,8 @@ class EventsPlane:
     # What the control plane orders
 
     def add_station(self, spec: StationSpec) -> None:
-        if spec.iterations is None:
-            self.stations[spec.id] = EventStation(self.env, spec)
-        else:
-            self.stations[spec.id] = GenerationStation(self.env, spec)
+        kind = EventStation if spec.iterations is None else GenerationStation
+        self.stations[spec.id] = kind(self.env, spec)
 
     def add_link(self, spec: LinkSpec) -> None:
         self.links[spec.id] = Link(self.env, spec)
@@ -136,7 +134,6 @@ class EventsPlane:
     # What requests do
 
     def _source(self, query: int, blocks: Iterator[RequestBlock]) -> Generator[Event, None, None]:
-        """Give birth to the requests of a query, until the source is closed."""
         env, number = self.env, 0
         try:
             for block in blocks:
@@ -205,7 +202,6 @@ class EventsPlane:
         self.ended.append(request)
 
     def _tell(self) -> None:
-        """Tell the recorder which requests were born, and which ended, since the last time."""
         told = dict.fromkeys(self.born + self.ended)
         if told:
             row = {request: number for number, request in enumerate(told)}

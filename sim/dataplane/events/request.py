@@ -1,6 +1,6 @@
 """What every part of the event data plane shares: moments, requests, and the order of events."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -103,9 +103,10 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
     """Lay requests of one application out as rows, shape (n, width); see `request_rows`."""
     operators = len(requests[0].variability)
     rows = np.zeros((len(requests), width(operators)), np.int64)
-    # Value by value: a list of so many tuples would set the garbage collector going.
-    known = (
-        (
+    values, parts = rows.view(np.float64), part_columns(operators)
+    factors = [SIZE, LENGTH, ALLOWANCE, *variability_columns(operators)]
+    for row, each in enumerate(requests):
+        rows[row, QUERY : ENDED + 1] = (
             each.query,
             each.number,
             each.arrival_ns,
@@ -114,34 +115,11 @@ def rows_of(requests: Sequence[Request]) -> NDArray[np.int64]:
             OUTCOMES.index(each.outcome),
             each.ended_ns,
         )
-        for each in requests
-    )
-    factors = ((each.size, each.length, each.allowance, *each.variability) for each in requests)
-    parts = (
-        chain(
-            *zip(
-                each.queueing_ns,
-                each.batching_ns,
-                each.compute_ns,
-                each.transfer_ns[:-1],
-                strict=True,
-            ),
-            each.transfer_ns[-1:],
-        )
-        for each in requests
-    )
-    rows[:, QUERY : ENDED + 1] = _table(known, np.int64, len(requests))
-    rows.view(np.float64)[:, [SIZE, LENGTH, ALLOWANCE, *variability_columns(operators)]] = _table(
-        factors, np.float64, len(requests)
-    )
-    rows[:, part_columns(operators)] = _table(parts, np.int64, len(requests))
+        values[row, factors] = (each.size, each.length, each.allowance, *each.variability)
+        served_ns = each.queueing_ns, each.batching_ns, each.compute_ns
+        times_ns = zip(*served_ns, each.transfer_ns[:-1], strict=True)
+        rows[row, parts] = [*chain.from_iterable(times_ns), each.transfer_ns[-1]]
     return rows
-
-
-def _table(
-    rows: Iterable[Iterable[float]], kind: type[np.generic], count: int
-) -> NDArray[np.generic]:
-    return np.fromiter(chain.from_iterable(rows), kind).reshape(count, -1)
 
 
 def interrupt(request: Request, outcome: str) -> None:

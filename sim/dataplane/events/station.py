@@ -66,7 +66,6 @@ class Queue(Generic[AnyJob]):
             self.waiting = kept
 
     def _lose(self, served: Iterable[Request]) -> None:
-        """Lose what waits and what is served, now and from now on."""
         self.failed = True
         lost = [job.request for *_, job in sorted(self.waiting)]
         self.waiting.clear()
