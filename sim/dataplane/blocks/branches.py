@@ -81,7 +81,7 @@ def _clear(t: PlaneTables, slot: int) -> None:
 
 @in_place
 def take_join(t: PlaneTables, join: int, until_ns: int) -> None:
-    """Hold what reaches a join before the sync point, until all of a request's branches have come."""
+    """Hold what reaches a join before the sync point, until all of its branches have come."""
     rows, branches = t.rows, t.branches
     n = gather(t, join, until_ns)
     at = t.stops[join].steps_at

@@ -73,7 +73,7 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
 
 @in_place
 def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
-    """Let inline stops go on with what they have, the last first, so that none overtakes another."""
+    """Let inline stops go on with what they have, the last first, so none overtakes another."""
     inline, due_ns = order.inline, order.due_ns
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
