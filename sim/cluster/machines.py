@@ -4,6 +4,7 @@ A station owns one slot of a machine per replica; the deployments that use it ar
 with a declared load.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,6 @@ from scenarios.cluster import DEVICE, Cluster
 from sim.api.plan import Allocation
 from sim.cluster.machine import WHOLE, GpuShare, Instance, Machine, Need, Room
 from sim.cluster.members import Member, StationLoad, StationMembers
-from sim.cluster.stations_by_load import ByLoad
 
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
 
@@ -65,6 +65,41 @@ class StationDemand:
         )
 
 
+class ByLoad:
+    """Stations from the least to the most loaded, of equal load the latest first."""
+
+    def __init__(self) -> None:
+        self._order: list[tuple[float, int, Station]] = []
+        self._work: dict[int, float] = {}
+
+    def put(self, station: Station) -> None:
+        """Put a station in its place; again whenever its load has changed."""
+        self.drop(station)
+        work = self._work[station.id] = station.load.work
+        insort(self._order, (work, -station.id, station))
+
+    def drop(self, station: Station) -> None:
+        """Take a station off, if it is there."""
+        work = self._work.pop(station.id, None)
+        if work is not None:
+            # What is shorter comes before what goes on.
+            del self._order[bisect_left(self._order, (work, -station.id))]
+
+    def __contains__(self, station: Station) -> bool:
+        return station.id in self._work
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def fullest(self, more: float, most: float) -> Station | None:
+        """Return the most loaded station with room, of equals the oldest.
+
+        It can take ``more`` work, in servers, without exceeding ``most``.
+        """
+        at = bisect_right(self._order, most, key=lambda place: place[0] + more)
+        return self._order[at - 1][2] if at else None
+
+
 class Machines:
     """All machines of a cluster and the stations on them.
 
@@ -90,7 +125,7 @@ class Machines:
         self.backhaul = StationMembers()
         self.changed: set[Machine] = set()
         self.last_release_ns: int | None = None
-        self._by_load: dict[StationKey, ByLoad[Station]] = {}  # Of those off the devices.
+        self._by_load: dict[StationKey, ByLoad] = {}  # Of those off the devices.
         self._parts: dict[GpuShare, None] = {}
         # By node, what was asked of all its machines in vain since any of them last changed.
         self._in_vain: dict[str, set[Room]] = {name: set() for name in self.pools}

@@ -5,7 +5,9 @@ requests happens at ticks, after the data plane was advanced. Calls of the plann
 `sim.controlplane.planner_calls`, failures in `sim.controlplane.failures`.
 """
 
-from collections.abc import Callable, Generator, Sequence
+import gc
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 from simpy import Event
 
@@ -21,7 +23,6 @@ from sim.cluster.machines import Machines
 from sim.cluster.queries import Deployment, QueryRegistry, QueryState
 from sim.controlplane.deployments import Deployments
 from sim.controlplane.failures import FAILURES
-from sim.controlplane.gc_policy import seldom_collected
 from sim.controlplane.interference import Interference
 from sim.controlplane.planner_calls import call_planner
 from sim.controlplane.result_rows import (
@@ -38,6 +39,23 @@ from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.context import ServedContext
 from sim.planning.profiling_log import ProfilingLog
 from sim.planning.service import PlanningService
+
+MORE = 50_000
+"""How many more containers there may be until the next collection. A world holds much that lives
+long, which the collector walks again and again, and drops little that hangs in a cycle, which
+nothing else would free."""
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Let garbage be collected seldom meanwhile, in the whole process, if at all."""
+    before = gc.get_threshold()
+    if before[0]:
+        gc.set_threshold(max(MORE, before[0]), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class World:

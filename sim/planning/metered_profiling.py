@@ -1,5 +1,7 @@
 """Profiling as planners get it: charged to a search, cut short by its budget, and on record."""
 
+from bisect import bisect_right
+
 import numpy as np
 
 from scenarios.application import Configuration
@@ -78,16 +80,13 @@ def _affordable(
     everything = bench.run(configuration, missing, workers)
     if everything.charged_s <= budget_s:
         return everything
-    # More items never take less time, so that halving finds the most.
-    affordable, fewest, most = None, 0, len(missing)
-    while most - fewest > 1:
-        items = (fewest + most) // 2
-        run = bench.run(configuration, missing[:items], workers)
-        if run.charged_s <= budget_s:
-            affordable, fewest = run, items
-        else:
-            most = items
-    return affordable
+
+    def charged_s(items: int) -> float:
+        """Never less for more items."""
+        return bench.run(configuration, missing[:items], workers).charged_s
+
+    most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
+    return bench.run(configuration, missing[:most], workers) if most > 0 else None
 
 
 def checked_samples(samples: int | Integers) -> int | Integers:

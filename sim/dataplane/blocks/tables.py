@@ -79,9 +79,9 @@ STOP = _record(
     model=INT,  # the language model that it serves
     place=INT,  # of an inline stop: its index in ``Order.inline``
 )
-"""A stop: a station, a link, a fork or join of one route, or the sink, where finished requests await
-the sync point. A fork's steps are the visits at which its branches begin; a join's the visit that
-follows, and how many branches it awaits."""
+"""A stop: a station, a link, a fork or join of one route, or the sink, where finished requests wait
+for the sync point. A fork's steps are the visits at which its branches begin; a join's the visit
+that follows, and how many branches it awaits."""
 
 # Kinds of stops.
 SINK, LINK, STATION, BOUNDED, RANKED, GENERATION, FORK, JOIN = range(8)
